@@ -1,0 +1,1 @@
+"""vlmguard: an evaluation-first safety suite for vision-language models."""

@@ -1,0 +1,1 @@
+"""Scorers that every task offers."""

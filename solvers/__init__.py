@@ -1,0 +1,1 @@
+"""Defenses as Inspect solvers, one file each."""

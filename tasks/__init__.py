@@ -1,0 +1,1 @@
+"""Benchmarks as Inspect tasks, one file each."""

@@ -1,0 +1,1 @@
+"""Building the rewriter: data synthesis and fine-tuning."""
