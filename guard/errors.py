@@ -1,0 +1,38 @@
+"""The one error that users of the suite meet."""
+
+# Inspect prints this class as a plain message, without a traceback, and has no
+# public name for it; everything here that a user can put right derives from it.
+from inspect_ai._util.error import PrerequisiteError
+from rich.markup import escape
+
+
+class UserError(PrerequisiteError):
+    """Something that the user can put right; the message says what and how.
+
+    Args:
+        message: What is wrong (naming record and file) and the way out.
+    """
+
+    def __init__(self, message: str) -> None:
+        # Inspect prints the message as rich markup: "[0]" would vanish.
+        super().__init__(escape(message))
+        self.text = message
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:
+    """Refuse an option that is not one of its choices.
+
+    Args:
+        option: Name of the option as the user typed it, e.g. `-S on_failure`.
+        value: What was given.
+        choices: What is accepted.
+
+    Raises:
+        UserError: `value` is not in `choices`.
+    """
+    if value not in choices:
+        listed = ", ".join(str(choice) for choice in choices)
+        raise UserError(f"{option}={value} is not known. Choose one of: {listed}.")

@@ -1,0 +1,127 @@
+"""What a defense did to a sample: kept in the sample's store, copied into its scores."""
+
+from typing import Any
+
+from inspect_ai.model import ModelOutput
+from inspect_ai.solver import TaskState
+from inspect_ai.util import StoreModel
+from pydantic import BaseModel, Field
+
+
+class Stage(BaseModel):
+    """One step of a defense: a model call, or several of the same kind.
+
+    Attributes:
+        name: What the step is for (`rewrite`, `answer`, `harm_check`, ...).
+        role: Who ran it (`target`, `rewriter`, `detector`, ...).
+        output: Raw text that came back (a score's digits for a classifier).
+        calls: Number of calls.
+        input_tokens: Tokens read; None where the provider reports none.
+        output_tokens: Tokens written; None where the provider reports none.
+        seconds: Time in the calls; None where the provider reports none.
+    """
+
+    name: str
+    role: str
+    output: str
+    calls: int = 1
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float | None = None
+
+
+class DefenseRecord(StoreModel):
+    """Trace of a defense on one sample.
+
+    Attributes:
+        defense: Name of the solver; `none` where no defense ran.
+        original: The user's request.
+        rewritten: What the target was asked instead, if that differs in kind.
+        triggered: Whether the defense intervened.
+        stages: Every call in order, the target's answers included.
+        failure: Why the guard's output could not be used, if so.
+        approximations: In which respects this run is not the faithful defense.
+        kept_prefix: Words that the defense put before the answer (ETA's);
+            keyword scorers leave them out.
+        template: Hash of the templates that were used.
+        notes: Figures and remarks of the defense (scores, placement, ...).
+    """
+
+    defense: str = "none"
+    original: str = ""
+    rewritten: str | None = None
+    triggered: bool = False
+    stages: list[Stage] = Field(default_factory=list)
+    failure: str | None = None
+    approximations: list[str] = Field(default_factory=list)
+    kept_prefix: str = ""
+    template: str = ""
+    notes: dict[str, Any] = Field(default_factory=dict)
+
+    def add_call(self, name: str, output: ModelOutput, role: str) -> None:
+        """Note a model call.
+
+        Tokens and seconds come from the output itself, so that a call answered
+        from Inspect's cache is not free.
+
+        Args:
+            name: What the call was for.
+            output: What came back.
+            role: Who was called.
+        """
+        self.add_stage(_call_stage(name, output, role))
+
+    def add_stage(self, stage: Stage) -> None:
+        """Note a step that is no Inspect model call (a classifier, say).
+
+        Args:
+            stage: The step.
+        """
+        # Assigned, not appended: the store sees assignments only.
+        self.stages = [*self.stages, stage]
+
+
+def tally(state: TaskState) -> dict[str, Any]:
+    """What a sample cost and what its defense did, small enough for a score.
+
+    Args:
+        state: The state after the solver.
+
+    Returns:
+        `defense`, `triggered`, `failure`, `approximations`, `template`, and
+        over all stages `calls`, `target_calls`, `input_tokens`,
+        `output_tokens` and `seconds` (the last three None where a provider
+        reported none). Without a defense: the target's single call.
+    """
+    record = state.store_as(DefenseRecord)
+    stages = record.stages
+    if not stages and state.output.choices:
+        stages = [_call_stage("answer", state.output, "target")]
+    return {
+        "defense": record.defense,
+        "triggered": record.triggered,
+        "failure": record.failure,
+        "approximations": record.approximations,
+        "template": record.template,
+        "calls": sum(stage.calls for stage in stages),
+        "target_calls": sum(stage.calls for stage in stages if stage.role == "target"),
+        "input_tokens": _total([stage.input_tokens for stage in stages]),
+        "output_tokens": _total([stage.output_tokens for stage in stages]),
+        "seconds": _total([stage.seconds for stage in stages]),
+    }
+
+
+def _call_stage(name: str, output: ModelOutput, role: str) -> Stage:
+    usage = output.usage
+    return Stage(
+        name=name,
+        role=role,
+        output=output.completion,
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        seconds=output.time,
+    )
+
+
+def _total(values: list[Any]) -> Any:
+    return None if any(value is None for value in values) else sum(values)

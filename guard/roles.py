@@ -1,0 +1,58 @@
+"""Model roles: found before anything is paid for."""
+
+from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+
+@solver
+def require_roles(*roles: str) -> Solver:
+    """Stop a run whose model roles are incomplete before its first model call.
+
+    A solver for `Task(setup=...)`: it only resolves the roles. (In the body of
+    a task or scorer factory a task's own default roles are not known yet, and
+    inside a scorer the target's answer has been paid for.)
+
+    Args:
+        *roles: Names of the roles, e.g. `grader`.
+    """
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        for role in roles:
+            get_model(role=role, required=True)
+        return state
+
+    return solve
+
+
+def role_models(role: str) -> list[Model]:
+    """All models bound to a role (`--model-role grader=a,b` binds two).
+
+    Args:
+        role: Name of the role.
+
+    Returns:
+        One model or more, in the order given.
+
+    Raises:
+        PrerequisiteError: Nothing is bound to the role.
+    """
+    bound = model_roles().get(role)
+    if isinstance(bound, list):
+        return bound
+    return [get_model(role=role, required=True)]
+
+
+def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
+    """Generation settings of ours, under those that the user gave the model.
+
+    Settings handed to `generate()` win over the model's own; what a user wrote
+    as `--model-role grader="{model: x, max_tokens: 4096}"` must win over ours.
+
+    Args:
+        model: The model to be called.
+        defaults: Our settings.
+
+    Returns:
+        The settings to hand to `generate()`.
+    """
+    return defaults.merge(model.config)

@@ -1,0 +1,58 @@
+"""Prompt templates: ours by default, replaceable by a file, filled in one pass."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from vlmguard.errors import UserError
+
+
+def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:
+    """Return the default template, or the user's file instead of it.
+
+    Args:
+        default: Our own wording.
+        file: Path of a UTF-8 text file that replaces it, or None.
+        fields: Placeholders (`{name}`) that the template must hold.
+
+    Returns:
+        The template text.
+
+    Raises:
+        UserError: The file cannot be read, or lacks a placeholder.
+    """
+    if file is None:
+        return default
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Template file {file} cannot be read: {error}.") from error
+    missing = [field for field in fields if "{" + field + "}" not in text]
+    if missing:
+        wanted = ", ".join("{" + field + "}" for field in missing)
+        raise UserError(f"Template file {file} lacks the placeholder(s) {wanted}. Add them.")
+    return text
+
+
+def fill(template: str, **values: str) -> str:
+    """Fill `{name}` placeholders in one pass.
+
+    Values are never scanned again: a user's text that holds `{response}` stays
+    as it is, and braces that name no value (JSON examples) are left alone.
+
+    Args:
+        template: Text with placeholders.
+        **values: A value for each placeholder.
+
+    Returns:
+        The filled text.
+    """
+    names = "|".join(re.escape(name) for name in values)
+    if not names:
+        return template
+    return re.sub("{(" + names + ")}", lambda match: values[match[1]], template)
+
+
+def template_hash(*templates: str) -> str:
+    """Short identity of one or several templates: 12 hex digits of their SHA-256."""
+    return hashlib.sha256("\x00".join(templates).encode()).hexdigest()[:12]
