@@ -1,1 +1,37 @@
 """Defenses as Inspect solvers, one file each."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from inspect_ai.solver import Solver, solver
+
+from vlmguard.solvers.ecso import ecso
+from vlmguard.solvers.eta import eta
+from vlmguard.solvers.figstep_defense import figstep_defense
+from vlmguard.solvers.mllm_protector import mllm_protector
+from vlmguard.solvers.vlmguard import vlmguard
+
+__all__ = ["ecso", "eta", "figstep_defense", "mllm_protector", "vlmguard"]
+
+P = ParamSpec("P")
+
+
+def _register_bare(factory: Callable[P, Solver]) -> None:
+    """Also register a solver without its package prefix (`--solver ecso`).
+
+    Inspect prefixes the names of solvers that are defined in an installed
+    package (`vlmguard/ecso`); a function whose module is not importable keeps
+    its bare name.
+    """
+
+    @wraps(factory)
+    def bare(*args: P.args, **kwargs: P.kwargs) -> Solver:
+        return factory(*args, **kwargs)
+
+    bare.__module__ = "<bare>"
+    solver(factory.__name__)(bare)
+
+
+for _factory in (vlmguard, ecso, eta, mllm_protector, figstep_defense):
+    _register_bare(_factory)
