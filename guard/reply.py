@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlmguard.refusals import is_refusal
+from vlmguard.templates import TAG
 
-TAG: Final = re.compile(
-    r"<\s*/?\s*(?:reasoning|think|prompt|request|conversation)\s*>", re.IGNORECASE
-)
-"""The tags of our layout, as users or images may imitate them."""
 _REASONING: Final = re.compile(r"<(reasoning|think)>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 _PROMPT: Final = re.compile(r"<prompt>(.*?)</prompt>", re.IGNORECASE | re.DOTALL)
 _MIN_ECHO: Final = 40

@@ -33,9 +33,9 @@ from inspect_ai.model import (
 from PIL import Image
 
 from vlmguard.images import to_data_uri
-from vlmguard.reply import TAG, Parsed, parse_reply
+from vlmguard.reply import Parsed, parse_reply
 from vlmguard.roles import defaults_for
-from vlmguard.templates import fill, load_template, template_hash
+from vlmguard.templates import disarm, fill, load_template, template_hash
 
 REWRITE_TEMPLATE: Final = """\
 You improve requests before another assistant answers them. Look at the image and read the
@@ -190,8 +190,8 @@ class Rewriter:
 
     def _instruction(self, text: str, conversation: Sequence[ChatMessage]) -> str:
         turns = "\n".join(f"{turn.role}: {turn.text}" for turn in conversation if turn.text)
-        shown = fill(CONVERSATION_TEMPLATE, turns=_disarm(turns)) if turns else ""
-        return fill(self._template, conversation=shown, request=_disarm(text), format=self._format)
+        shown = fill(CONVERSATION_TEMPLATE, turns=disarm(turns)) if turns else ""
+        return fill(self._template, conversation=shown, request=disarm(text), format=self._format)
 
     def _parse(self, output: ModelOutput) -> Parsed:
         if not output.choices:
@@ -208,8 +208,3 @@ class Rewriter:
         native = [part.reasoning for part in content if isinstance(part, ContentReasoning)]
         thoughts = "\n".join([*native, parsed.reasoning] if isinstance(content, list) else [])
         return Parsed(parsed.prompt, thoughts.strip() or parsed.reasoning, parsed.failure)
-
-
-def _disarm(text: str) -> str:
-    """Break our tags where users wrote them: `</prompt>` becomes `< /prompt>`."""
-    return TAG.sub(lambda match: "< " + match[0][1:].lstrip(), text)

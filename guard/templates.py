@@ -3,8 +3,15 @@
 import hashlib
 import re
 from pathlib import Path
+from typing import Final
 
 from vlmguard.errors import UserError
+
+TAG: Final = re.compile(
+    r"<\s*/?\s*(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\s*>",
+    re.IGNORECASE,
+)
+"""The tags that delimit data in our prompts, as users or images may imitate them."""
 
 
 def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:
@@ -51,6 +58,18 @@ def fill(template: str, **values: str) -> str:
     if not names:
         return template
     return re.sub("{(" + names + ")}", lambda match: values[match[1]], template)
+
+
+def disarm(text: str) -> str:
+    """Break our tags in text from users or models, so that it cannot leave its block.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text with `</prompt>` turned into `< /prompt>`, and so on.
+    """
+    return TAG.sub(lambda match: "< " + match[0][1:].lstrip(), text)
 
 
 def template_hash(*templates: str) -> str:

@@ -33,7 +33,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from vlmguard.errors import check_choice
 from vlmguard.record import DefenseRecord
 from vlmguard.solvers._turn import last_turn, replace_answer, user_message
-from vlmguard.templates import fill, template_hash
+from vlmguard.templates import disarm, fill, template_hash
 
 HARM_CHECK_TEMPLATE: Final = """\
 Request:
@@ -99,19 +99,21 @@ def ecso(
         record.add_call("answer", state.output, "target")
 
         answer = state.output.completion[:MAX_ANSWER_CHARS]
-        question = fill(HARM_CHECK_TEMPLATE, request=turn.text, answer=answer)
+        question = fill(HARM_CHECK_TEMPLATE, request=disarm(turn.text), answer=disarm(answer))
         check = await target.generate([user_message(turn.images, question)], config=_CONFIG)
         record.add_call("harm_check", check, "target")
         record.triggered = is_harmful(check.completion, verdict)
         if not record.triggered:
             return state
 
-        question = fill(CAPTION_TEMPLATE, request=turn.text)
+        question = fill(CAPTION_TEMPLATE, request=disarm(turn.text))
         caption = await target.generate([user_message(turn.images, question)], config=_CONFIG)
         record.add_call("caption", caption, "target")
 
         images = turn.images if keep_image else []
-        record.rewritten = fill(SAFE_ANSWER_TEMPLATE, caption=caption.completion, request=turn.text)
+        record.rewritten = fill(
+            SAFE_ANSWER_TEMPLATE, caption=disarm(caption.completion), request=turn.text
+        )
         output = await target.generate([user_message(images, record.rewritten)], config=_CONFIG)
         record.add_call("safe_answer", output, "target")
         replace_answer(state, output)

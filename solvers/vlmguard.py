@@ -1,10 +1,10 @@
-"""VLMGuard-R1: a reasoning prompt rewriter in front of an unchanged model.
+r"""VLMGuard-R1: a reasoning prompt rewriter in front of an unchanged model.
 
 VLMGuard-R1: Proactive Safety Alignment for VLMs via Reasoning-Driven Prompt Optimization
 Menglan Chen, Xianghe Pang, Jingjing Dong, WenHao Wang, Yaxin Du, Siheng Chen
 Findings of ACL 2026, https://arxiv.org/abs/2504.12661
 
-    inspect eval tasks/siuo.py --solver vlmguard --model M \\
+    inspect eval tasks/siuo.py --solver vlmguard --model M \
         --model-role rewriter=R --model-role grader=G
 
 The rewriter (role `rewriter`) reads image and prompt, infers their joint risk
