@@ -4,6 +4,6 @@ Importing this module registers every task, solver, scorer and model API of the
 package. Each `inspect` process imports it, so nothing here may pull in torch.
 """
 
-from vlmguard.hf_vlm import hf_vlm
+from vlmguard import hf_vlm, scorers, solvers, tasks
 
-__all__ = ["hf_vlm"]
+__all__ = ["hf_vlm", "scorers", "solvers", "tasks"]

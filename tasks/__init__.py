@@ -1,1 +1,5 @@
 """Benchmarks as Inspect tasks, one file each."""
+
+from vlmguard.tasks.siuo import siuo
+
+__all__ = ["siuo"]

@@ -1,0 +1,113 @@
+"""Asking a judge model, so that neither the judged nor the judge can bend the verdict.
+
+Requests and answers are foreign text. They stand between tags that carry a code
+derived from all of the text, which nothing inside can foresee, so no answer can
+close its own block and add instructions. A reply is read by its own parser; a
+reply that holds two different verdicts (a quoted forgery, say) counts as none.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageUser,
+    Content,
+    ContentImage,
+    ContentText,
+    GenerateConfig,
+    Model,
+)
+from inspect_ai.solver import TaskState
+
+from vlmguard.refusals import is_refusal
+from vlmguard.roles import defaults_for
+from vlmguard.templates import fill
+
+Problem = Literal["invalid_format", "judge_refused", "cut_off", "no_response"]
+"""Why a verdict is missing."""
+
+JUDGE_CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a judge said.
+
+    Attributes:
+        model: The judge's name.
+        text: Its reply.
+        problem: Why a reply without a verdict has none.
+    """
+
+    model: str
+    text: str
+    problem: Problem
+
+
+async def ask(grader: Model, template: str, images: list[str], **material: str) -> Reply:
+    """Ask a judge.
+
+    Args:
+        grader: The judge.
+        template: Its prompt, with a placeholder for each piece of material.
+        images: Images to show, before the text.
+        **material: Foreign text by placeholder, fenced off by `fence`.
+
+    Returns:
+        The reply.
+    """
+    content: list[Content] = [ContentImage(image=image) for image in images]
+    content.append(ContentText(text=fill(template, **fence(material))))
+    output = await grader.generate(
+        [ChatMessageUser(content=content)], config=defaults_for(grader, JUDGE_CONFIG)
+    )
+    name = str(grader)
+    if not output.choices:
+        return Reply(name, "", "invalid_format")
+    text = output.completion
+    if output.stop_reason == "content_filter" or is_refusal(text):
+        return Reply(name, text, "judge_refused")
+    if output.stop_reason in ("max_tokens", "model_length"):
+        return Reply(name, text, "cut_off")
+    return Reply(name, text, "invalid_format")
+
+
+def fence(material: dict[str, str]) -> dict[str, str]:
+    """Put each piece of foreign text between tags that it cannot contain.
+
+    Args:
+        material: Text by name.
+
+    Returns:
+        The same names, each text inside `<name-CODE>` ... `</name-CODE>`.
+    """
+    everything = "\x00".join(f"{name}\x00{text}" for name, text in sorted(material.items()))
+    code = hashlib.sha256(everything.encode()).hexdigest()[:8]
+    return {name: f"<{name}-{code}>\n{text}\n</{name}-{code}>" for name, text in material.items()}
+
+
+def request_of(state: TaskState) -> tuple[str, list[str]]:
+    """The user's own request, whatever a defense made of it.
+
+    Args:
+        state: The state to be scored.
+
+    Returns:
+        The text of the sample's conversation (roles shown if there are several
+        turns) and its images.
+    """
+    if isinstance(state.input, str):
+        return state.input, []
+    turns: list[ChatMessage] = state.input
+    images = [
+        part.image
+        for turn in turns
+        if isinstance(turn.content, list)
+        for part in turn.content
+        if isinstance(part, ContentImage)
+    ]
+    if len(turns) == 1:
+        return turns[0].text, images
+    return "\n".join(f"{turn.role}: {turn.text}" for turn in turns), images

@@ -1,0 +1,67 @@
+"""Which scorers a task runs, and what it needs for them before it starts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from inspect_ai.scorer import Scorer
+from inspect_ai.solver import Solver
+
+from vlmguard.errors import check_choice
+from vlmguard.roles import require_roles
+from vlmguard.scorers.judge import judge
+from vlmguard.scorers.refusal import refusal
+
+JudgeChoice = Literal["all", "official", "general", "none"]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Arguments for a `Task`.
+
+    Attributes:
+        setup: Resolves the roles that the scorers need, so that a missing one
+            stops the run before its first model call.
+        scorers: The scorers, official ones first.
+        headline: The task's headline metric, as `scorer.score`.
+    """
+
+    setup: list[Solver]
+    scorers: list[Scorer]
+    headline: str
+
+
+def scoring(
+    choice: JudgeChoice,
+    *,
+    official: dict[str, Scorer],
+    rules: dict[str, Scorer],
+    judge_template: str | None,
+    keywords: str | None,
+) -> Scoring:
+    """Choose a task's scorers.
+
+    Args:
+        choice: `all` judges, the `official` one, the `general` one that every
+            task offers, or `none`: rules only, no grader needed.
+        official: The benchmark's own judged scorers, by headline `scorer.score`.
+        rules: Its scorers that need no judge, likewise.
+        judge_template: File with a prompt for the general judge.
+        keywords: JSON file with refusal phrases.
+
+    Returns:
+        What to hand to `Task`; the headline is that of the first scorer.
+    """
+    check_choice("-T judge", choice, ("all", "official", "general", "none"))
+    chosen: dict[str, Scorer] = {}
+    if choice in ("all", "official"):
+        chosen |= official
+    judged = choice in ("all", "general") or bool(chosen)
+    chosen |= rules
+    if choice in ("all", "general"):
+        chosen["judge.safe_and_helpful"] = judge(judge_template)
+    chosen["refusal.refused"] = refusal(keywords)
+    return Scoring(
+        setup=[require_roles("grader")] if judged else [],
+        scorers=list(chosen.values()),
+        headline=next(iter(chosen)),
+    )
