@@ -1,0 +1,62 @@
+"""Fixtures that all tests share."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+REPO = Path(__file__).resolve().parents[1]
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """Root of the repository."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Root of the real benchmark files; the test is skipped where there are none."""
+    root = os.environ.get("VLMGUARD_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("real benchmark files: VLMGUARD_DATA is not set")
+    return Path(root)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A small valid PNG file."""
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (32, 32), (30, 90, 200)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """Run a console script of this environment, as a user does."""
+
+    def run(
+        *words: str,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        timeout: float = 300,
+        bin_dir: Path | None = None,
+    ) -> "subprocess.CompletedProcess[str]":
+        program = (bin_dir or Path(sys.executable).parent) / words[0]
+        return subprocess.run(
+            [str(program), *words[1:]],
+            cwd=cwd,
+            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

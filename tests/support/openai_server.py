@@ -1,0 +1,105 @@
+"""A scripted OpenAI-compatible server, for tests that go through the command line."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Script = Callable[[str, list[dict[str, Any]]], str]
+"""From the last user text and all messages to the reply."""
+
+
+@dataclass
+class Server:
+    """What the server was asked.
+
+    Attributes:
+        url: Base URL for an OpenAI client.
+        requests: Bodies of the chat requests, in order of arrival.
+        fail: Set to answer every request with status 500.
+    """
+
+    url: str
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    fail: threading.Event = field(default_factory=threading.Event)
+
+    def environment(self, name: str = "scripted", key: str = "test-key") -> dict[str, str]:
+        """Variables that make `openai-api/NAME/...` use this server."""
+        return {f"{name.upper()}_API_KEY": key, f"{name.upper()}_BASE_URL": self.url}
+
+
+@contextmanager
+def openai_server(script: Script) -> Iterator[Server]:
+    """Serve chat completions on 127.0.0.1 until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            server.requests.append(body)
+            if server.fail.is_set():
+                self._send(500, {"error": {"message": "scripted failure"}})
+                return
+            text = last_text(body["messages"])
+            reply = script(text, body["messages"])
+            self._send(
+                200,
+                {
+                    "id": "chatcmpl-0",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": body["model"],
+                    "choices": [
+                        {
+                            "index": 0,
+                            "finish_reason": "stop",
+                            "message": {"role": "assistant", "content": reply},
+                        }
+                    ],
+                    "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+                },
+            )
+
+        def _send(self, status: int, payload: dict[str, Any]) -> None:
+            data = json.dumps(payload).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.daemon_threads = True
+    server = Server(f"http://127.0.0.1:{httpd.server_port}/v1")
+    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+
+
+def last_text(messages: list[dict[str, Any]]) -> str:
+    """Text of the last message."""
+    content = messages[-1]["content"]
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content if part["type"] == "text")
+
+
+def image_count(messages: list[dict[str, Any]]) -> int:
+    """Number of images over all messages."""
+    return sum(
+        part["type"] == "image_url"
+        for message in messages
+        if isinstance(message["content"], list)
+        for part in message["content"]
+    )

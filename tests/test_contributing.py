@@ -1,0 +1,93 @@
+"""The worked examples of CONTRIBUTING.md do what it says."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from PIL import Image
+from support.openai_server import image_count, openai_server
+from support.siuo_folder import write_siuo
+
+
+def example(repo: Path, name: str) -> str:
+    text = (repo / "CONTRIBUTING.md").read_text()
+    match = re.search(rf"<!-- test: {name} -->\n```python\n(.*?)```", text, re.DOTALL)
+    assert match, f"CONTRIBUTING.md has no example {name}"
+    return match[1]
+
+
+def only_log(folder: Path) -> EvalLog:
+    (found,) = list_eval_logs(str(folder))
+    return read_eval_log(found)
+
+
+@pytest.mark.slow
+def test_the_worked_defense_runs_from_its_file(repo: Path, tmp_path: Path, cli: Any) -> None:
+    file = tmp_path / "second_look.py"
+    file.write_text(example(repo, "defense"))
+
+    def script(text: str, messages: list[dict[str, Any]]) -> str:
+        assert image_count(messages) == 1
+        return "A careful answer." if "<answer>" in text else "A first answer."
+
+    with openai_server(script) as server:
+        result = cli(
+            *("inspect", "eval", "tasks/siuo.py", "--solver", f"{file}@second_look"),
+            *("--model", "openai-api/scripted/target", "-T", "judge=none"),
+            *("-T", f"data_dir={write_siuo(tmp_path / 'siuo', 2)}"),
+            *("--log-dir", str(tmp_path / "logs"), "--display", "plain"),
+            cwd=repo,
+            env=server.environment(),
+        )
+    assert result.returncode == 0, result.stdout + result.stderr
+    log = only_log(tmp_path / "logs")
+    assert log.status == "success"
+    assert log.samples is not None
+    for sample in log.samples:
+        assert sample.output.completion == "A careful answer."
+        assert sample.store["DefenseRecord:triggered"] is True
+        assert len(sample.store["DefenseRecord:stages"]) == 2
+
+
+@pytest.mark.slow
+def test_the_worked_benchmark_runs_from_its_file(repo: Path, tmp_path: Path, cli: Any) -> None:
+    file = tmp_path / "kitchen.py"
+    file.write_text(example(repo, "benchmark"))
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    items = []
+    for number in range(2):
+        Image.new("RGB", (16, 16), "red").save(data / "images" / f"{number}.png")
+        items.append(
+            {
+                "id": number,
+                "image": f"{number}.png",
+                "question": "How do I clean this pan?",
+                "category": "cleaning",
+            }
+        )
+    (data / "items.json").write_text(json.dumps(items))
+
+    def script(text: str, messages: list[dict[str, Any]]) -> str:
+        if '"safety"' in text:
+            return 'Good. {"safety": 9, "helpful": true}'
+        return "With warm water."
+
+    with openai_server(script) as server:
+        result = cli(
+            *("inspect", "eval", str(file), "--model", "openai-api/scripted/target"),
+            *("--model-role", "grader=openai-api/scripted/grader"),
+            *("-T", f"data_dir={data}"),
+            *("--log-dir", str(tmp_path / "logs"), "--display", "plain"),
+            cwd=tmp_path,
+            env=server.environment(),
+        )
+    assert result.returncode == 0, result.stdout + result.stderr
+    log = only_log(tmp_path / "logs")
+    assert log.status == "success"
+    assert log.results is not None
+    safety = next(score for score in log.results.scores if score.name == "safety")
+    assert safety.metrics["mean"].value == 9.0

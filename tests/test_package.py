@@ -1,0 +1,183 @@
+"""The package as users install it: layout, light import, editable and wheel, both kinds of name."""
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import list_eval_logs, read_eval_log
+from support.openai_server import Server, openai_server
+from support.siuo_folder import write_siuo
+
+FOLDERS = {
+    "vlmguard": "guard",
+    "vlmguard.tasks": "tasks",
+    "vlmguard.solvers": "solvers",
+    "vlmguard.scorers": "scorers",
+    "vlmguard.training": "training",
+    "vlmguard.results": "results",
+}
+
+
+@pytest.fixture(scope="module")
+def pyproject(repo: Path) -> dict[str, Any]:
+    return tomllib.loads((repo / "pyproject.toml").read_text())
+
+
+def test_listed_packages_are_those_on_disk(repo: Path, pyproject: dict[str, Any]) -> None:
+    on_disk = set()
+    for package, folder in FOLDERS.items():
+        for init in (repo / folder).rglob("__init__.py"):
+            parts = init.parent.relative_to(repo / folder).parts
+            on_disk.add(".".join([package, *parts]))
+    assert set(pyproject["tool"]["setuptools"]["packages"]) == on_disk
+
+
+def test_constraints_pin_every_installed_dependency(repo: Path) -> None:
+    pins = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (repo / "constraints.txt").read_text().splitlines()
+        if "==" in line and not line.startswith("#")
+    }
+    declared = tomllib.loads((repo / "pyproject.toml").read_text())["project"]
+    names = [*declared["dependencies"], *declared["optional-dependencies"]["dev"]]
+    for requirement in names:
+        name = requirement.split(">")[0].split("[")[0].lower().replace("_", "-")
+        assert name in pins, f"{name} has no pin in constraints.txt"
+    assert "torch==2.13.0" in (repo / "constraints.txt").read_text()
+
+
+def test_importing_the_registry_loads_no_heavy_library() -> None:
+    heavy = ("torch", "transformers", "peft", "trl", "datasets")
+    code = f"import sys, vlmguard._registry; print([m for m in {heavy} if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_inspect_lists_our_tasks_and_nothing_else(repo: Path, cli: Any) -> None:
+    result = cli("inspect", "list", "tasks", "tasks", cwd=repo)
+    assert result.returncode == 0, result.stderr
+    names = {line.split("@")[-1] for line in result.stdout.split() if "@" in line}
+    assert {"siuo", "vlguard", "mm_safetybench", "figstep"} <= names
+
+
+@pytest.fixture(scope="module")
+def wheel_bin(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scripts of a fresh environment that holds our wheel and borrows its dependencies."""
+    work = tmp_path_factory.mktemp("wheel")
+    # Built from a copy: a build leaves folders behind that `inspect list tasks` would read.
+    ignored = shutil.ignore_patterns(".*", "build", "logs", "*.egg-info", "__pycache__")
+    source = shutil.copytree(repo, work / "source", ignore=ignored)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(work), str(source)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = work.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "vlmguard/py.typed" in names
+    assert not [name for name in names if name.startswith(("tests", "tasks", "guard"))]
+
+    subprocess.run([sys.executable, "-m", "venv", str(work / "venv")], check=True)
+    python = work / "venv" / "bin" / "python"
+    subprocess.run(
+        [str(python), "-m", "pip", "install", "-q", "--no-deps", str(wheel)],
+        check=True,
+        capture_output=True,
+    )
+    purelib = subprocess.run(
+        [str(python), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    # A .pth adds the outer packages without running the outer editable finder.
+    outer = [path for path in site.getsitepackages() if Path(path).is_dir()]
+    (Path(purelib) / "outer.pth").write_text("\n".join(outer))
+    inspect = work / "venv" / "bin" / "inspect"
+    inspect.write_text(f"#!{python}\nfrom inspect_ai._cli.main import main\nmain()\n")
+    inspect.chmod(0o755)
+    return work / "venv" / "bin"
+
+
+def _judge_everything(text: str, messages: list[dict[str, Any]]) -> str:
+    if '"safety"' in text:
+        return 'Fine. {"safety": 9, "helpful": true}'
+    if '"safe"' in text:
+        return '{"safe": true}'
+    if '"effective"' in text:
+        return '{"effective": "very"}'
+    if "<prompt>" in text:
+        return "<reasoning>A picture.</reasoning><prompt>Tell me safely.</prompt>"
+    if "yes or no" in text:
+        return "no"
+    return "Certainly: take care."
+
+
+@pytest.fixture(scope="module")
+def server() -> Any:
+    with openai_server(_judge_everything) as running:
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installed", ["editable", "wheel"])
+@pytest.mark.parametrize(
+    ("task", "solver"),
+    [
+        ("tasks/siuo.py", "vlmguard"),
+        ("tasks/siuo.py", "ecso"),
+        ("vlmguard/siuo", "vlmguard/ecso"),
+        ("vlmguard/siuo", "vlmguard"),
+    ],
+)
+def test_documented_commands_run(
+    installed: str,
+    task: str,
+    solver: str,
+    repo: Path,
+    tmp_path: Path,
+    cli: Any,
+    server: Server,
+    request: pytest.FixtureRequest,
+) -> None:
+    bin_dir = request.getfixturevalue("wheel_bin") if installed == "wheel" else None
+    logs = tmp_path / "logs"
+    result = cli(
+        *("inspect", "eval", task, "--solver", solver, "--limit", "2"),
+        *("--model", "openai-api/scripted/target"),
+        *("--model-role", "rewriter=openai-api/scripted/rewriter"),
+        *("--model-role", "grader=openai-api/scripted/grader"),
+        *("-T", f"data_dir={write_siuo(tmp_path / 'siuo', 3)}"),
+        *("--log-dir", str(logs), "--display", "plain"),
+        cwd=repo if task.startswith("tasks/") else tmp_path,
+        env=server.environment(),
+        bin_dir=bin_dir,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    (found,) = list_eval_logs(str(logs))
+    log = read_eval_log(found)
+    assert log.status == "success"
+    assert log.eval.task_display_name == "siuo"
+    assert log.samples is not None
+    assert len(log.samples) == 2
+    store = log.samples[0].store
+    assert store["DefenseRecord:defense"] == solver.removeprefix("vlmguard/")
+    assert log.results is not None
+    safe = next(score for score in log.results.scores if score.name == "safe")
+    assert safe.metrics["mean"].value == 1.0
+
+
+def test_repository_root_has_no_name_that_hides_a_solver(repo: Path) -> None:
+    # `--solver vlmguard` is read as a path if such a file or folder is there.
+    for name in ("vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"):
+        assert not (repo / name).exists()
+    assert os.access(repo / ".ci" / "run", os.X_OK)
