@@ -1,0 +1,124 @@
+"""Weights with a queue in front: one engine for each set of weights in the process."""
+
+import gc
+import os
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vlmguard.hf_vlm.batching import Batcher, Row
+from vlmguard.hf_vlm.generate import RowTask, Sequence, Settings, generate_batch
+from vlmguard.hf_vlm.loading import Weights, WeightsKey
+from vlmguard.hf_vlm.processor import Prepared, PromptMaker
+
+DEFAULT_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one row needs.
+
+    Attributes:
+        prepared: Its prompt.
+        maker: Who prepared it.
+        settings: How to generate.
+        adapter: Name of the adapter; None for the bare base.
+        rng: Its random numbers.
+    """
+
+    prepared: Prepared
+    maker: PromptMaker
+    settings: Settings
+    adapter: str | None
+    rng: random.Random
+
+
+class Engine:
+    """Generates for everybody who shares these weights, one batch at a time.
+
+    Args:
+        key: The weights to load.
+    """
+
+    def __init__(self, key: WeightsKey) -> None:
+        self.weights = Weights(key)
+        self.users = 0
+        name = Path(key.checkpoint).name
+        self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), f"prepare-{name}")
+        self.batcher = Batcher(self._run, DEFAULT_BATCH_SIZE, f"generate-{name}")
+
+    def rows(self, work: list[Work], limit: int) -> list[Row]:
+        """Queue rows.
+
+        Args:
+            work: What each row needs.
+            limit: The most new tokens of each.
+
+        Returns:
+            The rows; each future gets a `Sequence`.
+        """
+        rows = [Row(_key(item), len(item.prepared.ids), limit, item) for item in work]
+        self.batcher.submit(rows)
+        return rows
+
+    def close(self) -> None:
+        """Stop the threads; running work is finished."""
+        self.batcher.close()
+        self.pool.shutdown(wait=False)
+
+    def _run(self, rows: list[Row]) -> None:
+        first: Work = rows[0].work
+        with self.weights.use(first.adapter) as model:
+            inputs = first.maker.collate([row.work.prepared for row in rows])
+            inputs = {
+                name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+                for name, value in inputs.items()
+            }
+            tasks = [_task(row) for row in rows]
+            generate_batch(model, first.maker.tokenizer, inputs, tasks, first.settings)
+
+
+_engines: dict[WeightsKey, Engine] = {}
+_lock = threading.Lock()
+
+
+def acquire(key: WeightsKey) -> Engine:
+    """The engine with these weights; loaded by the first who asks."""
+    with _lock:
+        if key not in _engines:
+            _engines[key] = Engine(key)
+        engine = _engines[key]
+        engine.users += 1
+        return engine
+
+
+def release(key: WeightsKey) -> None:
+    """Give an engine back; the last one to do so frees the weights."""
+    with _lock:
+        engine = _engines[key]
+        engine.users -= 1
+        if engine.users == 0:
+            del _engines[key]
+            engine.close()
+    del engine
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _key(work: Work) -> tuple[object, ...]:
+    """Rows with equal keys may share a batch."""
+    # Some processors make a row of padding images for a prompt without any; keep them apart.
+    return (work.settings, work.adapter, id(work.maker), bool(work.prepared.images))
+
+
+def _task(row: Row) -> RowTask:
+    def deliver(sequence: Sequence) -> None:
+        if sequence.finish is not None:
+            row.future.set_result(sequence)
+
+    return RowTask(row.limit, row.work.rng, lambda: row.abandoned, deliver)

@@ -1,0 +1,265 @@
+"""One batch through `model.generate`: sampling, stopping and log-probabilities row by row.
+
+Every row has its own random numbers, its own limit and its own end, so that what a row gets does
+not depend on its neighbours, and a finished row is delivered while the others go on. For that the
+usual warpers (temperature, top-k, top-p) are applied here and the token is drawn here too;
+`generate` then merely takes the best token of what it is given.
+"""
+
+import copy
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from inspect_ai.model import GenerateConfig
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from vlmguard.errors import UserError
+
+DEFAULT_MAX_TOKENS = 2048
+"""New tokens where the request names no limit: what Inspect's own local providers use."""
+
+Finish = Literal["eos", "stop_string", "length"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What rows of one batch have in common.
+
+    Attributes:
+        max_tokens: The most new tokens (>= 1).
+        temperature: 0 for greedy decoding.
+        top_p: 1 for no limit.
+        top_k: 0 for no limit.
+        stop: Strings that end the answer (and stay in it).
+        logprobs: Whether log-probabilities are wanted.
+        top_logprobs: How many alternatives per token.
+    """
+
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
+    logprobs: bool = False
+    top_logprobs: int = 0
+
+    @classmethod
+    def from_config(cls, config: GenerateConfig) -> "Settings":
+        """Read Inspect's settings; what is not given is greedy, without limits.
+
+        A checkpoint's own sampling defaults are not used: they would change what
+        `temperature=1` means from one checkpoint to the next.
+
+        Raises:
+            UserError: A value that makes no sense.
+        """
+        settings = cls(
+            max_tokens=DEFAULT_MAX_TOKENS if config.max_tokens is None else config.max_tokens,
+            temperature=config.temperature or 0.0,
+            top_p=1.0 if config.top_p is None else config.top_p,
+            top_k=config.top_k or 0,
+            stop=tuple(config.stop_seqs or ()),
+            logprobs=bool(config.logprobs),
+            top_logprobs=config.top_logprobs or 0,
+        )
+        for name, good in (
+            ("max_tokens", settings.max_tokens >= 1),
+            ("temperature", settings.temperature >= 0),
+            ("top_p", 0 < settings.top_p <= 1),
+            ("top_k", settings.top_k >= 0),
+            ("stop_seqs", all(settings.stop)),
+        ):
+            if not good:
+                raise UserError(f"hf-vlm/ cannot use {name}={config.model_dump()[name]!r}.")
+        return settings
+
+
+@dataclass
+class Sequence:
+    """What has been generated for one row.
+
+    Attributes:
+        tokens: New token ids, the end-of-text token included.
+        finish: Why it ended; None if nobody waited for it any more.
+        logprobs: Log-probability of each token.
+        alternatives: The most likely tokens and their log-probabilities at each place.
+        seconds: From the start of the batch to this row's end.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    finish: Finish | None = None
+    logprobs: list[float] = field(default_factory=list)
+    alternatives: list[list[tuple[int, float]]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass
+class RowTask:
+    """One row of a batch.
+
+    Attributes:
+        limit: The most new tokens.
+        rng: Its random numbers.
+        abandoned: Whether to stop, since nobody waits for it any more.
+        deliver: Called with the result as soon as the row has ended.
+    """
+
+    limit: int
+    rng: random.Random
+    abandoned: Callable[[], bool]
+    deliver: Callable[[Sequence], None]
+
+
+def generate_batch(
+    model: Any, tokenizer: Any, inputs: dict[str, torch.Tensor], rows: list[RowTask], s: Settings
+) -> None:
+    """Generate a batch and deliver every row as soon as it has ended.
+
+    Args:
+        model: A model with `generate`.
+        tokenizer: Its tokenizer.
+        inputs: Left-padded inputs on the model's device; `input_ids` is (rows, length).
+        rows: One task for each row.
+        s: Settings that all rows share.
+    """
+    watch = _Watch(tokenizer, rows, s, _eos_ids(model, tokenizer), inputs["input_ids"].shape[1])
+    config = copy.deepcopy(model.generation_config)
+    config.update(
+        do_sample=False,
+        num_beams=1,
+        num_return_sequences=1,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=50,
+        max_length=None,
+        max_new_tokens=max(row.limit for row in rows),
+        return_dict_in_generate=False,
+        output_scores=False,
+        output_logits=False,
+        use_cache=True,
+        pad_token_id=_pad_id(model, tokenizer),
+    )
+    with torch.inference_mode():
+        model.generate(
+            **inputs,
+            generation_config=config,
+            logits_processor=LogitsProcessorList([_Pick(watch, s)]),
+            stopping_criteria=StoppingCriteriaList([watch]),
+        )
+
+
+class _Watch(StoppingCriteria):  # type: ignore[misc]
+    """Ends each row on its own: end-of-text token, stop string, limit, or nobody waiting."""
+
+    def __init__(
+        self, tokenizer: Any, rows: list[RowTask], s: Settings, eos: set[int], length: int
+    ) -> None:
+        self.rows = rows
+        self.sequences = [Sequence() for _ in rows]
+        self.done = [False] * len(rows)
+        self._tokenizer = tokenizer
+        self._stop = s.stop
+        # A token has at least one byte, so this many tokens hold the longest stop string.
+        self._tail = max((len(stop.encode()) for stop in s.stop), default=0) + 4
+        self._eos = eos
+        self._length = length
+        self._start = time.monotonic()
+
+    def __call__(
+        self, input_ids: torch.Tensor, scores: torch.Tensor | None, **kwargs: Any
+    ) -> torch.Tensor:
+        """Which rows have ended, (rows,)."""
+        for index, token in enumerate(input_ids[:, -1].tolist()):
+            if self.done[index]:
+                continue
+            row, sequence = self.rows[index], self.sequences[index]
+            sequence.tokens.append(token)
+            if token in self._eos:
+                sequence.finish = "eos"
+            elif self._stop and self._stopped(sequence.tokens):
+                sequence.finish = "stop_string"
+            elif len(sequence.tokens) >= row.limit:
+                sequence.finish = "length"
+            elif not row.abandoned():
+                continue
+            self.done[index] = True
+            sequence.seconds = time.monotonic() - self._start
+            row.deliver(sequence)
+        return torch.tensor(self.done, device=input_ids.device)
+
+    def _stopped(self, tokens: list[int]) -> bool:
+        tail = self._tokenizer.decode(tokens[-self._tail :])
+        return any(stop in tail for stop in self._stop)
+
+
+class _Pick(LogitsProcessor):  # type: ignore[misc]
+    """Notes log-probabilities and draws the next token of each row with the row's own numbers."""
+
+    def __init__(self, watch: _Watch, s: Settings) -> None:
+        self._watch = watch
+        self._settings = s
+        self._warpers = LogitsProcessorList()
+        if s.temperature not in (0, 1):
+            self._warpers.append(TemperatureLogitsWarper(s.temperature))
+        if s.top_k:
+            self._warpers.append(TopKLogitsWarper(s.top_k))
+        if s.top_p < 1:
+            self._warpers.append(TopPLogitsWarper(s.top_p))
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores whose best token is the one drawn, (rows, vocabulary)."""
+        picked = scores.argmax(-1)
+        result = scores
+        if self._settings.temperature:
+            picked = self._draw(self._warpers(input_ids, scores.float()))
+            result = torch.full_like(scores, -torch.inf).scatter_(-1, picked[:, None], 0.0)
+        if self._settings.logprobs:
+            self._note(scores.float().log_softmax(-1), picked)
+        return result
+
+    def _draw(self, scores: torch.Tensor) -> torch.Tensor:
+        """Inverse of the cumulative distribution at one random number a row."""
+        rows, done = self._watch.rows, self._watch.done
+        numbers = [0.0 if end else row.rng.random() for row, end in zip(rows, done, strict=True)]
+        cumulated = scores.softmax(-1).cumsum(-1)
+        total = cumulated[:, -1:]
+        # Rounding must not push a number to the very end, past the last possible token.
+        target = torch.tensor(numbers, device=scores.device)[:, None] * total
+        target = target.minimum(torch.nextafter(total, torch.zeros_like(total)))
+        return torch.searchsorted(cumulated, target, right=True)[:, 0]
+
+    def _note(self, logprobs: torch.Tensor, picked: torch.Tensor) -> None:
+        chosen = logprobs.gather(-1, picked[:, None])[:, 0].tolist()
+        count = min(self._settings.top_logprobs, logprobs.shape[-1])
+        best = logprobs.topk(count, dim=-1)
+        values, ids = best.values.tolist(), best.indices.tolist()
+        for index, sequence in enumerate(self._watch.sequences):
+            if not self._watch.done[index]:
+                sequence.logprobs.append(chosen[index])
+                sequence.alternatives.append(list(zip(ids[index], values[index], strict=True)))
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> set[int]:
+    eos = model.generation_config.eos_token_id
+    if eos is None:
+        eos = tokenizer.eos_token_id
+    return {eos} if isinstance(eos, int) else set(eos or ())
+
+
+def _pad_id(model: Any, tokenizer: Any) -> int:
+    for candidate in (tokenizer.pad_token_id, model.generation_config.pad_token_id):
+        if candidate is not None:
+            return int(candidate)
+    return min(_eos_ids(model, tokenizer), default=0)

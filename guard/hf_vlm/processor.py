@@ -1,0 +1,275 @@
+"""From a conversation to tensors: the checkpoint's processor, with an image-only stand-in.
+
+Requests are prepared one by one, in threads, while the model is busy, and put together into a
+batch at the last moment. Whether putting together gives exactly what the processor itself makes
+of a batch is tried out once, when a checkpoint is loaded; where it does not (Mllama's nested
+masks, say), the processor gets whole batches instead.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import jinja2
+import torch
+import transformers
+from PIL import Image
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import is_torchvision_available
+
+from vlmguard.errors import UserError
+from vlmguard.hf_vlm.messages import Conversation
+from vlmguard.images import from_data_uri
+
+logger = logging.getLogger(__name__)
+
+BORDER_TOKENS = 8
+"""Tokens of a prefix that are decoded along with its continuation, to get the space between."""
+
+
+@dataclass
+class Prepared:
+    """A request as the model gets it.
+
+    Attributes:
+        text: The rendered prompt.
+        images: Its images.
+        inputs: Tensors of a batch of one; empty where the processor needs whole batches.
+        ids: The prompt's token ids (images included).
+        continues: Whether an answer is to be continued.
+    """
+
+    text: str
+    images: list[Image.Image] = field(repr=False)
+    inputs: dict[str, torch.Tensor] = field(repr=False)
+    ids: list[int] = field(repr=False)
+    continues: bool
+
+
+class PromptMaker:
+    """The processor of a checkpoint and what has to be known about it.
+
+    Args:
+        checkpoint: Hub id or folder.
+        options: `revision`, `trust_remote_code` and the like, for `from_pretrained`.
+        min_pixels: Lower bound of the image size in pixels, for processors that have one.
+        max_pixels: Upper bound.
+
+    Raises:
+        UserError: No chat template, or no such pixel bounds.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        options: dict[str, Any],
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        given = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+        bounds = {name: value for name, value in given.items() if value is not None}
+        self.processor = _load(checkpoint, options, bounds)
+        self.tokenizer = self.processor.tokenizer
+        if self.processor.chat_template is None:
+            self.processor.chat_template = self.tokenizer.chat_template
+        if self.processor.chat_template is None:
+            raise UserError(
+                f"{checkpoint} has no chat template, so a conversation cannot be put to it. "
+                "Use an instruction-tuned checkpoint, or put a chat_template.jinja into its folder."
+            )
+        _check_bounds(checkpoint, self.processor.image_processor, bounds)
+        self.placeholders = _placeholders(self.processor)
+        self.system_turns = self._renders_system()
+        self.whole_batches = not self._collates()
+        if self.whole_batches:
+            logger.info("%s: batches are prepared as a whole.", checkpoint)
+
+    def prepare(self, conversation: Conversation) -> Prepared:
+        """Decode the images and make the tensors of one request.
+
+        Raises:
+            UserError: The chat template refuses the conversation.
+            ImageError: An image cannot be decoded.
+        """
+        images = [from_data_uri(uri) for uri in conversation.images]
+        text = self._render(conversation.turns, conversation.prefix is not None)
+        inputs = self._process([text], [images])
+        ids = inputs["input_ids"][0].tolist()
+        if self.whole_batches:
+            inputs = {}
+        return Prepared(text, images, inputs, ids, conversation.prefix is not None)
+
+    def collate(self, requests: list[Prepared]) -> dict[str, torch.Tensor]:
+        """One left-padded batch; all requests have images, or none has."""
+        if self.whole_batches:
+            return self._process([r.text for r in requests], [r.images for r in requests])
+        return collate([request.inputs for request in requests], self.tokenizer.pad_token_id or 0)
+
+    def decode(self, request: Prepared, tokens: list[int]) -> str:
+        """The text of new tokens, special tokens left out.
+
+        Tokenizers of the SentencePiece kind drop a space at the start of what they decode, so a
+        continuation is decoded together with the end of what it continues.
+        """
+        plain = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        if request.continues:
+            before = request.ids[-BORDER_TOKENS:]
+            head: str = self.tokenizer.decode(before, **plain)
+            whole: str = self.tokenizer.decode(before + tokens, **plain)
+            if whole.startswith(head):
+                return whole[len(head) :]
+        text: str = self.tokenizer.decode(tokens, **plain)
+        return text
+
+    def _render(self, turns: list[dict[str, Any]], continues: bool) -> str:
+        try:
+            text: str = self.processor.apply_chat_template(
+                turns,
+                tokenize=False,
+                add_generation_prompt=not continues,
+                continue_final_message=continues,
+            )
+        except (jinja2.TemplateError, ValueError, TypeError) as error:
+            raise UserError(f"The chat template refuses this conversation: {error}") from error
+        return text
+
+    def _process(
+        self, texts: list[str], images: list[list[Image.Image]]
+    ) -> dict[str, torch.Tensor]:
+        bos = self.tokenizer.bos_token
+        options: dict[str, Any] = {}
+        if bos is not None and texts[0].startswith(bos):
+            options["add_special_tokens"] = False
+        if len(texts) > 1:
+            options |= {"padding": True, "padding_side": "left"}
+        result = self.processor(
+            text=texts, images=images if any(images) else None, return_tensors="pt", **options
+        )
+        return {name: value for name, value in result.items() if isinstance(value, torch.Tensor)}
+
+    def _renders_system(self) -> bool:
+        turns = [_turn("system", "SYSTEMMARK"), _turn("user", "hello")]
+        try:
+            return "SYSTEMMARK" in self._render(turns, False)
+        except UserError:
+            return False
+
+    def _collates(self) -> bool:
+        """Whether requests prepared one by one can be put together into a batch."""
+        small, wide = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (160, 80), "blue")
+        pairs = [([small], "one"), ([wide, small], "and a longer text")]
+        texts = []
+        for images, text in pairs:
+            turn = _turn("user", text)
+            turn["content"] = [{"type": "image"} for _ in images] + turn["content"]
+            texts.append(self._render([turn], False))
+        groups = [images for images, _ in pairs]
+        try:
+            want = self._process(texts, groups)
+            single = [self._process([t], [g]) for t, g in zip(texts, groups, strict=True)]
+            got = collate(single, self.tokenizer.pad_token_id or 0)
+        except (RuntimeError, ValueError, KeyError):
+            return False
+        return got.keys() == want.keys() and all(
+            got[name].shape == want[name].shape and torch.equal(got[name], want[name])
+            for name in want
+        )
+
+
+def collate(requests: list[dict[str, torch.Tensor]], pad: int) -> dict[str, torch.Tensor]:
+    """Put batches of one together.
+
+    Args:
+        requests: Tensors of each, with the same names. Those shaped like `input_ids`, (1, length),
+            are padded on the left; the others are padded with zeros at the end of each dimension
+            but the first, and joined along the first.
+        pad: Token id for padding.
+
+    Returns:
+        The batch.
+    """
+    length = max(request["input_ids"].shape[1] for request in requests)
+    batch = {}
+    for name in requests[0]:
+        values = [request[name] for request in requests]
+        if all(
+            value.shape == request["input_ids"].shape
+            for value, request in zip(values, requests, strict=True)
+        ):
+            fill = pad if name == "input_ids" else 0
+            values = [
+                torch.nn.functional.pad(value, (length - value.shape[1], 0), value=fill)
+                for value in values
+            ]
+        elif len({value.shape[1:] for value in values}) > 1:
+            values = _pad_ends(values)
+        batch[name] = torch.cat(values)
+    return batch
+
+
+def _pad_ends(values: list[torch.Tensor]) -> list[torch.Tensor]:
+    sizes = [max(size) for size in zip(*(value.shape[1:] for value in values), strict=True)]
+    padded = []
+    for value in values:
+        amounts = [0, 0]
+        for size, have in zip(sizes, value.shape[1:], strict=True):
+            amounts = [0, size - have, *amounts]
+        padded.append(torch.nn.functional.pad(value, amounts[:-2]))
+    return padded
+
+
+def _load(checkpoint: str, options: dict[str, Any], bounds: dict[str, int]) -> Any:
+    config = transformers.AutoConfig.from_pretrained(checkpoint, **options)
+    if type(config) in PROCESSOR_MAPPING and not is_torchvision_available():
+        kind = PROCESSOR_MAPPING[type(config)]
+        if kind is not None and "video_processor" in kind.get_attributes():
+            return _load_image_only(kind, checkpoint, options, bounds)
+    return transformers.AutoProcessor.from_pretrained(checkpoint, **options, **bounds)
+
+
+def _load_image_only(
+    kind: Any, checkpoint: str, options: dict[str, Any], bounds: dict[str, int]
+) -> Any:
+    """A processor without its video part, which needs torchvision.
+
+    The library takes a processor's parts from the parameters of `__init__`, so one without the
+    parameter has no such part; everything else is inherited.
+    """
+
+    class ImageOnly(kind):  # type: ignore[misc]
+        def __init__(self, image_processor: Any, tokenizer: Any, **rest: Any) -> None:
+            super().__init__(image_processor, tokenizer, None, **rest)
+
+    saved, _ = kind.get_processor_dict(checkpoint, **options)
+    parameters = kind.__init__.__code__.co_varnames[: kind.__init__.__code__.co_argcount]
+    rest = {name: saved[name] for name in parameters if name in saved}
+    for part in ("image_processor", "tokenizer", "video_processor"):
+        rest.pop(part, None)
+    ImageOnly.__name__ = ImageOnly.__qualname__ = kind.__name__
+    logger.info("%s: torchvision is missing, images only.", kind.__name__)
+    return ImageOnly(
+        transformers.AutoImageProcessor.from_pretrained(checkpoint, **options, **bounds),
+        transformers.AutoTokenizer.from_pretrained(checkpoint, **options),
+        **rest,
+    )
+
+
+def _check_bounds(checkpoint: str, image_processor: Any, bounds: dict[str, int]) -> None:
+    size = dict(image_processor.size or {})
+    names = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+    for bound, value in bounds.items():
+        if size.get(names[bound]) != value:
+            raise UserError(
+                f"{checkpoint}: its image processor has no {bound} (its size is {size}). "
+                f"Leave -M {bound} out."
+            )
+
+
+def _placeholders(processor: Any) -> tuple[str, ...]:
+    names = ("image_token", "video_token")
+    found = [vars(processor).get(name) for name in names]
+    return tuple(token for token in found if isinstance(token, str))
+
+
+def _turn(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text}]}
