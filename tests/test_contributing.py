@@ -78,7 +78,7 @@ def test_the_worked_benchmark_runs_from_its_file(repo: Path, tmp_path: Path, cli
 
     with openai_server(script) as server:
         result = cli(
-            *("inspect", "eval", str(file), "--model", "openai-api/scripted/target"),
+            *("inspect", "eval", file.name, "--model", "openai-api/scripted/target"),
             *("--model-role", "grader=openai-api/scripted/grader"),
             *("-T", f"data_dir={data}"),
             *("--log-dir", str(tmp_path / "logs"), "--display", "plain"),
