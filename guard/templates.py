@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from pathlib import Path
 from typing import Final
 
 from vlmguard.errors import UserError
+from vlmguard.paths import user_path
 
 TAG: Final = re.compile(
     r"<\s*/?\s*(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\s*>",
@@ -31,7 +31,7 @@ def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> st
     if file is None:
         return default
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = user_path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Template file {file} cannot be read: {error}.") from error
     missing = [field for field in fields if "{" + field + "}" not in text]

@@ -24,6 +24,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
 from vlmguard.errors import UserError
+from vlmguard.paths import user_path
 from vlmguard.record import DefenseRecord, tally
 from vlmguard.refusals import REFUSAL_PHRASES, contains_phrase
 from vlmguard.scorers._metrics import by_category, coverage
@@ -95,12 +96,12 @@ def load_keywords(file: str | None) -> Keywords:
     """
     if file is None:
         root = os.environ.get("VLMGUARD_DATA")
-        found = Path(root) / KEYWORDS_FILE if root else None
+        found = user_path(root) / KEYWORDS_FILE if root else None
         if found is None or not found.is_file():
             return Keywords(REFUSAL_PHRASES, "own")
         file = str(found)
     try:
-        phrases = json.loads(Path(file).read_text(encoding="utf-8"))
+        phrases = json.loads(user_path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"Keyword file {file} cannot be read as JSON: {error}.") from error
     if (

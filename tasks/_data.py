@@ -19,6 +19,7 @@ from inspect_ai.dataset import Sample
 from pydantic import BaseModel, StringConstraints, ValidationError
 
 from vlmguard.errors import UserError
+from vlmguard.paths import user_path
 
 DATA_ROOT: Final = "VLMGUARD_DATA"
 
@@ -95,6 +96,21 @@ class Source:
             f"{self.card.obtain}"
         )
 
+    def folder(self, *candidates: str) -> Path:
+        """The first of several image folders that exists, or else the first one.
+
+        A missing folder is no error here: its images are reported one by one,
+        and the text is complete without them.
+
+        Args:
+            *candidates: Paths relative to the root.
+
+        Returns:
+            A path below the root.
+        """
+        places = [self.root / candidate for candidate in candidates]
+        return next((place for place in places if place.is_dir()), places[0])
+
     def inside(self, path: Path, record: str) -> Path:
         """Refuse a path that leaves the data folder.
 
@@ -135,10 +151,10 @@ def locate(card: Card, data_dir: str | None = None, revision: str | None = None)
     if data_dir and revision:
         raise UserError("-T data_dir= and -T revision= exclude each other: local folder or hub.")
     if data_dir:
-        return _local(card, Path(data_dir))
+        return local(card, user_path(data_dir))
     root = os.environ.get(DATA_ROOT)
-    if root and not revision and (Path(root) / card.name).is_dir():
-        return _local(card, Path(root) / card.name)
+    if root and not revision and (user_path(root) / card.name).is_dir():
+        return local(card, user_path(root) / card.name)
     if card.hub is None:
         if revision:
             raise UserError(f"{card.title} has no official hub repository. {card.obtain}")
@@ -225,7 +241,19 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _local(card: Card, folder: Path) -> Source:
+def local(card: Card, folder: Path) -> Source:
+    """A benchmark's data in a local folder.
+
+    Args:
+        card: The benchmark.
+        folder: The benchmark's own folder.
+
+    Returns:
+        The source.
+
+    Raises:
+        UserError: There is no such folder.
+    """
     if not folder.is_dir():
         raise UserError(f"{card.title}: {folder} is no folder. {card.obtain}")
     return Source(card, folder, folder.resolve(), "local")

@@ -32,13 +32,26 @@ def user_input(text: str, *images: Path) -> list[ChatMessage]:
     return [ChatMessageUser(content=[*content, ContentText(text=text)])]
 
 
+def images_of(sample: Sample) -> list[ContentImage]:
+    """The image parts of a sample's input, in order."""
+    if isinstance(sample.input, str):
+        return []
+    return [
+        part
+        for message in sample.input
+        if isinstance(message.content, list)
+        for part in message.content
+        if isinstance(part, ContentImage)
+    ]
+
+
 def build_dataset(
     samples: list[Sample], source: Source, files: list[Path]
 ) -> tuple[MemoryDataset, dict[str, Any]]:
     """Check every image and id before anything is paid for.
 
     Args:
-        samples: Samples whose images are paths.
+        samples: Samples whose images are paths (or data URIs, drawn by us).
         source: Where they come from.
         files: The annotation files that were read.
 
@@ -54,10 +67,10 @@ def build_dataset(
     _check_ids(samples, source)
     prepared = _prepare_images(samples, source)
     for sample in samples:
-        notes = [note for part in _images(sample) for note in prepared[part.image].notes]
+        notes = [note for part in images_of(sample) for note in prepared[part.image].notes]
         if notes:
             sample.metadata = {**(sample.metadata or {}), "image_notes": notes}
-        for part in _images(sample):
+        for part in images_of(sample):
             part.image = prepared[part.image].reference
     digest = hashlib.sha256("".join(sorted(p.sha256 for p in prepared.values())).encode())
     provenance = {
@@ -72,36 +85,25 @@ def build_dataset(
     return MemoryDataset(samples, name=source.card.name, location=str(source.root)), provenance
 
 
-def draw(items: list[T], n: int, seed: int = 0) -> list[T]:
+def draw(items: list[T], n: int, seed: int, name: str) -> list[T]:
     """Draw a fixed subset, in the items' own order.
 
     Args:
         items: What to draw from.
         n: How many.
         seed: Seed of the drawing.
+        name: What the items are, for the message.
 
     Returns:
         `n` items.
 
     Raises:
-        UserError: There are fewer than `n` items.
+        UserError: There are fewer than `n` items, or `n` is not positive.
     """
     if not 0 < n <= len(items):
-        raise UserError(f"-T n={n}: choose between 1 and {len(items)}.")
+        raise UserError(f"{name}: {n} cannot be drawn, choose between 1 and {len(items)}.")
     chosen = set(random.Random(seed).sample(range(len(items)), n))
     return [item for index, item in enumerate(items) if index in chosen]
-
-
-def _images(sample: Sample) -> list[ContentImage]:
-    if isinstance(sample.input, str):
-        return []
-    return [
-        part
-        for message in sample.input
-        if isinstance(message.content, list)
-        for part in message.content
-        if isinstance(part, ContentImage)
-    ]
 
 
 def _check_ids(samples: list[Sample], source: Source) -> None:
@@ -117,13 +119,16 @@ def _check_ids(samples: list[Sample], source: Source) -> None:
 
 def _prepare_images(samples: list[Sample], source: Source) -> dict[str, PreparedImage]:
     users: dict[str, str] = {}
-    for sample in samples:
-        for part in _images(sample):
-            path = source.inside(Path(part.image), str(sample.id))
-            users.setdefault(str(path), str(sample.id))
-
     problems: list[str] = []
     prepared: dict[str, PreparedImage] = {}
+    for sample in samples:
+        for part in images_of(sample):
+            if part.image.startswith("data:"):
+                digest = hashlib.sha256(part.image.encode()).hexdigest()
+                prepared[part.image] = PreparedImage(part.image, digest, ())
+                continue
+            path = source.inside(Path(part.image), str(sample.id))
+            users.setdefault(str(path), str(sample.id))
 
     def attempt(path: str) -> PreparedImage | ImageError:
         try:

@@ -3,10 +3,11 @@
 import zipfile
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -19,6 +20,8 @@ from vlmguard.tasks._data import Card
 def download(card: Card, revision: str | None) -> tuple[Path, str]:
     """Download the files of a benchmark, and unpack its archives.
 
+    Without a network, an earlier download is used if it is complete.
+
     Args:
         card: The benchmark; its `hub` is not None.
         revision: Branch, tag or commit; None for the default branch.
@@ -27,21 +30,25 @@ def download(card: Card, revision: str | None) -> tuple[Path, str]:
         The snapshot folder and the commit that it holds.
 
     Raises:
-        UserError: Gated without a token, unknown revision, no network, or no
-            such repository; says what to do.
+        UserError: Gated without a token, unknown revision, no network, no such
+            repository, or a broken archive; says what to do.
     """
     assert card.hub is not None
     try:
-        sha = HfApi().dataset_info(card.hub, revision=revision).sha
-        folder = snapshot_download(
-            card.hub, repo_type="dataset", revision=sha, allow_patterns=list(card.hub_files)
+        folder = Path(
+            snapshot_download(
+                card.hub,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=list(card.hub_files),
+            )
         )
     except GatedRepoError as error:
         raise UserError(
             f"{card.title}: {card.hub} is gated. Accept its terms on the hub, then set HF_TOKEN "
             f"(or run `hf auth login`). {card.obtain}"
         ) from error
-    except RevisionNotFoundError as error:
+    except (RevisionNotFoundError, HFValidationError) as error:
         raise UserError(f"{card.title}: {card.hub} has no revision {revision}.") from error
     except RepositoryNotFoundError as error:
         raise UserError(
@@ -52,8 +59,9 @@ def download(card: Card, revision: str | None) -> tuple[Path, str]:
             f"{card.title}: the hub cannot be reached ({type(error).__name__}). Without a network, "
             f"use a local folder (-T data_dir=). {card.obtain}"
         ) from error
-    _unpack(Path(folder))
-    return Path(folder), str(sha)
+    _unpack(folder)
+    # The last part of a snapshot's path is its commit.
+    return folder, folder.name
 
 
 def _unpack(folder: Path) -> None:
@@ -62,7 +70,12 @@ def _unpack(folder: Path) -> None:
         done = archive.with_suffix(".unpacked")
         if done.exists():
             continue
-        with zipfile.ZipFile(archive) as bundle:
-            # extractall() drops absolute paths and `..` of malicious archives.
-            bundle.extractall(archive.parent)
+        try:
+            with zipfile.ZipFile(archive) as bundle:
+                # extractall() drops absolute paths and `..` of malicious archives.
+                bundle.extractall(archive.parent)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UserError(
+                f"{archive}: cannot be unpacked ({error}). Delete it and run again."
+            ) from error
         done.touch()

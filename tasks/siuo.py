@@ -146,7 +146,7 @@ def load(source: Source, track: str) -> list[Sample]:
     """
     path = annotation(source, track)
     rows = [(f"record {number}", row) for number, row in enumerate(read_json(path))]
-    images = source.first_existing("data/images", "images")
+    images = source.folder("data/images", "images")
     if track == "multiple_choice":
         return [_choice_sample(item, images) for item in parse_records(rows, ChoiceItem, path)]
     return [_sample(item, images) for item in parse_records(rows, Item, path)]
