@@ -2,8 +2,8 @@
 
 Requests and answers are foreign text. They stand between tags that carry a code
 derived from all of the text, which nothing inside can foresee, so no answer can
-close its own block and add instructions. A reply is read by its own parser; a
-reply that holds two different verdicts (a quoted forgery, say) counts as none.
+close its own block and add instructions. A reply that holds two different
+verdicts (a quoted forgery, say) counts as none.
 """
 
 import hashlib
@@ -18,11 +18,14 @@ from inspect_ai.model import (
     ContentText,
     GenerateConfig,
     Model,
+    ModelOutput,
 )
 from inspect_ai.solver import TaskState
 
+from vlmguard.errors import UserError
 from vlmguard.refusals import is_refusal
 from vlmguard.roles import defaults_for
+from vlmguard.scorers._verdict import Reader, parse_verdict
 from vlmguard.templates import fill
 
 Problem = Literal["invalid_format", "judge_refused", "cut_off", "no_response"]
@@ -39,11 +42,24 @@ class Reply:
         model: The judge's name.
         text: Its reply.
         problem: Why a reply without a verdict has none.
+        cut_off: It ended at a token limit.
     """
 
     model: str
     text: str
     problem: Problem
+    cut_off: bool = False
+
+    def verdict(self, readers: dict[str, Reader]) -> dict[str, float]:
+        """The verdict that the reply holds.
+
+        Args:
+            readers: A reader for each field.
+
+        Returns:
+            A number for each field, or NaN.
+        """
+        return parse_verdict(self.text, readers, cut_off=self.cut_off)
 
 
 async def ask(grader: Model, template: str, images: list[str], **material: str) -> Reply:
@@ -67,11 +83,10 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
     if not output.choices:
         return Reply(name, "", "invalid_format")
     text = output.completion
-    if output.stop_reason == "content_filter" or is_refusal(text):
-        return Reply(name, text, "judge_refused")
-    if output.stop_reason in ("max_tokens", "model_length"):
-        return Reply(name, text, "cut_off")
-    return Reply(name, text, "invalid_format")
+    cut_off = output.stop_reason in ("max_tokens", "model_length")
+    if output.stop_reason == "content_filter" or _marked_refusal(output) or is_refusal(text):
+        return Reply(name, text, "judge_refused", cut_off)
+    return Reply(name, text, "cut_off" if cut_off else "invalid_format", cut_off)
 
 
 def fence(material: dict[str, str]) -> dict[str, str]:
@@ -83,8 +98,9 @@ def fence(material: dict[str, str]) -> dict[str, str]:
     Returns:
         The same names, each text inside `<name-CODE>` ... `</name-CODE>`.
     """
+    # 64 bits: a text that contains its own code cannot be searched for.
     everything = "\x00".join(f"{name}\x00{text}" for name, text in sorted(material.items()))
-    code = hashlib.sha256(everything.encode()).hexdigest()[:8]
+    code = hashlib.sha256(everything.encode()).hexdigest()[:16]
     return {name: f"<{name}-{code}>\n{text}\n</{name}-{code}>" for name, text in material.items()}
 
 
@@ -96,10 +112,12 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
 
     Returns:
         The text of the sample's conversation (roles shown if there are several
-        turns) and its images.
+        turns; `metadata["judge_request"]` instead, where a benchmark's text does
+        not say what is meant) and its images.
     """
+    stated = state.metadata.get("judge_request")
     if isinstance(state.input, str):
-        return state.input, []
+        return str(stated or state.input), []
     turns: list[ChatMessage] = state.input
     images = [
         part.image
@@ -108,6 +126,13 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
         for part in turn.content
         if isinstance(part, ContentImage)
     ]
-    if len(turns) == 1:
-        return turns[0].text, images
+    if stated or len(turns) == 1:
+        return str(stated or turns[0].text), images
     return "\n".join(f"{turn.role}: {turn.text}" for turn in turns), images
+
+
+def _marked_refusal(output: ModelOutput) -> bool:
+    content = output.message.content
+    return isinstance(content, list) and any(
+        isinstance(part, ContentText) and part.refusal for part in content
+    )

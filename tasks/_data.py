@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,10 +181,10 @@ def read_json(path: Path) -> Any:
         Its content.
 
     Raises:
-        UserError: Unreadable, or no JSON.
+        UserError: Unreadable, no JSON, or an object that holds a key twice.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error}). Download it again.") from error
 
@@ -257,3 +258,11 @@ def local(card: Card, folder: Path) -> Source:
     if not folder.is_dir():
         raise UserError(f"{card.title}: {folder} is no folder. {card.obtain}")
     return Source(card, folder, folder.resolve(), "local")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; `json` itself would silently keep the last of several equal keys."""
+    keys = Counter(key for key, _ in pairs)
+    if len(keys) < len(pairs):
+        raise ValueError(f"the key {keys.most_common(1)[0][0]!r} occurs twice")
+    return dict(pairs)

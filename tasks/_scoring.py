@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from inspect_ai.log import HeadlineMetric
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Solver
 
@@ -22,12 +23,12 @@ class Scoring:
         setup: Resolves the roles that the scorers need, so that a missing one
             stops the run before its first model call.
         scorers: The scorers, official ones first.
-        headline: The task's headline metric, as `scorer.score`.
+        headline: The task's headline metric.
     """
 
     setup: list[Solver]
     scorers: list[Scorer]
-    headline: str
+    headline: HeadlineMetric
 
 
 def scoring(
@@ -43,7 +44,8 @@ def scoring(
     Args:
         choice: `all` judges, the `official` one, the `general` one that every
             task offers, or `none`: rules only, no grader needed.
-        official: The benchmark's own judged scorers, by headline `scorer.score`.
+        official: The benchmark's own judged scorers, by headline, `scorer.score` or
+            `scorer.score.metric`.
         rules: Its scorers that need no judge, likewise.
         judge_template: File with a prompt for the general judge.
         keywords: JSON file with refusal phrases.
@@ -63,5 +65,10 @@ def scoring(
     return Scoring(
         setup=[require_roles("grader")] if judged else [],
         scorers=list(chosen.values()),
-        headline=next(iter(chosen)),
+        headline=_headline(next(iter(chosen))),
     )
+
+
+def _headline(name: str) -> HeadlineMetric:
+    scorer, score, *metric = name.split(".")
+    return HeadlineMetric(scorer=scorer, score=score, metric=metric[0] if metric else None)

@@ -39,7 +39,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from inspect_ai import Task, task
+from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Score, Scorer, Target, scorer
@@ -50,7 +50,7 @@ from vlmguard.errors import UserError, check_choice
 from vlmguard.record import tally
 from vlmguard.refusals import contains_phrase
 from vlmguard.scorers._grader import request_of
-from vlmguard.scorers._metrics import by_category, coverage
+from vlmguard.scorers._metrics import by_category, coverage, vote
 from vlmguard.scorers._official import Question, ask_all
 from vlmguard.scorers._verdict import Reader, label
 from vlmguard.scorers.refusal import Keywords, answer_text, load_keywords
@@ -273,6 +273,7 @@ def vlguard(
         solver=generate(),
         scorer=chosen.scorers,
         headline_metric=chosen.headline,
+        epochs=Epochs(1, vote(("safety", "win"))),
         # The authors' settings: greedy, 256 tokens.
         config=GenerateConfig(max_tokens=256, temperature=0.0),
         version="1-A",
