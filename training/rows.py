@@ -1,0 +1,190 @@
+"""One row of raw training material, and how it becomes a sample of the synthesis task."""
+
+import hashlib
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageUser, Content, ContentImage, ContentText
+
+from vlmguard.errors import UserError
+from vlmguard.images import ImageError, PreparedImage, prepare_image
+from vlmguard.training.packed import PackedImage, unpack
+from vlmguard.training.similarity import normalise_text
+
+PAPER_SAFETY: Final = 8904
+PAPER_BENIGN: Final = 977
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request about an image, with answers to contrast.
+
+    Attributes:
+        id: Readable and unique (`vlguard/Ads_364812/0`).
+        source: Where it is from (`vlguard`, `spa_vl`, `vlsbench`, or a file's name).
+        image: The image file, or its place in a Parquet file.
+        image_id: Identity of the image within its source (`vlguard/bad_ads/x.png`).
+        prompt: The request.
+        safe: An answer that handles the risk, or None.
+        unsafe: An answer that does not, or None.
+        benign: Whether the request carries no risk and should be left alone.
+    """
+
+    id: str
+    source: str
+    image: Path | PackedImage
+    image_id: str
+    prompt: str
+    safe: str | None
+    unsafe: str | None
+    benign: bool
+
+
+def draw_mix(rows: list[Row], safety: int | None, benign: int | None, seed: int) -> list[Row]:
+    """Draw so many safety and so many benign rows, in the rows' own order.
+
+    Args:
+        rows: What to draw from.
+        safety: Number of safety rows, at least 0; None for all.
+        benign: Number of benign rows, likewise.
+        seed: Seed of the drawing.
+
+    Returns:
+        The drawn rows.
+
+    Raises:
+        UserError: There are fewer rows of a kind than asked for, or none in all.
+    """
+    chosen: set[str] = set()
+    for option, wanted, kind in (("safety", safety, False), ("benign", benign, True)):
+        ids = [row.id for row in rows if row.benign is kind]
+        if wanted is not None and not 0 <= wanted <= len(ids):
+            raise UserError(
+                f"-T {option}={wanted}: the sources hold {len(ids)} such rows. Ask for fewer, "
+                f"or add a source with -T data=."
+            )
+        drawn = ids if wanted is None else random.Random(f"{seed}/{option}").sample(ids, wanted)
+        chosen.update(drawn)
+    if not chosen:
+        raise UserError("No rows left to work on: -T data=, safety= and benign= leave none.")
+    return [row for row in rows if row.id in chosen]
+
+
+def check_ids(rows: list[Row]) -> None:
+    """Refuse rows that share an id.
+
+    Args:
+        rows: All rows.
+
+    Raises:
+        UserError: Two rows share an id; names it.
+    """
+    seen: set[str] = set()
+    for row in rows:
+        if row.id in seen:
+            raise UserError(f"The id {row.id} occurs twice. Rename or remove one of the rows.")
+        seen.add(row.id)
+
+
+def to_samples(rows: list[Row], *, contrast: bool, sampled: bool) -> list[Sample]:
+    """Turn rows into samples; what cannot be worked on is marked, not lost.
+
+    A marked sample (`metadata["drop"]`) costs no call and is counted with its
+    reason: `missing_image`, `empty_prompt`, `no_safe_response`,
+    `no_unsafe_response` or `identical_responses`.
+
+    Args:
+        rows: The rows.
+        contrast: Safety rows need both answers (for the hindsight stage).
+        sampled: Missing answers will be sampled from a target.
+
+    Returns:
+        A sample for each row, in their order.
+
+    Raises:
+        UserError: No row can be worked on; names the first problems.
+    """
+    unpacked = unpack(row.image for row in rows if isinstance(row.image, PackedImage))
+    files = [
+        unpacked[row.image] if isinstance(row.image, PackedImage) else row.image for row in rows
+    ]
+    prepared = _prepare(set(files))
+    samples, problems = [], []
+    for row, file in zip(rows, files, strict=True):
+        image = prepared[file]
+        drop = (
+            "missing_image" if isinstance(image, ImageError) else _problem(row, contrast, sampled)
+        )
+        if drop:
+            problems.append(f"{row.id}: {image if isinstance(image, ImageError) else drop}")
+        samples.append(_sample(row, file, image, drop))
+    if len(problems) == len(rows):
+        shown = "; ".join(problems[:3])
+        raise UserError(
+            f"None of the {len(rows)} rows can be used: {shown}. Put the images where the rows "
+            f"say. Where answers are missing, sample them (-T responses=sample with --model and "
+            f"--model-role grader=), or work without them (-T stages=analysis,rewrite)."
+        )
+    return samples
+
+
+def _problem(row: Row, contrast: bool, sampled: bool) -> str | None:
+    if not row.prompt.strip():
+        return "empty_prompt"
+    if row.benign or not contrast:
+        return None
+    if not sampled and not (row.safe or "").strip():
+        return "no_safe_response"
+    if not sampled and not (row.unsafe or "").strip():
+        return "no_unsafe_response"
+    if row.safe and row.unsafe and normalise_text(row.safe) == normalise_text(row.unsafe):
+        return "identical_responses"
+    return None
+
+
+def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str | None) -> Sample:
+    content: list[Content] = []
+    metadata: dict[str, Any] = {
+        "source": row.source,
+        "benign": row.benign,
+        "image_id": row.image_id,
+        "image_file": str(file),
+        "safe": row.safe,
+        "unsafe": row.unsafe,
+        "drop": drop,
+    }
+    if isinstance(image, PreparedImage):
+        content.append(ContentImage(image=image.reference))
+        metadata["image_sha256"] = image.sha256
+        if image.notes:
+            metadata["image_notes"] = list(image.notes)
+    content.append(ContentText(text=row.prompt))
+    return Sample(id=row.id, input=[ChatMessageUser(content=content)], metadata=metadata)
+
+
+def _prepare(paths: set[Path]) -> dict[Path, PreparedImage | ImageError]:
+    def attempt(path: Path) -> PreparedImage | ImageError:
+        try:
+            return prepare_image(path)
+        except ImageError as error:
+            return error
+
+    # Pillow decodes outside the interpreter lock.
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(paths, pool.map(attempt, paths), strict=True))
+
+
+def rows_hash(rows: list[Row]) -> str:
+    """Identity of a selection of rows: 12 hex digits over ids and texts.
+
+    Args:
+        rows: The rows.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr((row.id, row.prompt, row.safe, row.unsafe, row.benign)).encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,259 @@
+"""What `vlmguard export` wrote, checked before a model is loaded, and shown as inference shows it.
+
+A training row must look to the model exactly like a request at inference. Texts and images
+therefore go through the same steps as in the `hf-vlm/` model API: placeholders that a user spelled
+out are broken up, unusual images are made plain RGB.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import datasets
+from PIL import Image
+
+from vlmguard.errors import UserError
+from vlmguard.hf_vlm.messages import break_placeholders
+from vlmguard.images import MAX_PIXELS, from_data_uri, to_data_uri
+from vlmguard.paths import user_path
+from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.templates import disarm, fill
+from vlmguard.training.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+COLUMNS: Final = ("images", "prompt", "completion", "id", "benign", "original", "rewritten")
+
+_REASONING_BLOCK: Final = re.compile(r"<reasoning>.*?</reasoning>\s*", re.DOTALL)
+
+
+@dataclass
+class TrainingData:
+    """The rows of a run.
+
+    Attributes:
+        train: Rows to learn from.
+        validation: Rows to evaluate on; None where nothing is evaluated.
+        targets: `reasoning` or `direct`.
+        provenance: The export's `provenance.json`.
+        sha256: Identity of the export and the targets: 12 hex digits.
+    """
+
+    train: datasets.Dataset
+    validation: datasets.Dataset | None
+    targets: str
+    provenance: dict[str, Any]
+    sha256: str
+
+
+def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
+    """Load the export and refuse what must not be trained on.
+
+    Args:
+        config: The run.
+        evaluated: Whether the run evaluates, so that a validation split is needed.
+
+    Returns:
+        The rows, with the targets that the run asks for.
+
+    Raises:
+        UserError: No such export, a missing column, an empty split, leaks, or targets that the
+            export does not hold.
+    """
+    folder = user_path(config.data)
+    provenance, digest = _read_provenance(folder)
+    check_leaks(provenance, folder, strict_text=config.strict_text)
+    try:
+        splits = datasets.load_from_disk(str(folder))
+    except (FileNotFoundError, ValueError, OSError) as error:
+        raise UserError(
+            f"data: {folder} is no data set ({error}). Write one with `vlmguard export`."
+        ) from error
+    if not isinstance(splits, datasets.DatasetDict) or "train" not in splits:
+        raise UserError(f"data: {folder} has no split `train`. Write it with `vlmguard export`.")
+    needed = ["train", "validation"] if evaluated else ["train"]
+    for name in needed:
+        _check_split(splits, name, folder)
+    held = provenance.get("targets", "reasoning")
+    targets = config.targets or held
+    if targets == "reasoning" and held == "direct":
+        raise UserError(
+            f"targets: reasoning, but {folder} was exported without reasoning. Export it again "
+            "with reasoning, or train with `targets: direct`."
+        )
+    rows = {name: splits[name] for name in needed}
+    if targets != held:
+        rows = {name: _without_reasoning(split, folder) for name, split in rows.items()}
+    _check_template(rows["train"], targets, folder)
+    return TrainingData(
+        train=rows["train"],
+        validation=rows.get("validation"),
+        targets=targets,
+        provenance=provenance,
+        sha256=hashlib.sha256(f"{digest} {targets}".encode()).hexdigest()[:12],
+    )
+
+
+def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) -> None:
+    """Refuse training rows that occur in a test set.
+
+    Args:
+        provenance: The export's `provenance.json`. Its `leaks` holds under `images`, `pairs` and
+            `texts` a count or a list of what was found.
+        folder: The export, for messages.
+        strict_text: Whether a text alone blocks, too.
+
+    Raises:
+        UserError: An image or a pair (with `strict_text`, a text) of a test set.
+    """
+    leaks = provenance.get("leaks")
+    if leaks is None:
+        logger.warning(
+            "%s: nobody has compared these rows with the test sets. Export again with test sets "
+            "named, or results on them may be worth nothing.",
+            folder,
+        )
+        return
+    counts = {kind: _count(leaks.get(kind, 0)) for kind in ("images", "pairs", "texts")}
+    blocking = ["images", "pairs", "texts"] if strict_text else ["images", "pairs"]
+    found = [f"{counts[kind]} {kind}" for kind in blocking if counts[kind]]
+    if found:
+        raise UserError(
+            f"data: {folder} shares {' and '.join(found)} with test sets (see leaks in its "
+            "provenance.json). Results on those sets would be worth nothing. Export again without "
+            "these rows."
+        )
+    if counts["texts"]:
+        logger.warning(
+            "%s: %d texts also occur in a test set, with other images. They do not block "
+            "(--strict-text makes them).",
+            folder,
+            counts["texts"],
+        )
+
+
+def as_inference_shows(placeholders: tuple[str, ...]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A transform for `Dataset.with_transform`: rows as the `hf-vlm/` model API presents them.
+
+    Args:
+        placeholders: Strings that the processor takes for an image or a video.
+
+    Returns:
+        The transform of a batch of columns.
+    """
+
+    def transform(batch: dict[str, Any]) -> dict[str, Any]:
+        shown = dict(batch)
+        if "images" in batch:
+            shown["images"] = [[_plain(image) for image in images] for images in batch["images"]]
+        for column in ("prompt", "completion"):
+            if column in batch:
+                shown[column] = [_broken_up(turns, placeholders) for turns in batch[column]]
+        return shown
+
+    return transform
+
+
+def _read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
+    file = folder / "provenance.json"
+    try:
+        data = file.read_bytes()
+        provenance = json.loads(data)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"data: {file} is missing, so nobody knows whether test images are among the rows. "
+            "Write the folder with `vlmguard export`."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"data: {file} cannot be read: {error}.") from error
+    if not isinstance(provenance, dict):
+        raise UserError(f"data: {file} must hold a JSON object.")
+    return provenance, hashlib.sha256(data).hexdigest()
+
+
+def _check_split(splits: datasets.DatasetDict, name: str, folder: Path) -> None:
+    if name not in splits or not len(splits[name]):
+        raise UserError(
+            f"data: split `{name}` of {folder} is empty. Export more rows"
+            + (", or set `eval_strategy: no`." if name == "validation" else ".")
+        )
+    missing = [column for column in COLUMNS if column not in splits[name].column_names]
+    if missing:
+        raise UserError(
+            f"data: split `{name}` of {folder} lacks the column(s) {', '.join(missing)}. Write it "
+            "with `vlmguard export`."
+        )
+
+
+def _without_reasoning(split: datasets.Dataset, folder: Path) -> datasets.Dataset:
+    """The same rows asking for the rewrite alone."""
+
+    def direct(prompt: list[Any], completion: list[Any]) -> dict[str, Any]:
+        asked = _map_text(prompt, lambda text: text.replace(REASONING_FORMAT, DIRECT_FORMAT))
+        if asked == prompt:
+            raise UserError(
+                f"targets: direct, but the prompts of {folder} were made with another wording. "
+                "Export again with `targets` direct."
+            )
+        return {
+            "prompt": asked,
+            "completion": _map_text(completion, lambda text: _REASONING_BLOCK.sub("", text)),
+        }
+
+    changed = split.select_columns(["prompt", "completion"]).map(
+        direct,
+        input_columns=["prompt", "completion"],
+        features=split.select_columns(["prompt", "completion"]).features,
+    )
+    rest = split.remove_columns(["prompt", "completion"])
+    return datasets.concatenate_datasets([rest, changed], axis=1)
+
+
+def _check_template(split: datasets.Dataset, targets: str, folder: Path) -> None:
+    """Say so where the rows were made with another wording than inference uses."""
+    row = split.select_columns(["prompt", "original"])[0]
+    wanted = fill(
+        REWRITE_TEMPLATE,
+        conversation="",
+        request=disarm(row["original"]),
+        format=REASONING_FORMAT if targets == "reasoning" else DIRECT_FORMAT,
+    )
+    texts = [part["text"] for turn in row["prompt"] for part in turn["content"] if part["text"]]
+    if wanted not in texts:
+        logger.warning(
+            "%s: the prompts differ from the rewriter's present template. Use the same wording at "
+            "inference (-S template=FILE), or export again.",
+            folder,
+        )
+
+
+def _count(found: object) -> int:
+    return len(found) if isinstance(found, list | dict) else int(str(found))
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and image.width * image.height <= MAX_PIXELS:
+        return image
+    return from_data_uri(to_data_uri(image))
+
+
+def _broken_up(turns: list[dict[str, Any]], placeholders: tuple[str, ...]) -> list[dict[str, Any]]:
+    return _map_text(turns, lambda text: break_placeholders(text, placeholders))
+
+
+def _map_text(turns: list[dict[str, Any]], change: Callable[[str], str]) -> list[dict[str, Any]]:
+    return [
+        {
+            **turn,
+            "content": [
+                {**part, "text": change(part["text"])} if part["type"] == "text" else part
+                for part in turn["content"]
+            ],
+        }
+        for turn in turns
+    ]
