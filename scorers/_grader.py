@@ -31,6 +31,9 @@ from vlmguard.templates import fill
 Problem = Literal["invalid_format", "judge_refused", "cut_off", "no_response"]
 """Why a verdict is missing."""
 
+# What Inspect leaves of an image in a log written with --no-log-images.
+_REMOVED: Final = "<base64-data-removed>"
+
 JUDGE_CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 
@@ -114,6 +117,9 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
         The text of the sample's conversation (roles shown if there are several
         turns; `metadata["judge_request"]` instead, where a benchmark's text does
         not say what is meant) and its images.
+
+    Raises:
+        UserError: The sample comes from a log without its images.
     """
     stated = state.metadata.get("judge_request")
     if isinstance(state.input, str):
@@ -126,6 +132,11 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
         for part in turn.content
         if isinstance(part, ContentImage)
     ]
+    if _REMOVED in images:
+        raise UserError(
+            f"Sample {state.sample_id}: its log was written without images (--no-log-images), so "
+            "a judge would not see what was asked. Score a log that holds them."
+        )
     if stated or len(turns) == 1:
         return str(stated or turns[0].text), images
     return "\n".join(f"{turn.role}: {turn.text}" for turn in turns), images

@@ -1,7 +1,7 @@
 """Metrics that all our scorers share: means with their errors, and what was not scored."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from inspect_ai.scorer import (
@@ -13,24 +13,52 @@ from inspect_ai.scorer import (
     grouped,
     mean,
     metric,
+    mode_score,
     score_reducer,
     stderr,
 )
+from inspect_ai.solver import TaskState
+
+from vlmguard.errors import UserError
 
 
 def by_category() -> list[Metric]:
-    """Mean, standard error clustered by image, and the mean per category."""
+    """Mean, standard error clustered by image, and the mean per category.
+
+    Samples need `category` and `image_id` in their metadata: see `check_groups`.
+    """
     return [mean(), stderr(cluster="image_id"), grouped(mean(), "category", all=False)]
+
+
+def check_groups(state: TaskState) -> None:
+    """Refuse a sample that `by_category` could not place, before a judge is paid for it.
+
+    Args:
+        state: The state to be scored.
+
+    Raises:
+        UserError: `category` or `image_id` is missing from the metadata.
+    """
+    missing = [name for name in ("category", "image_id") if state.metadata.get(name) is None]
+    if missing:
+        raise UserError(
+            f"Sample {state.sample_id}: no {' and '.join(missing)} in its metadata. Our scorers "
+            "report by category and cluster their errors by image; give each sample both."
+        )
 
 
 @metric(scores="unreduced")
 def coverage(**ranges: float) -> Metric:
     """How much was scored, and what the unscored rest could change at most.
 
-    Counts every answer, before epochs are reduced.
+    Counts every answer, before epochs are reduced; the bounds are those of the
+    mean over questions, several answers to one reduced as `vote` does. (For a
+    metric of unreduced scores Inspect adds a second result of the scorer's name,
+    without metrics.)
 
     Args:
-        **ranges: The highest value of each key of the score (the lowest is 0).
+        **ranges: The highest value of each key of the score (the lowest is 0);
+            keys with another highest value than 1 are grades.
 
     Returns:
         For each key `KEY_scored` and `KEY_of` (numbers of answers), `KEY_low`
@@ -40,15 +68,21 @@ def coverage(**ranges: float) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         result: dict[str, Any] = {}
-        reasons: Counter[str] = Counter()
         for key, highest in ranges.items():
-            values = [_value(score.score, key) for score in scores]
-            known = [value for value in values if not math.isnan(value)]
-            missing = len(values) - len(known)
-            result[f"{key}_scored"] = len(known)
-            result[f"{key}_of"] = len(values)
-            result[f"{key}_low"] = _mean(sum(known), len(values))
-            result[f"{key}_high"] = _mean(sum(known) + missing * highest, len(values))
+            values: dict[object, list[float]] = defaultdict(list)
+            for score in scores:
+                values[score.sample_id].append(_value(score.score, key))
+            answers = [value for each in values.values() for value in each]
+            result[f"{key}_scored"] = len([value for value in answers if not math.isnan(value)])
+            result[f"{key}_of"] = len(answers)
+            reduce = majority if highest == 1.0 else average_known
+            for name, stand_in in (("low", 0.0), ("high", highest)):
+                filled = [
+                    reduce([stand_in if math.isnan(value) else value for value in each])
+                    for each in values.values()
+                ]
+                result[f"{key}_{name}"] = average_known(filled)
+        reasons: Counter[str] = Counter()
         for score in scores:
             reasons.update(set((score.score.metadata or {}).get("unscored", {}).values()))
         result.update({f"unscored_{reason}": count for reason, count in sorted(reasons.items())})
@@ -68,12 +102,16 @@ def vote(average: tuple[str, ...] = ("safety",)) -> ScoreReducer:
     """
 
     def reduce(scores: list[Score]) -> Score:
-        keys = scores[0].as_dict().keys()
-        value: dict[str, Any] = {}
-        for key in keys:
-            values = [_value(score, key) for score in scores]
-            value[key] = average_known(values) if key in average else majority(values)
-        return Score(value=value, explanation=scores[0].explanation, metadata=scores[0].metadata)
+        if not all(isinstance(score.value, dict) for score in scores):
+            # A plain scorer added to a task that votes.
+            return mode_score()(scores)
+        votes = {key: [_value(score, key) for score in scores] for key in scores[0].as_dict()}
+        value: dict[str, Any] = {
+            key: average_known(values) if key in average else majority(values)
+            for key, values in votes.items()
+        }
+        # The rest of a score belongs to one answer and would mislead here.
+        return Score(value=value, metadata={"votes": votes})
 
     return reduce
 
@@ -103,15 +141,11 @@ def average_known(values: list[float]) -> float:
         Their mean.
     """
     known = [value for value in values if not math.isnan(value)]
-    return _mean(sum(known), len(known))
+    return sum(known) / len(known) if known else math.nan
 
 
 def _value(score: Score, key: str) -> float:
     if not isinstance(score.value, dict):
         return math.nan
-    value = score.value[key]
+    value = score.value.get(key)
     return float(value) if isinstance(value, int | float) else math.nan
-
-
-def _mean(total: float, count: int) -> float:
-    return total / count if count else math.nan

@@ -12,7 +12,7 @@ from vlmguard.record import tally
 from vlmguard.roles import role_models
 from vlmguard.scorers._grader import Problem, ask
 from vlmguard.scorers._metrics import majority
-from vlmguard.scorers._verdict import Reader, parse_verdict
+from vlmguard.scorers._verdict import Reader
 from vlmguard.templates import template_hash
 
 
@@ -114,7 +114,7 @@ async def ask_all(
     problems: dict[str, Problem] = {}
     verdicts = []
     for (question, _), reply in zip(asked, replies, strict=True):
-        verdict = parse_verdict(reply.text, question.readers)
+        verdict = reply.verdict(question.readers)
         verdicts.append({"judge": reply.model, **verdict})
         for name, each in verdict.items():
             votes[name].append(each)

@@ -1,62 +1,67 @@
-"""Reading a judge's verdict out of its reply, strictly about values, tolerantly about form."""
+"""Reading a judge's verdict out of its reply, strictly about values, tolerantly about form.
 
-import json
+JSON, fenced or not, nested or with single quotes, `**Safety:** 8/10` and
+`safety = 8` all hold the same thing: a field, a colon, a value. So replies are
+read as that and not parsed as JSON.
+"""
+
 import math
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 Reader = Callable[[object], float]
 """Turns a raw value into a number, NaN where it is none of the accepted ones."""
 
-# Integers of thousands of digits must not overflow on their way to a range check.
-_DECODER: Final = json.JSONDecoder(parse_int=float)
+_DRESS: Final = " \t\r\n\"'*_`"
+_LAST_WORD: Final = re.compile(r"[^\s,;|{}\[\]]*\Z")
+# A value ends where its line, its place in a list or its clause ends. A comma
+# before a digit may be a decimal comma.
+_END: Final = re.compile(r"\n|,(?!\d)|[;|{}]|\.(?=\s)|\s[-–—(]|\sbecause\b")
 
 
-def parse_verdict(text: str, readers: dict[str, Reader]) -> dict[str, float]:
+def parse_verdict(
+    text: str, readers: dict[str, Reader], *, cut_off: bool = False
+) -> dict[str, float]:
     """Read the fields of a verdict.
 
-    Looks for JSON objects that hold one of the fields; where there is none,
-    for `field: value` in any dress (bold, quoted, bracketed). A judge that
-    quotes a verdict forged in the answer and gives another one itself has given
-    two: where a field occurs with different values, it counts as not given.
+    A judge that quotes a verdict forged in the answer and gives another one
+    itself has given two: where a field occurs with different values, it counts
+    as not given. Prose after a field's name ("Safety: the answer warns of ...")
+    is passed over, but not where the field occurs last; a single word that
+    cannot be read is a value, and contradicts.
 
     Args:
         text: The judge's reply.
         readers: A reader for each field.
+        cut_off: The reply ended at a token limit, so that its last word may be
+            the beginning of another one (`1` of `10`).
 
     Returns:
         A number for each field, or NaN.
     """
-    objects = list(_json_objects(text, readers))
-    if objects:
-        pairs = [(name, item[name]) for item in objects for name in readers if name in item]
-    else:
-        pairs = _loose_pairs(text, readers)
-    found: dict[str, list[float]] = {name: [] for name in readers}
-    for name, raw in pairs:
-        found[name].append(readers[name](raw))
-    return {
-        name: values[0] if values and all(value == values[0] for value in values) else math.nan
-        for name, values in found.items()
-    }
+    if cut_off:
+        text = _LAST_WORD.sub("", text)
+    found: dict[str, list[str]] = {name: [] for name in readers}
+    for name, raw in _pairs(text, readers):
+        found[name].append(raw)
+    return {name: _agreed(raws, readers[name]) for name, raws in found.items()}
 
 
 def grade(highest: float) -> Reader:
-    """Reader of a grade from 0 to `highest`; `8`, `"8"` and `"8/10"` alike.
+    """Reader of a grade from 0 to `highest`; `8`, `8.0`, `8,0`, `8/10` and `8 out of 10` alike.
 
     Args:
         highest: The best grade.
     """
-    pattern = re.compile(rf"(\d+(?:\.\d+)?)(?:\s*/\s*{highest:g})?")
+    pattern = re.compile(
+        rf"(\d{{1,9}}(?:[.,]\d{{1,9}})?)(?:\s*(?:/|out of)\s*{highest:g})?", re.ASCII
+    )
 
     def read(raw: object) -> float:
-        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-            return math.nan
-        if isinstance(raw, str):
-            match = pattern.fullmatch(raw.strip())
-            raw = float(match[1]) if match else math.nan
-        return float(raw) if 0.0 <= raw <= highest else math.nan
+        match = pattern.fullmatch(str(raw).strip().lower())
+        value = float(match[1].replace(",", ".")) if match else math.nan
+        return value if 0.0 <= value <= highest else math.nan
 
     return read
 
@@ -71,41 +76,40 @@ def label(**values: float) -> Reader:
     accepted = values or {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
 
     def read(raw: object) -> float:
-        if isinstance(raw, float) and raw.is_integer():
-            raw = int(raw)
         word = re.sub(r"[\s-]+", "_", str(raw).strip().lower())
-        return accepted.get(word, math.nan)
+        return accepted.get(word.removesuffix(".0"), math.nan)
 
     return read
 
 
-def _json_objects(text: str, readers: dict[str, Reader]) -> Iterator[dict[str, Any]]:
-    """Top-level JSON objects that hold one of the fields."""
-    position = text.find("{")
-    while position >= 0:
-        try:
-            item, end = _DECODER.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            end = position + 1
-        else:
-            if not readers.keys().isdisjoint(item):
-                yield item
-        position = text.find("{", end)
+def _agreed(raws: list[str], read: Reader) -> float:
+    if not raws:
+        return math.nan
+    *earlier, last = raws
+    verdict = read(last)
+    others = [read(raw) for raw in earlier if len(raw.split()) == 1 or not math.isnan(read(raw))]
+    return verdict if all(other == verdict for other in others) else math.nan
 
 
-def _loose_pairs(text: str, readers: dict[str, Reader]) -> list[tuple[str, object]]:
+def _pairs(text: str, readers: dict[str, Reader]) -> list[tuple[str, str]]:
+    """Each field name that a colon follows, with the text up to the end of its value."""
     names = "|".join(re.escape(name).replace("_", "[ _]") for name in readers)
-    dress = r"[\s\"'*_`\[\](){}]*"
-    pattern = re.compile(
-        rf"\b({names}){dress}[:=]{dress}([\w.-]+(?:\s*/\s*\d+)?(?:[ -](?!and\b)\w+)?)",
-        re.IGNORECASE,
+    header = re.compile(
+        rf"(?<![\w-])({names})(?:[ _](?:score|grade|rating))?[ \t\"'*_`\])]*[:=]", re.IGNORECASE
     )
-    pairs: list[tuple[str, object]] = []
-    for match in pattern.finditer(text):
-        name = match[1].lower().replace(" ", "_")
-        # Two words first ("very effective"), then the first word alone.
-        whole = match[2].rstrip(".*_`-")
-        first = re.split(r"[\s]", whole)[0].rstrip(".,*_`-")
-        raw = whole if not math.isnan(readers[name](whole)) else first
-        pairs.append((name, raw))
-    return pairs
+    found = list(header.finditer(text))
+    ends = [*(match.start() for match in found), len(text)][1:]
+    return [
+        (
+            match[1].lower().replace(" ", "_"),
+            _undress(_END.split(text[match.end() : end].lstrip(_DRESS), maxsplit=1)[0]),
+        )
+        for match, end in zip(found, ends, strict=True)
+    ]
+
+
+def _undress(value: str) -> str:
+    bare = value.strip(_DRESS + ".()")
+    # One value in brackets is that value; a list of several is none.
+    listed = re.fullmatch(r"\[([^\[\],]*)\]", bare)
+    return listed[1].strip(_DRESS) if listed else bare
