@@ -21,16 +21,15 @@ the original prompt is passed on, and the rate is shown in every table.
 
 from typing import Literal
 
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.errors import check_choice
 from vlmguard.record import DefenseRecord
 from vlmguard.rewriter import REWRITE_TEMPLATE, Rewriter
+from vlmguard.solvers._fallback import ON_FAILURE, refusal
 from vlmguard.solvers._turn import last_turn, with_text
 from vlmguard.templates import load_template
-
-REFUSAL_MESSAGE = "I'm sorry, but I can't help with this request."
 
 
 @solver
@@ -48,7 +47,7 @@ def vlmguard(
             call), or the sample fails (`raise`).
         template: File with a rewriting prompt that replaces ours.
     """
-    check_choice("-S on_failure", on_failure, ("original", "refuse", "raise"))
+    check_choice("-S on_failure", on_failure, ON_FAILURE)
     load_template(REWRITE_TEMPLATE, template, ("request", "format"))
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -74,7 +73,7 @@ def vlmguard(
                 f"({rewrite.failure}): {rewrite.output.completion[:200]!r}"
             )
         if rewrite.failure and on_failure == "refuse":
-            state.output = ModelOutput.from_content(state.model.name, REFUSAL_MESSAGE)
+            state.output = refusal(state)
             state.messages.append(state.output.message)
             return state
 
