@@ -156,7 +156,7 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
     if config.method == "grpo":
         from vlmguard.training.grpo import build_grpo_trainer
 
-        return build_grpo_trainer(config, maker, data, common)
+        return build_grpo_trainer(config, maker, common)
     quality = None
     if validation is not None and config.quality_rows:
         quality = pick_rows(validation, config.quality_rows, arguments.world_size)
