@@ -141,10 +141,15 @@ def build_classifier(folder: Path, *, labels: int = 1, length: int = 256, seed: 
 
 
 def build_causal_lm(folder: Path, *, length: int = 256, seed: int = 0) -> Path:
-    """A Llama language model."""
+    """A Llama language model that says words for ever: special tokens are never the likeliest."""
     tokenizer = word_tokenizer()
     config = llama_config(tokenizer, length=length)
-    return _save(folder, transformers.LlamaForCausalLM, config, tokenizer, seed)
+    _save(folder, transformers.LlamaForCausalLM, config, tokenizer, seed)
+    model = transformers.LlamaForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.lm_head.weight[:3] = 0
+    model.save_pretrained(folder)
+    return folder
 
 
 def build_adapter(folder: Path, base: Path, task: str, *, rank: int = 4, seed: int = 0) -> Path:
