@@ -5,6 +5,7 @@ Runs go on from the last complete one. The result is written into a folder of it
 moved to its place when all of it is there.
 """
 
+import errno
 import json
 import logging
 import os
@@ -14,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
-
-from safetensors import SafetensorError
 
 from vlmguard.errors import UserError
 from vlmguard.training.config import TrainConfig
@@ -30,6 +29,13 @@ _IDENTITY: Final = (
     *("method", "model", "revision", "peft", "adapter"),
     *("lora_r", "lora_alpha", "train_vision", "data_sha256"),
 )
+
+_WRITE_ERRORS: Final = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+)
+# How torch, safetensors and tokenizers report them, in this order.
+_WRITE_WORDS: Final = ("pytorchstreamwriter", "inline_container", "no space left", "(os error")
 
 
 def complete_checkpoints(output_dir: Path) -> list[Path]:
@@ -98,7 +104,8 @@ def saving_errors(output_dir: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except Exception as error:
+        # Each library wraps a failed write in a class of its own.
         if not _is_about_writing(error):
             raise
         complete = complete_checkpoints(output_dir)
@@ -156,11 +163,10 @@ def _check_same_run(output_dir: Path, run: dict[str, Any]) -> None:
 
 
 def _is_about_writing(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno is not None
-    # safetensors and torch report the operating system's error in words.
-    words = str(error).lower()
-    return any(each in words for each in ("no space left", "file too large", "write", "i/o error"))
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _WRITE_ERRORS
+    text = str(error).lower()
+    return any(words in text for words in _WRITE_WORDS)
 
 
 def _write_whole(file: Path, text: str) -> None:
