@@ -75,5 +75,5 @@ def test_the_wording_can_be_replaced(tmp_path: Path) -> None:
 def test_bad_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="system, suffix, prefix"):
         figstep_defense(placement="middle")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="absent.txt"):
+    with pytest.raises(UserError, match=r"absent\.txt"):
         figstep_defense(template=str(tmp_path / "absent.txt"))

@@ -286,7 +286,7 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
         mllm_protector(detector_input="image")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="original, refuse, raise"):
         mllm_protector(on_failure="ignore")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="threshold=1.5"):
+    with pytest.raises(UserError, match=r"threshold=1\.5"):
         mllm_protector(threshold=1.5)
     file = tmp_path / "prompt.txt"
     file.write_text("Fix it.")

@@ -186,7 +186,7 @@ async def test_a_prompt_that_fills_the_context_gives_nothing(tmp_path: Path) -> 
 
 async def test_a_classifier_adapter_is_no_detoxifier(base: Path, tmp_path: Path) -> None:
     adapter = build_adapter(tmp_path / "detector", base, "SEQ_CLS")
-    with pytest.raises(UserError, match="not a detoxifier.*CAUSAL_LM is needed"):
+    with pytest.raises(UserError, match=r"not a detoxifier.*CAUSAL_LM is needed"):
         await check_detoxifier(at(adapter))
 
 
