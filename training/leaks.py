@@ -153,7 +153,9 @@ def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[Leak]:
             found.append(("near_image", near[row.print]))
         text = normalise_text(row.text)
         same_image = [(kind, item) for kind, matches in found for item in matches]
-        pair = next((item for _, item in same_image if normalise_text(item.text) == text), None)
+        pair = next(
+            (item for _, item in same_image if text and normalise_text(item.text) == text), None
+        )
         if pair is not None:
             yield Leak(row.id, name, pair.id, row.image_id, "pair")
         elif same_image:
