@@ -1,5 +1,6 @@
 """Weights with a queue in front: one engine for each set of weights in the process."""
 
+import atexit
 import gc
 import os
 import random
@@ -86,6 +87,15 @@ _engines: dict[WeightsKey, Engine] = {}
 _lock = threading.Lock()
 
 
+@atexit.register
+def _stop_all() -> None:
+    # A thread in the middle of a batch would abort the process, and with it the exit status.
+    for engine in _engines.values():
+        engine.close()
+    for engine in _engines.values():
+        engine.batcher.join(timeout=30)
+
+
 def acquire(key: WeightsKey) -> Engine:
     """The engine with these weights; loaded by the first who asks."""
     with _lock:
@@ -118,7 +128,9 @@ def _key(work: Work) -> tuple[object, ...]:
 
 def _task(row: Row) -> RowTask:
     def deliver(sequence: Sequence) -> None:
-        if sequence.finish is not None:
+        if sequence.finish is None:
+            row.future.set_exception(RuntimeError("this request was abandoned"))
+        else:
             row.future.set_result(sequence)
 
     return RowTask(row.limit, row.work.rng, lambda: row.abandoned, deliver)
