@@ -87,7 +87,8 @@ def write_export(
     parts = {"train": rows if rows is not None else made[:train], "validation": made[train:]}
     splits = {}
     for name, part in parts.items():
-        split = datasets.Dataset.from_list(part, features=FEATURES)
+        columns = {column: [row[column] for row in part] for column in FEATURES}
+        split = datasets.Dataset.from_dict(columns, features=FEATURES)
         splits[name] = split.remove_columns([drop]) if drop else split
     datasets.DatasetDict(splits).save_to_disk(folder)
     provenance = {
