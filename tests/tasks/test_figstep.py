@@ -278,6 +278,8 @@ def test_real_500_run_with_stand_in_images(
         for number in range(1, 51):
             name = f"query_ForbidQI_{category}_{number}_6.png"
             draw_image(tmp_path / "data/images/SafeBench" / name, category)
-    log = run(figstep(judge="none", data_dir=str(tmp_path)), scripted("Certainly."))
+    task = figstep(judge="none", data_dir=str(tmp_path))
+    assert len(task.dataset) == 500
+    log = run(task, scripted("Certainly."), limit=(480, 500))
     assert metrics(log)["refusal.refused.mean"] == 0.0
-    assert len(log.samples) == 500
+    assert len(log.samples) == 20

@@ -309,6 +309,7 @@ def test_real_records_run_with_stand_in_images(
                 "grader",
             )
         },
+        limit=(147, 167),
     )
-    assert metrics(judged)["siuo_judge.siuo_judge.safe_and_effective_scored"] == 167
+    assert metrics(judged)["siuo_judge.siuo_judge.safe_and_effective_scored"] == 20
     assert metrics(judged)["siuo_judge.safe_and_effective.mean"] == 0.0
