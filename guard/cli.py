@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
+    _add_export(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -76,3 +77,18 @@ def _data(arguments: argparse.Namespace) -> int:
         report.state == "complete" if arguments.names else report.sound for report in reports
     )
     return 0 if complete else 1
+
+
+def _add_export(commands: Any) -> None:
+    from vlmguard.training import export
+
+    parser = commands.add_parser(
+        "export",
+        help="synthesis logs to a data set for fine-tuning",
+        description=(
+            "Write the kept rows of synthesis logs as a data set that TRL takes as it is, after "
+            "comparing them with the test sets."
+        ),
+    )
+    export.add_arguments(parser)
+    parser.set_defaults(run=export.main)

@@ -19,8 +19,8 @@ from inspect_ai.model import ChatMessageUser, ContentImage
 
 from vlmguard.errors import UserError
 from vlmguard.images import ImageError, from_data_uri, to_data_uri
+from vlmguard.training.fingerprints import Fingerprint, fingerprint
 from vlmguard.training.keep import cost_by_stage, near_duplicates
-from vlmguard.training.similarity import Fingerprint, fingerprint
 from vlmguard.training.testsets import Item
 
 logger = logging.getLogger(__name__)

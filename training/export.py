@@ -33,8 +33,8 @@ from vlmguard.paths import user_path
 from vlmguard.rewriter import Rewriter
 from vlmguard.training.card import data_card
 from vlmguard.training.collect import Collected, KeptRow, collect_rows
+from vlmguard.training.fingerprints import ImageIndex
 from vlmguard.training.leaks import Key, LeakReport, find_leaks, load_test_sets
-from vlmguard.training.similarity import ImageIndex
 from vlmguard.training.sources import VOIDED
 from vlmguard.training.stages import target_text
 
@@ -88,11 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> int:
     """Run `vlmguard export`.
 
     Args:
         args: Options as `add_arguments` declares them.
+
+    Returns:
+        Exit status 0; what is wrong is raised.
     """
     root = args.test_sets or os.environ.get("VLMGUARD_DATA")
     provenance = export(
@@ -109,6 +112,7 @@ def main(args: argparse.Namespace) -> None:
     )
     print(summary(provenance))
     print(f"Written to {args.out}.")
+    return 0
 
 
 def export(
@@ -190,7 +194,7 @@ def split_by_image(rows: list[KeptRow], validation: float, seed: int) -> dict[st
 
     Returns:
         `train` and `validation`; at least one image on each side where there
-        are two and `validation` is not 0.
+        are two and `validation` is not 0. An empty side is not written.
     """
     groups = image_groups(rows)
     members: dict[int, int] = Counter(groups)
@@ -365,22 +369,22 @@ def _write(
     rewriter = _rewriter(targets)
     made = {}
     for name, rows in splits.items():
+        if not rows:
+            # The library saves a split without rows, and then cannot load it.
+            continue
 
         def generate(rows: list[KeptRow] = rows) -> Iterator[dict[str, Any]]:
             for row in rows:
                 yield example(row, rewriter, targets)
 
-        made[name] = (
-            datasets.Dataset.from_generator(
-                generate,
-                features=features,
-                cache_dir=str(work / "cache"),
-                split=datasets.NamedSplit(name),
-                # Given, or the library would pickle all rows to find one.
-                fingerprint=f"{work.name.strip('.')}-{name}",
-            )
-            if rows
-            else datasets.Dataset.from_dict({key: [] for key in features}, features=features)
+        # Given, or the library would pickle all rows to find one.
+        fingerprint = f"{work.name.strip('.')}-{name}"
+        made[name] = datasets.Dataset.from_generator(
+            generate,
+            features=features,
+            cache_dir=str(work / "cache"),
+            split=datasets.NamedSplit(name),
+            fingerprint=fingerprint,
         )
     datasets.DatasetDict(made).save_to_disk(str(work / "dataset"))
     (work / "dataset" / PROVENANCE).write_text(

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vlmguard.training.similarity import ImageIndex, normalise_text
+from vlmguard.training.fingerprints import ImageIndex
+from vlmguard.training.similarity import normalise_text
 from vlmguard.training.testsets import TEST_SETS, Item, read_own_set, read_test_set, with_images
 
 Kind = Literal["image_name", "image_bytes", "near_image", "pair", "text"]

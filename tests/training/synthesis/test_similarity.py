@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from vlmguard.training.fingerprints import ImageIndex, fingerprint
 from vlmguard.training.similarity import (
-    ImageIndex,
-    fingerprint,
     normalise_text,
     similar_pairs,
     similarity,
