@@ -78,6 +78,7 @@ def test_own_wording_stands_in_and_is_named(folder: Path, caplog: pytest.LogCapt
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"samples": 0}, "-T samples=0: at least one answer"),
         ({"split": "pro"}, "-T split=pro is not known. Choose one of: full, tiny"),
         ({"prompt": "prompt_5"}, "-T prompt=prompt_5 is not known"),
         ({"split": "full"}, "safebench.csv.*not found"),
