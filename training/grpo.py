@@ -44,6 +44,7 @@ from vlmguard.scorers._verdict import grade, label
 from vlmguard.scorers.judge import JUDGE_TEMPLATE, Verdict, combine
 from vlmguard.templates import load_template
 from vlmguard.training.config import ModelSpec, TrainConfig
+from vlmguard.training.saving import CarefulSaving
 from vlmguard.training.similarity import normalise_text
 
 logger = logging.getLogger(__name__)
@@ -211,6 +212,10 @@ def open_model(role: str, spec: ModelSpec | None) -> Model:
     )
 
 
+class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer with our way of saving."""
+
+
 def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str, Any]) -> Any:
     """TRL's `GRPOTrainer` with our reward.
 
@@ -229,7 +234,7 @@ def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str
         name: common[name].select_columns(list(COLUMNS)) if common[name] is not None else None
         for name in ("train_dataset", "eval_dataset")
     }
-    return trl.GRPOTrainer(
+    return RewardedTrainer(
         **{**common, **rows},
         reward_funcs=Reward(config),
         processing_class=maker.processor,

@@ -93,7 +93,7 @@ def train(config: TrainConfig) -> dict[str, float]:
             `output_dir`, a full disk, and so on; the message says what to do.
     """
     from vlmguard.training.model_card import model_card
-    from vlmguard.training.saving import begin, put_result, saving_errors
+    from vlmguard.training.saving import begin, put_result
     from vlmguard.training.traindata import load_training_data
 
     arguments = trl_arguments(config)
@@ -102,21 +102,20 @@ def train(config: TrainConfig) -> dict[str, float]:
     output_dir = Path(arguments.output_dir)
     last = begin(output_dir, config, data.sha256, main=arguments.process_index == 0)
     trainer = build_trainer(config, arguments, data)
-    with saving_errors(output_dir):
-        metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
-        rows = {"train": len(data.train)}
-        if data.validation is not None:
-            rows["validation"] = len(data.validation)
-        card = model_card(
-            config,
-            provenance=data.provenance,
-            rows=rows,
-            targets=data.targets,
-            metrics=metrics,
-            history=trainer.state.log_history,
-            arguments=config.trainer | {"learning_rate": arguments.learning_rate},
-        )
-        put_result(trainer, output_dir, card)
+    metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
+    rows = {"train": len(data.train)}
+    if data.validation is not None:
+        rows["validation"] = len(data.validation)
+    card = model_card(
+        config,
+        provenance=data.provenance,
+        rows=rows,
+        targets=data.targets,
+        metrics=metrics,
+        history=trainer.state.log_history,
+        arguments=config.trainer | {"learning_rate": arguments.learning_rate},
+    )
+    put_result(trainer, output_dir, card)
     return metrics
 
 

@@ -75,6 +75,7 @@ def write_export(
     train: int = 8,
     validation: int = 4,
     rows: list[dict[str, Any]] | None = None,
+    validation_rows: list[dict[str, Any]] | None = None,
     drop: str | None = None,
     direct: bool = False,
     leaks: dict[str, Any] | None = None,
@@ -84,7 +85,10 @@ def write_export(
         export_row(index, benign=index % 2 == 0, direct=direct)
         for index in range(train + validation)
     ]
-    parts = {"train": rows if rows is not None else made[:train], "validation": made[train:]}
+    parts = {
+        "train": made[:train] if rows is None else rows,
+        "validation": made[train:] if validation_rows is None else validation_rows,
+    }
     splits = {}
     for name, part in parts.items():
         columns = {column: [row[column] for row in part] for column in FEATURES}

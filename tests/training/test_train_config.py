@@ -21,13 +21,16 @@ def write(tmp_path: Path, text: str, name: str = "run.yaml") -> str:
 def test_our_keys_and_trls_stand_side_by_side(tmp_path: Path) -> None:
     file = write(
         tmp_path,
-        "data: d\noutput_dir: o\nlora_r: 8\nlearning_rate: 3e-4\nnum_train_epochs: 5\n",
+        "data: d\noutput_dir: o\nlora_r: 8\nlearning_rate: 3e-4\nnum_train_epochs: 5\n"
+        "eval_strategy: no\nresume: false\n",
     )
     config = load_config(file)
     assert config.lora_r == 8
     arguments = trl_arguments(config)
     assert arguments.learning_rate == 0.0003  # YAML 1.1 would read a string
     assert arguments.num_train_epochs == 5
+    assert arguments.eval_strategy == "no"  # nor is this a truth value
+    assert config.resume is False
 
 
 def test_json_is_read_and_the_command_line_wins(tmp_path: Path) -> None:
