@@ -131,7 +131,7 @@ def is_refusal(text: str) -> bool:
     Returns:
         True if it refuses.
     """
-    opening = normalise(text[:600])[:300]
+    opening = normalise(text.strip()[:600])[:300]
     return any(
         _DECLINES.match(_without_openers(sentence))
         for sentence in re.split(r"(?<=[.!?])\s", opening)[:3]
