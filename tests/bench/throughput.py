@@ -16,12 +16,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch
-from _pairs import pairs, show, verdict
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
 from support.checkpoints import build_llava, build_qwen2_vl, data_uri, picture
+from support.pairs import pairs, show, verdict
 
 LIMIT = 0.9
 REQUESTS, BATCH, TOKENS = 128, 32, 32

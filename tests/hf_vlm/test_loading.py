@@ -295,7 +295,7 @@ async def test_cuda_is_bfloat16_by_default(load, llava, ask):
 def answered():
     async def score(state, target):
         rewriter = state.metadata["rewritten"]
-        return Score(value=float(state.output.usage.output_tokens == rewriter == 6))
+        return Score(value=float(min(state.output.usage.output_tokens, rewriter) > 0))
 
     return score
 
@@ -326,7 +326,7 @@ def test_an_evaluation_with_target_and_rewriter_on_one_base(loads, llava, adapte
         display="none",
     )
     assert log.status == "success", log.error or log.samples[0].error
-    assert log.results.scores[0].metrics["accuracy"].value > 0.5  # an answer may end early
+    assert log.results.scores[0].metrics["accuracy"].value == 1.0
     assert len(loads) == 1
     event = [event for event in log.samples[0].events if event.event == "model"][-1]
     assert event.output.metadata["finish"] == ["length"]
