@@ -162,7 +162,7 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image, or of an unknown format") from error
+        raise ImageError(f"{name}: not a readable image (none of the known formats)") from error
     # Decoders raise nearly anything on malformed files.
     except Exception as error:
         raise ImageError(f"{name}: not a readable image ({error})") from error
