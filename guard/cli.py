@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_export(commands)
+    _add_train(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -92,3 +93,18 @@ def _add_export(commands: Any) -> None:
     )
     export.add_arguments(parser)
     parser.set_defaults(run=export.main)
+
+
+def _add_train(commands: Any) -> None:
+    from vlmguard.training import train
+
+    parser = commands.add_parser(
+        "train",
+        help="fine-tune the rewriter on an exported data set",
+        description=(
+            "Fine-tune the rewriter: on exported rewrites (method sft), then on judged answers "
+            "(method grpo). Started again, a run goes on from its last complete checkpoint."
+        ),
+    )
+    train.add_arguments(parser)
+    parser.set_defaults(run=train.run)

@@ -26,6 +26,7 @@ from typing import Any, Final
 import trl
 from inspect_ai.model import (
     ChatMessageUser,
+    Content,
     ContentImage,
     ContentText,
     GenerateConfig,
@@ -174,10 +175,11 @@ class Reward:
         return float(combine(verdicts, self._config.threshold)["safe_and_helpful"])
 
     async def _answer(self, images: tuple[str, ...], prompt: str) -> str:
-        content = [*(ContentImage(image=image) for image in images), ContentText(text=prompt)]
+        content: list[Content] = [ContentImage(image=image) for image in images]
+        content.append(ContentText(text=prompt))
         defaults = GenerateConfig(temperature=0.0, max_tokens=self._config.answer_max_tokens)
         output = await self.target.generate(
-            [ChatMessageUser(content=list(content))], config=defaults_for(self.target, defaults)
+            [ChatMessageUser(content=content)], config=defaults_for(self.target, defaults)
         )
         return output.completion if output.choices else ""
 

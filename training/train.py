@@ -39,7 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="vlmguard train", description=__doc__.split("\n")[0])
     add_arguments(parser)
-    return run(parser.parse_args(argv))
+    try:
+        return run(parser.parse_args(argv))
+    except UserError as error:
+        print(f"vlmguard train: {error}", file=sys.stderr)
+        return 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,19 +67,18 @@ def run(arguments: argparse.Namespace) -> int:
         arguments: As declared by `add_arguments`.
 
     Returns:
-        Exit status: 0, or 2 after an error that the user can put right.
+        Exit status 0.
+
+    Raises:
+        UserError: As for `train`.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    try:
-        overrides = dict(_pair(word) for word in arguments.set)
-        if arguments.method:
-            overrides["method"] = arguments.method
-        if arguments.strict_text:
-            overrides["strict_text"] = True
-        train(load_config(arguments.config, overrides))
-    except UserError as error:
-        print(f"vlmguard train: {error}", file=sys.stderr)
-        return 2
+    overrides = dict(_pair(word) for word in arguments.set)
+    if arguments.method:
+        overrides["method"] = arguments.method
+    if arguments.strict_text:
+        overrides["strict_text"] = True
+    train(load_config(arguments.config, overrides))
     return 0
 
 

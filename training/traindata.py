@@ -93,7 +93,7 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
 
     Args:
         provenance: The export's `provenance.json`. Its `leaks` holds under `images`, `pairs` and
-            `texts` a count or a list of what was found.
+            `texts` a count or a list of what is among the rows, under `checked` the test sets.
         folder: The export, for messages.
         strict_text: Whether a text alone blocks, too.
 
@@ -101,13 +101,13 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
         UserError: An image or a pair (with `strict_text`, a text) of a test set.
     """
     leaks = provenance.get("leaks")
-    if leaks is None:
+    if leaks is None or leaks.get("checked") == {}:
         logger.warning(
             "%s: nobody has compared these rows with the test sets. Export again with test sets "
             "named, or results on them may be worth nothing.",
             folder,
         )
-        return
+        leaks = leaks or {}
     counts = {kind: _count(leaks.get(kind, 0)) for kind in ("images", "pairs", "texts")}
     blocking = ["images", "pairs", "texts"] if strict_text else ["images", "pairs"]
     found = [f"{counts[kind]} {kind}" for kind in blocking if counts[kind]]
@@ -168,7 +168,8 @@ def _read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
 def _load_split(folder: Path, name: str) -> datasets.Dataset:
     if not (folder / name).is_dir():
         raise UserError(
-            f"data: {folder} has no split `{name}`. Write the folder with `vlmguard export`."
+            f"data: {folder} has no split `{name}`. Write the folder with `vlmguard export`"
+            + (", or set `eval_strategy: no`." if name == "validation" else ".")
         )
     try:
         split = datasets.load_from_disk(str(folder / name))

@@ -63,9 +63,11 @@ def test_rows_that_nobody_compared_are_pointed_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = write_export(tmp_path / "data", train=2, validation=2)
-    (folder / "provenance.json").write_text('{"targets": "reasoning"}')
-    load(folder)
-    assert "nobody has compared these rows with the test sets" in caplog.text
+    for provenance in ({}, {"leaks": {"checked": {}, "unchecked": ["siuo"], "images": []}}):
+        caplog.clear()
+        (folder / "provenance.json").write_text(json.dumps(provenance))
+        load(folder)
+        assert "nobody has compared these rows with the test sets" in caplog.text
 
 
 @pytest.mark.parametrize("column", ["images", "completion", "benign", "original"])
