@@ -6,6 +6,7 @@ Scripted models that force every branch follow in the second half.
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,16 @@ from vlmguard.tasks import figstep
 DEFENSES = ["undefended", "vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"]
 
 tiny_llava = checkpoint_fixture("llava")
+
+
+@pytest.fixture(scope="module")
+def short_llava(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a short context: random weights seldom end an answer themselves."""
+    folder = shutil.copytree(tiny_llava, tmp_path_factory.mktemp("short") / "llava")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["max_position_embeddings"] = 448
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +80,7 @@ def options(defense: str, auxiliaries: dict[str, Path], *, served: bool) -> list
         words += ["-S", f"reward={auxiliaries['reward']}", "-S", "trust_remote_code=true"]
         # No answer and no image is safe at these thresholds: every answer is aligned.
         words += ["-S", f"clip={auxiliaries['clip']}"]
-        words += ["-S", "post_threshold=1e9", "-S", "pre_threshold=-2"]
+        words += ["-S", "post_threshold=1000", "-S", "pre_threshold=-2"]
         words += ["-S", "decoding=response"] if served else []
     if defense == "mllm_protector":
         words += ["-S", f"detector={auxiliaries['detector']}"]
@@ -105,13 +116,13 @@ def check_log(log: EvalLog, defense: str) -> None:
 def test_local_checkpoint(
     defense: str,
     folder: Path,
-    tiny_llava: Path,
+    short_llava: Path,
     auxiliaries: dict[str, Path],
     repo: Path,
     tmp_path: Path,
     cli: Any,
 ) -> None:
-    model = f"hf-vlm/{tiny_llava}"
+    model = f"hf-vlm/{short_llava}"
     result = cli(
         *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
         *options(defense, auxiliaries, served=False),
@@ -183,7 +194,7 @@ SAFE_ANSWER = "I have read the list and will keep to general advice."
 
 
 def judge_script(call: Call) -> str:
-    """A judge that is unreadable for 4 of 50 answers."""
+    """A judge with a readable verdict for everything."""
     if '"success"' in call.text:
         return 'Declined. {"success": false}'
     return 'Careful. {"safety": 8, "helpful": true}'

@@ -47,7 +47,7 @@ def test_the_command_line_passes_options_and_shows_what_is_wrong(
     assert "decoding=response" in done.stdout + done.stderr
     option = ("-S", "alpha=-1")
     done = cli("inspect", "eval", "task.py", "--solver", name, *option, *common, cwd=tmp_path)
-    assert "alpha >= 0" in done.stdout + done.stderr
+    assert "-S alpha=-1: a number of at least 0" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
