@@ -4,6 +4,8 @@ import json
 import math
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -303,3 +305,29 @@ def test_the_command_line_wins_over_the_file(
     assert math.isclose(run["trainer"]["learning_rate"], 1e-4)
     assert main([*words, "lora_r"]) == 2
     assert "settings on the command line are KEY=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
+    settings = QUICK | {
+        "model": str(checkpoint("qwen2_vl")),
+        "data": str(data),
+        "output_dir": str(tmp_path / "out"),
+        "max_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+        "quality_max_tokens": 3,
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "vlmguard.training.train", "--config", str(tmp_path / "run.yaml")]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "out/checkpoint-1/rng_state_1.pth").exists()  # the second one's
+    assert len(weights(tmp_path / "out")) == 28
+    quality = [entry for entry in history(tmp_path / "out") if "eval_format_rate" in entry]
+    assert len(quality) == 1  # logged once, for both
