@@ -34,6 +34,7 @@ from vlmguard.rewriter import Rewriter
 from vlmguard.training.card import data_card
 from vlmguard.training.collect import Collected, KeptRow, collect_rows
 from vlmguard.training.fingerprints import ImageIndex
+from vlmguard.training.keep import FIGURES
 from vlmguard.training.leaks import Key, LeakReport, find_leaks, load_test_sets
 from vlmguard.training.sources import VOIDED
 from vlmguard.training.stages import target_text
@@ -330,9 +331,7 @@ def _provenance(
     cost: dict[str, dict[str, float]] = {}
     for key, value in collected.cost.items():
         name, stage = next(
-            (name, key[len(name) + 1 :])
-            for name in ("calls", "input_tokens", "output_tokens", "seconds", "dollars")
-            if key.startswith(f"{name}_")
+            (name, key[len(name) + 1 :]) for name in FIGURES if key.startswith(f"{name}_")
         )
         cost.setdefault(stage, {})[name] = value
     return {

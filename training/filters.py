@@ -297,4 +297,4 @@ def _copied(text: str, row: Candidate) -> bool:
 
 def _runs(text: str) -> set[tuple[str, ...]]:
     found = words(text)
-    return {tuple(found[i : i + _COPIED_RUN]) for i in range(len(found) - _COPIED_RUN + 1)}
+    return {found[i : i + _COPIED_RUN] for i in range(len(found) - _COPIED_RUN + 1)}

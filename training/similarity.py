@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 NEAR_TEXT: Final = 0.9
@@ -27,7 +28,8 @@ def normalise_text(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=50_000)
+def words(text: str) -> tuple[str, ...]:
     """The words of a text in order; pairs of characters in scripts without spaces.
 
     Args:
@@ -42,7 +44,7 @@ def words(text: str) -> list[str]:
             found.extend(word[index : index + 2] for index in range(len(word) - 1))
         else:
             found.append(word)
-    return found
+    return tuple(found)
 
 
 def similarity(first: str, second: str) -> float:

@@ -22,7 +22,7 @@ from inspect_ai.model import (
     ModelOutput,
     ResponseSchema,
 )
-from inspect_ai.util import StoreModel, json_schema
+from inspect_ai.util import Store, json_schema
 from pydantic import BaseModel, Field
 
 from vlmguard.record import Stage
@@ -129,6 +129,9 @@ STRUCTURED: Final = frozenset(
 )
 """Providers that enforce a schema for every model they serve, as far as Inspect's code says."""
 
+RECORD: Final = "synthesis"
+"""Where a sample's store holds its `SynthesisRecord`."""
+
 _CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 _DECODER: Final = json.JSONDecoder(strict=False)
 _BULLET: Final = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+(.+)$", re.MULTILINE)
@@ -172,7 +175,7 @@ class StageCall(Stage):
     dollars: float | None = None
 
 
-class SynthesisRecord(StoreModel):
+class SynthesisRecord(BaseModel):
     """What the synthesis made of a row.
 
     Attributes:
@@ -202,14 +205,25 @@ class SynthesisRecord(StoreModel):
     templates: str = ""
     stages: list[StageCall] = Field(default_factory=list)
 
-    def add(self, *calls: StageCall) -> None:
-        """Note calls.
+    def save(self, store: Store) -> None:
+        """Put the record into a sample's store.
 
         Args:
-            *calls: The calls.
+            store: The store.
         """
-        # Assigned, not appended: the store sees assignments only.
-        self.stages = [*self.stages, *calls]
+        store.set(RECORD, self.model_dump())
+
+    @classmethod
+    def load(cls, store: dict[str, Any]) -> "SynthesisRecord":
+        """Read the record of a sample.
+
+        Args:
+            store: Content of the sample's store.
+
+        Raises:
+            KeyError: The synthesis has not been there.
+        """
+        return cls.model_validate(store[RECORD])
 
 
 def stage_call(name: str, role: str, output: ModelOutput) -> StageCall:

@@ -34,7 +34,7 @@ def test_normalised_text(text: str, expected: str) -> None:
 
 
 def test_words_of_scripts_without_spaces() -> None:
-    assert words("安全地爬") == ["安全", "全地", "地爬"]
+    assert words("安全地爬") == ("安全", "全地", "地爬")
 
 
 @settings(max_examples=200)

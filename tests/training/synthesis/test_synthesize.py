@@ -29,16 +29,18 @@ Run = Callable[..., EvalLog]
 
 
 def stages(log: EvalLog, row: str) -> list[str]:
-    """Names of the calls made for a row."""
+    """Names of the calls made for a row, the checker's last."""
     sample = next(each for each in log.samples or [] if each.id == row)
     metadata = (sample.scores or {})["keep"].metadata
     assert metadata is not None
-    return [call["name"] for call in metadata["calls"]]
+    made = [call["name"] for call in stored(log, row, "stages")]
+    assert metadata["cost"].get("calls_rewrite", 0) == made.count("rewrite")
+    return [*made, *(["check"] if "calls_check" in metadata["cost"] else [])]
 
 
 def stored(log: EvalLog, row: str, field: str) -> Any:
     sample = next(each for each in log.samples or [] if each.id == row)
-    return sample.store[f"SynthesisRecord:{field}"]
+    return sample.store["synthesis"][field]
 
 
 def instead(**replies: str) -> Callable[[str], str]:
