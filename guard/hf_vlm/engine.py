@@ -43,14 +43,15 @@ class Engine:
 
     Args:
         key: The weights to load.
+        max_batch_size: The most rows in a batch (>= 1).
     """
 
-    def __init__(self, key: WeightsKey) -> None:
+    def __init__(self, key: WeightsKey, max_batch_size: int) -> None:
         self.weights = Weights(key)
         self.users = 0
         name = Path(key.checkpoint).name
         self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), f"prepare-{name}")
-        self.batcher = Batcher(self._run, DEFAULT_BATCH_SIZE, f"generate-{name}")
+        self.batcher = Batcher(self._run, max_batch_size, f"generate-{name}")
 
     def rows(self, work: list[Work], limit: int) -> list[Row]:
         """Queue rows.
@@ -96,13 +97,19 @@ def _stop_all() -> None:
         engine.batcher.join(timeout=30)
 
 
-def acquire(key: WeightsKey) -> Engine:
-    """The engine with these weights; loaded by the first who asks."""
+def acquire(key: WeightsKey, max_batch_size: int) -> Engine:
+    """The engine with these weights; loaded by the first who asks.
+
+    Args:
+        key: The weights.
+        max_batch_size: Among several users of an engine the smallest one counts.
+    """
     with _lock:
         if key not in _engines:
-            _engines[key] = Engine(key)
+            _engines[key] = Engine(key, max_batch_size)
         engine = _engines[key]
         engine.users += 1
+        engine.batcher.max_rows = min(engine.batcher.max_rows, max_batch_size)
         return engine
 
 

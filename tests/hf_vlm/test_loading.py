@@ -268,7 +268,10 @@ async def test_attention_implementations_agree(load, loads, llava, ask):
 
 
 def test_the_batch_size_is_the_smallest_that_anybody_asks_for(load, llava):
+    large = load(llava, max_batch_size=48)
+    assert large.api._engine.batcher.max_rows == 48
     first = load(llava)
+    assert first.api._engine.batcher.max_rows == 32
     assert first.api.max_connections() == 64
     assert load(llava, max_batch_size=4).api.max_connections() == 8
     assert first.api._engine.batcher.max_rows == 4
