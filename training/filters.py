@@ -15,8 +15,8 @@ from typing import Final
 
 from vlmguard.refusals import is_refusal, normalise
 from vlmguard.reply import parse_reply
+from vlmguard.training.replies import target_text
 from vlmguard.training.similarity import normalise_text, words
-from vlmguard.training.stages import target_text
 
 
 @dataclass(frozen=True)

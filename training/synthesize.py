@@ -52,6 +52,16 @@ from vlmguard.templates import load_template, template_hash
 from vlmguard.training.answers import Judged, improves, judged_answer, sample_answers, sort_answers
 from vlmguard.training.filters import broken_rules
 from vlmguard.training.keep import candidate, keep
+from vlmguard.training.replies import (
+    Features,
+    Report,
+    Rewriting,
+    is_cut_off,
+    problem_of,
+    read_features,
+    read_report,
+    read_rewriting,
+)
 from vlmguard.training.rows import draw_mix, rows_hash, to_samples
 from vlmguard.training.similarity import normalise_text
 from vlmguard.training.sources import VOIDED, read_sources
@@ -61,16 +71,8 @@ from vlmguard.training.stages import (
     FIELDS,
     HINDSIGHT_TEMPLATE,
     OPTIMIZE_TEMPLATE,
-    Features,
-    Report,
-    Rewriting,
     SynthesisRecord,
     ask_stage,
-    is_cut_off,
-    problem_of,
-    read_features,
-    read_report,
-    read_rewriting,
     stage_call,
 )
 

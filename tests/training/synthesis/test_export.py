@@ -4,7 +4,8 @@ import argparse
 import errno
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -386,6 +387,39 @@ def test_a_full_disk_leaves_nothing_half_done(
     assert sorted(path.name for path in tmp_path.iterdir() if "after" in path.name) == []
     assert len(datasets.load_from_disk(str(tmp_path / "before"))["train"]) == 1
     export([log], tmp_path / "after")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB; needs the right to mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("cannot mount a small file system here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="no mount command")
+@pytest.mark.parametrize("room", [0, 2_000, 20_000, 60_000])
+def test_a_disk_that_is_really_full(
+    room: int, synthesized: Callable[..., Path], small_disk: Path
+) -> None:
+    log = synthesized(*rows(40))
+    export([log], small_disk / "before")
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "filler").write_bytes(b"x" * (free - room))
+    with pytest.raises(UserError, match="No room left on the disk"):
+        export([log], small_disk / "after")
+    assert sorted(path.name for path in small_disk.iterdir()) == ["before", "filler"]
+    assert len(datasets.load_from_disk(str(small_disk / "before"))["train"]) == 38
+    (small_disk / "filler").unlink()
+    export([log], small_disk / "after")
 
 
 def test_other_errors_are_not_called_a_full_disk(
