@@ -82,9 +82,11 @@ def main() -> int:
         for number in range(SAMPLES)
     ]
 
-    def run(solver: Solver, scorer: Scorer) -> float:
+    processor: dict[str, list[float]] = {"ours": [], "plain": []}
+
+    def run(side: str, solver: Solver, scorer: Scorer) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
+            start, before = time.perf_counter(), time.process_time()
             [log] = eval(
                 Task(dataset=samples, solver=solver, scorer=scorer),
                 model=MODEL,
@@ -95,6 +97,7 @@ def main() -> int:
                 display="none",
             )
             seconds = time.perf_counter() - start
+            processor[side].append(time.process_time() - before)
         assert log.status == "success", log.error
         calls = log.stats.model_usage[MODEL].input_tokens // 200
         assert calls == 3 * SAMPLES, f"{calls} calls"
@@ -103,14 +106,16 @@ def main() -> int:
     with latency_server(LATENCY) as environment:
         os.environ.update(environment)
         measured = pairs(
-            lambda: run(vlmguard(), judge()),
-            lambda: run(bare(), bare_judge()),
+            lambda: run("ours", vlmguard(), judge()),
+            lambda: run("plain", bare(), bare_judge()),
         )
     show(
         f"{SAMPLES} samples of three calls, {CONNECTIONS} connections, {LATENCY * 1000:.0f} ms",
         {
             "vlmguard + judge": [our for our, _ in measured],
             "plain Inspect, the same three calls": [their for _, their in measured],
+            "vlmguard + judge, processor time": processor["ours"][1:],
+            "plain Inspect, processor time": processor["plain"][1:],
         },
         "s",
     )
