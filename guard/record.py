@@ -110,7 +110,8 @@ def recorded(state: TaskState, defense: str, original: str) -> Iterator[Trace]:
     try:
         yield trace
     finally:
-        for name, value in trace.model_dump().items():
+        # What is as it was from the start need not be written: less to log, and to compare.
+        for name, value in trace.model_dump(exclude_defaults=True).items():
             store.set(f"{DefenseRecord.__name__}:{name}", value)
 
 
