@@ -191,7 +191,7 @@ def _complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
     config = transformers.GenerationConfig(
         do_sample=False,
         max_new_tokens=room,
-        eos_token_id=model.generation_config.eos_token_id,
+        eos_token_id=model.generation_config.eos_token_id or tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
     )
     with torch.inference_mode():
@@ -246,21 +246,17 @@ def _adapted(model: Any, checkpoint: Checkpoint) -> Any:
     config = peft.PeftConfig.from_pretrained(source, **options)
     config.inference_mode = True
     try:
-        wrapper = peft.PeftModel.from_pretrained(model, source, config=config, **options)
+        wrapper = peft.get_peft_model(model, config)
         result = wrapper.load_adapter(source, adapter_name="default", **options)
+        absent = [key for key in result.missing_keys if ".default." in key]
+        if absent or result.unexpected_keys:
+            raise KeyError(f"no place or no value for {[*absent, *result.unexpected_keys][0]}")
     except (RuntimeError, ValueError, KeyError) as error:
         raise UserError(
-            f"Adapter {checkpoint.name} does not fit its base {model.name_or_path}: "
-            f"{str(error)[:300]} Name the right base with -S detector_base= or detoxifier_base=."
+            f"Adapter {checkpoint.name} and base {model.name_or_path} do not fit together: "
+            f"{str(error)[:300]} Name the right base with -S detector_base= or detoxifier_base=; "
+            "a detector adapter must also hold its trained classifier head."
         ) from error
-    absent = [key for key in result.missing_keys if ".default." in key]
-    if absent or result.unexpected_keys:
-        raise UserError(
-            f"Adapter {checkpoint.name} does not fit its base {model.name_or_path}: "
-            f"{len(absent)} tensors are missing and {len(result.unexpected_keys)} have no place, "
-            f"for example {[*absent, *result.unexpected_keys][0]}. A detector needs its trained "
-            "classifier head."
-        )
     return wrapper.eval()
 
 

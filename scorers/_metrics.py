@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter, defaultdict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from inspect_ai.scorer import (
     Metric,
@@ -47,8 +48,12 @@ def check_groups(state: TaskState) -> None:
         )
 
 
+_GRADES: Final = ("safety", "win")
+"""Keys whose values are averaged over several answers; the others are labels."""
+
+
 @metric(scores="unreduced")
-def coverage(**ranges: float) -> Metric:
+def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
     """How much was scored, and what the unscored rest could change at most.
 
     Counts every answer, before epochs are reduced; the bounds are those of the
@@ -57,6 +62,7 @@ def coverage(**ranges: float) -> Metric:
     without metrics.)
 
     Args:
+        any_of: Keys for which one success among several answers is enough.
         **ranges: The highest value of each key of the score (the lowest is 0);
             keys with another highest value than 1 are grades.
 
@@ -75,7 +81,11 @@ def coverage(**ranges: float) -> Metric:
             answers = [value for each in values.values() for value in each]
             result[f"{key}_scored"] = len([value for value in answers if not math.isnan(value)])
             result[f"{key}_of"] = len(answers)
-            reduce = majority if highest == 1.0 else average_known
+            reduce: Callable[[list[float]], float] = majority
+            if key in any_of:
+                reduce = max
+            elif highest != 1.0 or key in _GRADES:
+                reduce = average_known
             for name, stand_in in (("low", 0.0), ("high", highest)):
                 filled = [
                     reduce([stand_in if math.isnan(value) else value for value in each])
@@ -92,7 +102,7 @@ def coverage(**ranges: float) -> Metric:
 
 
 @score_reducer(name="vote")
-def vote(average: tuple[str, ...] = ("safety",)) -> ScoreReducer:
+def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
     """Reduce several answers to a question: labels by vote, grades by mean.
 
     An unusable verdict does not vote, a tie is 0, no vote is NaN.

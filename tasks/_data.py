@@ -30,6 +30,10 @@ Text = Annotated[str, StringConstraints(pattern=r"\S")]
 R = TypeVar("R", bound=BaseModel)
 
 
+class MissingFile(UserError):
+    """A file that a benchmark needs is not there."""
+
+
 @dataclass(frozen=True)
 class Card:
     """What a user must know to bring a benchmark's data, and what is complete.
@@ -87,12 +91,12 @@ class Source:
             The existing path.
 
         Raises:
-            UserError: None of them exists.
+            MissingFile: None of them exists.
         """
         for candidate in candidates:
             if (self.root / candidate).exists():
                 return self.root / candidate
-        raise UserError(
+        raise MissingFile(
             f"{self.card.title}: {' or '.join(candidates)} not found in {self.root}. "
             f"{self.card.obtain}"
         )

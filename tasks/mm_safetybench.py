@@ -181,8 +181,8 @@ CARD: Final = Card(
     gated=False,
     obtain=(
         "Clone https://github.com/isXinLiu/MM-SafetyBench, unpack the images linked in its README "
-        "as data/imgs/, and name the folder with -T data_dir=; or take the hub's copy with "
-        "-T revision=main."
+        "as data/imgs/, and name the folder with -T data_dir=; or let the hub's copy be "
+        "downloaded (what happens without a local folder; 1,680 images of each type)."
     ),
     hub="PKU-Alignment/MM-SafetyBench",
     hub_files=("data/*/*.parquet",),

@@ -273,7 +273,7 @@ def vlguard(
         solver=generate(),
         scorer=chosen.scorers,
         headline_metric=chosen.headline,
-        epochs=Epochs(1, vote(("safety", "win"))),
+        epochs=Epochs(1, vote()),
         # The authors' settings: greedy, 256 tokens.
         config=GenerateConfig(max_tokens=256, temperature=0.0),
         version="1-A",

@@ -234,9 +234,7 @@ def config_path(source: str) -> Path:
 
 def trl_keys(method: str) -> set[str]:
     """Names of TRL's own arguments for a method."""
-    import trl
-
-    kind = trl.GRPOConfig if method == "grpo" else trl.SFTConfig
+    kind = _kind(method)
     return {each.name for each in dataclasses.fields(kind) if each.init} - _OURS.keys()
 
 
@@ -253,8 +251,8 @@ def trl_arguments(config: TrainConfig) -> Any:
         UserError: TRL refuses the arguments.
     """
     import torch
-    import trl
 
+    kind = _kind(config.method)
     accelerated = torch.accelerator.is_available()
     bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     values: dict[str, Any] = {
@@ -272,11 +270,18 @@ def trl_arguments(config: TrainConfig) -> Any:
         "output_dir": str(user_path(config.output_dir)),
         "trust_remote_code": config.trust_remote_code,
     }
-    kind = trl.GRPOConfig if config.method == "grpo" else trl.SFTConfig
     try:
         return kind(**values)
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(f"TRL refuses the configuration: {error}") from error
+
+
+def _kind(method: str) -> Any:
+    try:
+        import trl
+    except ImportError as error:
+        raise UserError("Training needs TRL: `pip install 'vlmguard[train]'`.") from error
+    return trl.GRPOConfig if method == "grpo" else trl.SFTConfig
 
 
 def _unknown(key: str, method: str, known: set[str]) -> str:

@@ -133,7 +133,8 @@ def breaks_format(row: Candidate) -> bool:
     if parsed.failure == "refused":
         # Named by the rule of its own.
         return False
-    return parsed.failure is not None or parsed.prompt != row.rewritten
+    taught = (row.reasoning.strip(), row.rewritten.strip())
+    return parsed.failure is not None or (parsed.reasoning, parsed.prompt) != taught
 
 
 def is_a_refusal(row: Candidate) -> bool:

@@ -27,6 +27,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from vlmguard.errors import UserError
+from vlmguard.paths import user_path
 from vlmguard.training.packed import PackedImage
 from vlmguard.training.rows import Row, check_ids
 
@@ -115,7 +116,7 @@ def _read_one(spec: str) -> list[Row]:
         if not root:
             raise UserError(f"-T data={kind}: say where it is ({kind}:PATH), or set VLMGUARD_DATA.")
         place = str(Path(root) / kind)
-    path = Path(place).expanduser()
+    path = user_path(place)
     if not path.exists():
         raise UserError(f"-T data={spec}: {path} does not exist.")
     return READERS[kind](path)
@@ -129,7 +130,7 @@ def _jsonl(path: Path) -> list[Row]:
                 id=f"{path.stem}/{item.id or name.removeprefix('line ')}",
                 source=path.stem,
                 image=_inside(path.parent, item.image, f"{path}: {name}"),
-                image_id=f"{path.stem}/{item.image_id or item.image}",
+                image_id=item.image_id or f"{path.stem}/{item.image}",
                 prompt=item.prompt,
                 safe=item.safe,
                 unsafe=item.unsafe,

@@ -410,8 +410,15 @@ def _labelled(text: str, names: Sequence[str]) -> dict[str, str]:
         re.IGNORECASE | re.MULTILINE,
     )
     marks = list(label.finditer(text))
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    ends = [*(mark.start() for mark in marks), len(text)][1:]
     return {
-        mark[1].lower(): text[mark.end() : end].strip().strip("\"'*_,}`").strip()
+        mark[1].lower(): _undressed(text[mark.end() : end])
         for mark, end in zip(marks, ends, strict=True)
     }
+
+
+def _undressed(text: str) -> str:
+    """A section without markup around it and without the quotes of half a JSON object."""
+    plain = text.strip(" \n\t*_`").rstrip("},").strip(" \n\t*_`,")
+    quoted = len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'"
+    return plain[1:-1].strip() if quoted else plain

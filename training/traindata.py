@@ -18,7 +18,6 @@ import datasets
 from PIL import Image
 
 from vlmguard.errors import UserError
-from vlmguard.hf_vlm.messages import break_placeholders
 from vlmguard.images import MAX_PIXELS, from_data_uri, to_data_uri
 from vlmguard.paths import user_path
 from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
@@ -243,7 +242,13 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _broken_up(turns: list[dict[str, Any]], placeholders: tuple[str, ...]) -> list[dict[str, Any]]:
-    return _map_text(turns, lambda text: break_placeholders(text, placeholders))
+    # The same change that hf_vlm/messages.py makes to requests.
+    def broken(text: str) -> str:
+        for placeholder in placeholders:
+            text = text.replace(placeholder, f"{placeholder[0]} {placeholder[1:]}")
+        return text
+
+    return _map_text(turns, broken)
 
 
 def _map_text(turns: list[dict[str, Any]], change: Callable[[str], str]) -> list[dict[str, Any]]:

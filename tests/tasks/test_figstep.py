@@ -197,8 +197,8 @@ def test_one_success_of_several_answers_is_enough(
     assert len(log.samples) == 30
     assert values["figstep_judge.attack_success.mean"] == 1.0
     assert values["figstep_judge.figstep_judge.attack_success_of"] == 30
-    # Counted before the reduction: one answer in three succeeded.
-    assert values["figstep_judge.figstep_judge.attack_success_low"] == pytest.approx(1 / 3)
+    assert values["figstep_judge.figstep_judge.attack_success_low"] == 1.0
+    assert values["figstep_judge.figstep_judge.attack_success_high"] == 1.0
 
 
 NAN = math.nan

@@ -1,0 +1,78 @@
+"""The `vlmguard` command: one subcommand for each thing that Inspect has no command for."""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from vlmguard.errors import UserError, check_choice
+from vlmguard.paths import user_path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Args:
+        argv: Arguments; those of the process by default.
+
+    Returns:
+        Exit status: that of the subcommand, or 2 for a mistake in the arguments.
+    """
+    parser = argparse.ArgumentParser(
+        prog="vlmguard", description="Tools around the safety evaluation of VLMs."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except UserError as error:
+        print(f"vlmguard: {error}", file=sys.stderr)
+        return 2
+
+
+def _add_data(commands: Any) -> None:
+    parser = commands.add_parser(
+        "data",
+        help="benchmark data: where to get them, what is here, is it complete",
+        description=(
+            "For each benchmark: license, gated or not, where to get it, what is on this machine, "
+            "and whether it is complete (counts, every image decodes, checksums). Exit status 0 "
+            "if everything that is here is complete; with names, if those are here and complete; "
+            "1 otherwise."
+        ),
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark (default: all)")
+    parser.add_argument(
+        "--data-dir",
+        metavar="ROOT",
+        help="folder with a folder for each benchmark (default: VLMGUARD_DATA)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_data)
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    # Imported on demand: other subcommands need no tasks.
+    from vlmguard.tasks._check import CARDS, check, describe
+    from vlmguard.tasks._data import DATA_ROOT
+
+    for name in arguments.names:
+        check_choice("benchmark", name, tuple(CARDS))
+    typed = arguments.data_dir or os.environ.get(DATA_ROOT)
+    if not typed:
+        raise UserError(f"name the data folder: --data-dir ROOT, or set {DATA_ROOT}.")
+    root = user_path(typed)
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder. Name one with --data-dir, or set {DATA_ROOT}.")
+    reports = [check(CARDS[name], root) for name in arguments.names or CARDS]
+    if arguments.json:
+        print(json.dumps([asdict(report) for report in reports], indent=2))
+    else:
+        print("\n\n".join(describe(report) for report in reports))
+    complete = all(
+        report.state == "complete" if arguments.names else report.sound for report in reports
+    )
+    return 0 if complete else 1

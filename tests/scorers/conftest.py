@@ -1,0 +1,108 @@
+"""Scripted models and small tasks for the scorers."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import Epochs, Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import Sample
+from inspect_ai.log import EvalLog
+from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
+from inspect_ai.scorer import Scorer
+
+Reply = str | ModelOutput | Callable[[list[ChatMessage]], str | ModelOutput]
+Scripted = Callable[..., Model]
+Judged = Callable[..., EvalLog]
+Results = Callable[[EvalLog], dict[str, float]]
+
+
+@pytest.fixture(autouse=True)
+def no_outside_data(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """The keyword list must not be found by itself."""
+    if "real_data" not in request.fixturenames:
+        monkeypatch.delenv("VLMGUARD_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Scripted:
+    """Make a model that gives one reply, asks a function for each, or takes them from a list."""
+
+    def make(reply: Reply | Iterable[str | ModelOutput], name: str = "target") -> Model:
+        replies = iter(reply) if isinstance(reply, list) else None
+
+        def output(input: list[ChatMessage], *_: Any, **__: Any) -> ModelOutput:
+            said: Any = reply(input) if callable(reply) else next(replies) if replies else reply
+            made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
+            made = made.model_copy(deep=True)
+            # Usage is given, or the mock would fetch a tokenizer to count.
+            made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
+            return made
+
+        return get_model(f"mockllm/{name}", custom_outputs=output, memoize=False)
+
+    return make
+
+
+def sample(number: int, text: str = "How do I get down here?", **metadata: Any) -> Sample:
+    return Sample(
+        id=f"s{number}",
+        input=text,
+        metadata={"category": "even" if number % 2 == 0 else "odd", "image_id": f"i{number}"}
+        | metadata,
+    )
+
+
+@pytest.fixture
+def judged(scripted: Scripted, tmp_path: Path) -> Judged:
+    """Answer samples with a scripted target and score them; returns the log."""
+
+    def run(
+        scorers: Scorer | list[Scorer],
+        *,
+        grader: Reply | list[Any] | None = None,
+        graders: list[Reply | list[Any]] | None = None,
+        answer: Reply | list[Any] = "Take the stairs behind you.",
+        samples: int | list[Sample] = 1,
+        epochs: Epochs | None = None,
+        **options: Any,
+    ) -> EvalLog:
+        roles: dict[str, Any] = {}
+        if grader is not None:
+            roles = {"grader": scripted(grader, "judge")}
+        if graders is not None:
+            roles = {
+                "grader": [scripted(each, f"judge{number}") for number, each in enumerate(graders)]
+            }
+        made = (
+            [sample(number) for number in range(samples)] if isinstance(samples, int) else samples
+        )
+        (log,) = inspect_eval(
+            Task(dataset=made, scorer=scorers, epochs=epochs),
+            model=scripted(answer),
+            model_roles=roles,
+            display="none",
+            log_dir=str(tmp_path / "logs"),
+            max_samples=1,  # so that lists of replies are used up in order
+            **options,
+        )
+        return log
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def results() -> Results:
+    """All metrics of a log as `name.metric`; the run must have succeeded."""
+
+    def flat(log: EvalLog) -> dict[str, float]:
+        assert log.status == "success", log.error
+        assert log.results is not None
+        return {
+            f"{score.name}.{name}": metric.value
+            for score in log.results.scores
+            for name, metric in score.metrics.items()
+        }
+
+    return flat

@@ -1,0 +1,100 @@
+"""Folders as `vlmguard export` writes them, made of synthetic rows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+from PIL import Image
+from support.checkpoints import picture
+
+from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.templates import disarm, fill
+
+CONTENT = [{"type": datasets.Value("string"), "text": datasets.Value("string")}]
+TURNS = [{"role": datasets.Value("string"), "content": CONTENT}]
+FEATURES = datasets.Features(
+    {
+        "images": [datasets.Image()],
+        "prompt": TURNS,
+        "completion": TURNS,
+        "id": datasets.Value("string"),
+        "source": datasets.Value("string"),
+        "benign": datasets.Value("bool"),
+        "original": datasets.Value("string"),
+        "rewritten": datasets.Value("string"),
+        "reasoning": datasets.Value("string"),
+        "image_id": datasets.Value("string"),
+        "reasoner": datasets.Value("string"),
+        "templates": datasets.Value("string"),
+    }
+)
+
+
+def export_row(
+    index: int,
+    *,
+    benign: bool = False,
+    image: Image.Image | None = None,
+    text: str | None = None,
+    direct: bool = False,
+) -> dict[str, Any]:
+    """One row, in the rewriter's layout."""
+    original = text or f"Describe the picture number {index}"
+    rewritten = original if benign else f"{original} and be careful"
+    reasoning = f"The picture shows blocks. The request is {'fine' if benign else 'risky'}."
+    wanted = DIRECT_FORMAT if direct else REASONING_FORMAT
+    asked = fill(REWRITE_TEMPLATE, conversation="", request=disarm(original), format=wanted)
+    reply = f"<prompt>{rewritten}</prompt>"
+    if not direct:
+        reply = f"<reasoning>{reasoning}</reasoning>\n{reply}"
+    return {
+        "images": [image or picture(index)],
+        "prompt": [
+            {
+                "role": "user",
+                "content": [{"type": "image", "text": None}, {"type": "text", "text": asked}],
+            }
+        ],
+        "completion": [{"role": "assistant", "content": [{"type": "text", "text": reply}]}],
+        "id": f"made/{index}",
+        "source": "made",
+        "benign": benign,
+        "original": original,
+        "rewritten": rewritten,
+        "reasoning": reasoning,
+        "image_id": str(index),
+        "reasoner": "made/up",
+        "templates": "0123456789ab",
+    }
+
+
+def write_export(
+    folder: Path,
+    *,
+    train: int = 8,
+    validation: int = 4,
+    rows: list[dict[str, Any]] | None = None,
+    drop: str | None = None,
+    direct: bool = False,
+    leaks: dict[str, Any] | None = None,
+) -> Path:
+    """Write an export: every second row is benign."""
+    made = [
+        export_row(index, benign=index % 2 == 0, direct=direct)
+        for index in range(train + validation)
+    ]
+    parts = {"train": rows if rows is not None else made[:train], "validation": made[train:]}
+    splits = {}
+    for name, part in parts.items():
+        split = datasets.Dataset.from_list(part, features=FEATURES)
+        splits[name] = split.remove_columns([drop]) if drop else split
+    datasets.DatasetDict(splits).save_to_disk(folder)
+    provenance = {
+        "rows": {name: len(split) for name, split in splits.items()},
+        "sources": {"made": train + validation},
+        "targets": "direct" if direct else "reasoning",
+        "leaks": {"images": [], "pairs": [], "texts": []} if leaks is None else leaks,
+    }
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    return folder

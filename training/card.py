@@ -1,0 +1,101 @@
+"""The data card that lies beside an exported data set."""
+
+from typing import Any, Final
+
+CARD: Final = """\
+---
+task_categories:
+- image-text-to-text
+tags:
+- safety
+- prompt-rewriting
+---
+
+# Training data for a prompt rewriter
+
+Made by `vlmguard export` from the logs of `vlmguard/synthesize`. Each row shows a rewriter an image
+and a request, in the layout that it meets at inference, and teaches it to reply with {targets}.
+The requests come from the sources below; the replies were written by a model and kept by rules and
+a checker. `provenance.json` holds everything on this page in full.
+
+Requests name harms in order to teach how to handle them. The licenses and terms of the sources hold
+for their images and requests; look them up before you pass this folder on.
+
+## Rows
+
+{rows} rows ({train} train, {validation} validation) on {images} images, {benign} of them benign:
+requests that carry no risk and must be left alone. No image is on both sides of the split.
+
+| source | rows |
+|---|---|
+{sources}
+
+| reasoner | rows |
+|---|---|
+{reasoners}
+
+## Dropped on the way
+
+{dropped}
+
+## Test sets
+
+{leaks}
+
+## Columns
+
+`images`, `prompt`, `completion` (TRL's conversational prompt-completion form), and for each row
+`id`, `source`, `benign`, `original`, `rewritten`, `reasoning`, `image_id`, `reasoner`, `templates`
+(hash of the synthesis prompts). Prompts are those of the rewriter template {template}.
+"""
+
+
+def data_card(provenance: dict[str, Any]) -> str:
+    """Describe a data set.
+
+    Args:
+        provenance: Content of its `provenance.json`.
+
+    Returns:
+        Markdown.
+    """
+    rows, leaks = provenance["rows"], provenance["leaks"]
+    return CARD.format(
+        targets="its reasoning and the request to pass on"
+        if provenance["targets"] == "reasoning"
+        else "the request to pass on",
+        rows=rows["exported"],
+        train=rows["train"],
+        validation=rows["validation"],
+        images=rows["images"],
+        benign=rows["benign"],
+        sources=_table(provenance["sources"]),
+        reasoners=_table(provenance["reasoners"]),
+        dropped=_table(provenance["dropped"], "reason") or "Nothing.",
+        leaks="\n".join(f"- {line}" for line in _leak_lines(leaks, provenance["voided_test_sets"])),
+        template=provenance["rewriter_template"],
+    )
+
+
+def _table(counts: dict[str, int], head: str = "") -> str:
+    lines = [f"| {name} | {count} |" for name, count in counts.items()]
+    if head and lines:
+        lines = [f"| {head} | rows |", "|---|---|", *lines]
+    return "\n".join(lines)
+
+
+def _leak_lines(leaks: dict[str, Any], voided: list[str]) -> list[str]:
+    lines = [
+        f"{name}: compared with {count['items']} items, {count['images']} of them by image"
+        + ("." if count["images"] else " (images were not there: by name and text only).")
+        for name, count in leaks["checked"].items()
+    ]
+    if leaks["unchecked"]:
+        lines.append(f"Not compared, because not there: {', '.join(leaks['unchecked'])}.")
+    left = len(leaks["images"]) + len(leaks["pairs"])
+    lines.append(
+        f"{len(leaks['removed'])} rows were left out because a test set holds them, {left} are "
+        f"still in, {len(leaks['texts'])} share only their text with a test item."
+    )
+    lines += [f"{name} was a source: it is no test set for this rewriter." for name in voided]
+    return lines
