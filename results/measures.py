@@ -45,8 +45,11 @@ class Measure:
         """A value as tables show it: percent for shares, two digits for grades."""
         if math.isnan(value):
             return "-"
-        text = f"{value * 100:{'+' if signed else ''}.1f}"
-        return text if self.is_share else f"{value:{'+' if signed else ''}.2f}"
+        # The hair more rounds halves up, as the HTML page does.
+        size = abs(value) * (100 if self.is_share else 1) + 1e-9
+        text = f"{size:.1f}" if self.is_share else f"{size:.2f}"
+        sign = "-" if value < 0 and float(text) else "+" if signed else ""
+        return sign + text
 
 
 SAFETY: Final = Measure("judge.safety", "safety", "Safety 0-10", 10.0, 1)

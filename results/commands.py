@@ -1,0 +1,136 @@
+"""The subcommands of `vlmguard` that read logs: their arguments, and what they print.
+
+Everything heavy is imported when a command runs, so that `vlmguard --help` is quick.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from vlmguard.errors import UserError
+from vlmguard.paths import user_path
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vlmguard.results.frame import Results
+
+
+def add(commands: Any) -> None:
+    """Add the subcommands to a parser.
+
+    Args:
+        commands: What `add_subparsers` returned.
+    """
+    _add_leaderboard(commands)
+
+
+def _add_leaderboard(commands: Any) -> None:
+    parser = commands.add_parser(
+        "leaderboard",
+        help="logs to a leaderboard: tables, a page, figures",
+        description=(
+            "Compare runs from any Inspect logs of our tasks: a row for each target and defense, "
+            "paired differences to the undefended target, cost. Exit status 0 if there is "
+            "anything to compare, 2 if not."
+        ),
+    )
+    parser.add_argument("logs", nargs="+", metavar="LOGS", help="logs, or folders of logs")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="also write leaderboard.md, .csv, .json, .tex, .html and figures into DIR",
+    )
+    parser.add_argument(
+        "--intersect",
+        action="store_true",
+        help="where runs hold different samples, use those that all share",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="recompute the cost of each run from its model calls (slow: reads whole logs)",
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="also print what others published"
+    )
+    parser.add_argument(
+        "--layout",
+        choices=("full", "paper"),
+        default="full",
+        help="paper: the tables of VLMGuard-R1, our numbers beside the published ones",
+    )
+    parser.set_defaults(run=_leaderboard)
+
+
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from vlmguard.results import sheets
+    from vlmguard.results.figures import as_bytes, figures
+    from vlmguard.results.leaderboard import build
+    from vlmguard.results.output import write_files
+    from vlmguard.results.page import page
+    from vlmguard.results.paper import paper_sheets
+    from vlmguard.results.published import load_published
+    from vlmguard.results.render import as_csv, as_json, latex, markdown, print_sheets
+    from vlmguard.results.verify import verify_sheet
+
+    console = _console()
+    results = _read(arguments.logs, console)
+    board = build(results, arguments.intersect)
+    published = load_published({group.column.title for group in board.groups})
+    if arguments.layout == "paper":
+        tables = paper_sheets(board)
+    else:
+        tables = [*sheets.group_sheets(board), sheets.overhead_sheet(board), sheets.gain_sheet(board)]
+    if arguments.verify:
+        tables.append(verify_sheet(results))
+    print_sheets(tables, console)
+    if arguments.published:
+        print_sheets([sheets.published_sheet(published)], console)
+    elif published:
+        console.print(f"{len(published)} published rows for these benchmarks: --published.\n")
+    print_sheets([sheets.left_out_sheet(board)], console)
+    if arguments.out:
+        if arguments.layout == "full":
+            tables.insert(0, sheets.main_sheet(board))
+        written = [*tables, sheets.published_sheet(published), sheets.left_out_sheet(board)]
+        drawn = figures(board)
+        vector = {name: as_bytes(figure, "svg") for name, figure in drawn.items()}
+        files = {
+            "leaderboard.md": "\n".join(markdown(each) for each in written if each.rows).encode(),
+            "leaderboard.tex": "\n".join(latex(each) for each in tables if each.rows).encode(),
+            "leaderboard.csv": as_csv(board).encode(),
+            "leaderboard.json": as_json(board, published).encode(),
+            "leaderboard.html": page(board, published, vector).encode(),
+        }
+        for name, figure in drawn.items():
+            files |= {f"{name}.svg": vector[name], f"{name}.png": as_bytes(figure, "png")}
+            files[f"{name}.pdf"] = as_bytes(figure, "pdf")
+        write_files(user_path(arguments.out), files)
+        console.print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
+    return 0
+
+
+def _read(logs: list[str], console: "Console") -> "Results":
+    """Read logs with a progress bar; an error if none is usable."""
+    from rich.progress import Progress
+
+    from vlmguard.results.frame import read_results
+
+    paths = [each if "://" in each else str(user_path(each)) for each in logs]
+    with Progress(console=_console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading logs", total=None)
+        results = read_results(
+            paths, lambda done, of: progress.update(task, completed=done, total=of)
+        )
+    if not results.runs:
+        reasons = "\n".join(f"  {path}: {reason}" for path, reason in results.left_out.items())
+        raise UserError(f"none of {len(results.left_out)} logs can be used:\n{reasons}")
+    return results
+
+
+def _console(stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+
+
