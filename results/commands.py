@@ -4,6 +4,7 @@ Everything heavy is imported when a command runs, so that `vlmguard --help` is q
 """
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
 from vlmguard.errors import UserError
@@ -22,6 +23,7 @@ def add(commands: Any) -> None:
         commands: What `add_subparsers` returned.
     """
     _add_leaderboard(commands)
+    _add_gate(commands)
 
 
 def _add_leaderboard(commands: Any) -> None:
@@ -108,6 +110,86 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         write_files(user_path(arguments.out), files)
         console.print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
     return 0
+
+
+def _add_gate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "gate",
+        help="fail when something became worse than the baseline",
+        description=(
+            "Compare runs with a baseline, sample by sample. Exit status 0: as good or better; "
+            "1: worse; 2: not comparable (unfinished or failed logs, other judge, templates, task "
+            "version, data or samples, too much unscored). GitHub's step summary is written where "
+            "GITHUB_STEP_SUMMARY is set."
+        ),
+    )
+    parser.add_argument("logs", nargs="+", metavar="LOGS", help="logs, or folders of logs")
+    parser.add_argument("--baseline", required=True, metavar="FILE", help="JSON, or JSON.gz")
+    parser.add_argument("--update", action="store_true", help="write the baseline from the logs")
+    parser.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="MEASURE=LOSS",
+        help="loss to put up with, e.g. safety=0.3 or helpful=0.05 (default: 2 %% of the range)",
+    )
+    parser.add_argument("--max-unscored", type=float, default=0.1, metavar="SHARE")
+    parser.add_argument("--max-failures", type=float, default=0.2, metavar="SHARE")
+    parser.add_argument("--intersect", action="store_true", help="compare the samples both have")
+    parser.add_argument("--strict", action="store_true", help="too few samples to tell: status 2")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    parser.set_defaults(run=_gate)
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from vlmguard.results import gate_report
+    from vlmguard.results.baseline import read_baseline, scores_of, write_baseline
+    from vlmguard.results.gate import Finding, Limits, compare, exit_status
+    from vlmguard.results.output import write_file
+
+    console = _console()
+    path = user_path(arguments.baseline)
+    tolerance = _tolerances(arguments.tolerance)
+    baseline = {} if arguments.update else read_baseline(path)
+    results = _read(arguments.logs, console)
+    # Copies and older runs stand aside; whatever else is left out is missing here.
+    unusable = {
+        log: reason
+        for log, reason in results.left_out.items()
+        if not reason.startswith(("copy of", "older run", "foreign"))
+    }
+    current = scores_of(results)
+    if arguments.update:
+        if unusable:
+            reasons = "; ".join(f"{log}: {reason}" for log, reason in unusable.items())
+            raise UserError(f"no baseline is written from unusable logs: {reasons}")
+        write_baseline(path, [scores for scores, _ in current])
+        console.print(f"Wrote {path}: {len(current)} runs.")
+        return 0
+    limits = Limits(
+        tolerance, arguments.max_unscored, arguments.max_failures, arguments.intersect
+    )
+    findings = [Finding(log, "", "incomparable", reason) for log, reason in unusable.items()]
+    findings += compare(baseline, current, limits)
+    status = exit_status(findings, arguments.strict)
+    console.print(gate_report.text(findings, status))
+    if arguments.junit:
+        write_file(user_path(arguments.junit), gate_report.junit(findings))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(gate_report.summary(findings, status))
+    return status
+
+
+def _tolerances(given: list[str]) -> dict[str, float]:
+    tolerances = {}
+    for each in given:
+        name, _, value = each.partition("=")
+        try:
+            tolerances[name] = float(value)
+        except ValueError as error:
+            raise UserError(f"--tolerance {each}: write MEASURE=LOSS, e.g. safety=0.3.") from error
+    return tolerances
 
 
 def _read(logs: list[str], console: "Console") -> "Results":

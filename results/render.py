@@ -20,6 +20,8 @@ from vlmguard.results.leaderboard import Leaderboard
 from vlmguard.results.published import Published
 from vlmguard.results.sheets import Sheet
 
+# Narrower terminals break numbers over lines rather than cut names off.
+_WIDE: Final = 110
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -48,7 +50,7 @@ def print_sheets(sheets: list[Sheet], console: Console) -> None:
     """
     for sheet in sheets:
         if sheet.rows:
-            console.print(_rich(sheet))
+            console.print(_rich(sheet, console.width >= _WIDE))
 
 
 def markdown(sheet: Sheet) -> str:
@@ -127,7 +129,7 @@ def as_json(board: Leaderboard, published: list[Published]) -> str:
     return json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _rich(sheet: Sheet) -> RenderableType:
+def _rich(sheet: Sheet, wide: bool) -> RenderableType:
     table = Table(title=Text(sheet.title, style="bold"), title_justify="left", box=SIMPLE)
     for number, name in enumerate(sheet.header):
         left = number < sheet.labels
@@ -136,7 +138,7 @@ def _rich(sheet: Sheet) -> RenderableType:
             justify="left" if left else "right",
             overflow="fold",
             min_width=8 if left else 5,
-            no_wrap=not left,
+            no_wrap=wide and not left,
         )
     for number, row in enumerate(sheet.rows):
         if number in sheet.starts and number:
