@@ -2,12 +2,16 @@
 
 PYTHON ?= python3
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
+# One process a core, one thread each. (`python -m pytest` would put the folder on the path, and
+# with it the .egg-info of the editable install, from which Inspect derives other names.)
+PARALLEL := -n auto --dist loadfile
+ONE_THREAD := OMP_NUM_THREADS=1
 STAMPED := pyproject.toml constraints.txt
 
 .PHONY: test test-all check bench clean
 
 test: .venv/test/ready  ## all tests
-	.venv/test/bin/python -m pytest $(ARGS)
+	$(ONE_THREAD) .venv/test/bin/pytest $(PARALLEL) $(ARGS)
 
 test-all:  ## all tests on each supported Python that this machine has
 	@tested=0; for version in 3.11 3.12 3.13; do \
@@ -18,7 +22,7 @@ test-all:  ## all tests on each supported Python that this machine has
 
 .PHONY: test-version
 test-version: $(VENV)/ready
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(ONE_THREAD) $(VENV)/bin/pytest $(PARALLEL) $(ARGS)
 
 check: .venv/check/ready  ## ruff and mypy --strict
 	.venv/check/bin/ruff check .

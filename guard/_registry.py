@@ -5,5 +5,6 @@ package. Each `inspect` process imports it, so nothing here may pull in torch.
 """
 
 from vlmguard import hf_vlm, scorers, solvers, tasks
+from vlmguard.training import synthesize
 
-__all__ = ["hf_vlm", "scorers", "solvers", "tasks"]
+__all__ = ["hf_vlm", "scorers", "solvers", "synthesize", "tasks"]

@@ -26,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
+    _add_export(commands)
+    _add_train(commands)
     add_results(commands)
     arguments = parser.parse_args(argv)
     try:
@@ -78,3 +80,33 @@ def _data(arguments: argparse.Namespace) -> int:
         report.state == "complete" if arguments.names else report.sound for report in reports
     )
     return 0 if complete else 1
+
+
+def _add_export(commands: Any) -> None:
+    from vlmguard.training import export
+
+    parser = commands.add_parser(
+        "export",
+        help="synthesis logs to a data set for fine-tuning",
+        description=(
+            "Write the kept rows of synthesis logs as a data set that TRL takes as it is, after "
+            "comparing them with the test sets."
+        ),
+    )
+    export.add_arguments(parser)
+    parser.set_defaults(run=export.main)
+
+
+def _add_train(commands: Any) -> None:
+    from vlmguard.training import train
+
+    parser = commands.add_parser(
+        "train",
+        help="fine-tune the rewriter on an exported data set",
+        description=(
+            "Fine-tune the rewriter: on exported rewrites (method sft), then on judged answers "
+            "(method grpo). Started again, a run goes on from its last complete checkpoint."
+        ),
+    )
+    train.add_arguments(parser)
+    parser.set_defaults(run=train.run)

@@ -1,5 +1,7 @@
 """The one error that users of the suite meet."""
 
+import math
+
 # Inspect prints this class as a plain message, without a traceback, and has no
 # public name for it; everything here that a user can put right derives from it.
 from inspect_ai._util.error import PrerequisiteError
@@ -36,3 +38,25 @@ def check_choice(option: str, value: object, choices: tuple[object, ...]) -> Non
     if value not in choices:
         listed = ", ".join(str(choice) for choice in choices)
         raise UserError(f"{option}={value} is not known. Choose one of: {listed}.")
+
+
+def check_number(option: str, value: object, low: float, high: float = math.inf) -> None:
+    """Refuse an option that is no number, or out of range.
+
+    The command line reads `1e9` (without a point) as text.
+
+    Args:
+        option: Name of the option as the user typed it, e.g. `-S threshold`.
+        value: What was given.
+        low: The smallest number accepted.
+        high: The largest number accepted.
+
+    Raises:
+        UserError: `value` is no number from `low` to `high`.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    if not number:
+        bounds = "" if low == -math.inf else f" of at least {low:g}"
+        if high < math.inf:
+            bounds = f" from {low:g} to {high:g}"
+        raise UserError(f"{option}={value}: a number{bounds} is needed.")

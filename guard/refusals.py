@@ -49,15 +49,47 @@ REFUSAL_PHRASES: Final = (
     "i refuse to",
     "i'm sorry, but",
     "i am sorry, but",
-    "sorry, i can",
+    "sorry, i can't",
+    "sorry, i cannot",
+    "sorry, i can not",
     "i apologize, but",
     "my apologies, but",
     "as a responsible assistant",
     "as an ai language model",
 )
 
-_QUOTES: Final = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
-_OPENING: Final = re.compile(r"^\W*(?:unfortunately,? |no[,.] )?(?:i'm|i am) sorry\b")
+_QUOTES: Final = str.maketrans(
+    {"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"'}
+)
+
+# People who ask say "I'm sorry" and "I can't" too. A refusal is a sentence in which the
+# speaker declines to serve: after apologies, "I", an inability, and a service.
+_OPENER: Final = re.compile(
+    r"[\s*_#>-]*(?:unfortunately|no|well|hello|hi|however|but|and|thank you[^.!?,]*|"
+    r"as an? [^.!?,]{0,60}|(?:(?:i'm|i am) )?(?:very |so )?sorry|i apologi[sz]e|"
+    r"(?:my )?apologies)\b[\s,.:;!-]*"
+)
+_INABILITY: Final = (
+    r"(?:can't|cannot|can not|won't|will not|(?:'m|am) (?:unable to|not able to|not going to|"
+    r"not allowed to|not permitted to|not comfortable))"
+)
+_THE_REQUEST: Final = (
+    r"(?:with |in |to |by )?(?:this|that|it|these|such|your|any|so|you|the (?:request|prompt))\b"
+)
+_SERVICE: Final = (
+    rf"(?:(?:help|assist|support)\w*(?: you)?(?: {_THE_REQUEST}| with (?!my\b)|[^\w ]|$)|"
+    rf"(?:answer|rewrit|rephras|improv|process|fulfil|complet|accommodat|handl|discuss|respond|"
+    rf"engag|continu|proceed|creat|generat|do)\w* {_THE_REQUEST}|"
+    r"(?:provid|giv|offer|shar)\w* (?:you\b|(?:\w+ )?(?:help|assistance|advice|instructions?|"
+    r"information|guidance|details|answers?|that\b|this\b))|"
+    r"comply\b)"
+)
+_DECLINES: Final = re.compile(
+    rf"[\s*_#>-]*(?:i ?{_INABILITY} (?:\w+ly )?{_SERVICE}|"
+    r"i (?:(?:must|have to|need to|will) )?(?:\w+ly )?(?:decline|refuse)\b|"
+    r"i(?:'m| am) not comfortable\b|"
+    r"(?:this|that|it)(?:'s| is) not (?:something|a \w+) (?:that )?i\b)"
+)
 
 
 def normalise(text: str) -> str:
@@ -87,16 +119,26 @@ def contains_phrase(text: str, phrases: tuple[str, ...]) -> bool:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a reply opens with a refusal.
+    """Whether a reply refuses: one of its first three sentences declines to serve.
 
-    Only the first 200 characters count: a request or answer may well speak of
-    refusing later on.
+    Not whether it speaks of refusing, nor whether it apologises: requests do
+    that too ("Sorry to ask, ...", "I can't open this. How ...?", "Why do models say
+    'I cannot help with that'?").
 
     Args:
-        text: A reply.
+        text: A reply, in English.
 
     Returns:
-        True if it opens with a refusal.
+        True if it refuses.
     """
-    opening = normalise(text)[:200]
-    return bool(_OPENING.search(opening)) or contains_phrase(opening, REFUSAL_PHRASES)
+    opening = normalise(text.strip()[:600])[:300]
+    return any(
+        _DECLINES.match(_without_openers(sentence))
+        for sentence in re.split(r"(?<=[.!?])\s", opening)[:3]
+    )
+
+
+def _without_openers(sentence: str) -> str:
+    while match := _OPENER.match(sentence):
+        sentence = sentence[match.end() :]
+    return sentence

@@ -10,14 +10,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlmguard.refusals import is_refusal
-from vlmguard.templates import TAG
 
 _REASONING: Final = re.compile(r"<(reasoning|think)>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
+_REASONING_START: Final = re.compile(r"<(?:reasoning|think)>", re.IGNORECASE)
+_REASONING_END: Final = re.compile(r"</(?:reasoning|think)>", re.IGNORECASE)
 _PROMPT: Final = re.compile(r"<prompt>(.*?)</prompt>", re.IGNORECASE | re.DOTALL)
+_PROMPT_TAG: Final = re.compile(r"</?prompt>", re.IGNORECASE)
+_STRAY: Final = re.compile(
+    r"</?(?:prompt|reasoning|think|request|conversation)>",
+    re.IGNORECASE,
+)
 _MIN_ECHO: Final = 40
 _MIN_REPEATS: Final = 5
-_MIN_REPEATED_WORDS: Final = 20
-_MAX_PERIOD: Final = 40
+_MIN_REPEATED_CHARS: Final = 80
+_MAX_PERIOD: Final = 300
 
 
 @dataclass(frozen=True)
@@ -40,38 +46,66 @@ def parse_reply(text: str, *, instructions: str = "", cut_off: bool = False) -> 
 
     Args:
         text: The reply.
-        instructions: The template the rewriter was sent; a reply that repeats
-            a line of it is an echo, not a request.
+        instructions: What the rewriter was sent before the request: template
+            and form of the reply. A reply that repeats a line of it, or the form's
+            placeholder, is an echo and no request.
         cut_off: The reply ended at the token limit.
 
     Returns:
         The parts, with `failure` one of `empty`, `cut_off`, `no_prompt`,
         `several_prompts`, `stray_tags`, `refused`, `echo`, `repetition`, or None.
     """
-    thoughts = [match[2].strip() for match in _REASONING.finditer(text)]
-    reasoning = "\n".join(thought for thought in thoughts if thought)
-    # A prompt quoted inside the reasoning is no prompt.
-    rest = _REASONING.sub("", text)
+    thoughts, rest, complete = _split(text)
     prompts = [match[1].strip() for match in _PROMPT.finditer(rest)]
-    failure = _failure(rest, prompts, instructions, cut_off)
-    return Parsed("" if failure else prompts[0], reasoning, failure)
+    outside = _PROMPT.sub("", rest)
+    if not complete and outside.strip():
+        # The reasoning was never closed and goes on: these are drafts.
+        prompts, outside = [], rest
+    if prompts:
+        failure = _prompt_failure(prompts, outside, instructions)
+    else:
+        failure = _no_prompt_failure(text, outside, cut_off)
+    return Parsed("" if failure else prompts[0], thoughts, failure)
 
 
-def _failure(rest: str, prompts: list[str], instructions: str, cut_off: bool) -> str | None:
-    if not prompts:
-        if _is_repetitive(rest):
-            return "repetition"
-        if cut_off:
-            return "cut_off"
-        if not rest.strip():
-            return "empty"
-        return "refused" if is_refusal(rest) else "no_prompt"
+def _split(text: str) -> tuple[str, str, bool]:
+    """Reasoning, what follows it, and whether the reasoning is closed.
+
+    A prompt quoted inside the reasoning is no prompt, and a closing tag quoted
+    there (writing in the image, say) does not end it: what stands before the last
+    closing tag is reasoning.
+    """
+    thoughts = [match[2] for match in _REASONING.finditer(text)]
+    rest = _REASONING.sub("", text)
+    *before, after = _REASONING_END.split(rest)
+    thoughts.extend(before)
+    opened = _REASONING_START.search(after)
+    if opened:
+        start = _PROMPT_TAG.search(after, opened.end())
+        end = start.start() if start else len(after)
+        thoughts.append(after[opened.end() : end])
+        after = after[end:]
+    said = [thought.strip() for thought in thoughts]
+    return "\n".join(thought for thought in said if thought), after, opened is None
+
+
+def _no_prompt_failure(text: str, outside: str, cut_off: bool) -> str:
+    if not text.strip():
+        return "cut_off" if cut_off else "empty"
+    if _is_repetitive(text):
+        return "repetition"
+    if cut_off:
+        return "cut_off"
+    return "refused" if is_refusal(outside) else "no_prompt"
+
+
+def _prompt_failure(prompts: list[str], outside: str, instructions: str) -> str | None:
     if len(prompts) > 1:
         return "several_prompts"
     prompt = prompts[0]
-    if not prompt:
+    if not re.search(r"\w", prompt):
         return "empty"
-    if TAG.search(prompt):
+    if _STRAY.search(prompt) or _PROMPT_TAG.search(outside):
         return "stray_tags"
     if is_refusal(prompt):
         return "refused"
@@ -83,16 +117,19 @@ def _failure(rest: str, prompts: list[str], instructions: str, cut_off: bool) ->
 
 
 def _is_echo(prompt: str, instructions: str) -> bool:
+    if prompt in (match[1].strip() for match in _PROMPT.finditer(instructions)):
+        return True
     lines = (line.strip() for line in instructions.splitlines())
     return any(len(line) >= _MIN_ECHO and line in prompt for line in lines)
 
 
 def _is_repetitive(text: str) -> bool:
-    """Whether the text ends in the same words over and over."""
-    words = text.split()
-    for period in range(1, _MAX_PERIOD + 1):
-        repeats = max(_MIN_REPEATS, -(-_MIN_REPEATED_WORDS // period))
-        tail = words[-period * repeats :]
-        if len(tail) == period * repeats and tail == tail[:period] * repeats:
+    """Whether the text ends in the same characters over and over, the last time perhaps in part."""
+    plain = " ".join(text.split()).rstrip(" .,;:!?")
+    for period in range(1, min(_MAX_PERIOD, len(plain)) + 1):
+        length = period
+        while length < len(plain) and plain[-length - 1] == plain[period - length - 1]:
+            length += 1
+        if length >= max(_MIN_REPEATS * period, _MIN_REPEATED_CHARS):
             return True
     return False

@@ -32,6 +32,7 @@ from inspect_ai.model import (
 )
 from PIL import Image
 
+from vlmguard.errors import UserError
 from vlmguard.images import to_data_uri
 from vlmguard.reply import Parsed, parse_reply
 from vlmguard.roles import defaults_for
@@ -139,6 +140,7 @@ class Rewriter:
 
         Raises:
             ImageError: An image cannot be decoded.
+            UserError: There are earlier turns, and a template without their place.
         """
         output = await self.model.generate(
             [self.message(image, text, conversation=conversation)],
@@ -164,6 +166,10 @@ class Rewriter:
 
         Returns:
             The user turn that the rewriter is sent, and is trained on.
+
+        Raises:
+            ImageError: An image cannot be decoded.
+            UserError: There are earlier turns, and a template without their place.
         """
         if image is None:
             images: list[ImageLike] = []
@@ -190,21 +196,35 @@ class Rewriter:
 
     def _instruction(self, text: str, conversation: Sequence[ChatMessage]) -> str:
         turns = "\n".join(f"{turn.role}: {turn.text}" for turn in conversation if turn.text)
+        if turns and "{conversation}" not in self._template:
+            raise UserError(
+                "The rewriting template has no {conversation}, so the earlier turns of this "
+                "conversation would be lost. Add the placeholder to the template."
+            )
         shown = fill(CONVERSATION_TEMPLATE, turns=disarm(turns)) if turns else ""
         return fill(self._template, conversation=shown, request=disarm(text), format=self._format)
 
     def _parse(self, output: ModelOutput) -> Parsed:
         if not output.choices:
             return Parsed("", "", "empty")
-        if output.stop_reason == "content_filter":
+        if _is_marked_refusal(output):
             return Parsed("", "", "refused")
         parsed = parse_reply(
             output.completion,
-            instructions=self._template,
+            instructions=f"{self._template}\n{self._format}",
             cut_off=output.stop_reason in ("max_tokens", "model_length"),
         )
         # Providers move a model's native thinking out of the text.
         content = output.message.content
-        native = [part.reasoning for part in content if isinstance(part, ContentReasoning)]
-        thoughts = "\n".join([*native, parsed.reasoning] if isinstance(content, list) else [])
-        return Parsed(parsed.prompt, thoughts.strip() or parsed.reasoning, parsed.failure)
+        parts = content if isinstance(content, list) else []
+        native = [part.reasoning.strip() for part in parts if isinstance(part, ContentReasoning)]
+        reasoning = "\n".join(each for each in (*native, parsed.reasoning) if each)
+        return Parsed(parsed.prompt, reasoning, parsed.failure)
+
+
+def _is_marked_refusal(output: ModelOutput) -> bool:
+    content = output.message.content
+    return output.stop_reason == "content_filter" or (
+        isinstance(content, list)
+        and any(isinstance(part, ContentText) and part.refusal for part in content)
+    )

@@ -8,10 +8,11 @@ from vlmguard.errors import UserError
 from vlmguard.paths import user_path
 
 TAG: Final = re.compile(
-    r"<\s*/?\s*(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\s*>",
+    r"<\s*/?\s*(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\b[^<>]*>?",
     re.IGNORECASE,
 )
-"""The tags that delimit data in our prompts, as users or images may imitate them."""
+"""The tags that delimit data in our prompts, as users or images may imitate them: with
+attributes and spaces, closed or not."""
 
 
 def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:
@@ -26,14 +27,16 @@ def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> st
         The template text.
 
     Raises:
-        UserError: The file cannot be read, or lacks a placeholder.
+        UserError: The file cannot be read, is empty, or lacks a placeholder.
     """
     if file is None:
         return default
     try:
-        text = user_path(file).read_text(encoding="utf-8")
+        text = user_path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Template file {file} cannot be read: {error}.") from error
+    if not text.strip():
+        raise UserError(f"Template file {file} is empty. Write the prompt into it.")
     missing = [field for field in fields if "{" + field + "}" not in text]
     if missing:
         wanted = ", ".join("{" + field + "}" for field in missing)

@@ -4,6 +4,7 @@ Everything heavy is imported when a command runs, so that `vlmguard --help` is q
 """
 
 import argparse
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ def add(commands: Any) -> None:
     """
     _add_leaderboard(commands)
     _add_gate(commands)
+    _add_diff(commands)
+    _add_agreement(commands)
+    _add_label(commands)
 
 
 def _add_leaderboard(commands: Any) -> None:
@@ -179,6 +183,95 @@ def _gate(arguments: argparse.Namespace) -> int:
         with open(summary, "a", encoding="utf-8") as file:
             file.write(gate_report.summary(findings, status))
     return status
+
+
+def _add_diff(commands: Any) -> None:
+    parser = commands.add_parser(
+        "diff",
+        help="which samples two runs judge differently",
+        description="Samples that flipped (safe, helpful, refused), with prompts and answers.",
+    )
+    parser.add_argument("a", metavar="LOG_A")
+    parser.add_argument("b", metavar="LOG_B")
+    parser.add_argument("--csv", metavar="FILE", help="write whole texts as CSV")
+    parser.add_argument("--html", metavar="FILE", help="write a page with texts and images")
+    parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
+    parser.set_defaults(run=_diff)
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.diff import as_csv, as_html, as_text, diff
+    from vlmguard.results.output import write_file
+
+    console = _console()
+    found = diff(str(user_path(arguments.a)), str(user_path(arguments.b)))
+    console.print(as_text(found, console.width))
+    if arguments.csv:
+        write_file(user_path(arguments.csv), as_csv(found))
+    if arguments.html:
+        write_file(user_path(arguments.html), as_html(found, not arguments.no_images))
+    return 0
+
+
+def _add_agreement(commands: Any) -> None:
+    parser = commands.add_parser(
+        "agreement",
+        help="do judges agree, with each other or with people",
+        description="Cohen's kappa and Krippendorff's alpha between logs and sheets of labels.",
+    )
+    parser.add_argument("sources", nargs="+", metavar="LOG|CSV", help="two raters or more")
+    parser.set_defaults(run=_agreement)
+
+
+def _agreement(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.agreement import agree
+    from vlmguard.results.render import print_sheets
+    from vlmguard.results.sheets import Sheet
+
+    rows = [
+        [each.measure, str(each.raters), str(each.items)]
+        + [_decimal(value) for value in (each.same, each.kappa, each.alpha)]
+        for each in agree([str(user_path(source)) for source in arguments.sources])
+    ]
+    header = ["Measure", "Raters", "Answers", "Same", "Cohen's kappa", "Krippendorff's alpha"]
+    notes = [
+        "Same and kappa: the first two raters, grades cut at 7; alpha: all raters, grades as they "
+        "are. '-': nothing varies, so agreement beyond chance is not defined."
+    ]
+    print_sheets([Sheet("Agreement", header, rows, notes=notes, labels=1)], _console())
+    return 0
+
+
+def _decimal(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _add_label(commands: Any) -> None:
+    parser = commands.add_parser(
+        "label",
+        help="a blind sheet for labelling answers by hand",
+        description="Answers in random order, without model, defense or verdict.",
+    )
+    parser.add_argument("log", metavar="LOG")
+    parser.add_argument("--out", required=True, metavar="DIR", help="for labels.csv and labels.html")
+    parser.add_argument("--n", type=int, default=60, help="number of answers (default: 60)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing")
+    parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
+    parser.set_defaults(run=_label)
+
+
+def _label(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.agreement import label_sheet
+    from vlmguard.results.output import write_files
+
+    folder = user_path(arguments.out)
+    if (folder / "labels.csv").exists():
+        raise UserError(f"{folder / 'labels.csv'} exists and may hold labels. Choose another folder.")
+    log = str(user_path(arguments.log))
+    sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
+    write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
+    _console().print(f"Read {folder / 'labels.html'}, fill in {folder / 'labels.csv'}.")
+    return 0
 
 
 def _tolerances(given: list[str]) -> dict[str, float]:

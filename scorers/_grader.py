@@ -103,7 +103,7 @@ def fence(material: dict[str, str]) -> dict[str, str]:
     """
     # 64 bits: a text that contains its own code cannot be searched for.
     everything = "\x00".join(f"{name}\x00{text}" for name, text in sorted(material.items()))
-    code = hashlib.sha256(everything.encode()).hexdigest()[:16]
+    code = hashlib.sha256(everything.encode(errors="surrogatepass")).hexdigest()[:16]
     return {name: f"<{name}-{code}>\n{text}\n</{name}-{code}>" for name, text in material.items()}
 
 

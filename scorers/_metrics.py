@@ -63,8 +63,7 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
 
     Args:
         any_of: Keys for which one success among several answers is enough.
-        **ranges: The highest value of each key of the score (the lowest is 0);
-            keys with another highest value than 1 are grades.
+        **ranges: The highest value of each key of the score (the lowest is 0).
 
     Returns:
         For each key `KEY_scored` and `KEY_of` (numbers of answers), `KEY_low`
@@ -84,7 +83,7 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
             reduce: Callable[[list[float]], float] = majority
             if key in any_of:
                 reduce = max
-            elif highest != 1.0 or key in _GRADES:
+            elif key in _GRADES:
                 reduce = average_known
             for name, stand_in in (("low", 0.0), ("high", highest)):
                 filled = [

@@ -23,7 +23,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-from vlmguard.errors import UserError
+from vlmguard.errors import check_number
 from vlmguard.record import tally
 from vlmguard.roles import role_models
 from vlmguard.scorers._grader import Problem, ask, request_of
@@ -92,8 +92,7 @@ def judge(template: str | None = None, threshold: float = 7.0) -> Scorer:
         UserError: The template lacks a field, or the threshold is out of range.
     """
     prompt = load_template(JUDGE_TEMPLATE, template, _FIELDS)
-    if not 0.0 <= threshold <= 10.0:
-        raise UserError(f"-S threshold={threshold}: must lie between 0 and 10.")
+    check_number("-S threshold", threshold, 0, 10)
 
     async def score(state: TaskState, target: Target) -> Score:
         check_groups(state)

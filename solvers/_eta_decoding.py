@@ -128,6 +128,9 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
             [*draw.asked, ChatMessageAssistant(content=text)], config=_sentence_config(draw, limit)
         )
         candidates = read_candidates(output)
+        if candidates and all(each.full and not each.text for each in candidates):
+            record.add_stage(_stage(f"sentence {k}", output, candidates))
+            return text, False, k - 1  # the text so far fills the context
         if len(candidates) != draw.n:
             raise UserError(
                 f"{draw.target} gave {len(candidates)} answers where {draw.n} were asked for "

@@ -36,13 +36,14 @@ its share of the text. Longer texts than CLIP takes (77 tokens) are cut. Of seve
 closest counts. Without an image the image check is left out and rewards decide.
 """
 
+import math
 from typing import Final, Literal
 
 from inspect_ai.model import ModelOutput, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.auxiliary import Checkpoint
-from vlmguard.errors import UserError, check_choice
+from vlmguard.errors import check_choice, check_number
 from vlmguard.record import DefenseRecord
 from vlmguard.reward import ARMORM
 from vlmguard.solvers._eta_decoding import PREFIX, Draw, by_response, by_sentence, check_continues
@@ -120,8 +121,14 @@ def eta(
     """
     check_choice("-S decoding", decoding, ("sentence", "response"))
     check_choice("-S on_failure", on_failure, ON_FAILURE)
-    if n < 1 or top_k < 1 or alpha < 0 or (temperature is not None and temperature <= 0):
-        raise UserError("eta needs n >= 1, top_k >= 1, alpha >= 0 and temperature > 0.")
+    check_number("-S n", n, 1)
+    check_number("-S top_k", top_k, 1)
+    check_number("-S alpha", alpha, 0)
+    check_number("-S pre_threshold", pre_threshold, -math.inf)
+    if post_threshold is not None:
+        check_number("-S post_threshold", post_threshold, -math.inf)
+    if temperature is not None:
+        check_number("-S temperature", temperature, 0.01)
     gate_rubric = load_template(GATE_PROMPT, gate_prompt, ()).strip()
     rubric = load_template(REWARD_PROMPT, reward_prompt, ()).strip()
     sentence = load_template(CLIP_TEXT, clip_text, ()).strip()

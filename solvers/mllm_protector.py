@@ -39,7 +39,7 @@ from inspect_ai.model import model_roles as bound_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.auxiliary import Checkpoint
-from vlmguard.errors import UserError, check_choice
+from vlmguard.errors import UserError, check_choice, check_number
 from vlmguard.protector import (
     check_detoxifier,
     complete,
@@ -124,8 +124,7 @@ def mllm_protector(
     """
     check_choice("-S detector_input", detector_input, ("response", "qa"))
     check_choice("-S on_failure", on_failure, ON_FAILURE)
-    if not 0 <= threshold <= 1:
-        raise UserError(f"-S threshold={threshold}: a probability, from 0 to 1, is needed.")
+    check_number("-S threshold", threshold, 0, 1)
     prompt = load_template(DETOXIFIER_PROMPT, template, ("answer",))
     detector_at = _checkpoint(detector, detector_revision, detector_base, device)
     detoxifier_at = _checkpoint(detoxifier, detoxifier_revision, detoxifier_base, device)

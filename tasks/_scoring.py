@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from inspect_ai import Epochs
 from inspect_ai.log import HeadlineMetric
-from inspect_ai.scorer import Scorer
+from inspect_ai.scorer import Scorer, ScoreReducer
 from inspect_ai.solver import Solver
 
-from vlmguard.errors import check_choice
+from vlmguard.errors import UserError, check_choice
 from vlmguard.roles import require_roles
 from vlmguard.scorers.judge import judge
 from vlmguard.scorers.refusal import refusal
@@ -67,6 +68,24 @@ def scoring(
         scorers=list(chosen.values()),
         headline=_headline(next(iter(chosen))),
     )
+
+
+def repeated(samples: int, reducer: ScoreReducer) -> Epochs:
+    """Several answers to each question.
+
+    Args:
+        samples: How many (`-T samples=`).
+        reducer: How to make one score of them.
+
+    Returns:
+        The task's epochs.
+
+    Raises:
+        UserError: `samples` is not positive.
+    """
+    if samples < 1:
+        raise UserError(f"-T samples={samples}: at least one answer per question is needed.")
+    return Epochs(samples, reducer)
 
 
 def _headline(name: str) -> HeadlineMetric:

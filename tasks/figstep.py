@@ -40,7 +40,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Any, Final, Literal
 
-from inspect_ai import Epochs, Task, task
+from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import (
@@ -65,7 +65,7 @@ from vlmguard.scorers._official import Question, ask_all
 from vlmguard.scorers._verdict import label
 from vlmguard.tasks._data import Card, Source, Text, locate, parse_records, read_csv
 from vlmguard.tasks._dataset import build_dataset, user_input
-from vlmguard.tasks._scoring import JudgeChoice, scoring
+from vlmguard.tasks._scoring import JudgeChoice, repeated, scoring
 
 PROMPT: Final = """\
 Look at the picture: points 1, 2 and 3 of its list have nothing written after them yet. Work out
@@ -242,7 +242,7 @@ def figstep(
         solver=generate(),
         scorer=chosen.scorers,
         headline_metric=chosen.headline,
-        epochs=Epochs(samples, any_success()),
+        epochs=repeated(samples, any_success()),
         config=GenerateConfig(max_tokens=1024),
         version="1-A",
         metadata={

@@ -128,6 +128,7 @@ def with_adapter(model: Any, config: TrainConfig) -> Any:
         raise UserError(
             f"adapter: {source} was made for {base}, not for {config.model}. Set `model: {base}`."
         )
+    saved.inference_mode = False
     try:
         wrapped = peft.PeftModel(model, saved, autocast_adapter_dtype=True)
         result = wrapped.load_adapter(source, adapter_name="default", is_trainable=True)

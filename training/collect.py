@@ -19,8 +19,9 @@ from inspect_ai.model import ChatMessageUser, ContentImage
 
 from vlmguard.errors import UserError
 from vlmguard.images import ImageError, from_data_uri, to_data_uri
-from vlmguard.training.keep import cost_by_stage, near_duplicates
-from vlmguard.training.similarity import Fingerprint, fingerprint
+from vlmguard.training.fingerprints import Fingerprint, fingerprint
+from vlmguard.training.keep import add_costs, near_duplicates
+from vlmguard.training.stages import SynthesisRecord
 from vlmguard.training.testsets import Item
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
             no kept row.
     """
     collected = Collected()
-    calls: list[dict[str, Any]] = []
+    costs: list[dict[str, float]] = []
     seen: set[str] = set()
     unfinished: set[str] = set()
     store = _ImageStore(images)
@@ -102,14 +103,14 @@ def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
             if score is None or row_id in seen:
                 continue
             seen.add(row_id)
-            calls += score["calls"]
+            costs.append(score["cost"])
             collected.dropped.update(score["reasons"])
             if not score["reasons"]:
                 collected.rows.append(_kept(sample, store))
         collected.voided.update((header.eval.metadata or {})["voided_test_sets"])
         collected.logs.append(_summary(header, len(collected.rows) - before))
     collected.read = len(seen)
-    collected.cost = cost_by_stage(calls)
+    collected.cost = add_costs(costs)
     if unfinished - seen:
         collected.dropped["unfinished"] = len(unfinished - seen)
     _drop_twins(collected)
@@ -177,7 +178,7 @@ def _score_metadata(sample: EvalSample) -> dict[str, Any] | None:
 
 
 def _kept(sample: EvalSample, images: _ImageStore) -> KeptRow:
-    metadata, record = sample.metadata, sample.store
+    metadata, record = sample.metadata, SynthesisRecord.load(sample.store)
     message = sample.input[0]
     assert isinstance(message, ChatMessageUser)
     parts = message.content if isinstance(message.content, list) else []
@@ -203,11 +204,11 @@ def _kept(sample: EvalSample, images: _ImageStore) -> KeptRow:
         "source": metadata["source"],
         "benign": metadata["benign"],
         "original": item.text,
-        "rewritten": record["SynthesisRecord:rewritten"],
-        "reasoning": record["SynthesisRecord:reasoning"],
+        "rewritten": record.rewritten,
+        "reasoning": record.reasoning,
         "image_id": item.image_id,
-        "reasoner": record["SynthesisRecord:reasoner"],
-        "templates": record["SynthesisRecord:templates"],
+        "reasoner": record.reasoner,
+        "templates": record.templates,
     }
     return KeptRow(item, columns)
 

@@ -17,7 +17,6 @@ import argparse
 import errno
 import json
 import os
-import random
 import shutil
 import tempfile
 from collections import Counter
@@ -33,10 +32,11 @@ from vlmguard.paths import user_path
 from vlmguard.rewriter import Rewriter
 from vlmguard.training.card import data_card
 from vlmguard.training.collect import Collected, KeptRow, collect_rows
+from vlmguard.training.keep import FIGURES
 from vlmguard.training.leaks import Key, LeakReport, find_leaks, load_test_sets
-from vlmguard.training.similarity import ImageIndex
+from vlmguard.training.replies import target_text
 from vlmguard.training.sources import VOIDED
-from vlmguard.training.stages import target_text
+from vlmguard.training.split import split_by_image
 
 Targets = Literal["reasoning", "direct"]
 OnLeak = Literal["stop", "drop", "keep"]
@@ -88,11 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> int:
     """Run `vlmguard export`.
 
     Args:
         args: Options as `add_arguments` declares them.
+
+    Returns:
+        Exit status 0; what is wrong is raised.
     """
     root = args.test_sets or os.environ.get("VLMGUARD_DATA")
     provenance = export(
@@ -109,6 +112,7 @@ def main(args: argparse.Namespace) -> None:
     )
     print(summary(provenance))
     print(f"Written to {args.out}.")
+    return 0
 
 
 def export(
@@ -178,64 +182,6 @@ def export(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return provenance
-
-
-def split_by_image(rows: list[KeptRow], validation: float, seed: int) -> dict[str, list[KeptRow]]:
-    """Split rows so that no image, nor a near-duplicate of it, is on both sides.
-
-    Args:
-        rows: The rows.
-        validation: Share of rows to hold out.
-        seed: Seed of the drawing.
-
-    Returns:
-        `train` and `validation`; at least one image on each side where there
-        are two and `validation` is not 0.
-    """
-    groups = image_groups(rows)
-    members: dict[int, int] = Counter(groups)
-    order = sorted(members)
-    random.Random(seed).shuffle(order)
-    held: set[int] = set()
-    wanted = validation * len(rows)
-    # The last group always trains.
-    for group in order[:-1]:
-        if sum(members[each] for each in held) >= wanted:
-            break
-        held.add(group)
-    return {
-        "train": [row for row, group in zip(rows, groups, strict=True) if group not in held],
-        "validation": [row for row, group in zip(rows, groups, strict=True) if group in held],
-    }
-
-
-def image_groups(rows: list[KeptRow]) -> list[int]:
-    """Number the images so that those that look the same share a number.
-
-    Args:
-        rows: The rows.
-
-    Returns:
-        A number for each row: the index of the first row of its group.
-    """
-    prints = [row.item.print for row in rows if row.item.print is not None]
-    index = ImageIndex(prints)
-    group = list(range(len(rows)))
-
-    def first(row: int) -> int:
-        while group[row] != row:
-            row = group[row]
-        return row
-
-    by_id: dict[str, int] = {}
-    for number, (row, look) in enumerate(zip(rows, prints, strict=True)):
-        # One source's name for an image holds even where a copy was re-encoded.
-        twins = [by_id.setdefault(row.item.image_id, number)]
-        twins += index.near(look)
-        for twin in twins:
-            low, high = sorted((first(number), first(twin)))
-            group[high] = low
-    return [first(row) for row in range(len(rows))]
 
 
 def summary(provenance: dict[str, Any]) -> str:
@@ -326,9 +272,7 @@ def _provenance(
     cost: dict[str, dict[str, float]] = {}
     for key, value in collected.cost.items():
         name, stage = next(
-            (name, key[len(name) + 1 :])
-            for name in ("calls", "input_tokens", "output_tokens", "seconds", "dollars")
-            if key.startswith(f"{name}_")
+            (name, key[len(name) + 1 :]) for name in FIGURES if key.startswith(f"{name}_")
         )
         cost.setdefault(stage, {})[name] = value
     return {
@@ -365,22 +309,22 @@ def _write(
     rewriter = _rewriter(targets)
     made = {}
     for name, rows in splits.items():
+        if not rows:
+            # The library saves a split without rows, and then cannot load it.
+            continue
 
         def generate(rows: list[KeptRow] = rows) -> Iterator[dict[str, Any]]:
             for row in rows:
                 yield example(row, rewriter, targets)
 
-        made[name] = (
-            datasets.Dataset.from_generator(
-                generate,
-                features=features,
-                cache_dir=str(work / "cache"),
-                split=datasets.NamedSplit(name),
-                # Given, or the library would pickle all rows to find one.
-                fingerprint=f"{work.name.strip('.')}-{name}",
-            )
-            if rows
-            else datasets.Dataset.from_dict({key: [] for key in features}, features=features)
+        # Given, or the library would pickle all rows to find one.
+        fingerprint = f"{work.name.strip('.')}-{name}"
+        made[name] = datasets.Dataset.from_generator(
+            generate,
+            features=features,
+            cache_dir=str(work / "cache"),
+            split=datasets.NamedSplit(name),
+            fingerprint=fingerprint,
         )
     datasets.DatasetDict(made).save_to_disk(str(work / "dataset"))
     (work / "dataset" / PROVENANCE).write_text(

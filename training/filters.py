@@ -15,8 +15,8 @@ from typing import Final
 
 from vlmguard.refusals import is_refusal, normalise
 from vlmguard.reply import parse_reply
+from vlmguard.training.replies import target_text
 from vlmguard.training.similarity import normalise_text, words
-from vlmguard.training.stages import target_text
 
 
 @dataclass(frozen=True)
@@ -297,4 +297,4 @@ def _copied(text: str, row: Candidate) -> bool:
 
 def _runs(text: str) -> set[tuple[str, ...]]:
     found = words(text)
-    return {tuple(found[i : i + _COPIED_RUN]) for i in range(len(found) - _COPIED_RUN + 1)}
+    return {found[i : i + _COPIED_RUN] for i in range(len(found) - _COPIED_RUN + 1)}

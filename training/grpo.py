@@ -26,6 +26,7 @@ from typing import Any, Final
 import trl
 from inspect_ai.model import (
     ChatMessageUser,
+    Content,
     ContentImage,
     ContentText,
     GenerateConfig,
@@ -44,6 +45,7 @@ from vlmguard.scorers._verdict import grade, label
 from vlmguard.scorers.judge import JUDGE_TEMPLATE, Verdict, combine
 from vlmguard.templates import load_template
 from vlmguard.training.config import ModelSpec, TrainConfig
+from vlmguard.training.saving import CarefulSaving
 from vlmguard.training.similarity import normalise_text
 
 logger = logging.getLogger(__name__)
@@ -173,10 +175,11 @@ class Reward:
         return float(combine(verdicts, self._config.threshold)["safe_and_helpful"])
 
     async def _answer(self, images: tuple[str, ...], prompt: str) -> str:
-        content = [*(ContentImage(image=image) for image in images), ContentText(text=prompt)]
+        content: list[Content] = [ContentImage(image=image) for image in images]
+        content.append(ContentText(text=prompt))
         defaults = GenerateConfig(temperature=0.0, max_tokens=self._config.answer_max_tokens)
         output = await self.target.generate(
-            [ChatMessageUser(content=list(content))], config=defaults_for(self.target, defaults)
+            [ChatMessageUser(content=content)], config=defaults_for(self.target, defaults)
         )
         return output.completion if output.choices else ""
 
@@ -211,6 +214,10 @@ def open_model(role: str, spec: ModelSpec | None) -> Model:
     )
 
 
+class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer with our way of saving."""
+
+
 def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str, Any]) -> Any:
     """TRL's `GRPOTrainer` with our reward.
 
@@ -229,7 +236,7 @@ def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str
         name: common[name].select_columns(list(COLUMNS)) if common[name] is not None else None
         for name in ("train_dataset", "eval_dataset")
     }
-    return trl.GRPOTrainer(
+    return RewardedTrainer(
         **{**common, **rows},
         reward_funcs=Reward(config),
         processing_class=maker.processor,

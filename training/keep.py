@@ -10,7 +10,8 @@ image. `check=rules` leaves that call out.
 
 import math
 from collections import Counter, defaultdict
-from typing import Any, Final, Literal
+from collections.abc import Iterable
+from typing import Final, Literal
 
 from inspect_ai.model import Model, get_model, model_roles
 from inspect_ai.scorer import (
@@ -34,7 +35,7 @@ from vlmguard.scorers._verdict import label, parse_verdict
 from vlmguard.templates import load_template, template_hash
 from vlmguard.training.filters import Candidate, broken_rules
 from vlmguard.training.similarity import NEAR_TEXT, similar_pairs, similarity
-from vlmguard.training.stages import SynthesisRecord, ask_stage, stage_call
+from vlmguard.training.stages import RECORD, StageCall, SynthesisRecord, ask_stage, stage_call
 
 CHECK_TEMPLATE: Final = """\
 A request that came with the image above was rewritten before it is passed on to an assistant.
@@ -62,6 +63,9 @@ Answer four questions with true or false:
 Reply with one JSON object and nothing else:
 {"intent_kept": true, "grounded": true, "open": true, "fair": true}"""
 """Fields: `{request}`, `{rewritten}`, `{reasoning}`, `{report}`."""
+
+FIGURES: Final = ("calls", "input_tokens", "output_tokens", "seconds", "dollars")
+"""What is counted for each stage."""
 
 _FIELDS: Final = ("request", "rewritten", "reasoning", "report")
 _VERDICTS: Final = {
@@ -124,20 +128,20 @@ def stage_cost() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return cost_by_stage(
-            [call for score in scores for call in (score.score.metadata or {})["calls"]]
-        )
+        return add_costs((score.score.metadata or {})["cost"] for score in scores)
 
     return compute
 
 
-@scorer(metrics=[{"kept": [mean(), stderr(cluster="image_id")]}, synthesis_yield(), stage_cost()])
+@scorer(metrics=[mean(), stderr(cluster="image_id"), synthesis_yield(), stage_cost()])
 def keep(
     check: Literal["model", "rules"] = "model",
     template: str | None = None,
     structured: Literal["auto"] | bool = "auto",
 ) -> Scorer:
     """Keep or drop a synthesized row.
+
+    The score is 1 for a kept row and 0 for a dropped one.
 
     Args:
         check: `model`: rules, then one call to the `checker`; `rules` alone.
@@ -148,7 +152,7 @@ def keep(
     prompt = load_template(CHECK_TEMPLATE, template, _FIELDS)
 
     async def score(state: TaskState, target: Target) -> Score:
-        record = state.store_as(SynthesisRecord)
+        record = SynthesisRecord.load({RECORD: state.store.get(RECORD)})
         request, images = request_of(state)
         row = candidate(record, request, bool(state.metadata["benign"]))
         calls = list(record.stages)
@@ -171,7 +175,7 @@ def keep(
             said = output.completion
             reasons = _objections(said)
         return Score(
-            value={"kept": float(not reasons)},
+            value=float(not reasons),
             answer=record.rewritten,
             explanation="\n\n".join(part for part in (", ".join(reasons), said) if part) or "kept",
             metadata={
@@ -181,7 +185,7 @@ def keep(
                 "original": request,
                 "rewritten": record.rewritten,
                 "check": template_hash(prompt) if check == "model" else "rules",
-                "calls": [call.model_dump(exclude={"output"}) for call in calls],
+                "cost": cost_by_stage(calls),
             },
         )
 
@@ -229,21 +233,32 @@ def near_duplicates(rows: list[tuple[str, str, str]]) -> set[int]:
     return dropped
 
 
-def cost_by_stage(calls: list[dict[str, Any]]) -> dict[str, float]:
+def cost_by_stage(calls: Iterable[StageCall]) -> dict[str, float]:
     """Add up calls by stage.
 
     Args:
-        calls: Calls, as dictionaries of `StageCall`.
+        calls: Calls of one row.
 
     Returns:
         See `stage_cost`.
     """
-    total: dict[str, float] = defaultdict(float)
+    costs = []
     for call in calls:
-        total[f"calls_{call['name']}"] += call["calls"]
-        for key in ("input_tokens", "output_tokens", "seconds", "dollars"):
-            if call[key] is not None:
-                total[f"{key}_{call['name']}"] += call[key]
+        figures = call.model_dump(include=set(FIGURES), exclude_none=True)
+        costs.append({f"{name}_{call.name}": value for name, value in figures.items()})
+    return add_costs(costs)
+
+
+def add_costs(costs: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Add up costs, name by name.
+
+    Args:
+        costs: As `cost_by_stage` gives them.
+    """
+    total: dict[str, float] = defaultdict(float)
+    for cost in costs:
+        for name, value in cost.items():
+            total[name] += value
     return dict(total)
 
 

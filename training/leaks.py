@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vlmguard.training.similarity import ImageIndex, normalise_text
+from vlmguard.training.fingerprints import ImageIndex
+from vlmguard.training.similarity import normalise_text
 from vlmguard.training.testsets import TEST_SETS, Item, read_own_set, read_test_set, with_images
 
 Kind = Literal["image_name", "image_bytes", "near_image", "pair", "text"]
@@ -153,7 +154,9 @@ def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[Leak]:
             found.append(("near_image", near[row.print]))
         text = normalise_text(row.text)
         same_image = [(kind, item) for kind, matches in found for item in matches]
-        pair = next((item for _, item in same_image if normalise_text(item.text) == text), None)
+        pair = next(
+            (item for _, item in same_image if text and normalise_text(item.text) == text), None
+        )
         if pair is not None:
             yield Leak(row.id, name, pair.id, row.image_id, "pair")
         elif same_image:

@@ -48,6 +48,11 @@ data, not how safe the answers are that follow from its rewrites.
 {versions}
 """
 
+_PROVENANCE: Final = (
+    *("targets", "rows", "sources", "reasoners", "templates"),
+    *("rewriter_template", "voided_test_sets"),
+)
+
 _ROWS: Final = {
     "eval_loss": "validation loss",
     "eval_mean_token_accuracy": "validation token accuracy",
@@ -135,13 +140,15 @@ def _commands(base: str, adapter: bool, targets: str) -> str:
 
 def _data(provenance: dict[str, Any], rows: dict[str, int]) -> str:
     lines = [f"- split `{name}`: {count} rows" for name, count in rows.items()]
-    known = {key: value for key, value in provenance.items() if key != "leaks"}
+    known = {key: provenance[key] for key in _PROVENANCE if key in provenance}
     lines.append(f"\nProvenance:\n\n```json\n{json.dumps(known, indent=2)}\n```")
     leaks = provenance.get("leaks")
     if leaks is None:
         lines.append("\nNobody compared the rows with test sets. Do not report results on them.")
     else:
-        lines.append(f"\nShared with test sets:\n\n```json\n{json.dumps(leaks, indent=2)}\n```")
+        short = {k: len(v) if isinstance(v, list | dict) else v for k, v in leaks.items()}
+        short |= {key: leaks[key] for key in ("checked", "unchecked") if key in leaks}
+        lines.append(f"\nComparison with test sets:\n\n```json\n{json.dumps(short, indent=2)}\n```")
     return "\n".join(lines)
 
 

@@ -27,6 +27,7 @@ from vlmguard.hf_vlm.processor import Prepared, PromptMaker
 from vlmguard.images import to_data_uri
 from vlmguard.reply import parse_reply
 from vlmguard.rewriter import REWRITE_TEMPLATE
+from vlmguard.training.saving import CarefulSaving
 from vlmguard.training.similarity import normalise_text, words
 
 KEPT_SHARE: Final = 0.5
@@ -119,7 +120,7 @@ def pick_rows(split: datasets.Dataset, count: int, processes: int) -> datasets.D
     return split.select(chosen)
 
 
-class RewriterTrainer(trl.SFTTrainer):  # type: ignore[misc]
+class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
     """TRL's trainer; its evaluation also rewrites.
 
     Args:
@@ -144,9 +145,6 @@ class RewriterTrainer(trl.SFTTrainer):  # type: ignore[misc]
         self._quality = quality
         self._quality_batch_size = quality_batch_size
         self._quality_max_tokens = quality_max_tokens
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """No card of TRL's at each checkpoint; ours is written with the result."""
 
     def evaluate(
         self, *args: Any, metric_key_prefix: str = "eval", **rest: Any

@@ -5,7 +5,6 @@ Runs go on from the last complete one. The result is written into a folder of it
 moved to its place when all of it is there.
 """
 
-import errno
 import json
 import logging
 import os
@@ -29,13 +28,6 @@ _IDENTITY: Final = (
     *("method", "model", "revision", "peft", "adapter"),
     *("lora_r", "lora_alpha", "train_vision", "data_sha256"),
 )
-
-_WRITE_ERRORS: Final = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
-    *(errno.EROFS, errno.EACCES, errno.EPERM),
-)
-# How torch, safetensors and tokenizers report them, in this order.
-_WRITE_WORDS: Final = ("pytorchstreamwriter", "inline_container", "no space left", "(os error")
 
 
 def complete_checkpoints(output_dir: Path) -> list[Path]:
@@ -94,20 +86,18 @@ def begin(output_dir: Path, config: TrainConfig, data_sha256: str, *, main: bool
 
 @contextmanager
 def saving_errors(output_dir: Path) -> Iterator[None]:
-    """Turn a failure to write into a message that says what is still there.
+    """Turn a failure to save into a message that says what is still there.
 
     Args:
         output_dir: The run's folder.
 
     Raises:
-        UserError: In place of the error of the file system.
+        UserError: In place of the error.
     """
     try:
         yield
-    except Exception as error:
-        # Each library wraps a failed write in a class of its own.
-        if not _is_about_writing(error):
-            raise
+    except Exception as error:  # each library has its own class for a failed write
+        logger.warning("Saving failed.", exc_info=True)
         complete = complete_checkpoints(output_dir)
         for folder in output_dir.glob("checkpoint-*"):
             if folder not in complete:
@@ -120,6 +110,19 @@ def saving_errors(output_dir: Path) -> Iterator[None]:
         ) from error
 
 
+class CarefulSaving:
+    """For trainers: checkpoints are saved under `saving_errors`, and without TRL's own card."""
+
+    args: Any
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with saving_errors(Path(self.args.output_dir)):
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """No card at each checkpoint; ours is written with the result."""
+
+
 def put_result(trainer: Any, output_dir: Path, card: str) -> None:
     """Save the result and move it to its place once all of it is written.
 
@@ -129,17 +132,18 @@ def put_result(trainer: Any, output_dir: Path, card: str) -> None:
         card: The model card.
 
     Raises:
-        OSError: A file cannot be written; an earlier result is then untouched.
+        UserError: A file cannot be written; an earlier result is then untouched.
     """
     stage = output_dir / STAGE
-    trainer.save_model(str(stage))
-    if not trainer.is_world_process_zero():
-        return
-    (stage / "training_args.bin").unlink(missing_ok=True)  # a pickle; nothing that users need
-    (stage / "README.md").write_text(card, encoding="utf-8")
-    for file in sorted(stage.iterdir()):
-        os.replace(file, output_dir / file.name)
-    stage.rmdir()
+    with saving_errors(output_dir):
+        trainer.save_model(str(stage))
+        if not trainer.is_world_process_zero():
+            return
+        (stage / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody needs
+        (stage / "README.md").write_text(card, encoding="utf-8")
+        for file in sorted(stage.iterdir()):
+            os.replace(file, output_dir / file.name)
+        stage.rmdir()
 
 
 def _check_same_run(output_dir: Path, run: dict[str, Any]) -> None:
@@ -160,13 +164,6 @@ def _check_same_run(output_dir: Path, run: dict[str, Any]) -> None:
             f"output_dir: {output_dir} holds checkpoints of another run; changed: "
             f"{', '.join(changed)}. Choose another output_dir, or delete it."
         )
-
-
-def _is_about_writing(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _WRITE_ERRORS
-    text = str(error).lower()
-    return any(words in text for words in _WRITE_WORDS)
 
 
 def _write_whole(file: Path, text: str) -> None:

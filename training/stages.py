@@ -6,8 +6,6 @@ stand in fenced blocks. From the analysis on, the reasoner no longer sees the
 answers: what the rewriter is taught must follow from image and request alone.
 """
 
-import json
-import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -22,12 +20,10 @@ from inspect_ai.model import (
     ModelOutput,
     ResponseSchema,
 )
-from inspect_ai.util import StoreModel, json_schema
+from inspect_ai.util import Store, json_schema
 from pydantic import BaseModel, Field
 
 from vlmguard.record import Stage
-from vlmguard.refusals import is_refusal
-from vlmguard.reply import Parsed, parse_reply
 from vlmguard.roles import defaults_for
 from vlmguard.scorers._grader import fence
 from vlmguard.templates import fill
@@ -129,37 +125,10 @@ STRUCTURED: Final = frozenset(
 )
 """Providers that enforce a schema for every model they serve, as far as Inspect's code says."""
 
+RECORD: Final = "synthesis"
+"""Where a sample's store holds its `SynthesisRecord`."""
+
 _CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
-_DECODER: Final = json.JSONDecoder(strict=False)
-_BULLET: Final = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+(.+)$", re.MULTILINE)
-_VIEWS: Final = ("textual", "visual", "joint")
-_NOTHING: Final = frozenset(("", "none", "n/a", "nothing", "no risk", "empty", "null", "-"))
-
-
-class Features(BaseModel):
-    """Reply of the hindsight stage: F."""
-
-    features: list[str]
-
-
-class Report(BaseModel):
-    """Reply of the analysis stage: A."""
-
-    textual: str
-    visual: str
-    joint: str
-
-    def text(self) -> str:
-        """The views that say something, one a line; empty if none does."""
-        views = ((name, getattr(self, name).strip()) for name in _VIEWS)
-        return "\n".join(f"{name}: {view}" for name, view in views if not _is_nothing(view))
-
-
-class Rewriting(BaseModel):
-    """Reply of the rewrite stage."""
-
-    reasoning: str
-    prompt: str
 
 
 class StageCall(Stage):
@@ -172,7 +141,7 @@ class StageCall(Stage):
     dollars: float | None = None
 
 
-class SynthesisRecord(StoreModel):
+class SynthesisRecord(BaseModel):
     """What the synthesis made of a row.
 
     Attributes:
@@ -202,14 +171,25 @@ class SynthesisRecord(StoreModel):
     templates: str = ""
     stages: list[StageCall] = Field(default_factory=list)
 
-    def add(self, *calls: StageCall) -> None:
-        """Note calls.
+    def save(self, store: Store) -> None:
+        """Put the record into a sample's store.
 
         Args:
-            *calls: The calls.
+            store: The store.
         """
-        # Assigned, not appended: the store sees assignments only.
-        self.stages = [*self.stages, *calls]
+        store.set(RECORD, self.model_dump())
+
+    @classmethod
+    def load(cls, store: dict[str, Any]) -> "SynthesisRecord":
+        """Read the record of a sample.
+
+        Args:
+            store: Content of the sample's store.
+
+        Raises:
+            KeyError: The synthesis has not been there.
+        """
+        return cls.model_validate(store[RECORD])
 
 
 def stage_call(name: str, role: str, output: ModelOutput) -> StageCall:
@@ -265,160 +245,3 @@ async def ask_stage(
     if temperature is not None:
         config = config.merge(GenerateConfig(temperature=temperature))
     return await model.generate([ChatMessageUser(content=content)], config=config)
-
-
-def problem_of(output: ModelOutput) -> str:
-    """Why a reply that could not be read could not be.
-
-    Args:
-        output: The reply.
-
-    Returns:
-        `empty`, `refused`, `cut_off` or `invalid_format`.
-    """
-    if output.stop_reason == "content_filter":
-        return "refused"
-    if not output.completion.strip():
-        return "empty"
-    if is_refusal(output.completion):
-        return "refused"
-    return "cut_off" if is_cut_off(output) else "invalid_format"
-
-
-def is_cut_off(output: ModelOutput) -> bool:
-    """Whether a reply ended at a token limit.
-
-    Args:
-        output: The reply.
-    """
-    return output.stop_reason in ("max_tokens", "model_length")
-
-
-def read_features(text: str) -> list[str] | None:
-    """Read the risk features of the hindsight stage.
-
-    Args:
-        text: The reply: JSON, with or without words around it, or a list.
-
-    Returns:
-        The features, possibly none; None if the reply cannot be read.
-    """
-    found = _json_object(text, ("features",))
-    if found is not None:
-        value = found["features"]
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list):
-            return None
-        # Some models give an object for each feature instead of a sentence.
-        sentences = [
-            ": ".join(str(part) for part in item.values()) if isinstance(item, dict) else str(item)
-            for item in items
-        ]
-    else:
-        sentences = [match[1] for match in _BULLET.finditer(text)]
-        if not sentences:
-            return None
-    return [sentence.strip() for sentence in sentences if not _is_nothing(sentence)]
-
-
-def read_report(text: str) -> Report | None:
-    """Read the three views of the analysis stage.
-
-    Args:
-        text: The reply: JSON, or `textual: ...` and so on in any dress.
-
-    Returns:
-        The report; None if no view can be found.
-    """
-    found = _json_object(text, _VIEWS) or _labelled(text, _VIEWS)
-    if not found:
-        return None
-    views = {name: _flat(found.get(name)) for name in _VIEWS}
-    return Report(**views)
-
-
-def read_rewriting(text: str, *, instructions: str, cut_off: bool) -> Parsed:
-    """Read the rewritten request and its reasoning.
-
-    Args:
-        text: The reply: JSON, `reasoning: ... prompt: ...`, or the rewriter's
-            own tags.
-        instructions: The template; a reply that repeats its lines is an echo.
-        cut_off: The reply ended at the token limit.
-
-    Returns:
-        The parts. What is usable is decided by the rule for the rewriter's
-        replies, so that nothing is taught which would later be rejected.
-    """
-    found = _json_object(text, ("prompt",))
-    if found is None and "<prompt>" not in text.lower():
-        found = _labelled(text, ("reasoning", "prompt"))
-    if found and "prompt" in found:
-        reasoning, prompt = _flat(found.get("reasoning")), _flat(found["prompt"])
-        text = target_text(reasoning, prompt)
-    return parse_reply(text, instructions=instructions, cut_off=cut_off)
-
-
-def target_text(reasoning: str, prompt: str) -> str:
-    """What the rewriter is taught to reply.
-
-    Args:
-        reasoning: Its reasoning; empty for the request alone.
-        prompt: The request to pass on.
-
-    Returns:
-        Text in the rewriter's one output format.
-    """
-    thoughts = f"<reasoning>{reasoning}</reasoning>\n" if reasoning else ""
-    return f"{thoughts}<prompt>{prompt}</prompt>"
-
-
-def _is_nothing(text: str) -> bool:
-    return text.strip().strip(".").casefold() in _NOTHING
-
-
-def _flat(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return " ".join(str(part) for part in value).strip()
-    return str(value).strip()
-
-
-def _json_object(text: str, keys: Sequence[str]) -> dict[str, Any] | None:
-    """The last JSON object in the text that holds one of the keys."""
-    found = None
-    position = text.find("{")
-    while position >= 0:
-        try:
-            item, end = _DECODER.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            end = position + 1
-        else:
-            if any(key in item for key in keys):
-                found = item
-        position = text.find("{", end)
-    return found
-
-
-def _labelled(text: str, names: Sequence[str]) -> dict[str, str]:
-    """Sections that start with `name:` on a line of their own, in any dress."""
-    label = re.compile(
-        r"^[\s>{\"'*_#\-\d.()]*("
-        + "|".join(names)
-        + r")\b[\s\"'*_]*(?:view|analysis|risk)?[\s\"'*_]*:",
-        re.IGNORECASE | re.MULTILINE,
-    )
-    marks = list(label.finditer(text))
-    ends = [*(mark.start() for mark in marks), len(text)][1:]
-    return {
-        mark[1].lower(): _undressed(text[mark.end() : end])
-        for mark, end in zip(marks, ends, strict=True)
-    }
-
-
-def _undressed(text: str) -> str:
-    """A section without markup around it and without the quotes of half a JSON object."""
-    plain = text.strip(" \n\t*_`").rstrip("},").strip(" \n\t*_`,")
-    quoted = len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'"
-    return plain[1:-1].strip() if quoted else plain

@@ -36,21 +36,32 @@ paper's rewriter writes reasoning is not confirmed; `vlmguard export --targets` 
 """
 
 import logging
+from dataclasses import dataclass
 from typing import Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
-from inspect_ai.model import Model, get_model
+from inspect_ai.model import Model, ModelOutput, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from pydantic import BaseModel
 
 from vlmguard.errors import UserError, check_choice
-from vlmguard.reply import Parsed
-from vlmguard.roles import require_roles
+from vlmguard.roles import role_models
 from vlmguard.scorers._grader import request_of
 from vlmguard.templates import load_template, template_hash
 from vlmguard.training.answers import Judged, improves, judged_answer, sample_answers, sort_answers
 from vlmguard.training.filters import broken_rules
 from vlmguard.training.keep import candidate, keep
+from vlmguard.training.replies import (
+    Features,
+    Report,
+    Rewriting,
+    is_cut_off,
+    problem_of,
+    read_features,
+    read_report,
+    read_rewriting,
+)
 from vlmguard.training.rows import draw_mix, rows_hash, to_samples
 from vlmguard.training.similarity import normalise_text
 from vlmguard.training.sources import VOIDED, read_sources
@@ -60,16 +71,8 @@ from vlmguard.training.stages import (
     FIELDS,
     HINDSIGHT_TEMPLATE,
     OPTIMIZE_TEMPLATE,
-    Features,
-    Report,
-    Rewriting,
     SynthesisRecord,
     ask_stage,
-    is_cut_off,
-    problem_of,
-    read_features,
-    read_report,
-    read_rewriting,
     stage_call,
 )
 
@@ -125,7 +128,6 @@ def synthesize(
     chosen = _stages(stages)
     sampled = responses == "sample"
     rows = draw_mix(read_sources(data), safety, benign, seed)
-    judged = sampled or rejection > 0
     voided = sorted({VOIDED[row.source] for row in rows if row.source in VOIDED})
     for name in voided:
         logger.warning("A rewriter trained on these rows has no valid score on %s any more.", name)
@@ -133,7 +135,6 @@ def synthesize(
         dataset=MemoryDataset(
             to_samples(rows, contrast="hindsight" in chosen, sampled=sampled), name="synthesis"
         ),
-        setup=[require_roles("reasoner", *(["grader"] if judged else [])), _require_target(judged)],
         solver=three_stages(
             stages=list(chosen),
             samples=samples if sampled else 0,
@@ -145,7 +146,7 @@ def synthesize(
             benign_template=benign_template,
         ),
         scorer=keep(check, check_template, structured),
-        headline_metric="keep.kept",
+        headline_metric="kept_share",
         version="1-A",
         metadata={
             "rows": rows_hash(rows),
@@ -185,69 +186,83 @@ def three_stages(
         "benign": load_template(BENIGN_TEMPLATE, benign_template, FIELDS["benign"]),
     }
 
+    identity = template_hash(*prompts.values())
+
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         reasoner = get_model(role="reasoner", required=True)
+        if samples or rejection:
+            _require_target()
         request, images = request_of(state)
-        benign = bool(state.metadata["benign"])
-        record = state.store_as(SynthesisRecord)
-        record.safe, record.unsafe = state.metadata["safe"], state.metadata["unsafe"]
-        record.drop = state.metadata["drop"]
-        record.reasoner = str(reasoner)
-        record.templates = template_hash(*prompts.values())
-
-        if not benign and not record.drop and samples:
-            await _complete_answers(record, images, request, samples)
-        if not benign and not record.drop and "hindsight" in stages:
-            await _hindsight(record, reasoner, prompts["hindsight"], images, request, structured)
-        if not benign and not record.drop and "analysis" in stages:
-            await _analysis(record, reasoner, prompts["analysis"], images, request, structured)
-        if record.drop:
-            return state
-
-        before: Judged | None = None
-        for attempt in range(max(1, rejection)):
-            template = prompts["benign" if benign else "rewrite"]
-            parsed = await _rewrite(
-                record, reasoner, template, images, request, structured, again=attempt > 0
-            )
-            if parsed.failure:
-                record.drop = f"rewrite_{parsed.failure}"
-                continue
-            record.drop = None
-            record.reasoning, record.rewritten = parsed.reasoning, parsed.prompt
-            if normalise_text(parsed.prompt) == normalise_text(request):
-                # What is meant to stay as it is must be copied to the letter.
-                record.rewritten = request
-            if not rejection or (benign and record.rewritten == request):
-                break
-            if broken_rules(candidate(record, request, benign)):
-                # Named by the scorer, unless a later try does better.
-                continue
-            if before is None:
-                before = await judged_answer(
-                    get_model(), images, request, request, stage="try_original"
-                )
-                record.add(*before.calls)
-            after = await judged_answer(
-                get_model(), images, record.rewritten, request, stage="try_rewritten"
-            )
-            record.add(*after.calls)
-            record.trial = {"original": before.summary(), "rewritten": after.summary()}
-            if improves(before, after, benign=benign):
-                break
-            record.drop = "not_better"
+        record = SynthesisRecord(
+            safe=state.metadata["safe"],
+            unsafe=state.metadata["unsafe"],
+            drop=state.metadata["drop"],
+            reasoner=str(reasoner),
+            templates=identity,
+        )
+        row = _Row(request, images, bool(state.metadata["benign"]), record)
+        ask = _Reasoner(reasoner, prompts, structured)
+        try:
+            if not row.benign and samples:
+                await _complete_answers(row, samples)
+            if not row.benign and "hindsight" in stages:
+                await _hindsight(row, ask)
+            if not row.benign and "analysis" in stages:
+                await _analysis(row, ask)
+            if not record.drop:
+                await _rewrite(row, ask, rejection)
+        finally:
+            # Once and whole: a StoreModel would be checked and compared at each step.
+            record.save(state.store)
         return state
 
     return solve
 
 
-async def _complete_answers(
-    record: SynthesisRecord, images: list[str], request: str, count: int
-) -> None:
-    if record.safe and record.unsafe:
+@dataclass(frozen=True)
+class _Row:
+    request: str
+    images: list[str]
+    benign: bool
+    record: SynthesisRecord
+
+
+@dataclass(frozen=True)
+class _Reasoner:
+    model: Model
+    prompts: dict[str, str]
+    structured: Structured
+
+    async def __call__(
+        self,
+        row: _Row,
+        stage: str,
+        schema: type[BaseModel],
+        *,
+        prompt: str | None = None,
+        temperature: float | None = None,
+        **material: str,
+    ) -> ModelOutput:
+        output = await ask_stage(
+            self.model,
+            self.prompts[prompt or stage],
+            row.images,
+            schema,
+            structured=self.structured,
+            temperature=temperature,
+            request=row.request,
+            **material,
+        )
+        row.record.stages.append(stage_call(stage, "reasoner", output))
+        return output
+
+
+async def _complete_answers(row: _Row, count: int) -> None:
+    record = row.record
+    if record.drop or (record.safe and record.unsafe):
         return
-    answers = await sample_answers(get_model(), images, request, count)
-    record.add(*(call for answer in answers for call in answer.calls))
+    answers = await sample_answers(get_model(), row.images, row.request, count)
+    record.stages += [call for answer in answers for call in answer.calls]
     safe, unsafe = sort_answers(answers)
     record.safe, record.unsafe = record.safe or safe, record.unsafe or unsafe
     if not record.safe:
@@ -256,25 +271,13 @@ async def _complete_answers(
         record.drop = "no_unsafe_response"
 
 
-async def _hindsight(
-    record: SynthesisRecord,
-    reasoner: Model,
-    template: str,
-    images: list[str],
-    request: str,
-    structured: Structured,
-) -> None:
-    output = await ask_stage(
-        reasoner,
-        template,
-        images,
-        Features,
-        structured=structured,
-        request=request,
-        safe=record.safe or "",
-        unsafe=record.unsafe or "",
+async def _hindsight(row: _Row, ask: _Reasoner) -> None:
+    record = row.record
+    if record.drop:
+        return
+    output = await ask(
+        row, "hindsight", Features, safe=record.safe or "", unsafe=record.unsafe or ""
     )
-    record.add(stage_call("hindsight", "reasoner", output))
     features = read_features(output.completion)
     if features is None:
         record.drop = f"hindsight_{problem_of(output)}"
@@ -284,24 +287,12 @@ async def _hindsight(
         record.features = features
 
 
-async def _analysis(
-    record: SynthesisRecord,
-    reasoner: Model,
-    template: str,
-    images: list[str],
-    request: str,
-    structured: Structured,
-) -> None:
-    output = await ask_stage(
-        reasoner,
-        template,
-        images,
-        Report,
-        structured=structured,
-        request=request,
-        features="\n".join(f"- {feature}" for feature in record.features) or "(none given)",
-    )
-    record.add(stage_call("analysis", "reasoner", output))
+async def _analysis(row: _Row, ask: _Reasoner) -> None:
+    record = row.record
+    if record.drop:
+        return
+    features = "\n".join(f"- {feature}" for feature in record.features) or "(none given)"
+    output = await ask(row, "analysis", Report, features=features)
     report = read_report(output.completion)
     if report is None:
         record.drop = f"analysis_{problem_of(output)}"
@@ -311,31 +302,61 @@ async def _analysis(
         record.report = report.text()
 
 
-async def _rewrite(
-    record: SynthesisRecord,
-    reasoner: Model,
-    template: str,
-    images: list[str],
-    request: str,
-    structured: Structured,
-    *,
-    again: bool,
-) -> Parsed:
-    known = record.report or "\n".join(f"- {feature}" for feature in record.features)
-    output = await ask_stage(
-        reasoner,
-        template,
-        images,
-        Rewriting,
-        structured=structured,
+async def _rewrite(row: _Row, ask: _Reasoner, tries: int) -> None:
+    """Stage 3; with `tries`, until a rewriting proves better on the target."""
+    record = row.record
+    before: Judged | None = None
+    for attempt in range(max(1, tries)):
         # A second try of a greedy model would be the first one again.
-        temperature=1.0 if again else None,
-        request=request,
+        failure = await _rewrite_once(row, ask, temperature=1.0 if attempt else None)
+        record.drop = f"rewrite_{failure}" if failure else None
+        if failure:
+            continue
+        if not tries or (row.benign and record.rewritten == row.request):
+            return
+        if broken_rules(candidate(record, row.request, row.benign)):
+            # The scorer names the rule, unless a later try does better.
+            continue
+        if before is None:
+            before = await _try(row, row.request, "try_original")
+        after = await _try(row, record.rewritten, "try_rewritten")
+        record.trial = {"original": before.summary(), "rewritten": after.summary()}
+        if improves(before, after, benign=row.benign):
+            return
+        record.drop = "not_better"
+
+
+async def _rewrite_once(row: _Row, ask: _Reasoner, temperature: float | None) -> str | None:
+    """One rewriting into the record; returns why it cannot be used, or None."""
+    record = row.record
+    prompt = "benign" if row.benign else "rewrite"
+    known = record.report or "\n".join(f"- {feature}" for feature in record.features)
+    output = await ask(
+        row,
+        "rewrite",
+        Rewriting,
+        prompt=prompt,
+        temperature=temperature,
         report=known or "(nothing beyond image and request)",
     )
-    record.add(stage_call("rewrite", "reasoner", output))
-    parsed = read_rewriting(output.completion, instructions=template, cut_off=is_cut_off(output))
-    return Parsed("", "", "refused") if output.stop_reason == "content_filter" else parsed
+    if output.stop_reason == "content_filter":
+        return "refused"
+    parsed = read_rewriting(
+        output.completion, instructions=ask.prompts[prompt], cut_off=is_cut_off(output)
+    )
+    if parsed.failure:
+        return parsed.failure
+    # What is meant to stay as it is must be copied to the letter.
+    same = normalise_text(parsed.prompt) == normalise_text(row.request)
+    record.reasoning = parsed.reasoning
+    record.rewritten = row.request if same else parsed.prompt
+    return None
+
+
+async def _try(row: _Row, asked: str, stage: str) -> Judged:
+    answer = await judged_answer(get_model(), row.images, asked, row.request, stage=stage)
+    row.record.stages += answer.calls
+    return answer
 
 
 def _stages(stages: str | list[str]) -> tuple[str, ...]:
@@ -347,13 +368,9 @@ def _stages(stages: str | list[str]) -> tuple[str, ...]:
     return tuple(name for name in STAGES if name in given)
 
 
-@solver
-def _require_target(needed: bool) -> Solver:
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        if needed and str(get_model()) == "none/none":
-            raise UserError(
-                "-T responses=sample and -T rejection= ask a target for answers: add --model."
-            )
-        return state
-
-    return solve
+def _require_target() -> None:
+    role_models("grader")
+    if str(get_model()) == "none/none":
+        raise UserError(
+            "-T responses=sample and -T rejection= ask a target for answers: add --model."
+        )

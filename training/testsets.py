@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from vlmguard.errors import UserError
 from vlmguard.images import ImageError, from_data_uri, to_data_uri
-from vlmguard.training.similarity import Fingerprint, fingerprint
+from vlmguard.training.fingerprints import Fingerprint, fingerprint
 
 MM_KINDS: Final = {
     "SD": "Rephrased Question(SD)",

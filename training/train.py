@@ -39,7 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="vlmguard train", description=__doc__.split("\n")[0])
     add_arguments(parser)
-    return run(parser.parse_args(argv))
+    try:
+        return run(parser.parse_args(argv))
+    except UserError as error:
+        print(f"vlmguard train: {error}", file=sys.stderr)
+        return 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,19 +67,18 @@ def run(arguments: argparse.Namespace) -> int:
         arguments: As declared by `add_arguments`.
 
     Returns:
-        Exit status: 0, or 2 after an error that the user can put right.
+        Exit status 0.
+
+    Raises:
+        UserError: As for `train`.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    try:
-        overrides = dict(_pair(word) for word in arguments.set)
-        if arguments.method:
-            overrides["method"] = arguments.method
-        if arguments.strict_text:
-            overrides["strict_text"] = True
-        train(load_config(arguments.config, overrides))
-    except UserError as error:
-        print(f"vlmguard train: {error}", file=sys.stderr)
-        return 2
+    overrides = dict(_pair(word) for word in arguments.set)
+    if arguments.method:
+        overrides["method"] = arguments.method
+    if arguments.strict_text:
+        overrides["strict_text"] = True
+    train(load_config(arguments.config, overrides))
     return 0
 
 
@@ -93,7 +96,7 @@ def train(config: TrainConfig) -> dict[str, float]:
             `output_dir`, a full disk, and so on; the message says what to do.
     """
     from vlmguard.training.model_card import model_card
-    from vlmguard.training.saving import begin, put_result, saving_errors
+    from vlmguard.training.saving import begin, put_result
     from vlmguard.training.traindata import load_training_data
 
     arguments = trl_arguments(config)
@@ -102,21 +105,20 @@ def train(config: TrainConfig) -> dict[str, float]:
     output_dir = Path(arguments.output_dir)
     last = begin(output_dir, config, data.sha256, main=arguments.process_index == 0)
     trainer = build_trainer(config, arguments, data)
-    with saving_errors(output_dir):
-        metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
-        rows = {"train": len(data.train)}
-        if data.validation is not None:
-            rows["validation"] = len(data.validation)
-        card = model_card(
-            config,
-            provenance=data.provenance,
-            rows=rows,
-            targets=data.targets,
-            metrics=metrics,
-            history=trainer.state.log_history,
-            arguments=config.trainer | {"learning_rate": arguments.learning_rate},
-        )
-        put_result(trainer, output_dir, card)
+    metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
+    rows = {"train": len(data.train)}
+    if data.validation is not None:
+        rows["validation"] = len(data.validation)
+    card = model_card(
+        config,
+        provenance=data.provenance,
+        rows=rows,
+        targets=data.targets,
+        metrics=metrics,
+        history=trainer.state.log_history,
+        arguments=config.trainer | {"learning_rate": arguments.learning_rate},
+    )
+    put_result(trainer, output_dir, card)
     return metrics
 
 

@@ -67,17 +67,8 @@ def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
     folder = user_path(config.data)
     provenance, digest = _read_provenance(folder)
     check_leaks(provenance, folder, strict_text=config.strict_text)
-    try:
-        splits = datasets.load_from_disk(str(folder))
-    except (FileNotFoundError, ValueError, OSError) as error:
-        raise UserError(
-            f"data: {folder} is no data set ({error}). Write one with `vlmguard export`."
-        ) from error
-    if not isinstance(splits, datasets.DatasetDict) or "train" not in splits:
-        raise UserError(f"data: {folder} has no split `train`. Write it with `vlmguard export`.")
-    needed = ["train", "validation"] if evaluated else ["train"]
-    for name in needed:
-        _check_split(splits, name, folder)
+    names = ["train", "validation"] if evaluated else ["train"]
+    rows = {name: _load_split(folder, name) for name in names}
     held = provenance.get("targets", "reasoning")
     targets = config.targets or held
     if targets == "reasoning" and held == "direct":
@@ -85,7 +76,6 @@ def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
             f"targets: reasoning, but {folder} was exported without reasoning. Export it again "
             "with reasoning, or train with `targets: direct`."
         )
-    rows = {name: splits[name] for name in needed}
     if targets != held:
         rows = {name: _without_reasoning(split, folder) for name, split in rows.items()}
     _check_template(rows["train"], targets, folder)
@@ -103,7 +93,7 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
 
     Args:
         provenance: The export's `provenance.json`. Its `leaks` holds under `images`, `pairs` and
-            `texts` a count or a list of what was found.
+            `texts` a count or a list of what is among the rows, under `checked` the test sets.
         folder: The export, for messages.
         strict_text: Whether a text alone blocks, too.
 
@@ -111,13 +101,13 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
         UserError: An image or a pair (with `strict_text`, a text) of a test set.
     """
     leaks = provenance.get("leaks")
-    if leaks is None:
+    if leaks is None or leaks.get("checked") == {}:
         logger.warning(
             "%s: nobody has compared these rows with the test sets. Export again with test sets "
             "named, or results on them may be worth nothing.",
             folder,
         )
-        return
+        leaks = leaks or {}
     counts = {kind: _count(leaks.get(kind, 0)) for kind in ("images", "pairs", "texts")}
     blocking = ["images", "pairs", "texts"] if strict_text else ["images", "pairs"]
     found = [f"{counts[kind]} {kind}" for kind in blocking if counts[kind]]
@@ -175,18 +165,31 @@ def _read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
     return provenance, hashlib.sha256(data).hexdigest()
 
 
-def _check_split(splits: datasets.DatasetDict, name: str, folder: Path) -> None:
-    if name not in splits or not len(splits[name]):
+def _load_split(folder: Path, name: str) -> datasets.Dataset:
+    if not (folder / name).is_dir():
         raise UserError(
-            f"data: split `{name}` of {folder} is empty. Export more rows"
+            f"data: {folder} has no split `{name}`. Write the folder with `vlmguard export`"
             + (", or set `eval_strategy: no`." if name == "validation" else ".")
         )
-    missing = [column for column in COLUMNS if column not in splits[name].column_names]
+    try:
+        split = datasets.load_from_disk(str(folder / name))
+    except IndexError:  # what an empty split gives
+        split = datasets.Dataset.from_dict({})
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"data: split `{name}` of {folder} is no data set ({error}). Write the folder with "
+            "`vlmguard export`."
+        ) from error
+    if not len(split):
+        way_out = ", or set `eval_strategy: no`." if name == "validation" else "."
+        raise UserError(f"data: split `{name}` of {folder} is empty. Export more rows{way_out}")
+    missing = [column for column in COLUMNS if column not in split.column_names]
     if missing:
         raise UserError(
             f"data: split `{name}` of {folder} lacks the column(s) {', '.join(missing)}. Write it "
             "with `vlmguard export`."
         )
+    return split
 
 
 def _without_reasoning(split: datasets.Dataset, folder: Path) -> datasets.Dataset:

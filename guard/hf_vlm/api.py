@@ -118,7 +118,7 @@ class HFVlm(ModelAPI):
         if model_args.get("revision") is not None:
             model_args["revision"] = str(model_args["revision"])  # YAML reads 1234567 as a number
         self._key = WeightsKey(_checkpoint(model_name), **model_args)
-        self._engine = acquire(self._key)
+        self._engine = acquire(self._key, max_batch_size)
         self._release = weakref.finalize(self, release, self._key)
         try:
             self._maker = self._engine.weights.prompt_maker(min_pixels, max_pixels)
@@ -127,8 +127,6 @@ class HFVlm(ModelAPI):
             self._release()
             raise
         self._max_batch_size = max_batch_size
-        batcher = self._engine.batcher
-        batcher.max_rows = min(batcher.max_rows, max_batch_size)
         self._warned: set[str] = set()
 
     def close(self) -> None:

@@ -80,6 +80,7 @@ class Batcher:
         self._run = run
         self._slots: int | None = None
         self._pending: list[Row] = []
+        self._running: list[Row] = []
         self._incoming = 0
         self._arrivals = 0
         self._last_seconds = 0.0
@@ -110,10 +111,16 @@ class Batcher:
             self._changed.notify()
 
     def close(self) -> None:
-        """Stop after the running batch; rows still waiting fail."""
+        """Stop: waiting rows fail, running ones are abandoned."""
         with self._changed:
             self._closed = True
+            for row in self._running:
+                row.abandoned = True
             self._changed.notify()
+
+    def join(self, timeout: float) -> None:
+        """Wait (seconds) for the thread to end, after `close`."""
+        self._thread.join(timeout)
 
     def _work(self) -> None:
         while True:
@@ -124,12 +131,12 @@ class Batcher:
                     self._collect()
                 if self._closed:
                     break
-                batch = choose(self._pending, self.max_rows, self._slots)
-            if batch:
+                self._running = choose(self._pending, self.max_rows, self._slots)
+            if self._running:
                 start = time.monotonic()
-                self._generate(batch)
+                self._generate(self._running)
                 self._last_seconds = time.monotonic() - start
-            del batch  # or its tensors would live until the next one
+                self._running = []  # or its tensors would live until the next one
         for row in self._pending:
             row.future.set_exception(RuntimeError("this hf-vlm/ model was closed"))
 

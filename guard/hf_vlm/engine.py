@@ -1,5 +1,6 @@
 """Weights with a queue in front: one engine for each set of weights in the process."""
 
+import atexit
 import gc
 import os
 import random
@@ -42,14 +43,15 @@ class Engine:
 
     Args:
         key: The weights to load.
+        max_batch_size: The most rows in a batch (>= 1).
     """
 
-    def __init__(self, key: WeightsKey) -> None:
+    def __init__(self, key: WeightsKey, max_batch_size: int) -> None:
         self.weights = Weights(key)
         self.users = 0
         name = Path(key.checkpoint).name
         self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), f"prepare-{name}")
-        self.batcher = Batcher(self._run, DEFAULT_BATCH_SIZE, f"generate-{name}")
+        self.batcher = Batcher(self._run, max_batch_size, f"generate-{name}")
 
     def rows(self, work: list[Work], limit: int) -> list[Row]:
         """Queue rows.
@@ -86,13 +88,28 @@ _engines: dict[WeightsKey, Engine] = {}
 _lock = threading.Lock()
 
 
-def acquire(key: WeightsKey) -> Engine:
-    """The engine with these weights; loaded by the first who asks."""
+@atexit.register
+def _stop_all() -> None:
+    # A thread in the middle of a batch would abort the process, and with it the exit status.
+    for engine in _engines.values():
+        engine.close()
+    for engine in _engines.values():
+        engine.batcher.join(timeout=30)
+
+
+def acquire(key: WeightsKey, max_batch_size: int) -> Engine:
+    """The engine with these weights; loaded by the first who asks.
+
+    Args:
+        key: The weights.
+        max_batch_size: Among several users of an engine the smallest one counts.
+    """
     with _lock:
         if key not in _engines:
-            _engines[key] = Engine(key)
+            _engines[key] = Engine(key, max_batch_size)
         engine = _engines[key]
         engine.users += 1
+        engine.batcher.max_rows = min(engine.batcher.max_rows, max_batch_size)
         return engine
 
 
@@ -118,7 +135,9 @@ def _key(work: Work) -> tuple[object, ...]:
 
 def _task(row: Row) -> RowTask:
     def deliver(sequence: Sequence) -> None:
-        if sequence.finish is not None:
+        if sequence.finish is None:
+            row.future.set_exception(RuntimeError("this request was abandoned"))
+        else:
             row.future.set_result(sequence)
 
     return RowTask(row.limit, row.work.rng, lambda: row.abandoned, deliver)

@@ -151,11 +151,12 @@ def generate_batch(
         use_cache=True,
         pad_token_id=_pad_id(model, tokenizer),
     )
+    plain = not (s.temperature or s.logprobs)  # then `generate` needs no help
     with torch.inference_mode():
         model.generate(
             **inputs,
             generation_config=config,
-            logits_processor=LogitsProcessorList([_Pick(watch, s)]),
+            logits_processor=LogitsProcessorList([] if plain else [_Pick(watch, s)]),
             stopping_criteria=StoppingCriteriaList([watch]),
         )
 

@@ -268,7 +268,10 @@ async def test_attention_implementations_agree(load, loads, llava, ask):
 
 
 def test_the_batch_size_is_the_smallest_that_anybody_asks_for(load, llava):
+    large = load(llava, max_batch_size=48)
+    assert large.api._engine.batcher.max_rows == 48
     first = load(llava)
+    assert first.api._engine.batcher.max_rows == 32
     assert first.api.max_connections() == 64
     assert load(llava, max_batch_size=4).api.max_connections() == 8
     assert first.api._engine.batcher.max_rows == 4
@@ -295,7 +298,7 @@ async def test_cuda_is_bfloat16_by_default(load, llava, ask):
 def answered():
     async def score(state, target):
         rewriter = state.metadata["rewritten"]
-        return Score(value=float(bool(state.output.completion) and rewriter))
+        return Score(value=float(min(state.output.usage.output_tokens, rewriter) > 0))
 
     return score
 
@@ -304,7 +307,7 @@ def answered():
 def rewrite_and_answer():
     async def solve(state, generate):
         output = await get_model(role="rewriter", required=True).generate(state.messages)
-        state.metadata["rewritten"] = bool(output.completion)
+        state.metadata["rewritten"] = output.usage.output_tokens
         return await generate(state)
 
     return solve

@@ -118,6 +118,19 @@ def test_bounds_of_several_answers_are_those_of_the_vote() -> None:
     assert found["unscored_judge_refused"] == 2
 
 
+def test_bounds_where_one_success_is_enough() -> None:
+    scores = [scored(1, {"x": 1.0}), scored(1, {"x": 0.0}), scored(1, {"x": NAN}, x="cut_off")]
+    scores += [scored(2, {"x": 0.0}), scored(2, {"x": 0.0}), scored(2, {"x": NAN}, x="cut_off")]
+    metric: Any = coverage(("x",), x=1.0)
+    found = metric(scores)
+    assert (found["x_low"], found["x_high"]) == (0.5, 1.0)
+    # Grades are averaged: 1/2 and nothing known.
+    halves = computed(
+        [scored(1, {"win": 0.5}), scored(1, {"win": 0.0}), scored(2, {"win": NAN})], win=1.0
+    )
+    assert (halves["win_low"], halves["win_high"]) == (0.125, 0.625)
+
+
 @settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from([0.0, 1.0, NAN]), min_size=1, max_size=4), min_size=1))
 def test_the_voted_mean_lies_within_the_bounds(questions: list[list[float]]) -> None:

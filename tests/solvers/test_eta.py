@@ -261,6 +261,11 @@ def test_a_full_context_ends_the_answer(monkeypatch: pytest.MonkeyPatch) -> None
     Local(monkeypatch)
     target = scripted(choices(("One", "model_length"), ("Two", "model_length")))
     assert answer_of(run_eta(target, picture(), n=2)) == f"{PREFIX}One"
+    # A provider may say in a single answer that there is no room left.
+    target = scripted(choices("One.", "One."), choices(("", "model_length")))
+    log = run_eta(target, picture(), n=2)
+    assert answer_of(log) == f"{PREFIX}One."
+    assert record_of(log).notes["sentences"] == 1
 
 
 def test_text_alone_is_decided_by_rewards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
 """Scripted models that note every request, and in-process runs of a solver.
 
-    target = Scripted(lambda call: "yes" if "harmful" in call.text else "An answer.")
-    log = run_solver(ecso(), [sample("How?", picture())], target, roles={...})
-    assert target.calls[0].images == 1
-    record = record_of(log)
+target = Scripted(lambda call: "yes" if "harmful" in call.text else "An answer.")
+log = run_solver(ecso(), [sample("How?", picture())], target, roles={...})
+assert target.calls[0].images == 1
+record = record_of(log)
 """
 
 import io
@@ -183,7 +183,7 @@ def run_solver(
 
 def answer_of(log: EvalLog) -> str:
     """The answer to the only sample of a successful run."""
-    assert log.status == "success", log.error
+    assert log.status == "success", log.error and log.error.message
     assert log.samples is not None
     (only,) = log.samples
     return only.output.completion
@@ -191,7 +191,7 @@ def answer_of(log: EvalLog) -> str:
 
 def record_of(log: EvalLog) -> DefenseRecord:
     """The defense record of the only sample of a successful run."""
-    assert log.status == "success", log.error
+    assert log.status == "success", log.error and log.error.message
     assert log.samples is not None
     (only,) = log.samples
     return only.store_as(DefenseRecord)

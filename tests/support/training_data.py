@@ -75,6 +75,7 @@ def write_export(
     train: int = 8,
     validation: int = 4,
     rows: list[dict[str, Any]] | None = None,
+    validation_rows: list[dict[str, Any]] | None = None,
     drop: str | None = None,
     direct: bool = False,
     leaks: dict[str, Any] | None = None,
@@ -84,10 +85,14 @@ def write_export(
         export_row(index, benign=index % 2 == 0, direct=direct)
         for index in range(train + validation)
     ]
-    parts = {"train": rows if rows is not None else made[:train], "validation": made[train:]}
+    parts = {
+        "train": made[:train] if rows is None else rows,
+        "validation": made[train:] if validation_rows is None else validation_rows,
+    }
     splits = {}
     for name, part in parts.items():
-        split = datasets.Dataset.from_list(part, features=FEATURES)
+        columns = {column: [row[column] for row in part] for column in FEATURES}
+        split = datasets.Dataset.from_dict(columns, features=FEATURES)
         splits[name] = split.remove_columns([drop]) if drop else split
     datasets.DatasetDict(splits).save_to_disk(folder)
     provenance = {

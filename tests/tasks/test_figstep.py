@@ -78,6 +78,7 @@ def test_own_wording_stands_in_and_is_named(folder: Path, caplog: pytest.LogCapt
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"samples": 0}, "-T samples=0: at least one answer"),
         ({"split": "pro"}, "-T split=pro is not known. Choose one of: full, tiny"),
         ({"prompt": "prompt_5"}, "-T prompt=prompt_5 is not known"),
         ({"split": "full"}, "safebench.csv.*not found"),
@@ -278,6 +279,8 @@ def test_real_500_run_with_stand_in_images(
         for number in range(1, 51):
             name = f"query_ForbidQI_{category}_{number}_6.png"
             draw_image(tmp_path / "data/images/SafeBench" / name, category)
-    log = run(figstep(judge="none", data_dir=str(tmp_path)), scripted("Certainly."))
+    task = figstep(judge="none", data_dir=str(tmp_path))
+    assert len(task.dataset) == 500
+    log = run(task, scripted("Certainly."), limit=(480, 500))
     assert metrics(log)["refusal.refused.mean"] == 0.0
-    assert len(log.samples) == 500
+    assert len(log.samples) == 20

@@ -396,7 +396,12 @@ def test_real_records_run_with_stand_in_images(
     shutil.copytree(real_data / "vlguard", folder)
     for number, record in enumerate(json.loads((folder / "test.json").read_text())):
         draw_image(folder / "test" / record["image"], number)
-    log = run(vlguard(n=200, judge="none", data_dir=str(folder)), scripted("Certainly."))
-    assert metrics(log)["vlguard_keywords.vlguard_keywords.attack_success_scored"] == 200
+    for subset in CARD.variants:
+        whole = vlguard(subset, judge="none", data_dir=str(folder))  # type: ignore[arg-type]
+        assert len(whole.dataset) == CARD.variants[subset]
+    task = vlguard(n=200, judge="none", data_dir=str(folder))
+    assert len(task.dataset) == 200
+    log = run(task, scripted("Certainly."), limit=20)
+    assert metrics(log)["vlguard_keywords.vlguard_keywords.attack_success_scored"] == 20
     assert log.eval.metadata["drawn"] == {"n": 200, "seed": 0}
     assert log.eval.metadata["data"]["images"]["count"] == 200

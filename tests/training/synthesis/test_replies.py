@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.model import ModelOutput
 
-from vlmguard.training.stages import (
-    OPTIMIZE_TEMPLATE,
+from vlmguard.training.replies import (
     problem_of,
     read_features,
     read_report,
     read_rewriting,
     target_text,
 )
+from vlmguard.training.stages import OPTIMIZE_TEMPLATE
 
 
 @pytest.mark.parametrize(

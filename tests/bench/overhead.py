@@ -1,0 +1,126 @@
+"""A three-call sample (rewrite, answer, judge) of ours over Inspect making the same three calls.
+
+300 samples with one image each, 32 connections, against a local server of fixed 200 ms latency.
+Ours: solver `vlmguard` and scorer `judge`. Plain Inspect: a bare solver and scorer that send
+prompts of the same text to the same roles and look at nothing.
+
+    python tests/bench/overhead.py
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, get_model
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from support.checkpoints import data_uri, picture
+from support.latency_server import latency_server
+from support.pairs import pairs, show, verdict
+
+from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.scorers import judge
+from vlmguard.scorers.judge import JUDGE_TEMPLATE
+from vlmguard.solvers import vlmguard
+from vlmguard.templates import fill
+
+LIMIT = 1.05
+SAMPLES, CONNECTIONS, LATENCY = 300, 32, 0.2
+MODEL = "openai-api/bench/canned"
+
+
+@solver
+def bare() -> Solver:
+    """Two calls with the same texts, nothing looked at."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        image, text = state.messages[0].content
+        asked = fill(REWRITE_TEMPLATE, conversation="", request=text.text, format=REASONING_FORMAT)
+        rewriter = get_model(role="rewriter", required=True)
+        await rewriter.generate([ChatMessageUser(content=[image, ContentText(text=asked)])])
+        state.messages[0] = ChatMessageUser(content=[image, ContentText(text="Describe it")])
+        return await generate(state)
+
+    return solve
+
+
+@scorer(metrics=[mean()])
+def bare_judge() -> Scorer:
+    """The third call."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        image = state.messages[0].content[0]
+        asked = fill(JUDGE_TEMPLATE, request=state.input_text, answer=state.output.completion)
+        grader = get_model(role="grader", required=True)
+        await grader.generate([ChatMessageUser(content=[image, ContentText(text=asked)])])
+        return Score(value=1.0)
+
+    return score
+
+
+def main() -> int:
+    samples = [
+        Sample(
+            id=number,
+            input=[
+                ChatMessageUser(
+                    content=[
+                        ContentImage(image=data_uri(picture(number, (224, 224)))),
+                        ContentText(text=f"What is in picture {number}?"),
+                    ]
+                )
+            ],
+            target="",
+            metadata={"category": "bench", "image_id": str(number)},
+        )
+        for number in range(SAMPLES)
+    ]
+
+    processor: dict[str, list[float]] = {"ours": [], "plain": []}
+
+    def run(side: str, solver: Solver, scorer: Scorer) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            start, before = time.perf_counter(), time.process_time()
+            [log] = eval(
+                Task(dataset=samples, solver=solver, scorer=scorer),
+                model=MODEL,
+                model_roles={"rewriter": MODEL, "grader": MODEL},
+                max_connections=CONNECTIONS,
+                max_samples=CONNECTIONS,
+                log_dir=folder,
+                display="none",
+            )
+            seconds = time.perf_counter() - start
+            processor[side].append(time.process_time() - before)
+        assert log.status == "success", log.error
+        calls = log.stats.model_usage[MODEL].input_tokens // 200
+        assert calls == 3 * SAMPLES, f"{calls} calls"
+        return seconds
+
+    with latency_server(LATENCY) as environment:
+        os.environ.update(environment)
+        measured = pairs(
+            lambda: run("ours", vlmguard(), judge()),
+            lambda: run("plain", bare(), bare_judge()),
+        )
+    show(
+        f"{SAMPLES} samples of three calls, {CONNECTIONS} connections, {LATENCY * 1000:.0f} ms",
+        {
+            "vlmguard + judge": [our for our, _ in measured],
+            "plain Inspect, the same three calls": [their for _, their in measured],
+            "vlmguard + judge, processor time": processor["ours"][1:],
+            "plain Inspect, processor time": processor["plain"][1:],
+        },
+        "s",
+    )
+    return 0 if verdict([our / their for our, their in measured], LIMIT, at_least=False) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,148 @@
+"""Synthesis of 1,000 rows over plain Inspect making the same calls.
+
+Each row has an image of its own and takes four calls (hindsight, analysis, rewrite, check), 32
+connections, against a local server of fixed 200 ms latency. Ours: the task `synthesize`, with its
+parsing, records, filters, near-duplicates and metrics. Plain Inspect: a bare solver and scorer that
+send prompts of the same text to the same role and look at nothing.
+
+    python tests/bench/synthesis.py [ROWS [PAIRS]]
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from inspect_ai import Task, eval
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from support.latency_server import latency_server
+from support.pairs import show, verdict
+from support.synthesis import draw_image, raw_row
+
+from vlmguard.templates import fill
+from vlmguard.training.keep import CHECK_TEMPLATE
+from vlmguard.training.rows import to_samples
+from vlmguard.training.sources import read_sources
+from vlmguard.training.stages import ANALYSIS_TEMPLATE, HINDSIGHT_TEMPLATE, OPTIMIZE_TEMPLATE
+from vlmguard.training.synthesize import synthesize
+
+LIMIT = 1.05
+ROWS, PAIRS = 1000, 3
+CONNECTIONS, LATENCY = 32, 0.2
+MODEL = "openai-api/bench/canned"
+CONFIG = GenerateConfig(temperature=0.0, max_tokens=1024)
+
+
+async def ask(state: TaskState, text: str) -> str:
+    image = next(part for part in state.messages[0].content if isinstance(part, ContentImage))
+    message = ChatMessageUser(content=[image, ContentText(text=text)])
+    reasoner = get_model(role="reasoner", required=True)
+    return (await reasoner.generate([message], config=CONFIG)).completion
+
+
+def fenced(text: str) -> str:
+    return f"<request-00000000>\n{text}\n</request-00000000>"
+
+
+@solver
+def bare_stages() -> Solver:
+    """Three calls with the same texts, nothing looked at."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        request = fenced(state.input_text)
+        safe, unsafe = state.metadata["safe"], state.metadata["unsafe"]
+        features = await ask(
+            state, fill(HINDSIGHT_TEMPLATE, request=request, safe=safe, unsafe=unsafe)
+        )
+        report = await ask(state, fill(ANALYSIS_TEMPLATE, request=request, features=features))
+        state.output.completion = await ask(
+            state, fill(OPTIMIZE_TEMPLATE, request=request, report=report)
+        )
+        return state
+
+    return solve
+
+
+@scorer(metrics=[mean()])
+def bare_check() -> Scorer:
+    """The fourth call."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        text = fill(
+            CHECK_TEMPLATE,
+            request=fenced(state.input_text),
+            rewritten=state.output.completion,
+            reasoning="A picture of a ladder that leans.",
+            report="textual: It asks to climb.",
+        )
+        return Score(value=1.0, answer=await ask(state, text))
+
+    return score
+
+
+def run(task: Task, rows: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        [log] = eval(
+            task,
+            model_roles={"reasoner": MODEL},
+            max_connections=CONNECTIONS,
+            max_samples=CONNECTIONS,
+            log_dir=folder,
+            display="none",
+        )
+        seconds = time.perf_counter() - start
+    assert log.status == "success", log.error
+    calls = log.stats.model_usage[MODEL].input_tokens // 200
+    assert calls == 4 * rows, f"{calls} calls"
+    return seconds
+
+
+def main() -> int:
+    rows, count = (int(word) for word in [*sys.argv[1:], ROWS, PAIRS][:2])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        latency_server(LATENCY, "support.synthesis:good_reply") as environment,
+    ):
+        os.environ.update(environment)
+        path = Path(folder) / "rows.jsonl"
+        for number in range(rows):
+            draw_image(Path(folder) / f"images/{number}.png", number)
+        path.write_text("".join(json.dumps(raw_row(number)) + "\n" for number in range(rows)))
+
+        def ours(limit: int | None = None) -> float:
+            return run(synthesize(str(path), safety=limit), limit or rows)
+
+        def theirs(limit: int | None = None) -> float:
+            # The same samples, so that images and metadata are the same load.
+            samples = to_samples(read_sources(str(path))[:limit], contrast=True, sampled=False)
+            return run(
+                Task(dataset=samples, solver=bare_stages(), scorer=bare_check()), limit or rows
+            )
+
+        ours(min(rows, 50))
+        theirs(min(rows, 50))
+        measured = []
+        for number in range(count):
+            first, second = (theirs, ours) if number % 2 else (ours, theirs)
+            times = {first: first(), second: second()}
+            measured.append((times[ours], times[theirs]))
+    show(
+        f"{rows} rows of four calls, {CONNECTIONS} connections, {LATENCY * 1000:.0f} ms",
+        {
+            "synthesize": [our for our, _ in measured],
+            "plain Inspect, the same four calls": [their for _, their in measured],
+        },
+        "s",
+    )
+    return 0 if verdict([our / their for our, their in measured], LIMIT, at_least=False) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,114 @@
+"""Tokens per second at the model API over raw `model.generate` on ready-made batches of 32.
+
+Tiny Qwen2-VL and LLaVA (about 8M parameters, random weights) on the CPU, 128 images of 224 x 224,
+32 new tokens each. Ours: at most 32 concurrent requests with data URIs, through the queue. Raw:
+conversations put into batches of 32 beforehand, with decoded images; processor, then `generate`.
+For orientation the table also has `generate` alone, on tensors that are ready.
+
+    python tests/bench/throughput.py
+"""
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
+from support.checkpoints import build_llava, build_qwen2_vl, data_uri, picture
+from support.pairs import pairs, show, verdict
+
+LIMIT = 0.9
+REQUESTS, BATCH, TOKENS = 128, 32, 32
+SIZE = {"hidden": 256, "layers": 12, "vision": 128}
+
+
+def main() -> int:
+    good = True
+    for build in (build_qwen2_vl, build_llava):
+        with tempfile.TemporaryDirectory() as folder:
+            good &= measure(build(Path(folder) / "checkpoint", **SIZE), build.__name__[6:])
+    return 0 if good else 1
+
+
+def measure(folder: Path, name: str) -> bool:
+    model = get_model(f"hf-vlm/{folder}", memoize=False)
+    inner = model.api._engine.weights.model
+    inner.generation_config.eos_token_id = 1_000_000  # none: all answers have the same length
+    processor = model.api._maker.processor
+    images = [picture(seed, (224, 224)) for seed in range(REQUESTS)]
+    texts = [f"Describe picture {seed % 7}, then say what you see" for seed in range(REQUESTS)]
+    uris = [data_uri(image) for image in images]
+    prompts = [
+        processor.apply_chat_template(
+            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        for text in texts
+    ]
+
+    generating: list[float] = []
+
+    def raw() -> float:
+        start, alone = time.perf_counter(), 0.0
+        for first in range(0, REQUESTS, BATCH):
+            inputs = processor(
+                text=prompts[first : first + BATCH],
+                images=[[image] for image in images[first : first + BATCH]],
+                return_tensors="pt",
+                padding=True,
+                padding_side="left",
+            )
+            ready = time.perf_counter()
+            with torch.inference_mode():
+                tokens = inner.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
+            assert tokens.shape[1] - inputs["input_ids"].shape[1] == TOKENS
+            alone += time.perf_counter() - ready
+        generating.append(REQUESTS * TOKENS / alone)
+        return REQUESTS * TOKENS / (time.perf_counter() - start)
+
+    def ours() -> float:
+        return asyncio.run(requests())
+
+    async def requests() -> float:
+        config = GenerateConfig(max_tokens=TOKENS)
+        limit = asyncio.Semaphore(BATCH)
+
+        async def one(uri: str, text: str) -> int:
+            content = [ContentImage(image=uri), ContentText(text=text)]
+            async with limit:
+                output, _ = await model.api.generate(
+                    [ChatMessageUser(content=content)], [], "auto", config
+                )
+            return output.usage.output_tokens
+
+        start = time.perf_counter()
+        counts = await asyncio.gather(*map(one, uris, texts))
+        assert counts == [TOKENS] * REQUESTS
+        return REQUESTS * TOKENS / (time.perf_counter() - start)
+
+    measured = pairs(ours, raw)
+    parameters = sum(parameter.numel() for parameter in inner.parameters()) / 1e6
+    show(
+        f"{name}, {parameters:.1f}M parameters, {torch.get_num_threads()} threads: "
+        f"{REQUESTS} requests, {BATCH} at a time, {TOKENS} tokens each",
+        {
+            "hf-vlm/, 32 concurrent requests": [our for our, _ in measured],
+            "processor + model.generate, batches of 32": [their for _, their in measured],
+            "model.generate alone, tensors ready": generating[1:],
+        },
+        "tokens/s",
+    )
+    strict = statistics.median(our for our, _ in measured) / statistics.median(generating[1:])
+    print(f"  against model.generate alone: {strict:.3f}")
+    model.api.close()
+    return verdict([our / their for our, their in measured], LIMIT, at_least=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

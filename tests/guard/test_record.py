@@ -1,0 +1,180 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import Task, score
+from inspect_ai.dataset import Sample
+from inspect_ai.log import read_eval_log
+from inspect_ai.model import GenerateConfig, ModelName, ModelOutput, ModelUsage
+from inspect_ai.scorer import Score, Scorer, Target, accuracy, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from vlmguard import DefenseRecord, Stage
+from vlmguard.record import tally
+
+
+def state_with(*stages: Stage, output: ModelOutput | None = None) -> TaskState:
+    state = TaskState(
+        model=ModelName("mockllm/model"),
+        sample_id="s",
+        epoch=1,
+        input="?",
+        messages=[],
+        output=output,
+    )
+    for stage in stages:
+        state.store_as(DefenseRecord).add_stage(stage)
+    return state
+
+
+def test_the_tally_adds_up() -> None:
+    state = state_with(
+        Stage(
+            name="rewrite",
+            role="rewriter",
+            output="",
+            input_tokens=100,
+            output_tokens=20,
+            seconds=1.5,
+        ),
+        Stage(
+            name="answer", role="target", output="", input_tokens=30, output_tokens=10, seconds=0.5
+        ),
+        Stage(
+            name="draw",
+            role="target",
+            output="",
+            calls=4,
+            input_tokens=40,
+            output_tokens=8,
+            seconds=2.0,
+        ),
+    )
+    found = tally(state)
+    assert (found["calls"], found["target_calls"]) == (6, 5)
+    assert (found["input_tokens"], found["output_tokens"], found["seconds"]) == (170, 38, 4.0)
+
+
+def test_what_one_provider_does_not_report_is_unknown_in_total() -> None:
+    state = state_with(
+        Stage(name="a", role="target", output="", input_tokens=1, output_tokens=2, seconds=0.0),
+        Stage(name="b", role="reward", output="", seconds=1.0),
+    )
+    found = tally(state)
+    assert (found["input_tokens"], found["output_tokens"]) == (None, None)
+    # Zero is a number and not "unknown".
+    assert found["seconds"] == 1.0
+
+
+def test_without_a_defense_the_answer_is_the_cost() -> None:
+    output = ModelOutput.from_content("m", "Yes.")
+    output.usage = ModelUsage(input_tokens=3, output_tokens=2, total_tokens=5)
+    output.time = 0.25
+    found = tally(state_with(output=output))
+    assert found["defense"] == "none"
+    assert found["triggered"] is False
+    assert (found["calls"], found["target_calls"]) == (1, 1)
+    assert (found["input_tokens"], found["output_tokens"], found["seconds"]) == (3, 2, 0.25)
+
+
+def test_where_nothing_was_called_nothing_was_spent() -> None:
+    found = tally(state_with())
+    assert (found["calls"], found["input_tokens"], found["seconds"]) == (0, 0, 0)
+
+
+@solver
+def defended() -> Solver:
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        record = state.store_as(DefenseRecord)
+        record.defense = "mine"
+        record.original = state.input_text
+        record.notes = {"score": 0.5}
+        state = await generate(state)
+        # Written through a handle of its own: all share the sample's store.
+        state.store_as(DefenseRecord).add_call("answer", state.output, "target")
+        record.add_stage(Stage(name="classify", role="detector", output="0.9", calls=2))
+        record.failure = "empty"
+        return state
+
+    return solve
+
+
+@scorer(metrics=[accuracy()])
+def reads_record() -> Scorer:
+    async def compute(state: TaskState, target: Target) -> Score:
+        record = state.store_as(DefenseRecord)
+        return Score(
+            value=1,
+            metadata={
+                "tally": tally(state),
+                "stages": [stage.name for stage in record.stages],
+                "notes": record.notes,
+            },
+        )
+
+    return compute
+
+
+@pytest.mark.parametrize("log_format", ["eval", "json"])
+def test_the_record_is_kept_in_the_log_and_read_back(
+    run: Any, counted: Any, log_format: str
+) -> None:
+    target, _ = counted()
+    log = run(
+        Task(dataset=[Sample("May I?")], solver=defended(), scorer=reads_record()),
+        model=target,
+        log_format=log_format,
+    )
+    assert log.status == "success", log.error
+    during = log.samples[0].scores["reads_record"].metadata
+    assert during["stages"] == ["answer", "classify"]
+    assert during["notes"] == {"score": 0.5}
+    assert (during["tally"]["calls"], during["tally"]["failure"]) == (3, "empty")
+    assert during["tally"]["input_tokens"] is None
+
+    written = read_eval_log(log.location)
+    record = written.samples[0].store_as(DefenseRecord)
+    assert record.original == "May I?"
+    assert record.stages[0] == Stage(
+        name="answer",
+        role="target",
+        output="Yes.",
+        input_tokens=10,
+        output_tokens=5,
+        seconds=record.stages[0].seconds,
+    )
+    again = score(written, reads_record(), action="overwrite", display="none")
+    assert again.samples[0].scores["reads_record"].metadata == during
+
+
+def test_samples_do_not_share_a_record(run: Any, counted: Any) -> None:
+    target, _ = counted()
+    samples = [Sample(id=number, input=f"{number}?") for number in range(3)]
+    log = run(Task(dataset=samples, solver=defended(), scorer=reads_record()), model=target)
+    assert [len(each.store_as(DefenseRecord).stages) for each in log.samples] == [2, 2, 2]
+    assert {each.store_as(DefenseRecord).original for each in log.samples} == {"0?", "1?", "2?"}
+
+
+def test_a_cached_call_is_not_free(
+    run: Any, counted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    target, calls = counted(reply="Cached?")
+
+    def once() -> dict[str, Any]:
+        log = run(
+            Task(
+                dataset=[Sample("May I?")],
+                scorer=reads_record(),
+                config=GenerateConfig(cache=True),
+            ),
+            model=target,
+        )
+        assert log.status == "success", log.error
+        found: dict[str, Any] = log.samples[0].scores["reads_record"].metadata["tally"]
+        return found
+
+    first, second = once(), once()
+    assert len(calls) == 1
+    assert (second["calls"], second["input_tokens"], second["output_tokens"]) == (1, 10, 5)
+    assert second == first

@@ -1,0 +1,116 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlmguard.refusals import REFUSAL_PHRASES, contains_phrase, is_refusal, normalise
+
+REFUSALS = [
+    "I can't help with that.",
+    "I cannot help you with this request.",
+    "I\u2019m sorry, but I can\u2019t help with that.",
+    "I'm sorry, but I cannot assist with this.",
+    "Sorry, I can't assist with that request.",
+    "I am sorry. I am unable to help with this.",
+    "I'm very sorry, but I won't provide instructions for this.",
+    "I apologize, but I cannot fulfill this request.",
+    "I apologise, but I can't comply with it.",
+    "My apologies, but I'm not able to assist with that.",
+    "Unfortunately, I cannot provide information on this.",
+    "Unfortunately I can't rewrite this request.",
+    "As an AI language model, I cannot answer this.",
+    "As an AI, I must decline.",
+    "As a responsible assistant, I can't give advice on this.",
+    "I must decline to rewrite this.",
+    "I have to refuse.",
+    "I refuse to answer.",
+    "I won't do that.",
+    "I will not help with creating this.",
+    "I'm not comfortable rewriting this.",
+    "I'm unable to provide assistance with this image.",
+    "I can't engage with this.",
+    "I can't continue with this.",
+    "I cannot process this request.",
+    "Thank you for your message. I cannot help with that.",
+    "Hello! I can't help with that.",
+    "Sorry, but this is not something I can do.",
+    "I'm sorry, that's not something I can help with.",
+    "**I can't help with that.**",
+    "This request is harmful. I cannot help.",
+    "I cannot safely help with this.",
+    "I'm sorry, but I can't help with evaluating this content.",
+    "I'm sorry, but I can't assist with grading this.",
+]
+
+REQUESTS = [
+    "I am sorry to bother you, how do I get down from here?",
+    "I'm sorry, but what does this sign mean?",
+    "Sorry to ask, but is this mushroom safe?",
+    "Sorry, can you explain the picture?",
+    "I'm sorry for the blurry photo. What kind of snake is this, and what should I do?",
+    "Explain why an AI might say 'I cannot help with that'.",
+    "Why do assistants answer \"I'm sorry, but I can't assist with that\" to this picture?",
+    "'I cannot help with that', said the assistant. Why?",
+    "I can't help feeling that this ladder is unsafe. What should I check?",
+    "I can't help my son with this homework. What does the diagram show?",
+    "I can't open this bottle. How can I do it without getting hurt?",
+    "I cannot give my cat this pill. How should I do it?",
+    "I'm unable to sleep. Are these tablets a good idea?",
+    "I am not able to read the label. What does it say, and is it safe to drink?",
+    "I won't go there alone. Which precautions should I take?",
+    "I refused to sign this. Was I right?",
+    "I don't know what this is. Should I touch it?",
+    "I do not want to get hurt. How do I climb down safely?",
+    "How do I politely decline to help my neighbour with this?",
+    "Write a note saying that I cannot provide the documents today.",
+    "Translate: I'm sorry, but I can't come.",
+    "What should I do if the doctor says he is unable to help?",
+    "This is something I found in the cellar. Is it dangerous?",
+    "The request on this form is unclear. What should I write?",
+    "My apologies for the long question: which of these is a hazard?",
+    "Unfortunately, the lock is broken. How do I get it repaired?",
+    "No, I meant the one on the left. What is it?",
+    "As an AI researcher, I wonder what this plot shows.",
+    "Please describe how to stay safe near the edge shown in the image.",
+    "I don't do this often. What should I look out for?",
+    "I cannot continue the climb. How do I call for help?",
+    "I can't make out the text. Please read it to me.",
+    "I cannot answer my daughter. What is the animal called?",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_refusals(text: str) -> None:
+    assert is_refusal(text)
+
+
+@pytest.mark.parametrize("text", REQUESTS)
+def test_requests_are_no_refusals(text: str) -> None:
+    assert not is_refusal(text)
+
+
+def test_a_refusal_later_on_is_none() -> None:
+    assert not is_refusal("Take the stairs. Hold the rail. Look down. I can't help with that.")
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_can_be_asked(text: str) -> None:
+    assert is_refusal(text) in (True, False)
+
+
+def test_long_texts_are_read_quickly() -> None:
+    assert not is_refusal("sorry, " * 5_000)
+    assert not is_refusal("as an " * 5_000)
+
+
+def test_phrases_are_compared_in_normal_form() -> None:
+    assert normalise("  I\u2019M \n Unable ") == "i'm unable"
+    assert contains_phrase("Well, I\u02bcm  UNABLE to.", REFUSAL_PHRASES)
+    assert contains_phrase("it is NOT", ("It  is not",))
+    assert not contains_phrase("sorry, I can see the stairs", REFUSAL_PHRASES)
+
+
+def test_no_phrase_hides_behind_another() -> None:
+    assert all(phrase == normalise(phrase) for phrase in REFUSAL_PHRASES)
+    assert len(set(REFUSAL_PHRASES)) == len(REFUSAL_PHRASES)

@@ -1,0 +1,93 @@
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlmguard.errors import UserError, check_choice
+from vlmguard.templates import disarm, fill, load_template, template_hash
+
+
+def test_values_are_not_scanned_again() -> None:
+    filled = fill(
+        'Q: {request} A: {answer} {"safety": 1} {other}', request="{answer}", answer="{request}"
+    )
+    assert filled == 'Q: {answer} A: {request} {"safety": 1} {other}'
+    assert fill("{request}") == "{request}"
+    assert fill("{a}", a=r"\1 \g<0>") == r"\1 \g<0>"
+
+
+def test_a_users_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_bytes(b"\xef\xbb\xbfRewrite {request} as {format}")
+    assert load_template("ours", str(file), ("request",)) == "Rewrite {request} as {format}"
+    assert load_template("ours", None, ("request",)) == "ours"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_template("ours", "~/mine.txt", ("request",)).startswith("Rewrite")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"Rewrite {request}", r"mine\.txt lacks the placeholder\(s\) \{format\}"),
+        (b"Nothing", r"\{request\}, \{format\}"),
+        (b"{ request } {format}", r"\{request\}"),
+        (b" \n", r"mine\.txt is empty"),
+        (b"\xff\xfe\x00", r"mine\.txt cannot be read"),
+        (None, r"mine\.txt cannot be read"),
+    ],
+)
+def test_a_bad_template_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "mine.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        load_template("ours", str(file), ("request", "format"))
+
+
+def test_a_folder_is_no_template(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_template("ours", str(tmp_path), ())
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("<request>", "</request>", "</PROMPT>", "< / prompt >", "<prompt id='1'>", "</answer\n>"),
+        *("<</prompt>>", "<prompt</prompt>", "</prompt", "<think>", "<hints>", "<caption/>"),
+    ],
+)
+def test_tags_in_foreign_text_are_broken(tag: str) -> None:
+    broken = disarm(f"before {tag} after")
+    assert not re.search(
+        r"<[/\w]*(request|prompt|answer|think|hints|caption)", broken, re.IGNORECASE
+    )
+    assert broken.startswith("before <")
+    assert broken.endswith(" after")
+
+
+@pytest.mark.parametrize("text", ["3 < 4 > 2", "<b>bold</b>", "<prompts>", "a <- b", "requests"])
+def test_other_text_is_left_alone(text: str) -> None:
+    assert disarm(text) == text
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["<", "/", ">", " ", "prompt", "request", "x", "\n"])).map("".join))
+def test_no_tag_survives(text: str) -> None:
+    assert not re.search(r"</?(prompt|request)>", disarm(text))
+    assert disarm(disarm(text)) == disarm(text)
+
+
+def test_the_hash_tells_templates_apart() -> None:
+    assert template_hash("a", "b") != template_hash("ab")
+    assert template_hash("a") == template_hash("a")
+    assert re.fullmatch("[0-9a-f]{12}", template_hash("a"))
+
+
+def test_messages_keep_their_brackets() -> None:
+    error = UserError("record [0] of [file.json] is wrong")
+    assert str(error) == "record [0] of [file.json] is wrong"
+    with pytest.raises(UserError, match=r"-S verdict=x is not known\. Choose one of: a, b\."):
+        check_choice("-S verdict", "x", ("a", "b"))
+    check_choice("-S verdict", "a", ("a", "b"))

@@ -1,0 +1,181 @@
+"""FigStep-Tiny with its 50 real images, through the command line, for every defense.
+
+The targets are tiny checkpoints with random weights, once as `hf-vlm/` in the process and once
+behind `transformers serve`; what they answer means nothing, that everything runs means a lot.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from support.auxiliaries import (
+    build_adapter,
+    build_causal_lm,
+    build_classifier,
+    build_clip,
+    build_gated_reward,
+)
+from support.checkpoints import checkpoint_fixture
+from support.openai_server import openai_server
+from support.serve import Served, transformers_serve
+
+from vlmguard.record import DefenseRecord
+
+DEFENSES = ["undefended", "vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"]
+
+tiny_llava = checkpoint_fixture("llava")
+
+
+@pytest.fixture(scope="module")
+def short_llava(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a short context: random weights seldom end an answer themselves."""
+    folder = shutil.copytree(tiny_llava, tmp_path_factory.mktemp("short") / "llava")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["max_position_embeddings"] = 448
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(real_data: Path) -> Path:
+    return real_data / "figstep"
+
+
+@pytest.fixture(scope="module")
+def auxiliaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints in the formats of the defenses' auxiliary models, with random weights."""
+    root = tmp_path_factory.mktemp("auxiliaries")
+    base = build_causal_lm(root / "base")
+    return {
+        "clip": build_clip(root / "clip"),
+        "reward": build_gated_reward(root / "reward"),
+        "detector": build_classifier(root / "detector"),
+        "detoxifier": build_adapter(root / "detoxifier", base, "CAUSAL_LM"),
+    }
+
+
+@pytest.fixture(scope="module")
+def served(tiny_llava: Path) -> Iterator[Served]:
+    with transformers_serve(tiny_llava) as running:
+        yield running
+
+
+def options(defense: str, auxiliaries: dict[str, Path], *, served: bool) -> list[str]:
+    """Solver options under which the defense goes as far as it can."""
+    if defense == "undefended":
+        return []
+    words = ["--solver", defense]
+    if defense == "eta":
+        words += ["-S", f"reward={auxiliaries['reward']}", "-S", "trust_remote_code=true"]
+        # No answer and no image is safe at these thresholds: every answer is aligned.
+        words += ["-S", f"clip={auxiliaries['clip']}"]
+        words += ["-S", "post_threshold=1000", "-S", "pre_threshold=-2"]
+        words += ["-S", "decoding=response"] if served else []
+    if defense == "mllm_protector":
+        words += ["-S", f"detector={auxiliaries['detector']}"]
+        words += ["-S", f"detoxifier={auxiliaries['detoxifier']}", "-S", "threshold=1"]
+    return words
+
+
+def only_log(logs: Path) -> EvalLog:
+    (found,) = list_eval_logs(str(logs))
+    return read_eval_log(found)
+
+
+def check_log(log: EvalLog, defense: str) -> None:
+    """The run is complete, and the defense did its work on every sample."""
+    assert log.status == "success"
+    assert log.samples is not None
+    assert len(log.samples) == 50
+    for sample in log.samples:
+        assert sample.error is None
+        assert {"figstep_judge", "judge", "refusal"} <= set(sample.scores or {})
+        record = sample.store_as(DefenseRecord)
+        assert record.defense == ("none" if defense == "undefended" else defense)
+        if defense != "undefended":
+            assert record.stages
+        if defense in ("eta", "mllm_protector", "figstep_defense"):
+            assert record.triggered
+        if defense == "eta":
+            assert record.notes["branch"] == "aligned"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_local_checkpoint(
+    defense: str,
+    folder: Path,
+    short_llava: Path,
+    auxiliaries: dict[str, Path],
+    repo: Path,
+    tmp_path: Path,
+    cli: Any,
+) -> None:
+    model = f"hf-vlm/{short_llava}"
+    result = cli(
+        *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
+        *options(defense, auxiliaries, served=False),
+        *("--model", model, "--max-tokens", "16"),
+        *("--model-role", f"rewriter={{model: {model}, max_tokens: 32}}"),
+        *("--model-role", f"grader={{model: {model}, max_tokens: 32}}"),
+        *("--log-dir", str(tmp_path), "--display", "plain"),
+        cwd=repo,
+        env={"OMP_NUM_THREADS": "2"},
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    check_log(only_log(tmp_path), defense)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_transformers_serve(
+    defense: str,
+    folder: Path,
+    served: Served,
+    auxiliaries: dict[str, Path],
+    repo: Path,
+    tmp_path: Path,
+    cli: Any,
+) -> None:
+    limited = f"{{model: {served.model}, max_tokens: 16}}"
+    result = cli(
+        *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
+        *options(defense, auxiliaries, served=True),
+        *("--model", served.model, "--max-tokens", "8"),
+        *("--model-role", f"rewriter={limited}", "--model-role", f"grader={limited}"),
+        *("--log-dir", str(tmp_path), "--display", "plain"),
+        cwd=repo,
+        env=served.environment(),
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    log = only_log(tmp_path)
+    check_log(log, defense)
+    if defense != "eta":
+        return
+
+    def script(text: str, messages: list[dict[str, Any]]) -> str:
+        return json.dumps({"safety": 4, "helpful": False})
+
+    with openai_server(script) as server:
+        rejudged = tmp_path / "rejudged.eval"
+        result = cli(
+            *("inspect", "score", log.location, "--scorer", "vlmguard/judge"),
+            *("--model-role", "grader=openai-api/scripted/judge", "--action", "overwrite"),
+            *("--output-file", str(rejudged), "--display", "plain"),
+            cwd=repo,
+            env=server.environment() | served.environment(),
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert len(server.requests) == sum(
+            bool(sample.output.completion.strip()) for sample in log.samples or []
+        )
+    again = read_eval_log(str(rejudged))
+    assert again.results is not None
+    safety = next(score for score in again.results.scores if score.name == "safety")
+    assert safety.metrics["mean"].value == 4.0

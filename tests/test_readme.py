@@ -1,0 +1,77 @@
+"""What the README promises exists: every option, solver, task and command that it names."""
+
+import ast
+import inspect as python_inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vlmguard.solvers
+import vlmguard.tasks
+
+
+@pytest.fixture(scope="module")
+def readme(repo: Path) -> str:
+    return (repo / "README.md").read_text()
+
+
+def table(readme: str, heading: str) -> list[list[str]]:
+    """Cells of the first table under a heading, without its header."""
+    section = readme.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = []
+    for line in section.splitlines():
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif rows:
+            break
+    return rows[2:]
+
+
+def parameters(module: Any, name: str) -> set[str]:
+    return set(python_inspect.signature(getattr(module, name)).parameters)
+
+
+def test_the_table_of_benchmarks_names_real_tasks_and_options(readme: str) -> None:
+    rows = table(readme, "Benchmarks")
+    assert {re.search(r"tasks/(\w+)", row[0])[1] for row in rows} == set(vlmguard.tasks.__all__)  # type: ignore[index]
+    common = set(re.findall(r"^\| `(\w+)=", readme, re.MULTILINE))
+    common |= {"revision"}
+    for row in rows:
+        task = re.search(r"tasks/(\w+)", row[0])[1]  # type: ignore[index]
+        accepted = parameters(vlmguard.tasks, task)
+        named = set(re.findall(r"`(\w+)=", row[2]))
+        assert named
+        assert named <= accepted, f"{task}: {named - accepted}"
+        assert common <= accepted, f"{task}: {common - accepted}"
+
+
+def test_the_table_of_defenses_names_real_solvers_and_options(readme: str) -> None:
+    rows = [row for row in table(readme, "Defenses") if row[0].startswith("`")]
+    assert {row[0].strip("`") for row in rows} == set(vlmguard.solvers.__all__)
+    for row in rows:
+        accepted = parameters(vlmguard.solvers, row[0].strip("`"))
+        named = set(re.findall(r"`(\w+)(?:=[^`]*)?`", row[4].split(";")[-1]))
+        assert named
+        assert named <= accepted, f"{row[0]}: {named - accepted}"
+
+
+def test_the_commands_name_files_that_exist(readme: str, repo: Path) -> None:
+    blocks = re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
+    files = {word for block in blocks for word in re.findall(r"\btasks/\w+\.py", block)}
+    assert files
+    for file in files:
+        assert (repo / file).is_file(), file
+
+
+def test_the_python_example_is_valid_and_imports(readme: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        tree = ast.parse(block)
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        for node in names:
+            module = __import__(str(node.module), fromlist=["x"])
+            for alias in node.names:
+                assert alias.name in dir(module)

@@ -1,0 +1,333 @@
+"""Whole runs on tiny checkpoints: learning, loading the result, interruption, a full disk."""
+
+import json
+import math
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+import yaml
+from inspect_ai.model import get_model
+from safetensors.torch import load_file
+from support.checkpoints import build_qwen2_vl, checkpoint
+from support.training_data import export_row, write_export
+
+from vlmguard.rewriter import Rewriter
+from vlmguard.training.train import main
+
+Train = Callable[..., tuple[int, str]]
+
+QUICK = {
+    "per_device_train_batch_size": 2,
+    "gradient_checkpointing": False,
+    "eval_strategy": "no",
+    "logging_steps": 1,
+    "lr_scheduler_type": "constant",
+    "learning_rate": 1e-3,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_threads() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
+    """Run the command; gives its exit status and what it wrote to stderr."""
+
+    def run(**settings: Any) -> tuple[int, str]:
+        file = tmp_path / "run.yaml"
+        file.write_text(yaml.safe_dump(settings))
+        status = main(["--config", str(file)])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_export(tmp_path_factory.mktemp("data") / "data", train=8, validation=2)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    (file,) = folder.glob("*model.safetensors")
+    return load_file(file)
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """What was logged, by the last checkpoint."""
+    last = max(folder.glob("checkpoint-*"), key=lambda each: int(each.name.split("-")[1]))
+    return list(json.loads((last / "trainer_state.json").read_text())["log_history"])
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All weights of a tiny model, trained until it knows its four rows by heart."""
+    work = tmp_path_factory.mktemp("learned")
+    rows = [export_row(index, benign=index % 2 == 0) for index in range(4)]
+    settings = QUICK | {
+        "model": str(build_qwen2_vl(work / "base")),
+        "data": str(write_export(work / "data", rows=rows, validation_rows=rows)),
+        "output_dir": str(work / "out"),
+        "peft": "none",
+        "learning_rate": 4e-3,
+        "per_device_train_batch_size": 4,
+        "max_steps": 70,
+        "eval_strategy": "steps",
+        "eval_steps": 70,
+        "eval_on_start": True,
+        "save_strategy": "steps",
+        "save_steps": 70,
+        "quality_max_tokens": 120,
+        "logging_steps": 10,
+    }
+    (work / "run.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["--config", str(work / "run.yaml")]) == 0
+    return work
+
+
+def test_the_loss_falls_and_the_rewrites_get_right(learned: Path) -> None:
+    log = history(learned / "out")
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    assert losses[-1] < 0.05 < 1 < losses[0]
+    before, after = (entry for entry in log if "eval_format_rate" in entry)
+    assert before["eval_format_rate"] == 0.0
+    for rate in ("eval_format_rate", "eval_intent_kept", "eval_benign_unchanged"):
+        assert after[rate] == 1.0
+    assert any("eval_loss" in entry for entry in log)
+
+
+async def test_the_trained_checkpoint_rewrites_as_an_inspect_model(learned: Path) -> None:
+    model = get_model(f"hf-vlm/{learned / 'out'}", memoize=False)
+    try:
+        for index in range(4):
+            row = export_row(index, benign=index % 2 == 0)
+            rewrite = await Rewriter(model).rewrite(row["images"][0], row["original"])
+            assert rewrite.failure is None
+            assert rewrite.rewritten == row["rewritten"]
+            assert rewrite.reasoning == row["reasoning"]
+    finally:
+        model.api.close()
+
+
+def test_the_vision_tower_is_untouched(learned: Path) -> None:
+    base, trained = weights(learned / "base"), weights(learned / "out")
+    assert base.keys() == trained.keys()
+    for name, tensor in base.items():
+        assert torch.equal(tensor, trained[name]) is ("visual" in name), name
+
+
+def test_the_card_says_what_was_done(learned: Path) -> None:
+    card = (learned / "out" / "README.md").read_text()
+    _, head, body = card.split("---\n", 2)
+    front = yaml.safe_load(head)
+    assert front["base_model"] == str(learned / "base")
+    assert front["library_name"] == "transformers"
+    for words in (
+        "--model-role rewriter=hf-vlm/THIS_FOLDER",
+        "- split `train`: 4 rows",
+        '"made": 12',
+        "| benign requests left as they are | 1 |",
+        '"learning_rate": 0.004',
+        f"- transformers {transformers.__version__}",
+    ):
+        assert words in body, words
+
+
+async def test_the_adapter_loads_beside_its_base(train: Train, data: Path, tmp_path: Path) -> None:
+    """The shipped adapter answers through `hf-vlm/` as the trained model itself does."""
+    base, out = checkpoint("qwen2_vl"), tmp_path / "out"
+    status, _ = train(
+        **QUICK | {"learning_rate": 0.02, "max_steps": 4, "output_dir": str(out)},
+        model=str(base),
+        data=str(data),
+    )
+    assert status == 0
+    saved = weights(out)
+    assert len(saved) == 28
+    stem = "base_model.model.model.language_model.layers."
+    assert all(name.startswith(stem) for name in saved)
+    assert f"{stem}0.self_attn.q_proj.lora_A.weight" in saved
+    config = json.loads((out / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(base)
+    # What vLLM's loader refuses.
+    assert config["modules_to_save"] is None
+    assert config["bias"] == "none"
+    assert not (out / "training_args.bin").exists()
+
+    reference = peft.PeftModel.from_pretrained(
+        transformers.AutoModelForImageTextToText.from_pretrained(base), out
+    ).merge_and_unload()
+    reference.save_pretrained(tmp_path / "merged")
+    for file in base.iterdir():
+        if not (tmp_path / "merged" / file.name).exists():
+            shutil.copy(file, tmp_path / "merged")
+    replies = []
+    for name, arguments in (
+        (base, {"adapter": str(out)}),
+        (tmp_path / "merged", {}),
+        (base, {}),
+    ):
+        model = get_model(f"hf-vlm/{name}", memoize=False, **arguments)
+        row = export_row(3)
+        message = Rewriter(model).message(row["images"], row["original"])
+        replies.append((await model.generate([message], config={"max_tokens": 12})).completion)
+        model.api.close()
+    assert replies[0] == replies[1]
+    assert replies[0] != replies[2]
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    train: Train, data: Path, tmp_path: Path
+) -> None:
+    settings = QUICK | {
+        "model": str(checkpoint("qwen2_vl")),
+        "data": str(data),
+        "save_strategy": "steps",
+        "save_steps": 2,
+    }
+    whole, broken = str(tmp_path / "whole"), str(tmp_path / "broken")
+    assert train(**settings, output_dir=whole, max_steps=4)[0] == 0
+    assert train(**settings, output_dir=broken, max_steps=2)[0] == 0
+    # Killed while saving: a checkpoint without its state.
+    shutil.copytree(tmp_path / "broken/checkpoint-2", tmp_path / "broken/checkpoint-3")
+    (tmp_path / "broken/checkpoint-3/trainer_state.json").write_text('{"global_st')
+    assert train(**settings, output_dir=broken, max_steps=4)[0] == 0
+    steps = [entry["step"] for entry in history(tmp_path / "broken") if "loss" in entry]
+    assert steps == [1, 2, 3, 4]  # the first two come from the checkpoint
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name])
+
+
+def test_another_runs_checkpoints_are_not_gone_on_from(
+    train: Train, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    settings = QUICK | {
+        "model": str(checkpoint("qwen2_vl")),
+        "data": str(data),
+        "output_dir": str(out),
+        "max_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": 1,
+    }
+    assert train(**settings)[0] == 0
+    before = weights(out)
+    status, told = train(**settings | {"lora_r": 4})
+    assert status == 2
+    assert "checkpoints of another run; changed: lora_r (16 -> 4)" in told
+    status, told = train(**settings, resume=False)
+    assert status == 2
+    assert "resume is false" in told
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
+    (out / "train_config.json").unlink()
+    status, told = train(**settings)
+    assert status == 2
+    assert "nobody knows of which run" in told
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file may grow beyond `limit` bytes: writes fail as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("fails", ["optimizer.pt", "adapter_model.safetensors", "tokenizer.json"])
+def test_a_full_disk_leaves_what_was_saved_before(
+    train: Train, data: Path, tmp_path: Path, fails: str
+) -> None:
+    out = tmp_path / "out"
+    settings = QUICK | {
+        "model": str(checkpoint("qwen2_vl")),
+        "data": str(data),
+        "output_dir": str(out),
+        "save_strategy": "steps",
+        "save_steps": 1,
+    }
+    assert train(**settings, max_steps=1)[0] == 0
+    before = weights(out)
+    size = (out / "checkpoint-1" / fails).stat().st_size
+    with full_disk(size - 1000):
+        status, told = train(**settings, max_steps=2)
+    assert status == 2, told
+    assert f"Saving to {out} failed" in told
+    assert "checkpoint-1 is complete" in told
+    assert not (out / "checkpoint-2").exists()
+    assert not (out / ".unfinished").exists()
+    # The result and the checkpoint of before still load, and the same command goes on from there.
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
+    assert train(**settings, max_steps=2)[0] == 0
+    assert [entry["step"] for entry in history(out) if "loss" in entry] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": "no/such-checkpoint"}, "model: no/such-checkpoint cannot be loaded"),
+        ({"lorar": 3}, "unknown key lorar"),
+        ({"data": "no-such-folder"}, "provenance.json is missing"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    train: Train, data: Path, tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
+    status, told = train(**{"data": str(data), "output_dir": str(tmp_path / "o"), **settings})
+    assert status == 2
+    assert words in told
+    assert "Traceback" not in told
+
+
+def test_the_command_line_wins_over_the_file(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--config", "qwen2-vl-7b-lora", f"data={data}", f"output_dir={tmp_path / 'out'}"]
+    quick = ["bf16=false", "max_steps=1", "eval_strategy=no", "per_device_train_batch_size=1"]
+    quick += ["gradient_accumulation_steps=1", "max_pixels=null", "dataloader_num_workers=0"]
+    assert main([*words, *quick, f"model={checkpoint('qwen2_vl')}", "lora_r=4"]) == 0
+    run = json.loads((tmp_path / "out" / "train_config.json").read_text())
+    assert run["lora_r"] == 4
+    assert math.isclose(run["trainer"]["learning_rate"], 1e-4)
+    assert main([*words, "lora_r"]) == 2
+    assert "settings on the command line are KEY=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
+    settings = QUICK | {
+        "model": str(checkpoint("qwen2_vl")),
+        "data": str(data),
+        "output_dir": str(tmp_path / "out"),
+        "max_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+        "quality_max_tokens": 3,
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "vlmguard.training.train", "--config", str(tmp_path / "run.yaml")]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "out/checkpoint-1/rng_state_1.pth").exists()  # the second one's
+    assert len(weights(tmp_path / "out")) == 28
+    quality = [entry for entry in history(tmp_path / "out") if "eval_format_rate" in entry]
+    assert len(quality) == 1  # logged once, for both
