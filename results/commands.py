@@ -23,11 +23,41 @@ def add(commands: Any) -> None:
     Args:
         commands: What `add_subparsers` returned.
     """
+    _add_run(commands)
     _add_leaderboard(commands)
     _add_gate(commands)
     _add_diff(commands)
     _add_agreement(commands)
     _add_label(commands)
+
+
+def _add_run(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run or resume a matrix of benchmarks, defenses and targets",
+        description=(
+            "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "
+            "defense. Run again to resume. Exit status 1 if anything is unfinished."
+        ),
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file")
+    parser.add_argument("--log-dir", metavar="DIR", help="instead of the configuration's")
+    parser.add_argument("--limit", type=int, metavar="N", help="samples a benchmark, for a trial")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan of calls and cost")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.render import print_sheets
+    from vlmguard.results.run import plan, plan_sheet, read_config, run
+
+    matrix = read_config(user_path(arguments.config))
+    changes = {"log_dir": arguments.log_dir, "limit": arguments.limit}
+    matrix = matrix.model_copy(update={name: each for name, each in changes.items() if each})
+    if arguments.dry_run:
+        print_sheets([plan_sheet(plan(matrix))], _console())
+        return 0
+    return 0 if run(matrix) else 1
 
 
 def _add_leaderboard(commands: Any) -> None:
