@@ -139,7 +139,9 @@ def read_baseline(path: Path) -> dict[str, Scores]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such baseline. Write one with --update.") from error
     except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"{path}: unreadable baseline ({error}). Write it anew: --update.") from error
+        raise UserError(
+            f"{path}: unreadable baseline ({error}). Write it anew: --update."
+        ) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f"{path}: not a baseline of format {FORMAT}. Write it anew: --update.")
     try:
@@ -165,8 +167,9 @@ def write_baseline(path: Path, runs: list[Scores]) -> None:
     """
     ordered = sorted(runs, key=lambda scores: scores.label)
     lines = [json.dumps(asdict(scores), sort_keys=True, allow_nan=False) for scores in ordered]
-    text = '{"format": %d, "runs": [\n%s\n]}\n' % (FORMAT, ",\n".join(lines))
-    content = text.encode()
+    # A line for each run, so that a change of one shows as one.
+    runs_text = ",\n".join(lines)
+    content = f'{{"format": {FORMAT}, "runs": [\n{runs_text}\n]}}\n'.encode()
     packed = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
     write_files(path.parent, {path.name: packed})
 

@@ -86,9 +86,7 @@ def _add_leaderboard(commands: Any) -> None:
         action="store_true",
         help="recompute the cost of each run from its model calls (slow: reads whole logs)",
     )
-    parser.add_argument(
-        "--published", action="store_true", help="also print what others published"
-    )
+    parser.add_argument("--published", action="store_true", help="also print what others published")
     parser.add_argument(
         "--layout",
         choices=("full", "paper"),
@@ -116,7 +114,11 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     if arguments.layout == "paper":
         tables = paper_sheets(board)
     else:
-        tables = [*sheets.group_sheets(board), sheets.overhead_sheet(board), sheets.gain_sheet(board)]
+        tables = [
+            *sheets.group_sheets(board),
+            sheets.overhead_sheet(board),
+            sheets.gain_sheet(board),
+        ]
     if arguments.verify:
         tables.append(verify_sheet(results))
     print_sheets(tables, console)
@@ -200,9 +202,7 @@ def _gate(arguments: argparse.Namespace) -> int:
         write_baseline(path, [scores for scores, _ in current])
         console.print(f"Wrote {path}: {len(current)} runs.")
         return 0
-    limits = Limits(
-        tolerance, arguments.max_unscored, arguments.max_failures, arguments.intersect
-    )
+    limits = Limits(tolerance, arguments.max_unscored, arguments.max_failures, arguments.intersect)
     findings = [Finding(log, "", "incomparable", reason) for log, reason in unusable.items()]
     findings += compare(baseline, current, limits)
     status = exit_status(findings, arguments.strict)
@@ -283,7 +283,9 @@ def _add_label(commands: Any) -> None:
         description="Answers in random order, without model, defense or verdict.",
     )
     parser.add_argument("log", metavar="LOG")
-    parser.add_argument("--out", required=True, metavar="DIR", help="for labels.csv and labels.html")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="for labels.csv and labels.html"
+    )
     parser.add_argument("--n", type=int, default=60, help="number of answers (default: 60)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the drawing")
     parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
@@ -296,7 +298,9 @@ def _label(arguments: argparse.Namespace) -> int:
 
     folder = user_path(arguments.out)
     if (folder / "labels.csv").exists():
-        raise UserError(f"{folder / 'labels.csv'} exists and may hold labels. Choose another folder.")
+        raise UserError(
+            f"{folder / 'labels.csv'} exists and may hold labels. Choose another folder."
+        )
     log = str(user_path(arguments.log))
     sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
     write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
@@ -337,5 +341,3 @@ def _console(stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
-
-

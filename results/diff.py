@@ -1,7 +1,7 @@
 """Which samples two runs judge differently, with what was asked and answered.
 
-    vlmguard diff UNDEFENDED.eval DEFENDED.eval
-    vlmguard diff A.eval B.eval --html flips.html --no-images
+vlmguard diff UNDEFENDED.eval DEFENDED.eval
+vlmguard diff A.eval B.eval --html flips.html --no-images
 """
 
 import csv
@@ -94,7 +94,7 @@ def diff(first: str, second: str) -> Diff:
     flips = []
     for key in shared:
         changes = tuple(
-            f"{_WORDS[name][int(labels[0][name][key])]} -> {_WORDS[name][int(labels[1][name][key])]}"
+            " -> ".join(_WORDS[name][int(side[name][key])] for side in labels)
             for name in labels[0].keys() & labels[1].keys()
             if _differ(labels[0][name][key], labels[1][name][key])
         )
@@ -122,8 +122,11 @@ def as_csv(found: Diff) -> str:
     for flip in found.flips:
         changes = "; ".join(flip.changes)
         writer.writerow(
-            [flip.sample, flip.epoch, flip.category, changes, flip.first.request]
-            + [flip.first.rewritten, flip.first.answer, flip.second.rewritten, flip.second.answer]
+            [
+                *(flip.sample, flip.epoch, flip.category, changes, flip.first.request),
+                *(flip.first.rewritten, flip.first.answer),
+                *(flip.second.rewritten, flip.second.answer),
+            ]
         )
     return text.getvalue()
 

@@ -16,7 +16,7 @@ from vlmguard.results.sheets import group_title
 # Okabe and Ito's palette, with black for what is undefended.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B")
 SHAPES: Final = ("o", "s", "^", "D", "v", "P", "X")
-STYLE: Final = {
+STYLE: Final[dict[Any, Any]] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -91,7 +91,10 @@ def frontier(board: Leaderboard) -> Figure | None:
 
 def gains(board: Leaderboard) -> Figure | None:
     """Differences to the undefended target with their intervals."""
-    names = [("safety", "safety, points", 1.0), ("safe_and_helpful", "safe & helpful, % points", 100)]
+    names = [
+        ("safety", "safety, points", 1.0),
+        ("safe_and_helpful", "safe & helpful, % points", 100),
+    ]
     panels = _panels(board, lambda each: any(c.difference for c in each.cells.values()))
     panels = [(t, [e for e in es if e.defense != UNDEFENDED]) for t, es in panels]
     if not panels:
@@ -151,8 +154,8 @@ def categories(board: Leaderboard) -> Figure | None:
     figure = Figure(figsize=(min(width, 14), 0.8 + sum(0.27 * h + 0.9 for h in heights)))
     axes = figure.subplots(len(drawn), 1, gridspec_kw={"height_ratios": heights}, squeeze=False)
     order = board.rows()
-    for axis, ((title, measure, _), entries, names) in zip(axes[:, 0], drawn, strict=True):
-        entries = sorted(entries, key=lambda each: order.index((each.target, each.defense)))
+    for axis, ((title, measure, _), found, names) in zip(axes[:, 0], drawn, strict=True):
+        entries = sorted(found, key=lambda each: order.index((each.target, each.defense)))
         values = [
             [entry.categories.get(name, {}).get(measure.name, (math.nan, 0))[0] for name in names]
             for entry in entries
@@ -171,7 +174,9 @@ def categories(board: Leaderboard) -> Figure | None:
                     color="white" if dark else "black",
                 )
         axis.grid(visible=False)
-        axis.set_xticks(range(len(names)), [_short(name, 18) for name in names], rotation=25, ha="right")
+        axis.set_xticks(
+            range(len(names)), [_short(name, 18) for name in names], rotation=25, ha="right"
+        )
         axis.set_yticks(
             range(len(entries)), [f"{_short(e.target)}, {e.defense}" for e in entries], fontsize=7
         )
@@ -221,9 +226,7 @@ _FIGURES: Final[dict[str, Callable[[Leaderboard], Figure | None]]] = {
 }
 
 
-def _panels(
-    board: Leaderboard, usable: Callable[[Entry], bool]
-) -> list[tuple[str, list[Entry]]]:
+def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[tuple[str, list[Entry]]]:
     panels = []
     for target in dict.fromkeys(target for target, _ in board.rows()):
         for place, group in enumerate(board.groups):

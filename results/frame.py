@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pandas as pd
 
@@ -62,7 +63,7 @@ class Results:
         ends = [0]
         for run in range(len(self.runs)):
             ends.append(ends[-1] + int(counts.get(run, 0)))
-        self._spans = list(zip(ends, ends[1:], strict=False))
+        self._spans = list(pairwise(ends))
 
 
 def read_results(paths: Iterable[str], progress: Progress | None = None) -> Results:

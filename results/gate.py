@@ -139,7 +139,9 @@ def _problems(old: Scores | None, new: Scores, limits: Limits) -> list[str]:
             f"{limits.failures:.1%}"
         )
     shared = old.samples.keys() & new.samples.keys()
-    if not shared or (len(shared) < max(len(old.samples), len(new.samples)) and not limits.intersect):
+    if not shared or (
+        len(shared) < max(len(old.samples), len(new.samples)) and not limits.intersect
+    ):
         problems.append(
             f"other samples than in the baseline ({len(shared)} shared of {len(new.samples)} and "
             f"{len(old.samples)}); --intersect compares the shared ones"

@@ -198,7 +198,9 @@ def build(results: Results, intersect: bool = False) -> Leaderboard:
     by_column: dict[Column, list[int]] = defaultdict(list)
     for number, run in enumerate(results.runs):
         by_column[run.column].append(number)
-    columns = sorted(by_column, key=lambda each: (each.title, each.variant, each.version, str(each)))
+    columns = sorted(
+        by_column, key=lambda each: (each.title, each.variant, each.version, str(each))
+    )
     groups: list[Group] = []
     entries: list[Entry] = []
     for column in columns:
@@ -312,7 +314,9 @@ def _entry(
     )
 
 
-def _compare(entries: list[Entry], frames: dict[int, pd.DataFrame], measures: list[Measure]) -> None:
+def _compare(
+    entries: list[Entry], frames: dict[int, pd.DataFrame], measures: list[Measure]
+) -> None:
     """Fill in the differences to each target's undefended run."""
     undefended = {entry.target: entry for entry in entries if entry.defense == UNDEFENDED}
     for entry in entries:

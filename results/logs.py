@@ -42,6 +42,8 @@ _PLACES: Final = {
 }
 # What tasks note about their data beside its digest.
 _CHOICES: Final = ("split", "drawn", "prompt", "keywords")
+# What scorers note about how they judged.
+_JUDGING: Final[tuple[str, ...]] = ("judges", "judge_template", "threshold", "keywords_hash")
 _SAMPLING: Final = (
     "system_message",
     "max_tokens",
@@ -181,7 +183,9 @@ def read_log(path: str) -> tuple[Run, list[Row]]:
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
     if log.status != "success":
         detail = f": {log.error.message.splitlines()[0]}" if log.error else ""
-        raise LeftOut(f"unfinished (status {log.status}{detail}); finish it with inspect eval-retry")
+        raise LeftOut(
+            f"unfinished (status {log.status}{detail}); finish it with inspect eval-retry"
+        )
     if not summaries:
         raise LeftOut("it holds no samples")
     metadata = log.eval.metadata or {}
@@ -232,9 +236,7 @@ def _run(
         for role, bound in roles.items()
         if role != GRADER
     }
-    judges = dict.fromkeys(
-        name for facts in judging.values() for name in facts.get("judges", ())
-    )
+    judges = dict.fromkeys(name for facts in judging.values() for name in facts.get("judges", ()))
     return Run(
         path=path,
         column=Column(
@@ -358,11 +360,7 @@ def _judging(summaries: list[EvalSampleSummary]) -> dict[str, dict[str, Any]]:
     for sample in summaries:
         for scorer, score in (sample.scores or {}).items():
             metadata = score.metadata or {}
-            facts = {
-                name: metadata[name]
-                for name in ("judges", "judge_template", "threshold", "keywords_hash")
-                if name in metadata
-            }
+            facts = {name: metadata[name] for name in _JUDGING if name in metadata}
             if found.setdefault(scorer, facts) != facts:
                 raise LeftOut(f"its samples were scored by {scorer} in different ways")
     return dict(sorted(found.items()))

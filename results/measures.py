@@ -4,9 +4,10 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from vlmguard.results.logs import GENERAL, Run
@@ -148,7 +149,7 @@ def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:
     return Coverage(int((~missing).sum()), len(rows), bounds[0], bounds[1])
 
 
-def mean(values: Numbers) -> float:
+def mean(values: "npt.NDArray[np.floating[Any]]") -> float:
     """Mean of the known values; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
@@ -160,4 +161,4 @@ def _mean_over_samples(samples: pd.Series, values: Numbers, measure: Measure) ->
     grouped = pd.Series(values).groupby(samples.to_numpy())
     # Labels are voted on, and a tie is 0; grades are averaged.
     per_sample = (grouped.mean() > 0.5).astype(float) if measure.is_share else grouped.mean()
-    return mean(per_sample.to_numpy(dtype=float))
+    return mean(per_sample.to_numpy(dtype=np.float64))

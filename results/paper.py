@@ -93,7 +93,9 @@ def _beside(
         f"Paper: arXiv {PAPER}, certainty {', '.join(certainties)}; judge GPT-4o with prompts that "
         "are not public. Judges differ, so ours and the paper's numbers are not ranked."
     )
-    repeated = len(board.groups) - len({_column(g.column.title, g.column.variant) for g in board.groups})
+    repeated = len(board.groups) - len(
+        {_column(g.column.title, g.column.variant) for g in board.groups}
+    )
     if repeated:
         sheet.notes.append(
             f"{repeated} further groups of the same benchmarks under other conditions are not "

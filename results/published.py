@@ -66,11 +66,15 @@ def load_published(benchmarks: set[str] | None = None) -> list[Published]:
     text = resources.files("vlmguard.results").joinpath(FILE).read_text(encoding="utf-8")
     rows = [
         Published(
-            **{
-                **row,
-                "value": float(row["value"]),
-                "higher_is_better": row["higher_is_better"] == "yes",
-            }
+            benchmark=row["benchmark"],
+            subset=row["subset"],
+            target=row["target"],
+            method=row["method"],
+            metric=row["metric"],
+            value=float(row["value"]),
+            higher_is_better=row["higher_is_better"] == "yes",
+            source=row["source"],
+            certainty=row["certainty"],
         )
         for row in csv.DictReader(text.splitlines())
     ]

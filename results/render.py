@@ -58,7 +58,9 @@ def markdown(sheet: Sheet) -> str:
     header = sheet.header
     if sheet.spans:
         above = [title for title, width in sheet.spans for _ in range(width)]
-        header = [f"{top}: {name}" if top else name for top, name in zip(above, header, strict=True)]
+        header = [
+            f"{top}: {name}" if top else name for top, name in zip(above, header, strict=True)
+        ]
     align = ["---" if number < sheet.labels else "---:" for number in range(len(header))]
     lines = [header, align, *sheet.rows]
     table = [
@@ -98,9 +100,11 @@ def as_csv(board: Leaderboard) -> str:
     differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
     tests = ["test", "p", "p_holm", "verdict"]
     writer.writerow(
-        ["target", "defense", "benchmark", "variant", "version", "data", "judge", "measure"]
-        + [*names, *differences, *tests, "failures", "triggered"]
-        + ["calls", "tokens", "seconds", "slowdown", "cost", "note"]
+        [
+            *("target", "defense", "benchmark", "variant", "version", "data", "judge", "measure"),
+            *(*names, *differences, *tests, "failures", "triggered"),
+            *("calls", "tokens", "seconds", "slowdown", "cost", "note"),
+        ]
     )
     for entry in board.entries:
         group = board.groups[entry.group]
@@ -113,7 +117,15 @@ def as_csv(board: Leaderboard) -> str:
             line += [measure.name, cell.mean, cell.low, cell.high]
             line += [cover.scored, cover.of, cover.low, cover.high]
             line += (
-                [found.mean, found.low, found.high, found.pairs, found.clusters, found.test, found.p]
+                [
+                    found.mean,
+                    found.low,
+                    found.high,
+                    found.pairs,
+                    found.clusters,
+                    found.test,
+                    found.p,
+                ]
                 if found
                 else [None] * 7
             )
@@ -125,7 +137,11 @@ def as_csv(board: Leaderboard) -> str:
 
 def as_json(board: Leaderboard, published: list[Published]) -> str:
     """Everything, for other programs; what is not known is null."""
-    content = {**asdict(board), "rows": board.rows(), "published": [asdict(row) for row in published]}
+    content = {
+        **asdict(board),
+        "rows": board.rows(),
+        "published": [asdict(row) for row in published],
+    }
     return json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

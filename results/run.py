@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from inspect_ai import Task, eval_set
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.solver import SolverSpec
@@ -150,12 +150,14 @@ def plan(matrix: Matrix) -> list[Planned]:
             for target in matrix.targets:
                 of_target, of_guard = _times(samples, calls[0]), _times(samples, calls[1])
                 # The judge and the benchmark's own: two questions at most, but SIUO's three.
-                questions = 0 if step.args.get("judge") == "none" else 3 if step.name == "siuo" else 2
+                questions = (
+                    0 if step.args.get("judge") == "none" else 3 if step.name == "siuo" else 2
+                )
                 judged = _times(samples, questions * len(graders))
                 guards = [m.model for r, m in _single_roles(matrix) if r != "grader"]
                 cost = _cost(
                     matrix,
-                    {target.model: of_target, **{name: of_guard for name in guards}}
+                    {target.model: of_target, **dict.fromkeys(guards, of_guard)}
                     | {grader.model: judged for grader in graders},
                 )
                 lines.append(
@@ -177,7 +179,9 @@ def plan_sheet(lines: list[Planned]) -> Sheet:
     """The plan as a table."""
 
     def show(value: float | None) -> str:
-        return "?" if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+        return (
+            "?" if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+        )
 
     header = ["Benchmark", "Defense", "Target", "Samples", "Target calls", "Guard calls"]
     sheet = Sheet("Plan (calls at most)", [*header, "Judge calls", "Cost"], [], labels=3)

@@ -73,9 +73,7 @@ def paired_difference(old: Numbers, new: Numbers, clusters: npt.NDArray[Any]) ->
         p, test = mcnemar(int((sums > 0).sum()), int((sums < 0).sum())), "McNemar"
     else:
         p, test = permutation(sums), "permutation"
-    return Difference(
-        float((new - old).mean()), low, high, p, test, int(known.sum()), len(sums)
-    )
+    return Difference(float((new - old).mean()), low, high, p, test, int(known.sum()), len(sums))
 
 
 def mean_interval(values: Numbers, clusters: npt.NDArray[Any]) -> tuple[float, float]:
@@ -96,7 +94,9 @@ def mean_interval(values: Numbers, clusters: npt.NDArray[Any]) -> tuple[float, f
     return low, high
 
 
-def one_sided(differences: Numbers, clusters: npt.NDArray[Any], level: float) -> tuple[float, float]:
+def one_sided(
+    differences: Numbers, clusters: npt.NDArray[Any], level: float
+) -> tuple[float, float]:
     """Upper bound of a mean difference, and how surely it lies below zero.
 
     Args:
@@ -132,7 +132,7 @@ def mcnemar(gained: int, lost: int) -> float:
     for k in range(min(gained, lost) + 1):
         tail += term
         term = term * (changed - k) // (k + 1)
-    return min(1.0, 2 * tail / 2**changed)
+    return min(1.0, 2 * tail / (1 << changed))
 
 
 def permutation(sums: Numbers) -> float:
@@ -181,7 +181,9 @@ def holm(p_values: list[float]) -> list[float]:
 def _by_cluster(values: Numbers, clusters: npt.NDArray[Any]) -> tuple[Numbers, Numbers]:
     """Sum and number of the values in each cluster."""
     _, codes = np.unique(clusters, return_inverse=True)
-    return np.bincount(codes, weights=values), np.bincount(codes).astype(float)
+    sums: Numbers = np.bincount(codes, weights=values)
+    counts: Numbers = np.bincount(codes).astype(np.float64)
+    return sums, counts
 
 
 def _interval(sums: Numbers, counts: Numbers, *quantiles: float) -> list[float]:

@@ -101,7 +101,8 @@ def html_text(label: str, text: str) -> str:
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; max-width: 1200px; margin: 24px auto; padding: 0 16px; }
+body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; max-width: 1200px;
+  margin: 24px auto; padding: 0 16px; }
 article { border: 1px solid #8886; border-radius: 10px; padding: 4px 18px 14px; margin: 18px 0; }
 h2 { font-size: 17px; } h3 { font-size: 13px; margin: 12px 0 2px; opacity: .75; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0; }

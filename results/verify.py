@@ -66,8 +66,10 @@ def verify_sheet(results: Results) -> Sheet:
     """Calls and tokens of each run, tallied and counted from events."""
     sheet = Sheet(
         "Cost checked against the recorded model calls",
-        ["Target", "Defense", "Benchmark", "Calls tallied", "counted", "Tokens tallied", "counted"]
-        + ["Samples that differ"],
+        [
+            *("Target", "Defense", "Benchmark", "Calls tallied", "counted"),
+            *("Tokens tallied", "counted", "Samples that differ"),
+        ],
         [],
         labels=3,
         notes=["A classifier that runs in the process is tallied and is no model call."],

@@ -34,9 +34,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     run_toy(folder / "none", small, answers(2, 2, 4, 4, 6, 6), target="alpha")
     guarded = answers(9, 9, 8, 8, 6, 6, refuse=(0, 5))
-    run_toy(
-        folder / "guard", small, guarded, target="alpha", defended=True, guard=stumbling
-    )
+    run_toy(folder / "guard", small, guarded, target="alpha", defended=True, guard=stumbling)
     run_toy(folder / "none", small, answers(5, 5, 5, 5, 5, 5), target="beta")
     unusable = [*answers(6, 6, 6, 6, 6), "no grade in here"]
     run_toy(folder / "guard", small, unusable, target="beta", defended=True)

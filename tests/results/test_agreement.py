@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
+
 from vlmguard.cli import main
 from vlmguard.errors import UserError
 from vlmguard.results.agreement import agree, cohen_kappa, krippendorff_alpha, read_labels
@@ -22,7 +23,9 @@ def test_cohen_kappa_by_hand() -> None:
 def test_krippendorff_alpha_by_hand() -> None:
     # Units (0,0) (1,1) (0,1): one of three disagrees. Observed 2/6 of the values;
     # expected 2*3*3/(6*5) = 0.6; alpha = 1 - (1/3)/0.6.
-    assert krippendorff_alpha([[0, 0], [1, 1], [0, 1]], "nominal") == pytest.approx(1 - (1 / 3) / 0.6)
+    assert krippendorff_alpha([[0, 0], [1, 1], [0, 1]], "nominal") == pytest.approx(
+        1 - (1 / 3) / 0.6
+    )
     # Grades (1,2) (3,3): squares observed 2/4; expected pairs of 1 2 3 3:
     # 2*(1 + 4 + 4 + 1 + 1 + 0)/(4*3) = 22/12.
     assert krippendorff_alpha([[1, 2], [3, 3]], "interval") == pytest.approx(1 - 0.5 / (22 / 12))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+
 from vlmguard.cli import main
 from vlmguard.results.diff import diff
 
@@ -53,16 +54,14 @@ def test_flips_are_those_that_crossed_a_line(pair: tuple[str, str]) -> None:
     assert (found.shared, found.alone, found.warnings) == (6, 0, [])
 
 
-def test_outputs(
-    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outputs(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, page, bare = (str(tmp_path / name) for name in ("f.csv", "f.html", "g.html"))
     assert main(["diff", *pair, "--csv", table, "--html", page]) == 0
     assert main(["diff", *pair, "--html", bare, "--no-images"]) == 0
     out = capsys.readouterr().out
     assert "5 of 6 shared answers flipped between A (mockllm/alpha, none)" in out
     assert "B rewritten  Question 2? With care." in out
-    rows = list(csv.DictReader(Path(table).open()))
+    rows = list(csv.DictReader(Path(table).read_text().splitlines()))
     assert rows[0]["request"].endswith(" and so on")
     assert rows[2]["rewritten_b"] == "Question 2? With care."
     shown = Path(page).read_text()
@@ -80,7 +79,8 @@ def test_other_conditions_and_foreign_logs_are_said(
     write_eval_log(log, str(tmp_path / "new.eval"))
     assert diff(pair[0], str(tmp_path / "new.eval")).warnings == ["version differs: 1-A and 2-A"]
     other = next(
-        path for path in sorted(matrix.rglob("*.eval"))
+        path
+        for path in sorted(matrix.rglob("*.eval"))
         if read_eval_log(str(path), header_only=True).eval.task == "large"
     )
     assert main(["diff", pair[0], str(other)]) == 2

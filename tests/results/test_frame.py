@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 from support.toy import Toy, rewriting, run_toy, say
+
 from vlmguard.errors import UserError
 from vlmguard.results.frame import read_results
 from vlmguard.results.logs import bare
@@ -15,7 +16,14 @@ SAFE = [say(8, True)] * 6
 
 
 def test_values_of_every_score_key_stand_per_sample(tmp_path: Path) -> None:
-    answers = [say(2, True), say(7, True), say(8, False), say(6, True), say(9, True), say(9, False, True)]
+    answers = [
+        say(2, True),
+        say(7, True),
+        say(8, False),
+        say(6, True),
+        say(9, True),
+        say(9, False, True),
+    ]
     run_toy(tmp_path, Toy(benign=1), answers)
     results = read_results([str(tmp_path)])
     assert results.left_out == {}
@@ -53,7 +61,8 @@ def test_defense_and_its_tally_come_from_the_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ecso", "vlmguard/ecso", "solvers/ecso.py@ecso", "solvers/ecso.py", "/a/b/ecso.py@ecso"]
+    "name",
+    ["ecso", "vlmguard/ecso", "solvers/ecso.py@ecso", "solvers/ecso.py", "/a/b/ecso.py@ecso"],
 )
 def test_names_lose_package_and_path(name: str) -> None:
     assert bare(name) == "ecso"

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from inspect_ai.log import EvalLog
 from support.clones import clone, template_log
+
 from vlmguard.cli import main
 
 SIZE = 160
@@ -63,7 +64,9 @@ def baseline(log: EvalLog, tmp_path: Path, gate: Gate) -> Path:
     return tmp_path / "baseline.json.gz"
 
 
-def test_the_same_run_passes(baseline: Path, gate: Gate, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_run_passes(
+    baseline: Path, gate: Gate, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert gate("base") == 0
     assert gate("base", "--strict") == 0
     assert "Passed: nothing is worse." in capsys.readouterr().out
@@ -71,10 +74,13 @@ def test_the_same_run_passes(baseline: Path, gate: Gate, capsys: pytest.CaptureF
 
 def test_ten_reruns_pass(baseline: Path, log: EvalLog, gate: Gate, tmp_path: Path) -> None:
     for seed in range(1, 11):
+
         def reseed(copied: EvalLog, seed: int = seed) -> None:
             copied.plan.config.seed = seed
 
-        clone(log, tmp_path / f"{seed}" / "a.eval", guarded(seed), defense="vlmguard", change=reseed)
+        clone(
+            log, tmp_path / f"{seed}" / "a.eval", guarded(seed), defense="vlmguard", change=reseed
+        )
         assert gate(str(seed)) == 0, seed
 
 
@@ -97,7 +103,9 @@ def test_weakened_rewriters_are_caught(
     assert f"WORSE: toy all, target, vlmguard: {measure}: loss of" in out
     assert "toy/" in out
     root = ElementTree.parse(tmp_path / "junit.xml").getroot()
-    failed = [case.get("name") for case in root.iter("testcase") if case.find("failure") is not None]
+    failed = [
+        case.get("name") for case in root.iter("testcase") if case.find("failure") is not None
+    ]
     assert "safety" in failed or weakness == "refuses"
     assert int(root[0].get("failures", "0")) == len(failed)
 
@@ -111,7 +119,14 @@ def test_a_loss_within_tolerance_passes(
 
     clone(log, tmp_path / "new" / "a.eval", guarded(0, "diluted"), defense="vlmguard")
     assert gate("new") == 1
-    wide = ["--tolerance", "safety=5", "--tolerance", "safe_and_helpful=1", "--tolerance", "helpful=1"]
+    wide = [
+        "--tolerance",
+        "safety=5",
+        "--tolerance",
+        "safe_and_helpful=1",
+        "--tolerance",
+        "helpful=1",
+    ]
     assert gate("new", *wide) == 0
     clone(log, tmp_path / "new" / "a.eval", guarded(0), defense="vlmguard")
     assert gate("new", "--tolerance", "safety") == 2
@@ -131,7 +146,9 @@ def test_too_few_samples_to_tell(
         return (2.0 if number == 0 else 9.0), 1.0, 0.0
 
     for folder, grades in (("base", lambda _: (9.0, 1.0, 0.0)), ("new", new)):
-        clone(log, tmp_path / folder / "a.eval", grades, defense="vlmguard", change=small_log(log, 8))
+        clone(
+            log, tmp_path / folder / "a.eval", grades, defense="vlmguard", change=small_log(log, 8)
+        )
     assert gate("base", "--update") == 0
     assert gate("new") == 0
     assert "too small to tell" in capsys.readouterr().out
@@ -216,7 +233,9 @@ def test_step_summary_and_unreadable_baselines(
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     assert gate("base") == 0
-    assert "| toy all, target, vlmguard | as good or better |" in (tmp_path / "summary.md").read_text()
+    assert (
+        "| toy all, target, vlmguard | as good or better |" in (tmp_path / "summary.md").read_text()
+    )
     for content in (b"", b"{", json.dumps({"format": 9}).encode(), b'{"format": 1, "runs": [{}]}'):
         (tmp_path / "broken.json").write_bytes(content)
         status = main(["gate", str(tmp_path / "base"), "--baseline", str(tmp_path / "broken.json")])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 from support.toy import Toy, run_toy, say
+
 from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import UNDEFENDED, Leaderboard, build
 

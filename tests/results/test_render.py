@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 from rich.console import Console
+
 from vlmguard.results import sheets
 from vlmguard.results.figures import as_bytes, figures
 from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import Leaderboard, build
 from vlmguard.results.page import page
 from vlmguard.results.paper import paper_sheets
-from vlmguard.results.published import CERTAINTY, as_csv as published_csv, convert, load_published
+from vlmguard.results.published import CERTAINTY, convert, load_published
+from vlmguard.results.published import as_csv as published_csv
 from vlmguard.results.render import as_csv, as_json, latex, markdown, print_sheets
 from vlmguard.results.verify import count_calls
 
@@ -45,7 +47,15 @@ def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> No
     console = Console(file=out, width=140)
     print_sheets([*sheets.group_sheets(board), sheets.overhead_sheet(board)], console)
     text = out.getvalue()
-    for expected in ("7.67", "+3.67", "[+0.00, +7.00]", "+6.00 ▲", "5 of 6", "[5.00, 6.67]", "16.7"):
+    for expected in (
+        "7.67",
+        "+3.67",
+        "[+0.00, +7.00]",
+        "+6.00 ▲",
+        "5 of 6",
+        "[5.00, 6.67]",
+        "16.7",
+    ):
         assert expected in text, expected
     assert "judge mockllm/grader" in text
 
@@ -132,12 +142,16 @@ def test_figures_are_drawn_and_reproducible(evil: Leaderboard) -> None:
 
 def test_paper_layout_sets_ours_beside_the_published(board: Leaderboard) -> None:
     main, dsr, cost = paper_sheets(board)
-    by_source = {source: [row for row in main.rows if row[0] == source] for source in ("ours", "paper")}
+    by_source = {
+        source: [row for row in main.rows if row[0] == source] for source in ("ours", "paper")
+    }
     assert len(by_source["ours"]) == 4
     siuo = main.header.index("SIUO generation")
     (llava,) = [row for row in by_source["paper"] if row[1:3] == ["LLaVA-1.5-7B", "vlmguard"]]
     assert llava[siuo] == "6.77 / 58.43"
-    assert "56" in [row[dsr.header.index("SIUO generation")] for row in dsr.rows if row[0] == "paper"]
+    assert "56" in [
+        row[dsr.header.index("SIUO generation")] for row in dsr.rows if row[0] == "paper"
+    ]
     assert cost.rows
 
 
@@ -153,7 +167,10 @@ def test_published_rows_keep_citation_and_certainty(tmp_path: Path) -> None:
     )
     (row,) = convert(source)
     assert (row.value, row.higher_is_better, row.source) == (5.5, False, "A, B 2025")
-    assert published_csv([row]).splitlines()[1] == 'SIUO,gen,LLaVA,ECSO,unsafe %,5.5,no,"A, B 2025",secondary'
+    assert (
+        published_csv([row]).splitlines()[1]
+        == 'SIUO,gen,LLaVA,ECSO,unsafe %,5.5,no,"A, B 2025",secondary'
+    )
 
 
 def test_events_confirm_the_tally(matrix: Path) -> None:

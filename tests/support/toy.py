@@ -12,6 +12,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
 from inspect_ai.solver import generate
+
 from vlmguard.scorers import judge, refusal
 from vlmguard.solvers import vlmguard
 
@@ -119,6 +120,7 @@ def run_toy(
     **options: Any,
 ) -> EvalLog:
     """Run a toy benchmark; the log lies below `log_dir`."""
+
     @task(name=toy.name)
     def toy_task(**args: Any) -> Task:
         return Task(
