@@ -125,7 +125,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     if arguments.published:
         print_sheets([sheets.published_sheet(published)], console)
     elif published:
-        console.print(f"{len(published)} published rows for these benchmarks: --published.\n")
+        print(f"{len(published)} published rows for these benchmarks: --published.\n")
     print_sheets([sheets.left_out_sheet(board)], console)
     if arguments.out:
         if arguments.layout == "full":
@@ -144,7 +144,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
             files |= {f"{name}.svg": vector[name], f"{name}.png": as_bytes(figure, "png")}
             files[f"{name}.pdf"] = as_bytes(figure, "pdf")
         write_files(user_path(arguments.out), files)
-        console.print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
+        print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
     return 0
 
 
@@ -200,13 +200,13 @@ def _gate(arguments: argparse.Namespace) -> int:
             reasons = "; ".join(f"{log}: {reason}" for log, reason in unusable.items())
             raise UserError(f"no baseline is written from unusable logs: {reasons}")
         write_baseline(path, [scores for scores, _ in current])
-        console.print(f"Wrote {path}: {len(current)} runs.")
+        print(f"Wrote {path}: {len(current)} runs.")
         return 0
     limits = Limits(tolerance, arguments.max_unscored, arguments.max_failures, arguments.intersect)
     findings = [Finding(log, "", "incomparable", reason) for log, reason in unusable.items()]
     findings += compare(baseline, current, limits)
     status = exit_status(findings, arguments.strict)
-    console.print(gate_report.text(findings, status))
+    print(gate_report.text(findings, status))
     if arguments.junit:
         write_file(user_path(arguments.junit), gate_report.junit(findings))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -235,7 +235,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
     console = _console()
     found = diff(str(user_path(arguments.a)), str(user_path(arguments.b)))
-    console.print(as_text(found, console.width))
+    print(as_text(found, console.width))
     if arguments.csv:
         write_file(user_path(arguments.csv), as_csv(found))
     if arguments.html:
@@ -304,7 +304,7 @@ def _label(arguments: argparse.Namespace) -> int:
     log = str(user_path(arguments.log))
     sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
     write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
-    _console().print(f"Read {folder / 'labels.html'}, fill in {folder / 'labels.csv'}.")
+    print(f"Read {folder / 'labels.html'}, fill in {folder / 'labels.csv'}.")
     return 0
 
 

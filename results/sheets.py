@@ -37,7 +37,8 @@ class Sheet:
 LEGEND = [
     "Below a mean: paired difference to the undefended target, and its 95 % interval (bootstrap "
     "over images) in the tables of single benchmarks. ▲ better, ▼ worse: only where the interval "
-    "leaves zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees at 0.05.",
+    "leaves zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees "
+    "at 0.05.",
     "Scored: answers with a usable verdict; in brackets the mean of the first measure if all "
     "others were worst or best. Failures: samples in which the guard's output could not be used.",
 ]

@@ -119,8 +119,10 @@ def test_page_in_a_browser(evil: Leaderboard, tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.html"
     file.write_text(page(evil, load_published({"SIUO"}), {}), encoding="utf-8")
     result = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
-        + ["--dump-dom", file.as_uri()],
+        [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu"),
+            *("--virtual-time-budget=3000", "--dump-dom", file.as_uri()),
+        ],
         capture_output=True,
         text=True,
         timeout=240,
