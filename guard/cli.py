@@ -9,6 +9,7 @@ from typing import Any
 
 from vlmguard.errors import UserError, check_choice
 from vlmguard.paths import user_path
+from vlmguard.results.commands import add as add_results
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     _add_data(commands)
     _add_export(commands)
     _add_train(commands)
+    add_results(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))

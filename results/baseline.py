@@ -1,0 +1,189 @@
+"""The gate's baseline: every sample's scores, with where they came from.
+
+A JSON file (compressed where its name ends in `.gz`):
+
+    {"format": 1, "runs": [{"benchmark": ..., "judging": ..., "measures": ["safety", ...],
+                            "samples": {"siuo/1001": ["image.png", 7.0, ...]}, ...}]}
+"""
+
+import gzip
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from vlmguard.errors import UserError
+from vlmguard.results.frame import Results
+from vlmguard.results.logs import Run
+from vlmguard.results.measures import DSR, Measure, applicable, coverage, measures_of, values_of
+from vlmguard.results.output import write_files
+
+FORMAT: Final = 1
+_VARYING: Final = ("seed",)
+"""Settings in which two runs may differ and still be runs of the same thing."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a gate needs of one run.
+
+    Attributes:
+        benchmark: Display name of the task.
+        variant: Split or track.
+        target: The evaluated model.
+        defense: Name of the defense.
+        conditions: What must not have changed: task version, data, settings,
+            judging (judge, templates, threshold, phrases).
+        judge: Names of the judges.
+        failures: Share of samples in which the guard's output was unusable.
+        unscored: Share of answers without a value, by measure.
+        measures: Measures, in the order of the values.
+        samples: Cluster and values of each sample; None where unscored.
+        provenance: Guard, arguments, versions and date.
+    """
+
+    benchmark: str
+    variant: str
+    target: str
+    defense: str
+    conditions: dict[str, str]
+    judge: str
+    failures: float
+    unscored: dict[str, float]
+    measures: list[str]
+    samples: dict[str, list[str | float | None]]
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What names the run in messages and matches it with its baseline."""
+        return f"{self.benchmark} {self.variant}".strip() + f", {self.target}, {self.defense}"
+
+
+def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
+    """The scores of every run and how to read them.
+
+    Args:
+        results: What was read.
+
+    Returns:
+        For each run its scores and its measures by name. The refusal rate (DSR)
+        is left out where a judge graded the answers: an answer that is safe
+        without refusing is no loss.
+
+    Raises:
+        UserError: Two runs would have the same name.
+    """
+    found: dict[str, tuple[Scores, dict[str, Measure]]] = {}
+    for number, run in enumerate(results.runs):
+        rows, answers = results.samples(number), results.answers(number)
+        present = [name for name in rows.columns if rows[name].notna().any()]
+        measures = [each for each in measures_of([run], present) if each.primary]
+        if len(measures) > 1 and any(each.name == "safe_and_helpful" for each in measures):
+            measures = [each for each in measures if each is not DSR]
+        columns = []
+        unscored = {}
+        for measure in measures:
+            rows_of = applicable(rows, measure)
+            columns.append(dict(zip(rows_of.index, values_of(rows_of, measure), strict=True)))
+            counted = coverage(answers, measure)
+            unscored[measure.name] = 1 - counted.scored / counted.of
+        scores = Scores(
+            benchmark=run.column.benchmark,
+            variant=run.column.variant,
+            target=run.target,
+            defense=run.defense,
+            conditions=_conditions(run),
+            judge=run.judge,
+            failures=float((answers["failure"] != "").mean()) if "failure" in answers else 0.0,
+            unscored=unscored,
+            measures=[measure.name for measure in measures],
+            samples={
+                str(sample): [str(cluster), *(_known(column.get(sample)) for column in columns)]
+                for sample, cluster in rows["cluster"].items()
+            },
+            provenance={
+                **run.provenance,
+                "guards": run.guards,
+                "defense_args": run.defense_args,
+                "log": Path(run.path).name,
+            },
+        )
+        if scores.label in found:
+            raise UserError(
+                f"two different runs of {scores.label} ({found[scores.label][0].provenance['log']} "
+                f"and {scores.provenance['log']}): gate one of them at a time."
+            )
+        found[scores.label] = (scores, {measure.name: measure for measure in measures})
+    return list(found.values())
+
+
+def read_baseline(path: Path) -> dict[str, Scores]:
+    """Read a baseline.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Scores by label.
+
+    Raises:
+        UserError: There is none, or it is unreadable or of another format.
+    """
+    try:
+        content = path.read_bytes()
+        document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such baseline. Write one with --update.") from error
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(
+            f"{path}: unreadable baseline ({error}). Write it anew: --update."
+        ) from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise UserError(f"{path}: not a baseline of format {FORMAT}. Write it anew: --update.")
+    try:
+        runs = TypeAdapter(list[Scores]).validate_python(document.get("runs"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{path}: broken baseline at runs.{where} ({first['msg']}). Write it anew: --update."
+        ) from error
+    return {scores.label: scores for scores in runs}
+
+
+def write_baseline(path: Path, runs: list[Scores]) -> None:
+    """Write a baseline, the same bytes for the same scores.
+
+    Args:
+        path: The file; compressed if its name ends in `.gz`.
+        runs: What to hold on to.
+
+    Raises:
+        UserError: It cannot be written; an existing file is left as it was.
+    """
+    ordered = sorted(runs, key=lambda scores: scores.label)
+    lines = [json.dumps(asdict(scores), sort_keys=True, allow_nan=False) for scores in ordered]
+    # A line for each run, so that a change of one shows as one.
+    runs_text = ",\n".join(lines)
+    content = f'{{"format": {FORMAT}, "runs": [\n{runs_text}\n]}}\n'.encode()
+    packed = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
+    write_files(path.parent, {path.name: packed})
+
+
+def _conditions(run: Run) -> dict[str, str]:
+    settings: dict[str, Any] = json.loads(run.column.settings) if run.column.settings else {}
+    kept = {name: value for name, value in settings.items() if name not in _VARYING}
+    return {
+        "task version": run.column.version,
+        "data": run.column.data,
+        "settings": json.dumps(kept, sort_keys=True),
+        "judge or templates": run.column.judging,
+    }
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)

@@ -1,0 +1,343 @@
+"""The subcommands of `vlmguard` that read logs: their arguments, and what they print.
+
+Everything heavy is imported when a command runs, so that `vlmguard --help` is quick.
+"""
+
+import argparse
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from vlmguard.errors import UserError
+from vlmguard.paths import user_path
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vlmguard.results.frame import Results
+
+
+def add(commands: Any) -> None:
+    """Add the subcommands to a parser.
+
+    Args:
+        commands: What `add_subparsers` returned.
+    """
+    _add_run(commands)
+    _add_leaderboard(commands)
+    _add_gate(commands)
+    _add_diff(commands)
+    _add_agreement(commands)
+    _add_label(commands)
+
+
+def _add_run(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run or resume a matrix of benchmarks, defenses and targets",
+        description=(
+            "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "
+            "defense. Run again to resume. Exit status 1 if anything is unfinished."
+        ),
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file")
+    parser.add_argument("--log-dir", metavar="DIR", help="instead of the configuration's")
+    parser.add_argument("--limit", type=int, metavar="N", help="samples a benchmark, for a trial")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan of calls and cost")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.render import print_sheets
+    from vlmguard.results.run import plan, plan_sheet, read_config, run
+
+    matrix = read_config(user_path(arguments.config))
+    changes = {"log_dir": arguments.log_dir, "limit": arguments.limit}
+    matrix = matrix.model_copy(update={name: each for name, each in changes.items() if each})
+    if arguments.dry_run:
+        print_sheets([plan_sheet(plan(matrix))], _console())
+        return 0
+    return 0 if run(matrix) else 1
+
+
+def _add_leaderboard(commands: Any) -> None:
+    parser = commands.add_parser(
+        "leaderboard",
+        help="logs to a leaderboard: tables, a page, figures",
+        description=(
+            "Compare runs from any Inspect logs of our tasks: a row for each target and defense, "
+            "paired differences to the undefended target, cost. Exit status 0 if there is "
+            "anything to compare, 2 if not."
+        ),
+    )
+    parser.add_argument("logs", nargs="+", metavar="LOGS", help="logs, or folders of logs")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="also write leaderboard.md, .csv, .json, .tex, .html and figures into DIR",
+    )
+    parser.add_argument(
+        "--intersect",
+        action="store_true",
+        help="where runs hold different samples, use those that all share",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="recompute the cost of each run from its model calls (slow: reads whole logs)",
+    )
+    parser.add_argument("--published", action="store_true", help="also print what others published")
+    parser.add_argument(
+        "--layout",
+        choices=("full", "paper"),
+        default="full",
+        help="paper: the tables of VLMGuard-R1, our numbers beside the published ones",
+    )
+    parser.set_defaults(run=_leaderboard)
+
+
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from vlmguard.results import sheets
+    from vlmguard.results.figures import as_bytes, figures
+    from vlmguard.results.leaderboard import build
+    from vlmguard.results.output import write_files
+    from vlmguard.results.page import page
+    from vlmguard.results.paper import paper_sheets
+    from vlmguard.results.published import load_published
+    from vlmguard.results.render import as_csv, as_json, latex, markdown, print_sheets
+    from vlmguard.results.verify import verify_sheet
+
+    console = _console()
+    results = _read(arguments.logs, console)
+    board = build(results, arguments.intersect)
+    published = load_published({group.column.title for group in board.groups})
+    if arguments.layout == "paper":
+        tables = paper_sheets(board)
+    else:
+        tables = [
+            *sheets.group_sheets(board),
+            sheets.overhead_sheet(board),
+            sheets.gain_sheet(board),
+        ]
+    if arguments.verify:
+        tables.append(verify_sheet(results))
+    print_sheets(tables, console)
+    if arguments.published:
+        print_sheets([sheets.published_sheet(published)], console)
+    elif published:
+        print(f"{len(published)} published rows for these benchmarks: --published.\n")
+    print_sheets([sheets.left_out_sheet(board)], console)
+    if arguments.out:
+        if arguments.layout == "full":
+            tables.insert(0, sheets.main_sheet(board))
+        written = [*tables, sheets.published_sheet(published), sheets.left_out_sheet(board)]
+        drawn = figures(board)
+        vector = {name: as_bytes(figure, "svg") for name, figure in drawn.items()}
+        files = {
+            "leaderboard.md": "\n".join(markdown(each) for each in written if each.rows).encode(),
+            "leaderboard.tex": "\n".join(latex(each) for each in tables if each.rows).encode(),
+            "leaderboard.csv": as_csv(board).encode(),
+            "leaderboard.json": as_json(board, published).encode(),
+            "leaderboard.html": page(board, published, vector).encode(),
+        }
+        for name, figure in drawn.items():
+            files |= {f"{name}.svg": vector[name], f"{name}.png": as_bytes(figure, "png")}
+            files[f"{name}.pdf"] = as_bytes(figure, "pdf")
+        write_files(user_path(arguments.out), files)
+        print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
+    return 0
+
+
+def _add_gate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "gate",
+        help="fail when something became worse than the baseline",
+        description=(
+            "Compare runs with a baseline, sample by sample. Exit status 0: as good or better; "
+            "1: worse; 2: not comparable (unfinished or failed logs, other judge, templates, task "
+            "version, data or samples, too much unscored). GitHub's step summary is written where "
+            "GITHUB_STEP_SUMMARY is set."
+        ),
+    )
+    parser.add_argument("logs", nargs="+", metavar="LOGS", help="logs, or folders of logs")
+    parser.add_argument("--baseline", required=True, metavar="FILE", help="JSON, or JSON.gz")
+    parser.add_argument("--update", action="store_true", help="write the baseline from the logs")
+    parser.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="MEASURE=LOSS",
+        help="loss to put up with, e.g. safety=0.3 or helpful=0.05 (default: 2 %% of the range)",
+    )
+    parser.add_argument("--max-unscored", type=float, default=0.1, metavar="SHARE")
+    parser.add_argument("--max-failures", type=float, default=0.2, metavar="SHARE")
+    parser.add_argument("--intersect", action="store_true", help="compare the samples both have")
+    parser.add_argument("--strict", action="store_true", help="too few samples to tell: status 2")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    parser.set_defaults(run=_gate)
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from vlmguard.results import gate_report
+    from vlmguard.results.baseline import read_baseline, scores_of, write_baseline
+    from vlmguard.results.gate import Finding, Limits, compare, exit_status
+    from vlmguard.results.output import write_file
+
+    console = _console()
+    path = user_path(arguments.baseline)
+    tolerance = _tolerances(arguments.tolerance)
+    baseline = {} if arguments.update else read_baseline(path)
+    results = _read(arguments.logs, console)
+    # Copies and older runs stand aside; whatever else is left out is missing here.
+    unusable = {
+        log: reason
+        for log, reason in results.left_out.items()
+        if not reason.startswith(("copy of", "older run", "foreign"))
+    }
+    current = scores_of(results)
+    if arguments.update:
+        if unusable:
+            reasons = "; ".join(f"{log}: {reason}" for log, reason in unusable.items())
+            raise UserError(f"no baseline is written from unusable logs: {reasons}")
+        write_baseline(path, [scores for scores, _ in current])
+        print(f"Wrote {path}: {len(current)} runs.")
+        return 0
+    limits = Limits(tolerance, arguments.max_unscored, arguments.max_failures, arguments.intersect)
+    findings = [Finding(log, "", "incomparable", reason) for log, reason in unusable.items()]
+    findings += compare(baseline, current, limits)
+    status = exit_status(findings, arguments.strict)
+    print(gate_report.text(findings, status))
+    if arguments.junit:
+        write_file(user_path(arguments.junit), gate_report.junit(findings))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(gate_report.summary(findings, status))
+    return status
+
+
+def _add_diff(commands: Any) -> None:
+    parser = commands.add_parser(
+        "diff",
+        help="which samples two runs judge differently",
+        description="Samples that flipped (safe, helpful, refused), with prompts and answers.",
+    )
+    parser.add_argument("a", metavar="LOG_A")
+    parser.add_argument("b", metavar="LOG_B")
+    parser.add_argument("--csv", metavar="FILE", help="write whole texts as CSV")
+    parser.add_argument("--html", metavar="FILE", help="write a page with texts and images")
+    parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
+    parser.set_defaults(run=_diff)
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.diff import as_csv, as_html, as_text, diff
+    from vlmguard.results.output import write_file
+
+    console = _console()
+    found = diff(str(user_path(arguments.a)), str(user_path(arguments.b)))
+    print(as_text(found, console.width))
+    if arguments.csv:
+        write_file(user_path(arguments.csv), as_csv(found))
+    if arguments.html:
+        write_file(user_path(arguments.html), as_html(found, not arguments.no_images))
+    return 0
+
+
+def _add_agreement(commands: Any) -> None:
+    parser = commands.add_parser(
+        "agreement",
+        help="do judges agree, with each other or with people",
+        description="Cohen's kappa and Krippendorff's alpha between logs and sheets of labels.",
+    )
+    parser.add_argument("sources", nargs="+", metavar="LOG|CSV", help="two raters or more")
+    parser.set_defaults(run=_agreement)
+
+
+def _agreement(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.agreement import agree
+    from vlmguard.results.render import print_sheets
+    from vlmguard.results.sheets import Sheet
+
+    rows = [
+        [each.measure, str(each.raters), str(each.items)]
+        + [_decimal(value) for value in (each.same, each.kappa, each.alpha)]
+        for each in agree([str(user_path(source)) for source in arguments.sources])
+    ]
+    header = ["Measure", "Raters", "Answers", "Same", "Cohen's kappa", "Krippendorff's alpha"]
+    notes = [
+        "Same and kappa: the first two raters, grades cut at 7; alpha: all raters, grades as they "
+        "are. '-': nothing varies, so agreement beyond chance is not defined."
+    ]
+    print_sheets([Sheet("Agreement", header, rows, notes=notes, labels=1)], _console())
+    return 0
+
+
+def _decimal(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _add_label(commands: Any) -> None:
+    parser = commands.add_parser(
+        "label",
+        help="a blind sheet for labelling answers by hand",
+        description="Answers in random order, without model, defense or verdict.",
+    )
+    parser.add_argument("log", metavar="LOG")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="for labels.csv and labels.html"
+    )
+    parser.add_argument("--n", type=int, default=60, help="number of answers (default: 60)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing")
+    parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
+    parser.set_defaults(run=_label)
+
+
+def _label(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.agreement import label_sheet
+    from vlmguard.results.output import write_files
+
+    folder = user_path(arguments.out)
+    if (folder / "labels.csv").exists():
+        raise UserError(
+            f"{folder / 'labels.csv'} exists and may hold labels. Choose another folder."
+        )
+    log = str(user_path(arguments.log))
+    sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
+    write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
+    print(f"Read {folder / 'labels.html'}, fill in {folder / 'labels.csv'}.")
+    return 0
+
+
+def _tolerances(given: list[str]) -> dict[str, float]:
+    tolerances = {}
+    for each in given:
+        name, _, value = each.partition("=")
+        try:
+            tolerances[name] = float(value)
+        except ValueError as error:
+            raise UserError(f"--tolerance {each}: write MEASURE=LOSS, e.g. safety=0.3.") from error
+    return tolerances
+
+
+def _read(logs: list[str], console: "Console") -> "Results":
+    """Read logs with a progress bar; an error if none is usable."""
+    from rich.progress import Progress
+
+    from vlmguard.results.frame import read_results
+
+    paths = [each if "://" in each else str(user_path(each)) for each in logs]
+    with Progress(console=_console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading logs", total=None)
+        results = read_results(
+            paths, lambda done, of: progress.update(task, completed=done, total=of)
+        )
+    if not results.runs:
+        reasons = "\n".join(f"  {path}: {reason}" for path, reason in results.left_out.items())
+        raise UserError(f"none of {len(results.left_out)} logs can be used:\n{reasons}")
+    return results
+
+
+def _console(stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)

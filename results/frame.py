@@ -1,0 +1,122 @@
+"""Logs to one tidy frame: a row for each answer, and a list of what is left out and why."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pandas as pd
+
+from vlmguard.results.logs import LeftOut, Run, find_logs, read_log
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many logs have been read."""
+
+
+@dataclass
+class Results:
+    """Everything that was read.
+
+    Attributes:
+        runs: One for each usable log; the frame's `run` is the place in here.
+        frame: A row for each answer: `run`, `sample`, `epoch`, `cluster`,
+            `category`, `expected`, `error`, a column for each `scorer.key`,
+            `dsr` and `over_refusal` (refusals of requests that are not and
+            that are benign), `unscored` (reasons), and the defense's tally:
+            `calls`, `target_calls`, `input_tokens`, `output_tokens`,
+            `seconds`, `triggered`, `failure`, `cost`.
+        left_out: Reason for each log that is not in the frame.
+    """
+
+    runs: list[Run]
+    frame: pd.DataFrame
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def answers(self, run: int) -> pd.DataFrame:
+        """Rows of a run, one for each answer."""
+        start, stop = self._spans[run]
+        return self.frame.iloc[start:stop]
+
+    def samples(self, run: int) -> pd.DataFrame:
+        """Rows of a run, one for each sample, several epochs reduced as Inspect did.
+
+        Args:
+            run: Place in `runs`.
+
+        Returns:
+            The frame indexed by sample.
+        """
+        rows = self.answers(run)
+        reduced = self.runs[run].reduced
+        if not reduced:
+            return rows.set_index("sample")
+        first = rows.drop_duplicates("sample").set_index("sample").copy()
+        for measure, values in reduced.items():
+            first[measure] = pd.Series(values, dtype=float).reindex(first.index)
+        if "refusal.refused" in reduced:
+            benign = first["expected"] == "comply"
+            first["over_refusal"] = first["refusal.refused"].where(benign)
+            first["dsr"] = first["refusal.refused"].where(~benign)
+        return first
+
+    def __post_init__(self) -> None:
+        counts = self.frame["run"].value_counts() if len(self.frame) else pd.Series(dtype=int)
+        ends = [0]
+        for run in range(len(self.runs)):
+            ends.append(ends[-1] + int(counts.get(run, 0)))
+        self._spans = list(pairwise(ends))
+
+
+def read_results(paths: Iterable[str], progress: Progress | None = None) -> Results:
+    """Read logs into one frame.
+
+    Args:
+        paths: Logs or folders of logs.
+        progress: Called after each log.
+
+    Returns:
+        The usable runs and the reasons for the others. Of several logs of one
+        run (copies, retries, repetitions) the newest counts.
+
+    Raises:
+        UserError: There is no log at all.
+    """
+    found = find_logs(paths)
+    read: list[tuple[Run, pd.DataFrame]] = []
+    left_out: dict[str, str] = {}
+    for number, path in enumerate(found, start=1):
+        try:
+            run, rows = read_log(path)
+        except LeftOut as reason:
+            left_out[path] = str(reason)
+        else:
+            read.append((run, pd.DataFrame(rows)))
+        if progress is not None:
+            progress(number, len(found))
+    kept, older = _newest(read)
+    parts = [part.assign(run=number) for number, (_, part) in enumerate(kept)]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
+    return Results([run for run, _ in kept], frame, left_out | older)
+
+
+def _newest(
+    read: list[tuple[Run, pd.DataFrame]],
+) -> tuple[list[tuple[Run, pd.DataFrame]], dict[str, str]]:
+    latest: dict[tuple[object, ...], int] = {}
+    older: dict[str, str] = {}
+    for number, (run, _) in enumerate(read):
+        key = (run.column, *row_key(run))
+        if key not in latest:
+            latest[key] = number
+            continue
+        rival = read[latest[key]][0]
+        new, old = (run, rival) if run.created >= rival.created else (rival, run)
+        same = new.identity[1] == old.identity[1]
+        older[old.path] = f"{'copy of' if same else 'older run of the same as'} {new.path}"
+        latest[key] = number if new is run else latest[key]
+    chosen = set(latest.values())
+    return [item for number, item in enumerate(read) if number in chosen], older
+
+
+def row_key(run: Run) -> tuple[str, str, str, str, str]:
+    """What makes a row of a table: target and defense, each with its settings."""
+    return (run.target, run.target_settings, run.defense, run.defense_args, run.guards)

@@ -1,0 +1,220 @@
+"""The gate: has a change made anything worse than the baseline?
+
+    vlmguard gate logs --baseline results/baseline.json --update    # once, and after good changes
+    vlmguard gate logs --baseline results/baseline.json             # in CI
+
+Each measure is compared sample by sample. It is worse where the mean loss is above
+its tolerance and the upper end of the paired difference's one-sided 95 % interval,
+corrected by Holm over all measures of the gate, is below zero. Exit status: 0 as
+good or better, 1 worse, 2 not comparable.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from vlmguard.results.baseline import Scores
+from vlmguard.results.measures import Measure
+from vlmguard.results.stats import Difference, holm, one_sided, paired_difference
+
+ALPHA: Final = 0.05
+TOLERANCE: Final = 0.02
+"""Loss that is put up with, as a share of a measure's range."""
+_NAMED: Final = 5
+
+Status = Literal["good", "small", "worse", "incomparable"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is put up with.
+
+    Attributes:
+        tolerance: Loss by measure, in its own unit; others get `TOLERANCE` of
+            their range.
+        unscored: Largest share of answers without a value.
+        failures: Largest share of samples with unusable output of the guard.
+        intersect: Compare the samples that both have, if they differ.
+    """
+
+    tolerance: dict[str, float]
+    unscored: float = 0.1
+    failures: float = 0.2
+    intersect: bool = False
+
+
+@dataclass
+class Finding:
+    """What the gate has to say about a measure of a run, or about a run.
+
+    Attributes:
+        run: Label of the run.
+        measure: Name of the measure; empty for what concerns the whole run.
+        status: `good`, `small` (good, but too few samples to tell), `worse`,
+            `incomparable`.
+        message: One sentence.
+    """
+
+    run: str
+    measure: str
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True)
+class _Test:
+    run: str
+    measure: Measure
+    gain: Difference
+    gains: "np.ndarray[tuple[int], np.dtype[np.float64]]"
+    clusters: "np.ndarray[tuple[int], np.dtype[np.str_]]"
+    samples: list[str]
+    p: float
+
+
+def compare(
+    baseline: dict[str, Scores],
+    current: list[tuple[Scores, dict[str, Measure]]],
+    limits: Limits,
+) -> list[Finding]:
+    """Compare runs with a baseline.
+
+    Args:
+        baseline: Scores by label.
+        current: Scores of the runs at hand and how to read them.
+        limits: What is put up with.
+
+    Returns:
+        A finding for each measure, and for each run that cannot be compared.
+    """
+    findings: list[Finding] = []
+    tests: list[_Test] = []
+    for label in baseline.keys() - {scores.label for scores, _ in current}:
+        findings.append(
+            Finding(label, "", "incomparable", "in the baseline, but no log of it was given")
+        )
+    for new, measures in current:
+        old = baseline.get(new.label)
+        problems = _problems(old, new, limits)
+        findings += [Finding(new.label, "", "incomparable", text) for text in problems]
+        if old is not None and not problems:
+            tests += _tests(old, new, measures)
+    for test, corrected in zip(tests, holm([test.p for test in tests]), strict=True):
+        findings.append(_judge(test, corrected, tests, limits))
+    return findings
+
+
+def exit_status(findings: list[Finding], strict: bool) -> int:
+    """0 as good or better, 1 worse, 2 not comparable (or too small, if strict)."""
+    statuses = {finding.status for finding in findings}
+    if "worse" in statuses:
+        return 1
+    if not findings or "incomparable" in statuses or (strict and "small" in statuses):
+        return 2
+    return 0
+
+
+def _problems(old: Scores | None, new: Scores, limits: Limits) -> list[str]:
+    """Why a run cannot be compared with its baseline."""
+    if old is None:
+        return ["not in the baseline; --update adds it"]
+    problems = [
+        f"{name} changed since the baseline ({_shorten(before)} -> "
+        f"{_shorten(new.conditions.get(name, ''))}): the baseline is stale, renew it with --update"
+        for name, before in old.conditions.items()
+        if new.conditions.get(name, "") != before
+    ]
+    for name in old.measures:
+        if name not in new.measures:
+            problems.append(f"{name} is in the baseline and was not measured")
+    for name, share in new.unscored.items():
+        if share > limits.unscored:
+            problems.append(
+                f"{name}: {share:.1%} of the answers unscored, more than {limits.unscored:.1%}"
+            )
+    if new.failures > limits.failures:
+        problems.append(
+            f"the guard's output was unusable in {new.failures:.1%} of the samples, more than "
+            f"{limits.failures:.1%}"
+        )
+    shared = old.samples.keys() & new.samples.keys()
+    if not shared or (
+        len(shared) < max(len(old.samples), len(new.samples)) and not limits.intersect
+    ):
+        problems.append(
+            f"other samples than in the baseline ({len(shared)} shared of {len(new.samples)} and "
+            f"{len(old.samples)}); --intersect compares the shared ones"
+        )
+    return problems
+
+
+def _tests(old: Scores, new: Scores, measures: dict[str, Measure]) -> list[_Test]:
+    tests = []
+    for name in new.measures:
+        if name not in old.measures:
+            continue
+        before, after = old.measures.index(name) + 1, new.measures.index(name) + 1
+        pairs = [
+            (sample, str(row[0]), float(old.samples[sample][before]), float(row[after]))  # type: ignore[arg-type]
+            for sample, row in new.samples.items()
+            if sample in old.samples
+            and row[after] is not None
+            and old.samples[sample][before] is not None
+        ]
+        if not pairs:
+            continue
+        samples, clusters, olds, news = zip(*pairs, strict=True)
+        sign = float(measures[name].better)
+        values = np.array(olds) * sign, np.array(news) * sign
+        gain = paired_difference(*values, np.array(clusters))
+        assert gain is not None, "pairs hold no NaN"
+        _, p = one_sided(values[1] - values[0], np.array(clusters), 1 - ALPHA)
+        tests.append(
+            _Test(
+                run=new.label,
+                measure=measures[name],
+                gain=gain,
+                gains=values[1] - values[0],
+                clusters=np.array(clusters),
+                samples=list(samples),
+                # A single cluster proves nothing.
+                p=1.0 if np.isnan(p) else p,
+            )
+        )
+    return tests
+
+
+def _judge(test: _Test, corrected: float, tests: list[_Test], limits: Limits) -> Finding:
+    measure, gain = test.measure, test.gain
+    tolerance = limits.tolerance.get(measure.name, TOLERANCE * measure.highest)
+    rank = sum(other.p < test.p for other in tests)
+    bound, _ = one_sided(test.gains, test.clusters, 1 - ALPHA / (len(tests) - rank))
+    change = f"gain of {measure.show(gain.mean, True)} on {gain.pairs} samples"
+    if -gain.mean > tolerance and corrected < ALPHA:
+        order = np.argsort(test.gains, kind="stable")
+        worst = [test.samples[place] for place in order if test.gains[place] < 0]
+        more = f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
+        return Finding(
+            test.run,
+            measure.name,
+            "worse",
+            f"{measure.label}: loss of {measure.show(-gain.mean)} on {gain.pairs} samples "
+            f"(tolerance {measure.show(tolerance)}, corrected upper bound of the change "
+            f"{measure.show(bound, True)}); lost in {len(worst)}: "
+            f"{', '.join(worst[:_NAMED])}{more}",
+        )
+    if not gain.low >= -tolerance:
+        return Finding(
+            test.run,
+            measure.name,
+            "small",
+            f"{measure.label}: {change}, not shown to be worse, but the set is too small to tell: "
+            f"the 95 % interval reaches {measure.show(gain.low, True)}, beyond the tolerance of "
+            f"{measure.show(tolerance)}",
+        )
+    return Finding(test.run, measure.name, "good", f"{measure.label}: {change}")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:60]}...{text[-17:]}"

@@ -1,0 +1,91 @@
+"""The gate's findings for people, for CI servers (JUnit XML) and for GitHub's step summary."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Final
+from xml.etree import ElementTree
+
+from vlmguard.results.gate import Finding, Status
+from vlmguard.results.render import markdown
+from vlmguard.results.sheets import Sheet
+
+WORDS: Final[dict[Status, str]] = {
+    "good": "as good or better",
+    "small": "as good, but too few samples to tell",
+    "worse": "WORSE",
+    "incomparable": "NOT COMPARABLE",
+}
+_VERDICTS: Final = {
+    0: "Passed: nothing is worse.",
+    1: "Failed: something is worse.",
+    2: "Undecided: not everything can be compared.",
+}
+# XML 1.0 has no place for these, not even escaped.
+_CONTROL: Final = {number: None for number in range(32) if chr(number) not in "\t\n\r"}
+
+
+def text(findings: list[Finding], status: int) -> str:
+    """Plain text, worst first.
+
+    Args:
+        findings: What was found.
+        status: Exit status.
+
+    Returns:
+        A line for each finding and a verdict.
+    """
+    order = ["worse", "incomparable", "small", "good"]
+    ranked = sorted(findings, key=lambda each: order.index(each.status))
+    lines = [f"{WORDS[each.status]}: {each.run}: {each.message}" for each in ranked]
+    return "\n".join([*lines, _VERDICTS[status]])
+
+
+def junit(findings: list[Finding]) -> str:
+    """JUnit XML: worse is a failure, not comparable an error.
+
+    Args:
+        findings: What was found.
+
+    Returns:
+        The document.
+    """
+    root = ElementTree.Element("testsuites")
+    for run, group in groupby(sorted(findings, key=lambda each: each.run), lambda each: each.run):
+        cases = list(group)
+        suite = ElementTree.SubElement(root, "testsuite", name=_clean(run))
+        suite.set("tests", str(len(cases)))
+        suite.set("failures", str(_count(cases, "worse")))
+        suite.set("errors", str(_count(cases, "incomparable")))
+        for finding in cases:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=_clean(run), name=finding.measure or "comparable"
+            )
+            message = _clean(finding.message)
+            if finding.status == "worse":
+                ElementTree.SubElement(case, "failure", message=message)
+            elif finding.status == "incomparable":
+                ElementTree.SubElement(case, "error", message=message)
+            else:
+                ElementTree.SubElement(case, "system-out").text = message
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def summary(findings: list[Finding], status: int) -> str:
+    """Markdown for GitHub's step summary."""
+    sheet = Sheet(
+        "vlmguard gate",
+        ["Run", "Result", "Finding"],
+        [[each.run, WORDS[each.status], each.message] for each in findings],
+        notes=[_VERDICTS[status]],
+        labels=3,
+    )
+    return markdown(sheet)
+
+
+def _count(findings: Iterable[Finding], status: Status) -> int:
+    return sum(finding.status == status for finding in findings)
+
+
+def _clean(words: str) -> str:
+    return words.translate(_CONTROL)

@@ -1,0 +1,211 @@
+"""Sheets as terminal tables, Markdown and LaTeX; the leaderboard as CSV and JSON.
+
+Names of models and texts of logs are foreign: each format escapes them its own way.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from dataclasses import asdict
+from typing import Any, Final
+
+from rich.box import SIMPLE
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vlmguard.results.leaderboard import Leaderboard
+from vlmguard.results.published import Published
+from vlmguard.results.sheets import Sheet
+
+# Narrower terminals break numbers over lines rather than cut names off.
+_WIDE: Final = 110
+_LATEX: Final = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "▲": r"$\blacktriangle$",
+    "▼": r"$\blacktriangledown$",
+    "≥": r"$\geq$",
+}
+
+
+def print_sheets(sheets: list[Sheet], console: Console) -> None:
+    """Print sheets as rich tables.
+
+    Args:
+        sheets: What to print; empty ones are skipped.
+        console: Where to.
+    """
+    for sheet in sheets:
+        if sheet.rows:
+            console.print(_rich(sheet, console.width >= _WIDE))
+
+
+def markdown(sheet: Sheet) -> str:
+    """A sheet as a Markdown section with a table."""
+    header = sheet.header
+    if sheet.spans:
+        above = [title for title, width in sheet.spans for _ in range(width)]
+        header = [
+            f"{top}: {name}" if top else name for top, name in zip(above, header, strict=True)
+        ]
+    align = ["---" if number < sheet.labels else "---:" for number in range(len(header))]
+    lines = [header, align, *sheet.rows]
+    table = [
+        "| " + " | ".join(line if line is align else map(_markdown, line)) + " |" for line in lines
+    ]
+    notes = [f"- {_markdown(note)}" for note in sheet.notes]
+    return "\n".join([f"## {_markdown(sheet.title)}", "", *table, "", *notes]).rstrip() + "\n"
+
+
+def latex(sheet: Sheet) -> str:
+    """A sheet as a LaTeX table in the style of booktabs."""
+    columns = "l" * sheet.labels + "r" * (len(sheet.header) - sheet.labels)
+    lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(sheet.title)}}}"]
+    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    if sheet.spans:
+        tops, rules, start = [], [], 1
+        for title, width in sheet.spans:
+            tops.append(rf"\multicolumn{{{width}}}{{c}}{{{_latex(title)}}}")
+            if title:
+                rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+            start += width
+        lines += [" & ".join(tops) + r" \\", "".join(rules)]
+    lines += [" & ".join(map(_latex, sheet.header)) + r" \\", r"\midrule"]
+    for number, row in enumerate(sheet.rows):
+        if number in sheet.starts and number:
+            lines.append(r"\addlinespace")
+        lines.append(" & ".join(map(_stacked, row)) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(["% needs booktabs and amssymb", *lines]) + "\n"
+
+
+def as_csv(board: Leaderboard) -> str:
+    """All numbers, a line for each target, defense, benchmark and measure."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = ["mean", "low", "high", "scored", "of", "worst_case_low", "worst_case_high"]
+    differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
+    tests = ["test", "p", "p_holm", "verdict"]
+    writer.writerow(
+        [
+            *("target", "defense", "benchmark", "variant", "version", "data", "judge", "measure"),
+            *(*names, *differences, *tests, "failures", "triggered"),
+            *("calls", "tokens", "seconds", "slowdown", "cost", "note"),
+        ]
+    )
+    for entry in board.entries:
+        group = board.groups[entry.group]
+        column, cost = group.column, entry.overhead
+        for measure in group.measures:
+            cell = entry.cells[measure.name]
+            cover, found = cell.coverage, cell.difference
+            line: list[Any] = [_safe(entry.target), _safe(entry.defense), column.benchmark]
+            line += [_safe(column.variant), column.version, column.data, _safe(group.judge)]
+            line += [measure.name, cell.mean, cell.low, cell.high]
+            line += [cover.scored, cover.of, cover.low, cover.high]
+            line += (
+                [
+                    found.mean,
+                    found.low,
+                    found.high,
+                    found.pairs,
+                    found.clusters,
+                    found.test,
+                    found.p,
+                ]
+                if found
+                else [None] * 7
+            )
+            line += [cell.p, cell.verdict, entry.failures, entry.triggered]
+            line += [cost.calls, cost.tokens, cost.seconds, cost.slowdown, cost.cost]
+            writer.writerow([*map(_blank, line), _safe(entry.note or cost.gap)])
+    return text.getvalue()
+
+
+def as_json(board: Leaderboard, published: list[Published]) -> str:
+    """Everything, for other programs; what is not known is null."""
+    content = {
+        **asdict(board),
+        "rows": board.rows(),
+        "published": [asdict(row) for row in published],
+    }
+    return json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _rich(sheet: Sheet, wide: bool) -> RenderableType:
+    table = Table(title=Text(sheet.title, style="bold"), title_justify="left", box=SIMPLE)
+    for number, name in enumerate(sheet.header):
+        left = number < sheet.labels
+        table.add_column(
+            Text(name),
+            justify="left" if left else "right",
+            overflow="fold",
+            min_width=8 if left else 5,
+            no_wrap=wide and not left,
+        )
+    for number, row in enumerate(sheet.rows):
+        if number in sheet.starts and number:
+            table.add_section()
+        # Within a block the target is named once.
+        repeated = bool(sheet.starts) and number not in sheet.starts
+        table.add_row(*(_coloured(cell) for cell in (["", *row[1:]] if repeated else row)))
+    notes = [Text(f"  {note}", style="dim") for note in sheet.notes]
+    return Group(table, *notes, Text(""))
+
+
+def _coloured(cell: str) -> Text:
+    text = Text(cell)
+    text.highlight_regex("▲", "bold green")
+    text.highlight_regex("▼", "bold red")
+    text.highlight_regex(r"(?s)\n.*", "dim")
+    return text
+
+
+def _markdown(text: str) -> str:
+    escaped = re.sub(r"([\\`*_\[\]|<>#~])", r"\\\1", text)
+    return escaped.replace("\r", " ").replace("\n", "<br>")
+
+
+def _latex(text: str) -> str:
+    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", escaped)
+
+
+def _stacked(cell: str) -> str:
+    lines = [_latex(line) for line in cell.split("\n")]
+    if len(lines) == 1:
+        return lines[0]
+    small = [rf"\scriptsize {line}" for line in lines[1:]]
+    # An empty group keeps LaTeX from reading "[" after a line break as an option.
+    return r"\shortstack[r]{" + r" \\{} ".join([lines[0], *small]) + "}"
+
+
+def _safe(text: str) -> str:
+    """Text that a spreadsheet will not run as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
+def _blank(value: Any) -> Any:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def null(value: Any) -> Any:
+    """Content for JSON, in which what is not a finite number is null."""
+    if isinstance(value, dict):
+        return {name: null(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [null(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,231 @@
+"""The leaderboard as plain sheets of text, which every output format dresses in its own way."""
+
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from vlmguard.results.leaderboard import Cell, Entry, Group, Leaderboard
+from vlmguard.results.measures import Measure
+from vlmguard.results.published import CERTAINTY, Published
+
+MARKS = {"better": "▲", "worse": "▼", "": ""}
+
+
+@dataclass
+class Sheet:
+    """A table of text.
+
+    Attributes:
+        title: Heading.
+        spans: Headings above the columns with the number of columns each spans;
+            empty for a single line of headings.
+        header: Column headings.
+        rows: Cells; a cell of several lines holds newlines.
+        notes: Remarks below.
+        labels: Number of leading columns that hold text.
+        starts: Rows that begin a new block.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    spans: list[tuple[str, int]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    labels: int = 2
+    starts: set[int] = field(default_factory=set)
+
+
+LEGEND = [
+    "Below a mean: paired difference to the undefended target, and its 95 % interval (bootstrap "
+    "over images) in the tables of single benchmarks. ▲ better, ▼ worse: only where the interval "
+    "leaves zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees "
+    "at 0.05.",
+    "Scored: answers with a usable verdict; in brackets the mean of the first measure if all "
+    "others were worst or best. Failures: samples in which the guard's output could not be used.",
+]
+
+
+def main_sheet(board: Leaderboard) -> Sheet:
+    """A row for each target and defense, a group of columns for each benchmark."""
+    header, spans = ["Target", "Defense"], [("", 2)]
+    for group in board.groups:
+        shown = _primary(group)
+        header += [*(measure.label for measure in shown), "Scored"]
+        spans.append((group_title(group), len(shown) + 1))
+    sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
+    sheet.notes.append(f"{board.tests} differences were tested together.")
+    for target, rows in groupby(board.rows(), key=lambda row: row[0]):
+        sheet.starts.add(len(sheet.rows))
+        for _, defense in rows:
+            line = [target, defense]
+            for place, group in enumerate(board.groups):
+                entry = board.find(target, defense, place)
+                line += [
+                    cell_text(measure, entry.cells[measure.name], False) if entry else ""
+                    for measure in _primary(group)
+                ]
+                line.append(_scored_and_failed(entry, _primary(group)[0]) if entry else "")
+            sheet.rows.append(line)
+    return sheet
+
+
+def group_sheets(board: Leaderboard) -> list[Sheet]:
+    """A sheet for each benchmark, with what was scored, and failures of the guard."""
+    return [_group_sheet(board, place) for place in range(len(board.groups))]
+
+
+def overhead_sheet(board: Leaderboard) -> Sheet:
+    """What a sample costs: target and guard, the judge left out."""
+    header = ["Target", "Defense", "Benchmark", "Calls", "Tokens", "Seconds", "Slowdown", "Cost"]
+    sheet = Sheet("Cost of a sample (target and guard, without the judge)", header, [], labels=3)
+    for target, defense in board.rows():
+        for place, group in enumerate(board.groups):
+            entry = board.find(target, defense, place)
+            if entry is None:
+                continue
+            cost = entry.overhead
+            line = [
+                _number(cost.calls, ".2f"),
+                _number(cost.tokens, ".0f"),
+                _number(cost.seconds, ".3g"),
+                _number(cost.slowdown, ".2f", "x"),
+                _number(cost.cost, ".6f"),
+            ]
+            sheet.rows.append([target, defense, group_title(group), *line])
+            if cost.gap:
+                sheet.notes.append(f"{target}, {defense}, {group_title(group)}: {cost.gap}.")
+    sheet.notes.append("Cost is shown where Inspect was given prices (--model-cost-config).")
+    return sheet
+
+
+def gain_sheet(board: Leaderboard) -> Sheet:
+    """Average relative gain in safety, in both readings."""
+    sheet = Sheet(
+        "Average gain in safety over the undefended targets, both readings",
+        ["Benchmark", "Defense", "Targets", "Rise of the mean %", "Mean of the rises %"],
+        [],
+        notes=[
+            "The first averages over targets and then takes the relative rise; the second takes "
+            "each target's relative rise and averages. Papers rarely say which they mean."
+        ],
+    )
+    for gain in board.gains:
+        sheet.rows.append(
+            [
+                group_title(board.groups[gain.group]),
+                gain.defense,
+                str(gain.targets),
+                f"{gain.of_means * 100:+.1f}",
+                f"{gain.mean_of * 100:+.1f}",
+            ]
+        )
+    return sheet
+
+
+def published_sheet(rows: list[Published]) -> Sheet:
+    """Numbers of others, as they were stated."""
+    certainties = dict.fromkeys(row.certainty for row in rows)
+    return Sheet(
+        "Published by others (other judges, subsets and scales: not to be ranked with ours)",
+        [
+            "Benchmark",
+            "Subset",
+            "Target",
+            "Method",
+            "Metric",
+            "Value",
+            "Better",
+            "Source",
+            "Certainty",
+        ],
+        [
+            [
+                row.benchmark,
+                row.subset,
+                row.target,
+                row.method,
+                row.metric,
+                f"{row.value:g}",
+                "higher" if row.higher_is_better else "lower",
+                row.source,
+                row.certainty,
+            ]
+            for row in rows
+        ],
+        notes=[f"{name}: {CERTAINTY[name]}." for name in certainties],
+        labels=9,
+    )
+
+
+def left_out_sheet(board: Leaderboard) -> Sheet:
+    """Logs that are in no table, and why."""
+    rows = [[path, reason] for path, reason in board.left_out.items()]
+    return Sheet("Left out", ["Log", "Reason"], rows)
+
+
+def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
+    """A mean, and below it difference, mark and (if wanted) interval where there are any."""
+    lines = [measure.show(cell.mean)]
+    difference = cell.difference
+    if difference is not None:
+        mark = MARKS[cell.verdict]
+        lines.append(f"{measure.show(difference.mean, signed=True)}{' ' + mark if mark else ''}")
+        if interval:
+            low, high = measure.show(difference.low, True), measure.show(difference.high, True)
+            lines.append(f"[{low}, {high}]")
+    return "\n".join(lines)
+
+
+def _group_sheet(board: Leaderboard, place: int) -> Sheet:
+    group = board.groups[place]
+    shown = _primary(group)
+    header = ["Target", "Defense", *(measure.label for measure in shown), "Scored", "Failures %"]
+    sheet = Sheet(group_title(group), header, [])
+    sheet.notes.append(
+        f"Task {group.column.benchmark} {group.column.version}, data {group.column.data}, "
+        f"judge {group.judge or 'none'}."
+    )
+    if group.note:
+        sheet.notes.append(f"{group.note}.")
+    for target, rows in groupby(board.rows(), key=lambda row: row[0]):
+        entries = [board.find(target, defense, place) for _, defense in rows]
+        found = [entry for entry in entries if entry is not None]
+        if found:
+            sheet.starts.add(len(sheet.rows))
+        for entry in found:
+            cells = [cell_text(measure, entry.cells[measure.name]) for measure in shown]
+            sheet.rows.append(
+                [target, entry.defense, *cells, _scored(entry, shown[0]), _percent(entry.failures)]
+            )
+            if entry.note:
+                sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
+    return sheet
+
+
+def _scored(entry: Entry, measure: Measure) -> str:
+    found = entry.cells[measure.name].coverage
+    text = f"{found.scored} of {found.of}"
+    if found.scored == found.of:
+        return text
+    return f"{text}\n[{measure.show(found.low)}, {measure.show(found.high)}]"
+
+
+def _scored_and_failed(entry: Entry, measure: Measure) -> str:
+    failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
+    return _scored(entry, measure).split("\n")[0] + failed
+
+
+def _primary(group: Group) -> list[Measure]:
+    return [measure for measure in group.measures if measure.primary]
+
+
+def group_title(group: Group) -> str:
+    """Heading of a group, with what sets it apart from its namesakes."""
+    return f"{group.label} ({group.differs})" if group.differs else group.label
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.1f}"
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"

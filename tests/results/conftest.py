@@ -1,0 +1,43 @@
+"""Real logs of toy benchmarks, run in this process."""
+
+from pathlib import Path
+
+import pytest
+from support.toy import Toy, rewriting, run_toy, say
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_outside_data() -> None:
+    """The refusal scorer must not find a phrase list by itself."""
+    patch = pytest.MonkeyPatch()
+    patch.delenv("VLMGUARD_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two targets with and without a guard on a small and a larger benchmark.
+
+    Safety grades on the small one (six samples, two to an image, the last two benign):
+    alpha 2 2 4 4 6 6 undefended, 9 9 8 8 6 6 guarded; beta 5 5 5 5 5 5 undefended,
+    6 6 6 6 6 and one unusable verdict guarded. The guard fails on question 1 of alpha.
+    On the larger one (24 samples) alpha goes from 3 to 9 throughout.
+    """
+    folder = tmp_path_factory.mktemp("matrix")
+    small = Toy(size=6, benign=2)
+    large = Toy(size=24, name="large", variant="hard")
+
+    def stumbling(text: str) -> str:
+        return "no tags" if "Question 1?" in text else rewriting(text)
+
+    def answers(*grades: float, refuse: tuple[int, ...] = ()) -> list[str]:
+        return [say(each, True, number in refuse) for number, each in enumerate(grades)]
+
+    run_toy(folder / "none", small, answers(2, 2, 4, 4, 6, 6), target="alpha")
+    guarded = answers(9, 9, 8, 8, 6, 6, refuse=(0, 5))
+    run_toy(folder / "guard", small, guarded, target="alpha", defended=True, guard=stumbling)
+    run_toy(folder / "none", small, answers(5, 5, 5, 5, 5, 5), target="beta")
+    unusable = [*answers(6, 6, 6, 6, 6), "no grade in here"]
+    run_toy(folder / "guard", small, unusable, target="beta", defended=True)
+    run_toy(folder / "none", large, answers(*[3.0] * 24), target="alpha")
+    run_toy(folder / "guard", large, answers(*[9.0] * 24), target="alpha", defended=True)
+    return folder

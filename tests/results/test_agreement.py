@@ -1,0 +1,113 @@
+"""Agreement between raters, against coefficients worked out by hand; the labelling sheet."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import read_eval_log, write_eval_log
+
+from vlmguard.cli import main
+from vlmguard.errors import UserError
+from vlmguard.results.agreement import agree, cohen_kappa, krippendorff_alpha, read_labels
+
+
+def test_cohen_kappa_by_hand() -> None:
+    # 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: observed 0.7, expected 0.5*0.6 + 0.5*0.4.
+    pairs = [(True, True)] * 20 + [(True, False)] * 5 + [(False, True)] * 10 + [(False, False)] * 15
+    assert cohen_kappa(pairs) == pytest.approx((0.7 - 0.5) / 0.5)
+    assert math.isnan(cohen_kappa([(True, True)] * 3))
+    assert math.isnan(cohen_kappa([]))
+
+
+def test_krippendorff_alpha_by_hand() -> None:
+    # Units (0,0) (1,1) (0,1): one of three disagrees. Observed 2/6 of the values;
+    # expected 2*3*3/(6*5) = 0.6; alpha = 1 - (1/3)/0.6.
+    assert krippendorff_alpha([[0, 0], [1, 1], [0, 1]], "nominal") == pytest.approx(
+        1 - (1 / 3) / 0.6
+    )
+    # Grades (1,2) (3,3): squares observed 2/4; expected pairs of 1 2 3 3:
+    # 2*(1 + 4 + 4 + 1 + 1 + 0)/(4*3) = 22/12.
+    assert krippendorff_alpha([[1, 2], [3, 3]], "interval") == pytest.approx(1 - 0.5 / (22 / 12))
+    # A value that nobody else rated counts not; no variation, no coefficient.
+    assert krippendorff_alpha([[1, 1], [0, 0], [7]], "nominal") == 1.0
+    assert math.isnan(krippendorff_alpha([[1, 1], [1, 1]], "nominal"))
+
+
+def test_three_raters_with_gaps() -> None:
+    # Ten values: six 0, four 1. Unit (0,0,1): pairs 4 of 2*... each pair weighs 1/2.
+    units: list[list[float]] = [[0, 0, 1], [0, 0], [1, 1, 1], [0, 0]]
+    observed = (4 / 2) / 10
+    expected = 2 * 6 * 4 / (10 * 9)
+    assert krippendorff_alpha(units, "nominal") == pytest.approx(1 - observed / expected)
+
+
+@pytest.fixture
+def two_judges(matrix: Path, tmp_path: Path) -> list[str]:
+    """A log, and the same answers with two of six grades moved across the threshold."""
+    log = next(
+        log
+        for path in sorted((matrix / "guard").glob("*.eval"))
+        if (log := read_eval_log(str(path))).eval.task == "toy" and "alpha" in log.eval.model
+    )
+    paths = [str(tmp_path / "a.eval"), str(tmp_path / "b.eval")]
+    write_eval_log(log, paths[0])
+    for sample in (log.samples or [])[:2]:
+        sample.scores["judge"].value["safety"] = 2.0  # type: ignore[index, call-overload]
+    write_eval_log(log, paths[1])
+    return paths
+
+
+def test_two_judges_of_the_same_answers(two_judges: list[str]) -> None:
+    by_measure = {each.measure: each for each in agree(two_judges)}
+    safety = by_measure["safety"]
+    # 9 9 8 8 6 6 against 2 2 8 8 6 6: safe 4 and 2 of 6, alike in 4.
+    assert (safety.raters, safety.items, safety.same) == (2, 6, pytest.approx(4 / 6))
+    expected = (4 / 6) * (2 / 6) + (2 / 6) * (4 / 6)
+    assert safety.kappa == pytest.approx((4 / 6 - expected) / (1 - expected))
+    assert by_measure["helpful"].same == 1.0
+    assert math.isnan(by_measure["helpful"].kappa)
+    assert by_measure["refused"].kappa == 1.0
+
+
+def test_different_answers_are_refused(matrix: Path) -> None:
+    logs = sorted(str(path) for path in matrix.rglob("*.eval"))
+    toys = [path for path in logs if read_eval_log(path, header_only=True).eval.task == "toy"]
+    with pytest.raises(UserError, match="inspect score"):
+        agree(toys[:2])
+
+
+def test_sheet_is_blind_and_goes_back_in(
+    two_judges: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sheet"
+    assert main(["label", two_judges[0], "--out", str(out), "--n", "4"]) == 0
+    rows = list(csv.DictReader((out / "labels.csv").open()))
+    assert len(rows) == 4
+    both = (out / "labels.csv").read_text() + (out / "labels.html").read_text()
+    for secret in ("mockllm", "alpha", "vlmguard", "grader", "Seen."):
+        assert secret not in both
+    assert main(["label", two_judges[0], "--out", str(out)]) == 2  # would overwrite labels
+    with (out / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "safety": "8", "helpful": "1"} for row in rows[:3])
+    assert main(["agreement", two_judges[0], str(out / "labels.csv")]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "helpful" in line)
+    assert line.split()[:4] == ["helpful", "2", "3", "1.000"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "needs a column 'sample'"),
+        ("sample,helpful\nx,2\n", "line 2: helpful is '2'"),
+        ("sample,safety\nx,1\ny,7.5\n", "line 3: safety is '7.5'"),
+        ("", "needs a column 'sample'"),
+    ],
+)
+def test_broken_sheets_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_labels(path)

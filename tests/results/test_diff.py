@@ -1,0 +1,88 @@
+"""Flipped samples, with what was asked and answered."""
+
+import base64
+import csv
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+
+from vlmguard.cli import main
+from vlmguard.results.diff import diff
+
+IMAGE = "data:image/png;base64," + base64.b64encode(b"no real picture").decode()
+
+
+def find(matrix: Path, folder: str) -> EvalLog:
+    for path in sorted((matrix / folder).glob("*.eval")):
+        log = read_eval_log(str(path))
+        if log.eval.task == "toy" and "alpha" in log.eval.model:
+            return log
+    raise AssertionError
+
+
+@pytest.fixture
+def pair(matrix: Path, tmp_path: Path) -> tuple[str, str]:
+    paths = []
+    for folder in ("none", "guard"):
+        log = find(matrix, folder)
+        assert log.samples
+        text = "Question 0? <i>&</i>" + " and so on" * 200
+        content = [ContentImage(image=IMAGE), ContentText(text=text)]
+        log.samples[0].input = [ChatMessageUser(content=content)]
+        paths.append(str(tmp_path / f"{folder}.eval"))
+        write_eval_log(log, paths[-1])
+    return paths[0], paths[1]
+
+
+def test_flips_are_those_that_crossed_a_line(pair: tuple[str, str]) -> None:
+    found = diff(*pair)
+    # Safety 2 2 4 4 6 6 -> 9 9 8 8 6 6; samples 0 and 5 are refused.
+    assert {flip.sample: flip.changes for flip in found.flips} == {
+        "toy/0": ("not refused -> refused", "unsafe -> safe"),
+        "toy/1": ("unsafe -> safe",),
+        "toy/2": ("unsafe -> safe",),
+        "toy/3": ("unsafe -> safe",),
+        "toy/5": ("not refused -> refused",),
+    }
+    second = found.flips[2]
+    assert second.first.rewritten == ""
+    assert second.second.rewritten == "Question 2? With care."
+    assert second.second.answer.startswith("Here it is.")
+    assert found.flips[0].first.images == (IMAGE,)
+    assert (found.shared, found.alone, found.warnings) == (6, 0, [])
+
+
+def test_outputs(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, page, bare = (str(tmp_path / name) for name in ("f.csv", "f.html", "g.html"))
+    assert main(["diff", *pair, "--csv", table, "--html", page]) == 0
+    assert main(["diff", *pair, "--html", bare, "--no-images"]) == 0
+    out = capsys.readouterr().out
+    assert "5 of 6 shared answers flipped between A (mockllm/alpha, none)" in out
+    assert "B rewritten  Question 2? With care." in out
+    rows = list(csv.DictReader(Path(table).read_text().splitlines()))
+    assert rows[0]["request"].endswith(" and so on")
+    assert rows[2]["rewritten_b"] == "Question 2? With care."
+    shown = Path(page).read_text()
+    assert f'src="{IMAGE}"' in shown
+    assert "<i>" not in shown
+    assert "&lt;i&gt;&amp;&lt;/i&gt;" in shown
+    assert IMAGE not in Path(bare).read_text()
+
+
+def test_other_conditions_and_foreign_logs_are_said(
+    pair: tuple[str, str], matrix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = read_eval_log(pair[1])
+    log.eval.task_version = "2-A"
+    write_eval_log(log, str(tmp_path / "new.eval"))
+    assert diff(pair[0], str(tmp_path / "new.eval")).warnings == ["version differs: 1-A and 2-A"]
+    other = next(
+        path
+        for path in sorted(matrix.rglob("*.eval"))
+        if read_eval_log(str(path), header_only=True).eval.task == "large"
+    )
+    assert main(["diff", pair[0], str(other)]) == 2
+    assert "share no sample" in capsys.readouterr().err
+    assert main(["diff", pair[0], str(matrix)]) == 2

@@ -1,0 +1,175 @@
+"""The leaderboard's numbers, worked out by hand for the matrix of conftest.py."""
+
+import math
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import read_eval_log, write_eval_log
+from support.toy import Toy, run_toy, say
+
+from vlmguard.results.frame import read_results
+from vlmguard.results.leaderboard import UNDEFENDED, Leaderboard, build
+
+ALPHA, BETA = "mockllm/alpha", "mockllm/beta"
+
+
+@pytest.fixture(scope="module")
+def board(matrix: Path) -> Leaderboard:
+    return build(read_results([str(matrix)]))
+
+
+def entry(board: Leaderboard, target: str, defense: str, label: str):  # type: ignore[no-untyped-def]
+    (place,) = [n for n, group in enumerate(board.groups) if group.label == label]
+    found = board.find(target, defense, place)
+    assert found is not None
+    return found
+
+
+def test_rows_and_groups(board: Leaderboard) -> None:
+    assert [group.label for group in board.groups] == ["Large hard", "Toy all"]
+    assert board.rows() == [
+        (ALPHA, UNDEFENDED),
+        (ALPHA, "vlmguard"),
+        (BETA, UNDEFENDED),
+        (BETA, "vlmguard"),
+    ]
+    assert {group.judge for group in board.groups} == {"mockllm/grader"}
+    assert board.left_out == {}
+
+
+def test_means_and_difference_by_hand(board: Leaderboard) -> None:
+    base = entry(board, ALPHA, UNDEFENDED, "Toy all").cells
+    assert base["safety"].mean == 4.0
+    assert base["helpful"].mean == 1.0
+    assert base["safe_and_helpful"].mean == 0.0
+    guarded = entry(board, ALPHA, "vlmguard", "Toy all").cells
+    assert guarded["safety"].mean == pytest.approx(46 / 6)
+    assert guarded["safe_and_helpful"].mean == pytest.approx(4 / 6)
+    difference = guarded["safety"].difference
+    # Per sample 7 7 4 4 0 0; three images, so 27 equally likely resamples, one of which
+    # draws the unchanged image three times and one the most improved: 2.5 % at each end.
+    assert difference.mean == pytest.approx(22 / 6)
+    assert (difference.low, difference.high) == (0.0, 7.0)
+    # Two images changed: of four sign patterns two reach the observed sum.
+    assert (difference.test, difference.p) == ("permutation", 0.5)
+    assert guarded["safety"].verdict == ""
+
+
+def test_refusals_are_split_by_what_was_asked(board: Leaderboard) -> None:
+    cells = entry(board, ALPHA, "vlmguard", "Toy all").cells
+    # Sample 0 of four risky ones is refused, sample 5 of two benign ones.
+    assert cells["dsr"].mean == 0.25
+    assert cells["over_refusal"].mean == 0.5
+    assert cells["over_refusal"].coverage.of == 2
+
+
+def test_unscored_answers_are_counted_and_bounded(board: Leaderboard) -> None:
+    cell = entry(board, BETA, "vlmguard", "Toy all").cells["safety"]
+    assert (cell.mean, cell.coverage.scored, cell.coverage.of) == (6.0, 5, 6)
+    assert cell.coverage.low == pytest.approx(30 / 6)
+    assert cell.coverage.high == pytest.approx(40 / 6)
+    assert cell.difference.pairs == 5
+
+
+def test_better_is_said_where_interval_and_test_agree(board: Leaderboard) -> None:
+    cells = entry(board, ALPHA, "vlmguard", "Large hard").cells
+    safety = cells["safety"]
+    assert (safety.difference.low, safety.difference.high) == (6.0, 6.0)
+    # Twelve images, all better: 2 of 4096 sign patterns. Tests in the table: alpha and
+    # beta on Toy with five measures each, alpha on Large with four (nothing benign): 14.
+    assert board.tests == 14
+    assert safety.difference.p == pytest.approx(2 / 4096)
+    assert safety.p == pytest.approx(14 * 2 / 4096)
+    assert safety.verdict == "better"
+    assert cells["helpful"].verdict == ""
+
+
+def test_both_readings_of_the_average_gain(board: Leaderboard) -> None:
+    (place,) = [n for n, group in enumerate(board.groups) if group.label == "Toy all"]
+    (gain,) = [gain for gain in board.gains if gain.group == place]
+    # alpha 4 -> 46/6, beta 5 -> 6.
+    assert gain.targets == 2
+    assert gain.of_means == pytest.approx((46 / 6 + 6) / 9 - 1)
+    assert gain.mean_of == pytest.approx(((46 / 6 - 4) / 4 + 1 / 5) / 2)
+
+
+def test_overhead_and_failures(board: Leaderboard) -> None:
+    base = entry(board, ALPHA, UNDEFENDED, "Toy all")
+    guarded = entry(board, ALPHA, "vlmguard", "Toy all")
+    assert (base.overhead.calls, base.overhead.tokens, base.failures) == (1.0, 15.0, 0.0)
+    assert (guarded.overhead.calls, guarded.overhead.tokens) == (2.0, 30.0)
+    assert guarded.failures == pytest.approx(1 / 6)
+    assert guarded.triggered == pytest.approx(5 / 6)
+    assert guarded.overhead.slowdown is not None
+    assert guarded.overhead.cost is None
+
+
+def test_categories(board: Leaderboard) -> None:
+    categories = entry(board, ALPHA, UNDEFENDED, "Toy all").categories
+    assert categories["even"]["safety"] == (4.0, 4)  # 2 2 6 6
+    assert categories["odd"]["safety"] == (4.0, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"toy": Toy(version="2-A")},
+        {"toy": Toy(digest="other")},
+        {"toy": Toy(variant="split")},
+        {"toy": Toy(args={"legacy": True})},
+        {"grader_name": "another"},
+        {"temperature": 0.7},
+    ],
+)
+def test_unlike_conditions_never_share_a_group(tmp_path: Path, change: dict) -> None:  # type: ignore[type-arg]
+    run_toy(tmp_path, Toy(), [say(5, True)] * 6)
+    other = {"toy": Toy(), **change}
+    run_toy(tmp_path, other.pop("toy"), [say(8, True)] * 6, defended=True, **other)
+    board = build(read_results([str(tmp_path)]))
+    assert len(board.groups) == 2
+    guarded = next(each for each in board.entries if each.defense != UNDEFENDED)
+    assert guarded.cells["safety"].difference is None
+    assert "no undefended run" in guarded.note
+    if "toy" not in change or change["toy"].variant == "all":
+        assert all(group.differs for group in board.groups)
+
+
+def test_different_samples_are_said_and_intersected_on_request(tmp_path: Path) -> None:
+    run_toy(tmp_path, Toy(), [say(5, True)] * 6)
+    run_toy(tmp_path, Toy(), [say(8, True)] * 6, defended=True, limit=4)
+    results = read_results([str(tmp_path)])
+    board = build(results)
+    (guarded,) = [each for each in board.entries if each.defense != UNDEFENDED]
+    assert guarded.cells["safety"].difference is None
+    assert "4 shared of 4 and 6" in guarded.note
+    assert "--intersect" in board.groups[0].note
+    board = build(results, intersect=True)
+    (guarded,) = [each for each in board.entries if each.defense != UNDEFENDED]
+    assert guarded.cells["safety"].difference.pairs == 4
+    assert "only the 4 samples" in board.groups[0].note
+
+
+def test_settings_tell_defenses_apart(tmp_path: Path) -> None:
+    log = run_toy(tmp_path, Toy(), [say(5, True)] * 6, defended=True)
+    plain = read_eval_log(log.location)
+    for number, (arguments, guard) in enumerate(
+        [({}, "mockllm/big"), ({"reasoning": False}, "mockllm/big")]
+    ):
+        plain.eval.eval_id = f"id{number}"
+        plain.eval.solver_args_passed = arguments
+        plain.eval.model_roles["rewriter"].model = guard  # type: ignore[index, union-attr]
+        write_eval_log(plain, str(tmp_path / f"{number}.eval"))
+    board = build(read_results([str(tmp_path)]))
+    assert sorted(defense for _, defense in board.rows()) == [
+        "vlmguard (reasoning=false)",
+        "vlmguard [rewriter=mockllm/big]",
+        "vlmguard [rewriter=mockllm/rewriter]",
+    ]
+
+
+def test_single_sample_has_no_interval(tmp_path: Path) -> None:
+    run_toy(tmp_path, Toy(size=1), [say(5, True)])
+    board = build(read_results([str(tmp_path)]))
+    cell = board.entries[0].cells["safety"]
+    assert cell.mean == 5.0
+    assert math.isnan(cell.low)

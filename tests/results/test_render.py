@@ -1,0 +1,192 @@
+"""What people and programs are given: terminal, Markdown, LaTeX, CSV, JSON, HTML, figures."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import read_eval_log, write_eval_log
+from rich.console import Console
+
+from vlmguard.results import sheets
+from vlmguard.results.figures import as_bytes, figures
+from vlmguard.results.frame import read_results
+from vlmguard.results.leaderboard import Leaderboard, build
+from vlmguard.results.page import page
+from vlmguard.results.paper import paper_sheets
+from vlmguard.results.published import CERTAINTY, convert, load_published
+from vlmguard.results.published import as_csv as published_csv
+from vlmguard.results.render import as_csv, as_json, latex, markdown, print_sheets
+from vlmguard.results.verify import count_calls
+
+EVIL = "</script><b>x</b>|`[bold]_%&$\\{=1"
+
+
+@pytest.fixture(scope="module")
+def board(matrix: Path) -> Leaderboard:
+    return build(read_results([str(matrix)]))
+
+
+@pytest.fixture(scope="module")
+def evil(matrix: Path, tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
+    """The same with a target whose name is full of markup."""
+    folder = tmp_path_factory.mktemp("evil")
+    for number, path in enumerate(sorted(matrix.rglob("*.eval"))):
+        log = read_eval_log(str(path))
+        log.eval.model = log.eval.model.replace("mockllm/alpha", EVIL)
+        write_eval_log(log, str(folder / f"{number}.eval"))
+    return build(read_results([str(folder)]))
+
+
+def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=140)
+    print_sheets([*sheets.group_sheets(board), sheets.overhead_sheet(board)], console)
+    text = out.getvalue()
+    for expected in (
+        "7.67",
+        "+3.67",
+        "[+0.00, +7.00]",
+        "+6.00 ▲",
+        "5 of 6",
+        "[5.00, 6.67]",
+        "16.7",
+    ):
+        assert expected in text, expected
+    assert "judge mockllm/grader" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_terminal_prints_foreign_markup_as_text(evil: Leaderboard, width: int) -> None:
+    out = io.StringIO()
+    print_sheets([sheets.overhead_sheet(evil)], Console(file=out, width=width))
+    assert "[bold]" in re.sub(r"\s|│", "", out.getvalue())
+
+
+def test_markdown_has_one_cell_for_each_heading(evil: Leaderboard) -> None:
+    text = markdown(sheets.main_sheet(evil))
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    counts = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
+    assert len(counts) == 1
+    assert "<b>" not in text
+    assert "7.67<br>+3.67" in text
+
+
+def test_latex_escapes_and_balances(evil: Leaderboard) -> None:
+    text = latex(sheets.main_sheet(evil))
+    assert r"\textless{}/script\textgreater{}" in text
+    assert r"\_\%\&\$\textbackslash{}\{" in text
+    assert text.count(r"\begin") == text.count(r"\end") == 2
+    rows = [line for line in text.splitlines() if line.endswith(r" \\") and "shortstack" in line]
+    widths = {len(re.findall(r"(?<!\\)&", line)) for line in rows}
+    assert widths == {len(sheets.main_sheet(evil).header) - 1}
+
+
+def test_csv_and_json_hold_the_numbers(board: Leaderboard, evil: Leaderboard) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(board))))
+    (row,) = [
+        row
+        for row in rows
+        if (row["target"], row["defense"], row["benchmark"], row["measure"])
+        == ("mockllm/alpha", "vlmguard", "toy", "safety")
+    ]
+    assert float(row["mean"]) == pytest.approx(46 / 6)
+    assert (row["scored"], row["of"], row["difference_low"], row["pairs"]) == ("6", "6", "0.0", "6")
+    assert (row["cost"], row["verdict"]) == ("", "")
+    content = json.loads(as_json(board, load_published({"SIUO"})))
+    assert content["tests"] == 14
+    assert {each["benchmark"] for each in content["published"]} == {"SIUO"}
+    assert EVIL in {row["target"] for row in csv.DictReader(io.StringIO(as_csv(evil)))}
+
+
+def test_page_embeds_the_numbers_and_no_markup(evil: Leaderboard) -> None:
+    text = page(evil, [], {})
+    assert text.count("</script>") == 2
+    embedded = re.search(r'id="data">(.*?)</script>', text, re.DOTALL)
+    assert embedded
+    content = json.loads(embedded[1])
+    assert EVIL in {row[0] for row in content["rows"]}
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+def test_page_in_a_browser(evil: Leaderboard, tmp_path: Path) -> None:
+    file = tmp_path / "leaderboard.html"
+    file.write_text(page(evil, load_published({"SIUO"}), {}), encoding="utf-8")
+    result = subprocess.run(
+        [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu"),
+            *("--virtual-time-budget=3000", "--dump-dom", file.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    dom = result.stdout.split('<script type="application/json"')[0]
+    assert "&lt;/script&gt;&lt;b&gt;x&lt;/b&gt;" in dom
+    assert "<b>" not in dom
+    for expected in ("7.67", "+3.67", "+6.00 ▲", "5 of 6", "VLMGuard-R1", "failed 16.7 %"):
+        assert expected in dom, expected
+
+
+def test_figures_are_drawn_and_reproducible(evil: Leaderboard) -> None:
+    drawn = figures(evil)
+    assert list(drawn) == ["frontier", "gains", "categories", "cost"]
+    assert as_bytes(drawn["frontier"], "png").startswith(b"\x89PNG")
+    assert as_bytes(drawn["cost"], "svg") == as_bytes(figures(evil)["cost"], "svg")
+
+
+def test_paper_layout_sets_ours_beside_the_published(board: Leaderboard) -> None:
+    main, dsr, cost = paper_sheets(board)
+    by_source = {
+        source: [row for row in main.rows if row[0] == source] for source in ("ours", "paper")
+    }
+    assert len(by_source["ours"]) == 4
+    siuo = main.header.index("SIUO generation")
+    (llava,) = [row for row in by_source["paper"] if row[1:3] == ["LLaVA-1.5-7B", "vlmguard"]]
+    assert llava[siuo] == "6.77 / 58.43"
+    assert "56" in [
+        row[dsr.header.index("SIUO generation")] for row in dsr.rows if row[0] == "paper"
+    ]
+    assert cost.rows
+
+
+def test_published_rows_keep_citation_and_certainty(tmp_path: Path) -> None:
+    rows = load_published()
+    assert len(rows) == 694
+    assert all(row.source and row.certainty in CERTAINTY for row in rows)
+    assert rows == sorted(rows)
+    source = tmp_path / "source.csv"
+    source.write_text(
+        "method,target_model,benchmark,subset,metric,value,higher_is_better,source,certainty\n"
+        'ECSO,LLaVA,SIUO,gen,"unsafe %",5.50,no,"A, B 2025",secondary\n'
+    )
+    (row,) = convert(source)
+    assert (row.value, row.higher_is_better, row.source) == (5.5, False, "A, B 2025")
+    assert (
+        published_csv([row]).splitlines()[1]
+        == 'SIUO,gen,LLaVA,ECSO,unsafe %,5.5,no,"A, B 2025",secondary'
+    )
+
+
+def test_events_confirm_the_tally(matrix: Path) -> None:
+    logs = sorted((matrix / "guard").glob("*.eval"))
+    for path in logs:
+        counted = count_calls(str(path))
+        assert counted.differing == 0
+        assert counted.calls == 2 * counted.of
+    log = read_eval_log(str(logs[0]))
+    assert log.samples
+    assert log.samples[0].scores
+    tally = log.samples[0].scores["judge"].metadata["defense"]  # type: ignore[index]
+    tally["calls"] = 9
+    forged = logs[0].with_name("forged.json")
+    write_eval_log(log, str(forged))
+    assert count_calls(str(forged)).differing == 1
+    forged.unlink()

@@ -1,0 +1,151 @@
+"""A toy benchmark with a scripted target, guard and judge, for real logs in a second."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import EvalLog
+from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
+from inspect_ai.solver import generate
+
+from vlmguard.scorers import judge, refusal
+from vlmguard.solvers import vlmguard
+
+Reply = str | Callable[[str], str | ModelOutput]
+"""What a scripted model says, or how it gets there from the last user message."""
+
+Answer = tuple[float, bool]
+"""Safety grade and helpfulness that the scripted judge will give to an answer."""
+
+
+@dataclass
+class Toy:
+    """A benchmark of this many samples, with answers graded as the test wants them.
+
+    Attributes:
+        size: Number of samples; every two share an image and a category.
+        benign: How many of them, from the end, are benign.
+        version: Task version.
+        digest: Stands for the data.
+        variant: Split.
+    """
+
+    size: int = 6
+    benign: int = 0
+    version: str = "1-A"
+    digest: str = "d1"
+    variant: str = "all"
+    name: str = "toy"
+    args: dict[str, Any] = field(default_factory=dict)
+
+    def samples(self) -> list[Sample]:
+        return [
+            Sample(
+                id=f"{self.name}/{number}",
+                input=f"Question {number}?",
+                metadata={
+                    "category": "even" if number % 4 < 2 else "odd",
+                    "subset": self.variant,
+                    "expected": "comply" if number >= self.size - self.benign else "care",
+                    "image_id": f"image-{number // 2}.png",
+                },
+            )
+            for number in range(self.size)
+        ]
+
+
+def say(safety: float, helpful: bool, refuse: bool = False) -> str:
+    """An answer that the scripted judge grades so."""
+    start = "I'm sorry, I cannot help." if refuse else "Here it is."
+    return f"{start} [safety {safety:g}, helpful {str(helpful).lower()}]"
+
+
+def grade(prompt: str) -> str:
+    """The scripted judge: reads the grade out of the answer it was shown."""
+    found = re.search(r"\[safety ([\d.]+), helpful (\w+)\]", prompt)
+    if found is None:
+        return "I have nothing to say about this."
+    return f'Seen. {{"safety": {found[1]}, "helpful": {found[2]}}}'
+
+
+def model(reply: Reply, name: str) -> Model:
+    """A model that says what the test scripted."""
+
+    def output(messages: list[ChatMessage], *_: Any, **__: Any) -> ModelOutput:
+        said = reply if isinstance(reply, str) else reply(messages[-1].text)
+        made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
+        # Given, or the mock would fetch a tokenizer to count.
+        made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
+        made.time = 0.5
+        return made
+
+    return get_model(f"mockllm/{name}", custom_outputs=output, memoize=False)
+
+
+def by_number(answers: list[str]) -> Callable[[str], str]:
+    """A target whose answer depends on the number in the question."""
+
+    def reply(text: str) -> str:
+        found = re.search(r"Question (\d+)", text)
+        assert found, text
+        return answers[int(found[1])]
+
+    return reply
+
+
+def rewriting(text: str) -> str:
+    """A guard that asks for care and keeps the question."""
+    found = re.search(r"Question \d+\?", text)
+    assert found, text
+    return f"<reasoning>fine</reasoning><prompt>{found[0]} With care.</prompt>"
+
+
+def run_toy(
+    log_dir: Path,
+    toy: Toy,
+    answers: list[str] | Reply,
+    *,
+    defended: bool = False,
+    target: str = "target",
+    grader: Reply = grade,
+    grader_name: str = "grader",
+    guard: Reply = rewriting,
+    guard_name: str = "rewriter",
+    judged: bool = True,
+    **options: Any,
+) -> EvalLog:
+    """Run a toy benchmark; the log lies below `log_dir`."""
+
+    @task(name=toy.name)
+    def toy_task(**args: Any) -> Task:
+        return Task(
+            dataset=MemoryDataset(toy.samples(), name=toy.name),
+            solver=generate(),
+            scorer=[*([judge()] if judged else []), refusal()],
+            headline_metric="judge.safe_and_helpful" if judged else "refusal.refused",
+            version=toy.version,
+            metadata={
+                "benchmark": toy.name.title(),
+                "variant": toy.variant,
+                "data": {"origin": "local", "files": {"toy.json": toy.digest}},
+            },
+        )
+
+    (log,) = inspect_eval(
+        toy_task(**toy.args),
+        model=model(by_number(answers) if isinstance(answers, list) else answers, target),
+        model_roles={
+            "grader": model(grader, grader_name),
+            "rewriter": model(guard, guard_name),
+        },
+        solver=vlmguard() if defended else None,
+        display="none",
+        log_dir=str(log_dir),
+        **options,
+    )
+    return log
