@@ -34,7 +34,7 @@ from vlmguard.scorers._grader import request_of
 from vlmguard.scorers._verdict import label, parse_verdict
 from vlmguard.templates import load_template, template_hash
 from vlmguard.training.filters import Candidate, broken_rules
-from vlmguard.training.similarity import NEAR_TEXT, similar_pairs, similarity
+from vlmguard.training.similarity import NEAR_TEXT, similarity, words
 from vlmguard.training.stages import RECORD, StageCall, SynthesisRecord, ask_stage, stage_call
 
 CHECK_TEMPLATE: Final = """\
@@ -96,14 +96,16 @@ def synthesis_yield() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        found = [(str(score.sample_id), score.score.metadata or {}) for score in scores]
-        found.sort(key=lambda row: row[0])
-        reasons: Counter[str] = Counter(r for _, row in found for r in row["reasons"])
-        kept = [row for _, row in found if not row["reasons"]]
-        twins = near_duplicates([(r["image_id"], r["original"], r["rewritten"]) for r in kept])
+        ordered = sorted(scores, key=lambda score: str(score.sample_id))
+        found = [(score.score.metadata or {}, score.score.answer or "") for score in ordered]
+        reasons: Counter[str] = Counter(reason for row, _ in found for reason in row["reasons"])
+        kept = [(row, rewritten) for row, rewritten in found if not row["reasons"]]
+        twins = near_duplicates(
+            [(row["image_id"], row["original"], rewritten) for row, rewritten in kept]
+        )
         if twins:
             reasons["near_duplicate"] = len(twins)
-        left = [row for index, row in enumerate(kept) if index not in twins]
+        left = [row for index, (row, _) in enumerate(kept) if index not in twins]
         benign = sum(row["benign"] for row in left)
         return {
             "rows": len(found),
@@ -183,7 +185,6 @@ def keep(
                 "benign": row.benign,
                 "image_id": state.metadata["image_id"],
                 "original": request,
-                "rewritten": record.rewritten,
                 "check": template_hash(prompt) if check == "model" else "rules",
                 "cost": cost_by_stage(calls),
             },
@@ -219,17 +220,23 @@ def near_duplicates(rows: list[tuple[str, str, str]]) -> set[int]:
         rows: Image id, x and x' of each row, in a fixed order.
 
     Returns:
-        Indices of rows whose x' nearly equals that of an earlier, kept row, if
-        the image is the same or the requests were different ones: the same
-        request about another image may have the same x'.
+        Indices of rows whose x' nearly equals (90 % of the words) that of an
+        earlier, kept row about the same image, or has the very words of one
+        that came from a different request. The same request about another
+        image may well have the same x'.
     """
     dropped: set[int] = set()
-    for i, j in similar_pairs([rewritten for _, _, rewritten in rows]):
-        if i in dropped or j in dropped:
-            continue
-        same_image = rows[i][0] == rows[j][0]
-        if same_image or similarity(rows[i][1], rows[j][1]) < NEAR_TEXT:
-            dropped.add(j)
+    by_image: dict[str, list[str]] = defaultdict(list)
+    by_words: dict[frozenset[str], set[str]] = defaultdict(set)
+    for index, (image, original, rewritten) in enumerate(rows):
+        about_image, of_words = by_image[image], by_words[frozenset(words(rewritten))]
+        if any(similarity(rewritten, each) >= NEAR_TEXT for each in about_image) or any(
+            similarity(original, each) < NEAR_TEXT for each in of_words
+        ):
+            dropped.add(index)
+        else:
+            about_image.append(rewritten)
+            of_words.add(original)
     return dropped
 
 

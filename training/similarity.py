@@ -2,8 +2,6 @@
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -56,32 +54,3 @@ def similarity(first: str, second: str) -> float:
     """
     one, two = set(words(first)), set(words(second))
     return len(one & two) / len(one | two) if one | two else 1.0
-
-
-def similar_pairs(texts: Sequence[str], threshold: float = NEAR_TEXT) -> Iterator[tuple[int, int]]:
-    """All pairs of texts that share at least `threshold` of their words.
-
-    Two sets of words can only reach the threshold if they meet among the rarest
-    few words of each, so only texts that do are compared.
-
-    Args:
-        texts: Any texts; those without a word are similar to none.
-        threshold: Least Jaccard similarity, above 0 and at most 1.
-
-    Yields:
-        Indices `(i, j)` with `i < j`, by rising `j`.
-    """
-    sets = [frozenset(words(text)) for text in texts]
-    frequency = Counter(word for each in sets for word in each)
-    buckets: dict[str, list[int]] = defaultdict(list)
-    for j, current in enumerate(sets):
-        rare_first = sorted(current, key=lambda word: (frequency[word], word))
-        # Rounded, or 10 * 0.9 could come out above 9.
-        prefix = rare_first[: len(current) - int(-(-round(len(current) * threshold, 6) // 1)) + 1]
-        candidates = sorted({i for word in prefix for i in buckets[word]})
-        for i in candidates:
-            common = len(sets[i] & current)
-            if common >= threshold * (len(sets[i]) + len(current) - common):
-                yield i, j
-        for word in prefix:
-            buckets[word].append(j)

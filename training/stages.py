@@ -177,7 +177,7 @@ class SynthesisRecord(BaseModel):
         Args:
             store: The store.
         """
-        store.set(RECORD, self.model_dump())
+        store.set(RECORD, self.model_dump(exclude_defaults=True))
 
     @classmethod
     def load(cls, store: dict[str, Any]) -> "SynthesisRecord":

@@ -254,6 +254,12 @@ def test_what_a_near_duplicate_is() -> None:
     # The same request about another image may well have the same rewriting.
     assert near_duplicates([("a", x, "Same words here"), ("b", x, "same words here")]) == set()
     assert near_duplicates([("a", x, "Same words here"), ("a", x, "Quite different")]) == set()
+    # Nine of ten words are enough with the same image, not with another one.
+    ten = "one two three four five six seven eight nine ten"
+    assert near_duplicates([("a", x, ten), ("a", y, ten + " more")]) == {1}
+    assert near_duplicates([("a", x, ten), ("b", y, ten + " more")]) == set()
+    # What was dropped drops nothing in its turn.
+    assert near_duplicates([("a", x, ten), ("a", x, ten), ("b", x, ten)]) == {1}
 
 
 def judged(safety: dict[str, float], helpful: dict[str, bool] | None = None) -> Any:
