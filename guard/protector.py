@@ -171,6 +171,9 @@ def _probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
     limit = min(tokenizer.model_max_length, _context_length(model))
     inputs = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
     ids = inputs["input_ids"].to(model.device)
+    if not ids.numel():
+        # An empty answer, and a tokenizer that adds nothing to it: there is nothing to judge.
+        return Reading([1.0], 0, 0, 0, time.monotonic() - start)
     with torch.inference_mode():
         logit = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     value = logit.float().sigmoid().item()

@@ -85,6 +85,12 @@ async def test_long_text_is_cut_to_what_the_detector_reads(tmp_path: Path) -> No
     assert reading.input_tokens == 16
 
 
+async def test_an_empty_answer_has_nothing_to_judge(tmp_path: Path) -> None:
+    reading = await probability_harmless(at(build_classifier(tmp_path / "detector")), "")
+    assert reading.values == [1.0]
+    assert reading.calls == 0
+
+
 async def test_a_causal_adapter_is_no_detector(base: Path, tmp_path: Path) -> None:
     adapter = build_adapter(tmp_path / "detector", base, "CAUSAL_LM")
     with pytest.raises(UserError, match="trained for CAUSAL_LM, SEQ_CLS is needed"):
