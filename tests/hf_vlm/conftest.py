@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,11 +25,20 @@ def _few_threads():
 
 
 @pytest.fixture
-def load():
+def load(tmp_path_factory):
     """Load a model for one test and close it afterwards."""
     models = []
+    links = {}
 
     def load(folder, **model_args):
+        folder = Path(folder)
+        if folder.is_dir():
+            # Weights are shared by path, and Inspect keeps models of earlier tests: a path of
+            # the test's own gives it a queue of its own.
+            if folder not in links:
+                links[folder] = tmp_path_factory.mktemp("own") / folder.name
+                links[folder].symlink_to(folder)
+            folder = links[folder]
         model = get_model(f"hf-vlm/{folder}", memoize=False, **model_args)
         models.append(model)
         return model
