@@ -108,7 +108,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results.verify import verify_sheet
 
     console = _console()
-    results = _read(arguments.logs, console)
+    results = _read(arguments.logs)
     board = build(results, arguments.intersect)
     published = load_published({group.column.title for group in board.groups})
     if arguments.layout == "paper":
@@ -183,11 +183,10 @@ def _gate(arguments: argparse.Namespace) -> int:
     from vlmguard.results.gate import Finding, Limits, compare, exit_status
     from vlmguard.results.output import write_file
 
-    console = _console()
     path = user_path(arguments.baseline)
     tolerance = _tolerances(arguments.tolerance)
     baseline = {} if arguments.update else read_baseline(path)
-    results = _read(arguments.logs, console)
+    results = _read(arguments.logs)
     # Copies and older runs stand aside; whatever else is left out is missing here.
     unusable = {
         log: reason
@@ -319,7 +318,7 @@ def _tolerances(given: list[str]) -> dict[str, float]:
     return tolerances
 
 
-def _read(logs: list[str], console: "Console") -> "Results":
+def _read(logs: list[str]) -> "Results":
     """Read logs with a progress bar; an error if none is usable."""
     from rich.progress import Progress
 

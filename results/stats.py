@@ -181,7 +181,7 @@ def holm(p_values: list[float]) -> list[float]:
 def _by_cluster(values: Numbers, clusters: npt.NDArray[Any]) -> tuple[Numbers, Numbers]:
     """Sum and number of the values in each cluster."""
     _, codes = np.unique(clusters, return_inverse=True)
-    sums: Numbers = np.bincount(codes, weights=values)
+    sums: Numbers = np.bincount(codes, weights=values).astype(np.float64)
     counts: Numbers = np.bincount(codes).astype(np.float64)
     return sums, counts
 
