@@ -1,5 +1,7 @@
 """What a defense did to a sample: kept in the sample's store, copied into its scores."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from inspect_ai.model import ModelOutput
@@ -30,7 +32,20 @@ class Stage(BaseModel):
     seconds: float | None = None
 
 
-class DefenseRecord(StoreModel):
+class _Fields(BaseModel):
+    defense: str = "none"
+    original: str = ""
+    rewritten: str | None = None
+    triggered: bool = False
+    stages: list[Stage] = Field(default_factory=list)
+    failure: str | None = None
+    approximations: list[str] = Field(default_factory=list)
+    kept_prefix: str = ""
+    template: str = ""
+    notes: dict[str, Any] = Field(default_factory=dict)
+
+
+class DefenseRecord(StoreModel, _Fields):
     """Trace of a defense on one sample.
 
     Attributes:
@@ -47,16 +62,14 @@ class DefenseRecord(StoreModel):
         notes: Figures and remarks of the defense (scores, placement, ...).
     """
 
-    defense: str = "none"
-    original: str = ""
-    rewritten: str | None = None
-    triggered: bool = False
-    stages: list[Stage] = Field(default_factory=list)
-    failure: str | None = None
-    approximations: list[str] = Field(default_factory=list)
-    kept_prefix: str = ""
-    template: str = ""
-    notes: dict[str, Any] = Field(default_factory=dict)
+
+class Trace(_Fields):
+    """A `DefenseRecord` in the making: the same fields, with no store behind them.
+
+    A `StoreModel` checks and compares everything at each access, which costs more than all the
+    rest that a defense does around its calls. So a solver fills a `Trace`, and `recorded` puts it
+    into the store once.
+    """
 
     def add_call(self, name: str, output: ModelOutput, role: str) -> None:
         """Note a model call.
@@ -77,8 +90,29 @@ class DefenseRecord(StoreModel):
         Args:
             stage: The step.
         """
-        # Assigned, not appended: the store sees assignments only.
-        self.stages = [*self.stages, stage]
+        self.stages.append(stage)
+
+
+@contextmanager
+def recorded(state: TaskState, defense: str, original: str) -> Iterator[Trace]:
+    """Record what a defense does; whatever happens, what there is by then is kept.
+
+    Args:
+        state: The sample's state.
+        defense: Name of the solver.
+        original: The user's request.
+
+    Yields:
+        The trace to fill. Afterwards `state.store_as(DefenseRecord)` reads it.
+    """
+    store = state.store
+    trace = Trace(defense=defense, original=original)
+    try:
+        yield trace
+    finally:
+        # What is as it was from the start need not be written: less to log, and to compare.
+        for name, value in trace.model_dump(exclude_defaults=True).items():
+            store.set(f"{DefenseRecord.__name__}:{name}", value)
 
 
 def tally(state: TaskState) -> dict[str, Any]:
@@ -93,7 +127,11 @@ def tally(state: TaskState) -> dict[str, Any]:
         `output_tokens` and `seconds` (the last three None where a provider
         reported none). Without a defense: the target's single call.
     """
-    record = state.store_as(DefenseRecord)
+    # Read without a StoreModel, see `Trace`; in a log that is scored again these are plain data.
+    known = {
+        name: state.store.get(f"{DefenseRecord.__name__}:{name}") for name in _Fields.model_fields
+    }
+    record = _Fields.model_validate({k: v for k, v in known.items() if v is not None})
     stages = record.stages
     if not stages and state.output.choices:
         stages = [_call_stage("answer", state.output, "target")]

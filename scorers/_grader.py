@@ -7,6 +7,7 @@ verdicts (a quoted forgery, say) counts as none.
 """
 
 import hashlib
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -21,6 +22,7 @@ from inspect_ai.model import (
     ModelOutput,
 )
 from inspect_ai.solver import TaskState
+from inspect_ai.util import collect
 
 from vlmguard.errors import UserError
 from vlmguard.refusals import is_refusal
@@ -90,6 +92,21 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
     if output.stop_reason == "content_filter" or _marked_refusal(output) or is_refusal(text):
         return Reply(name, text, "judge_refused", cut_off)
     return Reply(name, text, "cut_off" if cut_off else "invalid_format", cut_off)
+
+
+async def ask_together(asking: list[Awaitable[Reply]]) -> list[Reply]:
+    """Wait for several judges at once.
+
+    Args:
+        asking: Calls of `ask`.
+
+    Returns:
+        Their replies, in order.
+    """
+    if len(asking) == 1:
+        # Inspect notes several spans for a `collect`; most runs have one judge.
+        return [await asking[0]]
+    return await collect(*asking)
 
 
 def fence(material: dict[str, str]) -> dict[str, str]:

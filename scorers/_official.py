@@ -6,11 +6,10 @@ from typing import Any
 
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
-from inspect_ai.util import collect
 
 from vlmguard.record import tally
 from vlmguard.roles import role_models
-from vlmguard.scorers._grader import Problem, ask
+from vlmguard.scorers._grader import Problem, ask, ask_together
 from vlmguard.scorers._metrics import majority
 from vlmguard.scorers._verdict import Reader
 from vlmguard.templates import template_hash
@@ -99,8 +98,8 @@ async def ask_all(
         nothing = dict.fromkeys(names, math.nan)
         return Answers(nothing, missing, "The answer is empty; nothing was judged.", metadata)
     asked = [(question, grader) for question in questions for grader in graders]
-    replies = await collect(
-        *(
+    replies = await ask_together(
+        [
             ask(
                 grader,
                 question.template,
@@ -108,7 +107,7 @@ async def ask_all(
                 **{k: v for k, v in material.items() if "{" + k + "}" in question.template},
             )
             for question, grader in asked
-        )
+        ]
     )
     votes: dict[str, list[float]] = {name: [] for name in names}
     problems: dict[str, Problem] = {}

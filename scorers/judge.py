@@ -21,12 +21,11 @@ from typing import Any, Final
 
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
-from inspect_ai.util import collect
 
 from vlmguard.errors import check_number
 from vlmguard.record import tally
 from vlmguard.roles import role_models
-from vlmguard.scorers._grader import Problem, ask, request_of
+from vlmguard.scorers._grader import Problem, ask, ask_together, request_of
 from vlmguard.scorers._metrics import average_known, by_category, check_groups, coverage, majority
 from vlmguard.scorers._verdict import grade, label
 from vlmguard.templates import load_template, template_hash
@@ -114,8 +113,8 @@ def judge(template: str | None = None, threshold: float = 7.0) -> Scorer:
                 metadata={**common, "unscored": missing, "verdicts": []},
             )
         request, images = request_of(state)
-        replies = await collect(
-            *(ask(grader, prompt, images, request=request, answer=answer) for grader in graders)
+        replies = await ask_together(
+            [ask(grader, prompt, images, request=request, answer=answer) for grader in graders]
         )
         verdicts = [Verdict(**reply.verdict(_READERS)) for reply in replies]
         value = combine(verdicts, threshold)

@@ -37,7 +37,7 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.errors import check_choice
-from vlmguard.record import DefenseRecord
+from vlmguard.record import recorded
 from vlmguard.solvers._turn import last_turn, replace_answer, user_message
 from vlmguard.templates import disarm, fill, template_hash
 
@@ -97,44 +97,44 @@ def ecso(
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         target = get_model()
         turn = last_turn(state)
-        record = state.store_as(DefenseRecord)
-        record.defense = "ecso"
-        record.original = turn.text
-        record.template = template_hash(
-            HARM_CHECK_TEMPLATE, CAPTION_TEMPLATE, SAFE_ANSWER_TEMPLATE, TEXT_ONLY_TEMPLATE
-        )
-        if verdict != "exact":
-            record.approximations = [f"verdict={verdict}"]
-        if keep_image:
-            record.approximations = [*record.approximations, "keep_image=true"]
+        with recorded(state, "ecso", turn.text) as record:
+            record.template = template_hash(
+                HARM_CHECK_TEMPLATE, CAPTION_TEMPLATE, SAFE_ANSWER_TEMPLATE, TEXT_ONLY_TEMPLATE
+            )
+            if verdict != "exact":
+                record.approximations = [f"verdict={verdict}"]
+            if keep_image:
+                record.approximations = [*record.approximations, "keep_image=true"]
 
-        state = await generate(state)
-        record.add_call("answer", state.output, "target")
+            state = await generate(state)
+            record.add_call("answer", state.output, "target")
 
-        answer = state.output.completion[:MAX_ANSWER_CHARS]
-        question = fill(HARM_CHECK_TEMPLATE, request=disarm(turn.text), answer=disarm(answer))
-        check = await target.generate([user_message(turn.images, question)], config=_CONFIG)
-        record.add_call("harm_check", check, "target")
-        record.triggered = is_harmful(check.completion, verdict)
-        if not is_plain(check.completion, verdict):
-            record.failure = "no_verdict"
-        if not record.triggered:
+            answer = state.output.completion[:MAX_ANSWER_CHARS]
+            question = fill(HARM_CHECK_TEMPLATE, request=disarm(turn.text), answer=disarm(answer))
+            check = await target.generate([user_message(turn.images, question)], config=_CONFIG)
+            record.add_call("harm_check", check, "target")
+            record.triggered = is_harmful(check.completion, verdict)
+            if not is_plain(check.completion, verdict):
+                record.failure = "no_verdict"
+            if not record.triggered:
+                return state
+
+            if turn.images:
+                question = fill(CAPTION_TEMPLATE, request=disarm(turn.text))
+                caption = await target.generate(
+                    [user_message(turn.images, question)], config=_CONFIG
+                )
+                record.add_call("caption", caption, "target")
+                hints = disarm(caption.completion)
+                record.rewritten = fill(SAFE_ANSWER_TEMPLATE, caption=hints, request=turn.text)
+            else:
+                record.rewritten = fill(TEXT_ONLY_TEMPLATE, request=turn.text)
+
+            images = turn.images if keep_image else []
+            output = await target.generate([user_message(images, record.rewritten)], config=_CONFIG)
+            record.add_call("safe_answer", output, "target")
+            replace_answer(state, output)
             return state
-
-        if turn.images:
-            question = fill(CAPTION_TEMPLATE, request=disarm(turn.text))
-            caption = await target.generate([user_message(turn.images, question)], config=_CONFIG)
-            record.add_call("caption", caption, "target")
-            hints = disarm(caption.completion)
-            record.rewritten = fill(SAFE_ANSWER_TEMPLATE, caption=hints, request=turn.text)
-        else:
-            record.rewritten = fill(TEXT_ONLY_TEMPLATE, request=turn.text)
-
-        images = turn.images if keep_image else []
-        output = await target.generate([user_message(images, record.rewritten)], config=_CONFIG)
-        record.add_call("safe_answer", output, "target")
-        replace_answer(state, output)
-        return state
 
     return solve
 

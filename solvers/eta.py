@@ -44,7 +44,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.auxiliary import Checkpoint
 from vlmguard.errors import check_choice, check_number
-from vlmguard.record import DefenseRecord
+from vlmguard.record import recorded
 from vlmguard.reward import ARMORM
 from vlmguard.solvers._eta_decoding import PREFIX, Draw, by_response, by_sentence, check_continues
 from vlmguard.solvers._eta_scorers import find_scorers
@@ -148,53 +148,51 @@ def eta(
         if threshold is None:
             threshold = GRADE_THRESHOLD if scorers.reward_role else POST_THRESHOLD
 
-        record = state.store_as(DefenseRecord)
-        record.defense = "eta"
-        record.original = turn.text
-        record.template = template_hash(gate_rubric, rubric, sentence)
-        record.approximations = [
-            *scorers.approximations,
-            *(["decoding=response"] if decoding == "response" else []),
-        ]
+        with recorded(state, "eta", turn.text) as record:
+            record.template = template_hash(gate_rubric, rubric, sentence)
+            record.approximations = [
+                *scorers.approximations,
+                *(["decoding=response"] if decoding == "response" else []),
+            ]
 
-        state = await generate(state)
-        record.add_call("answer", state.output, "target")
-        try:
-            answer = state.output.completion
-            (score,) = await scorers.score(gate_rubric, [answer], record, "answer_check")
-            record.notes = {
-                "post_threshold": threshold,
-                "pre_threshold": pre_threshold,
-                "own_wording": not (gate_prompt and reward_prompt and clip_text),
-                "reward": score,
-                "branch": "safe_answer",
-            }
-            if score > threshold:
-                return state
-            if turn.images and not await scorers.is_image_unsafe(
-                turn.images, sentence, pre_threshold, record
-            ):
-                record.notes = {**record.notes, "branch": "safe_image"}
+            state = await generate(state)
+            record.add_call("answer", state.output, "target")
+            try:
+                answer = state.output.completion
+                (score,) = await scorers.score(gate_rubric, [answer], record, "answer_check")
+                record.notes = {
+                    "post_threshold": threshold,
+                    "pre_threshold": pre_threshold,
+                    "own_wording": not (gate_prompt and reward_prompt and clip_text),
+                    "reward": score,
+                    "branch": "safe_answer",
+                }
+                if score > threshold:
+                    return state
+                if turn.images and not await scorers.is_image_unsafe(
+                    turn.images, sentence, pre_threshold, record
+                ):
+                    record.notes = {**record.notes, "branch": "safe_image"}
+                    return state
+
+                record.triggered = True
+                draw = Draw(target, asked, turn, scorers, rubric, alpha, n, temperature, top_k)
+                if decoding == "sentence":
+                    text, finished, sentences = await by_sentence(draw, record)
+                else:
+                    text, finished, sentences = await by_response(draw, record, state.epoch)
+                record.notes = {**record.notes, "branch": "aligned", "sentences": sentences}
+            except UnusableReply as unusable:
+                fall_back(state, record, on_failure, unusable)
                 return state
 
-            record.triggered = True
-            draw = Draw(target, asked, turn, scorers, rubric, alpha, n, temperature, top_k)
-            if decoding == "sentence":
-                text, finished, sentences = await by_sentence(draw, record)
-            else:
-                text, finished, sentences = await by_response(draw, record, state.epoch)
-            record.notes = {**record.notes, "branch": "aligned", "sentences": sentences}
-        except UnusableReply as unusable:
-            fall_back(state, record, on_failure, unusable)
+            # A target that was merely asked for the prefix may have left it out.
+            record.kept_prefix = PREFIX if text.startswith(PREFIX) else ""
+            output = ModelOutput.from_content(
+                state.model.name, text, stop_reason="stop" if finished else "max_tokens"
+            )
+            replace_answer(state, output)
             return state
-
-        # A target that was merely asked for the prefix may have left it out.
-        record.kept_prefix = PREFIX if text.startswith(PREFIX) else ""
-        output = ModelOutput.from_content(
-            state.model.name, text, stop_reason="stop" if finished else "max_tokens"
-        )
-        replace_answer(state, output)
-        return state
 
     return solve
 

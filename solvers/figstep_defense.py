@@ -23,7 +23,7 @@ from inspect_ai.model import ChatMessageSystem
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.errors import check_choice
-from vlmguard.record import DefenseRecord
+from vlmguard.record import recorded
 from vlmguard.solvers._turn import last_turn, with_text
 from vlmguard.templates import load_template, template_hash
 
@@ -49,23 +49,21 @@ def figstep_defense(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         turn = last_turn(state)
-        record = state.store_as(DefenseRecord)
-        record.defense = "figstep_defense"
-        record.original = turn.text
-        record.template = template_hash(prompt)
-        record.notes = {"placement": placement}
+        with recorded(state, "figstep_defense", turn.text) as record:
+            record.template = template_hash(prompt)
+            record.notes = {"placement": placement}
 
-        if placement == "system":
-            state.messages.insert(0, ChatMessageSystem(content=prompt))
-        else:
-            parts = (turn.text, prompt) if placement == "suffix" else (prompt, turn.text)
-            record.rewritten = "\n\n".join(parts)
-            state.messages[turn.index] = with_text(state.messages[turn.index], record.rewritten)
-        # The warning is always there: this defense has no trigger of its own.
-        record.triggered = True
+            if placement == "system":
+                state.messages.insert(0, ChatMessageSystem(content=prompt))
+            else:
+                parts = (turn.text, prompt) if placement == "suffix" else (prompt, turn.text)
+                record.rewritten = "\n\n".join(parts)
+                state.messages[turn.index] = with_text(state.messages[turn.index], record.rewritten)
+            # The warning is always there: this defense has no trigger of its own.
+            record.triggered = True
 
-        state = await generate(state)
-        record.add_call("answer", state.output, "target")
-        return state
+            state = await generate(state)
+            record.add_call("answer", state.output, "target")
+            return state
 
     return solve

@@ -46,7 +46,7 @@ from vlmguard.protector import (
     prepare_detector,
     probability_harmless,
 )
-from vlmguard.record import DefenseRecord, Stage
+from vlmguard.record import Stage, Trace, recorded
 from vlmguard.roles import defaults_for
 from vlmguard.solvers._fallback import ON_FAILURE, UnusableReply, fall_back, refusal
 from vlmguard.solvers._turn import last_turn, replace_answer
@@ -85,9 +85,9 @@ new answer."""
 
 _DEFAULTS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
-Detector = Callable[[str, DefenseRecord], Awaitable[float]]
+Detector = Callable[[str, Trace], Awaitable[float]]
 """From what the detector is shown to P(harmless)."""
-Detoxifier = Callable[[str, DefenseRecord], Awaitable[str]]
+Detoxifier = Callable[[str, Trace], Awaitable[str]]
 """From a harmful answer to a harmless one."""
 
 
@@ -133,37 +133,35 @@ def mllm_protector(
         detect = await _detector(detector_at)
         detoxify = await _detoxifier(detoxifier_at, prompt)
         turn = last_turn(state)
-        record = state.store_as(DefenseRecord)
-        record.defense = "mllm_protector"
-        record.original = turn.text
-        record.template = template_hash(prompt, QA_INPUT, DETECTOR_TEMPLATE, REWRITE_TEMPLATE)
-        record.approximations = [
-            *(["detector: a prompted model"] if detector_at is None else []),
-            *(["detoxifier: a prompted model"] if _bound("detoxifier") else []),
-            *(["detector_input=qa"] if detector_input == "qa" else []),
-        ]
+        with recorded(state, "mllm_protector", turn.text) as record:
+            record.template = template_hash(prompt, QA_INPUT, DETECTOR_TEMPLATE, REWRITE_TEMPLATE)
+            record.approximations = [
+                *(["detector: a prompted model"] if detector_at is None else []),
+                *(["detoxifier: a prompted model"] if _bound("detoxifier") else []),
+                *(["detector_input=qa"] if detector_input == "qa" else []),
+            ]
 
-        state = await generate(state)
-        record.add_call("answer", state.output, "target")
+            state = await generate(state)
+            record.add_call("answer", state.output, "target")
 
-        answer = state.output.completion
-        shown = answer
-        if detector_input == "qa":
-            shown = fill(QA_INPUT, request=turn.text, answer=answer)
-        try:
-            harmless = await detect(shown, record)
-            record.notes = {"harmless": harmless, "threshold": threshold}
-            record.triggered = harmless < threshold
-            if not record.triggered:
-                return state
-            if detoxify is None:
-                replace_answer(state, refusal(state))
-            else:
-                text = await detoxify(answer, record)
-                replace_answer(state, ModelOutput.from_content(state.model.name, text))
-        except UnusableReply as unusable:
-            fall_back(state, record, on_failure, unusable)
-        return state
+            answer = state.output.completion
+            shown = answer
+            if detector_input == "qa":
+                shown = fill(QA_INPUT, request=turn.text, answer=answer)
+            try:
+                harmless = await detect(shown, record)
+                record.notes = {"harmless": harmless, "threshold": threshold}
+                record.triggered = harmless < threshold
+                if not record.triggered:
+                    return state
+                if detoxify is None:
+                    replace_answer(state, refusal(state))
+                else:
+                    text = await detoxify(answer, record)
+                    replace_answer(state, ModelOutput.from_content(state.model.name, text))
+            except UnusableReply as unusable:
+                fall_back(state, record, on_failure, unusable)
+            return state
 
     return solve
 
@@ -175,7 +173,7 @@ async def _detector(checkpoint: Checkpoint | None) -> Detector:
             raise UserError("Both -S detector and the role detector are given. Drop one of them.")
         await prepare_detector(checkpoint)
 
-        async def classify(text: str, record: DefenseRecord) -> float:
+        async def classify(text: str, record: Trace) -> float:
             reading = await probability_harmless(checkpoint, text)
             record.add_stage(reading.stage("harm_check", "detector"))
             return reading.values[0]
@@ -189,7 +187,7 @@ async def _detector(checkpoint: Checkpoint | None) -> Detector:
         )
     model = get_model(role="detector", required=True)
 
-    async def ask(text: str, record: DefenseRecord) -> float:
+    async def ask(text: str, record: Trace) -> float:
         output = await _generate(model, fill(DETECTOR_TEMPLATE, answer=disarm(text)))
         record.add_call("harm_check", output, "detector")
         return read_verdict(output.completion)
@@ -206,7 +204,7 @@ async def _detoxifier(checkpoint: Checkpoint | None, prompt: str) -> Detoxifier 
             )
         await check_detoxifier(checkpoint)
 
-        async def continue_prompt(answer: str, record: DefenseRecord) -> str:
+        async def continue_prompt(answer: str, record: Trace) -> str:
             written = await complete(checkpoint, fill(prompt, answer=answer))
             stage = Stage(
                 name="detoxify",
@@ -224,7 +222,7 @@ async def _detoxifier(checkpoint: Checkpoint | None, prompt: str) -> Detoxifier 
         return None
     model = get_model(role="detoxifier", required=True)
 
-    async def ask(answer: str, record: DefenseRecord) -> str:
+    async def ask(answer: str, record: Trace) -> str:
         output = await _generate(model, fill(REWRITE_TEMPLATE, answer=disarm(answer)))
         record.add_call("detoxify", output, "detoxifier")
         return _not_empty(output.completion.strip())

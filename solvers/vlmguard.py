@@ -25,7 +25,7 @@ from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.errors import check_choice
-from vlmguard.record import DefenseRecord
+from vlmguard.record import recorded
 from vlmguard.rewriter import REWRITE_TEMPLATE, Rewriter
 from vlmguard.solvers._fallback import ON_FAILURE, refusal
 from vlmguard.solvers._turn import last_turn, with_text
@@ -57,30 +57,30 @@ def vlmguard(
         turn = last_turn(state)
         rewrite = await rewriter.rewrite(turn.images, turn.text, conversation=turn.earlier)
 
-        record = state.store_as(DefenseRecord)
-        record.defense = "vlmguard"
-        record.original = turn.text
-        record.rewritten = rewrite.rewritten
-        record.triggered = rewrite.rewritten != turn.text
-        record.failure = rewrite.failure
-        record.template = rewriter.template_hash
-        record.notes = {"reasoning": rewrite.reasoning}
-        record.add_call("rewrite", rewrite.output, "rewriter")
+        with recorded(state, "vlmguard", turn.text) as record:
+            record.rewritten = rewrite.rewritten
+            record.triggered = rewrite.rewritten != turn.text
+            record.failure = rewrite.failure
+            record.template = rewriter.template_hash
+            record.notes = {"reasoning": rewrite.reasoning}
+            record.add_call("rewrite", rewrite.output, "rewriter")
 
-        if rewrite.failure and on_failure == "raise":
-            raise RuntimeError(
-                f"Sample {state.sample_id}: the rewriter's reply cannot be used "
-                f"({rewrite.failure}): {rewrite.output.completion[:200]!r}"
-            )
-        if rewrite.failure and on_failure == "refuse":
-            state.output = refusal(state)
-            state.messages.append(state.output.message)
+            if rewrite.failure and on_failure == "raise":
+                raise RuntimeError(
+                    f"Sample {state.sample_id}: the rewriter's reply cannot be used "
+                    f"({rewrite.failure}): {rewrite.output.completion[:200]!r}"
+                )
+            if rewrite.failure and on_failure == "refuse":
+                state.output = refusal(state)
+                state.messages.append(state.output.message)
+                return state
+
+            if record.triggered:
+                state.messages[turn.index] = with_text(
+                    state.messages[turn.index], rewrite.rewritten
+                )
+            state = await generate(state)
+            record.add_call("answer", state.output, "target")
             return state
-
-        if record.triggered:
-            state.messages[turn.index] = with_text(state.messages[turn.index], rewrite.rewritten)
-        state = await generate(state)
-        record.add_call("answer", state.output, "target")
-        return state
 
     return solve

@@ -31,12 +31,14 @@ tiny_llava = checkpoint_fixture("llava")
 
 
 @pytest.fixture(scope="module")
-def short_llava(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a short context: random weights seldom end an answer themselves."""
-    folder = shutil.copytree(tiny_llava, tmp_path_factory.mktemp("short") / "llava")
-    config = json.loads((folder / "config.json").read_text())
-    config["text_config"]["max_position_embeddings"] = 448
-    (folder / "config.json").write_text(json.dumps(config))
+def brief_llava(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with many tokens that end a text: random weights seldom find the only one."""
+    folder = shutil.copytree(tiny_llava, tmp_path_factory.mktemp("brief") / "llava")
+    vocabulary = json.loads((folder / "config.json").read_text())["text_config"]["vocab_size"]
+    file = folder / "generation_config.json"
+    settings = json.loads(file.read_text())
+    settings["eos_token_id"] = list(range(2, vocabulary, 8))
+    file.write_text(json.dumps(settings))
     return folder
 
 
@@ -59,8 +61,8 @@ def auxiliaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def served(tiny_llava: Path) -> Iterator[Served]:
-    with transformers_serve(tiny_llava) as running:
+def served(brief_llava: Path) -> Iterator[Served]:
+    with transformers_serve(brief_llava) as running:
         yield running
 
 
@@ -109,13 +111,13 @@ def check_log(log: EvalLog, defense: str) -> None:
 def test_local_checkpoint(
     defense: str,
     folder: Path,
-    short_llava: Path,
+    brief_llava: Path,
     auxiliaries: dict[str, Path],
     repo: Path,
     tmp_path: Path,
     cli: Any,
 ) -> None:
-    model = f"hf-vlm/{short_llava}"
+    model = f"hf-vlm/{brief_llava}"
     result = cli(
         *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
         *options(defense, auxiliaries, served=False),
@@ -124,7 +126,6 @@ def test_local_checkpoint(
         *("--model-role", f"grader={{model: {model}, max_tokens: 32}}"),
         *("--log-dir", str(tmp_path), "--display", "plain"),
         cwd=repo,
-        env={"OMP_NUM_THREADS": "2"},
         timeout=600,
     )
     assert result.returncode == 0, result.stdout + result.stderr

@@ -9,7 +9,7 @@ from inspect_ai.model import GenerateConfig, ModelName, ModelOutput, ModelUsage
 from inspect_ai.scorer import Score, Scorer, Target, accuracy, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard import DefenseRecord, Stage
+from vlmguard import DefenseRecord, Stage, recorded
 from vlmguard.record import tally
 
 
@@ -22,8 +22,10 @@ def state_with(*stages: Stage, output: ModelOutput | None = None) -> TaskState:
         messages=[],
         output=output,
     )
-    for stage in stages:
-        state.store_as(DefenseRecord).add_stage(stage)
+    if stages:
+        with recorded(state, "mine", "?") as record:
+            for stage in stages:
+                record.add_stage(stage)
     return state
 
 
@@ -85,18 +87,29 @@ def test_where_nothing_was_called_nothing_was_spent() -> None:
 @solver
 def defended() -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        record = state.store_as(DefenseRecord)
-        record.defense = "mine"
-        record.original = state.input_text
-        record.notes = {"score": 0.5}
-        state = await generate(state)
-        # Written through a handle of its own: all share the sample's store.
-        state.store_as(DefenseRecord).add_call("answer", state.output, "target")
-        record.add_stage(Stage(name="classify", role="detector", output="0.9", calls=2))
-        record.failure = "empty"
+        with recorded(state, "mine", state.input_text) as record:
+            record.notes = {"score": 0.5}
+            state = await generate(state)
+            record.add_call("answer", state.output, "target")
+            record.add_stage(Stage(name="classify", role="detector", output="0.9", calls=2))
+            record.failure = "empty"
         return state
 
     return solve
+
+
+def test_what_was_done_before_an_error_is_kept() -> None:
+    state = state_with()
+
+    def fail() -> None:
+        with recorded(state, "mine", "May I?") as record:
+            record.add_stage(Stage(name="rewrite", role="rewriter", output="no"))
+            raise RuntimeError("the next call failed")
+
+    with pytest.raises(RuntimeError, match="the next call failed"):
+        fail()
+    assert [stage.name for stage in state.store_as(DefenseRecord).stages] == ["rewrite"]
+    assert tally(state)["defense"] == "mine"
 
 
 @scorer(metrics=[accuracy()])

@@ -15,7 +15,7 @@ from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.openai_server import Server, image_count, openai_server
 
-from vlmguard.record import DefenseRecord
+from vlmguard.record import recorded
 from vlmguard.scorers._metrics import vote
 from vlmguard.scorers.judge import judge
 from vlmguard.scorers.refusal import refusal
@@ -180,12 +180,11 @@ def test_a_log_without_images_is_not_judged_blindly(
 def defended() -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         state = await generate(state)
-        record = state.store_as(DefenseRecord)
-        record.defense = "mine"
-        record.triggered = True
-        record.add_call("answer", state.output, "target")
-        record.add_call("check", state.output, "target")
-        record.add_call("rewrite", state.output, "rewriter")
+        with recorded(state, "mine", "?") as record:
+            record.triggered = True
+            record.add_call("answer", state.output, "target")
+            record.add_call("check", state.output, "target")
+            record.add_call("rewrite", state.output, "rewriter")
         return state
 
     return solve
