@@ -40,7 +40,22 @@ def _add_run(commands: Any) -> None:
             "defense. Run again to resume. Exit status 1 if anything is unfinished."
         ),
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file")
+    parser.add_argument("--config", metavar="FILE", help="YAML file")
+    for option, metavar in (("target", "MODEL"), ("benchmark", "TASK"), ("defense", "SOLVER")):
+        parser.add_argument(
+            f"--{option}",
+            action="append",
+            default=[],
+            metavar=metavar,
+            help=f"only this {option} of the configuration, or without one: run it (repeatable)",
+        )
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="ROLE=MODEL",
+        help="without a configuration: the model of a role (repeatable)",
+    )
     parser.add_argument("--log-dir", metavar="DIR", help="instead of the configuration's")
     parser.add_argument("--limit", type=int, metavar="N", help="samples a benchmark, for a trial")
     parser.add_argument("--dry-run", action="store_true", help="print the plan of calls and cost")
@@ -49,9 +64,15 @@ def _add_run(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from vlmguard.results.render import print_sheets
-    from vlmguard.results.run import plan, plan_sheet, read_config, run
+    from vlmguard.results.run import from_flags, plan, plan_sheet, read_config, run, select
 
-    matrix = read_config(user_path(arguments.config))
+    chosen = (arguments.target, arguments.benchmark, arguments.defense)
+    if arguments.config:
+        if arguments.role:
+            raise UserError("--role goes without --config: write roles: into the configuration.")
+        matrix = select(read_config(user_path(arguments.config)), *chosen)
+    else:
+        matrix = from_flags(*chosen, arguments.role)
     changes = {"log_dir": arguments.log_dir, "limit": arguments.limit}
     matrix = matrix.model_copy(update={name: each for name, each in changes.items() if each})
     if arguments.dry_run:

@@ -126,6 +126,26 @@ def test_ready_configurations_are_valid_and_ask_to_be_filled_in(repo: Path) -> N
         run(read_config(repo / "results" / "configs" / "paper_main.yaml"))
 
 
+def test_flags_choose_a_part_or_stand_alone(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["run", "--config", str(config), "--dry-run", "--defense", "vlmguard"]
+    assert main([*words, "--target", "counted/two"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("counted/two") == 2
+    assert "counted/one" not in out
+    assert main([*words, "--target", "else"]) == 2
+    assert "--target else is not in the configuration: counted/one" in capsys.readouterr().err
+    monkeypatch.setenv("VLMGUARD_DATA", str(config.parent))
+    plain = ["run", "--target", "counted/one", "--benchmark", "siuo", "--dry-run"]
+    assert main([*plain, "--role", "grader=counted/judge"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "counted/one" in line)
+    assert line.split() == ["siuo", "none", "counted/one", "3", "3", "0", "9", "?"]
+    assert main([*plain, "--role", "grader"]) == 2
+    assert main(["run", "--target", "counted/one"]) == 2
+
+
 def test_two_defenses_need_two_folders(config: Path) -> None:
     matrix = read_config(config)
     twice = matrix.model_copy(update={"defenses": [matrix.defenses[1]] * 2})
