@@ -40,7 +40,22 @@ def _add_run(commands: Any) -> None:
             "defense. Run again to resume. Exit status 1 if anything is unfinished."
         ),
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file")
+    parser.add_argument("--config", metavar="FILE", help="YAML file")
+    for option, metavar in (("target", "MODEL"), ("benchmark", "TASK"), ("defense", "SOLVER")):
+        parser.add_argument(
+            f"--{option}",
+            action="append",
+            default=[],
+            metavar=metavar,
+            help=f"only this {option} of the configuration, or without one: run it (repeatable)",
+        )
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="ROLE=MODEL",
+        help="without a configuration: the model of a role (repeatable)",
+    )
     parser.add_argument("--log-dir", metavar="DIR", help="instead of the configuration's")
     parser.add_argument("--limit", type=int, metavar="N", help="samples a benchmark, for a trial")
     parser.add_argument("--dry-run", action="store_true", help="print the plan of calls and cost")
@@ -49,9 +64,15 @@ def _add_run(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from vlmguard.results.render import print_sheets
-    from vlmguard.results.run import plan, plan_sheet, read_config, run
+    from vlmguard.results.run import from_flags, plan, plan_sheet, read_config, run, select
 
-    matrix = read_config(user_path(arguments.config))
+    chosen = (arguments.target, arguments.benchmark, arguments.defense)
+    if arguments.config:
+        if arguments.role:
+            raise UserError("--role goes without --config: write roles: into the configuration.")
+        matrix = select(read_config(user_path(arguments.config)), *chosen)
+    else:
+        matrix = from_flags(*chosen, arguments.role)
     changes = {"log_dir": arguments.log_dir, "limit": arguments.limit}
     matrix = matrix.model_copy(update={name: each for name, each in changes.items() if each})
     if arguments.dry_run:
@@ -108,7 +129,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results.verify import verify_sheet
 
     console = _console()
-    results = _read(arguments.logs, console)
+    results = _read(arguments.logs)
     board = build(results, arguments.intersect)
     published = load_published({group.column.title for group in board.groups})
     if arguments.layout == "paper":
@@ -183,11 +204,10 @@ def _gate(arguments: argparse.Namespace) -> int:
     from vlmguard.results.gate import Finding, Limits, compare, exit_status
     from vlmguard.results.output import write_file
 
-    console = _console()
     path = user_path(arguments.baseline)
     tolerance = _tolerances(arguments.tolerance)
     baseline = {} if arguments.update else read_baseline(path)
-    results = _read(arguments.logs, console)
+    results = _read(arguments.logs)
     # Copies and older runs stand aside; whatever else is left out is missing here.
     unusable = {
         log: reason
@@ -319,7 +339,7 @@ def _tolerances(given: list[str]) -> dict[str, float]:
     return tolerances
 
 
-def _read(logs: list[str], console: "Console") -> "Results":
+def _read(logs: list[str]) -> "Results":
     """Read logs with a progress bar; an error if none is usable."""
     from rich.progress import Progress
 

@@ -93,7 +93,7 @@ def gains(board: Leaderboard) -> Figure | None:
     """Differences to the undefended target with their intervals."""
     names = [
         ("safety", "safety, points", 1.0),
-        ("safe_and_helpful", "safe & helpful, % points", 100),
+        ("safe_and_helpful", "safe & helpful, %", 100),
     ]
     panels = _panels(board, lambda each: any(c.difference for c in each.cells.values()))
     panels = [(t, [e for e in es if e.defense != UNDEFENDED]) for t, es in panels]
@@ -129,7 +129,7 @@ def gains(board: Leaderboard) -> Figure | None:
         axis.axvline(0, color="black", lw=0.8)
         axis.set_yticks(ticks, texts, fontsize=7)
         axis.grid(visible=False, axis="y")
-        axis.set(xlabel=f"difference to undefended: {label}", ylim=(height + 0.2, -0.2))
+        axis.set(xlabel=f"change in {label}", ylim=(height + 0.2, -0.2))
     axes[0].set_title("filled: better or worse after correction", fontsize=8, loc="left")
     return figure
 
@@ -153,7 +153,7 @@ def categories(board: Leaderboard) -> Figure | None:
     width = 3.4 + 0.62 * max(len(names) for _, _, names in drawn)
     figure = Figure(figsize=(min(width, 14), 0.8 + sum(0.27 * h + 0.9 for h in heights)))
     axes = figure.subplots(len(drawn), 1, gridspec_kw={"height_ratios": heights}, squeeze=False)
-    order = board.rows()
+    order, targets = board.rows(), _targets(board)
     for axis, ((title, measure, _), found, names) in zip(axes[:, 0], drawn, strict=True):
         entries = sorted(found, key=lambda each: order.index((each.target, each.defense)))
         values = [
@@ -178,7 +178,7 @@ def categories(board: Leaderboard) -> Figure | None:
             range(len(names)), [_short(name, 18) for name in names], rotation=25, ha="right"
         )
         axis.set_yticks(
-            range(len(entries)), [f"{_short(e.target)}, {e.defense}" for e in entries], fontsize=7
+            range(len(entries)), [f"{targets[e.target]}, {e.defense}" for e in entries], fontsize=7
         )
         axis.set_title(f"{title}: {measure.label}", fontsize=9, loc="left")
     figure.tight_layout()
@@ -228,6 +228,7 @@ _FIGURES: Final[dict[str, Callable[[Leaderboard], Figure | None]]] = {
 
 def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[tuple[str, list[Entry]]]:
     panels = []
+    names = _targets(board)
     for target in dict.fromkeys(target for target, _ in board.rows()):
         for place, group in enumerate(board.groups):
             entries = [
@@ -238,8 +239,16 @@ def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[tuple[s
                 and usable(entry)
             ]
             if entries:
-                panels.append((f"{_short(target)}\n{_short(group_title(group), 40)}", entries))
+                panels.append((f"{names[target]}\n{_short(group_title(group), 40)}", entries))
     return panels
+
+
+def _targets(board: Leaderboard) -> dict[str, str]:
+    """Short names of targets: without provider where that leaves them apart."""
+    full = list(dict.fromkeys(target for target, _ in board.rows()))
+    last = [name.rsplit("/", 1)[-1] for name in full]
+    chosen = last if len(set(last)) == len(full) else full
+    return {name: _short(each) for name, each in zip(full, chosen, strict=True)}
 
 
 def _looks(board: Leaderboard) -> dict[str, tuple[str, str]]:
@@ -285,6 +294,5 @@ def _bars(mean: float, low: float, high: float, scale: float) -> list[list[float
 
 
 def _short(name: str, longest: int = _LONGEST) -> str:
-    """The telling end of a long name: a model without its provider, cut if need be."""
-    name = name.rsplit("/", 1)[-1]
+    """The telling end of a long name."""
     return name if len(name) <= longest else "…" + name[-longest + 1 :]

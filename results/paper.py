@@ -106,7 +106,7 @@ def _beside(
 
 def _column(benchmark: str, subset: str) -> str:
     """One heading for our variants (`typo`) and the paper's subsets (`TYPO (130)`)."""
-    words = subset.split(" (")[0].lower().replace("+", "_")
+    words = subset.split(" (")[0].lower().replace("+", "_").removeprefix("full/")
     return f"{benchmark} {'generation' if words == 'gen' else words}".strip()
 
 

@@ -161,8 +161,13 @@ def _rich(sheet: Sheet, wide: bool) -> RenderableType:
             table.add_section()
         # Within a block the target is named once.
         repeated = bool(sheet.starts) and number not in sheet.starts
-        table.add_row(*(_coloured(cell) for cell in (["", *row[1:]] if repeated else row)))
+        cells = ["" if repeated else row[0], *row[1:]]
+        # Mean and difference stay; intervals would break over lines.
+        shown = cells if wide else ["\n".join(cell.split("\n")[:2]) for cell in cells]
+        table.add_row(*(_coloured(cell) for cell in shown))
     notes = [Text(f"  {note}", style="dim") for note in sheet.notes]
+    if not wide and any("\n" in cell for row in sheet.rows for cell in row):
+        notes.append(Text(f"  Intervals need {_WIDE} columns, or --out.", style="dim"))
     return Group(table, *notes, Text(""))
 
 

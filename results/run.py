@@ -1,11 +1,19 @@
-"""Running a matrix: benchmarks x defenses x targets, as Inspect eval sets.
+r"""Running a matrix: benchmarks x defenses x targets, as Inspect eval sets.
 
     vlmguard run --config results/configs/paper_main.yaml --dry-run
     vlmguard run --config results/configs/paper_main.yaml
+    vlmguard run --benchmark siuo --defense none --defense vlmguard --target M \\
+        --role grader=G --role rewriter=R
 
 A thin loop over `inspect_ai.eval_set`: one set, and one log folder, for each
 defense (`LOG_DIR/DEFENSE`). Running it again resumes what is unfinished and does
 nothing where everything is there.
+
+Beyond one machine: targets on vLLM or SGLang (`model: vllm/NAME` with `model_args:
+{tensor_parallel_size: 8}`, `data_parallel_size`, or a server on a Ray cluster through
+`openai-api/`); judges through batch APIs (`generate: {batch: true}` of the role, half
+the price, hours later); logs on S3 (`log_dir: s3://BUCKET/FOLDER`, which all commands
+read); several runners, each with its own `--defense`, below one `log_dir`.
 """
 
 from dataclasses import dataclass
@@ -129,6 +137,75 @@ def read_config(path: Path) -> Matrix:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(f"{path}: {where}: {first['msg']}.") from error
+
+
+def from_flags(
+    targets: list[str], benchmarks: list[str], defenses: list[str], roles: list[str]
+) -> Matrix:
+    """The common case without a file.
+
+    Args:
+        targets: Models.
+        benchmarks: Names of tasks.
+        defenses: Names of solvers.
+        roles: `ROLE=MODEL` each.
+
+    Returns:
+        The matrix.
+
+    Raises:
+        UserError: Something is missing; says which option gives it.
+    """
+    for option, given in (("target", targets), ("benchmark", benchmarks)):
+        if not given:
+            raise UserError(f"name a --{option}, or a --config that does.")
+    bound = {}
+    for role in roles:
+        name, _, model = role.partition("=")
+        if not model:
+            raise UserError(f"--role {role}: write ROLE=MODEL, e.g. grader=openai/gpt-4o.")
+        bound[name] = ModelChoice(model=model)
+    return Matrix(
+        targets=[ModelChoice(model=model) for model in targets],
+        benchmarks=[Step(name=name) for name in benchmarks],
+        defenses=[Step(name=name) for name in defenses or [UNDEFENDED]],
+        roles={**bound},
+    )
+
+
+def select(
+    matrix: Matrix, targets: list[str], benchmarks: list[str], defenses: list[str]
+) -> Matrix:
+    """A part of a matrix.
+
+    Args:
+        matrix: The whole.
+        targets: Models to keep; empty keeps all.
+        benchmarks: Labels or names to keep.
+        defenses: Labels or names to keep.
+
+    Returns:
+        The part.
+
+    Raises:
+        UserError: A name is not in the matrix.
+    """
+    for option, wanted, known in (
+        ("target", targets, {each.model for each in matrix.targets}),
+        ("benchmark", benchmarks, _names(matrix.benchmarks)),
+        ("defense", defenses, _names(matrix.defenses)),
+    ):
+        for name in wanted:
+            if name not in known:
+                listed = ", ".join(sorted(known))
+                raise UserError(f"--{option} {name} is not in the configuration: {listed}.")
+    return matrix.model_copy(
+        update={
+            "targets": [m for m in matrix.targets if not targets or m.model in targets],
+            "benchmarks": _chosen(matrix.benchmarks, benchmarks),
+            "defenses": _chosen(matrix.defenses, defenses),
+        }
+    )
 
 
 def plan(matrix: Matrix) -> list[Planned]:
@@ -273,6 +350,14 @@ def _as_list(bound: ModelChoice | list[ModelChoice] | None) -> list[ModelChoice]
 
 def _single_roles(matrix: Matrix) -> list[tuple[str, ModelChoice]]:
     return [(role, each) for role, bound in matrix.roles.items() for each in _as_list(bound)]
+
+
+def _names(steps: list[Step]) -> set[str]:
+    return {step.label or step.name for step in steps} | {step.name for step in steps}
+
+
+def _chosen(steps: list[Step], names: list[str]) -> list[Step]:
+    return [step for step in steps if not names or {step.label, step.name} & set(names)]
 
 
 def _times(samples: int | None, calls: int | None) -> int | None:

@@ -27,9 +27,8 @@ def write_logs(folder: Path, logs: int, samples: int) -> None:
 
     source = template_log(folder / "template", 20)
     with zipfile.ZipFile(source.location) as archive:
-        header = archive.read("header.json").decode()
-        summaries = json.loads(archive.read("summaries.json"))
-        start = archive.read("_journal/start.json").decode()
+        read = {name: archive.read(name) for name in archive.namelist()}
+    summaries = json.loads(read["summaries.json"])
     Path(source.location).unlink()
     for number in range(logs):
         defense = DEFENSES[number % len(DEFENSES)]
@@ -51,15 +50,13 @@ def write_logs(folder: Path, logs: int, samples: int) -> None:
             for score in row["scores"].values():
                 score["metadata"]["defense"]["defense"] = defense
             rows.append(row)
-        swap = {
-            source.eval.eval_id: f"eval{number}",
-            source.eval.task_id: f"task{number}",
-            '"mockllm/target"': f'"{target}"',
-            '"task_display_name": "toy"': f'"task_display_name": "{benchmark}"',
-        }
-        texts = {"header.json": header, "_journal/start.json": start}
-        for old, new in swap.items():
-            texts = {name: text.replace(old, new) for name, text in texts.items()}
+        texts = {}
+        for name in ("header.json", "_journal/start.json"):
+            content = json.loads(read[name])
+            content["eval"] |= {"eval_id": f"eval{number}", "task_id": f"task{number}"}
+            content["eval"] |= {"model": target, "task_display_name": benchmark}
+            content["eval"]["solver"] = None if defense == "none" else f"vlmguard/{defense}"
+            texts[name] = json.dumps(content)
         with zipfile.ZipFile(folder / f"{number}.eval", "w", zipfile.ZIP_DEFLATED) as archive:
             for name, text in texts.items():
                 archive.writestr(name, text)
@@ -84,7 +81,9 @@ def run_side(side: str, folder: str) -> None:
     else:
         from vlmguard.cli import main
 
-        assert main(["leaderboard", folder]) == 0
+        assert main(["leaderboard", folder, "--out", f"{folder}/out"]) == 0
+        board = json.loads(Path(f"{folder}/out/leaderboard.json").read_text())
+        assert not board["left_out"], "every log must have been compared"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     # CPU time, so that other work on the machine does not count.
     print(f"\n{time.process_time() - started:.2f} {memory:.0f}")

@@ -1,0 +1,91 @@
+"""`vlmguard leaderboard` from the outside: files, bad input, exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import read_eval_log, write_eval_log
+
+from vlmguard.cli import main
+from vlmguard.errors import UserError
+from vlmguard.results import output
+from vlmguard.results.output import write_files
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+def test_out_holds_every_format(
+    matrix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "logs" / "broken.eval"
+    broken.parent.mkdir()
+    broken.write_bytes(b"PK")
+    assert main(["leaderboard", str(matrix), str(broken), "--out", str(tmp_path / "site")]) == 0
+    names = {path.name for path in (tmp_path / "site").iterdir()}
+    assert {f"leaderboard.{form}" for form in ("md", "tex", "csv", "json", "html")} <= names
+    assert {"frontier.svg", "gains.png", "categories.pdf", "cost.svg"} <= names
+    assert "broken.eval" in capsys.readouterr().out
+    assert "corrupt or truncated" in (tmp_path / "site" / "leaderboard.md").read_text()
+    content = json.loads((tmp_path / "site" / "leaderboard.json").read_text())
+    assert len(content["entries"]) == 6
+
+
+@pytest.mark.parametrize("option", [["--layout", "paper"], ["--verify"], ["--published"]])
+def test_options(matrix: Path, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard", str(matrix), *option]) == 0
+    expected = {"--layout": "Main table", "--verify": "0 of 6", "--published": "Large hard"}
+    assert expected[option[0]] in capsys.readouterr().out
+
+
+def test_nothing_usable_is_status_2_with_reasons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(tmp_path)]) == 2
+    assert "No Inspect logs" in capsys.readouterr().err
+    (tmp_path / "cut.eval").write_bytes(b"PK")
+    assert main(["leaderboard", str(tmp_path)]) == 2
+    assert "none of 1 logs can be used" in capsys.readouterr().err
+
+
+def test_installed_and_path_runs_are_the_same_thing(matrix: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted(matrix.rglob("*.eval"))):
+        log = read_eval_log(str(path))
+        if log.eval.task != "toy":
+            continue
+        if log.eval.solver:
+            log.eval.task, log.eval.solver = "vlmguard/toy", "solvers/vlmguard.py@vlmguard"
+        write_eval_log(log, str(tmp_path / f"{number}.eval"))
+    assert main(["leaderboard", str(tmp_path), "--out", str(tmp_path / "site")]) == 0
+    content = json.loads((tmp_path / "site" / "leaderboard.json").read_text())
+    assert len(content["groups"]) == 1
+    assert sum(entry["defense"] == "vlmguard" for entry in content["entries"]) == 2
+
+
+def test_unwritable_output_changes_nothing(
+    matrix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = tmp_path / "site"
+    (site / "leaderboard.html").mkdir(parents=True)  # in the way
+    (site / "leaderboard.md").write_text("old")
+    assert main(["leaderboard", str(matrix), "--out", str(site)]) == 2
+    assert "Nothing was overwritten" in capsys.readouterr().err
+    assert (site / "leaderboard.md").read_text() == "old"
+    assert sorted(path.name for path in site.iterdir()) == ["leaderboard.html", "leaderboard.md"]
+    (tmp_path / "file").write_text("")
+    assert main(["leaderboard", str(matrix), "--out", str(tmp_path / "file" / "x")]) == 2
+
+
+def test_a_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("old")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(output.os, "fdopen", full)
+    with pytest.raises(UserError, match="No space left"):
+        write_files(tmp_path, {"a": b"new", "b": b"new"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"

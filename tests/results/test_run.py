@@ -1,0 +1,153 @@
+"""The matrix runner: configurations, the plan, folders for each defense, resuming."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
+from support.siuo_folder import write_siuo
+
+from vlmguard.cli import main
+from vlmguard.errors import UserError
+from vlmguard.results.run import plan, read_config, run
+
+CALLS: list[str] = []
+
+
+@modelapi(name="counted")
+class Counted(ModelAPI):
+    """Answers every role in a form that it can use, and notes the call."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        **_: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
+
+    async def generate(self, *_: Any, **__: Any) -> ModelOutput:
+        CALLS.append(self.model_name)
+        text = "<reasoning>r</reasoning><prompt>And safely?</prompt>"
+        text += ' {"safety": 8, "helpful": true, "safe": true, "effective": true}'
+        output = ModelOutput.from_content(self.model_name, text)
+        output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
+        return output
+
+
+CONFIG = """
+log_dir: {logs}
+targets: [{{model: counted/one}}, {{model: counted/two}}]
+roles:
+  grader: {{model: counted/judge}}
+  rewriter: {{model: counted/guard}}
+benchmarks:
+  - {{name: siuo, args: {{data_dir: {data}, judge: general}}}}
+  - {{name: siuo, args: {{data_dir: {data}, judge: none, track: multiple_choice}}}}
+defenses: [{{name: none}}, {{name: vlmguard, args: {{reasoning: false}}}}]
+prices:
+  counted/one: {{input: 1.0, output: 2.0, input_tokens: 1000, output_tokens: 500}}
+  counted/judge: {{input: 10.0, output: 0.0, input_tokens: 1000, output_tokens: 0}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[Path]:
+    data = write_siuo(tmp_path / "siuo", 3)
+    path = tmp_path / "matrix.yaml"
+    path.write_text(CONFIG.format(logs=tmp_path / "logs", data=data))
+    CALLS.clear()
+    return path
+
+
+def test_plan_counts_calls_and_money_before_any_call(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = plan(read_config(config))
+    assert len(lines) == 2 * 2 * 2
+    first = lines[0]
+    assert (first.samples, first.target_calls, first.guard_calls) == (3, 3, 0)
+    # Three target calls at 0.002 and nine judge calls (three questions at most) at 0.01.
+    assert (first.judge_calls, first.cost) == (9, pytest.approx(3 * 0.002 + 9 * 0.01))
+    assert lines[1].cost is None  # counted/two has no price
+    guarded = next(line for line in lines if line.defense == "vlmguard")
+    assert (guarded.target_calls, guarded.guard_calls) == (3, 3)
+    assert main(["run", "--config", str(config), "--dry-run"]) == 0
+    assert "Plan (calls at most)" in capsys.readouterr().out
+    assert CALLS == []
+
+
+def test_matrix_runs_resumes_and_becomes_a_leaderboard(config: Path, tmp_path: Path) -> None:
+    matrix = read_config(config).model_copy(update={"options": {"display": "none"}})
+    assert run(matrix)
+    for folder, solver in (("none", None), ("vlmguard", "vlmguard/vlmguard")):
+        logs = [read_eval_log(info) for info in list_eval_logs(str(tmp_path / "logs" / folder))]
+        assert len(logs) == 4
+        assert {log.eval.solver for log in logs} == {solver}
+        assert {log.status for log in logs} == {"success"}
+    # For each target 3 + 3 answers, once undefended and once guarded.
+    assert CALLS.count("one") == CALLS.count("two") == 12
+    assert CALLS.count("guard") == 12
+    before = len(CALLS)
+    assert run(matrix)
+    assert len(CALLS) == before
+    assert main(["leaderboard", str(tmp_path / "logs")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("targets: [", "cannot be read as YAML"),
+        ("targets: []\nbenchmarks: []\ndefenses: []", "targets"),
+        ("targets: [{model: a}]\nbenchmarks: [{name: siuo}]", "defenses"),
+        (
+            "nonsense: 1\ntargets: [{model: a}]\nbenchmarks: [{name: b}]\ndefenses: [{name: c}]",
+            "nonsense",
+        ),
+    ],
+)
+def test_broken_configurations_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_config(path)
+
+
+def test_ready_configurations_are_valid_and_ask_to_be_filled_in(repo: Path) -> None:
+    paths = sorted((repo / "results" / "configs").glob("*.yaml"))
+    assert len(paths) >= 3
+    for path in paths:
+        read_config(path)
+    with pytest.raises(UserError, match="third target"):
+        run(read_config(repo / "results" / "configs" / "paper_main.yaml"))
+
+
+def test_flags_choose_a_part_or_stand_alone(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["run", "--config", str(config), "--dry-run", "--defense", "vlmguard"]
+    assert main([*words, "--target", "counted/two"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("counted/two") == 2
+    assert "counted/one" not in out
+    assert main([*words, "--target", "else"]) == 2
+    assert "--target else is not in the configuration: counted/one" in capsys.readouterr().err
+    monkeypatch.setenv("VLMGUARD_DATA", str(config.parent))
+    plain = ["run", "--target", "counted/one", "--benchmark", "siuo", "--dry-run"]
+    assert main([*plain, "--role", "grader=counted/judge"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "counted/one" in line)
+    assert line.split() == ["siuo", "none", "counted/one", "3", "3", "0", "9", "?"]
+    assert main([*plain, "--role", "grader"]) == 2
+    assert main(["run", "--target", "counted/one"]) == 2
+
+
+def test_two_defenses_need_two_folders(config: Path) -> None:
+    matrix = read_config(config)
+    twice = matrix.model_copy(update={"defenses": [matrix.defenses[1]] * 2})
+    with pytest.raises(UserError, match="share a log folder"):
+        run(twice)
