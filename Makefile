@@ -6,9 +6,12 @@ PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 # with it the .egg-info of the editable install, from which Inspect derives other names.)
 PARALLEL := -n auto --dist loadfile
 ONE_THREAD := OMP_NUM_THREADS=1
+# A tiny model has nothing for a second thread to do, and nothing to fetch.
+TINY := $(ONE_THREAD) HF_HUB_OFFLINE=1
+GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-dir logs/gate --display plain
 STAMPED := pyproject.toml constraints.txt
 
-.PHONY: test test-all check bench clean
+.PHONY: test test-all check bench demo matrix baseline gate clean
 
 test: .venv/test/ready  ## all tests
 	$(ONE_THREAD) .venv/test/bin/pytest $(PARALLEL) $(ARGS)
@@ -34,8 +37,30 @@ check: .venv/check/ready  ## ruff and mypy --strict
 bench: .venv/bench/ready  ## speed, as ratios measured in one run
 	@for script in tests/bench/*.py; do echo "== $$script"; .venv/bench/bin/python $$script || exit 1; done
 
+demo: .venv/demo/ready  ## the microworld: six defenses on one target, ends in a leaderboard page
+	$(TINY) .venv/demo/bin/vlmguard microworld demo $(ARGS)
+
+matrix: .venv/demo/ready  ## the same on five targets, at two levels of competence
+	$(TINY) .venv/demo/bin/vlmguard microworld matrix $(ARGS)
+
+baseline: .venv/test/ready  ## renew the baseline of the gate, after a change for the better
+	rm -rf logs/gate
+	$(TINY) .venv/test/bin/inspect eval $(GATED)
+	.venv/test/bin/vlmguard gate logs/gate --baseline results/baseline.json.gz --update
+
+gate: .venv/test/ready  ## fail if the microworld got worse than the baseline
+	rm -rf logs/gate
+	$(TINY) .venv/test/bin/inspect eval $(GATED)
+	.venv/test/bin/vlmguard gate logs/gate --baseline results/baseline.json.gz
+
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# No training and no tools for development: half the packages of the others.
+.venv/demo/ready: $(STAMPED)
+	$(PYTHON) -m venv .venv/demo
+	.venv/demo/bin/pip install $(PIP_FLAGS) -e .
+	touch $@
 
 .venv/%/ready: $(STAMPED)
 	$(PYTHON) -m venv .venv/$*

@@ -6,5 +6,6 @@ package. Each `inspect` process imports it, so nothing here may pull in torch.
 
 from vlmguard import hf_vlm, scorers, solvers, tasks
 from vlmguard.training import synthesize
+from vlmguard.training.microworld import api as microworld
 
-__all__ = ["hf_vlm", "scorers", "solvers", "synthesize", "tasks"]
+__all__ = ["hf_vlm", "microworld", "scorers", "solvers", "synthesize", "tasks"]

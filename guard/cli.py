@@ -10,6 +10,7 @@ from typing import Any
 from vlmguard.errors import UserError, check_choice
 from vlmguard.paths import user_path
 from vlmguard.results.commands import add as add_results
+from vlmguard.training.microworld.commands import add as add_microworld
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     _add_export(commands)
     _add_train(commands)
     add_results(commands)
+    add_microworld(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))

@@ -133,7 +133,7 @@ def tally(state: TaskState) -> dict[str, Any]:
     }
     record = _Fields.model_validate({k: v for k, v in known.items() if v is not None})
     stages = record.stages
-    if not stages and state.output.choices:
+    if record.defense == "none" and not stages and state.output.choices:
         stages = [_call_stage("answer", state.output, "target")]
     return {
         "defense": record.defense,

@@ -209,9 +209,10 @@ class Rewriter:
             return Parsed("", "", "empty")
         if _is_marked_refusal(output):
             return Parsed("", "", "refused")
-        parsed = parse_reply(
+        parsed = read_reply(
             output.completion,
-            instructions=f"{self._template}\n{self._format}",
+            template=self._template,
+            form=self._format,
             cut_off=output.stop_reason in ("max_tokens", "model_length"),
         )
         # Providers move a model's native thinking out of the text.
@@ -220,6 +221,27 @@ class Rewriter:
         native = [part.reasoning.strip() for part in parts if isinstance(part, ContentReasoning)]
         reasoning = "\n".join(each for each in (*native, parsed.reasoning) if each)
         return Parsed(parsed.prompt, reasoning, parsed.failure)
+
+
+def read_reply(
+    text: str,
+    *,
+    template: str = REWRITE_TEMPLATE,
+    form: str = REASONING_FORMAT,
+    cut_off: bool = False,
+) -> Parsed:
+    """Take a reply to a rewriting prompt apart, knowing what it may not repeat.
+
+    Args:
+        text: The reply.
+        template: The prompt's template.
+        form: The form of reply that it asked for.
+        cut_off: The reply ended at the token limit.
+
+    Returns:
+        The parts, see `parse_reply`.
+    """
+    return parse_reply(text, instructions=f"{template}\n{form}", cut_off=cut_off)
 
 
 def _is_marked_refusal(output: ModelOutput) -> bool:

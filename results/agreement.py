@@ -1,6 +1,7 @@
 """Do judges agree with each other, and with people?
 
     vlmguard agreement A.eval B.eval              # the same answers under two judges
+    vlmguard agreement A.eval                     # a log to which a second judge was appended
     vlmguard agreement A.eval labels.csv          # a judge and a person
     vlmguard label A.eval --out sheet --n 60      # a blind sheet for that person
 
@@ -23,7 +24,8 @@ from inspect_ai.log import read_eval_log_samples
 from vlmguard.errors import UserError
 from vlmguard.results.diff import SAFE_FROM
 from vlmguard.results.frame import read_results
-from vlmguard.results.texts import exchange, html_images, html_page, html_text
+from vlmguard.results.logs import UNREADABLE
+from vlmguard.results.texts import exchange, html_images, html_page, html_text, no_formula
 
 MEASURES: Final = ("safety", "helpful", "refused")
 _COLUMNS: Final = {
@@ -62,7 +64,8 @@ def agree(sources: list[str]) -> list[Agreement]:
     """Compare raters.
 
     Args:
-        sources: Logs and CSV files of labels, two or more.
+        sources: Logs and CSV files of labels; a log that was judged twice
+            (`inspect score --action append`) counts as two raters.
 
     Returns:
         The agreement on each measure that at least two of them rated.
@@ -71,14 +74,17 @@ def agree(sources: list[str]) -> list[Agreement]:
         UserError: A source is unusable, or they have nothing in common; logs of
             different answers cannot be compared.
     """
-    if len(sources) < 2:
-        raise UserError("agreement needs two raters: logs, or a log and a CSV file of labels.")
     logs = [source for source in sources if not source.endswith(".csv")]
+    ratings: list[Ratings] = []
+    for source in sources:
+        labels = source.endswith(".csv")
+        ratings += [read_labels(Path(source))] if labels else _log_ratings(source)
     _check_answers(logs)
-    ratings = [
-        read_labels(Path(source)) if source.endswith(".csv") else _log_ratings(source)
-        for source in sources
-    ]
+    if len(ratings) < 2:
+        raise UserError(
+            "agreement needs two raters: two logs, a log and a CSV file of labels, or a log with "
+            "two judges (inspect score LOG --scorer vlmguard/judge --action append)."
+        )
     found = []
     for measure in MEASURES:
         values = [each[measure] for each in ratings if measure in each]
@@ -205,7 +211,7 @@ def label_sheet(log: str, number: int, seed: int, images: bool) -> tuple[str, st
         samples = list(
             read_eval_log_samples(log, resolve_attachments=True, exclude_fields={"events"})
         )
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{log}: cannot be read whole ({error}). Name a finished log.") from error
     drawn = random.Random(seed).sample(samples, min(number, len(samples)))
     text = io.StringIO()
@@ -214,7 +220,8 @@ def label_sheet(log: str, number: int, seed: int, images: bool) -> tuple[str, st
     blocks = []
     for place, sample in enumerate(drawn, start=1):
         shown = exchange(sample)
-        writer.writerow([place, sample.id, sample.epoch, shown.request, shown.answer, "", "", ""])
+        texts = no_formula(shown.request), no_formula(shown.answer)
+        writer.writerow([place, sample.id, sample.epoch, *texts, "", "", ""])
         blocks.append(
             f"<article><h2>{place}</h2>{html_images(shown.images) if images else ''}"
             f"{html_text('Request', shown.request)}{html_text('Answer', shown.answer)}</article>"
@@ -231,19 +238,24 @@ def _rated(values: list[dict[Key, float]], key: Key) -> bool:
     return len(values) > 1 and key in values[0] and key in values[1]
 
 
-def _log_ratings(path: str) -> Ratings:
+def _log_ratings(path: str) -> list[Ratings]:
+    """The ratings of each judge of a log."""
     results = read_results([path])
-    if len(results.runs) != 1:
+    if len({run.path for run in results.runs}) != 1:
         reason = next(iter(results.left_out.values()), f"it holds {len(results.runs)} logs")
         raise UserError(f"{path}: {reason}. Name a single usable log.")
-    frame = results.answers(0)
-    ratings: Ratings = {}
-    for measure, column in _COLUMNS.items():
-        if column in frame:
-            known = frame[frame[column].notna()]
-            keys = zip(known["sample"].astype(str), known["epoch"].astype(int), strict=True)
-            ratings[measure] = dict(zip(keys, known[column].astype(float), strict=True))
-    return ratings
+    found = []
+    for view in range(len(results.runs)):
+        frame = results.answers(view)
+        ratings: Ratings = {}
+        for measure, column in _COLUMNS.items():
+            # Further judges share the first one's refusals, which no judge gave.
+            if column in frame and not (view and measure == "refused"):
+                known = frame[frame[column].notna()]
+                keys = zip(known["sample"].astype(str), known["epoch"].astype(int), strict=True)
+                ratings[measure] = dict(zip(keys, known[column].astype(float), strict=True))
+        found.append(ratings)
+    return found
 
 
 def _check_answers(logs: list[str]) -> None:

@@ -70,7 +70,7 @@ def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
         results: What was read.
 
     Returns:
-        For each run its scores and its measures by name. The refusal rate (DSR)
+        For each run its scores (the first judge's) and its measures by name. The refusal rate (DSR)
         is left out where a judge graded the answers: an answer that is safe
         without refusing is no loss.
 
@@ -79,6 +79,8 @@ def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
     """
     found: dict[str, tuple[Scores, dict[str, Measure]]] = {}
     for number, run in enumerate(results.runs):
+        if run.view:
+            continue  # A judge that was added later is no part of the run.
         rows, answers = results.samples(number), results.answers(number)
         present = [name for name in rows.columns if rows[name].notna().any()]
         measures = [each for each in measures_of([run], present) if each.primary]

@@ -63,8 +63,9 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.plan import plan, plan_sheet
     from vlmguard.results.render import print_sheets
-    from vlmguard.results.run import from_flags, plan, plan_sheet, read_config, run, select
+    from vlmguard.results.run import from_flags, read_config, run, select
 
     chosen = (arguments.target, arguments.benchmark, arguments.defense)
     if arguments.config:
@@ -119,52 +120,30 @@ def _add_leaderboard(commands: Any) -> None:
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results import sheets
-    from vlmguard.results.figures import as_bytes, figures
     from vlmguard.results.leaderboard import build
-    from vlmguard.results.output import write_files
-    from vlmguard.results.page import page
     from vlmguard.results.paper import paper_sheets
-    from vlmguard.results.published import load_published
-    from vlmguard.results.render import as_csv, as_json, latex, markdown, print_sheets
+    from vlmguard.results.publish import board_sheets, published_for, write_leaderboard
+    from vlmguard.results.render import print_sheets
     from vlmguard.results.verify import verify_sheet
 
     console = _console()
     results = _read(arguments.logs)
     board = build(results, arguments.intersect)
-    published = load_published({group.column.title for group in board.groups})
-    if arguments.layout == "paper":
-        tables = paper_sheets(board)
-    else:
-        tables = [
-            *sheets.group_sheets(board),
-            sheets.overhead_sheet(board),
-            sheets.gain_sheet(board),
-        ]
-    if arguments.verify:
-        tables.append(verify_sheet(results))
-    print_sheets(tables, console)
+    published = published_for(board)
+    paper = arguments.layout == "paper"
+    tables = paper_sheets(board) if paper else board_sheets(board)
+    checked = [verify_sheet(results)] if arguments.verify else []
+    for note in board.notes:
+        print(f"Note: {note}\n")
+    print_sheets([*tables, *checked], console)
     if arguments.published:
         print_sheets([sheets.published_sheet(published)], console)
     elif published:
         print(f"{len(published)} published rows for these benchmarks: --published.\n")
     print_sheets([sheets.left_out_sheet(board)], console)
     if arguments.out:
-        if arguments.layout == "full":
-            tables.insert(0, sheets.main_sheet(board))
-        written = [*tables, sheets.published_sheet(published), sheets.left_out_sheet(board)]
-        drawn = figures(board)
-        vector = {name: as_bytes(figure, "svg") for name, figure in drawn.items()}
-        files = {
-            "leaderboard.md": "\n".join(markdown(each) for each in written if each.rows).encode(),
-            "leaderboard.tex": "\n".join(latex(each) for each in tables if each.rows).encode(),
-            "leaderboard.csv": as_csv(board).encode(),
-            "leaderboard.json": as_json(board, published).encode(),
-            "leaderboard.html": page(board, published, vector).encode(),
-        }
-        for name, figure in drawn.items():
-            files |= {f"{name}.svg": vector[name], f"{name}.png": as_bytes(figure, "png")}
-            files[f"{name}.pdf"] = as_bytes(figure, "pdf")
-        write_files(user_path(arguments.out), files)
+        whole = tables if paper else [sheets.main_sheet(board), *tables]
+        files = write_leaderboard(board, user_path(arguments.out), tables=[*whole, *checked])
         print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
     return 0
 
@@ -254,7 +233,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     from vlmguard.results.output import write_file
 
     console = _console()
-    found = diff(str(user_path(arguments.a)), str(user_path(arguments.b)))
+    found = diff(_place(arguments.a), _place(arguments.b))
     print(as_text(found, console.width))
     if arguments.csv:
         write_file(user_path(arguments.csv), as_csv(found))
@@ -281,7 +260,7 @@ def _agreement(arguments: argparse.Namespace) -> int:
     rows = [
         [each.measure, str(each.raters), str(each.items)]
         + [_decimal(value) for value in (each.same, each.kappa, each.alpha)]
-        for each in agree([str(user_path(source)) for source in arguments.sources])
+        for each in agree([_place(source) for source in arguments.sources])
     ]
     header = ["Measure", "Raters", "Answers", "Same", "Cohen's kappa", "Krippendorff's alpha"]
     notes = [
@@ -321,7 +300,7 @@ def _label(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{folder / 'labels.csv'} exists and may hold labels. Choose another folder."
         )
-    log = str(user_path(arguments.log))
+    log = _place(arguments.log)
     sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
     write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
     print(f"Read {folder / 'labels.html'}, fill in {folder / 'labels.csv'}.")
@@ -345,7 +324,7 @@ def _read(logs: list[str]) -> "Results":
 
     from vlmguard.results.frame import read_results
 
-    paths = [each if "://" in each else str(user_path(each)) for each in logs]
+    paths = [_place(each) for each in logs]
     with Progress(console=_console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading logs", total=None)
         results = read_results(
@@ -355,6 +334,11 @@ def _read(logs: list[str]) -> "Results":
         reasons = "\n".join(f"  {path}: {reason}" for path, reason in results.left_out.items())
         raise UserError(f"none of {len(results.left_out)} logs can be used:\n{reasons}")
     return results
+
+
+def _place(typed: str) -> str:
+    """A log's path from the user's folder, or its URL (`s3://...`) as it stands."""
+    return typed if "://" in typed else str(user_path(typed))
 
 
 def _console(stderr: bool = False) -> "Console":

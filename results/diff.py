@@ -15,7 +15,14 @@ import pandas as pd
 
 from vlmguard.errors import UserError
 from vlmguard.results.frame import read_results
-from vlmguard.results.texts import Exchange, html_images, html_page, html_text, read_exchange
+from vlmguard.results.texts import (
+    Exchange,
+    html_images,
+    html_page,
+    html_text,
+    no_formula,
+    read_exchange,
+)
 
 SAFE_FROM: Final = 7.0
 _WORDS: Final = {
@@ -81,9 +88,10 @@ def diff(first: str, second: str) -> Diff:
     runs, frames = [], []
     for path in (first, second):
         results = read_results([path])
-        if len(results.runs) != 1:
+        if len({run.path for run in results.runs}) != 1:
             reason = next(iter(results.left_out.values()), f"it holds {len(results.runs)} logs")
             raise UserError(f"{path}: {reason}. Name a single usable log.")
+        # The first judge's verdicts, where there are several.
         runs.append(results.runs[0])
         frames.append(results.answers(0).set_index(["sample", "epoch"]))
     left, right = frames
@@ -120,14 +128,10 @@ def as_csv(found: Diff) -> str:
     names = ["sample", "epoch", "category", "changes", "request"]
     writer.writerow([*names, "rewritten_a", "answer_a", "rewritten_b", "answer_b"])
     for flip in found.flips:
-        changes = "; ".join(flip.changes)
-        writer.writerow(
-            [
-                *(flip.sample, flip.epoch, flip.category, changes, flip.first.request),
-                *(flip.first.rewritten, flip.first.answer),
-                *(flip.second.rewritten, flip.second.answer),
-            ]
-        )
+        texts = [flip.category, "; ".join(flip.changes), flip.first.request]
+        texts += [flip.first.rewritten, flip.first.answer]
+        texts += [flip.second.rewritten, flip.second.answer]
+        writer.writerow([flip.sample, flip.epoch, *map(no_formula, texts)])
     return text.getvalue()
 
 
@@ -203,5 +207,6 @@ def _differ(first: float, second: float) -> bool:
 
 
 def _cut(text: str, length: int) -> str:
-    single = " ".join(text.split())
+    # Texts of models must not steer the terminal.
+    single = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return single if len(single) <= length else f"{single[:length]}..."

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any, Final
 
 # The object interface alone: pyplot would keep figures and a display in the process.
@@ -10,11 +11,13 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vlmguard.results.leaderboard import UNDEFENDED, Entry, Leaderboard
+from vlmguard.results.board import UNDEFENDED, Cell, Entry, Leaderboard
+from vlmguard.results.measures import BOTH, Measure
 from vlmguard.results.sheets import group_title
 
-# Okabe and Ito's palette, with black for what is undefended.
+# Okabe and Ito's palette, with black for what is undefended and grey for controls.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B")
+CONTROL_COLOUR: Final = "#8c939b"
 SHAPES: Final = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: Final[dict[Any, Any]] = {
     "font.size": 9,
@@ -27,6 +30,7 @@ STYLE: Final[dict[Any, Any]] = {
     "text.parse_math": False,
 }
 _LONGEST: Final = 28
+_ACROSS: Final = 4
 
 
 def figures(board: Leaderboard) -> dict[str, Figure]:
@@ -63,27 +67,28 @@ def frontier(board: Leaderboard) -> Figure | None:
     if not panels:
         return None
     looks = _looks(board)
-    figure, axes = _grid(len(panels), 3.3, 3.0)
-    for axis, (title, entries) in zip(axes, panels, strict=False):
-        origin = next((each for each in entries if each.defense == UNDEFENDED), None)
-        for entry in entries:
-            helpful, safety = entry.cells["helpful"], entry.cells["safety"]
+    figure, axes = _grid(panels, 3.3, 3.0)
+    # The same limits everywhere, no wider than the data need: points lie close together.
+    left = _floor([e.cells["helpful"] for _, _, entries in panels for e in entries], 0.2) * 100
+    bottom = _floor([e.cells["safety"] for _, _, entries in panels for e in entries], 1.0)
+    for axis, (_, title, entries) in zip(axes, panels, strict=True):
+        points = [(e.cells["helpful"].mean * 100, e.cells["safety"].mean) for e in entries]
+        axis.plot(*_staircase(points, left, bottom), color="#b9c0c8", lw=1.2, zorder=1)
+        for entry, point in zip(entries, points, strict=True):
+            x, y = entry.cells["helpful"], entry.cells["safety"]
             colour, shape = looks[entry.defense]
-            point = (helpful.mean * 100, safety.mean)
-            if origin is not None and entry is not origin:
-                start = (origin.cells["helpful"].mean * 100, origin.cells["safety"].mean)
-                axis.plot(*zip(start, point, strict=True), color=colour, lw=0.8, alpha=0.5)
             axis.errorbar(
                 *point,
-                xerr=_bars(helpful.mean, helpful.low, helpful.high, 100),
-                yerr=_bars(safety.mean, safety.low, safety.high, 1),
+                xerr=_bars(x.mean, x.low, x.high, 100),
+                yerr=_bars(y.mean, y.low, y.high, 1),
                 fmt=shape,
                 color=colour,
                 ms=7,
                 elinewidth=0.9,
-                label=entry.defense,
+                clip_on=False,
             )
-        axis.set(xlim=(-3, 103), ylim=(-0.3, 10.3), xlabel="helpful %", ylabel="safety 0-10")
+        axis.set(xlim=(left - 1, 101), ylim=(bottom - 0.1, 10.1))
+        axis.set(xlabel="helpful %", ylabel="safety 0-10")
         axis.set_title(title, fontsize=9, loc="left")
     _legend(figure, looks)
     return figure
@@ -96,48 +101,55 @@ def gains(board: Leaderboard) -> Figure | None:
         ("safe_and_helpful", "safe & helpful, %", 100),
     ]
     panels = _panels(board, lambda each: any(c.difference for c in each.cells.values()))
-    panels = [(t, [e for e in es if e.defense != UNDEFENDED]) for t, es in panels]
+    panels = [(row, t, [e for e in es if e.defense != UNDEFENDED]) for row, t, es in panels]
     if not panels:
         return None
     looks = _looks(board)
-    lines = [(title, entry) for title, entries in panels for entry in entries]
-    height = 0.9 + 0.24 * len(lines) + 0.2 * len(panels)
-    figure = Figure(figsize=(8.5, height), layout="constrained")
+    rows = sum(len(entries) + 1.4 for _, _, entries in panels)
+    figure = Figure(figsize=(8.5, 0.9 + 0.2 * rows), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, (name, label, scale) in zip(axes, names, strict=True):
         height, ticks, texts = 0.0, [], []
-        for number, (title, entry) in enumerate(lines):
-            if number and title != lines[number - 1][0]:
-                height += 0.6
-                axis.axhline(height - 0.3, color="#c5cbd2", lw=0.8)
-            cell = entry.cells.get(name)
-            colour, shape = looks[entry.defense]
-            if cell is not None and cell.difference is not None:
-                found = cell.difference
-                axis.errorbar(
-                    found.mean * scale,
-                    height + 0.5,
-                    xerr=_bars(found.mean, found.low, found.high, scale),
-                    fmt=shape,
-                    color=colour,
-                    mfc=colour if cell.verdict else "white",
-                    ms=5.5,
-                )
-            ticks.append(height + 0.5)
-            texts.append(f"{title.replace(chr(10), ', ')}: {entry.defense}")
-            height += 1
+        for _, title, entries in panels:
+            ticks.append(height + 0.6)
+            texts.append(title.replace("\n", ", "))
+            axis.axhline(height, color="#c5cbd2", lw=0.8)
+            height += 1.2
+            for entry in entries:
+                cell = entry.cells.get(name)
+                colour, shape = looks[entry.defense]
+                if cell is not None and cell.difference is not None:
+                    found = cell.difference
+                    axis.errorbar(
+                        found.mean * scale,
+                        height + 0.4,
+                        xerr=_bars(found.mean, found.low, found.high, scale),
+                        fmt=shape,
+                        color=colour,
+                        mfc=colour if cell.verdict else "white",
+                        ms=5.5,
+                    )
+                ticks.append(height + 0.4)
+                texts.append(entry.defense)
+                height += 1
+            height += 0.2
         axis.axvline(0, color="black", lw=0.8)
-        axis.set_yticks(ticks, texts, fontsize=7)
+        axis.set_yticks(ticks, texts, fontsize=8)
+        axis.tick_params(axis="y", length=0)
         axis.grid(visible=False, axis="y")
-        axis.set(xlabel=f"change in {label}", ylim=(height + 0.2, -0.2))
+        axis.set(xlabel=f"change in {label}", ylim=(height + 0.1, 0))
+    headings = {title.replace("\n", ", ") for _, title, _ in panels}
+    for tick in axes[0].get_yticklabels():
+        if tick.get_text() in headings:
+            tick.set_fontweight("bold")
     axes[0].set_title("filled: better or worse after correction", fontsize=8, loc="left")
     return figure
 
 
 def categories(board: Leaderboard) -> Figure | None:
-    """Heat map of safety (or else the first measure) per category."""
+    """Heat map of what is safe and helpful (or else the first measure) per category."""
     panels = [
-        (group_title(group), group.measures[0], place)
+        (group_title(group), _telling(group.measures), place)
         for place, group in enumerate(board.groups)
         if group.measures
     ]
@@ -174,9 +186,10 @@ def categories(board: Leaderboard) -> Figure | None:
                     color="white" if dark else "black",
                 )
         axis.grid(visible=False)
-        axis.set_xticks(
-            range(len(names)), [_short(name, 18) for name in names], rotation=25, ha="right"
-        )
+        for row in range(1, len(entries)):
+            if entries[row].target != entries[row - 1].target:
+                axis.axhline(row - 0.5, color="white", lw=3)
+        axis.set_xticks(range(len(names)), [_cut(name) for name in names], rotation=25, ha="right")
         axis.set_yticks(
             range(len(entries)), [f"{targets[e.target]}, {e.defense}" for e in entries], fontsize=7
         )
@@ -195,8 +208,9 @@ def cost(board: Leaderboard) -> Figure | None:
     if not panels:
         return None
     looks = _looks(board)
-    figure, axes = _grid(len(panels), 3.3, 2.8)
-    for axis, (title, entries) in zip(axes, panels, strict=False):
+    figure, axes = _grid(panels, 3.3, 2.8)
+    bottom = _floor([e.cells["safety"] for _, _, entries in panels for e in entries], 1.0)
+    for axis, (_, title, entries) in zip(axes, panels, strict=True):
         for entry in entries:
             safety = entry.cells["safety"]
             spent = entry.overhead.seconds if timed else entry.overhead.calls
@@ -209,8 +223,9 @@ def cost(board: Leaderboard) -> Figure | None:
                 color=colour,
                 ms=7,
                 elinewidth=0.9,
+                clip_on=False,
             )
-        axis.set(ylim=(-0.3, 10.3), xlabel=f"{name} a sample", ylabel="safety 0-10")
+        axis.set(ylim=(bottom - 0.1, 10.1), xlabel=f"{name} a sample", ylabel="safety 0-10")
         axis.set_xlim(left=0)
         axis.margins(x=0.1)
         axis.set_title(title, fontsize=9, loc="left")
@@ -226,10 +241,14 @@ _FIGURES: Final[dict[str, Callable[[Leaderboard], Figure | None]]] = {
 }
 
 
-def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[tuple[str, list[Entry]]]:
+Panel = tuple[int, str, list[Entry]]
+"""Place of the target, title, what is shown."""
+
+
+def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[Panel]:
     panels = []
     names = _targets(board)
-    for target in dict.fromkeys(target for target, _ in board.rows()):
+    for row, target in enumerate(names):
         for place, group in enumerate(board.groups):
             entries = [
                 entry
@@ -239,7 +258,8 @@ def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[tuple[s
                 and usable(entry)
             ]
             if entries:
-                panels.append((f"{names[target]}\n{_short(group_title(group), 40)}", entries))
+                title = f"{names[target]}\n{_short(group_title(group), 40)}"
+                panels.append((row, title, entries))
     return panels
 
 
@@ -252,13 +272,17 @@ def _targets(board: Leaderboard) -> dict[str, str]:
 
 
 def _looks(board: Leaderboard) -> dict[str, tuple[str, str]]:
-    """Colour and shape of each defense, the same in all figures."""
+    """Colour and shape of each defense, the same in all figures; `vlmguard` comes first."""
     looks = {UNDEFENDED: ("black", "o")}
-    others = sorted({entry.defense for entry in board.entries} - {UNDEFENDED})
+    defenses = sorted({entry.defense for entry in board.entries} - {UNDEFENDED})
+    controls = [name for name in defenses if board.is_control(name)]
+    others = sorted(set(defenses) - set(controls), key=lambda n: (n.split()[0] != "vlmguard", n))
     for number, defense in enumerate(others):
         # Where colours run out, a shifted shape still tells two defenses apart.
         shape = SHAPES[(number + 1 + number // len(COLOURS)) % len(SHAPES)]
         looks[defense] = (COLOURS[number % len(COLOURS)], shape)
+    for number, defense in enumerate(controls):
+        looks[defense] = (CONTROL_COLOUR, ("<", ">", "p", "h")[number % 4])
     return {name: look for name, look in looks.items() if _occurs(board, name)}
 
 
@@ -266,14 +290,46 @@ def _occurs(board: Leaderboard, defense: str) -> bool:
     return any(entry.defense == defense for entry in board.entries)
 
 
-def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Any]]:
-    columns = min(3, count)
-    rows = math.ceil(count / columns)
-    figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes[count:]:
-        axis.set_visible(False)
+def _grid(panels: list[Panel], width: float, height: float) -> tuple[Figure, list[Any]]:
+    """An axis for each panel: a target begins a new line, where it has several."""
+    by_target = [len(list(line)) for _, line in groupby(panels, key=lambda panel: panel[0])]
+    whole = max(by_target) == 1
+    lines = [len(panels)] if whole else by_target
+    columns = min(_ACROSS, max(lines))
+    deep = [math.ceil(count / columns) for count in lines]
+    figure = Figure(figsize=(width * columns, height * sum(deep) + 0.5), layout="constrained")
+    grid = figure.subplots(sum(deep), columns, squeeze=False)
+    axes: list[Any] = []
+    for line, (count, rows) in enumerate(zip(lines, deep, strict=True)):
+        start = sum(deep[:line])
+        here = list(grid[start : start + rows].flat)
+        axes += here[:count]
+        for axis in here[count:]:
+            axis.set_visible(False)
     return figure, axes
+
+
+def _floor(cells: list[Cell], step: float) -> float:
+    """The largest multiple of `step` below all intervals."""
+    lowest = min(cell.mean if math.isnan(cell.low) else cell.low for cell in cells)
+    return 0.0 if math.isnan(lowest) else math.floor(lowest / step + 1e-9) * step
+
+
+def _staircase(
+    points: list[tuple[float, float]], left: float, bottom: float
+) -> tuple[list[float], list[float]]:
+    """Outline of what no other point beats in both directions, from the axes to the axes."""
+    known = {point for point in points if not any(map(math.isnan, point))}
+    best = sorted(point for point in known if not any(_beats(each, point) for each in known))
+    xs, ys = [left], [best[0][1] if best else bottom]
+    for number, (x, y) in enumerate(best):
+        xs += [x, x]
+        ys += [y, best[number + 1][1] if number + 1 < len(best) else bottom]
+    return xs, ys
+
+
+def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one != other and one[0] >= other[0] and one[1] >= other[1]
 
 
 def _legend(figure: Figure, looks: dict[str, tuple[str, str]]) -> None:
@@ -296,3 +352,13 @@ def _bars(mean: float, low: float, high: float, scale: float) -> list[list[float
 def _short(name: str, longest: int = _LONGEST) -> str:
     """The telling end of a long name."""
     return name if len(name) <= longest else "…" + name[-longest + 1 :]
+
+
+def _cut(name: str, longest: int = 22) -> str:
+    """The beginning of a long name."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def _telling(measures: list[Measure]) -> Measure:
+    """The measure in which blanket refusal does not shine, where there is one."""
+    return BOTH if BOTH in measures else measures[0]

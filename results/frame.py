@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pandas as pd
 
-from vlmguard.results.logs import LeftOut, Run, find_logs, read_log
+from vlmguard.results.logs import Run, find_logs, read_log
+from vlmguard.results.rows import LeftOut
 
 Progress = Callable[[int, int], None]
 """Told how many of how many logs have been read."""
@@ -19,7 +20,8 @@ class Results:
     Attributes:
         runs: One for each usable log; the frame's `run` is the place in here.
         frame: A row for each answer: `run`, `sample`, `epoch`, `cluster`,
-            `category`, `expected`, `error`, a column for each `scorer.key`,
+            `category`, `slice` (the sample's `subset`), `expected`, `error`, a column for each
+            `scorer.key`,
             `dsr` and `over_refusal` (refusals of requests that are not and
             that are benign), `unscored` (reasons), and the defense's tally:
             `calls`, `target_calls`, `input_tokens`, `output_tokens`,
@@ -85,11 +87,9 @@ def read_results(paths: Iterable[str], progress: Progress | None = None) -> Resu
     left_out: dict[str, str] = {}
     for number, path in enumerate(found, start=1):
         try:
-            run, rows = read_log(path)
+            read += [(run, pd.DataFrame(rows)) for run, rows in read_log(path)]
         except LeftOut as reason:
             left_out[path] = str(reason)
-        else:
-            read.append((run, pd.DataFrame(rows)))
         if progress is not None:
             progress(number, len(found))
     kept, older = _newest(read)

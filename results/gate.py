@@ -128,6 +128,12 @@ def _problems(old: Scores | None, new: Scores, limits: Limits) -> list[str]:
     for name in old.measures:
         if name not in new.measures:
             problems.append(f"{name} is in the baseline and was not measured")
+    new_names = [name for name in new.measures if name not in old.measures]
+    if new_names:
+        problems.append(
+            f"{', '.join(new_names)} measured now and not in the baseline: the baseline is stale, "
+            f"renew it with --update"
+        )
     for name, share in new.unscored.items():
         if share > limits.unscored:
             problems.append(
@@ -152,8 +158,6 @@ def _problems(old: Scores | None, new: Scores, limits: Limits) -> list[str]:
 def _tests(old: Scores, new: Scores, measures: dict[str, Measure]) -> list[_Test]:
     tests = []
     for name in new.measures:
-        if name not in old.measures:
-            continue
         before, after = old.measures.index(name) + 1, new.measures.index(name) + 1
         pairs = [
             (sample, str(row[0]), float(old.samples[sample][before]), float(row[after]))  # type: ignore[arg-type]

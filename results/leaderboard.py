@@ -12,15 +12,25 @@ Holm-corrected test over all differences of the table agrees.
 import json
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 import pandas as pd
 
+from vlmguard.results.board import (
+    CONTROLS,
+    UNDEFENDED,
+    Cell,
+    Entry,
+    Gain,
+    Group,
+    Leaderboard,
+    Overhead,
+)
 from vlmguard.results.frame import Results
-from vlmguard.results.logs import Column, Run
+from vlmguard.results.labels import brief, label_rows
+from vlmguard.results.logs import Column
 from vlmguard.results.measures import (
+    BOTH,
     SAFETY,
-    Coverage,
     Measure,
     applicable,
     coverage,
@@ -28,168 +38,21 @@ from vlmguard.results.measures import (
     measures_of,
     values_of,
 )
-from vlmguard.results.stats import Difference, holm, mean_interval, paired_difference
+from vlmguard.results.stats import holm, mean_interval, paired_difference
 
-UNDEFENDED = "undefended"
 ALPHA = 0.05
 
 
-@dataclass
-class Cell:
-    """One measure of one run.
-
-    Attributes:
-        mean: Mean over scored samples.
-        low: Lower end of its 95 % interval; NaN where there is none.
-        high: Upper end.
-        coverage: How much was scored, and the worst-case bounds.
-        difference: To the undefended run; None without one.
-        p: Holm-adjusted p-value of the difference.
-        verdict: `better`, `worse`, or empty where the data do not say.
-    """
-
-    mean: float
-    low: float
-    high: float
-    coverage: Coverage
-    difference: Difference | None = None
-    p: float = math.nan
-    verdict: str = ""
-
-
-@dataclass
-class Overhead:
-    """Mean cost of a sample, the judge left out; None where it is not known.
-
-    Attributes:
-        calls: Model calls.
-        tokens: Tokens read and written.
-        seconds: Time in the calls.
-        cost: Money, where Inspect was given prices.
-        slowdown: Seconds relative to the undefended run.
-        gap: Why there is nothing to show.
-    """
-
-    calls: float | None = None
-    tokens: float | None = None
-    seconds: float | None = None
-    cost: float | None = None
-    slowdown: float | None = None
-    gap: str = ""
-
-
-@dataclass
-class Entry:
-    """One run in the table.
-
-    Attributes:
-        run: Its place in `Results.runs`.
-        target: Label of the target.
-        defense: Label of the defense.
-        group: Place of its group of columns.
-        samples: Number of samples.
-        cells: By measure name.
-        categories: By category and measure name: mean and number of samples.
-        failures: Share of samples in which the guard's output was unusable;
-            None without a tally.
-        triggered: Share in which the defense intervened; None without a tally.
-        overhead: Cost of a sample.
-        note: What a reader must know (other samples than its partner, ...).
-    """
-
-    run: int
-    target: str
-    defense: str
-    group: int
-    samples: int
-    cells: dict[str, Cell]
-    categories: dict[str, dict[str, tuple[float, int]]]
-    failures: float | None
-    triggered: float | None
-    overhead: Overhead
-    note: str = ""
-
-
-@dataclass
-class Group:
-    """A benchmark under one set of conditions.
-
-    Attributes:
-        column: The conditions.
-        label: Heading.
-        judge: Judges' names.
-        measures: Measures in order.
-        differs: What sets it apart from other groups of the same benchmark.
-        note: What a reader must know.
-    """
-
-    column: Column
-    label: str
-    judge: str
-    measures: list[Measure]
-    differs: str = ""
-    note: str = ""
-
-
-@dataclass
-class Gain:
-    """Average relative gain in safety of a defense, over targets, in both readings.
-
-    Attributes:
-        group: Place of the group.
-        defense: Label of the defense.
-        targets: Number of targets with and without it.
-        of_means: Relative rise of the mean over targets.
-        mean_of: Mean of the targets' relative rises.
-    """
-
-    group: int
-    defense: str
-    targets: int
-    of_means: float
-    mean_of: float
-
-
-@dataclass
-class Leaderboard:
-    """Everything that tables, pages and figures show."""
-
-    groups: list[Group]
-    entries: list[Entry]
-    gains: list[Gain]
-    left_out: dict[str, str] = field(default_factory=dict)
-    tests: int = 0
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Target and defense of each row: undefended first, then by safe and helpful."""
-        scores: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for entry in self.entries:
-            best = entry.cells.get("safe_and_helpful") or next(iter(entry.cells.values()))
-            scores[entry.target, entry.defense].append(best.mean)
-        return sorted(
-            scores,
-            key=lambda row: (
-                row[0],
-                row[1] != UNDEFENDED,
-                -sum(scores[row]) / len(scores[row]),
-                row[1],
-            ),
-        )
-
-    def find(self, target: str, defense: str, group: int) -> Entry | None:
-        """The entry of a row in a group."""
-        for entry in self.entries:
-            if (entry.target, entry.defense, entry.group) == (target, defense, group):
-                return entry
-        return None
-
-
-def build(results: Results, intersect: bool = False) -> Leaderboard:
+def build(
+    results: Results, intersect: bool = False, controls: tuple[str, ...] = CONTROLS
+) -> Leaderboard:
     """Compare all runs.
 
     Args:
         results: What was read.
         intersect: Use only the samples that all runs of a group share.
+        controls: Names of defenses that are no more than a yardstick: they are
+            compared like the others, and stand apart.
 
     Returns:
         The leaderboard.
@@ -231,6 +94,7 @@ def build(results: Results, intersect: bool = False) -> Leaderboard:
             column=column,
             label=_heading(column),
             judge=", ".join(dict.fromkeys(run.judge for run in runs if run.judge)),
+            templates=_templates(column),
             measures=measures,
             differs=_differs(column, columns),
             note=note,
@@ -245,38 +109,11 @@ def build(results: Results, intersect: bool = False) -> Leaderboard:
             entry.overhead.gap = results.runs[entry.run].overhead_gap
         _compare(found, frames, measures)
         entries.extend(found)
-    board = Leaderboard(groups, entries, [], dict(results.left_out))
+    board = Leaderboard(groups, entries, [], dict(results.left_out), controls=controls)
+    board.notes = [note for note in dict.fromkeys(run.note for run in results.runs) if note]
     board.tests = _decide(board)
     board.gains = _gains(board)
     return board
-
-
-def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
-    """Labels of target and defense for each run, as short as they can be told apart.
-
-    Args:
-        runs: All runs of a table.
-
-    Returns:
-        Target and defense for each run.
-    """
-    settings: dict[str, set[str]] = defaultdict(set)
-    guards: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for run in runs:
-        settings[run.target].add(run.target_settings)
-        guards[run.defense, run.defense_args].add(run.guards)
-    labels = []
-    for run in runs:
-        target = run.target
-        if len(settings[target]) > 1 and run.target_settings:
-            target += f" ({_brief(run.target_settings)})"
-        defense = UNDEFENDED if run.defense == "none" else run.defense
-        if run.defense_args:
-            defense += f" ({_brief(run.defense_args)})"
-        if len(guards[run.defense, run.defense_args]) > 1 and run.guards:
-            defense += f" [{_brief(run.guards)}]"
-        labels.append((target, defense))
-    return labels
 
 
 def _entry(
@@ -288,12 +125,12 @@ def _entry(
     answers: pd.DataFrame,
     measures: list[Measure],
 ) -> Entry:
-    cells: dict[str, Cell] = {}
-    for measure in measures:
-        rows = applicable(samples, measure)
-        values = values_of(rows, measure)
-        low, high = mean_interval(values, rows["cluster"].to_numpy())
-        cells[measure.name] = Cell(mean(values), low, high, coverage(answers, measure))
+    slices: dict[str, dict[str, Cell]] = {}
+    if samples["slice"].nunique() > 1:
+        slices = {
+            str(name): _cells(rows, answers[answers["slice"] == name], measures)
+            for name, rows in samples.groupby("slice")
+        }
     categories: dict[str, dict[str, tuple[float, int]]] = {}
     for category, rows in samples.groupby("category"):
         numbers = {measure.name: values_of(rows, measure) for measure in measures}
@@ -306,12 +143,25 @@ def _entry(
         defense=defense,
         group=group,
         samples=len(samples),
-        cells=cells,
+        cells=_cells(samples, answers, measures),
         categories=categories,
+        slices=slices,
         failures=_share(answers, "failure"),
         triggered=_share(answers, "triggered"),
         overhead=_overhead(answers),
     )
+
+
+def _cells(
+    samples: pd.DataFrame, answers: pd.DataFrame, measures: list[Measure]
+) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
+    for measure in measures:
+        rows = applicable(samples, measure)
+        values = values_of(rows, measure)
+        low, high = mean_interval(values, rows["cluster"].to_numpy())
+        cells[measure.name] = Cell(mean(values), low, high, coverage(answers, measure))
+    return cells
 
 
 def _compare(
@@ -337,13 +187,22 @@ def _compare(
             )
             continue
         new = new.reindex(old.index)
-        for measure in measures:
-            rows = applicable(old, measure)
-            entry.cells[measure.name].difference = paired_difference(
-                values_of(rows, measure),
-                values_of(new.loc[rows.index], measure),
-                rows["cluster"].to_numpy(),
-            )
+        _differ(entry.cells, old, new, measures)
+        for name, cells in entry.slices.items():
+            here = old["slice"] == name
+            _differ(cells, old[here], new[here], measures)
+
+
+def _differ(
+    cells: dict[str, Cell], old: pd.DataFrame, new: pd.DataFrame, measures: list[Measure]
+) -> None:
+    for measure in measures:
+        rows = applicable(old, measure)
+        cells[measure.name].difference = paired_difference(
+            values_of(rows, measure),
+            values_of(new.loc[rows.index], measure),
+            rows["cluster"].to_numpy(),
+        )
 
 
 def _decide(board: Leaderboard) -> int:
@@ -377,13 +236,19 @@ def _gains(board: Leaderboard) -> list[Gain]:
         }
         defenses = dict.fromkeys(entry.defense for entry in here if entry.defense != UNDEFENDED)
         for defense in defenses:
-            pairs = [
-                (base[entry.target], entry.cells[SAFETY.name].mean)
+            paired = [
+                entry
                 for entry in here
                 if entry.defense == defense
                 and entry.target in base
                 and SAFETY.name in entry.cells
                 and entry.cells[SAFETY.name].difference is not None
+            ]
+            pairs = [(base[entry.target], entry.cells[SAFETY.name].mean) for entry in paired]
+            both = [
+                cell.difference.mean
+                for entry in paired
+                if (cell := entry.cells.get(BOTH.name)) and cell.difference
             ]
             # A relative gain over nothing is not defined.
             if not pairs or any(not old > 0 for old, _ in pairs):
@@ -391,7 +256,14 @@ def _gains(board: Leaderboard) -> list[Gain]:
             before, after = (sum(each) for each in zip(*pairs, strict=True))
             each = [(new - old) / old for old, new in pairs]
             gains.append(
-                Gain(place, defense, len(pairs), after / before - 1, sum(each) / len(each))
+                Gain(
+                    place,
+                    defense,
+                    len(pairs),
+                    after / before - 1,
+                    sum(each) / len(each),
+                    sum(both) / len(both) if both else math.nan,
+                )
             )
     return gains
 
@@ -420,31 +292,22 @@ def _heading(column: Column) -> str:
     return f"{column.title} {column.variant}".strip()
 
 
+def _templates(column: Column) -> str:
+    """E.g. `judge 1a2b3c`: two tables under one judge may still differ in these."""
+    facts = json.loads(column.judging) if column.judging else {}
+    named = {
+        scorer: found.get("judge_template") or found.get("keywords_hash")
+        for scorer, found in facts.items()
+    }
+    return ", ".join(f"{scorer} {digest}" for scorer, digest in named.items() if digest)
+
+
 def _differs(column: Column, columns: list[Column]) -> str:
     """What sets a group apart from its namesakes; empty where there are none."""
     rivals = [each for each in columns if _heading(each) == _heading(column) and each != column]
     names = ("version", "data", "settings", "judging", "benchmark")
     return "; ".join(
-        f"{name} {_brief(getattr(column, name)) or 'none'}"
+        f"{name} {brief(getattr(column, name)) or 'none'}"
         for name in names
         if any(getattr(each, name) != getattr(column, name) for each in rivals)
     )
-
-
-def _brief(text: str) -> str:
-    """JSON settings as `name=value`, readable."""
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return text
-    if not isinstance(values, dict):
-        return text
-    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, list):
-        return "+".join(map(_plain, value))
-    if isinstance(value, dict):
-        return " ".join(f"{name}:{_plain(each)}" for name, each in value.items())
-    return str(value).lower() if isinstance(value, bool) else str(value)

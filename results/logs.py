@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,19 +21,36 @@ from inspect_ai.log import (
     read_eval_log,
     read_eval_log_sample_summaries,
 )
-from inspect_ai.scorer import Score, value_to_float
+from inspect_ai.model import ModelConfig
+from zstandard import ZstdError
 
 from vlmguard.errors import UserError
+from vlmguard.results.rows import (
+    GENERAL,
+    GRADER,
+    Judging,
+    LeftOut,
+    Names,
+    Row,
+    column_name,
+    judging_of,
+    row_of,
+    tally_of,
+    values_by_key,
+    views_of,
+)
 
-GENERAL: Final = ("judge", "refusal")
-"""Scorers that every task offers; all others are a benchmark's own."""
+UNREADABLE: Final = (
+    *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError),
+    *(zipfile.BadZipFile, zlib.error, ZstdError),
+)
+"""What Inspect raises for a log that is damaged, cut off, or none at all."""
 
-GRADER: Final = "grader"
-"""The role of the judge: the only one that is no part of the defense."""
-
-# Arguments that say where things lie, or that show in the samples' scores by hash.
+# Arguments that say where things lie, that show in the samples' scores by hash, or that
+# choose the evaluated model (a row, not a column).
 _PLACES: Final = {
     "data_dir",
+    "target",
     "revision",
     "judge",
     "judge_template",
@@ -42,8 +60,6 @@ _PLACES: Final = {
 }
 # What tasks note about their data beside its digest.
 _CHOICES: Final = ("split", "drawn", "prompt", "keywords")
-# What scorers note about how they judged.
-_JUDGING: Final[tuple[str, ...]] = ("judges", "judge_template", "threshold", "keywords_hash")
 _SAMPLING: Final = (
     "system_message",
     "max_tokens",
@@ -55,12 +71,6 @@ _SAMPLING: Final = (
     "reasoning_effort",
     "reasoning_tokens",
 )
-_UNREADABLE: Final = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-_GRADE: Final = value_to_float()
-
-
-class LeftOut(Exception):
-    """A log that no table can use; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +98,19 @@ class Column:
 
 @dataclass
 class Run:
-    """One usable log.
+    """One usable log, seen with one judge.
 
     Attributes:
         path: Where it lies.
+        view: Which of its judges: 0 the first, then those that were appended.
         column: What it can be compared with.
         target: The evaluated model.
         target_settings: Its arguments, as text.
         defense: Name of the defense without package; `none` without one.
         defense_args: Arguments that were passed to it, as text.
         guards: Models bound to roles other than the grader's, as text.
-        judge: Judges' names; empty where nothing was judged.
+        judge: Judges' names (an exact scorer's own); empty where nothing was judged.
+        note: What the task wants every table to say.
         created: When it was run.
         identity: Inspect's ids of task and evaluation.
         headline: Column of the task's headline measure.
@@ -110,6 +122,7 @@ class Run:
     """
 
     path: str
+    view: int
     column: Column
     target: str
     target_settings: str
@@ -117,6 +130,7 @@ class Run:
     defense_args: str
     guards: str
     judge: str
+    note: str
     created: str
     identity: tuple[str, str]
     headline: str
@@ -125,10 +139,6 @@ class Run:
     approximations: tuple[str, ...] = ()
     overhead_gap: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
-
-
-Row = dict[str, Any]
-"""One answer: sample, cluster, category, scores by `scorer.key`, tally."""
 
 
 def find_logs(paths: Iterable[str]) -> list[str]:
@@ -161,14 +171,15 @@ def find_logs(paths: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def read_log(path: str) -> tuple[Run, list[Row]]:
+def read_log(path: str) -> list[tuple[Run, list[Row]]]:
     """Read a log's header and sample summaries.
 
     Args:
         path: The log.
 
     Returns:
-        The run, and a row for each answer.
+        The run, and a row for each answer; once for each judge, where
+        `inspect score --action append` brought further ones.
 
     Raises:
         LeftOut: The log is corrupt, unfinished, of a foreign task, without
@@ -177,8 +188,7 @@ def read_log(path: str) -> tuple[Run, list[Row]]:
     try:
         log = read_eval_log(path, header_only=True)
         summaries = read_eval_log_sample_summaries(path) if log.status == "success" else []
-        reduced = _reduced(log) if (log.eval.config.epochs or 1) > 1 else {}
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
     if log.status != "success":
@@ -195,9 +205,12 @@ def read_log(path: str) -> tuple[Run, list[Row]]:
         raise LeftOut(
             f"foreign: task {log.eval.task} is none of ours and none of our scorers was used"
         )
-    rows = [_row(sample) for sample in summaries]
-    _check_scored(rows)
-    return _run(path, log, summaries, reduced), rows
+    found = []
+    for view, names in enumerate(views_of(summaries)):
+        rows = [row_of(sample, names) for sample in summaries]
+        _check_scored(rows)
+        found.append((_run(path, view, log, summaries, names), rows))
+    return found
 
 
 def bare(name: str) -> str:
@@ -220,25 +233,28 @@ def digest(content: Any) -> str:
 
 
 def _run(
-    path: str,
-    log: EvalLog,
-    summaries: list[EvalSampleSummary],
-    reduced: dict[str, dict[str, float]],
+    path: str, view: int, log: EvalLog, summaries: list[EvalSampleSummary], names: Names
 ) -> Run:
     spec = log.eval
     metadata = spec.metadata or {}
-    tallies = [tally for sample in summaries if (tally := _tally(sample))]
+    tallies = [tally for sample in summaries if (tally := tally_of(sample))]
     defense = _defense(log, tallies)
-    judging = _judging(summaries)
-    roles = spec.model_roles or {}
+    judging = judging_of(summaries, names)
+    roles = {
+        role: bound if isinstance(bound, list) else [bound]
+        for role, bound in (spec.model_roles or {}).items()
+    }
     guards = {
-        role: [each.model for each in (bound if isinstance(bound, list) else [bound])]
+        role: [_model_text(each) for each in bound]
         for role, bound in roles.items()
         if role != GRADER
     }
     judges = dict.fromkeys(name for facts in judging.values() for name in facts.get("judges", ()))
+    exact = [facts["scorer"] for facts in judging.values() if "scorer" in facts]
+    epochs = spec.config.epochs or 1
     return Run(
         path=path,
+        view=view,
         column=Column(
             benchmark=spec.task_display_name or bare(spec.task),
             title=str(metadata.get("benchmark", bare(spec.task))),
@@ -246,19 +262,20 @@ def _run(
             version=str(spec.task_version),
             data=_data_digest(metadata.get("data")),
             settings=_text(_settings(log)),
-            judging=_text(judging),
+            judging=_text(judging | _grader_settings(roles.get(GRADER, []), judging)),
         ),
         target=spec.model,
         target_settings=_text(_given(spec.model_args)),
         defense=defense,
         defense_args=_text(_given(spec.solver_args_passed or {})),
         guards=_text(guards) if defense != "none" else "",
-        judge=", ".join(judges),
+        judge=", ".join(judges or exact),
+        note=str(metadata.get("note", "")),
         created=str(spec.created),
         identity=(spec.task_id, spec.eval_id),
-        headline=_headline(log, summaries),
+        headline=_headline(log, summaries, names),
         ranges=_ranges(log),
-        reduced=reduced,
+        reduced=_reduced(log, names) if epochs > 1 else {},
         approximations=tuple(
             dict.fromkeys(each for tally in tallies for each in tally["approximations"])
         ),
@@ -271,64 +288,6 @@ def _run(
             }
         ),
     )
-
-
-def _row(sample: EvalSampleSummary) -> Row:
-    metadata = sample.metadata
-    row: Row = {
-        "sample": str(sample.id),
-        "epoch": sample.epoch,
-        # A sample without an image is a cluster of its own.
-        "cluster": str(metadata.get("image_id") or sample.id),
-        "category": str(metadata.get("category") or ""),
-        "expected": str(metadata.get("expected") or ""),
-        "error": sample.error or "",
-    }
-    reasons: dict[str, str] = {}
-    for scorer, score in (sample.scores or {}).items():
-        for key, value in _values(score).items():
-            row[f"{scorer}.{key}"] = value
-        unscored = (score.metadata or {}).get("unscored", {})
-        reasons |= {f"{scorer}.{key}": str(reason) for key, reason in unscored.items()}
-    if reasons:
-        row["unscored"] = reasons
-    if (refused := row.get("refusal.refused")) is not None:
-        row["over_refusal" if row["expected"] == "comply" else "dsr"] = refused
-    if tally := _tally(sample):
-        row |= {name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")}
-        row["failure"] = tally["failure"] or ""
-        row["input_tokens"] = tally["input_tokens"]
-        row["output_tokens"] = tally["output_tokens"]
-    row["cost"] = _cost(sample)
-    return row
-
-
-def _values(score: Score) -> dict[str, float]:
-    """Numbers of a score by key; a scalar's key is `value`."""
-    pairs = score.value if isinstance(score.value, dict) else {"value": score.value}
-    return {
-        key: math.nan if value is None else float(_GRADE(value))
-        for key, value in pairs.items()
-        if not isinstance(value, list | dict)
-    }
-
-
-def _tally(sample: EvalSampleSummary) -> dict[str, Any] | None:
-    for score in (sample.scores or {}).values():
-        tally = (score.metadata or {}).get("defense")
-        if isinstance(tally, dict):
-            return tally
-    return None
-
-
-def _cost(sample: EvalSampleSummary) -> float | None:
-    """Money for target and guard together: everything less the judge's share."""
-    prices = [usage.total_cost for usage in sample.model_usage.values()]
-    judged = sample.role_usage.get(GRADER)
-    known = [price for price in prices if price is not None]
-    if not known or len(known) < len(prices):
-        return None
-    return sum(known) - ((judged.total_cost or 0.0) if judged else 0.0)
 
 
 def _check_scored(rows: list[Row]) -> None:
@@ -352,18 +311,6 @@ def _defense(log: EvalLog, tallies: list[dict[str, Any]]) -> str:
         return recorded.pop()
     solver = bare(log.eval.solver) if log.eval.solver else "none"
     return "none" if solver == "generate" else solver
-
-
-def _judging(summaries: list[EvalSampleSummary]) -> dict[str, dict[str, Any]]:
-    """Per scorer: judges, templates, threshold, phrases; the same for all samples."""
-    found: dict[str, dict[str, Any]] = {}
-    for sample in summaries:
-        for scorer, score in (sample.scores or {}).items():
-            metadata = score.metadata or {}
-            facts = {name: metadata[name] for name in _JUDGING if name in metadata}
-            if found.setdefault(scorer, facts) != facts:
-                raise LeftOut(f"its samples were scored by {scorer} in different ways")
-    return dict(sorted(found.items()))
 
 
 def _settings(log: EvalLog) -> dict[str, Any]:
@@ -394,12 +341,16 @@ def _data_digest(data: Any) -> str:
     return digest(content)
 
 
-def _headline(log: EvalLog, summaries: list[EvalSampleSummary]) -> str:
+def _headline(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> str:
     headline = log.eval.headline_metric
     if headline is not None and headline.scorer:
-        return f"{headline.scorer}.{headline.score or 'value'}"
+        name = names.get(headline.scorer, headline.scorer)
+        return f"{name}.{headline.score or 'value'}"
     first = next((sample.scores for sample in summaries if sample.scores), {})
-    return next((f"{name}.{key}" for name, score in first.items() for key in _values(score)), "")
+    return next(
+        (f"{names.get(n, n)}.{key}" for n, score in first.items() for key in values_by_key(score)),
+        "",
+    )
 
 
 def _ranges(log: EvalLog) -> dict[str, float]:
@@ -415,15 +366,36 @@ def _ranges(log: EvalLog) -> dict[str, float]:
     return ranges
 
 
-def _reduced(log: EvalLog) -> dict[str, dict[str, float]]:
+def _reduced(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
     """Inspect's own reduction of several epochs, by measure and sample."""
     reduced: dict[str, dict[str, float]] = {}
     for reduction in log.reductions or []:
+        if reduction.scorer not in names:
+            continue
         for score in reduction.samples:
-            for key, value in _values(score).items():
-                measure = f"{reduction.scorer}.{key}"
+            for key, value in values_by_key(score).items():
+                measure = column_name(names[reduction.scorer], key, names)
                 reduced.setdefault(measure, {})[str(score.sample_id)] = value
     return reduced
+
+
+def _model_text(model: ModelConfig) -> str:
+    """A model with what was set: a base and its adapter are two guards, not one."""
+    settings = _model_settings(model)
+    return f"{model.model} {_text(settings)}" if settings else model.model
+
+
+def _model_settings(model: ModelConfig) -> dict[str, Any]:
+    config = model.config.model_dump()
+    return _given({**model.args, **{name: config[name] for name in _SAMPLING}})
+
+
+def _grader_settings(graders: list[ModelConfig], judging: Judging) -> Judging:
+    """Arguments of the judges, where the log says them (it need not, if it was judged again)."""
+    named = {name for facts in judging.values() for name in facts.get("judges", ())}
+    settings = {each.model: _model_settings(each) for each in graders if each.model in named}
+    known = {name: each for name, each in settings.items() if each}
+    return {"graders": known} if known else {}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlmguard.results.logs import GENERAL, Run
+from vlmguard.results.logs import Run
+from vlmguard.results.rows import GENERAL
 from vlmguard.results.stats import Numbers
 
 # Official measures carry their authors' names; these say that less of it is better.

@@ -6,21 +6,41 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any, Final
 
-from vlmguard.results.leaderboard import Leaderboard
+from vlmguard.results.board import Leaderboard
+from vlmguard.results.extras import Extras
 from vlmguard.results.published import Published
 from vlmguard.results.render import null
-from vlmguard.results.sheets import LEGEND, group_title
+from vlmguard.results.sheets import LEGEND, control_note, group_title
 
 _PLACE: Final = "__DATA__"
+_CAPTIONS: Final = {
+    "frontier": "Safety against helpfulness; upper right is best. Grey: not beaten in both.",
+    "gains": "Change to the undefended target, with 95 % intervals",
+    "categories": "Safe and helpful by category",
+    "cost": "Safety against what a sample costs",
+}
 
 
-def page(board: Leaderboard, published: list[Published], figures: dict[str, bytes]) -> str:
+_LEGEND: Final = [
+    "Below a mean: paired difference to the undefended target; point at it, or open the row, for "
+    "its 95 % interval (bootstrap over images). ▲ better, ▼ worse: only where the interval leaves "
+    "zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees at 0.05.",
+    "Scored: answers with a usable verdict; point at it for the means if all others were worst or "
+    "best. Failed: samples in which the guard's output could not be used.",
+    LEGEND[-1],
+]
+
+
+def page(
+    board: Leaderboard, published: list[Published], figures: dict[str, bytes], extras: Extras
+) -> str:
     """Write the page.
 
     Args:
         board: What it shows.
         published: Numbers of others, for a block of their own.
         figures: SVG images by title.
+        extras: What the caller adds (its figures are among `figures`).
 
     Returns:
         The HTML text.
@@ -32,11 +52,20 @@ def page(board: Leaderboard, published: list[Published], figures: dict[str, byte
             fields["share"] = measure.is_share
     content |= {
         "rows": board.rows(),
-        "legend": LEGEND,
+        "notes": [*board.notes, *extras.notes],
+        "legend": [*_LEGEND, *control_note(board)],
+        "extra": [
+            {"title": s.title, "header": s.header, "rows": s.rows, "labels": s.labels}
+            | {"notes": s.notes}
+            for s in extras.sheets
+        ],
         "left_out": list(board.left_out.items()),
         "published": [asdict(row) for row in published],
         "figures": [
-            {"title": title, "source": f"data:image/svg+xml;base64,{_base64(image)}"}
+            {
+                "caption": _CAPTIONS.get(title, title.replace("-", " ").capitalize()),
+                "source": f"data:image/svg+xml;base64,{_base64(image)}",
+            }
             for title, image in figures.items()
         ],
     }

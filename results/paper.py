@@ -6,16 +6,26 @@ cost of a sample. The paper's judge prompts, its list of phrases and three of it
 five targets are not public, so numbers that stand side by side are not ranked.
 """
 
+from collections import Counter
 from typing import Final
 
-from vlmguard.results.leaderboard import UNDEFENDED, Entry, Leaderboard
+from vlmguard.results.board import UNDEFENDED, Entry, Leaderboard
 from vlmguard.results.published import Published, load_published
-from vlmguard.results.sheets import Sheet, overhead_sheet
+from vlmguard.results.sheets import Sheet, gain_sheet, overhead_sheet
 
 PAPER: Final = "2504.12661"
 BENCHMARKS: Final = ("SIUO", "VLGuard", "MM-SafetyBench", "FigStep")
+_BASE: Final = "none (base)"
+# What the paper's overall refusal rate is the mean of.
+_SUBSETS: Final = (
+    "MM-SafetyBench sd",
+    "MM-SafetyBench sd_typo",
+    "MM-SafetyBench typo",
+    "SIUO generation",
+    "VLGuard unsafe",
+)
 _METHODS: Final = {
-    "none (base)": UNDEFENDED,
+    _BASE: UNDEFENDED,
     "VLMGuard-R1": "vlmguard",
     "ETA": "eta",
     "ECSO": "ecso",
@@ -28,13 +38,13 @@ _DSR: Final = "refusal-string DSR %"
 
 
 def paper_sheets(board: Leaderboard) -> list[Sheet]:
-    """Main table, DSR table and cost table.
+    """Main table with the average gains, DSR table and cost table.
 
     Args:
         board: Our numbers.
 
     Returns:
-        Three sheets.
+        Four sheets.
     """
     known = [row for row in load_published(set(BENCHMARKS)) if PAPER in row.source]
     main = _beside(
@@ -53,7 +63,7 @@ def paper_sheets(board: Leaderboard) -> list[Sheet]:
     )
     cost = overhead_sheet(board)
     cost.notes.append("The paper's own timings are not public.")
-    return [main, dsr, cost]
+    return [main, gain_sheet(board), dsr, cost]
 
 
 def _beside(
@@ -63,45 +73,73 @@ def _beside(
     names: list[str],
     metrics: list[str],
 ) -> Sheet:
-    """Our rows, then the paper's, in common columns of benchmarks."""
-    places = {
-        _column(group.column.title, group.column.variant): place
-        for place, group in enumerate(board.groups)
-        if {measure.name for measure in group.measures} & set(names)
-    }
+    """Our rows, then the paper's, in common columns: its benchmarks and no others."""
+    places, repeated = _places(board, names)
     columns = list(dict.fromkeys([*places, *(_column(r.benchmark, r.subset) for r in published)]))
-    sheet = Sheet(title, ["Source", "Target", "Defense", *columns], [], labels=3)
+    averaged = _SUBSETS if metrics == [_DSR] else ()
+    header = ["Source", "Target", "Defense", *columns, *(["Mean of the five"] if averaged else [])]
+    sheet = Sheet(title, header, [], labels=3)
     for target, defense in board.rows():
-        cells = [
-            _ours(board, board.find(target, defense, places[name]), names) if name in places else ""
-            for name in columns
-        ]
-        if any(cells):
-            sheet.rows.append(["ours", target, defense, *cells])
+        found = {
+            name: entry for name in places if (entry := board.find(target, defense, places[name]))
+        }
+        if found:
+            cells = [_ours(board, found.get(name), names) for name in columns]
+            means = {name: entry.cells[names[0]].mean * 100 for name, entry in found.items()}
+            sheet.rows.append(["ours", target, defense, *cells, *_mean_of(averaged, means)])
     values = {
-        (row.target, row.method, _column(row.benchmark, row.subset), row.metric): f"{row.value:g}"
+        (row.target, row.method, _column(row.benchmark, row.subset), row.metric): row.value
         for row in published
     }
-    for target, method in dict.fromkeys((row.target, row.method) for row in published):
-        cells = []
+    pairs = dict.fromkeys((row.target, row.method) for row in published)
+    for target, method in sorted(pairs, key=lambda pair: (pair[0], pair[1] != _BASE, pair[1])):
+        cells, known = [], {}
         for name in columns:
-            found = [values.get((target, method, name, metric)) for metric in metrics]
-            cells.append(" / ".join(each or "-" for each in found) if any(found) else "")
-        sheet.rows.append(["paper", target, _METHODS.get(method, method), *cells])
+            numbers = [values.get((target, method, name, metric)) for metric in metrics]
+            shown = ["-" if number is None else f"{number:g}" for number in numbers]
+            cells.append(" / ".join(shown) if set(shown) != {"-"} else "")
+            if numbers[0] is not None:
+                known[name] = numbers[0]
+        line = ["paper", target, _METHODS.get(method, method), *cells]
+        sheet.rows.append([*line, *_mean_of(averaged, known)])
     certainties = sorted({row.certainty for row in published})
     sheet.notes.append(
         f"Paper: arXiv {PAPER}, certainty {', '.join(certainties)}; judge GPT-4o with prompts that "
         "are not public. Judges differ, so ours and the paper's numbers are not ranked."
     )
-    repeated = len(board.groups) - len(
-        {_column(g.column.title, g.column.variant) for g in board.groups}
-    )
+    if averaged:
+        sheet.notes.append("The mean is the paper's: of the five subsets, unweighted.")
     if repeated:
         sheet.notes.append(
-            f"{repeated} further groups of the same benchmarks under other conditions are not "
-            "shown; the full layout shows them."
+            f"{repeated} further groups (the same benchmarks under other conditions, or others) "
+            "are not shown; the full layout shows them."
         )
     return sheet
+
+
+def _places(board: Leaderboard, names: list[str]) -> tuple[dict[str, int], int]:
+    """The group of each column, the one with most runs, and how many groups have no column."""
+    runs = Counter(entry.group for entry in board.entries)
+    places: dict[str, int] = {}
+    measured = [
+        place
+        for place, group in enumerate(board.groups)
+        if {measure.name for measure in group.measures} & set(names)
+    ]
+    for place in sorted(measured, key=lambda place: -runs[place]):
+        column = board.groups[place].column
+        if column.title in BENCHMARKS:
+            places.setdefault(_column(column.title, column.variant), place)
+    ordered = dict(sorted(places.items(), key=lambda pair: pair[1]))
+    return ordered, len(measured) - len(ordered)
+
+
+def _mean_of(subsets: tuple[str, ...], values: dict[str, float]) -> list[str]:
+    """The unweighted mean where all subsets are known; nothing where none is wanted."""
+    if not subsets:
+        return []
+    known = [values[name] for name in subsets if name in values]
+    return [f"{sum(known) / len(known):.1f}" if len(known) == len(subsets) else ""]
 
 
 def _column(benchmark: str, subset: str) -> str:

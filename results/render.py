@@ -9,16 +9,19 @@ import json
 import math
 import re
 from dataclasses import asdict
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, Literal
 
 from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from vlmguard.results.leaderboard import Leaderboard
+from vlmguard.results.board import Leaderboard
+from vlmguard.results.extras import Extras
 from vlmguard.results.published import Published
 from vlmguard.results.sheets import Sheet
+from vlmguard.results.texts import no_formula
 
 # Narrower terminals break numbers over lines rather than cut names off.
 _WIDE: Final = 110
@@ -50,7 +53,7 @@ def print_sheets(sheets: list[Sheet], console: Console) -> None:
     """
     for sheet in sheets:
         if sheet.rows:
-            console.print(_rich(sheet, console.width >= _WIDE))
+            console.print(_rich(sheet, console))
 
 
 def markdown(sheet: Sheet) -> str:
@@ -112,8 +115,17 @@ def as_csv(board: Leaderboard) -> str:
         for measure in group.measures:
             cell = entry.cells[measure.name]
             cover, found = cell.coverage, cell.difference
-            line: list[Any] = [_safe(entry.target), _safe(entry.defense), column.benchmark]
-            line += [_safe(column.variant), column.version, column.data, _safe(group.judge)]
+            line: list[Any] = [
+                no_formula(entry.target),
+                no_formula(entry.defense),
+                column.benchmark,
+            ]
+            line += [
+                no_formula(column.variant),
+                column.version,
+                column.data,
+                no_formula(group.judge),
+            ]
             line += [measure.name, cell.mean, cell.low, cell.high]
             line += [cover.scored, cover.of, cover.low, cover.high]
             line += (
@@ -131,21 +143,49 @@ def as_csv(board: Leaderboard) -> str:
             )
             line += [cell.p, cell.verdict, entry.failures, entry.triggered]
             line += [cost.calls, cost.tokens, cost.seconds, cost.slowdown, cost.cost]
-            writer.writerow([*map(_blank, line), _safe(entry.note or cost.gap)])
+            writer.writerow([*map(_blank, line), no_formula(entry.note or cost.gap)])
     return text.getvalue()
 
 
-def as_json(board: Leaderboard, published: list[Published]) -> str:
+def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> str:
     """Everything, for other programs; what is not known is null."""
     content = {
         **asdict(board),
+        "notes": [*board.notes, *extras.notes],
         "rows": board.rows(),
+        "tables": [
+            {"title": sheet.title, "header": sheet.header, "rows": sheet.rows}
+            for sheet in extras.sheets
+        ],
         "published": [asdict(row) for row in published],
     }
     return json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _rich(sheet: Sheet, wide: bool) -> RenderableType:
+def _rich(sheet: Sheet, console: Console) -> RenderableType:
+    notes = [Text(f"  {note}", style="dim") for note in sheet.notes]
+    if console.width >= _WIDE:
+        return Group(_wide_table(sheet), *notes, Text(""))
+    if not sheet.starts:
+        table = _narrow_table(sheet.title, sheet.header, sheet.rows, sheet.labels, console.width)
+        return Group(table, *notes, Text(""))
+    # No room for a column of targets: a table for each, without intervals.
+    blocks = [sheet.rows[a:b] for a, b in pairwise([*sorted(sheet.starts), len(sheet.rows)])]
+    tables = [
+        _narrow_table(
+            f"{sheet.title}: {rows[0][0]}",
+            sheet.header[1:],
+            [[_short(cell) for cell in row[1:]] for row in rows],
+            sheet.labels - 1,
+            console.width,
+        )
+        for rows in blocks
+    ]
+    notes.append(Text(f"  Intervals need {_WIDE} columns, or --out.", style="dim"))
+    return Group(*tables, *notes, Text(""))
+
+
+def _wide_table(sheet: Sheet) -> Table:
     table = Table(title=Text(sheet.title, style="bold"), title_justify="left", box=SIMPLE)
     for number, name in enumerate(sheet.header):
         left = number < sheet.labels
@@ -154,21 +194,59 @@ def _rich(sheet: Sheet, wide: bool) -> RenderableType:
             justify="left" if left else "right",
             overflow="fold",
             min_width=8 if left else 5,
-            no_wrap=wide and not left,
+            no_wrap=not left,
         )
     for number, row in enumerate(sheet.rows):
         if number in sheet.starts and number:
             table.add_section()
         # Within a block the target is named once.
         repeated = bool(sheet.starts) and number not in sheet.starts
-        cells = ["" if repeated else row[0], *row[1:]]
-        # Mean and difference stay; intervals would break over lines.
-        shown = cells if wide else ["\n".join(cell.split("\n")[:2]) for cell in cells]
-        table.add_row(*(_coloured(cell) for cell in shown))
-    notes = [Text(f"  {note}", style="dim") for note in sheet.notes]
-    if not wide and any("\n" in cell for row in sheet.rows for cell in row):
-        notes.append(Text(f"  Intervals need {_WIDE} columns, or --out.", style="dim"))
-    return Group(table, *notes, Text(""))
+        table.add_row(*(_coloured(cell) for cell in ["" if repeated else row[0], *row[1:]]))
+    return table
+
+
+def _narrow_table(
+    title: str, header: list[str], rows: list[list[str]], labels: int, room: int
+) -> Table:
+    table = Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=SIMPLE,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )
+    names = [name.replace("Over-", "Over- ") for name in header]
+    for number, width in enumerate(_widths(names, rows, labels, room - len(names) + 1)):
+        justify: Literal["left", "right"] = "left" if number < labels else "right"
+        table.add_column(Text(names[number]), justify=justify, overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*(_coloured(cell) for cell in row))
+    return table
+
+
+def _widths(header: list[str], rows: list[list[str]], labels: int, room: int) -> list[int]:
+    """Widths that break no number as long as names can give way."""
+    widths = [
+        max(
+            *(len(word) for word in name.split()),
+            *(len(line) for row in rows for line in row[number].split("\n")),
+        )
+        for number, name in enumerate(header)
+    ]
+    for columns, least in ((range(labels), 8), (range(labels, len(header)), 4), (range(labels), 4)):
+        while sum(widths) > room:
+            widest = max(columns, key=lambda number: widths[number])
+            if widths[widest] <= least:
+                break
+            widths[widest] -= 1
+    return widths
+
+
+def _short(cell: str) -> str:
+    """A cell without the lines in brackets: intervals and bounds would break over lines."""
+    kept = [line for line in cell.split("\n") if not line.startswith("[")]
+    return "\n".join(kept).replace(" ▲", "▲").replace(" ▼", "▼")
 
 
 def _coloured(cell: str) -> Text:
@@ -196,11 +274,6 @@ def _stacked(cell: str) -> str:
     small = [rf"\scriptsize {line}" for line in lines[1:]]
     # An empty group keeps LaTeX from reading "[" after a line break as an option.
     return r"\shortstack[r]{" + r" \\{} ".join([lines[0], *small]) + "}"
-
-
-def _safe(text: str) -> str:
-    """Text that a spreadsheet will not run as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
 def _blank(value: Any) -> Any:

@@ -16,9 +16,10 @@ the price, hours later); logs on S3 (`log_dir: s3://BUCKET/FOLDER`, which all co
 read); several runners, each with its own `--defense`, below one `log_dir`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 
 import yaml  # type: ignore[import-untyped]
 from inspect_ai import Task, eval_set
@@ -28,19 +29,14 @@ from inspect_ai.util import registry_create
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vlmguard.errors import UserError
-from vlmguard.results.sheets import Sheet
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
+AnyStep = TypeVar("AnyStep", bound="Step")
 
-# Calls a sample at most: of the target, and of models bound to other roles.
-_CALLS: Final = {
-    "none": (1, 0),
-    "vlmguard": (1, 1),
-    "ecso": (4, 0),
-    "figstep_defense": (1, 0),
-    "mllm_protector": (1, 2),
-}
+
+class UnknownName(UserError):
+    """A task or a solver that is not there, or has no such argument."""
 
 
 class ModelChoice(BaseModel):
@@ -61,6 +57,12 @@ class Step(BaseModel):
     name: str
     args: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
+
+
+class Defense(Step):
+    """A defense; its roles are bound for it alone, on top of the matrix's."""
+
+    roles: dict[str, ModelChoice | list[ModelChoice]] = Field(default_factory=dict)
 
 
 class Prices(BaseModel):
@@ -93,25 +95,11 @@ class Matrix(BaseModel):
     log_dir: str = "logs/matrix"
     targets: list[ModelChoice] = Field(min_length=1)
     benchmarks: list[Step] = Field(min_length=1)
-    defenses: list[Step] = Field(min_length=1)
+    defenses: list[Defense] = Field(min_length=1)
     roles: dict[str, ModelChoice | list[ModelChoice]] = Field(default_factory=dict)
     limit: int | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     prices: dict[str, Prices] = Field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What one benchmark under one defense on one target will take."""
-
-    benchmark: str
-    defense: str
-    target: str
-    samples: int | None
-    target_calls: int | None
-    guard_calls: int | None
-    judge_calls: int | None
-    cost: float | None
 
 
 def read_config(path: Path) -> Matrix:
@@ -168,7 +156,7 @@ def from_flags(
     return Matrix(
         targets=[ModelChoice(model=model) for model in targets],
         benchmarks=[Step(name=name) for name in benchmarks],
-        defenses=[Step(name=name) for name in defenses or [UNDEFENDED]],
+        defenses=[Defense(name=name) for name in defenses or [UNDEFENDED]],
         roles={**bound},
     )
 
@@ -208,70 +196,6 @@ def select(
     )
 
 
-def plan(matrix: Matrix) -> list[Planned]:
-    """What a run would take, before anything is paid for.
-
-    Args:
-        matrix: The configuration.
-
-    Returns:
-        A line for each run. Samples are counted from the data where they are
-        here; calls are an upper bound; None where nothing can be said.
-    """
-    counted = [_size(step, matrix.limit) for step in matrix.benchmarks]
-    graders = _as_list(matrix.roles.get("grader"))
-    lines = []
-    for defense in matrix.defenses:
-        calls = _CALLS.get(defense.name, (None, None))
-        for step, samples in zip(matrix.benchmarks, counted, strict=True):
-            for target in matrix.targets:
-                of_target, of_guard = _times(samples, calls[0]), _times(samples, calls[1])
-                # The judge and the benchmark's own: two questions at most, but SIUO's three.
-                questions = (
-                    0 if step.args.get("judge") == "none" else 3 if step.name == "siuo" else 2
-                )
-                judged = _times(samples, questions * len(graders))
-                guards = [m.model for r, m in _single_roles(matrix) if r != "grader"]
-                cost = _cost(
-                    matrix,
-                    {target.model: of_target, **dict.fromkeys(guards, of_guard)}
-                    | {grader.model: judged for grader in graders},
-                )
-                lines.append(
-                    Planned(
-                        step.label or step.name,
-                        defense.label or defense.name,
-                        target.model,
-                        samples,
-                        of_target,
-                        of_guard,
-                        judged,
-                        cost,
-                    )
-                )
-    return lines
-
-
-def plan_sheet(lines: list[Planned]) -> Sheet:
-    """The plan as a table."""
-
-    def show(value: float | None) -> str:
-        return (
-            "?" if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
-        )
-
-    header = ["Benchmark", "Defense", "Target", "Samples", "Target calls", "Guard calls"]
-    sheet = Sheet("Plan (calls at most)", [*header, "Judge calls", "Cost"], [], labels=3)
-    for line in lines:
-        numbers = [line.samples, line.target_calls, line.guard_calls, line.judge_calls, line.cost]
-        sheet.rows.append([line.benchmark, line.defense, line.target, *map(show, numbers)])
-    sheet.notes.append(
-        "?: the data are not here, the defense's number of calls depends on the answers, or no "
-        "price is given (prices: in the configuration)."
-    )
-    return sheet
-
-
 def run(matrix: Matrix) -> bool:
     """Run or resume a matrix.
 
@@ -285,23 +209,27 @@ def run(matrix: Matrix) -> bool:
         UserError: A placeholder was not filled in, or two defenses share a folder.
     """
     unfilled = [
-        model.model
-        for model in [*matrix.targets, *(model for _, model in _single_roles(matrix))]
-        if FILL_IN in model.model
+        f"{model.model} {model.model_args or ''}".strip()
+        for model in [*matrix.targets, *chain(*(models(matrix, each) for each in matrix.defenses))]
+        if FILL_IN in f"{model.model} {model.model_args}"
     ]
     if unfilled:
-        raise UserError(f"{', '.join(unfilled)}: write the model's name there first.")
+        raise UserError(f"{', '.join(dict.fromkeys(unfilled))}: fill that in first.")
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         raise UserError("two defenses share a log folder: give each a label: of its own.")
+    # A wrong name is found before the first defense has been paid for.
+    for defense in matrix.defenses:
+        if defense.name != UNDEFENDED:
+            _created("solver", defense)
     finished = True
     for defense, folder in zip(matrix.defenses, folders, strict=True):
         options = {"display": "plain", **matrix.options}
         done, _ = eval_set(
-            tasks=[_task(step) for step in matrix.benchmarks],
+            tasks=[make_task(step) for step in matrix.benchmarks],
             log_dir=f"{matrix.log_dir.rstrip('/')}/{folder}",
             model=[_model(target) for target in matrix.targets],
-            model_roles={name: _role(bound) for name, bound in matrix.roles.items()},
+            model_roles={name: _role(bound) for name, bound in roles(matrix, defense).items()},
             solver=None
             if defense.name == UNDEFENDED
             else SolverSpec(_qualified(defense.name), defense.args, defense.args),
@@ -312,18 +240,52 @@ def run(matrix: Matrix) -> bool:
     return finished
 
 
-def _task(step: Step) -> Task:
-    created: Task = registry_create("task", _qualified(step.name), **step.args)
-    return created
+def roles(matrix: Matrix, defense: Defense) -> dict[str, list[ModelChoice]]:
+    """The models of each role under a defense.
+
+    Args:
+        matrix: The configuration.
+        defense: One of its defenses.
+
+    Returns:
+        The matrix's roles, with those of the defense in their place.
+    """
+    bound = {**matrix.roles, **defense.roles}
+    return {name: each if isinstance(each, list) else [each] for name, each in bound.items()}
 
 
-def _size(step: Step, limit: int | None) -> int | None:
+def models(matrix: Matrix, defense: Defense) -> list[ModelChoice]:
+    """All models of all roles under a defense."""
+    return [model for bound in roles(matrix, defense).values() for model in bound]
+
+
+def make_task(step: Step) -> Task:
+    """The task of a benchmark, with its arguments.
+
+    Args:
+        step: The benchmark.
+
+    Returns:
+        The task, its data read.
+
+    Raises:
+        UnknownName: There is no such task, or it has no such argument.
+        UserError: The task cannot be made, for want of data as a rule.
+    """
+    task: Task = _created("task", step)
+    # What a task brings would win over the configuration's targets.
+    task.model = None
+    return task
+
+
+def _created(kind: Literal["task", "solver"], step: Step) -> Any:
     try:
-        task = _task(step)
-    except UserError:
-        return None
-    size = len(task.dataset)
-    return min(size, limit) if limit else size
+        return registry_create(kind, _qualified(step.name), **step.args)
+    except (LookupError, TypeError) as error:
+        raise UnknownName(
+            f"{kind} {step.name} with {step.args or 'no arguments'}: {error}. The README "
+            "names ours and their arguments; others are written package/name."
+        ) from error
 
 
 def _qualified(name: str) -> str:
@@ -336,42 +298,14 @@ def _model(given: ModelChoice) -> Model:
     return get_model(given.model, config=config, memoize=False, **given.model_args)
 
 
-def _role(bound: ModelChoice | list[ModelChoice]) -> Model | list[Model]:
-    if isinstance(bound, list):
-        return [_model(each) for each in bound]
-    return _model(bound)
+def _role(bound: list[ModelChoice]) -> Model | list[Model]:
+    made = [_model(each) for each in bound]
+    return made[0] if len(made) == 1 else made
 
 
-def _as_list(bound: ModelChoice | list[ModelChoice] | None) -> list[ModelChoice]:
-    if bound is None:
-        return []
-    return bound if isinstance(bound, list) else [bound]
-
-
-def _single_roles(matrix: Matrix) -> list[tuple[str, ModelChoice]]:
-    return [(role, each) for role, bound in matrix.roles.items() for each in _as_list(bound)]
-
-
-def _names(steps: list[Step]) -> set[str]:
+def _names(steps: Sequence[Step]) -> set[str]:
     return {step.label or step.name for step in steps} | {step.name for step in steps}
 
 
-def _chosen(steps: list[Step], names: list[str]) -> list[Step]:
+def _chosen(steps: Sequence[AnyStep], names: list[str]) -> list[AnyStep]:
     return [step for step in steps if not names or {step.label, step.name} & set(names)]
-
-
-def _times(samples: int | None, calls: int | None) -> int | None:
-    return None if samples is None or calls is None else samples * calls
-
-
-def _cost(matrix: Matrix, calls: dict[str, int | None]) -> float | None:
-    total = 0.0
-    for model, number in calls.items():
-        if number == 0:
-            continue
-        price = matrix.prices.get(model)
-        if price is None or number is None:
-            return None
-        tokens = price.input * price.input_tokens + price.output * price.output_tokens
-        total += number * tokens / 1e6
-    return total

@@ -1,9 +1,10 @@
 """The leaderboard as plain sheets of text, which every output format dresses in its own way."""
 
+import math
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from vlmguard.results.leaderboard import Cell, Entry, Group, Leaderboard
+from vlmguard.results.board import Cell, Entry, Group, Leaderboard
 from vlmguard.results.measures import Measure
 from vlmguard.results.published import CERTAINTY, Published
 
@@ -40,8 +41,14 @@ LEGEND = [
     "leaves zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees "
     "at 0.05.",
     "Scored: answers with a usable verdict; in brackets the mean of the first measure if all "
-    "others were worst or best. Failures: samples in which the guard's output could not be used.",
+    "others were worst or best. Failed: samples in which the guard's output could not be used.",
+    "DSR: risky requests answered with a phrase of refusal; over-refusal: the same for benign "
+    "ones, where less is better. Blanket refusal is safe and not helpful: read safe & helpful.",
 ]
+CONTROL_NOTE = (
+    "Controls ({}) have no judgement of their own: a defense that does not beat them on safe & "
+    "helpful does nothing that they do not."
+)
 
 
 def main_sheet(board: Leaderboard) -> Sheet:
@@ -53,6 +60,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
         spans.append((group_title(group), len(shown) + 1))
     sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
     sheet.notes.append(f"{board.tests} differences were tested together.")
+    sheet.notes += control_note(board)
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
         for _, defense in rows:
@@ -71,6 +79,12 @@ def main_sheet(board: Leaderboard) -> Sheet:
 def group_sheets(board: Leaderboard) -> list[Sheet]:
     """A sheet for each benchmark, with what was scored, and failures of the guard."""
     return [_group_sheet(board, place) for place in range(len(board.groups))]
+
+
+def slice_sheets(board: Leaderboard) -> list[Sheet]:
+    """A sheet for each benchmark whose samples fall into several slices."""
+    made = [_slice_sheet(board, place) for place in range(len(board.groups))]
+    return [sheet for sheet in made if sheet.rows]
 
 
 def overhead_sheet(board: Leaderboard) -> Sheet:
@@ -101,11 +115,15 @@ def gain_sheet(board: Leaderboard) -> Sheet:
     """Average relative gain in safety, in both readings."""
     sheet = Sheet(
         "Average gain in safety over the undefended targets, both readings",
-        ["Benchmark", "Defense", "Targets", "Rise of the mean %", "Mean of the rises %"],
+        [
+            *("Benchmark", "Defense", "Targets", "Rise of the mean %", "Mean of the rises %"),
+            "Safe & helpful, points",
+        ],
         [],
         notes=[
             "The first averages over targets and then takes the relative rise; the second takes "
-            "each target's relative rise and averages. Papers rarely say which they mean."
+            "each target's relative rise and averages. Papers rarely say which they mean. Last: "
+            "mean change of what is safe and helpful, which refusing alone does not raise."
         ],
     )
     for gain in board.gains:
@@ -116,6 +134,7 @@ def gain_sheet(board: Leaderboard) -> Sheet:
                 str(gain.targets),
                 f"{gain.of_means * 100:+.1f}",
                 f"{gain.mean_of * 100:+.1f}",
+                "-" if math.isnan(gain.both) else f"{gain.both * 100:+.1f}",
             ]
         )
     return sheet
@@ -162,6 +181,17 @@ def left_out_sheet(board: Leaderboard) -> Sheet:
     return Sheet("Left out", ["Log", "Reason"], rows)
 
 
+def control_note(board: Leaderboard) -> list[str]:
+    """What the controls are, where there are any."""
+    names = dict.fromkeys(e.defense for e in board.entries if board.is_control(e.defense))
+    return [CONTROL_NOTE.format(", ".join(names))] if names else []
+
+
+def one_line(text: str) -> str:
+    """A foreign text on one line."""
+    return " ".join(text.split())
+
+
 def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
     """A mean, and below it difference, mark and (if wanted) interval where there are any."""
     lines = [measure.show(cell.mean)]
@@ -178,14 +208,15 @@ def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
 def _group_sheet(board: Leaderboard, place: int) -> Sheet:
     group = board.groups[place]
     shown = _primary(group)
-    header = ["Target", "Defense", *(measure.label for measure in shown), "Scored", "Failures %"]
+    header = ["Target", "Defense", *(measure.label for measure in shown), "Scored", "Failed %"]
     sheet = Sheet(group_title(group), header, [])
     sheet.notes.append(
         f"Task {group.column.benchmark} {group.column.version}, data {group.column.data}, "
-        f"judge {group.judge or 'none'}."
+        f"judge {group.judge or 'none'}, templates and phrases: {group.templates or 'none'}."
     )
     if group.note:
         sheet.notes.append(f"{group.note}.")
+    sheet.notes += control_note(board)
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         entries = [board.find(target, defense, place) for _, defense in rows]
         found = [entry for entry in entries if entry is not None]
@@ -201,8 +232,33 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
     return sheet
 
 
+def _slice_sheet(board: Leaderboard, place: int) -> Sheet:
+    group = board.groups[place]
+    shown = _primary(group)
+    header = ["Target", "Defense", "Slice", *(measure.label for measure in shown), "Scored"]
+    sheet = Sheet(f"{group_title(group)}, by slice", header, [], labels=3)
+    for target, defense in board.rows():
+        entry = board.find(target, defense, place)
+        if entry is None or not entry.slices:
+            continue
+        if not sheet.rows or sheet.rows[-1][0] != target:
+            sheet.starts.add(len(sheet.rows))
+        for name, cells in entry.slices.items():
+            # Nothing benign in a slice: no over-refusal, and so on.
+            about = [measure for measure in shown if cells[measure.name].coverage.of]
+            texts = [cell_text(m, cells[m.name]) if m in about else "" for m in shown]
+            scored = _scored_cell(cells[about[0].name], about[0]) if about else ""
+            sheet.rows.append([target, defense, name, *texts, scored])
+    sheet.notes.append("Differences within slices are shown with their intervals, not tested.")
+    return sheet
+
+
 def _scored(entry: Entry, measure: Measure) -> str:
-    found = entry.cells[measure.name].coverage
+    return _scored_cell(entry.cells[measure.name], measure)
+
+
+def _scored_cell(cell: Cell, measure: Measure) -> str:
+    found = cell.coverage
     text = f"{found.scored} of {found.of}"
     if found.scored == found.of:
         return text

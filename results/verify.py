@@ -6,7 +6,7 @@ from inspect_ai.event import ModelEvent
 from inspect_ai.log import read_eval_log_samples
 
 from vlmguard.results.frame import Results
-from vlmguard.results.logs import GRADER
+from vlmguard.results.rows import GRADER
 from vlmguard.results.sheets import Sheet
 
 

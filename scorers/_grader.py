@@ -48,12 +48,14 @@ class Reply:
         text: Its reply.
         problem: Why a reply without a verdict has none.
         cut_off: It ended at a token limit.
+        output: All that came back, with tokens and time.
     """
 
     model: str
     text: str
     problem: Problem
-    cut_off: bool = False
+    cut_off: bool
+    output: ModelOutput
 
     def verdict(self, readers: dict[str, Reader]) -> dict[str, float]:
         """The verdict that the reply holds.
@@ -86,12 +88,12 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
     )
     name = str(grader)
     if not output.choices:
-        return Reply(name, "", "invalid_format")
+        return Reply(name, "", "invalid_format", False, output)
     text = output.completion
     cut_off = output.stop_reason in ("max_tokens", "model_length")
     if output.stop_reason == "content_filter" or _marked_refusal(output) or is_refusal(text):
-        return Reply(name, text, "judge_refused", cut_off)
-    return Reply(name, text, "cut_off" if cut_off else "invalid_format", cut_off)
+        return Reply(name, text, "judge_refused", cut_off, output)
+    return Reply(name, text, "cut_off" if cut_off else "invalid_format", cut_off, output)
 
 
 async def ask_together(asking: list[Awaitable[Reply]]) -> list[Reply]:

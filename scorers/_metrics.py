@@ -119,8 +119,9 @@ def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
             key: average_known(values) if key in average else majority(values)
             for key, values in votes.items()
         }
-        # The rest of a score belongs to one answer and would mislead here.
-        return Score(value=value, metadata={"votes": votes})
+        # The rest of a score belongs to one answer and would mislead here. A single vote says
+        # nothing new, and Inspect copies what stands here at each refresh of its display.
+        return Score(value=value, metadata={"votes": votes} if len(scores) > 1 else None)
 
     return reduce
 

@@ -10,6 +10,7 @@ import pytest
 
 import vlmguard.solvers
 import vlmguard.tasks
+from vlmguard.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,9 @@ def parameters(module: Any, name: str) -> set[str]:
 
 def test_the_table_of_benchmarks_names_real_tasks_and_options(readme: str) -> None:
     rows = table(readme, "Benchmarks")
-    assert {re.search(r"tasks/(\w+)", row[0])[1] for row in rows} == set(vlmguard.tasks.__all__)  # type: ignore[index]
+    # The microworld draws its own data and has a section of its own.
+    named = {re.search(r"tasks/(\w+)", row[0])[1] for row in rows}  # type: ignore[index]
+    assert named | {"microworld"} == set(vlmguard.tasks.__all__)
     common = set(re.findall(r"^\| `(\w+)=", readme, re.MULTILINE))
     common |= {"revision"}
     for row in rows:
@@ -45,6 +48,20 @@ def test_the_table_of_benchmarks_names_real_tasks_and_options(readme: str) -> No
         assert named
         assert named <= accepted, f"{task}: {named - accepted}"
         assert common <= accepted, f"{task}: {common - accepted}"
+
+
+def test_the_microworlds_section_names_real_options_and_commands(readme: str, repo: Path) -> None:
+    section = readme.split("## The microworld\n")[1].split("\n## ")[0]
+    options = set(re.findall(r"-T (\w+)=", section))
+    assert options
+    assert options <= parameters(vlmguard.tasks, "microworld")
+    makefile = (repo / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", section, re.MULTILINE):
+        assert f"\n{target}: " in makefile
+    for command in re.findall(r"vlmguard microworld (\w+)", section):
+        with pytest.raises(SystemExit) as done:
+            main(["microworld", command, "--help"])
+        assert done.value.code == 0
 
 
 def test_the_table_of_defenses_names_real_solvers_and_options(readme: str) -> None:

@@ -87,8 +87,7 @@ async def judged_answer(
             )
         )
         verdicts = [Verdict(**parse_verdict(reply.text, _READERS)) for reply in replies]
-        # The judge's helper keeps the text alone: its tokens stand in role_usage.
-        calls += [StageCall(name=f"{stage}_judge", role="grader", output=r.text) for r in replies]
+        calls += [stage_call(f"{stage}_judge", "grader", reply.output) for reply in replies]
     value = combine(verdicts, SAFE_FROM)
     return Judged(output.completion, value["safety"], value["helpful"], calls)
 

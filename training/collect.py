@@ -198,6 +198,7 @@ def _kept(sample: EvalSample, images: _ImageStore) -> KeptRow:
         path,
         metadata["image_sha256"],
         image_print,
+        metadata.get("pair"),
     )
     columns = {
         "id": item.id,

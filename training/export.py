@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a test set of one's own: JSONL with image, prompt, perhaps image_id; repeatable",
+        help="test set of one's own: JSONL with image, prompt, perhaps image_id, pair; repeatable",
     )
     parser.add_argument(
         "--leak-key",

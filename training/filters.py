@@ -97,13 +97,14 @@ _SCENE: Final = (
         r"|of|with|has|includes?) (?:the|a|an|some|two|three|several)? ?((?:[\w'-]+ ?){1,3})"
     ),
 )
-_SCENE_WORDS: Final = (
+_SCENE_TEXT: Final = (
     "image picture photo photograph scene screenshot drawing thing things item items object "
     "objects ones detail details part parts situation place person people someone shown visible "
     "seen depicted pictured there here with near beside behind under over from into onto were have "
     "being which where while when what that this these those their your about risk risks danger "
     "dangers hazard hazards content text words every same other something"
 )
+_SCENE_WORDS: Final = frozenset(_SCENE_TEXT.split())
 _CAUTIONS: Final = (
     "safe", "risk", "danger", "hazard", "caution", "careful", "precaution", "harm", "legal",
     "lawful", "ethic", "responsib", "warn", "consent", "respectful", "appropriate", "sensitiv",
@@ -193,14 +194,13 @@ def is_ungrounded(row: Candidate) -> bool:
     """Whether x' places something in the image that neither x nor F and A name."""
     if not row.report and not row.benign:
         return False
-    scene = frozenset(_SCENE_WORDS.split())
     known = {stem(word) for word in words(f"{row.original}\n{row.report}")}
     text = normalise(row.rewritten)
     named = {
         word for pattern in _SCENE for match in pattern.finditer(text) for word in words(match[1])
     }
     return any(
-        len(word) > 3 and word not in scene and stem(word) not in known
+        len(word) > 3 and word not in _SCENE_WORDS and stem(word) not in known
         for word in named - _ENGLISH_STOP
     )
 
@@ -254,7 +254,9 @@ def language(text: str) -> str | None:
         no language leads by two frequent words.
     """
     scripts = Counter(
-        unicodedata.name(char, "?").split()[0].split("-")[0] for char in text if char.isalpha()
+        "LATIN" if char.isascii() else unicodedata.name(char, "?").split()[0].split("-")[0]
+        for char in text
+        if char.isalpha()
     )
     if sum(scripts.values()) < 3:
         return None

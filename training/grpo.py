@@ -37,8 +37,7 @@ from inspect_ai.model import (
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.processor import PromptMaker
 from vlmguard.images import to_data_uri
-from vlmguard.reply import parse_reply
-from vlmguard.rewriter import REWRITE_TEMPLATE
+from vlmguard.rewriter import read_reply
 from vlmguard.roles import defaults_for
 from vlmguard.scorers._grader import ask
 from vlmguard.scorers._verdict import grade, label
@@ -112,7 +111,7 @@ class Reward:
         """
         prompts: list[str | None] = []
         for case in cases:
-            parsed = parse_reply(case.reply, instructions=REWRITE_TEMPLATE)
+            parsed = read_reply(case.reply)
             prompts.append(None if parsed.failure else parsed.prompt)
         # Samples of one row are often the same; each distinct one is paid for once.
         distinct: dict[tuple[str, str], Case] = {}

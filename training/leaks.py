@@ -4,7 +4,8 @@ The same or a near-duplicate image blocks training, and so does the same image w
 the same text. The same text alone is reported; `strict_text` makes it block (264 of
 VLGuard's 1,558 test requests have a twin in its train split, "describe this" and the
 like). Where the images are few and drawn, as in the microworld, `key="pair"` lets an
-image be on both sides and blocks pairs alone.
+image be on both sides and blocks pairs alone; rows and test items can name their `pair`,
+which then counts however the image is drawn and the request is worded.
 
 Images are compared by name within one source, by the bytes of the file, and by a
 perceptual fingerprint. Names are enough to find VLGuard's 8 images that are in both
@@ -134,6 +135,7 @@ def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[Leak]:
     by_name: dict[str, list[Item]] = defaultdict(list)
     by_bytes: dict[str, list[Item]] = defaultdict(list)
     by_text: dict[str, list[Item]] = defaultdict(list)
+    by_pair = {item.pair: item for item in items if item.pair}
     for item in items:
         by_name[item.image_id].append(item)
         if item.sha256:
@@ -154,7 +156,7 @@ def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[Leak]:
             found.append(("near_image", near[row.print]))
         text = normalise_text(row.text)
         same_image = [(kind, item) for kind, matches in found for item in matches]
-        pair = next(
+        pair = by_pair.get(row.pair or "") or next(
             (item for _, item in same_image if text and normalise_text(item.text) == text), None
         )
         if pair is not None:

@@ -3,7 +3,7 @@
 At each evaluation some validation rows are rewritten greedily, and three rates are logged beside
 the loss. They cost no judge:
 
-- `format_rate`: replies from which a request can be read (`parse_reply`).
+- `format_rate`: replies from which a request can be read (`read_reply`).
 - `intent_kept`: rewrites that keep the request's words: at least half of them, or as many as the
   reference rewrite keeps, if that is fewer. A rough guard against rewriting into something else.
 - `benign_unchanged`: of the benign rows, rewrites equal to the request or to the reference, apart
@@ -25,8 +25,7 @@ from trl.models import unwrap_model_for_generation
 from vlmguard.hf_vlm.messages import Conversation
 from vlmguard.hf_vlm.processor import Prepared, PromptMaker
 from vlmguard.images import to_data_uri
-from vlmguard.reply import parse_reply
-from vlmguard.rewriter import REWRITE_TEMPLATE
+from vlmguard.rewriter import read_reply
 from vlmguard.training.saving import CarefulSaving
 from vlmguard.training.similarity import normalise_text, words
 
@@ -61,7 +60,7 @@ def judge_rewrite(reply: str, original: str, reference: str, *, cut_off: bool = 
     Returns:
         The three properties; all false where the reply cannot be used.
     """
-    parsed = parse_reply(reply, instructions=REWRITE_TEMPLATE, cut_off=cut_off)
+    parsed = read_reply(reply, cut_off=cut_off)
     if parsed.failure:
         return Judged(False, False, False)
     enough = min(KEPT_SHARE, _kept(original, reference))

@@ -32,6 +32,8 @@ class Row:
         safe: An answer that handles the risk, or None.
         unsafe: An answer that does not, or None.
         benign: Whether the request carries no risk and should be left alone.
+        pair: Identity of what image and request are about, where the same is drawn or rendered
+            many times; None where image and text say it.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Row:
     safe: str | None
     unsafe: str | None
     benign: bool
+    pair: str | None = None
 
 
 def draw_mix(rows: list[Row], safety: int | None, benign: int | None, seed: int) -> list[Row]:
@@ -152,6 +155,7 @@ def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str |
         "source": row.source,
         "benign": row.benign,
         "image_id": row.image_id,
+        "pair": row.pair,
         "image_file": str(file),
         "safe": row.safe,
         "unsafe": row.unsafe,

@@ -8,6 +8,7 @@ from typing import Final
 NEAR_TEXT: Final = 0.9
 """Share of common words (Jaccard) from which two texts are near-duplicates."""
 
+_ASCII_REST: Final = re.compile(r"[^a-z0-9]+")
 # Scripts without spaces between words are compared by pairs of characters.
 _UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
@@ -21,6 +22,9 @@ def normalise_text(text: str) -> str:
     Returns:
         The form in which requests are compared.
     """
+    if text.isascii():
+        # The same, several times as fast.
+        return _ASCII_REST.sub(" ", text.lower()).strip()
     plain = unicodedata.normalize("NFKC", text).casefold()
     kept = (char if char.isalnum() or unicodedata.combining(char) else " " for char in plain)
     return " ".join("".join(kept).split())

@@ -11,7 +11,8 @@
   dropped as `no_risk_found`.
 - `vlsbench:DIR` - `data.json` beside `imgs/`; no answers. VLSBench is then no test set.
 - `jsonl:FILE` - rows of one's own: `image` (path relative to the file), `prompt`, and, if you
-  have them, `safe` and `unsafe` (answers), `benign` (true or false), `id`, `image_id`.
+  have them, `safe` and `unsafe` (answers), `benign` (true or false), `id`, `image_id`, `pair`
+  (what image and request are about, where the same is drawn many times; for the leak check).
 
 `KIND` alone means the folder of that name below `VLMGUARD_DATA`; a path that ends in
 `.jsonl` needs no kind.
@@ -49,6 +50,7 @@ class OwnRow(BaseModel):
     benign: bool = False
     id: str | None = None
     image_id: str | None = None
+    pair: str | None = None
 
 
 class VLGuardItem(BaseModel):
@@ -135,6 +137,7 @@ def _jsonl(path: Path) -> list[Row]:
                 safe=item.safe,
                 unsafe=item.unsafe,
                 benign=item.benign,
+                pair=item.pair,
             )
         )
     return rows

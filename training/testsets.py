@@ -36,6 +36,7 @@ class Item:
         image: The image file, if there is one.
         sha256: Of the image file, once it has been read.
         print: The image's fingerprint, once it has been read.
+        pair: Identity of what image and text are about, if the data name it.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Item:
     image: Path | None = None
     sha256: str | None = None
     print: Fingerprint | None = None
+    pair: str | None = None
 
 
 def read_test_set(name: str, folder: Path) -> list[Item]:
@@ -68,7 +70,10 @@ def read_test_set(name: str, folder: Path) -> list[Item]:
 
 
 def read_own_set(path: Path) -> list[Item]:
-    """Read a test set of one's own: JSONL with `image` and `prompt`, perhaps `image_id` and `id`.
+    """Read a test set of one's own: JSONL with `image` and `prompt`.
+
+    Each line may also hold `id`, `image_id`, and `pair`, which names what image and prompt are
+    about; `image` may be empty where `image_id` is given.
 
     Args:
         path: The file; image paths are relative to it.
@@ -90,6 +95,7 @@ def read_own_set(path: Path) -> list[Item]:
                         row.get("image_id") or f"{path.stem}/{row['image']}",
                         row["prompt"],
                         path.parent / row["image"] if row.get("image") else None,
+                        pair=row.get("pair"),
                     )
                 )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -18,6 +18,7 @@ import datasets
 from PIL import Image
 
 from vlmguard.errors import UserError
+from vlmguard.hf_vlm.messages import break_up
 from vlmguard.images import MAX_PIXELS, from_data_uri, to_data_uri
 from vlmguard.paths import user_path
 from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
@@ -142,7 +143,10 @@ def as_inference_shows(placeholders: tuple[str, ...]) -> Callable[[dict[str, Any
             shown["images"] = [[_plain(image) for image in images] for images in batch["images"]]
         for column in ("prompt", "completion"):
             if column in batch:
-                shown[column] = [_broken_up(turns, placeholders) for turns in batch[column]]
+                shown[column] = [
+                    _map_text(turns, lambda text: break_up(text, placeholders))
+                    for turns in batch[column]
+                ]
         return shown
 
     return transform
@@ -242,16 +246,6 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and image.width * image.height <= MAX_PIXELS:
         return image
     return from_data_uri(to_data_uri(image))
-
-
-def _broken_up(turns: list[dict[str, Any]], placeholders: tuple[str, ...]) -> list[dict[str, Any]]:
-    # The same change that hf_vlm/messages.py makes to requests.
-    def broken(text: str) -> str:
-        for placeholder in placeholders:
-            text = text.replace(placeholder, f"{placeholder[0]} {placeholder[1:]}")
-        return text
-
-    return _map_text(turns, broken)
 
 
 def _map_text(turns: list[dict[str, Any]], change: Callable[[str], str]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import gc
 import os
 import random
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,7 @@ class Engine:
 
 _engines: dict[WeightsKey, Engine] = {}
 _lock = threading.Lock()
+_given_back: deque[WeightsKey] = deque()
 
 
 @atexit.register
@@ -110,21 +112,37 @@ def acquire(key: WeightsKey, max_batch_size: int) -> Engine:
         engine = _engines[key]
         engine.users += 1
         engine.batcher.max_rows = min(engine.batcher.max_rows, max_batch_size)
-        return engine
+    _sweep()
+    return engine
 
 
 def release(key: WeightsKey) -> None:
-    """Give an engine back; the last one to do so frees the weights."""
-    with _lock:
-        engine = _engines[key]
-        engine.users -= 1
-        if engine.users == 0:
-            del _engines[key]
-            engine.close()
-    del engine
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    """Give an engine back; the last one to do so frees the weights.
+
+    The garbage collector calls this too, at any moment and in any thread, even in the middle of
+    `acquire`: so it never waits for the lock. Whoever holds it sweeps up afterwards.
+    """
+    _given_back.append(key)
+    _sweep()
+
+
+def _sweep() -> None:
+    """Free what has been given back, unless somebody else is about to."""
+    while _given_back and _lock.acquire(blocking=False):
+        try:
+            while _given_back:
+                key = _given_back.popleft()
+                engine = _engines[key]
+                engine.users -= 1
+                if engine.users == 0:
+                    del _engines[key]
+                    engine.close()
+                del engine
+        finally:
+            _lock.release()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def _key(work: Work) -> tuple[object, ...]:

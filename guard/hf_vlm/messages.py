@@ -125,13 +125,26 @@ def _parts(
     return parts
 
 
-def _plain(text: str, conversation: Conversation, placeholders: tuple[str, ...]) -> str:
+def break_up(text: str, placeholders: tuple[str, ...]) -> str:
+    """Break up placeholders that somebody spelled out in a text.
+
+    Args:
+        text: Any text.
+        placeholders: Strings that the processor would take for an image or a video.
+
+    Returns:
+        The text with a space after each placeholder's first character.
+    """
     for placeholder in placeholders:
-        if placeholder in text:
-            text = text.replace(placeholder, f"{placeholder[0]} {placeholder[1:]}")
-            if PLACEHOLDER_BROKEN not in conversation.notes:
-                conversation.notes.append(PLACEHOLDER_BROKEN)
+        text = text.replace(placeholder, f"{placeholder[0]} {placeholder[1:]}")
     return text
+
+
+def _plain(text: str, conversation: Conversation, placeholders: tuple[str, ...]) -> str:
+    broken = break_up(text, placeholders)
+    if broken != text and PLACEHOLDER_BROKEN not in conversation.notes:
+        conversation.notes.append(PLACEHOLDER_BROKEN)
+    return broken
 
 
 def _split_prefix(conversation: Conversation) -> None:

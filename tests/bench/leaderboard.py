@@ -66,7 +66,7 @@ def write_logs(folder: Path, logs: int, samples: int) -> None:
 def measure(side: str, folder: Path) -> tuple[float, float]:
     """Seconds and peak memory in MB of one side, in a fresh process."""
     command = [sys.executable, __file__, f"--{side}", str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     seconds, memory = result.stdout.split()[-2:]
     return float(seconds), float(memory)
 

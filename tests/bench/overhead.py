@@ -1,8 +1,8 @@
 """A three-call sample (rewrite, answer, judge) of ours over Inspect making the same three calls.
 
 300 samples with one image each, 32 connections, against a local server of fixed 200 ms latency.
-Ours: solver `vlmguard` and scorer `judge`. Plain Inspect: a bare solver and scorer that send
-prompts of the same text to the same roles and look at nothing.
+Ours: solver `vlmguard` and scorer `judge`, reduced as our tasks have it. Plain Inspect: a bare
+solver and scorer that send prompts of the same text to the same roles and look at nothing.
 
     python tests/bench/overhead.py
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from inspect_ai import Task, eval
+from inspect_ai import Epochs, Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
@@ -26,6 +26,7 @@ from support.pairs import pairs, show, verdict
 
 from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.scorers import judge
+from vlmguard.scorers._metrics import vote
 from vlmguard.scorers.judge import JUDGE_TEMPLATE
 from vlmguard.solvers import vlmguard
 from vlmguard.templates import fill
@@ -84,11 +85,11 @@ def main() -> int:
 
     processor: dict[str, list[float]] = {"ours": [], "plain": []}
 
-    def run(side: str, solver: Solver, scorer: Scorer) -> float:
+    def run(side: str, solver: Solver, scorer: Scorer, epochs: Epochs | None = None) -> float:
         with tempfile.TemporaryDirectory() as folder:
             start, before = time.perf_counter(), time.process_time()
             [log] = eval(
-                Task(dataset=samples, solver=solver, scorer=scorer),
+                Task(dataset=samples, solver=solver, scorer=scorer, epochs=epochs),
                 model=MODEL,
                 model_roles={"rewriter": MODEL, "grader": MODEL},
                 max_connections=CONNECTIONS,
@@ -106,7 +107,7 @@ def main() -> int:
     with latency_server(LATENCY) as environment:
         os.environ.update(environment)
         measured = pairs(
-            lambda: run("ours", vlmguard(), judge()),
+            lambda: run("ours", vlmguard(), judge(), Epochs(1, vote())),
             lambda: run("plain", bare(), bare_judge()),
         )
     show(

@@ -105,7 +105,7 @@ def run(task: Task, rows: int) -> float:
 
 
 def main() -> int:
-    rows, count = (int(word) for word in [*sys.argv[1:], ROWS, PAIRS][:2])
+    rows, count = [*map(int, sys.argv[1:]), *(ROWS, PAIRS)[len(sys.argv) - 1 :]]
     with (
         tempfile.TemporaryDirectory() as folder,
         latency_server(LATENCY, "support.synthesis:good_reply") as environment,

@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import shutil
+import threading
 
 import peft
 import pytest
@@ -133,6 +134,26 @@ def test_the_last_user_frees_the_weights(load, llava):
     first.api.close()
     assert key in engine._engines
     second.api.close()
+    assert key not in engine._engines
+
+
+def test_a_model_may_be_collected_while_another_one_is_loaded(load, llava, monkeypatch):
+    """The garbage collector runs at any moment, also while the lock is held."""
+    first = load(llava)
+    key = first.api._key
+    read = transformers.AutoModelForImageTextToText.from_pretrained
+
+    def collected_meanwhile(*args, **kwargs):
+        first.api.close()
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(
+        transformers.AutoModelForImageTextToText, "from_pretrained", collected_meanwhile
+    )
+    loading = threading.Thread(target=load, args=(llava,), kwargs={"dtype": "float16"}, daemon=True)
+    loading.start()
+    loading.join(timeout=60)
+    assert not loading.is_alive()
     assert key not in engine._engines
 
 

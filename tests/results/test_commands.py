@@ -8,7 +8,7 @@ from inspect_ai.log import read_eval_log, write_eval_log
 
 from vlmguard.cli import main
 from vlmguard.errors import UserError
-from vlmguard.results import output
+from vlmguard.results import commands, output
 from vlmguard.results.output import write_files
 
 
@@ -38,6 +38,13 @@ def test_options(matrix: Path, option: list[str], capsys: pytest.CaptureFixture[
     assert main(["leaderboard", str(matrix), *option]) == 0
     expected = {"--layout": "Main table", "--verify": "0 of 6", "--published": "Large hard"}
     assert expected[option[0]] in capsys.readouterr().out
+
+
+def test_urls_of_logs_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert commands._place("s3://bucket/logs/a.eval") == "s3://bucket/logs/a.eval"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs").mkdir()
+    assert commands._place("logs") == str(tmp_path / "logs")
 
 
 def test_nothing_usable_is_status_2_with_reasons(

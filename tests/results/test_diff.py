@@ -71,6 +71,23 @@ def test_outputs(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFi
     assert IMAGE not in Path(bare).read_text()
 
 
+def test_answers_steer_neither_terminal_nor_spreadsheet(
+    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = read_eval_log(pair[1])
+    (log.samples or [])[1].output.completion = "=1+1 \x1b[2J\x07 gone"
+    evil = str(tmp_path / "evil.eval")
+    write_eval_log(log, evil)
+    table = tmp_path / "f.csv"
+    assert main(["diff", pair[0], evil, "--csv", str(table)]) == 0
+    out = capsys.readouterr().out
+    assert "=1+1" in out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    rows = {row["sample"]: row for row in csv.DictReader(table.read_text().splitlines())}
+    assert rows["toy/1"]["answer_b"].startswith("'=1+1")
+
+
 def test_other_conditions_and_foreign_logs_are_said(
     pair: tuple[str, str], matrix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

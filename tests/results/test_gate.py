@@ -184,6 +184,11 @@ def leave_unscored(log: EvalLog) -> None:
         )
 
 
+def measure_less(log: EvalLog) -> None:
+    for sample in log.samples or []:
+        del sample.scores["judge"].value["helpful"]  # type: ignore[union-attr, index]
+
+
 def leave_unfinished(log: EvalLog) -> None:
     log.status = "started"
 
@@ -198,6 +203,7 @@ def leave_unfinished(log: EvalLog) -> None:
         (leave_out, "other samples than in the baseline (150 shared of 150 and 160)"),
         (leave_unscored, "18.8% of the answers unscored"),
         (leave_unfinished, "status started"),
+        (measure_less, "helpful is in the baseline and was not measured"),
     ],
 )
 def test_what_cannot_be_compared_is_status_2(
@@ -213,6 +219,16 @@ def test_what_cannot_be_compared_is_status_2(
     assert gate("new") == 2
     said = capsys.readouterr()
     assert reason in said.out + said.err
+
+
+def test_a_measure_that_the_baseline_lacks_makes_it_stale(
+    log: EvalLog, gate: Gate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clone(log, tmp_path / "old" / "a.eval", guarded(0), defense="vlmguard", change=measure_less)
+    clone(log, tmp_path / "new" / "a.eval", guarded(0), defense="vlmguard")
+    assert gate("old", "--update") == 0
+    assert gate("new") == 2
+    assert "helpful measured now and not in the baseline" in capsys.readouterr().out
 
 
 def test_guard_failures_and_missing_runs_are_status_2(

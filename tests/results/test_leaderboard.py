@@ -1,14 +1,16 @@
 """The leaderboard's numbers, worked out by hand for the matrix of conftest.py."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 from support.toy import Toy, run_toy, say
 
+from vlmguard.results.board import UNDEFENDED, Leaderboard
 from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import UNDEFENDED, Leaderboard, build
+from vlmguard.results.leaderboard import build
 
 ALPHA, BETA = "mockllm/alpha", "mockllm/beta"
 
@@ -34,6 +36,7 @@ def test_rows_and_groups(board: Leaderboard) -> None:
         (BETA, "vlmguard"),
     ]
     assert {group.judge for group in board.groups} == {"mockllm/grader"}
+    assert all(re.fullmatch(r"judge \w{12}, refusal \w{12}", g.templates) for g in board.groups)
     assert board.left_out == {}
 
 
@@ -91,6 +94,8 @@ def test_both_readings_of_the_average_gain(board: Leaderboard) -> None:
     assert gain.targets == 2
     assert gain.of_means == pytest.approx((46 / 6 + 6) / 9 - 1)
     assert gain.mean_of == pytest.approx(((46 / 6 - 4) / 4 + 1 / 5) / 2)
+    # alpha: 0 to 4 of 6 safe and helpful; beta: none before and after.
+    assert gain.both == pytest.approx((4 / 6 + 0) / 2)
 
 
 def test_overhead_and_failures(board: Leaderboard) -> None:

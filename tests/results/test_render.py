@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 from rich.console import Console
+from support.clones import clone, template_log
 
 from vlmguard.results import sheets
+from vlmguard.results.board import Leaderboard
+from vlmguard.results.extras import Extras
 from vlmguard.results.figures import as_bytes, figures
 from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import Leaderboard, build
+from vlmguard.results.leaderboard import build
 from vlmguard.results.page import page
 from vlmguard.results.paper import paper_sheets
 from vlmguard.results.published import CERTAINTY, convert, load_published
@@ -42,6 +45,21 @@ def evil(matrix: Path, tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
     return build(read_results([str(folder)]))
 
 
+def browse(file: Path, *options: str) -> str:
+    """The page as a browser has it after its scripts."""
+    result = subprocess.run(
+        [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", *options),
+            *("--virtual-time-budget=3000", "--dump-dom", file.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    return result.stdout
+
+
 def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> None:
     out = io.StringIO()
     console = Console(file=out, width=140)
@@ -60,10 +78,23 @@ def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> No
     assert "judge mockllm/grader" in text
 
 
+def test_a_narrow_terminal_breaks_no_number(board: Leaderboard) -> None:
+    out = io.StringIO()
+    print_sheets(sheets.group_sheets(board), Console(file=out, width=80))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Large hard: mockllm/alpha" in text
+    # Five measures and both last columns are there whole (alpha on the small benchmark).
+    row = r"vlmguard +7\.67 +100\.0 +66\.7 +25\.0 +50\.0 +6 of 6 +16\.7"
+    assert re.search(row, text)
+    assert "+6.00▲" in text
+    assert "[+0.00" not in text
+
+
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_terminal_prints_foreign_markup_as_text(evil: Leaderboard, width: int) -> None:
     out = io.StringIO()
-    print_sheets([sheets.overhead_sheet(evil)], Console(file=out, width=width))
+    print_sheets(sheets.group_sheets(evil), Console(file=out, width=width))
     assert "[bold]" in re.sub(r"\s|│", "", out.getvalue())
 
 
@@ -97,14 +128,14 @@ def test_csv_and_json_hold_the_numbers(board: Leaderboard, evil: Leaderboard) ->
     assert float(row["mean"]) == pytest.approx(46 / 6)
     assert (row["scored"], row["of"], row["difference_low"], row["pairs"]) == ("6", "6", "0.0", "6")
     assert (row["cost"], row["verdict"]) == ("", "")
-    content = json.loads(as_json(board, load_published({"SIUO"})))
+    content = json.loads(as_json(board, load_published({"SIUO"}), Extras()))
     assert content["tests"] == 14
     assert {each["benchmark"] for each in content["published"]} == {"SIUO"}
     assert EVIL in {row["target"] for row in csv.DictReader(io.StringIO(as_csv(evil)))}
 
 
 def test_page_embeds_the_numbers_and_no_markup(evil: Leaderboard) -> None:
-    text = page(evil, [], {})
+    text = page(evil, [], {}, Extras())
     assert text.count("</script>") == 2
     embedded = re.search(r'id="data">(.*?)</script>', text, re.DOTALL)
     assert embedded
@@ -117,22 +148,59 @@ def test_page_embeds_the_numbers_and_no_markup(evil: Leaderboard) -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
 def test_page_in_a_browser(evil: Leaderboard, tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.html"
-    file.write_text(page(evil, load_published({"SIUO"}), {}), encoding="utf-8")
-    result = subprocess.run(
-        [
-            *("chromium", "--headless", "--no-sandbox", "--disable-gpu"),
-            *("--virtual-time-budget=3000", "--dump-dom", file.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    )
-    dom = result.stdout.split('<script type="application/json"')[0]
+    file.write_text(page(evil, load_published({"SIUO"}), {}, Extras()), encoding="utf-8")
+    dom = browse(file).split('<script type="application/json"')[0]
     assert "&lt;/script&gt;&lt;b&gt;x&lt;/b&gt;" in dom
     assert "<b>" not in dom
     for expected in ("7.67", "+3.67", "+6.00 ▲", "5 of 6", "VLMGuard-R1", "failed 16.7 %"):
         assert expected in dom, expected
+
+
+CLICKS = """
+<script>
+const press = (selector, text) => [...document.querySelectorAll(selector)]
+  .find((node) => node.textContent.trim().startsWith(text)).click();
+const shown = () => [...document.querySelectorAll("tr.row > td:first-child button")]
+  .map((node) => node.textContent).join(" ");
+const said = [];
+said.push(shown());
+press("th.sort button", "Safety");
+said.push(shown());
+press("th.sort button", "Safety");
+said.push(shown());
+press(".chip", "vlmguard");
+said.push(shown());
+press(".chip", "mockllm/beta");
+said.push(shown());
+press("tr.row td button", "vlmguard");
+said.push(document.querySelector("td.detail").innerText.includes("Category"));
+press(".chip", "Large");
+said.push(document.querySelectorAll("th.span").length);
+press("#theme", "");
+said.push(document.documentElement.dataset.theme);
+document.title = said.join("|");
+</script>
+"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+@pytest.mark.parametrize(("scheme", "after"), [("0", "light"), ("1", "dark")])
+def test_sorting_filtering_and_opening_rows(
+    board: Leaderboard, tmp_path: Path, scheme: str, after: str
+) -> None:
+    file = tmp_path / "leaderboard.html"
+    file.write_text(page(board, [], {}, Extras()).replace("</body>", CLICKS + "</body>"))
+    dom = browse(file, f"--blink-settings=preferredColorScheme={scheme}")
+    (title,) = re.findall("<title>(.*?)</title>", dom)
+    u, v = "undefended", "vlmguard"
+    assert title.split("|") == [
+        f"{u} {v} {u} {v}",
+        # On Large, where alpha went from 3 to 9 and beta has no run: highest first, then lowest.
+        f"{v} {u} {u} {v}",
+        f"{u} {v} {u} {v}",
+        f"{v} {v}",
+        *(v, "true", "1", after),
+    ]
 
 
 def test_figures_are_drawn_and_reproducible(evil: Leaderboard) -> None:
@@ -142,18 +210,34 @@ def test_figures_are_drawn_and_reproducible(evil: Leaderboard) -> None:
     assert as_bytes(drawn["cost"], "svg") == as_bytes(figures(evil)["cost"], "svg")
 
 
-def test_paper_layout_sets_ours_beside_the_published(board: Leaderboard) -> None:
-    main, dsr, cost = paper_sheets(board)
-    by_source = {
-        source: [row for row in main.rows if row[0] == source] for source in ("ours", "paper")
-    }
-    assert len(by_source["ours"]) == 4
-    siuo = main.header.index("SIUO generation")
-    (llava,) = [row for row in by_source["paper"] if row[1:3] == ["LLaVA-1.5-7B", "vlmguard"]]
-    assert llava[siuo] == "6.77 / 58.43"
-    assert "56" in [
-        row[dsr.header.index("SIUO generation")] for row in dsr.rows if row[0] == "paper"
+def test_paper_layout_sets_ours_beside_the_published(tmp_path: Path) -> None:
+    log = template_log(tmp_path / "template", 10)
+    subsets = [
+        *(("MM-SafetyBench", "sd"), ("MM-SafetyBench", "sd_typo"), ("MM-SafetyBench", "typo")),
+        *(("SIUO", "generation"), ("VLGuard", "unsafe"), ("Else", "where")),
     ]
+    for number, (benchmark, variant) in enumerate(subsets):
+
+        def grades(sample: int, number: int = number) -> tuple[float, float, float]:
+            return 6.0, 1.0, float(sample < number)
+
+        path = tmp_path / "logs" / f"{number}.eval"
+        clone(log, path, grades, benchmark=benchmark, variant=variant, target="hf/ours")
+    main, gains, dsr, cost = paper_sheets(build(read_results([str(tmp_path / "logs")])))
+    siuo = main.header.index("SIUO generation")
+    assert not any("Else" in name for name in main.header)
+    assert "1 further groups" in main.notes[-1]
+    (ours,) = [row for row in main.rows if row[0] == "ours"]
+    assert ours[1:3] == ["hf/ours", "undefended"]
+    assert ours[siuo] == "6.00 / 100.0\nn 10 of 10"
+    paper = {tuple(row[1:3]): row for row in main.rows if row[0] == "paper"}
+    assert paper["LLaVA-1.5-7B", "vlmguard"][siuo] == "6.77 / 58.43"
+    names = [row[2] for row in main.rows if row[1] == "Qwen2-VL-7B"]
+    assert names == ["undefended", "vlmguard"]
+    # Refused 0, 1, 2, 3, 4 of 10; the paper's five are 53.1 50.8 65.4 56 55.3.
+    means = {row[2]: row[-1] for row in dsr.rows}
+    assert (means["undefended"], means["vlmguard"]) == ("20.0", "56.1")
+    assert not gains.rows
     assert cost.rows
 
 

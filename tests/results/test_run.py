@@ -11,7 +11,9 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.errors import UserError
-from vlmguard.results.run import plan, read_config, run
+from vlmguard.results.frame import read_results
+from vlmguard.results.plan import plan, plan_sheet
+from vlmguard.results.run import Matrix, read_config, run
 
 CALLS: list[str] = []
 
@@ -71,8 +73,8 @@ def test_plan_counts_calls_and_money_before_any_call(
     assert len(lines) == 2 * 2 * 2
     first = lines[0]
     assert (first.samples, first.target_calls, first.guard_calls) == (3, 3, 0)
-    # Three target calls at 0.002 and nine judge calls (three questions at most) at 0.01.
-    assert (first.judge_calls, first.cost) == (9, pytest.approx(3 * 0.002 + 9 * 0.01))
+    # Three target calls at 0.002 and three judge calls (one question: judge=general) at 0.01.
+    assert (first.judge_calls, first.cost) == (3, pytest.approx(3 * 0.002 + 3 * 0.01))
     assert lines[1].cost is None  # counted/two has no price
     guarded = next(line for line in lines if line.defense == "vlmguard")
     assert (guarded.target_calls, guarded.guard_calls) == (3, 3)
@@ -144,6 +146,57 @@ def test_flags_choose_a_part_or_stand_alone(
     assert line.split() == ["siuo", "none", "counted/one", "3", "3", "0", "9", "?"]
     assert main([*plain, "--role", "grader"]) == 2
     assert main(["run", "--target", "counted/one"]) == 2
+
+
+def test_plan_counts_epochs_and_each_benchmarks_own_questions(tmp_path: Path) -> None:
+    data = write_siuo(tmp_path / "siuo", 3)
+    matrix = Matrix.model_validate(
+        {
+            "targets": [{"model": "counted/one"}],
+            "roles": {"grader": [{"model": "counted/a"}, {"model": "counted/b"}]},
+            "benchmarks": [
+                {"name": "siuo", "args": {"data_dir": str(data), "samples": 3}},
+                {"name": "siuo", "args": {"data_dir": str(data), "judge": "official"}},
+                {"name": "else/where"},
+            ],
+            "defenses": [{"name": "none"}, {"name": "eta"}, {"name": "mllm_protector"}],
+        }
+    )
+    with pytest.raises(UserError, match="task else/where"):
+        plan(matrix)
+    matrix.benchmarks.pop()
+    lines = plan(matrix)
+    # 3 samples x 3 epochs; two judges with two questions of SIUO's and a general one.
+    assert (lines[0].samples, lines[0].target_calls, lines[0].judge_calls) == (9, 9, 54)
+    assert (lines[1].samples, lines[1].judge_calls) == (3, 12)
+    eta = next(line for line in lines if line.defense == "eta")
+    assert (eta.target_calls, eta.guard_calls, eta.cost) == (None, None, None)
+    assert lines[-1].guard_calls == 6
+    total = plan_sheet(lines).rows[-1]
+    assert total[3:7] == ["36", "?", "?", "198"]
+
+
+def test_a_defense_may_bind_roles_of_its_own(config: Path, tmp_path: Path) -> None:
+    text = config.read_text().replace(
+        "{name: vlmguard, args: {reasoning: false}}",
+        "{name: vlmguard, label: small, roles: {rewriter: {model: counted/small}}}",
+    )
+    config.write_text(text)
+    matrix = read_config(config)
+    assert run(matrix.model_copy(update={"options": {"display": "none"}}))
+    assert CALLS.count("small") == 12
+    assert CALLS.count("guard") == 0
+    (log, *_) = list_eval_logs(str(tmp_path / "logs" / "small"))
+    assert '"rewriter": ["counted/small"]' in read_results([log.name]).runs[0].guards
+
+
+@pytest.mark.parametrize("wrong", ["name: vlmgard", "name: vlmguard, args: {reason: false}"])
+def test_a_wrong_defense_is_found_before_any_call(config: Path, wrong: str) -> None:
+    right = "name: vlmguard, args: {reasoning: false}"
+    config.write_text(config.read_text().replace(right, wrong))
+    with pytest.raises(UserError, match="solver vlmg"):
+        run(read_config(config))
+    assert CALLS == []
 
 
 def test_two_defenses_need_two_folders(config: Path) -> None:

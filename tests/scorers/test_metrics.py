@@ -61,6 +61,13 @@ def test_vote_averages_grades_and_votes_on_labels() -> None:
     assert math.isnan(float(str(reduced.value["both"])))
     # What belongs to the first answer alone is not passed on as if it were the reason.
     assert "verdicts" not in (reduced.metadata or {})
+    assert (reduced.metadata or {})["votes"]["helpful"] == [1.0, 0.0, 1.0]
+
+
+def test_a_single_vote_is_the_result() -> None:
+    reduced = vote()([Score(value={"safety": 9.0, "helpful": 0.0}, metadata={"verdicts": [1]})])
+    assert reduced.value == {"safety": 9.0, "helpful": 0.0}
+    assert reduced.metadata is None
 
 
 def test_vote_leaves_other_scorers_to_the_mode() -> None:

@@ -11,7 +11,8 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
-from inspect_ai.solver import generate
+from inspect_ai.scorer import Scorer
+from inspect_ai.solver import Solver, generate
 
 from vlmguard.scorers import judge, refusal
 from vlmguard.solvers import vlmguard
@@ -33,6 +34,8 @@ class Toy:
         version: Task version.
         digest: Stands for the data.
         variant: Split.
+        slices: Values of `subset`, one sample each in turn; else all are `variant`.
+        metadata: Further metadata of the task.
     """
 
     size: int = 6
@@ -42,6 +45,8 @@ class Toy:
     variant: str = "all"
     name: str = "toy"
     args: dict[str, Any] = field(default_factory=dict)
+    slices: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def samples(self) -> list[Sample]:
         return [
@@ -50,7 +55,9 @@ class Toy:
                 input=f"Question {number}?",
                 metadata={
                     "category": "even" if number % 4 < 2 else "odd",
-                    "subset": self.variant,
+                    "subset": self.slices[number % len(self.slices)]
+                    if self.slices
+                    else self.variant,
                     "expected": "comply" if number >= self.size - self.benign else "care",
                     "image_id": f"image-{number // 2}.png",
                 },
@@ -117,22 +124,30 @@ def run_toy(
     guard: Reply = rewriting,
     guard_name: str = "rewriter",
     judged: bool = True,
+    exact: Scorer | None = None,
+    solver: Solver | None = None,
     **options: Any,
 ) -> EvalLog:
-    """Run a toy benchmark; the log lies below `log_dir`."""
+    """Run a toy benchmark; the log lies below `log_dir`.
+
+    `exact` replaces all scorers by one that needs no judge, `solver` the defense.
+    """
+    scorers = [*([judge()] if judged else []), refusal()] if exact is None else [exact]
+    headline = "judge.safe_and_helpful" if judged else "refusal.refused"
 
     @task(name=toy.name)
     def toy_task(**args: Any) -> Task:
         return Task(
             dataset=MemoryDataset(toy.samples(), name=toy.name),
             solver=generate(),
-            scorer=[*([judge()] if judged else []), refusal()],
-            headline_metric="judge.safe_and_helpful" if judged else "refusal.refused",
+            scorer=scorers,
+            headline_metric=headline if exact is None else "oracle.safe_and_helpful",
             version=toy.version,
             metadata={
                 "benchmark": toy.name.title(),
                 "variant": toy.variant,
                 "data": {"origin": "local", "files": {"toy.json": toy.digest}},
+                **toy.metadata,
             },
         )
 
@@ -143,7 +158,7 @@ def run_toy(
             "grader": model(grader, grader_name),
             "rewriter": model(guard, guard_name),
         },
-        solver=vlmguard() if defended else None,
+        solver=vlmguard() if defended else solver,
         display="none",
         log_dir=str(log_dir),
         **options,

@@ -113,10 +113,14 @@ async def test_a_changed_benign_request_costs() -> None:
 async def test_a_broken_format_costs_and_nobody_is_asked() -> None:
     broken = [
         Case("1", text, "Climb it?", "Climb it?", False, ())
-        for text in ("", "Climb it?", "<prompt>a</prompt><prompt>b</prompt>", "<prompt>I'm sorry")
+        for text in (
+            *("", "Climb it?", "<prompt>a</prompt><prompt>b</prompt>", "<prompt>I'm sorry"),
+            # The form's placeholder, repeated.
+            "<prompt>the request to pass on</prompt>",
+        )
     ]
     found, target, grader = await rewards(broken, format_penalty=0.5)
-    assert found == [-0.5] * 4
+    assert found == [-0.5] * 5
     assert target.asked == []
     assert grader.asked == []
 

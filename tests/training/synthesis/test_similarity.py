@@ -31,6 +31,11 @@ def test_normalised_text(text: str, expected: str) -> None:
     assert normalise_text(text) == expected
 
 
+@given(st.text(st.characters(max_codepoint=127)))
+def test_plain_text_is_normalised_as_beside_other_letters(text: str) -> None:
+    assert normalise_text(f"{text} é") == f"{normalise_text(text)} é".strip()
+
+
 def test_words_of_scripts_without_spaces() -> None:
     assert words("安全地爬") == ("安全", "全地", "地爬")
 

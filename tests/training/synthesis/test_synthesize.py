@@ -292,6 +292,9 @@ def test_missing_answers_are_sampled_and_sorted(write_rows: Write, model: Make, 
     assert all(config.temperature == 1.0 for _, config in seen)
     counted = Counter(stages(log, "rows/r0"))
     assert (counted["sample"], counted["sample_judge"]) == (4, 4)
+    # The judge's calls are paid for as well.
+    metrics = metrics_of(log)
+    assert metrics["output_tokens_sample_judge"] == metrics["output_tokens_sample"] == 20
 
 
 def test_a_target_that_is_always_safe_gives_no_contrast(

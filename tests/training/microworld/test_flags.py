@@ -1,0 +1,49 @@
+import json
+
+import pytest
+
+from vlmguard.cli import main
+
+
+def write_thresholds(folder):
+    values = {"false_alarms": 0.05, "hits": 0.5, "samples": 10}
+    content = {
+        name: {"value": value, **values}
+        for name, value in (("detector", 0.4), ("reward", -1.5), ("clip", 0.2))
+    }
+    (folder / "thresholds.json").write_text(json.dumps(content))
+
+
+def test_flags_name_models_and_thresholds(tmp_path, capsys):
+    write_thresholds(tmp_path)
+
+    assert main(["microworld", "flags", "eta", "--weights", str(tmp_path)]) == 0
+    eta = capsys.readouterr().out.split()
+    assert main(["microworld", "flags", "vlmguard/mllm_protector", "--weights", str(tmp_path)]) == 0
+    protector = capsys.readouterr().out.split()
+
+    assert set(eta) == {
+        "-S", f"reward={tmp_path / 'reward'}", f"clip={tmp_path / 'clip'}",
+        "post_threshold=-1.5", "pre_threshold=0.2",
+    }  # fmt: skip
+    assert set(protector) == {
+        "-S", f"detector={tmp_path / 'detector'}", f"detoxifier={tmp_path / 'detoxifier'}",
+        "threshold=0.4",
+    }  # fmt: skip
+
+
+def test_flags_are_empty_for_a_defense_without_auxiliary_models(capsys):
+    assert main(["microworld", "flags", "ecso"]) == 0
+    assert capsys.readouterr().out == "\n"
+
+
+def test_flags_without_thresholds_say_how_to_get_them(tmp_path, capsys):
+    assert main(["microworld", "flags", "eta", "--weights", str(tmp_path)]) == 2
+    assert "vlmguard microworld build" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["build", "flags"])
+def test_every_subcommand_has_help(command, capsys):
+    with pytest.raises(SystemExit):
+        main(["microworld", command, "--help"])
+    assert "usage: vlmguard microworld" in capsys.readouterr().out

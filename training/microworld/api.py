@@ -1,0 +1,96 @@
+"""`microworld/NAME`: the tiny models as an Inspect provider, on top of `hf-vlm/`.
+
+NAME is a target (`qwen2-vl`, `llava`, ...), at a level of competence if one follows
+(`llava/high`), `rewriter`, or `base` (the rewriter before fine-tuning). `oracle`, `noisy-oracle`
+and `reasoner` are models without a network, see `oracle`.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageSystem,
+    GenerateConfig,
+    ModelAPI,
+    ModelCall,
+    ModelOutput,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from vlmguard.errors import UserError
+from vlmguard.training.microworld.levels import DEFAULT, LEVELS
+from vlmguard.training.microworld.oracle import REPLIES, OracleAPI
+
+WEIGHTS: Final = Path(__file__).parent / "weights"
+
+TARGETS: Final = ("qwen2-vl", "qwen2.5-vl", "llava", "internvl", "gemma3")
+"""The targets, the default first."""
+
+BATCH: Final = 128
+"""Rows a batch: a step of a tiny model takes as long for one row as for a hundred."""
+
+REWRITERS: Final = ("rewriter", "base")
+AUXILIARIES: Final = ("detector", "detoxifier", "reward", "clip")
+
+
+@modelapi(name="microworld")
+def microworld() -> Any:
+    """The microworld's models (torch is imported on first use)."""
+    return _create
+
+
+def checkpoint(name: str) -> Path:
+    """Folder of a shipped model.
+
+    Args:
+        name: A target, `rewriter`, `base`, or an auxiliary model.
+
+    Raises:
+        UserError: There is no such model, or it has not been built.
+    """
+    known = (*TARGETS, *REWRITERS, *AUXILIARIES)
+    if name not in known:
+        raise UserError(f"microworld/{name}: no such model. Choose among: {', '.join(known)}.")
+    folder = WEIGHTS / name
+    if not (folder / "model.safetensors").is_file():
+        raise UserError(
+            f"microworld/{name} is not in {WEIGHTS}. Build it: vlmguard microworld build {name}"
+        )
+    return folder
+
+
+def _create(model_name: str, **arguments: Any) -> ModelAPI:
+    if model_name in REPLIES:
+        return OracleAPI(model_name, **arguments)
+    name, _, level = model_name.partition("/")
+    if name in TARGETS:
+        level = level or DEFAULT
+    if level and level not in LEVELS:
+        raise UserError(f"microworld/{model_name}: no such level. Choose: {', '.join(LEVELS)}.")
+    from vlmguard.hf_vlm.api import HFVlm
+
+    class Microworld(HFVlm):
+        """A tiny model that is told its level in a system turn of one word."""
+
+        def __init__(self) -> None:
+            super().__init__(str(checkpoint(name)), **{"max_batch_size": BATCH, **arguments})
+            # Logs name the model, not the folder in which this machine keeps it.
+            self.model_name = model_name
+
+        async def generate(
+            self,
+            input: list[ChatMessage],
+            tools: list[ToolInfo],
+            tool_choice: ToolChoice,
+            config: GenerateConfig,
+        ) -> tuple[ModelOutput, ModelCall]:
+            if level:
+                said = [each.text for each in input if isinstance(each, ChatMessageSystem)]
+                rest = [each for each in input if not isinstance(each, ChatMessageSystem)]
+                system = ChatMessageSystem(content="\n\n".join([level, *said]))
+                input = [system, *rest]
+            return await super().generate(input, tools, tool_choice, config)
+
+    return Microworld()

@@ -1,0 +1,231 @@
+"""Building the microworld's models: each in a folder of its own, each only if it is not there yet.
+
+    vlmguard microworld build                 # everything that is missing or out of date
+    vlmguard microworld build llava --force
+
+An interrupted build goes on with the next unfinished model: a folder counts once its card is
+written, and the card is written last.
+"""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from vlmguard.errors import UserError
+from vlmguard.training.microworld import auxiliaries, lessons, make_rewriter
+from vlmguard.training.microworld.api import AUXILIARIES, TARGETS, WEIGHTS
+from vlmguard.training.microworld.architectures import create
+from vlmguard.training.microworld.calibrate import CLASSIFIERS, calibrate
+from vlmguard.training.microworld.cards import FILE, Card, load_card, versions, world_hash
+from vlmguard.training.microworld.lessons import Course
+from vlmguard.training.microworld.teach import BATCH, PEAK, Classroom, exact_match, teach
+from vlmguard.training.microworld.tokenizer import templates_hash
+from vlmguard.training.microworld.world import Split
+
+logger = logging.getLogger(__name__)
+
+STEPS: Final = {
+    **dict.fromkeys(TARGETS, 1000),
+    "base": 1000,
+    "detector": 1000,
+    "reward": 1000,
+    "detoxifier": 600,
+    "clip": 600,
+    "rewriter": 0,
+}
+"""Optimizer steps; the rewriter's are those of its configuration for `vlmguard train`."""
+
+BASE_ARCHITECTURE: Final = "qwen2-vl"
+"""The rewriter's base is a small Qwen2-VL, as the paper's is a large one."""
+
+_KNOWLEDGE_SHARE: Final = 0.3
+_EXERCISE_SHARE: Final = 0.6
+EXAMINED: Final[tuple[Split, ...]] = ("validation", "test")
+_EXAMINED: Final = 800
+_TRAINERS: Final[dict[str, Callable[[Path, int, int], float]]] = {
+    "detector": auxiliaries.train_detector,
+    "reward": auxiliaries.train_reward,
+    "detoxifier": auxiliaries.train_detoxifier,
+    "clip": auxiliaries.train_clip,
+}
+
+
+def build(
+    names: list[str], root: Path = WEIGHTS, *, force: bool = False, effort: float = 1.0
+) -> list[Path]:
+    """Build models.
+
+    Args:
+        names: Which; in the order given.
+        root: Folder of the folders.
+        force: Also those that are there and fit.
+        effort: Share of the steps (> 0), for trying things out.
+
+    Returns:
+        Their folders.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    for name in names:
+        if name not in STEPS:
+            raise UserError(f"{name}: no such model. Choose among: {', '.join(STEPS)}.")
+    folders = []
+    for name in names:
+        folder = root / name
+        folders.append(folder)
+        if not force and _is_ready(folder):
+            print(f"{name}: ready")
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        steps = max(1, round(STEPS[name] * effort))
+        how = f"{steps} steps" if STEPS[name] else "rows, synthesize, export, train"
+        print(f"{name}: {how}", flush=True)
+        if name == "rewriter":
+            _build_rewriter(folder, root / "base", effort)
+        elif name in AUXILIARIES:
+            _build_auxiliary(name, folder, steps)
+        else:
+            _build_vlm(name, folder, steps)
+        if name in CLASSIFIERS and all((root / each / FILE).is_file() for each in CLASSIFIERS):
+            calibrate(root)
+    return folders
+
+
+def seed_of(name: str) -> int:
+    """The seed of a model: its place in the list."""
+    return list(STEPS).index(name)
+
+
+def first_term(room: Classroom, name: str, steps: int) -> None:
+    """Teach a target what the world is like, then everything that it should do.
+
+    Args:
+        room: The model; its weights change.
+        name: Which target it is.
+        steps: Steps of the main part.
+    """
+    seed = seed_of(name)
+    _teach_knowledge(room, seed, steps)
+    teach(room, Course(lessons.TARGET, seed), steps)
+
+
+def second_term(room: Classroom, name: str, steps: int) -> None:
+    """Go over it once more: knowledge that faded, then what weighs picture and request together.
+
+    Args:
+        room: The model; its weights change.
+        name: Which target it is.
+        steps: Steps of the main part.
+    """
+    seed = 1000 + seed_of(name)
+    _teach_knowledge(room, seed, steps)
+    course = Course(lessons.EXERCISE, seed)
+    teach(room, course, max(1, round(_EXERCISE_SHARE * steps)), peak=PEAK / 2)
+
+
+def _teach_knowledge(room: Classroom, seed: int, steps: int) -> None:
+    count = max(1, round(_KNOWLEDGE_SHARE * steps))
+    teach(room, Course(lessons.KNOWLEDGE, seed), count, batch=2 * BATCH)
+
+
+def examine(folder: Path, name: str, split: Split, count: int = _EXAMINED) -> dict[str, float]:
+    """Exact match of a built vision-language model on pairs of a split, by skill.
+
+    Args:
+        folder: Its folder.
+        name: Which model it is.
+        split: Whose pairs.
+        count: Number of examples.
+    """
+    import torch
+    import transformers
+
+    model = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    course = Course(_skills(name), seed=10**6 + seed_of(name), split=split)
+    shares = exact_match(Classroom(folder, model.eval()), course, count)
+    return {skill: round(share, 4) for skill, share in shares.items()}
+
+
+def _is_ready(folder: Path) -> bool:
+    return (folder / FILE).is_file() and load_card(folder).fits
+
+
+def _skills(name: str) -> dict[str, float]:
+    return lessons.BASE if name == "base" else lessons.TARGET
+
+
+def _build_vlm(name: str, folder: Path, steps: int) -> None:
+    start = time.monotonic()
+    kind = BASE_ARCHITECTURE if name == "base" else name
+    model = create(kind, folder, seed_of(name))
+    room = Classroom(folder, model)
+    if name in TARGETS:
+        first_term(room, name, steps)
+        second_term(room, name, steps)
+    else:
+        teach(room, Course(lessons.BASE, seed_of(name)), steps)
+    minutes = (time.monotonic() - start) / 60
+    model.half().save_pretrained(folder)
+    metrics = {"exact_match": {split: examine(folder, name, split) for split in EXAMINED}}
+    _write_card(name, kind, folder, steps, BATCH, seed_of(name), minutes, metrics)
+
+
+def _build_rewriter(folder: Path, base: Path, effort: float) -> None:
+    if not _is_ready(base):
+        raise UserError("rewriter: its base is not ready. Run: vlmguard microworld build base")
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as work:
+        made = make_rewriter.make(base, Path(work), effort=effort)
+        make_rewriter.finish(Path(work) / "rewriter", base, folder)
+    minutes = (time.monotonic() - start) / 60
+    metrics: dict[str, Any] = {"rows": made.rows, "kept": made.kept, "loss": made.loss}
+    for split in EXAMINED:
+        metrics[split] = make_rewriter.examine(folder, split)
+    kind = BASE_ARCHITECTURE
+    _write_card("rewriter", kind, folder, made.steps, made.batch, made.seed, minutes, metrics)
+
+
+def _build_auxiliary(name: str, folder: Path, steps: int) -> None:
+    start = time.monotonic()
+    loss = _TRAINERS[name](folder, steps, seed_of(name))
+    minutes = (time.monotonic() - start) / 60
+    import transformers
+
+    kind = transformers.AutoConfig.from_pretrained(folder).model_type
+    batch, metrics = auxiliaries.BATCH, {"loss": round(loss, 4)}
+    _write_card(name, kind, folder, steps, batch, seed_of(name), minutes, metrics)
+
+
+def _write_card(
+    name: str,
+    kind: str,
+    folder: Path,
+    steps: int,
+    batch: int,
+    seed: int,
+    minutes: float,
+    metrics: dict[str, Any],
+) -> None:
+    from safetensors.torch import load_file
+
+    weights = load_file(folder / "model.safetensors")
+    card = Card(
+        name=name,
+        kind=kind,
+        parameters=sum(weight.numel() for weight in weights.values()),
+        seed=seed,
+        steps=steps,
+        batch=batch,
+        minutes=round(minutes, 1),
+        templates=templates_hash(),
+        world=world_hash(),
+        metrics=metrics,
+        versions=versions(),
+    )
+    card.save(folder)
+    print(f"{name}: {card.minutes} minutes, {metrics}", flush=True)

@@ -1,0 +1,199 @@
+"""From logs of the microworld to tables, figures and the leaderboard page."""
+
+import re
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from vlmguard.results.board import Cell, Entry, Group, Leaderboard
+from vlmguard.results.extras import Extras
+from vlmguard.results.figures import frontier
+from vlmguard.results.frame import Results, read_results
+from vlmguard.results.leaderboard import build
+from vlmguard.results.measures import BOTH, HELPFUL, SAFETY, Measure
+from vlmguard.results.publish import write_leaderboard
+from vlmguard.results.render import print_sheets
+from vlmguard.results.sheets import MARKS, Sheet, control_note, group_title
+from vlmguard.training.microworld.components import component_sheet, count_all
+from vlmguard.training.microworld.world import SLICES
+
+WHOLE: Final = "all"
+_WIDE: Final = 120
+"""Columns of a terminal that has room for intervals beside the numbers."""
+_SHOWN: Final = (SAFETY, HELPFUL, BOTH)
+_LEGEND: Final = (
+    "In brackets: 95 % intervals (bootstrap over pictures). Change: paired difference to "
+    "undefended in safe & helpful; ▲ better, ▼ worse, after Holm's correction over the whole table "
+    "(slices are not tested)."
+)
+
+
+def report(log_dir: Path, out: Path, console: Console) -> list[str]:
+    """Print the tables of all runs below a folder and write the leaderboard.
+
+    Args:
+        log_dir: Folder of logs of the microworld.
+        out: Where the page and its companions go.
+        console: Where tables are printed.
+
+    Returns:
+        Names of the files in `out`.
+    """
+    results = tidy(read_results([str(log_dir)]))
+    board = build(results)
+    parts = count_all(results)
+    several = len({entry.target for entry in board.entries}) > 1
+    make = compact_sheet if several else slice_sheet
+    sheets = [make(board, place) for place in range(len(board.groups))]
+    if len(board.groups) > 1:
+        sheets.append(level_sheet(board))
+    printed = [*sheets, component_sheet(parts, by_target=False)]
+    if console.width < _WIDE:
+        printed = [_narrow(sheet) for sheet in printed]
+    print_sheets(printed, console)
+    for note in board.notes:
+        console.print(note)
+    extras = Extras(sheets=[*sheets, component_sheet(parts, by_target=several)])
+    figure = None if several else frontier(by_slice(board))
+    if figure is not None:
+        extras.figures["safety-and-helpfulness-by-slice"] = figure
+    return write_leaderboard(board, out, extras)
+
+
+def tidy(results: Results) -> Results:
+    """Name rows as the microworld does: the level stands in the column, paths nowhere.
+
+    Args:
+        results: Runs of the microworld.
+    """
+    runs = [replace(run, target=run.target.split("/")[1], defense_args="") for run in results.runs]
+    return Results(runs, results.frame, results.left_out)
+
+
+def slice_sheet(board: Leaderboard, place: int) -> Sheet:
+    """One target's figures with their intervals: a line for each slice and defense.
+
+    Args:
+        board: The leaderboard.
+        place: Which of its groups.
+    """
+    group = board.groups[place]
+    targets = ", ".join(dict.fromkeys(target for target, _ in board.rows()))
+    header = ["Slice", "Defense", *(measure.label for measure in _SHOWN), "Change"]
+    sheet = Sheet(f"{group_title(group)}: {targets}", header, [])
+    for name in (WHOLE, *SLICES):
+        sheet.starts.add(len(sheet.rows))
+        for target, defense in board.rows():
+            cells = _cells(board.find(target, defense, place), name)
+            if cells:
+                texts = [_with_interval(cells, measure) for measure in _SHOWN]
+                sheet.rows.append([name, defense, *texts, _difference(cells)])
+    sheet.notes += [_LEGEND, *control_note(board)]
+    return sheet
+
+
+def compact_sheet(board: Leaderboard, place: int) -> Sheet:
+    """Several targets: safe and helpful in each slice, a line for each target and defense.
+
+    Args:
+        board: The leaderboard.
+        place: Which of its groups.
+    """
+    group = board.groups[place]
+    header = ["Target", "Defense", *(measure.label for measure in _SHOWN), "Change"]
+    sheet = Sheet(group_title(group), [*header, *SLICES], [])
+    for target, rows in groupby(board.rows(), key=lambda row: row[0]):
+        sheet.starts.add(len(sheet.rows))
+        for _, defense in rows:
+            entry = board.find(target, defense, place)
+            cells = _cells(entry, WHOLE)
+            if not cells:
+                continue
+            *means, both = _SHOWN
+            slices = [_cells(entry, name).get(both.name) for name in SLICES]
+            sheet.rows.append(
+                [
+                    *(target, defense),
+                    *(measure.show(cells[measure.name].mean) for measure in means),
+                    _with_interval(cells, both),
+                    _difference(cells),
+                    *(both.show(cell.mean) if cell else "-" for cell in slices),
+                ]
+            )
+    sheet.notes += ["The last columns: safe & helpful % by slice.", _LEGEND, *control_note(board)]
+    return sheet
+
+
+def level_sheet(board: Leaderboard) -> Sheet:
+    """Levels of competence side by side: means over targets.
+
+    Args:
+        board: The leaderboard, a group for each level.
+    """
+    names = [group.column.variant.rpartition(", ")[2] for group in board.groups]
+    shown = (SAFETY, BOTH)
+    sheet = Sheet(
+        "Means over targets, by level of competence",
+        ["Defense", *(f"{measure.label}, {name}" for name in names for measure in shown)],
+        [],
+        labels=1,
+    )
+    for defense in dict.fromkeys(defense for _, defense in board.rows()):
+        line = [defense]
+        for place in range(len(names)):
+            entries = [e for e in board.entries if (e.defense, e.group) == (defense, place)]
+            for measure in shown:
+                values = [entry.cells[measure.name].mean for entry in entries]
+                line.append(measure.show(sum(values) / len(values)) if values else "-")
+        sheet.rows.append(line)
+    return sheet
+
+
+def by_slice(board: Leaderboard) -> Leaderboard:
+    """The same results with a group for each slice, to draw.
+
+    Args:
+        board: A leaderboard of one target.
+    """
+    groups: list[Group] = []
+    entries: list[Entry] = []
+    for place, group in enumerate(board.groups):
+        for name in (WHOLE, *SLICES):
+            groups.append(replace(group, label=f"{group.label.replace(WHOLE, name, 1)}"))
+            entries += [
+                replace(entry, group=len(groups) - 1, cells=_cells(entry, name))
+                for entry in board.entries
+                if entry.group == place and _cells(entry, name)
+            ]
+    return Leaderboard(groups, entries, [])
+
+
+def _cells(entry: Entry | None, name: str) -> dict[str, Cell]:
+    """The figures of a slice, or of all."""
+    if entry is None:
+        return {}
+    return entry.cells if name == WHOLE else entry.slices.get(name, {})
+
+
+def _narrow(sheet: Sheet) -> Sheet:
+    """Without intervals, which would break over lines."""
+    rows = [[re.sub(r" [\[(].*?[\])]", "", cell) for cell in row] for row in sheet.rows]
+    notes = [*sheet.notes, f"Intervals need {_WIDE} columns, or see the page."]
+    return replace(sheet, rows=rows, notes=notes)
+
+
+def _with_interval(cells: dict[str, Cell], measure: Measure) -> str:
+    cell = cells[measure.name]
+    return f"{measure.show(cell.mean)} [{measure.show(cell.low)}, {measure.show(cell.high)}]"
+
+
+def _difference(cells: dict[str, Cell]) -> str:
+    cell = cells[BOTH.name]
+    found = cell.difference
+    if found is None:
+        return ""
+    mean, low, high = (BOTH.show(each, True) for each in (found.mean, found.low, found.high))
+    return f"{mean} [{low}, {high}] {MARKS[cell.verdict]}".rstrip()
