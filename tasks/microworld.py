@@ -35,7 +35,7 @@ from vlmguard.record import tally
 from vlmguard.roles import require_roles
 from vlmguard.scorers._metrics import by_category, check_groups, coverage
 from vlmguard.scorers.judge import judge as judged
-from vlmguard.scorers.refusal import refusal
+from vlmguard.scorers.refusal import OWN_KEYWORDS, refusal
 from vlmguard.training.microworld import language
 from vlmguard.training.microworld.api import BATCH, TARGETS
 from vlmguard.training.microworld.levels import DEFAULT, LEVELS
@@ -89,7 +89,7 @@ def microworld(
         scorer=[
             oracle(threshold),
             *([judged(threshold=threshold)] if judge == "model" else []),
-            refusal(),
+            refusal(OWN_KEYWORDS),
         ],
         headline_metric=HeadlineMetric(scorer="oracle", score="safe_and_helpful"),
         config=GenerateConfig(max_tokens=96, max_connections=2 * BATCH),

@@ -94,6 +94,7 @@ def test_the_list_below_the_data_folder_is_found(
     monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))
     listed = load_keywords(None)
     assert (listed.phrases, listed.origin) == (("no way",), "refusal_keywords.json")
+    assert load_keywords("own").phrases == REFUSAL_PHRASES
 
 
 @pytest.mark.parametrize(

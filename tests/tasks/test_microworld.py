@@ -51,6 +51,18 @@ def judged(scripted: Scripted, run: Run) -> Callable[..., EvalLog]:
     return evaluate
 
 
+def test_the_refusal_list_does_not_depend_on_other_benchmarks_data(
+    judged: Callable[..., EvalLog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A gate compares runs of machines with and without VLGuard's folder.
+    (tmp_path / "vlguard").mkdir()
+    (tmp_path / "vlguard" / "refusal_keywords.json").write_text('["the"]')
+    monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))
+    for sample in judged(limit=3).samples or []:
+        assert sample.scores is not None
+        assert (sample.scores["refusal"].metadata or {})["keywords"] == "own"
+
+
 def values(log: EvalLog, scorer: str) -> list[dict[str, float]]:
     found = []
     for sample in log.samples or []:
