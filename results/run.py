@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from inspect_ai import Task, eval_set
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.solver import SolverSpec

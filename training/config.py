@@ -22,7 +22,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from vlmguard.errors import UserError
 from vlmguard.paths import user_path
@@ -318,7 +318,7 @@ def _spelled(hint: Any) -> str:
     return str(hint.__name__ if isinstance(hint, type) else hint).replace("NoneType", "None")
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(yaml.SafeLoader):
     """YAML 1.2 where it matters: `1e-4` is a number, `no` (a strategy of TRL's) a word."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
