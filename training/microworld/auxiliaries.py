@@ -1,26 +1,27 @@
-"""The models that the baselines need in their faithful form: detector, reward, detoxifier, CLIP.
+"""The text models that the baselines need in their faithful form: detector, reward, detoxifier.
 
 MLLM-Protector: a classifier with one logit and a causal language model. ETA: a reward model, read
-by its logit, and CLIP. They are as able as `levels` says, whatever the target's level is.
+by its logit, and CLIP (see `clip`). They are as able as `levels` says, whatever the target's level
+is.
 """
 
-import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from vlmguard.errors import UserError
 from vlmguard.solvers._eta_decoding import PREFIX
-from vlmguard.solvers.eta import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
+from vlmguard.solvers.eta import GATE_PROMPT, REWARD_PROMPT
 from vlmguard.solvers.mllm_protector import DETOXIFIER_PROMPT
 from vlmguard.templates import fill
 from vlmguard.training.microworld import language
-from vlmguard.training.microworld.drawing import SIZE, draw
-from vlmguard.training.microworld.levels import SEEN_BY_CLIP, SEEN_BY_DETECTOR
+from vlmguard.training.microworld.levels import SEEN_BY_DETECTOR
 from vlmguard.training.microworld.teach import IGNORED, one_cycle
-from vlmguard.training.microworld.tokenizer import CHAT_TEMPLATE, END, START, build_tokenizer
-from vlmguard.training.microworld.world import PICTURES, Pair, pairs
+from vlmguard.training.microworld.tokenizer import CHAT_TEMPLATE, build_tokenizer
+from vlmguard.training.microworld.world import Pair, pairs
 
 BATCH: Final = 64
 PEAK: Final = 3e-3
@@ -34,31 +35,57 @@ SURE: Final = 4.0
 GOOD, REFUSED, BAD = 1.0, 0.7, 0.0
 """Rewards of a good answer, of a refusal and of a harmful answer."""
 
-_SCALE, _BIAS = 10.0, -5.0
-"""CLIP is taught as SigLIP is: each image and text on their own, at this scale and offset."""
+
+@dataclass(frozen=True)
+class Taught:
+    """What came of a training.
+
+    Attributes:
+        loss: The last loss.
+        seed: Of the weights that were kept.
+    """
+
+    loss: float
+    seed: int
 
 
-def train_detector(folder: Path, steps: int, seed: int) -> float:
-    """Teach P(harmless) of an answer; returns the last loss.
+def train_detector(folder: Path, steps: int, seed: int) -> Taught:
+    """Teach P(harmless) of an answer.
+
+    Args:
+        folder: Where to.
+        steps: Optimizer steps (> 0).
+        seed: Of the first attempt.
+
+    Returns:
+        Loss and seed of the attempt that learned it.
 
     Raises:
-        RuntimeError: None of `ATTEMPTS` learned it.
+        UserError: None of `ATTEMPTS` did.
     """
     return _attempts(_try_detector, folder, steps, seed)
 
 
-def train_reward(folder: Path, steps: int, seed: int) -> float:
-    """Teach the reward of an answer under ETA's two prompts; returns the last loss.
+def train_reward(folder: Path, steps: int, seed: int) -> Taught:
+    """Teach the reward of an answer under ETA's two prompts.
+
+    Args:
+        folder: Where to.
+        steps: Optimizer steps (> 0).
+        seed: Of the first attempt.
+
+    Returns:
+        Loss and seed of the attempt that learned it.
 
     Raises:
-        RuntimeError: None of `ATTEMPTS` learned it.
+        UserError: None of `ATTEMPTS` did.
     """
     return _attempts(_try_reward, folder, steps, seed)
 
 
 def _attempts(
     attempt: Callable[[Path, int, int], float], folder: Path, steps: int, seed: int
-) -> float:
+) -> Taught:
     """Train until it has learned.
 
     From some first weights so small a network never finds out that scene and request decide
@@ -66,10 +93,16 @@ def _attempts(
     """
     last = math.inf
     for number in range(ATTEMPTS):
-        last = attempt(folder, steps, seed + 100 * number)
+        tried = seed + 100 * number
+        last = attempt(folder, steps, tried)
         if last < LEARNED:
-            return last
-    raise RuntimeError(f"{folder.name}: the loss is still {last:.3f} after {ATTEMPTS} attempts.")
+            return Taught(last, tried)
+    raise UserError(
+        f"{folder.name}: after {ATTEMPTS} attempts of {steps} steps the loss is still {last:.3f}, "
+        f"and a model that has learned is below {LEARNED}. With --effort below 1 the steps are "
+        "too few: leave it out. Otherwise raise ATTEMPTS in training/microworld/auxiliaries.py, "
+        "or keep the shipped model."
+    )
 
 
 def _try_detector(folder: Path, steps: int, seed: int) -> float:
@@ -89,7 +122,7 @@ def _try_detector(folder: Path, steps: int, seed: int) -> float:
         # Squared error on the logit: cross-entropy alone hardly ever gets off the plateau.
         return torch.nn.functional.mse_loss(logits / (2 * SURE) + 0.5, wanted)
 
-    return _train(folder, model, loss, steps)
+    return fit(folder, model, loss, steps)
 
 
 def _try_reward(folder: Path, steps: int, seed: int) -> float:
@@ -117,11 +150,20 @@ def _try_reward(folder: Path, steps: int, seed: int) -> float:
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         return torch.nn.functional.mse_loss(logits, torch.tensor(wanted))
 
-    return _train(folder, model, loss, steps)
+    return fit(folder, model, loss, steps)
 
 
-def train_detoxifier(folder: Path, steps: int, seed: int) -> float:
-    """Teach a harmless answer for every careless one; returns the last loss."""
+def train_detoxifier(folder: Path, steps: int, seed: int) -> Taught:
+    """Teach a harmless answer for every careless one.
+
+    Args:
+        folder: Where to.
+        steps: Optimizer steps (> 0).
+        seed: Of weights and course.
+
+    Returns:
+        The last loss and the seed.
+    """
     import torch
     import transformers
 
@@ -144,85 +186,7 @@ def train_detoxifier(folder: Path, steps: int, seed: int) -> float:
         labels = torch.tensor([[IGNORED] * (length - len(after)) + after for _, after in rows])
         return model(input_ids=ids, attention_mask=(ids != pad).long(), labels=labels).loss
 
-    return _train(folder, model, loss, steps)
-
-
-def train_clip(folder: Path, steps: int, seed: int) -> float:
-    """Teach which text belongs to which picture, ETA's sentence included; returns the last loss."""
-    import torch
-    import transformers
-
-    tokenizer = _clip_tokenizer(folder)
-    tower = {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-    }
-    config = transformers.CLIPConfig(
-        text_config=tower
-        | {
-            "vocab_size": len(tokenizer),
-            "max_position_embeddings": 77,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        },
-        vision_config=tower | {"image_size": SIZE, "patch_size": 8, "num_hidden_layers": 3},
-        projection_dim=64,
-    )
-    images = {
-        "image_processor_type": "CLIPImageProcessor",
-        "processor_class": "CLIPProcessor",
-        "size": {"shortest_edge": SIZE},
-        "crop_size": {"height": SIZE, "width": SIZE},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(images, indent=2) + "\n")
-    processor = transformers.CLIPProcessor.from_pretrained(folder)
-    torch.manual_seed(seed)
-    model = transformers.CLIPModel(config)
-    chance = random.Random(seed)
-    pictures = list(PICTURES.values())
-    drawn = {
-        (picture.name, number): processor.image_processor(
-            [draw(picture, number)], return_tensors="pt"
-        )["pixel_values"]
-        for picture in pictures
-        for number in range(30)
-    }
-    examples = {pair.picture.name: pair for pair in pairs("train")}
-
-    def loss() -> Any:
-        shown = chance.choices(pictures, k=48)
-        # The world has no text but captions and answers; both say what the picture shows.
-        texts = [
-            chance.choice((language.caption, language.plain_answer))(examples[picture.name])
-            for picture in pictures
-        ]
-        tokens = tokenizer([*texts, CLIP_TEXT], padding=True, return_tensors="pt")
-        pixels = torch.cat([drawn[picture.name, chance.randrange(30)] for picture in shown])
-        out = model(
-            input_ids=tokens["input_ids"],
-            attention_mask=tokens["attention_mask"],
-            pixel_values=pixels,
-        )
-        cosines = out.image_embeds @ out.text_embeds.T
-        wanted = torch.zeros_like(cosines)
-        for row, picture in enumerate(shown):
-            wanted[row, pictures.index(picture)] = 1.0
-            wanted[row, -1] = float(_looks_harmful(examples[picture.name]))
-        weights = torch.ones_like(wanted)
-        weights[:, -1] = 10.0
-        weights[wanted == 1.0] = 10.0
-        return torch.nn.functional.binary_cross_entropy_with_logits(
-            _SCALE * cosines + _BIAS, wanted, weight=weights
-        )
-
-    return _train(folder, model, loss, steps)
-
-
-def _looks_harmful(pair: Pair) -> bool:
-    return pair.picture.harmful and pair.kind in SEEN_BY_CLIP
+    return Taught(fit(folder, model, loss, steps), seed)
 
 
 def _draw(chance: random.Random, count: int) -> list[Pair]:
@@ -240,12 +204,24 @@ def _answer(pair: Pair, chance: random.Random) -> tuple[str, bool]:
     text = chance.choices(
         [language.plain_answer(pair), language.careful_answer(pair), language.REFUSAL], [6, 3, 1]
     )[0]
-    harmful = (
-        text == language.plain_answer(pair) and pair.hazardous and pair.kind in SEEN_BY_DETECTOR
-    )
+    harmless = is_taught_harmless(pair, text)
     if chance.random() < 0.3:
         text = f"{PREFIX}, {text}"
-    return text, not harmful
+    return text, harmless
+
+
+def is_taught_harmless(pair: Pair, answer: str) -> bool:
+    """What detector and reward model are taught: they are blind to some kinds of hazard.
+
+    Args:
+        pair: What was asked about which picture.
+        answer: The answer.
+
+    Returns:
+        Whether it is harmless, as far as they are to know.
+    """
+    careless = pair.hazardous and answer == language.plain_answer(pair)
+    return not (careless and pair.kind in SEEN_BY_DETECTOR)
 
 
 def _tokenizer(folder: Path, *, chat: bool = False) -> Any:
@@ -253,21 +229,6 @@ def _tokenizer(folder: Path, *, chat: bool = False) -> Any:
     tokenizer = build_tokenizer()
     if chat:
         tokenizer.chat_template = CHAT_TEMPLATE
-    tokenizer.save_pretrained(folder)
-    return tokenizer
-
-
-def _clip_tokenizer(folder: Path) -> Any:
-    """CLIP reads a text at its end token, which the tokenizer itself must add."""
-    from tokenizers.processors import TemplateProcessing
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tokenizer()
-    ids = [(token, tokenizer.convert_tokens_to_ids(token)) for token in (START, END)]
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=f"{START} $A {END}", special_tokens=ids
-    )
-    tokenizer.padding_side = "right"
     tokenizer.save_pretrained(folder)
     return tokenizer
 
@@ -290,7 +251,18 @@ def _llama(tokenizer: Any, **more: Any) -> Any:
     )
 
 
-def _train(folder: Path, model: Any, loss: Any, steps: int) -> float:
+def fit(folder: Path, model: Any, loss: Callable[[], Any], steps: int) -> float:
+    """Train a model and save it in half precision.
+
+    Args:
+        folder: Where to.
+        model: The model; its weights change.
+        loss: The loss on the next batch.
+        steps: Optimizer steps (> 0).
+
+    Returns:
+        Mean loss of the last twentieth of the steps.
+    """
     import torch
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=DECAY)

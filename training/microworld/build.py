@@ -3,8 +3,8 @@
     vlmguard microworld build                 # everything that is missing or out of date
     vlmguard microworld build llava --force
 
-An interrupted build goes on with the next unfinished model: a folder counts once its card is
-written, and the card is written last.
+A model is made in a folder of its own and takes its predecessor's place once it is finished, so an
+interrupted build loses nothing and goes on with the next unfinished model.
 """
 
 import logging
@@ -16,11 +16,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.errors import UserError
-from vlmguard.training.microworld import auxiliaries, lessons, make_rewriter
+from vlmguard.training.microworld import (
+    auxiliaries,
+    clip,
+    examine_auxiliaries,
+    examine_rewriter,
+    lessons,
+    make_rewriter,
+)
 from vlmguard.training.microworld.api import AUXILIARIES, TARGETS, WEIGHTS
 from vlmguard.training.microworld.architectures import create
-from vlmguard.training.microworld.calibrate import CLASSIFIERS, calibrate
-from vlmguard.training.microworld.cards import FILE, Card, load_card, versions, world_hash
+from vlmguard.training.microworld.calibrate import CLASSIFIERS, calibrate, is_calibrated
+from vlmguard.training.microworld.cards import (
+    CARD,
+    WEIGHTS_FILE,
+    Card,
+    load_card,
+    versions,
+    world_hash,
+)
 from vlmguard.training.microworld.lessons import Course
 from vlmguard.training.microworld.teach import BATCH, PEAK, Classroom, exact_match, teach
 from vlmguard.training.microworld.tokenizer import templates_hash
@@ -35,70 +49,104 @@ STEPS: Final = {
     "reward": 1000,
     "detoxifier": 600,
     "clip": 600,
-    "rewriter": 0,
 }
-"""Optimizer steps; the rewriter's are those of its configuration for `vlmguard train`."""
+"""Optimizer steps of all but the rewriter, whose configuration for `vlmguard train` names them."""
+
+NAMES: Final = (*STEPS, "rewriter")
+"""Every model, in the order in which they are built."""
 
 BASE_ARCHITECTURE: Final = "qwen2-vl"
 """The rewriter's base is a small Qwen2-VL, as the paper's is a large one."""
 
 _KNOWLEDGE_SHARE: Final = 0.3
 _EXERCISE_SHARE: Final = 0.6
-EXAMINED: Final[tuple[Split, ...]] = ("validation", "test")
-_EXAMINED: Final = 800
-_TRAINERS: Final[dict[str, Callable[[Path, int, int], float]]] = {
+_SPLITS: Final[tuple[Split, ...]] = ("validation", "test")
+_EXAMPLES: Final = 800
+"""What a finished model is examined on."""
+
+_TRAINERS: Final[dict[str, Callable[[Path, int, int], auxiliaries.Taught]]] = {
     "detector": auxiliaries.train_detector,
     "reward": auxiliaries.train_reward,
     "detoxifier": auxiliaries.train_detoxifier,
-    "clip": auxiliaries.train_clip,
+    "clip": clip.train_clip,
 }
 
 
 def build(
     names: list[str], root: Path = WEIGHTS, *, force: bool = False, effort: float = 1.0
 ) -> list[Path]:
-    """Build models.
+    """Build models, and set the thresholds of those that have one.
 
     Args:
         names: Which; in the order given.
         root: Folder of the folders.
         force: Also those that are there and fit.
-        effort: Share of the steps (> 0), for trying things out.
+        effort: Share of the steps (> 0, at most 1), for trying things out.
 
     Returns:
         Their folders.
 
     Raises:
-        UserError: There is no such model.
+        UserError: There is no such model, the effort is out of range or would replace the
+            package's own weights, or the rewriter's base is not ready.
     """
+    names = list(dict.fromkeys(names))
     for name in names:
-        if name not in STEPS:
-            raise UserError(f"{name}: no such model. Choose among: {', '.join(STEPS)}.")
-    folders = []
+        if name not in NAMES:
+            raise UserError(f"{name}: no such model. Choose among: {', '.join(NAMES)}.")
+    if not 0 < effort <= 1:
+        raise UserError(f"--effort {effort}: a share above 0 and up to 1 is needed.")
+    due = [name for name in names if force or not _is_ready(root / name, effort)]
+    _check(due, root, effort)
     for name in names:
-        folder = root / name
-        folders.append(folder)
-        if not force and _is_ready(folder):
+        if name not in due:
             print(f"{name}: ready")
             continue
-        shutil.rmtree(folder, ignore_errors=True)
-        steps = max(1, round(STEPS[name] * effort))
-        how = f"{steps} steps" if STEPS[name] else "rows, synthesize, export, train"
+        how = f"{_steps(name, effort)} steps"
+        if name == "rewriter":
+            how = f"rows, synthesize, export, {how}"
         print(f"{name}: {how}", flush=True)
+        _build_one(name, root, effort)
+    if all((root / name / CARD).is_file() for name in CLASSIFIERS) and not is_calibrated(root):
+        calibrate(root)
+    return [root / name for name in names]
+
+
+def _check(due: list[str], root: Path, effort: float) -> None:
+    """Whether all can be built, before the first one is."""
+    if effort < 1 and due and root.resolve() == WEIGHTS.resolve():
+        raise UserError(
+            f"--effort {effort} is for trials, and would replace the package's own models. Choose "
+            "a folder for them: --out DIR"
+        )
+    if "rewriter" in due:
+        before = due[: due.index("rewriter")]
+        if "base" not in before and not _is_ready(root / "base", effort):
+            raise UserError("rewriter: its base is not ready. Run: vlmguard microworld build base")
+
+
+def _build_one(name: str, root: Path, effort: float) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".building-") as place:
+        folder = Path(place) / name
+        steps = _steps(name, effort)
         if name == "rewriter":
             _build_rewriter(folder, root / "base", effort)
         elif name in AUXILIARIES:
             _build_auxiliary(name, folder, steps)
         else:
             _build_vlm(name, folder, steps)
-        if name in CLASSIFIERS and all((root / each / FILE).is_file() for each in CLASSIFIERS):
-            calibrate(root)
-    return folders
+        shutil.rmtree(root / name, ignore_errors=True)
+        folder.rename(root / name)
 
 
 def seed_of(name: str) -> int:
-    """The seed of a model: its place in the list."""
-    return list(STEPS).index(name)
+    """The seed of a model: its place in the list.
+
+    Args:
+        name: Which model.
+    """
+    return NAMES.index(name)
 
 
 def first_term(room: Classroom, name: str, steps: int) -> None:
@@ -133,7 +181,7 @@ def _teach_knowledge(room: Classroom, seed: int, steps: int) -> None:
     teach(room, Course(lessons.KNOWLEDGE, seed), count, batch=2 * BATCH)
 
 
-def examine(folder: Path, name: str, split: Split, count: int = _EXAMINED) -> dict[str, float]:
+def examine(folder: Path, name: str, split: Split, count: int = _EXAMPLES) -> dict[str, float]:
     """Exact match of a built vision-language model on pairs of a split, by skill.
 
     Args:
@@ -141,6 +189,9 @@ def examine(folder: Path, name: str, split: Split, count: int = _EXAMINED) -> di
         name: Which model it is.
         split: Whose pairs.
         count: Number of examples.
+
+    Returns:
+        A share for each skill.
     """
     import torch
     import transformers
@@ -151,8 +202,18 @@ def examine(folder: Path, name: str, split: Split, count: int = _EXAMINED) -> di
     return {skill: round(share, 4) for skill, share in shares.items()}
 
 
-def _is_ready(folder: Path) -> bool:
-    return (folder / FILE).is_file() and load_card(folder).fits
+def _is_ready(folder: Path, effort: float) -> bool:
+    """Whether a model is finished, made for this code, and with no less effort."""
+    if not (folder / CARD).is_file():
+        return False
+    card = load_card(folder)
+    return card.fits and card.steps >= _steps(folder.name, effort)
+
+
+def _steps(name: str, effort: float) -> int:
+    if name == "rewriter":
+        return make_rewriter.steps_of(effort)
+    return max(1, round(STEPS[name] * effort))
 
 
 def _skills(name: str) -> dict[str, float]:
@@ -171,34 +232,34 @@ def _build_vlm(name: str, folder: Path, steps: int) -> None:
         teach(room, Course(lessons.BASE, seed_of(name)), steps)
     minutes = (time.monotonic() - start) / 60
     model.half().save_pretrained(folder)
-    metrics = {"exact_match": {split: examine(folder, name, split) for split in EXAMINED}}
+    metrics = {"exact_match": {split: examine(folder, name, split) for split in _SPLITS}}
     _write_card(name, kind, folder, steps, BATCH, seed_of(name), minutes, metrics)
 
 
 def _build_rewriter(folder: Path, base: Path, effort: float) -> None:
-    if not _is_ready(base):
-        raise UserError("rewriter: its base is not ready. Run: vlmguard microworld build base")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as work:
         made = make_rewriter.make(base, Path(work), effort=effort)
         make_rewriter.finish(Path(work) / "rewriter", base, folder)
     minutes = (time.monotonic() - start) / 60
     metrics: dict[str, Any] = {"rows": made.rows, "kept": made.kept, "loss": made.loss}
-    for split in EXAMINED:
-        metrics[split] = make_rewriter.examine(folder, split)
+    for split in _SPLITS:
+        metrics[split] = examine_rewriter.examine(folder, split)
     kind = BASE_ARCHITECTURE
     _write_card("rewriter", kind, folder, made.steps, made.batch, made.seed, minutes, metrics)
 
 
 def _build_auxiliary(name: str, folder: Path, steps: int) -> None:
     start = time.monotonic()
-    loss = _TRAINERS[name](folder, steps, seed_of(name))
+    taught = _TRAINERS[name](folder, steps, seed_of(name))
     minutes = (time.monotonic() - start) / 60
     import transformers
 
     kind = transformers.AutoConfig.from_pretrained(folder).model_type
-    batch, metrics = auxiliaries.BATCH, {"loss": round(loss, 4)}
-    _write_card(name, kind, folder, steps, batch, seed_of(name), minutes, metrics)
+    metrics: dict[str, Any] = {"loss": round(taught.loss, 4)}
+    for split in _SPLITS:
+        metrics[split] = examine_auxiliaries.examine(name, folder, split)
+    _write_card(name, kind, folder, steps, auxiliaries.BATCH, taught.seed, minutes, metrics)
 
 
 def _write_card(
@@ -213,7 +274,7 @@ def _write_card(
 ) -> None:
     from safetensors.torch import load_file
 
-    weights = load_file(folder / "model.safetensors")
+    weights = load_file(folder / WEIGHTS_FILE)
     card = Card(
         name=name,
         kind=kind,

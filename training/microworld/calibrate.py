@@ -6,7 +6,7 @@ threshold is one under which at most 5 % of harmless validation samples raise an
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from vlmguard.reward import rewards
 from vlmguard.solvers.eta import CLIP_TEXT, GATE_PROMPT
 from vlmguard.training.microworld import language
 from vlmguard.training.microworld.api import WEIGHTS
+from vlmguard.training.microworld.cards import weights_hash
 from vlmguard.training.microworld.drawing import data_uri
 from vlmguard.training.microworld.world import Pair, Split, pairs
 
@@ -24,7 +25,8 @@ CLASSIFIERS: Final = ("detector", "reward", "clip")
 """Models that have a threshold."""
 
 FALSE_ALARMS: Final = 0.05
-FILE: Final = "thresholds.json"
+THRESHOLDS: Final = "thresholds.json"
+_SPLIT: Final[Split] = "validation"
 _DRAWINGS: Final = 4
 _SEED: Final = 5 * 10**7
 
@@ -38,12 +40,14 @@ class Threshold:
         false_alarms: Share of harmless samples on the wrong side.
         hits: Share of hazardous samples on the right side.
         samples: Number of samples of either kind.
+        weights: Hash of the classifier's weights.
     """
 
     value: float
     false_alarms: float
     hits: float
     samples: int
+    weights: str = ""
 
 
 def calibrate(root: Path = WEIGHTS) -> dict[str, Threshold]:
@@ -57,7 +61,10 @@ def calibrate(root: Path = WEIGHTS) -> dict[str, Threshold]:
     """
     found = asyncio.run(_calibrate(root))
     content = {name: asdict(threshold) for name, threshold in found.items()}
-    (root / FILE).write_text(json.dumps(content, indent=2) + "\n")
+    # In one piece or not at all: an interrupted build must see that it is missing.
+    written = root / f".{THRESHOLDS}"
+    written.write_text(json.dumps(content, indent=2) + "\n")
+    written.replace(root / THRESHOLDS)
     for name, threshold in found.items():
         print(
             f"{name}: threshold {threshold.value:.4f}, {threshold.false_alarms:.1%} false alarms, "
@@ -71,9 +78,32 @@ def load_thresholds(root: Path = WEIGHTS) -> dict[str, Threshold]:
 
     Args:
         root: Folder of the models' folders.
+
+    Returns:
+        A threshold for each of `CLASSIFIERS`.
+
+    Raises:
+        FileNotFoundError: There are none.
     """
-    content = json.loads((root / FILE).read_text())
+    content = json.loads((root / THRESHOLDS).read_text())
     return {name: Threshold(**values) for name, values in content.items()}
+
+
+def is_calibrated(root: Path = WEIGHTS) -> bool:
+    """Whether there are thresholds, and they were set with the classifiers that are there.
+
+    Args:
+        root: Folder of the models' folders.
+
+    Raises:
+        FileNotFoundError: A classifier is not there.
+    """
+    if not (root / THRESHOLDS).is_file():
+        return False
+    return all(
+        threshold.weights == weights_hash(root / name)
+        for name, threshold in load_thresholds(root).items()
+    )
 
 
 def choose(harmless: list[float], hazardous: list[float]) -> Threshold:
@@ -82,6 +112,9 @@ def choose(harmless: list[float], hazardous: list[float]) -> Threshold:
     Args:
         harmless: Alarm values of harmless samples; more means more alarming.
         hazardous: Those of hazardous ones.
+
+    Returns:
+        The threshold on the scale of the values, of no model yet.
     """
     ranked = sorted(harmless, reverse=True)
     silent = ranked[int(FALSE_ALARMS * len(ranked))]  # the first that must raise no alarm
@@ -114,20 +147,20 @@ async def _calibrate(root: Path) -> dict[str, Threshold]:
         "reward": [(pair, -score) for pair, score in zip(found, scores, strict=True)],
         "clip": seen,
     }
-    result = {}
-    for name, values in split.items():
-        result[name] = choose(
+    chosen = {
+        name: choose(
             [value for pair, value in values if not pair.hazardous],
             [value for pair, value in values if pair.hazardous],
         )
-    # Back to the solvers' own scales: P(harmless), and the reward itself.
-    result["detector"] = _with_value(result["detector"], 1.0 - result["detector"].value)
-    result["reward"] = _with_value(result["reward"], -result["reward"].value)
-    return result
-
-
-def _with_value(threshold: Threshold, value: float) -> Threshold:
-    return Threshold(value, threshold.false_alarms, threshold.hits, threshold.samples)
-
-
-_SPLIT: Final[Split] = "validation"
+        for name, values in split.items()
+    }
+    # From alarm values back to the solvers' own scales: P(harmless), the reward, the cosine.
+    own = {
+        "detector": 1.0 - chosen["detector"].value,
+        "reward": -chosen["reward"].value,
+        "clip": chosen["clip"].value,
+    }
+    return {
+        name: replace(threshold, value=own[name], weights=weights_hash(root / name))
+        for name, threshold in chosen.items()
+    }

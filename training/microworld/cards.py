@@ -4,14 +4,16 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from vlmguard.training.microworld import language, tokenizer
 from vlmguard.training.microworld.drawing import draw
 from vlmguard.training.microworld.levels import LEVELS, SEEN_BY_CLIP, SEEN_BY_DETECTOR
 from vlmguard.training.microworld.tokenizer import templates_hash, world_texts
-from vlmguard.training.microworld.world import HAZARDOUS, PICTURES
+from vlmguard.training.microworld.world import HAZARDOUS, PICTURES, pairs
 
-FILE = "card.json"
+CARD: Final = "card.json"
+WEIGHTS_FILE: Final = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Card:
         Args:
             folder: The model's folder.
         """
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / CARD).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @property
     def fits(self) -> bool:
@@ -64,17 +66,25 @@ def load_card(folder: Path) -> Card:
     Args:
         folder: The model's folder.
 
+    Returns:
+        The card.
+
     Raises:
         FileNotFoundError: There is none: the model has not been finished.
     """
-    return Card(**json.loads((folder / FILE).read_text()))
+    return Card(**json.loads((folder / CARD).read_text()))
 
 
 def world_hash() -> str:
-    """Identity of the world: hazards, sentences, drawings and levels; 12 hex digits."""
+    """Identity of the world: hazards, splits, all that is said, drawings, levels; 12 hex digits."""
     digest = hashlib.sha256(HAZARDOUS.encode())
-    for text in world_texts():
-        digest.update(text.encode())
+    said = (
+        *world_texts(),
+        *(language.REFUSAL, language.GENERAL_CAUTION, tokenizer.CHAT_TEMPLATE),
+        *(tokenizer.READ, tokenizer.LOOK, tokenizer.COULD, tokenizer.ASKED),
+        *(pair.split for pair in pairs()),
+    )
+    digest.update(json.dumps(said).encode())
     for picture in PICTURES.values():
         digest.update(draw(picture, 0).tobytes())
     levels = {
@@ -84,6 +94,18 @@ def world_hash() -> str:
     seen = [levels, sorted(SEEN_BY_DETECTOR), sorted(SEEN_BY_CLIP)]
     digest.update(json.dumps(seen, sort_keys=True).encode())
     return digest.hexdigest()[:12]
+
+
+def weights_hash(folder: Path) -> str:
+    """Identity of a model's weights: 12 hex digits.
+
+    Args:
+        folder: The model's folder.
+
+    Raises:
+        FileNotFoundError: It has no weights.
+    """
+    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:

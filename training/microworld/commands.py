@@ -55,11 +55,11 @@ def _add_build(commands: Any) -> None:
 def _build(arguments: argparse.Namespace) -> int:
     import logging
 
-    from vlmguard.training.microworld.build import STEPS, build
+    from vlmguard.training.microworld.build import NAMES, build
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("vlmguard").setLevel(logging.INFO)
-    names = arguments.names or list(STEPS)
+    names = arguments.names or list(NAMES)
     build(names, _root(arguments.out), force=arguments.force, effort=arguments.effort)
     return 0
 

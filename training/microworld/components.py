@@ -15,7 +15,8 @@ from inspect_ai.log import EvalLog, read_eval_log
 from vlmguard.record import DefenseRecord, Stage
 from vlmguard.results.frame import Results
 from vlmguard.results.sheets import Sheet
-from vlmguard.training.microworld.language import grade, harm_of
+from vlmguard.training.microworld.examine_rewriter import warns_rightly
+from vlmguard.training.microworld.language import grade
 from vlmguard.training.microworld.samples import pair_of
 from vlmguard.training.microworld.world import Pair
 
@@ -166,8 +167,7 @@ def _parts(record: DefenseRecord, pair: Pair) -> Iterator[tuple[str, bool, bool,
         if failed:
             yield "ETA: image check", pair.picture.harmful, record.triggered, record.triggered
     elif record.defense == "vlmguard":
-        rewritten = record.rewritten or ""
-        right = harm_of(pair) in rewritten.lower()
+        right = warns_rightly(pair, record.rewritten or "")
         yield "VLMGuard: rewriter", pair.hazardous, right, record.triggered
 
 

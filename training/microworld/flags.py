@@ -1,13 +1,23 @@
 """What a defense needs to be told in the microworld: where its models are, and its thresholds."""
 
 from pathlib import Path
+from typing import Final
 
 from vlmguard.errors import UserError
 from vlmguard.training.microworld.api import WEIGHTS
-from vlmguard.training.microworld.calibrate import FILE, load_thresholds
+from vlmguard.training.microworld.calibrate import THRESHOLDS, is_calibrated, load_thresholds
+
+MODELS: Final[dict[str, tuple[str, ...]]] = {
+    "vlmguard": ("rewriter",),
+    "eta": ("reward", "clip"),
+    "mllm_protector": ("detector", "detoxifier"),
+}
+"""The models that a defense uses besides the target."""
+
+_CALIBRATED: Final = ("eta", "mllm_protector")
 
 
-def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float]:
+def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float | bool]:
     """Options for a solver.
 
     Args:
@@ -18,24 +28,29 @@ def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float]:
         Value by option; empty for solvers that use no auxiliary model.
 
     Raises:
-        UserError: The thresholds have not been set yet.
+        UserError: The thresholds have not been set yet, or with other models.
     """
     name = solver.removeprefix("vlmguard/")
-    if name not in ("eta", "mllm_protector"):
+    if name not in _CALIBRATED:
         return {}
+    way_out = "Build the auxiliary models: vlmguard microworld build"
     try:
-        thresholds = load_thresholds(root)
+        if not is_calibrated(root):
+            raise UserError(
+                f"{root / THRESHOLDS} is not there, or was set with other models than those beside "
+                f"it, so {name} has no thresholds. {way_out}"
+            )
     except FileNotFoundError as error:
-        raise UserError(
-            f"{root / FILE} is not there, so {name} has no thresholds. Build the auxiliary models: "
-            "vlmguard microworld build"
-        ) from error
+        raise UserError(f"{error.filename} is not there. {way_out}") from error
+    thresholds = load_thresholds(root)
     if name == "eta":
         return {
             "reward": str(root / "reward"),
             "clip": str(root / "clip"),
             "post_threshold": thresholds["reward"].value,
             "pre_threshold": thresholds["clip"].value,
+            # Their provider stands on `hf-vlm/`, of which the solver knows that it continues.
+            "continues": True,
         }
     return {
         "detector": str(root / "detector"),

@@ -1,17 +1,21 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
 from vlmguard.cli import main
+from vlmguard.training.microworld.calibrate import THRESHOLDS, Threshold
+from vlmguard.training.microworld.cards import WEIGHTS_FILE, weights_hash
 
 
 def write_thresholds(folder):
-    values = {"false_alarms": 0.05, "hits": 0.5, "samples": 10}
-    content = {
-        name: {"value": value, **values}
-        for name, value in (("detector", 0.4), ("reward", -1.5), ("clip", 0.2))
-    }
-    (folder / "thresholds.json").write_text(json.dumps(content))
+    content = {}
+    for name, value in (("detector", 0.4), ("reward", -1.5), ("clip", 0.2)):
+        (folder / name).mkdir()
+        (folder / name / WEIGHTS_FILE).write_text(name)
+        threshold = Threshold(value, 0.05, 0.5, 10, weights_hash(folder / name))
+        content[name] = asdict(threshold)
+    (folder / THRESHOLDS).write_text(json.dumps(content))
 
 
 def test_flags_name_models_and_thresholds(tmp_path, capsys):
@@ -24,12 +28,22 @@ def test_flags_name_models_and_thresholds(tmp_path, capsys):
 
     assert set(eta) == {
         "-S", f"reward={tmp_path / 'reward'}", f"clip={tmp_path / 'clip'}",
-        "post_threshold=-1.5", "pre_threshold=0.2",
+        "post_threshold=-1.5", "pre_threshold=0.2", "continues=True",
     }  # fmt: skip
     assert set(protector) == {
         "-S", f"detector={tmp_path / 'detector'}", f"detoxifier={tmp_path / 'detoxifier'}",
         "threshold=0.4",
     }  # fmt: skip
+
+
+def test_thresholds_of_other_weights_are_not_given_out(tmp_path, capsys):
+    write_thresholds(tmp_path)
+    (tmp_path / "clip" / WEIGHTS_FILE).write_text("built anew")
+
+    assert main(["microworld", "flags", "eta", "--weights", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "set with other models" in said
+    assert "vlmguard microworld build" in said
 
 
 def test_flags_are_empty_for_a_defense_without_auxiliary_models(capsys):

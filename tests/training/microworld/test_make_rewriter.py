@@ -3,13 +3,13 @@
 import pytest
 from inspect_ai.model import GenerateConfig, get_model
 
-from vlmguard.cli import main
 from vlmguard.reply import Parsed
 from vlmguard.rewriter import Rewriter
 from vlmguard.training.microworld import language
 from vlmguard.training.microworld.architectures import create
 from vlmguard.training.microworld.drawing import draw
-from vlmguard.training.microworld.make_rewriter import Outcome, examine, figures, finish, make
+from vlmguard.training.microworld.examine_rewriter import Outcome, examine, figures
+from vlmguard.training.microworld.make_rewriter import finish, make
 from vlmguard.training.microworld.world import pairs
 
 HAZARDOUS = next(pair for pair in pairs("test") if pair.hazardous)
@@ -84,13 +84,8 @@ def test_figures_tell_right_from_wrong_decisions():
 
     assert found == {
         "decision": round(2 / 6, 4),
-        "true_positives": round(2 / 3, 4),
+        "true_positives": round(1 / 3, 4),  # a warning of another harm is none
         "false_positives": round(1 / 3, 4),
         "format": round(5 / 6, 4),
         "exact": round(2 / 6, 4),
     }
-
-
-def test_the_rewriter_is_not_built_without_its_base(tmp_path, capsys):
-    assert main(["microworld", "build", "rewriter", "--out", str(tmp_path)]) == 2
-    assert "vlmguard microworld build base" in capsys.readouterr().err

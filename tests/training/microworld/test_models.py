@@ -1,24 +1,40 @@
 """The shipped models: small enough, made for this code, as good as their cards say."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
+from typing import Any
 
 import pytest
 import torch
+import transformers
 
+from vlmguard.rewriter import REASONING_FORMAT
 from vlmguard.templates import fill
-from vlmguard.training.microworld import cards, language, tokenizer
+from vlmguard.training.microworld import (
+    auxiliaries,
+    cards,
+    examine_auxiliaries,
+    examine_rewriter,
+    language,
+    lessons,
+    tokenizer,
+)
 from vlmguard.training.microworld.api import AUXILIARIES, REWRITERS, TARGETS, WEIGHTS, checkpoint
-from vlmguard.training.microworld.auxiliaries import train_detector
-from vlmguard.training.microworld.build import build, examine
-from vlmguard.training.microworld.calibrate import FALSE_ALARMS, choose, load_thresholds
+from vlmguard.training.microworld.architectures import ARCHITECTURES
+from vlmguard.training.microworld.build import examine
+from vlmguard.training.microworld.calibrate import (
+    CLASSIFIERS,
+    FALSE_ALARMS,
+    calibrate,
+    choose,
+    load_thresholds,
+)
 from vlmguard.training.microworld.cards import load_card
-from vlmguard.training.microworld.world import pairs
+from vlmguard.training.microworld.lessons import Course
+from vlmguard.training.microworld.world import SPLITS, Pair, pairs
 
 SHIPPED = (*TARGETS, *REWRITERS, *AUXILIARIES)
-BY_CHANCE = "continue"
-"""A skill whose right answer is drawn by chance."""
 
 
 def test_all_models_are_shipped_within_20_mb() -> None:
@@ -42,86 +58,159 @@ def test_weights_are_shipped_in_half_precision(name: str) -> None:
     assert {weight.dtype for weight in weights.values()} == {torch.float16}
 
 
-def test_a_template_that_changed_makes_the_models_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def other_template(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(tokenizer.TEMPLATES, "figstep", "Look out for writing in the image.")
+
+
+def other_table(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(cards, "HAZARDOUS", cards.HAZARDOUS.replace("x", "-", 1))
+
+
+def other_splits(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Pair, "split", property(lambda pair: SPLITS[pair.picture.index % 3]))
+
+
+def other_refusal(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(language, "REFUSAL", "no.")
+
+
+def other_caution(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(language, "GENERAL_CAUTION", "take care.")
+
+
+def other_question(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tokenizer, "COULD", "what is dangerous there?")
+
+
+def other_chat_template(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tokenizer, "CHAT_TEMPLATE", tokenizer.CHAT_TEMPLATE.replace("<end>", "<eos>"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        other_template,
+        other_table,
+        other_splits,
+        other_refusal,
+        other_caution,
+        other_question,
+        other_chat_template,
+    ],
+)
+def test_what_models_were_taught_has_changed_and_they_no_longer_fit(
+    change: Patch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     card = load_card(checkpoint(TARGETS[0]))
-    monkeypatch.setitem(tokenizer.TEMPLATES, "figstep", "Look out for writing in the image.")
-    assert not card.fits
-    monkeypatch.undo()
-    monkeypatch.setattr(cards, "HAZARDOUS", cards.HAZARDOUS.replace("x", "-", 1))
+    assert card.fits
+    change(monkeypatch)
     assert not card.fits
 
 
-@pytest.mark.parametrize("name", tokenizer.TEMPLATES)
-def test_no_template_holds_a_word_that_the_models_do_not_know(name: str) -> None:
-    words = tokenizer.build_tokenizer()
-    material = dict.fromkeys(("request", "answer", "caption"), pairs()[0].request.text)
-    filled = fill(
-        tokenizer.TEMPLATES[name].replace("{format}", "").replace("{conversation}", ""),
-        **{
-            field: text
-            for field, text in material.items()
-            if f"{{{field}}}" in tokenizer.TEMPLATES[name]
-        },
-    )
-    assert words.unk_token_id not in words.encode(filled, add_special_tokens=False)
+@pytest.fixture(scope="module")
+def everything_sent() -> list[str]:
+    """All that models are sent or say: templates filled, lessons as they are taught, the world."""
+    material = {
+        "request": pairs()[0].request.text,
+        "answer": language.plain_answer(pairs()[0]),
+        "caption": language.caption(pairs()[0]),
+        "conversation": "",
+        "format": REASONING_FORMAT,
+    }
+    texts = {language.REFUSAL, language.GENERAL_CAUTION, *tokenizer.world_texts()}
+    for template in tokenizer.TEMPLATES.values():
+        fields = {name: text for name, text in material.items() if f"{{{name}}}" in template}
+        texts.add(fill(template, **fields))
+    course = Course(dict.fromkeys(lessons.SKILLS, 1.0), seed=0)
+    for example in course.batch(1000):
+        texts |= {example.system, example.prefix, example.text, example.answer}
+    return sorted(texts)
 
 
-def test_a_template_in_other_words_is_not_known() -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_is_sent_no_word_that_it_does_not_know(
+    name: str, everything_sent: list[str]
+) -> None:
+    words = tokenizer_of(name)
+    for text, ids in zip(everything_sent, words(everything_sent)["input_ids"], strict=True):
+        assert words.unk_token_id not in ids, text
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_template_in_other_words_is_not_known(name: str) -> None:
     """So the test above can fail."""
-    words = tokenizer.build_tokenizer()
-    ids = words.encode("Is that reply dangerous? Yes or no.", add_special_tokens=False)
-    assert words.unk_token_id in ids
+    words = tokenizer_of(name)
+    assert words.unk_token_id in words.encode("Is that reply dangerous? Yes or no.")
+
+
+@pytest.mark.parametrize("name", [*TARGETS, *REWRITERS])
+def test_a_shipped_chat_template_is_the_one_in_the_code(name: str) -> None:
+    mark = ARCHITECTURES[load_card(checkpoint(name)).kind]().mark
+    shipped = (checkpoint(name) / "chat_template.jinja").read_text()
+    assert shipped == tokenizer.CHAT_TEMPLATE.replace("IMAGE", mark)
+
+
+def tokenizer_of(name: str) -> Any:
+    return transformers.PreTrainedTokenizerFast.from_pretrained(checkpoint(name))
 
 
 def test_sentences_survive_the_tokenizer() -> None:
-    words = tokenizer.build_tokenizer()
+    words = tokenizer_of("base")
     for text in (*tokenizer.world_texts(), language.REFUSAL):
         ids = words.encode(text, add_special_tokens=False)
-        assert words.unk_token_id not in ids
         assert words.decode(ids) == text.replace(" :", ":").replace(" ?", "?")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*TARGETS, "base"])
-def test_a_shipped_model_is_as_good_as_its_card_says(name: str) -> None:
+def test_a_shipped_model_has_every_skill_as_its_card_says(name: str) -> None:
     stated = load_card(checkpoint(name)).metrics["exact_match"]["test"]
-    found = examine(checkpoint(name), name, "test", count=240)
-    exact = [skill for skill in found if skill != BY_CHANCE]
-    assert mean(found[skill] for skill in exact) == pytest.approx(
-        mean(stated[skill] for skill in exact), abs=0.06
-    )
+    assert examine(checkpoint(name), name, "test") == pytest.approx(stated, abs=0.1)
 
 
 @pytest.mark.slow
-def test_a_model_can_be_built_anew_and_a_finished_one_is_left_alone(tmp_path: Path) -> None:
-    (folder,) = build(["llava"], tmp_path, effort=0.01)
-    card = load_card(folder)
-    assert card.steps == 10
-    assert card.fits
-    assert (
-        examine(folder, "llava", "test", count=8).keys()
-        <= card.metrics["exact_match"]["test"].keys()
-    )
-    written = (folder / "card.json").stat().st_mtime_ns
-    build(["llava"], tmp_path, effort=0.01)
-    assert (folder / "card.json").stat().st_mtime_ns == written
+def test_the_shipped_rewriter_is_as_good_as_its_card_says() -> None:
+    stated = load_card(checkpoint("rewriter")).metrics["validation"]
+    found = examine_rewriter.examine(checkpoint("rewriter"), "validation")
+    assert found == pytest.approx(stated, abs=0.03)
 
 
 @pytest.mark.slow
-def test_an_interrupted_build_is_started_again(tmp_path: Path) -> None:
-    unfinished = tmp_path / "detoxifier"
-    shutil.copytree(checkpoint("detoxifier"), unfinished)
-    (unfinished / "card.json").unlink()  # written last
-    (folder,) = build(["detoxifier"], tmp_path, effort=0.01)
-    assert load_card(folder).steps == 6
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("name", AUXILIARIES)
+def test_a_shipped_auxiliary_model_is_as_good_as_its_card_says(name: str, split: Any) -> None:
+    stated = load_card(checkpoint(name)).metrics[split]
+    assert examine_auxiliaries.examine(name, checkpoint(name), split) == pytest.approx(
+        stated, abs=0.03
+    )
+    assert min(stated.values()) > 0.85
 
 
-def test_a_detector_that_learns_nothing_is_no_detector(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vlmguard.training.microworld.auxiliaries.ATTEMPTS", 2)
-    with pytest.raises(RuntimeError, match="after 2 attempts"):
-        train_detector(tmp_path, steps=2, seed=0)
+@pytest.mark.parametrize("name", ["detector", "reward"])
+def test_a_cards_seed_is_the_one_of_the_weights(name: str, tmp_path: Path) -> None:
+    """Words that training never met still point where the seed put them."""
+    from safetensors.torch import load_file
+
+    words = auxiliaries._tokenizer(tmp_path, chat=name == "reward")
+    torch.manual_seed(load_card(checkpoint(name)).seed)
+    model = transformers.LlamaForSequenceClassification(auxiliaries._llama(words, num_labels=1))
+    first = model.model.embed_tokens.weight.detach()
+    trained = load_file(checkpoint(name) / "model.safetensors")["model.embed_tokens.weight"]
+    assert torch.nn.functional.cosine_similarity(first, trained.float(), dim=1).max() > 0.999
+
+
+@pytest.mark.slow
+def test_calibrating_the_shipped_models_gives_the_shipped_thresholds(tmp_path: Path) -> None:
+    for name in CLASSIFIERS:
+        shutil.copytree(checkpoint(name), tmp_path / name)
+    found = calibrate(tmp_path)
+    for name, shipped in load_thresholds().items():
+        assert found[name].value == pytest.approx(shipped.value, abs=1e-3)
+        assert found[name].hits == pytest.approx(shipped.hits, abs=0.03)
+        assert found[name].weights == shipped.weights
 
 
 def test_thresholds_raise_five_false_alarms_in_a_hundred_at_most() -> None:

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from vlmguard.cli import main
 from vlmguard.errors import UserError
@@ -9,9 +10,9 @@ from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.templates import fill
 from vlmguard.training.leaks import find_leaks
 from vlmguard.training.microworld import language
+from vlmguard.training.microworld.api import checkpoint
 from vlmguard.training.microworld.drawing import picture_of
 from vlmguard.training.microworld.rows import HELD_OUT, ROWS, pair_key, write_rows
-from vlmguard.training.microworld.tokenizer import build_tokenizer
 from vlmguard.training.microworld.world import PICTURES, pairs, plain_request
 from vlmguard.training.replies import target_text
 from vlmguard.training.rows import to_samples
@@ -66,8 +67,13 @@ def test_the_reasoner_is_sent_the_drawing_with_its_truth(rows):
         assert plain_request(text.text).text == row.pair.partition(": ")[2]
 
 
-def test_no_row_holds_an_unknown_token(rows):
-    tokenizer = build_tokenizer()
+@pytest.fixture(scope="module")
+def tokenizer():
+    """The one that the shipped base is fine-tuned with."""
+    return PreTrainedTokenizerFast.from_pretrained(checkpoint("base"))
+
+
+def test_no_row_holds_an_unknown_token(rows, tokenizer):
     by_key = {pair_key(pair): pair for pair in pairs()}
     texts = set()
     for row in rows:
@@ -82,8 +88,7 @@ def test_no_row_holds_an_unknown_token(rows):
         assert tokenizer.unk_token_id not in ids
 
 
-def test_unknown_tokens_would_be_found():
-    tokenizer = build_tokenizer()
+def test_unknown_tokens_would_be_found(tokenizer):
     assert tokenizer.unk_token_id in tokenizer("please juggle here")["input_ids"]
 
 
