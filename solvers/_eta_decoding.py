@@ -35,7 +35,6 @@ MAX_TOKENS: Final = 1024
 
 KEEP_STOP: Final[dict[str, dict[str, Any]]] = {
     "hf-vlm": {},
-    "microworld": {},
     "vllm": {"include_stop_str_in_output": True},
     "sglang": {"no_stop_trim": True},
 }

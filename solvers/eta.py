@@ -25,8 +25,8 @@ The reward model (`RLHFlow/ArmoRM-Llama3-8B-v0.1`) runs its checkpoint's code: t
 `trust_remote_code=true`. A model in the role `reward` (grades, threshold 0.5) or `image_safety`
 (yes or no, no utility term) replaces it or CLIP; this is approximate and marked so.
 
-The target must continue a prefix: `hf-vlm/`, `microworld/`, `vllm/` and `sglang/` do; others may
-with `continues=true`. Elsewhere `decoding=response` draws 5 whole answers that were asked to begin
+The target must continue a prefix: `hf-vlm/`, `vllm/` and `sglang/` do; others may with
+`continues=true`. Elsewhere `decoding=response` draws 5 whole answers that were asked to begin
 with the prefix and takes the best by `reward + alpha * cosine`: approximate.
 
 Deviations: prompts and CLIP sentence are in our own wording, but the thresholds belong to the

@@ -1,0 +1,17 @@
+"""The suite does not know the microworld: what works there works elsewhere."""
+
+from pathlib import Path
+
+ASSEMBLY = {"guard/_registry.py", "guard/cli.py"}
+"""Where the parts are put together: what Inspect registers, and the subcommands."""
+
+
+def test_solvers_scorers_and_guard_do_not_name_the_microworld(repo: Path) -> None:
+    files = [
+        file for part in ("solvers", "scorers", "guard") for file in (repo / part).rglob("*.py")
+    ]
+    naming = {
+        str(file.relative_to(repo)) for file in files if "microworld" in file.read_text().lower()
+    }
+    assert len(files) > 20
+    assert naming == ASSEMBLY
