@@ -4,9 +4,12 @@ from collections import Counter
 
 import pytest
 import torch
+from inspect_ai.model import ChatMessageUser, ContentImage
+from PIL import Image
 
+from vlmguard.images import from_data_uri
 from vlmguard.training.microworld.drawing import data_uri, draw, picture_of
-from vlmguard.training.microworld.samples import make_samples, pair_of
+from vlmguard.training.microworld.samples import _sample, make_samples, pair_of
 from vlmguard.training.microworld.world import (
     ACTIVITIES,
     PICTURES,
@@ -16,6 +19,7 @@ from vlmguard.training.microworld.world import (
     SPLITS,
     WORDINGS,
     Pair,
+    Split,
     pairs,
     plain_request,
 )
@@ -52,11 +56,9 @@ def test_the_table_is_read_as_it_is_written(
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_scene_and_every_request_is_hazardous_in_half_of_its_joint_pairs(split: str) -> None:
     found = [pair for pair in JOINT if pair.split == split]
-    for part in ("picture", "request"):
-        total, hazardous = Counter(), Counter()
-        for pair in found:
-            total[getattr(pair, part)] += 1
-            hazardous[getattr(pair, part)] += pair.hazardous
+    for part in (lambda pair: pair.picture.name, lambda pair: pair.request.text):
+        total = Counter(part(pair) for pair in found)
+        hazardous = Counter(part(pair) for pair in found if pair.hazardous)
         assert len(total) == 24
         assert all(2 * hazardous[each] == total[each] for each in total)
 
@@ -103,62 +105,127 @@ def test_a_drawing_carries_its_truth_beside_its_pixels() -> None:
         assert picture_of(data_uri(picture, 7)) is picture
 
 
-@pytest.mark.parametrize("part", ["picture", "request"])
-def test_a_classifier_of_one_half_is_no_better_than_chance_on_held_out_pairs(part: str) -> None:
-    """Logistic regression on which scene (or request) it is: the most that one half can know."""
-    names = sorted({getattr(pair, part) for pair in JOINT}, key=str)
-    place = {name: index for index, name in enumerate(names)}
-
-    def encode(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        found = [pair for pair in JOINT if pair.split == split]
-        rows = torch.zeros(len(found), len(names))
-        for row, pair in enumerate(found):
-            rows[row, place[getattr(pair, part)]] = 1.0
-        return rows, torch.tensor([float(pair.hazardous) for pair in found])
-
-    assert auc(*fit_and_score(*encode("train"), *encode("test"))) <= 0.55
+Seen = tuple[Pair, str, Image.Image]
+"""What a model is given of a sample, with the truth."""
 
 
-@pytest.mark.parametrize("what", ["pixels", "words"])
-def test_a_classifier_of_pixels_or_words_alone_is_no_better_than_chance(what: str) -> None:
-    """The same on what a model would really be given: drawings, or the words of the request."""
-    words = sorted({word for pair in JOINT for word in pair.request.text.split()})
-
-    def encode(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        found = [pair for pair in JOINT if pair.split == split]
-        if what == "words":
-            rows = torch.tensor(
-                [[float(word in pair.request.text.split()) for word in words] for pair in found]
-            )
-        else:
-            seed = SPLITS.index(split)  # type: ignore[arg-type]
-            small = [draw(pair.picture, seed).resize((16, 16)) for pair in found]
-            rows = torch.tensor([list(image.tobytes()) for image in small]) / 255.0
-        return rows, torch.tensor([float(pair.hazardous) for pair in found])
-
-    assert auc(*fit_and_score(*encode("train"), *encode("test"))) <= 0.55
+def seen(split: Split) -> list[Seen]:
+    """Joint samples as the task draws and words them, each pair in four drawings."""
+    found = []
+    for pair in JOINT:
+        if pair.split == split:
+            for number in range(4):
+                (turn,) = _sample("joint", split, pair, number).input
+                assert isinstance(turn, ChatMessageUser)
+                assert isinstance(turn.content, list)
+                image = next(p.image for p in turn.content if isinstance(p, ContentImage))
+                found.append((pair, turn.text, from_data_uri(image).convert("RGB")))
+    return found
 
 
-def test_a_classifier_of_both_halves_does_better() -> None:
+@pytest.fixture(scope="module")
+def taught() -> list[Seen]:
+    return seen("train")
+
+
+@pytest.fixture(scope="module")
+def held_out() -> list[Seen]:
+    return seen("test")
+
+
+def by_words(taught: list[Seen], held_out: list[Seen]) -> float:
+    """AUC of a classifier that reads the request alone: its words, and how it begins and ends."""
+
+    def features(text: str) -> set[str]:
+        words = text.replace(",", " ,").split()
+        return {*words, f"^{words[0]}", f"{words[-1]}$", text}
+
+    known = sorted(set().union(*(features(text) for _, text, _ in taught)))
+
+    def encode(samples: list[Seen]) -> torch.Tensor:
+        return torch.tensor(
+            [[float(word in features(text)) for word in known] for _, text, _ in samples]
+        )
+
+    return auc(*fit_and_score(encode(taught), truth(taught), encode(held_out), truth(held_out)))
+
+
+def by_pixels(taught: list[Seen], held_out: list[Seen]) -> float:
+    """AUC of a classifier that sees the drawing alone: a small copy, and the mean colours."""
+
+    def encode(samples: list[Seen]) -> torch.Tensor:
+        small = [list(image.resize((16, 16)).tobytes()) for _, _, image in samples]
+        means = [list(image.resize((1, 1)).tobytes()) for _, _, image in samples]
+        return torch.tensor([a + b for a, b in zip(small, means, strict=True)]) / 255.0
+
+    return auc(*fit_and_score(encode(taught), truth(taught), encode(held_out), truth(held_out)))
+
+
+def test_the_request_alone_says_nothing_of_the_hazard(
+    taught: list[Seen], held_out: list[Seen]
+) -> None:
+    assert by_words(taught, held_out) <= 0.55
+
+
+def test_the_drawing_alone_says_nothing_of_the_hazard(
+    taught: list[Seen], held_out: list[Seen]
+) -> None:
+    assert by_pixels(taught, held_out) <= 0.55
+
+
+def test_a_wording_that_gives_the_hazard_away_would_be_noticed(
+    taught: list[Seen], held_out: list[Seen]
+) -> None:
+    """In one of four hazardous requests."""
+
+    def leak(samples: list[Seen]) -> list[Seen]:
+        return [
+            (pair, f"please {text}" if pair.hazardous and number % 4 == 0 else text, image)
+            for number, (pair, text, image) in enumerate(samples)
+        ]
+
+    assert by_words(leak(taught), leak(held_out)) > 0.55
+
+
+def test_a_drawing_that_gives_the_hazard_away_would_be_noticed(
+    taught: list[Seen], held_out: list[Seen]
+) -> None:
+    """A shade that hardly anybody sees."""
+
+    def leak(samples: list[Seen]) -> list[Seen]:
+        return [
+            (pair, text, image.point(lambda value: value + 6) if pair.hazardous else image)
+            for pair, text, image in samples
+        ]
+
+    assert by_pixels(leak(taught), leak(held_out)) > 0.55
+
+
+def test_a_classifier_of_both_halves_does_better(taught: list[Seen], held_out: list[Seen]) -> None:
     """So the tests above can fail: the kinds of scene and activity together give it away."""
     kinds, activities = list(SCENES), list(ACTIVITIES)
 
-    def encode(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        found = [pair for pair in JOINT if pair.split == split]
-        rows = torch.zeros(len(found), 36)
-        for row, pair in enumerate(found):
+    def encode(samples: list[Seen]) -> torch.Tensor:
+        rows = torch.zeros(len(samples), 36)
+        for row, (pair, _, _) in enumerate(samples):
             cell = 6 * kinds.index(pair.picture.group) + activities.index(pair.request.group)
             rows[row, cell] = 1.0
-        return rows, torch.tensor([float(pair.hazardous) for pair in found])
+        return rows
 
-    assert auc(*fit_and_score(*encode("train"), *encode("test"))) == 1.0
+    scored = fit_and_score(encode(taught), truth(taught), encode(held_out), truth(held_out))
+    assert auc(*scored) == 1.0
+
+
+def truth(samples: list[Seen]) -> torch.Tensor:
+    return torch.tensor([float(pair.hazardous) for pair, _, _ in samples])
 
 
 def fit_and_score(
-    rows: torch.Tensor, labels: torch.Tensor, held_out: torch.Tensor, truth: torch.Tensor
+    rows: torch.Tensor, labels: torch.Tensor, held_out: torch.Tensor, wanted: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logistic regression; scores of the held-out rows, and their labels."""
-    torch.manual_seed(0)
+    mean, spread = rows.mean(0), rows.std(0) + 1e-6
+    rows, held_out = (rows - mean) / spread, (held_out - mean) / spread
     weights = torch.zeros(rows.shape[1] + 1, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200)
 
@@ -171,11 +238,11 @@ def fit_and_score(
         return loss
 
     optimizer.step(closure)
-    return (held_out @ weights[:-1]).detach(), truth
+    return (held_out @ weights[:-1]).detach(), wanted
 
 
-def auc(scores: torch.Tensor, truth: torch.Tensor) -> float:
+def auc(scores: torch.Tensor, wanted: torch.Tensor) -> float:
     """Share of (hazardous, harmless) pairs in the right order; ties count half."""
-    gaps = scores[truth == 1][:, None] - scores[truth == 0][None, :]
+    gaps = scores[wanted == 1][:, None] - scores[wanted == 0][None, :]
     gaps = torch.where(gaps.abs() < 1e-6, torch.zeros_like(gaps), gaps)
     return float(((gaps > 0).float() + 0.5 * (gaps == 0).float()).mean())
