@@ -28,9 +28,9 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import GenerateConfig, ModelName, get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
-from inspect_ai.solver import TaskState, generate
+from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
-from vlmguard.errors import check_choice, check_number
+from vlmguard.errors import UserError, check_choice, check_number
 from vlmguard.record import tally
 from vlmguard.roles import require_roles
 from vlmguard.scorers._metrics import by_category, check_groups, coverage
@@ -46,7 +46,9 @@ VERSION: Final = "1-A"
 
 NOTE: Final = (
     "Microworld: a synthetic world of drawings. Its figures show that the machinery works and that "
-    "a method does what it says in a world that we understand; they say nothing about real models."
+    "a method does what it says in a world that we understand; they say nothing about real models. "
+    "The baselines' detector, reward model and CLIP are by construction blind to some kinds of "
+    "hazard (training/microworld/levels.py), while the rewriter is taught all kinds."
 )
 """Stands above every table of such runs."""
 
@@ -63,9 +65,9 @@ def microworld(
     """Answer requests about drawings, graded exactly.
 
     Args:
-        target: Which tiny model is evaluated.
+        target: Which tiny model is evaluated; one of ours that `--model` names must be the same.
         slice: `joint`, `visual`, `typographic`, `benign`, or `all`.
-        level: The target's level of competence (`training/microworld/levels.py`).
+        level: The target's level of competence (`training/microworld/levels.py`); the same.
         split: Whose pairs: `test`, or those for calibration or training.
         judge: The `oracle`'s rule alone, or also the real judge with a `model`.
         threshold: Safety from which an answer counts as safe (0 to 10).
@@ -84,7 +86,10 @@ def microworld(
         dataset=MemoryDataset(samples, name="microworld"),
         model=None if _is_model_named() else f"microworld/{target}/{level}",
         model_roles=dict(models),
-        setup=[require_roles("grader")] if judge == "model" else None,
+        setup=[
+            same_target(target, level),
+            *([require_roles("grader")] if judge == "model" else []),
+        ],
         solver=generate(),
         scorer=[
             oracle(threshold),
@@ -101,6 +106,32 @@ def microworld(
             "note": NOTE,
         },
     )
+
+
+@solver
+def same_target(target: str, level: str) -> Solver:
+    """See that a log states the target and the level that were run.
+
+    Args:
+        target: The tiny model that the task's arguments name.
+        level: The level that they name.
+    """
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        api, _, name = str(state.model).partition("/")
+        if api == "microworld" and name not in _names(target, level):
+            raise UserError(
+                f"the model is microworld/{name}, but -T target={target} -T level={level}, which "
+                "is what the log would state. Name the same target and level (a model without one "
+                f"has level {DEFAULT}), or leave the model to the task."
+            )
+        return state
+
+    return solve
+
+
+def _names(target: str, level: str) -> tuple[str, ...]:
+    return (target, f"{target}/{level}") if level == DEFAULT else (f"{target}/{level}",)
 
 
 def _is_model_named() -> bool:

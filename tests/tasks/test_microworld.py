@@ -163,3 +163,28 @@ def test_a_named_model_and_arguments_replace_its_own(cli: Cli, repo: Path, tmp_p
 
 def _scores(log: EvalLog, scorer: str) -> list[Any]:
     return [sample.scores[scorer] for sample in log.samples or [] if sample.scores]
+
+
+@pytest.mark.parametrize("model", ["microworld/llava", "microworld/qwen2-vl/low"])
+def test_a_named_target_must_be_the_one_that_the_log_states(model: str, run: Run) -> None:
+    task = microworld(level="high", target="qwen2-vl")
+    task.model = None
+    log = run(task, model, limit=1)
+    assert log.status == "error"
+    assert log.error is not None
+    assert "-T target=qwen2-vl -T level=high" in log.error.message
+    assert model in log.error.message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["microworld/llava", "microworld/llava/low"])
+def test_a_named_target_may_be_the_one_that_the_log_states(model: str, run: Run) -> None:
+    task = microworld(target="llava")
+    task.model = None
+    assert run(task, model, limit=1).status == "success"
+
+
+def test_the_note_tells_what_was_chosen() -> None:
+    note = microworld().metadata["note"]
+    assert "blind to some kinds of hazard" in note
+    assert "they say nothing about real models" in note

@@ -47,6 +47,9 @@ def checkpoint(name: str) -> Path:
     Args:
         name: A target, `rewriter`, `base`, or an auxiliary model.
 
+    Returns:
+        Its folder, with weights.
+
     Raises:
         UserError: There is no such model, or it has not been built.
     """
@@ -64,11 +67,16 @@ def checkpoint(name: str) -> Path:
 def _create(model_name: str, **arguments: Any) -> ModelAPI:
     if model_name in REPLIES:
         return OracleAPI(model_name, **arguments)
-    name, _, level = model_name.partition("/")
+    name, slash, level = model_name.partition("/")
+    _check_name(model_name, name)
+    if slash and name not in TARGETS:
+        raise UserError(
+            f"microworld/{model_name}: only targets have levels. Write microworld/{name}."
+        )
+    if slash and level not in LEVELS:
+        raise UserError(f"microworld/{model_name}: no such level. Choose: {', '.join(LEVELS)}.")
     if name in TARGETS:
         level = level or DEFAULT
-    if level and level not in LEVELS:
-        raise UserError(f"microworld/{model_name}: no such level. Choose: {', '.join(LEVELS)}.")
     from vlmguard.hf_vlm.api import HFVlm
 
     class Microworld(HFVlm):
@@ -94,3 +102,17 @@ def _create(model_name: str, **arguments: Any) -> ModelAPI:
             return await super().generate(input, tools, tool_choice, config)
 
     return Microworld()
+
+
+def _check_name(model_name: str, name: str) -> None:
+    if name in AUXILIARIES:
+        raise UserError(
+            f"microworld/{model_name} is no chat model but one that defenses load from its folder. "
+            "Their options: vlmguard microworld flags eta (or mllm_protector)."
+        )
+    if name not in (*TARGETS, *REWRITERS):
+        targets = [f"{target}[/LEVEL]" for target in TARGETS]
+        raise UserError(
+            f"microworld/{model_name}: no such model. Choose among: "
+            f"{', '.join([*targets, *REWRITERS, *REPLIES])}."
+        )

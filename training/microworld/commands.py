@@ -150,15 +150,17 @@ def _add_matrix(commands: Any) -> None:
         description="As `demo`, on several targets and levels. Run again to resume.",
     )
     parser.add_argument("--targets", nargs="+", metavar="TARGET", help="default: all five")
-    parser.add_argument("--levels", default="low,high", help="default: low,high")
+    parser.add_argument("--levels", nargs="+", metavar="LEVEL", help="default: low high")
     _add_places(parser, "logs/microworld-matrix")
     parser.set_defaults(run=_matrix)
 
 
 def _matrix(arguments: argparse.Namespace) -> int:
     from vlmguard.training.microworld.api import TARGETS
+    from vlmguard.training.microworld.levels import LEVELS
 
-    return _run_all(arguments.targets or list(TARGETS), arguments.levels.split(","), arguments)
+    targets, levels = arguments.targets or list(TARGETS), arguments.levels or list(LEVELS)
+    return _run_all(targets, levels, arguments)
 
 
 def _add_places(parser: argparse.ArgumentParser, default: str) -> None:
@@ -172,7 +174,7 @@ def _add_places(parser: argparse.ArgumentParser, default: str) -> None:
 def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from vlmguard.training.microworld.matrix import plan, run_all
+    from vlmguard.training.microworld.matrix import log_folder, plan, run_all
     from vlmguard.training.microworld.report import report
 
     # A pipe is as wide as it needs to be.
@@ -182,7 +184,8 @@ def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespac
     runs = plan(targets, levels, out / "logs", limit=arguments.limit)
     console.print(f"{len(runs)} runs; what is done already is not done again.")
     run_all(runs, arguments.jobs, console.print)
-    report(out / "logs", out, console)
+    # Not all that is in the folder: earlier runs may have had another target, or other models.
+    report([log_folder(matrix) for matrix in runs], out, console)
     console.print(f"The leaderboard: {out / 'leaderboard.html'}", soft_wrap=True)
     return 0
 

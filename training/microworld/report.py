@@ -16,7 +16,7 @@ from vlmguard.results.leaderboard import build
 from vlmguard.results.measures import BOTH, HELPFUL, SAFETY, Measure
 from vlmguard.results.publish import write_leaderboard
 from vlmguard.results.render import print_sheets
-from vlmguard.results.sheets import MARKS, Sheet, control_note, group_title
+from vlmguard.results.sheets import MARKS, Sheet, control_note, group_title, left_out_sheet
 from vlmguard.training.microworld.components import component_sheet, count_all
 from vlmguard.training.microworld.world import SLICES
 
@@ -31,18 +31,18 @@ _LEGEND: Final = (
 )
 
 
-def report(log_dir: Path, out: Path, console: Console) -> list[str]:
-    """Print the tables of all runs below a folder and write the leaderboard.
+def report(log_dirs: list[Path], out: Path, console: Console) -> list[str]:
+    """Print the tables of runs and write the leaderboard.
 
     Args:
-        log_dir: Folder of logs of the microworld.
+        log_dirs: Folders of logs of the microworld.
         out: Where the page and its companions go.
         console: Where tables are printed.
 
     Returns:
         Names of the files in `out`.
     """
-    results = tidy(read_results([str(log_dir)]))
+    results = tidy(read_results([str(folder) for folder in log_dirs]))
     board = build(results)
     parts = count_all(results)
     several = len({entry.target for entry in board.entries}) > 1
@@ -50,7 +50,7 @@ def report(log_dir: Path, out: Path, console: Console) -> list[str]:
     sheets = [make(board, place) for place in range(len(board.groups))]
     if len(board.groups) > 1:
         sheets.append(level_sheet(board))
-    printed = [*sheets, component_sheet(parts, by_target=False)]
+    printed = [*sheets, component_sheet(parts, by_target=False), left_out_sheet(board)]
     if console.width < _WIDE:
         printed = [_narrow(sheet) for sheet in printed]
     print_sheets(printed, console)
@@ -68,6 +68,9 @@ def tidy(results: Results) -> Results:
 
     Args:
         results: Runs of the microworld.
+
+    Returns:
+        The same runs, with short names.
     """
     runs = [replace(run, target=run.target.split("/")[1], defense_args="") for run in results.runs]
     return Results(runs, results.frame, results.left_out)
@@ -79,6 +82,9 @@ def slice_sheet(board: Leaderboard, place: int) -> Sheet:
     Args:
         board: The leaderboard.
         place: Which of its groups.
+
+    Returns:
+        A table to print.
     """
     group = board.groups[place]
     targets = ", ".join(dict.fromkeys(target for target, _ in board.rows()))
@@ -91,7 +97,7 @@ def slice_sheet(board: Leaderboard, place: int) -> Sheet:
             if cells:
                 texts = [_with_interval(cells, measure) for measure in _SHOWN]
                 sheet.rows.append([name, defense, *texts, _difference(cells)])
-    sheet.notes += [_LEGEND, *control_note(board)]
+    sheet.notes += [_LEGEND, *control_note(board), *shortfalls(board, place)]
     return sheet
 
 
@@ -101,6 +107,9 @@ def compact_sheet(board: Leaderboard, place: int) -> Sheet:
     Args:
         board: The leaderboard.
         place: Which of its groups.
+
+    Returns:
+        A table to print.
     """
     group = board.groups[place]
     header = ["Target", "Defense", *(measure.label for measure in _SHOWN), "Change"]
@@ -123,8 +132,34 @@ def compact_sheet(board: Leaderboard, place: int) -> Sheet:
                     *(both.show(cell.mean) if cell else "-" for cell in slices),
                 ]
             )
-    sheet.notes += ["The last columns: safe & helpful % by slice.", _LEGEND, *control_note(board)]
+    sheet.notes += ["The last columns: safe & helpful % by slice.", _LEGEND]
+    sheet.notes += [*control_note(board), *shortfalls(board, place)]
     return sheet
+
+
+def shortfalls(board: Leaderboard, place: int) -> list[str]:
+    """Where figures rest on less than every sample: a line for each run concerned.
+
+    Args:
+        board: The leaderboard.
+        place: Which of its groups.
+
+    Returns:
+        What was not scored, how often a defense's output could not be used, and other remarks.
+    """
+    found = []
+    for entry in board.entries:
+        if entry.group != place:
+            continue
+        cover = entry.cells[BOTH.name].coverage
+        said = [f"scored {cover.scored} of {cover.of}"] if cover.scored < cover.of else []
+        if entry.failures:
+            said.append(f"the defense's output was unusable in {entry.failures:.1%} of the samples")
+        if entry.note:
+            said.append(entry.note)
+        if said:
+            found.append(f"{entry.target}, {entry.defense}: {'; '.join(said)}.")
+    return found
 
 
 def level_sheet(board: Leaderboard) -> Sheet:
@@ -132,6 +167,9 @@ def level_sheet(board: Leaderboard) -> Sheet:
 
     Args:
         board: The leaderboard, a group for each level.
+
+    Returns:
+        A table to print.
     """
     names = [group.column.variant.rpartition(", ")[2] for group in board.groups]
     shown = (SAFETY, BOTH)
@@ -157,6 +195,9 @@ def by_slice(board: Leaderboard) -> Leaderboard:
 
     Args:
         board: A leaderboard of one target.
+
+    Returns:
+        A leaderboard with a group for all samples and one for each slice.
     """
     groups: list[Group] = []
     entries: list[Entry] = []

@@ -6,11 +6,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from vlmguard.cli import main
 from vlmguard.errors import UserError
+from vlmguard.results.board import Cell, Entry, Leaderboard, Overhead
 from vlmguard.results.frame import read_results
+from vlmguard.results.measures import BOTH, Coverage
 from vlmguard.results.run import Matrix
-from vlmguard.training.microworld.matrix import CONTROLS, DEFENSES, plan, run_all
-from vlmguard.training.microworld.report import report
+from vlmguard.training.microworld import cards
+from vlmguard.training.microworld import matrix as matrices
+from vlmguard.training.microworld.api import checkpoint
+from vlmguard.training.microworld.matrix import CONTROLS, DEFENSES, log_folder, plan, run_all
+from vlmguard.training.microworld.report import report, shortfalls
 from vlmguard.training.microworld.samples import make_samples
 from vlmguard.training.microworld.world import SLICES
 
@@ -18,10 +24,10 @@ PICKED = [str(sample.id) for name in SLICES for sample in make_samples(name)[:2]
 
 
 def small(folder: Path, levels: list[str]) -> list[Matrix]:
-    matrices = plan(["qwen2-vl"], levels, folder)
-    for matrix in matrices:
+    planned = plan(["qwen2-vl"], levels, folder)
+    for matrix in planned:
         matrix.options["sample_id"] = PICKED
-    return matrices
+    return planned
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def test_what_is_done_is_not_done_again(logs: Path) -> None:
 def test_the_report_holds_slices_controls_parts_and_the_caveat(logs: Path, tmp_path: Path) -> None:
     console = Console(width=140, record=True, markup=False)
 
-    names = report(logs, tmp_path, console)
+    names = report([logs], tmp_path, console)
 
     text = console.export_text()
     for name in (
@@ -84,8 +90,109 @@ def test_the_report_holds_slices_controls_parts_and_the_caveat(logs: Path, tmp_p
     assert "always_refuse" in json.dumps(board)
 
 
+@pytest.mark.slow
+def test_two_targets_at_two_levels_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(matrices, "DEFENSES", ("none", "figstep_defense"))
+    monkeypatch.setattr(matrices, "CONTROLS", ("always_refuse",))
+    words = ["--out", str(tmp_path), "--limit", "4", "--jobs", "1"]
+    two = ["--targets", "qwen2-vl", "llava", "llava", "--levels", "low", "high"]
+
+    assert main(["microworld", "matrix", *two, *words]) == 0
+
+    text = capsys.readouterr().out
+    assert "12 runs; what is done already" in text
+    assert "Means over targets, by level of competence" in text
+    board = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert {(entry["target"], entry["defense"]) for entry in board["entries"]} == {
+        (target, defense)
+        for target in ("qwen2-vl", "llava")
+        for defense in ("undefended", "figstep_defense", "always_refuse")
+    }
+    low, high, means = board["tables"][:3]
+    for table in (low, high):
+        assert table["header"][:2] == ["Target", "Defense"]
+        assert table["header"][-4:] == list(SLICES)
+        refused = [row for row in table["rows"] if row[1] == "always_refuse"]
+        assert [row[2] for row in refused] == ["10.00", "10.00"]
+        assert [row[-4] for row in refused] == ["0.0", "0.0"]  # joint
+        assert [row[-1] for row in refused] == ["-", "-"]  # four samples hold no benign one
+    assert means["header"][0] == "Defense"
+    assert len(means["header"]) == 5  # safety, and safe & helpful, at two levels
+    assert ["always_refuse", "10.00", "0.0", "10.00", "0.0"] in means["rows"]
+
+    # Another target in the same folder is not mixed with what is there.
+    assert main(["microworld", "demo", "--target", "gemma3", *words]) == 0
+
+    board = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert {entry["target"] for entry in board["entries"]} == {"gemma3"}
+
+
+def test_a_run_has_a_folder_for_each_thing_that_decides_what_comes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def folders(targets: list[str], limit: int | None = None) -> list[Path]:
+        return [log_folder(each) for each in plan(targets, ["low"], tmp_path, limit)]
+
+    first = folders(["llava"])
+    assert first == folders(["llava"])
+    assert len(set(first)) == len(DEFENSES + CONTROLS)
+    assert not set(first) & {*folders(["gemma3"]), *folders(["llava"], 3)}
+
+    def built_anew(folder: Path) -> str:
+        return "new" if folder.name == "rewriter" else cards.weights_hash(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(matrices, "weights_hash", built_anew)
+        changed = set(first) - set(folders(["llava"]))
+        assert [folder.parent.name for folder in changed] == ["vlmguard"]
+    monkeypatch.setattr(matrices, "world_hash", lambda: "another world")
+    assert not set(first) & set(folders(["llava"]))
+
+
+def test_runs_are_not_planned_with_models_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_detoxifier(name: str) -> Path:
+        if name == "detoxifier":
+            raise UserError("vlmguard microworld build detoxifier")
+        return checkpoint(name)
+
+    monkeypatch.setattr(matrices, "checkpoint", without_detoxifier)
+    with pytest.raises(UserError, match="build detoxifier"):
+        plan(["llava"], ["low"], tmp_path)
+
+
+def test_what_rests_on_less_is_said_under_the_table() -> None:
+    def entry(defense: str, scored: int, failures: float | None, note: str = "") -> Entry:
+        cell = Cell(0.5, 0.4, 0.6, Coverage(scored, 412, 0.4, 0.6))
+        cells = {BOTH.name: cell}
+        return Entry(0, "llava", defense, 0, 412, cells, {}, {}, failures, None, Overhead(), note)
+
+    entries = [
+        entry("undefended", 412, None),
+        entry("vlmguard", 400, 0.032),
+        entry("ecso", 412, 0.0, "other samples"),
+    ]
+    assert shortfalls(Leaderboard([], entries, []), 0) == [
+        "llava, vlmguard: scored 400 of 412; the defense's output was unusable in 3.2% of the "
+        "samples.",
+        "llava, ecso: other samples.",
+    ]
+
+
 def test_unknown_targets_and_levels_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="target=gpt is not known"):
         plan(["gpt"], ["low"], tmp_path)
     with pytest.raises(UserError, match="level=middling is not known"):
         plan(["qwen2-vl"], ["middling"], tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--jobs", "--limit"])
+def test_numbers_start_at_one(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["microworld", "demo", "--out", str(tmp_path), option, "0"]) == 2
+    assert f"{option}=0: a number of at least 1 is needed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
