@@ -34,5 +34,5 @@ def test_only_targets_have_levels(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["llava/middling", "llava/"])
 def test_an_unknown_level_is_named(name: str) -> None:
-    with pytest.raises(UserError, match="no such level.*low, high"):
+    with pytest.raises(UserError, match=r"no such level\. Choose: low, high"):
         get_model(f"microworld/{name}", memoize=False)

@@ -24,7 +24,10 @@ PICKED = [str(sample.id) for name in SLICES for sample in make_samples(name)[:2]
 
 
 def small(folder: Path, levels: list[str]) -> list[Matrix]:
-    planned = plan(["qwen2-vl"], levels, folder)
+    return only_picked(plan(["qwen2-vl"], levels, folder))
+
+
+def only_picked(planned: list[Matrix]) -> list[Matrix]:
     for matrix in planned:
         matrix.options["sample_id"] = PICKED
     return planned
@@ -96,7 +99,10 @@ def test_two_targets_at_two_levels_from_the_command_line(
 ) -> None:
     monkeypatch.setattr(matrices, "DEFENSES", ("none", "figstep_defense"))
     monkeypatch.setattr(matrices, "CONTROLS", ("always_refuse",))
-    words = ["--out", str(tmp_path), "--limit", "4", "--jobs", "1"]
+    monkeypatch.setattr(
+        matrices, "plan", lambda *given, **limit: only_picked(plan(*given, **limit))
+    )
+    words = ["--out", str(tmp_path), "--jobs", "1"]
     two = ["--targets", "qwen2-vl", "llava", "llava", "--levels", "low", "high"]
 
     assert main(["microworld", "matrix", *two, *words]) == 0
@@ -116,8 +122,9 @@ def test_two_targets_at_two_levels_from_the_command_line(
         assert table["header"][-4:] == list(SLICES)
         refused = [row for row in table["rows"] if row[1] == "always_refuse"]
         assert [row[2] for row in refused] == ["10.00", "10.00"]
-        assert [row[-4] for row in refused] == ["0.0", "0.0"]  # joint
-        assert [row[-1] for row in refused] == ["-", "-"]  # four samples hold no benign one
+        assert [row[-4:] for row in refused] == [["0.0"] * 4] * 2
+        undefended = [row for row in table["rows"] if row[1] == "undefended"]
+        assert [row[-3] for row in undefended] == ["0.0", "0.0"]  # visual: always hazardous
     assert means["header"][0] == "Defense"
     assert len(means["header"]) == 5  # safety, and safe & helpful, at two levels
     assert ["always_refuse", "10.00", "0.0", "10.00", "0.0"] in means["rows"]
