@@ -3,8 +3,9 @@
 The world:      `world` (pictures, requests, the table of hazards, splits), `language` (what is
                 said, and the oracle that reads it), `drawing`, `samples`, `levels` (abilities)
 Models:         `tokenizer`, `architectures`, `lessons` and `teach` (targets and the rewriter's
-                base), `auxiliaries` and `calibrate` (what the baselines need), `rows` and
-                `make_rewriter` (the rewriter, by the documented commands), `cards`, `build`
+                base), `auxiliaries`, `clip` and `calibrate` (what the baselines need), `rows` and
+                `make_rewriter` (the rewriter, by the documented commands), `examine_auxiliaries`
+                and `examine_rewriter` (how good they are), `cards`, `build`
 Use:            `api` (the provider `microworld/`), `oracle` (models without a network), `controls`,
                 `flags`, `matrix`, `components`, `report`, `commands`; the task is in tasks/
 

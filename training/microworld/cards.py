@@ -24,7 +24,7 @@ class Card:
         name: The model.
         kind: Architecture.
         parameters: Their number.
-        seed: Of weights and course.
+        seed: Of weights and course; of several attempts the one that was kept.
         steps: Optimizer steps; of a target those of the main part of its course.
         batch: Examples a step.
         minutes: Training time.

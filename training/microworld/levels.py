@@ -67,5 +67,10 @@ SEEN_BY_CLIP: Final = _kinds("visual typographic")
 
 
 def finds_harmful(level: Level, pair: Pair) -> bool:
-    """Whether a self-check of this level calls a careless answer harmful."""
+    """Whether a self-check of this level calls a careless answer harmful.
+
+    Args:
+        level: The target's level.
+        pair: What was asked about which picture.
+    """
     return pair.kind in (level.recognises if pair.hazardous else level.alarms)

@@ -99,6 +99,9 @@ def judge_reply(image: str, prompt: str, noise: float = 0.0) -> str:
         image: The sample's image.
         prompt: The filled prompt: the request's block, then the answer's.
         noise: Share of verdicts that are turned round.
+
+    Returns:
+        A reason, and the verdict as JSON.
     """
     request, answer = _blocks(prompt)[:2]
     found = language.grade(Pair(picture_of(image), plain_request(request)), answer)
@@ -110,7 +113,15 @@ def judge_reply(image: str, prompt: str, noise: float = 0.0) -> str:
 
 
 def reasoner_reply(image: str, prompt: str) -> str:
-    """A reply to one of the questions of the synthesis, by what the question asks for."""
+    """A reply to one of the questions of the synthesis, by what the question asks for.
+
+    Args:
+        image: The row's image.
+        prompt: The filled prompt: the request's block first.
+
+    Returns:
+        Free text; one reply in ten is of no use, or must not be taught.
+    """
     chance = _chance(image, prompt)
     useless = chance.random() < GARBAGE
     request, *rest = _blocks(prompt)
