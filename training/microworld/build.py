@@ -12,10 +12,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.errors import UserError
+from vlmguard.errors import UserError, check_number
 from vlmguard.training.microworld import (
     auxiliaries,
     clip,
@@ -38,6 +39,7 @@ from vlmguard.training.microworld.cards import (
 from vlmguard.training.microworld.lessons import Course
 from vlmguard.training.microworld.teach import BATCH, PEAK, Classroom, exact_match, teach
 from vlmguard.training.microworld.tokenizer import templates_hash
+from vlmguard.training.microworld.workers import work_off
 from vlmguard.training.microworld.world import Split
 
 logger = logging.getLogger(__name__)
@@ -73,7 +75,12 @@ _TRAINERS: Final[dict[str, Callable[[Path, int, int], auxiliaries.Taught]]] = {
 
 
 def build(
-    names: list[str], root: Path = WEIGHTS, *, force: bool = False, effort: float = 1.0
+    names: list[str],
+    root: Path = WEIGHTS,
+    *,
+    force: bool = False,
+    effort: float = 1.0,
+    jobs: int = 1,
 ) -> list[Path]:
     """Build models, and set the thresholds of those that have one.
 
@@ -82,14 +89,16 @@ def build(
         root: Folder of the folders.
         force: Also those that are there and fit.
         effort: Share of the steps (> 0, at most 1), for trying things out.
+        jobs: Number of models that are built at a time (>= 1).
 
     Returns:
         Their folders.
 
     Raises:
         UserError: There is no such model, the effort is out of range or would replace the
-            package's own weights, or the rewriter's base is not ready.
+            package's own weights, the rewriter's base is not ready, or jobs are out of range.
     """
+    check_number("--jobs", jobs, 1)
     names = list(dict.fromkeys(names))
     for name in names:
         if name not in NAMES:
@@ -101,12 +110,15 @@ def build(
     for name in names:
         if name not in due:
             print(f"{name}: ready")
-            continue
-        how = f"{_steps(name, effort)} steps"
-        if name == "rewriter":
-            how = f"rows, synthesize, export, {how}"
-        print(f"{name}: {how}", flush=True)
-        _build_one(name, root, effort)
+    task = partial(_build_one, root=root, effort=effort)
+    if jobs == 1:
+        for name in due:
+            task(name)
+    elif due:
+        # The longest way first: base, then rewriter.
+        first = [name for name in ("base", "rewriter") if name in due]
+        rest = [name for name in due if name not in first]
+        work_off([*first, *rest], {"rewriter": "base"}, jobs, task)
     if all((root / name / CARD).is_file() for name in CLASSIFIERS) and not is_calibrated(root):
         calibrate(root)
     return [root / name for name in names]
@@ -126,6 +138,10 @@ def _check(due: list[str], root: Path, effort: float) -> None:
 
 
 def _build_one(name: str, root: Path, effort: float) -> None:
+    how = f"{_steps(name, effort)} steps"
+    if name == "rewriter":
+        how = f"rows, synthesize, export, {how}"
+    print(f"{name}: {how}", flush=True)
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".building-") as place:
         folder = Path(place) / name

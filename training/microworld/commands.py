@@ -49,18 +49,25 @@ def _add_build(commands: Any) -> None:
         metavar="SHARE",
         help="share of the training steps, to try things out (default: 1)",
     )
+    parser.add_argument(
+        "--jobs", type=int, default=2, metavar="N", help="models at a time (default: 2)"
+    )
     parser.set_defaults(run=_build)
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    import logging
-
     from vlmguard.training.microworld.build import NAMES, build
+    from vlmguard.training.microworld.workers import log_progress
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("vlmguard").setLevel(logging.INFO)
+    log_progress()
     names = arguments.names or list(NAMES)
-    build(names, _root(arguments.out), force=arguments.force, effort=arguments.effort)
+    build(
+        names,
+        _root(arguments.out),
+        force=arguments.force,
+        effort=arguments.effort,
+        jobs=arguments.jobs,
+    )
     return 0
 
 
