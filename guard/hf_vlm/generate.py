@@ -26,7 +26,6 @@ from transformers import (
 )
 
 from vlmguard.errors import UserError
-from vlmguard.hf_vlm.rules import RepetitionPenalty
 
 DEFAULT_MAX_TOKENS = 2048
 """New tokens where the request names no limit: what Inspect's own local providers use."""
@@ -152,17 +151,12 @@ def generate_batch(
         use_cache=True,
         pad_token_id=_pad_id(model, tokenizer),
     )
-    processors = LogitsProcessorList()
-    if config.repetition_penalty not in (None, 1.0):
-        processors.append(RepetitionPenalty(config.repetition_penalty, inputs["attention_mask"]))
-        config.repetition_penalty = 1.0
-    if s.temperature or s.logprobs:  # else `generate` needs no help
-        processors.append(_Pick(watch, s))
+    plain = not (s.temperature or s.logprobs)  # then `generate` needs no help
     with torch.inference_mode():
         model.generate(
             **inputs,
             generation_config=config,
-            logits_processor=processors,
+            logits_processor=LogitsProcessorList([] if plain else [_Pick(watch, s)]),
             stopping_criteria=StoppingCriteriaList([watch]),
         )
 
