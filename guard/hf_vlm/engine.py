@@ -14,7 +14,8 @@ import torch
 
 from vlmguard.hf_vlm.batching import Batcher, Row
 from vlmguard.hf_vlm.generate import RowTask, Sequence, Settings, generate_batch
-from vlmguard.hf_vlm.loading import Weights, WeightsKey
+from vlmguard.hf_vlm.key import WeightsKey
+from vlmguard.hf_vlm.loading import Weights
 from vlmguard.hf_vlm.processor import Prepared, PromptMaker
 
 DEFAULT_BATCH_SIZE = 32
@@ -43,7 +44,7 @@ class Engine:
     """Generates for everybody who shares these weights, one batch at a time.
 
     Args:
-        key: The weights to load.
+        key: The weights; its first user loads them.
         max_batch_size: The most rows in a batch (>= 1).
     """
 
@@ -100,7 +101,7 @@ def _stop_all() -> None:
 
 
 def acquire(key: WeightsKey, max_batch_size: int) -> Engine:
-    """The engine with these weights; loaded by the first who asks.
+    """The engine with these weights; who asks has them loaded (`Weights.load`).
 
     Args:
         key: The weights.
