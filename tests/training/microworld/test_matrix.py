@@ -97,7 +97,7 @@ def test_the_report_holds_slices_controls_parts_and_the_caveat(logs: Path, tmp_p
 def test_two_targets_at_two_levels_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(matrices, "DEFENSES", ("none", "figstep_defense"))
+    monkeypatch.setattr(matrices, "DEFENSES", ("none",))
     monkeypatch.setattr(matrices, "CONTROLS", ("always_refuse",))
     monkeypatch.setattr(
         matrices, "plan", lambda *given, **limit: only_picked(plan(*given, **limit))
@@ -108,13 +108,13 @@ def test_two_targets_at_two_levels_from_the_command_line(
     assert main(["microworld", "matrix", *two, *words]) == 0
 
     text = capsys.readouterr().out
-    assert "12 runs; what is done already" in text
+    assert "8 runs; what is done already" in text
     assert "Means over targets, by level of competence" in text
     board = json.loads((tmp_path / "leaderboard.json").read_text())
     assert {(entry["target"], entry["defense"]) for entry in board["entries"]} == {
         (target, defense)
         for target in ("qwen2-vl", "llava")
-        for defense in ("undefended", "figstep_defense", "always_refuse")
+        for defense in ("undefended", "always_refuse")
     }
     low, high, means = board["tables"][:3]
     for table in (low, high):
