@@ -151,6 +151,6 @@ def load_complete(factory: Any, name: str, purpose: str, **arguments: Any) -> An
     if absent:
         raise UserError(
             f"Checkpoint {name} is not {purpose}: it has no weights for {', '.join(absent[:3])}, "
-            "and random ones would judge at random. Name a checkpoint of that kind."
+            "and random ones would answer at random. Name a checkpoint of that kind."
         )
     return model.eval()
