@@ -28,7 +28,6 @@ batches of 32 full.
 """
 
 import logging
-import random
 import weakref
 from concurrent.futures import Future
 from dataclasses import asdict, fields
@@ -122,7 +121,9 @@ class HFVlm(ModelAPI):
         self._release = weakref.finalize(self, release, self._key)
         try:
             self._maker = self._engine.weights.prompt_maker(min_pixels, max_pixels)
-            self._adapter = adapter and self._engine.weights.add_adapter(str(adapter))
+            self._adapter = None if adapter is None else str(adapter)
+            if self._adapter is not None:
+                self._engine.add_adapter(self._adapter)
         except BaseException:
             self._release()
             raise
@@ -181,17 +182,18 @@ class HFVlm(ModelAPI):
         for note in conversation.notes:
             self._warn(note)
         with self._engine.batcher.expect():
-            preparing: Future[Prepared] = self._engine.pool.submit(
-                self._maker.prepare, conversation
-            )
-            prepared = await result_of(preparing)
+            preparing: Future[Prepared] = self._engine.prepare(self._maker, conversation)
+            try:
+                prepared = await result_of(preparing)
+            finally:
+                preparing.cancel()  # cancelled while it waited: nobody needs it any more
             room = self._engine.weights.context_length - len(prepared.ids)
             if room <= 0:
                 sequences = [Sequence(finish="length")]
                 return self._output(conversation, prepared, settings, room, sequences)
             work = [
-                Work(prepared, self._maker, settings, self._adapter, rng)
-                for rng in _random_numbers(config)
+                Work(prepared, self._maker, settings, self._adapter, seed)
+                for seed in _seeds(config)
             ]
             rows = self._engine.rows(work, min(room, settings.max_tokens))
         try:
@@ -312,12 +314,12 @@ def _checkpoint(name: str) -> str:
     return str(folder) if folder.is_dir() else name
 
 
-def _random_numbers(config: GenerateConfig) -> list[random.Random]:
-    """One source for each choice; a seed fixes them all, and they differ."""
+def _seeds(config: GenerateConfig) -> list[str | None]:
+    """One for each choice; a seed fixes them all, and they differ."""
     count = config.num_choices or 1
     if config.seed is None:
-        return [random.Random() for _ in range(count)]
-    return [random.Random(f"{config.seed}/{index}") for index in range(count)]
+        return [None] * count
+    return [f"{config.seed}/{index}" for index in range(count)]
 
 
 def _cut_after_stop(text: str, stop: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -34,10 +35,20 @@ def _waker(call: Callable[[], Any]) -> Callable[[], None]:
     """A function for other threads that has `call` run in this event loop."""
     loop: Any = current_token().native_token
     if not isinstance(loop, asyncio.AbstractEventLoop):
-        return lambda: loop.run_sync_soon(call)  # a trio token
+        return _trio_waker(loop, call)
 
     def wake() -> None:
         if not loop.is_closed():  # else nobody waits any more
             loop.call_soon_threadsafe(call)
+
+    return wake
+
+
+def _trio_waker(token: Any, call: Callable[[], Any]) -> Callable[[], None]:
+    import trio  # is there, since its event loop runs
+
+    def wake() -> None:
+        with suppress(trio.RunFinishedError):  # nobody waits any more
+            token.run_sync_soon(call)
 
     return wake
