@@ -6,17 +6,24 @@ import random
 import threading
 import weakref
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
+from vlmguard.auxiliary import resolve_source
 from vlmguard.hf_vlm.batching import CLOSED, Batcher, free_memory
-from vlmguard.hf_vlm.generate import RowTask, Sequence, Settings, generate_batch
-from vlmguard.hf_vlm.loading import Weights, WeightsKey
-from vlmguard.hf_vlm.messages import Conversation
+from vlmguard.hf_vlm.generate import Generated, RowTask, Settings, generate_batch
+from vlmguard.hf_vlm.key import WeightsKey
+from vlmguard.hf_vlm.loading import Weights
 from vlmguard.hf_vlm.processor import Prepared, PromptMaker
 from vlmguard.hf_vlm.rows import Row
+from vlmguard.hf_vlm.waiting import result_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -45,7 +52,7 @@ class Engine:
     """Generates for everybody who shares these weights, one batch at a time.
 
     Args:
-        key: The weights to load.
+        key: The weights; its first user loads them.
         max_batch_size: The most rows in a batch (>= 1).
     """
 
@@ -68,7 +75,7 @@ class Engine:
             raise RuntimeError(CLOSED)
         return self._weights
 
-    def add_adapter(self, source: str) -> None:
+    def add_adapter(self, source: str) -> str:
         """Load an adapter, or leave that to the worker if it is busy.
 
         Models are made in the event loop too, in the middle of an evaluation: that must not wait
@@ -77,24 +84,33 @@ class Engine:
         Args:
             source: Folder or hub id of the adapter.
 
+        Returns:
+            The same, for `Work`: a folder made absolute.
+
         Raises:
             UserError: No adapter there, of an unsuitable kind, or made for another base.
         """
+        source = resolve_source(source)
         weights = self.weights
         if weights.lock.acquire(blocking=False):
             try:
                 weights.add_adapter(source)
             finally:
                 weights.lock.release()
+        return source
 
-    def prepare(self, maker: PromptMaker, conversation: Conversation) -> Future[Prepared]:
-        """Have a prompt prepared in another thread.
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function beside the event loop; not at all if it is cancelled while it waits.
 
         Raises:
             RuntimeError: The weights were given back.
         """
         self.batcher.check()
-        return self._pool.submit(maker.prepare, conversation)
+        future = self._pool.submit(function, *args, **kwargs)
+        try:
+            return await result_of(future)
+        finally:
+            future.cancel()
 
     def rows(self, work: list[Work], limit: int) -> list[Row]:
         """Queue rows.
@@ -104,7 +120,7 @@ class Engine:
             limit: The most new tokens of each.
 
         Returns:
-            The rows; each future gets a `Sequence`.
+            The rows; each future gets a `Generated`.
         """
         rows = [Row(_key(item), len(item.prepared.ids), limit, item) for item in work]
         self.batcher.submit(rows)
@@ -149,7 +165,7 @@ def _stop_all() -> None:
 
 
 def acquire(key: WeightsKey, max_batch_size: int) -> Engine:
-    """The engine with these weights; loaded by the first who asks.
+    """The engine with these weights; who asks has them loaded (`Weights.load`).
 
     Args:
         key: The weights.
@@ -201,7 +217,7 @@ def _key(work: Work) -> tuple[object, ...]:
 def _task(row: Row) -> RowTask:
     work: Work = row.work
 
-    def deliver(result: Sequence | Exception) -> None:
+    def deliver(result: Generated | Exception) -> None:
         if isinstance(result, Exception):
             row.future.set_exception(result)
         else:

@@ -93,7 +93,7 @@ class Settings:
 
 
 @dataclass
-class Sequence:
+class Generated:
     """What has been generated for one row.
 
     Attributes:
@@ -127,7 +127,7 @@ class RowTask:
     rng: random.Random
     decode: Callable[[list[int], bool], str]
     abandoned: Callable[[], bool]
-    deliver: Callable[[Sequence | Exception], None]
+    deliver: Callable[[Generated | Exception], None]
 
 
 def generate_batch(
@@ -182,7 +182,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
         self, tokenizer: Any, rows: list[RowTask], s: Settings, eos: set[int], dtype: torch.dtype
     ) -> None:
         self.rows = rows
-        self.sequences = [Sequence() for _ in rows]
+        self.sequences = [Generated() for _ in rows]
         self.done = [False] * len(rows)
         self.finite: torch.Tensor | None = None  # whether the last logits were numbers, (rows,)
         self._stop = s.stop
@@ -207,7 +207,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
                 continue
             row, sequence = self.rows[index], self.sequences[index]
             sequence.tokens.append(token)
-            result: Sequence | Exception = sequence
+            result: Generated | Exception = sequence
             if not finite[index]:
                 result = self._not_finite(len(sequence.tokens))
             elif token in self._eos:

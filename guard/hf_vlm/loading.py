@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +17,29 @@ import peft
 import torch
 import transformers
 
-from vlmguard.errors import UserError, check_choice
+from vlmguard.auxiliary import load_complete, resolve_source
+from vlmguard.errors import UserError
+from vlmguard.hf_vlm.key import DTYPES, WeightsKey
 from vlmguard.hf_vlm.processor import PromptMaker
 
 logger = logging.getLogger(__name__)
 
-_DTYPES = ("auto", "float32", "float16", "bfloat16")
 _FREE_CONTEXT = 1 << 30
 """Context length where the configuration names none."""
-
-
-@dataclass(frozen=True)
-class WeightsKey:
-    """What decides which weights are loaded, and how.
-
-    Attributes:
-        checkpoint: Hub id or folder.
-        revision: Branch, tag or commit on the hub.
-        dtype: `auto` is bfloat16 on CUDA and float32 elsewhere.
-        device: `auto` is CUDA where there is one, else the CPU.
-        device_map: Passed on (`auto` spreads over several GPUs); then `device` is not used.
-        attn_implementation: `sdpa`, `eager`, `flash_attention_2`, ...; None for the default.
-        load_in_4bit: Quantize with bitsandbytes.
-        load_in_8bit: The same with 8 bits.
-        trust_remote_code: Run code that comes with the checkpoint.
-    """
-
-    checkpoint: str
-    revision: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    device_map: str | None = None
-    attn_implementation: str | None = None
-    load_in_4bit: bool = False
-    load_in_8bit: bool = False
-    trust_remote_code: bool = False
 
 
 class Weights:
     """A model, its adapters and its processors.
 
+    The model is loaded by `load` or `add_adapter`, so that what is quick to check (the processor,
+    an adapter's configuration) is checked before.
+
     Args:
         key: What to load.
 
-    Raises:
-        UserError: An option that does not exist or does not work here.
-        OSError: No such checkpoint.
+    Attributes:
+        model: The model; None until it is loaded.
+        context_length: Tokens that prompt and answer may have together, once it is loaded.
     """
 
     def __init__(self, key: WeightsKey) -> None:
@@ -74,12 +50,29 @@ class Weights:
         self._peft: peft.PeftModel | None = None
         self._adapters: dict[str, str] = {}
         self.lock = threading.RLock()  # held while generating and while adapters are added
-        self.model = _load_model(key, self._options)
-        text_config = self.model.config.get_text_config()
-        self.context_length: int = text_config.max_position_embeddings or _FREE_CONTEXT
+        self.model: Any = None
+        self.context_length = _FREE_CONTEXT
+
+    def load(self) -> None:
+        """Load the model unless somebody has.
+
+        Raises:
+            UserError: No such checkpoint, it lacks weights, or an option does not work here.
+        """
+        if self.model is not None:
+            return  # without the lock: it is held as long as a batch runs
+        with self.lock:
+            if self.model is None:
+                model = _load_model(self.key, self._options)
+                self.context_length = _context_length(model.config.get_text_config())
+                self.model = model
 
     def prompt_maker(self, min_pixels: int | None, max_pixels: int | None) -> PromptMaker:
-        """The processor with these pixel bounds, loaded once."""
+        """The processor with these pixel bounds, loaded once.
+
+        Raises:
+            UserError: No such checkpoint, no chat template, or no such pixel bounds.
+        """
         bounds = (min_pixels, max_pixels)
         if bounds not in self._makers:
             self._makers[bounds] = PromptMaker(self.key.checkpoint, self._options, *bounds)
@@ -97,10 +90,13 @@ class Weights:
         Raises:
             UserError: No adapter there, of an unsuitable kind, or made for another base.
         """
+        source = resolve_source(source)
         with self.lock:
             if source not in self._adapters:
+                config = _adapter_config(source)
+                self.load()
                 name = f"adapter{len(self._adapters)}"
-                self._load_adapter(source, name)
+                self._load_adapter(source, name, config)
                 self._adapters[source] = name
             return self._adapters[source]
 
@@ -118,41 +114,58 @@ class Weights:
                     self._peft.set_adapter(adapter)
                 yield self.model
 
-    def _load_adapter(self, source: str, name: str) -> None:
-        try:
-            config = peft.PeftConfig.from_pretrained(source)
-        except (ValueError, OSError) as error:
-            raise UserError(
-                f"-M adapter={source}: no PEFT adapter there (a folder or hub repository with "
-                f"adapter_config.json is needed). {error}"
-            ) from error
-        if config.is_prompt_learning:
-            raise UserError(f"-M adapter={source}: {config.peft_type} adapters are not supported.")
+    def _load_adapter(self, source: str, name: str, config: Any) -> None:
         base = str(config.base_model_name_or_path)
         if Path(base).name != Path(self.key.checkpoint).name:
             logger.warning(
                 "Adapter %s was made for %s, not for %s.", source, base, self.key.checkpoint
             )
-        plain = {"is_trainable": False, "autocast_adapter_dtype": False}
         wrapper = self._peft
+        fits = False
         try:
             if wrapper is None:
                 wrapper = peft.PeftModel(
                     self.model, config, adapter_name=name, autocast_adapter_dtype=False
                 )
-            result = wrapper.load_adapter(source, adapter_name=name, **plain)
+            result = wrapper.load_adapter(
+                source, adapter_name=name, is_trainable=False, autocast_adapter_dtype=False
+            )
             _check_fit(wrapper, name, result)
+            fits = True
         except (RuntimeError, ValueError, KeyError) as error:
-            if wrapper is not None and self._peft is None:
-                wrapper.unload()  # puts the base's own layers back
-            elif wrapper is not None and name in wrapper.peft_config:
-                wrapper.delete_adapter(name)
             raise UserError(
                 f"-M adapter={source} does not fit {self.key.checkpoint}: it was made for {base}. "
                 f"Name that base as the model. ({str(error)[:300]})"
             ) from error
+        finally:
+            if not fits and wrapper is not None:
+                if self._peft is None:
+                    wrapper.unload()  # puts the base's own layers back
+                elif name in wrapper.peft_config:
+                    wrapper.delete_adapter(name)
         wrapper.eval()
         self._peft = wrapper
+
+
+def _adapter_config(source: str) -> Any:
+    """The configuration of an adapter that can stand beside others on one base."""
+    try:
+        config = peft.PeftConfig.from_pretrained(source)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"-M adapter={source}: no PEFT adapter there (a folder or hub repository with "
+            f"adapter_config.json is needed). {error}"
+        ) from error
+    if config.is_prompt_learning:
+        raise UserError(f"-M adapter={source}: {config.peft_type} adapters are not supported.")
+    bias = config.to_dict().get("bias", "none")
+    if bias != "none":
+        raise UserError(
+            f"-M adapter={source} was trained with bias={bias!r}: it would change the biases of "
+            "the base, which other roles share. Merge it into the base (merge_and_unload of PEFT) "
+            "and name the result as the model."
+        )
+    return config
 
 
 def _check_fit(wrapper: Any, name: str, result: Any) -> None:
@@ -164,40 +177,47 @@ def _check_fit(wrapper: Any, name: str, result: Any) -> None:
 
 
 def _load_model(key: WeightsKey, options: dict[str, Any]) -> Any:
-    check_choice("-M dtype", key.dtype, _DTYPES)
-    if (key.load_in_4bit or key.load_in_8bit) and not importlib.util.find_spec("bitsandbytes"):
+    quantized = key.load_in_4bit or key.load_in_8bit
+    if quantized and not importlib.util.find_spec("bitsandbytes"):
         raise UserError("-M load_in_4bit and load_in_8bit need `pip install bitsandbytes`.")
-    device = _device(key.device)
     arguments = dict(options)
-    arguments["dtype"] = _dtype(key.dtype, device)
+    arguments["dtype"] = DTYPES[key.dtype]
     if key.attn_implementation:
         arguments["attn_implementation"] = key.attn_implementation
-    if key.load_in_4bit or key.load_in_8bit:
+    if quantized:
         arguments["quantization_config"] = transformers.BitsAndBytesConfig(
             load_in_4bit=key.load_in_4bit,
             load_in_8bit=key.load_in_8bit,
             bnb_4bit_compute_dtype=arguments["dtype"],
         )
-        arguments["device_map"] = key.device_map or {"": device}
-    elif key.device_map:
+    if isinstance(key.device_map, tuple):
+        arguments["device_map"] = dict(key.device_map)
+    elif key.device_map is not None:
         arguments["device_map"] = key.device_map
-    model = transformers.AutoModelForImageTextToText.from_pretrained(key.checkpoint, **arguments)
-    if "device_map" not in arguments:
-        model.to(device)
-    return model.eval()
+    elif key.device != "cpu" or quantized:
+        arguments["device_map"] = {"": key.device}  # past the host's memory
+    try:
+        return load_complete(
+            transformers.AutoModelForImageTextToText,
+            key.checkpoint,
+            "a complete vision-language model",
+            **arguments,
+        )
+    except ImportError as error:  # a package for this architecture or attention
+        raise UserError(f"Checkpoint {key.checkpoint} cannot be loaded: {error}") from error
+    except UserError as error:
+        if isinstance(error.__cause__, torch.OutOfMemoryError):
+            raise UserError(
+                f"Checkpoint {key.checkpoint} does not fit into the memory of "
+                f"{key.device or 'the devices'}: use a smaller -M dtype, load_in_4bit=true, or "
+                "device_map=auto."
+            ) from error
+        raise
 
 
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _dtype(name: str, device: str) -> torch.dtype:
-    if name == "auto":
-        name = "bfloat16" if device.startswith("cuda") else "float32"
-    return {
-        "float32": torch.float32,
-        "float16": torch.float16,
-        "bfloat16": torch.bfloat16,
-    }[name]
+def _context_length(text_config: Any) -> int:
+    try:
+        length = text_config.max_position_embeddings
+    except AttributeError:  # relative positions, as in T5
+        return _FREE_CONTEXT
+    return length or _FREE_CONTEXT

@@ -6,6 +6,8 @@ of a batch is tried out once, when a checkpoint is loaded; where it does not (Ml
 masks, say), the processor gets whole batches instead.
 """
 
+import copy
+import inspect
 import logging
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +16,11 @@ import jinja2
 import torch
 import transformers
 from PIL import Image
+from transformers import ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import is_torchvision_available
 
+from vlmguard.auxiliary import loading
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.messages import Conversation
 from vlmguard.images import from_data_uri
@@ -56,7 +60,8 @@ class PromptMaker:
         max_pixels: Upper bound.
 
     Raises:
-        UserError: No chat template, or no such pixel bounds.
+        UserError: No such checkpoint, no chat template, no such pixel bounds, or a processor whose
+            output cannot be passed on.
     """
 
     def __init__(
@@ -68,8 +73,16 @@ class PromptMaker:
     ) -> None:
         given = {"min_pixels": min_pixels, "max_pixels": max_pixels}
         bounds = {name: value for name, value in given.items() if value is not None}
-        self.processor = _load(checkpoint, options, bounds)
+        self._checkpoint = checkpoint
+        try:
+            with loading(checkpoint):
+                self.processor = _load(checkpoint, options, bounds)
+        except ImportError as error:  # a package that this processor needs
+            raise UserError(f"Checkpoint {checkpoint} cannot be loaded: {error}") from error
         self.tokenizer = self.processor.tokenizer
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+            logger.warning("%s has no padding token: its end-of-text token is used.", checkpoint)
         if self.processor.chat_template is None:
             self.processor.chat_template = self.tokenizer.chat_template
         if self.processor.chat_template is None:
@@ -80,20 +93,33 @@ class PromptMaker:
         _check_bounds(checkpoint, self.processor.image_processor, bounds)
         self.placeholders = _placeholders(self.processor)
         self.system_turns = self._renders_system()
+        self._padding_processor = self.processor
         self.whole_batches = not self._collates()
         if self.whole_batches:
             logger.info("%s: batches are prepared as a whole.", checkpoint)
+            # Padding is a state of the tokenizer: a thread that switches it on would pad, or
+            # break ("Already borrowed"), what others tokenize at that moment.
+            self._padding_processor = copy.deepcopy(self.processor)
+            self.tokenizer("off")  # without padding from here on
+        self._texts: dict[int, str] = {}
 
     def prepare(self, conversation: Conversation) -> Prepared:
         """Decode the images and make the tensors of one request.
 
         Raises:
-            UserError: The chat template refuses the conversation.
+            UserError: The chat template or the processor refuses the conversation.
             ImageError: An image cannot be decoded.
         """
         images = [from_data_uri(uri) for uri in conversation.images]
         text = self._render(conversation.turns, conversation.prefix is not None)
-        inputs = self._process([text], [images])
+        try:
+            inputs = self._process([text], [images])
+        except ValueError as error:
+            sizes = ", ".join(f"{image.width} x {image.height}" for image in images) or "none"
+            raise UserError(
+                f"The processor of {self._checkpoint} refuses this request (images: {sizes}): "
+                f"{error} Change the sample, or set -M min_pixels or max_pixels if it has bounds."
+            ) from error
         ids = inputs["input_ids"][0].tolist()
         if self.whole_batches:
             inputs = {}
@@ -121,6 +147,15 @@ class PromptMaker:
         text: str = self.tokenizer.decode(tokens, **plain)
         return text
 
+    def token_text(self, token: int) -> str:
+        """The text of a single token; of a part of a character, the replacement character."""
+        if token not in self._texts:
+            text: str = self.tokenizer.decode([token])
+            # Tokenizers of the SentencePiece kind drop the space of a single token.
+            piece = str(self.tokenizer.convert_ids_to_tokens(token))
+            self._texts[token] = f" {text}" if piece.startswith("▁") and text[:1] != " " else text
+        return self._texts[token]
+
     def _render(self, turns: list[dict[str, Any]], continues: bool) -> str:
         try:
             text: str = self.processor.apply_chat_template(
@@ -140,12 +175,22 @@ class PromptMaker:
         options: dict[str, Any] = {}
         if bos is not None and texts[0].startswith(bos):
             options["add_special_tokens"] = False
+        processor = self.processor
         if len(texts) > 1:
             options |= {"padding": True, "padding_side": "left"}
-        result = self.processor(
+            processor = self._padding_processor
+        result = processor(
             text=texts, images=images if any(images) else None, return_tensors="pt", **options
         )
-        return {name: value for name, value in result.items() if isinstance(value, torch.Tensor)}
+        for name in ProcessorMixin.skip_tensor_conversion:  # nothing that a model takes
+            result.pop(name, None)
+        lists = [name for name, value in result.items() if not isinstance(value, torch.Tensor)]
+        if lists:
+            raise UserError(
+                f"{self._checkpoint}: its processor gives {', '.join(lists)} as lists, which "
+                "hf-vlm/ cannot pass on. Serve this model (vLLM, say) and use openai-api/."
+            )
+        return dict(result)
 
     def _renders_system(self) -> bool:
         turns = [_turn("system", "SYSTEMMARK"), _turn("user", "hello")]
@@ -241,7 +286,7 @@ def _load_image_only(
             super().__init__(image_processor, tokenizer, None, **rest)
 
     saved, _ = kind.get_processor_dict(checkpoint, **options)
-    parameters = kind.__init__.__code__.co_varnames[: kind.__init__.__code__.co_argcount]
+    parameters = inspect.signature(kind.__init__).parameters
     rest = {name: saved[name] for name in parameters if name in saved}
     for part in ("image_processor", "tokenizer", "video_processor"):
         rest.pop(part, None)
@@ -267,7 +312,7 @@ def _check_bounds(checkpoint: str, image_processor: Any, bounds: dict[str, int])
 
 def _placeholders(processor: Any) -> tuple[str, ...]:
     names = ("image_token", "video_token")
-    found = [vars(processor).get(name) for name in names]
+    found = [getattr(processor, name, None) for name in names]  # few have both
     return tuple(token for token in found if isinstance(token, str))
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from inspect_ai.model import (
     ChatMessageAssistant,
     ChatMessageSystem,
@@ -11,6 +12,7 @@ from inspect_ai.model import (
     ContentText,
     get_model,
 )
+from support.adapters import make_adapter
 from support.checkpoints import BUILDERS, checkpoint, checkpoint_fixture, data_uri, picture
 
 llava = checkpoint_fixture("llava")
@@ -26,7 +28,7 @@ def _few_threads():
 
 @pytest.fixture
 def load(tmp_path_factory):
-    """Load a model for one test and close it afterwards."""
+    """Load a model for one test, on the CPU unless it says otherwise, and close it afterwards."""
     models = []
     links = {}
 
@@ -39,13 +41,34 @@ def load(tmp_path_factory):
                 links[folder] = tmp_path_factory.mktemp("own") / folder.name
                 links[folder].symlink_to(folder)
             folder = links[folder]
-        model = get_model(f"hf-vlm/{folder}", memoize=False, **model_args)
+        placed = {} if "device_map" in model_args else {"device": "cpu"}
+        model = get_model(f"hf-vlm/{folder}", memoize=False, **(placed | model_args))
         models.append(model)
         return model
 
     yield load
     for model in models:
         model.api.close()
+
+
+@pytest.fixture(scope="session")
+def adapter(llava, tmp_path_factory):
+    """A LoRA adapter for `llava`."""
+    return make_adapter(llava, tmp_path_factory.mktemp("adapter") / "one")
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """How often weights are read from disk."""
+    count = []
+    load = transformers.AutoModelForImageTextToText.from_pretrained
+
+    def counted(*args, **kwargs):
+        count.append(args)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(transformers.AutoModelForImageTextToText, "from_pretrained", counted)
+    return count
 
 
 @pytest.fixture(params=BUILDERS)

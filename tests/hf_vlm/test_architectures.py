@@ -8,6 +8,8 @@ import transformers
 from inspect_ai.model import GenerateConfig
 from support.checkpoints import BUILDERS, checkpoint, picture
 
+from vlmguard.hf_vlm.generate import generate_batch
+
 
 def plain_generate(model, maker, conversations, max_tokens):
     """The road that a user without Inspect takes: processor, then `generate`."""
@@ -46,27 +48,54 @@ async def test_greedy_tokens_are_those_of_plain_generate(any_checkpoint, load, a
     assert output.completion == model.api._maker.tokenizer.decode(want, skip_special_tokens=True)
 
 
-async def test_a_batch_gives_what_single_requests_give(any_checkpoint, load, ask):
-    """Text of several lengths, none to three images of several sizes, a system turn."""
+@pytest.fixture
+def batches(monkeypatch):
+    """The number of rows of each batch that a model was run on."""
+    sizes = []
+
+    def noted(model, tokenizer, inputs, *rest):
+        sizes.append(inputs["input_ids"].shape[0])
+        return generate_batch(model, tokenizer, inputs, *rest)
+
+    monkeypatch.setattr("vlmguard.hf_vlm.engine.generate_batch", noted)
+    # However slow the machine: what is being prepared goes into the batch.
+    monkeypatch.setattr("vlmguard.hf_vlm.batching.PREPARE_WINDOW", 60)
+    return sizes
+
+
+def mixed(ask, number):
+    """One of 32 requests, all different: length of the text, number, size and order of images."""
+    text = ["What colour?", "Describe the picture in one sentence.", "no", "And then?"][number % 4]
+    size = [(64, 64), (120, 60), (90, 100)][number % 3]
+    images = [[number], [number, 99], [99, number]][number % 3]
+    system = "Be brief" if number % 5 == 0 else None
+    return ask(f"{text} {number}", images=images, size=size, system=system)
+
+
+async def test_a_batch_gives_what_single_requests_give(any_checkpoint, load, ask, batches):
+    """Of 2, 8 and 32 rows in several mixes; rows without images go into a batch of their own."""
     model = load(any_checkpoint)
-    requests = [
-        ask("What colour?", images=[1]),
-        ask("Describe the picture in one sentence.", images=[2], size=(120, 60)),
-        ask("first and second", images=[3, 4], system="Be brief"),
-        ask("And in the third image?", images=[5, 6, 7], size=(90, 100)),
-        ask("No picture at all", images=[]),
-        ask("no", images=[]),
-    ]
-    config = GenerateConfig(max_tokens=10, logprobs=True)
-    alone = [await model.generate(request, config=config) for request in requests]
-    together = await asyncio.gather(*(model.generate(r, config=config) for r in requests))
-    assert [o.completion for o in together] == [o.completion for o in alone]
-    for one, other in zip(alone, together, strict=True):
-        for a, b in zip(
-            one.choices[0].logprobs.content, other.choices[0].logprobs.content, strict=True
-        ):
-            assert a.logprob == pytest.approx(b.logprob, abs=1e-4)
-    assert len({output.completion for output in alone}) == len(alone)
+    config = GenerateConfig(max_tokens=8, logprobs=True)
+    requests = [mixed(ask, number) for number in range(32)]
+    requests += [ask("No picture at all", images=[]), ask("no", images=[])]
+
+    async def answer(number):
+        output, call = await model.api.generate(requests[number], [], "auto", config)
+        logprobs = [entry.logprob for entry in output.choices[0].logprobs.content]
+        return call.response["tokens"][0], logprobs
+
+    alone = [await answer(number) for number in range(34)]
+    assert batches == [1] * 34
+    assert len({str(tokens) for tokens, _ in alone}) > 24
+    mixes = [[5, 1], [30, 7], range(8), range(31, 23, -1), range(32)]
+    mixes.append([33, *range(29, -1, -1), 32])
+    for numbers in mixes:
+        batches.clear()
+        together = await asyncio.gather(*map(answer, numbers))
+        assert sorted(batches) == ([2, 30] if 33 in numbers else [len(numbers)])
+        for number, (tokens, logprobs) in zip(numbers, together, strict=True):
+            assert tokens == alone[number][0]
+            assert logprobs == pytest.approx(alone[number][1], abs=1e-4)
 
 
 async def test_the_order_of_images_matters_and_is_kept(any_checkpoint, load, ask):

@@ -24,7 +24,7 @@ def served(llava):
 
 @pytest.fixture(scope="module")
 def local(llava):
-    model = get_model(f"hf-vlm/{llava}", memoize=False)
+    model = get_model(f"hf-vlm/{llava}", memoize=False, device="cpu")
     yield model
     model.api.close()
 

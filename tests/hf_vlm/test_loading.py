@@ -1,13 +1,12 @@
 """Model arguments, adapters, and weights that are shared in the process."""
 
-import asyncio
 import gc
 import json
-import logging
 import shutil
 import threading
+import time
+import weakref
 
-import peft
 import pytest
 import torch
 import transformers
@@ -16,58 +15,13 @@ from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Score, accuracy, scorer
 from inspect_ai.solver import solver
-from support.checkpoints import build_llava, checkpoint
+from safetensors.torch import load_file, save_file
+from support.adapters import CONFIG, answers
+from support.checkpoints import build_llava
 
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm import engine
-
-CONFIG = GenerateConfig(max_tokens=8)
-
-
-@pytest.fixture
-def loads(monkeypatch):
-    """How often weights are read from disk."""
-    count = []
-    load = transformers.AutoModelForImageTextToText.from_pretrained
-
-    def counted(*args, **kwargs):
-        count.append(args)
-        return load(*args, **kwargs)
-
-    monkeypatch.setattr(transformers.AutoModelForImageTextToText, "from_pretrained", counted)
-    return count
-
-
-def make_adapter(base, folder, seed=0, targets=("q_proj", "v_proj", "down_proj")):
-    """A LoRA adapter with random weights in both halves, saved as PEFT and TRL save it."""
-    model = transformers.AutoModelForImageTextToText.from_pretrained(base)
-    config = peft.LoraConfig(r=4, lora_alpha=16, target_modules=list(targets))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        tuned = peft.get_peft_model(model, config)
-        for name, parameter in tuned.named_parameters():
-            if "lora_" in name:
-                torch.nn.init.normal_(parameter, std=0.3)
-    tuned.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def adapter(llava, tmp_path_factory):
-    return make_adapter(llava, tmp_path_factory.mktemp("adapter") / "one")
-
-
-@pytest.fixture(scope="module")
-def other_adapter(llava, tmp_path_factory):
-    return make_adapter(llava, tmp_path_factory.mktemp("adapter") / "two", seed=1)
-
-
-async def answers(model, ask, seeds=range(3)):
-    outputs = await asyncio.gather(
-        *(model.generate(ask(images=[seed]), config=CONFIG) for seed in seeds)
-    )
-    return [output.completion for output in outputs]
-
+from vlmguard.hf_vlm.loading import _context_length
 
 # --- sharing ------------------------------------------------------------------------------------
 
@@ -80,48 +34,6 @@ async def test_target_and_rewriter_share_one_load(load, loads, llava, adapter, a
     assert await answers(target, ask) != await answers(rewriter, ask)
 
 
-async def test_the_base_answers_as_before_beside_an_adapter(load, llava, adapter, ask):
-    target = load(llava)
-    before = await answers(target, ask)
-    rewriter = load(llava, adapter=str(adapter))
-    await answers(rewriter, ask)
-    assert await answers(target, ask) == before
-
-
-async def test_an_adapter_answers_as_under_plain_peft(load, llava, adapter, ask):
-    from support.checkpoints import picture
-
-    model = load(llava, adapter=str(adapter))
-    base = transformers.AutoModelForImageTextToText.from_pretrained(llava)
-    tuned = peft.PeftModel.from_pretrained(base, adapter).eval()
-    processor = transformers.AutoProcessor.from_pretrained(llava)
-    inputs = processor(
-        text="USER: <image>\nDescribe the picture ASSISTANT:",
-        images=picture(1),
-        return_tensors="pt",
-    )
-    with torch.inference_mode():
-        tokens = tuned.generate(**inputs, max_new_tokens=8, do_sample=False)[0]
-    want = tokens[inputs["input_ids"].shape[1] :].tolist()
-    _, call = await model.api.generate(ask(images=[1]), [], "auto", CONFIG)
-    assert call.request["prompt"] == "USER: <image>\nDescribe the picture ASSISTANT:"
-    assert call.response["tokens"][0] == want
-
-
-async def test_adapters_never_share_a_batch(load, loads, llava, adapter, other_adapter, ask):
-    """Three users of one base at once, each with its own answers."""
-    models = [
-        load(llava),
-        load(llava, adapter=str(adapter)),
-        load(llava, adapter=str(other_adapter)),
-    ]
-    alone = [await answers(model, ask) for model in models]
-    assert len({str(each) for each in alone}) == 3
-    together = await asyncio.gather(*(answers(model, ask) for model in models))
-    assert together == alone
-    assert len(loads) == 1
-
-
 async def test_other_settings_are_other_weights(load, loads, llava):
     load(llava)
     load(llava, dtype="bfloat16")
@@ -129,12 +41,34 @@ async def test_other_settings_are_other_weights(load, loads, llava):
 
 
 def test_the_last_user_frees_the_weights(load, llava):
+    """Inspect may hold its models until the process ends; the weights must go all the same."""
     first, second = load(llava), load(llava)
+    weights = weakref.ref(first.api._engine.weights.model)
     key = first.api._key
     first.api.close()
     assert key in engine._engines
     second.api.close()
     assert key not in engine._engines
+    for _ in range(50):  # the worker thread may be on its way out
+        gc.collect()
+        if weights() is None:
+            break
+        time.sleep(0.1)
+    assert weights() is None
+
+
+async def test_a_closed_model_says_so(load, llava, ask):
+    model = load(llava)
+    model.api.close()
+    with pytest.raises(RuntimeError, match="was closed"):
+        await model.api.generate(ask(), [], "auto", CONFIG)
+
+
+def test_users_of_one_set_of_weights_share_connections(load, llava, adapter):
+    """And nobody else does."""
+    first, second = load(llava), load(llava, adapter=str(adapter))
+    assert first.api.connection_key() == second.api.connection_key()
+    assert load(llava, dtype="bfloat16").api.connection_key() != first.api.connection_key()
 
 
 def test_a_model_may_be_collected_while_another_one_is_loaded(load, llava, monkeypatch):
@@ -158,57 +92,12 @@ def test_a_model_may_be_collected_while_another_one_is_loaded(load, llava, monke
 
 
 def test_a_model_that_nobody_holds_frees_the_weights(llava):
-    model = get_model(f"hf-vlm/{llava}", memoize=False, dtype="float16")
+    model = get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", dtype="float16")
     key = model.api._key
     assert key in engine._engines
     del model
     gc.collect()
     assert key not in engine._engines
-
-
-# --- adapters that do not fit -------------------------------------------------------------------
-
-
-async def test_an_adapter_for_another_base_is_refused(load, llava, tmp_path, ask):
-    bigger = build_llava(tmp_path / "bigger", hidden=128, layers=3)
-    foreign = make_adapter(bigger, tmp_path / "foreign")
-    model = load(llava)
-    before = await answers(model, ask)
-    with pytest.raises(UserError, match=r"does not fit .*made for .*bigger"):
-        load(llava, adapter=str(foreign))
-    assert await answers(model, ask) == before
-
-
-async def test_a_refused_adapter_leaves_a_good_one_alone(load, llava, adapter, tmp_path, ask):
-    good = load(llava, adapter=str(adapter))
-    before = await answers(good, ask)
-    foreign = make_adapter(build_llava(tmp_path / "b", hidden=128), tmp_path / "foreign")
-    with pytest.raises(UserError, match="does not fit"):
-        load(llava, adapter=str(foreign))
-    assert await answers(good, ask) == before
-
-
-def test_an_adapter_of_another_architecture_is_refused(load, llava, tmp_path):
-    foreign = make_adapter(checkpoint("qwen2_vl"), tmp_path / "foreign", targets=("qkv",))
-    with pytest.raises(UserError, match="does not fit"):
-        load(llava, adapter=str(foreign))
-
-
-def test_a_folder_without_adapter_is_refused(load, llava, tmp_path):
-    with pytest.raises(UserError, match=r"adapter_config\.json"):
-        load(llava, adapter=str(tmp_path))
-
-
-def test_a_base_of_another_name_is_said(load, llava, adapter, tmp_path, caplog):
-    moved = tmp_path / "moved"
-    shutil.copytree(adapter, moved)
-    config = json.loads((moved / "adapter_config.json").read_text())
-    (moved / "adapter_config.json").write_text(
-        json.dumps(config | {"base_model_name_or_path": "somebody/other-base"})
-    )
-    with caplog.at_level(logging.WARNING):
-        load(llava, adapter=str(moved))
-    assert "somebody/other-base" in caplog.text
 
 
 # --- arguments ----------------------------------------------------------------------------------
@@ -221,7 +110,6 @@ def test_a_base_of_another_name_is_said(load, llava, adapter, tmp_path, caplog):
         ({"dtype": "int3"}, r"-M dtype=int3"),
         ({"max_batch_size": 0}, r"max_batch_size=0"),
         ({"max_pixels": 10_000}, r"no max_pixels.*Leave -M max_pixels out"),
-        ({"load_in_4bit": True}, r"pip install bitsandbytes"),
     ],
 )
 def test_a_bad_argument_is_a_clear_error(load, llava, arguments, message):
@@ -229,25 +117,90 @@ def test_a_bad_argument_is_a_clear_error(load, llava, arguments, message):
         load(llava, **arguments)
 
 
+def test_quantizing_needs_bitsandbytes(load, llava, monkeypatch):
+    monkeypatch.setattr("vlmguard.hf_vlm.loading.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install bitsandbytes"):
+        load(llava, load_in_4bit=True)
+
+
 def test_a_failed_load_keeps_no_weights(llava):
     count = len(engine._engines)
     with pytest.raises(UserError):
-        get_model(f"hf-vlm/{llava}", memoize=False, max_pixels=10_000)
+        get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", max_pixels=10_000)
     assert len(engine._engines) == count
 
 
-def test_a_missing_checkpoint_is_named(load, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(OSError, match="nowhere"):
-        load(tmp_path / "nowhere")
+@pytest.mark.parametrize("name", ["./nowhere", "nobody/nowhere"])
+def test_a_missing_checkpoint_is_named(load, name):
+    with pytest.raises(UserError, match="nowhere"):
+        load(name)
 
 
-def test_a_checkpoint_without_chat_template_is_refused(load, llava, tmp_path):
-    folder = tmp_path / "mute"
+@pytest.fixture
+def copied(llava, tmp_path):
+    folder = tmp_path / "copied"
     shutil.copytree(llava, folder)
-    (folder / "chat_template.jinja").unlink()
+    return folder
+
+
+def drop_weights(folder, part):
+    """Take the tensors out whose name contains this."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    kept = {name: value for name, value in tensors.items() if part not in name}
+    assert len(kept) < len(tensors)
+    save_file(kept, path, metadata={"format": "pt"})
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(load, copied):
+    """The library would fill the gap with random numbers."""
+    drop_weights(copied, "multi_modal_projector")
+    with pytest.raises(UserError, match=r"copied is not a complete .*multi_modal_projector"):
+        load(copied)
+
+
+def test_weights_of_another_shape_are_refused(load, copied, tmp_path):
+    other = build_llava(tmp_path / "other", hidden=128)
+    shutil.copy(other / "model.safetensors", copied)
+    with pytest.raises(UserError, match="copied is not a complete"):
+        load(copied)
+
+
+async def test_tied_weights_are_not_missing(load, copied, ask):
+    """An output layer that shares the embedding's weights is saved once."""
+    config = json.loads((copied / "config.json").read_text())
+    config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
+    (copied / "config.json").write_text(json.dumps(config))
+    drop_weights(copied, "lm_head")
+    assert (await load(copied).generate(ask(), config=CONFIG)).usage.output_tokens == 8
+
+
+def test_what_is_no_vision_language_model_is_refused(load, copied):
+    config = json.loads((copied / "config.json").read_text())["text_config"]
+    (copied / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="copied cannot be loaded"):
+        load(copied)
+
+
+def test_a_checkpoint_without_chat_template_is_refused(load, copied, loads):
+    (copied / "chat_template.jinja").unlink()
     with pytest.raises(UserError, match="no chat template"):
-        load(folder)
+        load(copied)
+    assert not loads
+
+
+def test_what_is_quick_to_check_is_checked_before_the_weights_are_read(load, loads, llava):
+    for wrong in ({"max_pixels": 10_000}, {"adapter": str(llava)}, {"adapter": "./nowhere"}):
+        with pytest.raises(UserError, match=r"max_pixels|adapter_config\.json|no such folder"):
+            load(llava, **wrong)
+    assert not loads
+
+
+async def test_a_text_model_without_a_length_of_its_own(load, llava, monkeypatch, ask):
+    """T5, for one, knows no `max_position_embeddings`."""
+    config = transformers.T5Config()
+    assert "max_position_embeddings" not in config.to_dict()
+    assert _context_length(config) > 1_000_000
 
 
 async def test_pixel_bounds_change_the_number_of_image_tokens(load, loads, qwen, ask):
@@ -268,8 +221,8 @@ async def test_dtypes(load, llava, dtype, ask):
     assert output.usage.output_tokens == 8
 
 
-async def test_bfloat16_tokens_mostly_agree_with_float32(load, qwen, ask, record_property):
-    """Reported, not required to be equal: the first token of eight requests."""
+async def test_bfloat16_tokens_mostly_agree_with_float32(load, qwen, ask, record_property, capsys):
+    """Reported, and required of three quarters only: the first tokens of sixteen requests."""
     config = GenerateConfig(max_tokens=1)
     firsts = []
     for dtype in ("float32", "bfloat16"):
@@ -279,6 +232,8 @@ async def test_bfloat16_tokens_mostly_agree_with_float32(load, qwen, ask, record
         firsts.append([call.response["tokens"][0][0] for _, call in calls])
     agreement = sum(a == b for a, b in zip(*firsts, strict=True)) / 16
     record_property("bfloat16_first_token_agreement", agreement)
+    with capsys.disabled():
+        print(f"\nfirst tokens that bfloat16 and float32 agree on: {agreement:.0%} of 16")
     assert agreement >= 0.75
 
 
@@ -302,14 +257,6 @@ async def test_tokenize(load, llava):
     model = load(llava)
     ids = await model.api.tokenize("The answer is yes.")
     assert model.api._maker.tokenizer.decode(ids) == "The answer is yes."
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-async def test_cuda_is_bfloat16_by_default(load, llava, ask):
-    model = load(llava)
-    weights = model.api._engine.weights
-    assert (weights.model.device.type, weights.model.dtype) == ("cuda", torch.bfloat16)
-    assert len(set(await answers(model, ask))) == 3
 
 
 # --- a whole evaluation -------------------------------------------------------------------------
@@ -344,7 +291,10 @@ def test_an_evaluation_with_target_and_rewriter_on_one_base(loads, llava, adapte
     [log] = eval(
         pictures(),
         model=base,
-        model_roles={"rewriter": get_model(base, adapter=str(adapter), memoize=False)},
+        model_args={"device": "cpu"},
+        model_roles={
+            "rewriter": get_model(base, adapter=str(adapter), device="cpu", memoize=False)
+        },
         max_tokens=6,
         log_dir=str(tmp_path),
         display="none",

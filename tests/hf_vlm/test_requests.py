@@ -213,7 +213,7 @@ async def test_sampling_follows_the_distribution(model, ask):
     tokenizer = model.api._maker.tokenizer
     by_text = Counter()
     for token, number in frequencies.items():
-        by_text[model.api._token(token)] += number
+        by_text[model.api._maker.token_text(token)] += number
     for best in alternatives:
         if best.token == "�":
             continue  # several tokens are shown like this

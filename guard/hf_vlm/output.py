@@ -1,0 +1,145 @@
+"""From generated tokens to Inspect's output."""
+
+from dataclasses import asdict, dataclass
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessageAssistant,
+    Content,
+    ContentReasoning,
+    ContentText,
+    Logprob,
+    Logprobs,
+    ModelCall,
+    ModelOutput,
+    ModelUsage,
+    StopReason,
+    TopLogprob,
+)
+from pydantic import JsonValue
+
+from vlmguard.hf_vlm.generate import Generated, Settings
+from vlmguard.hf_vlm.messages import Conversation, split_reasoning
+from vlmguard.hf_vlm.processor import Prepared, PromptMaker
+
+LOGPROBS_ADJUSTED = "log-probabilities are those after the checkpoint's own %s"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an answer is read by.
+
+    Attributes:
+        model: Name of the model.
+        maker: Who prepared the prompt.
+        conversation: What was asked.
+        prepared: The prompt.
+        settings: How it was generated.
+        adapter: Name of the adapter; None for the bare base.
+        rules: The checkpoint's own rules of generation that were in force.
+        room: Tokens that the context had left.
+    """
+
+    model: str
+    maker: PromptMaker
+    conversation: Conversation
+    prepared: Prepared
+    settings: Settings
+    adapter: str | None
+    rules: dict[str, JsonValue]
+    room: int
+
+
+def make_output(request: Request, sequences: list[Generated]) -> tuple[ModelOutput, ModelCall]:
+    """Inspect's output, and what goes into the log as the call.
+
+    Decodes thousands of tokens where log-probabilities are wanted: not for the event loop.
+
+    Args:
+        request: What was asked.
+        sequences: One for each choice.
+
+    Returns:
+        The output, and the call.
+    """
+    prepared, settings = request.prepared, request.settings
+    new_tokens = sum(len(sequence.tokens) for sequence in sequences)
+    notes = list(request.conversation.notes)
+    if settings.logprobs and request.rules:
+        notes.append(LOGPROBS_ADJUSTED % ", ".join(request.rules))
+    output = ModelOutput(
+        model=request.model,
+        choices=[_choice(request, sequence) for sequence in sequences],
+        usage=ModelUsage(
+            input_tokens=len(prepared.ids),
+            output_tokens=new_tokens,
+            total_tokens=len(prepared.ids) + new_tokens,
+        ),
+        metadata={"finish": [sequence.finish for sequence in sequences]}
+        | ({"notes": notes} if notes else {}),
+    )
+    call = ModelCall.create(
+        request={
+            "prompt": prepared.text,
+            "images": len(prepared.images),
+            "settings": asdict(settings),
+            "checkpoint_settings": request.rules,
+            "adapter": request.adapter,
+        },
+        response={"tokens": [sequence.tokens for sequence in sequences]},
+        time=max(sequence.seconds for sequence in sequences),
+    )
+    return output, call
+
+
+def _choice(request: Request, sequence: Generated) -> ChatCompletionChoice:
+    conversation, settings = request.conversation, request.settings
+    text = request.maker.decode(request.prepared, sequence.tokens)
+    if sequence.finish == "stop_string":
+        text = _cut_after_stop(text, settings.stop)
+    if conversation.prefix_space:
+        text = text.lstrip()
+    opened = _opens_reasoning(conversation.prefix or request.prepared.text)
+    reasoning, answer = split_reasoning(text, opened=opened)
+    content: str | list[Content] = answer
+    if reasoning is not None:
+        content = [ContentReasoning(reasoning=reasoning), ContentText(text=answer)]
+    stop_reason: StopReason = "stop"
+    if sequence.finish == "length":
+        stop_reason = "model_length" if settings.max_tokens > request.room else "max_tokens"
+    return ChatCompletionChoice(
+        message=ChatMessageAssistant(content=content, model=request.model, source="generate"),
+        stop_reason=stop_reason,
+        logprobs=_logprobs(request.maker, sequence) if settings.logprobs else None,
+    )
+
+
+def _logprobs(maker: PromptMaker, sequence: Generated) -> Logprobs:
+    """Without `bytes`: a token that is a part of a character has no text to take them from."""
+    entries = zip(sequence.tokens, sequence.logprobs, sequence.alternatives, strict=True)
+    return Logprobs(
+        content=[
+            Logprob(
+                token=maker.token_text(token),
+                logprob=logprob,
+                top_logprobs=[
+                    TopLogprob(token=maker.token_text(other), logprob=value)
+                    for other, value in alternatives
+                ]
+                or None,
+            )
+            for token, logprob, alternatives in entries
+        ]
+    )
+
+
+def _cut_after_stop(text: str, stop: tuple[str, ...]) -> str:
+    """Drop what the last token holds beyond the stop string."""
+    ends = [text.find(string) + len(string) for string in stop if string in text]
+    return text[: min(ends)] if ends else text
+
+
+def _opens_reasoning(before: str) -> bool:
+    return before.rstrip().endswith("<think>") or (
+        before.rfind("<think>") > before.rfind("</think>") and before.lstrip().startswith("<think>")
+    )
