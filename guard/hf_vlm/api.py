@@ -19,8 +19,9 @@ What a request gets:
   log-probabilities are those after them.
 - `seed` fixes the answer of a request whatever stands beside it in a batch; the choices of one
   request differ.
-- A stop string stays at the end of the text. `ModelOutput.metadata["finish"]` says for each
-  choice how it ended: `eos` (the model's end of text), `stop_string` or `length`.
+- A stop string stays at the end of the text; one that is a special token ends the answer too, but
+  has no text. `ModelOutput.metadata["finish"]` says for each choice how it ended: `eos` (the
+  model's end of text), `stop_string` or `length`.
 - A trailing assistant message is the beginning of the answer. The completion is the continuation
   alone, and prefix + completion reads as one text: if the prefix ends in white space, the
   completion starts without any; if not, it starts with the space that belongs there.

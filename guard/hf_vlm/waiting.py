@@ -34,21 +34,11 @@ async def result_of(future: "Future[T]") -> T:
 def _waker(call: Callable[[], Any]) -> Callable[[], None]:
     """A function for other threads that has `call` run in this event loop."""
     loop: Any = current_token().native_token
-    if not isinstance(loop, asyncio.AbstractEventLoop):
-        return _trio_waker(loop, call)
+    is_asyncio = isinstance(loop, asyncio.AbstractEventLoop)
+    schedule = loop.call_soon_threadsafe if is_asyncio else loop.run_sync_soon
 
     def wake() -> None:
-        if not loop.is_closed():  # else nobody waits any more
-            loop.call_soon_threadsafe(call)
-
-    return wake
-
-
-def _trio_waker(token: Any, call: Callable[[], Any]) -> Callable[[], None]:
-    import trio  # is there, since its event loop runs
-
-    def wake() -> None:
-        with suppress(trio.RunFinishedError):  # nobody waits any more
-            token.run_sync_soon(call)
+        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            schedule(call)
 
     return wake
