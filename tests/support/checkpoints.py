@@ -22,79 +22,16 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-
-CORPUS = [
-    "A red circle is to the left of a blue square on a white table.",
-    "Describe the picture in one sentence, then say what you would do next.",
-    "What colour is the shape in the first image? And in the second image?",
-    "The answer is yes. The answer is no! Is the answer known?",
-    "You are a careful assistant. Be brief and be kind to the user.",
-    "user assistant system USER ASSISTANT User Assistant System model : \n \n\n <think> </think>",
-    "one two three four five six seven eight nine ten, green yellow orange purple",
-]
+from support.chat_templates import (
+    CHATML_TEMPLATE,
+    GEMMA_TEMPLATE,
+    IDEFICS_TEMPLATE,
+    LLAVA_TEMPLATE,
+)
+from support.tiny_tokenizers import bpe_tokenizer, spm_tokenizer
 
 IMAGE_MEAN = [0.48, 0.46, 0.41]
 IMAGE_STD = [0.27, 0.26, 0.28]
-
-CHATML_TEMPLATE = """\
-{%- for message in messages -%}
-<|im_start|>{{ message['role'] }}
-{% if message['content'] is string %}{{ message['content'] }}{% else %}\
-{%- for part in message['content'] -%}\
-{%- if part['type'] == 'image' -%}IMAGE_MARK\
-{%- elif part['type'] == 'text' -%}{{ part['text'] }}{%- endif -%}\
-{%- endfor -%}{% endif %}<|im_end|>
-{% endfor -%}
-{%- if add_generation_prompt -%}<|im_start|>assistant
-{% endif -%}
-"""
-
-LLAVA_TEMPLATE = """\
-{%- for message in messages -%}
-{%- if message['role'] != 'system' %}{{ message['role'] | upper }}: {% endif -%}
-{%- if message['content'] is string %}{{ message['content'] }}{% else %}\
-{%- for part in message['content'] if part['type'] == 'image' -%}<image>
-{% endfor -%}
-{%- for part in message['content'] if part['type'] == 'text' -%}{{ part['text'] }}{%- endfor -%}\
-{% endif %}{{ '</s>' if message['role'] == 'assistant' else ' ' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}ASSISTANT:{% endif -%}
-"""
-
-IDEFICS_TEMPLATE = """\
-<|im_start|>{% for message in messages -%}
-{{ message['role'] | capitalize }}: {% if message['content'] is string %}{{ message['content'] }}\
-{% else %}{%- for part in message['content'] -%}\
-{%- if part['type'] == 'image' -%}<image>\
-{%- elif part['type'] == 'text' -%}{{ part['text'] }}{%- endif -%}\
-{%- endfor -%}{% endif %}<end_of_utterance>
-{% endfor -%}
-{%- if add_generation_prompt -%}Assistant:{% endif -%}
-"""
-
-GEMMA_TEMPLATE = """\
-{{ bos_token }}
-{%- set ns = namespace(lead='') -%}
-{%- for message in messages -%}
-{%- if message['role'] == 'system' -%}
-{%- set text = message['content'] -%}
-{%- set ns.lead = text if text is string else text[0]['text'] -%}
-{%- else -%}
-<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}
-{% if ns.lead %}{{ ns.lead }}
-
-{% set ns.lead = '' %}{% endif -%}
-{% if message['content'] is string %}{{ message['content'] | trim }}{% else %}\
-{%- for part in message['content'] -%}\
-{%- if part['type'] == 'image' -%}<start_of_image>\
-{%- elif part['type'] == 'text' -%}{{ part['text'] | trim }}{%- endif -%}\
-{%- endfor -%}{% endif %}<end_of_turn>
-{% endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}<start_of_turn>model
-{% endif -%}
-"""
 
 
 def build_qwen2_vl(
@@ -124,7 +61,7 @@ def build_llava(
 
     Its processor loads without torchvision, so `transformers serve` can serve it.
     """
-    tokenizer = _spm_tokenizer(
+    tokenizer = spm_tokenizer(
         ["<image>", "<pad>"], bos="<s>", eos="</s>", pad="<pad>", image_token="<image>"
     )
     config = transformers.LlavaConfig(
@@ -164,7 +101,7 @@ def build_llava(
 
 def build_internvl(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int = 0) -> Path:
     """InternVL: ChatML, images cut into tiles, a processor with a video part."""
-    tokenizer = _bpe_tokenizer(
+    tokenizer = bpe_tokenizer(
         ["<img>", "</img>", "<IMG_CONTEXT>", "<video>"],
         start_image_token="<img>",
         end_image_token="</img>",
@@ -202,7 +139,7 @@ def build_internvl(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int
 
 def build_idefics3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int = 0) -> Path:
     """Idefics3: images split into rows and columns, padded per conversation."""
-    tokenizer = _bpe_tokenizer(
+    tokenizer = bpe_tokenizer(
         ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"]
         + [f"<row_{row}_col_{col}>" for row in range(1, 7) for col in range(1, 7)],
         eos="<end_of_utterance>",
@@ -235,7 +172,7 @@ def build_idefics3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int
 
 def build_gemma3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int = 0) -> Path:
     """Gemma 3: SigLIP tower, sliding windows, a template that folds the system turn itself."""
-    tokenizer = _spm_tokenizer(
+    tokenizer = spm_tokenizer(
         [
             "<start_of_turn>",
             "<end_of_turn>",
@@ -342,7 +279,7 @@ def data_uri(image: Image.Image, kind: str = "PNG") -> str:
 def _build_qwen(
     folder: Path, hidden: int, layers: int, vision: int, seed: int, two_five: bool = False
 ) -> Path:
-    tokenizer = _bpe_tokenizer(
+    tokenizer = bpe_tokenizer(
         ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
     )
     text = _qwen2_text(tokenizer, hidden, layers) | {
@@ -421,68 +358,6 @@ def _llama(tokenizer: Any, hidden: int, layers: int) -> dict[str, Any]:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-
-
-def _bpe_tokenizer(special: list[str], eos: str = "<|im_end|>", **named: str) -> Any:
-    """Byte-level BPE, the kind of Qwen and Llama 3."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    everything = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *special]
-    trainer = trainers.BpeTrainer(
-        vocab_size=520 + len(everything),
-        special_tokens=everything,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=eos,
-        pad_token="<|endoftext|>",
-        extra_special_tokens=named or everything,
-        padding_side="left",
-    )
-
-
-def _spm_tokenizer(special: list[str], bos: str, eos: str, pad: str, **named: str) -> Any:
-    """BPE over `▁` words with byte fallback, the kind of Llama 2 and Gemma.
-
-    Decoding drops the space before the first token, which a prefix continuation must restore.
-    """
-    everything = ["<unk>", bos, eos, *special] + [f"<0x{byte:02X}>" for byte in range(256)]
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=400 + len(everything), special_tokens=everything, show_progress=False
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    # Real checkpoints of this kind have byte tokens that are not special.
-    state = json.loads(tokenizer.to_str())
-    state["added_tokens"] = [
-        token for token in state["added_tokens"] if not token["content"].startswith("<0x")
-    ]
-    tokenizer = Tokenizer.from_str(json.dumps(state))
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=bos,
-        eos_token=eos,
-        unk_token="<unk>",
-        pad_token=pad,
-        extra_special_tokens=named,
-        padding_side="left",
-    )
 
 
 def _save(
