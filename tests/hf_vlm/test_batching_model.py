@@ -147,6 +147,13 @@ async def test_a_long_prompt_that_came_first_lets_thirty_short_ones_pass(model, 
     assert ended == ["short"] * 30 + ["long"]
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_model_answers_in_both_event_loops(model, ask, backend):
+    arguments = (ask(), [], "auto", GenerateConfig(max_tokens=3))
+    output, _ = anyio.run(model.api.generate, *arguments, backend=backend)
+    assert output.usage.output_tokens == 3
+
+
 async def test_settings_are_kept_apart_and_equal_ones_together(model, monkeypatch, ask):
     sizes = []
     wrap_generate(model, monkeypatch, sizes.append)
