@@ -19,8 +19,9 @@ What a request gets:
   log-probabilities are those after them.
 - `seed` fixes the answer of a request whatever stands beside it in a batch; the choices of one
   request differ.
-- A stop string stays at the end of the text. `ModelOutput.metadata["finish"]` says for each
-  choice how it ended: `eos` (the model's end of text), `stop_string` or `length`.
+- A stop string stays at the end of the text; one that is a special token ends the answer too, but
+  has no text. `ModelOutput.metadata["finish"]` says for each choice how it ended: `eos` (the
+  model's end of text), `stop_string` or `length`.
 - A trailing assistant message is the beginning of the answer. The completion is the continuation
   alone, and prefix + completion reads as one text: if the prefix ends in white space, the
   completion starts without any; if not, it starts with the space that belongs there.
@@ -33,9 +34,7 @@ batches of 32 full.
 """
 
 import logging
-import random
 import weakref
-from concurrent.futures import Future
 from typing import Any
 
 from inspect_ai.model import (
@@ -48,12 +47,12 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from vlmguard.errors import UserError, check_number
+from vlmguard.hf_vlm.batching import CLOSED
 from vlmguard.hf_vlm.engine import DEFAULT_BATCH_SIZE, Engine, Work, acquire, release
-from vlmguard.hf_vlm.generate import Sequence, Settings
+from vlmguard.hf_vlm.generate import Generated, Settings
 from vlmguard.hf_vlm.key import ARGUMENTS, weights_key
 from vlmguard.hf_vlm.messages import to_conversation
 from vlmguard.hf_vlm.output import Request, make_output
-from vlmguard.hf_vlm.processor import Prepared
 from vlmguard.hf_vlm.rules import rules_of
 from vlmguard.hf_vlm.waiting import result_of
 
@@ -123,7 +122,7 @@ class HFVlm(ModelAPI):
             weights = self._engine.weights
             # Loading takes longest: what may be wrong elsewhere is checked before.
             self._maker = weights.prompt_maker(min_pixels, max_pixels)
-            self._adapter = None if adapter is None else weights.add_adapter(str(adapter))
+            self._adapter = None if adapter is None else self._engine.add_adapter(str(adapter))
             weights.load()
         except BaseException:
             self.close()
@@ -135,7 +134,7 @@ class HFVlm(ModelAPI):
     @property
     def _engine(self) -> Engine:
         if self._open_engine is None:
-            raise RuntimeError("this hf-vlm/ model was closed")
+            raise RuntimeError(CLOSED)
         return self._open_engine
 
     def close(self) -> None:
@@ -199,13 +198,12 @@ class HFVlm(ModelAPI):
             self._warn(note)
         engine = self._engine
         with engine.batcher.expect():
-            preparing: Future[Prepared] = engine.pool.submit(self._maker.prepare, conversation)
-            prepared = await result_of(preparing)
+            prepared = await engine.in_thread(self._maker.prepare, conversation)
             room = engine.weights.context_length - len(prepared.ids)
-            rngs = _random_numbers(config)
+            seeds = _seeds(config)
             rows = []
             if room > 0:
-                work = [Work(prepared, self._maker, settings, self._adapter, rng) for rng in rngs]
+                work = [Work(prepared, self._maker, settings, self._adapter, s) for s in seeds]
                 rows = engine.rows(work, min(room, settings.max_tokens))
         try:
             sequences = [await result_of(row.future) for row in rows]
@@ -222,8 +220,8 @@ class HFVlm(ModelAPI):
             rules=self._rules,
             room=room,
         )
-        sequences = sequences or [Sequence(finish="length") for _ in rngs]
-        return await result_of(engine.pool.submit(make_output, request, sequences))
+        sequences = sequences or [Generated(finish="length") for _ in seeds]
+        return await engine.in_thread(make_output, request, sequences)
 
     def _warn_of_ignored(self, config: GenerateConfig) -> None:
         given = config.model_dump(exclude_none=True)
@@ -239,9 +237,9 @@ class HFVlm(ModelAPI):
             logger.warning("hf-vlm/%s: %s.", self.model_name, text)
 
 
-def _random_numbers(config: GenerateConfig) -> list[random.Random]:
-    """One source for each choice; a seed fixes them all, and they differ."""
+def _seeds(config: GenerateConfig) -> list[str | None]:
+    """One for each choice; a seed fixes them all, and they differ."""
     count = config.num_choices or 1
     if config.seed is None:
-        return [random.Random() for _ in range(count)]
-    return [random.Random(f"{config.seed}/{index}") for index in range(count)]
+        return [None] * count
+    return [f"{config.seed}/{index}" for index in range(count)]

@@ -3,9 +3,12 @@
 Rows (one sequence to generate each; a request with `num_choices=3` has three) share a batch when
 their keys are equal (same settings, adapter and kind of input) and their prompts are of similar
 length. The worker takes the fullest batch first, so that one long prompt does not hold up thirty
-short ones, but passes nobody over more than `MAX_PASSED_OVER` times. A batch that does not fit
-into memory is cut in half, and later ones are kept smaller. A batch that fails for another reason
-is cut in half too, until only the row at fault fails.
+short ones that wait beside it, but passes nobody over more than `MAX_PASSED_OVER` times. A batch
+that is running already is not interrupted: who comes later waits for its end.
+
+A batch that does not fit into memory is cut in half, and later ones are kept smaller for a while.
+A batch that fails for another reason is cut in half too, until only the row at fault fails. Every
+row gets a result or an error, whatever happens to the worker.
 
 Why not the library's continuous batching: `ContinuousBatchingManager` (transformers 5.23) takes
 token ids and nothing else. It has no way to pass pixel values, image grids, position ids of
@@ -17,74 +20,61 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import torch
 
-logger = logging.getLogger(__name__)
+from vlmguard.errors import UserError
+from vlmguard.hf_vlm.rows import Row, choose, padded_tokens
 
-MAX_PASSED_OVER: Final = 2
-"""A row that was passed over this often goes into the next batch."""
+logger = logging.getLogger(__name__)
 
 MIN_WINDOW: Final = 0.01
 MAX_WINDOW: Final = 0.5
 """Bounds of the time (seconds) that an idle worker waits for company; in between it is a tenth of
 what the last batch took, so that waiting never costs much beside generating."""
 
+MIN_PREPARE_WINDOW: Final = 0.1
 PREPARE_WINDOW: Final = 2.0
-"""How long (seconds) it waits at most for requests whose images are being prepared right now."""
+"""Bounds of the time (seconds) that it waits for requests whose images are being prepared right
+now; in between it is half of what the last batch took. The first batch waits for the longest."""
 
+REGROWTH: Final = 32
+"""After memory ran out, each full batch that succeeds lets the next be larger by 1/32 again."""
 
-@dataclass(eq=False)
-class Row:
-    """One sequence to generate.
-
-    Attributes:
-        key: Rows with equal keys may share a batch.
-        length: Prompt length in tokens, images included.
-        limit: The most new tokens.
-        work: What the runner needs to know.
-        future: Where the result goes; the runner sets it as soon as the row has finished.
-        abandoned: Nobody waits for it any more.
-        passed_over: How many batches were started with younger rows.
-    """
-
-    key: Hashable
-    length: int
-    limit: int
-    work: Any
-    future: "Future[Any]" = field(default_factory=Future)
-    abandoned: bool = False
-    passed_over: int = 0
-
-    @property
-    def open(self) -> bool:
-        return not (self.abandoned or self.future.done())
+CLOSED: Final = "this hf-vlm/ model was closed"
 
 
 class Batcher:
     """Collects rows and hands batches of them to `run`, one at a time, in a thread of its own.
 
     Args:
-        run: Generates a batch; sets the future of each row. Runs in the worker thread.
+        run: Generates a batch; sets the future of each row. Runs in the worker thread. A
+            `UserError` concerns all rows, another error perhaps a single one.
         max_rows: The most rows in a batch (>= 1).
         name: Name of the thread.
+        at_end: Called in the thread when it ends, after `close` or a failure.
     """
 
-    def __init__(self, run: Callable[[list[Row]], None], max_rows: int, name: str) -> None:
+    def __init__(
+        self,
+        run: Callable[[list[Row]], None],
+        max_rows: int,
+        name: str,
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self.max_rows = max_rows
         self._run = run
-        self._slots: int | None = None
+        self._at_end = at_end
+        self._max_tokens: int | None = None
         self._pending: list[Row] = []
         self._running: list[Row] = []
         self._incoming = 0
         self._arrivals = 0
-        self._last_seconds = 0.0
-        self._closed = False
+        self._last_seconds: float | None = None
+        self._ended: str | None = None  # why no more rows are taken
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -102,18 +92,26 @@ class Batcher:
                 self._changed.notify()
 
     def submit(self, rows: list[Row]) -> None:
-        """Queue rows; their futures get the results."""
+        """Queue rows; their futures get the results.
+
+        Raises:
+            RuntimeError: Closed, or the worker has failed.
+        """
         with self._changed:
-            if self._closed:
-                raise RuntimeError("this hf-vlm/ model was closed")
+            self.check()
             self._pending += rows
             self._arrivals += 1
             self._changed.notify()
 
+    def check(self) -> None:
+        """Raise a RuntimeError if no more rows are taken."""
+        if self._ended:
+            raise RuntimeError(self._ended)
+
     def close(self) -> None:
         """Stop: waiting rows fail, running ones are abandoned."""
         with self._changed:
-            self._closed = True
+            self._ended = self._ended or CLOSED
             for row in self._running:
                 row.abandoned = True
             self._changed.notify()
@@ -123,31 +121,45 @@ class Batcher:
         self._thread.join(timeout)
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # else the thread would die and its rows wait for ever
+            logger.exception("The worker of an hf-vlm/ model failed.")
+            with self._changed:
+                self._ended = f"the worker of this hf-vlm/ model failed: {error}"
+        for row in [*self._running, *self._pending]:
+            row.fail(RuntimeError(self._ended))
+        self._running = self._pending = []
+        self._at_end()
+
+    def _serve(self) -> None:
         while True:
             with self._changed:
-                while not self._pending and not self._closed:
+                while not self._pending and not self._ended:
                     self._changed.wait()
-                if not self._closed:
+                if not self._ended:
                     self._collect()
-                if self._closed:
-                    break
-                self._running = choose(self._pending, self.max_rows, self._slots)
+                if self._ended:
+                    return
+                self._running = choose(self._pending, self.max_rows, self._max_tokens)
             if self._running:
                 start = time.monotonic()
                 self._generate(self._running)
                 self._last_seconds = time.monotonic() - start
                 self._running = []  # or its tensors would live until the next one
-        for row in self._pending:
-            row.future.set_exception(RuntimeError("this hf-vlm/ model was closed"))
 
     def _collect(self) -> None:
         """Wait for company while it keeps coming, within a small window."""
         start = time.monotonic()
-        window = min(MAX_WINDOW, max(MIN_WINDOW, self._last_seconds / 10))
-        while len(self._pending) < self.max_rows and not self._closed:
+        last = self._last_seconds
+        window = min(MAX_WINDOW, max(MIN_WINDOW, (last or 0.0) / 10))
+        prepare_window = PREPARE_WINDOW
+        if last is not None:
+            prepare_window = min(PREPARE_WINDOW, max(MIN_PREPARE_WINDOW, last / 2))
+        while len(self._pending) < self.max_rows and not self._ended:
             arrivals, elapsed = self._arrivals, time.monotonic() - start
-            if self._incoming and elapsed < PREPARE_WINDOW:
-                self._changed.wait(PREPARE_WINDOW - elapsed)
+            if self._incoming and elapsed < prepare_window:
+                self._changed.wait(prepare_window - elapsed)
                 continue
             if elapsed >= window:
                 return
@@ -161,61 +173,51 @@ class Batcher:
             self._run(rows)
         except Exception as caught:
             error = caught.with_traceback(None)  # its frames hold the batch's tensors
-        rows = [row for row in rows if row.open]
-        if error is None or not rows:
-            return
+        rest = [row for row in rows if row.open]
+        # Nobody should wait for these, but after `close` somebody may.
+        for row in rows:
+            if row.abandoned:
+                row.fail(RuntimeError(self._ended or "this request was abandoned"))
+        if error is None:
+            self._grow(rows)
+            for row in rest:
+                row.fail(RuntimeError("the model ended without an answer to this request"))
+        elif is_device_lost(error):
+            raise RuntimeError(f"the GPU fails until you restart the process ({error})")
+        elif rest:
+            self._retry(rest, error)
+
+    def _retry(self, rows: list[Row], error: Exception) -> None:
+        """Generate what a failed batch has left in two halves."""
         memory = is_out_of_memory(error)
         if memory:
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-        if len(rows) == 1:
-            rows[0].future.set_exception(_failure(error, rows[0], memory))
+            free_memory()
+        if len(rows) == 1 or isinstance(error, UserError):
+            for row in rows:
+                row.fail(_out_of_memory(row) if memory else error)
             return
         if memory:
-            self._slots = _slots(rows) // 2
+            self._max_tokens = padded_tokens(rows) // 2
             logger.warning(
                 "Out of memory with %d rows: going on with half of that (at most %d tokens).",
                 len(rows),
-                self._slots,
+                self._max_tokens,
+            )
+        else:
+            logger.warning(
+                "A batch of %d rows failed, its halves are tried next: %s: %s",
+                len(rows),
+                type(error).__name__,
+                error,
             )
         middle = len(rows) // 2
         self._generate(rows[:middle])
         self._generate(rows[middle:])
 
-
-def choose(pending: list[Row], max_rows: int, max_slots: int | None) -> list[Row]:
-    """Take the next batch out of the queue.
-
-    Args:
-        pending: Waiting rows, oldest first; the chosen and the abandoned ones are removed.
-        max_rows: The most rows in a batch.
-        max_slots: The most tokens (rows times longest prompt and answer); None for no limit. A
-            single row may exceed it.
-
-    Returns:
-        The fullest batch of rows with one key and similar lengths, the oldest among equals;
-        rows that were passed over too often come first. Empty if all rows were abandoned.
-    """
-    pending[:] = [row for row in pending if row.open]
-    if not pending:
-        return []
-    overdue = [row for row in pending if row.passed_over >= MAX_PASSED_OVER]
-    candidates = [_company(row, pending, max_rows, max_slots) for row in overdue[:1]]
-    if not candidates:
-        # One candidate per key and length class is enough; the oldest row of each leads.
-        leaders = {(row.key, row.length.bit_length()): row for row in reversed(pending)}
-        candidates = [
-            _company(row, pending, max_rows, max_slots) for row in reversed(leaders.values())
-        ]
-    batch = max(candidates, key=len)
-    chosen = set(map(id, batch))
-    last = max(index for index, row in enumerate(pending) if id(row) in chosen)
-    for row in pending[:last]:
-        if id(row) not in chosen:
-            row.passed_over += 1
-    pending[:] = [row for row in pending if id(row) not in chosen]
-    return batch
+    def _grow(self, rows: list[Row]) -> None:
+        """Memory may have run out because of somebody else, so half-full batches say nothing."""
+        if self._max_tokens is not None and padded_tokens(rows) > self._max_tokens // 2:
+            self._max_tokens += max(1, self._max_tokens // REGROWTH)
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -223,36 +225,34 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, RuntimeError) and any(
+        sign in text
+        for sign in (
+            "out of memory",
+            "can't allocate memory",
+            "cublas_status_alloc_failed",
+            "cudnn_status_alloc_failed",
+        )
     )
 
 
-def _company(leader: Row, pending: list[Row], max_rows: int, max_slots: int | None) -> list[Row]:
-    """The batch around this row: the oldest rows that fit, none much longer or shorter."""
-    batch = [leader]
-    for row in pending:
-        if len(batch) == max_rows:
-            break
-        if row is leader or row.key != leader.key or not _similar(row.length, leader.length):
-            continue
-        if max_slots is None or _slots([*batch, row]) <= max_slots:
-            batch.append(row)
-    return batch
+def is_device_lost(error: Exception) -> bool:
+    """Whether the error leaves the GPU unusable for the rest of the process."""
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        sign in text
+        for sign in ("device-side assert", "illegal memory access", "unspecified launch failure")
+    )
 
 
-def _similar(one: int, other: int) -> bool:
-    """Padding may at most double the work, except that short prompts always go together."""
-    return max(one, other) <= 2 * min(one, other) + 64
+def free_memory() -> None:
+    """Give back what nobody holds any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
-def _slots(rows: list[Row]) -> int:
-    return len(rows) * max(row.length + row.limit for row in rows)
-
-
-def _failure(error: Exception, row: Row, memory: bool) -> Exception:
-    if not memory:
-        return error
+def _out_of_memory(row: Row) -> Exception:
     return RuntimeError(
         f"Out of memory for a single request of {row.length} prompt tokens: use a smaller "
         "max_pixels, max_tokens or dtype, or load_in_4bit=true."

@@ -1,22 +1,29 @@
 """Weights with a queue in front: one engine for each set of weights in the process."""
 
 import atexit
-import gc
 import os
 import random
 import threading
+import weakref
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-import torch
-
-from vlmguard.hf_vlm.batching import Batcher, Row
-from vlmguard.hf_vlm.generate import RowTask, Sequence, Settings, generate_batch
+from vlmguard.auxiliary import resolve_source
+from vlmguard.hf_vlm.batching import CLOSED, Batcher, free_memory
+from vlmguard.hf_vlm.generate import Generated, RowTask, Settings, generate_batch
 from vlmguard.hf_vlm.key import WeightsKey
 from vlmguard.hf_vlm.loading import Weights
 from vlmguard.hf_vlm.processor import Prepared, PromptMaker
+from vlmguard.hf_vlm.rows import Row
+from vlmguard.hf_vlm.waiting import result_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -29,15 +36,16 @@ class Work:
         prepared: Its prompt.
         maker: Who prepared it.
         settings: How to generate.
-        adapter: Name of the adapter; None for the bare base.
-        rng: Its random numbers.
+        adapter: Folder or hub id of the adapter; None for the bare base.
+        seed: Seed of its random numbers, which start anew whenever a batch has to be repeated;
+            None for new ones each time.
     """
 
     prepared: Prepared
     maker: PromptMaker
     settings: Settings
     adapter: str | None
-    rng: random.Random
+    seed: str | None
 
 
 class Engine:
@@ -49,11 +57,60 @@ class Engine:
     """
 
     def __init__(self, key: WeightsKey, max_batch_size: int) -> None:
-        self.weights = Weights(key)
+        self._weights: Weights | None = Weights(key)
         self.users = 0
         name = Path(key.checkpoint).name
-        self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), f"prepare-{name}")
-        self.batcher = Batcher(self._run, max_batch_size, f"generate-{name}")
+        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), f"prepare-{name}")
+        self.batcher = Batcher(self._run, max_batch_size, f"generate-{name}", self._drop_weights)
+
+    @property
+    def weights(self) -> Weights:
+        """The weights.
+
+        Raises:
+            RuntimeError: They were given back.
+        """
+        if self._weights is None:
+            self.batcher.check()
+            raise RuntimeError(CLOSED)
+        return self._weights
+
+    def add_adapter(self, source: str) -> str:
+        """Load an adapter, or leave that to the worker if it is busy.
+
+        Models are made in the event loop too, in the middle of an evaluation: that must not wait
+        for the end of a batch. An adapter that does not fit is then said by the first answer.
+
+        Args:
+            source: Folder or hub id of the adapter.
+
+        Returns:
+            The same, for `Work`: a folder made absolute.
+
+        Raises:
+            UserError: No adapter there, of an unsuitable kind, or made for another base.
+        """
+        source = resolve_source(source)
+        weights = self.weights
+        if weights.lock.acquire(blocking=False):
+            try:
+                weights.add_adapter(source)
+            finally:
+                weights.lock.release()
+        return source
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function beside the event loop; not at all if it is cancelled while it waits.
+
+        Raises:
+            RuntimeError: The weights were given back.
+        """
+        self.batcher.check()
+        future = self._pool.submit(function, *args, **kwargs)
+        try:
+            return await result_of(future)
+        finally:
+            future.cancel()
 
     def rows(self, work: list[Work], limit: int) -> list[Row]:
         """Queue rows.
@@ -63,20 +120,25 @@ class Engine:
             limit: The most new tokens of each.
 
         Returns:
-            The rows; each future gets a `Sequence`.
+            The rows; each future gets a `Generated`.
         """
         rows = [Row(_key(item), len(item.prepared.ids), limit, item) for item in work]
         self.batcher.submit(rows)
         return rows
 
     def close(self) -> None:
-        """Stop the threads; running work is finished."""
+        """Stop the threads; the weights go when the last batch has stopped."""
         self.batcher.close()
-        self.pool.shutdown(wait=False)
+        self._pool.shutdown(wait=False)
+
+    def _drop_weights(self) -> None:
+        self._weights = None  # models that were closed may be held, and hold this engine
+        free_memory()
 
     def _run(self, rows: list[Row]) -> None:
         first: Work = rows[0].work
-        with self.weights.use(first.adapter) as model:
+        adapter = None if first.adapter is None else self.weights.add_adapter(first.adapter)
+        with self.weights.use(adapter) as model:
             inputs = first.maker.collate([row.work.prepared for row in rows])
             inputs = {
                 name: value.to(model.device, model.dtype if value.is_floating_point() else None)
@@ -87,6 +149,7 @@ class Engine:
 
 
 _engines: dict[WeightsKey, Engine] = {}
+_alive: weakref.WeakSet[Engine] = weakref.WeakSet()  # also those whose last batch still runs
 _lock = threading.Lock()
 _given_back: deque[WeightsKey] = deque()
 
@@ -94,9 +157,10 @@ _given_back: deque[WeightsKey] = deque()
 @atexit.register
 def _stop_all() -> None:
     # A thread in the middle of a batch would abort the process, and with it the exit status.
-    for engine in _engines.values():
+    engines = list(_alive)
+    for engine in engines:
         engine.close()
-    for engine in _engines.values():
+    for engine in engines:
         engine.batcher.join(timeout=30)
 
 
@@ -110,6 +174,7 @@ def acquire(key: WeightsKey, max_batch_size: int) -> Engine:
     with _lock:
         if key not in _engines:
             _engines[key] = Engine(key, max_batch_size)
+            _alive.add(_engines[key])
         engine = _engines[key]
         engine.users += 1
         engine.batcher.max_rows = min(engine.batcher.max_rows, max_batch_size)
@@ -141,9 +206,6 @@ def _sweep() -> None:
                 del engine
         finally:
             _lock.release()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 def _key(work: Work) -> tuple[object, ...]:
@@ -153,10 +215,18 @@ def _key(work: Work) -> tuple[object, ...]:
 
 
 def _task(row: Row) -> RowTask:
-    def deliver(sequence: Sequence) -> None:
-        if sequence.finish is None:
-            row.future.set_exception(RuntimeError("this request was abandoned"))
-        else:
-            row.future.set_result(sequence)
+    work: Work = row.work
 
-    return RowTask(row.limit, row.work.rng, lambda: row.abandoned, deliver)
+    def deliver(result: Generated | Exception) -> None:
+        if isinstance(result, Exception):
+            row.future.set_exception(result)
+        else:
+            row.future.set_result(result)
+
+    return RowTask(
+        limit=row.limit,
+        rng=random.Random(work.seed),
+        decode=partial(work.maker.decode, work.prepared),
+        abandoned=lambda: row.abandoned,
+        deliver=deliver,
+    )

@@ -7,6 +7,7 @@ usual warpers (temperature, top-k, top-p) are applied here and the token is draw
 """
 
 import copy
+import math
 import random
 import time
 from collections.abc import Callable
@@ -29,6 +30,11 @@ from vlmguard.errors import UserError
 
 DEFAULT_MAX_TOKENS = 2048
 """New tokens where the request names no limit: what Inspect's own local providers use."""
+
+OWN_GENERATE = (
+    "This checkpoint brings a `generate` of its own, which does not use the logits_processor and "
+    "stopping_criteria that hf-vlm/ passes. Serve it (vLLM, say) and use openai-api/."
+)
 
 Finish = Literal["eos", "stop_string", "length"]
 
@@ -87,12 +93,12 @@ class Settings:
 
 
 @dataclass
-class Sequence:
+class Generated:
     """What has been generated for one row.
 
     Attributes:
         tokens: New token ids, the end-of-text token included.
-        finish: Why it ended; None if nobody waited for it any more.
+        finish: Why it ended; None while it goes on.
         logprobs: Log-probability of each token.
         alternatives: The most likely tokens and their log-probabilities at each place.
         seconds: From the start of the batch to this row's end.
@@ -112,14 +118,16 @@ class RowTask:
     Attributes:
         limit: The most new tokens.
         rng: Its random numbers.
+        decode: The text of new tokens, as the user gets it or with special tokens kept.
         abandoned: Whether to stop, since nobody waits for it any more.
-        deliver: Called with the result as soon as the row has ended.
+        deliver: Called with the result, or an error, as soon as the row has ended.
     """
 
     limit: int
     rng: random.Random
+    decode: Callable[[list[int], bool], str]
     abandoned: Callable[[], bool]
-    deliver: Callable[[Sequence], None]
+    deliver: Callable[[Generated | Exception], None]
 
 
 def generate_batch(
@@ -133,8 +141,11 @@ def generate_batch(
         inputs: Left-padded inputs on the model's device; `input_ids` is (rows, length).
         rows: One task for each row.
         s: Settings that all rows share.
+
+    Raises:
+        UserError: The checkpoint's own `generate` does without what is passed to it here.
     """
-    watch = _Watch(tokenizer, rows, s, _eos_ids(model, tokenizer), inputs["input_ids"].shape[1])
+    watch = _Watch(tokenizer, rows, s, _eos_ids(model, tokenizer), model.dtype)
     config = copy.deepcopy(model.generation_config)
     config.update(
         do_sample=False,
@@ -145,68 +156,98 @@ def generate_batch(
         top_k=50,
         max_length=None,
         max_new_tokens=max(row.limit for row in rows),
+        # None would mean the checkpoint's own, which cuts answers short in the middle.
+        max_time=config.max_time and math.inf,
         return_dict_in_generate=False,
         output_scores=False,
         output_logits=False,
         use_cache=True,
         pad_token_id=_pad_id(model, tokenizer),
     )
-    plain = not (s.temperature or s.logprobs)  # then `generate` needs no help
     with torch.inference_mode():
         model.generate(
             **inputs,
             generation_config=config,
-            logits_processor=LogitsProcessorList([] if plain else [_Pick(watch, s)]),
+            logits_processor=LogitsProcessorList([_Pick(watch, s)]),
             stopping_criteria=StoppingCriteriaList([watch]),
         )
+    if not all(watch.done):
+        raise UserError(OWN_GENERATE)
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]
     """Ends each row on its own: end-of-text token, stop string, limit, or nobody waiting."""
 
     def __init__(
-        self, tokenizer: Any, rows: list[RowTask], s: Settings, eos: set[int], length: int
+        self, tokenizer: Any, rows: list[RowTask], s: Settings, eos: set[int], dtype: torch.dtype
     ) -> None:
         self.rows = rows
-        self.sequences = [Sequence() for _ in rows]
+        self.sequences = [Generated() for _ in rows]
         self.done = [False] * len(rows)
-        self._tokenizer = tokenizer
+        self.finite: torch.Tensor | None = None  # whether the last logits were numbers, (rows,)
         self._stop = s.stop
+        special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+        self._special_stop = [stop for stop in s.stop if any(token in stop for token in special)]
         # A token has at least one byte, so this many tokens hold the longest stop string.
         self._tail = max((len(stop.encode()) for stop in s.stop), default=0) + 4
         self._eos = eos
-        self._length = length
+        self._dtype = dtype
         self._start = time.monotonic()
 
     def __call__(
         self, input_ids: torch.Tensor, scores: torch.Tensor | None, **kwargs: Any
     ) -> torch.Tensor:
         """Which rows have ended, (rows,)."""
-        for index, token in enumerate(input_ids[:, -1].tolist()):
+        if self.finite is None:
+            raise UserError(OWN_GENERATE)
+        # One transfer for both: on a GPU each one waits until the device has caught up.
+        tokens, finite = torch.stack([input_ids[:, -1], self.finite.to(input_ids)]).tolist()
+        for index, token in enumerate(tokens):
             if self.done[index]:
                 continue
             row, sequence = self.rows[index], self.sequences[index]
             sequence.tokens.append(token)
-            if token in self._eos:
+            result: Generated | Exception = sequence
+            if not finite[index]:
+                result = self._not_finite(len(sequence.tokens))
+            elif token in self._eos:
                 sequence.finish = "eos"
-            elif self._stop and self._stopped(sequence.tokens):
+            elif self._stop and self._stopped(row, sequence.tokens):
                 sequence.finish = "stop_string"
             elif len(sequence.tokens) >= row.limit:
                 sequence.finish = "length"
-            elif not row.abandoned():
+            elif row.abandoned():
+                result = RuntimeError("this request was abandoned")
+            else:
                 continue
             self.done[index] = True
             sequence.seconds = time.monotonic() - self._start
-            row.deliver(sequence)
+            row.deliver(result)
         return torch.tensor(self.done, device=input_ids.device)
 
-    def _stopped(self, tokens: list[int]) -> bool:
-        tail = self._tokenizer.decode(tokens[-self._tail :])
-        return any(stop in tail for stop in self._stop)
+    def _stopped(self, row: RowTask, tokens: list[int]) -> bool:
+        tail = tokens[-self._tail :]
+        text = row.decode(tail, False)
+        if any(stop in text for stop in self._stop):
+            return True
+        if not self._special_stop:
+            return False
+        text = row.decode(tail, True)
+        return any(stop in text for stop in self._special_stop)
+
+    def _not_finite(self, place: int) -> UserError:
+        return UserError(
+            f"The model's scores for new token {place} are no numbers (NaN or infinite) in "
+            f"{str(self._dtype).removeprefix('torch.')}: use -M dtype=bfloat16 or dtype=float32. "
+            "If that does not help, the weights or the adapter are broken."
+        )
 
 
 class _Pick(LogitsProcessor):  # type: ignore[misc]
-    """Notes log-probabilities and draws the next token of each row with the row's own numbers."""
+    """Notes log-probabilities and draws the next token of each row with the row's own numbers.
+
+    Also notes which rows' scores are numbers.
+    """
 
     def __init__(self, watch: _Watch, s: Settings) -> None:
         self._watch = watch
@@ -221,8 +262,9 @@ class _Pick(LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores whose best token is the one drawn, (rows, vocabulary)."""
-        picked = scores.argmax(-1)
-        result = scores
+        best = scores.max(-1)  # NaN if there is one
+        self._watch.finite = best.values.isfinite()
+        picked, result = best.indices, scores
         if self._settings.temperature:
             picked = self._draw(self._warpers(input_ids, scores.float()))
             result = torch.full_like(scores, -torch.inf).scatter_(-1, picked[:, None], 0.0)
@@ -239,7 +281,8 @@ class _Pick(LogitsProcessor):  # type: ignore[misc]
         # Rounding must not push a number to the very end, past the last possible token.
         target = torch.tensor(numbers, device=scores.device)[:, None] * total
         target = target.minimum(torch.nextafter(total, torch.zeros_like(total)))
-        return torch.searchsorted(cumulated, target, right=True)[:, 0]
+        picked = torch.searchsorted(cumulated, target, right=True)[:, 0]
+        return picked.clamp(max=scores.shape[-1] - 1)  # past the end if scores are NaN
 
     def _note(self, logprobs: torch.Tensor, picked: torch.Tensor) -> None:
         chosen = logprobs.gather(-1, picked[:, None])[:, 0].tolist()

@@ -18,7 +18,7 @@ from inspect_ai.model import (
 )
 from pydantic import JsonValue
 
-from vlmguard.hf_vlm.generate import Sequence, Settings
+from vlmguard.hf_vlm.generate import Generated, Settings
 from vlmguard.hf_vlm.messages import Conversation, split_reasoning
 from vlmguard.hf_vlm.processor import Prepared, PromptMaker
 
@@ -50,7 +50,7 @@ class Request:
     room: int
 
 
-def make_output(request: Request, sequences: list[Sequence]) -> tuple[ModelOutput, ModelCall]:
+def make_output(request: Request, sequences: list[Generated]) -> tuple[ModelOutput, ModelCall]:
     """Inspect's output, and what goes into the log as the call.
 
     Decodes thousands of tokens where log-probabilities are wanted: not for the event loop.
@@ -92,7 +92,7 @@ def make_output(request: Request, sequences: list[Sequence]) -> tuple[ModelOutpu
     return output, call
 
 
-def _choice(request: Request, sequence: Sequence) -> ChatCompletionChoice:
+def _choice(request: Request, sequence: Generated) -> ChatCompletionChoice:
     conversation, settings = request.conversation, request.settings
     text = request.maker.decode(request.prepared, sequence.tokens)
     if sequence.finish == "stop_string":
@@ -114,7 +114,7 @@ def _choice(request: Request, sequence: Sequence) -> ChatCompletionChoice:
     )
 
 
-def _logprobs(maker: PromptMaker, sequence: Sequence) -> Logprobs:
+def _logprobs(maker: PromptMaker, sequence: Generated) -> Logprobs:
     """Without `bytes`: a token that is a part of a character has no text to take them from."""
     entries = zip(sequence.tokens, sequence.logprobs, sequence.alternatives, strict=True)
     return Logprobs(

@@ -131,13 +131,13 @@ class PromptMaker:
             return self._process([r.text for r in requests], [r.images for r in requests])
         return collate([request.inputs for request in requests], self.tokenizer.pad_token_id or 0)
 
-    def decode(self, request: Prepared, tokens: list[int]) -> str:
-        """The text of new tokens, special tokens left out.
+    def decode(self, request: Prepared, tokens: list[int], special: bool = False) -> str:
+        """The text of new tokens; special tokens are left out unless `special` is set.
 
         Tokenizers of the SentencePiece kind drop a space at the start of what they decode, so a
         continuation is decoded together with the end of what it continues.
         """
-        plain = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        plain = {"skip_special_tokens": not special, "clean_up_tokenization_spaces": False}
         if request.continues:
             before = request.ids[-BORDER_TOKENS:]
             head: str = self.tokenizer.decode(before, **plain)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -33,11 +34,11 @@ async def result_of(future: "Future[T]") -> T:
 def _waker(call: Callable[[], Any]) -> Callable[[], None]:
     """A function for other threads that has `call` run in this event loop."""
     loop: Any = current_token().native_token
-    if not isinstance(loop, asyncio.AbstractEventLoop):
-        return lambda: loop.run_sync_soon(call)  # a trio token
+    is_asyncio = isinstance(loop, asyncio.AbstractEventLoop)
+    schedule = loop.call_soon_threadsafe if is_asyncio else loop.run_sync_soon
 
     def wake() -> None:
-        if not loop.is_closed():  # else nobody waits any more
-            loop.call_soon_threadsafe(call)
+        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            schedule(call)
 
     return wake

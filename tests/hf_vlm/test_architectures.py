@@ -59,6 +59,7 @@ def batches(monkeypatch):
 
     monkeypatch.setattr("vlmguard.hf_vlm.engine.generate_batch", noted)
     # However slow the machine: what is being prepared goes into the batch.
+    monkeypatch.setattr("vlmguard.hf_vlm.batching.MIN_PREPARE_WINDOW", 60)
     monkeypatch.setattr("vlmguard.hf_vlm.batching.PREPARE_WINDOW", 60)
     return sizes
 

@@ -81,6 +81,50 @@ async def test_a_stop_string_over_several_tokens(model, ask):
     assert stopped.completion == whole.completion[: whole.completion.index(stop) + len(stop)]
 
 
+async def test_a_stop_string_ends_the_answer_where_the_text_has_it(model, ask):
+    """Whatever tokens lie between: special ones, parts of characters, pieces with spaces."""
+    config = GenerateConfig(max_tokens=16, temperature=2.0, num_choices=48, seed=3)
+    free = texts(await model.generate(ask(), config=config))
+    stops = ["e", " a", "the"]
+    output = await model.generate(ask(), config=config.model_copy(update={"stop_seqs": stops}))
+    for whole, text, finish in zip(free, texts(output), output.metadata["finish"], strict=True):
+        found = min((whole.find(s) + len(s) for s in stops if s in whole), default=None)
+        assert text == whole[:found]
+        assert finish != "stop_string" if found is None else finish == "stop_string"
+    assert len(set(output.metadata["finish"])) > 1
+
+
+async def test_a_stop_string_with_the_space_after_a_prefix(model, ask):
+    for seed in range(20):
+        request = ask(images=[seed], prefix="The answer is")
+        whole = await model.generate(request, config=GenerateConfig(max_tokens=8))
+        if whole.completion.startswith(" "):
+            break
+    stop = whole.completion[:2]
+    assert stop[0] == " "
+    config = GenerateConfig(max_tokens=8, stop_seqs=[stop])
+    stopped = await model.generate(request, config=config)
+    assert (stopped.completion, stopped.metadata["finish"]) == (stop, ["stop_string"])
+
+
+async def test_a_special_token_can_be_a_stop_string(model, ask):
+    """It ends the answer, and has no text."""
+    config = GenerateConfig(max_tokens=24, temperature=3.0, num_choices=64, seed=1)
+    _, free = await model.api.generate(ask(), [], "auto", config)
+    special = model.api._maker.tokenizer.convert_tokens_to_ids("<pad>")
+    config = config.model_copy(update={"stop_seqs": ["<pad>"]})
+    output, call = await model.api.generate(ask(), [], "auto", config)
+    rows = zip(free.response["tokens"], call.response["tokens"], strict=True)
+    for index, (whole, stopped) in enumerate(rows):
+        if special in whole:
+            assert stopped == whole[: whole.index(special) + 1]
+            assert output.metadata["finish"][index] == "stop_string"
+            assert "<pad>" not in output.choices[index].message.text
+        else:
+            assert stopped == whole
+    assert "stop_string" in output.metadata["finish"]
+
+
 async def test_prefix_and_completion_read_as_one_text(any_checkpoint, load, ask):
     """As one decodes the whole sequence at once: no space lost at the border, none added."""
     model = load(any_checkpoint)

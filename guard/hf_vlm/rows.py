@@ -1,0 +1,98 @@
+"""Rows that wait to be generated, and which of them make the next batch."""
+
+from collections.abc import Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MAX_PASSED_OVER: Final = 2
+"""A row that was passed over this often goes into the next batch."""
+
+
+@dataclass(eq=False)
+class Row:
+    """One sequence to generate.
+
+    Attributes:
+        key: Rows with equal keys may share a batch.
+        length: Prompt length in tokens, images included.
+        limit: The most new tokens.
+        work: What the runner needs to know.
+        future: Where the result goes; the runner sets it as soon as the row has finished.
+        abandoned: Nobody waits for it any more.
+        passed_over: How many batches were started with younger rows.
+    """
+
+    key: Hashable
+    length: int
+    limit: int
+    work: Any
+    future: "Future[Any]" = field(default_factory=Future)
+    abandoned: bool = False
+    passed_over: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody waits for a result that is not there yet."""
+        return not (self.abandoned or self.future.done())
+
+    def fail(self, error: BaseException) -> None:
+        """Set the error, unless there is a result already."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+def choose(pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Row]:
+    """Take the next batch out of the queue.
+
+    Args:
+        pending: Waiting rows, oldest first; the chosen and the abandoned ones are removed.
+        max_rows: The most rows in a batch.
+        max_tokens: The most `padded_tokens`; None for no limit. A single row may exceed it.
+
+    Returns:
+        The fullest batch of rows with one key and similar lengths, the oldest among equals;
+        rows that were passed over too often come first. Empty if all rows were abandoned.
+    """
+    pending[:] = [row for row in pending if row.open]
+    if not pending:
+        return []
+    overdue = [row for row in pending if row.passed_over >= MAX_PASSED_OVER]
+    candidates = [_company(row, pending, max_rows, max_tokens) for row in overdue[:1]]
+    if not candidates:
+        # One candidate per key and length class is enough; the oldest row of each leads.
+        leaders: dict[tuple[Hashable, int], Row] = {}
+        for row in pending:
+            leaders.setdefault((row.key, row.length.bit_length()), row)
+        candidates = [_company(row, pending, max_rows, max_tokens) for row in leaders.values()]
+    batch = max(candidates, key=len)
+    chosen = set(map(id, batch))
+    last = max(index for index, row in enumerate(pending) if id(row) in chosen)
+    for row in pending[:last]:
+        if id(row) not in chosen:
+            row.passed_over += 1
+    pending[:] = [row for row in pending if id(row) not in chosen]
+    return batch
+
+
+def padded_tokens(rows: list[Row]) -> int:
+    """What a batch may come to: rows times the longest prompt and answer."""
+    return len(rows) * max(row.length + row.limit for row in rows)
+
+
+def _company(leader: Row, pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Row]:
+    """The batch around this row: the oldest rows that fit, none much longer or shorter."""
+    batch = [leader]
+    for row in pending:
+        if len(batch) == max_rows:
+            break
+        if row is leader or row.key != leader.key or not _similar(row.length, leader.length):
+            continue
+        if max_tokens is None or padded_tokens([*batch, row]) <= max_tokens:
+            batch.append(row)
+    return batch
+
+
+def _similar(one: int, other: int) -> bool:
+    """Padding may at most double the work, except that short prompts always go together."""
+    return max(one, other) <= 2 * min(one, other) + 64
