@@ -564,7 +564,7 @@ def test_end_to_end_with_a_local_target_and_real_scorers(tmp_path: Path) -> None
             n=3,
         ),
         sample("Describe the picture.", picture()),
-        get_model(f"hf-vlm/{target}", memoize=False),
+        get_model(f"hf-vlm/{target}", device="cpu", memoize=False),
         max_tokens=20,
         seed=1,
     )
