@@ -97,7 +97,7 @@ class Matrix(BaseModel):
     benchmarks: list[Step] = Field(min_length=1)
     defenses: list[Defense] = Field(min_length=1)
     roles: dict[str, ModelChoice | list[ModelChoice]] = Field(default_factory=dict)
-    limit: int | None = None
+    limit: int | None = Field(default=None, ge=1)
     options: dict[str, Any] = Field(default_factory=dict)
     prices: dict[str, Prices] = Field(default_factory=dict)
 
