@@ -269,8 +269,9 @@ def _agreement(arguments: argparse.Namespace) -> int:
     ]
     header = ["Measure", "Raters", "Answers", "Same", "Cohen's kappa", "Krippendorff's alpha"]
     notes = [
-        "Same and kappa: the first two raters, grades cut at 7; alpha: all raters, grades as they "
-        "are. '-': nothing varies, so agreement beyond chance is not defined."
+        "Same and kappa: the first two raters, grades cut where the log's judge cut them (7 where "
+        "no log says so); alpha: all raters, grades as they are. '-': nothing varies, so agreement "
+        "beyond chance is not defined."
     ]
     print_sheets([Sheet("Agreement", header, rows, notes=notes, labels=1)], _console())
     return 0

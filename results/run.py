@@ -29,6 +29,7 @@ from inspect_ai.util import registry_create
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vlmguard.errors import UserError
+from vlmguard.results.needs import missing_roles
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
@@ -206,7 +207,8 @@ def run(matrix: Matrix) -> bool:
         Whether everything finished.
 
     Raises:
-        UserError: A placeholder was not filled in, or two defenses share a folder.
+        UserError: A placeholder was not filled in, two defenses share a
+            folder, or a role that is needed has no model.
     """
     unfilled = [
         f"{model.model} {model.model_args or ''}".strip()
@@ -218,10 +220,7 @@ def run(matrix: Matrix) -> bool:
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         raise UserError("two defenses share a log folder: give each a label: of its own.")
-    # A wrong name is found before the first defense has been paid for.
-    for defense in matrix.defenses:
-        if defense.name != UNDEFENDED:
-            _created("solver", defense)
+    _check(matrix)
     finished = True
     for defense, folder in zip(matrix.defenses, folders, strict=True):
         options = {"display": "plain", **matrix.options}
@@ -238,6 +237,25 @@ def run(matrix: Matrix) -> bool:
         )
         finished = finished and done
     return finished
+
+
+def _check(matrix: Matrix) -> None:
+    """Find a wrong name or a missing role before the first defense has been paid for."""
+    for defense in matrix.defenses:
+        if defense.name != UNDEFENDED:
+            _created("solver", defense)
+    problems = [
+        f"{defense.label or defense.name} on {step.label or step.name}: {', '.join(missing)}"
+        for step in matrix.benchmarks
+        for task in [make_task(step)]
+        for defense in matrix.defenses
+        if (missing := missing_roles(task, defense.name, defense.args, roles(matrix, defense)))
+    ]
+    if problems:
+        raise UserError(
+            f"roles without a model: {'; '.join(problems)}. Bind them: roles: in the "
+            f"configuration, or --role ROLE=MODEL without one."
+        )
 
 
 def roles(matrix: Matrix, defense: Defense) -> dict[str, list[ModelChoice]]:
