@@ -95,9 +95,8 @@ def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
             continue  # A judge that was added later is no part of the run.
         rows, answers = results.samples(number), results.answers(number)
         # What was asked and never answered is a measure too: one that is wholly unscored.
-        present = [
-            name for name in rows.columns if rows[name].notna().any() or name in _asked(answers)
-        ]
+        asked = _asked(answers)
+        present = [name for name in rows.columns if rows[name].notna().any() or name in asked]
         measures = [each for each in measures_of([run], present) if each.primary]
         if len(measures) > 1 and any(each.name == "safe_and_helpful" for each in measures):
             measures = [each for each in measures if each is not DSR]

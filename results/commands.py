@@ -306,6 +306,7 @@ def _label(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{folder / 'labels.csv'} exists and may hold labels. Choose another folder."
         )
+    check_number("--n", arguments.n, 1)
     log = _place(arguments.log)
     sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
     write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
@@ -321,6 +322,7 @@ def _tolerances(given: list[str]) -> dict[str, float]:
             tolerances[name] = float(value)
         except ValueError as error:
             raise UserError(f"--tolerance {each}: write MEASURE=LOSS, e.g. safety=0.3.") from error
+        check_number(f"--tolerance {name}", tolerances[name], 0)
     return tolerances
 
 

@@ -44,10 +44,12 @@ def check(
     try:
         before = read_baseline(baseline)
         results = read()
+        current = scores_of(results)
+        _check_names(limits, [scores for scores, _ in current])
         findings = [
             Finding(log, "", "incomparable", reason) for log, reason in _missing(results).items()
         ]
-        findings += compare(before, scores_of(results), limits)
+        findings += compare(before, current, limits)
     except UserError as error:
         findings = [Finding("gate", "", "incomparable", str(error))]
     if summary is not None:
@@ -109,6 +111,14 @@ def _missing(results: Results) -> dict[str, str]:
     return {
         log: reason for log, reason in results.left_out.items() if not reason.startswith(_ASIDE)
     }
+
+
+def _check_names(limits: Limits, current: list[Scores]) -> None:
+    """A tolerance for what nobody measured is a slip of the pen, and would be no tolerance."""
+    known = dict.fromkeys(name for scores in current for name in scores.measures)
+    for name in limits.tolerance:
+        if name not in known:
+            raise UserError(f"--tolerance {name}: not measured here. Known: {', '.join(known)}.")
 
 
 def _unwritten(message: str) -> Finding:

@@ -81,6 +81,7 @@ def test_sheet_is_blind_and_goes_back_in(
     two_judges: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "sheet"
+    assert main(["label", two_judges[0], "--out", str(out), "--n", "0"]) == 2
     assert main(["label", two_judges[0], "--out", str(out), "--n", "4"]) == 0
     rows = list(csv.DictReader((out / "labels.csv").open()))
     assert len(rows) == 4

@@ -128,7 +128,8 @@ def test_a_loss_within_tolerance_passes(
     ]
     assert gate("new", *wide) == 0
     clone(log, tmp_path / "new" / "a.eval", guarded(0), defense="vlmguard")
-    assert gate("new", "--tolerance", "safety") == 2
+    for wrong in ("safety", "safety=nan", "safety=-1", "safty=5"):
+        assert gate("base", "--tolerance", wrong) == 2
 
 
 def test_limits_can_be_widened(
