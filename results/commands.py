@@ -77,8 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.log_dir:
         matrix.log_dir = arguments.log_dir
     if arguments.limit is not None:
-        if arguments.limit < 1:
-            raise UserError(f"--limit {arguments.limit}: at least one sample is needed.")
+        check_number("--limit", arguments.limit, 1)
         matrix.limit = arguments.limit
     if arguments.dry_run:
         print_sheets([plan_sheet(plan(matrix))], _console())

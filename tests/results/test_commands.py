@@ -152,4 +152,4 @@ def test_verify_counts_only_what_was_tallied(
 def test_a_limit_is_at_least_one(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", "--target", "mockllm/model", "--benchmark", "microworld", "--dry-run"]
     assert main([*words, "--limit", limit]) == 2
-    assert f"--limit {limit}: at least one sample" in capsys.readouterr().err
+    assert f"--limit={limit}: a number of at least 1" in capsys.readouterr().err

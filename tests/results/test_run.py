@@ -260,5 +260,5 @@ def test_what_a_task_or_a_checkpoint_stands_for_is_not_missing(tmp_path: Path) -
 
 def test_limits_below_one_are_refused(config: Path) -> None:
     config.write_text(config.read_text() + "limit: 0\n")
-    with pytest.raises(UserError, match="limit: Input should be greater than or equal to 1"):
+    with pytest.raises(UserError, match="limit=0: a number of at least 1"):
         read_config(config)
