@@ -236,7 +236,9 @@ def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
         if measure.primary and measure not in COMMON and measure.is_share:
             values = frame[measure.column]
             if values.dropna().isin((0.0, 1.0)).all():
-                labels[measure.label.removesuffix(" %")] = values
+                label = measure.label.removesuffix(" %")
+                # Not to be taken for the general judge's.
+                labels[measure.name if label in _WORDS else label] = values
     return labels
 
 
