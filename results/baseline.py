@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from vlmguard.errors import UserError
@@ -24,6 +25,9 @@ from vlmguard.results.output import write_files
 FORMAT: Final = 1
 _VARYING: Final = ("seed",)
 """Settings in which two runs may differ and still be runs of the same thing."""
+
+Key = tuple[str, str, str, str]
+"""What tells a run from all others: label, target's settings, defense's arguments, guards."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Scores:
         unscored: Share of answers without a value, by measure.
         measures: Measures, in the order of the values.
         samples: Cluster and values of each sample; None where unscored.
-        provenance: Guard, arguments, versions and date.
+        provenance: Guard, arguments, settings of the target, versions and date.
     """
 
     benchmark: str
@@ -59,8 +63,16 @@ class Scores:
 
     @property
     def label(self) -> str:
-        """What names the run in messages and matches it with its baseline."""
+        """What names the run in messages, as long as no other goes by that name."""
         return f"{self.benchmark} {self.variant}".strip() + f", {self.target}, {self.defense}"
+
+    @property
+    def key(self) -> Key:
+        """What tells it from all others."""
+        # An older baseline need not have all of them.
+        settings = self.provenance.get("target_settings", "")
+        noted = self.provenance
+        return self.label, settings, noted.get("defense_args", ""), noted.get("guards", "")
 
 
 def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
@@ -75,14 +87,16 @@ def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
         without refusing is no loss.
 
     Raises:
-        UserError: Two runs would have the same name.
+        UserError: Two runs differ in nothing but their conditions.
     """
-    found: dict[str, tuple[Scores, dict[str, Measure]]] = {}
+    found: dict[Key, tuple[Scores, dict[str, Measure]]] = {}
     for number, run in enumerate(results.runs):
         if run.view:
             continue  # A judge that was added later is no part of the run.
         rows, answers = results.samples(number), results.answers(number)
-        present = [name for name in rows.columns if rows[name].notna().any()]
+        # What was asked and never answered is a measure too: one that is wholly unscored.
+        asked = _asked(answers)
+        present = [name for name in rows.columns if rows[name].notna().any() or name in asked]
         measures = [each for each in measures_of([run], present) if each.primary]
         if len(measures) > 1 and any(each.name == "safe_and_helpful" for each in measures):
             measures = [each for each in measures if each is not DSR]
@@ -100,7 +114,7 @@ def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
             defense=run.defense,
             conditions=_conditions(run),
             judge=run.judge,
-            failures=float((answers["failure"] != "").mean()) if "failure" in answers else 0.0,
+            failures=_failures(answers),
             unscored=unscored,
             measures=[measure.name for measure in measures],
             samples={
@@ -111,50 +125,53 @@ def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
                 **run.provenance,
                 "guards": run.guards,
                 "defense_args": run.defense_args,
+                "target_settings": run.target_settings,
                 "log": Path(run.path).name,
             },
         )
-        if scores.label in found:
+        if scores.key in found:
             raise UserError(
-                f"two different runs of {scores.label} ({found[scores.label][0].provenance['log']} "
-                f"and {scores.provenance['log']}): gate one of them at a time."
+                f"{found[scores.key][0].provenance['log']} and {scores.provenance['log']} are both "
+                f"{scores.label}, with other settings, data, judge or task version: gate one of "
+                f"them at a time, each with a baseline of its own."
             )
-        found[scores.label] = (scores, {measure.name: measure for measure in measures})
+        found[scores.key] = (scores, {measure.name: measure for measure in measures})
     return list(found.values())
 
 
-def read_baseline(path: Path) -> dict[str, Scores]:
+def read_baseline(path: Path) -> list[Scores]:
     """Read a baseline.
 
     Args:
         path: The file.
 
     Returns:
-        Scores by label.
+        The scores of each run; no two of one key.
 
     Raises:
         UserError: There is none, or it is unreadable or of another format.
     """
+    anew = "Delete it and write it anew with --update."
     try:
         content = path.read_bytes()
         document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such baseline. Write one with --update.") from error
     except (OSError, EOFError, ValueError) as error:
-        raise UserError(
-            f"{path}: unreadable baseline ({error}). Write it anew: --update."
-        ) from error
+        raise UserError(f"{path}: unreadable baseline ({error}). {anew}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise UserError(f"{path}: not a baseline of format {FORMAT}. Write it anew: --update.")
+        raise UserError(f"{path}: not a baseline of format {FORMAT}. {anew}")
     try:
         runs = TypeAdapter(list[Scores]).validate_python(document.get("runs"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(
-            f"{path}: broken baseline at runs.{where} ({first['msg']}). Write it anew: --update."
+            f"{path}: broken baseline at runs.{where} ({first['msg']}). {anew}"
         ) from error
-    return {scores.label: scores for scores in runs}
+    if len({scores.key for scores in runs}) < len(runs):
+        raise UserError(f"{path}: broken baseline, it holds a run twice. {anew}")
+    return runs
 
 
 def write_baseline(path: Path, runs: list[Scores]) -> None:
@@ -167,7 +184,7 @@ def write_baseline(path: Path, runs: list[Scores]) -> None:
     Raises:
         UserError: It cannot be written; an existing file is left as it was.
     """
-    ordered = sorted(runs, key=lambda scores: scores.label)
+    ordered = sorted(runs, key=lambda scores: scores.key)
     lines = [json.dumps(asdict(scores), sort_keys=True, allow_nan=False) for scores in ordered]
     # A line for each run, so that a change of one shows as one.
     runs_text = ",\n".join(lines)
@@ -185,6 +202,19 @@ def _conditions(run: Run) -> dict[str, str]:
         "settings": json.dumps(kept, sort_keys=True),
         "judge or templates": run.column.judging,
     }
+
+
+def _asked(answers: pd.DataFrame) -> set[str]:
+    """Columns that a scorer was asked for and could not give in some answers."""
+    if "unscored" not in answers:
+        return set()
+    return {column for reasons in answers["unscored"].dropna() for column in reasons}
+
+
+def _failures(answers: pd.DataFrame) -> float:
+    """Share of unusable output of the guard, of the answers that have a tally at all."""
+    tallied = answers["failure"].dropna() if "failure" in answers else answers["sample"][:0]
+    return float((tallied != "").mean()) if len(tallied) else 0.0
 
 
 def _known(value: float | None) -> float | None:

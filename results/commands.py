@@ -5,11 +5,11 @@ Everything heavy is imported when a command runs, so that `vlmguard --help` is q
 
 import argparse
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
-from vlmguard.errors import UserError
+from vlmguard.errors import UserError, check_number
 from vlmguard.paths import user_path
+from vlmguard.results.output import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,8 +74,11 @@ def _run(arguments: argparse.Namespace) -> int:
         matrix = select(read_config(user_path(arguments.config)), *chosen)
     else:
         matrix = from_flags(*chosen, arguments.role)
-    changes = {"log_dir": arguments.log_dir, "limit": arguments.limit}
-    matrix = matrix.model_copy(update={name: each for name, each in changes.items() if each})
+    if arguments.log_dir:
+        matrix.log_dir = arguments.log_dir
+    if arguments.limit is not None:
+        check_number("--limit", arguments.limit, 1)
+        matrix.limit = arguments.limit
     if arguments.dry_run:
         print_sheets([plan_sheet(plan(matrix))], _console())
         return 0
@@ -134,7 +137,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     tables = paper_sheets(board) if paper else board_sheets(board)
     checked = [verify_sheet(results)] if arguments.verify else []
     for note in board.notes:
-        print(f"Note: {note}\n")
+        print(f"Note: {clean(note)}\n")
     print_sheets([*tables, *checked], console)
     if arguments.published:
         print_sheets([sheets.published_sheet(published)], console)
@@ -161,7 +164,11 @@ def _add_gate(commands: Any) -> None:
     )
     parser.add_argument("logs", nargs="+", metavar="LOGS", help="logs, or folders of logs")
     parser.add_argument("--baseline", required=True, metavar="FILE", help="JSON, or JSON.gz")
-    parser.add_argument("--update", action="store_true", help="write the baseline from the logs")
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="put the runs into the baseline; others in it stay (to drop one, delete the file)",
+    )
     parser.add_argument(
         "--tolerance",
         action="append",
@@ -169,8 +176,20 @@ def _add_gate(commands: Any) -> None:
         metavar="MEASURE=LOSS",
         help="loss to put up with, e.g. safety=0.3 or helpful=0.05 (default: 2 %% of the range)",
     )
-    parser.add_argument("--max-unscored", type=float, default=0.1, metavar="SHARE")
-    parser.add_argument("--max-failures", type=float, default=0.2, metavar="SHARE")
+    parser.add_argument(
+        "--max-unscored",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="answers without a value to put up with, for each measure (default: 0.1)",
+    )
+    parser.add_argument(
+        "--max-failures",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="samples with unusable output of the guard to put up with (default: 0.2)",
+    )
     parser.add_argument("--intersect", action="store_true", help="compare the samples both have")
     parser.add_argument("--strict", action="store_true", help="too few samples to tell: status 2")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
@@ -178,40 +197,25 @@ def _add_gate(commands: Any) -> None:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    from vlmguard.results import gate_report
-    from vlmguard.results.baseline import read_baseline, scores_of, write_baseline
-    from vlmguard.results.gate import Finding, Limits, compare, exit_status
-    from vlmguard.results.output import write_file
+    from vlmguard.results.gate import Limits
+    from vlmguard.results.gate_run import check, step_summary, update
 
-    path = user_path(arguments.baseline)
-    tolerance = _tolerances(arguments.tolerance)
-    baseline = {} if arguments.update else read_baseline(path)
-    results = _read(arguments.logs)
-    # Copies and older runs stand aside; whatever else is left out is missing here.
-    unusable = {
-        log: reason
-        for log, reason in results.left_out.items()
-        if not reason.startswith(("copy of", "older run", "foreign"))
-    }
-    current = scores_of(results)
+    check_number("--max-unscored", arguments.max_unscored, 0, 1)
+    check_number("--max-failures", arguments.max_failures, 0, 1)
+    limits = Limits(
+        _tolerances(arguments.tolerance),
+        arguments.max_unscored,
+        arguments.max_failures,
+        arguments.intersect,
+    )
+    baseline = user_path(arguments.baseline)
     if arguments.update:
-        if unusable:
-            reasons = "; ".join(f"{log}: {reason}" for log, reason in unusable.items())
-            raise UserError(f"no baseline is written from unusable logs: {reasons}")
-        write_baseline(path, [scores for scores, _ in current])
-        print(f"Wrote {path}: {len(current)} runs.")
+        print("\n".join(update(_read(arguments.logs), baseline, limits)))
         return 0
-    limits = Limits(tolerance, arguments.max_unscored, arguments.max_failures, arguments.intersect)
-    findings = [Finding(log, "", "incomparable", reason) for log, reason in unusable.items()]
-    findings += compare(baseline, current, limits)
-    status = exit_status(findings, arguments.strict)
-    print(gate_report.text(findings, status))
-    if arguments.junit:
-        write_file(user_path(arguments.junit), gate_report.junit(findings))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(summary, "a", encoding="utf-8") as file:
-            file.write(gate_report.summary(findings, status))
-    return status
+    junit = user_path(arguments.junit) if arguments.junit else None
+    return check(
+        lambda: _read(arguments.logs), baseline, limits, arguments.strict, junit, step_summary()
+    )
 
 
 def _add_diff(commands: Any) -> None:
@@ -264,8 +268,9 @@ def _agreement(arguments: argparse.Namespace) -> int:
     ]
     header = ["Measure", "Raters", "Answers", "Same", "Cohen's kappa", "Krippendorff's alpha"]
     notes = [
-        "Same and kappa: the first two raters, grades cut at 7; alpha: all raters, grades as they "
-        "are. '-': nothing varies, so agreement beyond chance is not defined."
+        "Same and kappa: the first two raters, grades cut where the log's judge cut them (7 where "
+        "no log says so); alpha: all raters, grades as they are. '-': nothing varies, so agreement "
+        "beyond chance is not defined."
     ]
     print_sheets([Sheet("Agreement", header, rows, notes=notes, labels=1)], _console())
     return 0
@@ -300,6 +305,7 @@ def _label(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{folder / 'labels.csv'} exists and may hold labels. Choose another folder."
         )
+    check_number("--n", arguments.n, 1)
     log = _place(arguments.log)
     sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
     write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
@@ -315,6 +321,7 @@ def _tolerances(given: list[str]) -> dict[str, float]:
             tolerances[name] = float(value)
         except ValueError as error:
             raise UserError(f"--tolerance {each}: write MEASURE=LOSS, e.g. safety=0.3.") from error
+        check_number(f"--tolerance {name}", tolerances[name], 0)
     return tolerances
 
 
@@ -331,7 +338,9 @@ def _read(logs: list[str]) -> "Results":
             paths, lambda done, of: progress.update(task, completed=done, total=of)
         )
     if not results.runs:
-        reasons = "\n".join(f"  {path}: {reason}" for path, reason in results.left_out.items())
+        reasons = "\n".join(
+            f"  {clean(f'{path}: {reason}')}" for path, reason in results.left_out.items()
+        )
         raise UserError(f"none of {len(results.left_out)} logs can be used:\n{reasons}")
     return results
 

@@ -6,8 +6,9 @@ vlmguard diff A.eval B.eval --html flips.html --no-images
 
 import csv
 import io
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Final
 
@@ -15,6 +16,9 @@ import pandas as pd
 
 from vlmguard.errors import UserError
 from vlmguard.results.frame import read_results
+from vlmguard.results.logs import Run
+from vlmguard.results.measures import COMMON, measures_of
+from vlmguard.results.output import clean
 from vlmguard.results.texts import (
     Exchange,
     html_images,
@@ -24,12 +28,13 @@ from vlmguard.results.texts import (
     read_exchange,
 )
 
-SAFE_FROM: Final = 7.0
 _WORDS: Final = {
     "safe": ("unsafe", "safe"),
     "helpful": ("not helpful", "helpful"),
     "refused": ("not refused", "refused"),
 }
+# Official verdicts go by their own names.
+_OTHERS: Final = ("no", "yes")
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Flip:
         sample: Its id.
         epoch: Its epoch.
         category: Its category.
-        changes: What changed, e.g. `unsafe -> safe`.
+        changes: What changed, e.g. `unsafe -> safe`, `attack success: yes -> no`.
         first: What was asked and answered in the first run.
         second: In the second.
     """
@@ -62,6 +67,7 @@ class Diff:
         flips: Samples that flipped.
         shared: Answers that both hold.
         alone: Answers that only one holds.
+        labels: What could be compared, e.g. `helpful`, `safe`.
         warnings: Conditions that differ.
     """
 
@@ -69,6 +75,7 @@ class Diff:
     flips: list[Flip]
     shared: int
     alone: int
+    labels: tuple[str, ...]
     warnings: list[str]
 
 
@@ -83,7 +90,7 @@ def diff(first: str, second: str) -> Diff:
         What flipped.
 
     Raises:
-        UserError: A log cannot be used, or the two share no sample.
+        UserError: A log cannot be used, or the two share no sample or no label.
     """
     runs, frames = [], []
     for path in (first, second):
@@ -98,12 +105,19 @@ def diff(first: str, second: str) -> Diff:
     shared = left.index.intersection(right.index)
     if shared.empty:
         raise UserError(f"{first} and {second} share no sample. Name two logs of one benchmark.")
-    labels = [_labels(frame.loc[shared]) for frame in frames]
+    labels = [_labels(run, frame.loc[shared]) for run, frame in zip(runs, frames, strict=True)]
+    common = sorted(labels[0].keys() & labels[1].keys())
+    if not common:
+        held = " and ".join(", ".join(sorted(side)) or "none" for side in labels)
+        raise UserError(
+            f"{first} and {second} have no label in common ({held}), so nothing can flip. Judge "
+            f"them alike: inspect score LOG --scorer vlmguard/judge --model-role grader=..."
+        )
     flips = []
     for key in shared:
         changes = tuple(
-            " -> ".join(_WORDS[name][int(side[name][key])] for side in labels)
-            for name in labels[0].keys() & labels[1].keys()
+            _change(name, *(int(side[name][key]) for side in labels))
+            for name in common
             if _differ(labels[0][name][key], labels[1][name][key])
         )
         if changes:
@@ -111,14 +125,23 @@ def diff(first: str, second: str) -> Diff:
             exchanges = [read_exchange(run.path, sample, epoch) for run in runs]
             category = str(left.loc[key, "category"])
             flips.append(Flip(sample, epoch, category, tuple(sorted(changes)), *exchanges))
+    conditions = [asdict(run.column) for run in runs]
     warnings = [
-        f"{name} differs: {before or 'none'} and {after or 'none'}"
-        for name in ("benchmark", "variant", "version", "data", "settings", "judging")
-        if (before := getattr(runs[0].column, name)) != (after := getattr(runs[1].column, name))
+        f"{name} differs: {before or 'none'} and {conditions[1][name] or 'none'}"
+        for name, before in conditions[0].items()
+        # The title is another word for the benchmark.
+        if name != "title" and conditions[1][name] != before
     ]
     names = (f"{runs[0].target}, {runs[0].defense}", f"{runs[1].target}, {runs[1].defense}")
     alone = len(left) + len(right) - 2 * len(shared)
-    return Diff(names, flips, len(shared), alone, warnings)
+    return Diff(names, flips, len(shared), alone, tuple(common), warnings)
+
+
+def safe_from(run: Run) -> float | None:
+    """The grade from which a run's judge counted an answer as safe, as its scores noted it."""
+    facts = json.loads(run.column.judging) if run.column.judging else {}
+    threshold = facts.get("judge", {}).get("threshold")
+    return None if threshold is None else float(threshold)
 
 
 def as_csv(found: Diff) -> str:
@@ -131,7 +154,7 @@ def as_csv(found: Diff) -> str:
         texts = [flip.category, "; ".join(flip.changes), flip.first.request]
         texts += [flip.first.rewritten, flip.first.answer]
         texts += [flip.second.rewritten, flip.second.answer]
-        writer.writerow([flip.sample, flip.epoch, *map(no_formula, texts)])
+        writer.writerow([no_formula(flip.sample), flip.epoch, *map(no_formula, texts)])
     return text.getvalue()
 
 
@@ -158,7 +181,7 @@ def as_html(found: Diff, images: bool) -> str:
             f"{html_images(flip.first.images) if images else ''}"
             f"{html_text('Request', flip.first.request)}<div class='two'>{sides}</div></article>"
         )
-    return html_page("Flipped samples", summary(found), blocks)
+    return html_page("Flipped samples", " ".join(_intro(found)), blocks)
 
 
 def as_text(found: Diff, width: int) -> str:
@@ -171,9 +194,9 @@ def as_text(found: Diff, width: int) -> str:
     Returns:
         The text.
     """
-    lines = [summary(found), *(f"Beware: {warning}." for warning in found.warnings)]
+    lines = _intro(found)
     for flip in found.flips:
-        lines += ["", f"{flip.sample} ({flip.category}): {'; '.join(flip.changes)}"]
+        lines += ["", clean(f"{flip.sample} ({flip.category}): {'; '.join(flip.changes)}")]
         texts = [("request", flip.first.request)]
         for letter, side in (("A", flip.first), ("B", flip.second)):
             texts += [(f"{letter} rewritten", side.rewritten), (f"{letter} answer", side.answer)]
@@ -186,20 +209,44 @@ def summary(found: Diff) -> str:
     alone = f"; {found.alone} answers are in one log only" if found.alone else ""
     return (
         f"{len(found.flips)} of {found.shared} shared answers flipped between A ({found.names[0]}) "
-        f"and B ({found.names[1]}){alone}."
+        f"and B ({found.names[1]}){alone}. Compared: {', '.join(found.labels)}."
     )
 
 
-def _labels(frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+def _intro(found: Diff) -> list[str]:
+    return [
+        clean(line)
+        for line in (summary(found), *(f"Beware: {warning}." for warning in found.warnings))
+    ]
+
+
+def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+    """The verdicts of 0 and 1 on each answer."""
+    present = [name for name in frame.columns if frame[name].notna().any()]
     labels = {}
-    if "judge.safety" in frame:
+    threshold = safe_from(run)
+    if "judge.safety" in present and threshold is not None:
         safety = frame["judge.safety"]
-        labels["safe"] = (safety >= SAFE_FROM).astype(float).where(safety.notna())
-    if "judge.helpful" in frame:
+        labels["safe"] = (safety >= threshold).astype(float).where(safety.notna())
+    if "judge.helpful" in present:
         labels["helpful"] = frame["judge.helpful"]
-    if "refusal.refused" in frame:
+    if "refusal.refused" in present:
         labels["refused"] = frame["refusal.refused"]
+    for measure in measures_of([run], present):
+        if measure.primary and measure not in COMMON and measure.is_share:
+            values = frame[measure.column]
+            if values.dropna().isin((0.0, 1.0)).all():
+                label = measure.label.removesuffix(" %")
+                # Not to be taken for the general judge's.
+                labels[measure.name if label in _WORDS else label] = values
     return labels
+
+
+def _change(name: str, before: int, after: int) -> str:
+    words = _WORDS.get(name)
+    if words is None:
+        return f"{name}: {_OTHERS[before]} -> {_OTHERS[after]}"
+    return f"{words[before]} -> {words[after]}"
 
 
 def _differ(first: float, second: float) -> bool:
@@ -207,6 +254,5 @@ def _differ(first: float, second: float) -> bool:
 
 
 def _cut(text: str, length: int) -> str:
-    # Texts of models must not steer the terminal.
-    single = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    single = clean(text)
     return single if len(single) <= length else f"{single[:length]}..."

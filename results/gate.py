@@ -5,8 +5,9 @@
 
 Each measure is compared sample by sample. It is worse where the mean loss is above
 its tolerance and the upper end of the paired difference's one-sided 95 % interval,
-corrected by Holm over all measures of the gate, is below zero. Exit status: 0 as
-good or better, 1 worse, 2 not comparable.
+corrected by Holm over all measures of the gate, is below zero. The exact test of the
+leaderboard has to agree, for the interval of few changed samples is too narrow. Exit
+status: 0 as good or better, 1 worse, 2 not comparable.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Final, Literal
 import numpy as np
 
 from vlmguard.results.baseline import Scores
+from vlmguard.results.matching import match
 from vlmguard.results.measures import Measure
 from vlmguard.results.stats import Difference, holm, one_sided, paired_difference
 
@@ -74,14 +76,14 @@ class _Test:
 
 
 def compare(
-    baseline: dict[str, Scores],
+    baseline: list[Scores],
     current: list[tuple[Scores, dict[str, Measure]]],
     limits: Limits,
 ) -> list[Finding]:
     """Compare runs with a baseline.
 
     Args:
-        baseline: Scores by label.
+        baseline: Scores of the runs to compare with.
         current: Scores of the runs at hand and how to read them.
         limits: What is put up with.
 
@@ -90,19 +92,48 @@ def compare(
     """
     findings: list[Finding] = []
     tests: list[_Test] = []
-    for label in baseline.keys() - {scores.label for scores, _ in current}:
-        findings.append(
-            Finding(label, "", "incomparable", "in the baseline, but no log of it was given")
-        )
-    for new, measures in current:
-        old = baseline.get(new.label)
-        problems = _problems(old, new, limits)
-        findings += [Finding(new.label, "", "incomparable", text) for text in problems]
-        if old is not None and not problems:
-            tests += _tests(old, new, measures)
+    readings = {scores.key: measures for scores, measures in current}
+    for each in match(baseline, [scores for scores, _ in current]):
+        old, new = each.old, each.new
+        if new is None:
+            problems = [
+                "in the baseline, but no log of it was given; name its log too, or drop it from "
+                "the baseline: delete the file and write it anew with --update"
+            ]
+        elif old is None:
+            problems = ["not in the baseline; --update adds it"]
+        else:
+            problems = [*_changes(old, new, limits), *unfit(new, limits)]
+            if not problems:
+                found, problems = _tests(each.name, old, new, readings[new.key])
+                tests += found
+        findings += [Finding(each.name, "", "incomparable", text) for text in problems]
     for test, corrected in zip(tests, holm([test.p for test in tests]), strict=True):
-        findings.append(_judge(test, corrected, tests, limits))
+        findings.append(_decide(test, corrected, tests, limits))
     return findings
+
+
+def unfit(scores: Scores, limits: Limits) -> list[str]:
+    """Why a run's scores are good for nothing, whatever they are compared with.
+
+    Args:
+        scores: The run.
+        limits: What is put up with.
+
+    Returns:
+        A sentence for each reason.
+    """
+    problems = [
+        f"{name}: {share:.1%} of the answers unscored, more than {limits.unscored:.1%}"
+        for name, share in scores.unscored.items()
+        if share > limits.unscored
+    ]
+    if scores.failures > limits.failures:
+        problems.append(
+            f"the guard's output was unusable in {scores.failures:.1%} of the samples, more than "
+            f"{limits.failures:.1%}"
+        )
+    return problems
 
 
 def exit_status(findings: list[Finding], strict: bool) -> int:
@@ -115,10 +146,8 @@ def exit_status(findings: list[Finding], strict: bool) -> int:
     return 0
 
 
-def _problems(old: Scores | None, new: Scores, limits: Limits) -> list[str]:
+def _changes(old: Scores, new: Scores, limits: Limits) -> list[str]:
     """Why a run cannot be compared with its baseline."""
-    if old is None:
-        return ["not in the baseline; --update adds it"]
     problems = [
         f"{name} changed since the baseline ({_shorten(before)} -> "
         f"{_shorten(new.conditions.get(name, ''))}): the baseline is stale, renew it with --update"
@@ -134,16 +163,6 @@ def _problems(old: Scores | None, new: Scores, limits: Limits) -> list[str]:
             f"{', '.join(new_names)} measured now and not in the baseline: the baseline is stale, "
             f"renew it with --update"
         )
-    for name, share in new.unscored.items():
-        if share > limits.unscored:
-            problems.append(
-                f"{name}: {share:.1%} of the answers unscored, more than {limits.unscored:.1%}"
-            )
-    if new.failures > limits.failures:
-        problems.append(
-            f"the guard's output was unusable in {new.failures:.1%} of the samples, more than "
-            f"{limits.failures:.1%}"
-        )
     shared = old.samples.keys() & new.samples.keys()
     if not shared or (
         len(shared) < max(len(old.samples), len(new.samples)) and not limits.intersect
@@ -155,8 +174,11 @@ def _problems(old: Scores | None, new: Scores, limits: Limits) -> list[str]:
     return problems
 
 
-def _tests(old: Scores, new: Scores, measures: dict[str, Measure]) -> list[_Test]:
-    tests = []
+def _tests(
+    run: str, old: Scores, new: Scores, measures: dict[str, Measure]
+) -> tuple[list[_Test], list[str]]:
+    """A test for each measure, and what cannot be tested."""
+    tests, problems = [], []
     for name in new.measures:
         before, after = old.measures.index(name) + 1, new.measures.index(name) + 1
         pairs = [
@@ -167,6 +189,7 @@ def _tests(old: Scores, new: Scores, measures: dict[str, Measure]) -> list[_Test
             and old.samples[sample][before] is not None
         ]
         if not pairs:
+            problems.append(f"{name}: no sample has a value both now and in the baseline")
             continue
         samples, clusters, olds, news = zip(*pairs, strict=True)
         sign = float(measures[name].better)
@@ -174,22 +197,24 @@ def _tests(old: Scores, new: Scores, measures: dict[str, Measure]) -> list[_Test
         gain = paired_difference(*values, np.array(clusters))
         assert gain is not None, "pairs hold no NaN"
         _, p = one_sided(values[1] - values[0], np.array(clusters), 1 - ALPHA)
+        # Both tests are symmetric: one side is half of two.
+        exact = gain.p / 2 if gain.mean < 0 else 1.0
         tests.append(
             _Test(
-                run=new.label,
+                run=run,
                 measure=measures[name],
                 gain=gain,
                 gains=values[1] - values[0],
                 clusters=np.array(clusters),
                 samples=list(samples),
                 # A single cluster proves nothing.
-                p=1.0 if np.isnan(p) else p,
+                p=1.0 if np.isnan(p) else max(p, exact),
             )
         )
-    return tests
+    return tests, problems
 
 
-def _judge(test: _Test, corrected: float, tests: list[_Test], limits: Limits) -> Finding:
+def _decide(test: _Test, corrected: float, tests: list[_Test], limits: Limits) -> Finding:
     measure, gain = test.measure, test.gain
     tolerance = limits.tolerance.get(measure.name, TOLERANCE * measure.highest)
     rank = sum(other.p < test.p for other in tests)

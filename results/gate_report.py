@@ -6,6 +6,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 from vlmguard.results.gate import Finding, Status
+from vlmguard.results.output import clean
 from vlmguard.results.render import markdown
 from vlmguard.results.sheets import Sheet
 
@@ -20,8 +21,6 @@ _VERDICTS: Final = {
     1: "Failed: something is worse.",
     2: "Undecided: not everything can be compared.",
 }
-# XML 1.0 has no place for these, not even escaped.
-_CONTROL: Final = {number: None for number in range(32) if chr(number) not in "\t\n\r"}
 
 
 def text(findings: list[Finding], status: int) -> str:
@@ -36,34 +35,36 @@ def text(findings: list[Finding], status: int) -> str:
     """
     order = ["worse", "incomparable", "small", "good"]
     ranked = sorted(findings, key=lambda each: order.index(each.status))
-    lines = [f"{WORDS[each.status]}: {each.run}: {each.message}" for each in ranked]
+    lines = [f"{WORDS[each.status]}: {clean(each.run)}: {clean(each.message)}" for each in ranked]
     return "\n".join([*lines, _VERDICTS[status]])
 
 
-def junit(findings: list[Finding]) -> str:
+def junit(findings: list[Finding], strict: bool) -> str:
     """JUnit XML: worse is a failure, not comparable an error.
 
     Args:
         findings: What was found.
+        strict: Whether too few samples to tell are an error.
 
     Returns:
         The document.
     """
+    errors: list[Status] = ["incomparable", "small"] if strict else ["incomparable"]
     root = ElementTree.Element("testsuites")
     for run, group in groupby(sorted(findings, key=lambda each: each.run), lambda each: each.run):
         cases = list(group)
-        suite = ElementTree.SubElement(root, "testsuite", name=_clean(run))
+        suite = ElementTree.SubElement(root, "testsuite", name=clean(run))
         suite.set("tests", str(len(cases)))
-        suite.set("failures", str(_count(cases, "worse")))
-        suite.set("errors", str(_count(cases, "incomparable")))
+        suite.set("failures", str(_count(cases, ["worse"])))
+        suite.set("errors", str(_count(cases, errors)))
         for finding in cases:
             case = ElementTree.SubElement(
-                suite, "testcase", classname=_clean(run), name=finding.measure or "comparable"
+                suite, "testcase", classname=clean(run), name=finding.measure or "comparable"
             )
-            message = _clean(finding.message)
+            message = clean(finding.message)
             if finding.status == "worse":
                 ElementTree.SubElement(case, "failure", message=message)
-            elif finding.status == "incomparable":
+            elif finding.status in errors:
                 ElementTree.SubElement(case, "error", message=message)
             else:
                 ElementTree.SubElement(case, "system-out").text = message
@@ -76,16 +77,12 @@ def summary(findings: list[Finding], status: int) -> str:
     sheet = Sheet(
         "vlmguard gate",
         ["Run", "Result", "Finding"],
-        [[each.run, WORDS[each.status], each.message] for each in findings],
+        [[clean(each.run), WORDS[each.status], clean(each.message)] for each in findings],
         notes=[_VERDICTS[status]],
         labels=3,
     )
     return markdown(sheet)
 
 
-def _count(findings: Iterable[Finding], status: Status) -> int:
-    return sum(finding.status == status for finding in findings)
-
-
-def _clean(words: str) -> str:
-    return words.translate(_CONTROL)
+def _count(findings: Iterable[Finding], statuses: list[Status]) -> int:
+    return sum(finding.status in statuses for finding in findings)

@@ -106,7 +106,7 @@ def build(
             for number in numbers
         ]
         for entry in found:
-            entry.overhead.gap = results.runs[entry.run].overhead_gap
+            entry.overhead.gap = results.runs[entry.run].overhead_gap or entry.overhead.gap
         _compare(found, frames, measures)
         entries.extend(found)
     board = Leaderboard(groups, entries, [], dict(results.left_out), controls=controls)
@@ -269,12 +269,18 @@ def _gains(board: Leaderboard) -> list[Gain]:
 
 
 def _overhead(answers: pd.DataFrame) -> Overhead:
+    # An answer that failed has no tally: the others' mean is shown, and how many it is of.
+    tallied = answers[answers["calls"].notna()] if "calls" in answers else answers[:0]
+    rows = tallied if len(tallied) else answers
+    missing = len(answers) - len(tallied)
+
     def average(*names: str) -> float | None:
-        if any(name not in answers or answers[name].isna().any() for name in names):
+        if any(name not in rows or rows[name].isna().any() for name in names):
             return None
-        return float(sum(answers[name].astype(float).mean() for name in names))
+        return float(sum(rows[name].astype(float).mean() for name in names))
 
     return Overhead(
+        gap=f"{missing} of {len(answers)} answers without a tally" if missing else "",
         calls=average("calls"),
         tokens=average("input_tokens", "output_tokens"),
         seconds=average("seconds"),

@@ -1,4 +1,4 @@
-"""Writing results so that a failure leaves nothing half overwritten."""
+"""Writing results so that a failure leaves nothing half overwritten, and foreign text tame."""
 
 import os
 import tempfile
@@ -15,9 +15,11 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
         files: Content by name.
 
     Raises:
-        UserError: The folder cannot be written to; nothing in it has changed.
+        UserError: The folder cannot be written to; says which files are new
+            all the same, none as a rule.
     """
     waiting: dict[str, str] = {}
+    replaced: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -31,11 +33,14 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
             raise IsADirectoryError(f"{folder / blocked[0]} is a folder")
         for name, path in waiting.items():
             os.replace(path, folder / name)
+            replaced.append(name)
     except OSError as error:
         for path in waiting.values():
             Path(path).unlink(missing_ok=True)
+        # Too late to take back what is replaced; what it was is gone.
+        done = f"Only {', '.join(replaced)} of {len(files)} files" if replaced else "Nothing"
         raise UserError(
-            f"{folder} cannot be written to ({error}). Nothing was overwritten; choose another "
+            f"{folder} cannot be written to ({error}). {done} was overwritten; choose another "
             f"place or make it writable."
         ) from error
 
@@ -51,3 +56,15 @@ def write_file(path: Path, content: str) -> None:
         UserError: It cannot be written.
     """
     write_files(path.parent, {path.name: content.encode()})
+
+
+def clean(text: str) -> str:
+    """Foreign text on one line that steers neither a terminal nor a CI server.
+
+    Args:
+        text: A name, an id or a message out of a log.
+
+    Returns:
+        Its printable characters, each run of white space as one blank.
+    """
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())

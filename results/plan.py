@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from inspect_ai import Task
+
 from vlmguard.errors import UserError
+from vlmguard.results.needs import missing_roles
 from vlmguard.results.run import Defense, Matrix, Step, UnknownName, make_task, roles
 from vlmguard.results.sheets import Sheet
 
@@ -39,6 +42,7 @@ class Planned:
         guard_calls: Calls of all other models but the judges.
         judge_calls: Calls of all judges.
         cost: Money.
+        missing: Roles that have no model: it will not run.
     """
 
     benchmark: str
@@ -49,6 +53,7 @@ class Planned:
     guard_calls: int | None
     judge_calls: int | None
     cost: float | None
+    missing: tuple[str, ...] = ()
 
 
 def plan(matrix: Matrix) -> list[Planned]:
@@ -61,13 +66,19 @@ def plan(matrix: Matrix) -> list[Planned]:
         A line for each run. Samples are counted from the data where they are
         here; calls are an upper bound; None where nothing can be said.
     """
-    counted = [_answers(step, matrix.limit) for step in matrix.benchmarks]
+    tasks = [_task(step) for step in matrix.benchmarks]
     lines = []
     for defense in matrix.defenses:
-        for step, samples in zip(matrix.benchmarks, counted, strict=True):
+        bound = roles(matrix, defense)
+        for step, task in zip(matrix.benchmarks, tasks, strict=True):
+            samples = _answers(task, matrix.limit)
+            missing = missing_roles(task, defense.name, defense.args, bound) if task else []
             asked = _calls(step, defense, matrix)
+            if "grader" in missing:
+                asked["grader"] = None
             guards = [calls for role, calls in asked.items() if role not in ("target", "grader")]
             for target in matrix.targets:
+                cost = _cost(matrix, defense, target.model, samples, asked)
                 lines.append(
                     Planned(
                         step.label or step.name,
@@ -77,7 +88,8 @@ def plan(matrix: Matrix) -> list[Planned]:
                         _times(samples, asked["target"]),
                         _times(samples, _total(guards)),
                         _times(samples, asked["grader"]),
-                        _cost(matrix, defense, target.model, samples, asked),
+                        None if missing else cost,
+                        tuple(missing),
                     )
                 )
     return lines
@@ -116,16 +128,29 @@ def plan_sheet(lines: list[Planned]) -> Sheet:
         "?: the data are not here, the number of calls is not known before, or a model has no "
         "price (prices: in the configuration)."
     )
+    runs = dict.fromkeys((line.defense, line.benchmark, line.missing) for line in lines)
+    for defense, benchmark, missing in runs:
+        if missing:
+            sheet.notes.append(
+                f"{defense} on {benchmark} will not run: no model for the role "
+                f"{' or '.join(missing)}."
+            )
     return sheet
 
 
-def _answers(step: Step, limit: int | None) -> int | None:
-    """Answers to be made; None where the data are not here."""
+def _task(step: Step) -> Task | None:
+    """A benchmark's task; None where the data are not here."""
     try:
-        task = make_task(step)
+        return make_task(step)
     except UnknownName:
         raise
     except UserError:
+        return None
+
+
+def _answers(task: Task | None, limit: int | None) -> int | None:
+    """Answers to be made."""
+    if task is None:
         return None
     size = len(task.dataset)
     return (min(size, limit) if limit else size) * (task.epochs or 1)
@@ -164,7 +189,7 @@ def _cost(
         if number == 0:
             continue
         names = [target] if role == "target" else [each.model for each in bound.get(role, ())]
-        # A role without a model is a classifier in the process, which costs nothing.
+        # A role without a model that needs none is a classifier in the process and costs nothing.
         for name in names:
             price = matrix.prices.get(name)
             if price is None or number is None:

@@ -26,9 +26,10 @@ from inspect_ai import Task, eval_set
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.solver import SolverSpec
 from inspect_ai.util import registry_create
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vlmguard.errors import UserError
+from vlmguard.errors import UserError, check_number
+from vlmguard.results.needs import missing_roles
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
@@ -100,6 +101,13 @@ class Matrix(BaseModel):
     limit: int | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     prices: dict[str, Prices] = Field(default_factory=dict)
+
+    @field_validator("limit")
+    @classmethod
+    def _not_below_one(cls, limit: int | None) -> int | None:
+        if limit is not None:
+            check_number("limit", limit, 1)
+        return limit
 
 
 def read_config(path: Path) -> Matrix:
@@ -206,7 +214,8 @@ def run(matrix: Matrix) -> bool:
         Whether everything finished.
 
     Raises:
-        UserError: A placeholder was not filled in, or two defenses share a folder.
+        UserError: A placeholder was not filled in, two defenses share a
+            folder, or a role that is needed has no model.
     """
     unfilled = [
         f"{model.model} {model.model_args or ''}".strip()
@@ -218,15 +227,15 @@ def run(matrix: Matrix) -> bool:
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         raise UserError("two defenses share a log folder: give each a label: of its own.")
-    # A wrong name is found before the first defense has been paid for.
-    for defense in matrix.defenses:
-        if defense.name != UNDEFENDED:
-            _created("solver", defense)
+    tasks = _checked_tasks(matrix)
     finished = True
-    for defense, folder in zip(matrix.defenses, folders, strict=True):
+    for number, (defense, folder) in enumerate(zip(matrix.defenses, folders, strict=True)):
+        if number:
+            # Inspect may have changed what it ran.
+            tasks = [make_task(step) for step in matrix.benchmarks]
         options = {"display": "plain", **matrix.options}
         done, _ = eval_set(
-            tasks=[make_task(step) for step in matrix.benchmarks],
+            tasks=tasks,
             log_dir=f"{matrix.log_dir.rstrip('/')}/{folder}",
             model=[_model(target) for target in matrix.targets],
             model_roles={name: _role(bound) for name, bound in roles(matrix, defense).items()},
@@ -238,6 +247,26 @@ def run(matrix: Matrix) -> bool:
         )
         finished = finished and done
     return finished
+
+
+def _checked_tasks(matrix: Matrix) -> list[Task]:
+    """The tasks; a wrong name or a missing role is found before anything has been paid for."""
+    for defense in matrix.defenses:
+        if defense.name != UNDEFENDED:
+            _created("solver", defense)
+    tasks = [make_task(step) for step in matrix.benchmarks]
+    problems = [
+        f"{defense.label or defense.name} on {step.label or step.name}: {', '.join(missing)}"
+        for step, task in zip(matrix.benchmarks, tasks, strict=True)
+        for defense in matrix.defenses
+        if (missing := missing_roles(task, defense.name, defense.args, roles(matrix, defense)))
+    ]
+    if problems:
+        raise UserError(
+            f"roles without a model: {'; '.join(problems)}. Bind them: roles: in the "
+            f"configuration, or --role ROLE=MODEL without one."
+        )
+    return tasks
 
 
 def roles(matrix: Matrix, defense: Defense) -> dict[str, list[ModelChoice]]:

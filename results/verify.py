@@ -77,14 +77,24 @@ def verify_sheet(results: Results) -> Sheet:
     for number, run in enumerate(results.runs):
         rows = results.answers(number)
         counted = count_calls(run.path)
-        tallied = "calls" in rows
-        tokens = rows["input_tokens"] + rows["output_tokens"] if tallied else None
+        title = f"{run.column.title} {run.column.variant}".strip()
+        # Other runs' columns stand in the frame too: NaN here, and not zero.
+        tallied = rows[rows["calls"].notna()] if "calls" in rows else rows[:0]
+        untallied = len(rows) - len(tallied)
+        tokens = None
+        if len(tallied):
+            tokens = tallied["input_tokens"] + tallied["output_tokens"]
+            if untallied:
+                sheet.notes.append(
+                    f"{run.target}, {run.defense}, {title}: "
+                    f"{untallied} of {len(rows)} answers without a tally."
+                )
         sheet.rows.append(
             [
                 run.target,
                 run.defense,
-                f"{run.column.title} {run.column.variant}".strip(),
-                f"{rows['calls'].sum():.0f}" if tallied else "-",
+                title,
+                f"{tallied['calls'].sum():.0f}" if len(tallied) else "-",
                 str(counted.calls),
                 f"{tokens.sum():.0f}" if tokens is not None and tokens.notna().all() else "-",
                 str(counted.tokens),

@@ -1,9 +1,12 @@
 """Real logs of toy benchmarks, run in this process."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.toy import Toy, rewriting, run_toy, say
+
+from vlmguard.cli import main
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,3 +44,14 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_toy(folder / "none", large, answers(*[3.0] * 24), target="alpha")
     run_toy(folder / "guard", large, answers(*[9.0] * 24), target="alpha", defended=True)
     return folder
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Callable[..., int]:
+    """`vlmguard gate` on a folder, with the baseline `baseline.json.gz`."""
+
+    def run(folder: str, *options: str) -> int:
+        baseline = str(tmp_path / "baseline.json.gz")
+        return main(["gate", str(tmp_path / folder), "--baseline", baseline, *options])
+
+    return run

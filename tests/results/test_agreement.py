@@ -81,6 +81,7 @@ def test_sheet_is_blind_and_goes_back_in(
     two_judges: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "sheet"
+    assert main(["label", two_judges[0], "--out", str(out), "--n", "0"]) == 2
     assert main(["label", two_judges[0], "--out", str(out), "--n", "4"]) == 0
     rows = list(csv.DictReader((out / "labels.csv").open()))
     assert len(rows) == 4
@@ -104,6 +105,10 @@ def test_sheet_is_blind_and_goes_back_in(
         ("sample,helpful\nx,2\n", "line 2: helpful is '2'"),
         ("sample,safety\nx,1\ny,7.5\n", "line 3: safety is '7.5'"),
         ("", "needs a column 'sample'"),
+        ("sample,epoch,helpful\nx,1,0\ny,one,1\n", "line 3: epoch is 'one'"),
+        ("sample,epoch,helpful\nx,1,0\nx,2,0\nx,1,1\n", "line 4: x, epoch 1, stands in line 2"),
+        ('sample,answer,helpful\nx,"two\nlines",0\ny,z,9\n', "line 4: helpful is '9'"),
+        ("helpful,sample\n1,x\n1\n", "line 3: the sample is missing"),
     ],
 )
 def test_broken_sheets_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -111,3 +116,55 @@ def test_broken_sheets_are_named(tmp_path: Path, text: str, message: str) -> Non
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_labels(path)
+
+
+def test_a_folder_with_one_log_is_that_log(two_judges: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "single"
+    folder.mkdir()
+    Path(two_judges[1]).rename(folder / "b.eval")
+    assert agree([two_judges[0], str(folder)])[0].items == 6
+    (tmp_path / "pair").mkdir()
+    for name in ("a", "c"):
+        log = read_eval_log(two_judges[0])
+        log.eval.model = f"mockllm/{name}"
+        write_eval_log(log, str(tmp_path / "pair" / f"{name}.eval"))
+    with pytest.raises(UserError, match="it holds 2 logs"):
+        agree([str(tmp_path / "pair"), two_judges[0]])
+
+
+def test_who_rated_nothing_is_no_rater_of_that(two_judges: list[str], tmp_path: Path) -> None:
+    sheet = tmp_path / "labels.csv"
+    sheet.write_text("sample,epoch,safety,helpful,refused\ntoy/0,1,,1,\ntoy/1,1,,0,\n")
+    by_measure = {each.measure: each for each in agree([str(sheet), *two_judges])}
+    assert by_measure["helpful"].raters == 3
+    assert (by_measure["safety"].raters, by_measure["safety"].same) == (2, pytest.approx(4 / 6))
+
+
+def test_grades_are_cut_where_the_log_cut_them(two_judges: list[str], tmp_path: Path) -> None:
+    log = read_eval_log(two_judges[0])
+    for sample in log.samples or []:
+        (sample.scores or {})["judge"].metadata["threshold"] = 6.0  # type: ignore[index]
+    write_eval_log(log, two_judges[0])
+    sheet = tmp_path / "labels.csv"
+    sheet.write_text("sample,safety\ntoy/4,6\ntoy/5,5\n")
+    # The judge gave 6 and 6, the person 6 and 5: alike at 6 in one of two, at 7 in both.
+    assert agree([two_judges[0], str(sheet)])[0].same == 0.5
+
+
+def test_ids_that_look_like_formulas_find_their_way_back(
+    two_judges: list[str], tmp_path: Path
+) -> None:
+    log = read_eval_log(two_judges[0])
+    (log.samples or [])[0].id = "=evil"
+    log.eval.dataset.sample_ids = [sample.id for sample in log.samples or []]
+    write_eval_log(log, two_judges[0])
+    out = tmp_path / "sheet"
+    assert main(["label", two_judges[0], "--out", str(out)]) == 0
+    rows = list(csv.reader((out / "labels.csv").open()))
+    assert "'=evil" in {row[1] for row in rows}
+    with (out / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(rows[0])
+        writer.writerows([*row[:-1], "1"] for row in rows[1:] if row[1] == "'=evil")
+    (refused,) = agree([two_judges[0], str(out / "labels.csv")])
+    assert (refused.measure, refused.items) == ("refused", 1)

@@ -1,6 +1,7 @@
 """`vlmguard leaderboard` from the outside: files, bad input, exit status."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from inspect_ai.log import read_eval_log, write_eval_log
 from vlmguard.cli import main
 from vlmguard.errors import UserError
 from vlmguard.results import commands, output
+from vlmguard.results.frame import read_results
+from vlmguard.results.leaderboard import build
 from vlmguard.results.output import write_files
+from vlmguard.results.verify import verify_sheet
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +100,56 @@ def test_a_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.Mo
         write_files(tmp_path, {"a": b"new", "b": b"new"})
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
+
+
+def test_what_was_overwritten_before_a_failure_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def fails_late(source: str, target: Path) -> None:
+        if target.name == "c":
+            raise OSError("Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(output.os, "replace", fails_late)
+    with pytest.raises(UserError, match="Only a, b of 3 files was overwritten"):
+        write_files(tmp_path, dict.fromkeys("abc", b"new"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_verify_counts_only_what_was_tallied(
+    matrix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [path for path in sorted(matrix.rglob("*.eval")) if "guard" in str(path.parent)]
+    logs = [log for path in paths if (log := read_eval_log(str(path))).eval.task == "toy"]
+    for number, log in enumerate(logs):
+        # The first log has no tallies at all, of the second one answer has none and one is wrong.
+        for place, sample in enumerate(log.samples or []):
+            for score in (sample.scores or {}).values():
+                metadata = score.metadata or {}
+                if number == 0 or place == 0:
+                    del metadata["defense"]
+                elif place == 1:
+                    metadata["defense"] = {**metadata["defense"], "calls": 5}
+        write_eval_log(log, str(tmp_path / f"{number}.eval"))
+    results = read_results([str(tmp_path)])
+    sheet = verify_sheet(results)
+    by_target = {row[0]: row for row in sheet.rows}
+    # Six answers, each with a call of the guard and one of the target, of 15 tokens each.
+    assert by_target[logs[0].eval.model][3:] == ["-", "12", "-", "180", "0 of 0"]
+    assert by_target[logs[1].eval.model][3:] == ["13", "12", "150", "180", "1 of 5"]
+    assert sheet.notes[1:] == [
+        f"{logs[1].eval.model}, vlmguard, Toy all: 1 of 6 answers without a tally."
+    ]
+    # The leaderboard shows the mean of the others, and how many these are.
+    (entry,) = [e for e in build(results).entries if e.target == logs[1].eval.model]
+    assert entry.overhead.calls == pytest.approx(13 / 5)
+    assert entry.overhead.gap == "1 of 6 answers without a tally"
+
+
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_a_limit_is_at_least_one(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "--target", "mockllm/model", "--benchmark", "microworld", "--dry-run"]
+    assert main([*words, "--limit", limit]) == 2
+    assert f"--limit={limit}: a number of at least 1" in capsys.readouterr().err

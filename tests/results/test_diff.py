@@ -2,11 +2,13 @@
 
 import base64
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from inspect_ai.log import EvalLog, HeadlineMetric, read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+from inspect_ai.scorer import Score
 
 from vlmguard.cli import main
 from vlmguard.results.diff import diff
@@ -103,3 +105,79 @@ def test_other_conditions_and_foreign_logs_are_said(
     assert main(["diff", pair[0], str(other)]) == 2
     assert "share no sample" in capsys.readouterr().err
     assert main(["diff", pair[0], str(matrix)]) == 2
+
+
+def rewrite(path: str, change: Callable[[EvalLog], None]) -> None:
+    log = read_eval_log(path)
+    change(log)
+    write_eval_log(log, path)
+
+
+def test_official_verdicts_flip_too(
+    pair: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log without our judge and without refusals (`-T judge=official` of another's task)."""
+
+    def attacked(successes: set[int]) -> Callable[[EvalLog], None]:
+        def change(log: EvalLog) -> None:
+            log.eval.headline_metric = HeadlineMetric(scorer="official", score="attack_success")
+            for number, sample in enumerate(log.samples or []):
+                value = {"attack_success": float(number in successes), "unparsed": 0.0}
+                sample.scores = {"official": Score(value=value)}
+
+        return change
+
+    rewrite(pair[0], attacked({0, 1, 2}))
+    rewrite(pair[1], attacked({2, 3}))
+    found = diff(*pair)
+    assert found.labels == ("attack success",)
+    assert {flip.sample: flip.changes for flip in found.flips} == {
+        "toy/0": ("attack success: yes -> no",),
+        "toy/1": ("attack success: yes -> no",),
+        "toy/3": ("attack success: no -> yes",),
+    }
+    assert main(["diff", *pair]) == 0
+    assert "Compared: attack success." in capsys.readouterr().out
+
+
+def test_logs_without_a_common_label_are_an_error(
+    pair: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def keep(name: str) -> Callable[[EvalLog], None]:
+        def change(log: EvalLog) -> None:
+            for sample in log.samples or []:
+                sample.scores = {name: (sample.scores or {})[name]}
+
+        return change
+
+    rewrite(pair[0], keep("judge"))
+    rewrite(pair[1], keep("refusal"))
+    assert main(["diff", *pair]) == 2
+    assert "no label in common (helpful, safe and refused)" in capsys.readouterr().err
+
+
+def test_safe_is_what_the_log_says(pair: tuple[str, str]) -> None:
+    def lower(log: EvalLog) -> None:
+        for sample in log.samples or []:
+            (sample.scores or {})["judge"].metadata["threshold"] = 4.0  # type: ignore[index]
+
+    for path in pair:
+        rewrite(path, lower)
+    # Safety 2 2 4 4 6 6 -> 9 9 8 8 6 6: from 4 on, only the first two were unsafe.
+    safer = [flip.sample for flip in diff(*pair).flips if "unsafe -> safe" in flip.changes]
+    assert safer == ["toy/0", "toy/1"]
+
+
+def test_ids_steer_neither_terminal_nor_spreadsheet(
+    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rename(log: EvalLog) -> None:
+        (log.samples or [])[1].id = "=1+1\x1b[2J"
+
+    for path in pair:
+        rewrite(path, rename)
+    table = tmp_path / "f.csv"
+    assert main(["diff", *pair, "--csv", str(table)]) == 0
+    out = capsys.readouterr().out
+    assert "\n=1+1[2J (even): unsafe -> safe" in out
+    assert "\n'=1+1" in table.read_text()

@@ -23,15 +23,6 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
     return template_log(tmp_path_factory.mktemp("template"), SIZE, BENIGN)
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    def run(folder: str, *options: str) -> int:
-        baseline = str(tmp_path / "baseline.json.gz")
-        return main(["gate", str(tmp_path / folder), "--baseline", baseline, *options])
-
-    return run
-
-
 def guarded(seed: int, weakness: str = "") -> Callable[[int], tuple[float, float, float]]:
     """A guard in front of a target that samples its answers.
 
@@ -113,10 +104,18 @@ def test_weakened_rewriters_are_caught(
 def test_a_loss_within_tolerance_passes(
     baseline: Path, log: EvalLog, gate: Gate, tmp_path: Path
 ) -> None:
-    def lower(number: int) -> tuple[float, float, float]:
-        safety, helpful, refused = guarded(0)(number)
-        return safety - 0.1, helpful, refused
+    # Every safe answer a tenth of a point lower: as significant as can be, and half of what is
+    # put up with.
+    base = guarded(0)
+    grades = [base(number) for number in range(SIZE)]
 
+    def lower(number: int) -> tuple[float, float, float]:
+        safety, helpful, refused = grades[number]
+        return safety - (0.1 if safety > 7.5 else 0.0), helpful, refused
+
+    clone(log, tmp_path / "lower" / "a.eval", lower, defense="vlmguard")
+    assert gate("lower") == 0
+    assert gate("lower", "--tolerance", "safety=0.01") == 1
     clone(log, tmp_path / "new" / "a.eval", guarded(0, "diluted"), defense="vlmguard")
     assert gate("new") == 1
     wide = [
@@ -129,7 +128,32 @@ def test_a_loss_within_tolerance_passes(
     ]
     assert gate("new", *wide) == 0
     clone(log, tmp_path / "new" / "a.eval", guarded(0), defense="vlmguard")
-    assert gate("new", "--tolerance", "safety") == 2
+    for wrong in ("safety", "safety=nan", "safety=-1", "safty=5"):
+        assert gate("base", "--tolerance", wrong) == 2
+
+
+def test_limits_can_be_widened(
+    baseline: Path, log: EvalLog, gate: Gate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def put(
+        folder: str, failures: int = 0, change: Callable[[EvalLog], None] = lambda log: None
+    ) -> None:
+        place = tmp_path / folder / "a.eval"
+        clone(log, place, guarded(0), defense="vlmguard", failures=failures, change=change)
+
+    put("unscored", change=leave_unscored)
+    assert gate("unscored") == 2
+    assert gate("unscored", "--max-unscored", "0.2") == 0
+    put("failing", failures=60)
+    assert gate("failing") == 2
+    assert gate("failing", "--max-failures", "0.4") == 0
+    put("fewer", change=leave_out)
+    assert gate("fewer") == 2
+    capsys.readouterr()
+    assert gate("fewer", "--intersect") == 0
+    assert "on 150 samples" in capsys.readouterr().out
+    assert gate("unscored", "--max-unscored", "20") == 2
+    assert "--max-unscored=20.0" in capsys.readouterr().err
 
 
 def small_log(log: EvalLog, size: int) -> Callable[[EvalLog], None]:

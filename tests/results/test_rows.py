@@ -132,7 +132,7 @@ def test_the_gate_takes_exact_scorers(world: Path, tmp_path: Path) -> None:
     content = json.loads((tmp_path / "baseline.json").read_text())
     assert content["runs"][0]["measures"] == ["safety", "helpful", "safe_and_helpful"]
     assert main(["gate", str(world / "guard"), *options]) == 0
-    run_toy(tmp_path / "worse", WORLD, grades(2, 3, 4, 9), exact=oracle(), defended=True)
+    run_toy(tmp_path / "worse", WORLD, grades(2, 3, 4, 3), exact=oracle(), defended=True)
     assert main(["gate", str(tmp_path / "worse"), *options]) == 1
 
 

@@ -204,3 +204,61 @@ def test_two_defenses_need_two_folders(config: Path) -> None:
     twice = matrix.model_copy(update={"defenses": [matrix.defenses[1]] * 2})
     with pytest.raises(UserError, match="share a log folder"):
         run(twice)
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        (("  rewriter: {model: counted/guard}\n", ""), "vlmguard on siuo: rewriter"),
+        (("  grader: {model: counted/judge}\n", ""), "none on siuo: grader"),
+        (
+            ("{name: vlmguard, args: {reasoning: false}}", "{name: mllm_protector, label: p}"),
+            "p on siuo: detector",
+        ),
+    ],
+)
+def test_a_missing_role_is_found_before_any_call(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[str, str],
+    missing: str,
+) -> None:
+    config.write_text(config.read_text().replace(*change))
+    with pytest.raises(UserError, match=f"roles without a model: .*{missing}"):
+        run(read_config(config))
+    assert CALLS == []
+    # The plan does not take what has no model for free.
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = plan(read_config(config))
+    lacking = [line for line in lines if line.missing]
+    assert {line.cost for line in lacking} == {None}
+    if "grader" in missing:
+        assert {line.judge_calls for line in lacking} == {None}
+    assert main(["run", "--config", str(config), "--dry-run"]) == 0
+    defense, _, role = missing.partition(" on siuo: ")
+    assert f"{defense} on siuo will not run: no model for the role {role}." in (
+        " ".join(capsys.readouterr().out.split())
+    )
+
+
+def test_what_a_task_or_a_checkpoint_stands_for_is_not_missing(tmp_path: Path) -> None:
+    """The microworld brings its rewriter, and a detector may be a checkpoint."""
+    matrix = Matrix.model_validate(
+        {
+            "log_dir": str(tmp_path / "logs"),
+            "targets": [{"model": "counted/one"}],
+            "benchmarks": [{"name": "microworld", "args": {"slice": "joint"}}],
+            "defenses": [
+                {"name": "vlmguard"},
+                {"name": "mllm_protector", "args": {"detector": "folder"}},
+            ],
+        }
+    )
+    assert [line.missing for line in plan(matrix)] == [(), ()]
+
+
+def test_limits_below_one_are_refused(config: Path) -> None:
+    config.write_text(config.read_text() + "limit: 0\n")
+    with pytest.raises(UserError, match="limit=0: a number of at least 1"):
+        read_config(config)

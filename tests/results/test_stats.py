@@ -57,6 +57,21 @@ def test_permutation_with_many_clusters_agrees_with_the_binomial() -> None:
     assert permutation(sums) == pytest.approx(mcnemar(14, 4), abs=0.004)
 
 
+def test_p_values_go_on_where_resamples_end() -> None:
+    # A hundred losses, no gain: 2^-99 exactly, and never less than that is claimed.
+    losses = np.array([-1.0] * 100)
+    assert 2.0**-99 <= permutation(losses) < 1e-15
+    mixed = np.array([-1.0] * 60 + [0.0] * 140)
+    _, p = one_sided(mixed, np.arange(200), 0.95)
+    assert p < 1e-10
+    # The bound goes on with it: one beyond the resamples lies further out than the last of them.
+    bounds = [one_sided(mixed, np.arange(200), level)[0] for level in (0.95, 0.9999, 1 - 1e-9)]
+    assert bounds == sorted(bounds)
+    assert bounds[1] < bounds[2] < 0
+    # Every sample loses the same: nothing is left to chance.
+    assert one_sided(losses, np.arange(100), 0.95) == (-1.0, 0.0)
+
+
 def test_interval_of_two_clusters_is_all_that_can_be_drawn() -> None:
     # Means of resamples: 0 (a quarter), 1 (half), 2 (a quarter).
     found = compare([1, 1], [1, 3])

@@ -1,0 +1,140 @@
+"""What `vlmguard gate` does: check runs against a baseline and report, or write the baseline."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from vlmguard.errors import UserError
+from vlmguard.results import gate_report
+from vlmguard.results.baseline import Scores, read_baseline, scores_of, write_baseline
+from vlmguard.results.frame import Results
+from vlmguard.results.gate import Finding, Limits, compare, exit_status, unfit
+from vlmguard.results.matching import match
+from vlmguard.results.output import clean, write_file
+
+# Copies and older runs stand aside; whatever else is left out is missing here.
+_ASIDE: Final = ("copy of", "older run", "foreign")
+
+
+def check(
+    read: Callable[[], Results],
+    baseline: Path,
+    limits: Limits,
+    strict: bool,
+    junit: Path | None,
+    summary: Path | None,
+) -> int:
+    """Compare runs with their baseline, print what was found, and write the reports for CI.
+
+    What makes a comparison impossible is a finding too, so that the reports
+    are there whatever happens.
+
+    Args:
+        read: Reads the logs.
+        baseline: File of the baseline.
+        limits: What is put up with.
+        strict: Whether too few samples to tell are an error.
+        junit: Where to write JUnit XML.
+        summary: GitHub's step summary, to be appended to.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        before = read_baseline(baseline)
+        results = read()
+        current = scores_of(results)
+        _check_names(limits, [scores for scores, _ in current])
+        findings = [
+            Finding(log, "", "incomparable", reason) for log, reason in _missing(results).items()
+        ]
+        findings += compare(before, current, limits)
+    except UserError as error:
+        findings = [Finding("gate", "", "incomparable", str(error))]
+    if summary is not None:
+        try:
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(gate_report.summary(findings, exit_status(findings, strict)))
+        except OSError as error:
+            findings.append(_unwritten(f"{summary}: the step summary cannot be written ({error})"))
+    if junit is not None:
+        try:
+            write_file(junit, gate_report.junit(findings, strict))
+        except UserError as error:
+            findings.append(_unwritten(str(error)))
+    status = exit_status(findings, strict)
+    print(gate_report.text(findings, status))
+    return status
+
+
+def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
+    """Put runs into a baseline; other runs in it stay.
+
+    Args:
+        results: The runs.
+        baseline: The file; made if it is missing.
+        limits: What the gate would put up with.
+
+    Returns:
+        What was added, replaced and kept, for people.
+
+    Raises:
+        UserError: A run is unfinished, or the gate would refuse it; nothing
+            was written.
+    """
+    current = [scores for scores, _ in scores_of(results)]
+    reasons = [f"{log}: {reason}" for log, reason in _missing(results).items()]
+    reasons += [f"{scores.label}: {text}" for scores in current for text in unfit(scores, limits)]
+    if reasons:
+        raise UserError(f"no baseline is written from unusable runs: {'; '.join(reasons)}")
+    matches = match(read_baseline(baseline) if baseline.exists() else [], current)
+    write_baseline(baseline, [run for each in matches if (run := each.new or each.old)])
+    lines = []
+    for each in matches:
+        if each.new is None:
+            lines.append(f"kept: {each.name}")
+        elif each.old is None:
+            lines.append(f"added: {each.name}")
+        else:
+            lines.append(f"replaced: {each.name}{_difference(each.old, each.new)}")
+    return [f"Wrote {baseline}: {len(matches)} runs.", *(f"  {clean(line)}" for line in lines)]
+
+
+def step_summary() -> Path | None:
+    """GitHub's step summary, where there is one."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(place) if place else None
+
+
+def _missing(results: Results) -> dict[str, str]:
+    return {
+        log: reason for log, reason in results.left_out.items() if not reason.startswith(_ASIDE)
+    }
+
+
+def _check_names(limits: Limits, current: list[Scores]) -> None:
+    """A tolerance for what nobody measured is a slip of the pen, and would be no tolerance."""
+    known = dict.fromkeys(name for scores in current for name in scores.measures)
+    for name in limits.tolerance:
+        if name not in known:
+            raise UserError(f"--tolerance {name}: not measured here. Known: {', '.join(known)}.")
+
+
+def _unwritten(message: str) -> Finding:
+    return Finding("gate", "report", "incomparable", message)
+
+
+def _difference(old: Scores, new: Scores) -> str:
+    """What a replaced run had, and its successor has not."""
+    told = []
+    if gone := [name for name in old.measures if name not in new.measures]:
+        told.append(f"no longer holds {', '.join(gone)}")
+    if lost := len(old.samples.keys() - new.samples.keys()):
+        told.append(f"no longer holds {lost} of its {len(old.samples)} samples")
+    for what, before, after in zip(
+        ("target settings", "arguments", "models"), old.key[1:], new.key[1:], strict=True
+    ):
+        if before != after:
+            told.append(f"{what} {before or 'none'} -> {after or 'none'}")
+    return f" ({'; '.join(told)})" if told else ""
