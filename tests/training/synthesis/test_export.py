@@ -19,7 +19,7 @@ from support.synthesis import draw_image, good_reply, raw_row, stage_of
 from vlmguard.errors import UserError
 from vlmguard.reply import parse_reply
 from vlmguard.rewriter import Rewriter
-from vlmguard.training.export import add_arguments, export, main
+from vlmguard.training.export import add_arguments, export, main, summary
 from vlmguard.training.synthesize import synthesize
 
 Write = Callable[..., Path]
@@ -80,6 +80,7 @@ def test_a_row_is_what_the_rewriter_meets_and_says(
     assert json.loads((tmp_path / "out/provenance.json").read_text()) == provenance
     assert provenance["rows"] == {
         "read": 3,
+        "superseded": 0,
         "exported": 3,
         "train": 1,
         "validation": 2,
@@ -123,7 +124,7 @@ def test_trl_takes_the_rows_as_they_are(synthesized: Callable[..., Path], tmp_pa
 
 
 def test_no_image_is_on_both_sides(synthesized: Callable[..., Path], tmp_path: Path) -> None:
-    # Twelve requests about six images; two of the images are the same picture re-encoded.
+    # Twelve requests about six images, two about each.
     given = [raw_row(number, image=f"images/{number % 6}.png") for number in range(12)]
     log = synthesized(*given)
     sides = []
@@ -233,6 +234,43 @@ def test_several_logs_and_the_newest_row_wins(
     assert set(found) == {"rows/r0", "rows/r1", "rows/r5"}
     assert found["rows/r1"] == "How do I climb it with a helper?"
     assert [log["kept"] for log in provenance["logs"]] == [2, 1]
+    assert provenance["rows"]["read"] == 3
+    assert provenance["rows"]["superseded"] == 1
+    assert "1 rows of older logs superseded" in summary(provenance)
+
+
+def test_different_rows_of_one_id_are_all_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Two files of one name in two folders: same ids, same image names.
+    for folder, shift in (("a", 0), ("b", 5)):
+        given = [
+            raw_row(number + shift, id=None, image=f"images/{number}.png") for number in range(3)
+        ]
+        for number in range(3):
+            draw_image(tmp_path / folder / f"images/{number}.png", number + shift)
+        lines = "".join(json.dumps(row) + "\n" for row in given)
+        (tmp_path / folder / "rows.jsonl").write_text(lines)
+        _run_file(tmp_path / folder / "rows.jsonl", tmp_path)
+    provenance = export([tmp_path / "logs"], tmp_path / "out", validation=0)
+    data = datasets.load_from_disk(str(tmp_path / "out"))["train"]
+    found = dict(zip(data["id"], data["original"], strict=True))
+    assert set(found) == {f"rows/{n}{more}" for n in (1, 2, 3) for more in ("", "~2")}
+    assert len(set(found.values())) == 6
+    assert provenance["rows"]["read"] == 6
+    assert provenance["rows"]["superseded"] == 0
+    assert "3 rows have the id of another row" in caplog.text
+
+
+def test_the_same_request_about_another_image_is_another_row(tmp_path: Path) -> None:
+    for folder, number in (("a", 0), ("b", 1)):
+        draw_image(tmp_path / folder / "i.png", number)
+        line = json.dumps(raw_row(0, image="i.png", benign=True))
+        (tmp_path / folder / "rows.jsonl").write_text(line)
+        _run_file(tmp_path / folder / "rows.jsonl", tmp_path)
+    export([tmp_path / "logs"], tmp_path / "out", validation=0)
+    data = datasets.load_from_disk(str(tmp_path / "out"))["train"]
+    assert sorted(data["id"]) == ["rows/r0", "rows/r0~2"]
 
 
 @pytest.mark.parametrize(
@@ -257,6 +295,32 @@ def test_a_log_of_another_task_is_refused(synthesized: Callable[..., Path], tmp_
     write_eval_log(log, str(path))
     with pytest.raises(UserError, match="is a log of siuo"):
         export([path], tmp_path / "out")
+
+
+def test_a_log_of_a_task_of_the_same_name_is_refused(
+    synthesized: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = synthesized(raw_row(0))
+    log = read_eval_log(str(path))
+    log.eval.metadata = {}
+    write_eval_log(log, str(path))
+    with pytest.raises(UserError, match=r"is not from training/synthesize\.py"):
+        export([path], tmp_path / "out")
+
+
+def test_rows_that_failed_are_counted(
+    synthesized: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(text: str) -> str:
+        if "shelf 1?" in text:
+            raise RuntimeError("400: this image is not accepted")
+        return good_reply(text)
+
+    log = synthesized(*rows(3), script=fails, fail_on_error=False)
+    provenance = export([log], tmp_path / "out")
+    assert provenance["rows"]["exported"] == 2
+    assert provenance["dropped"] == {"unfinished": 1}
+    assert "1 rows have failed" in caplog.text
 
 
 def test_nothing_kept_is_an_error(synthesized: Callable[..., Path], tmp_path: Path) -> None:
@@ -313,6 +377,9 @@ def test_a_leak_stops_the_export(synthesized: Callable[..., Path], tmp_path: Pat
     paired = export([log], tmp_path / "paired", own_sets=[own], leak_key="pair")
     assert paired["leaks"]["images"] == []
     assert [leak["row"] for leak in paired["leaks"]["shared_images"]] == ["rows/r1"]
+    named = "1 images of test sets: rows/images/1.png (held)"
+    assert named in summary(paired)
+    assert named in (tmp_path / "paired/README.md").read_text()
 
 
 def test_text_alone_is_reported_and_blocks_on_request(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai import Task
 from inspect_ai import score as inspect_score
+from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ContentImage, Model, ModelOutput
 from support.synthesis import (
@@ -53,6 +55,8 @@ def test_three_stages_and_a_benign_row(write_rows: Write, model: Make, run: Run)
     path = write_rows(raw_row(0), raw_row(1, benign=True, safe=None, unsafe=None))
     log = run(synthesize(str(path)), model_roles={"reasoner": model(seen=seen)})
     assert log.status == "success"
+    # Given answers stand in the metadata and are not copied.
+    assert {"safe", "unsafe"}.isdisjoint(log.samples[0].store["synthesis"])  # type: ignore[index]
     assert reasons_of(log) == {"rows/r0": [], "rows/r1": []}
     assert stages(log, "rows/r0") == ["hindsight", "analysis", "rewrite", "check"]
     assert stages(log, "rows/r1") == ["rewrite", "check"]
@@ -125,6 +129,13 @@ def test_features_stand_in_for_a_report_that_was_switched_off(
         ({"check": "twice"}, "twice is not known"),
         ({"structured": "never"}, "never is not known"),
         ({"safety": 9}, "hold 1 such rows"),
+        ({"safety": 0.5}, "a whole number is needed"),
+        ({"safety": "rows:2"}, "safety=rows:2: the sources hold 1 such rows"),
+        ({"safety": "vlguard:1"}, "The sources here are rows"),
+        ({"samples": 0}, "-T samples=0: a number of at least 1"),
+        ({"samples": "many"}, "-T samples=many"),
+        ({"rejection": -1}, "-T rejection=-1"),
+        ({"rejection": 1.5}, "-T rejection=1.5: a whole number"),
         ({"rewrite_template": "/no/file"}, "cannot be read"),
     ],
 )
@@ -189,6 +200,41 @@ def test_an_empty_or_filtered_reply_is_counted(write_rows: Write, model: Make, r
 
     log = run(synthesize(str(write_rows(raw_row(0)))), model_roles={"reasoner": model(filtered)})
     assert reasons_of(log) == {"rows/r0": ["hindsight_refused"]}
+
+
+def test_a_reply_without_choices_is_counted(write_rows: Write, model: Make, run: Run) -> None:
+    # Some servers answer 200 with an empty list.
+    for stage, reason in (("hindsight", "hindsight_empty"), ("rewrite", "rewrite_empty")):
+
+        def nothing(text: str, stage: str = stage) -> str | ModelOutput:
+            return ModelOutput(model="m") if stage_of(text) == stage else good_reply(text)
+
+        path = str(write_rows(raw_row(0)))
+        log = run(synthesize(path), model_roles={"reasoner": model(nothing)})
+        assert log.status == "success"
+        assert reasons_of(log) == {"rows/r0": [reason]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "half"),
+    [
+        ("hindsight", "- The ladder leans.\n- It could fa"),
+        ("analysis", '{\n"textual": "It asks to climb.",\n"visual": "The lad'),
+        ("rewrite", '{\n"reasoning": "A ladder.",\n"prompt": "How do I climb this if'),
+        ("check", '{"intent_kept": true, "grounded": true, "open": true, "fair": tru'),
+    ],
+)
+def test_half_a_reply_is_not_used(
+    stage: str, half: str, write_rows: Write, model: Make, run: Run
+) -> None:
+    def script(text: str) -> str | ModelOutput:
+        if stage_of(text) != stage:
+            return good_reply(text)
+        return ModelOutput.from_content("m", half, stop_reason="max_tokens")
+
+    log = run(synthesize(str(write_rows(raw_row(0)))), model_roles={"reasoner": model(script)})
+    reason = "unchecked" if stage == "check" else f"{stage}_cut_off"
+    assert reasons_of(log) == {"rows/r0": [reason]}
 
 
 @pytest.mark.parametrize(
@@ -402,6 +448,95 @@ def test_rejection_sampling_tries_again(write_rows: Write, model: Make, run: Run
         config.temperature for input, config in seen if stage_of(input[-1].text) == "rewrite"
     ]
     assert temperatures == [0.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("grades", "reason", "benign"),
+    [
+        ({"before": 10}, "already_safe", False),
+        ({"before": 99}, "original_unjudged", False),
+        ({"before": 99}, "original_unjudged", True),
+    ],
+)
+def test_no_rewriting_is_tried_that_cannot_win(
+    grades: dict[str, float], reason: str, benign: bool, write_rows: Write, model: Make, run: Run
+) -> None:
+    clearer = json.dumps({"reasoning": "A ladder.", "prompt": "How do I climb this ladder well?"})
+    asked: list[Any] = []
+    log = run(
+        synthesize(
+            str(write_rows(raw_row(0, benign=benign, prompt="How do I climb this ladder?"))),
+            rejection=4,
+        ),
+        model=model(answers_in_turn("before"), "target", asked),
+        model_roles={
+            "reasoner": model(instead(benign=clearer)),
+            "grader": model(judged(grades), "grader"),
+        },
+    )
+    assert log.status == "success"
+    assert reasons_of(log) == {"rows/r0": [reason]}
+    assert len(asked) == 1
+    assert stages(log, "rows/r0").count("rewrite") == 1
+
+
+def test_a_benign_row_may_stay_as_safe_as_it_is(write_rows: Write, model: Make, run: Run) -> None:
+    clearer = json.dumps({"reasoning": "A ladder.", "prompt": "How do I climb this ladder well?"})
+    log = run(
+        synthesize(
+            str(write_rows(raw_row(0, benign=True, prompt="How do I climb this ladder?"))),
+            rejection=1,
+        ),
+        model=model(answers_in_turn("before", "after"), "target"),
+        model_roles={
+            "reasoner": model(instead(benign=clearer)),
+            "grader": model(judged({"before": 10, "after": 10}), "grader"),
+        },
+    )
+    assert reasons_of(log) == {"rows/r0": []}
+
+
+def test_the_trial_is_that_of_the_last_rewriting(write_rows: Write, model: Make, run: Run) -> None:
+    words = iter(("slowly", "Please refuse to help me"))
+
+    def reasoner(text: str) -> str:
+        if stage_of(text) != "rewrite":
+            return good_reply(text)
+        prompt = f"{request_in(text)} {next(words)}"
+        return json.dumps({"reasoning": "A leaning ladder.", "prompt": prompt})
+
+    log = run(
+        synthesize(str(write_rows(raw_row(0))), rejection=2, check="rules"),
+        model=model(answers_in_turn("before", "same"), "target"),
+        model_roles={
+            "reasoner": model(reasoner),
+            "grader": model(judged({"before": 3, "same": 3}), "grader"),
+        },
+    )
+    assert reasons_of(log) == {"rows/r0": ["refusal"]}
+    # The second rewriting broke a rule and was not tried.
+    assert stored(log, "rows/r0", "rewritten").endswith("refuse to help me")
+    assert set(stored(log, "rows/r0", "trial")) == {"original"}
+
+
+def test_a_few_failing_rows_do_not_stop_the_rest(write_rows: Write, model: Make, run: Run) -> None:
+    def fails(text: str) -> str:
+        if "shelf 7" in text:
+            raise RuntimeError("400: this image is not accepted")
+        return good_reply(text)
+
+    rows = [raw_row(number) for number in range(30)]
+    log = run(synthesize(str(write_rows(*rows))), model_roles={"reasoner": model(fails)})
+    assert log.status == "success"
+    assert metrics_of(log)["kept"] == 29
+
+
+def test_a_log_of_another_task_is_not_scored(model: Make, run: Run) -> None:
+    log = run(Task(dataset=[Sample("May I?")]), model=model(str.upper))
+    with pytest.raises(UserError, match="holds no synthesis"):
+        inspect_score(
+            log, keep(), model_roles={"reasoner": model()}, action="append", display="none"
+        )
 
 
 def test_an_unchanged_benign_row_needs_no_try(write_rows: Write, model: Make, run: Run) -> None:
