@@ -239,7 +239,7 @@ def _score_metadata(sample: EvalSample) -> dict[str, Any] | None:
 
 
 def _kept(sample: EvalSample, row_id: str, images: _ImageStore) -> KeptRow:
-    metadata, record = sample.metadata, SynthesisRecord.load(sample.store)
+    metadata, record = sample.metadata, SynthesisRecord.load(sample.metadata)
     message = _message(sample)
     parts = message.content if isinstance(message.content, list) else []
     try:

@@ -66,7 +66,11 @@ STOP_WORDS: Final = {
 """Frequent words, by which languages in Latin script are told apart."""
 
 _ENGLISH_STOP: Final = frozenset(STOP_WORDS["en"].split())
-_LANGUAGE_WORDS: Final = {name: frozenset(text.split()) for name, text in STOP_WORDS.items()}
+_LANGUAGES_OF: Final = {
+    word: [name for name, listed in STOP_WORDS.items() if word in listed.split()]
+    for text in STOP_WORDS.values()
+    for word in text.split()
+}
 
 _HARM: Final = (
     r"(?:harm|hurt|kill|attack|abuse|steal|deceive|exploit|stalk|harass|injur|threaten|damag"
@@ -277,10 +281,8 @@ def language(text: str) -> str | None:
     if script != "LATIN":
         return script
     found = re.findall(r"\w+", text.casefold())
-    hits = Counter(
-        {name: sum(w in listed for w in found) for name, listed in _LANGUAGE_WORDS.items()}
-    )
-    (first, most), (_, next_most) = hits.most_common(2)
+    hits = Counter(name for word in found for name in _LANGUAGES_OF.get(word, ()))
+    (first, most), (_, next_most) = [*hits.most_common(2), ("", 0), ("", 0)][:2]
     return f"LATIN {first}" if most - next_most >= 2 else None
 
 

@@ -27,7 +27,7 @@ from inspect_ai.scorer import (
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel
 
-from vlmguard.errors import UserError, check_choice
+from vlmguard.errors import check_choice
 from vlmguard.scorers._grader import request_of
 from vlmguard.scorers._verdict import label, parse_verdict
 from vlmguard.templates import load_template, template_hash
@@ -35,7 +35,6 @@ from vlmguard.training.filters import Candidate, broken_rules
 from vlmguard.training.replies import is_cut_off
 from vlmguard.training.similarity import NEAR_TEXT, similarity, words
 from vlmguard.training.stages import (
-    RECORD,
     StageCall,
     Structured,
     SynthesisRecord,
@@ -162,13 +161,7 @@ def keep(
     identity = template_hash(prompt) if check == "model" else "rules"
 
     async def score(state: TaskState, target: Target) -> Score:
-        stored = state.store.get(RECORD)
-        if stored is None:
-            raise UserError(
-                f"Sample {state.sample_id} holds no synthesis: vlmguard/keep scores logs of "
-                f"training/synthesize.py alone. Give it one of those."
-            )
-        record = SynthesisRecord.model_validate(stored)
+        record = SynthesisRecord.load(state.metadata)
         request, images = request_of(state)
         row = candidate(record, request, state.metadata)
         calls = list(record.stages)

@@ -21,9 +21,10 @@ from inspect_ai.model import (
     ModelOutput,
     ResponseSchema,
 )
-from inspect_ai.util import Store, json_schema
+from inspect_ai.util import json_schema
 from pydantic import BaseModel, Field
 
+from vlmguard.errors import UserError
 from vlmguard.record import Stage
 from vlmguard.roles import defaults_for
 from vlmguard.scorers._grader import fence
@@ -130,7 +131,7 @@ Structured = Literal["auto"] | bool
 """Whether a schema is handed to the provider; `auto`: where Inspect's provider takes one."""
 
 RECORD: Final = "synthesis"
-"""Where a sample's store holds its `SynthesisRecord`."""
+"""Where a sample's metadata hold its `SynthesisRecord`. (Inspect would log a store three times.)"""
 
 _CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
@@ -175,25 +176,33 @@ class SynthesisRecord(BaseModel):
     templates: str = ""
     stages: list[StageCall] = Field(default_factory=list)
 
-    def save(self, store: Store) -> None:
-        """Put the record into a sample's store.
+    def save(self, metadata: dict[str, Any]) -> None:
+        """Put the record into a sample's metadata.
 
         Args:
-            store: The store.
+            metadata: The sample's metadata.
         """
-        store.set(RECORD, self.model_dump(exclude_defaults=True))
+        metadata[RECORD] = self.model_dump(exclude_defaults=True)
 
     @classmethod
-    def load(cls, store: dict[str, Any]) -> "SynthesisRecord":
+    def load(cls, metadata: dict[str, Any]) -> "SynthesisRecord":
         """Read the record of a sample.
 
         Args:
-            store: Content of the sample's store.
+            metadata: The sample's metadata.
+
+        Returns:
+            The record.
 
         Raises:
-            KeyError: The synthesis has not been there.
+            UserError: The synthesis has not been there.
         """
-        return cls.model_validate(store[RECORD])
+        if RECORD not in metadata:
+            raise UserError(
+                "A sample holds no synthesis: only logs of training/synthesize.py can be scored "
+                "by vlmguard/keep. Give it one of those."
+            )
+        return cls.model_validate(metadata[RECORD])
 
 
 def stage_call(name: str, role: str, output: ModelOutput) -> StageCall:

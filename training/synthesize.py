@@ -211,7 +211,7 @@ def three_stages(
                 await rewrite(row, ask, rejection)
         finally:
             # Once and whole: a StoreModel would be checked and compared at each step.
-            record.save(state.store)
+            record.save(state.metadata)
         return state
 
     return solve

@@ -42,7 +42,7 @@ def stages(log: EvalLog, row: str) -> list[str]:
 
 def stored(log: EvalLog, row: str, field: str) -> Any:
     sample = next(each for each in log.samples or [] if each.id == row)
-    return sample.store["synthesis"][field]
+    return sample.metadata["synthesis"][field]
 
 
 def instead(**replies: str) -> Callable[[str], str]:
@@ -56,7 +56,7 @@ def test_three_stages_and_a_benign_row(write_rows: Write, model: Make, run: Run)
     log = run(synthesize(str(path)), model_roles={"reasoner": model(seen=seen)})
     assert log.status == "success"
     # Given answers stand in the metadata and are not copied.
-    assert {"safe", "unsafe"}.isdisjoint(log.samples[0].store["synthesis"])  # type: ignore[index]
+    assert {"safe", "unsafe"}.isdisjoint(log.samples[0].metadata["synthesis"])  # type: ignore[index]
     assert reasons_of(log) == {"rows/r0": [], "rows/r1": []}
     assert stages(log, "rows/r0") == ["hindsight", "analysis", "rewrite", "check"]
     assert stages(log, "rows/r1") == ["rewrite", "check"]
