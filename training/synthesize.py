@@ -26,7 +26,7 @@ lacks an answer. `rejection=N` tries up to N rewritings on the target (`--model`
 original request and 3 at most for each try.
 
 A row whose call fails (an endpoint may not take every image) is left unfinished; the run stops
-when 5 % of the rows have failed (`--fail-on-error`; `--continue-on-fail` never stops).
+when 5 % of the rows have failed (`--fail-on-error` moves that mark).
 
 Resume: `inspect eval-retry LOG`, or run under `inspect eval-set`. Finished rows are not paid
 for again; `--log-buffer 1` writes each one at once, so that even a kill loses only rows in
