@@ -55,7 +55,7 @@ def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
         defaults: Our settings.
 
     Returns:
-        The settings to hand to `generate()`.
+        The settings to hand to `generate()`; `defaults` itself where the user gave none.
     """
     if model.config == _NOTHING_SET:
         # A merge copies some sixty fields, at each of many calls.

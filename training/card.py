@@ -87,9 +87,9 @@ def shared_images(leaks: dict[str, Any]) -> str:
         Their number and names, the first 20 of them; empty if there are none.
     """
     found = sorted({(leak["image_id"], leak["test_set"]) for leak in leaks["shared_images"]})
-    listed = ", ".join(f"{image} ({test_set})" for image, test_set in found[:20])
-    more = f" and {len(found) - 20} more (see provenance.json)" if len(found) > 20 else ""
-    return f"{len(found)} images of test sets: {listed}{more}" if found else ""
+    listed = ", ".join(f"{image} in {test_set}" for image, test_set in found[:20])
+    more = f" and {len(found) - 20} more, see provenance.json" if len(found) > 20 else ""
+    return f"{len(found)} images of test sets ({listed}{more})" if found else ""
 
 
 def _table(counts: dict[str, int], head: str = "") -> str:

@@ -222,7 +222,7 @@ def summary(provenance: dict[str, Any]) -> str:
         f"{len(leaks['pairs'])} pairs left in, {len(leaks['texts'])} texts alone."
     )
     if shared := shared_images(leaks):
-        lines.append(f"Left in by --leak-key pair, with other requests: {shared}.")
+        lines.append(f"Also left in, with other requests, as --leak-key pair allows: {shared}.")
     lines += [
         f"{name} is no test set for this rewriter." for name in provenance["voided_test_sets"]
     ]

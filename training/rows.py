@@ -90,13 +90,19 @@ def _problem(row: Row, contrast: bool, sampled: bool) -> str | None:
         return "empty_prompt"
     if row.benign or not contrast:
         return None
-    if not sampled and not (row.safe or "").strip():
+    safe, unsafe = _given(row.safe), _given(row.unsafe)
+    if not sampled and not safe:
         return "no_safe_response"
-    if not sampled and not (row.unsafe or "").strip():
+    if not sampled and not unsafe:
         return "no_unsafe_response"
-    if row.safe and row.unsafe and normalise_text(row.safe) == normalise_text(row.unsafe):
+    if safe and unsafe and normalise_text(safe) == normalise_text(unsafe):
         return "identical_responses"
     return None
+
+
+def _given(answer: str | None) -> str | None:
+    """An answer, if it says something."""
+    return answer if answer and answer.strip() else None
 
 
 def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str | None) -> Sample:
@@ -107,8 +113,8 @@ def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str |
         "image_id": row.image_id,
         "pair": row.pair,
         "image_file": str(file),
-        "safe": row.safe,
-        "unsafe": row.unsafe,
+        "safe": _given(row.safe),
+        "unsafe": _given(row.unsafe),
         "drop": drop,
     }
     if isinstance(image, PreparedImage):

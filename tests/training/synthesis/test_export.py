@@ -377,7 +377,7 @@ def test_a_leak_stops_the_export(synthesized: Callable[..., Path], tmp_path: Pat
     paired = export([log], tmp_path / "paired", own_sets=[own], leak_key="pair")
     assert paired["leaks"]["images"] == []
     assert [leak["row"] for leak in paired["leaks"]["shared_images"]] == ["rows/r1"]
-    named = "1 images of test sets: rows/images/1.png (held)"
+    named = "1 images of test sets (rows/images/1.png in held)"
     assert named in summary(paired)
     assert named in (tmp_path / "paired/README.md").read_text()
 

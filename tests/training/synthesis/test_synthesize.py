@@ -324,7 +324,7 @@ def test_missing_answers_are_sampled_and_sorted(write_rows: Write, model: Make, 
     said = iter(["fine one", "worst one", "bad one", "best one"])
     seen: list[Any] = []
     grades = {"fine": 8, "worst": 0, "bad": 3, "best": 10}
-    path = write_rows(raw_row(0, safe=None, unsafe=None), raw_row(1))
+    path = write_rows(raw_row(0, safe=None, unsafe=" "), raw_row(1))
     log = run(
         synthesize(str(path), responses="sample", samples=4),
         model=model(lambda _: next(said), "target", seen),
