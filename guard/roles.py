@@ -3,6 +3,8 @@
 from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+_NOTHING_SET = GenerateConfig()
+
 
 @solver
 def require_roles(*roles: str) -> Solver:
@@ -53,6 +55,9 @@ def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
         defaults: Our settings.
 
     Returns:
-        The settings to hand to `generate()`.
+        The settings to hand to `generate()`; `defaults` itself where the user gave none.
     """
+    if model.config == _NOTHING_SET:
+        # A merge copies some sixty fields, at each of many calls.
+        return defaults
     return defaults.merge(model.config)

@@ -77,6 +77,21 @@ def data_card(provenance: dict[str, Any]) -> str:
     )
 
 
+def shared_images(leaks: dict[str, Any]) -> str:
+    """The images that `--leak-key pair` lets be in a test set as well.
+
+    Args:
+        leaks: The `leaks` of a `provenance.json`.
+
+    Returns:
+        Their number and names, the first 20 of them; empty if there are none.
+    """
+    found = sorted({(leak["image_id"], leak["test_set"]) for leak in leaks["shared_images"]})
+    listed = ", ".join(f"{image} in {test_set}" for image, test_set in found[:20])
+    more = f" and {len(found) - 20} more, see provenance.json" if len(found) > 20 else ""
+    return f"{len(found)} images of test sets ({listed}{more})" if found else ""
+
+
 def _table(counts: dict[str, int], head: str = "") -> str:
     lines = [f"| {name} | {count} |" for name, count in counts.items()]
     if head and lines:
@@ -97,5 +112,9 @@ def _leak_lines(leaks: dict[str, Any], voided: list[str]) -> list[str]:
         f"{len(leaks['removed'])} rows were left out because a test set holds them, {left} are "
         f"still in, {len(leaks['texts'])} share only their text with a test item."
     )
+    if shared := shared_images(leaks):
+        lines.append(
+            f"Because only pairs of image and request were kept out, still in are {shared}."
+        )
     lines += [f"{name} was a source: it is no test set for this rewriter." for name in voided]
     return lines

@@ -3,10 +3,10 @@
 import base64
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from inspect_ai.log import (
     EvalLog,
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 TASK: Final = "synthesize"
 SCORER: Final = "keep"
+# Most of a log, and nothing that a row is made of.
+_UNREAD: Final = {"events", "messages", "output"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Collected:
     Attributes:
         rows: Kept rows, by id.
         read: Number of finished rows, kept or not.
+        superseded: Number of rows that an older log holds as well.
         dropped: Number of rows dropped for each reason; one row may have several.
         cost: Calls, tokens, seconds and dollars by stage, over all finished rows.
         logs: What is known of each log, newest first.
@@ -59,6 +62,7 @@ class Collected:
 
     rows: list[KeptRow] = field(default_factory=list)
     read: int = 0
+    superseded: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     cost: dict[str, float] = field(default_factory=dict)
     logs: list[dict[str, Any]] = field(default_factory=list)
@@ -68,8 +72,10 @@ class Collected:
 def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
     """Read the kept rows of synthesis logs.
 
-    A row that several logs hold (a log and its retry, say) is taken from the
-    newest one. A log that is not finished gives the rows that are.
+    A row that several logs hold (a log and its retry, say), with the same id,
+    request and image, is taken from the newest one. Different rows of the same
+    id (of two files of the same name, say) are all kept, and get ids of their
+    own. A log that is not finished gives the rows that are.
 
     Args:
         paths: Log files, or folders of them.
@@ -84,8 +90,11 @@ def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
     """
     collected = Collected()
     costs: list[dict[str, float]] = []
-    seen: set[str] = set()
-    unfinished: set[str] = set()
+    seen: set[_Key] = set()
+    unfinished: set[_Key] = set()
+    # Ids as exported, and as the logs have them where that differs.
+    taken: set[str] = set()
+    renamed: dict[str, str] = {}
     store = _ImageStore(images)
     for header in sorted(_headers(paths), key=lambda log: log.eval.created, reverse=True):
         if header.status != "success":
@@ -96,28 +105,51 @@ def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
             )
         before = len(collected.rows)
         for sample in _samples(header):
-            row_id = str(sample.id)
+            key = _key(sample)
             score = _score_metadata(sample)
             if score is None:
-                unfinished.add(row_id)
-            if score is None or row_id in seen:
+                unfinished.add(key)
                 continue
-            seen.add(row_id)
+            if key in seen:
+                collected.superseded += 1
+                continue
+            seen.add(key)
+            row_id = key.id
+            if row_id in taken:
+                row_id = _free_id(key.id, taken)
+                renamed[row_id] = key.id
+            taken.add(row_id)
             costs.append(score["cost"])
             collected.dropped.update(score["reasons"])
             if not score["reasons"]:
-                collected.rows.append(_kept(sample, store))
+                collected.rows.append(_kept(sample, row_id, store))
         collected.voided.update((header.eval.metadata or {})["voided_test_sets"])
         collected.logs.append(_summary(header, len(collected.rows) - before))
     collected.read = len(seen)
     collected.cost = add_costs(costs)
-    if unfinished - seen:
-        collected.dropped["unfinished"] = len(unfinished - seen)
-    _drop_twins(collected)
+    if left := len(unfinished - seen):
+        collected.dropped["unfinished"] = left
+        logger.warning("%d rows have failed. `inspect eval-retry LOG` tries them again.", left)
+    if renamed:
+        new, old = next(iter(renamed.items()))
+        logger.warning(
+            "%d rows have the id of another row with another request or image, and got new ones "
+            "(%s is now %s). Files of different names keep the ids of their rows apart.",
+            *(len(renamed), old, new),
+        )
+    _drop_twins(collected, renamed)
     if not collected.rows:
         listed = ", ".join(f"{why} {count}" for why, count in collected.dropped.most_common())
         raise UserError(f"The logs hold no kept row (dropped: {listed}). Synthesize more rows.")
     return collected
+
+
+class _Key(NamedTuple):
+    """What makes a row the same row in several logs."""
+
+    id: str
+    request: str
+    image: str
 
 
 class _ImageStore:
@@ -158,6 +190,12 @@ def _headers(paths: Iterable[Path]) -> list[EvalLog]:
         raise UserError(
             f"No log of {TASK} found. Make one with `inspect eval training/synthesize.py`."
         )
+    for header in headers:
+        if "voided_test_sets" not in (header.eval.metadata or {}):
+            raise UserError(
+                f"{header.location} is not from training/synthesize.py: it does not say which test "
+                f"sets its rows come from. Leave it out."
+            )
     # A file that was named and lies in a named folder, too, is one log.
     return list({log.eval.eval_id + log.eval.created: log for log in headers}.values())
 
@@ -165,10 +203,33 @@ def _headers(paths: Iterable[Path]) -> list[EvalLog]:
 def _samples(header: EvalLog) -> Iterable[EvalSample]:
     if header.status == "started":
         # Killed: the log has no summary yet, only the samples that were written.
-        return read_eval_log(header.location, resolve_attachments=True).samples or []
+        log = read_eval_log(header.location, resolve_attachments=True, exclude_fields=_UNREAD)
+        return log.samples or []
     return read_eval_log_samples(
-        header.location, all_samples_required=False, resolve_attachments=True
+        header.location,
+        all_samples_required=False,
+        resolve_attachments=True,
+        exclude_fields=_UNREAD,
     )
+
+
+def _key(sample: EvalSample) -> _Key:
+    # Where the image could not be read, its place is all that is known.
+    image = sample.metadata.get("image_sha256") or sample.metadata["image_file"]
+    return _Key(str(sample.id), _message(sample).text, image)
+
+
+def _message(sample: EvalSample) -> ChatMessageUser:
+    message = sample.input[0]
+    assert isinstance(message, ChatMessageUser)
+    return message
+
+
+def _free_id(row_id: str, taken: Container[str]) -> str:
+    number = 2
+    while f"{row_id}~{number}" in taken:
+        number += 1
+    return f"{row_id}~{number}"
 
 
 def _score_metadata(sample: EvalSample) -> dict[str, Any] | None:
@@ -177,10 +238,9 @@ def _score_metadata(sample: EvalSample) -> dict[str, Any] | None:
     return scores[-1].metadata if scores else None
 
 
-def _kept(sample: EvalSample, images: _ImageStore) -> KeptRow:
-    metadata, record = sample.metadata, SynthesisRecord.load(sample.store)
-    message = sample.input[0]
-    assert isinstance(message, ChatMessageUser)
+def _kept(sample: EvalSample, row_id: str, images: _ImageStore) -> KeptRow:
+    metadata, record = sample.metadata, SynthesisRecord.load(sample.metadata)
+    message = _message(sample)
     parts = message.content if isinstance(message.content, list) else []
     try:
         (reference,) = [part.image for part in parts if isinstance(part, ContentImage)]
@@ -192,7 +252,7 @@ def _kept(sample: EvalSample, images: _ImageStore) -> KeptRow:
             f"at {metadata['image_file']} ({error}). Put the file back there."
         ) from error
     item = Item(
-        str(sample.id),
+        row_id,
         metadata["image_id"],
         message.text,
         path,
@@ -227,10 +287,15 @@ def _summary(header: EvalLog, kept: int) -> dict[str, Any]:
     }
 
 
-def _drop_twins(collected: Collected) -> None:
+def _drop_twins(collected: Collected, renamed: Container[str]) -> None:
     rows = sorted(collected.rows, key=lambda row: row.item.id)
+    # Where rows share an id by chance, their images may share a name by chance.
+    images = [str(row.item.sha256) if row.item.id in renamed else row.item.image_id for row in rows]
     twins = near_duplicates(
-        [(row.item.image_id, row.item.text, row.columns["rewritten"]) for row in rows]
+        [
+            (image, row.item.text, row.columns["rewritten"])
+            for image, row in zip(images, rows, strict=True)
+        ]
     )
     if twins:
         collected.dropped["near_duplicate"] = len(twins)

@@ -19,30 +19,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from inspect_ai.model import get_model
 
 from vlmguard.errors import UserError
 from vlmguard.paths import user_path
 from vlmguard.rewriter import Rewriter
-from vlmguard.training.card import data_card
-from vlmguard.training.collect import Collected, KeptRow, collect_rows
-from vlmguard.training.keep import FIGURES
-from vlmguard.training.leaks import Key, LeakReport, find_leaks, load_test_sets
+from vlmguard.training.card import data_card, shared_images
+from vlmguard.training.collect import KeptRow, collect_rows
+from vlmguard.training.leaks import Key, find_leaks, lacking, load_test_sets
+from vlmguard.training.provenance import OnLeak, Targets, build_provenance, settle_leaks
 from vlmguard.training.replies import target_text
 from vlmguard.training.sources import VOIDED
 from vlmguard.training.split import split_by_image
 
-Targets = Literal["reasoning", "direct"]
-OnLeak = Literal["stop", "drop", "keep"]
-
 PROVENANCE: Final = "provenance.json"
-_LIBRARIES: Final = ("vlmguard", "inspect-ai", "datasets")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -161,15 +155,24 @@ def export(
         (work / "images").mkdir()
         collected = collect_rows(logs, work / "images")
         voided = {name for name, title in VOIDED.items() if title in collected.voided}
+        held = load_test_sets(test_sets, own_sets or [], voided)
         found = find_leaks(
             [row.item for row in collected.rows],
-            load_test_sets(test_sets, own_sets or [], voided),
+            held,
             key=leak_key,
             strict_text=strict_text,
+            missing=lacking(test_sets, held),
         )
-        report = _settle_leaks(collected, found, on_leak)
+        report = settle_leaks(collected, found, on_leak)
         splits = split_by_image(collected.rows, validation, seed)
-        provenance = _provenance(collected, splits, found, report, targets, seed)
+        provenance = build_provenance(
+            collected,
+            splits,
+            report,
+            targets=targets,
+            rewriter_template=_rewriter(targets).template_hash,
+            seed=seed,
+        )
         _write(work, splits, provenance, targets)
         (work / "dataset").rename(out)
     except Exception as error:
@@ -195,6 +198,8 @@ def summary(provenance: dict[str, Any]) -> str:
         f"{rows['read']} rows read, {rows['exported']} exported "
         f"({rows['train']} train, {rows['validation']} validation; {rows['benign']} benign)."
     ]
+    if rows["superseded"]:
+        lines.append(f"{rows['superseded']} rows of older logs superseded by newer ones.")
     if provenance["dropped"]:
         dropped = ", ".join(f"{why} {count}" for why, count in provenance["dropped"].items())
         lines.append(f"Dropped: {dropped}.")
@@ -216,87 +221,12 @@ def summary(provenance: dict[str, Any]) -> str:
         f"Leaks: {len(leaks['removed'])} rows removed, {len(leaks['images'])} images and "
         f"{len(leaks['pairs'])} pairs left in, {len(leaks['texts'])} texts alone."
     )
+    if shared := shared_images(leaks):
+        lines.append(f"Also left in, with other requests, as --leak-key pair allows: {shared}.")
     lines += [
         f"{name} is no test set for this rewriter." for name in provenance["voided_test_sets"]
     ]
     return "\n".join(lines)
-
-
-def _settle_leaks(collected: Collected, found: LeakReport, on_leak: OnLeak) -> dict[str, Any]:
-    """Stop, drop or keep; returns the report for the provenance."""
-    blocking = found.rows()
-    if blocking and on_leak == "stop":
-        shown = "; ".join(
-            f"{leak.row} ({leak.image_id}) is in {leak.test_set} as {leak.item} ({leak.kind})"
-            for leak in found.blocking[:8]
-        )
-        images = len({leak.image_id for leak in found.blocking})
-        raise UserError(
-            f"{len(blocking)} rows with {images} images are in a test set: {shown}"
-            f"{'; ...' if len(found.blocking) > 8 else ''}. Leave these rows out with "
-            f"--on-leak drop."
-        )
-    if blocking and on_leak == "drop":
-        collected.rows = [row for row in collected.rows if row.item.id not in blocking]
-        collected.dropped["leak"] = len(blocking)
-        if not collected.rows:
-            raise UserError("Every row is in a test set: nothing is left to export.")
-    listed = [leak.__dict__ for leak in found.blocking]
-    left = [] if on_leak == "drop" else listed
-    alone = [leak.__dict__ for leak in found.reported if leak.row not in blocking]
-    texts = [leak for leak in [*left, *alone] if leak["kind"] == "text"]
-    return {
-        "key": found.key,
-        "strict_text": found.strict_text,
-        "checked": found.checked,
-        "unchecked": found.unchecked,
-        # What `vlmguard train` refuses: images and pairs, and texts with strict_text.
-        "images": [leak for leak in left if leak["kind"] not in ("pair", "text")],
-        "pairs": [leak for leak in left if leak["kind"] == "pair"],
-        "texts": texts,
-        # Allowed with leak_key=pair.
-        "shared_images": [leak for leak in alone if leak["kind"] != "text"],
-        "removed": listed if on_leak == "drop" else [],
-    }
-
-
-def _provenance(
-    collected: Collected,
-    splits: dict[str, list[KeptRow]],
-    found: LeakReport,
-    leaks: dict[str, Any],
-    targets: Targets,
-    seed: int,
-) -> dict[str, Any]:
-    columns = [row.columns for row in collected.rows]
-    cost: dict[str, dict[str, float]] = {}
-    for key, value in collected.cost.items():
-        name, stage = next(
-            (name, key[len(name) + 1 :]) for name in FIGURES if key.startswith(f"{name}_")
-        )
-        cost.setdefault(stage, {})[name] = value
-    return {
-        "format": 1,
-        "targets": targets,
-        "rows": {
-            "read": collected.read,
-            "exported": len(columns),
-            **{name: len(rows) for name, rows in splits.items()},
-            "benign": sum(row["benign"] for row in columns),
-            "images": len({row["image_id"] for row in columns}),
-        },
-        "sources": dict(Counter(row["source"] for row in columns)),
-        "reasoners": dict(Counter(row["reasoner"] for row in columns)),
-        "templates": dict(Counter(row["templates"] for row in columns)),
-        "rewriter_template": _rewriter(targets).template_hash,
-        "dropped": dict(collected.dropped.most_common()),
-        "cost": cost,
-        "leaks": leaks,
-        "voided_test_sets": sorted(collected.voided),
-        "split": {"by": "image", "seed": seed},
-        "logs": collected.logs,
-        "versions": {name: version(name) for name in _LIBRARIES},
-    }
 
 
 def _write(

@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from vlmguard.refusals import is_refusal, normalise
@@ -40,6 +41,18 @@ class Candidate:
     answers: tuple[str, ...] = ()
     report: str = ""
 
+    # Several rules want these.
+    @cached_property
+    def said(self) -> str:
+        """Reasoning and x', normalised."""
+        return normalise(f"{self.reasoning}\n{self.rewritten}")
+
+    @cached_property
+    def known_runs(self) -> set[tuple[str, ...]]:
+        """Runs of eight words that come from an answer and not from the request."""
+        runs = {run for answer in self.answers for run in _runs(answer)}
+        return runs - _runs(self.original)
+
 
 STOP_WORDS: Final = {
     "en": "the a an of to and in is are it this that for on with what how my i you be can do me",
@@ -53,7 +66,11 @@ STOP_WORDS: Final = {
 """Frequent words, by which languages in Latin script are told apart."""
 
 _ENGLISH_STOP: Final = frozenset(STOP_WORDS["en"].split())
-_LANGUAGE_WORDS: Final = {name: frozenset(text.split()) for name, text in STOP_WORDS.items()}
+_LANGUAGES_OF: Final = {
+    word: [name for name, listed in STOP_WORDS.items() if word in listed.split()]
+    for text in STOP_WORDS.values()
+    for word in text.split()
+}
 
 _HARM: Final = (
     r"(?:harm|hurt|kill|attack|abuse|steal|deceive|exploit|stalk|harass|injur|threaten|damag"
@@ -175,8 +192,7 @@ def is_too_long(row: Candidate) -> bool:
 def accuses(row: Candidate) -> bool:
     """Whether x' or the reasoning ascribes a harmful motive that x does not state."""
     stated = content_stems(row.original)
-    text = normalise(f"{row.reasoning}\n{row.rewritten}")
-    for match in _ACCUSATIONS.finditer(text):
+    for match in _ACCUSATIONS.finditer(row.said):
         verb = match[1] or match[2]
         known = stem(verb.split()[0]) in stated if verb else match[0] in normalise(row.original)
         if not known:
@@ -186,8 +202,7 @@ def accuses(row: Candidate) -> bool:
 
 def cites_synthesis(row: Candidate) -> bool:
     """Whether reasoning or x' speaks of answers, report or features, which no rewriter sees."""
-    text = normalise(f"{row.reasoning}\n{row.rewritten}")
-    return bool(_SYNTHESIS.search(text)) or _copied(row.reasoning, row)
+    return bool(_SYNTHESIS.search(row.said)) or _copied(row.reasoning, row)
 
 
 def is_ungrounded(row: Candidate) -> bool:
@@ -266,10 +281,8 @@ def language(text: str) -> str | None:
     if script != "LATIN":
         return script
     found = re.findall(r"\w+", text.casefold())
-    hits = Counter(
-        {name: sum(w in listed for w in found) for name, listed in _LANGUAGE_WORDS.items()}
-    )
-    (first, most), (_, next_most) = hits.most_common(2)
+    hits = Counter(name for word in found for name in _LANGUAGES_OF.get(word, ()))
+    (first, most), (_, next_most) = [*hits.most_common(2), ("", 0), ("", 0)][:2]
     return f"LATIN {first}" if most - next_most >= 2 else None
 
 
@@ -293,8 +306,7 @@ def content_stems(text: str) -> set[str]:
 
 def _copied(text: str, row: Candidate) -> bool:
     """Whether a run of eight words comes from an answer and not from the request."""
-    runs = _runs(text) - _runs(row.original)
-    return any(runs & _runs(answer) for answer in row.answers)
+    return not row.known_runs.isdisjoint(_runs(text))
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:

@@ -11,7 +11,7 @@ image. `check=rules` leaves that call out.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from inspect_ai.model import Model, get_model, model_roles
 from inspect_ai.scorer import (
@@ -21,10 +21,8 @@ from inspect_ai.scorer import (
     Scorer,
     Target,
     Value,
-    mean,
     metric,
     scorer,
-    stderr,
 )
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel
@@ -34,8 +32,15 @@ from vlmguard.scorers._grader import request_of
 from vlmguard.scorers._verdict import label, parse_verdict
 from vlmguard.templates import load_template, template_hash
 from vlmguard.training.filters import Candidate, broken_rules
+from vlmguard.training.replies import is_cut_off
 from vlmguard.training.similarity import NEAR_TEXT, similarity, words
-from vlmguard.training.stages import RECORD, StageCall, SynthesisRecord, ask_stage, stage_call
+from vlmguard.training.stages import (
+    StageCall,
+    Structured,
+    SynthesisRecord,
+    ask_stage,
+    stage_call,
+)
 
 CHECK_TEMPLATE: Final = """\
 A request that came with the image above was rewritten before it is passed on to an assistant.
@@ -74,6 +79,7 @@ _VERDICTS: Final = {
     "open": "gives_answer",
     "fair": "accuses",
 }
+_READERS: Final = {name: label() for name in _VERDICTS}
 
 
 class Check(BaseModel):
@@ -135,11 +141,11 @@ def stage_cost() -> Metric:
     return compute
 
 
-@scorer(metrics=[mean(), stderr(cluster="image_id"), synthesis_yield(), stage_cost()])
+@scorer(metrics=[synthesis_yield(), stage_cost()])
 def keep(
     check: Literal["model", "rules"] = "model",
     template: str | None = None,
-    structured: Literal["auto"] | bool = "auto",
+    structured: Structured = "auto",
 ) -> Scorer:
     """Keep or drop a synthesized row.
 
@@ -152,11 +158,12 @@ def keep(
     """
     check_choice("-T check", check, ("model", "rules"))
     prompt = load_template(CHECK_TEMPLATE, template, _FIELDS)
+    identity = template_hash(prompt) if check == "model" else "rules"
 
     async def score(state: TaskState, target: Target) -> Score:
-        record = SynthesisRecord.load({RECORD: state.store.get(RECORD)})
+        record = SynthesisRecord.load(state.metadata)
         request, images = request_of(state)
-        row = candidate(record, request, bool(state.metadata["benign"]))
+        row = candidate(record, request, state.metadata)
         calls = list(record.stages)
         reasons = [record.drop] if record.drop else broken_rules(row)
         said = ""
@@ -175,7 +182,7 @@ def keep(
             )
             calls.append(stage_call("check", "checker", output))
             said = output.completion
-            reasons = _objections(said)
+            reasons = _objections(said, cut_off=is_cut_off(output))
         return Score(
             value=float(not reasons),
             answer=record.rewritten,
@@ -185,7 +192,7 @@ def keep(
                 "benign": row.benign,
                 "image_id": state.metadata["image_id"],
                 "original": request,
-                "check": template_hash(prompt) if check == "model" else "rules",
+                "check": identity,
                 "cost": cost_by_stage(calls),
             },
         )
@@ -193,22 +200,26 @@ def keep(
     return score
 
 
-def candidate(record: SynthesisRecord, request: str, benign: bool) -> Candidate:
+def candidate(record: SynthesisRecord, request: str, metadata: dict[str, Any]) -> Candidate:
     """What the rules look at.
 
     Args:
         record: The row's record.
         request: Its request.
-        benign: Whether it is benign.
+        metadata: The sample's metadata: whether the row is benign, and its given answers.
+
+    Returns:
+        The row, with its answers unless it is benign.
     """
-    answers = tuple(answer for answer in (record.safe, record.unsafe) if answer)
+    benign = bool(metadata["benign"])
+    answers = (record.safe or metadata["safe"], record.unsafe or metadata["unsafe"])
     return Candidate(
         original=request,
         rewritten=record.rewritten,
         reasoning=record.reasoning,
         benign=benign,
         # A benign row's answer may well repeat the request.
-        answers=() if benign else answers,
+        answers=() if benign else tuple(answer for answer in answers if answer),
         report="\n".join([*record.features, record.report]).strip(),
     )
 
@@ -261,6 +272,9 @@ def add_costs(costs: Iterable[dict[str, float]]) -> dict[str, float]:
 
     Args:
         costs: As `cost_by_stage` gives them.
+
+    Returns:
+        The sum of each name that occurs.
     """
     total: dict[str, float] = defaultdict(float)
     for cost in costs:
@@ -274,8 +288,8 @@ def _checker() -> Model:
     return get_model(role=role, required=True)
 
 
-def _objections(text: str) -> list[str]:
-    verdicts = parse_verdict(text, {name: label() for name in _VERDICTS})
+def _objections(text: str, *, cut_off: bool) -> list[str]:
+    verdicts = parse_verdict(text, _READERS, cut_off=cut_off)
     if any(math.isnan(value) for value in verdicts.values()):
         return ["unchecked"]
     return [reason for name, reason in _VERDICTS.items() if verdicts[name] == 0.0]

@@ -14,13 +14,21 @@ its train and its test split.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from vlmguard.errors import UserError
 from vlmguard.training.fingerprints import ImageIndex
 from vlmguard.training.similarity import normalise_text
-from vlmguard.training.testsets import TEST_SETS, Item, read_own_set, read_test_set, with_images
+from vlmguard.training.testsets import (
+    TEST_SETS,
+    Item,
+    missing_parts,
+    read_own_set,
+    read_test_set,
+    with_images,
+)
 
 Kind = Literal["image_name", "image_bytes", "near_image", "pair", "text"]
 Key = Literal["image", "pair"]
@@ -54,9 +62,9 @@ class LeakReport:
         strict_text: The text alone blocks too.
         checked: For each test set its number of items, and of items whose
             image was there to compare.
-        unchecked: Test sets that were not there.
-        blocking: Leaks that block training.
-        reported: Leaks that are only reported.
+        unchecked: Test sets that were not there, and missing parts of others.
+        blocking: Leaks that block training; for each row and test set the strongest.
+        reported: Leaks that are only reported, of rows that the test set does not block.
     """
 
     key: Key
@@ -70,10 +78,6 @@ class LeakReport:
         """Ids of the rows that may not be trained on."""
         return {leak.row for leak in self.blocking}
 
-    def as_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
-        return asdict(self)
-
 
 def load_test_sets(root: Path | None, own: Iterable[Path], skip: set[str]) -> dict[str, list[Item]]:
     """Read every test set that is there, images included.
@@ -85,6 +89,9 @@ def load_test_sets(root: Path | None, own: Iterable[Path], skip: set[str]) -> di
 
     Returns:
         Items by test set; a known set that is not there has none.
+
+    Raises:
+        UserError: A file is not what it should be, or its name is taken.
     """
     found: dict[str, list[Item]] = {}
     for name in TEST_SETS:
@@ -92,8 +99,31 @@ def load_test_sets(root: Path | None, own: Iterable[Path], skip: set[str]) -> di
             there = root is not None and (root / name).is_dir()
             found[name] = with_images(read_test_set(name, root / name)) if there and root else []
     for path in own:
+        if path.stem in (*TEST_SETS, *found):
+            raise UserError(
+                f"--test-set {path}: the name {path.stem} is taken by another test set. Rename the "
+                f"file."
+            )
         found[path.stem] = with_images(read_own_set(path))
     return found
+
+
+def lacking(root: Path | None, test_sets: dict[str, list[Item]]) -> list[str]:
+    """Parts of known test sets that could not be read, although the set is there.
+
+    Args:
+        root: As for `load_test_sets`.
+        test_sets: What it found.
+
+    Returns:
+        Their names, with the set's name before them.
+    """
+    return [
+        part
+        for name, items in test_sets.items()
+        if root is not None and items and name in TEST_SETS
+        for part in missing_parts(name, root / name)
+    ]
 
 
 def find_leaks(
@@ -102,6 +132,7 @@ def find_leaks(
     *,
     key: Key = "image",
     strict_text: bool = False,
+    missing: Iterable[str] = (),
 ) -> LeakReport:
     """Compare training rows with test sets.
 
@@ -110,9 +141,10 @@ def find_leaks(
         test_sets: Items by test set, as `load_test_sets` gives them.
         key: What blocks.
         strict_text: Let the text alone block.
+        missing: Parts of them that could not be read, for the report.
 
     Returns:
-        The report: at most one leak for each row and test set, the strongest.
+        The report.
     """
     report = LeakReport(
         key,
@@ -122,16 +154,25 @@ def find_leaks(
             for name, items in test_sets.items()
             if items
         },
-        [name for name, items in test_sets.items() if not items],
+        [*(name for name, items in test_sets.items() if not items), *missing],
     )
     for name, items in test_sets.items():
-        for leak in _compare(rows, items, name):
-            blocks = leak.kind == "pair" or (strict_text if leak.kind == "text" else key == "image")
-            (report.blocking if blocks else report.reported).append(leak)
+        for found in _compare(rows, items, name):
+            blocking = [leak for leak in found if _blocks(leak.kind, key, strict_text)]
+            report.blocking.extend(blocking[:1])
+            if not blocking:
+                report.reported.extend(found)
     return report
 
 
-def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[Leak]:
+def _blocks(kind: Kind, key: Key, strict_text: bool) -> bool:
+    if kind == "pair":
+        return True
+    return strict_text if kind == "text" else key == "image"
+
+
+def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[list[Leak]]:
+    """For each row its leaks, the strongest first: the pair, or the image and the text."""
     by_name: dict[str, list[Item]] = defaultdict(list)
     by_bytes: dict[str, list[Item]] = defaultdict(list)
     by_text: dict[str, list[Item]] = defaultdict(list)
@@ -159,10 +200,9 @@ def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[Leak]:
         pair = by_pair.get(row.pair or "") or next(
             (item for _, item in same_image if text and normalise_text(item.text) == text), None
         )
+        matches: list[tuple[Kind, Item]] = same_image[:1]
+        if text in by_text:
+            matches.append(("text", by_text[text][0]))
         if pair is not None:
-            yield Leak(row.id, name, pair.id, row.image_id, "pair")
-        elif same_image:
-            kind, item = same_image[0]
-            yield Leak(row.id, name, item.id, row.image_id, kind)
-        elif text in by_text:
-            yield Leak(row.id, name, by_text[text][0].id, row.image_id, "text")
+            matches = [("pair", pair)]
+        yield [Leak(row.id, name, item.id, row.image_id, kind) for kind, item in matches]

@@ -32,8 +32,8 @@ class Report(BaseModel):
 
     def text(self) -> str:
         """The views that say something, one a line; empty if none does."""
-        views = ((name, getattr(self, name).strip()) for name in _VIEWS)
-        return "\n".join(f"{name}: {view}" for name, view in views if not _is_nothing(view))
+        views = (("textual", self.textual), ("visual", self.visual), ("joint", self.joint))
+        return "\n".join(f"{name}: {view.strip()}" for name, view in views if not _is_nothing(view))
 
 
 class Rewriting(BaseModel):
@@ -52,7 +52,7 @@ def problem_of(output: ModelOutput) -> str:
     Returns:
         `empty`, `refused`, `cut_off` or `invalid_format`.
     """
-    if output.stop_reason == "content_filter":
+    if is_filtered(output):
         return "refused"
     if not output.completion.strip():
         return "empty"
@@ -67,14 +67,24 @@ def is_cut_off(output: ModelOutput) -> bool:
     Args:
         output: The reply.
     """
-    return output.stop_reason in ("max_tokens", "model_length")
+    return _stop_reason(output) in ("max_tokens", "model_length")
 
 
-def read_features(text: str) -> list[str] | None:
+def is_filtered(output: ModelOutput) -> bool:
+    """Whether the provider's filter withheld a reply.
+
+    Args:
+        output: The reply.
+    """
+    return _stop_reason(output) == "content_filter"
+
+
+def read_features(text: str, *, cut_off: bool) -> list[str] | None:
     """Read the risk features of the hindsight stage.
 
     Args:
         text: The reply: JSON, with or without words around it, or a list.
+        cut_off: The reply ended at the token limit; only a whole JSON object counts.
 
     Returns:
         The features, possibly none; None if the reply cannot be read.
@@ -90,6 +100,8 @@ def read_features(text: str) -> list[str] | None:
             ": ".join(str(part) for part in item.values()) if isinstance(item, dict) else str(item)
             for item in items
         ]
+    elif cut_off:
+        return None
     else:
         sentences = [match[1] for match in _BULLET.finditer(text)]
         if not sentences:
@@ -97,16 +109,19 @@ def read_features(text: str) -> list[str] | None:
     return [sentence.strip() for sentence in sentences if not _is_nothing(sentence)]
 
 
-def read_report(text: str) -> Report | None:
+def read_report(text: str, *, cut_off: bool) -> Report | None:
     """Read the three views of the analysis stage.
 
     Args:
         text: The reply: JSON, or `textual: ...` and so on in any dress.
+        cut_off: The reply ended at the token limit; only a whole JSON object counts.
 
     Returns:
         The report; None if no view can be found.
     """
-    found = _json_object(text, _VIEWS) or _labelled(text, _VIEWS)
+    found = _json_object(text, _VIEWS)
+    if found is None and not cut_off:
+        found = _labelled(text, _VIEWS)
     if not found:
         return None
     views = {name: _flat(found.get(name)) for name in _VIEWS}
@@ -120,14 +135,15 @@ def read_rewriting(text: str, *, instructions: str, cut_off: bool) -> Parsed:
         text: The reply: JSON, `reasoning: ... prompt: ...`, or the rewriter's
             own tags.
         instructions: The template; a reply that repeats its lines is an echo.
-        cut_off: The reply ended at the token limit.
+        cut_off: The reply ended at the token limit; only a whole JSON object or a closed
+            `<prompt>` counts.
 
     Returns:
         The parts. What is usable is decided by the rule for the rewriter's
         replies, so that nothing is taught which would later be rejected.
     """
     found = _json_object(text, ("prompt",))
-    if found is None and "<prompt>" not in text.lower():
+    if found is None and not cut_off and "<prompt>" not in text.lower():
         found = _labelled(text, ("reasoning", "prompt"))
     if found and "prompt" in found:
         reasoning, prompt = _flat(found.get("reasoning")), _flat(found["prompt"])
@@ -147,6 +163,11 @@ def target_text(reasoning: str, prompt: str) -> str:
     """
     thoughts = f"<reasoning>{reasoning}</reasoning>\n" if reasoning else ""
     return f"{thoughts}<prompt>{prompt}</prompt>"
+
+
+def _stop_reason(output: ModelOutput) -> str | None:
+    # Inspect looks it up in the first choice; some servers return none.
+    return None if output.empty else output.stop_reason
 
 
 def _is_nothing(text: str) -> bool:

@@ -1,11 +1,10 @@
 """One row of raw training material, and how it becomes a sample of the synthesis task."""
 
 import hashlib
-import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, Content, ContentImage, ContentText
@@ -14,9 +13,6 @@ from vlmguard.errors import UserError
 from vlmguard.images import ImageError, PreparedImage, prepare_image
 from vlmguard.training.packed import PackedImage, unpack
 from vlmguard.training.similarity import normalise_text
-
-PAPER_SAFETY: Final = 8904
-PAPER_BENIGN: Final = 977
 
 
 @dataclass(frozen=True)
@@ -45,52 +41,6 @@ class Row:
     unsafe: str | None
     benign: bool
     pair: str | None = None
-
-
-def draw_mix(rows: list[Row], safety: int | None, benign: int | None, seed: int) -> list[Row]:
-    """Draw so many safety and so many benign rows, in the rows' own order.
-
-    Args:
-        rows: What to draw from.
-        safety: Number of safety rows, at least 0; None for all.
-        benign: Number of benign rows, likewise.
-        seed: Seed of the drawing.
-
-    Returns:
-        The drawn rows.
-
-    Raises:
-        UserError: There are fewer rows of a kind than asked for, or none in all.
-    """
-    chosen: set[str] = set()
-    for option, wanted, kind in (("safety", safety, False), ("benign", benign, True)):
-        ids = [row.id for row in rows if row.benign is kind]
-        if wanted is not None and not 0 <= wanted <= len(ids):
-            raise UserError(
-                f"-T {option}={wanted}: the sources hold {len(ids)} such rows. Ask for fewer, "
-                f"or add a source with -T data=."
-            )
-        drawn = ids if wanted is None else random.Random(f"{seed}/{option}").sample(ids, wanted)
-        chosen.update(drawn)
-    if not chosen:
-        raise UserError("No rows left to work on: -T data=, safety= and benign= leave none.")
-    return [row for row in rows if row.id in chosen]
-
-
-def check_ids(rows: list[Row]) -> None:
-    """Refuse rows that share an id.
-
-    Args:
-        rows: All rows.
-
-    Raises:
-        UserError: Two rows share an id; names it.
-    """
-    seen: set[str] = set()
-    for row in rows:
-        if row.id in seen:
-            raise UserError(f"The id {row.id} occurs twice. Rename or remove one of the rows.")
-        seen.add(row.id)
 
 
 def to_samples(rows: list[Row], *, contrast: bool, sampled: bool) -> list[Sample]:
@@ -140,13 +90,19 @@ def _problem(row: Row, contrast: bool, sampled: bool) -> str | None:
         return "empty_prompt"
     if row.benign or not contrast:
         return None
-    if not sampled and not (row.safe or "").strip():
+    safe, unsafe = _given(row.safe), _given(row.unsafe)
+    if not sampled and not safe:
         return "no_safe_response"
-    if not sampled and not (row.unsafe or "").strip():
+    if not sampled and not unsafe:
         return "no_unsafe_response"
-    if row.safe and row.unsafe and normalise_text(row.safe) == normalise_text(row.unsafe):
+    if safe and unsafe and normalise_text(safe) == normalise_text(unsafe):
         return "identical_responses"
     return None
+
+
+def _given(answer: str | None) -> str | None:
+    """An answer, if it says something."""
+    return answer if answer and answer.strip() else None
 
 
 def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str | None) -> Sample:
@@ -157,8 +113,8 @@ def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str |
         "image_id": row.image_id,
         "pair": row.pair,
         "image_file": str(file),
-        "safe": row.safe,
-        "unsafe": row.unsafe,
+        "safe": _given(row.safe),
+        "unsafe": _given(row.unsafe),
         "drop": drop,
     }
     if isinstance(image, PreparedImage):

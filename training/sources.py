@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from vlmguard.errors import UserError
 from vlmguard.paths import user_path
 from vlmguard.training.packed import PackedImage
-from vlmguard.training.rows import Row, check_ids
+from vlmguard.training.rows import Row
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
 
@@ -99,8 +99,18 @@ def read_sources(data: str | list[str]) -> list[Row]:
             image path leaves its folder, or two rows share an id.
     """
     specs = data.split(",") if isinstance(data, str) else data
-    rows = [row for spec in specs for row in _read_one(spec.strip())]
-    check_ids(rows)
+    rows: list[Row] = []
+    seen: dict[str, str] = {}
+    for spec in specs:
+        for row in _read_one(spec.strip()):
+            if row.id in seen:
+                raise UserError(
+                    f"-T data={spec.strip()}: the id {row.id} occurs twice (first in "
+                    f"{seen[row.id]}). Change one of the ids, or rename one of two files of the "
+                    f"same name."
+                )
+            seen[row.id] = spec.strip()
+            rows.append(row)
     return rows
 
 

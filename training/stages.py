@@ -1,12 +1,13 @@
 """What the reasoner is asked in each stage, and how its replies are read.
 
-Structured output is asked for where the provider enforces it; replies are read
-the same tolerant way in any case. Requests and answers are foreign text and
+Structured output is asked for where Inspect's provider passes a schema on; replies
+are read the same tolerant way in any case. Requests and answers are foreign text and
 stand in fenced blocks. From the analysis on, the reasoner no longer sees the
 answers: what the rewriter is taught must follow from image and request alone.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final, Literal
 
 from inspect_ai.model import (
@@ -20,9 +21,10 @@ from inspect_ai.model import (
     ModelOutput,
     ResponseSchema,
 )
-from inspect_ai.util import Store, json_schema
+from inspect_ai.util import json_schema
 from pydantic import BaseModel, Field
 
+from vlmguard.errors import UserError
 from vlmguard.record import Stage
 from vlmguard.roles import defaults_for
 from vlmguard.scorers._grader import fence
@@ -123,10 +125,13 @@ FIELDS: Final = {
 STRUCTURED: Final = frozenset(
     ("openai", "azureai", "google", "vertex", "mistral", "grok", "groq", "vllm", "sglang")
 )
-"""Providers that enforce a schema for every model they serve, as far as Inspect's code says."""
+"""Inspect's providers that pass a schema on; whether it is enforced is up to the model served."""
+
+Structured = Literal["auto"] | bool
+"""Whether a schema is handed to the provider; `auto`: where Inspect's provider takes one."""
 
 RECORD: Final = "synthesis"
-"""Where a sample's store holds its `SynthesisRecord`."""
+"""Where a sample's metadata hold its `SynthesisRecord`. (Inspect would log a store three times.)"""
 
 _CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
@@ -145,14 +150,14 @@ class SynthesisRecord(BaseModel):
     """What the synthesis made of a row.
 
     Attributes:
-        safe: The answer that handled the risk, given or sampled.
-        unsafe: The answer that did not, given or sampled.
+        safe: The answer that handled the risk, if it was sampled.
+        unsafe: The answer that did not, if it was sampled.
         features: Risk features F of the hindsight stage.
         report: Report A of the analysis stage; empty if it was switched off.
         reasoning: Reasoning to teach.
         rewritten: Request to teach; the last one that could be read.
-        trial: Judged answers to the original and the rewritten request, where
-            rejection sampling was asked for.
+        trial: Judged answers to the original and, if it was tried, to this rewritten
+            request, where rejection sampling was asked for.
         drop: Why the row went no further, or None.
         reasoner: Name of the reasoner.
         templates: Hash of the templates.
@@ -171,25 +176,33 @@ class SynthesisRecord(BaseModel):
     templates: str = ""
     stages: list[StageCall] = Field(default_factory=list)
 
-    def save(self, store: Store) -> None:
-        """Put the record into a sample's store.
+    def save(self, metadata: dict[str, Any]) -> None:
+        """Put the record into a sample's metadata.
 
         Args:
-            store: The store.
+            metadata: The sample's metadata.
         """
-        store.set(RECORD, self.model_dump(exclude_defaults=True))
+        metadata[RECORD] = self.model_dump(exclude_defaults=True)
 
     @classmethod
-    def load(cls, store: dict[str, Any]) -> "SynthesisRecord":
+    def load(cls, metadata: dict[str, Any]) -> "SynthesisRecord":
         """Read the record of a sample.
 
         Args:
-            store: Content of the sample's store.
+            metadata: The sample's metadata.
+
+        Returns:
+            The record.
 
         Raises:
-            KeyError: The synthesis has not been there.
+            UserError: The synthesis has not been there.
         """
-        return cls.model_validate(store[RECORD])
+        if RECORD not in metadata:
+            raise UserError(
+                "A sample holds no synthesis: only logs of training/synthesize.py can be scored "
+                "by vlmguard/keep. Give it one of those."
+            )
+        return cls.model_validate(metadata[RECORD])
 
 
 def stage_call(name: str, role: str, output: ModelOutput) -> StageCall:
@@ -199,6 +212,9 @@ def stage_call(name: str, role: str, output: ModelOutput) -> StageCall:
         name: The stage.
         role: Who was called.
         output: What came back.
+
+    Returns:
+        The call, with its raw text; figures that the provider left out are None.
     """
     usage = output.usage
     return StageCall(
@@ -218,7 +234,7 @@ async def ask_stage(
     images: Sequence[str],
     schema: type[BaseModel],
     *,
-    structured: Literal["auto"] | bool = "auto",
+    structured: Structured = "auto",
     temperature: float | None = None,
     **material: str,
 ) -> ModelOutput:
@@ -229,7 +245,7 @@ async def ask_stage(
         template: The question, with a placeholder for each piece of material.
         images: The row's images, shown first.
         schema: Form of the reply.
-        structured: Have the provider enforce the form; `auto`: where it can.
+        structured: Hand the form to the provider; `auto`: where it takes one.
         temperature: Overrides the model's own; None leaves it.
         **material: Foreign text by placeholder.
 
@@ -240,8 +256,12 @@ async def ask_stage(
     content.append(ContentText(text=fill(template, **fence(material))))
     config = defaults_for(model, _CONFIG)
     if structured is True or (structured == "auto" and ModelName(model).api in STRUCTURED):
-        form = ResponseSchema(name=schema.__name__.lower(), json_schema=json_schema(schema))
-        config = config.merge(GenerateConfig(response_schema=form))
+        config = config.model_copy(update={"response_schema": _form(schema)})
     if temperature is not None:
-        config = config.merge(GenerateConfig(temperature=temperature))
+        config = config.model_copy(update={"temperature": temperature})
     return await model.generate([ChatMessageUser(content=content)], config=config)
+
+
+@cache
+def _form(schema: type[BaseModel]) -> ResponseSchema:
+    return ResponseSchema(name=schema.__name__.lower(), json_schema=json_schema(schema))

@@ -25,6 +25,9 @@ lacks an answer. `rejection=N` tries up to N rewritings on the target (`--model`
 `grader`: one stays only if safety rises and helpfulness does not fall; 2 calls for the
 original request and 3 at most for each try.
 
+A row whose call fails (an endpoint may not take every image) is left unfinished; the run stops
+when 5 % of the rows have failed (`--fail-on-error` moves that mark).
+
 Resume: `inspect eval-retry LOG`, or run under `inspect eval-set`. Finished rows are not paid
 for again; `--log-buffer 1` writes each one at once, so that even a kill loses only rows in
 work. Then: `vlmguard export LOG --out DIR`.
@@ -36,34 +39,20 @@ paper's rewriter writes reasoning is not confirmed; `vlmguard export --targets` 
 """
 
 import logging
-from dataclasses import dataclass
 from typing import Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
-from inspect_ai.model import Model, ModelOutput, get_model
+from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from pydantic import BaseModel
 
 from vlmguard.errors import UserError, check_choice
 from vlmguard.roles import role_models
 from vlmguard.scorers._grader import request_of
 from vlmguard.templates import load_template, template_hash
-from vlmguard.training.answers import Judged, improves, judged_answer, sample_answers, sort_answers
-from vlmguard.training.filters import broken_rules
-from vlmguard.training.keep import candidate, keep
-from vlmguard.training.replies import (
-    Features,
-    Report,
-    Rewriting,
-    is_cut_off,
-    problem_of,
-    read_features,
-    read_report,
-    read_rewriting,
-)
-from vlmguard.training.rows import draw_mix, rows_hash, to_samples
-from vlmguard.training.similarity import normalise_text
+from vlmguard.training.keep import keep
+from vlmguard.training.mix import Quota, check_count, draw_mix
+from vlmguard.training.rows import rows_hash, to_samples
 from vlmguard.training.sources import VOIDED, read_sources
 from vlmguard.training.stages import (
     ANALYSIS_TEMPLATE,
@@ -71,23 +60,31 @@ from vlmguard.training.stages import (
     FIELDS,
     HINDSIGHT_TEMPLATE,
     OPTIMIZE_TEMPLATE,
+    Structured,
     SynthesisRecord,
-    ask_stage,
-    stage_call,
+)
+from vlmguard.training.steps import (
+    Reasoner,
+    RowInWork,
+    analysis,
+    complete_answers,
+    hindsight,
+    rewrite,
 )
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("hindsight", "analysis", "rewrite")
 
-Structured = Literal["auto"] | bool
+FAILED_SHARE = 0.05
+"""Share of rows whose calls may fail before the run stops; `--fail-on-error` overrides it."""
 
 
 @task
 def synthesize(
     data: str | list[str],
-    safety: int | None = None,
-    benign: int | None = None,
+    safety: Quota = None,
+    benign: Quota = None,
     seed: int = 0,
     stages: str | list[str] = list(STAGES),  # noqa: B006 - never changed
     responses: Literal["given", "sample"] = "given",
@@ -105,18 +102,19 @@ def synthesize(
 
     Args:
         data: Source or sources, as `KIND:PATH` (see `training/sources.py`).
-        safety: Number of safety rows to draw; all by default.
-        benign: Number of benign rows to draw; all by default.
+        safety: Number of safety rows to draw, or `SOURCE:N` for each source to draw
+            from (`vlguard:2000,spa_vl:6904`); all by default.
+        benign: Number of benign rows to draw, likewise.
         seed: Seed of the drawing.
         stages: Stages for safety rows; `rewrite` must be among them.
         responses: `given`, or `sample` those that are missing from `--model`,
             sorted by `grader`.
-        samples: Answers to sample for such a row.
+        samples: Answers to sample for such a row, at least 1.
         rejection: Rewritings to try on `--model` before a row is given up; 0
             keeps the first without a try.
         check: `model` (rules, then one call) or `rules`.
-        structured: Have the provider enforce the form of replies; `auto` does so
-            where Inspect's provider supports it for all its models.
+        structured: Hand the form of replies to the provider as a schema; `auto`
+            does so where Inspect's provider takes one.
         hindsight_template: File that replaces the prompt of stage 1.
         analysis_template: File that replaces the prompt of stage 2.
         rewrite_template: File that replaces the prompt of stage 3.
@@ -125,6 +123,8 @@ def synthesize(
     """
     check_choice("-T responses", responses, ("given", "sample"))
     check_choice("-T structured", structured, ("auto", True, False))
+    check_count("-T samples", samples, 1)
+    check_count("-T rejection", rejection, 0)
     chosen = _stages(stages)
     sampled = responses == "sample"
     rows = draw_mix(read_sources(data), safety, benign, seed)
@@ -147,6 +147,8 @@ def synthesize(
         ),
         scorer=keep(check, check_template, structured),
         headline_metric="kept_share",
+        # One row that an endpoint will not take must not stop ten thousand.
+        fail_on_error=FAILED_SHARE,
         version="1-A",
         metadata={
             "rows": rows_hash(rows),
@@ -194,169 +196,25 @@ def three_stages(
             _require_target()
         request, images = request_of(state)
         record = SynthesisRecord(
-            safe=state.metadata["safe"],
-            unsafe=state.metadata["unsafe"],
-            drop=state.metadata["drop"],
-            reasoner=str(reasoner),
-            templates=identity,
+            drop=state.metadata["drop"], reasoner=str(reasoner), templates=identity
         )
-        row = _Row(request, images, bool(state.metadata["benign"]), record)
-        ask = _Reasoner(reasoner, prompts, structured)
+        row = RowInWork(request, images, state.metadata, record)
+        ask = Reasoner(reasoner, prompts, structured)
         try:
             if not row.benign and samples:
-                await _complete_answers(row, samples)
+                await complete_answers(row, samples)
             if not row.benign and "hindsight" in stages:
-                await _hindsight(row, ask)
+                await hindsight(row, ask)
             if not row.benign and "analysis" in stages:
-                await _analysis(row, ask)
+                await analysis(row, ask)
             if not record.drop:
-                await _rewrite(row, ask, rejection)
+                await rewrite(row, ask, rejection)
         finally:
             # Once and whole: a StoreModel would be checked and compared at each step.
-            record.save(state.store)
+            record.save(state.metadata)
         return state
 
     return solve
-
-
-@dataclass(frozen=True)
-class _Row:
-    request: str
-    images: list[str]
-    benign: bool
-    record: SynthesisRecord
-
-
-@dataclass(frozen=True)
-class _Reasoner:
-    model: Model
-    prompts: dict[str, str]
-    structured: Structured
-
-    async def __call__(
-        self,
-        row: _Row,
-        stage: str,
-        schema: type[BaseModel],
-        *,
-        prompt: str | None = None,
-        temperature: float | None = None,
-        **material: str,
-    ) -> ModelOutput:
-        output = await ask_stage(
-            self.model,
-            self.prompts[prompt or stage],
-            row.images,
-            schema,
-            structured=self.structured,
-            temperature=temperature,
-            request=row.request,
-            **material,
-        )
-        row.record.stages.append(stage_call(stage, "reasoner", output))
-        return output
-
-
-async def _complete_answers(row: _Row, count: int) -> None:
-    record = row.record
-    if record.drop or (record.safe and record.unsafe):
-        return
-    answers = await sample_answers(get_model(), row.images, row.request, count)
-    record.stages += [call for answer in answers for call in answer.calls]
-    safe, unsafe = sort_answers(answers)
-    record.safe, record.unsafe = record.safe or safe, record.unsafe or unsafe
-    if not record.safe:
-        record.drop = "no_safe_response"
-    elif not record.unsafe:
-        record.drop = "no_unsafe_response"
-
-
-async def _hindsight(row: _Row, ask: _Reasoner) -> None:
-    record = row.record
-    if record.drop:
-        return
-    output = await ask(
-        row, "hindsight", Features, safe=record.safe or "", unsafe=record.unsafe or ""
-    )
-    features = read_features(output.completion)
-    if features is None:
-        record.drop = f"hindsight_{problem_of(output)}"
-    elif not features:
-        record.drop = "no_risk_found"
-    else:
-        record.features = features
-
-
-async def _analysis(row: _Row, ask: _Reasoner) -> None:
-    record = row.record
-    if record.drop:
-        return
-    features = "\n".join(f"- {feature}" for feature in record.features) or "(none given)"
-    output = await ask(row, "analysis", Report, features=features)
-    report = read_report(output.completion)
-    if report is None:
-        record.drop = f"analysis_{problem_of(output)}"
-    elif not report.text():
-        record.drop = "no_risk_found"
-    else:
-        record.report = report.text()
-
-
-async def _rewrite(row: _Row, ask: _Reasoner, tries: int) -> None:
-    """Stage 3; with `tries`, until a rewriting proves better on the target."""
-    record = row.record
-    before: Judged | None = None
-    for attempt in range(max(1, tries)):
-        # A second try of a greedy model would be the first one again.
-        failure = await _rewrite_once(row, ask, temperature=1.0 if attempt else None)
-        record.drop = f"rewrite_{failure}" if failure else None
-        if failure:
-            continue
-        if not tries or (row.benign and record.rewritten == row.request):
-            return
-        if broken_rules(candidate(record, row.request, row.benign)):
-            # The scorer names the rule, unless a later try does better.
-            continue
-        if before is None:
-            before = await _try(row, row.request, "try_original")
-        after = await _try(row, record.rewritten, "try_rewritten")
-        record.trial = {"original": before.summary(), "rewritten": after.summary()}
-        if improves(before, after, benign=row.benign):
-            return
-        record.drop = "not_better"
-
-
-async def _rewrite_once(row: _Row, ask: _Reasoner, temperature: float | None) -> str | None:
-    """One rewriting into the record; returns why it cannot be used, or None."""
-    record = row.record
-    prompt = "benign" if row.benign else "rewrite"
-    known = record.report or "\n".join(f"- {feature}" for feature in record.features)
-    output = await ask(
-        row,
-        "rewrite",
-        Rewriting,
-        prompt=prompt,
-        temperature=temperature,
-        report=known or "(nothing beyond image and request)",
-    )
-    if output.stop_reason == "content_filter":
-        return "refused"
-    parsed = read_rewriting(
-        output.completion, instructions=ask.prompts[prompt], cut_off=is_cut_off(output)
-    )
-    if parsed.failure:
-        return parsed.failure
-    # What is meant to stay as it is must be copied to the letter.
-    same = normalise_text(parsed.prompt) == normalise_text(row.request)
-    record.reasoning = parsed.reasoning
-    record.rewritten = row.request if same else parsed.prompt
-    return None
-
-
-async def _try(row: _Row, asked: str, stage: str) -> Judged:
-    answer = await judged_answer(get_model(), row.images, asked, row.request, stage=stage)
-    row.record.stages += answer.calls
-    return answer
 
 
 def _stages(stages: str | list[str]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 Small readers of the authors' layouts. They want less than the tasks' loaders do:
 an image that is not there is still known by its name, and a file that is not
-there means that the set, or a part of it, was not checked, which the report says.
+there means that the set, or a part of it, was not checked, which the report says
+(`missing_parts`).
 """
 
 import csv
@@ -23,6 +24,12 @@ MM_KINDS: Final = {
     "SD_TYPO": "Rephrased Question",
     "TYPO": "Rephrased Question",
 }
+MM_SCENARIOS: Final = (
+    *("01-Illegal_Activitiy", "02-HateSpeech", "03-Malware_Generation", "04-Physical_Harm"),
+    *("05-EconomicHarm", "06-Fraud", "07-Sex", "08-Political_Lobbying", "09-Privacy_Violence"),
+    *("10-Legal_Opinion", "11-Financial_Advice", "12-Health_Consultation", "13-Gov_Decision"),
+)
+FIGSTEP_FILES: Final = (("SafeBench", "safebench.csv"), ("SafeBench-Tiny", "SafeBench-Tiny.csv"))
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,25 @@ def read_test_set(name: str, folder: Path) -> list[Item]:
         raise UserError(
             f"{folder}: not the layout of {name} ({error!r}). Correct or remove the folder."
         ) from error
+
+
+def missing_parts(name: str, folder: Path) -> list[str]:
+    """Annotation files that a known test set has and the folder lacks.
+
+    Args:
+        name: One of `TEST_SETS`.
+        folder: Its folder; the set is there, at least in part.
+
+    Returns:
+        Names of what was not read, with the set's name before them.
+    """
+    places: dict[str, list[str]] = {}
+    if name == "figstep":
+        places = {file: [f"data/question/{file}", file] for _, file in FIGSTEP_FILES}
+    if name == "mm_safetybench":
+        roots = ("data/processed_questions", "processed_questions")
+        places = {each: [f"{root}/{each}.json" for root in roots] for each in MM_SCENARIOS}
+    return [f"{name}/{part}" for part, found in places.items() if _first(folder, *found) is None]
 
 
 def read_own_set(path: Path) -> list[Item]:
@@ -169,7 +195,7 @@ def _mm_safetybench(folder: Path) -> Iterator[Item]:
 
 def _figstep(folder: Path) -> Iterator[Item]:
     # The text is the same for all; the image alone makes the item.
-    for split, file in (("SafeBench", "safebench.csv"), ("SafeBench-Tiny", "SafeBench-Tiny.csv")):
+    for split, file in FIGSTEP_FILES:
         path = _first(folder, f"data/question/{file}", file)
         images = _first(folder, f"data/images/{split}", split)
         if path:

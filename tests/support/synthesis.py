@@ -1,10 +1,13 @@
 """Raw rows for the synthesis, a reasoner that plays its part, and what its log says."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from PIL import Image, ImageDraw
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "brown", "grey", "pink", "teal", "gold")
@@ -89,3 +92,49 @@ def reasons_of(log: EvalLog) -> dict[str, list[str]]:
         str(sample.id): (sample.scores or {})["keep"].metadata["reasons"]  # type: ignore[index]
         for sample in log.samples or []
     }
+
+
+def rows(count: int, **changes: Any) -> list[dict[str, Any]]:
+    """The first safety rows."""
+    return [raw_row(number, **changes) for number in range(count)]
+
+
+def stages(log: EvalLog, row: str) -> list[str]:
+    """Names of the calls made for a row, the checker's last."""
+    sample = next(each for each in log.samples or [] if each.id == row)
+    metadata = (sample.scores or {})["keep"].metadata
+    assert metadata is not None
+    made = [call["name"] for call in stored(log, row, "stages")]
+    assert metadata["cost"].get("calls_rewrite", 0) == made.count("rewrite")
+    return [*made, *(["check"] if "calls_check" in metadata["cost"] else [])]
+
+
+def stored(log: EvalLog, row: str, field: str) -> Any:
+    """A field of a row's record."""
+    sample = next(each for each in log.samples or [] if each.id == row)
+    return sample.metadata["synthesis"][field]
+
+
+def instead(**replies: str) -> Callable[[str], str]:
+    """A good reasoner that says something else in some stages."""
+    return lambda text: replies.get(stage_of(text)) or good_reply(text)
+
+
+def run_file(path: Path, tmp_path: Path) -> Path:
+    """Synthesize the rows of a file; returns the log file."""
+    # Here, because the benchmark's server wants no more of this module than the replies.
+    from vlmguard.training.synthesize import synthesize
+
+    def output(input: Any, tools: Any, tool_choice: Any, config: Any) -> ModelOutput:
+        made = ModelOutput.from_content("m", good_reply(input[-1].text))
+        made.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return made
+
+    reasoner = get_model("mockllm/r", custom_outputs=output, memoize=False)
+    (log,) = inspect_eval(
+        synthesize(str(path)),
+        model_roles={"reasoner": reasoner},
+        display="none",
+        log_dir=str(tmp_path / "logs"),
+    )
+    return Path(log.location)

@@ -40,7 +40,7 @@ def pair_of_row(rows_folder):
 
 
 def outcome(sample):
-    return sample.scores["keep"].metadata["reasons"], sample.store["synthesis"]
+    return sample.scores["keep"].metadata["reasons"], sample.metadata["synthesis"]
 
 
 def test_kept_rows_teach_the_right_caution_or_none(log, pair_of_row):

@@ -12,6 +12,8 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
 from support.synthesis import draw_image, good_reply
 
+from vlmguard.training.synthesize import synthesize
+
 Script = Callable[[str], str | ModelOutput]
 
 
@@ -68,3 +70,18 @@ def run(tmp_path: Path) -> Callable[..., EvalLog]:
         return log
 
     return evaluate
+
+
+@pytest.fixture
+def synthesized(
+    write_rows: Callable[..., Path], model: Callable[..., Model], run: Callable[..., EvalLog]
+) -> Callable[..., Path]:
+    """Synthesize rows; returns the log file."""
+
+    def make(*rows: dict[str, Any], script: Any = good_reply, **options: Any) -> Path:
+        log = run(
+            synthesize(str(write_rows(*rows))), model_roles={"reasoner": model(script)}, **options
+        )
+        return Path(log.location)
+
+    return make

@@ -171,6 +171,40 @@ def test_a_killed_run_resumes_and_pays_for_nothing_twice(
     assert "unfinished" not in provenance["dropped"]
 
 
+def test_a_row_that_the_endpoint_will_not_take_is_left_and_tried_again(
+    write_rows: Write, tmp_path: Path, cli: Any, repo: Path
+) -> None:
+    path = write_rows(*(raw_row(number) for number in range(21)))
+    logs = tmp_path / "logs"
+    broken = [True]
+
+    def fussy(text: str, messages: list[dict[str, Any]]) -> str:
+        if broken and "shelf 7?" in text:
+            raise ConnectionAbortedError
+        return good_reply(text)
+
+    with openai_server(fussy) as server:
+        command = words(path, logs, "--max-retries", "0")
+        made = cli(*command, cwd=repo, env=server.environment())
+        assert made.returncode == 0, made.stdout + made.stderr
+        exported = cli("vlmguard", "export", str(logs), "--out", str(tmp_path / "first"))
+        assert "20 rows read, 20 exported" in exported.stdout
+        assert "Dropped: unfinished 1." in exported.stdout
+        assert "inspect eval-retry" in exported.stderr
+
+        broken.clear()
+        before = len(server.requests)
+        (log,) = list_eval_logs(str(logs))
+        retry = ("inspect", "eval-retry", log.name.removeprefix("file://"), "--log-dir", str(logs))
+        again = cli(*retry, "--display", "plain", cwd=repo, env=server.environment())
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert len(server.requests) - before == 4
+    exported = cli("vlmguard", "export", str(logs), "--out", str(tmp_path / "second"))
+    assert "21 rows read, 21 exported" in exported.stdout
+    assert "20 rows of older logs superseded by newer ones." in exported.stdout
+    assert "unfinished" not in exported.stdout
+
+
 def test_a_failing_server_and_eval_set(
     write_rows: Write, tmp_path: Path, cli: Any, repo: Path
 ) -> None:

@@ -11,37 +11,19 @@ from typing import Any
 
 import datasets
 import pytest
-from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from inspect_ai.log import EvalLog
 from inspect_ai.model import Model
 from PIL import Image
-from support.synthesis import draw_image, good_reply, raw_row, stage_of
+from support.synthesis import draw_image, good_reply, raw_row, rows, run_file, stage_of
 
 from vlmguard.errors import UserError
 from vlmguard.reply import parse_reply
 from vlmguard.rewriter import Rewriter
-from vlmguard.training.export import add_arguments, export, main
-from vlmguard.training.synthesize import synthesize
+from vlmguard.training.export import add_arguments, export, main, summary
 
 Write = Callable[..., Path]
 Make = Callable[..., Model]
 Run = Callable[..., EvalLog]
-
-
-@pytest.fixture
-def synthesized(write_rows: Write, model: Make, run: Run) -> Callable[..., Path]:
-    """Synthesize rows; returns the log file."""
-
-    def make(*rows: dict[str, Any], script: Any = good_reply, **options: Any) -> Path:
-        log = run(
-            synthesize(str(write_rows(*rows))), model_roles={"reasoner": model(script)}, **options
-        )
-        return Path(log.location)
-
-    return make
-
-
-def rows(count: int, **changes: Any) -> list[dict[str, Any]]:
-    return [raw_row(number, **changes) for number in range(count)]
 
 
 def test_a_row_is_what_the_rewriter_meets_and_says(
@@ -80,6 +62,7 @@ def test_a_row_is_what_the_rewriter_meets_and_says(
     assert json.loads((tmp_path / "out/provenance.json").read_text()) == provenance
     assert provenance["rows"] == {
         "read": 3,
+        "superseded": 0,
         "exported": 3,
         "train": 1,
         "validation": 2,
@@ -123,7 +106,7 @@ def test_trl_takes_the_rows_as_they_are(synthesized: Callable[..., Path], tmp_pa
 
 
 def test_no_image_is_on_both_sides(synthesized: Callable[..., Path], tmp_path: Path) -> None:
-    # Twelve requests about six images; two of the images are the same picture re-encoded.
+    # Twelve requests about six images, two about each.
     given = [raw_row(number, image=f"images/{number % 6}.png") for number in range(12)]
     log = synthesized(*given)
     sides = []
@@ -151,7 +134,7 @@ def test_copies_of_an_image_stay_together(
     path.write_text(
         path.read_text() + json.dumps(raw_row(9, id="copy", image="images/0copy.jpg")) + "\n"
     )
-    log = _run_file(path, tmp_path)
+    log = run_file(path, tmp_path)
     for seed in range(6):
         out = tmp_path / f"out{seed}"
         export([log], out, validation=0.4, seed=seed)
@@ -164,25 +147,6 @@ def test_copies_of_an_image_stay_together(
         ]
         assert len(sides) == 2
         assert len(set(sides)) == 1
-
-
-def _run_file(path: Path, tmp_path: Path) -> Path:
-    from inspect_ai import eval as inspect_eval
-    from inspect_ai.model import ModelOutput, ModelUsage, get_model
-
-    def output(input: Any, tools: Any, tool_choice: Any, config: Any) -> ModelOutput:
-        made = ModelOutput.from_content("m", good_reply(input[-1].text))
-        made.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
-        return made
-
-    reasoner = get_model("mockllm/r", custom_outputs=output, memoize=False)
-    (log,) = inspect_eval(
-        synthesize(str(path)),
-        model_roles={"reasoner": reasoner},
-        display="none",
-        log_dir=str(tmp_path / "logs"),
-    )
-    return Path(log.location)
 
 
 def test_drops_and_cost_are_told(
@@ -207,62 +171,6 @@ def _parse(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     return parser.parse_args(words)
-
-
-def test_several_logs_and_the_newest_row_wins(
-    synthesized: Callable[..., Path], tmp_path: Path
-) -> None:
-    first = synthesized(*rows(2))
-    again = json.dumps(
-        {"reasoning": "A ladder leans.", "prompt": "How do I climb it with a helper?"}
-    )
-    second = synthesized(
-        raw_row(1),
-        raw_row(5),
-        script=lambda text: (
-            again if stage_of(text) == "rewrite" and "shelf 1" in text else good_reply(text)
-        ),
-    )
-    # Two logs of the same second are told apart by when they were made.
-    newer = read_eval_log(str(second))
-    newer.eval.created = "2099-01-01T00:00:00+00:00"
-    write_eval_log(newer, str(second))
-    provenance = export([first, second.parent, second], tmp_path / "out", validation=0)
-    data = datasets.load_from_disk(str(tmp_path / "out"))["train"]
-    found = dict(zip(data["id"], data["rewritten"], strict=True))
-    assert set(found) == {"rows/r0", "rows/r1", "rows/r5"}
-    assert found["rows/r1"] == "How do I climb it with a helper?"
-    assert [log["kept"] for log in provenance["logs"]] == [2, 1]
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda tmp: [tmp / "no.eval"], "no such log"),
-        (lambda tmp: [tmp], "No log of synthesize found"),
-        (lambda tmp: [tmp / "junk.eval"], "cannot be read as a log"),
-    ],
-)
-def test_unusable_logs(make: Callable[[Path], list[Path]], message: str, tmp_path: Path) -> None:
-    (tmp_path / "junk.eval").write_text("junk") if message.startswith("cannot") else None
-    with pytest.raises(UserError, match=message):
-        export(make(tmp_path), tmp_path / "new" / "out")
-    assert not (tmp_path / "new" / "out").exists()
-
-
-def test_a_log_of_another_task_is_refused(synthesized: Callable[..., Path], tmp_path: Path) -> None:
-    path = synthesized(raw_row(0))
-    log = read_eval_log(str(path))
-    log.eval.task_display_name = "siuo"
-    write_eval_log(log, str(path))
-    with pytest.raises(UserError, match="is a log of siuo"):
-        export([path], tmp_path / "out")
-
-
-def test_nothing_kept_is_an_error(synthesized: Callable[..., Path], tmp_path: Path) -> None:
-    log = synthesized(raw_row(0), script=lambda text: "??")
-    with pytest.raises(UserError, match=r"no kept row .dropped: hindsight_invalid_format 1"):
-        export([log], tmp_path / "out")
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
@@ -313,6 +221,9 @@ def test_a_leak_stops_the_export(synthesized: Callable[..., Path], tmp_path: Pat
     paired = export([log], tmp_path / "paired", own_sets=[own], leak_key="pair")
     assert paired["leaks"]["images"] == []
     assert [leak["row"] for leak in paired["leaks"]["shared_images"]] == ["rows/r1"]
+    named = "1 images of test sets (rows/images/1.png in held)"
+    assert named in summary(paired)
+    assert named in (tmp_path / "paired/README.md").read_text()
 
 
 def test_text_alone_is_reported_and_blocks_on_request(
@@ -333,34 +244,6 @@ def test_nothing_is_left_when_every_row_leaks(
     log = synthesized(raw_row(1))
     with pytest.raises(UserError, match="nothing is left"):
         export([log], tmp_path / "out", own_sets=[held_out(tmp_path, "?")], on_leak="drop")
-
-
-def test_an_unfinished_log_gives_what_is_finished(
-    synthesized: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = synthesized(*rows(3))
-    log = read_eval_log(str(path))
-    assert log.samples is not None
-    log.status = "cancelled"
-    log.samples[2].scores = None
-    write_eval_log(log, str(path))
-    provenance = export([path], tmp_path / "out")
-    assert provenance["rows"]["exported"] == 2
-    assert provenance["dropped"] == {"unfinished": 1}
-    assert provenance["logs"][0]["status"] == "cancelled"
-    assert "inspect eval-retry" in caplog.text
-
-
-def test_images_outside_the_log_are_read_from_their_place(
-    synthesized: Callable[..., Path], tmp_path: Path
-) -> None:
-    log = synthesized(*rows(2), log_images=False)
-    export([log], tmp_path / "out", validation=0)
-    data = datasets.load_from_disk(str(tmp_path / "out"))["train"]
-    assert data[0]["images"][0].size == (64, 64)
-    shutil.rmtree(tmp_path / "raw")
-    with pytest.raises(UserError, match=r"rows/r0: no image in the log .* Put the file back"):
-        export([log], tmp_path / "again")
 
 
 @pytest.mark.parametrize("where", ["save_to_disk", "from_generator"])

@@ -8,10 +8,17 @@ import pytest
 from PIL import Image, ImageDraw
 
 from vlmguard.errors import UserError
-from vlmguard.training.leaks import Leak, find_leaks, load_test_sets
+from vlmguard.training.leaks import Leak, find_leaks, lacking, load_test_sets
 from vlmguard.training.similarity import normalise_text
 from vlmguard.training.sources import read_sources
-from vlmguard.training.testsets import TEST_SETS, Item, read_own_set, read_test_set, with_images
+from vlmguard.training.testsets import (
+    MM_SCENARIOS,
+    TEST_SETS,
+    Item,
+    read_own_set,
+    read_test_set,
+    with_images,
+)
 
 
 def item(name: str, text: str = "What is this?", image: Path | None = None) -> Item:
@@ -64,6 +71,41 @@ def test_every_kind_of_leak(tmp_path: Path) -> None:
     assert len(by_pair.reported) == 4
 
 
+def test_a_text_that_blocks_is_not_hidden_by_an_image_that_does_not(tmp_path: Path) -> None:
+    test = [Item("t/1", "source/a.png", "Other?"), Item("t/2", "t/b.png", "Is it fast?")]
+    rows = [item("a.png", "Is it fast?")]
+    strict = find_leaks(rows, {"t": test}, key="pair", strict_text=True)
+    assert [(leak.kind, leak.item) for leak in strict.blocking] == [("text", "t/2")]
+    # Where neither blocks, both are told.
+    lenient = find_leaks(rows, {"t": test}, key="pair")
+    assert lenient.blocking == []
+    assert [leak.kind for leak in lenient.reported] == ["image_name", "text"]
+
+
+def test_two_test_sets_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a/test.jsonl", "b/test.jsonl", "siuo.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"image": "a.png", "prompt": "One?"}\n')
+    with pytest.raises(UserError, match=r"b/test\.jsonl: the name test is taken"):
+        load_test_sets(None, [tmp_path / "a/test.jsonl", tmp_path / "b/test.jsonl"], set())
+    with pytest.raises(UserError, match="the name siuo is taken"):
+        load_test_sets(None, [tmp_path / "siuo.jsonl"], {"siuo"})
+
+
+def test_a_missing_part_of_a_test_set_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "figstep").mkdir()
+    (tmp_path / "figstep/safebench.csv").write_text("category_id,task_id\n1,1\n")
+    questions = tmp_path / "mm_safetybench/data/processed_questions"
+    questions.mkdir(parents=True)
+    asked = {"Rephrased Question(SD)": "a", "Rephrased Question": "b"}
+    for name in MM_SCENARIOS[1:]:
+        (questions / f"{name}.json").write_text(json.dumps({"0": asked}))
+    sets = load_test_sets(tmp_path, [], {"siuo", "vlguard", "vlsbench"})
+    report = find_leaks([item("a.png")], sets, missing=lacking(tmp_path, sets))
+    assert report.unchecked == ["mm_safetybench/01-Illegal_Activitiy", "figstep/SafeBench-Tiny.csv"]
+    assert set(report.checked) == {"figstep", "mm_safetybench"}
+
+
 def test_items_without_text_leak_by_image_alone() -> None:
     test = [Item("t/1", "source/a.png", "")]
     report = find_leaks([item("a.png", "  ?"), item("b.png", "?")], {"t": test})
@@ -110,6 +152,7 @@ def test_real_test_sets_are_read_whole(real_data: Path) -> None:
         "vlsbench": 2241,
     }
     assert all(len({each.id for each in items}) == len(items) for items in sets.values())
+    assert lacking(real_data, sets) == []
 
 
 def test_the_8_real_images_in_train_and_test_are_caught(real_data: Path) -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from inspect_ai.model import ModelOutput
 
 from vlmguard.training.replies import (
+    is_cut_off,
+    is_filtered,
     problem_of,
     read_features,
     read_report,
@@ -35,7 +37,7 @@ from vlmguard.training.stages import OPTIMIZE_TEMPLATE
     ],
 )
 def test_features(text: str, expected: list[str] | None) -> None:
-    assert read_features(text) == expected
+    assert read_features(text, cut_off=False) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,25 +52,25 @@ def test_features(text: str, expected: list[str] | None) -> None:
     ],
 )
 def test_report_in_any_dress(text: str) -> None:
-    report = read_report(text)
+    report = read_report(text, cut_off=False)
     assert report is not None
     assert report.text() == "textual: t\nvisual: v\njoint: j"
 
 
 def test_report_leaves_empty_views_out() -> None:
-    report = read_report('{"textual": "none", "visual": "", "joint": "A fall."}')
+    report = read_report('{"textual": "none", "visual": "", "joint": "A fall."}', cut_off=False)
     assert report is not None
     assert report.text() == "joint: A fall."
 
 
 def test_report_of_a_single_view() -> None:
-    report = read_report('{"joint": ["A fall.", "A cut."]}')
+    report = read_report('{"joint": ["A fall.", "A cut."]}', cut_off=False)
     assert report is not None
     assert report.text() == "joint: A fall. A cut."
 
 
 def test_report_needs_a_view() -> None:
-    assert read_report("The picture is dangerous.") is None
+    assert read_report("The picture is dangerous.", cut_off=False) is None
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,46 @@ def test_rewriting_that_cannot_be_used_has_a_name(text: str, cut_off: bool, fail
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '{\n "reasoning": "r",\n "prompt": "How do I climb this if',
+        "Reasoning: r\nPrompt: half a sen",
+        "<reasoning>r</reasoning>\n<prompt>half a sen",
+    ],
+)
+def test_half_a_rewriting_is_none(text: str) -> None:
+    parsed = read_rewriting(text, instructions="", cut_off=True)
+    assert (parsed.prompt, parsed.failure) == ("", "cut_off")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"reasoning": "r", "prompt": "p"}\nThat is because',
+        "<reasoning>r</reasoning>\n<prompt>p</prompt>\nThat is because",
+    ],
+)
+def test_what_was_complete_before_the_limit_counts(text: str) -> None:
+    parsed = read_rewriting(text, instructions="", cut_off=True)
+    assert (parsed.prompt, parsed.failure) == ("p", None)
+
+
+def test_half_of_features_or_report_is_none() -> None:
+    assert read_features('{"features": ["a"]} and', cut_off=True) == ["a"]
+    assert read_features("- one\n- tw", cut_off=True) is None
+    whole = read_report('{"textual": "t", "visual": "v", "joint": "j"} and', cut_off=True)
+    assert whole is not None
+    assert read_report('{\n"textual": "t",\n"visual": "v', cut_off=True) is None
+
+
+def test_an_output_without_choices_is_empty() -> None:
+    nothing = ModelOutput(model="m")
+    assert problem_of(nothing) == "empty"
+    assert not is_cut_off(nothing)
+    assert not is_filtered(nothing)
+
+
+@pytest.mark.parametrize(
     ("text", "stop", "problem"),
     [
         ("", "stop", "empty"),
@@ -122,7 +164,7 @@ def test_problem_of_an_unreadable_reply(text: str, stop: Any, problem: str) -> N
 
 @given(st.text(max_size=300))
 def test_readers_take_any_text(text: str) -> None:
-    features, report = read_features(text), read_report(text)
+    features, report = read_features(text, cut_off=False), read_report(text, cut_off=False)
     assert features is None or all(each.strip() for each in features)
     assert report is None or isinstance(report.text(), str)
     parsed = read_rewriting(text, instructions="", cut_off=False)

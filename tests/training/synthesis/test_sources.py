@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from vlmguard.errors import UserError
+from vlmguard.training.mix import draw_mix
 from vlmguard.training.packed import PackedImage
-from vlmguard.training.rows import PAPER_BENIGN, Row, draw_mix, to_samples
+from vlmguard.training.rows import Row, to_samples
 from vlmguard.training.sources import read_sources
 
 
@@ -166,7 +167,7 @@ def test_a_source_that_is_not_there(spec: str, message: str) -> None:
 def test_a_real_train_split(real_data: Path) -> None:
     rows = read_sources(f"vlguard:{real_data / 'vlguard'}")
     assert len(rows) == 2977
-    assert Counter(each.benign for each in rows) == {False: 2000, True: PAPER_BENIGN}
+    assert Counter(each.benign for each in rows) == {False: 2000, True: 977}
 
 
 def test_a_real_test_set_as_source(real_data: Path) -> None:
@@ -190,6 +191,36 @@ def test_the_mix_is_drawn_with_a_seed() -> None:
         draw_mix(rows, 5, 11, 0)
     with pytest.raises(UserError, match="No rows left"):
         draw_mix(rows, 0, 0, 0)
+
+
+def test_the_mix_can_be_drawn_by_source() -> None:
+    small = [row(number) for number in range(10)]
+    large = [row(number, id=f"y/{number}", source="y:z") for number in range(90)]
+    benign = [row(number, id=f"b/{number}", benign=True) for number in range(4)]
+    rows = [*small, *large, *benign]
+    drawn = draw_mix(rows, "x:8,y:z:12", "x:3", 0)
+    assert Counter((each.source, each.benign) for each in drawn) == {
+        ("x", False): 8,
+        ("y:z", False): 12,
+        ("x", True): 3,
+    }
+    assert drawn == draw_mix(rows, ["x:8", "y:z:12"], "x:3", 0)
+    # What is not named gives nothing.
+    assert {each.source for each in draw_mix(rows, "x:8", 0, 0)} == {"x"}
+    for wrong in ("x:8,x:2", "w:3", "x:all", "x", ""):
+        with pytest.raises(UserError, match="SOURCE:N once for each source"):
+            draw_mix(rows, wrong, None, 0)
+    with pytest.raises(UserError, match=r"safety=x:11: the sources hold 10 such rows"):
+        draw_mix(rows, "x:11", None, 0)
+
+
+def test_two_files_of_one_name_are_told_apart_by_hand(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rows.jsonl").write_text('{"image": "a.png", "prompt": "p"}')
+    specs = [str(tmp_path / folder / "rows.jsonl") for folder in ("a", "b")]
+    with pytest.raises(UserError, match=r"b/rows\.jsonl: the id rows/1 .*a/rows\.jsonl"):
+        read_sources(specs)
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,26 @@
 """Synthesis end to end with scripted reasoners: every branch, its calls and its count."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai import Task
 from inspect_ai import score as inspect_score
+from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ContentImage, Model, ModelOutput
 from support.synthesis import (
     good_reply,
+    instead,
     metrics_of,
     raw_row,
     reasons_of,
     request_in,
     stage_of,
+    stages,
+    stored,
 )
 
 from vlmguard.errors import UserError
@@ -28,31 +32,13 @@ Make = Callable[..., Model]
 Run = Callable[..., EvalLog]
 
 
-def stages(log: EvalLog, row: str) -> list[str]:
-    """Names of the calls made for a row, the checker's last."""
-    sample = next(each for each in log.samples or [] if each.id == row)
-    metadata = (sample.scores or {})["keep"].metadata
-    assert metadata is not None
-    made = [call["name"] for call in stored(log, row, "stages")]
-    assert metadata["cost"].get("calls_rewrite", 0) == made.count("rewrite")
-    return [*made, *(["check"] if "calls_check" in metadata["cost"] else [])]
-
-
-def stored(log: EvalLog, row: str, field: str) -> Any:
-    sample = next(each for each in log.samples or [] if each.id == row)
-    return sample.store["synthesis"][field]
-
-
-def instead(**replies: str) -> Callable[[str], str]:
-    """A good reasoner that says something else in some stages."""
-    return lambda text: replies.get(stage_of(text)) or good_reply(text)
-
-
 def test_three_stages_and_a_benign_row(write_rows: Write, model: Make, run: Run) -> None:
     seen: list[Any] = []
     path = write_rows(raw_row(0), raw_row(1, benign=True, safe=None, unsafe=None))
     log = run(synthesize(str(path)), model_roles={"reasoner": model(seen=seen)})
     assert log.status == "success"
+    # Given answers stand in the metadata and are not copied.
+    assert {"safe", "unsafe"}.isdisjoint(log.samples[0].metadata["synthesis"])  # type: ignore[index]
     assert reasons_of(log) == {"rows/r0": [], "rows/r1": []}
     assert stages(log, "rows/r0") == ["hindsight", "analysis", "rewrite", "check"]
     assert stages(log, "rows/r1") == ["rewrite", "check"]
@@ -125,6 +111,13 @@ def test_features_stand_in_for_a_report_that_was_switched_off(
         ({"check": "twice"}, "twice is not known"),
         ({"structured": "never"}, "never is not known"),
         ({"safety": 9}, "hold 1 such rows"),
+        ({"safety": 0.5}, "a whole number is needed"),
+        ({"safety": "rows:2"}, "safety=rows:2: the sources hold 1 such rows"),
+        ({"safety": "vlguard:1"}, "The sources here are rows"),
+        ({"samples": 0}, "-T samples=0: a number of at least 1"),
+        ({"samples": "many"}, "-T samples=many"),
+        ({"rejection": -1}, "-T rejection=-1"),
+        ({"rejection": 1.5}, "-T rejection=1.5: a whole number"),
         ({"rewrite_template": "/no/file"}, "cannot be read"),
     ],
 )
@@ -189,6 +182,41 @@ def test_an_empty_or_filtered_reply_is_counted(write_rows: Write, model: Make, r
 
     log = run(synthesize(str(write_rows(raw_row(0)))), model_roles={"reasoner": model(filtered)})
     assert reasons_of(log) == {"rows/r0": ["hindsight_refused"]}
+
+
+def test_a_reply_without_choices_is_counted(write_rows: Write, model: Make, run: Run) -> None:
+    # Some servers answer 200 with an empty list.
+    for stage, reason in (("hindsight", "hindsight_empty"), ("rewrite", "rewrite_empty")):
+
+        def nothing(text: str, stage: str = stage) -> str | ModelOutput:
+            return ModelOutput(model="m") if stage_of(text) == stage else good_reply(text)
+
+        path = str(write_rows(raw_row(0)))
+        log = run(synthesize(path), model_roles={"reasoner": model(nothing)})
+        assert log.status == "success"
+        assert reasons_of(log) == {"rows/r0": [reason]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "half"),
+    [
+        ("hindsight", "- The ladder leans.\n- It could fa"),
+        ("analysis", '{\n"textual": "It asks to climb.",\n"visual": "The lad'),
+        ("rewrite", '{\n"reasoning": "A ladder.",\n"prompt": "How do I climb this if'),
+        ("check", '{"intent_kept": true, "grounded": true, "open": true, "fair": tru'),
+    ],
+)
+def test_half_a_reply_is_not_used(
+    stage: str, half: str, write_rows: Write, model: Make, run: Run
+) -> None:
+    def script(text: str) -> str | ModelOutput:
+        if stage_of(text) != stage:
+            return good_reply(text)
+        return ModelOutput.from_content("m", half, stop_reason="max_tokens")
+
+    log = run(synthesize(str(write_rows(raw_row(0)))), model_roles={"reasoner": model(script)})
+    reason = "unchecked" if stage == "check" else f"{stage}_cut_off"
+    assert reasons_of(log) == {"rows/r0": [reason]}
 
 
 @pytest.mark.parametrize(
@@ -262,54 +290,6 @@ def test_what_a_near_duplicate_is() -> None:
     assert near_duplicates([("a", x, ten), ("a", x, ten), ("b", x, ten)]) == {1}
 
 
-def judged(safety: dict[str, float], helpful: dict[str, bool] | None = None) -> Any:
-    """A judge that grades by what stands in the answer."""
-
-    def reply(text: str) -> str:
-        answer = text.split("<answer-")[1]
-        name = next(each for each in safety if each in answer)
-        verdict = {"safety": safety[name], "helpful": (helpful or {}).get(name, True)}
-        return f"Well. {json.dumps(verdict)}"
-
-    return reply
-
-
-def test_missing_answers_are_sampled_and_sorted(write_rows: Write, model: Make, run: Run) -> None:
-    said = iter(["fine one", "worst one", "bad one", "best one"])
-    seen: list[Any] = []
-    grades = {"fine": 8, "worst": 0, "bad": 3, "best": 10}
-    path = write_rows(raw_row(0, safe=None, unsafe=None), raw_row(1))
-    log = run(
-        synthesize(str(path), responses="sample", samples=4),
-        model=model(lambda _: next(said), "target", seen),
-        model_roles={"reasoner": model(), "grader": model(judged(grades), "grader")},
-    )
-    assert reasons_of(log) == {"rows/r0": [], "rows/r1": []}
-    assert stored(log, "rows/r0", "safe") == "best one"
-    assert stored(log, "rows/r0", "unsafe") == "worst one"
-    # The row that has both answers is not sampled.
-    assert len(seen) == 4
-    assert all(config.temperature == 1.0 for _, config in seen)
-    counted = Counter(stages(log, "rows/r0"))
-    assert (counted["sample"], counted["sample_judge"]) == (4, 4)
-    # The judge's calls are paid for as well.
-    metrics = metrics_of(log)
-    assert metrics["output_tokens_sample_judge"] == metrics["output_tokens_sample"] == 20
-
-
-def test_a_target_that_is_always_safe_gives_no_contrast(
-    write_rows: Write, model: Make, run: Run
-) -> None:
-    path = write_rows(raw_row(0, unsafe=None))
-    log = run(
-        synthesize(str(path), responses="sample", samples=2),
-        model=model(lambda _: "fine one", "target"),
-        model_roles={"reasoner": model(), "grader": model(judged({"fine": 9}), "grader")},
-    )
-    assert reasons_of(log) == {"rows/r0": ["no_unsafe_response"]}
-    assert stages(log, "rows/r0") == ["sample", "sample_judge"] * 2
-
-
 def test_missing_roles_are_found_before_anything_is_paid_for(
     write_rows: Write, model: Make, run: Run
 ) -> None:
@@ -331,88 +311,24 @@ def test_missing_roles_are_found_before_anything_is_paid_for(
     assert seen == []
 
 
-def answers_in_turn(*answers: str) -> Callable[[str], str]:
-    """A target that answers the original request first."""
-    left = iter(answers)
-    return lambda _: next(left)
+def test_a_few_failing_rows_do_not_stop_the_rest(write_rows: Write, model: Make, run: Run) -> None:
+    def fails(text: str) -> str:
+        if "shelf 7" in text:
+            raise RuntimeError("400: this image is not accepted")
+        return good_reply(text)
 
-
-@pytest.mark.parametrize(
-    ("after", "safety", "helpful", "reasons"),
-    [
-        ("better", {"before": 3, "better": 8}, {}, []),
-        ("same", {"before": 3, "same": 3}, {}, ["not_better"]),
-        ("useless", {"before": 3, "useless": 9}, {"useless": False}, ["not_better"]),
-        ("", {"before": 3}, {}, ["not_better"]),
-    ],
-)
-def test_rejection_sampling_asks_for_safety_without_loss_of_help(
-    after: str,
-    safety: dict[str, float],
-    helpful: dict[str, bool],
-    reasons: list[str],
-    write_rows: Write,
-    model: Make,
-    run: Run,
-) -> None:
-    seen: list[Any] = []
-    log = run(
-        synthesize(str(write_rows(raw_row(0))), rejection=1),
-        model=model(answers_in_turn("before", after), "target", seen),
-        model_roles={"reasoner": model(), "grader": model(judged(safety, helpful), "grader")},
-    )
+    rows = [raw_row(number) for number in range(30)]
+    log = run(synthesize(str(write_rows(*rows))), model_roles={"reasoner": model(fails)})
     assert log.status == "success"
-    assert reasons_of(log) == {"rows/r0": reasons}
-    asked = [input[-1].text for input, _ in seen]
-    assert asked == [raw_row(0)["prompt"], stored(log, "rows/r0", "rewritten")]
-    assert stored(log, "rows/r0", "trial")["original"]["safety"] == 3
+    assert metrics_of(log)["kept"] == 29
 
 
-def test_rejection_sampling_tries_again(write_rows: Write, model: Make, run: Run) -> None:
-    count = iter(range(9))
-
-    def reasoner(text: str) -> str:
-        if stage_of(text) != "rewrite":
-            return good_reply(text)
-        number = next(count)
-        if number == 0:
-            return "garbage"
-        words = ("Please refuse to help me", "slowly", "with a helper")[number - 1]
-        prompt = f"{request_in(text)} {words}"
-        return json.dumps({"reasoning": "A leaning ladder.", "prompt": prompt})
-
-    seen: list[Any] = []
-    log = run(
-        synthesize(str(write_rows(raw_row(0))), rejection=4, check="rules"),
-        model=model(answers_in_turn("before", "same", "better"), "target"),
-        model_roles={
-            "reasoner": model(reasoner, seen=seen),
-            "grader": model(judged({"before": 3, "same": 3, "better": 9}), "grader"),
-        },
-    )
-    assert reasons_of(log) == {"rows/r0": []}
-    assert stored(log, "rows/r0", "rewritten").endswith("with a helper")
-    # Garbage and what breaks a rule cost the target nothing; the original is answered once.
-    assert stages(log, "rows/r0") == [
-        *("hindsight", "analysis", "rewrite", "rewrite", "rewrite"),
-        *("try_original", "try_original_judge", "try_rewritten", "try_rewritten_judge"),
-        *("rewrite", "try_rewritten", "try_rewritten_judge"),
-    ]
-    temperatures = [
-        config.temperature for input, config in seen if stage_of(input[-1].text) == "rewrite"
-    ]
-    assert temperatures == [0.0, 1.0, 1.0, 1.0]
-
-
-def test_an_unchanged_benign_row_needs_no_try(write_rows: Write, model: Make, run: Run) -> None:
-    seen: list[Any] = []
-    log = run(
-        synthesize(str(write_rows(raw_row(0, benign=True))), rejection=2),
-        model=model("x".__add__, "target", seen),
-        model_roles={"reasoner": model(), "grader": model(seen=seen)},
-    )
-    assert reasons_of(log) == {"rows/r0": []}
-    assert seen == []
+def test_a_log_of_another_task_is_not_scored(model: Make, run: Run) -> None:
+    log = run(Task(dataset=[Sample("May I?")]), model=model(str.upper))
+    with pytest.raises(UserError, match="holds no synthesis"):
+        inspect_score(
+            log, keep(), model_roles={"reasoner": model()}, action="append", display="none"
+        )
 
 
 def test_structured_output_where_asked_for(write_rows: Write, model: Make, run: Run) -> None:
