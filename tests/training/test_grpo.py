@@ -21,6 +21,7 @@ from support.openai_server import image_count, openai_server
 from support.training_data import export_row, write_export
 
 from vlmguard.errors import UserError
+from vlmguard.training import grpo
 from vlmguard.training.config import TrainConfig
 from vlmguard.training.grpo import Case, Reward, open_model
 from vlmguard.training.train import main
@@ -170,6 +171,24 @@ async def test_trl_gets_its_columns_and_the_share_without_a_verdict(
     assert found == [1.0, None]
     assert logged == {"unusable_verdicts": 0.5}
     assert "50% of this batch got no usable verdict" in caplog.text
+
+
+async def test_a_rows_pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Any] = []
+    monkeypatch.setattr(grpo, "to_data_uri", lambda image: encoded.append(image) or data_uri(image))
+    reward = Reward(config(), target=Scripted("a").model, graders=[Scripted(GOOD).model])
+    found = await reward(
+        prompts=[None] * 6,
+        completions=[[{"role": "assistant", "content": case(word).reply}] for word in "abcdef"],
+        id=["1"] * 4 + ["2"] * 2,
+        original=["First?"] * 4 + ["Second?"] * 2,
+        rewritten=["First?"] * 4 + ["Second?"] * 2,
+        benign=[False] * 6,
+        images=[[picture(1)]] * 4 + [[picture(2)]] * 2,
+        log_metric=lambda name, value: None,
+    )
+    assert found == [1.0] * 6
+    assert len(encoded) == 2
 
 
 def test_models_are_named_or_described() -> None:
