@@ -17,15 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmguard.errors import UserError
-from vlmguard.training.config import (
-    TrainConfig,
-    from_dict,
-    load_config,
-    read_value,
-    trl_arguments,
-)
-
-__all__ = ["add_arguments", "from_dict", "main", "train"]
+from vlmguard.training.config import TrainConfig, load_config, read_value, trl_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(parser.parse_args(argv))
     except UserError as error:
-        print(f"vlmguard train: {error}", file=sys.stderr)
+        print(f"vlmguard: {error}", file=sys.stderr)  # as `vlmguard train` does
         return 2
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.checkpoints import checkpoint
 from support.training_data import write_export
@@ -78,6 +78,7 @@ def test_rates_by_hand() -> None:
     assert rates([], []) == {}
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     benign=st.lists(st.booleans(), min_size=1, max_size=30),
     count=st.integers(1, 12),
@@ -113,7 +114,7 @@ def test_images_of_the_validation_set_are_decoded_for_the_loss_alone(
         return decode(self, *args, **rest)
 
     monkeypatch.setattr(datasets.Image, "decode_example", counted)
-    settings = {
+    options = {
         "data": str(write_export(tmp_path / "data", train=2, validation=12)),
         "model": str(checkpoint("qwen2_vl")),
         "output_dir": str(tmp_path / "out"),
@@ -121,7 +122,7 @@ def test_images_of_the_validation_set_are_decoded_for_the_loss_alone(
         "quality_max_tokens": 2,
         "report_to": "none",
     }
-    config = from_dict(settings)
+    config = from_dict(options)
     trainer = build_trainer(
         config, trl_arguments(config), load_training_data(config, evaluated=True)
     )
