@@ -1,5 +1,6 @@
 """The checkpoint to train: loaded, frozen where it stays as it is, with its LoRA layers named."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import transformers
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.processor import PromptMaker
 from vlmguard.training.config import TrainConfig
+
+logger = logging.getLogger(__name__)
 
 
 def load_processor(config: TrainConfig) -> PromptMaker:
@@ -54,7 +57,7 @@ def load_model(config: TrainConfig, *, bf16: bool) -> Any:
         not require gradients.
 
     Raises:
-        UserError: The adapter is none, or was made for another base.
+        UserError: The adapter is none, or is for another base.
         OSError: No such checkpoint.
     """
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
@@ -112,7 +115,7 @@ def with_adapter(model: Any, config: TrainConfig) -> Any:
         A `PeftModel` with the adapter trainable.
 
     Raises:
-        UserError: No adapter there, or one for another base.
+        UserError: No adapter there, or one for another base: another hub id, or other layers.
     """
     source = str(config.adapter)
     try:
@@ -123,26 +126,33 @@ def with_adapter(model: Any, config: TrainConfig) -> Any:
             f"adapter_config.json is needed). {error}"
         ) from error
     base = str(saved.base_model_name_or_path)
-    # Folders move; the last part of the name is what stays.
     if Path(base).name != Path(config.model).name:
-        raise UserError(
-            f"adapter: {source} was made for {base}, not for {config.model}. Set `model: {base}`."
-        )
+        # Folders are renamed, hub ids are not; and checkpoints can differ in nothing but values.
+        if not (_is_folder(base) or _is_folder(config.model)):
+            raise UserError(_misfit(source, base, config.model, "another checkpoint"))
+        logger.warning("adapter: %s was made for %s, not for %s.", source, base, config.model)
     saved.inference_mode = False
     try:
         wrapped = peft.PeftModel(model, saved, autocast_adapter_dtype=True)
         result = wrapped.load_adapter(source, adapter_name="default", is_trainable=True)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(_misfit(source, config.model, str(error)[:300])) from error
+        raise UserError(_misfit(source, base, config.model, str(error)[:300])) from error
     missing = [key for key in result.missing_keys if ".default." in key]
     if result.unexpected_keys or missing:
         first = [*result.unexpected_keys, *missing][0]
-        raise UserError(_misfit(source, config.model, f"no counterpart for {first}"))
+        raise UserError(_misfit(source, base, config.model, f"no counterpart for {first}"))
     return wrapped
 
 
-def _misfit(source: str, base: str, detail: str) -> str:
-    return f"adapter: {source} does not fit {base}; its base has other layers. ({detail})"
+def _is_folder(checkpoint: str) -> bool:
+    return checkpoint.startswith(("/", ".", "~")) or Path(checkpoint).is_dir()
+
+
+def _misfit(source: str, base: str, model: str, detail: str) -> str:
+    return (
+        f"adapter: {source} does not fit {model}: it was made for {base}. Set `model` to that "
+        f"base, or leave the adapter out. ({detail})"
+    )
 
 
 def _dtype(config: TrainConfig, bf16: bool) -> torch.dtype:

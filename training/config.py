@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -121,8 +121,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         hints = get_type_hints(TrainConfig)
+        values = dataclasses.asdict(self)
         for name, hint in hints.items():
-            value = vars(self)[name]
+            value = values[name]
             if not _fits(value, hint):
                 raise UserError(f"{name}: {value!r} does not fit; it must be {_spelled(hint)}.")
         for name, good in (
@@ -139,7 +140,7 @@ class TrainConfig:
             ("benign_penalty", self.benign_penalty >= 0),
         ):
             if not good:
-                raise UserError(f"{name}: {vars(self)[name]!r} is out of range.")
+                raise UserError(f"{name}: {values[name]!r} is out of range.")
         if self.peft == "none" and self.adapter:
             raise UserError("adapter goes with peft: lora. Merge it into its base, or drop it.")
         if self.peft == "lora" and self.train_vision:
@@ -207,6 +208,12 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
 def read_value(text: str) -> Any:
     """Read a value as the configuration file would: `1e-4` is a number, `true` a truth value.
 
+    Args:
+        text: YAML.
+
+    Returns:
+        The value.
+
     Raises:
         UserError: Not YAML.
     """
@@ -218,6 +225,12 @@ def read_value(text: str) -> Any:
 
 def config_path(source: str) -> Path:
     """The file that `--config` names.
+
+    Args:
+        source: A file, or the name of a ready configuration.
+
+    Returns:
+        The file, which exists.
 
     Raises:
         UserError: Neither a file nor a ready configuration.
@@ -233,7 +246,17 @@ def config_path(source: str) -> Path:
 
 
 def trl_keys(method: str) -> set[str]:
-    """Names of TRL's own arguments for a method."""
+    """Names of TRL's own arguments for a method.
+
+    Args:
+        method: `sft` or `grpo`.
+
+    Returns:
+        Those that a configuration file may hold.
+
+    Raises:
+        UserError: TRL is not installed.
+    """
     kind = _kind(method)
     return {each.name for each in dataclasses.fields(kind) if each.init} - _OURS.keys()
 
@@ -297,7 +320,7 @@ def _unknown(key: str, method: str, known: set[str]) -> str:
 
 def _fits(value: object, hint: Any) -> bool:
     origin = get_origin(hint)
-    if origin is UnionType or str(origin) == "typing.Union":
+    if origin in (UnionType, Union):
         return any(_fits(value, each) for each in get_args(hint))
     if origin is Literal:
         return value in get_args(hint)

@@ -133,6 +133,11 @@ class Reward:
         self, prompts: list[Any], completions: list[Any], **columns: Any
     ) -> list[float | None]:
         """TRL's reward function: reward a batch of completions."""
+        # A row comes once for each of its completions, with the same pictures.
+        encoded: dict[str, tuple[str, ...]] = {}
+        for row, images in zip(columns["id"], columns["images"], strict=True):
+            if row not in encoded:
+                encoded[row] = tuple(to_data_uri(image) for image in images)
         cases = [
             Case(*values)
             for values in zip(
@@ -141,7 +146,7 @@ class Reward:
                 columns["original"],
                 columns["rewritten"],
                 columns["benign"],
-                [tuple(to_data_uri(image) for image in images) for images in columns["images"]],
+                [encoded[row] for row in columns["id"]],
                 strict=True,
             )
         ]

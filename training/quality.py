@@ -20,6 +20,7 @@ import datasets
 import torch
 import transformers
 import trl
+from torch.distributed.fsdp import FSDPModule
 from trl.models import unwrap_model_for_generation
 
 from vlmguard.hf_vlm.messages import Conversation
@@ -28,6 +29,7 @@ from vlmguard.images import to_data_uri
 from vlmguard.rewriter import read_reply
 from vlmguard.training.saving import CarefulSaving
 from vlmguard.training.similarity import normalise_text, words
+from vlmguard.training.traindata import Transform
 
 KEPT_SHARE: Final = 0.5
 """Share of a request's words that a rewrite has to keep."""
@@ -101,7 +103,8 @@ def pick_rows(split: datasets.Dataset, count: int, processes: int) -> datasets.D
     """Rows to rewrite: benign and others in equal parts, as far as there are enough.
 
     Args:
-        split: The validation rows.
+        split: The validation rows as they were exported; a transform would show, and so decode,
+            every image.
         count: How many are wanted.
         processes: How many processes share them; the number is made a multiple of it.
 
@@ -124,7 +127,8 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
 
     Args:
         maker: The prompt maker.
-        quality: Validation rows to rewrite; None for none.
+        quality: Validation rows to rewrite, as they were exported; None for none.
+        shown: Presents rows as inference does (`as_inference_shows`).
         quality_batch_size: How many at a time.
         quality_max_tokens: Most new tokens.
         **rest: As for `SFTTrainer`.
@@ -135,6 +139,7 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
         *,
         maker: PromptMaker,
         quality: datasets.Dataset | None,
+        shown: Transform,
         quality_batch_size: int,
         quality_max_tokens: int,
         **rest: Any,
@@ -142,6 +147,7 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
         super().__init__(processing_class=maker.processor, **rest)
         self._maker = maker
         self._quality = quality
+        self._shown = shown
         self._quality_batch_size = quality_batch_size
         self._quality_max_tokens = quality_max_tokens
 
@@ -162,20 +168,27 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
         processes, index = self.accelerator.num_processes, self.accelerator.process_index
         if len(rows) >= processes:
             rows = rows.select(range(index, len(rows), processes))
+        # Images stay encoded: the prompt maker takes them so, as at inference.
+        stored = rows.with_format("arrow")
         judged: list[Judged] = []
+        benign: list[bool] = []
         with unwrap_model_for_generation(
             self.model_wrapped,
             self.accelerator,
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as model:
             model.eval()
-            for batch in rows.iter(self._quality_batch_size):
+            for start in range(0, len(stored), self._quality_batch_size):
+                batch = stored[start : start + self._quality_batch_size].to_pydict()
+                pictures = [[image["bytes"] for image in each] for each in batch.pop("images")]
+                batch = self._shown(batch) | {"images": pictures}
                 replies = rewrite_batch(model, self._maker, batch, self._quality_max_tokens)
                 for (reply, cut_off), original, reference in zip(
                     replies, batch["original"], batch["rewritten"], strict=True
                 ):
                     judged.append(judge_rewrite(reply, original, reference, cut_off=cut_off))
-        return self._over_processes(judged, list(rows["benign"]))
+                benign += batch["benign"]
+        return self._over_processes(judged, benign)
 
     def _over_processes(self, judged: list[Judged], benign: list[bool]) -> dict[str, float]:
         flags = [
@@ -195,9 +208,10 @@ def rewrite_batch(
     """Rewrite rows greedily.
 
     Args:
-        model: The model as it is now, in evaluation mode.
+        model: The model as it is now, in evaluation mode. Where it is sharded (FSDP 2), every
+            process has to call this equally often.
         maker: Its prompt maker.
-        batch: Columns `prompt` and `images`.
+        batch: Columns `prompt` and `images` (pictures, or the bytes of image files).
         max_tokens: Most new tokens.
 
     Returns:
@@ -218,9 +232,16 @@ def rewrite_batch(
         eos_token_id=sorted(eos),
         pad_token_id=maker.tokenizer.pad_token_id,
     )
+    sharded = isinstance(model, FSDPModule)
+    if sharded:
+        # The vision encoder runs before `forward`, which alone would gather its weights.
+        model.unshard()
     # Not inference mode: under FSDP its tensors would be met again in training.
     with torch.no_grad():
+        # (Processes that are done early go on until the last one is: `generate` sees to that.)
         output = model.generate(**inputs, generation_config=settings)
+    if sharded:
+        model.reshard()
     replies = []
     for each, row in zip(prepared, output[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
         end = next((place for place, token in enumerate(row) if token in eos), None)

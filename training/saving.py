@@ -1,8 +1,9 @@
 """What is on the disk stays loadable: after a kill, and when the disk is full.
 
 A checkpoint counts as complete when its `trainer_state.json`, which is written last, can be read.
-Runs go on from the last complete one. The result is written into a folder of its own and only
-moved to its place when all of it is there.
+Runs go on from the last complete one. The result is first written as a whole into a folder of its
+own, then moved to its place file by file: a full disk leaves the earlier result as it was. A kill
+between two of these renames mixes files of both; the same command puts that right.
 """
 
 import json
@@ -15,6 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from safetensors import SafetensorError
+
 from vlmguard.errors import UserError
 from vlmguard.training.config import TrainConfig
 
@@ -23,11 +26,23 @@ logger = logging.getLogger(__name__)
 RUN_FILE: Final = "train_config.json"
 STAGE: Final = ".unfinished"
 
-# What must be the same for checkpoints of one run to belong together.
-_IDENTITY: Final = (
-    *("method", "model", "revision", "peft", "adapter"),
-    *("lora_r", "lora_alpha", "train_vision", "data_sha256"),
+# Everything else must be the same for checkpoints of one run to belong together. Rows are known
+# by their hash, wherever they lie; batches by their size over all processes; and going on for
+# longer is allowed.
+_FREE: Final = {
+    *("data", "output_dir", "trainer", "resume", "strict_text", "trust_remote_code"),
+    *("attn_implementation", "quality_rows", "quality_batch_size", "quality_max_tokens"),
+}
+_FREE_OF_TRL: Final = (
+    *("max_steps", "num_train_epochs", "per_device_", "gradient_accumulation_steps"),
+    *("gradient_checkpointing", "activation_checkpointing", "dataset_num_proc"),
+    *("dataloader_num_workers", "dataloader_p"),
+    *("logging_", "log_", "eval_", "save_", "report_to", "run_name", "project", "disable_tqdm"),
+    *("push_to_hub", "hub_", "trackio_", "use_cpu", "ddp_", "fsdp", "deepspeed", "vllm_"),
 )
+
+# PyTorch and tokenizers raise bare `RuntimeError` and `Exception` where a file cannot be written.
+_WRITE_FAILED: Final = ("os error", "PytorchStreamWriter", "inline_container", "iostream")
 
 
 def complete_checkpoints(output_dir: Path) -> list[Path]:
@@ -49,26 +64,34 @@ def complete_checkpoints(output_dir: Path) -> list[Path]:
     return [folder for _, folder in sorted(found)]
 
 
-def begin(output_dir: Path, config: TrainConfig, data_sha256: str, *, main: bool) -> str | None:
+def begin(
+    output_dir: Path, config: TrainConfig, data_sha256: str, *, rows_per_step: int, main: bool
+) -> str | None:
     """Open a run's folder: note the run, find where to go on.
 
     Args:
         output_dir: The run's folder; made if need be.
         config: The run.
         data_sha256: Identity of the data.
+        rows_per_step: Rows between two updates of the weights, over all processes.
         main: Whether this process writes.
 
     Returns:
         The checkpoint to go on from, or None for a new run.
 
     Raises:
-        UserError: The folder holds checkpoints of another run, or `resume: false` would overwrite
-            some; or it cannot be written to.
+        UserError: The folder holds checkpoints or the result of another run, or `resume: false`
+            would overwrite checkpoints; or it cannot be written to.
     """
-    run = asdict(config) | {"data_sha256": data_sha256}
+    run = asdict(config) | {"data_sha256": data_sha256, "rows_per_step": rows_per_step}
+    text = json.dumps(run, indent=2, default=str) + "\n"
+    run = json.loads(text)  # as an earlier one is read
     last = complete_checkpoints(output_dir)[-1:]
     if last:
-        _check_same_run(output_dir, run)
+        _check_same_run(output_dir, run, "checkpoints")
+    elif any(output_dir.glob("*.safetensors")) or (output_dir / "README.md").exists():
+        _check_same_run(output_dir, run, "the result")
+    if last:
         if not config.resume:
             raise UserError(
                 f"output_dir: {output_dir} holds checkpoints, and resume is false. Choose another "
@@ -78,7 +101,9 @@ def begin(output_dir: Path, config: TrainConfig, data_sha256: str, *, main: bool
     if main:
         try:
             output_dir.mkdir(parents=True, exist_ok=True)
-            _write_whole(output_dir / RUN_FILE, json.dumps(run, indent=2) + "\n")
+            if (output_dir / STAGE).exists():  # a run was killed while it saved its result
+                shutil.rmtree(output_dir / STAGE)
+            _write_whole(output_dir / RUN_FILE, text)
         except OSError as error:
             raise UserError(f"output_dir: {output_dir} cannot be written to: {error}.") from error
     return str(last[0]) if last else None
@@ -92,11 +117,13 @@ def saving_errors(output_dir: Path) -> Iterator[None]:
         output_dir: The run's folder.
 
     Raises:
-        UserError: In place of the error.
+        UserError: In place of the error of a failed write; others pass.
     """
     try:
         yield
-    except Exception as error:  # each library has its own class for a failed write
+    except Exception as error:
+        if not _is_failed_write(error):
+            raise
         logger.warning("Saving failed.", exc_info=True)
         complete = complete_checkpoints(output_dir)
         for folder in output_dir.glob("checkpoint-*"):
@@ -106,7 +133,8 @@ def saving_errors(output_dir: Path) -> Iterator[None]:
         kept = f"{complete[-1]} is complete" if complete else "no checkpoint was complete yet"
         raise UserError(
             f"Saving to {output_dir} failed: {error}. {kept}; what was written of the new one has "
-            "been removed. Make room and start the same command again: it goes on from there."
+            "been removed. Make room, or put right what the error names, and start the same "
+            "command again: it goes on from there."
         ) from error
 
 
@@ -124,7 +152,7 @@ class CarefulSaving:
 
 
 def put_result(trainer: Any, output_dir: Path, card: str) -> None:
-    """Save the result and move it to its place once all of it is written.
+    """Save the result; once all of it is written, move its files to their place.
 
     Args:
         trainer: The trainer; every process has to call this.
@@ -146,24 +174,40 @@ def put_result(trainer: Any, output_dir: Path, card: str) -> None:
         stage.rmdir()
 
 
-def _check_same_run(output_dir: Path, run: dict[str, Any]) -> None:
+def _is_failed_write(error: BaseException) -> bool:
+    if isinstance(error, OSError | SafetensorError):
+        return True
+    return type(error) in (Exception, RuntimeError) and any(
+        mark in str(error) for mark in _WRITE_FAILED
+    )
+
+
+def _check_same_run(output_dir: Path, run: dict[str, Any], there: str) -> None:
     try:
-        earlier = json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        was = _identity(json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"output_dir: {output_dir} holds checkpoints, but its {RUN_FILE} cannot be read "
+            f"output_dir: {output_dir} holds {there}, but its {RUN_FILE} cannot be read "
             f"({error}), so nobody knows of which run. Choose another output_dir."
         ) from error
+    wanted = _identity(run)
     changed = [
-        f"{name} ({earlier.get(name)} -> {run[name]})"
-        for name in _IDENTITY
-        if earlier.get(name) != run[name]
+        f"{name} ({was.get(name)} -> {wanted.get(name)})"
+        for name in sorted(was.keys() | wanted.keys())
+        if was.get(name) != wanted.get(name)
     ]
     if changed:
         raise UserError(
-            f"output_dir: {output_dir} holds checkpoints of another run; changed: "
+            f"output_dir: {output_dir} holds {there} of another run; changed: "
             f"{', '.join(changed)}. Choose another output_dir, or delete it."
         )
+
+
+def _identity(run: dict[str, Any]) -> dict[str, Any]:
+    """What decides the result of a run; what the user left to TRL is not in it."""
+    own = {name: value for name, value in run.items() if name not in _FREE}
+    trl = {k: v for k, v in run["trainer"].items() if not k.startswith(_FREE_OF_TRL)}
+    return own | trl
 
 
 def _write_whole(file: Path, text: str) -> None:

@@ -17,15 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmguard.errors import UserError
-from vlmguard.training.config import (
-    TrainConfig,
-    from_dict,
-    load_config,
-    read_value,
-    trl_arguments,
-)
-
-__all__ = ["add_arguments", "from_dict", "main", "train"]
+from vlmguard.training.config import TrainConfig, load_config, read_value, trl_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(parser.parse_args(argv))
     except UserError as error:
-        print(f"vlmguard train: {error}", file=sys.stderr)
+        print(f"vlmguard: {error}", file=sys.stderr)  # as `vlmguard train` does
         return 2
 
 
@@ -103,7 +95,15 @@ def train(config: TrainConfig) -> dict[str, float]:
     evaluated = arguments.eval_strategy != "no"
     data = load_training_data(config, evaluated=evaluated)
     output_dir = Path(arguments.output_dir)
-    last = begin(output_dir, config, data.sha256, main=arguments.process_index == 0)
+    last = begin(
+        output_dir,
+        config,
+        data.sha256,
+        rows_per_step=arguments.train_batch_size
+        * arguments.gradient_accumulation_steps
+        * arguments.world_size,
+        main=arguments.process_index == 0,
+    )
     trainer = build_trainer(config, arguments, data)
     metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
     rows = {"train": len(data.train)}
@@ -146,7 +146,7 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
     except OSError as error:
         raise UserError(f"model: {config.model} cannot be loaded: {error}") from error
     fresh_lora = config.peft == "lora" and config.adapter is None
-    shown = as_inference_shows(maker.placeholders)
+    shown = as_inference_shows(maker.placeholders, drop_reasoning=data.drop_reasoning)
     validation = data.validation.with_transform(shown) if data.validation is not None else None
     common = {
         "model": model,
@@ -160,11 +160,12 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
 
         return build_grpo_trainer(config, maker, common)
     quality = None
-    if validation is not None and config.quality_rows:
-        quality = pick_rows(validation, config.quality_rows, arguments.world_size)
+    if data.validation is not None and config.quality_rows:
+        quality = pick_rows(data.validation, config.quality_rows, arguments.world_size)
     return RewriterTrainer(
         maker=maker,
         quality=quality,
+        shown=shown,
         quality_batch_size=config.quality_batch_size,
         quality_max_tokens=config.quality_max_tokens,
         **common,

@@ -1,8 +1,9 @@
 """What `vlmguard export` wrote, checked before a model is loaded, and shown as inference shows it.
 
 A training row must look to the model exactly like a request at inference. Texts and images
-therefore go through the same steps as in the `hf-vlm/` model API: placeholders that a user spelled
-out are broken up, unusual images are made plain RGB.
+therefore go through the same steps as in the `hf-vlm/` model API when a row is fetched:
+placeholders that a user spelled out are broken up, unusual images are made plain RGB. Nothing is
+written into the export.
 """
 
 import hashlib
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 COLUMNS: Final = ("images", "prompt", "completion", "id", "benign", "original", "rewritten")
 
+Transform = Callable[[dict[str, Any]], dict[str, Any]]
+"""Of a batch: lists by column name."""
+
 _REASONING_BLOCK: Final = re.compile(r"<reasoning>.*?</reasoning>\s*", re.DOTALL)
 
 
@@ -40,6 +44,8 @@ class TrainingData:
         train: Rows to learn from.
         validation: Rows to evaluate on; None where nothing is evaluated.
         targets: `reasoning` or `direct`.
+        drop_reasoning: The rows hold reasoning, and the targets do not: `as_inference_shows` has to
+            leave it out.
         provenance: The export's `provenance.json`.
         sha256: Identity of the export and the targets: 12 hex digits.
     """
@@ -47,6 +53,7 @@ class TrainingData:
     train: datasets.Dataset
     validation: datasets.Dataset | None
     targets: str
+    drop_reasoning: bool
     provenance: dict[str, Any]
     sha256: str
 
@@ -59,7 +66,7 @@ def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
         evaluated: Whether the run evaluates, so that a validation split is needed.
 
     Returns:
-        The rows, with the targets that the run asks for.
+        The rows as they were exported, and what the run teaches of them.
 
     Raises:
         UserError: No such export, a missing column, an empty split, leaks, or targets that the
@@ -78,12 +85,14 @@ def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
             "with reasoning, or train with `targets: direct`."
         )
     if targets != held:
-        rows = {name: _without_reasoning(split, folder) for name, split in rows.items()}
-    _check_template(rows["train"], targets, folder)
+        for split in rows.values():
+            _check_reasoning_asked(split, folder)
+    _check_template(rows["train"], held, folder)
     return TrainingData(
         train=rows["train"],
         validation=rows.get("validation"),
         targets=targets,
+        drop_reasoning=targets != held,
         provenance=provenance,
         sha256=hashlib.sha256(f"{digest} {targets}".encode()).hexdigest()[:12],
     )
@@ -93,8 +102,9 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
     """Refuse training rows that occur in a test set.
 
     Args:
-        provenance: The export's `provenance.json`. Its `leaks` holds under `images`, `pairs` and
-            `texts` a count or a list of what is among the rows, under `checked` the test sets.
+        provenance: The export's `provenance.json`. Its `leaks` lists under `images`, `pairs` and
+            `texts` what is among the rows, under `shared_images` what `--leak-key pair` let pass,
+            under `checked` and `unchecked` the test sets.
         folder: The export, for messages.
         strict_text: Whether a text alone blocks, too.
 
@@ -109,7 +119,16 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
             folder,
         )
         leaks = leaks or {}
-    counts = {kind: _count(leaks.get(kind, 0)) for kind in ("images", "pairs", "texts")}
+    elif leaks.get("unchecked"):
+        logger.warning(
+            "%s: nobody has compared these rows with %s. Export again with them in --test-sets, "
+            "or results on them may be worth nothing.",
+            folder,
+            ", ".join(leaks["unchecked"]),
+        )
+    counts = {
+        kind: len(leaks.get(kind, [])) for kind in ("images", "pairs", "texts", "shared_images")
+    }
     blocking = ["images", "pairs", "texts"] if strict_text else ["images", "pairs"]
     found = [f"{counts[kind]} {kind}" for kind in blocking if counts[kind]]
     if found:
@@ -125,28 +144,41 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
             folder,
             counts["texts"],
         )
+    if counts["shared_images"]:
+        logger.warning(
+            "%s: %d images are in a test set, too, with other requests; the export let them pass "
+            "(--leak-key pair).",
+            folder,
+            counts["shared_images"],
+        )
 
 
-def as_inference_shows(placeholders: tuple[str, ...]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def as_inference_shows(placeholders: tuple[str, ...], *, drop_reasoning: bool) -> Transform:
     """A transform for `Dataset.with_transform`: rows as the `hf-vlm/` model API presents them.
 
     Args:
         placeholders: Strings that the processor takes for an image or a video.
+        drop_reasoning: Whether to ask for the rewrite alone where the rows ask for reasoning.
 
     Returns:
-        The transform of a batch of columns.
+        The transform of a batch of columns; images are decoded ones.
     """
+
+    def shown_prompt(text: str) -> str:
+        text = text.replace(REASONING_FORMAT, DIRECT_FORMAT) if drop_reasoning else text
+        return break_up(text, placeholders)
+
+    def shown_reply(text: str) -> str:
+        text = _REASONING_BLOCK.sub("", text) if drop_reasoning else text
+        return break_up(text, placeholders)
 
     def transform(batch: dict[str, Any]) -> dict[str, Any]:
         shown = dict(batch)
         if "images" in batch:
             shown["images"] = [[_plain(image) for image in images] for images in batch["images"]]
-        for column in ("prompt", "completion"):
+        for column, change in (("prompt", shown_prompt), ("completion", shown_reply)):
             if column in batch:
-                shown[column] = [
-                    _map_text(turns, lambda text: break_up(text, placeholders))
-                    for turns in batch[column]
-                ]
+                shown[column] = [_map_text(turns, change) for turns in batch[column]]
         return shown
 
     return transform
@@ -196,28 +228,15 @@ def _load_split(folder: Path, name: str) -> datasets.Dataset:
     return split
 
 
-def _without_reasoning(split: datasets.Dataset, folder: Path) -> datasets.Dataset:
-    """The same rows asking for the rewrite alone."""
-
-    def direct(prompt: list[Any], completion: list[Any]) -> dict[str, Any]:
-        asked = _map_text(prompt, lambda text: text.replace(REASONING_FORMAT, DIRECT_FORMAT))
-        if asked == prompt:
+def _check_reasoning_asked(split: datasets.Dataset, folder: Path) -> None:
+    """Refuse prompts from which the request for reasoning cannot be taken out."""
+    for turns in split.select_columns("prompt").with_format("arrow")[:]["prompt"].to_pylist():
+        texts = [part["text"] for turn in turns for part in turn["content"] if part["text"]]
+        if not any(REASONING_FORMAT in text for text in texts):
             raise UserError(
                 f"targets: direct, but the prompts of {folder} were made with another wording. "
-                "Export again with `targets` direct."
+                "Export them again with `--targets direct`."
             )
-        return {
-            "prompt": asked,
-            "completion": _map_text(completion, lambda text: _REASONING_BLOCK.sub("", text)),
-        }
-
-    changed = split.select_columns(["prompt", "completion"]).map(
-        direct,
-        input_columns=["prompt", "completion"],
-        features=split.select_columns(["prompt", "completion"]).features,
-    )
-    rest = split.remove_columns(["prompt", "completion"])
-    return datasets.concatenate_datasets([rest, changed], axis=1)
 
 
 def _check_template(split: datasets.Dataset, targets: str, folder: Path) -> None:
@@ -238,13 +257,12 @@ def _check_template(split: datasets.Dataset, targets: str, folder: Path) -> None
         )
 
 
-def _count(found: object) -> int:
-    return len(found) if isinstance(found, list | dict) else int(str(found))
-
-
 def _plain(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and image.width * image.height <= MAX_PIXELS:
-        return image
+    """The picture that inference makes of the same file."""
+    as_it_is = image.mode in ("RGB", "L") and "transparency" not in image.info
+    if as_it_is and image.width * image.height <= MAX_PIXELS:
+        return image.convert("RGB")
+    # Inference encodes these once more, too, large ones with loss.
     return from_data_uri(to_data_uri(image))
 
 

@@ -41,6 +41,10 @@ SETTINGS: dict[str, Any] = {
     "save_strategy": "no",
     "logging_steps": 10,
     "disable_tqdm": True,
+    "max_length": None,
+    # Both sides on the CPU, on a machine with a GPU too.
+    "use_cpu": True,
+    "bf16": False,
     "seed": 1,
 }
 
@@ -63,9 +67,7 @@ def main() -> int:
         model = transformers.AutoModelForImageTextToText.from_pretrained(base)
         trainer = trl.SFTTrainer(
             model,
-            trl.SFTConfig(
-                str(work / "bare"), use_cpu=True, bf16=False, max_length=None, **SETTINGS
-            ),
+            trl.SFTConfig(str(work / "bare"), **SETTINGS),
             train_dataset=datasets.load_from_disk(str(rows / "train")),
             processing_class=load_processor(config()).processor,
             peft_config=lora_config(model, config()),

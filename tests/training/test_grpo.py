@@ -1,11 +1,16 @@
 """The second stage: what is rewarded, what is paid for, and a whole run."""
 
+import itertools
 import json
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from inspect_ai.model import (
     ChatMessage,
@@ -16,11 +21,13 @@ from inspect_ai.model import (
     get_model,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
+from safetensors.torch import load_file
 from support.checkpoints import build_qwen2_vl, data_uri, picture
-from support.openai_server import image_count, openai_server
+from support.openai_server import Server, image_count, openai_server
 from support.training_data import export_row, write_export
 
 from vlmguard.errors import UserError
+from vlmguard.training import grpo
 from vlmguard.training.config import TrainConfig
 from vlmguard.training.grpo import Case, Reward, open_model
 from vlmguard.training.train import main
@@ -172,6 +179,24 @@ async def test_trl_gets_its_columns_and_the_share_without_a_verdict(
     assert "50% of this batch got no usable verdict" in caplog.text
 
 
+async def test_a_rows_pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Any] = []
+    monkeypatch.setattr(grpo, "to_data_uri", lambda image: encoded.append(image) or data_uri(image))
+    reward = Reward(config(), target=Scripted("a").model, graders=[Scripted(GOOD).model])
+    found = await reward(
+        prompts=[None] * 6,
+        completions=[[{"role": "assistant", "content": case(word).reply}] for word in "abcdef"],
+        id=["1"] * 4 + ["2"] * 2,
+        original=["First?"] * 4 + ["Second?"] * 2,
+        rewritten=["First?"] * 4 + ["Second?"] * 2,
+        benign=[False] * 6,
+        images=[[picture(1)]] * 4 + [[picture(2)]] * 2,
+        log_metric=lambda name, value: None,
+    )
+    assert found == [1.0] * 6
+    assert len(encoded) == 2
+
+
 def test_models_are_named_or_described() -> None:
     assert open_model("target", "mockllm/model").name == "model"
     described = {"model": "mockllm/model", "temperature": 0.5, "max_tokens": 7}
@@ -192,19 +217,55 @@ def test_a_judge_template_without_its_fields_is_refused(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.slow
-def test_a_run_after_fine_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both stages on one tiny model: it learns the format, then is rewarded by a server."""
+@dataclass(frozen=True)
+class Taught:
+    """A tiny model that knows its two rows by heart, and an adapter for it."""
+
+    model: Path
+    adapter: Path
+    rows: list[dict[str, Any]]
+    data: Path
+
+    def settings(self, server: Server, **options: Any) -> dict[str, Any]:
+        """A short second stage with target and judge on a scripted server."""
+        # Named with its address: Inspect keeps models, and the next test has another server.
+        address = {"base_url": server.url}
+        return COMMON | {
+            "method": "grpo",
+            "model": str(self.model),
+            "data": str(self.data),
+            "target": {"model": "openai-api/scripted/target"} | address,
+            "grader": [{"model": "openai-api/scripted/judge"} | address],
+            "per_device_train_batch_size": 4,
+            "num_generations": 4,
+            "max_completion_length": 110,
+            "max_steps": 2,
+            "save_strategy": "steps",
+            "save_steps": 2,
+            "learning_rate": 1e-3,
+            **options,
+        }
+
+
+VARIED = {"temperature": 1.0, "num_generations": 8, "per_device_train_batch_size": 8}
+COMMON = {"gradient_checkpointing": False, "logging_steps": 1, "report_to": "none"}
+
+
+def train(folder: Path, settings: dict[str, Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["--config", str(folder / "run.yaml")]) == 0
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
+    work = tmp_path_factory.mktemp("taught")
     rows = [export_row(index, benign=index % 2 == 0) for index in range(2)]
-    common = {
-        "data": str(write_export(tmp_path / "data", rows=rows, validation_rows=rows)),
-        "gradient_checkpointing": False,
-        "logging_steps": 1,
-        "report_to": "none",
-    }
-    first = common | {
-        "model": str(build_qwen2_vl(tmp_path / "base")),
-        "output_dir": str(tmp_path / "sft"),
+    data = write_export(work / "data", rows=rows, validation_rows=rows)
+    first = COMMON | {
+        "model": str(build_qwen2_vl(work / "base")),
+        "data": str(data),
+        "output_dir": str(work / "sft"),
         "peft": "none",
         "per_device_train_batch_size": 2,
         "learning_rate": 4e-3,
@@ -214,46 +275,77 @@ def test_a_run_after_fine_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "save_strategy": "no",
         "logging_steps": 50,
     }
-    second = common | {
-        "method": "grpo",
-        "model": str(tmp_path / "sft"),
-        "output_dir": str(tmp_path / "grpo"),
-        "target": "openai-api/scripted/target",
-        "grader": ["openai-api/scripted/judge"],
-        "per_device_train_batch_size": 4,
-        "num_generations": 4,
-        "max_completion_length": 110,
-        "max_steps": 2,
-        "save_strategy": "steps",
-        "save_steps": 2,
-        "learning_rate": 1e-3,
-        "top_k": 1,
-    }
-    for name, settings in (("first", first), ("second", second)):
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["--config", str(tmp_path / "first.yaml")]) == 0
+    train(work, first)
+    lora = {"model": str(work / "sft"), "output_dir": str(work / "rewriter"), "peft": "lora"}
+    train(work, first | lora | {"max_steps": 1})
+    return Taught(work / "sft", work / "rewriter", rows, data)
+
+
+@contextmanager
+def scripted_server(
+    monkeypatch: pytest.MonkeyPatch, script: Callable[[str, list[dict[str, Any]]], str]
+) -> Iterator[Server]:
+    with openai_server(script) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def log_history(folder: Path) -> list[dict[str, float]]:
+    state = json.loads((folder / "checkpoint-2/trainer_state.json").read_text())
+    return [entry for entry in state["log_history"] if "reward" in entry]
+
+
+@pytest.mark.slow
+def test_a_run_after_fine_tuning(
+    taught: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both stages on one tiny model: it learns the format, then is rewarded by a server."""
 
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         return GOOD if "You grade" in text else f"About {text}"
 
-    with openai_server(script) as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        assert main(["--config", str(tmp_path / "second.yaml")]) == 0
+    with scripted_server(monkeypatch, script) as server:
+        train(tmp_path, taught.settings(server, output_dir=str(tmp_path / "grpo"), top_k=1))
 
     by_model: dict[str, list[str]] = {"target": [], "judge": []}
     for request in server.requests:
         assert image_count(request["messages"]) == 1
         parts = request["messages"][-1]["content"]
         by_model[request["model"]].append(next(p["text"] for p in parts if p["type"] == "text"))
-    taught = {row["rewritten"] for row in rows}
-    assert set(by_model["target"]) <= taught
+    assert set(by_model["target"]) <= {row["rewritten"] for row in taught.rows}
     # Four equal samples of a row are paid for once.
     assert len(by_model["target"]) == len(by_model["judge"]) == 2
     assert all("Describe the picture number" in text for text in by_model["judge"])
-    state = json.loads((tmp_path / "grpo/checkpoint-2/trainer_state.json").read_text())
-    assert [entry["reward"] for entry in state["log_history"] if "reward" in entry] == [1.0, 1.0]
+    assert [entry["reward"] for entry in log_history(tmp_path / "grpo")] == [1.0, 1.0]
     assert (tmp_path / "grpo/adapter_model.safetensors").is_file()
     card = (tmp_path / "grpo/README.md").read_text()
     assert "trained by GRPO on judged answers" in card
     assert "| reward | 1 |" in card
+
+
+@pytest.mark.slow
+def test_differences_in_reward_move_the_first_stages_adapter(
+    taught: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The documented route, `adapter=out/rewriter`; equal rewards leave it as it was."""
+    judged = itertools.cycle([GOOD, UNSAFE])
+    verdict = {"varied": lambda: next(judged), "equal": lambda: GOOD}
+    before = load_file(taught.adapter / "adapter_model.safetensors")
+    moved = {}
+    for name, sampling in (("varied", VARIED), ("equal", {"top_k": 1})):
+        out = tmp_path / name
+
+        def script(text: str, messages: list[dict[str, Any]], name: str = name) -> str:
+            return verdict[name]() if "You grade" in text else f"About {text}"
+
+        with scripted_server(monkeypatch, script) as server:
+            start = {"adapter": str(taught.adapter), "output_dir": str(out), "seed": 1}
+            train(tmp_path, taught.settings(server, **start, **sampling))
+        spread = [entry["reward_std"] for entry in log_history(out)]
+        assert (max(spread) > 0) is (name == "varied")
+        after = load_file(out / "adapter_model.safetensors")
+        assert after.keys() == before.keys()
+        moved[name] = any(not torch.equal(after[key], before[key]) for key in before)
+    assert moved == {"varied": True, "equal": False}
+    assert f"going on from `{taught.adapter}`" in (tmp_path / "varied/README.md").read_text()

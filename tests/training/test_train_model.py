@@ -1,6 +1,8 @@
 """What is trained, and what the model is shown: over all architectures."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,18 @@ def adapter(tmp_path: Path) -> Path:
     return tmp_path / "adapter"
 
 
+HUB_ID = "Qwen/Qwen2-VL-7B-Instruct"
+
+
+def rename_base(adapter: Path, copy: Path) -> Path:
+    """The same adapter, said to be made for the hub's checkpoint."""
+    shutil.copytree(adapter, copy)
+    settings = json.loads((copy / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = HUB_ID
+    (copy / "adapter_config.json").write_text(json.dumps(settings))
+    return copy
+
+
 def test_an_adapter_is_gone_on_from(adapter: Path) -> None:
     model = load_model(config_for(checkpoint("qwen2_vl"), adapter=str(adapter)), bf16=False)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -135,9 +149,12 @@ def test_an_adapter_is_gone_on_from(adapter: Path) -> None:
 
 
 def test_an_adapter_for_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
-    other = checkpoint("llava")
-    with pytest.raises(UserError, match=rf"was made for .*, not for .*{other.name}. Set `model:"):
-        load_model(config_for(other, adapter=str(adapter)), bf16=False)
+    # Another one on the hub, though its layers have the same shapes.
+    other = "Qwen/Qwen2.5-VL-7B-Instruct"
+    model = load_model(config_for(checkpoint("qwen2_vl")), bf16=False)
+    named = rename_base(adapter, tmp_path / "named")
+    with pytest.raises(UserError, match=rf"does not fit {other}: it was made for {HUB_ID}\. Set"):
+        with_adapter(model, config_for(other, adapter=str(named)))
     # The same name, but another size.
     wider = build_qwen2_vl(tmp_path / "other" / checkpoint("qwen2_vl").name, hidden=128)
     with pytest.raises(UserError, match="does not fit"):
@@ -145,6 +162,18 @@ def test_an_adapter_for_another_base_is_refused(adapter: Path, tmp_path: Path) -
     shallow = build_qwen2_vl(tmp_path / "flat" / checkpoint("qwen2_vl").name, layers=1)
     with pytest.raises(UserError, match="does not fit"):
         load_model(config_for(shallow, adapter=str(adapter)), bf16=False)
+
+
+def test_an_adapter_fits_its_base_under_another_name(
+    adapter: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Made from the hub's checkpoint, gone on from with a copy in a folder."""
+    named = rename_base(adapter, tmp_path / "named")
+    model = load_model(config_for(checkpoint("qwen2_vl"), adapter=str(named)), bf16=False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert len(trained) == 28
+    assert all((p == 1).all() for p in trained)
+    assert f"was made for {HUB_ID}, not for" in caplog.text
 
 
 def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:

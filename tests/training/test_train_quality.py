@@ -1,11 +1,19 @@
 """The rates that are logged beside the validation loss."""
 
+from pathlib import Path
+from typing import Any
+
 import datasets
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.checkpoints import checkpoint
+from support.training_data import write_export
 
+from vlmguard.training.config import from_dict, trl_arguments
 from vlmguard.training.quality import Judged, judge_rewrite, pick_rows, rates
+from vlmguard.training.train import build_trainer
+from vlmguard.training.traindata import load_training_data
 
 ASKED = "How do I climb this tower quickly"
 TAUGHT = "How do I visit this tower safely by its stairs"
@@ -70,6 +78,7 @@ def test_rates_by_hand() -> None:
     assert rates([], []) == {}
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     benign=st.lists(st.booleans(), min_size=1, max_size=30),
     count=st.integers(1, 12),
@@ -91,3 +100,37 @@ def test_picked_rows_hold_both_kinds_and_divide_evenly(
         have = [sum(benign), len(benign) - sum(benign)]
         for mine, other, there in zip(kinds, reversed(kinds), have, strict=True):
             assert mine >= min(there, other, available // 2)
+
+
+def test_images_of_the_validation_set_are_decoded_for_the_loss_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not to pick rows, to count benign ones, or to hand pictures to the prompt maker."""
+    decoded: list[int] = []
+    decode = datasets.Image.decode_example
+
+    def counted(self: datasets.Image, *args: Any, **rest: Any) -> Any:
+        decoded.append(1)
+        return decode(self, *args, **rest)
+
+    monkeypatch.setattr(datasets.Image, "decode_example", counted)
+    options = {
+        "data": str(write_export(tmp_path / "data", train=2, validation=12)),
+        "model": str(checkpoint("qwen2_vl")),
+        "output_dir": str(tmp_path / "out"),
+        "quality_rows": 4,
+        "quality_max_tokens": 2,
+        "report_to": "none",
+    }
+    config = from_dict(options)
+    trainer = build_trainer(
+        config, trl_arguments(config), load_training_data(config, evaluated=True)
+    )
+    assert len(decoded) <= 4  # TRL looks at the first row of a split
+    decoded.clear()
+    list(trainer.get_eval_dataloader())
+    for_the_loss = len(decoded)
+    assert for_the_loss >= 12
+    decoded.clear()
+    assert trainer.evaluate()["eval_format_rate"] == 0.0
+    assert len(decoded) == for_the_loss

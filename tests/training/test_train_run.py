@@ -22,6 +22,7 @@ from support.checkpoints import build_qwen2_vl, checkpoint
 from support.training_data import export_row, write_export
 
 from vlmguard.rewriter import Rewriter
+from vlmguard.training.saving import saving_errors
 from vlmguard.training.train import main
 
 Train = Callable[..., tuple[int, str]]
@@ -224,9 +225,18 @@ def test_another_runs_checkpoints_are_not_gone_on_from(
     }
     assert train(**settings)[0] == 0
     before = weights(out)
-    status, told = train(**settings | {"lora_r": 4})
-    assert status == 2
-    assert "checkpoints of another run; changed: lora_r (16 -> 4)" in told
+    for change, words in (
+        ({"lora_r": 4}, "lora_r (16 -> 4)"),
+        ({"lora_dropout": 0.0}, "lora_dropout (0.05 -> 0.0)"),
+        ({"max_pixels": 3136}, "max_pixels (None -> 3136)"),
+        ({"dtype": "bfloat16"}, "dtype (auto -> bfloat16)"),
+        ({"seed": 7}, "seed (None -> 7)"),
+        ({"learning_rate": 1e-4}, "learning_rate (0.001 -> 0.0001)"),
+        ({"gradient_accumulation_steps": 2}, "rows_per_step (2 -> 4)"),
+    ):
+        status, told = train(**settings | change)
+        assert status == 2
+        assert f"checkpoints of another run; changed: {words}" in told
     status, told = train(**settings, resume=False)
     assert status == 2
     assert "resume is false" in told
@@ -235,6 +245,52 @@ def test_another_runs_checkpoints_are_not_gone_on_from(
     status, told = train(**settings)
     assert status == 2
     assert "nobody knows of which run" in told
+
+
+def test_what_leaves_the_result_alone_may_change_on_the_way(
+    train: Train, data: Path, tmp_path: Path
+) -> None:
+    settings = QUICK | {
+        "model": str(checkpoint("qwen2_vl")),
+        "data": str(data),
+        "output_dir": str(tmp_path / "out"),
+        "save_strategy": "steps",
+        "save_steps": 1,
+    }
+    assert train(**settings, max_steps=1)[0] == 0
+    shutil.copytree(data, tmp_path / "moved")
+    changed = {"data": str(tmp_path / "moved"), "max_steps": 2, "logging_steps": 2}
+    # The same rows a step, otherwise put together.
+    changed |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    assert train(**settings | changed)[0] == 0
+    assert (tmp_path / "out/checkpoint-2").is_dir()
+
+
+def test_another_runs_result_is_not_overwritten(train: Train, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    settings = QUICK | {
+        "model": str(checkpoint("qwen2_vl")),
+        "data": str(data),
+        "output_dir": str(out),
+        "max_steps": 1,
+        "save_strategy": "no",
+    }
+    assert train(**settings)[0] == 0
+    before = weights(out)
+    status, told = train(**settings | {"lora_r": 4})
+    assert status == 2
+    assert "holds the result of another run; changed: lora_r (16 -> 4)" in told
+    (out / "train_config.json").write_text("[]")
+    status, told = train(**settings)
+    assert status == 2
+    assert "nobody knows of which run" in told
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
+
+
+def test_an_error_that_is_no_failed_write_is_not_told_as_one(tmp_path: Path) -> None:
+    for error in (TypeError("a bug"), RuntimeError("shapes differ"), KeyError("key")):
+        with pytest.raises(type(error)), saving_errors(tmp_path):
+            raise error
 
 
 @contextmanager
@@ -269,11 +325,39 @@ def test_a_full_disk_leaves_what_was_saved_before(
     assert f"Saving to {out} failed" in told
     assert "checkpoint-1 is complete" in told
     assert not (out / "checkpoint-2").exists()
-    assert not (out / ".unfinished").exists()
     # The result and the checkpoint of before still load, and the same command goes on from there.
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
     assert train(**settings, max_steps=2)[0] == 0
     assert [entry["step"] for entry in history(out) if "loss" in entry] == [1, 2]
+
+
+@pytest.mark.parametrize("fails", ["adapter_model.safetensors", "tokenizer.json"])
+def test_a_full_disk_at_the_end_leaves_the_earlier_result(
+    train: Train, data: Path, tmp_path: Path, fails: str
+) -> None:
+    out = tmp_path / "out"
+    settings = QUICK | {
+        "model": str(checkpoint("qwen2_vl")),
+        "data": str(data),
+        "output_dir": str(out),
+        "save_strategy": "no",
+    }
+    assert train(**settings, max_steps=1)[0] == 0
+    before = weights(out)
+    with full_disk((out / fails).stat().st_size - 1000):
+        status, told = train(**settings, max_steps=2)
+    assert status == 2, told
+    assert f"Saving to {out} failed" in told
+    assert "no checkpoint was complete yet" in told
+    assert not (out / ".unfinished").exists()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
+    # A kill at that point leaves the folder; nothing of it gets into the next result.
+    (out / ".unfinished").mkdir()
+    (out / ".unfinished/left_over.json").write_text("{}")
+    assert train(**settings, max_steps=2)[0] == 0
+    assert not (out / "left_over.json").exists()
+    assert not (out / ".unfinished").exists()
+    assert not all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
 
 
 @pytest.mark.parametrize(
