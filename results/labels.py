@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 
-from vlmguard.results.board import UNDEFENDED
+from vlmguard.results.board import UNDEFENDED_LABEL
 from vlmguard.results.logs import Run
 
 
@@ -18,19 +18,23 @@ def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
     """
     settings: dict[str, set[str]] = defaultdict(set)
     guards: dict[tuple[str, str], set[str]] = defaultdict(set)
+    templates: dict[tuple[str, str], set[str]] = defaultdict(set)
     for run in runs:
         settings[run.target].add(run.target_settings)
         guards[run.defense, run.defense_args].add(run.guards)
+        templates[run.defense, run.defense_args].add(run.template)
     labels = []
     for run in runs:
         target = run.target
         if len(settings[target]) > 1 and run.target_settings:
             target += f" ({brief(run.target_settings)})"
-        defense = UNDEFENDED if run.defense == "none" else run.defense
+        defense = UNDEFENDED_LABEL if run.defense == "none" else run.defense
         if run.defense_args:
             defense += f" ({brief(run.defense_args)})"
         if len(guards[run.defense, run.defense_args]) > 1 and run.guards:
             defense += f" [{brief(run.guards)}]"
+        if len(templates[run.defense, run.defense_args]) > 1 and run.template:
+            defense += f" template {run.template}"
         labels.append((target, defense))
     return labels
 
