@@ -1,5 +1,6 @@
 """What was asked and answered: the texts and images of single samples."""
 
+import re
 from dataclasses import dataclass
 from html import escape
 
@@ -69,6 +70,18 @@ def exchange(sample: EvalSample) -> Exchange:
     )
 
 
+def clean(text: str) -> str:
+    """Foreign text without characters that steer a terminal or turn the text around it.
+
+    Args:
+        text: A name or a sentence of a log; line breaks and tabs are kept.
+
+    Returns:
+        The text with a replacement sign for each of these characters.
+    """
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def no_formula(text: str) -> str:
     """Text that a spreadsheet will not run as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
@@ -104,6 +117,11 @@ def html_text(label: str, text: str) -> str:
     return f"<h3>{escape(label)}</h3><pre>{escape(text)}</pre>" if text else ""
 
 
+# Control characters but for tab and line breaks, and those that change the direction of writing.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    r"|\r(?!\n)"
+)
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; max-width: 1200px;
