@@ -197,7 +197,7 @@ def categories(board: Leaderboard) -> Figure | None:
             [f"{targets[e.target]}, {clean(e.defense)}" for e in entries],
             fontsize=7,
         )
-        axis.set_title(f"{clean(title)}: {measure.label}", fontsize=9, loc="left")
+        axis.set_title(f"{_head(title, 80)}: {measure.label}", fontsize=9, loc="left")
     figure.tight_layout()
     return figure
 

@@ -39,15 +39,47 @@ def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
     return labels
 
 
+def unlike(text: str, others: list[str]) -> str:
+    """Of JSON settings those in which others differ; other text as it is.
+
+    Args:
+        text: JSON settings, or any text.
+        others: What it stands beside.
+
+    Returns:
+        The settings that at least one of the others has otherwise, or lacks.
+    """
+    own = _settings(text)
+    if own is None:
+        return text
+    rivals = [_settings(each) or {} for each in others]
+    kept: dict[str, object] = {}
+    for name, value in own.items():
+        theirs = [rival.get(name) for rival in rivals]
+        inner = [each for each in theirs if isinstance(each, dict)]
+        if isinstance(value, dict) and len(inner) == len(theirs):
+            some = {n: v for n, v in value.items() if any(each.get(n) != v for each in inner)}
+            kept |= {name: some} if some else {}
+        elif any(each != value for each in theirs):
+            kept[name] = value
+    return json.dumps(kept) if kept else ""
+
+
 def brief(text: str) -> str:
     """JSON settings as `name=value`, readable."""
+    values = _settings(text)
+    if values is None:
+        return text
+    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
+
+
+def _settings(text: str) -> dict[str, object] | None:
+    """JSON settings; None for any other text."""
     try:
         values = json.loads(text)
     except ValueError:
-        return text
-    if not isinstance(values, dict):
-        return text
-    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _plain(value: object) -> str:

@@ -29,7 +29,7 @@ from vlmguard.results.board import (
 )
 from vlmguard.results.conditions import Column
 from vlmguard.results.frame import Results
-from vlmguard.results.labels import brief, label_rows
+from vlmguard.results.labels import brief, label_rows, unlike
 from vlmguard.results.logs import Run
 from vlmguard.results.measures import (
     BOTH,
@@ -362,7 +362,7 @@ def _set_apart(column: Column, columns: list[Column]) -> str:
     ]
     own = asdict(column)
     return "; ".join(
-        f"{name} {brief(own[name]) or 'none'}"
+        f"{name} {brief(unlike(own[name], [each[name] for each in rivals])) or 'none'}"
         for name in ("version", "data", "settings", "judging", "benchmark")
         if any(each[name] != own[name] for each in rivals)
     )

@@ -160,6 +160,12 @@ def test_an_appended_judge_is_a_view_of_its_own(judged_twice: Path) -> None:
     found = {board.groups[entry.group].judge: entry.cells for entry in board.entries}
     means = {name: cells["safety"].mean for name, cells in found.items()}
     assert means == {"mockllm/grader": 8.0, "mockllm/harsh": 1.0}
+    # Headings say no more than what sets the two apart.
+    assert [group.differs for group in board.groups] == [
+        "judging judge=judges:mockllm/grader, refusal=keywords_hash:"
+        f"{json.loads(results.runs[0].column.judging)['refusal']['keywords_hash']}",
+        "judging judge=judges:mockllm/harsh",
+    ]
     # What the second judge had no part in stands, and is tested, once.
     assert [name for name, cells in found.items() if "dsr" in cells] == ["mockllm/grader"]
 
