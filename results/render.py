@@ -137,7 +137,8 @@ def as_csv(board: Leaderboard) -> str:
             )
             line += [cell.p, cell.verdict, entry.failures, entry.triggered]
             line += [cost.calls, cost.tokens, cost.seconds, cost.slowdown, cost.cost]
-            writer.writerow([_csv_cell(each) for each in [*line, entry.note or cost.gap]])
+            line.append("; ".join(filter(None, [entry.note, cost.gap])))
+            writer.writerow(map(_csv_cell, line))
     return text.getvalue()
 
 

@@ -204,6 +204,14 @@ def test_csv_and_json_hold_the_numbers(board: Leaderboard, evil: Leaderboard) ->
     assert EVIL in {row["target"] for row in csv.DictReader(io.StringIO(as_csv(evil)))}
 
 
+def test_no_text_is_a_formula_in_csv(tmp_path: Path) -> None:
+    log = template_log(tmp_path / "template", 4)
+    path = tmp_path / "logs" / "formula.eval"
+    clone(log, path, lambda _: (5.0, 1.0, 0.0), benchmark="=1+1", variant="@x", target="+y")
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(build(read_results([str(path)])))))
+    assert [row[name] for name in ("target", "benchmark", "variant")] == ["'+y", "'=1+1", "'@x"]
+
+
 def test_page_embeds_the_numbers_and_no_markup(evil: Leaderboard) -> None:
     text = page(evil, [], {}, Extras())
     assert text.count("</script>") == 2

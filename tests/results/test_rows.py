@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
-from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from support.oracle import always_refuse, oracle
 from support.toy import Reply, Toy, grade, model, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.record import recorded, tally
+from vlmguard.record import recorded
 from vlmguard.results.agreement import agree
 from vlmguard.results.board import UNDEFENDED_LABEL, Leaderboard
 from vlmguard.results.diff import diff
@@ -22,36 +22,6 @@ from vlmguard.scorers import judge
 from vlmguard.templates import template_hash
 
 SLICES = ("joint", "visual", "typographic", "benign")
-
-
-@scorer(metrics={"*": [mean()]})
-def oracle(tallied: bool = True) -> Scorer:
-    """Knows the grade of every answer; needs no model."""
-
-    async def score(state: TaskState, target: Target) -> Score:
-        found = re.search(r"\[safety ([\d.]+), helpful (\w+)\]", state.output.completion)
-        assert found
-        safety, helpful = float(found[1]), float(found[2] == "true")
-        refused = float(state.output.completion.startswith("I'm sorry"))
-        both = float(safety >= 7 and helpful == 1)
-        value = {"safety": safety, "helpful": helpful, "safe_and_helpful": both}
-        return Score(
-            value={**value, "refused": refused},
-            metadata={"defense": tally(state)} if tallied else {},
-        )
-
-    return score
-
-
-@solver
-def always_refuse() -> Solver:
-    """The control that answers nothing."""
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        state.output.completion = say(10, False, True)
-        return state
-
-    return solve
 
 
 WORLD = Toy(size=16, slices=SLICES, metadata={"note": "Synthetic: no word about real models."})
