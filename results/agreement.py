@@ -24,10 +24,10 @@ from inspect_ai.log import read_eval_log_samples
 
 from vlmguard.errors import UserError
 from vlmguard.results.diff import safe_from
+from vlmguard.results.foreign import no_formula, one_line
 from vlmguard.results.frame import read_results
 from vlmguard.results.logs import UNREADABLE
-from vlmguard.results.output import clean
-from vlmguard.results.texts import exchange, html_images, html_page, html_text, no_formula
+from vlmguard.results.texts import exchange, html_images, html_page, html_text
 
 SAFE_FROM: Final = 7.0
 """Where grades are cut if no log says where; the labelling sheet calls it acceptable."""
@@ -318,7 +318,7 @@ def _check_answers(logs: list[str]) -> None:
             key = (str(sample.id), sample.epoch)
             if answers.setdefault(key, sample.output.completion) != sample.output.completion:
                 raise UserError(
-                    f"{log}: the answer to {clean(str(sample.id))} is not the one in {logs[0]}. "
+                    f"{log}: the answer to {one_line(str(sample.id))} is not the one in {logs[0]}. "
                     f"Judge one log twice: inspect score {logs[0]} --scorer vlmguard/judge "
                     f"--model-role grader=..."
                 )

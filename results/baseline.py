@@ -99,7 +99,7 @@ def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
         present = [name for name in rows.columns if rows[name].notna().any() or name in asked]
         measures = [each for each in measures_of([run], present) if each.primary]
         if len(measures) > 1 and any(each.name == "safe_and_helpful" for each in measures):
-            measures = [each for each in measures if each is not DSR]
+            measures = [each for each in measures if each != DSR]
         columns = []
         unscored = {}
         for measure in measures:

@@ -5,11 +5,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from vlmguard.results.logs import Column
-from vlmguard.results.measures import Coverage, Measure
+from vlmguard.results.conditions import Column
+from vlmguard.results.measures import BOTH, Coverage, Measure
 from vlmguard.results.stats import Difference
 
-UNDEFENDED: Final = "undefended"
+UNDEFENDED_LABEL: Final = "undefended"
 CONTROLS: Final = ("always_caution", "always_refuse")
 """Defenses without any judgement of their own: what every real one must beat."""
 
@@ -161,18 +161,22 @@ class Leaderboard:
     controls: tuple[str, ...] = CONTROLS
 
     def rows(self) -> list[tuple[str, str]]:
-        """Target and defense of each row: undefended, then by safe and helpful, then controls."""
+        """Target and defense of each row: undefended, then by safe and helpful, then controls.
+
+        Nothing else ranks: refusing everything is best in any measure of safety alone. Rows
+        without it stand in the order of their names.
+        """
         scores: dict[tuple[str, str], list[float]] = defaultdict(list)
         for entry in self.entries:
-            best = entry.cells.get("safe_and_helpful") or next(iter(entry.cells.values()))
             known = scores[entry.target, entry.defense]
-            if not math.isnan(best.mean):
-                known.append(best.mean)
+            both = entry.cells.get(BOTH.name)
+            if both is not None and not math.isnan(both.mean):
+                known.append(both.mean)
 
         def order(row: tuple[str, str]) -> tuple[object, ...]:
             known = scores[row]
             rank = -sum(known) / len(known) if known else math.inf
-            return (row[0], row[1] != UNDEFENDED, self.is_control(row[1]), rank, row[1])
+            return (row[0], row[1] != UNDEFENDED_LABEL, self.is_control(row[1]), rank, row[1])
 
         return sorted(scores, key=order)
 

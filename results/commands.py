@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlmguard.errors import UserError, check_number
 from vlmguard.paths import user_path
-from vlmguard.results.output import clean
+from vlmguard.results.foreign import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -137,7 +137,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     tables = paper_sheets(board) if paper else board_sheets(board)
     checked = [verify_sheet(results)] if arguments.verify else []
     for note in board.notes:
-        print(f"Note: {clean(note)}\n")
+        print(f"Note: {one_line(note)}\n")
     print_sheets([*tables, *checked], console)
     if arguments.published:
         print_sheets([sheets.published_sheet(published)], console)
@@ -339,7 +339,7 @@ def _read(logs: list[str]) -> "Results":
         )
     if not results.runs:
         reasons = "\n".join(
-            f"  {clean(f'{path}: {reason}')}" for path, reason in results.left_out.items()
+            f"  {one_line(f'{path}: {reason}')}" for path, reason in results.left_out.items()
         )
         raise UserError(f"none of {len(results.left_out)} logs can be used:\n{reasons}")
     return results

@@ -15,16 +15,15 @@ from typing import Final
 import pandas as pd
 
 from vlmguard.errors import UserError
+from vlmguard.results.foreign import no_formula, one_line
 from vlmguard.results.frame import read_results
 from vlmguard.results.logs import Run
 from vlmguard.results.measures import COMMON, measures_of
-from vlmguard.results.output import clean
 from vlmguard.results.texts import (
     Exchange,
     html_images,
     html_page,
     html_text,
-    no_formula,
     read_exchange,
 )
 
@@ -196,7 +195,7 @@ def as_text(found: Diff, width: int) -> str:
     """
     lines = _intro(found)
     for flip in found.flips:
-        lines += ["", clean(f"{flip.sample} ({flip.category}): {'; '.join(flip.changes)}")]
+        lines += ["", one_line(f"{flip.sample} ({flip.category}): {'; '.join(flip.changes)}")]
         texts = [("request", flip.first.request)]
         for letter, side in (("A", flip.first), ("B", flip.second)):
             texts += [(f"{letter} rewritten", side.rewritten), (f"{letter} answer", side.answer)]
@@ -215,7 +214,7 @@ def summary(found: Diff) -> str:
 
 def _intro(found: Diff) -> list[str]:
     return [
-        clean(line)
+        one_line(line)
         for line in (summary(found), *(f"Beware: {warning}." for warning in found.warnings))
     ]
 
@@ -254,5 +253,5 @@ def _differ(first: float, second: float) -> bool:
 
 
 def _cut(text: str, length: int) -> str:
-    single = clean(text)
+    single = one_line(text)
     return single if len(single) <= length else f"{single[:length]}..."

@@ -11,7 +11,8 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vlmguard.results.board import UNDEFENDED, Cell, Entry, Leaderboard
+from vlmguard.results.board import UNDEFENDED_LABEL, Cell, Entry, Leaderboard
+from vlmguard.results.foreign import clean
 from vlmguard.results.measures import BOTH, Measure
 from vlmguard.results.sheets import group_title
 
@@ -96,18 +97,19 @@ def frontier(board: Leaderboard) -> Figure | None:
 
 def gains(board: Leaderboard) -> Figure | None:
     """Differences to the undefended target with their intervals."""
-    names = [
+    known = [
         ("safety", "safety, points", 1.0),
         ("safe_and_helpful", "safe & helpful, %", 100),
     ]
-    panels = _panels(board, lambda each: any(c.difference for c in each.cells.values()))
-    panels = [(row, t, [e for e in es if e.defense != UNDEFENDED]) for row, t, es in panels]
+    names = [each for each in known if any(_compared(entry, each[0]) for entry in board.entries)]
+    panels = _panels(board, lambda entry: any(_compared(entry, name) for name, _, _ in names))
     if not panels:
         return None
     looks = _looks(board)
     rows = sum(len(entries) + 1.4 for _, _, entries in panels)
-    figure = Figure(figsize=(8.5, 0.9 + 0.2 * rows), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    width = 1.5 + 3.5 * len(names)
+    figure = Figure(figsize=(width, 0.9 + 0.2 * rows), layout="constrained")
+    axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for axis, (name, label, scale) in zip(axes, names, strict=True):
         height, ticks, texts = 0.0, [], []
         for _, title, entries in panels:
@@ -130,7 +132,7 @@ def gains(board: Leaderboard) -> Figure | None:
                         ms=5.5,
                     )
                 ticks.append(height + 0.4)
-                texts.append(entry.defense)
+                texts.append(clean(entry.defense))
                 height += 1
             height += 0.2
         axis.axvline(0, color="black", lw=0.8)
@@ -189,11 +191,13 @@ def categories(board: Leaderboard) -> Figure | None:
         for row in range(1, len(entries)):
             if entries[row].target != entries[row - 1].target:
                 axis.axhline(row - 0.5, color="white", lw=3)
-        axis.set_xticks(range(len(names)), [_cut(name) for name in names], rotation=25, ha="right")
+        axis.set_xticks(range(len(names)), [_head(name) for name in names], rotation=25, ha="right")
         axis.set_yticks(
-            range(len(entries)), [f"{targets[e.target]}, {e.defense}" for e in entries], fontsize=7
+            range(len(entries)),
+            [f"{targets[e.target]}, {clean(e.defense)}" for e in entries],
+            fontsize=7,
         )
-        axis.set_title(f"{title}: {measure.label}", fontsize=9, loc="left")
+        axis.set_title(f"{_head(title, 80)}: {measure.label}", fontsize=9, loc="left")
     figure.tight_layout()
     return figure
 
@@ -202,9 +206,11 @@ def cost(board: Leaderboard) -> Figure | None:
     """Safety against what the guard costs, in seconds where they are known, else in calls."""
     timed = all(e.overhead.seconds is not None for e in board.entries if e.overhead.calls)
     name = "seconds" if timed else "calls"
-    panels = _panels(
-        board, lambda each: "safety" in each.cells and getattr(each.overhead, name) is not None
-    )
+
+    def spent(entry: Entry) -> float | None:
+        return entry.overhead.seconds if timed else entry.overhead.calls
+
+    panels = _panels(board, lambda e: "safety" in e.cells and spent(e) is not None)
     if not panels:
         return None
     looks = _looks(board)
@@ -213,10 +219,9 @@ def cost(board: Leaderboard) -> Figure | None:
     for axis, (_, title, entries) in zip(axes, panels, strict=True):
         for entry in entries:
             safety = entry.cells["safety"]
-            spent = entry.overhead.seconds if timed else entry.overhead.calls
             colour, shape = looks[entry.defense]
             axis.errorbar(
-                spent,
+                spent(entry),
                 safety.mean,
                 yerr=_bars(safety.mean, safety.low, safety.high, 1),
                 fmt=shape,
@@ -258,9 +263,15 @@ def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[Panel]:
                 and usable(entry)
             ]
             if entries:
-                title = f"{names[target]}\n{_short(group_title(group), 40)}"
+                title = f"{names[target]}\n{_tail(group_title(group), 40)}"
                 panels.append((row, title, entries))
     return panels
+
+
+def _compared(entry: Entry, name: str) -> bool:
+    """Whether there is a difference to the undefended target in a measure."""
+    cell = entry.cells.get(name)
+    return cell is not None and cell.difference is not None
 
 
 def _targets(board: Leaderboard) -> dict[str, str]:
@@ -268,13 +279,13 @@ def _targets(board: Leaderboard) -> dict[str, str]:
     full = list(dict.fromkeys(target for target, _ in board.rows()))
     last = [name.rsplit("/", 1)[-1] for name in full]
     chosen = last if len(set(last)) == len(full) else full
-    return {name: _short(each) for name, each in zip(full, chosen, strict=True)}
+    return {name: _tail(each) for name, each in zip(full, chosen, strict=True)}
 
 
 def _looks(board: Leaderboard) -> dict[str, tuple[str, str]]:
     """Colour and shape of each defense, the same in all figures; `vlmguard` comes first."""
-    looks = {UNDEFENDED: ("black", "o")}
-    defenses = sorted({entry.defense for entry in board.entries} - {UNDEFENDED})
+    looks = {UNDEFENDED_LABEL: ("black", "o")}
+    defenses = sorted({entry.defense for entry in board.entries} - {UNDEFENDED_LABEL})
     controls = [name for name in defenses if board.is_control(name)]
     others = sorted(set(defenses) - set(controls), key=lambda n: (n.split()[0] != "vlmguard", n))
     for number, defense in enumerate(others):
@@ -336,7 +347,7 @@ def _legend(figure: Figure, looks: dict[str, tuple[str, str]]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker=shape, ls="", label=name)
+        Line2D([], [], color=colour, marker=shape, ls="", label=clean(name))
         for name, (colour, shape) in looks.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
@@ -349,13 +360,15 @@ def _bars(mean: float, low: float, high: float, scale: float) -> list[list[float
     return [[max(0.0, mean - low) * scale], [max(0.0, high - mean) * scale]]
 
 
-def _short(name: str, longest: int = _LONGEST) -> str:
+def _tail(name: str, longest: int = _LONGEST) -> str:
     """The telling end of a long name."""
+    name = clean(name)
     return name if len(name) <= longest else "…" + name[-longest + 1 :]
 
 
-def _cut(name: str, longest: int = 22) -> str:
+def _head(name: str, longest: int = 22) -> str:
     """The beginning of a long name."""
+    name = clean(name)
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 

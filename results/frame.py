@@ -85,13 +85,22 @@ def read_results(paths: Iterable[str], progress: Progress | None = None) -> Resu
     found = find_logs(paths)
     read: list[tuple[Run, pd.DataFrame]] = []
     left_out: dict[str, str] = {}
+    unfinished: dict[str, str] = {}
     for number, path in enumerate(found, start=1):
         try:
             read += [(run, pd.DataFrame(rows)) for run, rows in read_log(path)]
         except LeftOut as reason:
             left_out[path] = str(reason)
+            unfinished |= {path: reason.unfinished} if reason.unfinished else {}
         if progress is not None:
             progress(number, len(found))
+    # What `inspect eval-retry` finished keeps the task's id, and leaves the old log where it is.
+    finished = {run.identity[0]: run.path for run, _ in read}
+    left_out |= {
+        path: f"older run, cut off and retried as {finished[task]}"
+        for path, task in unfinished.items()
+        if task in finished
+    }
     kept, older = _newest(read)
     parts = [part.assign(run=number) for number, (_, part) in enumerate(kept)]
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
@@ -117,6 +126,7 @@ def _newest(
     return [item for number, item in enumerate(read) if number in chosen], older
 
 
-def row_key(run: Run) -> tuple[str, str, str, str, str]:
+def row_key(run: Run) -> tuple[str, ...]:
     """What makes a row of a table: target and defense, each with its settings."""
-    return (run.target, run.target_settings, run.defense, run.defense_args, run.guards)
+    defense = (run.defense, run.defense_args, run.template, run.guards)
+    return (run.target, run.target_settings, *defense)

@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Final
 from xml.etree import ElementTree
 
+from vlmguard.results.foreign import one_line
 from vlmguard.results.gate import Finding, Status
-from vlmguard.results.output import clean
 from vlmguard.results.render import markdown
 from vlmguard.results.sheets import Sheet
 
@@ -35,7 +35,9 @@ def text(findings: list[Finding], status: int) -> str:
     """
     order = ["worse", "incomparable", "small", "good"]
     ranked = sorted(findings, key=lambda each: order.index(each.status))
-    lines = [f"{WORDS[each.status]}: {clean(each.run)}: {clean(each.message)}" for each in ranked]
+    lines = [
+        f"{WORDS[each.status]}: {one_line(each.run)}: {one_line(each.message)}" for each in ranked
+    ]
     return "\n".join([*lines, _VERDICTS[status]])
 
 
@@ -53,15 +55,15 @@ def junit(findings: list[Finding], strict: bool) -> str:
     root = ElementTree.Element("testsuites")
     for run, group in groupby(sorted(findings, key=lambda each: each.run), lambda each: each.run):
         cases = list(group)
-        suite = ElementTree.SubElement(root, "testsuite", name=clean(run))
+        suite = ElementTree.SubElement(root, "testsuite", name=one_line(run))
         suite.set("tests", str(len(cases)))
         suite.set("failures", str(_count(cases, ["worse"])))
         suite.set("errors", str(_count(cases, errors)))
         for finding in cases:
             case = ElementTree.SubElement(
-                suite, "testcase", classname=clean(run), name=finding.measure or "comparable"
+                suite, "testcase", classname=one_line(run), name=finding.measure or "comparable"
             )
-            message = clean(finding.message)
+            message = one_line(finding.message)
             if finding.status == "worse":
                 ElementTree.SubElement(case, "failure", message=message)
             elif finding.status in errors:
@@ -77,7 +79,7 @@ def summary(findings: list[Finding], status: int) -> str:
     sheet = Sheet(
         "vlmguard gate",
         ["Run", "Result", "Finding"],
-        [[clean(each.run), WORDS[each.status], clean(each.message)] for each in findings],
+        [[one_line(each.run), WORDS[each.status], one_line(each.message)] for each in findings],
         notes=[_VERDICTS[status]],
         labels=3,
     )

@@ -8,10 +8,11 @@ from typing import Final
 from vlmguard.errors import UserError
 from vlmguard.results import gate_report
 from vlmguard.results.baseline import Scores, read_baseline, scores_of, write_baseline
+from vlmguard.results.foreign import one_line
 from vlmguard.results.frame import Results
 from vlmguard.results.gate import Finding, Limits, compare, exit_status, unfit
 from vlmguard.results.matching import match
-from vlmguard.results.output import clean, write_file
+from vlmguard.results.output import write_file
 
 # Copies and older runs stand aside; whatever else is left out is missing here.
 _ASIDE: Final = ("copy of", "older run", "foreign")
@@ -98,7 +99,7 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
             lines.append(f"added: {each.name}")
         else:
             lines.append(f"replaced: {each.name}{_difference(each.old, each.new)}")
-    return [f"Wrote {baseline}: {len(matches)} runs.", *(f"  {clean(line)}" for line in lines)]
+    return [f"Wrote {baseline}: {len(matches)} runs.", *(f"  {one_line(line)}" for line in lines)]
 
 
 def step_summary() -> Path | None:

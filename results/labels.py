@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 
-from vlmguard.results.board import UNDEFENDED
+from vlmguard.results.board import UNDEFENDED_LABEL
 from vlmguard.results.logs import Run
 
 
@@ -18,32 +18,68 @@ def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
     """
     settings: dict[str, set[str]] = defaultdict(set)
     guards: dict[tuple[str, str], set[str]] = defaultdict(set)
+    templates: dict[tuple[str, str], set[str]] = defaultdict(set)
     for run in runs:
         settings[run.target].add(run.target_settings)
         guards[run.defense, run.defense_args].add(run.guards)
+        templates[run.defense, run.defense_args].add(run.template)
     labels = []
     for run in runs:
         target = run.target
         if len(settings[target]) > 1 and run.target_settings:
             target += f" ({brief(run.target_settings)})"
-        defense = UNDEFENDED if run.defense == "none" else run.defense
+        defense = UNDEFENDED_LABEL if run.defense == "none" else run.defense
         if run.defense_args:
             defense += f" ({brief(run.defense_args)})"
         if len(guards[run.defense, run.defense_args]) > 1 and run.guards:
             defense += f" [{brief(run.guards)}]"
+        if len(templates[run.defense, run.defense_args]) > 1 and run.template:
+            defense += f" template {run.template}"
         labels.append((target, defense))
     return labels
 
 
+def unlike(text: str, others: list[str]) -> str:
+    """Of JSON settings those in which others differ; other text as it is.
+
+    Args:
+        text: JSON settings, or any text.
+        others: What it stands beside.
+
+    Returns:
+        The settings that at least one of the others has otherwise, or lacks.
+    """
+    own = _settings(text)
+    if own is None:
+        return text
+    rivals = [_settings(each) or {} for each in others]
+    kept: dict[str, object] = {}
+    for name, value in own.items():
+        theirs = [rival.get(name) for rival in rivals]
+        inner = [each for each in theirs if isinstance(each, dict)]
+        if isinstance(value, dict) and len(inner) == len(theirs):
+            some = {n: v for n, v in value.items() if any(each.get(n) != v for each in inner)}
+            kept |= {name: some} if some else {}
+        elif any(each != value for each in theirs):
+            kept[name] = value
+    return json.dumps(kept) if kept else ""
+
+
 def brief(text: str) -> str:
     """JSON settings as `name=value`, readable."""
+    values = _settings(text)
+    if values is None:
+        return text
+    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
+
+
+def _settings(text: str) -> dict[str, object] | None:
+    """JSON settings; None for any other text."""
     try:
         values = json.loads(text)
     except ValueError:
-        return text
-    if not isinstance(values, dict):
-        return text
-    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _plain(value: object) -> str:

@@ -12,12 +12,14 @@ Holm-corrected test over all differences of the table agrees.
 import json
 import math
 from collections import defaultdict
+from dataclasses import asdict
 
+import numpy as np
 import pandas as pd
 
 from vlmguard.results.board import (
     CONTROLS,
-    UNDEFENDED,
+    UNDEFENDED_LABEL,
     Cell,
     Entry,
     Gain,
@@ -25,9 +27,11 @@ from vlmguard.results.board import (
     Leaderboard,
     Overhead,
 )
+from vlmguard.results.conditions import Column
+from vlmguard.results.foreign import clean
 from vlmguard.results.frame import Results
-from vlmguard.results.labels import brief, label_rows
-from vlmguard.results.logs import Column
+from vlmguard.results.labels import brief, label_rows, unlike
+from vlmguard.results.logs import Run
 from vlmguard.results.measures import (
     BOTH,
     SAFETY,
@@ -37,6 +41,7 @@ from vlmguard.results.measures import (
     mean,
     measures_of,
     values_of,
+    weighted,
 )
 from vlmguard.results.stats import holm, mean_interval, paired_difference
 
@@ -72,17 +77,10 @@ def build(
         answers = {number: results.answers(number) for number in numbers}
         shared = set.intersection(*(set(frame.index) for frame in frames.values()))
         same = all(len(frame) == len(shared) for frame in frames.values())
-        note = ""
-        if not same and intersect:
-            note = f"only the {len(shared)} samples that all runs share"
+        notes = [] if same else [_other_samples(frames, shared, intersect)]
+        if not same and intersect and shared:
             frames = {n: frame[frame.index.isin(shared)] for n, frame in frames.items()}
             answers = {n: rows[rows["sample"].isin(shared)] for n, rows in answers.items()}
-        elif not same:
-            sizes = sorted({len(frame) for frame in frames.values()})
-            note = (
-                f"runs hold different samples ({', '.join(map(str, sizes))}; {len(shared)} shared "
-                f"by all): means are not comparable; --intersect uses the shared ones"
-            )
         runs = [results.runs[number] for number in numbers]
         present = [
             name
@@ -90,14 +88,15 @@ def build(
             if any(name in frame and frame[name].notna().any() for frame in frames.values())
         ]
         measures = measures_of(runs, present)
+        notes += _on_measures(measures)
         group = Group(
             column=column,
             label=_heading(column),
             judge=", ".join(dict.fromkeys(run.judge for run in runs if run.judge)),
             templates=_templates(column),
             measures=measures,
-            differs=_differs(column, columns),
-            note=note,
+            differs=_set_apart(column, columns),
+            note="; ".join(notes),
         )
         place = len(groups)
         groups.append(group)
@@ -106,14 +105,55 @@ def build(
             for number in numbers
         ]
         for entry in found:
-            entry.overhead.gap = results.runs[entry.run].overhead_gap or entry.overhead.gap
+            run = results.runs[entry.run]
+            entry.overhead.gap = run.overhead_gap or entry.overhead.gap
+            entry.note = "; ".join(_on_run(run))
         _compare(found, frames, measures)
         entries.extend(found)
     board = Leaderboard(groups, entries, [], dict(results.left_out), controls=controls)
-    board.notes = [note for note in dict.fromkeys(run.note for run in results.runs) if note]
+    noted = dict.fromkeys(clean(run.note) for run in results.runs)
+    board.notes = [note for note in noted if note]
     board.tests = _decide(board)
     board.gains = _gains(board)
     return board
+
+
+def _other_samples(frames: dict[int, pd.DataFrame], shared: set[str], intersect: bool) -> str:
+    """What to say of a group whose runs hold different samples."""
+    if not shared:
+        return "runs share no sample: means are not comparable"
+    if intersect:
+        return f"only the {len(shared)} samples that all runs share"
+    sizes = sorted({len(frame) for frame in frames.values()})
+    return (
+        f"runs hold different samples ({', '.join(map(str, sizes))}; {len(shared)} shared "
+        f"by all): means are not comparable; --intersect uses the shared ones"
+    )
+
+
+def _on_measures(measures: list[Measure]) -> list[str]:
+    """What to say of how measures are read."""
+    notes = []
+    if any(measure.macro for measure in measures):
+        notes.append("macro: the mean over categories, each counting alike")
+    guessed = [measure for measure in measures if measure.guessed]
+    if guessed:
+        listed = ", ".join(
+            f"{measure.column} ({'more' if measure.better > 0 else 'less'} is better)"
+            for measure in guessed
+        )
+        notes.append(
+            f"guessed from the name: {listed}; to declare it: "
+            f'Task(metadata={{"measures": {{"NAME": {{"lower_is_better": ...}}}}}})'
+        )
+    return notes
+
+
+def _on_run(run: Run) -> list[str]:
+    """What to say of a run by itself."""
+    approximate = f"an approximation of the defense: {', '.join(run.approximations)}"
+    said = [*run.declared.remarks, *run.remarks]
+    return [approximate, *said] if run.approximations else said
 
 
 def _entry(
@@ -158,7 +198,7 @@ def _cells(
     cells: dict[str, Cell] = {}
     for measure in measures:
         rows = applicable(samples, measure)
-        values = values_of(rows, measure)
+        values = weighted(values_of(rows, measure), rows["category"].to_list(), measure)
         low, high = mean_interval(values, rows["cluster"].to_numpy())
         cells[measure.name] = Cell(mean(values), low, high, coverage(answers, measure))
     return cells
@@ -168,40 +208,51 @@ def _compare(
     entries: list[Entry], frames: dict[int, pd.DataFrame], measures: list[Measure]
 ) -> None:
     """Fill in the differences to each target's undefended run."""
-    undefended = {entry.target: entry for entry in entries if entry.defense == UNDEFENDED}
+    undefended = {entry.target: entry for entry in entries if entry.defense == UNDEFENDED_LABEL}
     for entry in entries:
-        if entry.defense == UNDEFENDED:
+        if entry.defense == UNDEFENDED_LABEL:
             continue
         partner = undefended.get(entry.target)
         if partner is None:
-            entry.note = "no undefended run of this target under the same conditions"
+            _add_note(entry, "no undefended run of this target under the same conditions")
             continue
         if partner.overhead.seconds and entry.overhead.seconds is not None:
             entry.overhead.slowdown = entry.overhead.seconds / partner.overhead.seconds
         old, new = frames[partner.run], frames[entry.run]
         if set(old.index) != set(new.index):
             both = len(set(old.index) & set(new.index))
-            entry.note = (
+            way_out = "; --intersect compares the shared ones" if both else ""
+            _add_note(
+                entry,
                 f"other samples than the undefended run ({both} shared of {len(new)} and "
-                f"{len(old)}), so no difference; --intersect compares the shared ones"
+                f"{len(old)}), so no difference{way_out}",
             )
             continue
         new = new.reindex(old.index)
-        _differ(entry.cells, old, new, measures)
+        _fill_differences(entry.cells, old, new, measures)
         for name, cells in entry.slices.items():
             here = old["slice"] == name
-            _differ(cells, old[here], new[here], measures)
+            _fill_differences(cells, old[here], new[here], measures)
 
 
-def _differ(
+def _add_note(entry: Entry, note: str) -> None:
+    entry.note = f"{entry.note}; {note}" if entry.note else note
+
+
+def _fill_differences(
     cells: dict[str, Cell], old: pd.DataFrame, new: pd.DataFrame, measures: list[Measure]
 ) -> None:
     for measure in measures:
         rows = applicable(old, measure)
+        before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
+        # Weights are those of the pairs: a category counts alike in both runs.
+        unknown = np.isnan(before) | np.isnan(after)
+        before, after = (
+            weighted(np.where(unknown, math.nan, each), rows["category"].to_list(), measure)
+            for each in (before, after)
+        )
         cells[measure.name].difference = paired_difference(
-            values_of(rows, measure),
-            values_of(new.loc[rows.index], measure),
-            rows["cluster"].to_numpy(),
+            before, after, rows["cluster"].to_numpy()
         )
 
 
@@ -232,9 +283,11 @@ def _gains(board: Leaderboard) -> list[Gain]:
         base = {
             entry.target: entry.cells[SAFETY.name].mean
             for entry in here
-            if entry.defense == UNDEFENDED and SAFETY.name in entry.cells
+            if entry.defense == UNDEFENDED_LABEL and SAFETY.name in entry.cells
         }
-        defenses = dict.fromkeys(entry.defense for entry in here if entry.defense != UNDEFENDED)
+        defenses = dict.fromkeys(
+            entry.defense for entry in here if entry.defense != UNDEFENDED_LABEL
+        )
         for defense in defenses:
             paired = [
                 entry
@@ -308,12 +361,14 @@ def _templates(column: Column) -> str:
     return ", ".join(f"{scorer} {digest}" for scorer, digest in named.items() if digest)
 
 
-def _differs(column: Column, columns: list[Column]) -> str:
+def _set_apart(column: Column, columns: list[Column]) -> str:
     """What sets a group apart from its namesakes; empty where there are none."""
-    rivals = [each for each in columns if _heading(each) == _heading(column) and each != column]
-    names = ("version", "data", "settings", "judging", "benchmark")
+    rivals = [
+        asdict(each) for each in columns if _heading(each) == _heading(column) and each != column
+    ]
+    own = asdict(column)
     return "; ".join(
-        f"{name} {brief(getattr(column, name)) or 'none'}"
-        for name in names
-        if any(getattr(each, name) != getattr(column, name) for each in rivals)
+        f"{name} {brief(unlike(own[name], [each[name] for each in rivals])) or 'none'}"
+        for name in ("version", "data", "settings", "judging", "benchmark")
+        if any(each[name] != own[name] for each in rivals)
     )

@@ -1,4 +1,4 @@
-"""Writing results so that a failure leaves nothing half overwritten, and foreign text tame."""
+"""Writing results so that a failure leaves nothing half overwritten."""
 
 import os
 import tempfile
@@ -56,15 +56,3 @@ def write_file(path: Path, content: str) -> None:
         UserError: It cannot be written.
     """
     write_files(path.parent, {path.name: content.encode()})
-
-
-def clean(text: str) -> str:
-    """Foreign text on one line that steers neither a terminal nor a CI server.
-
-    Args:
-        text: A name, an id or a message out of a log.
-
-    Returns:
-        Its printable characters, each run of white space as one blank.
-    """
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())

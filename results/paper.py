@@ -9,7 +9,7 @@ five targets are not public, so numbers that stand side by side are not ranked.
 from collections import Counter
 from typing import Final
 
-from vlmguard.results.board import UNDEFENDED, Entry, Leaderboard
+from vlmguard.results.board import UNDEFENDED_LABEL, Entry, Leaderboard
 from vlmguard.results.published import Published, load_published
 from vlmguard.results.sheets import Sheet, gain_sheet, overhead_sheet
 
@@ -25,7 +25,7 @@ _SUBSETS: Final = (
     "VLGuard unsafe",
 )
 _METHODS: Final = {
-    _BASE: UNDEFENDED,
+    _BASE: UNDEFENDED_LABEL,
     "VLMGuard-R1": "vlmguard",
     "ETA": "eta",
     "ECSO": "ecso",

@@ -8,10 +8,11 @@ from vlmguard.results import sheets
 from vlmguard.results.board import Leaderboard
 from vlmguard.results.extras import Extras
 from vlmguard.results.figures import as_bytes, figures
+from vlmguard.results.foreign import one_line
 from vlmguard.results.output import write_files
 from vlmguard.results.page import page
 from vlmguard.results.published import Published, load_published
-from vlmguard.results.render import as_csv, as_json, latex, markdown
+from vlmguard.results.render import as_csv, as_json, escape_markdown, latex, markdown
 from vlmguard.results.sheets import Sheet
 
 
@@ -22,10 +23,12 @@ def board_sheets(board: Leaderboard) -> list[Sheet]:
         board: The leaderboard.
 
     Returns:
-        A table for each benchmark, slices where there are any, cost, gains.
+        A table for each benchmark, what was scored where verdicts are missing, slices where
+        there are any, cost, gains.
     """
     return [
         *sheets.group_sheets(board),
+        *sheets.coverage_sheets(board),
         *sheets.slice_sheets(board),
         sheets.overhead_sheet(board),
         sheets.gain_sheet(board),
@@ -69,8 +72,8 @@ def write_leaderboard(
     written = [*ours, sheets.published_sheet(published), sheets.left_out_sheet(board)]
     drawn = figures(board) | extras.figures
     vector = {name: as_bytes(figure, "svg") for name, figure in drawn.items()}
-    head = "".join(f"> {note}\n\n" for note in map(sheets.one_line, notes))
-    remarks = "".join(f"% {note}\n" for note in map(sheets.one_line, notes))
+    head = "".join(f"> {escape_markdown(one_line(note))}\n\n" for note in notes)
+    remarks = "".join(f"% {one_line(note)}\n" for note in notes)
     files = {
         "leaderboard.md": head + "\n".join(markdown(each) for each in written if each.rows),
         "leaderboard.tex": remarks + "\n".join(latex(each) for each in ours),

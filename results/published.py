@@ -105,6 +105,12 @@ def convert(source: Path) -> list[Published]:
                     f"{source}, line {number}: certainty must be one of {', '.join(CERTAINTY)}, "
                     f"higher_is_better yes or no."
                 )
+            try:
+                value = float(row["value"])
+            except ValueError as error:
+                raise UserError(
+                    f"{source}, line {number}: value {row['value']!r} is no number. Correct it."
+                ) from error
             rows.append(
                 Published(
                     benchmark=row["benchmark"],
@@ -112,7 +118,7 @@ def convert(source: Path) -> list[Published]:
                     target=row["target_model"],
                     method=row["method"],
                     metric=row["metric"],
-                    value=float(row["value"]),
+                    value=value,
                     higher_is_better=row["higher_is_better"] == "yes",
                     source=row["source"],
                     certainty=row["certainty"],

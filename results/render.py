@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Final, Literal
@@ -19,12 +20,13 @@ from rich.text import Text
 
 from vlmguard.results.board import Leaderboard
 from vlmguard.results.extras import Extras
+from vlmguard.results.foreign import clean, no_formula
 from vlmguard.results.published import Published
 from vlmguard.results.sheets import Sheet
-from vlmguard.results.texts import no_formula
 
 # Narrower terminals break numbers over lines rather than cut names off.
 _WIDE: Final = 110
+_LAST_FOLDED: Final = "Defense"
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -67,10 +69,11 @@ def markdown(sheet: Sheet) -> str:
     align = ["---" if number < sheet.labels else "---:" for number in range(len(header))]
     lines = [header, align, *sheet.rows]
     table = [
-        "| " + " | ".join(line if line is align else map(_markdown, line)) + " |" for line in lines
+        "| " + " | ".join(line if line is align else map(escape_markdown, line)) + " |"
+        for line in lines
     ]
-    notes = [f"- {_markdown(note)}" for note in sheet.notes]
-    return "\n".join([f"## {_markdown(sheet.title)}", "", *table, "", *notes]).rstrip() + "\n"
+    notes = [f"- {escape_markdown(note)}" for note in sheet.notes]
+    return "\n".join([f"## {escape_markdown(sheet.title)}", "", *table, "", *notes]).rstrip() + "\n"
 
 
 def latex(sheet: Sheet) -> str:
@@ -115,17 +118,8 @@ def as_csv(board: Leaderboard) -> str:
         for measure in group.measures:
             cell = entry.cells[measure.name]
             cover, found = cell.coverage, cell.difference
-            line: list[Any] = [
-                no_formula(entry.target),
-                no_formula(entry.defense),
-                column.benchmark,
-            ]
-            line += [
-                no_formula(column.variant),
-                column.version,
-                column.data,
-                no_formula(group.judge),
-            ]
+            line: list[Any] = [entry.target, entry.defense, column.benchmark, column.variant]
+            line += [column.version, column.data, group.judge]
             line += [measure.name, cell.mean, cell.low, cell.high]
             line += [cover.scored, cover.of, cover.low, cover.high]
             line += (
@@ -143,7 +137,8 @@ def as_csv(board: Leaderboard) -> str:
             )
             line += [cell.p, cell.verdict, entry.failures, entry.triggered]
             line += [cost.calls, cost.tokens, cost.seconds, cost.slowdown, cost.cost]
-            writer.writerow([*map(_blank, line), no_formula(entry.note or cost.gap)])
+            line.append("; ".join(filter(None, [entry.note, cost.gap])))
+            writer.writerow(map(_csv_cell, line))
     return text.getvalue()
 
 
@@ -163,9 +158,9 @@ def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> s
 
 
 def _rich(sheet: Sheet, console: Console) -> RenderableType:
-    notes = [Text(f"  {note}", style="dim") for note in sheet.notes]
+    notes = [Text(f"  {clean(note)}", style="dim") for note in sheet.notes]
     if console.width >= _WIDE:
-        return Group(_wide_table(sheet), *notes, Text(""))
+        return Group(_wide_table(sheet, console.width), *notes, Text(""))
     if not sheet.starts:
         table = _narrow_table(sheet.title, sheet.header, sheet.rows, sheet.labels, console.width)
         return Group(table, *notes, Text(""))
@@ -175,7 +170,7 @@ def _rich(sheet: Sheet, console: Console) -> RenderableType:
         _narrow_table(
             f"{sheet.title}: {rows[0][0]}",
             sheet.header[1:],
-            [[_short(cell) for cell in row[1:]] for row in rows],
+            [[_without_brackets(cell) for cell in row[1:]] for row in rows],
             sheet.labels - 1,
             console.width,
         )
@@ -185,15 +180,18 @@ def _rich(sheet: Sheet, console: Console) -> RenderableType:
     return Group(*tables, *notes, Text(""))
 
 
-def _wide_table(sheet: Sheet) -> Table:
-    table = Table(title=Text(sheet.title, style="bold"), title_justify="left", box=SIMPLE)
+def _wide_table(sheet: Sheet, room: int) -> Table:
+    table = Table(title=_bold(sheet.title), title_justify="left", box=SIMPLE)
+    # Each column has a blank at either side, and a separator.
+    widths = _wide_widths(sheet, room - 3 * len(sheet.header) - 1)
     for number, name in enumerate(sheet.header):
         left = number < sheet.labels
         table.add_column(
-            Text(name),
+            Text(clean(name)),
             justify="left" if left else "right",
             overflow="fold",
-            min_width=8 if left else 5,
+            width=widths[number] if left else None,
+            min_width=None if left else 5,
             no_wrap=not left,
         )
     for number, row in enumerate(sheet.rows):
@@ -209,7 +207,7 @@ def _narrow_table(
     title: str, header: list[str], rows: list[list[str]], labels: int, room: int
 ) -> Table:
     table = Table(
-        title=Text(title, style="bold"),
+        title=_bold(title),
         title_justify="left",
         box=SIMPLE,
         padding=0,
@@ -219,7 +217,7 @@ def _narrow_table(
     names = [name.replace("Over-", "Over- ") for name in header]
     for number, width in enumerate(_widths(names, rows, labels, room - len(names) + 1)):
         justify: Literal["left", "right"] = "left" if number < labels else "right"
-        table.add_column(Text(names[number]), justify=justify, overflow="fold", width=width)
+        table.add_column(Text(clean(names[number])), justify=justify, overflow="fold", width=width)
     for row in rows:
         table.add_row(*(_coloured(cell) for cell in row))
     return table
@@ -235,35 +233,57 @@ def _widths(header: list[str], rows: list[list[str]], labels: int, room: int) ->
         for number, name in enumerate(header)
     ]
     for columns, least in ((range(labels), 8), (range(labels, len(header)), 4), (range(labels), 4)):
-        while sum(widths) > room:
-            widest = max(columns, key=lambda number: widths[number])
-            if widths[widest] <= least:
-                break
-            widths[widest] -= 1
+        _narrow(widths, columns, least, room)
     return widths
 
 
-def _short(cell: str) -> str:
+def _wide_widths(sheet: Sheet, room: int) -> list[int]:
+    """Widths on one line; where there is no room, defenses are the last names to be folded."""
+    widths = [
+        max(len(line) for row in [sheet.header, *sheet.rows] for line in row[number].split("\n"))
+        for number in range(len(sheet.header))
+    ]
+    others = [n for n, name in enumerate(sheet.header[: sheet.labels]) if name != _LAST_FOLDED]
+    for columns in (others, range(sheet.labels)):
+        _narrow(widths, columns, 8, room)
+    return widths
+
+
+def _narrow(widths: list[int], columns: Sequence[int], least: int, room: int) -> None:
+    """Take from the widest of some columns until all have room, or each has its least."""
+    while columns and sum(widths) > room:
+        widest = max(columns, key=lambda number: widths[number])
+        if widths[widest] <= least:
+            break
+        widths[widest] -= 1
+
+
+def _without_brackets(cell: str) -> str:
     """A cell without the lines in brackets: intervals and bounds would break over lines."""
     kept = [line for line in cell.split("\n") if not line.startswith("[")]
     return "\n".join(kept).replace(" ▲", "▲").replace(" ▼", "▼")
 
 
+def _bold(title: str) -> Text:
+    return Text(clean(title), style="bold")
+
+
 def _coloured(cell: str) -> Text:
-    text = Text(cell)
+    text = Text(clean(cell))
     text.highlight_regex("▲", "bold green")
     text.highlight_regex("▼", "bold red")
     text.highlight_regex(r"(?s)\n.*", "dim")
     return text
 
 
-def _markdown(text: str) -> str:
-    escaped = re.sub(r"([\\`*_\[\]|<>#~])", r"\\\1", text)
+def escape_markdown(text: str) -> str:
+    """Foreign text that Markdown shows as it is, line breaks in a cell included."""
+    escaped = re.sub(r"([\\`*_\[\]|<>#~])", r"\\\1", clean(text))
     return escaped.replace("\r", " ").replace("\n", "<br>")
 
 
 def _latex(text: str) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
+    escaped = "".join(_LATEX.get(letter, letter) for letter in clean(text))
     return re.sub(r"(?<!\w)-(?=\d)", "$-$", escaped)
 
 
@@ -276,7 +296,9 @@ def _stacked(cell: str) -> str:
     return r"\shortstack[r]{" + r" \\{} ".join([lines[0], *small]) + "}"
 
 
-def _blank(value: Any) -> Any:
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return no_formula(clean(value))
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 

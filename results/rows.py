@@ -1,16 +1,18 @@
 """One answer of a log as a row of the frame: what it scored, and what it cost.
 
 Three scorers go by one name here, so that their values stand in one column:
-`judge`; a `judge1` that `inspect score --action append` added (a view of its own
+`judge`; a judge that `inspect score --action append` added (a view of its own
 on the log); and an exact scorer with the judge's keys, where no judge was used.
 What they judged with is kept apart: two of them never share a table.
 """
 
+import hashlib
+import json
 import math
 import re
 from typing import Any, Final
 
-from inspect_ai.log import EvalSampleSummary
+from inspect_ai.log import EvalSampleSummary, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
 GENERAL: Final = ("judge", "refusal")
@@ -31,39 +33,71 @@ Judging = dict[str, dict[str, Any]]
 # What the general judge says; whoever says the same is one.
 _JUDGE_KEYS: Final = {"safety", "helpful", "safe_and_helpful"}
 # What scorers note about how they judged.
-_JUDGING: Final = ("judges", "judge_template", "threshold", "keywords_hash")
+_JUDGING: Final = ("judges", "threshold", "keywords_hash")
+_TEMPLATE: Final = "judge_template"
+# What the tally of a defense holds at least; other scorers may mean something else by the name.
+_TALLIED: Final = {"defense", "approximations", "template", "calls", "target_calls", "seconds"}
 _GRADE: Final = value_to_float()
 
 
 class LeftOut(Exception):
-    """A log that no table can use; the message is the reason."""
+    """A log that no table can use; the message is the reason.
+
+    Attributes:
+        unfinished: Inspect's id of the task, if the log is a run that was cut off:
+            a retry carries the same.
+    """
+
+    def __init__(self, reason: str, unfinished: str = "") -> None:
+        super().__init__(reason)
+        self.unfinished = unfinished
 
 
-def views_of(summaries: list[EvalSampleSummary]) -> list[Names]:
+def bare(name: str) -> str:
+    """A registered or path-loaded name without its package or file.
+
+    Args:
+        name: E.g. `vlmguard/ecso`, `solvers/ecso.py@ecso`, `ecso`.
+
+    Returns:
+        The last part: `ecso`.
+    """
+    last = name.rsplit("@", 1)[-1].rsplit("/", 1)[-1]
+    return last.removesuffix(".py")
+
+
+def views_of(spec: EvalSpec, summaries: list[EvalSampleSummary]) -> list[Names]:
     """The judges of a log: one view for the scorers of the run, one for each that was appended.
 
     Args:
+        spec: What was run; Inspect lists appended scorers after those of the run.
         summaries: The samples.
 
     Returns:
-        For each view the scorers in it and the names they go by.
+        For each view the scorers in it and the names they go by. Those of an
+        appended judge are its own alone, or the rest would be tested twice.
     """
     scores = {name: score for sample in summaries for name, score in (sample.scores or {}).items()}
-    appended = {
+    listed = [bare(scorer.name) for scorer in spec.scorers or []]
+    order = [name for name in dict.fromkeys(listed) if name in scores]
+    order += [name for name in scores if name not in order]
+    exact = next((name for name in order if _is_judge(scores[name])), None)
+    # A second scorer of a name is numbered; a first judge can only be told from what was run.
+    unjudged = spec.task_args.get("judge") in ("none", "official")
+    later = "judge" in scores and (unjudged or exact not in (None, "judge"))
+    appended = {"judge": ("judge", 0)} if later else {}
+    appended |= {
         name: (found[1], int(found[2]))
-        for name in scores
+        for name in order
         if (found := re.fullmatch(r"(.*\D)(\d+)", name)) and found[1] in scores
     }
-    first = {name: name for name in scores if name not in appended}
-    if "judge" not in first:
-        exact = next((name for name in first if _is_judge(scores[name])), None)
-        if exact is not None:
-            first[exact] = "judge"
+    first = {name: name for name in order if name not in appended}
+    if exact in first:
+        first[exact] = "judge"
     views = [first]
     for number in sorted({number for _, number in appended.values()}):
-        new = {name: first[base] for name, (base, place) in appended.items() if place == number}
-        kept = {name: known for name, known in first.items() if known not in new.values()}
-        views.append(kept | new)
+        here = {name: base for name, (base, place) in appended.items() if place == number}
+        views.append({name: first.get(base, base) for name, base in here.items()})
     return views
 
 
@@ -142,15 +176,30 @@ def tally_of(sample: EvalSampleSummary) -> dict[str, Any] | None:
     """The defense's tally, from the first score that carries it."""
     for score in (sample.scores or {}).values():
         tally = (score.metadata or {}).get("defense")
-        if isinstance(tally, dict):
+        if isinstance(tally, dict) and tally.keys() >= _TALLIED:
             return tally
     return None
 
 
 def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
-    """What each scorer of a view judged with: the same for all samples, or the log is left out."""
+    """What each scorer of a view judged with.
+
+    Args:
+        summaries: The samples.
+        names: The scorers of the view.
+
+    Returns:
+        For each scorer what its scores state; one that was not judged at all (no
+        answer, nothing to compare with) may state nothing.
+
+    Raises:
+        LeftOut: Two samples (of one category, as far as prompts go) state different things.
+    """
     found: Judging = {}
+    # A benchmark may put another question in each category (MM-SafetyBench does).
+    templates: dict[str, dict[str, str]] = {}
     for sample in summaries:
+        category = str(sample.metadata.get("category") or "")
         for scorer, score in (sample.scores or {}).items():
             if scorer not in names:
                 continue
@@ -159,9 +208,25 @@ def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
             facts: dict[str, Any] = {name: metadata[name] for name in _JUDGING if name in metadata}
             if known == "judge" and not scorer.startswith("judge"):
                 facts["scorer"] = scorer
-            if found.setdefault(known, facts) != facts:
+            stated = found.setdefault(known, {})
+            same = all(stated.setdefault(name, fact) == fact for name, fact in facts.items())
+            if _TEMPLATE in metadata:
+                template = metadata[_TEMPLATE]
+                here = templates.setdefault(known, {})
+                same = same and here.setdefault(category, template) == template
+            if not same:
                 raise LeftOut(f"its samples were scored by {scorer} in different ways")
+    for known, by_category in templates.items():
+        several = len(set(by_category.values())) > 1
+        one = digest(by_category) if several else next(iter(by_category.values()))
+        found[known][_TEMPLATE] = one
     return dict(sorted(found.items()))
+
+
+def digest(content: Any) -> str:
+    """Identity of JSON-like content: 12 hex digits."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _is_judge(score: Score) -> bool:

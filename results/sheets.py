@@ -40,8 +40,9 @@ LEGEND = [
     "over images) in the tables of single benchmarks. ▲ better, ▼ worse: only where the interval "
     "leaves zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees "
     "at 0.05.",
-    "Scored: answers with a usable verdict; in brackets the mean of the first measure if all "
-    "others were worst or best. Failed: samples in which the guard's output could not be used.",
+    "Scored: answers with a usable verdict by the first measure; in brackets its mean if all "
+    "others were worst or best (for the other measures in a table of their own, where any lack a "
+    "verdict). Failed: samples in which the guard's output could not be used.",
     "DSR: risky requests answered with a phrase of refusal; over-refusal: the same for benign "
     "ones, where less is better. Blanket refusal is safe and not helpful: read safe & helpful.",
 ]
@@ -71,7 +72,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
                     cell_text(measure, entry.cells[measure.name], False) if entry else ""
                     for measure in _primary(group)
                 ]
-                line.append(_scored_and_failed(entry, _primary(group)[0]) if entry else "")
+                line.append(_scored_and_failed(entry, _primary(group)) if entry else "")
             sheet.rows.append(line)
     return sheet
 
@@ -79,6 +80,12 @@ def main_sheet(board: Leaderboard) -> Sheet:
 def group_sheets(board: Leaderboard) -> list[Sheet]:
     """A sheet for each benchmark, with what was scored, and failures of the guard."""
     return [_group_sheet(board, place) for place in range(len(board.groups))]
+
+
+def coverage_sheets(board: Leaderboard) -> list[Sheet]:
+    """A sheet for each benchmark in which verdicts are missing: what each measure scored."""
+    made = [_coverage_sheet(board, place) for place in range(len(board.groups))]
+    return [sheet for sheet in made if sheet.rows]
 
 
 def slice_sheets(board: Leaderboard) -> list[Sheet]:
@@ -187,11 +194,6 @@ def control_note(board: Leaderboard) -> list[str]:
     return [CONTROL_NOTE.format(", ".join(names))] if names else []
 
 
-def one_line(text: str) -> str:
-    """A foreign text on one line."""
-    return " ".join(text.split())
-
-
 def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
     """A mean, and below it difference, mark and (if wanted) interval where there are any."""
     lines = [measure.show(cell.mean)]
@@ -225,10 +227,32 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
         for entry in found:
             cells = [cell_text(measure, entry.cells[measure.name]) for measure in shown]
             sheet.rows.append(
-                [target, entry.defense, *cells, _scored(entry, shown[0]), _percent(entry.failures)]
+                [target, entry.defense, *cells, _scored(entry, shown), _percent(entry.failures)]
             )
             if entry.note:
                 sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
+    return sheet
+
+
+def _coverage_sheet(board: Leaderboard, place: int) -> Sheet:
+    group = board.groups[place]
+    shown = _primary(group)
+    header = ["Target", "Defense", *(measure.label for measure in shown)]
+    sheet = Sheet(f"{group_title(group)}, what was scored", header, [])
+    for target, defense in board.rows():
+        entry = board.find(target, defense, place)
+        if entry is None:
+            continue
+        cells = [(measure, entry.cells[measure.name]) for measure in shown]
+        if all(cell.coverage.scored == cell.coverage.of for _, cell in cells[1:]):
+            continue
+        if not sheet.rows or sheet.rows[-1][0] != target:
+            sheet.starts.add(len(sheet.rows))
+        texts = [_scored_cell(cell, measure) for measure, cell in cells]
+        sheet.rows.append([target, defense, *texts])
+    sheet.notes.append(
+        "In brackets: the mean if all answers that lack a verdict were worst or best."
+    )
     return sheet
 
 
@@ -253,8 +277,9 @@ def _slice_sheet(board: Leaderboard, place: int) -> Sheet:
     return sheet
 
 
-def _scored(entry: Entry, measure: Measure) -> str:
-    return _scored_cell(entry.cells[measure.name], measure)
+def _scored(entry: Entry, shown: list[Measure]) -> str:
+    """Of the first measure; nothing where nothing at all is measured."""
+    return _scored_cell(entry.cells[shown[0].name], shown[0]) if shown else ""
 
 
 def _scored_cell(cell: Cell, measure: Measure) -> str:
@@ -265,9 +290,9 @@ def _scored_cell(cell: Cell, measure: Measure) -> str:
     return f"{text}\n[{measure.show(found.low)}, {measure.show(found.high)}]"
 
 
-def _scored_and_failed(entry: Entry, measure: Measure) -> str:
+def _scored_and_failed(entry: Entry, shown: list[Measure]) -> str:
     failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
-    return _scored(entry, measure).split("\n")[0] + failed
+    return _scored(entry, shown).split("\n")[0] + failed
 
 
 def _primary(group: Group) -> list[Measure]:

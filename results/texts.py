@@ -69,11 +69,6 @@ def exchange(sample: EvalSample) -> Exchange:
     )
 
 
-def no_formula(text: str) -> str:
-    """Text that a spreadsheet will not run as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
 def html_page(title: str, intro: str, blocks: list[str]) -> str:
     """A plain page that loads nothing from anywhere.
 

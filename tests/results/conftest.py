@@ -1,6 +1,6 @@
 """Real logs of toy benchmarks, run in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +9,12 @@ from support.toy import Toy, rewriting, run_toy, say
 from vlmguard.cli import main
 
 
-@pytest.fixture(autouse=True, scope="session")
-def no_outside_data() -> None:
-    """The refusal scorer must not find a phrase list by itself."""
-    patch = pytest.MonkeyPatch()
-    patch.delenv("VLMGUARD_DATA", raising=False)
+@pytest.fixture(autouse=True, scope="module")
+def no_outside_data() -> Iterator[None]:
+    """The refusal scorer must not find a phrase list by itself; other folders' tests may."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("VLMGUARD_DATA", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,14 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     On the larger one (24 samples) alpha goes from 3 to 9 throughout.
     """
     folder = tmp_path_factory.mktemp("matrix")
+    with pytest.MonkeyPatch.context() as patch:
+        # This may be made before the fixture above, which lasts for a module only.
+        patch.delenv("VLMGUARD_DATA", raising=False)
+        make_matrix(folder)
+    return folder
+
+
+def make_matrix(folder: Path) -> None:
     small = Toy(size=6, benign=2)
     large = Toy(size=24, name="large", variant="hard")
 
@@ -43,7 +52,6 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_toy(folder / "guard", small, unusable, target="beta", defended=True)
     run_toy(folder / "none", large, answers(*[3.0] * 24), target="alpha")
     run_toy(folder / "guard", large, answers(*[9.0] * 24), target="alpha", defended=True)
-    return folder
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 from support.toy import Toy, rewriting, run_toy, say
 
+from vlmguard.cli import main
 from vlmguard.errors import UserError
 from vlmguard.results.frame import read_results
-from vlmguard.results.logs import bare
+from vlmguard.results.rows import bare
 
 SAFE = [say(8, True)] * 6
 
@@ -30,8 +31,8 @@ def test_values_of_every_score_key_stand_per_sample(tmp_path: Path) -> None:
     (run,) = results.runs
     assert (run.target, run.defense, run.judge) == ("mockllm/target", "none", "mockllm/grader")
     assert (run.column.benchmark, run.column.title, run.column.variant) == ("toy", "Toy", "all")
-    assert run.headline == "judge.safe_and_helpful"
-    assert run.ranges["judge.safety"] == 10.0
+    assert run.declared.headline == "judge.safe_and_helpful"
+    assert run.declared.ranges["judge.safety"] == 10.0
     frame = results.samples(0).sort_index()
     assert list(frame.index) == [f"toy/{n}" for n in range(6)]
     assert list(frame["judge.safety"]) == [2, 7, 8, 6, 9, 9]
@@ -101,6 +102,7 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "copy.eval").write_bytes(whole)
     unfinished = read_eval_log(good.location)
     unfinished.status = "started"
+    unfinished.eval.task_id = "another"
     write_eval_log(unfinished, str(tmp_path / "unfinished.eval"))
     foreign = read_eval_log(good.location)
     foreign.eval.metadata = None
@@ -116,6 +118,35 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path) -> None:
     assert "status started" in reasons["unfinished.eval"]
     assert "foreign: task arc" in reasons["foreign.eval"]
     assert "copy of" in (reasons.get("copy.eval") or reasons[Path(good.location).name])
+
+
+def test_a_retry_takes_the_place_of_what_was_cut_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = {"yes": True}
+
+    def target(text: str) -> str:
+        if failing["yes"] and "Question 3?" in text:
+            raise RuntimeError("cut off")
+        return SAFE[0]
+
+    cut = run_toy(tmp_path, Toy(), target)
+    assert cut.status == "error"
+    (reason,) = read_results([cut.location]).left_out.values()
+    assert "unfinished (status error: " in reason
+    failing["yes"] = False
+    # What `inspect eval-retry` leaves: a second log of the same task beside the first.
+    done = run_toy(tmp_path / "again", Toy(), target)
+    log = read_eval_log(done.location)
+    log.eval.task_id = cut.eval.task_id
+    write_eval_log(log, done.location)
+    results = read_results([str(tmp_path)])
+    assert len(results.runs) == 1
+    (reason,) = results.left_out.values()
+    assert reason == f"older run, cut off and retried as {Path(done.location)}"
+    options = ["--baseline", str(tmp_path / "baseline.json")]
+    assert main(["gate", str(tmp_path), *options, "--update"]) == 0
+    assert main(["gate", str(tmp_path), *options]) == 0
 
 
 def test_a_run_in_which_nothing_was_scored_has_failed(tmp_path: Path) -> None:

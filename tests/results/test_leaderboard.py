@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from support.clones import clone, template_log
 from support.toy import Toy, run_toy, say
 
-from vlmguard.results.board import UNDEFENDED, Leaderboard
+from vlmguard.cli import main
+from vlmguard.results.board import UNDEFENDED_LABEL, Leaderboard
 from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import build
 
@@ -30,9 +32,9 @@ def entry(board: Leaderboard, target: str, defense: str, label: str):  # type: i
 def test_rows_and_groups(board: Leaderboard) -> None:
     assert [group.label for group in board.groups] == ["Large hard", "Toy all"]
     assert board.rows() == [
-        (ALPHA, UNDEFENDED),
+        (ALPHA, UNDEFENDED_LABEL),
         (ALPHA, "vlmguard"),
-        (BETA, UNDEFENDED),
+        (BETA, UNDEFENDED_LABEL),
         (BETA, "vlmguard"),
     ]
     assert {group.judge for group in board.groups} == {"mockllm/grader"}
@@ -41,7 +43,7 @@ def test_rows_and_groups(board: Leaderboard) -> None:
 
 
 def test_means_and_difference_by_hand(board: Leaderboard) -> None:
-    base = entry(board, ALPHA, UNDEFENDED, "Toy all").cells
+    base = entry(board, ALPHA, UNDEFENDED_LABEL, "Toy all").cells
     assert base["safety"].mean == 4.0
     assert base["helpful"].mean == 1.0
     assert base["safe_and_helpful"].mean == 0.0
@@ -99,7 +101,7 @@ def test_both_readings_of_the_average_gain(board: Leaderboard) -> None:
 
 
 def test_overhead_and_failures(board: Leaderboard) -> None:
-    base = entry(board, ALPHA, UNDEFENDED, "Toy all")
+    base = entry(board, ALPHA, UNDEFENDED_LABEL, "Toy all")
     guarded = entry(board, ALPHA, "vlmguard", "Toy all")
     assert (base.overhead.calls, base.overhead.tokens, base.failures) == (1.0, 15.0, 0.0)
     assert (guarded.overhead.calls, guarded.overhead.tokens) == (2.0, 30.0)
@@ -110,7 +112,7 @@ def test_overhead_and_failures(board: Leaderboard) -> None:
 
 
 def test_categories(board: Leaderboard) -> None:
-    categories = entry(board, ALPHA, UNDEFENDED, "Toy all").categories
+    categories = entry(board, ALPHA, UNDEFENDED_LABEL, "Toy all").categories
     assert categories["even"]["safety"] == (4.0, 4)  # 2 2 6 6
     assert categories["odd"]["safety"] == (4.0, 2)
 
@@ -132,7 +134,7 @@ def test_unlike_conditions_never_share_a_group(tmp_path: Path, change: dict) -> 
     run_toy(tmp_path, other.pop("toy"), [say(8, True)] * 6, defended=True, **other)
     board = build(read_results([str(tmp_path)]))
     assert len(board.groups) == 2
-    guarded = next(each for each in board.entries if each.defense != UNDEFENDED)
+    guarded = next(each for each in board.entries if each.defense != UNDEFENDED_LABEL)
     assert guarded.cells["safety"].difference is None
     assert "no undefended run" in guarded.note
     if "toy" not in change or change["toy"].variant == "all":
@@ -144,14 +146,74 @@ def test_different_samples_are_said_and_intersected_on_request(tmp_path: Path) -
     run_toy(tmp_path, Toy(), [say(8, True)] * 6, defended=True, limit=4)
     results = read_results([str(tmp_path)])
     board = build(results)
-    (guarded,) = [each for each in board.entries if each.defense != UNDEFENDED]
+    (guarded,) = [each for each in board.entries if each.defense != UNDEFENDED_LABEL]
     assert guarded.cells["safety"].difference is None
     assert "4 shared of 4 and 6" in guarded.note
     assert "--intersect" in board.groups[0].note
     board = build(results, intersect=True)
-    (guarded,) = [each for each in board.entries if each.defense != UNDEFENDED]
+    (guarded,) = [each for each in board.entries if each.defense != UNDEFENDED_LABEL]
     assert guarded.cells["safety"].difference.pairs == 4
     assert "only the 4 samples" in board.groups[0].note
+
+
+def test_runs_that_share_no_sample_stay_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_toy(tmp_path, Toy(), [say(5, True)] * 6, limit=(0, 3))
+    run_toy(tmp_path, Toy(), [say(8, True)] * 6, defended=True, limit=(3, 6))
+    board = build(read_results([str(tmp_path)]), intersect=True)
+    assert "share no sample" in board.groups[0].note
+    assert [entry.samples for entry in board.entries] == [3, 3]
+    (guarded,) = [each for each in board.entries if each.defense != UNDEFENDED_LABEL]
+    assert guarded.cells["safety"].difference is None
+    assert guarded.note.endswith("(0 shared of 3 and 3), so no difference")
+    out = str(tmp_path / "site")
+    assert main(["leaderboard", str(tmp_path), "--intersect", "--out", out]) == 0
+    assert "share no sample" in capsys.readouterr().out
+
+
+def test_nothing_but_safe_and_helpful_ranks(tmp_path: Path) -> None:
+    log = template_log(tmp_path / "template", 10)
+    for number, defense in enumerate(("none", "eta", "ecso")):
+
+        def grades(sample: int, number: int = number) -> tuple[float, float, float]:
+            return 9.0, 1.0, float(sample < 5 * number)
+
+        def unjudged(log: EvalLog) -> None:
+            for sample in log.samples or []:
+                assert sample.scores
+                del sample.scores["judge"]
+
+        path = tmp_path / "logs" / f"{defense}.eval"
+        clone(log, path, grades, defense=defense, change=unjudged)
+    board = build(read_results([str(tmp_path / "logs")]))
+    # ecso refuses everything, eta half: by name, for nothing says that they help.
+    assert [defense for _, defense in board.rows()] == [UNDEFENDED_LABEL, "ecso", "eta"]
+
+
+def test_mcnemar_by_hand(tmp_path: Path) -> None:
+    alone = Toy(size=12, alone=True)
+    # Safe and helpful: 0 1 0 0 0 0 0 0 0 0 0 1 without the guard, 1 0 1 1 1 1 1 1 1 1 1 1 with it.
+    before = [say(8 if number in (1, 11) else 3, True) for number in range(12)]
+    after = [say(3 if number == 1 else 8, True) for number in range(12)]
+    run_toy(tmp_path, alone, before)
+    run_toy(tmp_path, alone, after, defended=True)
+    board = build(read_results([str(tmp_path)]))
+    (guarded,) = [each for each in board.entries if each.defense != UNDEFENDED_LABEL]
+    cell = guarded.cells["safe_and_helpful"]
+    assert cell.difference is not None
+    # Ten gained, one lost: twice the chance of at most one of eleven.
+    assert (cell.difference.test, cell.difference.pairs) == ("McNemar", 12)
+    assert cell.difference.mean == pytest.approx(9 / 12)
+    assert cell.difference.p == pytest.approx(2 * (1 + 11) / 2**11)
+    # Four tests; safety (eleven changes of 5, one the other way, by permutation) is as sure, and
+    # the other two measures did not move.
+    safety = guarded.cells["safety"].difference
+    assert safety is not None
+    assert safety.p == pytest.approx(2 * (1 + 11) / 2**11)
+    assert board.tests == 4
+    assert cell.p == pytest.approx(4 * 2 * (1 + 11) / 2**11)
+    assert cell.verdict == "better"
 
 
 def test_settings_tell_defenses_apart(tmp_path: Path) -> None:

@@ -62,14 +62,18 @@ def test_a_figure_name_may_not_leave_the_folder(board: Leaderboard, tmp_path: Pa
 
 
 def test_what_a_task_wants_said_is_said_once(tmp_path: Path) -> None:
-    noted = Toy(metadata={"note": "Synthetic."})
+    noted = Toy(metadata={"note": "Synthetic, <b>no</b> model."})
     run_toy(tmp_path / "logs", noted, [say(5, True)] * 6)
     run_toy(tmp_path / "logs", noted, [say(8, True)] * 6, defended=True)
     run_toy(tmp_path / "logs", Toy(name="plain"), [say(8, True)] * 6)
     board = build(read_results([str(tmp_path / "logs")]))
-    assert board.notes == ["Synthetic."]
+    assert board.notes == ["Synthetic, <b>no</b> model."]
     write_leaderboard(board, tmp_path / "site")
-    assert (tmp_path / "site" / "leaderboard.md").read_text().startswith("> Synthetic.\n")
+    assert (
+        (tmp_path / "site" / "leaderboard.md")
+        .read_text()
+        .startswith("> Synthetic, \\<b\\>no\\</b\\> model.\n")
+    )
 
 
 def test_tables_can_be_chosen(board: Leaderboard, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from rich.console import Console
 from support.clones import clone, template_log
+from support.toy import Toy, grade, run_toy, say
 
+from vlmguard.errors import UserError
 from vlmguard.results import sheets
 from vlmguard.results.board import Leaderboard
 from vlmguard.results.extras import Extras
@@ -21,12 +23,14 @@ from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import build
 from vlmguard.results.page import page
 from vlmguard.results.paper import paper_sheets
+from vlmguard.results.publish import board_sheets, write_leaderboard
 from vlmguard.results.published import CERTAINTY, convert, load_published
 from vlmguard.results.published import as_csv as published_csv
 from vlmguard.results.render import as_csv, as_json, latex, markdown, print_sheets
 from vlmguard.results.verify import count_calls
 
 EVIL = "</script><b>x</b>|`[bold]_%&$\\{=1"
+STEERING = "\x1b[2J\x07\u202e"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,37 @@ def test_terminal_prints_foreign_markup_as_text(evil: Leaderboard, width: int) -
     assert "[bold]" in re.sub(r"\s|│", "", out.getvalue())
 
 
+def test_no_format_lets_a_name_steer(matrix: Path, tmp_path: Path) -> None:
+    log = read_eval_log(str(next((matrix / "none").glob("*.eval"))))
+    log.eval.model = f"mockllm/{STEERING}"
+    log.eval.metadata = {**(log.eval.metadata or {}), "benchmark": STEERING, "note": STEERING}
+    write_eval_log(log, str(tmp_path / "logs" / "steering.eval"))
+    board = build(read_results([str(tmp_path / "logs")]))
+    write_leaderboard(board, tmp_path / "site")
+    texts = [(tmp_path / "site" / f"leaderboard.{form}").read_text() for form in ("md", "tex")]
+    texts += [as_csv(board), *board.notes, (tmp_path / "site" / "frontier.svg").read_text()]
+    for width in (60, 140):
+        out = io.StringIO()
+        tables = [*board_sheets(board), sheets.main_sheet(board), sheets.left_out_sheet(board)]
+        print_sheets(tables, Console(file=out, width=width))
+        texts.append(out.getvalue())
+    assert not [
+        text for text in texts for letter in STEERING if letter in text and ord(letter) < 32
+    ]
+    assert not [text for text in texts if "\u202e" in text]
+
+
+def test_names_of_defenses_are_folded_last() -> None:
+    target = "hf-vlm/some-organisation/a-target-with-a-very-long-name"
+    header = ["Target", "Defense", *(f"Number {n}" for n in range(7))]
+    rows = [[target, defense, *["100.0"] * 7] for defense in ("undefended", "figstep_defense")]
+    out = io.StringIO()
+    print_sheets([sheets.Sheet("Wide", header, rows, starts={0})], Console(file=out, width=120))
+    assert "figstep_defense" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 120
+    assert out.getvalue().count("100.0") == 14
+
+
 def test_markdown_has_one_cell_for_each_heading(evil: Leaderboard) -> None:
     text = markdown(sheets.main_sheet(evil))
     table = [line for line in text.splitlines() if line.startswith("|")]
@@ -117,6 +152,41 @@ def test_latex_escapes_and_balances(evil: Leaderboard) -> None:
     assert widths == {len(sheets.main_sheet(evil).header) - 1}
 
 
+def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
+    def grader(prompt: str) -> str:
+        # Helpful, and of the safety of the last two nothing.
+        mute = "Question 4?" in prompt or "Question 5?" in prompt
+        return '{"helpful": true}' if mute else grade(prompt)
+
+    def no_answer(text: str) -> str:
+        return "" if "Question 0?" in text else say(8, True)
+
+    run_toy(tmp_path, Toy(), no_answer, grader=grader)
+    board = build(read_results([str(tmp_path)]))
+    covers = {name: cell.coverage for name, cell in board.entries[0].cells.items()}
+    assert {name: cover.scored for name, cover in covers.items()} == {
+        "safety": 3,
+        "helpful": 5,
+        "safe_and_helpful": 3,
+        "dsr": 5,
+    }
+    (sheet,) = sheets.coverage_sheets(board)
+    assert sheet.rows == [
+        [
+            *("mockllm/target", "undefended", "3 of 6\n[4.00, 9.00]"),
+            *("5 of 6\n[83.3, 100.0]", "3 of 6\n[50.0, 100.0]", "5 of 6\n[0.0, 16.7]"),
+        ]
+    ]
+    rows = {row["measure"]: row for row in csv.DictReader(io.StringIO(as_csv(board)))}
+    assert (rows["dsr"]["scored"], rows["dsr"]["of"]) == ("5", "6")
+    assert float(rows["dsr"]["worst_case_high"]) == pytest.approx(1 / 6)
+
+
+def test_complete_runs_need_no_table_of_what_was_scored(board: Leaderboard) -> None:
+    # On Toy beta lacks one verdict; on Large there is nothing to say.
+    assert [sheet.title for sheet in sheets.coverage_sheets(board)] == ["Toy all, what was scored"]
+
+
 def test_csv_and_json_hold_the_numbers(board: Leaderboard, evil: Leaderboard) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(board))))
     (row,) = [
@@ -132,6 +202,14 @@ def test_csv_and_json_hold_the_numbers(board: Leaderboard, evil: Leaderboard) ->
     assert content["tests"] == 14
     assert {each["benchmark"] for each in content["published"]} == {"SIUO"}
     assert EVIL in {row["target"] for row in csv.DictReader(io.StringIO(as_csv(evil)))}
+
+
+def test_no_text_is_a_formula_in_csv(tmp_path: Path) -> None:
+    log = template_log(tmp_path / "template", 4)
+    path = tmp_path / "logs" / "formula.eval"
+    clone(log, path, lambda _: (5.0, 1.0, 0.0), benchmark="=1+1", variant="@x", target="+y")
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(build(read_results([str(path)])))))
+    assert [row[name] for name in ("target", "benchmark", "variant")] == ["'+y", "'=1+1", "'@x"]
 
 
 def test_page_embeds_the_numbers_and_no_markup(evil: Leaderboard) -> None:
@@ -210,6 +288,22 @@ def test_figures_are_drawn_and_reproducible(evil: Leaderboard) -> None:
     assert as_bytes(drawn["cost"], "svg") == as_bytes(figures(evil)["cost"], "svg")
 
 
+def test_gains_without_safety_have_no_empty_axes(tmp_path: Path) -> None:
+    log = template_log(tmp_path / "template", 6)
+    for defense in ("none", "ecso"):
+
+        def unjudged(log: EvalLog) -> None:
+            for sample in log.samples or []:
+                assert sample.scores
+                del sample.scores["judge"]
+
+        path = tmp_path / "logs" / f"{defense}.eval"
+        clone(log, path, lambda _: (5.0, 1.0, 0.0), defense=defense, change=unjudged)
+    board = build(read_results([str(tmp_path / "logs")]))
+    assert board.entries[1].cells["dsr"].difference is not None
+    assert "gains" not in figures(board)
+
+
 def test_paper_layout_sets_ours_beside_the_published(tmp_path: Path) -> None:
     log = template_log(tmp_path / "template", 10)
     subsets = [
@@ -257,6 +351,9 @@ def test_published_rows_keep_citation_and_certainty(tmp_path: Path) -> None:
         published_csv([row]).splitlines()[1]
         == 'SIUO,gen,LLaVA,ECSO,unsafe %,5.5,no,"A, B 2025",secondary'
     )
+    source.write_text(source.read_text().replace("5.50", "about 5"))
+    with pytest.raises(UserError, match=r"source\.csv, line 2: value 'about 5' is no number"):
+        convert(source)
 
 
 def test_events_confirm_the_tally(matrix: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from inspect_ai import Task, task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, HeadlineMetric
 from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Solver, generate
@@ -36,6 +36,8 @@ class Toy:
         variant: Split.
         slices: Values of `subset`, one sample each in turn; else all are `variant`.
         metadata: Further metadata of the task.
+        about: Further metadata of the sample of a number.
+        alone: Whether each sample has an image of its own.
     """
 
     size: int = 6
@@ -47,6 +49,8 @@ class Toy:
     args: dict[str, Any] = field(default_factory=dict)
     slices: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    about: Callable[[int], dict[str, Any]] = lambda number: {}
+    alone: bool = False
 
     def samples(self) -> list[Sample]:
         return [
@@ -59,7 +63,8 @@ class Toy:
                     if self.slices
                     else self.variant,
                     "expected": "comply" if number >= self.size - self.benign else "care",
-                    "image_id": f"image-{number // 2}.png",
+                    "image_id": f"image-{number if self.alone else number // 2}.png",
+                    **self.about(number),
                 },
             )
             for number in range(self.size)
@@ -125,15 +130,20 @@ def run_toy(
     guard_name: str = "rewriter",
     judged: bool = True,
     exact: Scorer | None = None,
+    official: Scorer | None = None,
+    headline: str | HeadlineMetric | None = None,
     solver: Solver | None = None,
     **options: Any,
 ) -> EvalLog:
     """Run a toy benchmark; the log lies below `log_dir`.
 
-    `exact` replaces all scorers by one that needs no judge, `solver` the defense.
+    `exact` replaces all scorers by one that needs no judge, `solver` the defense; `official` is
+    a benchmark's own scorer before the others.
     """
     scorers = [*([judge()] if judged else []), refusal()] if exact is None else [exact]
-    headline = "judge.safe_and_helpful" if judged else "refusal.refused"
+    scorers = scorers if official is None else [official, *scorers]
+    usual = "judge.safe_and_helpful" if judged else "refusal.refused"
+    headline = headline or (usual if exact is None else "oracle.safe_and_helpful")
 
     @task(name=toy.name)
     def toy_task(**args: Any) -> Task:
@@ -141,7 +151,7 @@ def run_toy(
             dataset=MemoryDataset(toy.samples(), name=toy.name),
             solver=generate(),
             scorer=scorers,
-            headline_metric=headline if exact is None else "oracle.safe_and_helpful",
+            headline_metric=headline,
             version=toy.version,
             metadata={
                 "benchmark": toy.name.title(),

@@ -1,0 +1,182 @@
+"""What a log's header says about its measures: headline, range, direction, several answers.
+
+A task may declare what its scorers' names do not tell (`SCORER.KEY`, or the key alone):
+
+    Task(metadata={"measures": {"asr": {"lower_is_better": True, "max": 1}}})
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from inspect_ai.log import EvalLog, EvalSampleSummary
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from vlmguard.results.rows import LeftOut, Names, bare, column_name, values_by_key
+
+_MACRO: Final = "macro"
+"""A headline metric of this name is the mean over categories, each counting alike."""
+
+
+class Declaration(BaseModel):
+    """What a task says about a measure."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lower_is_better: bool | None = None
+    max: float | None = Field(default=None, gt=0)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """How to read the measures of a run.
+
+    Attributes:
+        headline: Column of the task's headline measure.
+        macro: Whether the headline is a mean over categories.
+        ranges: Highest value of each measure, where the log says it.
+        directions: 1 where more is better, -1 where less is, where the task says it.
+        reducer: How several answers to a question were made one; empty for one answer.
+        any_of: Columns of which one success among several answers is enough.
+        remarks: What a reader must know.
+    """
+
+    headline: str
+    macro: bool = False
+    ranges: dict[str, float] = field(default_factory=dict)
+    directions: dict[str, int] = field(default_factory=dict)
+    reducer: str = ""
+    any_of: frozenset[str] = frozenset()
+    remarks: tuple[str, ...] = ()
+
+
+def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> Declared:
+    """Read what a header says about measures.
+
+    Args:
+        log: The header.
+        summaries: The samples.
+        names: The scorers of the view.
+
+    Returns:
+        What it says.
+    """
+    columns = _columns(summaries, names)
+    headline, macro = _headline(log, columns, names)
+    ranges, any_of = _covered(log, names)
+    remarks = []
+    stated: dict[str, Declaration] = {}
+    try:
+        found = (log.eval.metadata or {}).get("measures") or {}
+        stated = TypeAdapter(dict[str, Declaration]).validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("measures", *first["loc"])))
+        remarks.append(f"what its task's metadata declares at {where} is not used: {first['msg']}")
+    directions: dict[str, int] = {}
+    for column in columns:
+        said = stated.get(column) or stated.get(column.partition(".")[2])
+        if said and said.max is not None:
+            ranges[column] = said.max
+        if said and said.lower_is_better is not None:
+            directions[column] = -1 if said.lower_is_better else 1
+    reducers = list(dict.fromkeys(bare(each.reducer or "") for each in log.reductions or []))
+    chosen = _reducer(log)
+    if len(reducers) > 1:
+        remarks.append(
+            f"several answers were reduced in several ways ({', '.join(reducers)}); {chosen} is "
+            f"shown"
+        )
+    return Declared(headline, macro, ranges, directions, chosen, any_of, tuple(remarks))
+
+
+def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
+    """Inspect's own reduction of several answers to each question.
+
+    Args:
+        log: The header, with reductions.
+        names: The scorers of the view.
+
+    Returns:
+        Values by measure and sample; nothing for one answer a question.
+
+    Raises:
+        LeftOut: The log does not hold the reduction of a scorer.
+    """
+    if (log.eval.config.epochs or 1) == 1:
+        return {}
+    chosen = _reducer(log)
+    reduced: dict[str, dict[str, float]] = {}
+    missing = set(names)
+    for reduction in log.reductions or []:
+        if reduction.scorer not in names or bare(reduction.reducer or "") != chosen:
+            continue
+        missing.discard(reduction.scorer)
+        for score in reduction.samples:
+            for key, value in values_by_key(score).items():
+                measure = column_name(names[reduction.scorer], key, names)
+                reduced.setdefault(measure, {})[str(score.sample_id)] = value
+    if missing:
+        raise LeftOut(
+            f"several answers to each question, and no single score of them by "
+            f"{', '.join(sorted(missing))}; score it again (inspect score --action overwrite)"
+        )
+    return reduced
+
+
+def _reducer(log: EvalLog) -> str:
+    """The headline's reducer, else the first that was asked for; empty for one answer."""
+    if (log.eval.config.epochs or 1) == 1:
+        return ""
+    headline = log.eval.headline_metric
+    asked: Iterable[str | None] = (
+        headline.reducer if headline else None,
+        *(log.eval.config.epochs_reducer or []),
+        *(each.reducer for each in log.reductions or []),
+    )
+    return next((bare(each) for each in asked if each), "")
+
+
+def _columns(summaries: list[EvalSampleSummary], names: Names) -> list[str]:
+    """All columns of a view; a scorer's keys are those of its first score."""
+    first: dict[str, list[str]] = {}
+    for sample in summaries:
+        for scorer in names.keys() & (sample.scores or {}).keys() - first.keys():
+            score = (sample.scores or {})[scorer]
+            first[scorer] = [column_name(names[scorer], key, names) for key in values_by_key(score)]
+        if len(first) == len(names):
+            break
+    return [column for scorer in names for column in first.get(scorer, ())]
+
+
+def _headline(log: EvalLog, columns: list[str], names: Names) -> tuple[str, bool]:
+    """Column of the headline, and whether it is a mean over categories.
+
+    A headline may be a metric that has no value in single samples: then the first value of its
+    scorer stands for it.
+    """
+    headline = log.eval.headline_metric
+    if headline is not None and headline.scorer:
+        scorer = names.get(headline.scorer, headline.scorer)
+        of_scorer = [column for column in columns if column.startswith(f"{scorer}.")]
+        named = f"{scorer}.{headline.score or 'value'}"
+        if of_scorer:
+            chosen = named if named in of_scorer else of_scorer[0]
+            return chosen, headline.metric == _MACRO
+    return next(iter(columns), ""), False
+
+
+def _covered(log: EvalLog, names: Names) -> tuple[dict[str, float], frozenset[str]]:
+    """Highest values, and where one success is enough: options of the `coverage` metric."""
+    ranges: dict[str, float] = {}
+    any_of: set[str] = set()
+    for scorer in log.eval.scorers or []:
+        metrics = scorer.metrics if isinstance(scorer.metrics, list) else []
+        name = names.get(bare(scorer.name), bare(scorer.name))
+        for metric in metrics:
+            if isinstance(metric, dict) or bare(metric.name) != "coverage":
+                continue
+            options: dict[str, Any] = dict(metric.options or {})
+            any_of |= {f"{name}.{key}" for key in options.pop("any_of", ())}
+            ranges |= {f"{name}.{key}": float(highest) for key, highest in options.items()}
+    return ranges, frozenset(any_of)
