@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-# Control characters but for tab and line breaks, and those that change the direction of writing.
+# Control characters but for tab and line breaks, those that change the direction of writing, and
+# halves of characters, which cannot be written to a file.
 _STEERING: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
     r"|\r(?!\n)"
 )
 

@@ -89,7 +89,7 @@ def test_strict_is_an_error_in_junit_too(runs: None, gate: Gate, tmp_path: Path)
 def test_names_steer_neither_terminal_nor_ci() -> None:
     evil = Finding("run\x1b[2J", "safety", "worse", "lost in a\nb\x07\ud800::error::<&>")
     told = text([evil], 1)
-    assert told.splitlines()[0] == "WORSE: run[2J: lost in a b::error::<&>"
+    assert told.splitlines()[0] == "WORSE: run\ufffd[2J: lost in a b\ufffd\ufffd::error::<&>"
     assert "\x1b" not in summary([evil], 1)
     (failure,) = ElementTree.fromstring(junit([evil], False).encode()).iter("failure")
-    assert failure.get("message") == "lost in a b::error::<&>"
+    assert failure.get("message") == "lost in a b\ufffd\ufffd::error::<&>"
