@@ -179,5 +179,5 @@ def test_ids_steer_neither_terminal_nor_spreadsheet(
     table = tmp_path / "f.csv"
     assert main(["diff", *pair, "--csv", str(table)]) == 0
     out = capsys.readouterr().out
-    assert "\n=1+1[2J (even): unsafe -> safe" in out
+    assert "\n=1+1\ufffd[2J (even): unsafe -> safe" in out
     assert "\n'=1+1" in table.read_text()

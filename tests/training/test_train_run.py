@@ -363,7 +363,7 @@ def test_a_full_disk_at_the_end_leaves_the_earlier_result(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"model": "no/such-checkpoint"}, "model: no/such-checkpoint cannot be loaded"),
+        ({"model": "no/such-checkpoint"}, "Checkpoint no/such-checkpoint cannot be loaded"),
         ({"lorar": 3}, "unknown key lorar"),
         ({"data": "no-such-folder"}, "provenance.json is missing"),
     ],

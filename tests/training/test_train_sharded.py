@@ -31,7 +31,8 @@ def test_processes_that_end_at_different_lengths_rewrite_together() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert sorted(done.stdout.split()) == ["equal", "equal"]
+    # Two processes write, perhaps on one line.
+    assert done.stdout.count("equal") == 2
 
 
 def one_process(base: str) -> None:

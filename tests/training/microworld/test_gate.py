@@ -48,7 +48,7 @@ def evaluate(folder: Path, seed: int, rewriter: Model | str = "microworld/rewrit
         log_realtime=False,
         score_display=False,
     )
-    assert log.status == "success"
+    assert log.status == "success", log.error
     return log
 
 
