@@ -29,8 +29,7 @@ def load_processor(config: TrainConfig) -> PromptMaker:
         The prompt maker; its `processor` is for TRL.
 
     Raises:
-        UserError: No chat template.
-        OSError: No such checkpoint.
+        UserError: No such checkpoint, or one without a chat template.
     """
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     if config.revision:

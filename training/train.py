@@ -140,8 +140,8 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
     from vlmguard.training.quality import RewriterTrainer, pick_rows
     from vlmguard.training.traindata import as_inference_shows
 
+    maker = load_processor(config)
     try:
-        maker = load_processor(config)
         model = load_model(config, bf16=arguments.bf16)
     except OSError as error:
         raise UserError(f"model: {config.model} cannot be loaded: {error}") from error
