@@ -135,7 +135,11 @@ def _names(target: str, level: str) -> tuple[str, ...]:
 
 
 def _is_model_named() -> bool:
-    """Whether the user named a model: one that a task brings would win over it."""
+    """Whether the user named a model: one that a task brings would win over it.
+
+    Inspect's `eval_set` leaves the last model behind in the process. Who then calls the task from
+    Python has to name a model too.
+    """
     try:
         return ModelName(get_model()).api != "none"
     except ValueError:  # outside an evaluation there is none

@@ -40,6 +40,8 @@ def evaluate(folder: Path, seed: int, rewriter: Model | str = "microworld/rewrit
     (log,) = inspect_eval(
         microworld(),
         solver=vlmguard(),
+        # By name: after an eval_set in this process the task believes that a user named another.
+        model="microworld/qwen2-vl/low",
         model_roles={"rewriter": rewriter},
         temperature=0.7,
         seed=seed,
