@@ -114,14 +114,17 @@ def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
         if not all(isinstance(score.value, dict) for score in scores):
             # A plain scorer added to a task that votes.
             return mode_score()(scores)
+        if len(scores) == 1:
+            # A single vote is the result. Inspect asks anew for all samples at each refresh of its
+            # display, and copies what stands here: so no more than that.
+            return Score(value=scores[0].value)
         votes = {key: [_value(score, key) for score in scores] for key in scores[0].as_dict()}
         value: dict[str, Any] = {
             key: average_known(values) if key in average else majority(values)
             for key, values in votes.items()
         }
-        # The rest of a score belongs to one answer and would mislead here. A single vote says
-        # nothing new, and Inspect copies what stands here at each refresh of its display.
-        return Score(value=value, metadata={"votes": votes} if len(scores) > 1 else None)
+        # The rest of a score belongs to one answer and would mislead here.
+        return Score(value=value, metadata={"votes": votes})
 
     return reduce
 
