@@ -225,6 +225,7 @@ def _orientation(picture: Image.Image) -> Image.Transpose | None:
 def _eight_bit(picture: Image.Image) -> Image.Image:
     wide = picture.convert("I") if picture.mode != "F" else picture
     low, high = wide.getextrema()
+    # Pillow types the extrema as of several bands; a picture in I or F has one.
     if picture.mode == "F" or not 0 <= low <= high <= 65_535:  # type: ignore[operator]
         raise ValueError("32-bit pixel values have no agreed brightness; convert it to 8 bit")
     return wide.point(lambda value: value / 256).convert("L").convert("RGB")

@@ -181,6 +181,7 @@ def _tests(
     tests, problems = [], []
     for name in new.measures:
         before, after = old.measures.index(name) + 1, new.measures.index(name) + 1
+        # mypy does not carry the conditions below, that there are values, into the tuple.
         pairs = [
             (sample, str(row[0]), float(old.samples[sample][before]), float(row[after]))  # type: ignore[arg-type]
             for sample, row in new.samples.items()
