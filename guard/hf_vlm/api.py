@@ -46,6 +46,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from vlmguard.auxiliary import resolve_source
 from vlmguard.errors import UserError, check_number
 from vlmguard.hf_vlm.batching import CLOSED
 from vlmguard.hf_vlm.engine import DEFAULT_BATCH_SIZE, Engine, Work, acquire, release
@@ -122,7 +123,9 @@ class HFVlm(ModelAPI):
             weights = self._engine.weights
             # Loading takes longest: what may be wrong elsewhere is checked before.
             self._maker = weights.prompt_maker(min_pixels, max_pixels)
-            self._adapter = None if adapter is None else self._engine.add_adapter(str(adapter))
+            self._adapter = None if adapter is None else resolve_source(str(adapter))
+            if self._adapter is not None:
+                weights.check_adapter(self._adapter)
             weights.load()
         except BaseException:
             self.close()

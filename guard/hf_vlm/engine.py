@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from vlmguard.auxiliary import resolve_source
 from vlmguard.hf_vlm.batching import CLOSED, Batcher, free_memory
 from vlmguard.hf_vlm.generate import Generated, RowTask, Settings, generate_batch
 from vlmguard.hf_vlm.key import WeightsKey
@@ -74,30 +73,6 @@ class Engine:
             self.batcher.check()
             raise RuntimeError(CLOSED)
         return self._weights
-
-    def add_adapter(self, source: str) -> str:
-        """Load an adapter, or leave that to the worker if it is busy.
-
-        Models are made in the event loop too, in the middle of an evaluation: that must not wait
-        for the end of a batch. An adapter that does not fit is then said by the first answer.
-
-        Args:
-            source: Folder or hub id of the adapter.
-
-        Returns:
-            The same, for `Work`: a folder made absolute.
-
-        Raises:
-            UserError: No adapter there, of an unsuitable kind, or made for another base.
-        """
-        source = resolve_source(source)
-        weights = self.weights
-        if weights.lock.acquire(blocking=False):
-            try:
-                weights.add_adapter(source)
-            finally:
-                weights.lock.release()
-        return source
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function beside the event loop; not at all if it is cancelled while it waits.

@@ -17,7 +17,7 @@ import peft
 import torch
 import transformers
 
-from vlmguard.auxiliary import load_complete, resolve_source
+from vlmguard.auxiliary import load_complete
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.key import DTYPES, WeightsKey
 from vlmguard.hf_vlm.processor import PromptMaker
@@ -32,7 +32,7 @@ class Weights:
     """A model, its adapters and its processors.
 
     The model is loaded by `load` or `add_adapter`, so that what is quick to check (the processor,
-    an adapter's configuration) is checked before.
+    whether an adapter fits) is checked before.
 
     Args:
         key: What to load.
@@ -78,25 +78,54 @@ class Weights:
             self._makers[bounds] = PromptMaker(self.key.checkpoint, self._options, *bounds)
         return self._makers[bounds]
 
-    def add_adapter(self, source: str) -> str:
-        """Load a PEFT adapter beside the base; the base's own answers stay as they are.
+    def check_adapter(self, source: str) -> None:
+        """See whether a PEFT adapter fits the base, on a copy that has no weights.
+
+        This waits neither for the weights nor for a batch that they generate.
 
         Args:
             source: Hub id or folder of the adapter.
 
-        Returns:
-            The adapter's name, for `use`.
-
         Raises:
             UserError: No adapter there, of an unsuitable kind, or made for another base.
         """
-        source = resolve_source(source)
+        config = _adapter_config(source)
+        base = str(config.base_model_name_or_path)
+        if Path(base).name != Path(self.key.checkpoint).name:
+            logger.warning(
+                "Adapter %s was made for %s, not for %s.", source, base, self.key.checkpoint
+            )
+        model_config = transformers.AutoConfig.from_pretrained(self.key.checkpoint, **self._options)
+        with torch.device("meta"):
+            skeleton = transformers.AutoModelForImageTextToText.from_config(
+                model_config, trust_remote_code=self.key.trust_remote_code
+            )
+        try:
+            wrapper = peft.PeftModel(skeleton, config, adapter_name="check", low_cpu_mem_usage=True)
+            result = wrapper.load_adapter(
+                source, adapter_name="check", torch_device="cpu", low_cpu_mem_usage=True
+            )
+            _check_fit("check", result)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(
+                f"-M adapter={source} does not fit {self.key.checkpoint}: it was made for {base}. "
+                f"Name that base as the model. ({str(error)[:300]})"
+            ) from error
+
+    def add_adapter(self, source: str) -> str:
+        """Load a PEFT adapter beside the base; the base's own answers stay as they are.
+
+        Args:
+            source: Hub id or folder of an adapter that `check_adapter` has let pass.
+
+        Returns:
+            The adapter's name, for `use`.
+        """
         with self.lock:
             if source not in self._adapters:
-                config = _adapter_config(source)
                 self.load()
                 name = f"adapter{len(self._adapters)}"
-                self._load_adapter(source, name, config)
+                self._load_adapter(source, name)
                 self._adapters[source] = name
             return self._adapters[source]
 
@@ -114,31 +143,23 @@ class Weights:
                     self._peft.set_adapter(adapter)
                 yield self.model
 
-    def _load_adapter(self, source: str, name: str, config: Any) -> None:
-        base = str(config.base_model_name_or_path)
-        if Path(base).name != Path(self.key.checkpoint).name:
-            logger.warning(
-                "Adapter %s was made for %s, not for %s.", source, base, self.key.checkpoint
-            )
+    def _load_adapter(self, source: str, name: str) -> None:
         wrapper = self._peft
-        fits = False
+        loaded = False
         try:
             if wrapper is None:
                 wrapper = peft.PeftModel(
-                    self.model, config, adapter_name=name, autocast_adapter_dtype=False
+                    self.model,
+                    peft.PeftConfig.from_pretrained(source),
+                    adapter_name=name,
+                    autocast_adapter_dtype=False,
                 )
-            result = wrapper.load_adapter(
+            wrapper.load_adapter(
                 source, adapter_name=name, is_trainable=False, autocast_adapter_dtype=False
             )
-            _check_fit(wrapper, name, result)
-            fits = True
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError(
-                f"-M adapter={source} does not fit {self.key.checkpoint}: it was made for {base}. "
-                f"Name that base as the model. ({str(error)[:300]})"
-            ) from error
+            loaded = True
         finally:
-            if not fits and wrapper is not None:
+            if not loaded and wrapper is not None:
                 if self._peft is None:
                     wrapper.unload()  # puts the base's own layers back
                 elif name in wrapper.peft_config:
@@ -168,7 +189,7 @@ def _adapter_config(source: str) -> Any:
     return config
 
 
-def _check_fit(wrapper: Any, name: str, result: Any) -> None:
+def _check_fit(name: str, result: Any) -> None:
     """Refuse an adapter of which some tensors have no place, or that leaves places empty."""
     missing = [key for key in result.missing_keys if f".{name}." in key]
     if result.unexpected_keys or missing:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import shutil
+import threading
 
 import peft
 import pytest
@@ -131,21 +132,47 @@ async def test_an_adapter_that_would_change_the_base_is_refused(load, biased, tm
     assert await answers(base, ask) == before
 
 
-async def test_an_interrupted_adapter_leaves_the_base_as_it_was(
+async def test_an_adapter_that_breaks_off_leaves_the_base_as_it_was(
     load, llava, adapter, other_adapter, ask, monkeypatch
 ):
-    """Whatever interrupts it, here the user."""
+    """Memory may run out between an adapter's layers and its weights."""
     base = load(llava)
     before = await answers(base, ask)
+    broken = load(llava, adapter=str(adapter))
 
-    def interrupted(*args):
-        raise KeyboardInterrupt
+    def exhausted(*args, **kwargs):
+        raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("vlmguard.hf_vlm.loading._check_fit", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            load(llava, adapter=str(adapter))
+        patch.setattr(peft.PeftModel, "load_adapter", exhausted)
+        with pytest.raises(RuntimeError, match="Out of memory"):
+            await broken.api.generate(ask(), [], "auto", CONFIG)
     assert await answers(base, ask) == before
     assert not any("lora" in name for name, _ in base.api._engine.weights.model.named_modules())
     good = load(llava, adapter=str(other_adapter))
-    assert await answers(good, ask) != before
+    changed = await answers(good, ask)
+    assert changed != before
+    assert await answers(broken, ask) not in (before, changed)
+
+
+async def test_an_adapter_is_checked_while_a_batch_runs(load, llava, tmp_path, ask):
+    """Models are made in the event loop too, which must not wait for the end of a batch."""
+    base = load(llava)
+    foreign = make_adapter(build_llava(tmp_path / "b", hidden=128), tmp_path / "foreign")
+    weights = base.api._engine.weights
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with weights.use(None):
+            held.set()
+            done.wait(60)
+
+    batch = threading.Thread(target=hold)
+    batch.start()
+    held.wait()
+    try:
+        with pytest.raises(UserError, match="does not fit"):
+            load(llava, adapter=str(foreign))
+    finally:
+        done.set()
+        batch.join()
