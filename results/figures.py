@@ -31,6 +31,7 @@ STYLE: Final[dict[Any, Any]] = {
     "text.parse_math": False,
 }
 _LONGEST: Final = 28
+_LONGEST_ROW: Final = 48
 _ACROSS: Final = 4
 
 
@@ -132,7 +133,7 @@ def gains(board: Leaderboard) -> Figure | None:
                         ms=5.5,
                     )
                 ticks.append(height + 0.4)
-                texts.append(clean(entry.defense))
+                texts.append(_head(entry.defense, _LONGEST_ROW))
                 height += 1
             height += 0.2
         axis.axvline(0, color="black", lw=0.8)
@@ -194,7 +195,7 @@ def categories(board: Leaderboard) -> Figure | None:
         axis.set_xticks(range(len(names)), [_head(name) for name in names], rotation=25, ha="right")
         axis.set_yticks(
             range(len(entries)),
-            [f"{targets[e.target]}, {clean(e.defense)}" for e in entries],
+            [f"{targets[e.target]}, {_head(e.defense, _LONGEST_ROW)}" for e in entries],
             fontsize=7,
         )
         axis.set_title(f"{_head(title, 80)}: {measure.label}", fontsize=9, loc="left")
@@ -347,7 +348,7 @@ def _legend(figure: Figure, looks: dict[str, tuple[str, str]]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker=shape, ls="", label=clean(name))
+        Line2D([], [], color=colour, marker=shape, ls="", label=_head(name, _LONGEST_ROW))
         for name, (colour, shape) in looks.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)

@@ -1,14 +1,23 @@
 """Names of rows and groups, as short as they can be told apart."""
 
 import json
+import re
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Final
 
 from vlmguard.results.board import UNDEFENDED_LABEL
 from vlmguard.results.logs import Run
 
+# Of a path the folders above its last part: hub ids (`owner/name`) are none.
+_FOLDERS: Final = re.compile(r"(?<![\w./~-])(?:~|\.{1,2})?/(?:[^/,\s]+/)*(?=[^/,\s])")
+
 
 def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
     """Labels of target and defense for each run, as short as they can be told apart.
+
+    Of a path among the settings the last part is shown, unless two labels
+    would become equal thereby.
 
     Args:
         runs: All runs of a table.
@@ -16,6 +25,11 @@ def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
     Returns:
         Target and defense for each run.
     """
+    labels, whole = _labels(runs, _briefer), _labels(runs, brief)
+    return labels if len(set(labels)) == len(set(whole)) else whole
+
+
+def _labels(runs: list[Run], shown: Callable[[str], str]) -> list[tuple[str, str]]:
     settings: dict[str, set[str]] = defaultdict(set)
     guards: dict[tuple[str, str], set[str]] = defaultdict(set)
     templates: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -27,12 +41,12 @@ def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
     for run in runs:
         target = run.target
         if len(settings[target]) > 1 and run.target_settings:
-            target += f" ({brief(run.target_settings)})"
+            target += f" ({shown(run.target_settings)})"
         defense = UNDEFENDED_LABEL if run.defense == "none" else run.defense
         if run.defense_args:
-            defense += f" ({brief(run.defense_args)})"
+            defense += f" ({shown(run.defense_args)})"
         if len(guards[run.defense, run.defense_args]) > 1 and run.guards:
-            defense += f" [{brief(run.guards)}]"
+            defense += f" [{shown(run.guards)}]"
         if len(templates[run.defense, run.defense_args]) > 1 and run.template:
             defense += f" template {run.template}"
         labels.append((target, defense))
@@ -71,6 +85,11 @@ def brief(text: str) -> str:
     if values is None:
         return text
     return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
+
+
+def _briefer(text: str) -> str:
+    """The same with the last part of each path alone."""
+    return _FOLDERS.sub("", brief(text))
 
 
 def _settings(text: str) -> dict[str, object] | None:

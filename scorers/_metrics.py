@@ -100,6 +100,17 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
     return compute
 
 
+class _Reduced(Score):
+    """The score of a question, which Inspect copies for each key.
+
+    It does so at each refresh of its display, for all samples, and then replaces the copy's value:
+    the rest may be shared. Deep copies would take most of the time that metrics take.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> "_Reduced":
+        return self.model_copy()
+
+
 @score_reducer(name="vote")
 def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
     """Reduce several answers to a question: labels by vote, grades by mean.
@@ -115,16 +126,14 @@ def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
             # A plain scorer added to a task that votes.
             return mode_score()(scores)
         if len(scores) == 1:
-            # A single vote is the result. Inspect asks anew for all samples at each refresh of its
-            # display, and copies what stands here: so no more than that.
-            return Score(value=scores[0].value)
+            return _Reduced(value=scores[0].value)
         votes = {key: [_value(score, key) for score in scores] for key in scores[0].as_dict()}
         value: dict[str, Any] = {
             key: average_known(values) if key in average else majority(values)
             for key, values in votes.items()
         }
         # The rest of a score belongs to one answer and would mislead here.
-        return Score(value=value, metadata={"votes": votes})
+        return _Reduced(value=value, metadata={"votes": votes})
 
     return reduce
 

@@ -213,6 +213,28 @@ def test_other_templates_are_other_rows_and_approximations_are_said(tmp_path: Pa
     )
 
 
+def test_of_a_path_the_last_part_is_shown_if_that_tells_rows_apart(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        run_toy(tmp_path, Toy(), [say(8, True)] * 6, solver=approximating(content))
+    results = read_results([str(tmp_path)])
+    one, two = results.runs
+
+    def names(*folders: str) -> set[str]:
+        for run, folder in zip((one, two), folders, strict=True):
+            run.defense_args = json.dumps({"clip": folder, "alpha": 0.5, "base": "owner/base"})
+        return {defense.split(" template")[0] for _, defense in build(results).rows()}
+
+    shared = "alpha=0.5, base=owner/base)"
+    assert names("/far/away/clip", "../out/other") == {
+        f"careful (clip=clip, {shared}",
+        f"careful (clip=other, {shared}",
+    }
+    assert names("/far/away/clip", "~/clip") == {
+        f"careful (clip=/far/away/clip, {shared}",
+        f"careful (clip=~/clip, {shared}",
+    }
+
+
 def test_other_commands_take_the_first_judge_and_agreement_both(
     judged_twice: Path, tmp_path: Path
 ) -> None:
