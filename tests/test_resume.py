@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,8 +17,7 @@ from support.siuo_folder import write_siuo
 SAMPLES = 6
 
 
-def script(text: str, messages: list[dict[str, Any]]) -> str:
-    time.sleep(0.15)
+def reply_to(text: str) -> str:
     if '"safety"' in text:
         return '{"safety": 9, "helpful": true}'
     if '"safe"' in text:
@@ -59,6 +59,13 @@ def test_a_killed_run_is_taken_up(
     folder = write_siuo(tmp_path / "siuo", SAMPLES)
     logs = tmp_path / "logs"
     first = "eval" if again == "eval-retry" else "eval-set"
+    killed = threading.Event()
+
+    def script(text: str, messages: list[dict[str, Any]]) -> str:
+        if len(answered(server)) == 5:
+            killed.wait(120)  # four samples are through, the fifth is in work
+        return reply_to(text)
+
     with openai_server(script) as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -66,12 +73,12 @@ def test_a_killed_run_is_taken_up(
             command(repo, folder, logs, first), cwd=repo, stdout=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 120
-        while len(answered(server)) < 4 and time.monotonic() < deadline:
+        while len(answered(server)) < 5 and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        before = answered(server)
-        assert 4 <= len(before) < SAMPLES
+        killed.set()
+        assert len(answered(server)) == 5
 
         if again == "eval-retry":
             (log,) = list_eval_logs(str(logs))

@@ -2,7 +2,6 @@ import base64
 import hashlib
 import io
 import random
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -318,17 +317,16 @@ def test_damaged_files_raise_one_error(kind: str) -> None:
     assert outcomes == {"data:image/", "error"}
 
 
-def test_preparing_a_plain_file_costs_no_more_than_decoding_it(tmp_path: Path) -> None:
-    image = Image.effect_noise((760, 760), 60).convert("RGB")
-    path = saved(tmp_path, "a.png", image)
+def test_preparing_a_plain_file_encodes_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path, "a.png", Image.effect_noise((76, 76), 60).convert("RGB"))
+    odd = saved(tmp_path, "a.bmp", Image.new("RGB", (8, 8), RED))
 
-    def seconds(action: Any) -> float:
-        start = time.perf_counter()
-        action()
-        return time.perf_counter() - start
+    def encode(*args: object, **kwargs: object) -> None:
+        raise AssertionError("encoded")
 
-    decoding = min(seconds(lambda: Image.open(path).load()) for _ in range(5))
-    encoding = min(seconds(lambda: image.save(io.BytesIO(), format="PNG")) for _ in range(2))
-    preparing = min(seconds(lambda: prepare_image(path)) for _ in range(5))
-    # The bytes are hashed and the pixels copied, but nothing is encoded again.
-    assert preparing < decoding + encoding / 2
+    monkeypatch.setattr(Image.Image, "save", encode)
+    assert prepare_image(path).reference == str(path)
+    with pytest.raises(AssertionError, match="encoded"):
+        prepare_image(odd)
