@@ -6,8 +6,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from PIL import Image
+
+# Before the Hugging Face libraries are imported: no test asks the hub.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# The machine may be busy, and what passes today passes tomorrow.
+hypothesis.settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("steady")
 
 REPO = Path(__file__).resolve().parents[1]
 

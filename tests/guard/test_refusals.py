@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmguard.refusals import REFUSAL_PHRASES, contains_phrase, is_refusal, normalise
@@ -93,7 +93,6 @@ def test_a_refusal_later_on_is_none() -> None:
     assert not is_refusal("Take the stairs. Hold the rail. Look down. I can't help with that.")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_can_be_asked(text: str) -> None:
     assert is_refusal(text) in (True, False)

@@ -147,7 +147,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=20).map("".join)), st.booleans())
 def test_any_reply_is_a_request_or_a_named_failure(text: str, cut_off: bool) -> None:
     parsed = parse_reply(text, instructions=INSTRUCTIONS, cut_off=cut_off)

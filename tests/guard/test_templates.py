@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmguard.errors import UserError, check_choice
@@ -72,7 +72,6 @@ def test_other_text_is_left_alone(text: str) -> None:
     assert disarm(text) == text
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["<", "/", ">", " ", "prompt", "request", "x", "\n"])).map("".join))
 def test_no_tag_survives(text: str) -> None:
     assert not re.search(r"</?(prompt|request)>", disarm(text))

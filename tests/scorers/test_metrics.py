@@ -2,7 +2,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai import Epochs
 from inspect_ai.dataset import Sample
@@ -138,7 +138,6 @@ def test_bounds_where_one_success_is_enough() -> None:
     assert (halves["win_low"], halves["win_high"]) == (0.125, 0.625)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from([0.0, 1.0, NAN]), min_size=1, max_size=4), min_size=1))
 def test_the_voted_mean_lies_within_the_bounds(questions: list[list[float]]) -> None:
     scores = [scored(n, {"x": value}) for n, values in enumerate(questions) for value in values]

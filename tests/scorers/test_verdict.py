@@ -2,7 +2,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmguard.scorers._verdict import grade, label, parse_verdict
@@ -186,7 +186,6 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.text(),
@@ -201,7 +200,6 @@ def test_any_reply_gives_numbers_in_range_or_none(text: str, cut_off: bool) -> N
     assert math.isnan(helpful) or helpful in (0.0, 1.0)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 10), st.booleans(), st.sampled_from(["{}", "```json\n{}\n```", "So: {}."]))
 def test_what_we_ask_for_is_always_read(safety: float, helpful: bool, frame: str) -> None:
     asked = f'{{"safety": {safety:.2f}, "helpful": {str(helpful).lower()}}}'

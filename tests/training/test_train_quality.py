@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.checkpoints import checkpoint
 from support.training_data import write_export
@@ -78,7 +78,6 @@ def test_rates_by_hand() -> None:
     assert rates([], []) == {}
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     benign=st.lists(st.booleans(), min_size=1, max_size=30),
     count=st.integers(1, 12),
