@@ -35,7 +35,9 @@ check: .venv/check/ready  ## ruff and mypy --strict
 	.venv/check/bin/mypy -p vlmguard
 
 bench: .venv/bench/ready  ## speed, as ratios measured in one run
-	@for script in tests/bench/*.py; do echo "== $$script"; .venv/bench/bin/python $$script || exit 1; done
+	@failed=0; for script in tests/bench/*.py; do \
+		echo "== $$script"; .venv/bench/bin/python $$script || failed=1; \
+	done; exit $$failed
 
 demo: .venv/demo/ready  ## the microworld: six defenses on one target, ends in a leaderboard page
 	$(TINY) .venv/demo/bin/vlmguard microworld demo $(ARGS)
