@@ -193,7 +193,7 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
             found[0][0].remarks.append(f"{', '.join(names)}, added later, {reason}")
             continue
         run = _run(path, view, log, summaries, names)
-        run.observed = _observed(rows, run.declared)
+        run.observed = _observed(rows, names, run.declared)
         alike = [before for before, _ in found if before.column == run.column]
         if alike:
             run.repeat = len(alike)
@@ -261,14 +261,15 @@ def _check_scored(rows: list[Row]) -> None:
     raise LeftOut(f"failed: nothing of {len(rows)} answers was scored ({listed})")
 
 
-def _observed(rows: list[Row], declared: Declared) -> dict[str, float]:
+def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, float]:
     """Largest sizes of the benchmark's own measures that are no shares, as nothing says more."""
+    own = set(names.values()) - set(GENERAL)
     largest: dict[str, float] = {}
     outside: set[str] = set()
-    for row in rows:
+    for row in rows if own else ():
         for name, value in row.items():
-            own = "." in name and name not in declared.ranges
-            if not own or name.partition(".")[0] in GENERAL or math.isnan(value):
+            known = name.partition(".")[0] not in own or name in declared.ranges
+            if known or math.isnan(value):
                 continue
             largest[name] = max(abs(value), largest.get(name, 0.0))
             if not 0 <= value <= 1:
