@@ -240,12 +240,15 @@ def label_sheet(log: str, number: int, seed: int, images: bool) -> tuple[str, st
 
     Returns:
         The CSV to fill in, and an HTML page to read.
+
+    Raises:
+        UserError: The log is damaged, unfinished or invalidated.
     """
     try:
         samples = list(
             read_eval_log_samples(log, resolve_attachments=True, exclude_fields={"events"})
         )
-    except UNREADABLE as error:
+    except (*UNREADABLE, RuntimeError) as error:  # The last for what is unfinished or invalidated.
         raise UserError(f"{log}: cannot be read whole ({error}). Name a finished log.") from error
     drawn = random.Random(seed).sample(samples, min(number, len(samples)))
     text = io.StringIO()
@@ -290,7 +293,8 @@ def _judges(source: str) -> tuple[str, list[Rater]]:
     results = read_results([source])
     paths = {run.path for run in results.runs}
     if len(paths) != 1:
-        reason = next(iter(results.left_out.values()), f"it holds {len(paths)} logs")
+        left_out = "" if paths else next(iter(results.left_out.values()), "")
+        reason = left_out or f"it holds {len(paths)} logs"
         raise UserError(f"{source}: {reason}. Name a single usable log.")
     found = []
     for view, run in enumerate(results.runs):

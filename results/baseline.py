@@ -9,6 +9,7 @@ A JSON file (compressed where its name ends in `.gz`):
 import gzip
 import json
 import math
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -75,21 +76,34 @@ class Scores:
         return self.label, settings, noted.get("defense_args", ""), noted.get("guards", "")
 
 
-def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
+@dataclass(frozen=True)
+class Reading:
+    """How to read the scores of a run.
+
+    Attributes:
+        measures: Its measures by name.
+        categories: Category of each sample, for means over categories.
+    """
+
+    measures: dict[str, Measure]
+    categories: dict[str, str]
+
+
+def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
     """The scores of every run and how to read them.
 
     Args:
         results: What was read.
 
     Returns:
-        For each run its scores (the first judge's) and its measures by name. The refusal rate (DSR)
+        For each run its scores (the first judge's) and how to read them. The refusal rate (DSR)
         is left out where a judge graded the answers: an answer that is safe
         without refusing is no loss.
 
     Raises:
         UserError: Two runs differ in nothing but their conditions.
     """
-    found: dict[Key, tuple[Scores, dict[str, Measure]]] = {}
+    found: dict[Key, tuple[Scores, Reading]] = {}
     for number, run in enumerate(results.runs):
         if run.view:
             continue  # A judge that was added later is no part of the run.
@@ -135,7 +149,9 @@ def scores_of(results: Results) -> list[tuple[Scores, dict[str, Measure]]]:
                 f"{scores.label}, with other settings, data, judge or task version: gate one of "
                 f"them at a time, each with a baseline of its own."
             )
-        found[scores.key] = (scores, {measure.name: measure for measure in measures})
+        categories = {str(sample): str(name) for sample, name in rows["category"].items()}
+        reading = Reading({measure.name: measure for measure in measures}, categories)
+        found[scores.key] = (scores, reading)
     return list(found.values())
 
 
@@ -157,7 +173,7 @@ def read_baseline(path: Path) -> list[Scores]:
         document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such baseline. Write one with --update.") from error
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{path}: unreadable baseline ({error}). {anew}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f"{path}: not a baseline of format {FORMAT}. {anew}")

@@ -47,7 +47,7 @@ class Overhead:
         seconds: Time in the calls.
         cost: Money, where Inspect was given prices.
         slowdown: Seconds relative to the undefended run.
-        gap: Why there is nothing to show.
+        gap: What is not known, or of how many answers, and why.
     """
 
     calls: float | None = None

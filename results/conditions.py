@@ -115,7 +115,8 @@ def _settings(log: EvalLog) -> dict[str, Any]:
         for name in _CHOICES
         if name in metadata
     }
-    config = log.plan.config.merge(spec.model_generate_config).model_dump()
+    # As Inspect generates: what task and command line set wins over the model's own.
+    config = spec.model_generate_config.merge(log.plan.config).model_dump()
     settings |= {name: config[name] for name in _SAMPLING}
     if (spec.config.epochs or 1) > 1:
         settings |= {"epochs": spec.config.epochs, "reducer": spec.config.epochs_reducer}

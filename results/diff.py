@@ -94,8 +94,10 @@ def diff(first: str, second: str) -> Diff:
     runs, frames = [], []
     for path in (first, second):
         results = read_results([path])
-        if len({run.path for run in results.runs}) != 1:
-            reason = next(iter(results.left_out.values()), f"it holds {len(results.runs)} logs")
+        logs = {run.path for run in results.runs}
+        if len(logs) != 1:
+            left_out = "" if logs else next(iter(results.left_out.values()), "")
+            reason = left_out or f"it holds {len(logs)} logs"
             raise UserError(f"{path}: {reason}. Name a single usable log.")
         # The first judge's verdicts, where there are several.
         runs.append(results.runs[0])

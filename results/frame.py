@@ -113,7 +113,8 @@ def _newest(
     latest: dict[tuple[object, ...], int] = {}
     older: dict[str, str] = {}
     for number, (run, _) in enumerate(read):
-        key = (run.column, *row_key(run))
+        # Equal judges of one log are no rivals: they are raters to compare.
+        key = (run.column, run.repeat, *row_key(run))
         if key not in latest:
             latest[key] = number
             continue

@@ -15,9 +15,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from vlmguard.results.baseline import Scores
+from vlmguard.results.baseline import Reading, Scores
 from vlmguard.results.matching import match
-from vlmguard.results.measures import Measure
+from vlmguard.results.measures import Measure, weighted
 from vlmguard.results.stats import Difference, holm, one_sided, paired_difference
 
 ALPHA: Final = 0.05
@@ -77,7 +77,7 @@ class _Test:
 
 def compare(
     baseline: list[Scores],
-    current: list[tuple[Scores, dict[str, Measure]]],
+    current: list[tuple[Scores, Reading]],
     limits: Limits,
 ) -> list[Finding]:
     """Compare runs with a baseline.
@@ -92,7 +92,7 @@ def compare(
     """
     findings: list[Finding] = []
     tests: list[_Test] = []
-    readings = {scores.key: measures for scores, measures in current}
+    readings = {scores.key: reading for scores, reading in current}
     for each in match(baseline, [scores for scores, _ in current]):
         old, new = each.old, each.new
         if new is None:
@@ -174,38 +174,41 @@ def _changes(old: Scores, new: Scores, limits: Limits) -> list[str]:
     return problems
 
 
-def _tests(
-    run: str, old: Scores, new: Scores, measures: dict[str, Measure]
-) -> tuple[list[_Test], list[str]]:
+def _tests(run: str, old: Scores, new: Scores, reading: Reading) -> tuple[list[_Test], list[str]]:
     """A test for each measure, and what cannot be tested."""
     tests, problems = [], []
     for name in new.measures:
-        before, after = old.measures.index(name) + 1, new.measures.index(name) + 1
+        in_old, in_new = old.measures.index(name) + 1, new.measures.index(name) + 1
         # mypy does not carry the conditions below, that there are values, into the tuple.
         pairs = [
-            (sample, str(row[0]), float(old.samples[sample][before]), float(row[after]))  # type: ignore[arg-type]
+            (sample, str(row[0]), float(old.samples[sample][in_old]), float(row[in_new]))  # type: ignore[arg-type]
             for sample, row in new.samples.items()
             if sample in old.samples
-            and row[after] is not None
-            and old.samples[sample][before] is not None
+            and row[in_new] is not None
+            and old.samples[sample][in_old] is not None
         ]
         if not pairs:
             problems.append(f"{name}: no sample has a value both now and in the baseline")
             continue
         samples, clusters, olds, news = zip(*pairs, strict=True)
-        sign = float(measures[name].better)
-        values = np.array(olds) * sign, np.array(news) * sign
-        gain = paired_difference(*values, np.array(clusters))
+        measure = reading.measures[name]
+        # Where the headline is a mean over categories, so is the loss.
+        categories = [reading.categories[sample] for sample in samples]
+        sign = float(measure.better)
+        before, after = (
+            weighted(np.array(each), categories, measure) * sign for each in (olds, news)
+        )
+        gain = paired_difference(before, after, np.array(clusters))
         assert gain is not None, "pairs hold no NaN"
-        _, p = one_sided(values[1] - values[0], np.array(clusters), 1 - ALPHA)
+        _, p = one_sided(after - before, np.array(clusters), 1 - ALPHA)
         # Both tests are symmetric: one side is half of two.
         exact = gain.p / 2 if gain.mean < 0 else 1.0
         tests.append(
             _Test(
                 run=run,
-                measure=measures[name],
+                measure=measure,
                 gain=gain,
-                gains=values[1] - values[0],
+                gains=after - before,
                 clusters=np.array(clusters),
                 samples=list(samples),
                 # A single cluster proves nothing.

@@ -1,6 +1,7 @@
 """What `vlmguard gate` does: check runs against a baseline and report, or write the baseline."""
 
 import os
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,9 @@ def check(
         findings += compare(before, current, limits)
     except UserError as error:
         findings = [Finding("gate", "", "incomparable", str(error))]
+    except Exception as error:  # Status 1 is for losses: what failed here is none.
+        traceback.print_exc()
+        findings = [Finding("gate", "", "incomparable", f"{type(error).__name__}: {error}")]
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:

@@ -65,7 +65,8 @@ def build(
     labels = label_rows(results.runs)
     by_column: dict[Column, list[int]] = defaultdict(list)
     for number, run in enumerate(results.runs):
-        by_column[run.column].append(number)
+        if not run.repeat:
+            by_column[run.column].append(number)
     columns = sorted(
         by_column, key=lambda each: (each.title, each.variant, each.version, str(each))
     )
@@ -136,6 +137,12 @@ def _on_measures(measures: list[Measure]) -> list[str]:
     notes = []
     if any(measure.macro for measure in measures):
         notes.append("macro: the mean over categories, each counting alike")
+    unbounded = [measure.column for measure in measures if measure.unbounded]
+    if unbounded:
+        notes.append(
+            f"range not declared: {', '.join(unbounded)} (no percentages, no worst case); to "
+            f'declare it: Task(metadata={{"measures": {{"NAME": {{"max": ...}}}}}})'
+        )
     guessed = [measure for measure in measures if measure.guessed]
     if guessed:
         listed = ", ".join(
@@ -332,8 +339,13 @@ def _overhead(answers: pd.DataFrame) -> Overhead:
             return None
         return float(sum(rows[name].astype(float).mean() for name in names))
 
+    gaps = [f"{missing} of {len(answers)} answers without a tally"] if missing else []
+    for what, names in (("tokens", ["input_tokens", "output_tokens"]), ("seconds", ["seconds"])):
+        unknown = int(tallied[names].isna().any(axis=1).sum()) if len(tallied) else 0
+        if unknown:
+            gaps.append(f"no {what} reported for {unknown} of {len(answers)} answers")
     return Overhead(
-        gap=f"{missing} of {len(answers)} answers without a tally" if missing else "",
+        gap="; ".join(gaps),
         calls=average("calls"),
         tokens=average("input_tokens", "output_tokens"),
         seconds=average("seconds"),

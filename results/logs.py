@@ -51,6 +51,8 @@ class Run:
     Attributes:
         path: Where it lies.
         view: Which of its judges: 0 the first, then those that were appended.
+        repeat: How many views of the log before it are of an equal judge: tables show
+            the first alone.
         column: What it can be compared with.
         target: The evaluated model.
         target_settings: Its arguments, as text.
@@ -66,6 +68,8 @@ class Run:
         reduced: Values by measure and sample where there were several epochs.
         approximations: In which respects the defense was not the faithful one.
         remarks: What else a reader must know.
+        observed: Largest size of a value of each measure that leaves 0 to 1 and whose range
+            nobody declared.
         overhead_gap: Why there is no tally of the defense's cost; empty if there is.
         provenance: Versions and commit, for tables and baselines.
     """
@@ -87,8 +91,10 @@ class Run:
     reduced: dict[str, dict[str, float]] = field(default_factory=dict)
     approximations: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
+    observed: dict[str, float] = field(default_factory=dict)
     overhead_gap: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
+    repeat: int = 0
 
 
 def find_logs(paths: Iterable[str]) -> list[str]:
@@ -101,7 +107,8 @@ def find_logs(paths: Iterable[str]) -> list[str]:
         Locations, each once, sorted within a folder.
 
     Raises:
-        UserError: A path does not exist, or there is no log in any of them.
+        UserError: A path does not exist or cannot be listed, or there is no log in any of
+            them.
     """
     found: dict[str, None] = {}
     given = [str(path) for path in paths]
@@ -111,7 +118,14 @@ def find_logs(paths: Iterable[str]) -> list[str]:
         if Path(path).is_file():
             found[str(Path(path).resolve())] = None
             continue
-        for info in list_eval_logs(path, descending=False):
+        try:
+            listed = list_eval_logs(path, descending=False)
+        except Exception as error:  # Whatever a file system's own package raises.
+            raise UserError(
+                f"{path}: cannot be listed ({type(error).__name__}: {error}). Check the name, "
+                f"access rights or credentials, and the package for its kind (s3fs, gcsfs, ...)."
+            ) from error
+        for info in listed:
             found[info.name.removeprefix("file://")] = None
     if not found:
         raise UserError(
@@ -145,9 +159,18 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
     if log.status != "success":
-        detail = f": {log.error.message.splitlines()[0]}" if log.error else ""
+        told = log.error.message.splitlines() if log.error else []
+        detail = f": {told[0]}" if told else ""
         raise LeftOut(
             f"unfinished (status {log.status}{detail}); finish it with inspect eval-retry",
+            unfinished=log.eval.task_id,
+        )
+    # Set where somebody stopped a run and let Inspect score what there was: status "success".
+    resolved = log.results.logged_samples if log.results else None
+    if log.results and resolved is not None and resolved < log.results.total_samples:
+        raise LeftOut(
+            f"unfinished: stopped after {resolved} of {log.results.total_samples} answers; "
+            f"finish it with inspect eval-retry",
             unfinished=log.eval.task_id,
         )
     if not summaries:
@@ -169,7 +192,16 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
                 raise
             found[0][0].remarks.append(f"{', '.join(names)}, added later, {reason}")
             continue
-        found.append((_run(path, view, log, summaries, names), rows))
+        run = _run(path, view, log, summaries, names)
+        run.observed = _observed(rows, names, run.declared)
+        alike = [before for before, _ in found if before.column == run.column]
+        if alike:
+            run.repeat = len(alike)
+            alike[0].remarks.append(
+                f"{', '.join(names)}, added later, is an equal judge once more: shown by "
+                f"vlmguard agreement alone"
+            )
+        found.append((run, rows))
     return found
 
 
@@ -227,6 +259,22 @@ def _check_scored(rows: list[Row]) -> None:
             reasons[reason] = reasons.get(reason, 0) + 1
     listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     raise LeftOut(f"failed: nothing of {len(rows)} answers was scored ({listed})")
+
+
+def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, float]:
+    """Largest sizes of the benchmark's own measures that are no shares, as nothing says more."""
+    own = set(names.values()) - set(GENERAL)
+    largest: dict[str, float] = {}
+    outside: set[str] = set()
+    for row in rows if own else ():
+        for name, value in row.items():
+            known = name.partition(".")[0] not in own or name in declared.ranges
+            if known or math.isnan(value):
+                continue
+            largest[name] = max(abs(value), largest.get(name, 0.0))
+            if not 0 <= value <= 1:
+                outside.add(name)
+    return {name: largest[name] for name in outside}
 
 
 def _defense(log: EvalLog, tallies: list[dict[str, Any]]) -> str:

@@ -45,11 +45,13 @@ class Measure:
         column: Its name in the frame.
         name: Short name, unique in a table.
         label: Heading.
-        highest: Largest possible value; 1 stands for a share.
+        highest: Largest possible value; 1 stands for a share. The largest there is, if
+            the range is not declared and this is no share.
         better: 1 where more is better, -1 where less is.
         primary: Whether it stands in the main table and is tested there.
         macro: Whether it is a mean over categories, each counting alike.
         guessed: Whether `better` was guessed from the name.
+        unbounded: Whether the range is not declared and values leave 0 to 1.
         reduce: How several answers to a question become one: `vote`, `mean`, `max`
             (one success is enough), `median`, or another name, that is not known here.
     """
@@ -62,13 +64,14 @@ class Measure:
     primary: bool = True
     macro: bool = False
     guessed: bool = False
+    unbounded: bool = False
     # The same measure, whatever the number of answers.
     reduce: str = field(default="vote", compare=False)
 
     @property
     def is_share(self) -> bool:
         """Whether values are shown as percentages."""
-        return self.highest == 1.0
+        return self.highest == 1.0 and not self.unbounded
 
     def show(self, value: float, signed: bool = False) -> str:
         """A value as tables show it: percent for shares, two digits for grades."""
@@ -176,11 +179,13 @@ def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:
 
     Returns:
         Counts over answers; bounds of the mean over samples (NaN where it is not
-        known how several answers become one).
+        known how several answers become one, or how far the measure reaches).
     """
     rows = applicable(answers, measure)
     values = values_of(rows, measure)
     missing = np.isnan(values)
+    if measure.unbounded and missing.any():
+        return Coverage(int((~missing).sum()), len(rows), math.nan, math.nan)
     low, high = (
         _mean_over_samples(rows, np.where(missing, stand_in, values), measure)
         for stand_in in (0.0, measure.highest)
@@ -226,14 +231,15 @@ def _own_measure(runs: list[Run], column: str) -> Measure:
     name = scorer if key == "value" else key
     headline_of = [run for run in runs if run.declared.headline == column]
     macro = any(run.declared.macro for run in headline_of)
-    highest = next(
-        (run.declared.ranges[column] for run in runs if column in run.declared.ranges), 1.0
-    )
+    stated_ranges = [run.declared.ranges[column] for run in runs if column in run.declared.ranges]
+    observed = [run.observed[column] for run in runs if column in run.observed]
+    unbounded = bool(observed) and not stated_ranges
+    highest = max(observed) if unbounded else next(iter(stated_ranges), 1.0)
     stated = next(
         (run.declared.directions[column] for run in runs if column in run.declared.directions),
         _KNOWN.get(key),
     )
-    label = name.replace("_", " ") + (" %" if highest == 1.0 else "")
+    label = name.replace("_", " ") + (" %" if highest == 1.0 and not unbounded else "")
     return Measure(
         column=column,
         name=column,
@@ -243,6 +249,7 @@ def _own_measure(runs: list[Run], column: str) -> Measure:
         primary=bool(headline_of),
         macro=macro,
         guessed=stated is None,
+        unbounded=unbounded,
         reduce=_reduction(runs, column),
     )
 

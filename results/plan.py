@@ -71,7 +71,7 @@ def plan(matrix: Matrix) -> list[Planned]:
     for defense in matrix.defenses:
         bound = roles(matrix, defense)
         for step, task in zip(matrix.benchmarks, tasks, strict=True):
-            samples = _answers(task, matrix.limit)
+            samples = _answers(task, matrix)
             missing = missing_roles(task, defense.name, defense.args, bound) if task else []
             asked = _calls(step, defense, matrix)
             if "grader" in missing:
@@ -125,8 +125,8 @@ def plan_sheet(lines: list[Planned]) -> Sheet:
     money = sum(prices) if len(prices) == len(lines) else None
     sheet.rows.append(["all", "", "", *map(show, sums), show(money)])
     sheet.notes.append(
-        "?: the data are not here, the number of calls is not known before, or a model has no "
-        "price (prices: in the configuration)."
+        "?: the data are not here, samples are chosen by id, the number of calls is not known "
+        "before, or a model has no price (prices: in the configuration)."
     )
     runs = dict.fromkeys((line.defense, line.benchmark, line.missing) for line in lines)
     for defense, benchmark, missing in runs:
@@ -148,12 +148,13 @@ def _task(step: Step) -> Task | None:
         return None
 
 
-def _answers(task: Task | None, limit: int | None) -> int | None:
-    """Answers to be made."""
-    if task is None:
+def _answers(task: Task | None, matrix: Matrix) -> int | None:
+    """Answers to be made; None where the data are not here, or samples are chosen by id."""
+    if task is None or matrix.options.get("sample_id") is not None:
         return None
     size = len(task.dataset)
-    return (min(size, limit) if limit else size) * (task.epochs or 1)
+    epochs: int = matrix.options.get("epochs", task.epochs or 1)
+    return (min(size, matrix.limit) if matrix.limit else size) * epochs
 
 
 def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None]:

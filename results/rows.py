@@ -12,7 +12,7 @@ import math
 import re
 from typing import Any, Final
 
-from inspect_ai.log import EvalSampleSummary, EvalSpec
+from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
 GENERAL: Final = ("judge", "refusal")
@@ -36,7 +36,10 @@ _JUDGE_KEYS: Final = {"safety", "helpful", "safe_and_helpful"}
 _JUDGING: Final = ("judges", "threshold", "keywords_hash")
 _TEMPLATE: Final = "judge_template"
 # What the tally of a defense holds at least; other scorers may mean something else by the name.
-_TALLIED: Final = {"defense", "approximations", "template", "calls", "target_calls", "seconds"}
+_TALLIED: Final = {
+    *("defense", "approximations", "template", "triggered", "failure"),
+    *("calls", "target_calls", "input_tokens", "output_tokens", "seconds"),
+}
 _GRADE: Final = value_to_float()
 
 
@@ -172,7 +175,7 @@ def values_by_key(score: Score) -> dict[str, float]:
     }
 
 
-def tally_of(sample: EvalSampleSummary) -> dict[str, Any] | None:
+def tally_of(sample: EvalSample | EvalSampleSummary) -> dict[str, Any] | None:
     """The defense's tally, from the first score that carries it."""
     for score in (sample.scores or {}).values():
         tally = (score.metadata or {}).get("defense")

@@ -17,22 +17,39 @@ read); several runners, each with its own `--defense`, below one `log_dir`.
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import yaml
 from inspect_ai import Task, eval_set
+
+# Inspect has no public name for what it raises where it cannot start.
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.solver import SolverSpec
 from inspect_ai.util import registry_create
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from rich.text import Text
 
 from vlmguard.errors import UserError, check_number
 from vlmguard.results.needs import missing_roles
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
+# What `run` passes to eval_set itself, and where a configuration says it.
+_SET_HERE: Final = {
+    "tasks": "benchmarks:",
+    "task_args": "args: of a benchmark",
+    "solver": "defenses:",
+    "model": "targets:",
+    "model_args": "model_args: of a target",
+    "model_base_url": "base_url in model_args: of a target",
+    "model_roles": "roles:",
+    "log_dir": "log_dir: beside options:",
+    "limit": "limit: beside options:",
+}
 AnyStep = TypeVar("AnyStep", bound="Step")
 
 
@@ -47,7 +64,15 @@ class ModelChoice(BaseModel):
 
     model: str
     model_args: dict[str, Any] = Field(default_factory=dict)
-    generate: dict[str, Any] = Field(default_factory=dict)
+    generate: GenerateConfig = Field(default_factory=GenerateConfig)
+
+    @field_validator("generate", mode="before")
+    @classmethod
+    def _known(cls, generate: Any) -> Any:
+        # Inspect's class passes over what it does not know.
+        if isinstance(generate, dict):
+            _check_keys(generate, set(GenerateConfig.model_fields))
+        return generate
 
 
 class Step(BaseModel):
@@ -87,7 +112,8 @@ class Matrix(BaseModel):
         defenses: Solvers, with arguments as for `-S`; `none` for undefended.
         roles: Models by role (`grader`, `rewriter`, ...).
         limit: Samples a benchmark, for a trial.
-        options: Further options of `inspect_ai.eval_set`.
+        options: Further options of `inspect_ai.eval_set`, generation settings of the targets
+            included.
         prices: Prices by model, for the plan.
     """
 
@@ -108,6 +134,19 @@ class Matrix(BaseModel):
         if limit is not None:
             check_number("limit", limit, 1)
         return limit
+
+    @field_validator("options")
+    @classmethod
+    def _free(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name in options:
+            if name in _SET_HERE:
+                raise ValueError(f"{name} has a place of its own: {_SET_HERE[name]}")
+        known = {*signature(eval_set).parameters, *GenerateConfig.model_fields} - {"kwargs"}
+        _check_keys(options, known)
+        epochs = options.get("epochs", 1)
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(f"epochs: {epochs} is no whole number of at least 1")
+        return options
 
 
 def read_config(path: Path) -> Matrix:
@@ -132,7 +171,8 @@ def read_config(path: Path) -> Matrix:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{path}: {where}: {first['msg']}.") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {where}: {said}.") from error
 
 
 def from_flags(
@@ -144,7 +184,7 @@ def from_flags(
         targets: Models.
         benchmarks: Names of tasks.
         defenses: Names of solvers.
-        roles: `ROLE=MODEL` each.
+        roles: `ROLE=MODEL` each; several models of one role are several judges.
 
     Returns:
         The matrix.
@@ -155,12 +195,12 @@ def from_flags(
     for option, given in (("target", targets), ("benchmark", benchmarks)):
         if not given:
             raise UserError(f"name a --{option}, or a --config that does.")
-    bound = {}
+    bound: dict[str, list[ModelChoice]] = {}
     for role in roles:
         name, _, model = role.partition("=")
         if not model:
             raise UserError(f"--role {role}: write ROLE=MODEL, e.g. grader=openai/gpt-4o.")
-        bound[name] = ModelChoice(model=model)
+        bound.setdefault(name, []).append(ModelChoice(model=model))
     return Matrix(
         targets=[ModelChoice(model=model) for model in targets],
         benchmarks=[Step(name=name) for name in benchmarks],
@@ -215,7 +255,7 @@ def run(matrix: Matrix) -> bool:
 
     Raises:
         UserError: A placeholder was not filled in, two defenses share a
-            folder, or a role that is needed has no model.
+            folder, a role that is needed has no model, or Inspect refuses to start.
     """
     unfilled = [
         f"{model.model} {model.model_args or ''}".strip()
@@ -233,7 +273,15 @@ def run(matrix: Matrix) -> bool:
         if number:
             # Inspect may have changed what it ran.
             tasks = [make_task(step) for step in matrix.benchmarks]
-        options = {"display": "plain", **matrix.options}
+        finished = _run_defense(matrix, defense, tasks, folder) and finished
+    return finished
+
+
+def _run_defense(matrix: Matrix, defense: Defense, tasks: list[Task], folder: str) -> bool:
+    """One eval set; whether everything in it finished."""
+    # The folder may hold other parts of the matrix, which were run before.
+    options = {"display": "plain", "log_dir_allow_dirty": True, **matrix.options}
+    try:
         done, _ = eval_set(
             tasks=tasks,
             log_dir=f"{matrix.log_dir.rstrip('/')}/{folder}",
@@ -245,8 +293,11 @@ def run(matrix: Matrix) -> bool:
             limit=matrix.limit,
             **options,
         )
-        finished = finished and done
-    return finished
+    except UserError:
+        raise
+    except PrerequisiteError as error:
+        raise UserError(Text.from_markup(str(error)).plain) from error
+    return done
 
 
 def _checked_tasks(matrix: Matrix) -> list[Task]:
@@ -323,8 +374,13 @@ def _qualified(name: str) -> str:
 
 
 def _model(given: ModelChoice) -> Model:
-    config = GenerateConfig.model_validate(given.generate)
-    return get_model(given.model, config=config, memoize=False, **given.model_args)
+    return get_model(given.model, config=given.generate, memoize=False, **given.model_args)
+
+
+def _check_keys(given: dict[str, Any], known: set[str]) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"Inspect knows no {', '.join(map(str, unknown))}")
 
 
 def _role(bound: list[ModelChoice]) -> Model | list[Model]:

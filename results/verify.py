@@ -6,7 +6,7 @@ from inspect_ai.event import ModelEvent
 from inspect_ai.log import read_eval_log_samples
 
 from vlmguard.results.frame import Results
-from vlmguard.results.rows import GRADER
+from vlmguard.results.rows import GRADER, tally_of
 from vlmguard.results.sheets import Sheet
 
 
@@ -41,7 +41,9 @@ def count_calls(path: str) -> Counted:
         Totals and the number of samples that differ.
     """
     counted = Counted()
-    for sample in read_eval_log_samples(path, exclude_fields={"attachments", "messages", "store"}):
+    for sample in read_eval_log_samples(
+        path, all_samples_required=False, exclude_fields={"attachments", "messages", "store"}
+    ):
         calls = tokens = 0
         for event in sample.events:
             if not isinstance(event, ModelEvent) or event.role == GRADER or event.error:
@@ -51,14 +53,11 @@ def count_calls(path: str) -> Counted:
                 tokens += event.output.usage.input_tokens + event.output.usage.output_tokens
         counted.calls += calls
         counted.tokens += tokens
-        for score in (sample.scores or {}).values():
-            tally = (score.metadata or {}).get("defense")
-            if isinstance(tally, dict):
-                counted.of += 1
-                noted = [tally["input_tokens"], tally["output_tokens"]]
-                same = tally["calls"] == calls and (None in noted or sum(noted) == tokens)
-                counted.differing += not same
-                break
+        if tally := tally_of(sample):
+            counted.of += 1
+            noted = [tally["input_tokens"], tally["output_tokens"]]
+            same = tally["calls"] == calls and (None in noted or sum(noted) == tokens)
+            counted.differing += not same
     return counted
 
 

@@ -10,6 +10,7 @@ from inspect_ai.log import read_eval_log, write_eval_log
 from vlmguard.cli import main
 from vlmguard.errors import UserError
 from vlmguard.results.agreement import agree, cohen_kappa, krippendorff_alpha, read_labels
+from vlmguard.results.diff import diff
 
 
 def test_cohen_kappa_by_hand() -> None:
@@ -98,6 +99,20 @@ def test_sheet_is_blind_and_goes_back_in(
     assert line.split()[:4] == ["helpful", "2", "3", "1.000"]
 
 
+@pytest.mark.parametrize("how", ["started", "invalidated"])
+def test_no_sheet_of_a_log_that_is_not_whole(
+    two_judges: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    log = read_eval_log(two_judges[0])
+    if how == "started":
+        log.status = "started"
+    else:
+        log.invalidated = True
+    write_eval_log(log, two_judges[0])
+    assert main(["label", two_judges[0], "--out", str(tmp_path / "sheet")]) == 2
+    assert f"{two_judges[0]}: cannot be read whole" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -128,8 +143,11 @@ def test_a_folder_with_one_log_is_that_log(two_judges: list[str], tmp_path: Path
         log = read_eval_log(two_judges[0])
         log.eval.model = f"mockllm/{name}"
         write_eval_log(log, str(tmp_path / "pair" / f"{name}.eval"))
+    (tmp_path / "pair" / "broken.eval").write_bytes(b"PK")
     with pytest.raises(UserError, match="it holds 2 logs"):
         agree([str(tmp_path / "pair"), two_judges[0]])
+    with pytest.raises(UserError, match="it holds 2 logs"):
+        diff(str(tmp_path / "pair"), two_judges[0])
 
 
 def test_who_rated_nothing_is_no_rater_of_that(two_judges: list[str], tmp_path: Path) -> None:

@@ -148,6 +148,33 @@ def test_verify_counts_only_what_was_tallied(
     assert entry.overhead.gap == "1 of 6 answers without a tally"
 
 
+def test_verify_reads_what_the_leaderboard_reads(matrix: Path, tmp_path: Path) -> None:
+    """Another's `defense` in the scores is no tally, and an invalidated log is shown too."""
+    path = next(iter(sorted((matrix / "guard").glob("*.eval"))))
+    log = read_eval_log(str(path))
+    log.invalidated = True
+    for sample in log.samples or []:
+        for score in (sample.scores or {}).values():
+            score.metadata = {**(score.metadata or {}), "defense": {"calls": 1}}
+    write_eval_log(log, str(tmp_path / "a.eval"))
+    results = read_results([str(tmp_path)])
+    assert build(results).entries[0].overhead.calls is None
+    assert verify_sheet(results).rows[0][-1] == "0 of 0"
+
+
+def test_what_a_provider_does_not_report_is_said(matrix: Path, tmp_path: Path) -> None:
+    path = next(iter(sorted((matrix / "guard").glob("*.eval"))))
+    log = read_eval_log(str(path))
+    for score in ((log.samples or [])[0].scores or {}).values():
+        tally = (score.metadata or {})["defense"]
+        score.metadata = {**(score.metadata or {}), "defense": {**tally, "output_tokens": None}}
+    write_eval_log(log, str(tmp_path / "a.eval"))
+    (entry,) = build(read_results([str(tmp_path)])).entries
+    size = len(log.samples or [])
+    assert (entry.overhead.calls, entry.overhead.tokens) == (2.0, None)
+    assert entry.overhead.gap == f"no tokens reported for 1 of {size} answers"
+
+
 @pytest.mark.parametrize("limit", ["0", "-1"])
 def test_a_limit_is_at_least_one(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", "--target", "mockllm/model", "--benchmark", "microworld", "--dry-run"]

@@ -5,7 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
-from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import EvalError, read_eval_log, write_eval_log
+from inspect_ai.model import GenerateConfig
 from support.toy import Toy, rewriting, run_toy, say
 
 from vlmguard.cli import main
@@ -120,6 +122,45 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path) -> None:
     assert "copy of" in (reasons.get("copy.eval") or reasons[Path(good.location).name])
 
 
+def test_an_error_without_words_is_a_reason_too(tmp_path: Path) -> None:
+    log = read_eval_log(run_toy(tmp_path, Toy(), SAFE).location)
+    log.status = "error"
+    log.error = EvalError(message="", traceback="", traceback_ansi="")
+    write_eval_log(log, log.location)
+    (reason,) = read_results([str(tmp_path)]).left_out.values()
+    assert reason == "unfinished (status error); finish it with inspect eval-retry"
+
+
+def test_a_run_that_was_stopped_and_scored_is_unfinished(tmp_path: Path) -> None:
+    """What `inspect ctl task drain` leaves: status `success`, and the number of answers."""
+    log = read_eval_log(run_toy(tmp_path, Toy(), SAFE, epochs=2).location)
+    assert log.results
+    log.results.logged_samples = 12
+    write_eval_log(log, log.location)
+    assert read_results([str(tmp_path)]).left_out == {}
+    log.results.logged_samples = 8
+    log.samples = (log.samples or [])[:8]
+    write_eval_log(log, log.location)
+    (reason,) = read_results([str(tmp_path)]).left_out.values()
+    assert reason.startswith("unfinished: stopped after 8 of 12 answers; ")
+    # A retry, which has the task's id, takes its place.
+    done = read_eval_log(run_toy(tmp_path / "again", Toy(), SAFE, epochs=2).location)
+    done.eval.task_id = log.eval.task_id
+    write_eval_log(done, done.location)
+    (reason,) = read_results([str(tmp_path)]).left_out.values()
+    assert reason == f"older run, cut off and retried as {Path(done.location)}"
+
+
+def test_settings_are_those_that_the_target_was_called_with(tmp_path: Path) -> None:
+    of_model = GenerateConfig(temperature=0.9, top_p=0.5)
+    log = run_toy(tmp_path, Toy(), SAFE, target_config=of_model, temperature=0.2)
+    (sample, *_) = read_eval_log(log.location).samples or []
+    used = next(event.config for event in sample.events if isinstance(event, ModelEvent))
+    assert (used.temperature, used.top_p) == (0.2, 0.5)
+    noted = json.loads(read_results([str(tmp_path)]).runs[0].column.settings)
+    assert (noted["temperature"], noted["top_p"]) == (0.2, 0.5)
+
+
 def test_a_retry_takes_the_place_of_what_was_cut_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,3 +216,5 @@ def test_no_logs_is_an_error_with_a_way_out(tmp_path: Path) -> None:
         read_results([str(tmp_path)])
     with pytest.raises(UserError, match="no such file or folder"):
         read_results([str(tmp_path / "nowhere")])
+    with pytest.raises(UserError, match="nowhere://logs: cannot be listed"):
+        read_results(["nowhere://logs"])

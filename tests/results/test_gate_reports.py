@@ -8,8 +8,11 @@ import pytest
 from inspect_ai.log import EvalLog
 from support.clones import clone, template_log
 
-from vlmguard.results.gate import Finding
+from vlmguard.cli import main
+from vlmguard.results.frame import Results
+from vlmguard.results.gate import Finding, Limits
 from vlmguard.results.gate_report import junit, summary, text
+from vlmguard.results.gate_run import check
 
 Gate = Callable[..., int]
 
@@ -55,6 +58,42 @@ def test_reports_are_written_where_nothing_can_be_compared(
     (message,) = errors(tmp_path / "gate.xml")
     assert {"logs": "no such file", "baseline": "no such baseline"}[missing] in message
     assert "Undecided" in (tmp_path / "summary.md").read_text()
+
+
+def fail_to_read() -> Results:
+    raise RuntimeError("no credentials")
+
+
+@pytest.mark.parametrize("broken", ["logs", "baseline", "place"])
+def test_what_fails_is_no_loss_and_is_reported(
+    runs: None,
+    gate: Gate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken: str,
+) -> None:
+    baseline, report = tmp_path / "baseline.json.gz", tmp_path / "gate.xml"
+    summary_file = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary_file))
+    if broken == "logs":
+        assert check(fail_to_read, baseline, Limits({}), False, report, summary_file) == 2
+        assert "Traceback" in capsys.readouterr().err
+    elif broken == "baseline":
+        packed = baseline.read_bytes()
+        baseline.write_bytes(packed[:40] + bytes(40) + packed[80:])
+        assert gate("base", "--junit", str(report)) == 2
+    else:
+        words = ["gate", "nowhere://logs", "--baseline", str(baseline), "--junit", str(report)]
+        assert main(words) == 2
+    (message,) = errors(report)
+    said = {
+        "logs": "RuntimeError: no credentials",
+        "baseline": "unreadable baseline",
+        "place": "cannot be listed",
+    }
+    assert said[broken] in message
+    assert "Undecided" in summary_file.read_text()
 
 
 @pytest.mark.parametrize(("folder", "status"), [("worse", 1), ("base", 2)])

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from vlmguard.results.baseline import Scores
+from vlmguard.results.baseline import Reading, Scores
 from vlmguard.results.gate import Finding, Limits, compare, exit_status
-from vlmguard.results.measures import HELPFUL, Measure
+from vlmguard.results.measures import HELPFUL
 
 NO_TOLERANCE = Limits({"helpful": 0.0})
 
@@ -30,8 +30,8 @@ def run_of(values: npt.ArrayLike, target: str = "m") -> Scores:
 
 
 def against(old: list[Scores], new: list[Scores], limits: Limits = NO_TOLERANCE) -> list[Finding]:
-    measures: dict[str, Measure] = {"helpful": HELPFUL}
-    return compare(old, [(scores, measures) for scores in new], limits)
+    readings = [Reading({"helpful": HELPFUL}, dict.fromkeys(scores.samples, "")) for scores in new]
+    return compare(old, list(zip(new, readings, strict=True)), limits)
 
 
 @pytest.mark.parametrize(("size", "rate"), [(8, 0.4), (50, 0.16)])

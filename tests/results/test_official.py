@@ -13,6 +13,7 @@ from inspect_ai.scorer import Score, Scorer, ScoreReducer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 from support.toy import Toy, grade, run_toy, say
 
+from vlmguard.cli import main
 from vlmguard.results.board import Leaderboard
 from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import build
@@ -285,6 +286,37 @@ def test_tasks_declare_direction_and_range(tmp_path: Path) -> None:
     board, (measure,) = own_measures(tmp_path / "b", "attack_points", measures=wrong)
     assert (measure.better, measure.guessed) == (-1, True)
     assert "measures.attack_points.lower_is_better is not used" in board.entries[0].note
+
+
+def test_an_undeclared_range_is_said_and_no_share(tmp_path: Path) -> None:
+    board, (measure,) = own_measures(tmp_path, "points")
+    assert (measure.highest, measure.is_share, measure.label) == (50.0, False, "points")
+    assert "range not declared: named.points" in board.groups[0].note
+    cell = board.entries[0].cells[measure.name]
+    assert measure.show(cell.mean) == "50.00"
+    assert (cell.coverage.low, cell.coverage.high) == (50.0, 50.0)
+
+
+def test_the_gate_tests_the_mean_over_scenarios(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind = KINDS["mm"]
+    before, after = [say(8, True)] * 6, [say(8, True)] * 5 + [say(2, True) + HIT]
+    for folder, answers in (("old", before), ("new", after)):
+        run_toy(
+            tmp_path / folder,
+            Toy(about=about),
+            answers,
+            official=kind.official(),
+            headline=kind.headline,
+            grader=grader,
+        )
+    options = ["--baseline", str(tmp_path / "baseline.json")]
+    assert main(["gate", str(tmp_path / "old"), *options, "--update"]) == 0
+    assert main(["gate", str(tmp_path / "new"), *options]) == 0
+    # None of four in the first scenario, one of two in the second: a quarter, not a sixth.
+    said = capsys.readouterr().out
+    assert "attack success % (macro): gain of -25.0 on 6 samples" in said
 
 
 def test_a_headline_that_is_not_there_makes_the_first_measure_primary(tmp_path: Path) -> None:

@@ -151,6 +151,24 @@ def append_judge(log: EvalLog, grader: Reply, name: str) -> None:
     write_eval_log(again, log.location)
 
 
+def test_equal_judges_are_raters_and_no_rivals(tmp_path: Path) -> None:
+    log = run_toy(tmp_path, Toy(), [say(8, True)] * 6)
+    append_judge(log, lambda prompt: grade(prompt).replace("8", "2"), "later")
+    append_judge(log, grade, "later")
+    results = read_results([str(tmp_path)])
+    assert results.left_out == {}
+    assert [run.judge for run in results.runs] == ["mockllm/grader", *["mockllm/later"] * 2]
+    safety = next(each for each in agree([log.location]) if each.measure == "safety")
+    assert (safety.raters, safety.items) == (3, 6)
+    # The table shows the first of the two, and says that there is another.
+    board = build(results)
+    means = {board.groups[e.group].judge: e.cells["safety"].mean for e in board.entries}
+    assert means == {"mockllm/grader": 8.0, "mockllm/later": 2.0}
+    assert len(board.entries) == 2
+    (note,) = [e.note for e in board.entries if e.note]
+    assert "an equal judge once more" in note
+
+
 def test_a_judge_appended_to_an_exact_scorer_takes_nothing_from_it(tmp_path: Path) -> None:
     append_judge(run_toy(tmp_path, WORLD, grades(2, 3, 4, 9), exact=oracle()), grade, "later")
     results = read_results([str(tmp_path)])

@@ -13,7 +13,7 @@ from vlmguard.cli import main
 from vlmguard.errors import UserError
 from vlmguard.results.frame import read_results
 from vlmguard.results.plan import plan, plan_sheet
-from vlmguard.results.run import Matrix, read_config, run
+from vlmguard.results.run import Matrix, read_config, run, select
 
 CALLS: list[str] = []
 
@@ -100,6 +100,29 @@ def test_matrix_runs_resumes_and_becomes_a_leaderboard(config: Path, tmp_path: P
     assert main(["leaderboard", str(tmp_path / "logs")]) == 0
 
 
+def test_parts_of_a_matrix_may_be_run_one_after_another(config: Path, tmp_path: Path) -> None:
+    quiet = {"options": {"display": "none"}, "benchmarks": read_config(config).benchmarks[:1]}
+    for target in ("counted/one", "counted/two"):
+        part = select(read_config(config), [target], [], ["none"])
+        assert run(part.model_copy(update=quiet))
+    logs = list_eval_logs(str(tmp_path / "logs" / "none"))
+    assert {read_eval_log(log).eval.model for log in logs} == {"counted/one", "counted/two"}
+
+
+def test_what_inspect_refuses_is_said_without_markup(config: Path) -> None:
+    update = {"options": {"display": "none", "log_dir_allow_dirty": False}}
+    one, two = (
+        select(read_config(config), [target], [], ["none"]).model_copy(update=update)
+        for target in ("counted/one", "counted/two")
+    )
+    assert run(one)
+    with pytest.raises(UserError, match=r"^ERROR: Existing log file"):
+        run(two)
+
+
+OPTIONS = "targets: [{model: a}]\nbenchmarks: [{name: b}]\ndefenses: [{name: c}]\noptions: "
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -110,6 +133,19 @@ def test_matrix_runs_resumes_and_becomes_a_leaderboard(config: Path, tmp_path: P
             "nonsense: 1\ntargets: [{model: a}]\nbenchmarks: [{name: b}]\ndefenses: [{name: c}]",
             "nonsense",
         ),
+        (
+            "targets: [{model: a, generate: {temprature: 0}}]\nbenchmarks: [{name: b}]\n"
+            "defenses: [{name: c}]",
+            "c.yaml: targets.0.generate: Inspect knows no temprature",
+        ),
+        (
+            "targets: [{model: a, generate: {temperature: hot}}]\nbenchmarks: [{name: b}]\n"
+            "defenses: [{name: c}]",
+            "c.yaml: targets.0.generate.temperature: ",
+        ),
+        (f"{OPTIONS}{{max_sampels: 3}}", "c.yaml: options: Inspect knows no max_sampels"),
+        (f"{OPTIONS}{{limit: 3}}", "c.yaml: options: limit has a place of its own: limit:"),
+        (f"{OPTIONS}{{epochs: two}}", "c.yaml: options: epochs: two is no whole number"),
     ],
 )
 def test_broken_configurations_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -144,6 +180,10 @@ def test_flags_choose_a_part_or_stand_alone(
     assert main([*plain, "--role", "grader=counted/judge"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "counted/one" in line)
     assert line.split() == ["siuo", "none", "counted/one", "3", "3", "0", "9", "?"]
+    both = ["--role", "grader=counted/judge", "--role", "grader=counted/other"]
+    assert main([*plain, *both]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "counted/one" in line)
+    assert line.split()[6] == "18"
     assert main([*plain, "--role", "grader"]) == 2
     assert main(["run", "--target", "counted/one"]) == 2
 
@@ -172,6 +212,10 @@ def test_plan_counts_epochs_and_each_benchmarks_own_questions(tmp_path: Path) ->
     eta = next(line for line in lines if line.defense == "eta")
     assert (eta.target_calls, eta.guard_calls, eta.cost) == (None, None, None)
     assert lines[-1].guard_calls == 6
+    matrix.options = {"epochs": 2, "max_samples": 4, "temperature": 0.5}
+    assert [line.samples for line in plan(matrix)[:2]] == [6, 6]
+    matrix.options = {"sample_id": ["siuo/1"]}
+    assert plan(matrix)[0].samples is None
     total = plan_sheet(lines).rows[-1]
     assert total[3:7] == ["36", "?", "?", "198"]
 

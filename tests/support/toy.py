@@ -10,7 +10,7 @@ from inspect_ai import Task, task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog, HeadlineMetric
-from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Solver, generate
 
@@ -85,7 +85,7 @@ def grade(prompt: str) -> str:
     return f'Seen. {{"safety": {found[1]}, "helpful": {found[2]}}}'
 
 
-def model(reply: Reply, name: str) -> Model:
+def model(reply: Reply, name: str, config: GenerateConfig | None = None) -> Model:
     """A model that says what the test scripted."""
 
     def output(messages: list[ChatMessage], *_: Any, **__: Any) -> ModelOutput:
@@ -96,7 +96,9 @@ def model(reply: Reply, name: str) -> Model:
         made.time = 0.5
         return made
 
-    return get_model(f"mockllm/{name}", custom_outputs=output, memoize=False)
+    return get_model(
+        f"mockllm/{name}", custom_outputs=output, config=config or GenerateConfig(), memoize=False
+    )
 
 
 def by_number(answers: list[str]) -> Callable[[str], str]:
@@ -124,6 +126,7 @@ def run_toy(
     *,
     defended: bool = False,
     target: str = "target",
+    target_config: GenerateConfig | None = None,
     grader: Reply = grade,
     grader_name: str = "grader",
     guard: Reply = rewriting,
@@ -163,7 +166,9 @@ def run_toy(
 
     (log,) = inspect_eval(
         toy_task(**toy.args),
-        model=model(by_number(answers) if isinstance(answers, list) else answers, target),
+        model=model(
+            by_number(answers) if isinstance(answers, list) else answers, target, target_config
+        ),
         model_roles={
             "grader": model(grader, grader_name),
             "rewriter": model(guard, guard_name),
