@@ -44,7 +44,7 @@ async def during_a_batch(model, started, ask):
 
 
 async def gone(reference):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while reference() is not None and time.monotonic() < deadline:
         await anyio.sleep(0.02)
     return reference() is None

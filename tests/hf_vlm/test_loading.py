@@ -4,7 +4,6 @@ import gc
 import json
 import shutil
 import threading
-import time
 import weakref
 
 import pytest
@@ -44,16 +43,13 @@ def test_the_last_user_frees_the_weights(load, llava):
     """Inspect may hold its models until the process ends; the weights must go all the same."""
     first, second = load(llava), load(llava)
     weights = weakref.ref(first.api._engine.weights.model)
-    key = first.api._key
+    key, batcher = first.api._key, first.api._engine.batcher
     first.api.close()
     assert key in engine._engines
     second.api.close()
     assert key not in engine._engines
-    for _ in range(50):  # the worker thread may be on its way out
-        gc.collect()
-        if weights() is None:
-            break
-        time.sleep(0.1)
+    batcher.join(timeout=60)
+    gc.collect()
     assert weights() is None
 
 
