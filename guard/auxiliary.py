@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from safetensors import SafetensorError
+
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.waiting import result_of
 from vlmguard.paths import user_path
@@ -109,6 +111,11 @@ def loading(name: str) -> Iterator[None]:
     """Turn the errors of a checkpoint that cannot be had into one that says what to do."""
     try:
         yield
+    except SafetensorError as error:
+        raise UserError(
+            f"Checkpoint {name} cannot be loaded: a .safetensors file of it is broken, cut short "
+            f"perhaps ({error}). Copy or download it again."
+        ) from error
     except (OSError, ValueError) as error:
         raise UserError(
             f"Checkpoint {name} cannot be loaded: {error} Name a folder, or check the hub id, its "

@@ -31,7 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     _add_train(commands)
     add_results(commands)
     add_microworld(commands)
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    if "set" in arguments:  # the KEY=VALUE of `train`, which argparse takes in one group only
+        arguments.set += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return int(arguments.run(arguments))
     except UserError as error:

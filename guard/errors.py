@@ -60,3 +60,19 @@ def check_number(option: str, value: object, low: float, high: float = math.inf)
         if high < math.inf:
             bounds = f" from {low:g} to {high:g}"
         raise UserError(f"{option}={value}: a number{bounds} is needed.")
+
+
+def check_count(option: str, value: object, low: int) -> None:
+    """Refuse an option that is no whole number, or too small.
+
+    Args:
+        option: Name of the option as the user typed it, e.g. `-T samples`.
+        value: What was given.
+        low: The smallest number accepted.
+
+    Raises:
+        UserError: `value` is no whole number of at least `low`.
+    """
+    check_number(option, value, low)
+    if not isinstance(value, int):
+        raise UserError(f"{option}={value}: a whole number is needed.")

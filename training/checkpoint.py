@@ -7,7 +7,9 @@ from typing import Any
 import peft
 import torch
 import transformers
+from safetensors import SafetensorError
 
+from vlmguard.auxiliary import loading
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.processor import PromptMaker
 from vlmguard.training.config import TrainConfig
@@ -56,17 +58,18 @@ def load_model(config: TrainConfig, *, bf16: bool) -> Any:
         not require gradients.
 
     Raises:
-        UserError: The adapter is none, or is for another base.
-        OSError: No such checkpoint.
+        UserError: No such checkpoint, or a broken one; the adapter is none, or is for another
+            base.
     """
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     if config.revision:
         options["revision"] = config.revision
     if config.attn_implementation:
         options["attn_implementation"] = config.attn_implementation
-    model = transformers.AutoModelForImageTextToText.from_pretrained(
-        config.model, dtype=_dtype(config, bf16), **options
-    )
+    with loading(config.model):
+        model = transformers.AutoModelForImageTextToText.from_pretrained(
+            config.model, dtype=_dtype(config, bf16), **options
+        )
     if not config.train_vision:
         model.get_encoder(modality="image").requires_grad_(False)
     return with_adapter(model, config) if config.adapter else model
@@ -114,7 +117,8 @@ def with_adapter(model: Any, config: TrainConfig) -> Any:
         A `PeftModel` with the adapter trainable.
 
     Raises:
-        UserError: No adapter there, or one for another base: another hub id, or other layers.
+        UserError: No adapter there, a broken one, or one for another base: another hub id, or
+            other layers.
     """
     source = str(config.adapter)
     try:
@@ -134,6 +138,11 @@ def with_adapter(model: Any, config: TrainConfig) -> Any:
     try:
         wrapped = peft.PeftModel(model, saved, autocast_adapter_dtype=True)
         result = wrapped.load_adapter(source, adapter_name="default", is_trainable=True)
+    except SafetensorError as error:
+        raise UserError(
+            f"adapter: adapter_model.safetensors of {source} is broken, cut short perhaps "
+            f"({error}). Copy or download it again."
+        ) from error
     except (RuntimeError, ValueError, KeyError) as error:
         raise UserError(_misfit(source, base, config.model, str(error)[:300])) from error
     missing = [key for key in result.missing_keys if ".default." in key]

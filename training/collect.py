@@ -172,15 +172,12 @@ def _headers(paths: Iterable[Path]) -> list[EvalLog]:
     headers = []
     for path in paths:
         if path.is_dir():
-            found = [read_eval_log(info, header_only=True) for info in list_eval_logs(str(path))]
+            found = [_header(info.name) for info in list_eval_logs(str(path))]
             headers += [log for log in found if log.eval.task_display_name == TASK]
         elif not path.exists():
             raise UserError(f"{path}: no such log.")
         else:
-            try:
-                header = read_eval_log(str(path), header_only=True)
-            except (OSError, ValueError, KeyError) as error:
-                raise UserError(f"{path}: cannot be read as a log ({error}).") from error
+            header = _header(str(path))
             if header.eval.task_display_name != TASK:
                 raise UserError(
                     f"{path} is a log of {header.eval.task_display_name}. Give a log of {TASK}."
@@ -198,6 +195,15 @@ def _headers(paths: Iterable[Path]) -> list[EvalLog]:
             )
     # A file that was named and lies in a named folder, too, is one log.
     return list({log.eval.eval_id + log.eval.created: log for log in headers}.values())
+
+
+def _header(location: str) -> EvalLog:
+    try:
+        return read_eval_log(location, header_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{location}: cannot be read as a log ({error}). Leave it out, or move it elsewhere."
+        ) from error
 
 
 def _samples(header: EvalLog) -> Iterable[EvalSample]:

@@ -2,7 +2,7 @@
 
 import random
 
-from vlmguard.errors import UserError, check_number
+from vlmguard.errors import UserError, check_count
 from vlmguard.training.rows import Row
 
 Quota = int | str | list[str] | None
@@ -41,22 +41,6 @@ def draw_mix(rows: list[Row], safety: Quota, benign: Quota, seed: int) -> list[R
     if not chosen:
         raise UserError("No rows left to work on: -T data=, safety= and benign= leave none.")
     return [row for row in rows if row.id in chosen]
-
-
-def check_count(option: str, value: object, low: int) -> None:
-    """Refuse an option that is no whole number, or too small.
-
-    Args:
-        option: Name of the option as the user typed it, e.g. `-T samples`.
-        value: What was given.
-        low: The smallest number accepted.
-
-    Raises:
-        UserError: `value` is no whole number of at least `low`.
-    """
-    check_number(option, value, low)
-    if not isinstance(value, int):
-        raise UserError(f"{option}={value}: a whole number is needed.")
 
 
 def _by_source(option: str, wanted: str | list[str], rows: list[Row]) -> dict[str, int]:

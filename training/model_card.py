@@ -59,8 +59,9 @@ _ROWS: Final = {
     "eval_format_rate": "replies from which a request can be read",
     "eval_intent_kept": "rewrites that keep the request's words",
     "eval_benign_unchanged": "benign requests left as they are",
-    "train_loss": "training loss (mean over the run)",
-    "train_runtime": "training time in seconds (of the last start, if the run was resumed)",
+    "loss": "training loss (at the end)",
+    "train_loss": "training loss (mean over the last start)",
+    "train_runtime": "training time in seconds (of the last start)",
     "train_samples_per_second": "training rows per second (of the last start)",
 }
 
@@ -82,22 +83,23 @@ def model_card(
         provenance: The export's `provenance.json`.
         rows: Number of rows by split.
         targets: `reasoning` or `direct`.
-        metrics: What training returned at its end.
+        metrics: What training returned at its end; empty if there was nothing left to do.
         history: What was logged during the run.
         arguments: The arguments for TRL that the user set.
 
     Returns:
         Markdown with a YAML head.
     """
-    adapter = config.peft == "lora"
     latest: dict[str, Any] = {}
     for entry in history:
-        latest |= {k: v for k, v in entry.items() if k.startswith(("eval_", "rewards/", "reward"))}
+        latest |= {
+            k: v for k, v in entry.items() if k == "loss" or k.startswith(("eval_", "reward"))
+        }
     return CARD.format(
         front=_front(config),
         title=f"Rewriter from {config.model}",
         made=_made(config, targets),
-        commands=_commands(config.model, adapter, targets),
+        commands=_commands(config, targets),
         data=_data(provenance, rows),
         metrics=_metrics({**latest, **metrics}, config.method),
         config=json.dumps(_settings(config, arguments), indent=2, default=str),
@@ -127,10 +129,15 @@ def _made(config: TrainConfig, targets: str) -> str:
     return f"It was {how}{start} ({what}), and {shape}."
 
 
-def _commands(base: str, adapter: bool, targets: str) -> str:
+def _commands(config: TrainConfig, targets: str) -> str:
     solver = "vlmguard" if targets == "reasoning" else "vlmguard -S reasoning=false"
-    if adapter:
-        role = f'rewriter="{{model: hf-vlm/{base}, model_args: {{adapter: THIS_FOLDER}}}}"'
+    if config.peft == "lora":
+        base = config.model
+        # Images as large as in training. The processor of a whole checkpoint knows by itself.
+        bounds = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+        given = {"adapter": "THIS_FOLDER"} | {k: v for k, v in bounds.items() if v is not None}
+        listed = ", ".join(f"{name}: {value}" for name, value in given.items())
+        role = f'rewriter="{{model: hf-vlm/{base}, model_args: {{{listed}}}}}"'
         other = f"# with vLLM (not confirmed yet): --model-role rewriter=vllm/{base}:THIS_FOLDER"
     else:
         role = "rewriter=hf-vlm/THIS_FOLDER"

@@ -1,11 +1,14 @@
-"""Images that lie inside Parquet files: taken out when a row has been chosen, not before."""
+"""Parquet files with images inside: those are taken out when a row has been chosen, not before."""
 
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from vlmguard.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,33 @@ class PackedImage:
     row: int
 
 
+def batches(file: Path, *, images: bool) -> Iterator[Any]:
+    """Read a Parquet file.
+
+    Args:
+        file: The file.
+        images: Whether its column `image` is wanted, or all the others.
+
+    Yields:
+        Its rows, up to 128 at a time, as pyarrow's `RecordBatch`.
+
+    Raises:
+        UserError: No readable Parquet file.
+    """
+    # Imported on demand: only Parquet files need it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        parquet = pq.ParquetFile(file)
+        columns = [name for name in parquet.schema_arrow.names if (name == "image") is images]
+        yield from parquet.iter_batches(batch_size=128, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{file}: cannot be read as Parquet ({error}). Download it again."
+        ) from error
+
+
 def unpack(images: Iterable[PackedImage]) -> dict[PackedImage, Path]:
     """Put packed images into files of their own, below the user's cache folder.
 
@@ -30,17 +60,17 @@ def unpack(images: Iterable[PackedImage]) -> dict[PackedImage, Path]:
     Returns:
         The file of each image; rows whose image is empty lead to a path that
         does not exist.
-    """
-    # Imported on demand: only Parquet files need it.
-    import pyarrow.parquet as pq
 
+    Raises:
+        UserError: A file cannot be read.
+    """
     wanted: dict[Path, set[int]] = defaultdict(set)
     for image in images:
         wanted[image.file].add(image.row)
     found: dict[PackedImage, Path] = {}
     for file, rows in wanted.items():
         number = 0
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=128, columns=["image"]):
+        for batch in batches(file, images=True):
             column = batch.column("image")
             for index in range(len(column)):
                 if number in rows:

@@ -57,8 +57,7 @@ def complete_checkpoints(output_dir: Path) -> list[Path]:
     found = []
     for folder in output_dir.glob("checkpoint-*"):
         try:
-            state = json.loads((folder / "trainer_state.json").read_text())
-            found.append((int(state["global_step"]), folder))
+            found.append((checkpoint_step(folder), folder))
         except (OSError, ValueError, KeyError, TypeError):
             logger.warning("%s is incomplete (saving was interrupted) and is passed over.", folder)
     return [folder for _, folder in sorted(found)]
@@ -107,6 +106,18 @@ def begin(
         except OSError as error:
             raise UserError(f"output_dir: {output_dir} cannot be written to: {error}.") from error
     return str(last[0]) if last else None
+
+
+def checkpoint_step(folder: Path) -> int:
+    """How many steps were made when a checkpoint was saved.
+
+    Args:
+        folder: The complete checkpoint.
+
+    Returns:
+        The number of steps.
+    """
+    return int(json.loads((folder / "trainer_state.json").read_text())["global_step"])
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from vlmguard.errors import UserError
 from vlmguard.paths import user_path
-from vlmguard.training.packed import PackedImage
+from vlmguard.training.packed import PackedImage, batches
 from vlmguard.training.rows import Row
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -206,15 +206,8 @@ def _spa_vl(path: Path) -> list[Row]:
 
 
 def _spa_vl_parquet(path: Path) -> Iterator[Row]:
-    # Imported on demand: only Parquet files need it.
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(path)
     # The texts first: images are read for the rows that are drawn.
-    columns = [name for name in file.schema_arrow.names if name != "image"]
-    records = (
-        record for batch in file.iter_batches(columns=columns) for record in batch.to_pylist()
-    )
+    records = (record for batch in batches(path, images=False) for record in batch.to_pylist())
     named = (
         (f"row {number}", {**record, "image": record.get("image_name") or f"{path.stem}/{number}"})
         for number, record in enumerate(records)

@@ -46,12 +46,12 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.errors import UserError, check_choice
+from vlmguard.errors import UserError, check_choice, check_count
 from vlmguard.roles import role_models
 from vlmguard.scorers._grader import request_of
 from vlmguard.templates import load_template, template_hash
 from vlmguard.training.keep import keep
-from vlmguard.training.mix import Quota, check_count, draw_mix
+from vlmguard.training.mix import Quota, draw_mix
 from vlmguard.training.rows import rows_hash, to_samples
 from vlmguard.training.sources import VOIDED, read_sources
 from vlmguard.training.stages import (

@@ -31,8 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="vlmguard train", description=__doc__.split("\n")[0])
     add_arguments(parser)
+    arguments, rest = parser.parse_known_args(argv)
+    arguments.set += rest  # argparse itself takes one unbroken group of these
     try:
-        return run(parser.parse_args(argv))
+        return run(arguments)
     except UserError as error:
         print(f"vlmguard: {error}", file=sys.stderr)  # as `vlmguard train` does
         return 2
@@ -40,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments.
+
+    KEY=VALUE may stand anywhere among them: whatever `parse_known_args` leaves over belongs to
+    `set`, too, and `run` looks at it.
 
     Args:
         parser: The parser of `vlmguard train`.
@@ -81,14 +86,15 @@ def train(config: TrainConfig) -> dict[str, float]:
         config: The run.
 
     Returns:
-        TRL's metrics of the run (`train_loss`, `train_samples_per_second`, ...).
+        TRL's metrics of this start (`train_loss`, `train_samples_per_second`, ...); none if the
+        run had ended before.
 
     Raises:
         UserError: Bad data, leaks, an adapter for another base, checkpoints of another run in
             `output_dir`, a full disk, and so on; the message says what to do.
     """
     from vlmguard.training.model_card import model_card
-    from vlmguard.training.saving import begin, put_result
+    from vlmguard.training.saving import begin, checkpoint_step, put_result
     from vlmguard.training.traindata import load_training_data
 
     arguments = trl_arguments(config)
@@ -104,8 +110,11 @@ def train(config: TrainConfig) -> dict[str, float]:
         * arguments.world_size,
         main=arguments.process_index == 0,
     )
+    done = checkpoint_step(Path(last)) if last else 0
     trainer = build_trainer(config, arguments, data)
     metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
+    if trainer.state.global_step == done:  # a run that had ended: these would be of no steps
+        metrics = {}
     rows = {"train": len(data.train)}
     if data.validation is not None:
         rows["validation"] = len(data.validation)
@@ -141,10 +150,7 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
     from vlmguard.training.traindata import as_inference_shows
 
     maker = load_processor(config)
-    try:
-        model = load_model(config, bf16=arguments.bf16)
-    except OSError as error:
-        raise UserError(f"model: {config.model} cannot be loaded: {error}") from error
+    model = load_model(config, bf16=arguments.bf16)
     fresh_lora = config.peft == "lora" and config.adapter is None
     shown = as_inference_shows(maker.placeholders, drop_reasoning=data.drop_reasoning)
     validation = data.validation.with_transform(shown) if data.validation is not None else None
@@ -174,8 +180,11 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
 
 def _pair(word: str) -> tuple[str, Any]:
     key, sign, value = word.partition("=")
-    if not sign or not key:
-        raise UserError(f"{word!r}: settings on the command line are KEY=VALUE.")
+    if not sign or not key or key.startswith("-"):
+        raise UserError(
+            f"{word!r}: settings on the command line are KEY=VALUE, e.g. learning_rate=1e-4; the "
+            "only flags are --config, --method and --strict-text."
+        )
     return key, read_value(value)
 
 

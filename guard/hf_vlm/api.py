@@ -47,7 +47,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from vlmguard.auxiliary import resolve_source
-from vlmguard.errors import UserError, check_number
+from vlmguard.errors import UserError, check_count
 from vlmguard.hf_vlm.batching import CLOSED
 from vlmguard.hf_vlm.engine import DEFAULT_BATCH_SIZE, Engine, Work, acquire, release
 from vlmguard.hf_vlm.generate import Generated, Settings
@@ -115,7 +115,10 @@ class HFVlm(ModelAPI):
                 own = ("adapter", "min_pixels", "max_pixels", "max_batch_size")
                 listed = ", ".join(sorted(ARGUMENTS + own))
                 raise UserError(f"-M {name} is not known to hf-vlm/. Choose among: {listed}.")
-        check_number("-M max_batch_size", max_batch_size, 1)
+        check_count("-M max_batch_size", max_batch_size, 1)
+        for name, bound in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
+            if bound is not None:
+                check_count(f"-M {name}", bound, 1)
         self._key = weights_key(model_name, model_args)
         self._open_engine: Engine | None = acquire(self._key, max_batch_size)
         self._release = weakref.finalize(self, release, self._key)

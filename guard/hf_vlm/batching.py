@@ -173,11 +173,12 @@ class Batcher:
             self._run(rows)
         except Exception as caught:
             error = caught.with_traceback(None)  # its frames hold the batch's tensors
-        rest = [row for row in rows if row.open]
         # Nobody should wait for these, but after `close` somebody may.
         for row in rows:
             if row.abandoned:
                 row.fail(RuntimeError(self._ended or "this request was abandoned"))
+        # By their results: a row that is abandoned at this moment still has to get one.
+        rest = [row for row in rows if not row.future.done()]
         if error is None:
             self._grow(rows)
             for row in rest:

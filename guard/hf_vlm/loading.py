@@ -16,6 +16,7 @@ from typing import Any
 import peft
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from vlmguard.auxiliary import load_complete
 from vlmguard.errors import UserError
@@ -101,11 +102,19 @@ class Weights:
                 model_config, trust_remote_code=self.key.trust_remote_code
             )
         try:
-            wrapper = peft.PeftModel(skeleton, config, adapter_name="check", low_cpu_mem_usage=True)
+            # Not by PEFT's low_cpu_mem_usage, which until it is done makes whatever any thread
+            # builds a model without weights.
+            with torch.device("meta"):
+                wrapper = peft.PeftModel(skeleton, config, adapter_name="check")
             result = wrapper.load_adapter(
                 source, adapter_name="check", torch_device="cpu", low_cpu_mem_usage=True
             )
             _check_fit("check", result)
+        except SafetensorError as error:
+            raise UserError(
+                f"-M adapter={source}: its adapter_model.safetensors is broken, cut short perhaps "
+                f"({error}). Copy or download it again."
+            ) from error
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
                 f"-M adapter={source} does not fit {self.key.checkpoint}: it was made for {base}. "

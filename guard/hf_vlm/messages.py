@@ -50,8 +50,8 @@ def to_conversation(
     Args:
         messages: Any mix of system, user and assistant messages with text and images. A trailing
             assistant message with text in it is the beginning of the answer.
-        system_turns: Whether the chat template renders system turns; otherwise their text goes
-            before the first user turn's content.
+        system_turns: Whether the chat template renders system turns; otherwise their text and
+            images go before the next user turn's content.
         placeholders: Strings that the processor would take for an image or a video. In texts they
             are broken up by a space, or the processor would look for images that are not there.
 
@@ -62,23 +62,25 @@ def to_conversation(
         UserError: A tool message, or content other than text, images and reasoning.
     """
     conversation = Conversation(turns=[], images=[])
-    system: list[str] = []
+    system: list[dict[str, Any]] = []
     for message in messages:
-        if message.role == "system" and not system_turns:
-            system.append(message.text)
-            continue
         parts = _parts(message, conversation, placeholders)
+        if message.role == "system" and not system_turns:
+            system = _folded(system, parts)
+            continue
         if message.role == "user" and system:
-            parts.insert(0, {"type": "text", "text": "\n\n".join(system) + "\n\n"})
+            parts = _folded(system, parts)
             conversation.notes.append(SYSTEM_FOLDED)
             system = []
         conversation.turns.append({"role": message.role, "content": parts})
     if system:
-        # No user turn to fold it into: the system text itself is the request.
-        turn = {"role": "user", "content": [{"type": "text", "text": "\n\n".join(system)}]}
-        conversation.turns.insert(0, turn)
+        # No user turn to fold it into: the system turn itself is the request.
+        conversation.turns.insert(0, {"role": "user", "content": system})
         conversation.notes.append(SYSTEM_FOLDED)
     _split_prefix(conversation)
+    # Last, since folding moves parts.
+    contents = (part for turn in conversation.turns for part in turn["content"])
+    conversation.images = [part.pop("image") for part in contents if part["type"] == "image"]
     return conversation
 
 
@@ -111,8 +113,7 @@ def _parts(
     parts: list[dict[str, Any]] = []
     for item in [ContentText(text=content)] if isinstance(content, str) else content:
         if isinstance(item, ContentImage):
-            conversation.images.append(item.image)
-            parts.append({"type": "image"})
+            parts.append({"type": "image", "image": item.image})
         elif isinstance(item, ContentText):
             parts.append({"type": "text", "text": _plain(item.text, conversation, placeholders)})
         elif isinstance(item, ContentReasoning):
@@ -123,6 +124,13 @@ def _parts(
                 f"hf-vlm/ takes text and images; a {message.role} message has {item.type} content."
             )
     return parts
+
+
+def _folded(system: list[dict[str, Any]], parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Parts behind those of a system turn, with a blank line between texts."""
+    if system and system[-1]["type"] == "text":
+        system[-1]["text"] += "\n\n"
+    return [*system, *parts]
 
 
 def break_up(text: str, placeholders: tuple[str, ...]) -> str:

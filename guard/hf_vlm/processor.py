@@ -60,8 +60,8 @@ class PromptMaker:
         max_pixels: Upper bound.
 
     Raises:
-        UserError: No such checkpoint, no chat template, no such pixel bounds, or a processor whose
-            output cannot be passed on.
+        UserError: No such checkpoint, one that takes no images, no chat template, no such pixel
+            bounds, or a processor whose output cannot be passed on.
     """
 
     def __init__(
@@ -79,6 +79,15 @@ class PromptMaker:
                 self.processor = _load(checkpoint, options, bounds)
         except ImportError as error:  # a package that this processor needs
             raise UserError(f"Checkpoint {checkpoint} cannot be loaded: {error}") from error
+        parts = {"tokenizer", "image_processor"}
+        if not (
+            isinstance(self.processor, ProcessorMixin)
+            and parts.issubset(self.processor.get_attributes())
+        ):
+            raise UserError(
+                f"{checkpoint} is no vision-language model: it has no processor for images. Use "
+                "Inspect's own hf/ for a text model, and openai-api/ or vllm/ for others."
+            )
         self.tokenizer = self.processor.tokenizer
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token

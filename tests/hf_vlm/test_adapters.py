@@ -10,6 +10,7 @@ import peft
 import pytest
 import torch
 import transformers
+from peft.tuners.lora import LoraModel
 from support.adapters import CONFIG, answers, make_adapter
 from support.checkpoints import build_llava, checkpoint, picture
 
@@ -92,6 +93,34 @@ def test_an_adapter_of_another_architecture_is_refused(load, llava, tmp_path):
 def test_a_folder_without_adapter_is_refused(load, llava, tmp_path):
     with pytest.raises(UserError, match=r"adapter_config\.json"):
         load(llava, adapter=str(tmp_path))
+
+
+def test_an_adapter_that_is_cut_short_is_named(load, llava, adapter, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(adapter, broken)
+    file = broken / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"adapter=.*broken: its adapter_model\.safetensors"):
+        load(llava, adapter=str(broken))
+
+
+def test_a_check_leaves_what_other_threads_build_alone(load, llava, adapter, monkeypatch):
+    """PEFT's own way to a copy without weights patches `torch.nn.Module` for everybody."""
+    base = load(llava)
+    create, devices = LoraModel._create_and_replace, []
+
+    def build():
+        devices.append(torch.nn.Linear(2, 2).weight.device.type)
+
+    def meanwhile(*args, **kwargs):
+        other = threading.Thread(target=build)
+        other.start()
+        other.join()
+        return create(*args, **kwargs)
+
+    monkeypatch.setattr(LoraModel, "_create_and_replace", meanwhile)
+    base.api._engine.weights.check_adapter(str(adapter))
+    assert set(devices) == {"cpu"}
 
 
 def test_a_base_of_another_name_is_said(load, llava, adapter, tmp_path, caplog):

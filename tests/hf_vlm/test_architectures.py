@@ -49,7 +49,7 @@ async def test_greedy_tokens_are_those_of_plain_generate(any_checkpoint, load, a
 
 
 @pytest.fixture
-def batches(monkeypatch):
+def batches(monkeypatch, patient):
     """The number of rows of each batch that a model was run on."""
     sizes = []
 
@@ -58,9 +58,6 @@ def batches(monkeypatch):
         return generate_batch(model, tokenizer, inputs, *rest)
 
     monkeypatch.setattr("vlmguard.hf_vlm.engine.generate_batch", noted)
-    # However slow the machine: what is being prepared goes into the batch.
-    monkeypatch.setattr("vlmguard.hf_vlm.batching.MIN_PREPARE_WINDOW", 60)
-    monkeypatch.setattr("vlmguard.hf_vlm.batching.PREPARE_WINDOW", 60)
     return sizes
 
 

@@ -295,6 +295,36 @@ def test_rows_delivered_before_a_failure_are_not_generated_again(batcher, record
     assert sum(rows[0] in batch for batch in recorder.batches) == 1
 
 
+@pytest.mark.parametrize("looks", range(1, 6))
+def test_a_row_that_is_given_up_at_any_moment_is_failed_or_tried_again(batcher, recorder, looks):
+    """Its user may leave between two looks at it, while the rows of a failed batch are sorted."""
+
+    class Leaving(Row):
+        looks_left = looks
+
+        @property
+        def abandoned(self):
+            self.looks_left -= 1
+            return self.looks_left < 0
+
+        @abandoned.setter
+        def abandoned(self, value):
+            pass
+
+    generated_after_its_end = []
+
+    def fails(rows):
+        generated_after_its_end.extend(each for each in rows if each.future.done())
+        return ValueError("bad") if len(rows) == 3 else None
+
+    recorder.fails = fails
+    leaving = Leaving("a", 10, 4, None)
+    rows = submit(batcher, [row(), leaving, row()])
+    results([rows[0], rows[2]])
+    leaving.future.exception(timeout=10)  # there is a result or an error
+    assert not generated_after_its_end
+
+
 def test_closing_fails_what_still_waits(recorder):
     batcher = Batcher(recorder, 32, "test")
     recorder.gate.clear()

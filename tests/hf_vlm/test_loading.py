@@ -4,7 +4,6 @@ import gc
 import json
 import shutil
 import threading
-import time
 import weakref
 
 import pytest
@@ -44,16 +43,13 @@ def test_the_last_user_frees_the_weights(load, llava):
     """Inspect may hold its models until the process ends; the weights must go all the same."""
     first, second = load(llava), load(llava)
     weights = weakref.ref(first.api._engine.weights.model)
-    key = first.api._key
+    key, batcher = first.api._key, first.api._engine.batcher
     first.api.close()
     assert key in engine._engines
     second.api.close()
     assert key not in engine._engines
-    for _ in range(50):  # the worker thread may be on its way out
-        gc.collect()
-        if weights() is None:
-            break
-        time.sleep(0.1)
+    batcher.join(timeout=60)
+    gc.collect()
     assert weights() is None
 
 
@@ -109,6 +105,9 @@ def test_a_model_that_nobody_holds_frees_the_weights(llava):
         ({"adaptor": "x"}, r"-M adaptor is not known.*adapter.*revision"),
         ({"dtype": "int3"}, r"-M dtype=int3"),
         ({"max_batch_size": 0}, r"max_batch_size=0"),
+        ({"max_batch_size": 32.5}, r"-M max_batch_size=32\.5: a whole number"),
+        ({"max_pixels": "1e6"}, r"-M max_pixels=1e6: a number"),
+        ({"min_pixels": 3136.5}, r"-M min_pixels=3136\.5: a whole number"),
         ({"max_pixels": 10_000}, r"no max_pixels.*Leave -M max_pixels out"),
     ],
 )
@@ -124,10 +123,10 @@ def test_quantizing_needs_bitsandbytes(load, llava, monkeypatch):
 
 
 def test_a_failed_load_keeps_no_weights(llava):
-    count = len(engine._engines)
+    before = set(engine._engines)
     with pytest.raises(UserError):
         get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", max_pixels=10_000)
-    assert len(engine._engines) == count
+    assert set(engine._engines) <= before
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "nobody/nowhere"])
@@ -179,6 +178,26 @@ def test_what_is_no_vision_language_model_is_refused(load, copied):
     config = json.loads((copied / "config.json").read_text())["text_config"]
     (copied / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="copied cannot be loaded"):
+        load(copied)
+
+
+def test_a_text_model_is_refused(load, copied):
+    """Its processor is a tokenizer alone."""
+    transformers.LlamaConfig().save_pretrained(copied)
+    for file in copied.glob("*processor_config.json"):
+        file.unlink()
+    with pytest.raises(UserError, match="copied is no vision-language model"):
+        load(copied)
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_a_checkpoint_that_is_cut_short_is_named(load, copied):
+    """As a download or a copy that broke off."""
+    cut_short(copied / "model.safetensors")
+    with pytest.raises(UserError, match=r"copied cannot be loaded.*cut short"):
         load(copied)
 
 

@@ -57,6 +57,30 @@ def test_a_system_turn_alone_becomes_the_request():
     assert conversation.turns == [{"role": "user", "content": [text("say hello")]}]
 
 
+def test_a_folded_system_turn_keeps_its_images_and_loses_its_placeholders():
+    conversation = convert(
+        ChatMessageUser(content=[ContentImage(image="a"), ContentText(text="one")]),
+        ChatMessageSystem(content=[ContentText(text="like <image>"), ContentImage(image="b")]),
+        ChatMessageSystem(content="be brief"),
+        ChatMessageAssistant(content="yes"),
+        ChatMessageUser(content=[ContentImage(image="c"), ContentText(text="two")]),
+        system_turns=False,
+    )
+    assert conversation.turns == [
+        {"role": "user", "content": [{"type": "image"}, text("one")]},
+        {"role": "assistant", "content": [text("yes")]},
+        {
+            "role": "user",
+            "content": [
+                *(text("like < image>"), {"type": "image"}, text("be brief\n\n")),
+                *({"type": "image"}, text("two")),
+            ],
+        },
+    ]
+    assert conversation.images == ["a", "b", "c"]
+    assert len(conversation.notes) == 2
+
+
 @pytest.mark.parametrize(
     ("given_text", "prefix", "space"),
     [("The", "The", ""), ("The \n", "The", " \n"), ("a  b", "a  b", "")],

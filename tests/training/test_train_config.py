@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from vlmguard.cli import main as command
 from vlmguard.errors import UserError
 from vlmguard.training.config import CONFIGS, config_path, from_dict, load_config, trl_arguments
 
@@ -31,6 +32,12 @@ def test_our_keys_and_trls_stand_side_by_side(tmp_path: Path) -> None:
     assert arguments.num_train_epochs == 5
     assert arguments.eval_strategy == "no"  # nor is this a truth value
     assert config.resume is False
+
+
+def test_only_train_takes_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command(["data", "--json", "--bogus"])
+    assert "unrecognized arguments: --bogus" in capsys.readouterr().err
 
 
 def test_json_is_read_and_the_command_line_wins(tmp_path: Path) -> None:

@@ -176,6 +176,24 @@ def test_an_adapter_fits_its_base_under_another_name(
     assert f"was made for {HUB_ID}, not for" in caplog.text
 
 
+def test_an_adapter_that_is_cut_short_is_named(adapter: Path) -> None:
+    cut_short(adapter / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=r"adapter_model\.safetensors of .* is broken"):
+        load_model(config_for(checkpoint("qwen2_vl"), adapter=str(adapter)), bf16=False)
+
+
+def test_a_checkpoint_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(checkpoint("qwen2_vl"), copy)
+    cut_short(copy / "model.safetensors")
+    with pytest.raises(UserError, match=r"copy cannot be loaded.*cut short"):
+        load_model(config_for(copy), bf16=False)
+
+
+def cut_short(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
 def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no PEFT adapter"):
         with_adapter(object(), config_for("base", adapter=str(tmp_path)))

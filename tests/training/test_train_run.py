@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import resource
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from safetensors.torch import load_file
 from support.checkpoints import build_qwen2_vl, checkpoint
 from support.training_data import export_row, write_export
 
+from vlmguard.cli import main as command
 from vlmguard.rewriter import Rewriter
 from vlmguard.training.saving import saving_errors
 from vlmguard.training.train import main
@@ -150,10 +152,16 @@ async def test_the_adapter_loads_beside_its_base(train: Train, data: Path, tmp_p
     base, out = checkpoint("qwen2_vl"), tmp_path / "out"
     status, _ = train(
         **QUICK | {"learning_rate": 0.02, "max_steps": 4, "output_dir": str(out)},
+        max_pixels=56 * 56,
         model=str(base),
         data=str(data),
     )
     assert status == 0
+    card = (out / "README.md").read_text()
+    (role,) = re.findall(r'--model-role rewriter="(.*)"', card)
+    # Without the bound it would be shown larger images than in training.
+    arguments = {"adapter": "THIS_FOLDER", "max_pixels": 56 * 56}
+    assert yaml.safe_load(role) == {"model": f"hf-vlm/{base}", "model_args": arguments}
     saved = weights(out)
     assert len(saved) == 28
     stem = "base_model.model.model.language_model.layers."
@@ -179,7 +187,7 @@ async def test_the_adapter_loads_beside_its_base(train: Train, data: Path, tmp_p
         (tmp_path / "merged", {}),
         (base, {}),
     ):
-        model = get_model(f"hf-vlm/{name}", memoize=False, **arguments)
+        model = get_model(f"hf-vlm/{name}", memoize=False, max_pixels=56 * 56, **arguments)
         row = export_row(3)
         message = Rewriter(model).message(row["images"], row["original"])
         replies.append((await model.generate([message], config={"max_tokens": 12})).completion)
@@ -204,6 +212,15 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     shutil.copytree(tmp_path / "broken/checkpoint-2", tmp_path / "broken/checkpoint-3")
     (tmp_path / "broken/checkpoint-3/trainer_state.json").write_text('{"global_st')
     assert train(**settings, output_dir=broken, max_steps=4)[0] == 0
+    card = (tmp_path / "broken/README.md").read_text()
+    assert "| training loss (mean over the last start) | " in card
+    # Started once more, with nothing left to do: no figures of no steps.
+    assert train(**settings, output_dir=broken, max_steps=4)[0] == 0
+    again = (tmp_path / "broken/README.md").read_text()
+    assert "last start" not in again
+    loss = [line for line in card.splitlines() if line.startswith("| training loss (at the end) |")]
+    assert len(loss) == 1
+    assert loss[0] in again
     steps = [entry["step"] for entry in history(tmp_path / "broken") if "loss" in entry]
     assert steps == [1, 2, 3, 4]  # the first two come from the checkpoint
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "broken")
@@ -383,12 +400,15 @@ def test_the_command_line_wins_over_the_file(
     words = ["--config", "qwen2-vl-7b-lora", f"data={data}", f"output_dir={tmp_path / 'out'}"]
     quick = ["bf16=false", "max_steps=1", "eval_strategy=no", "per_device_train_batch_size=1"]
     quick += ["gradient_accumulation_steps=1", "max_pixels=null", "dataloader_num_workers=0"]
-    assert main([*words, *quick, f"model={checkpoint('qwen2_vl')}", "lora_r=4"]) == 0
+    quick += [f"model={checkpoint('qwen2_vl')}"]
+    # Flags may stand between the settings.
+    assert command(["train", *words, *quick, "--method", "sft", "lora_r=4"]) == 0
     run = json.loads((tmp_path / "out" / "train_config.json").read_text())
     assert run["lora_r"] == 4
     assert math.isclose(run["trainer"]["learning_rate"], 1e-4)
-    assert main([*words, "lora_r"]) == 2
-    assert "settings on the command line are KEY=VALUE" in capsys.readouterr().err
+    for wrong in ("lora_r", "--lora-r=4"):
+        assert main([*words, "--method", "sft", wrong]) == 2
+        assert f"{wrong!r}: settings on the command line are KEY=VALUE" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -43,6 +43,17 @@ def test_several_logs_and_the_newest_row_wins(
     assert "1 rows of older logs superseded" in summary(provenance)
 
 
+def test_a_log_in_a_folder_that_is_cut_short_is_named(
+    synthesized: Callable[..., Path], tmp_path: Path
+) -> None:
+    log = synthesized(raw_row(0))
+    broken = log.with_name(f"0-{log.name}")
+    broken.write_bytes(log.read_bytes()[:-200])
+    for given in (log.parent, broken):
+        with pytest.raises(UserError, match=f"{broken.name}: cannot be read as a log"):
+            export([given], tmp_path / "out")
+
+
 def test_different_rows_of_one_id_are_all_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

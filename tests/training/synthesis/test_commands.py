@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -120,11 +120,15 @@ def test_a_killed_run_resumes_and_pays_for_nothing_twice(
     logs = tmp_path / "logs"
     command = words(path, logs, "--max-samples", "1", "--log-buffer", "1", "--no-log-realtime")
 
-    def slow(text: str, messages: list[dict[str, Any]]) -> str:
-        time.sleep(0.1)
+    reached, killed_now = threading.Event(), threading.Event()
+
+    def held(text: str, messages: list[dict[str, Any]]) -> str:
+        if len(server.requests) == 14:  # three rows are done and the fourth has begun
+            reached.set()
+            killed_now.wait(120)
         return good_reply(text)
 
-    with openai_server(slow) as server:
+    with openai_server(held) as server:
         environment = {**os.environ, **server.environment(), "NO_COLOR": "1"}
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / command[0]), *command[1:]],
@@ -133,12 +137,10 @@ def test_a_killed_run_resumes_and_pays_for_nothing_twice(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 120
-        # Three rows are done and the fourth has begun.
-        while len(server.requests) < 14 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        assert reached.wait(120)
         process.send_signal(signal.SIGKILL)
         process.wait()
+        killed_now.set()
         paid = asked(server)
         (killed,) = list_eval_logs(str(logs))
         assert read_eval_log(killed, header_only=True).status == "started"
@@ -211,24 +213,19 @@ def test_a_failing_server_and_eval_set(
     count = 6
     path = write_rows(*(raw_row(number) for number in range(count)))
 
-    with openai_server(reply) as server:
+    def breaking(text: str, messages: list[dict[str, Any]]) -> str:
+        if len(server.requests) == 10:  # two rows are done and the third has begun
+            server.fail.set()
+        return good_reply(text)
+
+    with openai_server(breaking) as server:
         command = [
             *("inspect", "eval-set", "training/synthesize.py", "-T", f"data={path}", *REASONER),
             *("--log-dir", str(tmp_path / "logs"), "--display", "plain", "--max-samples", "1"),
             *("--retry-attempts", "0", "--max-retries", "0", "--log-buffer", "1"),
         ]
-        first = subprocess.Popen(
-            [str(Path(sys.executable).parent / command[0]), *command[1:]],
-            cwd=repo,
-            env={**os.environ, **server.environment(), "NO_COLOR": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 120
-        while len(server.requests) < 10 and time.monotonic() < deadline:
-            time.sleep(0.002)
-        server.fail.set()
-        assert first.wait(timeout=120) == 1
+        first = cli(*command, cwd=repo, env=server.environment())
+        assert first.returncode == 1, first.stdout + first.stderr
         failed = len(server.requests)
         server.fail.clear()
         second = cli(*command, cwd=repo, env=server.environment())

@@ -150,6 +150,14 @@ def test_spa_vl_parquet_takes_out_the_images_of_drawn_rows_alone(
     assert sample.metadata["image_file"] == str(extracted[0])
 
 
+def test_a_parquet_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "train-0.parquet"
+    pq.write_table(pa.table({"question": ["One?"], "image_name": ["1.jpg"]}), path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"train-0\.parquet: cannot be read as Parquet"):
+        read_sources(f"spa_vl:{path}")
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
