@@ -91,3 +91,15 @@ def test_the_worked_benchmark_runs_from_its_file(repo: Path, tmp_path: Path, cli
     assert log.results is not None
     safety = next(score for score in log.results.scores if score.name == "safety")
     assert safety.metrics["mean"].value == 9.0
+
+
+def test_tests_on_real_files_are_skipped_one_benchmark_at_a_time(
+    real_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))
+    (tmp_path / "siuo").mkdir()
+    assert real_data("siuo") == tmp_path / "siuo"
+    with pytest.raises(pytest.skip.Exception, match="figstep is not there"):
+        real_data("figstep")
+    with pytest.raises(pytest.skip.Exception, match=r"siuo/train\.json is not there"):
+        real_data("siuo", "train.json")

@@ -106,10 +106,11 @@ def test_unknown_subcommand_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)
-def test_cards_agree_with_the_real_files(card: Any, real_data: Path) -> None:
-    report = check(card, real_data)
+def test_cards_agree_with_the_real_files(card: Any, real_data: Any) -> None:
+    report = check(card, real_data(card.name).parent)
     assert all(report.files.values())
-    assert set(card.sha256) == {Path(name).name for name in report.files}
+    # Only test.json is needed of VLGuard.
+    assert set(card.sha256) - {"train.json"} <= {Path(name).name for name in report.files}
     for variant in report.variants:
         assert variant.samples == variant.expected
     tiny = [variant for variant in report.variants if variant.name == "tiny"]

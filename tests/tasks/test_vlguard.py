@@ -362,8 +362,8 @@ SUBCATEGORIES = {
 SOURCES = {"privacyAlert": 398, "HOD": 200, "hatefulMemes": 200, "bad_ads": 102, "harm-p": 100}
 
 
-def test_real_records_load_with_the_right_counts(real_data: Path) -> None:
-    source = local(CARD, real_data / "vlguard")
+def test_real_records_load_with_the_right_counts(real_data: Any) -> None:
+    source = local(CARD, real_data("vlguard", "train.json"))
     samples = {subset: load(source, subset) for subset in CARD.variants}
     assert {subset: len(each) for subset, each in samples.items()} == CARD.variants
     unsafe = [sample.metadata or {} for sample in samples["unsafe"]]
@@ -375,8 +375,8 @@ def test_real_records_load_with_the_right_counts(real_data: Path) -> None:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_phrases_miss_122_of_the_real_reference_refusals(real_data: Path, legacy: bool) -> None:
-    source = local(CARD, real_data / "vlguard")
+def test_phrases_miss_122_of_the_real_reference_refusals(real_data: Any, legacy: bool) -> None:
+    source = local(CARD, real_data("vlguard", "refusal_keywords.json"))
     listed = load_keywords(str(source.root / "refusal_keywords.json"))
     assert len(listed.phrases) == 63
 
@@ -390,10 +390,10 @@ def test_phrases_miss_122_of_the_real_reference_refusals(real_data: Path, legacy
 
 @pytest.mark.slow
 def test_real_records_run_with_stand_in_images(
-    real_data: Path, tmp_path: Path, scripted: Any, run: Any, metrics: Any
+    real_data: Any, tmp_path: Path, scripted: Any, run: Any, metrics: Any
 ) -> None:
     folder = tmp_path / "vlguard"
-    shutil.copytree(real_data / "vlguard", folder)
+    shutil.copytree(real_data("vlguard"), folder)
     for number, record in enumerate(json.loads((folder / "test.json").read_text())):
         draw_image(folder / "test" / record["image"], number)
     for subset in CARD.variants:
