@@ -27,7 +27,7 @@ class VariantReport:
 
     Attributes:
         name: The variant.
-        state: `absent` where its question file is not there.
+        state: `absent` where none of its question files is there.
         expected: Number of samples of the published variant.
         samples: Number of samples found.
         images: Number of images that they need.

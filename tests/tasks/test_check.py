@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.folders import write_figstep, write_vlguard
+from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 
 from vlmguard.cli import main
 from vlmguard.tasks._check import CARDS, check
@@ -36,6 +36,17 @@ def test_complete_absent_and_incomplete(tmp_path: Path) -> None:
 
     report = check(small(FIGSTEP, tiny=11), tmp_path)
     assert report.variants[1].state == "incomplete"
+
+
+def test_some_of_a_variants_question_files_are_incomplete(tmp_path: Path) -> None:
+    folder = write_mm_safetybench(tmp_path / "mm_safetybench")
+    (folder / "data/processed_questions/07-Sex.json").unlink()
+    report = check(CARDS["mm_safetybench"], tmp_path)
+    assert {variant.state for variant in report.variants} == {"incomplete"}
+    assert not report.sound
+    (problem,) = report.variants[0].problems
+    assert problem.startswith("12 of 13 scenarios are there. MM-SafetyBench: data/processed_ques")
+    assert "07-Sex.json" in problem
 
 
 def test_broken_records_are_shown(tmp_path: Path) -> None:

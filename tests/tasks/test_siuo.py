@@ -251,6 +251,7 @@ def test_choice_run_needs_no_grader(folder: Path, scripted: Any, run: Any, metri
         ({"samples": 0}, "-T samples=0: at least one answer"),
         ({"track": "mcqa"}, "-T track=mcqa is not known"),
         ({"track": "multiple_choice", "judge": "general"}, "nothing to judge"),
+        ({"track": "multiple_choice", "judge_template": "t.txt"}, "nothing to judge"),
         ({"judge_template": "no.txt"}, r"no\.txt cannot be read"),
     ],
 )

@@ -118,6 +118,10 @@ def test_drawing_is_fixed_and_keeps_the_order(folder: Path) -> None:
         ({"n": 5}, "-T n: 5 cannot be drawn, choose between 1 and 4"),
         ({"n": 0}, "choose between 1 and 4"),
         ({"win_rate": True}, "only -T subset=safe_safe"),
+        ({"subset": "safe_safe", "win_rate": True, "judge": "none"}, "judge=none leaves it out"),
+        ({"subset": "safe_safe", "win_rate": True, "judge": "general"}, "Use -T judge=all"),
+        ({"judge": "official", "judge_template": "t.txt"}, "judge_template=t.txt.*judge=official"),
+        ({"judge": "none", "judge_template": "t.txt"}, "Drop it, or use -T judge=all or general"),
         ({"judge": "mine"}, "-T judge=mine is not known"),
         ({"keywords": "nowhere.json"}, "nowhere.json cannot be read"),
     ],
@@ -313,7 +317,7 @@ def test_missing_stored_answers_are_an_error(folder: Path) -> None:
     with pytest.raises(UserError, match="no stored answer for s0"):
         vlguard("safe_safe", win_rate=True, data_dir=str(folder))
     (folder / "gpt4_safe_safes.json").unlink()
-    with pytest.raises(UserError, match=r"gpt4_safe_safes\.json.*not found"):
+    with pytest.raises(UserError, match=r"gpt4_safe_safes\.json.*not found.*github\.com/ys-z"):
         vlguard("safe_safe", win_rate=True, data_dir=str(folder))
 
 
