@@ -80,8 +80,15 @@ def test_image_outside_the_folder_is_a_problem(tmp_path: Path) -> None:
 def test_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["data"]) == 2
-    assert "--data-dir" in capsys.readouterr().err
+    # A fresh clone: no folder yet, so only where to get the data.
+    assert main(["data"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count(": absent\n  license") == len(CARDS)
+    assert "folder    none: name one with --data-dir" in shown
+    assert "Clone https://github.com/ThuCCSLab/FigStep" in shown
+    assert main(["data", "figstep"]) == 1
+    assert main(["data", "--json"]) == 0
+    capsys.readouterr()
     assert main(["data", "--data-dir", str(tmp_path / "nowhere")]) == 2
     capsys.readouterr()
 
