@@ -1,5 +1,6 @@
 """The worked examples of CONTRIBUTING.md do what it says."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_the_worked_defense_runs_from_its_file(repo: Path, tmp_path: Path, cli: 
         assert sample.output.completion == "A careful answer."
         assert sample.store["DefenseRecord:triggered"] is True
         assert len(sample.store["DefenseRecord:stages"]) == 2
+
+
+def test_the_worked_benchmark_takes_the_options_of_every_task(repo: Path) -> None:
+    functions = [
+        node
+        for node in ast.walk(ast.parse(example(repo, "benchmark")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    (kitchen,) = [node for node in functions if node.name == "kitchen"]
+    common = {"judge", "judge_template", "keywords", "data_dir", "revision"}
+    assert common <= {argument.arg for argument in kitchen.args.args}
 
 
 @pytest.mark.slow
