@@ -79,7 +79,10 @@ def wheel_bin(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     source = shutil.copytree(repo, work / "source", ignore=ignored)
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(work), str(source)],
+        [
+            *(sys.executable, "-m", "build", "--wheel", "--no-isolation"),
+            *("--outdir", str(work), str(source)),
+        ],
         check=True,
         capture_output=True,
     )
