@@ -58,7 +58,7 @@ def _add_data(commands: Any) -> None:
     parser.add_argument(
         "--data-dir",
         metavar="ROOT",
-        help="folder with a folder for each benchmark (default: VLMGUARD_DATA)",
+        help="folder with a folder for each benchmark (default: VLMGUARD_DATA, or none)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_data)
@@ -72,10 +72,9 @@ def _data(arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         check_choice("benchmark", name, tuple(CARDS))
     typed = arguments.data_dir or os.environ.get(DATA_ROOT)
-    if not typed:
-        raise UserError(f"name the data folder: --data-dir ROOT, or set {DATA_ROOT}.")
-    root = user_path(typed)
-    if not root.is_dir():
+    # Without a folder, it is told where to get the data.
+    root = user_path(typed) if typed else None
+    if root and not root.is_dir():
         raise UserError(f"{root} is no folder. Name one with --data-dir, or set {DATA_ROOT}.")
     reports = [check(CARDS[name], root) for name in arguments.names or CARDS]
     if arguments.json:

@@ -12,7 +12,7 @@ from vlmguard.auxiliary import Checkpoint
 from vlmguard.clip_score import clip_similarity
 from vlmguard.record import Trace
 from vlmguard.reward import prepare_reward, rewards
-from vlmguard.solvers._eta_roles import graded, image_unsafe
+from vlmguard.solvers._eta_roles import GRADE_TEMPLATE, IMAGE_TEMPLATE, graded, image_unsafe
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,14 @@ class Scorers:
         return [
             *(["reward: a prompted model"] if self.reward_role else []),
             *(["image_safety: a prompted model, no utility term"] if self.image_role else []),
+        ]
+
+    @property
+    def templates(self) -> list[str]:
+        """The prompts of the models that were bound instead."""
+        return [
+            *([GRADE_TEMPLATE] if self.reward_role else []),
+            *([IMAGE_TEMPLATE] if self.image_role else []),
         ]
 
     async def score(

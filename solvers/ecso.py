@@ -20,7 +20,8 @@ run greedily with at most 1,024 tokens, as in the authors' MM-SafetyBench runs.
 
 Step 1 runs under the run's own settings, like the undefended model.
 
-Deviations: prompts are in our own wording; the request stands in tags, without
+Deviations: prompts are in our own wording (`check_template`, `caption_template` and
+`answer_template` take others); the request stands in tags, without
 the period that the authors' scripts append to it in step 3. `verdict=first_word`
 and `contains` are lenient readings of the check for models that will not answer
 in one word; a reply that is no plain yes or no counts as safe, as it does with
@@ -39,7 +40,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from vlmguard.errors import check_choice
 from vlmguard.record import recorded
 from vlmguard.solvers._turn import last_turn, replace_answer, user_message
-from vlmguard.templates import disarm, fill, template_hash
+from vlmguard.templates import disarm, fill, load_template, template_hash
 
 HARM_CHECK_TEMPLATE: Final = """\
 Request:
@@ -83,7 +84,11 @@ _CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 @solver
 def ecso(
-    verdict: Literal["exact", "first_word", "contains"] = "exact", keep_image: bool = False
+    verdict: Literal["exact", "first_word", "contains"] = "exact",
+    keep_image: bool = False,
+    check_template: str | None = None,
+    caption_template: str | None = None,
+    answer_template: str | None = None,
 ) -> Solver:
     """Let the target judge its own answer, and answer again from a caption if it is harmful.
 
@@ -91,15 +96,22 @@ def ecso(
         verdict: How the self-check is read: `exact` (the authors': "yes" or
             "yes." and nothing else), `first_word`, or `contains`.
         keep_image: Show the image in step 4 too (the authors' utility scripts).
+        check_template: File with a prompt for step 2; fields `{request}`, `{answer}`.
+        caption_template: File with a prompt for step 3; field `{request}`.
+        answer_template: File with a prompt for step 4; fields `{caption}`, `{request}`. Without
+            an image, ours remains.
     """
     check_choice("-S verdict", verdict, ("exact", "first_word", "contains"))
+    check_prompt = load_template(HARM_CHECK_TEMPLATE, check_template, ("request", "answer"))
+    caption_prompt = load_template(CAPTION_TEMPLATE, caption_template, ("request",))
+    answer_prompt = load_template(SAFE_ANSWER_TEMPLATE, answer_template, ("caption", "request"))
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         target = get_model()
         turn = last_turn(state)
         with recorded(state, "ecso", turn.text) as record:
             record.template = template_hash(
-                HARM_CHECK_TEMPLATE, CAPTION_TEMPLATE, SAFE_ANSWER_TEMPLATE, TEXT_ONLY_TEMPLATE
+                check_prompt, caption_prompt, answer_prompt, TEXT_ONLY_TEMPLATE
             )
             if verdict != "exact":
                 record.approximations = [f"verdict={verdict}"]
@@ -110,7 +122,7 @@ def ecso(
             record.add_call("answer", state.output, "target")
 
             answer = state.output.completion[:MAX_ANSWER_CHARS]
-            question = fill(HARM_CHECK_TEMPLATE, request=disarm(turn.text), answer=disarm(answer))
+            question = fill(check_prompt, request=disarm(turn.text), answer=disarm(answer))
             check = await target.generate([user_message(turn.images, question)], config=_CONFIG)
             record.add_call("harm_check", check, "target")
             record.triggered = is_harmful(check.completion, verdict)
@@ -120,13 +132,13 @@ def ecso(
                 return state
 
             if turn.images:
-                question = fill(CAPTION_TEMPLATE, request=disarm(turn.text))
+                question = fill(caption_prompt, request=disarm(turn.text))
                 caption = await target.generate(
                     [user_message(turn.images, question)], config=_CONFIG
                 )
                 record.add_call("caption", caption, "target")
                 hints = disarm(caption.completion)
-                record.rewritten = fill(SAFE_ANSWER_TEMPLATE, caption=hints, request=turn.text)
+                record.rewritten = fill(answer_prompt, caption=hints, request=turn.text)
             else:
                 record.rewritten = fill(TEXT_ONLY_TEMPLATE, request=turn.text)
 

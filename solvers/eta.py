@@ -19,7 +19,8 @@ Code: https://github.com/DripNowhy/ETA
    alone for k = 1 or where a candidate ended its text.
 
 Cost: one target call and one reward; with an unsafe answer one CLIP pass; then for each sentence
-5 partial answers, 5 rewards and at most one CLIP pass.
+one target call for all 5 candidates, 5 rewards and at most one CLIP pass. With
+`decoding=response`: 5 target calls, 5 rewards and one CLIP pass in all.
 
 The reward model (`RLHFlow/ArmoRM-Llama3-8B-v0.1`) runs its checkpoint's code: that needs
 `trust_remote_code=true`. A model in the role `reward` (grades, threshold 0.5) or `image_safety`
@@ -46,7 +47,14 @@ from vlmguard.auxiliary import Checkpoint
 from vlmguard.errors import check_choice, check_number
 from vlmguard.record import recorded
 from vlmguard.reward import ARMORM
-from vlmguard.solvers._eta_decoding import PREFIX, Draw, by_response, by_sentence, check_continues
+from vlmguard.solvers._eta_decoding import (
+    OPENING_TEMPLATE,
+    PREFIX,
+    Draw,
+    by_response,
+    by_sentence,
+    check_continues,
+)
 from vlmguard.solvers._eta_scorers import find_scorers
 from vlmguard.solvers._fallback import ON_FAILURE, UnusableReply, fall_back
 from vlmguard.solvers._turn import last_turn, replace_answer
@@ -149,7 +157,11 @@ def eta(
             threshold = GRADE_THRESHOLD if scorers.reward_role else POST_THRESHOLD
 
         with recorded(state, "eta", turn.text) as record:
-            record.template = template_hash(gate_rubric, rubric, sentence)
+            record.template = template_hash(
+                *(gate_rubric, rubric, sentence),
+                *([OPENING_TEMPLATE] if decoding == "response" else []),
+                *scorers.templates,
+            )
             record.approximations = [
                 *scorers.approximations,
                 *(["decoding=response"] if decoding == "response" else []),

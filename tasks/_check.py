@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from vlmguard.errors import UserError
 from vlmguard.images import ImageError, prepare_image
-from vlmguard.tasks._data import Card, MissingFile, Source, file_hash, local
+from vlmguard.tasks._data import DATA_ROOT, Card, MissingFile, Source, file_hash, local
 from vlmguard.tasks._dataset import images_of
 from vlmguard.tasks.figstep import CARD as FIGSTEP
 from vlmguard.tasks.mm_safetybench import CARD as MM_SAFETYBENCH
@@ -27,7 +27,7 @@ class VariantReport:
 
     Attributes:
         name: The variant.
-        state: `absent` where its question file is not there.
+        state: `absent` where none of its question files is there.
         expected: Number of samples of the published variant.
         samples: Number of samples found.
         images: Number of images that they need.
@@ -56,7 +56,7 @@ class Report:
         hub: Its repository on the hub.
         obtain: Where to get it.
         layouts: Accepted layouts of its folder.
-        folder: The folder that was looked at.
+        folder: The folder that was looked at; None where no data folder is known.
         state: `complete` where every variant is, `absent` where none is there.
         files: For each file of known content that is there, whether it is unaltered.
         variants: Its variants.
@@ -69,7 +69,7 @@ class Report:
     hub: str | None
     obtain: str
     layouts: list[str]
-    folder: str
+    folder: str | None
     state: State
     files: dict[str, bool]
     variants: list[VariantReport]
@@ -82,20 +82,20 @@ class Report:
         )
 
 
-def check(card: Card, root: Path) -> Report:
+def check(card: Card, root: Path | None) -> Report:
     """Look at a benchmark's folder.
 
     Args:
         card: The benchmark.
-        root: Folder that holds a folder for each benchmark.
+        root: Folder that holds a folder for each benchmark, if there is one.
 
     Returns:
         What is there.
     """
-    folder = root / card.name
+    folder = root / card.name if root else None
     files: dict[str, bool] = {}
     variants = [VariantReport(name, "absent", count) for name, count in card.variants.items()]
-    if folder.is_dir():
+    if folder and folder.is_dir():
         source = local(card, folder)
         for name, prefix in card.sha256.items():
             for path in sorted(folder.rglob(name)):
@@ -116,7 +116,7 @@ def check(card: Card, root: Path) -> Report:
         hub=card.hub,
         obtain=card.obtain,
         layouts=list(card.layouts),
-        folder=str(folder),
+        folder=str(folder) if folder else None,
         state=state,
         files=files,
         variants=variants,
@@ -136,7 +136,7 @@ def describe(report: Report) -> str:
         f"{report.title} ({report.name}): {report.state}",
         f"  license   {report.license}",
         f"  hub       {report.hub or 'no official repository'}{', gated' * report.gated}",
-        f"  folder    {report.folder}",
+        f"  folder    {report.folder or f'none: name one with --data-dir, or set {DATA_ROOT}'}",
     ]
     if report.state != "complete":
         lines.append(f"  obtain    {report.obtain}")

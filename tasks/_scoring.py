@@ -53,8 +53,17 @@ def scoring(
 
     Returns:
         What to hand to `Task`; the headline is that of the first scorer.
+
+    Raises:
+        UserError: An unknown choice, a file that cannot be read, or a prompt for a judge that
+            does not run.
     """
     check_choice("-T judge", choice, ("all", "official", "general", "none"))
+    if judge_template is not None and choice not in ("all", "general"):
+        raise UserError(
+            f"-T judge_template={judge_template}: the general judge does not run with "
+            f"-T judge={choice}. Drop it, or use -T judge=all or general."
+        )
     chosen: dict[str, Scorer] = {}
     if choice in ("all", "official"):
         chosen |= official

@@ -51,7 +51,7 @@ from vlmguard.errors import UserError, check_choice
 from vlmguard.scorers._metrics import by_category, coverage, vote
 from vlmguard.scorers._official import Question, ask_all
 from vlmguard.scorers._verdict import label
-from vlmguard.tasks._data import Card, Source, Text, locate, parse_records, read_json
+from vlmguard.tasks._data import Card, MissingFile, Source, Text, locate, parse_records, read_json
 from vlmguard.tasks._dataset import build_dataset, draw, images_of, user_input
 from vlmguard.tasks._parquet import read_questions, unpack_images
 from vlmguard.tasks._scoring import JudgeChoice, scoring
@@ -162,16 +162,36 @@ def load(source: Source, image_type: str) -> list[Sample]:
 
 
 def annotations(source: Source, image_type: str) -> dict[str, Path]:
-    """The file with the questions of each scenario."""
-    return {
-        name: source.first_existing(
-            f"data/processed_questions/{name}.json",
-            f"processed_questions/{name}.json",
-            # The hub's configurations carry no number.
-            f"data/{name[3:]}/{_NAMES[image_type]}.parquet",
-        )
-        for name in RULES
-    }
+    """The file with the questions of each scenario.
+
+    Args:
+        source: A folder in one of `CARD.layouts`.
+        image_type: Whose questions.
+
+    Returns:
+        A file by scenario.
+
+    Raises:
+        MissingFile: None of them is there.
+        UserError: Some are, and others are not.
+    """
+    files: dict[str, Path] = {}
+    missing: list[MissingFile] = []
+    for name in RULES:
+        try:
+            files[name] = source.first_existing(
+                f"data/processed_questions/{name}.json",
+                f"processed_questions/{name}.json",
+                # The hub's configurations carry no number.
+                f"data/{name[3:]}/{_NAMES[image_type]}.parquet",
+            )
+        except MissingFile as error:
+            missing.append(error)
+    if missing and files:
+        raise UserError(f"{len(files)} of {len(RULES)} scenarios are there. {missing[0]}")
+    if missing:
+        raise missing[0]
+    return files
 
 
 CARD: Final = Card(

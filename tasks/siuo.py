@@ -208,6 +208,10 @@ def siuo(
     choice = track == "multiple_choice"
     if choice and judge not in ("all", "none"):
         raise UserError(f"-T judge={judge}: the track multiple_choice has nothing to judge.")
+    if choice and judge_template is not None:
+        raise UserError(
+            f"-T judge_template={judge_template}: the track multiple_choice has nothing to judge."
+        )
     source = locate(CARD, data_dir, revision)
     dataset, provenance = build_dataset(load(source, track), source, [annotation(source, track)])
     chosen = scoring(

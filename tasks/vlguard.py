@@ -54,7 +54,7 @@ from vlmguard.scorers._metrics import by_category, coverage, vote
 from vlmguard.scorers._official import Question, ask_all
 from vlmguard.scorers._verdict import Reader, label
 from vlmguard.scorers.refusal import Keywords, answer_text, load_keywords
-from vlmguard.tasks._data import Card, Source, Text, locate, parse_records, read_json
+from vlmguard.tasks._data import Card, MissingFile, Source, Text, locate, parse_records, read_json
 from vlmguard.tasks._dataset import build_dataset, draw, user_input
 from vlmguard.tasks._scoring import JudgeChoice, scoring
 
@@ -193,7 +193,8 @@ CARD: Final = Card(
     obtain=(
         "Accept the terms of https://huggingface.co/datasets/ys-zong/VLGuard and set HF_TOKEN; or "
         "put its test.json beside a folder test/ that holds the content of test.zip, and name the "
-        "folder with -T data_dir=."
+        "folder with -T data_dir=. -T win_rate=true also needs data/gpt4_safe_safes.json of "
+        "https://github.com/ys-zong/VLGuard beside it."
     ),
     hub="ys-zong/VLGuard",
     hub_files=("test.json", "train.json", "test.zip"),
@@ -241,6 +242,11 @@ def vlguard(
     if win_rate and subset != "safe_safe":
         raise UserError(
             f"-T win_rate=true: only -T subset=safe_safe has stored answers, not {subset}."
+        )
+    if win_rate and judge in ("general", "none"):
+        raise UserError(
+            f"-T win_rate=true: a judge compares the answers, and -T judge={judge} leaves it out. "
+            f"Use -T judge=all or official."
         )
     source = locate(CARD, data_dir, revision)
     samples = load(source, subset)
@@ -411,7 +417,15 @@ def _train_images(source: Source) -> set[str] | None:
 
 def _add_references(samples: list[Sample], source: Source) -> Path:
     """Put the stored answers into the samples' metadata; returns their file."""
-    path = annotation(source, "gpt4_safe_safes.json")
+    try:
+        path = annotation(source, "gpt4_safe_safes.json")
+    except MissingFile as error:
+        raise MissingFile(
+            f"VLGuard: -T win_rate=true needs gpt4_safe_safes.json, which was not found in "
+            f"{source.root}. It is not on the hub: take data/gpt4_safe_safes.json of "
+            f"https://github.com/ys-zong/VLGuard, put it beside test.json into a folder of your "
+            f"own, and name the folder with -T data_dir=."
+        ) from error
     rows = [(f"record {number}", row) for number, row in enumerate(read_json(path))]
     stored = {item.id: item.output for item in parse_records(rows, Reference, path)}
     for sample in samples:

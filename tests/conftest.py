@@ -25,6 +25,7 @@ hypothesis.settings.load_profile("steady")
 REPO = Path(__file__).resolve().parents[1]
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+RealData = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +35,20 @@ def repo() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Root of the real benchmark files; the test is skipped where there are none."""
-    root = os.environ.get("VLMGUARD_DATA")
-    if not root or not Path(root).is_dir():
-        pytest.skip("real benchmark files: VLMGUARD_DATA is not set")
-    return Path(root)
+def real_data() -> RealData:
+    """Find a benchmark's real folder; the test is skipped where it, or a file in it, is absent."""
+
+    def find(benchmark: str, *files: str) -> Path:
+        root = os.environ.get("VLMGUARD_DATA")
+        if not root:
+            pytest.skip("real benchmark files: VLMGUARD_DATA is not set")
+        folder = Path(root).absolute() / benchmark
+        for path in (folder, *(folder / file for file in files)):
+            if not path.exists():
+                pytest.skip(f"real benchmark files: {path} is not there")
+        return folder
+
+    return find
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The worked examples of CONTRIBUTING.md do what it says."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_the_worked_defense_runs_from_its_file(repo: Path, tmp_path: Path, cli: 
         assert len(sample.store["DefenseRecord:stages"]) == 2
 
 
+def test_the_worked_benchmark_takes_the_options_of_every_task(repo: Path) -> None:
+    functions = [
+        node
+        for node in ast.walk(ast.parse(example(repo, "benchmark")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    (kitchen,) = [node for node in functions if node.name == "kitchen"]
+    common = {"judge", "judge_template", "keywords", "data_dir", "revision"}
+    assert common <= {argument.arg for argument in kitchen.args.args}
+
+
 @pytest.mark.slow
 def test_the_worked_benchmark_runs_from_its_file(repo: Path, tmp_path: Path, cli: Any) -> None:
     file = tmp_path / "kitchen.py"
@@ -91,3 +103,15 @@ def test_the_worked_benchmark_runs_from_its_file(repo: Path, tmp_path: Path, cli
     assert log.results is not None
     safety = next(score for score in log.results.scores if score.name == "safety")
     assert safety.metrics["mean"].value == 9.0
+
+
+def test_tests_on_real_files_are_skipped_one_benchmark_at_a_time(
+    real_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))
+    (tmp_path / "siuo").mkdir()
+    assert real_data("siuo") == tmp_path / "siuo"
+    with pytest.raises(pytest.skip.Exception, match="figstep is not there"):
+        real_data("figstep")
+    with pytest.raises(pytest.skip.Exception, match=r"siuo/train\.json is not there"):
+        real_data("siuo", "train.json")

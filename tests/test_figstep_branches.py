@@ -22,8 +22,9 @@ SAFE_ANSWER = "I have read the list and will keep to general advice."
 
 
 @pytest.fixture(scope="module")
-def folder(real_data: Path) -> Path:
-    return real_data / "figstep"
+def folder(real_data: Any) -> Path:
+    path: Path = real_data("figstep")
+    return path
 
 
 def judge_script(call: Call) -> str:

@@ -43,8 +43,9 @@ def brief_llava(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def folder(real_data: Path) -> Path:
-    return real_data / "figstep"
+def folder(real_data: Any) -> Path:
+    path: Path = real_data("figstep")
+    return path
 
 
 @pytest.fixture(scope="module")

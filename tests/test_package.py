@@ -74,10 +74,15 @@ def wheel_bin(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Scripts of a fresh environment that holds our wheel and borrows its dependencies."""
     work = tmp_path_factory.mktemp("wheel")
     # Built from a copy: a build leaves folders behind that `inspect list tasks` would read.
-    ignored = shutil.ignore_patterns(".*", "build", "logs", "*.egg-info", "__pycache__")
+    ignored = shutil.ignore_patterns(
+        ".*", "build", "data", "logs", "out", "*.egg-info", "__pycache__"
+    )
     source = shutil.copytree(repo, work / "source", ignore=ignored)
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(work), str(source)],
+        [
+            *(sys.executable, "-m", "build", "--wheel", "--no-isolation"),
+            *("--outdir", str(work), str(source)),
+        ],
         check=True,
         capture_output=True,
     )
@@ -181,3 +186,19 @@ def test_repository_root_has_no_name_that_hides_a_solver(repo: Path) -> None:
     for name in ("vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"):
         assert not (repo / name).exists()
     assert os.access(repo / ".ci" / "run", os.X_OK)
+
+
+def test_git_ignores_what_the_quick_start_makes_and_nothing_of_ours(repo: Path) -> None:
+    if not (repo / ".git").exists():
+        pytest.skip("not a clone")
+
+    def git(*words: str) -> list[str]:
+        result = subprocess.run(
+            ["git", *words], cwd=repo, capture_output=True, text=True, check=False
+        )
+        return result.stdout.split()
+
+    # `make check` would otherwise read the authors' code below data/.
+    made = ["data/figstep/eval.py", "out/board/index.html", "logs/a.json"]
+    assert git("check-ignore", *made) == made
+    assert git("ls-files", "--cached", "--ignored", "--exclude-standard") == []

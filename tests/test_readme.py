@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import vlmguard.solvers
 import vlmguard.tasks
 from vlmguard.cli import main
+from vlmguard.tasks._check import CARDS
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_the_table_of_benchmarks_names_real_tasks_and_options(readme: str) -> No
         task = re.search(r"tasks/(\w+)", row[0])[1]  # type: ignore[index]
         accepted = parameters(vlmguard.tasks, task)
         named = set(re.findall(r"`(\w+)=", row[2]))
-        assert named
+        assert named or row[2] == "–"
         assert named <= accepted, f"{task}: {named - accepted}"
         assert common <= accepted, f"{task}: {common - accepted}"
 
@@ -92,3 +94,35 @@ def test_the_python_example_is_valid_and_imports(readme: str) -> None:
             module = __import__(str(node.module), fromlist=["x"])
             for alias in node.names:
                 assert alias.name in dir(module)
+
+
+@pytest.mark.parametrize("name", ["pull_request", "nightly"])
+def test_the_workflow_fits_its_configurations(repo: Path, name: str) -> None:
+    configs = repo / "results" / "configs"
+    config = yaml.safe_load((configs / f"{name}.yaml").read_text())
+    # The workflow looks for the logs in logs/$SET.
+    assert config["log_dir"] == f"logs/{name}"
+    steps = yaml.safe_load((configs / "github-workflow.yml").read_text())["jobs"]["gate"]["steps"]
+    fetched = {step.get("with", {}).get("path") for step in steps}
+    by_hand = {benchmark["name"] for benchmark in config["benchmarks"]} & {
+        card.name for card in CARDS.values() if card.hub is None
+    }
+    assert {f"evals/data/{benchmark}" for benchmark in by_hand} <= fetched
+    (run,) = [step for step in steps if "vlmguard run" in step.get("run", "")]
+    assert {"HF_TOKEN", "VLMGUARD_DATA"} <= run["env"].keys()
+
+
+def test_the_workflow_installs_a_checkout_and_runs_real_commands(repo: Path) -> None:
+    # No index has this package.
+    text = (repo / "results" / "configs" / "github-workflow.yml").read_text()
+    steps = yaml.safe_load(text)["jobs"]["gate"]["steps"]
+    (checkout,) = [s for s in steps if s.get("with", {}).get("repository") == "OWNER/vlmguard"]
+    place = checkout["with"]["path"]
+    installs = [step["run"] for step in steps if "pip install" in step.get("run", "")]
+    assert installs == [f"pip install -c {place}/constraints.txt ./{place}"]
+    commands = re.findall(r"vlmguard (\w+) .*--", text)
+    assert len(commands) == 5
+    for command in commands:
+        with pytest.raises(SystemExit) as done:
+            main([command, "--help"])
+        assert done.value.code == 0

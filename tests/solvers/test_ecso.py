@@ -1,5 +1,7 @@
 """ECSO's four steps."""
 
+from pathlib import Path
+
 import pytest
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageAssistant
@@ -120,6 +122,38 @@ def test_the_image_can_be_kept_in_step_four() -> None:
     log = run_solver(ecso(keep_image=True), sample("How?", image), target)
     assert target.calls[3].images == [image]
     assert record_of(log).approximations == ["keep_image=true"]
+
+
+def test_prompts_can_be_replaced_by_files(tmp_path: Path) -> None:
+    files = {
+        "check_template": "Q {request} A {answer}: yes or no only?",
+        "caption_template": "{request} Describe the image, please.",
+        "answer_template": "Seen: {caption} HARMLESS reply to {request}",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    given = {name: str(tmp_path / name) for name in files}
+    target = script("yes")
+    log = run_solver(ecso(**given), sample("How?", picture()), target)  # type: ignore[arg-type]
+    assert [call.text for call in target.calls] == [
+        "How?",
+        "Q How? A First answer.: yes or no only?",
+        "How? Describe the image, please.",
+        "Seen: A red square. HARMLESS reply to How?",
+    ]
+    ours = run_solver(ecso(), sample("How?", picture()), script("yes"))
+    assert record_of(log).template != record_of(ours).template
+
+
+@pytest.mark.parametrize(
+    ("option", "field"),
+    [("check_template", "answer"), ("caption_template", "request"), ("answer_template", "caption")],
+)
+def test_a_prompt_without_its_field_is_refused(option: str, field: str, tmp_path: Path) -> None:
+    every = {"request", "answer", "caption"} - {field}
+    (tmp_path / "t.txt").write_text(" ".join(f"{{{each}}}" for each in every))
+    with pytest.raises(UserError, match=f"lacks the placeholder.*{{{field}}}"):
+        ecso(**{option: str(tmp_path / "t.txt")})  # type: ignore[arg-type]
 
 
 def test_the_check_sees_the_first_1927_characters() -> None:

@@ -29,6 +29,8 @@ from vlmguard.solvers import eta
 from vlmguard.solvers._eta_decoding import read_candidates, tokens_of
 from vlmguard.solvers._eta_roles import read_grade
 from vlmguard.solvers._fallback import UnusableReply
+from vlmguard.solvers.eta import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
+from vlmguard.templates import template_hash
 
 SCORERS = "vlmguard.solvers._eta_scorers"
 PREFIX = "As an AI assistant"
@@ -454,6 +456,25 @@ def test_prompted_models_replace_both_scorers() -> None:
     ]
     assert "utility 2" not in [stage.name for stage in record.stages]
     assert [stage.role for stage in record.stages].count("reward") == 5
+
+
+def test_the_hash_tells_apart_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    Local(monkeypatch, lambda text: 1.0)
+
+    def hash_with(*roles: str, **options: Any) -> str:
+        bound = {role: Scripted("9", role) for role in roles}
+        return record_of(run_eta(scripted(), picture(), roles=bound, **options)).template
+
+    assert hash_with() == template_hash(GATE_PROMPT, REWARD_PROMPT, CLIP_TEXT)
+    hashes = [
+        hash_with(),
+        hash_with(decoding="response"),
+        hash_with("reward"),
+        hash_with("image_safety"),
+        hash_with("reward", "image_safety"),
+        hash_with("reward", decoding="response"),
+    ]
+    assert len(set(hashes)) == len(hashes)
 
 
 def test_a_prompted_look_at_the_image_can_pass_it() -> None:

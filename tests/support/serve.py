@@ -49,7 +49,24 @@ def transformers_serve(checkpoint: Path, *, timeout: float = 180) -> Iterator[Se
     Raises:
         RuntimeError: It did not start; the message holds its output.
     """
+    try:
+        process, url = _start(checkpoint, timeout)
+    except PortTaken:
+        # Between the choice of a port and its use, another process took it.
+        process, url = _start(checkpoint, timeout)
+    try:
+        yield Served(f"{url}/v1", checkpoint)
+    finally:
+        _stop(process)
+
+
+class PortTaken(Exception):
+    """The port was free when it was chosen, and no longer is."""
+
+
+def _start(checkpoint: Path, timeout: float) -> tuple["subprocess.Popen[bytes]", str]:
     port = _free_port()
+    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()"]
     command += ["serve", str(checkpoint), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--device", "cpu", "--dtype", "float32"]
@@ -64,15 +81,22 @@ def transformers_serve(checkpoint: Path, *, timeout: float = 180) -> Iterator[Se
             start_new_session=True,
         )
     try:
-        _wait(f"http://127.0.0.1:{port}/health", process, log, timeout)
-        yield Served(f"http://127.0.0.1:{port}/v1", checkpoint)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _wait(f"{url}/health", process, log, timeout)
+    except BaseException:
+        _stop(process)
+        raise
+    return process, url
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path, timeout: float) -> None:
@@ -85,6 +109,8 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path, timeout: floa
             if process.poll() is not None:
                 break
             time.sleep(0.3)
+    if "address already in use" in log.read_text().lower():
+        raise PortTaken(url)
     raise RuntimeError(f"transformers serve did not start:\n{log.read_text()[-3000:]}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.folders import write_figstep, write_vlguard
+from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 
 from vlmguard.cli import main
 from vlmguard.tasks._check import CARDS, check
@@ -36,6 +36,17 @@ def test_complete_absent_and_incomplete(tmp_path: Path) -> None:
 
     report = check(small(FIGSTEP, tiny=11), tmp_path)
     assert report.variants[1].state == "incomplete"
+
+
+def test_some_of_a_variants_question_files_are_incomplete(tmp_path: Path) -> None:
+    folder = write_mm_safetybench(tmp_path / "mm_safetybench")
+    (folder / "data/processed_questions/07-Sex.json").unlink()
+    report = check(CARDS["mm_safetybench"], tmp_path)
+    assert {variant.state for variant in report.variants} == {"incomplete"}
+    assert not report.sound
+    (problem,) = report.variants[0].problems
+    assert problem.startswith("12 of 13 scenarios are there. MM-SafetyBench: data/processed_ques")
+    assert "07-Sex.json" in problem
 
 
 def test_broken_records_are_shown(tmp_path: Path) -> None:
@@ -69,8 +80,15 @@ def test_image_outside_the_folder_is_a_problem(tmp_path: Path) -> None:
 def test_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["data"]) == 2
-    assert "--data-dir" in capsys.readouterr().err
+    # A fresh clone: no folder yet, so only where to get the data.
+    assert main(["data"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count(": absent\n  license") == len(CARDS)
+    assert "folder    none: name one with --data-dir" in shown
+    assert "Clone https://github.com/ThuCCSLab/FigStep" in shown
+    assert main(["data", "figstep"]) == 1
+    assert main(["data", "--json"]) == 0
+    capsys.readouterr()
     assert main(["data", "--data-dir", str(tmp_path / "nowhere")]) == 2
     capsys.readouterr()
 
@@ -106,10 +124,11 @@ def test_unknown_subcommand_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)
-def test_cards_agree_with_the_real_files(card: Any, real_data: Path) -> None:
-    report = check(card, real_data)
+def test_cards_agree_with_the_real_files(card: Any, real_data: Any) -> None:
+    report = check(card, real_data(card.name).parent)
     assert all(report.files.values())
-    assert set(card.sha256) == {Path(name).name for name in report.files}
+    # Only test.json is needed of VLGuard.
+    assert set(card.sha256) - {"train.json"} <= {Path(name).name for name in report.files}
     for variant in report.variants:
         assert variant.samples == variant.expected
     tiny = [variant for variant in report.variants if variant.name == "tiny"]

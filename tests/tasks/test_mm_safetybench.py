@@ -362,8 +362,8 @@ def test_run_without_judge(folder: Path, scripted: Any, run: Any, metrics: Any) 
 
 
 @pytest.mark.parametrize("image_type", list(CARD.variants))
-def test_real_records_load_with_the_right_counts(real_data: Path, image_type: str) -> None:
-    samples = load(local(CARD, real_data / "mm_safetybench"), image_type)
+def test_real_records_load_with_the_right_counts(real_data: Any, image_type: str) -> None:
+    samples = load(local(CARD, real_data("mm_safetybench")), image_type)
     assert len(samples) == CARD.variants[image_type] == 1680
     assert Counter(map(scenario_of, samples)) == SCENARIOS
 
@@ -371,20 +371,20 @@ def test_real_records_load_with_the_right_counts(real_data: Path, image_type: st
 TINY = (10, 16, 5, 14, 12, 15, 11, 15, 14, 13, 17, 11, 15)
 
 
-def test_real_tiny_list(real_data: Path) -> None:
+def test_real_tiny_list(real_data: Any) -> None:
     task = mm_safetybench(
-        "text_only", split="tiny", judge="none", data_dir=str(real_data / "mm_safetybench")
+        "text_only", split="tiny", judge="none", data_dir=str(real_data("mm_safetybench"))
     )
     assert Counter(map(scenario_of, task.dataset)) == dict(zip(SCENARIOS, TINY, strict=True))
 
 
 @pytest.mark.slow
 def test_real_records_run_with_stand_in_images(
-    real_data: Path, tmp_path: Path, scripted: Any, run: Any, metrics: Any
+    real_data: Any, tmp_path: Path, scripted: Any, run: Any, metrics: Any
 ) -> None:
     folder = tmp_path / "mm_safetybench"
     (folder / "data").mkdir(parents=True)
-    questions = real_data / "mm_safetybench/data/processed_questions"
+    questions = real_data("mm_safetybench") / "data/processed_questions"
     for path in questions.glob("*.json"):
         for key in json.loads(path.read_text()):
             draw_image(folder / "data/imgs" / path.stem / "SD_TYPO" / f"{key}.jpg", int(key))

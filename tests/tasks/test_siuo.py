@@ -251,6 +251,7 @@ def test_choice_run_needs_no_grader(folder: Path, scripted: Any, run: Any, metri
         ({"samples": 0}, "-T samples=0: at least one answer"),
         ({"track": "mcqa"}, "-T track=mcqa is not known"),
         ({"track": "multiple_choice", "judge": "general"}, "nothing to judge"),
+        ({"track": "multiple_choice", "judge_template": "t.txt"}, "nothing to judge"),
         ({"judge_template": "no.txt"}, r"no\.txt cannot be read"),
     ],
 )
@@ -275,8 +276,8 @@ CATEGORIES = {
 
 
 @pytest.mark.parametrize("track", ["generation", "multiple_choice"])
-def test_real_records_load_with_the_right_counts(real_data: Path, track: str) -> None:
-    samples = load(local(CARD, real_data / "siuo"), track)
+def test_real_records_load_with_the_right_counts(real_data: Any, track: str) -> None:
+    samples = load(local(CARD, real_data("siuo")), track)
     assert len(samples) == CARD.variants[track] == 167
     assert Counter((sample.metadata or {})["category"] for sample in samples) == CATEGORIES
     assert len({(sample.metadata or {})["image_id"] for sample in samples}) == 167
@@ -287,10 +288,10 @@ def test_real_records_load_with_the_right_counts(real_data: Path, track: str) ->
 
 @pytest.mark.slow
 def test_real_records_run_with_stand_in_images(
-    real_data: Path, tmp_path: Path, scripted: Any, run: Any, metrics: Any
+    real_data: Any, tmp_path: Path, scripted: Any, run: Any, metrics: Any
 ) -> None:
     folder = tmp_path / "siuo"
-    shutil.copytree(real_data / "siuo", folder)
+    shutil.copytree(real_data("siuo"), folder)
     for number, record in enumerate(json.loads((folder / "data/siuo_gen.json").read_text())):
         draw_image(folder / "data/images" / record["image"], number)
     log = run(siuo("multiple_choice", data_dir=str(folder)), scripted("(A)"))

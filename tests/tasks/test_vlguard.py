@@ -118,6 +118,10 @@ def test_drawing_is_fixed_and_keeps_the_order(folder: Path) -> None:
         ({"n": 5}, "-T n: 5 cannot be drawn, choose between 1 and 4"),
         ({"n": 0}, "choose between 1 and 4"),
         ({"win_rate": True}, "only -T subset=safe_safe"),
+        ({"subset": "safe_safe", "win_rate": True, "judge": "none"}, "judge=none leaves it out"),
+        ({"subset": "safe_safe", "win_rate": True, "judge": "general"}, "Use -T judge=all"),
+        ({"judge": "official", "judge_template": "t.txt"}, "judge_template=t.txt.*judge=official"),
+        ({"judge": "none", "judge_template": "t.txt"}, "Drop it, or use -T judge=all or general"),
         ({"judge": "mine"}, "-T judge=mine is not known"),
         ({"keywords": "nowhere.json"}, "nowhere.json cannot be read"),
     ],
@@ -313,7 +317,7 @@ def test_missing_stored_answers_are_an_error(folder: Path) -> None:
     with pytest.raises(UserError, match="no stored answer for s0"):
         vlguard("safe_safe", win_rate=True, data_dir=str(folder))
     (folder / "gpt4_safe_safes.json").unlink()
-    with pytest.raises(UserError, match=r"gpt4_safe_safes\.json.*not found"):
+    with pytest.raises(UserError, match=r"gpt4_safe_safes\.json.*not found.*github\.com/ys-z"):
         vlguard("safe_safe", win_rate=True, data_dir=str(folder))
 
 
@@ -362,8 +366,8 @@ SUBCATEGORIES = {
 SOURCES = {"privacyAlert": 398, "HOD": 200, "hatefulMemes": 200, "bad_ads": 102, "harm-p": 100}
 
 
-def test_real_records_load_with_the_right_counts(real_data: Path) -> None:
-    source = local(CARD, real_data / "vlguard")
+def test_real_records_load_with_the_right_counts(real_data: Any) -> None:
+    source = local(CARD, real_data("vlguard", "train.json"))
     samples = {subset: load(source, subset) for subset in CARD.variants}
     assert {subset: len(each) for subset, each in samples.items()} == CARD.variants
     unsafe = [sample.metadata or {} for sample in samples["unsafe"]]
@@ -375,8 +379,8 @@ def test_real_records_load_with_the_right_counts(real_data: Path) -> None:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_phrases_miss_122_of_the_real_reference_refusals(real_data: Path, legacy: bool) -> None:
-    source = local(CARD, real_data / "vlguard")
+def test_phrases_miss_122_of_the_real_reference_refusals(real_data: Any, legacy: bool) -> None:
+    source = local(CARD, real_data("vlguard", "refusal_keywords.json"))
     listed = load_keywords(str(source.root / "refusal_keywords.json"))
     assert len(listed.phrases) == 63
 
@@ -390,10 +394,10 @@ def test_phrases_miss_122_of_the_real_reference_refusals(real_data: Path, legacy
 
 @pytest.mark.slow
 def test_real_records_run_with_stand_in_images(
-    real_data: Path, tmp_path: Path, scripted: Any, run: Any, metrics: Any
+    real_data: Any, tmp_path: Path, scripted: Any, run: Any, metrics: Any
 ) -> None:
     folder = tmp_path / "vlguard"
-    shutil.copytree(real_data / "vlguard", folder)
+    shutil.copytree(real_data("vlguard"), folder)
     for number, record in enumerate(json.loads((folder / "test.json").read_text())):
         draw_image(folder / "test" / record["image"], number)
     for subset in CARD.variants:

@@ -85,7 +85,7 @@ def build(
     """Build models, and set the thresholds of those that have one.
 
     Args:
-        names: Which; in the order given.
+        names: Which; in the order given, but the rewriter last.
         root: Folder of the folders.
         force: Also those that are there and fit.
         effort: Share of the steps (> 0, at most 1), for trying things out.
@@ -99,7 +99,8 @@ def build(
             package's own weights, the rewriter's base is not ready, or jobs are out of range.
     """
     check_number("--jobs", jobs, 1)
-    names = list(dict.fromkeys(names))
+    # The rewriter needs its base, whatever was typed first.
+    names = sorted(dict.fromkeys(names), key=lambda name: name == "rewriter")
     for name in names:
         if name not in NAMES:
             raise UserError(f"{name}: no such model. Choose among: {', '.join(NAMES)}.")
@@ -131,10 +132,8 @@ def _check(due: list[str], root: Path, effort: float) -> None:
             f"--effort {effort} is for trials, and would replace the package's own models. Choose "
             "a folder for them: --out DIR"
         )
-    if "rewriter" in due:
-        before = due[: due.index("rewriter")]
-        if "base" not in before and not _is_ready(root / "base", effort):
-            raise UserError("rewriter: its base is not ready. Run: vlmguard microworld build base")
+    if "rewriter" in due and "base" not in due and not _is_ready(root / "base", effort):
+        raise UserError("rewriter: its base is not ready. Run: vlmguard microworld build base")
 
 
 def _build_one(name: str, root: Path, effort: float) -> None:

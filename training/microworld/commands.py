@@ -4,10 +4,12 @@ Everything heavy is imported when a command runs, so that `vlmguard --help` is q
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from vlmguard.errors import UserError
 from vlmguard.paths import user_path
 
 
@@ -127,8 +129,24 @@ def _flags(arguments: argparse.Namespace) -> int:
     from vlmguard.training.microworld.flags import solver_options
 
     options = solver_options(arguments.solver, _root(arguments.weights))
-    print(" ".join(f"-S {name}={value}" for name, value in options.items()))
+    words = [f"{name}={_from_here(value)}" for name, value in options.items()]
+    # A shell splits what $(...) prints at each space, and heeds no quotes in it.
+    if any(" " in word for word in words):
+        by_hand = " ".join(f"-S {shlex.quote(word)}" for word in words)
+        raise UserError(
+            f"A path holds a space, which $(...) would split. Run this in a folder below which the "
+            f"weights lie, or type the options: {by_hand}"
+        )
+    print(" ".join(f"-S {word}" for word in words))
     return 0
+
+
+def _from_here(value: str | float | bool) -> str | float | bool:
+    """A path below the current folder without what lies above it; anything else as it is."""
+    here = Path.cwd()
+    if isinstance(value, str) and Path(value).is_relative_to(here):
+        return str(Path(value).relative_to(here))
+    return value
 
 
 def _add_demo(commands: Any) -> None:

@@ -141,6 +141,16 @@ def test_the_rewriter_is_not_built_without_its_base(
     assert load_card(tmp_path / "rewriter").name == "rewriter"
 
 
+def test_the_base_is_built_before_the_rewriter_whatever_was_typed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(building, "_build_one", lambda name, **_: built.append(name))
+    folders = build(["rewriter", "clip", "base"], tmp_path)
+    assert built == ["clip", "base", "rewriter"]
+    assert [folder.name for folder in folders] == built
+
+
 def test_an_unknown_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gpt: no such model"):
         build(["gpt"], tmp_path)

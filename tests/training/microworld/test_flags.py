@@ -36,6 +36,23 @@ def test_flags_name_models_and_thresholds(tmp_path, capsys):
     }  # fmt: skip
 
 
+def test_flags_survive_a_folder_with_a_space(tmp_path, capsys, monkeypatch):
+    weights = tmp_path / "my models" / "weights"
+    weights.mkdir(parents=True)
+    write_thresholds(weights)
+
+    # As in `inspect eval ... $(vlmguard microworld flags eta)`: split at spaces.
+    assert main(["microworld", "flags", "eta", "--weights", str(weights)]) == 2
+    said = capsys.readouterr().err
+    assert f"-S 'reward={weights / 'reward'}'" in said
+
+    monkeypatch.chdir(tmp_path / "my models")
+    assert main(["microworld", "flags", "eta", "--weights", str(weights)]) == 0
+    words = capsys.readouterr().out.split()
+    assert "reward=weights/reward" in words
+    assert set(words[::2]) == {"-S"}
+
+
 def test_thresholds_of_other_weights_are_not_given_out(tmp_path, capsys):
     write_thresholds(tmp_path)
     (tmp_path / "clip" / WEIGHTS_FILE).write_text("built anew")

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -142,8 +143,10 @@ def test_a_test_set_of_another_layout_is_named(tmp_path: Path) -> None:
         read_test_set("vlguard", tmp_path)
 
 
-def test_real_test_sets_are_read_whole(real_data: Path) -> None:
-    sets = load_test_sets(real_data, [], set())
+def test_real_test_sets_are_read_whole(real_data: Any) -> None:
+    names = ("siuo", "vlguard", "mm_safetybench", "figstep", "vlsbench")
+    (root,) = {real_data(name).parent for name in names}
+    sets = load_test_sets(root, [], set())
     assert {name: len(items) for name, items in sets.items()} == {
         "siuo": 167,
         "vlguard": 1558,
@@ -152,15 +155,13 @@ def test_real_test_sets_are_read_whole(real_data: Path) -> None:
         "vlsbench": 2241,
     }
     assert all(len({each.id for each in items}) == len(items) for items in sets.values())
-    assert lacking(real_data, sets) == []
+    assert lacking(root, sets) == []
 
 
-def test_the_8_real_images_in_train_and_test_are_caught(real_data: Path) -> None:
-    rows = [
-        Item(row.id, row.image_id, row.prompt)
-        for row in read_sources(f"vlguard:{real_data / 'vlguard'}")
-    ]
-    report = find_leaks(rows, {"vlguard": read_test_set("vlguard", real_data / "vlguard")})
+def test_the_8_real_images_in_train_and_test_are_caught(real_data: Any) -> None:
+    folder = real_data("vlguard", "train.json")
+    rows = [Item(row.id, row.image_id, row.prompt) for row in read_sources(f"vlguard:{folder}")]
+    report = find_leaks(rows, {"vlguard": read_test_set("vlguard", folder)})
     assert {leak.image_id for leak in report.blocking} == {
         "vlguard/bad_ads/07462e40-2463-4787-aa67-23f842390b02.png",
         "vlguard/HOD/img_hod_001282.jpg",
@@ -176,17 +177,16 @@ def test_the_8_real_images_in_train_and_test_are_caught(real_data: Path) -> None
     assert len(report.rows()) == 11
 
 
-def test_264_real_test_requests_have_a_twin_in_train(real_data: Path) -> None:
-    train = {normalise_text(r.prompt) for r in read_sources(f"vlguard:{real_data / 'vlguard'}")}
-    test = read_test_set("vlguard", real_data / "vlguard")
+def test_264_real_test_requests_have_a_twin_in_train(real_data: Any) -> None:
+    folder = real_data("vlguard", "train.json")
+    train = {normalise_text(row.prompt) for row in read_sources(f"vlguard:{folder}")}
+    test = read_test_set("vlguard", folder)
     assert sum(normalise_text(each.text) in train for each in test) == 264
 
 
-def test_a_stand_in_for_a_real_image_is_found_by_its_pixels(
-    real_data: Path, tmp_path: Path
-) -> None:
+def test_a_stand_in_for_a_real_image_is_found_by_its_pixels(real_data: Any, tmp_path: Path) -> None:
     # The real images are gated: two are drawn under their names, on the test side alone.
-    items = read_test_set("vlguard", real_data / "vlguard")[:2]
+    items = read_test_set("vlguard", real_data("vlguard"))[:2]
     drawn = [
         replace(each, image=draw(tmp_path / f"{n}.png", 9 * n)) for n, each in enumerate(items)
     ]

@@ -172,14 +172,14 @@ def test_a_source_that_is_not_there(spec: str, message: str) -> None:
         read_sources(spec)
 
 
-def test_a_real_train_split(real_data: Path) -> None:
-    rows = read_sources(f"vlguard:{real_data / 'vlguard'}")
+def test_a_real_train_split(real_data: Any) -> None:
+    rows = read_sources(f"vlguard:{real_data('vlguard', 'train.json')}")
     assert len(rows) == 2977
     assert Counter(each.benign for each in rows) == {False: 2000, True: 977}
 
 
-def test_a_real_test_set_as_source(real_data: Path) -> None:
-    rows = read_sources([f"vlsbench:{real_data / 'vlsbench'}"])
+def test_a_real_test_set_as_source(real_data: Any) -> None:
+    rows = read_sources([f"vlsbench:{real_data('vlsbench')}"])
     assert len(rows) == 2241
     # One record of the published file has a blank instruction.
     assert [each.id for each in rows if not each.prompt.strip()] == ["vlsbench/1685"]
