@@ -1,13 +1,16 @@
-"""What a defense did to a sample: kept in the sample's store, copied into its scores."""
+"""What a defense did to a sample: kept in the sample's metadata, its sum in the scores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
+from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import TaskState
-from inspect_ai.util import StoreModel
 from pydantic import BaseModel, Field
+
+METADATA_KEY: Final = "defense_record"
+"""Where a sample's metadata hold its `DefenseRecord`."""
 
 
 class Stage(BaseModel):
@@ -32,21 +35,12 @@ class Stage(BaseModel):
     seconds: float | None = None
 
 
-class _Fields(BaseModel):
-    defense: str = "none"
-    original: str = ""
-    rewritten: str | None = None
-    triggered: bool = False
-    stages: list[Stage] = Field(default_factory=list)
-    failure: str | None = None
-    approximations: list[str] = Field(default_factory=list)
-    kept_prefix: str = ""
-    template: str = ""
-    notes: dict[str, Any] = Field(default_factory=dict)
-
-
-class DefenseRecord(StoreModel, _Fields):
+class DefenseRecord(BaseModel):
     """Trace of a defense on one sample.
+
+    It lies in the sample's metadata and not in its store, where Inspect would log it three times
+    over (as events of the solver and of all solvers, and in the sample): those events alone take
+    more time than everything else that a defense does around its calls.
 
     Attributes:
         defense: Name of the solver; `none` where no defense ran.
@@ -62,14 +56,28 @@ class DefenseRecord(StoreModel, _Fields):
         notes: Figures and remarks of the defense (scores, placement, ...).
     """
 
+    defense: str = "none"
+    original: str = ""
+    rewritten: str | None = None
+    triggered: bool = False
+    stages: list[Stage] = Field(default_factory=list)
+    failure: str | None = None
+    approximations: list[str] = Field(default_factory=list)
+    kept_prefix: str = ""
+    template: str = ""
+    notes: dict[str, Any] = Field(default_factory=dict)
 
-class Trace(_Fields):
-    """A `DefenseRecord` in the making: the same fields, with no store behind them.
+    @classmethod
+    def of(cls, sample: TaskState | EvalSample) -> "DefenseRecord":
+        """The record of a sample, during a run or from its log.
 
-    A `StoreModel` checks and compares everything at each access, which costs more than all the
-    rest that a defense does around its calls. So a solver fills a `Trace`, and `recorded` puts it
-    into the store once.
-    """
+        Args:
+            sample: State of a running sample, or a sample of a log.
+
+        Returns:
+            The record; one of the defense `none` where no defense ran.
+        """
+        return cls.model_validate(sample.metadata.get(METADATA_KEY, {}))
 
     def add_call(self, name: str, output: ModelOutput, role: str) -> None:
         """Note a model call.
@@ -94,7 +102,7 @@ class Trace(_Fields):
 
 
 @contextmanager
-def recorded(state: TaskState, defense: str, original: str) -> Iterator[Trace]:
+def recorded(state: TaskState, defense: str, original: str) -> Iterator[DefenseRecord]:
     """Record what a defense does; whatever happens, what there is by then is kept.
 
     Args:
@@ -103,16 +111,14 @@ def recorded(state: TaskState, defense: str, original: str) -> Iterator[Trace]:
         original: The user's request.
 
     Yields:
-        The trace to fill. Afterwards `state.store_as(DefenseRecord)` reads it.
+        The record to fill. Afterwards `DefenseRecord.of(state)` reads it.
     """
-    store = state.store
-    trace = Trace(defense=defense, original=original)
+    record = DefenseRecord(defense=defense, original=original)
     try:
-        yield trace
+        yield record
     finally:
-        # What is as it was from the start need not be written: less to log, and to compare.
-        for name, value in trace.model_dump(exclude_defaults=True).items():
-            store.set(f"{DefenseRecord.__name__}:{name}", value)
+        # Another dictionary: the old one is the data set's own, which Inspect copies for metrics.
+        state.metadata = state.metadata | {METADATA_KEY: record.model_dump(exclude_defaults=True)}
 
 
 def tally(state: TaskState) -> dict[str, Any]:
@@ -127,11 +133,7 @@ def tally(state: TaskState) -> dict[str, Any]:
         `output_tokens` and `seconds` (the last three None where a provider
         reported none). Without a defense: the target's single call.
     """
-    # Read without a StoreModel, see `Trace`; in a log that is scored again these are plain data.
-    known = {
-        name: state.store.get(f"{DefenseRecord.__name__}:{name}") for name in _Fields.model_fields
-    }
-    record = _Fields.model_validate({k: v for k, v in known.items() if v is not None})
+    record = DefenseRecord.of(state)
     stages = record.stages
     if record.defense == "none" and not stages and state.output.choices:
         stages = [_call_stage("answer", state.output, "target")]

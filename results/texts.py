@@ -6,6 +6,8 @@ from html import escape
 from inspect_ai.log import EvalSample, read_eval_log_sample
 from inspect_ai.model import ContentImage
 
+from vlmguard.record import DefenseRecord
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -59,7 +61,7 @@ def exchange(sample: EvalSample) -> Exchange:
         for message in sample.input:
             parts = message.content if isinstance(message.content, list) else []
             images += [part.image for part in parts if isinstance(part, ContentImage)]
-    rewritten = sample.store.get("DefenseRecord:rewritten") or ""
+    rewritten = DefenseRecord.of(sample).rewritten or ""
     return Exchange(
         request=request,
         rewritten=rewritten if rewritten != request else "",

@@ -25,7 +25,7 @@ from inspect_ai.solver import TaskState
 
 from vlmguard.errors import UserError
 from vlmguard.paths import user_path
-from vlmguard.record import tally
+from vlmguard.record import DefenseRecord, tally
 from vlmguard.refusals import REFUSAL_PHRASES, contains_phrase
 from vlmguard.scorers._metrics import by_category, check_groups, coverage
 from vlmguard.templates import template_hash
@@ -131,5 +131,5 @@ def answer_text(state: TaskState) -> str:
     Returns:
         The completion, less `DefenseRecord.kept_prefix`.
     """
-    prefix = str(state.store.get("DefenseRecord:kept_prefix") or "")
+    prefix = DefenseRecord.of(state).kept_prefix
     return state.output.completion.removeprefix(prefix) if prefix else state.output.completion

@@ -15,7 +15,7 @@ from inspect_ai.model import (
 from inspect_ai.util import collect
 
 from vlmguard.errors import UserError
-from vlmguard.record import Stage, Trace
+from vlmguard.record import DefenseRecord, Stage
 from vlmguard.solvers._eta_scorers import Scorers
 from vlmguard.solvers._turn import Turn, with_text
 
@@ -108,7 +108,7 @@ def check_continues(target: Model, continues: bool) -> None:
         )
 
 
-async def by_sentence(draw: Draw, record: Trace) -> tuple[str, bool, int]:
+async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int]:
     """Write an answer sentence by sentence, behind the prefix.
 
     Args:
@@ -155,7 +155,7 @@ async def by_sentence(draw: Draw, record: Trace) -> tuple[str, bool, int]:
         k += 1
 
 
-async def by_response(draw: Draw, record: Trace, epoch: int) -> tuple[str, bool, int]:
+async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[str, bool, int]:
     """Draw whole answers, in separate calls, and take the best.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Final
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput
 from inspect_ai.util import collect
 
-from vlmguard.record import Trace
+from vlmguard.record import DefenseRecord
 from vlmguard.roles import defaults_for
 from vlmguard.solvers._fallback import UnusableReply
 from vlmguard.solvers._turn import user_message
@@ -39,7 +39,7 @@ _DEFAULTS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 
 async def graded(
-    model: Model, rubric: str, answers: list[str], record: Trace, stage: str
+    model: Model, rubric: str, answers: list[str], record: DefenseRecord, stage: str
 ) -> list[float]:
     """Have a model grade answers, each in a call of its own.
 
@@ -68,7 +68,7 @@ async def graded(
     return [read_grade(output.completion) for output in outputs]
 
 
-async def image_unsafe(model: Model, images: list[str], record: Trace) -> bool:
+async def image_unsafe(model: Model, images: list[str], record: DefenseRecord) -> bool:
     """Have a model look for unsafe content.
 
     Args:

@@ -10,7 +10,7 @@ from inspect_ai.model import Model, get_model, model_roles
 
 from vlmguard.auxiliary import Checkpoint
 from vlmguard.clip_score import clip_similarity
-from vlmguard.record import Trace
+from vlmguard.record import DefenseRecord
 from vlmguard.reward import prepare_reward, rewards
 from vlmguard.solvers._eta_roles import GRADE_TEMPLATE, IMAGE_TEMPLATE, graded, image_unsafe
 
@@ -48,7 +48,7 @@ class Scorers:
         ]
 
     async def score(
-        self, rubric: str, answers: list[str], record: Trace, stage: str
+        self, rubric: str, answers: list[str], record: DefenseRecord, stage: str
     ) -> list[float]:
         """Reward of each answer (a grade from 0 to 1 with the role)."""
         if self.reward_role is not None:
@@ -58,7 +58,7 @@ class Scorers:
         return reading.values
 
     async def similarity(
-        self, images: list[str], texts: list[str], record: Trace, stage: str
+        self, images: list[str], texts: list[str], record: DefenseRecord, stage: str
     ) -> list[float]:
         """Cosine of each text and the closest image."""
         reading = await clip_similarity(self.clip, images, texts)
@@ -66,7 +66,7 @@ class Scorers:
         return reading.values
 
     async def is_image_unsafe(
-        self, images: list[str], text: str, threshold: float, record: Trace
+        self, images: list[str], text: str, threshold: float, record: DefenseRecord
     ) -> bool:
         """Whether the image check fails: cosine with `text` at or above `threshold`, or by role."""
         if self.image_role is not None:

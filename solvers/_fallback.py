@@ -5,7 +5,7 @@ from typing import Final
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import TaskState
 
-from vlmguard.record import Trace
+from vlmguard.record import DefenseRecord
 from vlmguard.solvers._turn import replace_answer
 
 REFUSAL_MESSAGE: Final = "I'm sorry, but I can't help with this request."
@@ -31,7 +31,9 @@ def refusal(state: TaskState) -> ModelOutput:
     return ModelOutput.from_content(state.model.name, REFUSAL_MESSAGE)
 
 
-def fall_back(state: TaskState, record: Trace, on_failure: str, unusable: UnusableReply) -> None:
+def fall_back(
+    state: TaskState, record: DefenseRecord, on_failure: str, unusable: UnusableReply
+) -> None:
     """Go on without the auxiliary model, as the user chose.
 
     Args:

@@ -46,7 +46,7 @@ from vlmguard.protector import (
     prepare_detector,
     probability_harmless,
 )
-from vlmguard.record import Stage, Trace, recorded
+from vlmguard.record import DefenseRecord, Stage, recorded
 from vlmguard.roles import defaults_for
 from vlmguard.solvers._fallback import ON_FAILURE, UnusableReply, fall_back, refusal
 from vlmguard.solvers._turn import last_turn, replace_answer
@@ -85,9 +85,9 @@ new answer."""
 
 _DEFAULTS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
-Detector = Callable[[str, Trace], Awaitable[float]]
+Detector = Callable[[str, DefenseRecord], Awaitable[float]]
 """From what the detector is shown to P(harmless)."""
-Detoxifier = Callable[[str, Trace], Awaitable[str]]
+Detoxifier = Callable[[str, DefenseRecord], Awaitable[str]]
 """From a harmful answer to a harmless one."""
 
 
@@ -173,7 +173,7 @@ async def _detector(checkpoint: Checkpoint | None) -> Detector:
             raise UserError("Both -S detector and the role detector are given. Drop one of them.")
         await prepare_detector(checkpoint)
 
-        async def classify(text: str, record: Trace) -> float:
+        async def classify(text: str, record: DefenseRecord) -> float:
             reading = await probability_harmless(checkpoint, text)
             record.add_stage(reading.stage("harm_check", "detector"))
             return reading.values[0]
@@ -187,7 +187,7 @@ async def _detector(checkpoint: Checkpoint | None) -> Detector:
         )
     model = get_model(role="detector", required=True)
 
-    async def ask(text: str, record: Trace) -> float:
+    async def ask(text: str, record: DefenseRecord) -> float:
         output = await _generate(model, fill(DETECTOR_TEMPLATE, answer=disarm(text)))
         record.add_call("harm_check", output, "detector")
         return read_verdict(output.completion)
@@ -204,7 +204,7 @@ async def _detoxifier(checkpoint: Checkpoint | None, prompt: str) -> Detoxifier 
             )
         await check_detoxifier(checkpoint)
 
-        async def continue_prompt(answer: str, record: Trace) -> str:
+        async def continue_prompt(answer: str, record: DefenseRecord) -> str:
             written = await complete(checkpoint, fill(prompt, answer=answer))
             stage = Stage(
                 name="detoxify",
@@ -222,7 +222,7 @@ async def _detoxifier(checkpoint: Checkpoint | None, prompt: str) -> Detoxifier 
         return None
     model = get_model(role="detoxifier", required=True)
 
-    async def ask(answer: str, record: Trace) -> str:
+    async def ask(answer: str, record: DefenseRecord) -> str:
         output = await _generate(model, fill(REWRITE_TEMPLATE, answer=disarm(answer)))
         record.add_call("detoxify", output, "detoxifier")
         return _not_empty(output.completion.strip())

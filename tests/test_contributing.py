@@ -12,6 +12,8 @@ from PIL import Image
 from support.openai_server import image_count, openai_server
 from support.siuo_folder import write_siuo
 
+from vlmguard import DefenseRecord
+
 
 def example(repo: Path, name: str) -> str:
     text = (repo / "CONTRIBUTING.md").read_text()
@@ -49,8 +51,8 @@ def test_the_worked_defense_runs_from_its_file(repo: Path, tmp_path: Path, cli: 
     assert log.samples is not None
     for sample in log.samples:
         assert sample.output.completion == "A careful answer."
-        assert sample.store["DefenseRecord:triggered"] is True
-        assert len(sample.store["DefenseRecord:stages"]) == 2
+        assert DefenseRecord.of(sample).triggered
+        assert len(DefenseRecord.of(sample).stages) == 2
 
 
 def test_the_worked_benchmark_takes_the_options_of_every_task(repo: Path) -> None:

@@ -51,7 +51,7 @@ def run(folder: Path, solver: Any, target: Scripted, tmp_path: Path, **roles: Sc
 
 
 def records(log: EvalLog) -> list[DefenseRecord]:
-    return [sample.store_as(DefenseRecord) for sample in log.samples or []]
+    return [DefenseRecord.of(sample) for sample in log.samples or []]
 
 
 def scored_share(log: EvalLog, name: str) -> float:

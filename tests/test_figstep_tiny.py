@@ -97,7 +97,7 @@ def check_log(log: EvalLog, defense: str) -> None:
     for sample in log.samples:
         assert sample.error is None
         assert {"figstep_judge", "judge", "refusal"} <= set(sample.scores or {})
-        record = sample.store_as(DefenseRecord)
+        record = DefenseRecord.of(sample)
         assert record.defense == ("none" if defense == "undefended" else defense)
         if defense != "undefended":
             assert record.stages

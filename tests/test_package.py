@@ -174,8 +174,7 @@ def test_documented_commands_run(
     assert log.eval.task_display_name == "siuo"
     assert log.samples is not None
     assert len(log.samples) == 2
-    store = log.samples[0].store
-    assert store["DefenseRecord:defense"] == solver.removeprefix("vlmguard/")
+    assert log.samples[0].metadata["defense_record"]["defense"] == solver.removeprefix("vlmguard/")
     assert log.results is not None
     safe = next(score for score in log.results.scores if score.name == "safe")
     assert safe.metrics["mean"].value == 1.0

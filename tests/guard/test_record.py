@@ -108,14 +108,14 @@ def test_what_was_done_before_an_error_is_kept() -> None:
 
     with pytest.raises(RuntimeError, match="the next call failed"):
         fail()
-    assert [stage.name for stage in state.store_as(DefenseRecord).stages] == ["rewrite"]
+    assert [stage.name for stage in DefenseRecord.of(state).stages] == ["rewrite"]
     assert tally(state)["defense"] == "mine"
 
 
 @scorer(metrics=[accuracy()])
 def reads_record() -> Scorer:
     async def compute(state: TaskState, target: Target) -> Score:
-        record = state.store_as(DefenseRecord)
+        record = DefenseRecord.of(state)
         return Score(
             value=1,
             metadata={
@@ -146,7 +146,7 @@ def test_the_record_is_kept_in_the_log_and_read_back(
     assert during["tally"]["input_tokens"] is None
 
     written = read_eval_log(log.location)
-    record = written.samples[0].store_as(DefenseRecord)
+    record = DefenseRecord.of(written.samples[0])
     assert record.original == "May I?"
     assert record.stages[0] == Stage(
         name="answer",
@@ -164,8 +164,8 @@ def test_samples_do_not_share_a_record(run: Any, counted: Any) -> None:
     target, _ = counted()
     samples = [Sample(id=number, input=f"{number}?") for number in range(3)]
     log = run(Task(dataset=samples, solver=defended(), scorer=reads_record()), model=target)
-    assert [len(each.store_as(DefenseRecord).stages) for each in log.samples] == [2, 2, 2]
-    assert {each.store_as(DefenseRecord).original for each in log.samples} == {"0?", "1?", "2?"}
+    assert [len(DefenseRecord.of(each).stages) for each in log.samples] == [2, 2, 2]
+    assert {DefenseRecord.of(each).original for each in log.samples} == {"0?", "1?", "2?"}
 
 
 def test_a_cached_call_is_not_free(

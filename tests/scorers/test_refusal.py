@@ -7,7 +7,7 @@ import pytest
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.errors import UserError
-from vlmguard.record import DefenseRecord
+from vlmguard.record import recorded
 from vlmguard.refusals import REFUSAL_PHRASES
 from vlmguard.scorers.refusal import load_keywords, refusal
 
@@ -44,9 +44,9 @@ def test_an_empty_answer_is_neither(judged: Any, results: Any) -> None:
 @solver
 def keeps_prefix(prefix: str) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        state = await generate(state)
-        state.store_as(DefenseRecord).kept_prefix = prefix
-        return state
+        with recorded(state, "mine", state.input_text) as record:
+            record.kept_prefix = prefix
+            return await generate(state)
 
     return solve
 

@@ -194,7 +194,7 @@ def record_of(log: EvalLog) -> DefenseRecord:
     assert log.status == "success", log.error and log.error.message
     assert log.samples is not None
     (only,) = log.samples
-    return only.store_as(DefenseRecord)
+    return DefenseRecord.of(only)
 
 
 def message_of(log: EvalLog) -> str:

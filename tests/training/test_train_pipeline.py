@@ -12,6 +12,8 @@ from support.openai_server import openai_server
 from support.siuo_folder import write_siuo
 from support.synthesis import draw_image, good_reply, raw_row, stage_of
 
+from vlmguard import DefenseRecord
+
 
 def script(text: str, messages: list[dict[str, Any]]) -> str:
     """One server for reasoner, target and judge."""
@@ -59,5 +61,4 @@ def test_four_commands_lead_to_an_evaluated_adapter(tmp_path: Path, cli: Any) ->
     assert role_used.args["adapter"] == "out/rewriter"
     for sample in log.samples or []:
         assert sample.scores
-        record = next(v for k, v in sample.store.items() if k.endswith(":original"))
-        assert record.startswith("May I paint")
+        assert DefenseRecord.of(sample).original.startswith("May I paint")

@@ -94,7 +94,7 @@ def count(log: EvalLog) -> dict[str, Counts]:
     """
     found: dict[str, Counts] = {}
     for sample in log.samples or []:
-        record = sample.store_as(DefenseRecord)
+        record = DefenseRecord.of(sample)
         failed = record.failure is not None
         for part, needed, right, acted in _parts(record, pair_of(sample.metadata)):
             found.setdefault(part, Counts()).add(needed, right, acted, failed)

@@ -48,7 +48,7 @@ def test_the_same_caution_is_added_to_every_request(tmp_path: Path) -> None:
         assert isinstance(content, list)
         assert isinstance(content[0], ContentImage)
     for sample in samples:
-        record = sample.store_as(DefenseRecord)
+        record = DefenseRecord.of(sample)
         assert (record.defense, record.triggered) == ("always_caution", True)
         assert record.rewritten == f"{record.original}. {GENERAL_CAUTION}"
 

@@ -66,7 +66,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
     images = {sample.id: _image(list(sample.input)) for sample in microworld().dataset}  # type: ignore[arg-type]
     said = {}
     for sample in log.samples or []:
-        record = sample.store_as(DefenseRecord)
+        record = DefenseRecord.of(sample)
         said[images[sample.id], record.original] = record.stages[0].output
     return baseline, said
 
