@@ -2,12 +2,15 @@
 
 300 samples with one image each, 32 connections, against a local server of fixed 200 ms latency.
 Ours: solver `vlmguard` and scorer `judge`, reduced as our tasks have it. Plain Inspect: a bare
-solver and scorer that send prompts of the same text to the same roles and look at nothing.
+solver and scorer that send prompts of the same text to the same roles and look at nothing. Nothing
+here imports torch, as no evaluation of served models does: its many objects would make Python's
+garbage collector, which runs at moments of its own, the larger part of the difference.
 
     python tests/bench/overhead.py
 """
 
 import os
+import random
 import sys
 import tempfile
 import time
@@ -20,10 +23,11 @@ from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from support.checkpoints import data_uri, picture
+from PIL import Image
 from support.latency_server import latency_server
 from support.pairs import pairs, show, verdict
 
+from vlmguard.images import to_data_uri
 from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.scorers import judge
 from vlmguard.scorers._metrics import vote
@@ -34,6 +38,12 @@ from vlmguard.templates import fill
 LIMIT = 1.05
 SAMPLES, CONNECTIONS, LATENCY = 300, 32, 0.2
 MODEL = "openai-api/bench/canned"
+
+
+def picture(number: int) -> str:
+    """Coarse blocks of colours, 224 x 224, as a data URI; another number gives another picture."""
+    blocks = Image.frombytes("RGB", (4, 4), random.Random(number).randbytes(48))
+    return to_data_uri(blocks.resize((224, 224), Image.Resampling.NEAREST))
 
 
 @solver
@@ -72,7 +82,7 @@ def main() -> int:
             input=[
                 ChatMessageUser(
                     content=[
-                        ContentImage(image=data_uri(picture(number, (224, 224)))),
+                        ContentImage(image=picture(number)),
                         ContentText(text=f"What is in picture {number}?"),
                     ]
                 )
