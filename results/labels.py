@@ -9,15 +9,18 @@ from typing import Final
 from vlmguard.results.board import UNDEFENDED_LABEL
 from vlmguard.results.logs import Run
 
-# Of a path the folders above its last part: hub ids (`owner/name`) are none.
-_FOLDERS: Final = re.compile(r"(?<![\w./~-])(?:~|\.{1,2})?/(?:[^/,\s]+/)*(?=[^/,\s])")
+# Of a path the folders above its last part. `owner/name` is a hub id and none; more parts are.
+_FOLDERS: Final = re.compile(
+    r"(?<![\w./~-])(?:(?:~|\.{1,2})?/(?:[^/,\s]+/)*|(?:[^/,=:\s]+/){2,})(?=[^/,\s])"
+)
+_DIGITS: Final = re.compile(r"\b\d+\.\d{5,}")
 
 
 def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
     """Labels of target and defense for each run, as short as they can be told apart.
 
-    Of a path among the settings the last part is shown, unless two labels
-    would become equal thereby.
+    Of a path among the settings the last part is shown, and of a number four
+    digits, unless two labels would become equal thereby.
 
     Args:
         runs: All runs of a table.
@@ -88,8 +91,8 @@ def brief(text: str) -> str:
 
 
 def _briefer(text: str) -> str:
-    """The same with the last part of each path alone."""
-    return _FOLDERS.sub("", brief(text))
+    """The same with the last part of each path, and four digits of each number."""
+    return _DIGITS.sub(lambda number: f"{float(number[0]):.4g}", _FOLDERS.sub("", brief(text)))
 
 
 def _settings(text: str) -> dict[str, object] | None:

@@ -247,6 +247,14 @@ def test_of_a_path_the_last_part_is_shown_if_that_tells_rows_apart(tmp_path: Pat
         f"careful (clip=clip, {shared}",
         f"careful (clip=other, {shared}",
     }
+    assert names("weights/tiny/clip", "hf-vlm/owner/other") == {
+        f"careful (clip=clip, {shared}",
+        f"careful (clip=other, {shared}",
+    }
+    assert names("owner/clip", "0.123456789") == {
+        f"careful (clip=owner/clip, {shared}",
+        f"careful (clip=0.1235, {shared}",
+    }
     assert names("/far/away/clip", "~/clip") == {
         f"careful (clip=/far/away/clip, {shared}",
         f"careful (clip=~/clip, {shared}",
