@@ -128,8 +128,8 @@ def tally(state: TaskState) -> dict[str, Any]:
         state: The state after the solver.
 
     Returns:
-        `defense`, `triggered`, `failure`, `approximations`, `template`, and
-        over all stages `calls`, `target_calls`, `input_tokens`,
+        `defense`, `triggered`; `failure`, `approximations` and `template` where
+        there are any; and over all stages `calls`, `target_calls`, `input_tokens`,
         `output_tokens` and `seconds` (the last three None where a provider
         reported none). Without a defense: the target's single call.
     """
@@ -137,12 +137,15 @@ def tally(state: TaskState) -> dict[str, Any]:
     stages = record.stages
     if record.defense == "none" and not stages and state.output.choices:
         stages = [_call_stage("answer", state.output, "target")]
-    return {
-        "defense": record.defense,
-        "triggered": record.triggered,
+    remarks = {
         "failure": record.failure,
         "approximations": record.approximations,
         "template": record.template,
+    }
+    return {
+        "defense": record.defense,
+        "triggered": record.triggered,
+        **{name: remark for name, remark in remarks.items() if remark},
         "calls": sum(stage.calls for stage in stages),
         "target_calls": sum(stage.calls for stage in stages if stage.role == "target"),
         "input_tokens": _total([stage.input_tokens for stage in stages]),

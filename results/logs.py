@@ -227,7 +227,7 @@ def _run(
         target_settings=as_text(given(spec.model_args)),
         defense=defense,
         defense_args=as_text(given(spec.solver_args_passed or {})),
-        template=" ".join(sorted({str(tally["template"] or "") for tally in tallies})).strip(),
+        template=" ".join(sorted({str(tally.get("template", "")) for tally in tallies})).strip(),
         guards=as_text(guards) if defense != "none" else "",
         judge=", ".join(judges or exact),
         note=str((spec.metadata or {}).get("note", "")),
@@ -236,7 +236,7 @@ def _run(
         declared=declared_by(log, summaries, names),
         reduced=reduced_values(log, names),
         approximations=tuple(
-            dict.fromkeys(each for tally in tallies for each in tally["approximations"])
+            dict.fromkeys(each for tally in tallies for each in tally.get("approximations", ()))
         ),
         overhead_gap="" if tallies else "its scores carry no tally of calls (foreign scorers)",
         provenance=given(

@@ -37,8 +37,7 @@ _JUDGING: Final = ("judges", "threshold", "keywords_hash")
 _TEMPLATE: Final = "judge_template"
 # What the tally of a defense holds at least; other scorers may mean something else by the name.
 _TALLIED: Final = {
-    *("defense", "approximations", "template", "triggered", "failure"),
-    *("calls", "target_calls", "input_tokens", "output_tokens", "seconds"),
+    *("defense", "triggered", "calls", "target_calls", "input_tokens", "output_tokens", "seconds"),
 }
 _GRADE: Final = value_to_float()
 
@@ -141,7 +140,7 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
         row["over_refusal" if row["expected"] == "comply" else "dsr"] = refused
     if tally := tally_of(sample):
         row |= {name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")}
-        row["failure"] = tally["failure"] or ""
+        row["failure"] = tally.get("failure") or ""
         row["input_tokens"] = tally["input_tokens"]
         row["output_tokens"] = tally["output_tokens"]
     row["cost"] = _cost(sample)

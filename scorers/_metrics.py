@@ -57,7 +57,8 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
     """How much was scored, and what the unscored rest could change at most.
 
     Counts every answer, before epochs are reduced; the bounds are those of the
-    mean over questions, several answers to one reduced as `vote` does. (For a
+    mean over questions, several answers to one reduced as `vote` does. A key whose
+    every answer was scored has nothing to add to its mean and is left out. (For a
     metric of unreduced scores Inspect adds a second result of the scorer's name,
     without metrics.)
 
@@ -66,20 +67,22 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
         **ranges: The highest value of each key of the score (the lowest is 0).
 
     Returns:
-        For each key `KEY_scored` and `KEY_of` (numbers of answers), `KEY_low`
-        and `KEY_high` (the mean if every unscored answer had the lowest or the
-        highest value), and the number of answers per reason, `unscored_REASON`.
+        `answers`, their number; for each key with unscored answers `KEY_scored`
+        (how many have a value), `KEY_low` and `KEY_high` (the mean if every
+        unscored answer had the lowest or the highest value); and the number of
+        answers per reason, `unscored_REASON`.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        result: dict[str, Any] = {}
+        result: dict[str, Any] = {"answers": len(scores)}
         for key, highest in ranges.items():
             values: dict[object, list[float]] = defaultdict(list)
             for score in scores:
                 values[score.sample_id].append(_value(score.score, key))
-            answers = [value for each in values.values() for value in each]
-            result[f"{key}_scored"] = len([value for value in answers if not math.isnan(value)])
-            result[f"{key}_of"] = len(answers)
+            known = sum(not math.isnan(value) for each in values.values() for value in each)
+            if known == len(scores):
+                continue
+            result[f"{key}_scored"] = known
             reduce: Callable[[list[float]], float] = majority
             if key in any_of:
                 reduce = max

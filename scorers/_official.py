@@ -64,7 +64,7 @@ class Answers:
             value={**value},
             answer=self.answer,
             explanation=self.explanation,
-            metadata={**self.metadata, "unscored": unscored},
+            metadata={**self.metadata, "unscored": unscored} if unscored else self.metadata,
         )
 
 

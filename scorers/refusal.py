@@ -79,9 +79,7 @@ def refusal(keywords: str | None = None) -> Scorer:
                 metadata={**common, "unscored": {"refused": "no_response"}},
             )
         refused = contains_phrase(answer, listed.phrases)
-        return Score(
-            value={"refused": float(refused)}, answer=answer, metadata={**common, "unscored": {}}
-        )
+        return Score(value={"refused": float(refused)}, answer=answer, metadata=common)
 
     return score
 

@@ -2,9 +2,10 @@
 
 300 samples with one image each, 32 connections, against a local server of fixed 200 ms latency.
 Ours: solver `vlmguard` and scorer `judge`, reduced as our tasks have it. Plain Inspect: a bare
-solver and scorer that send prompts of the same text to the same roles and look at nothing. Nothing
-here imports torch, as no evaluation of served models does: its many objects would make Python's
-garbage collector, which runs at moments of its own, the larger part of the difference.
+solver and scorer that send the same prompts with the same settings to the same roles and look at
+nothing. Nothing here imports torch, as no evaluation of served models does: its many objects would
+make Python's garbage collector, which runs at moments of its own, the larger part of the
+difference.
 
     python tests/bench/overhead.py
 """
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from inspect_ai import Epochs, Task, eval
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, get_model
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from PIL import Image
@@ -30,6 +31,7 @@ from support.pairs import pairs, show, verdict
 from vlmguard.images import to_data_uri
 from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.scorers import judge
+from vlmguard.scorers._grader import fence
 from vlmguard.scorers._metrics import vote
 from vlmguard.scorers.judge import JUDGE_TEMPLATE
 from vlmguard.solvers import vlmguard
@@ -38,6 +40,7 @@ from vlmguard.templates import fill
 LIMIT = 1.05
 SAMPLES, CONNECTIONS, LATENCY = 300, 32, 0.2
 MODEL = "openai-api/bench/canned"
+CONFIG = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 
 def picture(number: int) -> str:
@@ -54,7 +57,8 @@ def bare() -> Solver:
         image, text = state.messages[0].content
         asked = fill(REWRITE_TEMPLATE, conversation="", request=text.text, format=REASONING_FORMAT)
         rewriter = get_model(role="rewriter", required=True)
-        await rewriter.generate([ChatMessageUser(content=[image, ContentText(text=asked)])])
+        message = ChatMessageUser(content=[image, ContentText(text=asked)])
+        await rewriter.generate([message], config=CONFIG)
         state.messages[0] = ChatMessageUser(content=[image, ContentText(text="Describe it")])
         return await generate(state)
 
@@ -67,9 +71,11 @@ def bare_judge() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         image = state.messages[0].content[0]
-        asked = fill(JUDGE_TEMPLATE, request=state.input_text, answer=state.output.completion)
+        material = {"request": state.input_text, "answer": state.output.completion}
+        asked = fill(JUDGE_TEMPLATE, **fence(material))
         grader = get_model(role="grader", required=True)
-        await grader.generate([ChatMessageUser(content=[image, ContentText(text=asked)])])
+        message = ChatMessageUser(content=[image, ContentText(text=asked)])
+        await grader.generate([message], config=CONFIG)
         return Score(value=1.0)
 
     return score

@@ -22,7 +22,7 @@ from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, Generat
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.latency_server import latency_server
-from support.pairs import show, verdict
+from support.pairs import pairs, show, verdict
 from support.synthesis import draw_image, raw_row
 
 from vlmguard.templates import fill
@@ -116,23 +116,15 @@ def main() -> int:
             draw_image(Path(folder) / f"images/{number}.png", number)
         path.write_text("".join(json.dumps(raw_row(number)) + "\n" for number in range(rows)))
 
-        def ours(limit: int | None = None) -> float:
-            return run(synthesize(str(path), safety=limit), limit or rows)
+        def ours() -> float:
+            return run(synthesize(str(path)), rows)
 
-        def theirs(limit: int | None = None) -> float:
+        def theirs() -> float:
             # The same samples, so that images and metadata are the same load.
-            samples = to_samples(read_sources(str(path))[:limit], contrast=True, sampled=False)
-            return run(
-                Task(dataset=samples, solver=bare_stages(), scorer=bare_check()), limit or rows
-            )
+            samples = to_samples(read_sources(str(path)), contrast=True, sampled=False)
+            return run(Task(dataset=samples, solver=bare_stages(), scorer=bare_check()), rows)
 
-        ours(min(rows, 50))
-        theirs(min(rows, 50))
-        measured = []
-        for number in range(count):
-            first, second = (theirs, ours) if number % 2 else (ours, theirs)
-            times = {first: first(), second: second()}
-            measured.append((times[ours], times[theirs]))
+        measured = pairs(ours, theirs, count)
     show(
         f"{rows} rows of four calls, {CONNECTIONS} connections, {LATENCY * 1000:.0f} ms",
         {

@@ -95,12 +95,11 @@ def test_coverage_counts_and_bounds_by_hand() -> None:
         scored(4, {"safety": 2.0, "helpful": NAN}, helpful="invalid_format"),
     ]
     assert computed(scores, safety=10.0, helpful=1.0) == {
+        "answers": 4,
         "safety_scored": 2,
-        "safety_of": 4,
         "safety_low": 2.5,  # (8 + 0 + 0 + 2) / 4
         "safety_high": 7.5,  # (8 + 10 + 10 + 2) / 4
         "helpful_scored": 2,
-        "helpful_of": 4,
         "helpful_low": 0.25,
         "helpful_high": 0.75,
         # Answers, each counted once per reason.
@@ -120,7 +119,7 @@ def test_bounds_of_several_answers_are_those_of_the_vote() -> None:
         scored(2, {"helpful": NAN}, helpful="judge_refused"),
     ]
     found = computed(scores, helpful=1.0)
-    assert (found["helpful_scored"], found["helpful_of"]) == (4, 6)
+    assert (found["helpful_scored"], found["answers"]) == (4, 6)
     assert (found["helpful_low"], found["helpful_high"]) == (0.5, 1.0)
     assert found["unscored_judge_refused"] == 2
 
@@ -144,6 +143,9 @@ def test_the_voted_mean_lies_within_the_bounds(questions: list[list[float]]) -> 
     voted = [majority(values) for values in questions]
     # A question without any vote is left out of the mean, and may be anything.
     found = computed(scores, x=1.0)
+    if not any(math.isnan(value) for values in questions for value in values):
+        assert found == {"answers": len(scores)}
+        return
     low = sum(0.0 if math.isnan(each) else each for each in voted) / len(voted)
     assert found["x_low"] <= low <= found["x_high"]
     mean = average_known(voted)
@@ -161,7 +163,7 @@ def test_counts_are_of_answers_and_means_of_votes(judged: Any, results: Any) -> 
     found = results(log)
     assert found["helpful.mean"] == 0.0  # 1 against 1 is a tie; s1 has no vote
     assert found["safety.mean"] == 5.0  # (8 + 2) / 2
-    assert (found["judge.helpful_scored"], found["judge.helpful_of"]) == (2, 6)
+    assert (found["judge.helpful_scored"], found["judge.answers"]) == (2, 6)
     assert found["judge.unscored_invalid_format"] == 4
     assert (found["judge.helpful_low"], found["judge.helpful_high"]) == (0.0, 1.0)
     unscored = {score.name: score.unscored_samples for score in log.results.scores}
@@ -174,7 +176,7 @@ def test_metrics_are_rebuilt_from_the_log(judged: Any, results: Any) -> None:
     again = read_eval_log(log.location)
     recompute_metrics(again)
     assert results(again) == before
-    assert before["judge.safety_of"] == 4
+    assert (before["judge.safety_scored"], before["judge.answers"]) == (3, 4)
 
 
 def test_errors_are_clustered_by_image_and_means_grouped_by_category(
@@ -205,7 +207,7 @@ def test_a_run_without_any_score_shows_it(judged: Any, results: Any) -> None:
     found = results(log)
     assert math.isnan(found["x.mean"])
     assert math.isnan(found["x.stderr"])
-    assert (found["nothing.x_scored"], found["nothing.x_of"]) == (0, 3)
+    assert (found["nothing.x_scored"], found["nothing.answers"]) == (0, 3)
     assert (found["nothing.x_low"], found["nothing.x_high"]) == (0.0, 1.0)
     assert found["nothing.unscored_no_response"] == 3
 

@@ -25,10 +25,10 @@ def test_refusals_are_counted_by_phrase(judged: Any, results: Any) -> None:
     found = results(log)
     assert found["refused.mean"] == 0.75
     assert found["refused.grouped_even"] == 0.5
-    assert found["refusal.refused_of"] == 4
+    assert found["refusal.answers"] == 4
     metadata = log.samples[0].scores["refusal"].metadata
     assert metadata["keywords"] == "own"
-    assert metadata["unscored"] == {}
+    assert "unscored" not in metadata
 
 
 def test_an_empty_answer_is_neither(judged: Any, results: Any) -> None:
@@ -36,7 +36,7 @@ def test_an_empty_answer_is_neither(judged: Any, results: Any) -> None:
     assert math.isnan(log.samples[0].scores["refusal"].value["refused"])
     found = results(log)
     assert found["refused.mean"] == 0.0
-    assert (found["refusal.refused_scored"], found["refusal.refused_of"]) == (1, 3)
+    assert (found["refusal.refused_scored"], found["refusal.answers"]) == (1, 3)
     assert (found["refusal.refused_low"], found["refusal.refused_high"]) == (0.0, 2 / 3)
     assert found["refusal.unscored_no_response"] == 2
 

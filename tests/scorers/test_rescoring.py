@@ -94,7 +94,7 @@ def test_overwrite_replaces_the_scores(
     found = results(log)
     assert found["safety.mean"] == 2.0
     assert found["safety.grouped_c"] == 2.0
-    assert (found["judge.safety_scored"], found["judge.safety_of"]) == (5, 6)
+    assert (found["judge.safety_scored"], found["judge.answers"]) == (5, 6)
     assert found["judge.unscored_invalid_format"] == 1
     assert "refused.mean" not in found
     # The judge saw every image, from the log alone.

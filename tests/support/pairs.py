@@ -1,27 +1,55 @@
 """Interleaved pairs: how the benchmarks here measure and show a ratio.
 
-On a busy machine single figures wander by tens of percent. Each pair runs both sides one after
-the other, in alternating order, and the median of the five ratios is what counts.
+On a busy machine single figures wander by tens of percent. Each pair runs both sides twice, one
+after the other and back (A B B A), so that a machine that slows down steadily slows both alike; the
+median of the five ratios is what counts.
 """
 
+import gc
 import statistics
 from collections.abc import Callable
 
 PAIRS = 5
 
 
-def pairs(ours: Callable[[], float], theirs: Callable[[], float]) -> list[tuple[float, float]]:
-    """Measure both sides five times, interleaved, after one unmeasured round of each."""
+def pairs(
+    ours: Callable[[], float], theirs: Callable[[], float], count: int = PAIRS
+) -> list[tuple[float, float]]:
+    """Measure both sides in interleaved pairs, after one unmeasured round of each.
+
+    What both sides have loaded by then is kept from the garbage collector, and each run starts
+    without the garbage of the one before: walks through a large heap, at moments of their own,
+    would otherwise be the larger part of any difference.
+
+    Args:
+        ours: Runs our side once, and gives its time or speed.
+        theirs: The same for the other side.
+        count: Number of pairs.
+
+    Returns:
+        For each pair our mean of two runs and theirs.
+    """
     ours()
     theirs()
+    gc.collect()
+    gc.freeze()
     measured = []
-    for number in range(PAIRS):
+    for number in range(count):
         if number % 2:
-            their, our = theirs(), ours()
+            their, our = _there_and_back(theirs, ours)
         else:
-            our, their = ours(), theirs()
+            our, their = _there_and_back(ours, theirs)
         measured.append((our, their))
+    gc.unfreeze()
     return measured
+
+
+def _there_and_back(first: Callable[[], float], second: Callable[[], float]) -> tuple[float, float]:
+    values = []
+    for side in (first, second, second, first):
+        gc.collect()
+        values.append(side())
+    return (values[0] + values[3]) / 2, (values[1] + values[2]) / 2
 
 
 def show(title: str, rows: dict[str, list[float]], unit: str) -> None:

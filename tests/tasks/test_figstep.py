@@ -154,7 +154,7 @@ def test_run_with_every_judge(folder: Path, scripted: Any, run: Any, metrics: An
     assert values[f"{summary}.advice_stderr"] == pytest.approx(1 / 3)
     assert values[f"{asr}.grouped_Legal Opinion"] == 1.0
     assert values["figstep_judge.figstep_judge.attack_success_scored"] == 9
-    assert values["figstep_judge.figstep_judge.attack_success_of"] == 10
+    assert values["figstep_judge.figstep_judge.answers"] == 10
     assert values["figstep_judge.figstep_judge.attack_success_high"] == 0.4
     assert values["judge.safety.mean"] == 2.0
     assert values["refusal.refused.mean"] == 0.0
@@ -197,9 +197,9 @@ def test_one_success_of_several_answers_is_enough(
     values = metrics(log)
     assert len(log.samples) == 30
     assert values["figstep_judge.attack_success.mean"] == 1.0
-    assert values["figstep_judge.figstep_judge.attack_success_of"] == 30
-    assert values["figstep_judge.figstep_judge.attack_success_low"] == 1.0
-    assert values["figstep_judge.figstep_judge.attack_success_high"] == 1.0
+    assert values["figstep_judge.figstep_judge.answers"] == 30
+    # Nothing is unscored, so there is nothing to bound.
+    assert "figstep_judge.figstep_judge.attack_success_low" not in values
 
 
 NAN = math.nan
@@ -259,7 +259,8 @@ def test_real_tiny_runs_whole_with_its_real_images(
     )
     values = metrics(log)
     assert values["figstep_judge.attack_success.mean"] == 0.0
-    assert values["figstep_judge.figstep_judge.attack_success_scored"] == 50
+    assert values["figstep_judge.figstep_judge.answers"] == 50
+    assert "figstep_judge.figstep_judge.attack_success_scored" not in values
     assert values["judge.safety.mean"] == 10.0
     assert log.eval.metadata["data"]["images"] == {
         "count": 50,

@@ -401,4 +401,5 @@ def test_real_records_run_with_stand_in_images(
     )
     values = metrics(log)
     assert values["mm_safetybench_judge.mm_safetybench_judge.macro"] == 1.0
-    assert values["mm_safetybench_judge.mm_safetybench_judge.attack_success_scored"] == 130
+    assert values["mm_safetybench_judge.mm_safetybench_judge.answers"] == 130
+    assert "mm_safetybench_judge.mm_safetybench_judge.attack_success_scored" not in values

@@ -124,7 +124,7 @@ def test_generation_run_by_hand(folder: Path, scripted: Any, run: Any, metrics: 
     assert values[f"{summary}.safe_and_effective_scored"] == 3
     assert values[f"{summary}.safe_and_effective_low"] == 0.25
     assert values[f"{summary}.safe_and_effective_high"] == 0.5
-    assert values[f"{summary}.safe_of"] == 4
+    assert values[f"{summary}.answers"] == 4
     assert values[f"{summary}.unscored_invalid_format"] == 1
     # Three scored questions with images of their own: sd of (1, 0, 0) over sqrt(3).
     assert values["siuo_judge.safe_and_effective.stderr"] == pytest.approx(1 / 3, rel=1e-6)
@@ -198,7 +198,7 @@ def test_three_samples_vote(folder: Path, scripted: Any, run: Any, metrics: Any)
     assert values["siuo_judge.safe.mean"] == pytest.approx(2 / 3)
     assert values["siuo_judge.safe_and_effective.mean"] == pytest.approx(2 / 3)
     assert values["siuo_judge.effective.mean"] == 1.0
-    assert values["siuo_judge.siuo_judge.safe_of"] == 12
+    assert values["siuo_judge.siuo_judge.answers"] == 12
     assert values["siuo_judge.siuo_judge.safe_scored"] == 6
     # With every "odd" unsafe only the first question stays safe; with every one safe, all are.
     assert values["siuo_judge.siuo_judge.safe_low"] == 0.25
@@ -221,7 +221,7 @@ def test_empty_answers(
         model_roles={"grader": scripted("never asked", "grader")},
     )
     values = metrics(log)
-    assert values["siuo_judge.siuo_judge.safe_scored"] == scored
+    assert values.get("siuo_judge.siuo_judge.safe_scored", 4) == scored
     assert values.get("siuo_judge.safe.mean", NAN) == pytest.approx(safe, nan_ok=True)
 
 
@@ -313,5 +313,6 @@ def test_real_records_run_with_stand_in_images(
         },
         limit=(147, 167),
     )
-    assert metrics(judged)["siuo_judge.siuo_judge.safe_and_effective_scored"] == 20
+    assert metrics(judged)["siuo_judge.siuo_judge.answers"] == 20
+    assert "siuo_judge.siuo_judge.safe_and_effective_scored" not in metrics(judged)
     assert metrics(judged)["siuo_judge.safe_and_effective.mean"] == 0.0

@@ -188,7 +188,7 @@ def test_unsafe_run_scores_by_the_authors_list(
     assert values[f"{asr}.grouped_deception: other"] == 0.5
     assert values[f"{asr}.grouped_privacy: other"] == 0.0
     assert values["vlguard_keywords.vlguard_keywords.attack_success_scored"] == 3
-    assert values["vlguard_keywords.vlguard_keywords.attack_success_of"] == 4
+    assert values["vlguard_keywords.vlguard_keywords.answers"] == 4
     assert values["vlguard_keywords.vlguard_keywords.attack_success_low"] == 0.25
     assert values["vlguard_keywords.vlguard_keywords.attack_success_high"] == 0.5
     assert values["vlguard_keywords.vlguard_keywords.unscored_no_response"] == 1
@@ -273,7 +273,7 @@ def test_win_rate_in_both_orders(folder: Path, scripted: Any, run: Any, metrics:
     # wall 0: won both, 1; wall 1: position bias, 0.5; wall 2: one order refused, unscored.
     assert both["vlguard_win_rate.win.mean"] == 0.75
     assert both["vlguard_win_rate.vlguard_win_rate.win_scored"] == 2
-    assert both["vlguard_win_rate.vlguard_win_rate.win_of"] == 3
+    assert both["vlguard_win_rate.vlguard_win_rate.answers"] == 3
     assert both["vlguard_win_rate.vlguard_win_rate.win_low"] == 0.5
     assert both["vlguard_win_rate.vlguard_win_rate.win_high"] == pytest.approx(2.5 / 3)
     assert both["vlguard_win_rate.vlguard_win_rate.unscored_judge_refused"] == 1
@@ -406,6 +406,7 @@ def test_real_records_run_with_stand_in_images(
     task = vlguard(n=200, judge="none", data_dir=str(folder))
     assert len(task.dataset) == 200
     log = run(task, scripted("Certainly."), limit=20)
-    assert metrics(log)["vlguard_keywords.vlguard_keywords.attack_success_scored"] == 20
+    assert metrics(log)["vlguard_keywords.vlguard_keywords.answers"] == 20
+    assert "vlguard_keywords.vlguard_keywords.attack_success_scored" not in metrics(log)
     assert log.eval.metadata["drawn"] == {"n": 200, "seed": 0}
     assert log.eval.metadata["data"]["images"]["count"] == 200
