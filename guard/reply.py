@@ -126,10 +126,11 @@ def _is_echo(prompt: str, instructions: str) -> bool:
 def _is_repetitive(text: str) -> bool:
     """Whether the text ends in the same characters over and over, the last time perhaps in part."""
     plain = " ".join(text.split()).rstrip(" .,;:!?")
-    for period in range(1, min(_MAX_PERIOD, len(plain)) + 1):
-        length = period
-        while length < len(plain) and plain[-length - 1] == plain[period - length - 1]:
-            length += 1
-        if length >= max(_MIN_REPEATS * period, _MIN_REPEATED_CHARS):
+    for period in range(1, _MAX_PERIOD + 1):
+        length = max(_MIN_REPEATS * period, _MIN_REPEATED_CHARS)
+        if length > len(plain):
+            return False
+        end = plain[-length:]
+        if end[period:] == end[:-period]:
             return True
     return False

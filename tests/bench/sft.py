@@ -51,7 +51,8 @@ SETTINGS: dict[str, Any] = {
 
 def main() -> int:
     torch.set_num_threads(1)
-    work = Path(tempfile.mkdtemp())
+    folder = tempfile.TemporaryDirectory()
+    work = Path(folder.name)
     base = build_qwen2_vl(work / "base", hidden=128, layers=4, vision=64)
     rows = write_export(work / "rows", train=ROWS, validation=1)
 
@@ -76,7 +77,7 @@ def main() -> int:
         return speed
 
     measured = pairs(ours, bare)
-    shutil.rmtree(work)
+    folder.cleanup()
     show(
         f"SFT with LoRA, tiny Qwen2-VL, {ROWS} rows, batch 8",
         {

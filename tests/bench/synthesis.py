@@ -25,6 +25,7 @@ from support.latency_server import latency_server
 from support.pairs import pairs, show, verdict
 from support.synthesis import draw_image, raw_row
 
+from vlmguard.scorers._grader import fence
 from vlmguard.templates import fill
 from vlmguard.training.keep import CHECK_TEMPLATE
 from vlmguard.training.rows import to_samples
@@ -39,15 +40,12 @@ MODEL = "openai-api/bench/canned"
 CONFIG = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 
-async def ask(state: TaskState, text: str) -> str:
+async def ask(state: TaskState, template: str, **material: str) -> str:
     image = next(part for part in state.messages[0].content if isinstance(part, ContentImage))
+    text = fill(template, **fence({"request": state.input_text, **material}))
     message = ChatMessageUser(content=[image, ContentText(text=text)])
     reasoner = get_model(role="reasoner", required=True)
     return (await reasoner.generate([message], config=CONFIG)).completion
-
-
-def fenced(text: str) -> str:
-    return f"<request-00000000>\n{text}\n</request-00000000>"
 
 
 @solver
@@ -55,15 +53,10 @@ def bare_stages() -> Solver:
     """Three calls with the same texts, nothing looked at."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        request = fenced(state.input_text)
-        safe, unsafe = state.metadata["safe"], state.metadata["unsafe"]
-        features = await ask(
-            state, fill(HINDSIGHT_TEMPLATE, request=request, safe=safe, unsafe=unsafe)
-        )
-        report = await ask(state, fill(ANALYSIS_TEMPLATE, request=request, features=features))
-        state.output.completion = await ask(
-            state, fill(OPTIMIZE_TEMPLATE, request=request, report=report)
-        )
+        answers = {name: state.metadata[name] for name in ("safe", "unsafe")}
+        features = await ask(state, HINDSIGHT_TEMPLATE, **answers)
+        report = await ask(state, ANALYSIS_TEMPLATE, features=features)
+        state.output.completion = await ask(state, OPTIMIZE_TEMPLATE, report=report)
         return state
 
     return solve
@@ -74,14 +67,14 @@ def bare_check() -> Scorer:
     """The fourth call."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        text = fill(
+        answer = await ask(
+            state,
             CHECK_TEMPLATE,
-            request=fenced(state.input_text),
             rewritten=state.output.completion,
             reasoning="A picture of a ladder that leans.",
             report="textual: It asks to climb.",
         )
-        return Score(value=1.0, answer=await ask(state, text))
+        return Score(value=1.0, answer=answer)
 
     return score
 

@@ -37,6 +37,8 @@ from vlmguard.images import to_data_uri
 from vlmguard.record import DefenseRecord
 
 USAGE = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
+# Removed when the tests end: a log must outlive the run that wrote it, and no longer.
+_LOGS = tempfile.TemporaryDirectory(prefix="scripted-")
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def run_solver(
         model=target.model if isinstance(target, Scripted) else target,
         model_roles={name: role.model for name, role in (roles or {}).items()},
         display="none",
-        log_dir=tempfile.mkdtemp(prefix="scripted-"),
+        log_dir=tempfile.mkdtemp(dir=_LOGS.name),
         **options,
     )
     return log
