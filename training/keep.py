@@ -103,7 +103,10 @@ def synthesis_yield() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         ordered = sorted(scores, key=lambda score: str(score.sample_id))
-        found = [(score.score.metadata or {}, score.score.answer or "") for score in ordered]
+        found = [
+            ((score.sample_metadata or {}) | (score.score.metadata or {}), score.score.answer or "")
+            for score in ordered
+        ]
         reasons: Counter[str] = Counter(reason for row, _ in found for reason in row["reasons"])
         kept = [(row, rewritten) for row, rewritten in found if not row["reasons"]]
         twins = near_duplicates(
@@ -189,8 +192,6 @@ def keep(
             explanation="\n\n".join(part for part in (", ".join(reasons), said) if part) or "kept",
             metadata={
                 "reasons": reasons,
-                "benign": row.benign,
-                "image_id": state.metadata["image_id"],
                 "original": request,
                 "check": identity,
                 "cost": cost_by_stage(calls),

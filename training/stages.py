@@ -140,9 +140,11 @@ class StageCall(Stage):
     """A model call of the synthesis.
 
     Attributes:
+        role: Who was called; the log leaves the reasoner out.
         dollars: What it cost; None where no prices are known to Inspect.
     """
 
+    role: str = "reasoner"
     dollars: float | None = None
 
 
