@@ -3,9 +3,7 @@
 300 samples with one image each, 32 connections, against a local server of fixed 200 ms latency.
 Ours: solver `vlmguard` and scorer `judge`, reduced as our tasks have it. Plain Inspect: a bare
 solver and scorer that send the same prompts with the same settings to the same roles and look at
-nothing. Nothing here imports torch, as no evaluation of served models does: its many objects would
-make Python's garbage collector, which runs at moments of its own, the larger part of the
-difference.
+nothing. Nothing here imports torch, as no evaluation of served models does.
 
     python tests/bench/overhead.py
 """

@@ -3,7 +3,7 @@
 Each row has an image of its own and takes four calls (hindsight, analysis, rewrite, check), 32
 connections, against a local server of fixed 200 ms latency. Ours: the task `synthesize`, with its
 parsing, records, filters, near-duplicates and metrics. Plain Inspect: a bare solver and scorer that
-send prompts of the same text to the same role and look at nothing.
+send the same prompts, filled with replies as they came, with the same settings to the same role.
 
     python tests/bench/synthesis.py [ROWS [PAIRS]]
 """
@@ -50,7 +50,7 @@ async def ask(state: TaskState, template: str, **material: str) -> str:
 
 @solver
 def bare_stages() -> Solver:
-    """Three calls with the same texts, nothing looked at."""
+    """Three calls with the same prompts, nothing looked at."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         answers = {name: state.metadata[name] for name in ("safe", "unsafe")}
