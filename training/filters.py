@@ -48,10 +48,9 @@ class Candidate:
         return normalise(f"{self.reasoning}\n{self.rewritten}")
 
     @cached_property
-    def known_runs(self) -> set[tuple[str, ...]]:
-        """Runs of eight words that come from an answer and not from the request."""
-        runs = {run for answer in self.answers for run in _runs(answer)}
-        return runs - _runs(self.original)
+    def answer_words(self) -> tuple[str, ...]:
+        """The words of each answer, as one text."""
+        return tuple(_spaced(words(answer)) for answer in self.answers)
 
 
 STOP_WORDS: Final = {
@@ -268,18 +267,19 @@ def language(text: str) -> str | None:
         de`); None if there are fewer than three letters, or for Latin script if
         no language leads by two frequent words.
     """
-    scripts = Counter(
-        "LATIN" if char.isascii() else unicodedata.name(char, "?").split()[0].split("-")[0]
-        for char in text
-        if char.isalpha()
-    )
-    if sum(scripts.values()) < 3:
+    letters = "".join(filter(str.isalpha, text))
+    if len(letters) < 3:
         return None
-    if scripts["HIRAGANA"] + scripts["KATAKANA"] > 0:
-        return "JAPANESE"
-    script = scripts.most_common(1)[0][0]
-    if script != "LATIN":
-        return script
+    if not letters.isascii():
+        scripts = Counter(
+            "LATIN" if char.isascii() else unicodedata.name(char, "?").split()[0].split("-")[0]
+            for char in letters
+        )
+        if scripts["HIRAGANA"] + scripts["KATAKANA"] > 0:
+            return "JAPANESE"
+        script = scripts.most_common(1)[0][0]
+        if script != "LATIN":
+            return script
     found = re.findall(r"\w+", text.casefold())
     hits = Counter(name for word in found for name in _LANGUAGES_OF.get(word, ()))
     (first, most), (_, next_most) = [*hits.most_common(2), ("", 0), ("", 0)][:2]
@@ -306,9 +306,15 @@ def content_stems(text: str) -> set[str]:
 
 def _copied(text: str, row: Candidate) -> bool:
     """Whether a run of eight words comes from an answer and not from the request."""
-    return not row.known_runs.isdisjoint(_runs(text))
-
-
-def _runs(text: str) -> set[tuple[str, ...]]:
     found = words(text)
-    return {found[i : i + _COPIED_RUN] for i in range(len(found) - _COPIED_RUN + 1)}
+    request = _spaced(words(row.original))
+    for start in range(len(found) - _COPIED_RUN + 1):
+        run = _spaced(found[start : start + _COPIED_RUN])
+        if any(run in answer for answer in row.answer_words) and run not in request:
+            return True
+    return False
+
+
+def _spaced(found: tuple[str, ...]) -> str:
+    """Words between spaces, in which no word is found inside another."""
+    return f" {' '.join(found)} "

@@ -41,7 +41,7 @@ paper's rewriter writes reasoning is not confirmed; `vlmguard export --targets` 
 import logging
 from typing import Literal
 
-from inspect_ai import Task, task
+from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -146,6 +146,8 @@ def synthesize(
             benign_template=benign_template,
         ),
         scorer=keep(check, check_template, structured),
+        # Rows are counted, not averaged over epochs.
+        epochs=Epochs(1, []),
         headline_metric="kept_share",
         # One row that an endpoint will not take must not stop ten thousand.
         fail_on_error=FAILED_SHARE,
