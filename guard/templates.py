@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 from vlmguard.errors import UserError
@@ -75,6 +76,7 @@ def disarm(text: str) -> str:
     return TAG.sub(lambda match: "< " + match[0][1:].lstrip(), text)
 
 
+@lru_cache(maxsize=64)
 def template_hash(*templates: str) -> str:
     """Short identity of one or several templates: 12 hex digits of their SHA-256."""
     return hashlib.sha256("\x00".join(templates).encode()).hexdigest()[:12]
