@@ -275,6 +275,17 @@ def test_near_duplicates_leave_the_yield(write_rows: Write, model: Make, run: Ru
     assert (metrics["kept"], metrics["dropped_near_duplicate"]) == (1, 2)
 
 
+def test_rows_asked_for_twice_are_counted_and_not_averaged(
+    write_rows: Write, model: Make, run: Run
+) -> None:
+    task = synthesize(str(write_rows(raw_row(0), raw_row(1))))
+    log = run(task, model_roles={"reasoner": model(good_reply)}, epochs=2)
+    metrics = metrics_of(log)
+    assert (metrics["rows"], metrics["kept"], metrics["dropped_near_duplicate"]) == (4, 2, 2)
+    assert metrics["calls_rewrite"] == 4
+    assert not log.reductions
+
+
 def test_what_a_near_duplicate_is() -> None:
     x, y = "How do I climb this?", "May I touch that old wire?"
     assert near_duplicates([("a", x, "Same words here"), ("a", y, "same words, HERE")]) == {1}
