@@ -43,6 +43,7 @@ from typing import Literal
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset
+from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
@@ -148,7 +149,7 @@ def synthesize(
         scorer=keep(check, check_template, structured),
         # Rows are counted, not averaged over epochs.
         epochs=Epochs(1, []),
-        headline_metric="kept_share",
+        headline_metric=HeadlineMetric(scorer="keep", metric="kept_share"),
         # One row that an endpoint will not take must not stop ten thousand.
         fail_on_error=FAILED_SHARE,
         version="1-A",

@@ -271,6 +271,9 @@ def test_near_duplicates_leave_the_yield(write_rows: Write, model: Make, run: Ru
     path = write_rows(*(raw_row(number) for number in range(3)))
     log = run(synthesize(str(path)), model_roles={"reasoner": model(instead(rewrite=same))})
     metrics = metrics_of(log)
+    assert log.results
+    assert log.results.headline
+    assert log.results.headline.metric == "kept_share"
     # Three different requests on three images all became the same one.
     assert (metrics["kept"], metrics["dropped_near_duplicate"]) == (1, 2)
 
