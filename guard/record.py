@@ -18,7 +18,7 @@ class Stage(BaseModel):
 
     Attributes:
         name: What the step is for (`rewrite`, `answer`, `harm_check`, ...).
-        role: Who ran it (`rewriter`, `detector`, ...); the log leaves the target out.
+        role: Who ran it (`target`, `rewriter`, `detector`, ...).
         output: Raw text that came back (a score's digits for a classifier).
         calls: Number of calls.
         input_tokens: Tokens read; None where the provider reports none.
@@ -27,7 +27,7 @@ class Stage(BaseModel):
     """
 
     name: str
-    role: str = "target"
+    role: str
     output: str
     calls: int = 1
     input_tokens: int | None = None

@@ -76,6 +76,7 @@ def disarm(text: str) -> str:
     return TAG.sub(lambda match: "< " + match[0][1:].lstrip(), text)
 
 
+# Asked for at each sample, of the same few texts.
 @lru_cache(maxsize=64)
 def template_hash(*templates: str) -> str:
     """Short identity of one or several templates: 12 hex digits of their SHA-256."""

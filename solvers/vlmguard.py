@@ -62,6 +62,7 @@ def vlmguard(
             record.triggered = rewrite.rewritten != turn.text
             record.failure = rewrite.failure
             record.template = rewriter.template_hash
+            record.notes = {"reasoning": rewrite.reasoning}
             record.add_call("rewrite", rewrite.output, "rewriter")
 
             if rewrite.failure and on_failure == "raise":

@@ -175,7 +175,7 @@ def generate_batch(
         raise UserError(OWN_GENERATE)
 
 
-class _Watch(StoppingCriteria):  # type: ignore[misc]
+class _Watch(StoppingCriteria):  # type: ignore[misc]  # an untyped library
     """Ends each row on its own: end-of-text token, stop string, limit, or nobody waiting."""
 
     def __init__(
@@ -243,7 +243,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
         )
 
 
-class _Pick(LogitsProcessor):  # type: ignore[misc]
+class _Pick(LogitsProcessor):  # type: ignore[misc]  # an untyped library
     """Notes log-probabilities and draws the next token of each row with the row's own numbers.
 
     Also notes which rows' scores are numbers.

@@ -290,7 +290,7 @@ def _load_image_only(
     parameter has no such part; everything else is inherited.
     """
 
-    class ImageOnly(kind):  # type: ignore[misc]
+    class ImageOnly(kind):  # type: ignore[misc]  # the base is known at run time
         def __init__(self, image_processor: Any, tokenizer: Any, **rest: Any) -> None:
             super().__init__(image_processor, tokenizer, None, **rest)
 

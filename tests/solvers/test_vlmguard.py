@@ -45,19 +45,20 @@ def test_the_target_gets_the_image_and_the_rewritten_prompt() -> None:
     assert record.triggered
     assert record.failure is None
     assert record.approximations == []
+    assert record.notes["reasoning"] == "A ladder on ice."
     assert [(stage.name, stage.role) for stage in record.stages] == [
         ("rewrite", "rewriter"),
         ("answer", "target"),
     ]
-    assert "<reasoning>A ladder on ice.</reasoning>" in record.stages[0].output
     assert [stage.output_tokens for stage in record.stages] == [5, 5]
 
 
 def test_without_reasoning_the_rewriter_is_asked_for_the_prompt_alone() -> None:
     target, rewriter = Scripted("ok"), Scripted("<prompt>Better.</prompt>", "rewriter")
-    run_solver(vlmguard(reasoning=False), sample("Q?"), target, {"rewriter": rewriter})
+    log = run_solver(vlmguard(reasoning=False), sample("Q?"), target, {"rewriter": rewriter})
     assert "<reasoning>" not in rewriter.calls[0].text
     assert target.calls[0].text == "Better."
+    assert record_of(log).notes["reasoning"] == ""
 
 
 def test_an_unchanged_prompt_is_no_intervention() -> None:
