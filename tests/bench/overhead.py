@@ -23,8 +23,9 @@ from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, Generat
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from PIL import Image
+from support.duets import duet, perform
 from support.latency_server import latency_server
-from support.pairs import pairs, show, verdict
+from support.pairs import show, verdict
 
 from vlmguard.images import to_data_uri
 from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
@@ -79,8 +80,8 @@ def bare_judge() -> Scorer:
     return score
 
 
-def main() -> int:
-    samples = [
+def samples() -> list[Sample]:
+    return [
         Sample(
             id=number,
             input=[
@@ -97,45 +98,55 @@ def main() -> int:
         for number in range(SAMPLES)
     ]
 
-    processor: dict[str, list[float]] = {"ours": [], "plain": []}
 
-    def run(side: str, solver: Solver, scorer: Scorer, epochs: Epochs | None = None) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            start, before = time.perf_counter(), time.process_time()
-            [log] = eval(
-                Task(dataset=samples, solver=solver, scorer=scorer, epochs=epochs),
-                model=MODEL,
-                model_roles={"rewriter": MODEL, "grader": MODEL},
-                max_connections=CONNECTIONS,
-                max_samples=CONNECTIONS,
-                log_dir=folder,
-                display="none",
-            )
-            seconds = time.perf_counter() - start
-            processor[side].append(time.process_time() - before)
-        assert log.status == "success", log.error
-        calls = log.stats.model_usage[MODEL].input_tokens // 200
-        assert calls == 3 * SAMPLES, f"{calls} calls"
-        return seconds
+def run(task: Task) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        [log] = eval(
+            task,
+            model=MODEL,
+            model_roles={"rewriter": MODEL, "grader": MODEL},
+            max_connections=CONNECTIONS,
+            max_samples=CONNECTIONS,
+            log_dir=folder,
+            display="none",
+        )
+        seconds = time.perf_counter() - start
+    assert log.status == "success", log.error
+    calls = log.stats.model_usage[MODEL].input_tokens // 200
+    assert calls == 3 * SAMPLES, f"{calls} calls"
+    return seconds
 
+
+def play(side: str, runs: int) -> None:
     with latency_server(LATENCY) as environment:
         os.environ.update(environment)
-        measured = pairs(
-            lambda: run("ours", vlmguard(), judge(), Epochs(1, vote())),
-            lambda: run("plain", bare(), bare_judge()),
-        )
+        task = Task(dataset=samples(), solver=bare(), scorer=bare_judge())
+        if side == "ours":
+            task = Task(
+                dataset=samples(), solver=vlmguard(), scorer=judge(), epochs=Epochs(1, vote())
+            )
+        perform(lambda: run(task), runs)
+
+
+def main() -> int:
+    measured = duet(__file__, ("ours", "plain"))
     show(
         f"{SAMPLES} samples of three calls, {CONNECTIONS} connections, {LATENCY * 1000:.0f} ms",
         {
-            "vlmguard + judge": [our for our, _ in measured],
-            "plain Inspect, the same three calls": [their for _, their in measured],
-            "vlmguard + judge, processor time": processor["ours"][1:],
-            "plain Inspect, processor time": processor["plain"][1:],
+            "vlmguard + judge": [our.seconds for our, _ in measured],
+            "plain Inspect, the same three calls": [their.seconds for _, their in measured],
+            "vlmguard + judge, processor time": [our.processor for our, _ in measured],
+            "plain Inspect, processor time": [their.processor for _, their in measured],
         },
         "s",
     )
-    return 0 if verdict([our / their for our, their in measured], LIMIT, at_least=False) else 1
+    ratios = [our.seconds / their.seconds for our, their in measured]
+    return 0 if verdict(ratios, LIMIT, at_least=False) else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    if sys.argv[1:]:
+        play(sys.argv[1], int(sys.argv[2]))
+    else:
+        raise SystemExit(main())

@@ -21,8 +21,9 @@ from inspect_ai import Task, eval
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from support.duets import duet, perform
 from support.latency_server import latency_server
-from support.pairs import pairs, show, verdict
+from support.pairs import PAIRS, show, verdict
 from support.synthesis import draw_image, raw_row
 
 from vlmguard.scorers._grader import fence
@@ -34,7 +35,7 @@ from vlmguard.training.stages import ANALYSIS_TEMPLATE, HINDSIGHT_TEMPLATE, OPTI
 from vlmguard.training.synthesize import synthesize
 
 LIMIT = 1.05
-ROWS, PAIRS = 1000, 3
+ROWS = 1000
 CONNECTIONS, LATENCY = 32, 0.2
 MODEL = "openai-api/bench/canned"
 CONFIG = GenerateConfig(temperature=0.0, max_tokens=1024)
@@ -97,8 +98,7 @@ def run(task: Task, rows: int) -> float:
     return seconds
 
 
-def main() -> int:
-    rows, count = [*map(int, sys.argv[1:]), *(ROWS, PAIRS)[len(sys.argv) - 1 :]]
+def play(side: str, runs: int, rows: int) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         latency_server(LATENCY, "support.synthesis:good_reply") as environment,
@@ -112,22 +112,32 @@ def main() -> int:
         def ours() -> float:
             return run(synthesize(str(path)), rows)
 
-        def theirs() -> float:
+        def plain() -> float:
             # The same samples, so that images and metadata are the same load.
             samples = to_samples(read_sources(str(path)), contrast=True, sampled=False)
             return run(Task(dataset=samples, solver=bare_stages(), scorer=bare_check()), rows)
 
-        measured = pairs(ours, theirs, count)
+        perform(ours if side == "ours" else plain, runs)
+
+
+def main(rows: int = ROWS, count: int = PAIRS) -> int:
+    measured = duet(__file__, ("ours", "plain"), str(rows), count=count, runs=1)
     show(
         f"{rows} rows of four calls, {CONNECTIONS} connections, {LATENCY * 1000:.0f} ms",
         {
-            "synthesize": [our for our, _ in measured],
-            "plain Inspect, the same four calls": [their for _, their in measured],
+            "synthesize": [our.seconds for our, _ in measured],
+            "plain Inspect, the same four calls": [their.seconds for _, their in measured],
+            "synthesize, processor time": [our.processor for our, _ in measured],
+            "plain Inspect, processor time": [their.processor for _, their in measured],
         },
         "s",
     )
-    return 0 if verdict([our / their for our, their in measured], LIMIT, at_least=False) else 1
+    ratios = [our.seconds / their.seconds for our, their in measured]
+    return 0 if verdict(ratios, LIMIT, at_least=False) else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    if sys.argv[1:2] in (["ours"], ["plain"]):
+        play(sys.argv[1], *map(int, sys.argv[2:]))
+    else:
+        raise SystemExit(main(*map(int, sys.argv[1:])))

@@ -1,0 +1,117 @@
+"""Duets: both sides of a ratio at the same time, each in a process of its own.
+
+On a shared machine single runs wander by tens of percent, and so do pairs one after the other, when
+a few percent are what is to be shown. Side by side both meet the same fast and slow moments, and
+their ratio wanders several times less:
+
+    Duet Benchmarking: Improving Measurement Accuracy in the Cloud
+    L. Bulej, V. Horky, P. Tuma, F. Farquet, A. Prokopec
+    ICPE 2020, https://arxiv.org/abs/2001.05811
+
+So these are the finest of interleaved pairs. For what keeps all cores busy by itself (torch, say)
+two at a time would measure something else: see `pairs`.
+"""
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import mean
+
+from support.pairs import PAIRS
+
+
+@dataclass(frozen=True)
+class Times:
+    """What runs of one side took on average.
+
+    Attributes:
+        seconds: By the clock.
+        processor: Processor time of the side's process, in seconds.
+    """
+
+    seconds: float
+    processor: float
+
+
+def duet(
+    script: str, sides: tuple[str, str], *arguments: str, count: int = PAIRS, runs: int = 3
+) -> list[tuple[Times, Times]]:
+    """Run both sides at once, over and over, and pair what they took.
+
+    Args:
+        script: Started as `python SCRIPT SIDE RUNS ARGUMENTS`, it must call `perform`.
+        sides: Names of the sides.
+        *arguments: Handed on to the script.
+        count: Number of pairs.
+        runs: Runs of each side in a pair.
+
+    Returns:
+        For each pair the times of the first side and of the second.
+
+    Raises:
+        SystemExit: A side failed; its own words stand on stderr.
+    """
+    total = count * runs
+    with ExitStack() as stack:
+        players = []
+        for side in sides:
+            command = [sys.executable, script, side, str(total), *arguments]
+            player = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            stack.enter_context(player)
+            stack.callback(player.kill)
+            players.append(player)
+        for player in players:
+            _wait_for(player, "ready")
+        for player in players:
+            assert player.stdin is not None
+            print("go", file=player.stdin, flush=True)
+        every = [[_wait_for(player, "took") for _ in range(total)] for player in players]
+        for player in players:
+            # Not killed in the middle of a run, whose folders would stay behind.
+            player.communicate()
+    means = [[_mean(each[n : n + runs]) for n in range(0, total, runs)] for each in every]
+    return list(zip(*means, strict=True))
+
+
+def perform(run: Callable[[], float], runs: int) -> None:
+    """Be one side of a duet: warm up, wait for the other side, then run.
+
+    What is loaded by then is kept from the garbage collector, and each run starts without the
+    garbage of the one before. One more run than is measured keeps the slower side company to the
+    end of its last.
+
+    Args:
+        run: One run; gives its seconds.
+        runs: How many are measured.
+    """
+    run()
+    gc.collect()
+    gc.freeze()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(runs + 1):
+        gc.collect()
+        before = time.process_time()
+        seconds = run()
+        print("took", json.dumps([seconds, time.process_time() - before]), flush=True)
+
+
+def _wait_for(player: subprocess.Popen[str], word: str) -> str:
+    assert player.stdout is not None
+    for line in player.stdout:
+        first, _, rest = line.rstrip("\n").partition(" ")
+        if first == word:
+            return rest
+    raise SystemExit(f"{player.args} ended before it said {word!r}.")
+
+
+def _mean(lines: list[str]) -> Times:
+    values = [json.loads(line) for line in lines]
+    return Times(mean(wall for wall, _ in values), mean(cpu for _, cpu in values))
