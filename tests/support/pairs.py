@@ -2,7 +2,7 @@
 
 On a busy machine single figures wander by tens of percent. Each pair runs both sides twice, one
 after the other and back (A B B A), so that a machine that slows down steadily slows both alike; the
-median of the five ratios is what counts.
+median of the five ratios is what counts. Where a few percent are to be told apart: see `duets`.
 """
 
 import gc
