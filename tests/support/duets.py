@@ -8,17 +8,20 @@ their ratio wanders several times less:
     L. Bulej, V. Horky, P. Tuma, F. Farquet, A. Prokopec
     ICPE 2020, https://arxiv.org/abs/2001.05811
 
-So these are the finest of interleaved pairs. For what keeps all cores busy by itself (torch, say)
-two at a time would measure something else: see `pairs`.
+So these are the finest of interleaved pairs. Cores differ as well, by what else their host gives
+them to do; on Linux the sides change places every second. For what keeps all cores busy by itself
+(torch, say) two at a time would measure something else: see `pairs`.
 """
 
 import gc
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from statistics import mean
 
@@ -72,6 +75,11 @@ def duet(
         for player in players:
             assert player.stdin is not None
             print("go", file=player.stdin, flush=True)
+        over = threading.Event()
+        seats = threading.Thread(target=_change_places, args=(players, over))
+        seats.start()
+        stack.callback(seats.join)
+        stack.callback(over.set)
         every = [[_wait_for(player, "took") for _ in range(total)] for player in players]
         for player in players:
             # Not killed in the middle of a run, whose folders would stay behind.
@@ -101,6 +109,18 @@ def perform(run: Callable[[], float], runs: int) -> None:
         before = time.process_time()
         seconds = run()
         print("took", json.dumps([seconds, time.process_time() - before]), flush=True)
+
+
+def _change_places(players: list[subprocess.Popen[str]], over: threading.Event) -> None:
+    """Swap the cores of both players' main threads, every second until it is over."""
+    if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
+        return
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    while not over.wait(1.0):
+        cores.reverse()
+        for player, core in zip(players, cores, strict=True):
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(player.pid, {core})
 
 
 def _wait_for(player: subprocess.Popen[str], word: str) -> str:
