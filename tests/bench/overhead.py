@@ -11,13 +11,11 @@ nothing. Nothing here imports torch, as no evaluation of served models does.
 import os
 import random
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from inspect_ai import Epochs, Task, eval
+from inspect_ai import Epochs, Task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
@@ -26,6 +24,7 @@ from PIL import Image
 from support.duets import duet, perform
 from support.latency_server import latency_server
 from support.pairs import show, verdict
+from support.timed import CONNECTIONS, timed_eval
 
 from vlmguard.images import to_data_uri
 from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
@@ -37,8 +36,7 @@ from vlmguard.solvers import vlmguard
 from vlmguard.templates import fill
 
 LIMIT = 1.05
-SAMPLES, CONNECTIONS, LATENCY = 300, 32, 0.2
-MODEL = "openai-api/bench/canned"
+SAMPLES, LATENCY = 300, 0.2
 CONFIG = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 
@@ -99,25 +97,6 @@ def samples() -> list[Sample]:
     ]
 
 
-def run(task: Task) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        [log] = eval(
-            task,
-            model=MODEL,
-            model_roles={"rewriter": MODEL, "grader": MODEL},
-            max_connections=CONNECTIONS,
-            max_samples=CONNECTIONS,
-            log_dir=folder,
-            display="none",
-        )
-        seconds = time.perf_counter() - start
-    assert log.status == "success", log.error
-    calls = log.stats.model_usage[MODEL].input_tokens // 200
-    assert calls == 3 * SAMPLES, f"{calls} calls"
-    return seconds
-
-
 def play(side: str, runs: int) -> None:
     with latency_server(LATENCY) as environment:
         os.environ.update(environment)
@@ -126,7 +105,7 @@ def play(side: str, runs: int) -> None:
             task = Task(
                 dataset=samples(), solver=vlmguard(), scorer=judge(), epochs=Epochs(1, vote())
             )
-        perform(lambda: run(task), runs)
+        perform(lambda: timed_eval(task, ("rewriter", "grader"), 3 * SAMPLES), runs)
 
 
 def main() -> int:

@@ -12,12 +12,11 @@ import json
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from inspect_ai import Task, eval
+from inspect_ai import Task
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -25,6 +24,7 @@ from support.duets import duet, perform
 from support.latency_server import latency_server
 from support.pairs import PAIRS, show, verdict
 from support.synthesis import draw_image, raw_row
+from support.timed import CONNECTIONS, timed_eval
 
 from vlmguard.scorers._grader import fence
 from vlmguard.templates import fill
@@ -36,8 +36,7 @@ from vlmguard.training.synthesize import synthesize
 
 LIMIT = 1.05
 ROWS = 1000
-CONNECTIONS, LATENCY = 32, 0.2
-MODEL = "openai-api/bench/canned"
+LATENCY = 0.2
 CONFIG = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 
@@ -80,24 +79,6 @@ def bare_check() -> Scorer:
     return score
 
 
-def run(task: Task, rows: int) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        [log] = eval(
-            task,
-            model_roles={"reasoner": MODEL},
-            max_connections=CONNECTIONS,
-            max_samples=CONNECTIONS,
-            log_dir=folder,
-            display="none",
-        )
-        seconds = time.perf_counter() - start
-    assert log.status == "success", log.error
-    calls = log.stats.model_usage[MODEL].input_tokens // 200
-    assert calls == 4 * rows, f"{calls} calls"
-    return seconds
-
-
 def play(side: str, runs: int, rows: int) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -110,12 +91,13 @@ def play(side: str, runs: int, rows: int) -> None:
         path.write_text("".join(json.dumps(raw_row(number)) + "\n" for number in range(rows)))
 
         def ours() -> float:
-            return run(synthesize(str(path)), rows)
+            return timed_eval(synthesize(str(path)), ("reasoner",), 4 * rows)
 
         def plain() -> float:
             # The same samples, so that images and metadata are the same load.
             samples = to_samples(read_sources(str(path)), contrast=True, sampled=False)
-            return run(Task(dataset=samples, solver=bare_stages(), scorer=bare_check()), rows)
+            task = Task(dataset=samples, solver=bare_stages(), scorer=bare_check())
+            return timed_eval(task, ("reasoner",), 4 * rows)
 
         perform(ours if side == "ours" else plain, runs)
 
