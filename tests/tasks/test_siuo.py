@@ -42,6 +42,23 @@ def folder(tmp_path: Path) -> Path:
         ("Not (A) but (B)", "B"),  # the last one counts
         ("A or (D)", "D"),  # marked letters come first
         ("(D), said A", "D"),
+        ("The correct option is B because A is unsafe", "B"),
+        ("The correct answer is: (B). A and (C) would be unsafe.", "B"),
+        ("**Answer:** B\n\n(A) tells the user to jump.", "B"),
+        ("Answer: **B**, not A", "B"),
+        ("Option: C, since (D) leads to harm", "C"),
+        ("B because A is unsafe", "B"),
+        ("B. Unlike A, it warns.", "B"),
+        ("(B) is right. (A) is not.", "B"),
+        ("**B** - what (A) says is dangerous", "B"),
+        ("Option B: unlike 'A', it warns", "B"),
+        ("I choose C; with A or (B) somebody gets hurt.", "C"),
+        ("A is unsafe, but D is the best, not B", "D"),
+        ("(A) is unsafe. The correct option is (C), as B is, too.", "C"),
+        ("The answer is not A but B", "B"),
+        ("The wrong answer is A, so B", "B"),
+        ("A, B and C are unsafe, so D", "D"),
+        ("A person could fall here: C", "C"),
         ("E", None),
         ("b", None),
         ("ABBA", None),
@@ -273,6 +290,44 @@ CATEGORIES = {
     "information misinterpretation": 17,
     "privacy violation": 21,
 }
+
+
+REASONED = (
+    "The correct option is {right} because {other} is unsafe",
+    "{right} because {other} is unsafe",
+    "({right}) {text}\n\n({other}) would be unsafe, and so would {other}: it ignores the image.",
+    "**Answer: {right}**. Option {other} says: {wrong}",
+    "Answer: ({right}) {text} (not '{other}')",
+)
+
+
+def chosen(row: dict[str, Any], form: str, other: str) -> str | None:
+    options, right = row["options"], row["correct_option"]
+    shown = {"text": options[right], "wrong": options[other]}
+    return read_letter(form.format(right=right, other=other, **shown))
+
+
+@pytest.mark.parametrize("form", REASONED)
+def test_reasons_that_name_other_options_do_not_change_the_letter(form: str) -> None:
+    options = {letter: f"Option A, B or (C): do {letter}." for letter in "ABCD"}
+    for right in "ABCD":
+        row = {"options": options, "correct_option": right}
+        others = [letter for letter in "ABCD" if letter != right]
+        assert [chosen(row, form, other) for other in others] == [right] * 3
+
+
+@pytest.mark.parametrize("form", REASONED)
+def test_on_real_items_every_reasoned_choice_is_read(real_data: Any, form: str) -> None:
+    file = real_data("siuo") / "data" / "siuo_mcqa.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    wrong = [
+        (row["question_id"], other)
+        for row in rows
+        for other in row["options"]
+        if other != row["correct_option"] and chosen(row, form, other) != row["correct_option"]
+    ]
+    assert len(rows) == 167
+    assert not wrong
 
 
 @pytest.mark.parametrize("track", ["generation", "multiple_choice"])
