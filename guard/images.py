@@ -1,15 +1,14 @@
 """Images: checked, brought into a form every model API accepts, as data URIs.
 
 Model APIs and processors disagree about palettes, transparency, 16 bit, CMYK
-and animation, and about turning a photo as its EXIF data says. What is not a plain
-upright 8-bit RGB or grey picture is converted once, here, and the conversion is
-noted, so that every model sees the same picture, and sees it as people do.
+and animation, about colour profiles and about turning a photo as its EXIF data says. What
+is not a plain upright 8-bit sRGB or grey picture is converted once, here, and the conversion
+is noted, so that every model sees the same picture, and sees it as people do.
 """
 
 import base64
 import hashlib
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +17,15 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError
 
-MAX_PIXELS: Final = 20_000_000
-"""Larger pictures are scaled down: model APIs refuse or silently shrink them."""
+from vlmguard.decoding import Colour, decode, plain_picture
+
+MAX_SIDE: Final = 8_000
+"""Pixels a side beyond which model APIs refuse a picture (Anthropic's limit)."""
+
+MAX_BASE64: Final = 5_000_000
+"""Bytes of base64 beyond which they refuse it."""
 
 _LOSSLESS_PIXELS: Final = 4_000_000
-_PLAIN_MODES: Final = ("RGB", "L")
-_ORIENTATION: Final = 0x0112
 # MPO is what some phones write: a JPEG file with previews behind the picture.
 _MIME_BY_FORMAT: Final = {
     "PNG": "image/png",
@@ -37,19 +39,28 @@ _SUFFIXES_BY_FORMAT: Final = {
     "MPO": (".jpg", ".jpeg"),
     "WEBP": (".webp",),
 }
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_QUALITY: Final = 95
 
 
 class ImageError(ValueError):
     """An image cannot be used; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class ImageRules:
+    """How pictures are taken in.
+
+    Attributes:
+        colour: Whether colour profiles other than sRGB are applied (`srgb`), or passed over
+            (`as_is`), as model APIs, processors and most authors' code do.
+        fit: Scale what is beyond `MAX_SIDE` or `MAX_BASE64`.
+    """
+
+    colour: Colour = "srgb"
+    fit: bool = False
+
+
+DEFAULT_RULES: Final = ImageRules()
 
 
 @dataclass(frozen=True)
@@ -67,11 +78,12 @@ class PreparedImage:
     notes: tuple[str, ...]
 
 
-def prepare_image(path: Path) -> PreparedImage:
+def prepare_image(path: Path, rules: ImageRules = DEFAULT_RULES) -> PreparedImage:
     """Decode an image file completely and convert what not every model accepts.
 
     Args:
         path: An image file of any format that Pillow reads.
+        rules: How to take it in.
 
     Returns:
         The path itself for a plain PNG, JPEG or WEBP file with the right
@@ -82,11 +94,16 @@ def prepare_image(path: Path) -> PreparedImage:
     """
     data = _read(path)
     with _naming(str(path)):
-        picture, notes = _decode(data)
+        picture, notes = decode(data, rules.colour)
         sha256 = hashlib.sha256(data).hexdigest()
         file_format = picture.format or ""
         mime = _MIME_BY_FORMAT.get(file_format)
-        if notes or mime is None:
+        plain = not notes and mime is not None
+        if rules.fit:
+            uri, more = _fitted(picture, _uri(mime, data) if plain and mime else _encode(picture))
+            if more:
+                return PreparedImage(uri, sha256, (*notes, *more))
+        if not plain or mime is None:
             return PreparedImage(_encode(picture), sha256, notes or (f"{file_format} to PNG",))
     if path.suffix.lower() not in _SUFFIXES_BY_FORMAT[file_format]:
         # Inspect derives the media type from the suffix; the bytes are fine.
@@ -111,7 +128,7 @@ def to_data_uri(image: "Image.Image | bytes | str | Path") -> str:
     if isinstance(image, Image.Image):
         with _naming("picture"):
             # A copy: looking for transparency or frames must not move the caller's picture.
-            return _encode(_plain(image.copy())[0])
+            return _encode(plain_picture(image.copy(), "srgb")[0])
     if isinstance(image, str) and image.startswith("data:"):
         return image
     if isinstance(image, str) and image.startswith(("http://", "https://")):
@@ -121,7 +138,7 @@ def to_data_uri(image: "Image.Image | bytes | str | Path") -> str:
     else:
         name, data = str(image), _read(Path(image))
     with _naming(name):
-        picture, notes = _decode(data)
+        picture, notes = decode(data, "srgb")
         mime = _MIME_BY_FORMAT.get(picture.format or "")
         return _encode(picture) if notes or mime is None else _uri(mime, data)
 
@@ -133,8 +150,8 @@ def from_data_uri(uri: str) -> Image.Image:
         uri: A `data:image/...;base64,` URI.
 
     Returns:
-        The picture in mode RGB; the first frame of an animation, transparency
-        laid on white, at most `MAX_PIXELS` pixels.
+        The picture in mode RGB; the first frame of an animation, transparency laid on
+        white, at most `decoding.MAX_PIXELS` pixels, colours as they are.
 
     Raises:
         ImageError: Not a base64 data URI, or the picture cannot be decoded.
@@ -143,7 +160,8 @@ def from_data_uri(uri: str) -> Image.Image:
     if not head.startswith("data:") or not head.endswith(";base64"):
         raise ImageError(f"not a base64 data URI: {uri[:40]}...")
     with _naming("data URI"):
-        picture, _ = _decode(base64.b64decode(payload))
+        # Whoever made the data URI has seen to colours; a model is to see these very numbers.
+        picture, _ = decode(base64.b64decode(payload), "as_is")
         return picture.convert("RGB")
 
 
@@ -162,93 +180,43 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a readable image (none of the known formats)") from error
+        raise ImageError(f"{name}: {error}") from error
     # Decoders raise nearly anything on malformed files.
     except Exception as error:
         raise ImageError(f"{name}: not a readable image ({error})") from error
 
 
-def _decode(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
-    """Decode all pixels; returns the plain picture (format kept) and the notes."""
-    with warnings.catch_warnings():
-        # Pillow warns from 89 megapixels on and raises at twice that; below
-        # its limit we scale down ourselves and say so.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data)) as picture:
-            file_format = picture.format
-            picture.load()
-            plain, notes = _plain(picture)
-    plain.format = file_format
-    return plain, notes
-
-
-def _plain(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    notes: list[str] = []
-    if _is_animated(picture):
-        notes.append("first frame of an animation")
-        picture.seek(0)
-    turned = _orientation(picture)
-    mode = picture.mode
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        # Pillow clips 16-bit values at 255 instead of scaling them.
-        notes.append("16 bit to 8 bit")
-        picture = _eight_bit(picture)
-    elif mode in ("La", "RGBa") or mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        notes.append(f"{mode} with transparency laid on white")
-        straight = picture.convert({"La": "LA"}.get(mode, "RGBA")).convert("RGBA")
-        white = Image.new("RGBA", straight.size, "white")
-        picture = Image.alpha_composite(white, straight).convert("RGB")
-    elif mode not in _PLAIN_MODES:
-        notes.append(f"{mode} to RGB")
-        picture = picture.convert("RGB")
-    if turned is not None:
-        notes.append("turned as its EXIF data says")
-        picture = picture.transpose(turned)
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        scale = (MAX_PIXELS / (width * height)) ** 0.5
-        size = (max(1, int(width * scale)), max(1, int(height * scale)))
-        notes.append(f"{width}x{height} scaled to {size[0]}x{size[1]}")
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
-    return picture.copy(), tuple(notes)
-
-
-def _orientation(picture: Image.Image) -> Image.Transpose | None:
-    try:
-        orientation = picture.getexif().get(_ORIENTATION)
-    # Broken EXIF data says nothing about the picture, which may be fine.
-    except Exception:
-        return None
-    return _TURNS.get(orientation) if isinstance(orientation, int) else None
-
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    wide = picture.convert("I") if picture.mode != "F" else picture
-    low, high = wide.getextrema()
-    # Pillow types the extrema as of several bands; a picture in I or F has one.
-    if picture.mode == "F" or not 0 <= low <= high <= 65_535:  # type: ignore[operator]
-        raise ValueError("32-bit pixel values have no agreed brightness; convert it to 8 bit")
-    return wide.point(lambda value: value / 256).convert("L").convert("RGB")
-
-
-def _is_animated(picture: Image.Image) -> bool:
-    if picture.format == "MPO":
-        return False
-    try:
-        picture.seek(1)
-    except EOFError:
-        return False
-    return True
-
-
-def _encode(picture: Image.Image) -> str:
+def _encode(picture: Image.Image, lossless: bool = True) -> str:
     buffer = io.BytesIO()
     # A large photo as PNG would pass the upload limits of model APIs.
-    if picture.width * picture.height > _LOSSLESS_PIXELS:
-        picture.convert("RGB").save(buffer, format="JPEG", quality=95)
+    if not lossless or picture.width * picture.height > _LOSSLESS_PIXELS:
+        picture.convert("RGB").save(buffer, format="JPEG", quality=_QUALITY)
         return _uri("image/jpeg", buffer.getvalue())
     picture.convert("RGB").save(buffer, format="PNG")
     return _uri("image/png", buffer.getvalue())
+
+
+def _fitted(picture: Image.Image, uri: str) -> tuple[str, tuple[str, ...]]:
+    """A picture as model APIs take it, and what was done; the same URI if it is small enough."""
+    notes = []
+    if max(picture.size) > MAX_SIDE:
+        picture, note = _scaled(picture, MAX_SIDE / max(picture.size))
+        notes.append(note)
+        uri = _encode(picture)
+    if len(uri) > MAX_BASE64:
+        notes.append(f"{len(uri)} bytes of base64 as JPEG")
+        uri = _encode(picture, lossless=False)
+    while len(uri) > MAX_BASE64:
+        picture, note = _scaled(picture, 0.95 * (MAX_BASE64 / len(uri)) ** 0.5)
+        notes.append(note)
+        uri = _encode(picture, lossless=False)
+    return uri, tuple(notes)
+
+
+def _scaled(picture: Image.Image, scale: float) -> tuple[Image.Image, str]:
+    width, height = (max(1, int(side * scale)) for side in picture.size)
+    note = f"{picture.width}x{picture.height} scaled to {width}x{height}"
+    return picture.resize((width, height), Image.Resampling.LANCZOS), note
 
 
 def _uri(mime: str, data: bytes) -> str:

@@ -18,9 +18,10 @@ from typing import Any, Final
 import datasets
 from PIL import Image
 
+from vlmguard.decoding import plain_picture
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.messages import break_up
-from vlmguard.images import MAX_PIXELS, from_data_uri, to_data_uri
+from vlmguard.images import from_data_uri, to_data_uri
 from vlmguard.paths import user_path
 from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.templates import disarm, fill
@@ -259,9 +260,9 @@ def _check_template(split: datasets.Dataset, targets: str, folder: Path) -> None
 
 def _plain(image: Image.Image) -> Image.Image:
     """The picture that inference makes of the same file."""
-    as_it_is = image.mode in ("RGB", "L") and "transparency" not in image.info
-    if as_it_is and image.width * image.height <= MAX_PIXELS:
-        return image.convert("RGB")
+    picture, changed = plain_picture(image.copy(), "srgb")
+    if not changed:
+        return picture.convert("RGB")
     # Inference encodes these once more, too, large ones with loss.
     return from_data_uri(to_data_uri(image))
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from vlmguard.decoding import MAX_PIXELS
 from vlmguard.images import (
-    MAX_PIXELS,
     ImageError,
     PreparedImage,
     from_data_uri,
@@ -57,7 +57,6 @@ def test_a_plain_file_is_sent_as_it_is(tmp_path: Path, name: str, mode: str) -> 
     [
         (None, "no such file"),
         (b"", "not a readable image"),
-        (b"<html>404</html>", "not a readable image"),
         (b"\x89PNG\r\n\x1a\n" + b"\x00" * 40, "not a readable image"),
         (b"GIF89a", "not a readable image"),
     ],
