@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 from inspect_ai.dataset import Sample
 from pydantic import BaseModel, StringConstraints, ValidationError
 
-from vlmguard.errors import UserError
+from vlmguard.decoding import Colour
+from vlmguard.errors import UserError, check_choice
+from vlmguard.images import DEFAULT_RULES, ImageRules
 from vlmguard.paths import user_path
 
 DATA_ROOT: Final = "VLMGUARD_DATA"
@@ -74,12 +76,14 @@ class Source:
         root: Folder in one of the accepted layouts.
         boundary: Folder that no image path may leave (symlinks resolved).
         origin: `local`, or `hub:REPO@SHA`.
+        images: How its pictures are taken in.
     """
 
     card: Card
     root: Path
     boundary: Path
     origin: str
+    images: ImageRules = DEFAULT_RULES
 
     def first_existing(self, *candidates: str) -> Path:
         """The first of several places that exists.
@@ -138,7 +142,12 @@ class Source:
         return path
 
 
-def locate(card: Card, data_dir: str | None = None, revision: str | None = None) -> Source:
+def locate(
+    card: Card,
+    data_dir: str | None = None,
+    revision: str | None = None,
+    images: ImageRules = DEFAULT_RULES,
+) -> Source:
     """Find a benchmark's data: `data_dir`, then `VLMGUARD_DATA`, then the hub.
 
     Args:
@@ -146,6 +155,7 @@ def locate(card: Card, data_dir: str | None = None, revision: str | None = None)
         data_dir: The benchmark's own folder.
         revision: Hub branch, tag or commit; asks for the hub even where a
             local folder exists.
+        images: How to take in its pictures (`-T colour=`, `-T fit_images=`).
 
     Returns:
         The data's place and origin.
@@ -155,11 +165,12 @@ def locate(card: Card, data_dir: str | None = None, revision: str | None = None)
     """
     if data_dir and revision:
         raise UserError("-T data_dir= and -T revision= exclude each other: local folder or hub.")
+    check_choice("-T colour", images.colour, get_args(Colour))
     if data_dir:
-        return local(card, user_path(data_dir))
+        return local(card, user_path(data_dir), images)
     root = os.environ.get(DATA_ROOT)
     if root and not revision and (user_path(root) / card.name).is_dir():
-        return local(card, user_path(root) / card.name)
+        return local(card, user_path(root) / card.name, images)
     if card.hub is None:
         if revision:
             raise UserError(f"{card.title} has no official hub repository. {card.obtain}")
@@ -172,7 +183,8 @@ def locate(card: Card, data_dir: str | None = None, revision: str | None = None)
 
     folder, sha = download(card, revision)
     # Files of a hub snapshot are links into the repository's cache folder.
-    return Source(card, folder, folder.parent.parent.resolve(), f"hub:{card.hub}@{sha}")
+    boundary = folder.parent.parent.resolve()
+    return Source(card, folder, boundary, f"hub:{card.hub}@{sha}", images)
 
 
 def read_json(path: Path) -> Any:
@@ -246,12 +258,13 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def local(card: Card, folder: Path) -> Source:
+def local(card: Card, folder: Path, images: ImageRules = DEFAULT_RULES) -> Source:
     """A benchmark's data in a local folder.
 
     Args:
         card: The benchmark.
         folder: The benchmark's own folder.
+        images: How to take in its pictures.
 
     Returns:
         The source.
@@ -261,7 +274,7 @@ def local(card: Card, folder: Path) -> Source:
     """
     if not folder.is_dir():
         raise UserError(f"{card.title}: {folder} is no folder. {card.obtain}")
-    return Source(card, folder, folder.resolve(), "local")
+    return Source(card, folder, folder.resolve(), "local", images)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

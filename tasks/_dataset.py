@@ -58,7 +58,7 @@ def build_dataset(
     Returns:
         The dataset, and the provenance for `Task(metadata=...)`: `origin`,
         SHA-256 of the annotation `files`, and number, digest and conversions
-        of the `images`.
+        of the `images`, with the rules for these.
 
     Raises:
         UserError: Two samples share an id, or images are missing or broken;
@@ -80,6 +80,8 @@ def build_dataset(
             "count": len(prepared),
             "sha256": digest.hexdigest(),
             "converted": sum(1 for image in prepared.values() if image.notes),
+            "colour": source.images.colour,
+            "fit": source.images.fit,
         },
     }
     return MemoryDataset(samples, name=source.card.name, location=str(source.root)), provenance
@@ -132,7 +134,7 @@ def _prepare_images(samples: list[Sample], source: Source) -> dict[str, Prepared
 
     def attempt(path: str) -> PreparedImage | ImageError:
         try:
-            return prepare_image(Path(path))
+            return prepare_image(Path(path), source.images)
         except ImageError as error:
             return error
 

@@ -58,7 +58,9 @@ from inspect_ai.scorer import (
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, StringConstraints
 
+from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
+from vlmguard.images import ImageRules
 from vlmguard.paths import user_path
 from vlmguard.scorers._metrics import by_category, coverage, vote
 from vlmguard.scorers._official import Question, ask_all
@@ -200,6 +202,8 @@ def figstep(
     keywords: str | None = None,
     data_dir: str | None = None,
     revision: str | None = None,
+    colour: Colour = "srgb",
+    fit_images: bool = False,
 ) -> Task:
     """FigStep's SafeBench, 500 questions or 50.
 
@@ -215,12 +219,14 @@ def figstep(
         keywords: JSON file with refusal phrases.
         data_dir: Folder in the authors' layout.
         revision: Refused: there is no official hub repository.
+        colour: `srgb` applies colour profiles, `as_is` passes over them, as the authors' code.
+        fit_images: Scale images that model APIs refuse for their size.
     """
     check_choice("-T split", split, tuple(_SPLITS))
     check_choice("-T prompt", prompt, ("figstep", "text"))
     if prompt == "text" and prompt_file:
         raise UserError("-T prompt_file=: not used with -T prompt=text, which sends the question.")
-    source = locate(CARD, data_dir, revision)
+    source = locate(CARD, data_dir, revision, ImageRules(colour, fit_images))
     text, origin = find_prompt(source, prompt_file)
     if prompt == "text":
         loaded = _samples(source, split, lambda item: item.question, with_image=False)

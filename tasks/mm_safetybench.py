@@ -47,7 +47,9 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, Field
 
+from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
+from vlmguard.images import ImageRules
 from vlmguard.scorers._metrics import by_category, coverage, vote
 from vlmguard.scorers._official import Question, ask_all
 from vlmguard.scorers._verdict import label
@@ -229,6 +231,8 @@ def mm_safetybench(
     keywords: str | None = None,
     data_dir: str | None = None,
     revision: str | None = None,
+    colour: Colour = "srgb",
+    fit_images: bool = False,
 ) -> Task:
     """MM-SafetyBench, 1,680 questions in 13 scenarios.
 
@@ -245,13 +249,15 @@ def mm_safetybench(
         keywords: JSON file with refusal phrases.
         data_dir: Folder in the authors' or the hub's layout.
         revision: Hub revision.
+        colour: `srgb` applies colour profiles, `as_is` passes over them, as the authors' code.
+        fit_images: Scale images that model APIs refuse for their size.
     """
     check_choice("-T image_type", image_type, tuple(CARD.variants))
     check_choice("-T split", split, _SPLITS)
     if render and image_type != "typo":
         raise UserError("-T render=true: only the images of -T image_type=typo can be drawn.")
     card = replace(CARD, hub_files=(f"data/*/{_NAMES[image_type]}.parquet",))
-    source = locate(card, data_dir, revision)
+    source = locate(card, data_dir, revision, ImageRules(colour, fit_images))
     samples = _select(load(source, image_type), split, seed, source)
     drawn_with = _draw_images(samples, font) if render else None
     files = list(annotations(source, image_type).values())

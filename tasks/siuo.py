@@ -41,7 +41,9 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel
 
+from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
+from vlmguard.images import ImageRules
 from vlmguard.scorers._grader import request_of
 from vlmguard.scorers._metrics import by_category, coverage, vote
 from vlmguard.scorers._official import Question, ask_all
@@ -203,6 +205,8 @@ def siuo(
     legacy: bool = False,
     data_dir: str | None = None,
     revision: str | None = None,
+    colour: Colour = "srgb",
+    fit_images: bool = False,
 ) -> Task:
     """SIUO, 167 items.
 
@@ -217,6 +221,8 @@ def siuo(
         legacy: Treat unusable verdicts and empty answers as the authors do.
         data_dir: Folder in the authors' layout.
         revision: Hub revision.
+        colour: `srgb` applies colour profiles, `as_is` passes over them, as the authors' code.
+        fit_images: Scale images that model APIs refuse for their size.
     """
     check_choice("-T track", track, tuple(CARD.variants))
     choice = track == "multiple_choice"
@@ -226,7 +232,7 @@ def siuo(
         raise UserError(
             f"-T judge_template={judge_template}: the track multiple_choice has nothing to judge."
         )
-    source = locate(CARD, data_dir, revision)
+    source = locate(CARD, data_dir, revision, ImageRules(colour, fit_images))
     dataset, provenance = build_dataset(load(source, track), source, [annotation(source, track)])
     chosen = scoring(
         "none" if choice else judge,

@@ -46,7 +46,9 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, Field
 
+from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
+from vlmguard.images import ImageRules
 from vlmguard.record import tally
 from vlmguard.refusals import contains_phrase
 from vlmguard.scorers._grader import request_of
@@ -221,6 +223,8 @@ def vlguard(
     legacy: bool = False,
     data_dir: str | None = None,
     revision: str | None = None,
+    colour: Colour = "srgb",
+    fit_images: bool = False,
 ) -> Task:
     """VLGuard's test set: 442 unsafe, 558 safe_unsafe or 558 safe_safe requests.
 
@@ -237,6 +241,8 @@ def vlguard(
         legacy: Count as the authors do.
         data_dir: Folder in the authors' layout.
         revision: Hub revision.
+        colour: `srgb` applies colour profiles, `as_is` passes over them, as the authors' code.
+        fit_images: Scale images that model APIs refuse for their size.
     """
     check_choice("-T subset", subset, tuple(CARD.variants))
     if win_rate and subset != "safe_safe":
@@ -248,7 +254,7 @@ def vlguard(
             f"-T win_rate=true: a judge compares the answers, and -T judge={judge} leaves it out. "
             f"Use -T judge=all or official."
         )
-    source = locate(CARD, data_dir, revision)
+    source = locate(CARD, data_dir, revision, ImageRules(colour, fit_images))
     samples = load(source, subset)
     files = [annotation(source, "test.json")]
     if win_rate:

@@ -62,7 +62,7 @@ def test_the_worked_benchmark_takes_the_options_of_every_task(repo: Path) -> Non
         if isinstance(node, ast.FunctionDef)
     ]
     (kitchen,) = [node for node in functions if node.name == "kitchen"]
-    common = {"judge", "judge_template", "keywords", "data_dir", "revision"}
+    common = {"judge", "judge_template", "keywords", "data_dir", "revision", "colour"}
     assert common <= {argument.arg for argument in kitchen.args.args}
 
 

@@ -85,7 +85,7 @@ def test_a_profile_is_applied_so_that_the_model_sees_what_people_see(tmp_path: P
 
 def test_colours_of_a_wide_profile_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     # (200, 30, 90) / 255 to the power of 2.2, through Display P3's primaries to XYZ, through the
-    # inverse of sRGB's to linear (0.707, -0.003, 0.100), by the sRGB curve: 219.7, below 0, 88.9.
+    # inverse of sRGB's to linear (0.716, -0.015, 0.099), by the sRGB curve: 220.0, below 0, 88.5.
     path = tmp_path / "a.jpg"
     profile = rgb_profile("Display P3", DISPLAY_P3, 2.2)
     Image.new("RGB", (16, 16), (200, 30, 90)).save(path, quality=100, icc_profile=profile)

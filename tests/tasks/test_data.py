@@ -9,6 +9,7 @@ import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 from PIL import Image
 from support.folders import draw_image, write_vlguard
+from support.icc import SRGB, rgb_profile
 from support.openai_server import openai_server
 from support.siuo_folder import write_siuo
 
@@ -23,8 +24,8 @@ def folder(tmp_path: Path) -> Path:
     return write_siuo(tmp_path / "siuo", 3)
 
 
-def build(folder: Path) -> Any:
-    return siuo(judge="none", data_dir=str(folder))
+def build(folder: Path, **options: Any) -> Any:
+    return siuo(judge="none", data_dir=str(folder), **options)
 
 
 def edit(folder: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
@@ -120,6 +121,33 @@ def test_odd_images_are_converted_and_noted(
     assert odd.input[0].content[0].image.startswith("data:image/")
     assert any(note in each for each in odd.metadata["image_notes"])
     assert task.metadata["data"]["images"]["converted"] == 1
+
+
+def test_colours_are_those_that_people_see_or_those_of_the_authors(folder: Path) -> None:
+    path = folder / "data/images/S-01.png"
+    Image.new("RGB", (20, 20), (20, 40, 220)).save(path, icc_profile=rgb_profile("S", SRGB[::-1]))
+    task = build(folder)
+    assert task.dataset[1].metadata["image_notes"] == ["colour profile S to sRGB"]
+    assert task.metadata["data"]["images"]["colour"] == "srgb"
+    task = build(folder, colour="as_is")
+    assert task.dataset[1].input[0].content[0].image == str(path)
+    assert task.metadata["data"]["images"]["colour"] == "as_is"
+    with pytest.raises(UserError, match="-T colour=rgb is not known"):
+        build(folder, colour="rgb")
+
+
+def test_images_beyond_the_limits_of_apis_are_scaled_on_demand(folder: Path) -> None:
+    Image.new("L", (9_000, 90), 120).save(folder / "data/images/S-01.png")
+    assert "image_notes" not in build(folder).dataset[1].metadata
+    task = build(folder, fit_images=True)
+    assert task.dataset[1].metadata["image_notes"] == ["9000x90 scaled to 8000x80"]
+    assert task.metadata["data"]["images"] | {"sha256": ""} == {
+        "count": 3,
+        "sha256": "",
+        "converted": 1,
+        "colour": "srgb",
+        "fit": True,
+    }
 
 
 # --- paths ----------------------------------------------------------------------------

@@ -266,6 +266,8 @@ def test_real_tiny_runs_whole_with_its_real_images(
         "count": 50,
         "sha256": log.eval.metadata["data"]["images"]["sha256"],
         "converted": 0,
+        "colour": "srgb",
+        "fit": False,
     }
     # A clone of the authors' repository does not hold this file.
     wording = "figstep_prompt.txt" if (folder / "figstep_prompt.txt").exists() else "own"
