@@ -157,7 +157,7 @@ def _is_wide(picture: Image.Image, data: bytes) -> bool:
     if picture.format == "TIFF":
         tags: Any = picture.getexif()
         bits = tags.get(_BITS_PER_SAMPLE, 8)
-        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
+        return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
     return False
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
-from PIL import Image
+from PIL import Image, ImageCms
+from support.icc import SRGB, rgb_profile
 from support.synthesis import draw_image, good_reply, raw_row
 from support.training_data import export_row, write_export
 
@@ -238,21 +239,26 @@ def noise(size: tuple[int, int], mode: str) -> Image.Image:
     return picture if mode == "L" else Image.merge("RGB", [picture] * 3).convert(mode)
 
 
+SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SWAPPED = rgb_profile("Swapped", SRGB[::-1])
+
+
 @pytest.mark.parametrize(
-    ("mode", "size", "suffix"),
+    ("mode", "size", "suffix", "profile"),
     [
-        ("L", (64, 64), "jpg"),
-        ("L", (2100, 2000), "jpg"),  # above the size up to which encoding is lossless
-        ("RGB", (2100, 2000), "jpg"),
-        ("RGBA", (2100, 2000), "png"),
-        ("P", (64, 64), "png"),
+        ("L", (64, 64), "jpg", None),
+        ("L", (2100, 2000), "jpg", None),  # above the size up to which encoding is lossless
+        ("RGB", (2100, 2000), "jpg", SRGB_PROFILE),
+        ("RGB", (64, 64), "png", SWAPPED),
+        ("RGBA", (2100, 2000), "png", SWAPPED),
+        ("P", (64, 64), "png", None),
     ],
 )
 def test_a_picture_is_what_inference_makes_of_its_file(
-    tmp_path: Path, mode: str, size: tuple[int, int], suffix: str
+    tmp_path: Path, mode: str, size: tuple[int, int], suffix: str, profile: bytes | None
 ) -> None:
     file = tmp_path / f"picture.{suffix}"
-    noise(size, mode).save(file)
+    noise(size, mode).save(file, icc_profile=profile)
     inferred = from_data_uri(to_data_uri(prepare_image(file).reference))
     batch = {"images": [[Image.open(file)]]}
     ((trained,),) = as_inference_shows((), drop_reasoning=False)(batch)["images"]
