@@ -1,5 +1,6 @@
 """What a defense did to a sample: kept in the sample's metadata, its sum in the scores."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +12,9 @@ from pydantic import BaseModel, Field
 
 METADATA_KEY: Final = "defense_record"
 """Where a sample's metadata hold its `DefenseRecord`."""
+
+ANSWER_DIGEST: Final = "answer_digest"
+"""Where a score's metadata hold the digest of the whole answer that was scored."""
 
 
 class Stage(BaseModel):
@@ -119,6 +123,27 @@ def recorded(state: TaskState, defense: str, original: str) -> Iterator[DefenseR
     finally:
         # Another dictionary: the old one is the data set's own, which Inspect copies for metrics.
         state.metadata = state.metadata | {METADATA_KEY: record.model_dump(exclude_defaults=True)}
+
+
+def noted(state: TaskState) -> dict[str, Any]:
+    """What every score of a whole answer says in its metadata.
+
+    After a kill, Inspect rebuilds samples that were finished but not yet written, and may put
+    another of their outputs where the answer was. The digest shows it.
+
+    Args:
+        state: The state after the solver.
+
+    Returns:
+        `defense`, the tally; `answer_digest`, that of the answer as it is scored.
+    """
+    return {"defense": tally(state), ANSWER_DIGEST: answer_digest(state.output.completion)}
+
+
+def answer_digest(answer: str) -> str:
+    """Identity of an answer, during a run as from its log: 12 hex digits."""
+    # Logs hold what UTF-8 cannot (half a surrogate pair) as a backslash and its code.
+    return hashlib.sha256(answer.encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
 
 def tally(state: TaskState) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from vlmguard.results.rows import (
     tally_of,
     views_of,
 )
+from vlmguard.results.unfinished import WAY_OUT, named, unfinished_samples
 
 UNREADABLE: Final = (
     *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError),
@@ -175,6 +176,11 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
         )
     if not summaries:
         raise LeftOut("it holds no samples")
+    if unfinished := unfinished_samples(path, log, summaries):
+        raise LeftOut(
+            f"unfinished: {named(unfinished, len(summaries))}; {WAY_OUT}",
+            unfinished=log.eval.task_id,
+        )
     metadata = log.eval.metadata or {}
     if "benchmark" not in metadata and not any(
         set(GENERAL) & set(sample.scores or {}) for sample in summaries

@@ -7,7 +7,7 @@ from typing import Any
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
-from vlmguard.record import tally
+from vlmguard.record import noted
 from vlmguard.roles import role_models
 from vlmguard.scorers._grader import Problem, ask, ask_together
 from vlmguard.scorers._metrics import majority
@@ -89,7 +89,7 @@ async def ask_all(
     metadata: dict[str, Any] = {
         "judges": [str(grader) for grader in graders],
         "judge_template": template_hash(*templates),
-        "defense": tally(state),
+        **noted(state),
     }
     answer = state.output.completion
     names = [name for question in questions for name in question.readers]

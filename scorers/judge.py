@@ -23,7 +23,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
 from vlmguard.errors import check_number
-from vlmguard.record import tally
+from vlmguard.record import noted
 from vlmguard.roles import role_models
 from vlmguard.scorers._grader import Problem, ask, ask_together, request_of
 from vlmguard.scorers._metrics import average_known, by_category, check_groups, coverage, majority
@@ -100,7 +100,7 @@ def judge(template: str | None = None, threshold: float = 7.0) -> Scorer:
             "judges": [str(grader) for grader in graders],
             "judge_template": template_hash(prompt),
             "threshold": threshold,
-            "defense": tally(state),
+            **noted(state),
         }
         answer = state.output.completion
         if not answer.strip():

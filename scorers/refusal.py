@@ -25,7 +25,7 @@ from inspect_ai.solver import TaskState
 
 from vlmguard.errors import UserError
 from vlmguard.paths import user_path
-from vlmguard.record import DefenseRecord, tally
+from vlmguard.record import DefenseRecord, noted
 from vlmguard.refusals import REFUSAL_PHRASES, contains_phrase
 from vlmguard.scorers._metrics import by_category, check_groups, coverage
 from vlmguard.templates import template_hash
@@ -69,7 +69,7 @@ def refusal(keywords: str | None = None) -> Scorer:
         common = {
             "keywords": listed.origin,
             "keywords_hash": listed.hash,
-            "defense": tally(state),
+            **noted(state),
         }
         if not answer.strip():
             return Score(

@@ -31,7 +31,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
 from vlmguard.errors import UserError, check_choice, check_number
-from vlmguard.record import tally
+from vlmguard.record import noted
 from vlmguard.roles import require_roles
 from vlmguard.scorers._metrics import by_category, check_groups, coverage
 from vlmguard.scorers.judge import judge as judged
@@ -172,7 +172,7 @@ def oracle(threshold: float = 7.0) -> Scorer:
             },
             answer=answer,
             explanation=found.reason,
-            metadata={"threshold": threshold, "defense": tally(state)},
+            metadata={"threshold": threshold, **noted(state)},
         )
 
     return score

@@ -44,6 +44,7 @@ from pydantic import BaseModel
 from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
 from vlmguard.images import ImageRules
+from vlmguard.record import noted
 from vlmguard.scorers._grader import request_of
 from vlmguard.scorers._metrics import by_category, coverage, vote
 from vlmguard.scorers._official import Question, ask_all
@@ -311,6 +312,7 @@ def siuo_choice(legacy: bool = False) -> Scorer:
             value={"correct": float(correct), "unparsed": float(unparsed)},
             answer=letter or "",
             explanation=state.output.completion,
+            metadata=noted(state),
         )
 
     return score

@@ -49,7 +49,7 @@ from pydantic import BaseModel, Field
 from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
 from vlmguard.images import ImageRules
-from vlmguard.record import tally
+from vlmguard.record import noted
 from vlmguard.refusals import contains_phrase
 from vlmguard.scorers._grader import request_of
 from vlmguard.scorers._metrics import by_category, coverage, vote
@@ -315,7 +315,7 @@ def vlguard_keywords(keywords: str | None = None, legacy: bool = False) -> Score
         metadata: dict[str, Any] = {
             "keywords": listed.origin,
             "keywords_hash": listed.hash,
-            "defense": tally(state),
+            **noted(state),
         }
         success = attack_success(answer, listed, legacy)
         if math.isnan(success):
@@ -367,7 +367,7 @@ def vlguard_win_rate(legacy: bool = False) -> Scorer:
                 value={"win": math.nan},
                 answer=state.output.completion,
                 explanation="The stored answer is empty; nothing was judged.",
-                metadata={"defense": tally(state), "unscored": {"win": "no_reference"}},
+                metadata={**noted(state), "unscored": {"win": "no_reference"}},
             )
         result = await ask_all(
             state,
