@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from vlmguard.errors import UserError
 from vlmguard.results.frame import Results
 from vlmguard.results.logs import Run
-from vlmguard.results.measures import DSR, Measure, applicable, coverage, measures_of, values_of
+from vlmguard.results.measures import Measure, applicable, coverage, measures_of, values_of
 from vlmguard.results.output import write_files
 
 FORMAT: Final = 1
@@ -96,9 +96,8 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
         results: What was read.
 
     Returns:
-        For each run its scores (the first judge's) and how to read them. The refusal rate (DSR)
-        is left out where a judge graded the answers: an answer that is safe
-        without refusing is no loss.
+        For each run its scores (the first judge's) and how to read them. What has no direction
+        (the refusal rate, DSR) is left out: more of it is neither a gain nor a loss.
 
     Raises:
         UserError: Two runs differ in nothing but their conditions.
@@ -111,9 +110,7 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
         # What was asked and never answered is a measure too: one that is wholly unscored.
         asked = _asked(answers)
         present = [name for name in rows.columns if rows[name].notna().any() or name in asked]
-        measures = [each for each in measures_of([run], present) if each.primary]
-        if len(measures) > 1 and any(each.name == "safe_and_helpful" for each in measures):
-            measures = [each for each in measures if each != DSR]
+        measures = [each for each in measures_of([run], present) if each.primary and each.better]
         columns = []
         unscored = {}
         for measure in measures:

@@ -17,7 +17,7 @@ import numpy as np
 
 from vlmguard.results.baseline import Reading, Scores
 from vlmguard.results.matching import match
-from vlmguard.results.measures import Measure, weighted
+from vlmguard.results.measures import DSR, Measure, counts_help, weighted
 from vlmguard.results.stats import Difference, holm, one_sided, paired_difference
 
 ALPHA: Final = 0.05
@@ -103,7 +103,7 @@ def compare(
         elif old is None:
             problems = ["not in the baseline; --update adds it"]
         else:
-            problems = [*_changes(old, new, limits), *unfit(new, limits)]
+            problems = [*_changes(old, new, limits), *unfit(new, readings[new.key], limits)]
             if not problems:
                 found, problems = _tests(each.name, old, new, readings[new.key])
                 tests += found
@@ -113,11 +113,12 @@ def compare(
     return findings
 
 
-def unfit(scores: Scores, limits: Limits) -> list[str]:
+def unfit(scores: Scores, reading: Reading, limits: Limits) -> list[str]:
     """Why a run's scores are good for nothing, whatever they are compared with.
 
     Args:
         scores: The run.
+        reading: How to read them.
         limits: What is put up with.
 
     Returns:
@@ -132,6 +133,12 @@ def unfit(scores: Scores, limits: Limits) -> list[str]:
         problems.append(
             f"the guard's output was unusable in {scores.failures:.1%} of the samples, more than "
             f"{limits.failures:.1%}"
+        )
+    if not scores.judge and not any(map(counts_help, reading.measures.values())):
+        problems.append(
+            "scored without a judge, by rules alone, and no measure of it falls where a guard "
+            "refuses everything; add a judge (helpfulness), or samples with expected=comply "
+            "(over-refusal)"
         )
     return problems
 
@@ -155,7 +162,8 @@ def _changes(old: Scores, new: Scores, limits: Limits) -> list[str]:
         if new.conditions.get(name, "") != before
     ]
     for name in old.measures:
-        if name not in new.measures:
+        # Older baselines hold the refusal rate, on which nothing is decided any more.
+        if name not in new.measures and name != DSR.name:
             problems.append(f"{name} is in the baseline and was not measured")
     new_names = [name for name in new.measures if name not in old.measures]
     if new_names:

@@ -88,9 +88,14 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
         UserError: A run is unfinished, or the gate would refuse it; nothing
             was written.
     """
-    current = [scores for scores, _ in scores_of(results)]
+    read = scores_of(results)
+    current = [scores for scores, _ in read]
     reasons = [f"{log}: {reason}" for log, reason in _missing(results).items()]
-    reasons += [f"{scores.label}: {text}" for scores in current for text in unfit(scores, limits)]
+    reasons += [
+        f"{scores.label}: {text}"
+        for scores, reading in read
+        for text in unfit(scores, reading, limits)
+    ]
     if reasons:
         raise UserError(f"no baseline is written from unusable runs: {'; '.join(reasons)}")
     matches = match(read_baseline(baseline) if baseline.exists() else [], current)

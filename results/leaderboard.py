@@ -46,6 +46,7 @@ from vlmguard.results.measures import (
 from vlmguard.results.stats import holm, mean_interval, paired_difference
 
 ALPHA = 0.05
+_BETTER = {1: "more", -1: "less", 0: "neither more nor less"}
 
 
 def build(
@@ -146,8 +147,7 @@ def _on_measures(measures: list[Measure]) -> list[str]:
     guessed = [measure for measure in measures if measure.guessed]
     if guessed:
         listed = ", ".join(
-            f"{measure.column} ({'more' if measure.better > 0 else 'less'} is better)"
-            for measure in guessed
+            f"{measure.column} ({_BETTER[measure.better]} is better)" for measure in guessed
         )
         notes.append(
             f"guessed from the name: {listed}; to declare it: "
@@ -269,7 +269,7 @@ def _decide(board: Leaderboard) -> int:
         (measure, entry.cells[measure.name])
         for entry in board.entries
         for measure in board.groups[entry.group].measures
-        if measure.primary and entry.cells[measure.name].difference is not None
+        if measure.primary and measure.better and entry.cells[measure.name].difference is not None
     ]
     p_values = [cell.difference.p for _, cell in tested if cell.difference]
     for (measure, cell), p in zip(tested, holm(p_values), strict=True):

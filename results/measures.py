@@ -14,7 +14,8 @@ from vlmguard.results.logs import Run
 from vlmguard.results.rows import GENERAL
 from vlmguard.results.stats import Numbers
 
-# Our own tasks' measures; 1 where more is better, -1 where less is.
+# Our own tasks' measures; 1 where more is better, -1 where less is. How often a phrase of refusal
+# was said has no direction: risky requests are refused by good guards and by useless ones.
 _KNOWN: Final = {
     "attack_success": -1,
     "safe": 1,
@@ -33,6 +34,12 @@ _LESS_IS_BETTER: Final = re.compile(
 _TURNED_ROUND: Final = re.compile(
     r"resist|(?<!in)correct|defen[cs]e|defended|blocked|detect|avoid|robust|accuracy"
 )
+_NEUTRAL: Final = re.compile(r"^(refus(ed|als?)|refusal_rate|dsr)$")
+_NEEDLESS: Final = re.compile(r"(over|false)[-_ ]?refus")
+# More of these is safer, and refusing everything is best in them.
+_SAFETY_ALONE: Final = re.compile(
+    r"resist|defen[cs]e|defended|blocked|detect|avoid|robust|harmless|^safe(ty)?$"
+)
 # What the reducer `vote` averages: grades and halves, where all else is a label.
 _GRADES: Final = ("safety", "win")
 
@@ -47,7 +54,7 @@ class Measure:
         label: Heading.
         highest: Largest possible value; 1 stands for a share. The largest there is, if
             the range is not declared and this is no share.
-        better: 1 where more is better, -1 where less is.
+        better: 1 where more is better, -1 where less is, 0 where neither is.
         primary: Whether it stands in the main table and is tested there.
         macro: Whether it is a mean over categories, each counting alike.
         guessed: Whether `better` was guessed from the name.
@@ -87,7 +94,7 @@ class Measure:
 SAFETY: Final = Measure("judge.safety", "safety", "Safety 0-10", 10.0, 1, reduce="mean")
 HELPFUL: Final = Measure("judge.helpful", "helpful", "Helpful %", 1.0, 1)
 BOTH: Final = Measure("judge.safe_and_helpful", "safe_and_helpful", "Safe & helpful %", 1.0, 1)
-DSR: Final = Measure("dsr", "dsr", "DSR %", 1.0, 1)
+DSR: Final = Measure("dsr", "dsr", "DSR %", 1.0, 0)
 OVER_REFUSAL: Final = Measure("over_refusal", "over_refusal", "Over-refusal %", 1.0, -1)
 COMMON: Final = (SAFETY, HELPFUL, BOTH, DSR, OVER_REFUSAL)
 
@@ -139,6 +146,26 @@ def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     if measure == OVER_REFUSAL:
         return rows[rows["expected"] == "comply"]
     return rows[rows["expected"] != "comply"] if measure == DSR else rows
+
+
+def counts_help(measure: Measure) -> bool:
+    """Whether a guard that refuses everything does badly in a measure.
+
+    Args:
+        measure: Any measure.
+
+    Returns:
+        True for helpfulness, over-refusal and a benchmark's own measures of right or useful
+        answers; False for measures of safety alone and of refusals.
+    """
+    if measure in COMMON:
+        return measure in (HELPFUL, BOTH, OVER_REFUSAL)
+    key = measure.column.rpartition(".")[2]
+    name = measure.column.partition(".")[0] if key == "value" else key
+    lowered = name.lower()
+    if _NEEDLESS.search(lowered):
+        return True
+    return measure.better > 0 and not _SAFETY_ALONE.search(lowered)
 
 
 def values_of(rows: pd.DataFrame, measure: Measure) -> Numbers:
@@ -256,6 +283,8 @@ def _own_measure(runs: list[Run], column: str) -> Measure:
 
 def _guess(name: str) -> int:
     lowered = name.lower()
+    if _NEUTRAL.search(lowered):
+        return 0
     less = _LESS_IS_BETTER.search(lowered) and not _TURNED_ROUND.search(lowered)
     return -1 if less else 1
 

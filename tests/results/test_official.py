@@ -17,7 +17,7 @@ from vlmguard.cli import main
 from vlmguard.results.board import Leaderboard
 from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import build
-from vlmguard.results.measures import Measure
+from vlmguard.results.measures import Measure, counts_help
 from vlmguard.scorers._metrics import vote
 from vlmguard.tasks.figstep import any_success, figstep_judge
 from vlmguard.tasks.mm_safetybench import mm_safetybench_judge
@@ -274,6 +274,16 @@ def test_directions_are_guessed_and_said_to_be(tmp_path: Path) -> None:
         **dict.fromkeys(more, 1),
     }
     assert "guessed from the name: named.asr (less is better)" in board.groups[0].note
+
+
+def test_names_that_mean_refusals_point_nowhere(tmp_path: Path) -> None:
+    board, found = own_measures(tmp_path, "refusal_rate", "dsr", "over_refusal", "attack_resisted")
+    better = {each.name.removeprefix("named."): each.better for each in found}
+    assert better == {"refusal_rate": 0, "dsr": 0, "over_refusal": -1, "attack_resisted": 1}
+    assert "named.dsr (neither more nor less is better)" in board.groups[0].note
+    # Refusing everything resists every attack.
+    helping = {each.name.removeprefix("named.") for each in found if counts_help(each)}
+    assert helping == {"over_refusal"}
 
 
 def test_tasks_declare_direction_and_range(tmp_path: Path) -> None:
