@@ -13,6 +13,9 @@ from pydantic import BaseModel, Field
 METADATA_KEY: Final = "defense_record"
 """Where a sample's metadata hold its `DefenseRecord`."""
 
+DATA_DIGEST: Final = "data_digest"
+"""Where a sample's metadata hold the identity of the data that it was read from."""
+
 ANSWER_DIGEST: Final = "answer_digest"
 """Where a score's metadata hold the digest of the whole answer that was scored."""
 

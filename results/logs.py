@@ -37,6 +37,7 @@ from vlmguard.results.rows import (
     views_of,
 )
 from vlmguard.results.unfinished import WAY_OUT, named, unfinished_samples
+from vlmguard.results.versions import check_one_version
 
 UNREADABLE: Final = (
     *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError),
@@ -181,6 +182,7 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
             f"unfinished: {named(unfinished, len(summaries))}; {WAY_OUT}",
             unfinished=log.eval.task_id,
         )
+    check_one_version(summaries)
     metadata = log.eval.metadata or {}
     if "benchmark" not in metadata and not any(
         set(GENERAL) & set(sample.scores or {}) for sample in summaries

@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rich.text import Text
 
 from vlmguard.errors import UserError, check_number
+from vlmguard.results.changed import NAMED_FILES, changed_runs, named_files
 from vlmguard.results.needs import missing_roles
 
 UNDEFENDED: Final = "none"
@@ -268,6 +269,7 @@ def run(matrix: Matrix) -> bool:
     if len(set(folders)) < len(folders):
         raise UserError("two defenses share a log folder: give each a label: of its own.")
     tasks = _checked_tasks(matrix)
+    _refuse_changed(matrix, tasks, folders)
     finished = True
     for number, (defense, folder) in enumerate(zip(matrix.defenses, folders, strict=True)):
         if number:
@@ -277,14 +279,66 @@ def run(matrix: Matrix) -> bool:
     return finished
 
 
+def _refuse_changed(matrix: Matrix, tasks: list[Task], folders: list[str]) -> None:
+    """Stop where a log was begun under other files than there are now."""
+    steps = [
+        (step.name, step.args, task) for step, task in zip(matrix.benchmarks, tasks, strict=True)
+    ]
+    changed = [
+        line
+        for defense, folder in zip(matrix.defenses, folders, strict=True)
+        for line in changed_runs(
+            _place(matrix, folder), steps, _named_files(matrix, defense, tasks)
+        )
+    ]
+    if changed:
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise UserError(
+            f"files have changed since these runs began, so their answers are to something else "
+            f"(log: what changed):\n{listed}\nRestore the files, or name another log_dir."
+        )
+
+
+def _named_files(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[str, str]:
+    """Content of all that the configuration names by path under a defense."""
+    benchmarks = {}
+    for step, task in zip(matrix.benchmarks, tasks, strict=True):
+        # Our tasks say themselves what they have read from their folder.
+        read = {"data_dir"} if "data" in (task.metadata or {}) else set()
+        benchmarks[step.label or step.name] = {
+            name: value for name, value in step.args.items() if name not in read
+        }
+    bound = roles(matrix, defense)
+    return named_files(
+        {
+            "benchmarks": benchmarks,
+            "defense": defense.args,
+            "targets": {each.model: [each.model, each.model_args] for each in matrix.targets},
+            "roles": {
+                role: [[each.model, each.model_args] for each in models]
+                for role, models in bound.items()
+            },
+        }
+    )
+
+
+def _place(matrix: Matrix, folder: str) -> str:
+    """Where the logs of a defense lie."""
+    return f"{matrix.log_dir.rstrip('/')}/{folder}"
+
+
 def _run_defense(matrix: Matrix, defense: Defense, tasks: list[Task], folder: str) -> bool:
     """One eval set; whether everything in it finished."""
     # The folder may hold other parts of the matrix, which were run before.
     options = {"display": "plain", "log_dir_allow_dirty": True, **matrix.options}
+    options["metadata"] = {
+        **options.get("metadata", {}),
+        NAMED_FILES: _named_files(matrix, defense, tasks),
+    }
     try:
         done, _ = eval_set(
             tasks=tasks,
-            log_dir=f"{matrix.log_dir.rstrip('/')}/{folder}",
+            log_dir=_place(matrix, folder),
             model=[_model(target) for target in matrix.targets],
             model_roles={name: _role(bound) for name, bound in roles(matrix, defense).items()},
             solver=None

@@ -1,6 +1,7 @@
 """From loaded samples to a dataset that can be trusted: images checked, origin recorded."""
 
 import hashlib
+import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,9 @@ from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage
 
 from vlmguard.errors import UserError
 from vlmguard.images import ImageError, PreparedImage, prepare_image
+from vlmguard.record import DATA_DIGEST
 from vlmguard.tasks._data import Source, file_hash
+from vlmguard.templates import template_hash
 
 T = TypeVar("T")
 
@@ -66,12 +69,6 @@ def build_dataset(
     """
     _check_ids(samples, source)
     prepared = _prepare_images(samples, source)
-    for sample in samples:
-        notes = [note for part in images_of(sample) for note in prepared[part.image].notes]
-        if notes:
-            sample.metadata = {**(sample.metadata or {}), "image_notes": notes}
-        for part in images_of(sample):
-            part.image = prepared[part.image].reference
     digest = hashlib.sha256("".join(sorted(p.sha256 for p in prepared.values())).encode())
     provenance = {
         "origin": source.origin,
@@ -84,6 +81,15 @@ def build_dataset(
             "fit": source.images.fit,
         },
     }
+    # In each sample: a run that went on after the data had changed holds samples of both.
+    identity = {DATA_DIGEST: template_hash(json.dumps(provenance, sort_keys=True))}
+    for sample in samples:
+        sample.metadata = {**(sample.metadata or {}), **identity}
+        notes = [note for part in images_of(sample) for note in prepared[part.image].notes]
+        if notes:
+            sample.metadata["image_notes"] = notes
+        for part in images_of(sample):
+            part.image = prepared[part.image].reference
     return MemoryDataset(samples, name=source.card.name, location=str(source.root)), provenance
 
 

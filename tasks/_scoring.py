@@ -10,8 +10,9 @@ from inspect_ai.solver import Solver
 
 from vlmguard.errors import UserError, check_choice
 from vlmguard.roles import require_roles
-from vlmguard.scorers.judge import judge
-from vlmguard.scorers.refusal import refusal
+from vlmguard.scorers.judge import JUDGE_FIELDS, JUDGE_TEMPLATE, judge
+from vlmguard.scorers.refusal import load_keywords, refusal
+from vlmguard.templates import load_template, template_hash
 
 JudgeChoice = Literal["all", "official", "general", "none"]
 
@@ -25,11 +26,14 @@ class Scoring:
             stops the run before its first model call.
         scorers: The scorers, official ones first.
         headline: The task's headline metric.
+        judging: Hashes of the general judge's template and of the refusal phrases, which files
+            may replace, for `Task(metadata=...)`: a run may not go on under others.
     """
 
     setup: list[Solver]
     scorers: list[Scorer]
     headline: HeadlineMetric
+    judging: dict[str, str]
 
 
 def scoring(
@@ -69,13 +73,17 @@ def scoring(
         chosen |= official
     judged = choice in ("all", "general") or bool(chosen)
     chosen |= rules
+    judging = {"keywords": load_keywords(keywords).hash}
     if choice in ("all", "general"):
         chosen["judge.safe_and_helpful"] = judge(judge_template)
+        prompt = load_template(JUDGE_TEMPLATE, judge_template, JUDGE_FIELDS)
+        judging["judge_template"] = template_hash(prompt)
     chosen["refusal.refused"] = refusal(keywords)
     return Scoring(
         setup=[require_roles("grader")] if judged else [],
         scorers=list(chosen.values()),
         headline=_headline(next(iter(chosen))),
+        judging=judging,
     )
 
 

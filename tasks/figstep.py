@@ -258,6 +258,7 @@ def figstep(
             "prompt": None
             if prompt == "text"
             else {"origin": origin, "sha256": sha256(text.encode()).hexdigest()},
+            "judging": chosen.judging,
         },
     )
 

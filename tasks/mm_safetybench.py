@@ -284,6 +284,7 @@ def mm_safetybench(
             "split": split,
             "data": {**provenance, "rendered_with": drawn_with},
             "drawn": {"per_scenario": _PER_SCENARIO, "seed": seed} if split == "paper" else None,
+            "judging": chosen.judging,
         },
     )
 

@@ -255,7 +255,12 @@ def siuo(
         if choice
         else GenerateConfig(max_tokens=500),
         version="1-A",
-        metadata={"benchmark": CARD.title, "variant": track, "data": provenance},
+        metadata={
+            "benchmark": CARD.title,
+            "variant": track,
+            "data": provenance,
+            "judging": chosen.judging,
+        },
     )
 
 

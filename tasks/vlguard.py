@@ -295,6 +295,7 @@ def vlguard(
             "data": provenance,
             "drawn": None if n is None else {"n": n, "seed": seed},
             "keywords": {"origin": listed.origin, "hash": listed.hash},
+            "judging": chosen.judging,
         },
     )
 
