@@ -115,12 +115,12 @@ def edit_adapter(root: Path) -> None:
 
 
 EDITS = [
-    (edit_template, "named_files.defense.template"),
+    (edit_template, "defense.template"),
     (edit_judge, "judging.judge_template"),
     (edit_keywords, "judging.keywords"),
     (edit_data, "data.files.data/siuo_gen.json"),
     (edit_image, "data.images.sha256"),
-    (edit_adapter, "named_files.targets.scripted_runs/target.1.card"),
+    (edit_adapter, "targets.scripted_runs/target.1.card"),
 ]
 
 
@@ -225,12 +225,13 @@ def test_models_in_local_folders_count_behind_their_provider(tmp_path: Path) -> 
     assert list(named_files(arguments)) == ["target.0"]
 
 
-@given(
-    st.recursive(
-        st.none() | st.text() | st.integers(),
-        lambda each: st.lists(each) | st.dictionaries(st.text(), each),
-    )
+ANYTHING = st.recursive(
+    st.none() | st.text() | st.integers(),
+    lambda each: st.lists(each) | st.dictionaries(st.text(), each),
 )
+
+
+@given(ANYTHING)
 def test_anything_may_stand_among_arguments(value: Any) -> None:
     named_files({"argument": value})
 
