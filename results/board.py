@@ -22,6 +22,7 @@ class Cell:
         mean: Mean over scored samples.
         low: Lower end of its 95 % interval; NaN where there is none.
         high: Upper end.
+        clusters: Images among the scored samples.
         coverage: How much was scored, and the worst-case bounds.
         difference: To the undefended run; None without one.
         p: Holm-adjusted p-value of the difference.
@@ -31,6 +32,7 @@ class Cell:
     mean: float
     low: float
     high: float
+    clusters: int
     coverage: Coverage
     difference: Difference | None = None
     p: float = math.nan

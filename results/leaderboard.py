@@ -37,6 +37,7 @@ from vlmguard.results.measures import (
     SAFETY,
     Measure,
     applicable,
+    category_weights,
     coverage,
     mean,
     measures_of,
@@ -205,9 +206,17 @@ def _cells(
     cells: dict[str, Cell] = {}
     for measure in measures:
         rows = applicable(samples, measure)
-        values = weighted(values_of(rows, measure), rows["category"].to_list(), measure)
-        low, high = mean_interval(values, rows["cluster"].to_numpy())
-        cells[measure.name] = Cell(mean(values), low, high, coverage(answers, measure))
+        values, clusters = values_of(rows, measure), rows["cluster"].to_numpy()
+        categories = rows["category"].to_list()
+        weights = category_weights(values, categories, measure)
+        low, high = mean_interval(values, clusters, weights, measure.range)
+        cells[measure.name] = Cell(
+            mean=mean(weighted(values, categories, measure)),
+            low=low,
+            high=high,
+            clusters=len(set(clusters[~np.isnan(values)])),
+            coverage=coverage(answers, measure),
+        )
     return cells
 
 
@@ -253,13 +262,9 @@ def _fill_differences(
         rows = applicable(old, measure)
         before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
         # Weights are those of the pairs: a category counts alike in both runs.
-        unknown = np.isnan(before) | np.isnan(after)
-        before, after = (
-            weighted(np.where(unknown, math.nan, each), rows["category"].to_list(), measure)
-            for each in (before, after)
-        )
+        weights = category_weights(after - before, rows["category"].to_list(), measure)
         cells[measure.name].difference = paired_difference(
-            before, after, rows["cluster"].to_numpy()
+            before, after, rows["cluster"].to_numpy(), weights, measure.range
         )
 
 

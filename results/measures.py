@@ -12,7 +12,7 @@ import pandas as pd
 
 from vlmguard.results.logs import Run
 from vlmguard.results.rows import GENERAL
-from vlmguard.results.stats import Numbers
+from vlmguard.results.intervals import Numbers
 
 # Our own tasks' measures; 1 where more is better, -1 where less is. How often a phrase of refusal
 # was said has no direction: risky requests are refused by good guards and by useless ones.
@@ -79,6 +79,11 @@ class Measure:
     def is_share(self) -> bool:
         """Whether values are shown as percentages."""
         return self.highest == 1.0 and not self.unbounded
+
+    @property
+    def range(self) -> float:
+        """Largest possible value; NaN where it is not known."""
+        return math.nan if self.unbounded else self.highest
 
     def show(self, value: float, signed: bool = False) -> str:
         """A value as tables show it: percent for shares, two digits for grades."""
@@ -186,15 +191,32 @@ def weighted(values: Numbers, categories: Sequence[Any], measure: Measure) -> Nu
     Returns:
         The values, scaled for a mean over categories.
     """
+    weights = category_weights(values, categories, measure)
+    return values if weights is None else values * weights
+
+
+def category_weights(
+    values: Numbers, categories: Sequence[Any], measure: Measure
+) -> Numbers | None:
+    """Weights that let each category count alike; None where all samples do.
+
+    Args:
+        values: One for each sample; NaN where unscored.
+        categories: Category of each sample.
+        measure: The measure.
+
+    Returns:
+        A weight for each sample, 1 on average; NaN where unscored.
+    """
     if not measure.macro:
-        return values
+        return None
+    known = ~np.isnan(values)
     scored = pd.Series(values)
     counts = scored.groupby(np.asarray(categories)).transform("count").to_numpy()
-    known = ~np.isnan(values)
     several = len(set(np.asarray(categories)[known]))
-    scaled = np.full(len(values), math.nan)
-    scaled[known] = values[known] * (known.sum() / (several * counts[known]))
-    return scaled
+    weights = np.full(len(values), math.nan)
+    weights[known] = known.sum() / (several * counts[known])
+    return weights
 
 
 def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:

@@ -1,10 +1,9 @@
-"""Paired comparison of two runs on the same samples.
+"""Means and paired differences on the same samples, with intervals and tests.
 
-Answers about one image resemble each other, so whole images are resampled and
-permuted, never single answers. All random numbers come from one fixed seed:
-equal logs give equal tables. Where no resample reaches, a bound on the tail takes
-over: with a thousand tests, a p-value that cannot fall below 1 in 10,000 could never
-stand up to Holm's correction.
+Answers about one image resemble each other, so whole images vary and are permuted,
+never single answers. All random numbers come from one fixed seed: equal logs give
+equal tables. Where no random flip reaches, a bound on the tail takes over.
+The test decides whether there is a difference; the interval says how large it may be.
 """
 
 import math
@@ -16,14 +15,25 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from vlmguard.results.intervals import (
+    Ends,
+    Numbers,
+    cluster_robust,
+    grade_difference_interval,
+    grade_interval,
+    label_difference_interval,
+    share_interval,
+    t_interval,
+)
+
 LEVEL: Final = 0.95
+FEWEST_CLUSTERS: Final = 10
+"""With fewer clusters no interval is given: none holds what it says."""
 RESAMPLES: Final = 10_000
 PERMUTATIONS: Final = 20_000
 _EXACT_CLUSTERS: Final = 12
 _SEED: Final = 20250417
 _BLOCK: Final = 1_000
-
-Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class Difference:
 
     Attributes:
         mean: In the measure's own unit.
-        low: Lower end of the 95 % interval; NaN with fewer than two clusters.
+        low: Lower end of the 95 % interval; NaN with fewer than ten clusters.
         high: Upper end.
         p: Two-sided p-value of the test, not yet corrected.
         test: `McNemar` or `permutation`.
@@ -49,12 +59,19 @@ class Difference:
     clusters: int
 
 
-def paired_difference(old: Numbers, new: Numbers, clusters: npt.NDArray[Any]) -> Difference | None:
+def paired_difference(
+    old: Numbers,
+    new: Numbers,
+    clusters: npt.NDArray[Any],
+    weights: Numbers | None = None,
+    highest: float = math.nan,
+    level: float = LEVEL,
+) -> Difference | None:
     """Compare two runs sample by sample.
 
-    The interval is the percentile bootstrap's over clusters. The test is the
-    exact McNemar test for values 0 and 1 where no two samples share a cluster,
-    else a permutation test that flips the sign of whole clusters (exact up to
+    The interval is Tango's for labels, else Student's on a cluster-robust variance (see
+    `intervals`). The test is the exact McNemar test for labels where no two samples share a
+    cluster, else a permutation test that flips the sign of whole clusters (exact up to
     12 clusters that differ, 20,000 random flips beyond, Hoeffding's bound where
     none of these reaches).
 
@@ -62,6 +79,10 @@ def paired_difference(old: Numbers, new: Numbers, clusters: npt.NDArray[Any]) ->
         old: Values of the run that is compared with; NaN where unscored.
         new: Values of the other run, in the same order of samples.
         clusters: Cluster (image) of each sample.
+        weights: Of each sample, above 0 where both are scored; all alike if left out.
+        highest: Largest possible value, where it is known (the smallest is 0). Values that
+            are all 0 and 1 are labels, unless it says otherwise.
+        level: Confidence of the interval.
 
     Returns:
         The difference, or None if no sample is scored in both.
@@ -70,32 +91,59 @@ def paired_difference(old: Numbers, new: Numbers, clusters: npt.NDArray[Any]) ->
     if not known.any():
         return None
     old, new = old[known], new[known]
-    sums, counts = _by_cluster(new - old, clusters[known])
-    low, high = _interval(sums, counts, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    binary = bool(np.isin(np.concatenate([old, new]), (0.0, 1.0)).all())
-    if binary and counts.max() == 1:
+    changes = new - old
+    codes = _codes(clusters[known])
+    shares = _shares(weights, known)
+    sums: Numbers = np.bincount(codes, weights=shares * changes).astype(np.float64)
+    labels = bool(np.isin(np.abs([old, new]), (0.0, 1.0)).all())
+    if labels and len(sums) == len(changes) and weights is None:
         p, test = mcnemar(int((sums > 0).sum()), int((sums < 0).sum())), "McNemar"
     else:
         p, test = permutation(sums), "permutation"
-    return Difference(float((new - old).mean()), low, high, p, test, int(known.sum()), len(sums))
+    low = high = math.nan
+    if len(sums) >= FEWEST_CLUSTERS:
+        fit = cluster_robust(changes, codes, shares)
+        if labels and (highest == 1.0 or math.isnan(highest)):
+            gained, lost = (float(shares @ (sign * changes > 0)) for sign in (1, -1))
+            low, high = label_difference_interval(gained, lost, fit, level)
+        else:
+            changed = int(np.count_nonzero(np.abs(sums) > 1e-12))
+            low, high = grade_difference_interval(changes, shares, fit, changed, highest, level)
+    mean = float(shares @ changes) / len(changes)
+    return Difference(mean, low, high, p, test, len(changes), len(sums))
 
 
-def mean_interval(values: Numbers, clusters: npt.NDArray[Any]) -> tuple[float, float]:
-    """95 % interval of a mean by bootstrap over clusters.
+def mean_interval(
+    values: Numbers,
+    clusters: npt.NDArray[Any],
+    weights: Numbers | None = None,
+    highest: float = math.nan,
+    level: float = LEVEL,
+) -> Ends:
+    """Interval of a mean (see `intervals`).
 
     Args:
         values: One for each sample; NaN where unscored.
         clusters: Cluster of each sample.
+        weights: Of each sample, above 0 where it is scored; all alike if left out.
+        highest: Largest possible value, where it is known (the smallest is 0). Values that
+            are all 0 and 1 are shares, unless it says otherwise.
+        level: Confidence of the interval.
 
     Returns:
-        Lower and upper end; NaN with fewer than two scored clusters.
+        Lower and upper end; NaN with fewer than ten scored clusters, and where nothing
+        varies and the range is not known or not kept to.
     """
     known = ~np.isnan(values)
-    if not known.any():
+    values, codes = values[known], _codes(clusters[known])
+    if not len(codes) or codes.max() + 1 < FEWEST_CLUSTERS:
         return math.nan, math.nan
-    sums, counts = _by_cluster(values[known], clusters[known])
-    low, high = _interval(sums, counts, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    return low, high
+    fit = cluster_robust(values, codes, _shares(weights, known))
+    if (highest == 1.0 or math.isnan(highest)) and np.isin(values, (0.0, 1.0)).all():
+        return share_interval(fit, level)
+    if math.isnan(highest) or values.min() < 0 or values.max() > highest:
+        return t_interval(fit, level)
+    return grade_interval(fit, highest, level)
 
 
 def one_sided(
@@ -198,18 +246,26 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
+def _codes(clusters: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Clusters numbered from 0."""
+    codes: npt.NDArray[np.intp] = np.unique(clusters, return_inverse=True)[1]
+    return codes
+
+
+def _shares(weights: Numbers | None, known: npt.NDArray[np.bool_]) -> Numbers:
+    """Weights of the known samples, with a mean of 1."""
+    if weights is None:
+        return np.ones(int(known.sum()))
+    shares: Numbers = weights[known] / weights[known].mean()
+    return shares
+
+
 def _by_cluster(values: Numbers, clusters: npt.NDArray[Any]) -> tuple[Numbers, Numbers]:
     """Sum and number of the values in each cluster."""
     _, codes = np.unique(clusters, return_inverse=True)
     sums: Numbers = np.bincount(codes, weights=values).astype(np.float64)
     counts: Numbers = np.bincount(codes).astype(np.float64)
     return sums, counts
-
-
-def _interval(sums: Numbers, counts: Numbers, *quantiles: float) -> list[float]:
-    if len(sums) < 2:
-        return [math.nan] * len(quantiles)
-    return [float(bound) for bound in np.quantile(_resampled(sums, counts), quantiles)]
 
 
 def _resampled(sums: Numbers, counts: Numbers) -> Numbers:

@@ -51,10 +51,11 @@ def test_means_and_difference_by_hand(board: Leaderboard) -> None:
     assert guarded["safety"].mean == pytest.approx(46 / 6)
     assert guarded["safe_and_helpful"].mean == pytest.approx(4 / 6)
     difference = guarded["safety"].difference
-    # Per sample 7 7 4 4 0 0; three images, so 27 equally likely resamples, one of which
-    # draws the unchanged image three times and one the most improved: 2.5 % at each end.
+    # Per sample 7 7 4 4 0 0.
     assert difference.mean == pytest.approx(22 / 6)
-    assert (difference.low, difference.high) == (0.0, 7.0)
+    # Three images are too few for an interval.
+    assert (difference.clusters, guarded["safety"].clusters) == (3, 3)
+    assert all(math.isnan(end) for end in (difference.low, difference.high))
     # Two images changed: of four sign patterns two reach the observed sum.
     assert (difference.test, difference.p) == ("permutation", 0.5)
     assert guarded["safety"].verdict == ""
@@ -79,7 +80,11 @@ def test_unscored_answers_are_counted_and_bounded(board: Leaderboard) -> None:
 def test_better_is_said_where_interval_and_test_agree(board: Leaderboard) -> None:
     cells = entry(board, ALPHA, "vlmguard", "Large hard").cells
     safety = cells["safety"]
-    assert (safety.difference.low, safety.difference.high) == (6.0, 6.0)
+    # All of twelve images gain 6 of 10; what none did, one in four may still do: up to 4 more,
+    # or down to 16 less.
+    unseen = 1 - 0.025 ** (1 / 12)
+    ends = (6 - 16 * unseen, 6 + 4 * unseen)
+    assert (safety.difference.low, safety.difference.high) == pytest.approx(ends)
     # Twelve images, all better: 2 of 4096 sign patterns. Tests in the table: alpha and
     # beta on Toy with five measures each, alpha on Large with four (nothing benign): 14.
     assert board.tests == 14

@@ -1,0 +1,242 @@
+"""Intervals that hold what they say for few images, and near 0 and 100 %.
+
+Answers about one image resemble each other. The variance is therefore cluster-robust
+(CR2) with Satterthwaite's degrees of freedom: Bell and McCaffrey, Survey Methodology
+28 (2002); Pustejovsky and Tipton, J. Bus. Econ. Stat. 36 (2018). For a mean both have a
+closed form. How the interval lies around its mean depends on what is measured:
+
+- shares: Clopper-Pearson at the effective number of samples, Korn and Graubard,
+  Survey Methodology 24 (1998);
+- grades within a known range: Wilson's score interval at the effective number, for the
+  plain t interval covers too rarely where most grades are the highest one;
+- differences of labels: Tango's score interval, Statistics in Medicine 17 (1998), at the
+  number of pairs, or at the effective one where images hold several samples;
+- differences of grades: the t interval, never narrower than Tango's where few changed.
+
+How often they hold is simulated in tests/bench/coverage.py and shown in results/README.md.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betaincinv, ndtri, stdtrit
+
+Numbers = npt.NDArray[np.float64]
+Ends = tuple[float, float]
+
+# Where fewer clusters than this changed, the t interval of a difference is not trusted alone.
+_FEW_CHANGED: Final = 20
+# Grades that happen to lie close together: this part of the largest possible variance is added.
+_UNSEEN: Final = 0.03
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A mean and how sure it is.
+
+    Attributes:
+        mean: Weighted mean.
+        variance: Of the mean, CR2.
+        df: Satterthwaite's degrees of freedom.
+        samples: Number of samples.
+        clusters: Number of clusters.
+        independent: Whether every cluster holds one sample and all weigh the same.
+        alike: Number of clusters that would be as sure, if all weighed the same (Kish).
+    """
+
+    mean: float
+    variance: float
+    df: float
+    samples: int
+    clusters: int
+    independent: bool
+    alike: float
+
+
+def cluster_robust(values: Numbers, codes: npt.NDArray[np.intp], weights: Numbers) -> Fit:
+    """Fit a mean to clustered values.
+
+    The working model is that of independent values whose variances are inverse to the weights.
+
+    Args:
+        values: One for each sample, none of them NaN.
+        codes: Cluster of each sample, numbered from 0 without gaps; two or more.
+        weights: Of each sample, above 0.
+
+    Returns:
+        The fit.
+    """
+    sizes = np.bincount(codes, weights=weights)
+    total = float(sizes.sum())
+    mean = float(weights @ values) / total
+    residuals = np.bincount(codes, weights=weights * (values - mean))
+    inflated = 1 / (1 - sizes / total)
+    # Sums of equal values differ by their rounding, which is no variance.
+    residuals[np.abs(residuals) < 1e-10 * (weights @ np.abs(values)) / total] = 0.0
+    variance = float(inflated @ residuals**2) / total**2
+    crossed = inflated * sizes**2
+    spread = float(sizes @ sizes) + (crossed.sum() ** 2 - float(crossed @ crossed)) / total**2
+    return Fit(
+        mean=mean,
+        variance=variance,
+        df=total**2 / spread,
+        samples=len(values),
+        clusters=len(sizes),
+        independent=len(sizes) == len(values) and bool(np.ptp(weights) == 0),
+        alike=total**2 / float(sizes @ sizes),
+    )
+
+
+def t_interval(fit: Fit, level: float) -> Ends:
+    """Student's interval; NaN where nothing varies, for then nothing is known of the variance."""
+    if fit.variance <= 0:
+        return math.nan, math.nan
+    reach = _t(fit.df, level) * math.sqrt(fit.variance)
+    return fit.mean - reach, fit.mean + reach
+
+
+def share_interval(fit: Fit, level: float) -> Ends:
+    """Clopper and Pearson's interval of a share, at the effective number of samples."""
+    share, spread = fit.mean, fit.mean * (1 - fit.mean)
+    samples = _effective(fit, spread / max(fit.samples - 1, 1))
+    if not fit.independent:
+        samples *= (_z(level) / _t(fit.df, level)) ** 2
+    tail, count = (1 - level) / 2, share * samples
+    low = 0.0 if share <= 0 else float(betaincinv(count, samples - count + 1, tail))
+    high = 1.0 if share >= 1 else float(betaincinv(count + 1, samples - count, 1 - tail))
+    return low, high
+
+
+def grade_interval(fit: Fit, highest: float, level: float) -> Ends:
+    """Wilson's interval of a mean of values from 0 to `highest`, at the effective number."""
+    share = min(max(fit.mean / highest, 0.0), 1.0)
+    largest = share * (1 - share) / fit.alike
+    if largest <= 0:
+        samples = fit.alike
+    else:
+        ratio = fit.variance / highest**2 / largest
+        samples = fit.alike / max(ratio, ratio + _UNSEEN * (1 - ratio))
+    t = _t(fit.df, level)
+    center = (share + t * t / (2 * samples)) / (1 + t * t / samples)
+    reach = math.sqrt(share * (1 - share) / samples + t * t / (4 * samples**2))
+    reach *= t / (1 + t * t / samples)
+    return max(center - reach, 0.0) * highest, min(center + reach, 1.0) * highest
+
+
+def label_difference_interval(gained: float, lost: float, fit: Fit, level: float) -> Ends:
+    """Tango's interval of a difference of labels, at the effective number of pairs.
+
+    Args:
+        gained: Pairs that went from 0 to 1 (their weights, where they have some).
+        lost: Pairs that went from 1 to 0.
+        fit: Of the differences.
+        level: E.g. 0.95.
+
+    Returns:
+        Lower and upper end.
+    """
+    pairs = fit.samples
+    spread = (gained + lost - (gained - lost) ** 2 / pairs) / pairs
+    effective = _effective(fit, spread / max(pairs - 1, 1))
+    width = _z(level) if fit.independent else _t(fit.df, level)
+    scale = effective / pairs
+    return tango(gained * scale, lost * scale, effective, width)
+
+
+def grade_difference_interval(
+    differences: Numbers, weights: Numbers, fit: Fit, changed: int, reach: float, level: float
+) -> Ends:
+    """Student's interval of a difference of grades, widened where few clusters changed.
+
+    Args:
+        differences: New minus old.
+        weights: Of each sample; their mean is 1.
+        fit: Of the differences.
+        changed: Clusters whose sum of differences is not 0.
+        reach: Largest possible difference; NaN where it is not known.
+        level: E.g. 0.95.
+
+    Returns:
+        Lower and upper end; NaN where all differences are the same and `reach` is not known.
+    """
+    if fit.variance <= 0:
+        # What was never seen in so many clusters may still be this frequent.
+        unseen = 1 - ((1 - level) / 2) ** (1 / fit.alike)
+        return (
+            fit.mean - unseen * (fit.mean + reach),
+            fit.mean + unseen * (reach - fit.mean),
+        )
+    low, high = t_interval(fit, level)
+    if changed < _FEW_CHANGED:
+        # As if each change were the typical one.
+        sizes = weights * np.abs(differences)
+        unit = float(sizes @ np.abs(differences) / sizes.sum())
+        gained = float(weights @ np.maximum(differences, 0)) / unit
+        lost = float(weights @ np.maximum(-differences, 0)) / unit
+        scaled = replace(fit, mean=fit.mean / unit, variance=fit.variance / unit**2)
+        ends = label_difference_interval(gained, lost, scaled, level)
+        low, high = min(low, ends[0] * unit), max(high, ends[1] * unit)
+    return (low, high) if math.isnan(reach) else (max(low, -reach), min(high, reach))
+
+
+def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
+    """Tango's score interval of a difference of paired shares.
+
+    Args:
+        gained: Pairs that went from 0 to 1; need not be whole.
+        lost: Pairs that went from 1 to 0.
+        pairs: All pairs.
+        width: Quantile, e.g. 1.96.
+
+    Returns:
+        Lower and upper end, from -1 to 1.
+    """
+    observed = (gained - lost) / pairs
+
+    def score(difference: float) -> float:
+        """How many standard errors the observed difference lies above this one."""
+        b = -gained - lost + (2 * pairs - gained + lost) * difference
+        c = -lost * difference * (1 - difference)
+        root = math.sqrt(max(b * b - 8 * pairs * c, 0.0))
+        variance = 2 * (root - b) / (4 * pairs) + difference * (1 - difference)
+        distance = observed - difference
+        if variance <= 0:
+            return math.copysign(math.inf, distance) if distance else 0.0
+        return distance * math.sqrt(pairs / variance)
+
+    def where(low: float, high: float, value: float) -> float:
+        """The score falls with the difference: halve the bracket."""
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if score(middle) > value else (low, middle)
+        return (low + high) / 2
+
+    low = where(-1.0, observed, width) if observed > -1 else -1.0
+    high = where(observed, 1.0, -width) if observed < 1 else 1.0
+    return low, high
+
+
+def _effective(fit: Fit, variance: float) -> float:
+    """Samples that would be as sure if they were independent.
+
+    Args:
+        fit: Of what was seen.
+        variance: Of the mean, if all samples were independent.
+
+    Returns:
+        At most the number of samples; where nothing varies, each cluster counts once.
+    """
+    if variance <= 0:
+        return fit.alike
+    return fit.samples if fit.independent else fit.samples / max(1.0, fit.variance / variance)
+
+
+def _t(df: float, level: float) -> float:
+    return float(stdtrit(df, (1 + level) / 2))
+
+
+def _z(level: float) -> float:
+    return float(ndtri((1 + level) / 2))
