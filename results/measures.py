@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from vlmguard.results.intervals import Numbers
 from vlmguard.results.logs import Run
 from vlmguard.results.rows import GENERAL
-from vlmguard.results.intervals import Numbers
 
 # Our own tasks' measures; 1 where more is better, -1 where less is. How often a phrase of refusal
 # was said has no direction: risky requests are refused by good guards and by useless ones.
