@@ -4,12 +4,14 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from dataclasses import asdict
 from typing import Any
 
 from vlmguard.errors import UserError, check_choice
 from vlmguard.paths import user_path
 from vlmguard.results.commands import add as add_results
+from vlmguard.streams import redacted_output
 from vlmguard.training.microworld.commands import add as add_microworld
 
 
@@ -22,6 +24,11 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit status: that of the subcommand, or 2 for a mistake in the arguments.
     """
+    with redacted_output():
+        return _main(argv)
+
+
+def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="vlmguard", description="Tools around the safety evaluation of VLMs."
     )
@@ -41,6 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"vlmguard: {error}", file=sys.stderr)
         return 2
+    except Exception:
+        # As Python itself would end, but with secrets hidden.
+        traceback.print_exc()
+        return 1
 
 
 def _add_data(commands: Any) -> None:

@@ -7,15 +7,18 @@ import math
 from inspect_ai._util.error import PrerequisiteError
 from rich.markup import escape
 
+from vlmguard.redaction import redact_text
+
 
 class UserError(PrerequisiteError):
     """Something that the user can put right; the message says what and how.
 
     Args:
-        message: What is wrong (naming record and file) and the way out.
+        message: What is wrong (naming record and file) and the way out; secrets in it are hidden.
     """
 
     def __init__(self, message: str) -> None:
+        message = redact_text(message)
         # Inspect prints the message as rich markup: "[0]" would vanish.
         super().__init__(escape(message))
         self.text = message

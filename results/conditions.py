@@ -7,6 +7,7 @@ from typing import Any, Final
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelConfig
 
+from vlmguard.redaction import redact, redact_text
 from vlmguard.results.rows import GRADER, Judging, bare, digest
 
 # Arguments that say where things lie, that show in the samples' scores by hash, or that
@@ -100,8 +101,10 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_text(values: dict[str, Any]) -> str:
-    """Settings as one text, alike for equal settings; nothing for none."""
-    return json.dumps(values, sort_keys=True, default=str) if values else ""
+    """Settings as one text, alike for equal settings, secrets by digest; nothing for none."""
+    if not values:
+        return ""
+    return json.dumps(redact(values), sort_keys=True, default=lambda each: redact_text(str(each)))
 
 
 def _settings(log: EvalLog) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from vlmguard.errors import UserError
+from vlmguard.redaction import redact_text
 from vlmguard.results import gate_report
 from vlmguard.results.baseline import Scores, read_baseline, scores_of, write_baseline
 from vlmguard.results.foreign import one_line
@@ -56,7 +57,8 @@ def check(
         findings = [Finding("gate", "", "incomparable", str(error))]
     except Exception as error:  # Status 1 is for losses: what failed here is none.
         traceback.print_exc()
-        findings = [Finding("gate", "", "incomparable", f"{type(error).__name__}: {error}")]
+        message = redact_text(f"{type(error).__name__}: {error}")
+        findings = [Finding("gate", "", "incomparable", message)]
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:

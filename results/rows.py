@@ -15,6 +15,8 @@ from typing import Any, Final
 from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
+from vlmguard.redaction import redact_text
+
 GENERAL: Final = ("judge", "refusal")
 """Scorers that every task offers; all others are a benchmark's own."""
 
@@ -51,7 +53,7 @@ class LeftOut(Exception):
     """
 
     def __init__(self, reason: str, unfinished: str = "") -> None:
-        super().__init__(reason)
+        super().__init__(redact_text(reason))
         self.unfinished = unfinished
 
 
@@ -122,7 +124,7 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
         "category": str(metadata.get("category") or ""),
         "slice": str(metadata.get("subset") or ""),
         "expected": str(metadata.get("expected") or ""),
-        "error": sample.error or "",
+        "error": redact_text(sample.error or ""),
     }
     reasons: dict[str, str] = {}
     for scorer, score in (sample.scores or {}).items():

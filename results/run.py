@@ -27,7 +27,7 @@ from inspect_ai import Task, eval_set
 
 # Inspect has no public name for what it raises where it cannot start.
 from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.model import GenerateConfig, Model, get_model
+from inspect_ai.model import GenerateConfig, Model
 from inspect_ai.solver import SolverSpec
 from inspect_ai.util import registry_create
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -35,6 +35,8 @@ from rich.text import Text
 
 from vlmguard.errors import UserError, check_number
 from vlmguard.results.changed import NAMED_FILES, changed_runs, named_files
+from vlmguard.redaction import redact
+from vlmguard.results.models import make_model
 from vlmguard.results.needs import missing_roles
 
 UNDEFENDED: Final = "none"
@@ -259,7 +261,7 @@ def run(matrix: Matrix) -> bool:
             folder, a role that is needed has no model, or Inspect refuses to start.
     """
     unfilled = [
-        f"{model.model} {model.model_args or ''}".strip()
+        f"{model.model} {redact(model.model_args) or ''}".strip()
         for model in [*matrix.targets, *chain(*(models(matrix, each) for each in matrix.defenses))]
         if FILL_IN in f"{model.model} {model.model_args}"
     ]
@@ -417,7 +419,7 @@ def _created(kind: Literal["task", "solver"], step: Step) -> Any:
         return registry_create(kind, _qualified(step.name), **step.args)
     except (LookupError, TypeError) as error:
         raise UnknownName(
-            f"{kind} {step.name} with {step.args or 'no arguments'}: {error}. The README "
+            f"{kind} {step.name} with {redact(step.args) or 'no arguments'}: {error}. The README "
             "names ours and their arguments; others are written package/name."
         ) from error
 
@@ -428,7 +430,7 @@ def _qualified(name: str) -> str:
 
 
 def _model(given: ModelChoice) -> Model:
-    return get_model(given.model, config=given.generate, memoize=False, **given.model_args)
+    return make_model(given.model, given.model_args, given.generate)
 
 
 def _check_keys(given: dict[str, Any], known: set[str]) -> None:

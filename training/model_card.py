@@ -5,6 +5,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from vlmguard.redaction import redact
 from vlmguard.training.config import TrainConfig
 
 PACKAGES: Final = ("vlmguard", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -169,7 +170,8 @@ def _metrics(metrics: dict[str, Any], method: str) -> str:
 
 def _settings(config: TrainConfig, arguments: dict[str, Any]) -> dict[str, Any]:
     own = {k: v for k, v in asdict(config).items() if k != "trainer" and v is not None}
-    return own | arguments
+    found: dict[str, Any] = redact(own | arguments)
+    return found
 
 
 def _version(name: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from safetensors import SafetensorError
 
 from vlmguard.errors import UserError
+from vlmguard.redaction import redact
 from vlmguard.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,8 @@ def begin(
         UserError: The folder holds checkpoints or the result of another run, or `resume: false`
             would overwrite checkpoints; or it cannot be written to.
     """
-    run = asdict(config) | {"data_sha256": data_sha256, "rows_per_step": rows_per_step}
+    # A secret leaves its digest: what it was decides whether the run is the same.
+    run = redact(asdict(config)) | {"data_sha256": data_sha256, "rows_per_step": rows_per_step}
     text = json.dumps(run, indent=2, default=str) + "\n"
     run = json.loads(text)  # as an earlier one is read
     last = complete_checkpoints(output_dir)[-1:]
@@ -157,6 +159,9 @@ class CarefulSaving:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with saving_errors(Path(self.args.output_dir)):
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            # A pickle of all settings, tokens included, which nothing here reads.
+            for file in Path(self.args.output_dir).glob("checkpoint-*/training_args.bin"):
+                file.unlink(missing_ok=True)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No card at each checkpoint; ours is written with the result."""
@@ -195,7 +200,7 @@ def _is_failed_write(error: BaseException) -> bool:
 
 def _check_same_run(output_dir: Path, run: dict[str, Any], there: str) -> None:
     try:
-        was = _identity(json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8")))
+        was = _identity(redact(json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"output_dir: {output_dir} holds {there}, but its {RUN_FILE} cannot be read "

@@ -20,11 +20,13 @@ class Server:
         url: Base URL for an OpenAI client.
         requests: Bodies of the chat requests, in order of arrival.
         fail: Set to answer every request with status 500.
+        refuse: Set to answer every request with status 401, and to repeat the key.
     """
 
     url: str
     requests: list[dict[str, Any]] = field(default_factory=list)
     fail: threading.Event = field(default_factory=threading.Event)
+    refuse: threading.Event = field(default_factory=threading.Event)
 
     def environment(self, name: str = "scripted", key: str = "test-key") -> dict[str, str]:
         """Variables that make `openai-api/NAME/...` use this server."""
@@ -43,6 +45,11 @@ def openai_server(script: Script) -> Iterator[Server]:
             server.requests.append(body)
             if server.fail.is_set():
                 self._send(500, {"error": {"message": "scripted failure"}})
+                return
+            if server.refuse.is_set():
+                key = self.headers["Authorization"].removeprefix("Bearer ")
+                said = f"Incorrect API key provided: {key}. Get one from us."
+                self._send(401, {"error": {"message": said, "code": "invalid_api_key"}})
                 return
             text = last_text(body["messages"])
             reply = script(text, body["messages"])

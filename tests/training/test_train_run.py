@@ -23,11 +23,15 @@ from support.checkpoints import build_qwen2_vl, checkpoint
 from support.training_data import export_row, write_export
 
 from vlmguard.cli import main as command
+from vlmguard.errors import UserError
 from vlmguard.rewriter import Rewriter
-from vlmguard.training.saving import saving_errors
+from vlmguard.training.config import TrainConfig
+from vlmguard.training.saving import begin, saving_errors
 from vlmguard.training.train import main
 
 Train = Callable[..., tuple[int, str]]
+
+SECRETS = ("hub-token-444", "judge-key-555")
 
 QUICK = {
     "per_device_train_batch_size": 2,
@@ -93,6 +97,8 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "save_steps": 70,
         "quality_max_tokens": 120,
         "logging_steps": 10,
+        "hub_token": SECRETS[0],
+        "grader": {"model": "openai/judge", "model_args": {"api_key": SECRETS[1]}},
     }
     (work / "run.yaml").write_text(yaml.safe_dump(settings))
     assert main(["--config", str(work / "run.yaml")]) == 0
@@ -128,6 +134,29 @@ def test_the_vision_tower_is_untouched(learned: Path) -> None:
     assert base.keys() == trained.keys()
     for name, tensor in base.items():
         assert torch.equal(tensor, trained[name]) is ("visual" in name), name
+
+
+def test_no_file_of_a_run_holds_a_secret(learned: Path) -> None:
+    files = [path for path in (learned / "out").rglob("*") if path.is_file()]
+    content = {path: path.read_bytes() for path in files}
+    for secret in SECRETS:
+        assert [path for path, data in content.items() if secret.encode() in data] == []
+    assert "hub_token" in (learned / "out" / "README.md").read_text()
+    assert json.loads((learned / "out" / "train_config.json").read_text())["grader"]["model"]
+
+
+def test_another_token_is_another_run_that_is_refused_without_naming_it(tmp_path: Path) -> None:
+    def config(token: str) -> TrainConfig:
+        grader = {"model": "m", "model_args": {"token": token}}
+        return TrainConfig(data="data", output_dir="out", grader=grader)
+
+    begin(tmp_path, config("first-1"), "0", rows_per_step=1, main=True)
+    (tmp_path / "README.md").touch()
+    begin(tmp_path, config("first-1"), "0", rows_per_step=1, main=True)
+    with pytest.raises(UserError, match="grader") as refused:
+        begin(tmp_path, config("other-2"), "0", rows_per_step=1, main=True)
+    assert "first-1" not in str(refused.value)
+    assert "other-2" not in str(refused.value)
 
 
 def test_the_card_says_what_was_done(learned: Path) -> None:

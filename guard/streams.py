@@ -1,0 +1,50 @@
+"""What a command prints, by our hand or a library's, without secrets."""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TextIO
+
+from vlmguard.redaction import redact_text
+
+
+@contextmanager
+def redacted_output() -> Iterator[None]:
+    """Hide the secrets in everything that is printed within the block."""
+    with (
+        redirect_stdout(_Redacting(sys.stdout)),
+        redirect_stderr(_Redacting(sys.stderr)),
+    ):
+        yield
+
+
+class _Redacting(io.TextIOBase):
+    """A stream that passes on what is written, each piece redacted by itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(redact_text(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:
+        return self._stream.errors
