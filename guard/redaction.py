@@ -57,7 +57,8 @@ _SHAPES: Final = re.compile(
 )
 # What a server says of a key that it refuses.
 _ECHOED: Final = re.compile(
-    r"\b((?:api|access)[ _-]?key|(?:access|auth|bearer)[ _-]?token|password|credentials?|secret)\b(?!-)"
+    r"\b((?:api|access)[ _-]?key|(?:access|auth|bearer)[ _-]?token|password|credentials?|secret)"
+    r"\b(?!-)"
     r"([^\n:='\"`,;(){}\[\]]{0,24}(?:[:=]\s{0,3}['\"`]?|\s['\"`]))([^\s'\"`,]+)",
     re.IGNORECASE,
 )

@@ -92,7 +92,7 @@ def matrix_file(folder: Path, server: Server) -> Path:
             "rewriter": {"model": "openai-api/fake/rewriter", "model_args": rewriter},
         },
         "limit": 1,
-        "options": {"retry_attempts": 0, "max_retries": 0},
+        "options": {"retry_attempts": 1, "retry_wait": 1, "max_retries": 0},
     }
     path = folder / "matrix.yaml"
     path.write_text(yaml.safe_dump(matrix))
