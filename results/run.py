@@ -34,8 +34,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rich.text import Text
 
 from vlmguard.errors import UserError, check_number
-from vlmguard.results.changed import NAMED_FILES, changed_runs, named_files
 from vlmguard.redaction import redact
+from vlmguard.results.changed import NAMED_FILES, changed_runs, named_files
 from vlmguard.results.models import make_model
 from vlmguard.results.needs import missing_roles
 
