@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments; those of the process by default.
 
     Returns:
-        Exit status: that of the subcommand, or 2 for a mistake in the arguments.
+        Exit status: that of the subcommand, 2 for a mistake in the arguments, or 130 for Ctrl-C.
     """
     with redacted_output():
         return _main(argv)
@@ -52,6 +52,9 @@ def _main(argv: list[str] | None) -> int:
         # As Python itself would end, but with secrets hidden.
         traceback.print_exc()
         return 1
+    except KeyboardInterrupt:
+        print("vlmguard: stopped.", file=sys.stderr)
+        return 130
 
 
 def _add_data(commands: Any) -> None:

@@ -5,6 +5,7 @@ Everything heavy is imported when a command runs, so that `vlmguard --help` is q
 
 import argparse
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from vlmguard.errors import UserError, check_number
@@ -37,7 +38,8 @@ def _add_run(commands: Any) -> None:
         help="run or resume a matrix of benchmarks, defenses and targets",
         description=(
             "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "
-            "defense. Run again to resume. Exit status 1 if anything is unfinished."
+            "defense. Run again to resume. Exit status 1 if anything is unfinished, 130 after "
+            "Ctrl-C."
         ),
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file")
@@ -63,9 +65,10 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.config import from_flags, read_config, select
     from vlmguard.results.plan import plan, plan_sheet
     from vlmguard.results.render import print_sheets
-    from vlmguard.results.run import from_flags, read_config, run, select
+    from vlmguard.results.run import run
 
     chosen = (arguments.target, arguments.benchmark, arguments.defense)
     if arguments.config:
@@ -82,7 +85,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print_sheets([plan_sheet(plan(matrix))], _console())
         return 0
-    return 0 if run(matrix) else 1
+    try:
+        return 0 if run(matrix) else 1
+    except KeyboardInterrupt:
+        print(
+            f"vlmguard: stopped. What is finished is kept below {matrix.log_dir}: run the same "
+            f"command again to go on.",
+            file=sys.stderr,
+        )
+        return 130
 
 
 def _add_leaderboard(commands: Any) -> None:

@@ -6,8 +6,9 @@ from typing import Final
 from inspect_ai import Task
 
 from vlmguard.errors import UserError
+from vlmguard.results.config import Defense, Matrix, Step, roles
+from vlmguard.results.making import UnknownName, make_task
 from vlmguard.results.needs import missing_roles
-from vlmguard.results.run import Defense, Matrix, Step, UnknownName, make_task, roles
 from vlmguard.results.sheets import Sheet
 
 # Calls a sample at most: of the target, and of each role's model. ETA's depend on its answers.

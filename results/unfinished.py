@@ -16,6 +16,7 @@ from inspect_ai.log import (
     ProvenanceData,
     invalidate_samples,
     read_eval_log,
+    read_eval_log_sample_summaries,
     read_eval_log_samples_by_id,
     write_eval_log,
 )
@@ -86,18 +87,19 @@ def set_aside(path: str) -> dict[Key, str]:
     Returns:
         The reasons by id and epoch.
     """
+    header = read_eval_log(path, header_only=True)
+    found = unfinished_samples(path, header, read_eval_log_sample_summaries(path))
+    if not found:
+        return {}
     log = read_eval_log(path)
-    samples = log.samples or []
-    found = unfinished_samples(path, log, [sample.summary() for sample in samples])
     for reason in dict.fromkeys(found.values()):
         uuids = [
             sample.uuid
-            for sample in samples
+            for sample in log.samples or []
             if sample.uuid and found.get((sample.id, sample.epoch)) == reason
         ]
         log = invalidate_samples(log, uuids, ProvenanceData(author="vlmguard", reason=reason))
-    if found:
-        write_eval_log(log, path)
+    write_eval_log(log, path)
     return found
 
 

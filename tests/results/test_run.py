@@ -11,9 +11,10 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.errors import UserError
+from vlmguard.results.config import Matrix, read_config, select
 from vlmguard.results.frame import read_results
 from vlmguard.results.plan import plan, plan_sheet
-from vlmguard.results.run import Matrix, read_config, run, select
+from vlmguard.results.run import run
 
 CALLS: list[str] = []
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from vlmguard.errors import UserError, check_choice, check_number
-from vlmguard.results.run import Defense, Matrix, ModelChoice, Step, run
+from vlmguard.results.config import Defense, Matrix, ModelChoice, Step
+from vlmguard.results.run import run
 from vlmguard.tasks.microworld import VERSION
 
 # Imported for their registration: a configuration names solvers.

@@ -9,9 +9,9 @@ from rich.console import Console
 from vlmguard.cli import main
 from vlmguard.errors import UserError
 from vlmguard.results.board import Cell, Entry, Leaderboard, Overhead
+from vlmguard.results.config import Matrix
 from vlmguard.results.frame import read_results
 from vlmguard.results.measures import BOTH, Coverage
-from vlmguard.results.run import Matrix
 from vlmguard.training.microworld import cards
 from vlmguard.training.microworld import matrix as matrices
 from vlmguard.training.microworld.api import checkpoint
