@@ -15,8 +15,8 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.results.conditions import as_text
+from vlmguard.results.config import read_config
 from vlmguard.results.models import make_model
-from vlmguard.results.run import read_config
 
 ENVIRONMENT = ("sk-ENVKEY-111", "URLPASS-222", "URLTOKEN-333")
 CONFIGURED = (
