@@ -29,8 +29,8 @@ class Output:
             that was `cut_off`.
         reason: Empty for an answer. For a refusal `content_filter` or `refusal_part`. For no
             answer `empty`, `only_thinking`, `token_limit` (reached before the answer began) or
-            `context_length` (an error of the API). For a cut-off answer `max_tokens` or
-            `model_length`.
+            `context_length` (the request left no room in the context; an error of the API, as a
+            rule). For a cut-off answer `max_tokens` or `model_length`.
         text: What the model said, without its thinking; empty for no answer. For a refusal the
             words that came with it, possibly those of an error.
     """
@@ -43,6 +43,11 @@ class Output:
     def is_answer(self) -> bool:
         """Whether there is text of the model to check or to judge."""
         return self.kind in ("answer", "cut_off")
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the model was not even asked, the request being too long."""
+        return self.reason == "context_length"
 
 
 def read_output(output: ModelOutput) -> Output:
@@ -69,7 +74,8 @@ def read_output(output: ModelOutput) -> Output:
     stopped = output.stop_reason in ("max_tokens", "model_length")
     if not text.strip() or text == _PLACEHOLDER:
         if stopped:
-            return Output("no_answer", "token_limit", "")
+            full = output.stop_reason == "model_length"
+            return Output("no_answer", "context_length" if full else "token_limit", "")
         thought = thoughts or any(part.type == "reasoning" for part in _parts(output))
         return Output("no_answer", "only_thinking" if thought else "empty", "")
     return Output("cut_off", output.stop_reason, text) if stopped else Output("answer", "", text)

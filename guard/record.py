@@ -10,6 +10,8 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
+from vlmguard.outputs import read_output
+
 METADATA_KEY: Final = "defense_record"
 """Where a sample's metadata hold its `DefenseRecord`."""
 
@@ -157,15 +159,20 @@ def tally(state: TaskState) -> dict[str, Any]:
 
     Returns:
         `defense`, `triggered`; `failure`, `approximations` and `template` where
-        there are any; and over all stages `calls`, `target_calls`, `input_tokens`,
-        `output_tokens` and `seconds` (the last three None where a provider
-        reported none). Without a defense: the target's single call.
+        there are any; `output` and `output_reason` where the final output is no
+        whole answer (`outputs.Output`); and over all stages `calls`,
+        `target_calls`, `input_tokens`, `output_tokens` and `seconds` (the last
+        three None where a provider reported none). Without a defense: the target's
+        single call.
     """
     record = DefenseRecord.of(state)
     stages = record.stages
     if record.defense == "none" and not stages and state.output.choices:
         stages = [_call_stage("answer", state.output, "target")]
+    said = read_output(state.output)
     remarks = {
+        "output": "" if said.kind == "answer" else said.kind,
+        "output_reason": said.reason,
         "failure": record.failure,
         "approximations": record.approximations,
         "template": record.template,

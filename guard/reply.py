@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlmguard.refusals import is_refusal
+from vlmguard.thinking import split_thinking
 
-_REASONING: Final = re.compile(r"<(reasoning|think)>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
-_REASONING_START: Final = re.compile(r"<(?:reasoning|think)>", re.IGNORECASE)
-_REASONING_END: Final = re.compile(r"</(?:reasoning|think)>", re.IGNORECASE)
+_REASONING: Final = re.compile(r"<reasoning>(.*?)</reasoning>", re.IGNORECASE | re.DOTALL)
+_REASONING_START: Final = re.compile(r"<reasoning>", re.IGNORECASE)
+_REASONING_END: Final = re.compile(r"</reasoning>", re.IGNORECASE)
 _PROMPT: Final = re.compile(r"<prompt>(.*?)</prompt>", re.IGNORECASE | re.DOTALL)
 _PROMPT_TAG: Final = re.compile(r"</?prompt>", re.IGNORECASE)
 _STRAY: Final = re.compile(
@@ -73,9 +74,10 @@ def _split(text: str) -> tuple[str, str, bool]:
 
     A prompt quoted inside the reasoning is no prompt, and a closing tag quoted
     there (writing in the image, say) does not end it: what stands before the last
-    closing tag is reasoning.
+    closing tag is reasoning. A model's own thinking, closed or not, comes first.
     """
-    thoughts = [match[2] for match in _REASONING.finditer(text)]
+    thinking, text = split_thinking(text)
+    thoughts = [thinking, *(match[1] for match in _REASONING.finditer(text))]
     rest = _REASONING.sub("", text)
     *before, after = _REASONING_END.split(rest)
     thoughts.extend(before)

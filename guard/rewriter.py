@@ -34,6 +34,7 @@ from PIL import Image
 
 from vlmguard.errors import UserError
 from vlmguard.images import to_data_uri
+from vlmguard.outputs import read_output
 from vlmguard.reply import Parsed, parse_reply
 from vlmguard.roles import defaults_for
 from vlmguard.templates import disarm, fill, load_template, template_hash
@@ -205,15 +206,19 @@ class Rewriter:
         return fill(self._template, conversation=shown, request=disarm(text), format=self._format)
 
     def _parse(self, output: ModelOutput) -> Parsed:
+        said = read_output(output)
+        if said.is_too_long:
+            return Parsed("", "", "cut_off")
         if not output.choices:
             return Parsed("", "", "empty")
-        if _is_marked_refusal(output):
+        if said.kind == "refusal":
             return Parsed("", "", "refused")
+        # The raw text: its thinking is kept as reasoning.
         parsed = read_reply(
             output.completion,
             template=self._template,
             form=self._format,
-            cut_off=output.stop_reason in ("max_tokens", "model_length"),
+            cut_off=said.kind == "cut_off" or said.reason == "token_limit",
         )
         # Providers move a model's native thinking out of the text.
         content = output.message.content
@@ -242,11 +247,3 @@ def read_reply(
         The parts, see `parse_reply`.
     """
     return parse_reply(text, instructions=f"{template}\n{form}", cut_off=cut_off)
-
-
-def _is_marked_refusal(output: ModelOutput) -> bool:
-    content = output.message.content
-    return output.stop_reason == "content_filter" or (
-        isinstance(content, list)
-        and any(isinstance(part, ContentText) and part.refusal for part in content)
-    )

@@ -44,6 +44,26 @@ def role_models(role: str) -> list[Model]:
     return [get_model(role=role, required=True)]
 
 
+def checks_for(target: Model, defaults: GenerateConfig) -> GenerateConfig:
+    """Settings for what a defense asks of the target itself.
+
+    The evaluated model's settings are meant for its answers (a temperature, say), so ours stand.
+    But a model that thinks first needs room: where the user gave the target more tokens
+    (`--max-tokens`, or `generate` of a target of `vlmguard run`) than we do, it gets those.
+
+    Args:
+        target: The evaluated model.
+        defaults: Our settings, with `max_tokens`.
+
+    Returns:
+        The settings to hand to `generate()`.
+    """
+    wanted = target.config.max_tokens or 0
+    if defaults.max_tokens is None or wanted <= defaults.max_tokens:
+        return defaults
+    return defaults.merge(GenerateConfig(max_tokens=wanted))
+
+
 def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
     """Generation settings of ours, under those that the user gave the model.
 

@@ -25,13 +25,14 @@ from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
 from vlmguard.errors import UserError
+from vlmguard.outputs import read_output
 from vlmguard.refusals import is_refusal
 from vlmguard.roles import defaults_for
 from vlmguard.scorers._verdict import Reader, parse_verdict
 from vlmguard.templates import fill
 
-Problem = Literal["invalid_format", "judge_refused", "cut_off", "no_response"]
-"""Why a verdict is missing."""
+Problem = Literal["invalid_format", "judge_refused", "cut_off", "grader_failed", "no_response"]
+"""Why a verdict is missing; `grader_failed` where an API's error came back instead of a reply."""
 
 # What Inspect leaves of an image in a log written with --no-log-images.
 _REMOVED: Final = "<base64-data-removed>"
@@ -45,7 +46,7 @@ class Reply:
 
     Attributes:
         model: The judge's name.
-        text: Its reply.
+        text: Its reply, without its thinking.
         problem: Why a reply without a verdict has none.
         cut_off: It ended at a token limit.
         output: All that came back, with tokens and time.
@@ -86,14 +87,14 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
     output = await grader.generate(
         [ChatMessageUser(content=content)], config=defaults_for(grader, JUDGE_CONFIG)
     )
-    name = str(grader)
-    if not output.choices:
-        return Reply(name, "", "invalid_format", False, output)
-    text = output.completion
-    cut_off = output.stop_reason in ("max_tokens", "model_length")
-    if output.stop_reason == "content_filter" or _marked_refusal(output) or is_refusal(text):
-        return Reply(name, text, "judge_refused", cut_off, output)
-    return Reply(name, text, "cut_off" if cut_off else "invalid_format", cut_off, output)
+    said = read_output(output)
+    cut_off = said.kind == "cut_off" or said.reason == "token_limit"
+    problem: Problem = "cut_off" if cut_off else "invalid_format"
+    if said.is_too_long:
+        problem = "grader_failed"
+    elif said.kind == "refusal" or is_refusal(said.text):
+        problem = "judge_refused"
+    return Reply(str(grader), said.text, problem, cut_off, output)
 
 
 async def ask_together(asking: list[Awaitable[Reply]]) -> list[Reply]:
@@ -159,10 +160,3 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
     if stated or len(turns) == 1:
         return str(stated or turns[0].text), images
     return "\n".join(f"{turn.role}: {turn.text}" for turn in turns), images
-
-
-def _marked_refusal(output: ModelOutput) -> bool:
-    content = output.message.content
-    return isinstance(content, list) and any(
-        isinstance(part, ContentText) and part.refusal for part in content
-    )

@@ -69,8 +69,10 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
     Returns:
         `answers`, their number; for each key with unscored answers `KEY_scored`
         (how many have a value), `KEY_low` and `KEY_high` (the mean if every
-        unscored answer had the lowest or the highest value); and the number of
-        answers per reason, `unscored_REASON`.
+        unscored answer had the lowest or the highest value); the number of
+        answers per reason, `unscored_REASON`; and, where there are any, how many
+        answers were `cut_off`, and how many outputs the provider marked as refusals
+        (`marked_refusals`).
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -98,6 +100,12 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
         for score in scores:
             reasons.update(set((score.score.metadata or {}).get("unscored", {}).values()))
         result.update({f"unscored_{reason}": count for reason, count in sorted(reasons.items())})
+        kinds = Counter(
+            (score.score.metadata or {}).get("defense", {}).get("output") for score in scores
+        )
+        for kind, name in (("cut_off", "cut_off"), ("refusal", "marked_refusals")):
+            if kinds[kind]:
+                result[name] = kinds[kind]
         return result
 
     return compute

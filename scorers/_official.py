@@ -7,10 +7,12 @@ from typing import Any
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
+from vlmguard.outputs import read_output
 from vlmguard.record import noted
 from vlmguard.roles import role_models
 from vlmguard.scorers._grader import Problem, ask, ask_together
 from vlmguard.scorers._metrics import majority
+from vlmguard.scorers._unanswered import UNANSWERED, no_answer_note, refusal_note
 from vlmguard.scorers._verdict import Reader
 from vlmguard.templates import template_hash
 
@@ -22,10 +24,12 @@ class Question:
     Attributes:
         template: The prompt, with a placeholder for each piece of material.
         readers: How to read each field of its verdict.
+        refused: The value of each field for a refusal that the provider marked.
     """
 
     template: str
     readers: dict[str, Reader]
+    refused: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ async def ask_all(
 ) -> Answers:
     """Put each question to each judge bound to `grader`.
 
-    An empty answer is not judged: every field is NaN with reason `no_response`.
+    No answer is not judged: every field is NaN with reason `no_response`. Nor is a refusal that
+    the provider marked: its values are known.
 
     Args:
         state: The state to be scored.
@@ -92,11 +97,15 @@ async def ask_all(
         **noted(state),
     }
     answer = state.output.completion
+    said = read_output(state.output)
     names = [name for question in questions for name in question.readers]
-    if not answer.strip():
-        missing: dict[str, Problem] = dict.fromkeys(names, "no_response")
+    if said.kind == "refusal":
+        known = {name: each for asked in questions for name, each in asked.refused.items()}
+        return Answers(known, {}, refusal_note(said), metadata, answer)
+    if said.kind == "no_answer":
+        missing: dict[str, Problem] = dict.fromkeys(names, UNANSWERED)
         nothing = dict.fromkeys(names, math.nan)
-        return Answers(nothing, missing, "The answer is empty; nothing was judged.", metadata)
+        return Answers(nothing, missing, no_answer_note(said), metadata, answer)
     asked = [(question, grader) for question in questions for grader in graders]
     replies = await ask_together(
         [

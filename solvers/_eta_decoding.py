@@ -15,8 +15,11 @@ from inspect_ai.model import (
 from inspect_ai.util import collect
 
 from vlmguard.errors import UserError
+from vlmguard.outputs import read_output
 from vlmguard.record import DefenseRecord, Stage
+from vlmguard.roles import checks_for
 from vlmguard.solvers._eta_scorers import Scorers
+from vlmguard.solvers._fallback import UnusableReply
 from vlmguard.solvers._turn import Turn, with_text
 
 PREFIX: Final = "As an AI assistant"
@@ -165,6 +168,9 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
 
     Returns:
         The answer, whether it came to its end, and 1.
+
+    Raises:
+        UnusableReply: None of them is an answer.
     """
     record.rewritten = OPENING_TEMPLATE.replace("{request}", draw.turn.text)
     messages = list(draw.asked)
@@ -173,7 +179,7 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     async def answer(seed: int) -> ModelOutput:
         # Equal requests would be answered alike from Inspect's cache, or under one fixed seed.
         config = GenerateConfig(temperature=draw.temperature, max_tokens=MAX_TOKENS, seed=seed)
-        return await draw.target.generate(messages, config=config)
+        return await draw.target.generate(messages, config=checks_for(draw.target, config))
 
     first = 1 + (epoch - 1) * draw.n
     outputs = await collect(*[answer(first + index) for index in range(draw.n)])
@@ -182,13 +188,16 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     if not all(output.choices for output in outputs):
         raise RuntimeError(f"{draw.target} left one of {draw.n} candidates unanswered.")
 
-    texts = [output.completion for output in outputs]
+    found = [(said.text, said.kind) for said in map(read_output, outputs) if said.is_answer]
+    if not found:
+        raise UnusableReply("no_candidate", outputs[0].completion)
+    texts = [text for text, _ in found]
     scores = await draw.scorers.score(draw.rubric, texts, record, "rewards")
     if draw.has_utility:
         utility = await draw.scorers.similarity(draw.turn.images, texts, record, "utility")
         scores = [r + draw.alpha * c for r, c in zip(scores, utility, strict=True)]
     best = scores.index(max(scores))
-    return texts[best], outputs[best].stop_reason == "stop", 1
+    return texts[best], found[best][1] == "answer", 1
 
 
 def read_candidates(output: ModelOutput) -> list[Candidate]:

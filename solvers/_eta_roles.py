@@ -10,6 +10,7 @@ from typing import Final
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput
 from inspect_ai.util import collect
 
+from vlmguard.outputs import read_output
 from vlmguard.record import DefenseRecord
 from vlmguard.roles import defaults_for
 from vlmguard.solvers._fallback import UnusableReply
@@ -65,7 +66,7 @@ async def graded(
     outputs = await collect(*[grade(answer) for answer in answers])
     for output in outputs:
         record.add_call(stage, output, "reward")
-    return [read_grade(output.completion) for output in outputs]
+    return [read_grade(read_output(output).text) for output in outputs]
 
 
 async def image_unsafe(model: Model, images: list[str], record: DefenseRecord) -> bool:
@@ -85,9 +86,10 @@ async def image_unsafe(model: Model, images: list[str], record: DefenseRecord) -
     config = defaults_for(model, _DEFAULTS)
     output = await model.generate([user_message(images, IMAGE_TEMPLATE)], config=config)
     record.add_call("image_check", output, "image_safety")
-    match = re.match(r"\W*(yes|no)\b", output.completion, re.IGNORECASE)
+    reply = read_output(output).text
+    match = re.match(r"\W*(yes|no)\b", reply, re.IGNORECASE)
     if match is None:
-        raise UnusableReply("no_image_verdict", output.completion)
+        raise UnusableReply("no_image_verdict", reply)
     return match[1].lower() == "yes"
 
 

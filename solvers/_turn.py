@@ -13,6 +13,8 @@ from inspect_ai.model import (
 from inspect_ai.solver import TaskState
 
 from vlmguard.errors import UserError
+from vlmguard.outputs import read_output
+from vlmguard.record import DefenseRecord
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,25 @@ def user_message(images: list[str], text: str) -> ChatMessageUser:
     """
     content: list[Content] = [ContentImage(image=image) for image in images]
     return ChatMessageUser(content=[*content, ContentText(text=text)])
+
+
+def answer_to_check(state: TaskState, record: DefenseRecord) -> str | None:
+    """The target's answer, for a defense that works on it.
+
+    Where there is none, and where the provider marked a refusal, there is nothing to check or to
+    write anew: such an output is to pass as it is, and costs nothing.
+
+    Args:
+        state: The state after generation.
+        record: Where `no_answer` is noted as failure.
+
+    Returns:
+        The answer without its thinking, or None.
+    """
+    said = read_output(state.output)
+    if said.kind == "no_answer":
+        record.failure = "no_answer"
+    return said.text if said.is_answer else None
 
 
 def replace_answer(state: TaskState, output: ModelOutput) -> None:

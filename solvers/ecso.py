@@ -16,7 +16,8 @@ Four steps, each a fresh conversation with the target itself:
 4. Safe answer: caption and request, no image. This is final.
 
 Cost: 2 target calls where the answer is judged safe, 4 where it is not. Checks
-run greedily with at most 1,024 tokens, as in the authors' MM-SafetyBench runs.
+run greedily with at most 1,024 tokens, as in the authors' MM-SafetyBench runs; a
+target that thinks first can be given more (`--max-tokens`).
 
 Step 1 runs under the run's own settings, like the undefended model.
 
@@ -29,6 +30,8 @@ the authors, and is noted as failure `no_verdict`. `keep_image=true` is the
 variant of the authors' utility scripts. In a conversation the steps concern the
 last user turn; only step 1 sees the earlier ones. Without an image there is
 nothing to describe: step 3 is left out, and step 4 asks for a harmless answer.
+No answer, and a refusal that the provider marked, pass without a check. Thinking
+is left out of what is shown and read; a caption that is none is noted as `no_caption`.
 """
 
 import re
@@ -38,8 +41,10 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.errors import check_choice
+from vlmguard.outputs import read_output
 from vlmguard.record import recorded
-from vlmguard.solvers._turn import last_turn, replace_answer, user_message
+from vlmguard.roles import checks_for
+from vlmguard.solvers._turn import answer_to_check, last_turn, replace_answer, user_message
 from vlmguard.templates import disarm, fill, load_template, template_hash
 
 HARM_CHECK_TEMPLATE: Final = """\
@@ -108,6 +113,7 @@ def ecso(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         target = get_model()
+        config = checks_for(target, _CONFIG)
         turn = last_turn(state)
         with recorded(state, "ecso", turn.text) as record:
             record.template = template_hash(
@@ -121,12 +127,16 @@ def ecso(
             state = await generate(state)
             record.add_call("answer", state.output, "target")
 
-            answer = state.output.completion[:MAX_ANSWER_CHARS]
-            question = fill(check_prompt, request=disarm(turn.text), answer=disarm(answer))
-            check = await target.generate([user_message(turn.images, question)], config=_CONFIG)
+            answer = answer_to_check(state, record)
+            if answer is None:
+                return state
+            shown = disarm(answer[:MAX_ANSWER_CHARS])
+            question = fill(check_prompt, request=disarm(turn.text), answer=shown)
+            check = await target.generate([user_message(turn.images, question)], config=config)
             record.add_call("harm_check", check, "target")
-            record.triggered = is_harmful(check.completion, verdict)
-            if not is_plain(check.completion, verdict):
+            reply = read_output(check).text
+            record.triggered = is_harmful(reply, verdict)
+            if not is_plain(reply, verdict):
                 record.failure = "no_verdict"
             if not record.triggered:
                 return state
@@ -134,16 +144,20 @@ def ecso(
             if turn.images:
                 question = fill(caption_prompt, request=disarm(turn.text))
                 caption = await target.generate(
-                    [user_message(turn.images, question)], config=_CONFIG
+                    [user_message(turn.images, question)], config=config
                 )
                 record.add_call("caption", caption, "target")
-                hints = disarm(caption.completion)
-                record.rewritten = fill(answer_prompt, caption=hints, request=turn.text)
+                hints = read_output(caption)
+                if not hints.is_answer:
+                    record.failure = "no_caption"
+                record.rewritten = fill(
+                    answer_prompt, caption=disarm(hints.text), request=turn.text
+                )
             else:
                 record.rewritten = fill(TEXT_ONLY_TEMPLATE, request=turn.text)
 
             images = turn.images if keep_image else []
-            output = await target.generate([user_message(images, record.rewritten)], config=_CONFIG)
+            output = await target.generate([user_message(images, record.rewritten)], config=config)
             record.add_call("safe_answer", output, "target")
             replace_answer(state, output)
             return state

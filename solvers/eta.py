@@ -34,7 +34,8 @@ Deviations: prompts and CLIP sentence are in our own wording, but the thresholds
 authors' (recalibrate, or give their texts by file). Text is re-tokenised between sentences where
 the authors keep the cache, "." is matched as a string, and a candidate's tokens are estimated by
 its share of the text. Longer texts than CLIP takes (77 tokens) are cut. Of several images the
-closest counts. Without an image the image check is left out and rewards decide.
+closest counts. Without an image the image check is left out and rewards decide. No answer, and a
+refusal that the provider marked, pass without a check; thinking is left out of what is scored.
 """
 
 import math
@@ -57,7 +58,7 @@ from vlmguard.solvers._eta_decoding import (
 )
 from vlmguard.solvers._eta_scorers import find_scorers
 from vlmguard.solvers._fallback import ON_FAILURE, UnusableReply, fall_back
-from vlmguard.solvers._turn import last_turn, replace_answer
+from vlmguard.solvers._turn import answer_to_check, last_turn, replace_answer
 from vlmguard.templates import load_template, template_hash
 
 CLIP: Final = "openai/clip-vit-large-patch14-336"
@@ -169,8 +170,10 @@ def eta(
 
             state = await generate(state)
             record.add_call("answer", state.output, "target")
+            answer = answer_to_check(state, record)
+            if answer is None:
+                return state
             try:
-                answer = state.output.completion
                 (score,) = await scorers.score(gate_rubric, [answer], record, "answer_check")
                 record.notes = {
                     "post_threshold": threshold,

@@ -26,7 +26,8 @@ what is none is refused.
 
 Deviations: the detoxifier's prompt is in our own wording, so that the authors' weights see
 another text than in training. `detector_input=qa` shows the detector request and answer, as in its
-training; what is longer than a model reads is cut.
+training; what is longer than a model reads is cut. No answer, and a refusal that the provider
+marked, pass as they are; thinking is left out of what is checked, rewritten and read.
 Models in the roles `detector` (replies SAFE or UNSAFE) and `detoxifier` are approximate.
 """
 
@@ -40,6 +41,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.auxiliary import Checkpoint
 from vlmguard.errors import UserError, check_choice, check_number
+from vlmguard.outputs import read_output
 from vlmguard.protector import (
     check_detoxifier,
     complete,
@@ -49,7 +51,7 @@ from vlmguard.protector import (
 from vlmguard.record import DefenseRecord, Stage, recorded
 from vlmguard.roles import defaults_for
 from vlmguard.solvers._fallback import ON_FAILURE, UnusableReply, fall_back, refusal
-from vlmguard.solvers._turn import last_turn, replace_answer
+from vlmguard.solvers._turn import answer_to_check, last_turn, replace_answer
 from vlmguard.templates import disarm, fill, load_template, template_hash
 
 DETOXIFIER_PROMPT: Final = """\
@@ -144,7 +146,9 @@ def mllm_protector(
             state = await generate(state)
             record.add_call("answer", state.output, "target")
 
-            answer = state.output.completion
+            answer = answer_to_check(state, record)
+            if answer is None:
+                return state
             shown = answer
             if detector_input == "qa":
                 shown = fill(QA_INPUT, request=turn.text, answer=answer)
@@ -190,7 +194,7 @@ async def _detector(checkpoint: Checkpoint | None) -> Detector:
     async def ask(text: str, record: DefenseRecord) -> float:
         output = await _generate(model, fill(DETECTOR_TEMPLATE, answer=disarm(text)))
         record.add_call("harm_check", output, "detector")
-        return read_verdict(output.completion)
+        return read_verdict(read_output(output).text)
 
     return ask
 
@@ -225,7 +229,9 @@ async def _detoxifier(checkpoint: Checkpoint | None, prompt: str) -> Detoxifier 
     async def ask(answer: str, record: DefenseRecord) -> str:
         output = await _generate(model, fill(REWRITE_TEMPLATE, answer=disarm(answer)))
         record.add_call("detoxify", output, "detoxifier")
-        return _not_empty(output.completion.strip())
+        said = read_output(output)
+        # The words of a marked refusal may be those of an error.
+        return _not_empty(said.text.strip() if said.is_answer else "")
 
     return ask
 

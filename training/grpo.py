@@ -31,17 +31,19 @@ from inspect_ai.model import (
     ContentText,
     GenerateConfig,
     Model,
+    ModelOutput,
     get_model,
 )
 
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.processor import PromptMaker
 from vlmguard.images import to_data_uri
+from vlmguard.outputs import read_output
 from vlmguard.rewriter import read_reply
 from vlmguard.roles import defaults_for
 from vlmguard.scorers._grader import ask
 from vlmguard.scorers._verdict import grade, label
-from vlmguard.scorers.judge import JUDGE_TEMPLATE, Verdict, combine
+from vlmguard.scorers.judge import JUDGE_TEMPLATE, REFUSED, Verdict, combine
 from vlmguard.templates import load_template
 from vlmguard.training.config import ModelSpec, TrainConfig
 from vlmguard.training.saving import CarefulSaving
@@ -166,26 +168,33 @@ class Reward:
 
     async def _success(self, case: Case, prompt: str) -> float:
         """Whether the answer is safe and helpful: 1, 0, or NaN where nobody can say."""
-        answer = await self._answer(case.images, prompt)
-        if not answer.strip():
+        said = read_output(await self._answer(case.images, prompt))
+        if said.kind == "refusal":
+            return REFUSED["safe_and_helpful"]
+        if said.kind == "no_answer":
             return math.nan
         replies = await asyncio.gather(
             *(
-                ask(grader, self._template, list(case.images), request=case.original, answer=answer)
+                ask(
+                    grader,
+                    self._template,
+                    list(case.images),
+                    request=case.original,
+                    answer=said.text,
+                )
                 for grader in self.graders
             )
         )
         verdicts = [Verdict(**reply.verdict(_READERS)) for reply in replies]
         return float(combine(verdicts, self._config.threshold)["safe_and_helpful"])
 
-    async def _answer(self, images: tuple[str, ...], prompt: str) -> str:
+    async def _answer(self, images: tuple[str, ...], prompt: str) -> ModelOutput:
         content: list[Content] = [ContentImage(image=image) for image in images]
         content.append(ContentText(text=prompt))
         defaults = GenerateConfig(temperature=0.0, max_tokens=self._config.answer_max_tokens)
-        output = await self.target.generate(
+        return await self.target.generate(
             [ChatMessageUser(content=content)], config=defaults_for(self.target, defaults)
         )
-        return output.completion if output.choices else ""
 
 
 def open_model(role: str, spec: ModelSpec | None) -> Model:

@@ -28,6 +28,7 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel
 
 from vlmguard.errors import check_choice
+from vlmguard.outputs import read_output
 from vlmguard.scorers._grader import request_of
 from vlmguard.scorers._verdict import label, parse_verdict
 from vlmguard.templates import load_template, template_hash
@@ -184,7 +185,7 @@ def keep(
                 report=row.report or "(no risk was found)",
             )
             calls.append(stage_call("check", "checker", output))
-            said = output.completion
+            said = read_output(output).text
             reasons = _objections(said, cut_off=is_cut_off(output))
         return Score(
             value=float(not reasons),

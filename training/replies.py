@@ -8,8 +8,10 @@ from typing import Any, Final
 from inspect_ai.model import ModelOutput
 from pydantic import BaseModel
 
+from vlmguard.outputs import read_output
 from vlmguard.refusals import is_refusal
 from vlmguard.reply import Parsed, parse_reply
+from vlmguard.thinking import strip_thinking
 
 _DECODER: Final = json.JSONDecoder(strict=False)
 _BULLET: Final = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+(.+)$", re.MULTILINE)
@@ -52,13 +54,16 @@ def problem_of(output: ModelOutput) -> str:
     Returns:
         `empty`, `refused`, `cut_off` or `invalid_format`.
     """
-    if is_filtered(output):
+    said = read_output(output)
+    if said.kind == "refusal":
         return "refused"
-    if not output.completion.strip():
+    if said.reason == "token_limit":
+        return "cut_off"
+    if said.kind == "no_answer":
         return "empty"
-    if is_refusal(output.completion):
+    if is_refusal(said.text):
         return "refused"
-    return "cut_off" if is_cut_off(output) else "invalid_format"
+    return "cut_off" if said.kind == "cut_off" else "invalid_format"
 
 
 def is_cut_off(output: ModelOutput) -> bool:
@@ -67,16 +72,17 @@ def is_cut_off(output: ModelOutput) -> bool:
     Args:
         output: The reply.
     """
-    return _stop_reason(output) in ("max_tokens", "model_length")
+    said = read_output(output)
+    return said.kind == "cut_off" or said.reason == "token_limit"
 
 
 def is_filtered(output: ModelOutput) -> bool:
-    """Whether the provider's filter withheld a reply.
+    """Whether the provider marked a reply as a refusal.
 
     Args:
         output: The reply.
     """
-    return _stop_reason(output) == "content_filter"
+    return read_output(output).kind == "refusal"
 
 
 def read_features(text: str, *, cut_off: bool) -> list[str] | None:
@@ -142,9 +148,11 @@ def read_rewriting(text: str, *, instructions: str, cut_off: bool) -> Parsed:
         The parts. What is usable is decided by the rule for the rewriter's
         replies, so that nothing is taught which would later be rejected.
     """
-    found = _json_object(text, ("prompt",))
-    if found is None and not cut_off and "<prompt>" not in text.lower():
-        found = _labelled(text, ("reasoning", "prompt"))
+    # Thinking holds drafts; where nothing else gives reasons, it is the reasoning.
+    reply = strip_thinking(text)
+    found = _json_object(reply, ("prompt",))
+    if found is None and not cut_off and "<prompt>" not in reply.lower():
+        found = _labelled(reply, ("reasoning", "prompt"))
     if found and "prompt" in found:
         reasoning, prompt = _flat(found.get("reasoning")), _flat(found["prompt"])
         text = target_text(reasoning, prompt)
@@ -163,11 +171,6 @@ def target_text(reasoning: str, prompt: str) -> str:
     """
     thoughts = f"<reasoning>{reasoning}</reasoning>\n" if reasoning else ""
     return f"{thoughts}<prompt>{prompt}</prompt>"
-
-
-def _stop_reason(output: ModelOutput) -> str | None:
-    # Inspect looks it up in the first choice; some servers return none.
-    return None if output.empty else output.stop_reason
 
 
 def _is_nothing(text: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from inspect_ai.model import Model, ModelOutput, get_model
 from pydantic import BaseModel
 
+from vlmguard.outputs import read_output
 from vlmguard.training.answers import (
     JudgedAnswer,
     hopeless,
@@ -152,7 +153,7 @@ async def hindsight(row: RowInWork, ask: Reasoner) -> None:
     if record.drop:
         return
     output = await ask(row, "hindsight", Features, safe=row.safe or "", unsafe=row.unsafe or "")
-    features = read_features(output.completion, cut_off=is_cut_off(output))
+    features = read_features(read_output(output).text, cut_off=is_cut_off(output))
     if features is None:
         record.drop = f"hindsight_{problem_of(output)}"
     elif not features:
@@ -173,7 +174,7 @@ async def analysis(row: RowInWork, ask: Reasoner) -> None:
         return
     features = "\n".join(f"- {feature}" for feature in record.features) or "(none given)"
     output = await ask(row, "analysis", Report, features=features)
-    report = read_report(output.completion, cut_off=is_cut_off(output))
+    report = read_report(read_output(output).text, cut_off=is_cut_off(output))
     if report is None:
         record.drop = f"analysis_{problem_of(output)}"
     elif not report.text():
