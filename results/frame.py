@@ -25,7 +25,8 @@ class Results:
             `dsr` and `over_refusal` (refusals of requests that are not and
             that are benign), `unscored` (reasons), and the defense's tally:
             `calls`, `target_calls`, `input_tokens`, `output_tokens`,
-            `seconds`, `triggered`, `failure`, `cost`.
+            `seconds`, `triggered`, `failure`, `cost`, `output` (what the final output is, as
+            `vlmguard.outputs` tells it).
         left_out: Reason for each log that is not in the frame.
     """
 

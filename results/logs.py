@@ -7,6 +7,7 @@ hundreds of logs stay cheap. Everything else in `results` starts from here.
 import math
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,12 @@ UNREADABLE: Final = (
     *(zipfile.BadZipFile, zlib.error, ZstdError),
 )
 """What Inspect raises for a log that is damaged, cut off, or none at all."""
+
+_OUTPUTS: Final = {
+    "cut_off": "cut off",
+    "refusal": "marked as refusals by the provider",
+    "no_answer": "no answers",
+}
 
 
 @dataclass
@@ -246,6 +253,7 @@ def _run(
         approximations=tuple(
             dict.fromkeys(each for tally in tallies for each in tally.get("approximations", ()))
         ),
+        remarks=_on_outputs(tallies),
         overhead_gap="" if tallies else "its scores carry no tally of calls (foreign scorers)",
         provenance=given(
             {
@@ -255,6 +263,18 @@ def _run(
             }
         ),
     )
+
+
+def _on_outputs(tallies: list[dict[str, Any]]) -> list[str]:
+    """How many outputs were no whole answers, and why."""
+    found = Counter((tally.get("output"), tally.get("output_reason")) for tally in tallies)
+    listed = [
+        f"{count} {words} ({reason})"
+        for kind, words in _OUTPUTS.items()
+        for (of, reason), count in sorted(found.items(), key=str)
+        if of == kind
+    ]
+    return [f"of {len(tallies)} outputs {', '.join(listed)}"] if listed else []
 
 
 def _check_scored(rows: list[Row]) -> None:
