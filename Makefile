@@ -45,8 +45,10 @@ demo: .venv/demo/ready  ## the microworld: six defenses on one target, ends in a
 matrix: .venv/demo/ready  ## the same on five targets, at two levels of competence
 	$(TINY) .venv/demo/bin/vlmguard microworld matrix $(ARGS)
 
+# Two runs that agree sample by sample make the baseline deterministic: no loss needs a proof then.
 baseline: .venv/test/ready  ## renew the baseline of the gate, after a change for the better
 	rm -rf logs/gate
+	$(TINY) .venv/test/bin/inspect eval $(GATED)
 	$(TINY) .venv/test/bin/inspect eval $(GATED)
 	.venv/test/bin/vlmguard gate logs/gate --baseline results/baseline.json.gz --update
 

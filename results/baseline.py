@@ -2,8 +2,10 @@
 
 A JSON file (compressed where its name ends in `.gz`):
 
-    {"format": 1, "runs": [{"benchmark": ..., "judging": ..., "measures": ["safety", ...],
+    {"format": 1, "runs": [{"benchmark": ..., "conditions": ..., "measures": ["safety", ...],
                             "samples": {"siuo/1001": ["image.png", 7.0, ...]}, ...}]}
+
+Nobody's slip may let a loss pass: what is damaged, incomplete or out of range is refused.
 """
 
 import gzip
@@ -12,10 +14,10 @@ import math
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from vlmguard.errors import UserError
 from vlmguard.results.frame import Results
@@ -26,6 +28,15 @@ from vlmguard.results.output import write_files
 FORMAT: Final = 1
 _VARYING: Final = ("seed",)
 """Settings in which two runs may differ and still be runs of the same thing."""
+
+CONDITIONS: Final = ("task version", "data", "settings", "judge or templates")
+"""What must not have changed between a baseline and a run."""
+FIXED_BY: Final = ("target", "target settings", "settings")
+"""What makes a baseline deterministic, if two runs with it agree; the seed is in it."""
+
+Value = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Text = Annotated[str, Field(strict=True)]
 
 Key = tuple[str, str, str, str]
 """What tells a run from all others: label, target's settings, defense's arguments, guards."""
@@ -40,15 +51,20 @@ class Scores:
         variant: Split or track.
         target: The evaluated model.
         defense: Name of the defense.
-        conditions: What must not have changed: task version, data, settings,
-            judging (judge, templates, threshold, phrases).
+        conditions: What must not have changed (`CONDITIONS`): settings hold temperature
+            and epochs; judging is judge, templates, threshold, phrases.
         judge: Names of the judges.
         failures: Share of samples in which the guard's output was unusable.
         unscored: Share of answers without a value, by measure.
         measures: Measures, in the order of the values.
         samples: Cluster and values of each sample; None where unscored.
         provenance: Guard, arguments, settings of the target, versions and date.
+        deterministic: Under what two runs agreed sample by sample (`FIXED_BY`), with versions
+            and the names of their logs; empty where none did.
     """
+
+    # What is unknown here may be a slip of the pen in something that matters.
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     benchmark: str
     variant: str
@@ -56,11 +72,12 @@ class Scores:
     defense: str
     conditions: dict[str, str]
     judge: str
-    failures: float
-    unscored: dict[str, float]
+    failures: Share
+    unscored: dict[str, Share]
     measures: list[str]
-    samples: dict[str, list[str | float | None]]
+    samples: dict[str, list[Text | Value | None]]
     provenance: dict[str, str] = field(default_factory=dict)
+    deterministic: dict[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -82,11 +99,17 @@ class Reading:
 
     Attributes:
         measures: Its measures by name.
-        categories: Category of each sample, for means over categories.
+        categories: Category of each sample.
+        slices: Slice of each sample.
+        fixed_by: Target, its settings and those of the run (`FIXED_BY`), and versions.
+        path: The log.
     """
 
     measures: dict[str, Measure]
     categories: dict[str, str]
+    slices: dict[str, str] = field(default_factory=dict)
+    fixed_by: dict[str, str] = field(default_factory=dict)
+    path: str = ""
 
 
 def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
@@ -146,8 +169,13 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
                 f"{scores.label}, with other settings, data, judge or task version: gate one of "
                 f"them at a time, each with a baseline of its own."
             )
-        categories = {str(sample): str(name) for sample, name in rows["category"].items()}
-        reading = Reading({measure.name: measure for measure in measures}, categories)
+        reading = Reading(
+            measures={measure.name: measure for measure in measures},
+            categories={str(sample): str(name) for sample, name in rows["category"].items()},
+            slices={str(sample): str(name) for sample, name in rows["slice"].items()},
+            fixed_by=_fixed_by(run),
+            path=run.path,
+        )
         found[scores.key] = (scores, reading)
     return list(found.values())
 
@@ -167,10 +195,13 @@ def read_baseline(path: Path) -> list[Scores]:
     anew = "Delete it and write it anew with --update."
     try:
         content = path.read_bytes()
-        document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+        document = json.loads(
+            gzip.decompress(content) if path.suffix == ".gz" else content,
+            object_pairs_hook=_without_twins,
+        )
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such baseline. Write one with --update.") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise UserError(f"{path}: unreadable baseline ({error}). {anew}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f"{path}: not a baseline of format {FORMAT}. {anew}")
@@ -182,6 +213,9 @@ def read_baseline(path: Path) -> list[Scores]:
         raise UserError(
             f"{path}: broken baseline at runs.{where} ({first['msg']}). {anew}"
         ) from error
+    for scores in runs:
+        if problem := _broken(scores):
+            raise UserError(f"{path}: broken baseline, {scores.label}: {problem}. {anew}")
     if len({scores.key for scores in runs}) < len(runs):
         raise UserError(f"{path}: broken baseline, it holds a run twice. {anew}")
     return runs
@@ -206,6 +240,38 @@ def write_baseline(path: Path, runs: list[Scores]) -> None:
     write_files(path.parent, {path.name: packed})
 
 
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that stands there twice, Python would drop the first value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _broken(scores: Scores) -> str:
+    """What is wrong with a run, though all types are right; empty if nothing is."""
+    if missing := [name for name in CONDITIONS if name not in scores.conditions]:
+        return f"its conditions lack {', '.join(missing)}"
+    if unknown := set(scores.conditions) - set(CONDITIONS):
+        return f"unknown conditions {', '.join(sorted(unknown))}"
+    if empty := [name for name in ("task version", "data") if not scores.conditions[name]]:
+        return f"{empty[0]} is empty"
+    if not scores.measures or len(set(scores.measures)) < len(scores.measures):
+        return "it has no measures, or one of them twice"
+    if set(scores.unscored) != set(scores.measures):
+        return "its shares of unscored answers are not those of its measures"
+    if scores.deterministic and set(scores.deterministic) != {*FIXED_BY, "versions", "logs"}:
+        return "it does not say in full under what it is deterministic"
+    if not scores.samples:
+        return "it has no samples"
+    for sample, row in scores.samples.items():
+        if len(row) != 1 + len(scores.measures):
+            return f"{sample} has {len(row)} entries instead of {1 + len(scores.measures)}"
+        if not isinstance(row[0], str) or any(isinstance(value, str) for value in row[1:]):
+            return f"{sample} must have its image first and then numbers"
+    return ""
+
+
 def _conditions(run: Run) -> dict[str, str]:
     settings: dict[str, Any] = json.loads(run.column.settings) if run.column.settings else {}
     kept = {name: value for name, value in settings.items() if name not in _VARYING}
@@ -214,6 +280,20 @@ def _conditions(run: Run) -> dict[str, str]:
         "data": run.column.data,
         "settings": json.dumps(kept, sort_keys=True),
         "judge or templates": run.column.judging,
+    }
+
+
+def _fixed_by(run: Run) -> dict[str, str]:
+    versions = {
+        name: version
+        for name, version in run.provenance.items()
+        if name not in ("commit", "created")
+    }
+    return {
+        "target": run.target,
+        "target settings": run.target_settings,
+        "settings": run.column.settings,
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
     }
 
 

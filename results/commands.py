@@ -178,7 +178,11 @@ def _add_gate(commands: Any) -> None:
     parser.add_argument(
         "--update",
         action="store_true",
-        help="put the runs into the baseline; others in it stay (to drop one, delete the file)",
+        help=(
+            "put the runs into the baseline; others in it stay (to drop one, delete the file). "
+            "Where two runs of a thing are given and agree sample by sample, it is deterministic: "
+            "then every loss above the tolerance fails"
+        ),
     )
     parser.add_argument(
         "--tolerance",
@@ -202,13 +206,13 @@ def _add_gate(commands: Any) -> None:
         help="samples with unusable output of the guard to put up with (default: 0.2)",
     )
     parser.add_argument("--intersect", action="store_true", help="compare the samples both have")
-    parser.add_argument("--strict", action="store_true", help="too few samples to tell: status 2")
+    parser.add_argument("--strict", action="store_true", help="a loss that may be chance: status 2")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     parser.set_defaults(run=_gate)
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    from vlmguard.results.gate import Limits
+    from vlmguard.results.comparable import Limits
     from vlmguard.results.gate_run import check, step_summary, update
 
     check_number("--max-unscored", arguments.max_unscored, 0, 1)
@@ -332,7 +336,7 @@ def _tolerances(given: list[str]) -> dict[str, float]:
             tolerances[name] = float(value)
         except ValueError as error:
             raise UserError(f"--tolerance {each}: write MEASURE=LOSS, e.g. safety=0.3.") from error
-        check_number(f"--tolerance {name}", tolerances[name], 0)
+        check_number(f"--tolerance {name}", tolerances[name], 0, sys.float_info.max)
     return tolerances
 
 

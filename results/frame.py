@@ -28,11 +28,13 @@ class Results:
             `seconds`, `triggered`, `failure`, `cost`, `output` (what the final output is, as
             `vlmguard.outputs` tells it).
         left_out: Reason for each log that is not in the frame.
+        repeats: Of these, the older runs of what is in the frame; copies are none.
     """
 
     runs: list[Run]
     frame: pd.DataFrame
     left_out: dict[str, str] = field(default_factory=dict)
+    repeats: list[str] = field(default_factory=list)
 
     def answers(self, run: int) -> pd.DataFrame:
         """Rows of a run, one for each answer."""
@@ -102,17 +104,18 @@ def read_results(paths: Iterable[str], progress: Progress | None = None) -> Resu
         for path, task in unfinished.items()
         if task in finished
     }
-    kept, older = _newest(read)
+    kept, older, repeats = _newest(read)
     parts = [part.assign(run=number) for number, (_, part) in enumerate(kept)]
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
-    return Results([run for run, _ in kept], frame, left_out | older)
+    return Results([run for run, _ in kept], frame, left_out | older, repeats)
 
 
 def _newest(
     read: list[tuple[Run, pd.DataFrame]],
-) -> tuple[list[tuple[Run, pd.DataFrame]], dict[str, str]]:
+) -> tuple[list[tuple[Run, pd.DataFrame]], dict[str, str], list[str]]:
     latest: dict[tuple[object, ...], int] = {}
     older: dict[str, str] = {}
+    repeats: dict[str, None] = {}
     for number, (run, _) in enumerate(read):
         # Equal judges of one log are no rivals: they are raters to compare.
         key = (run.column, run.repeat, *row_key(run))
@@ -123,9 +126,10 @@ def _newest(
         new, old = (run, rival) if run.created >= rival.created else (rival, run)
         same = new.identity[1] == old.identity[1]
         older[old.path] = f"{'copy of' if same else 'older run of the same as'} {new.path}"
+        repeats |= {} if same else {old.path: None}
         latest[key] = number if new is run else latest[key]
     chosen = set(latest.values())
-    return [item for number, item in enumerate(read) if number in chosen], older
+    return [item for number, item in enumerate(read) if number in chosen], older, list(repeats)
 
 
 def row_key(run: Run) -> tuple[str, ...]:

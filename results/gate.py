@@ -3,47 +3,37 @@
     vlmguard gate logs --baseline results/baseline.json --update    # once, and after good changes
     vlmguard gate logs --baseline results/baseline.json             # in CI
 
-Each measure is compared sample by sample. It is worse where the mean loss is above
-its tolerance and the upper end of the paired difference's one-sided 95 % interval,
-corrected by Holm over all measures of the gate, is below zero. The exact test of the
-leaderboard has to agree, for the interval of few changed samples is too narrow. Exit
+Each measure is compared sample by sample: over all samples, within each slice, and within
+each category of at least ten samples. Where the baseline was written from two runs that
+agree sample by sample, it is deterministic, and each loss above the tolerance is a loss.
+Else a loss must be told from chance: by the exact test of the leaderboard, one-sided,
+corrected by Holm over all measures of the gate, and apart from these over all slices and
+categories. What cannot be proven is said, with the smallest loss that could be. Exit
 status: 0 as good or better, 1 worse, 2 not comparable.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 
-from vlmguard.results.baseline import Reading, Scores
+from vlmguard.results.baseline import FIXED_BY, Reading, Scores
+from vlmguard.results.comparable import Limits, changes, unfit
+from vlmguard.results.losses import Part, kinds, part, smallest_provable
 from vlmguard.results.matching import match
-from vlmguard.results.measures import DSR, Measure, counts_help, weighted
-from vlmguard.results.stats import Difference, holm, one_sided, paired_difference
+from vlmguard.results.measures import Measure, weighted
+from vlmguard.results.stats import holm
 
-ALPHA: Final = 0.05
+ALPHA: Final = 0.04
+"""Chance of a false alarm over all samples, and"""
+ALPHA_OF_PARTS: Final = 0.01
+"""in slices and categories: together one in twenty."""
 TOLERANCE: Final = 0.02
 """Loss that is put up with, as a share of a measure's range."""
 _NAMED: Final = 5
 
-Status = Literal["good", "small", "worse", "incomparable"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What is put up with.
-
-    Attributes:
-        tolerance: Loss by measure, in its own unit; others get `TOLERANCE` of
-            their range.
-        unscored: Largest share of answers without a value.
-        failures: Largest share of samples with unusable output of the guard.
-        intersect: Compare the samples that both have, if they differ.
-    """
-
-    tolerance: dict[str, float]
-    unscored: float = 0.1
-    failures: float = 0.2
-    intersect: bool = False
+Status = Literal["good", "unproven", "worse", "incomparable"]
 
 
 @dataclass
@@ -53,7 +43,7 @@ class Finding:
     Attributes:
         run: Label of the run.
         measure: Name of the measure; empty for what concerns the whole run.
-        status: `good`, `small` (good, but too few samples to tell), `worse`,
+        status: `good`, `unproven` (a loss above the tolerance that may be chance), `worse`,
             `incomparable`.
         message: One sentence.
     """
@@ -65,14 +55,26 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class _Test:
+class _Comparison:
+    """A measure of a run beside its baseline.
+
+    Attributes:
+        run: Label of the run.
+        measure: The measure.
+        whole: All samples.
+        parts: Slices and categories.
+        left_out: Samples that have a value on one side only.
+        certain: Whether each loss is one: the baseline is deterministic.
+        remark: What differs from the conditions under which it is.
+    """
+
     run: str
     measure: Measure
-    gain: Difference
-    gains: "np.ndarray[tuple[int], np.dtype[np.float64]]"
-    clusters: "np.ndarray[tuple[int], np.dtype[np.str_]]"
-    samples: list[str]
-    p: float
+    whole: Part
+    parts: list[Part]
+    left_out: int
+    certain: bool
+    remark: str
 
 
 def compare(
@@ -91,7 +93,7 @@ def compare(
         A finding for each measure, and for each run that cannot be compared.
     """
     findings: list[Finding] = []
-    tests: list[_Test] = []
+    compared: list[_Comparison] = []
     readings = {scores.key: reading for scores, reading in current}
     for each in match(baseline, [scores for scores, _ in current]):
         old, new = each.old, each.new
@@ -103,159 +105,147 @@ def compare(
         elif old is None:
             problems = ["not in the baseline; --update adds it"]
         else:
-            problems = [*_changes(old, new, limits), *unfit(new, readings[new.key], limits)]
+            reading = readings[new.key]
+            problems = [*changes(old, new, reading, limits), *unfit(new, reading, limits)]
             if not problems:
-                found, problems = _tests(each.name, old, new, readings[new.key])
-                tests += found
+                compared += [
+                    _comparison(each.name, name, old, new, reading) for name in new.measures
+                ]
         findings += [Finding(each.name, "", "incomparable", text) for text in problems]
-    for test, corrected in zip(tests, holm([test.p for test in tests]), strict=True):
-        findings.append(_decide(test, corrected, tests, limits))
-    return findings
+    return findings + _decide(compared, limits)
 
 
-def unfit(scores: Scores, reading: Reading, limits: Limits) -> list[str]:
-    """Why a run's scores are good for nothing, whatever they are compared with.
+def provable(scores: Scores, reading: Reading, tests: int) -> dict[str, str]:
+    """How large a loss must be to be proven against a baseline that is not deterministic.
 
     Args:
-        scores: The run.
-        reading: How to read them.
-        limits: What is put up with.
+        scores: The baseline.
+        reading: How to read it.
+        tests: How many measures, of all runs in the baseline, are tested together.
 
     Returns:
-        A sentence for each reason.
+        The smallest such loss over all samples, by measure, as tables show it.
     """
-    problems = [
-        f"{name}: {share:.1%} of the answers unscored, more than {limits.unscored:.1%}"
-        for name, share in scores.unscored.items()
-        if share > limits.unscored
-    ]
-    if scores.failures > limits.failures:
-        problems.append(
-            f"the guard's output was unusable in {scores.failures:.1%} of the samples, more than "
-            f"{limits.failures:.1%}"
-        )
-    if not scores.judge and not any(map(counts_help, reading.measures.values())):
-        problems.append(
-            "scored without a judge, by rules alone, and no measure of it falls where a guard "
-            "refuses everything; add a judge (helpfulness), or samples with expected=comply "
-            "(over-refusal)"
-        )
-    return problems
+    found = {}
+    for name in scores.measures:
+        whole = _comparison("", name, scores, scores, reading).whole
+        limit = smallest_provable(whole, ALPHA / tests)
+        found[name] = "none" if math.isnan(limit) else reading.measures[name].show(limit)
+    return found
 
 
 def exit_status(findings: list[Finding], strict: bool) -> int:
-    """0 as good or better, 1 worse, 2 not comparable (or too small, if strict)."""
+    """0 as good or better, 1 worse, 2 not comparable (or, if strict, not proven)."""
     statuses = {finding.status for finding in findings}
     if "worse" in statuses:
         return 1
-    if not findings or "incomparable" in statuses or (strict and "small" in statuses):
-        return 2
-    return 0
+    unsure = {"incomparable", "unproven"} if strict else {"incomparable"}
+    return 2 if not findings or statuses & unsure else 0
 
 
-def _changes(old: Scores, new: Scores, limits: Limits) -> list[str]:
-    """Why a run cannot be compared with its baseline."""
-    problems = [
-        f"{name} changed since the baseline ({_shorten(before)} -> "
-        f"{_shorten(new.conditions.get(name, ''))}): the baseline is stale, renew it with --update"
-        for name, before in old.conditions.items()
-        if new.conditions.get(name, "") != before
+def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading) -> _Comparison:
+    """Put a measure beside its baseline; some sample must have a value in both."""
+    in_old, in_new = old.measures.index(name) + 1, new.measures.index(name) + 1
+    pairs, left_out = [], 0
+    for sample in sorted(old.samples.keys() & new.samples.keys()):
+        before, after = old.samples[sample][in_old], new.samples[sample][in_new]
+        if isinstance(before, float) and isinstance(after, float):
+            pairs.append((sample, before, after))
+        else:
+            left_out += before is not None or after is not None
+    samples = [sample for sample, _, _ in pairs]
+    measure = reading.measures[name]
+    better = float(measure.better)
+    olds, news = (np.array([pair[side] for pair in pairs]) * better for side in (1, 2))
+    possible = olds - (0.0 if better > 0 else -measure.highest)
+    clusters = np.array([str(new.samples[sample][0]) for sample in samples])
+    # Where the headline is a mean over categories, so is the loss.
+    categories = [reading.categories[sample] for sample in samples]
+    weights = weighted(np.ones(len(pairs)), categories, measure)
+    whole = part("", olds * weights, news * weights, possible * weights, clusters, samples)
+    parts = [
+        part(kind, olds[at], news[at], possible[at], clusters[at], [samples[place] for place in at])
+        for kind, at in kinds(samples, reading).items()
     ]
-    for name in old.measures:
-        # Older baselines hold the refusal rate, on which nothing is decided any more.
-        if name not in new.measures and name != DSR.name:
-            problems.append(f"{name} is in the baseline and was not measured")
-    new_names = [name for name in new.measures if name not in old.measures]
-    if new_names:
-        problems.append(
-            f"{', '.join(new_names)} measured now and not in the baseline: the baseline is stale, "
-            f"renew it with --update"
-        )
-    shared = old.samples.keys() & new.samples.keys()
-    if not shared or (
-        len(shared) < max(len(old.samples), len(new.samples)) and not limits.intersect
-    ):
-        problems.append(
-            f"other samples than in the baseline ({len(shared)} shared of {len(new.samples)} and "
-            f"{len(old.samples)}); --intersect compares the shared ones"
-        )
-    return problems
+    noted = old.deterministic
+    certain = bool(noted) and all(noted[fact] == reading.fixed_by[fact] for fact in FIXED_BY)
+    remark = ""
+    if certain and noted["versions"] != reading.fixed_by["versions"]:
+        remark = f"; made with {noted['versions']}, now {reading.fixed_by['versions']}"
+    return _Comparison(run, measure, whole, parts, left_out, certain, remark)
 
 
-def _tests(run: str, old: Scores, new: Scores, reading: Reading) -> tuple[list[_Test], list[str]]:
-    """A test for each measure, and what cannot be tested."""
-    tests, problems = [], []
-    for name in new.measures:
-        in_old, in_new = old.measures.index(name) + 1, new.measures.index(name) + 1
-        # mypy does not carry the conditions below, that there are values, into the tuple.
-        pairs = [
-            (sample, str(row[0]), float(old.samples[sample][in_old]), float(row[in_new]))  # type: ignore[arg-type]
-            for sample, row in new.samples.items()
-            if sample in old.samples
-            and row[in_new] is not None
-            and old.samples[sample][in_old] is not None
+def _decide(compared: list[_Comparison], limits: Limits) -> list[Finding]:
+    """Say of each measure what it came to; all that need a test are corrected together."""
+    tested = [each for each in compared if not each.certain]
+    pieces = [piece for each in tested for piece in each.parts]
+    of_wholes = iter(holm([each.whole.p for each in tested]))
+    of_parts = iter(holm([piece.p for piece in pieces]))
+    findings = []
+    for each in compared:
+        tolerance = limits.tolerance.get(each.measure.name, TOLERANCE * each.measure.highest)
+        worse, unproven = [], []
+        for piece in (each.whole, *each.parts):
+            proven, level = True, 1.0
+            if not each.certain and piece is each.whole:
+                proven, level = next(of_wholes) < ALPHA, ALPHA / len(tested)
+            elif not each.certain:
+                proven, level = next(of_parts) < ALPHA_OF_PARTS, ALPHA_OF_PARTS / len(pieces)
+            # A hair more, so that rounding makes no loss of what is just within.
+            if -piece.gain <= tolerance + 1e-9:
+                continue
+            if proven:
+                worse.append((piece, _loss(each.measure, piece)))
+            else:
+                limit = smallest_provable(piece, level)
+                told = f"{_loss(each.measure, piece)}, not proven ({_limit(each.measure, limit)})"
+                unproven.append((piece, told))
+        findings.append(_finding(each, tolerance, worse, unproven))
+    return findings
+
+
+_Losses = list[tuple[Part, str]]
+
+
+def _finding(each: _Comparison, tolerance: float, worse: _Losses, unproven: _Losses) -> Finding:
+    measure, whole = each.measure, each.whole
+    gain = f"gain of {measure.show(whole.gain, True)} on {len(whole.samples)} samples"
+    status: Status = "good"
+    said = gain
+    if lost := worse + unproven:
+        status = "worse" if worse else "unproven"
+        of_whole = [told for piece, told in lost if piece is whole]
+        # What is proven before what is not, the worst kinds first.
+        of_parts = [
+            told
+            for losses in (worse, unproven)
+            for piece, told in sorted(losses, key=lambda item: item[0].gain)
+            if piece is not whole
         ]
-        if not pairs:
-            problems.append(f"{name}: no sample has a value both now and in the baseline")
-            continue
-        samples, clusters, olds, news = zip(*pairs, strict=True)
-        measure = reading.measures[name]
-        # Where the headline is a mean over categories, so is the loss.
-        categories = [reading.categories[sample] for sample in samples]
-        sign = float(measure.better)
-        before, after = (
-            weighted(np.array(each), categories, measure) * sign for each in (olds, news)
-        )
-        gain = paired_difference(before, after, np.array(clusters))
-        assert gain is not None, "pairs hold no NaN"
-        _, p = one_sided(after - before, np.array(clusters), 1 - ALPHA)
-        # Both tests are symmetric: one side is half of two.
-        exact = gain.p / 2 if gain.mean < 0 else 1.0
-        tests.append(
-            _Test(
-                run=run,
-                measure=measure,
-                gain=gain,
-                gains=after - before,
-                clusters=np.array(clusters),
-                samples=list(samples),
-                # A single cluster proves nothing.
-                p=1.0 if np.isnan(p) else max(p, exact),
-            )
-        )
-    return tests, problems
+        if of_whole:
+            said = "; ".join([*of_whole, *_few(of_parts)])
+        else:
+            said = f"{gain}, but {'; '.join(_few(of_parts))}"
+        said += f"; tolerance {measure.show(tolerance)}"
+        if worse:
+            samples = max((piece.lost for piece, _ in worse), key=len)
+            said += f"; lost in {len(samples)}: {', '.join(_few(samples))}{each.remark}"
+    if each.left_out:
+        said += f"; {each.left_out} more have a value on one side only"
+    return Finding(each.run, measure.name, status, f"{measure.label}: {said}")
 
 
-def _decide(test: _Test, corrected: float, tests: list[_Test], limits: Limits) -> Finding:
-    measure, gain = test.measure, test.gain
-    tolerance = limits.tolerance.get(measure.name, TOLERANCE * measure.highest)
-    rank = sum(other.p < test.p for other in tests)
-    bound, _ = one_sided(test.gains, test.clusters, 1 - ALPHA / (len(tests) - rank))
-    change = f"gain of {measure.show(gain.mean, True)} on {gain.pairs} samples"
-    if -gain.mean > tolerance and corrected < ALPHA:
-        order = np.argsort(test.gains, kind="stable")
-        worst = [test.samples[place] for place in order if test.gains[place] < 0]
-        more = f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
-        return Finding(
-            test.run,
-            measure.name,
-            "worse",
-            f"{measure.label}: loss of {measure.show(-gain.mean)} on {gain.pairs} samples "
-            f"(tolerance {measure.show(tolerance)}, corrected upper bound of the change "
-            f"{measure.show(bound, True)}); lost in {len(worst)}: "
-            f"{', '.join(worst[:_NAMED])}{more}",
-        )
-    if not gain.low >= -tolerance:
-        return Finding(
-            test.run,
-            measure.name,
-            "small",
-            f"{measure.label}: {change}, not shown to be worse, but the set is too small to tell: "
-            f"the 95 % interval reaches {measure.show(gain.low, True)}, beyond the tolerance of "
-            f"{measure.show(tolerance)}",
-        )
-    return Finding(test.run, measure.name, "good", f"{measure.label}: {change}")
+def _loss(measure: Measure, piece: Part) -> str:
+    of = f" of {piece.name}" if piece.name else ""
+    return f"loss of {measure.show(-piece.gain)} on {len(piece.samples)} samples{of}"
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:60]}...{text[-17:]}"
+def _limit(measure: Measure, smallest: float) -> str:
+    if math.isnan(smallest):
+        return "too few images to prove any loss"
+    return f"smallest provable loss: {measure.show(smallest)}"
+
+
+def _few(texts: list[str]) -> list[str]:
+    more = len(texts) - _NAMED
+    return [*texts[:_NAMED], f"{more} more"] if more > 0 else texts

@@ -12,12 +12,12 @@ from vlmguard.results.sheets import Sheet
 
 WORDS: Final[dict[Status, str]] = {
     "good": "as good or better",
-    "small": "as good, but too few samples to tell",
+    "unproven": "not proven",
     "worse": "WORSE",
     "incomparable": "NOT COMPARABLE",
 }
 _VERDICTS: Final = {
-    0: "Passed: nothing is worse.",
+    0: "Passed: nothing is shown to be worse.",
     1: "Failed: something is worse.",
     2: "Undecided: not everything can be compared.",
 }
@@ -33,7 +33,7 @@ def text(findings: list[Finding], status: int) -> str:
     Returns:
         A line for each finding and a verdict.
     """
-    order = ["worse", "incomparable", "small", "good"]
+    order = ["worse", "incomparable", "unproven", "good"]
     ranked = sorted(findings, key=lambda each: order.index(each.status))
     lines = [
         f"{WORDS[each.status]}: {one_line(each.run)}: {one_line(each.message)}" for each in ranked
@@ -46,12 +46,12 @@ def junit(findings: list[Finding], strict: bool) -> str:
 
     Args:
         findings: What was found.
-        strict: Whether too few samples to tell are an error.
+        strict: Whether a loss that cannot be proven is an error.
 
     Returns:
         The document.
     """
-    errors: list[Status] = ["incomparable", "small"] if strict else ["incomparable"]
+    errors: list[Status] = ["incomparable", "unproven"] if strict else ["incomparable"]
     root = ElementTree.Element("testsuites")
     for run, group in groupby(sorted(findings, key=lambda each: each.run), lambda each: each.run):
         cases = list(group)

@@ -9,12 +9,20 @@ from typing import Final
 from vlmguard.errors import UserError
 from vlmguard.redaction import redact_text
 from vlmguard.results import gate_report
-from vlmguard.results.baseline import Scores, read_baseline, scores_of, write_baseline
-from vlmguard.results.foreign import one_line
+from vlmguard.results.baseline import (
+    Reading,
+    Scores,
+    read_baseline,
+    scores_of,
+    write_baseline,
+)
+from vlmguard.results.comparable import Limits, unfit
+from vlmguard.results.foreign import clean
 from vlmguard.results.frame import Results
-from vlmguard.results.gate import Finding, Limits, compare, exit_status, unfit
+from vlmguard.results.gate import Finding, compare, exit_status, provable
 from vlmguard.results.matching import match
 from vlmguard.results.output import write_file
+from vlmguard.results.repeats import with_repeats
 
 # Copies and older runs stand aside; whatever else is left out is missing here.
 _ASIDE: Final = ("copy of", "older run", "foreign")
@@ -37,7 +45,7 @@ def check(
         read: Reads the logs.
         baseline: File of the baseline.
         limits: What is put up with.
-        strict: Whether too few samples to tell are an error.
+        strict: Whether a loss that may be chance is an error.
         junit: Where to write JUnit XML.
         summary: GitHub's step summary, to be appended to.
 
@@ -90,18 +98,23 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
         UserError: A run is unfinished, or the gate would refuse it; nothing
             was written.
     """
-    read = scores_of(results)
-    current = [scores for scores, _ in read]
+    current = with_repeats(results, scores_of(results))
     reasons = [f"{log}: {reason}" for log, reason in _missing(results).items()]
     reasons += [
         f"{scores.label}: {text}"
-        for scores, reading in read
+        for scores, reading, _ in current
         for text in unfit(scores, reading, limits)
     ]
     if reasons:
         raise UserError(f"no baseline is written from unusable runs: {'; '.join(reasons)}")
-    matches = match(read_baseline(baseline) if baseline.exists() else [], current)
-    write_baseline(baseline, [run for each in matches if (run := each.new or each.old)])
+    before = read_baseline(baseline) if baseline.exists() else []
+    matches = match(before, [scores for scores, _, _ in current])
+    runs = [run for each in matches if (run := each.new or each.old)]
+    write_baseline(baseline, runs)
+    tests = sum(len(run.measures) for run in runs if not run.deterministic)
+    told = {
+        scores.key: [said, *_provable(scores, reading, tests)] for scores, reading, said in current
+    }
     lines = []
     for each in matches:
         if each.new is None:
@@ -110,7 +123,18 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
             lines.append(f"added: {each.name}")
         else:
             lines.append(f"replaced: {each.name}{_difference(each.old, each.new)}")
-    return [f"Wrote {baseline}: {len(matches)} runs.", *(f"  {one_line(line)}" for line in lines)]
+        lines += [f"  {line}" for line in (told[each.new.key] if each.new else [])]
+    written = [f"  {clean(line)}" for line in lines]
+    return [f"Wrote {baseline}: {len(matches)} runs.", *written]
+
+
+def _provable(scores: Scores, reading: Reading, tests: int) -> list[str]:
+    """What losses the gate will be able to prove, unless it need not prove any."""
+    if scores.deterministic:
+        return []
+    smallest = provable(scores, reading, tests)
+    listed = [f"{reading.measures[name].label} {limit}" for name, limit in smallest.items()]
+    return [f"smallest provable loss: {', '.join(listed)}"]
 
 
 def step_summary() -> Path | None:
@@ -144,6 +168,8 @@ def _difference(old: Scores, new: Scores) -> str:
         told.append(f"no longer holds {', '.join(gone)}")
     if lost := len(old.samples.keys() - new.samples.keys()):
         told.append(f"no longer holds {lost} of its {len(old.samples)} samples")
+    if old.deterministic and not new.deterministic:
+        told.append("no longer deterministic: give two runs that agree")
     for what, before, after in zip(
         ("target settings", "arguments", "models"), old.key[1:], new.key[1:], strict=True
     ):

@@ -4,8 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from vlmguard.results.baseline import Reading, Scores
-from vlmguard.results.gate import Finding, Limits, compare, exit_status
+from vlmguard.results.baseline import CONDITIONS, Reading, Scores
+from vlmguard.results.comparable import Limits
+from vlmguard.results.gate import Finding, compare, exit_status
 from vlmguard.results.measures import HELPFUL
 
 NO_TOLERANCE = Limits({"helpful": 0.0})
@@ -17,7 +18,7 @@ def run_of(values: npt.ArrayLike, target: str = "m") -> Scores:
         variant="",
         target=target,
         defense="vlmguard",
-        conditions={},
+        conditions=dict.fromkeys(CONDITIONS, "same"),
         judge="j",
         failures=0.0,
         unscored={"helpful": 0.0},
