@@ -3,7 +3,8 @@
 A checkpoint counts as complete when its `trainer_state.json`, which is written last, can be read.
 Runs go on from the last complete one. The result is first written as a whole into a folder of its
 own, then moved to its place file by file: a full disk leaves the earlier result as it was. A kill
-between two of these renames mixes files of both; the same command puts that right.
+between two of these renames mixes files of both; the same command puts that right. How a run goes
+on from a checkpoint is in `training/resume.py`.
 """
 
 import json
@@ -21,17 +22,22 @@ from safetensors import SafetensorError
 from vlmguard.errors import UserError
 from vlmguard.redaction import redact
 from vlmguard.training.config import TrainConfig
+from vlmguard.training.resume import load_weights
 
 logger = logging.getLogger(__name__)
 
 RUN_FILE: Final = "train_config.json"
 STAGE: Final = ".unfinished"
 
+FORMAT: Final = 2
+"""Of what a run leaves in its folder. 2: a run with `peft: none` has gone on from the weights of
+its own checkpoints, whenever it was started again."""
+
 # Everything else must be the same for checkpoints of one run to belong together. Rows are known
 # by their hash, wherever they lie; batches by their size over all processes; and going on for
 # longer is allowed.
 _FREE: Final = {
-    *("data", "output_dir", "trainer", "resume", "strict_text", "trust_remote_code"),
+    *("data", "output_dir", "trainer", "resume", "strict_text", "trust_remote_code", "format"),
     *("attn_implementation", "quality_rows", "quality_batch_size", "quality_max_tokens"),
 }
 _FREE_OF_TRL: Final = (
@@ -80,11 +86,16 @@ def begin(
         The checkpoint to go on from, or None for a new run.
 
     Raises:
-        UserError: The folder holds checkpoints or the result of another run, or `resume: false`
-            would overwrite checkpoints; or it cannot be written to.
+        UserError: The folder holds checkpoints or the result of another run, checkpoints that an
+            older version went on from wrongly, or `resume: false` would overwrite checkpoints; or
+            it cannot be written to.
     """
     # A secret leaves its digest: what it was decides whether the run is the same.
-    run = redact(asdict(config)) | {"data_sha256": data_sha256, "rows_per_step": rows_per_step}
+    run = redact(asdict(config)) | {
+        "data_sha256": data_sha256,
+        "rows_per_step": rows_per_step,
+        "format": FORMAT,
+    }
     text = json.dumps(run, indent=2, default=str) + "\n"
     run = json.loads(text)  # as an earlier one is read
     last = complete_checkpoints(output_dir)[-1:]
@@ -98,6 +109,8 @@ def begin(
                 f"output_dir: {output_dir} holds checkpoints, and resume is false. Choose another "
                 "output_dir, or delete it."
             )
+        if config.peft == "none":
+            _check_format(output_dir, last[0])
         logger.info("Going on from %s.", last[0])
     if main:
         try:
@@ -152,9 +165,29 @@ def saving_errors(output_dir: Path) -> Iterator[None]:
 
 
 class CarefulSaving:
-    """For trainers: checkpoints are saved under `saving_errors`, and without TRL's own card."""
+    """For trainers: checkpoints are saved under `saving_errors`, and without TRL's own card.
+
+    Their weights come back by `load_weights`, when a run goes on and when the best ones are wanted
+    at its end. (FSDP and DeepSpeed have files of their own for that, under the model's own names.)
+    """
 
     args: Any
+    model: Any
+    state: Any
+    is_fsdp_enabled: bool
+    is_deepspeed_enabled: bool
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        else:
+            load_weights(self.model, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()  # type: ignore[misc]
+        else:
+            load_weights(self.model, Path(self.state.best_model_checkpoint))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with saving_errors(Path(self.args.output_dir)):
@@ -216,6 +249,17 @@ def _check_same_run(output_dir: Path, run: dict[str, Any], there: str) -> None:
         raise UserError(
             f"output_dir: {output_dir} holds {there} of another run; changed: "
             f"{', '.join(changed)}. Choose another output_dir, or delete it."
+        )
+
+
+def _check_format(output_dir: Path, last: Path) -> None:
+    """Refuse weights of which nobody knows how often they fell back to the base's."""
+    run = json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))
+    if run.get("format", 1) < FORMAT:
+        raise UserError(
+            f"output_dir: {last} was written by an older vlmguard, which went on from checkpoints "
+            "of peft: none with the base's weights and did not say so. Whether that happened here "
+            "cannot be seen. Choose another output_dir, or delete it, and train anew."
         )
 
 

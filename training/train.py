@@ -90,10 +90,11 @@ def train(config: TrainConfig) -> dict[str, float]:
         run had ended before.
 
     Raises:
-        UserError: Bad data, leaks, an adapter for another base, checkpoints of another run in
-            `output_dir`, a full disk, and so on; the message says what to do.
+        UserError: Bad data, leaks, an adapter for another base, checkpoints of another run or an
+            older version in `output_dir`, a full disk, and so on; the message says what to do.
     """
     from vlmguard.training.model_card import model_card
+    from vlmguard.training.resume import check_resumable
     from vlmguard.training.saving import begin, checkpoint_step, put_result
     from vlmguard.training.traindata import load_training_data
 
@@ -112,6 +113,8 @@ def train(config: TrainConfig) -> dict[str, float]:
     )
     done = checkpoint_step(Path(last)) if last else 0
     trainer = build_trainer(config, arguments, data)
+    if last:
+        check_resumable(trainer, Path(last))
     metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
     if trainer.state.global_step == done:  # a run that had ended: these would be of no steps
         metrics = {}

@@ -3,6 +3,8 @@
 import itertools
 import json
 import logging
+import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -349,3 +351,34 @@ def test_differences_in_reward_move_the_first_stages_adapter(
         moved[name] = any(not torch.equal(after[key], before[key]) for key in before)
     assert moved == {"varied": True, "equal": False}
     assert f"going on from `{taught.adapter}`" in (tmp_path / "varied/README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_second_stage_that_was_cut_off_ends_as_one_that_was_not(
+    taught: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all weights; adapters come back by the same code as in the first stage."""
+
+    def script(text: str, messages: list[dict[str, Any]]) -> str:
+        if "You grade" not in text:
+            return f"About {text}"
+        # By what is judged alone: calls arrive in any order.
+        return (GOOD, UNSAFE)[zlib.crc32(text.partition("About ")[2].encode()) % 2]
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    with scripted_server(monkeypatch, script) as server:
+        settings = taught.settings(server, peft="none", seed=1, save_steps=1, **VARIED)
+        train(tmp_path, settings | {"output_dir": str(whole)})
+        broken.mkdir()
+        shutil.copy(whole / "train_config.json", broken)
+        shutil.copytree(whole / "checkpoint-1", broken / "checkpoint-1")
+        train(tmp_path, settings | {"output_dir": str(broken)})
+    before, after = log_history(whole), log_history(broken)
+    assert [entry["reward"] for entry in after] == [entry["reward"] for entry in before]
+    assert before[0]["reward_std"] > 0  # the first step moved the weights
+    first = load_file(whole / "model.safetensors")
+    second = load_file(broken / "model.safetensors")
+    base = load_file(taught.model / "model.safetensors")
+    assert first.keys() == second.keys() == base.keys()
+    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
+    assert not all(torch.equal(tensor, base[key]) for key, tensor in first.items())
