@@ -90,8 +90,9 @@ def train(config: TrainConfig) -> dict[str, float]:
         run had ended before.
 
     Raises:
-        UserError: Bad data, leaks, an adapter for another base, checkpoints of another run or an
-            older version in `output_dir`, a full disk, and so on; the message says what to do.
+        UserError: Bad data, leaks, rows that the model cannot take, an adapter for another base,
+            checkpoints of another run or an older version in `output_dir`, a full disk, and so on;
+            the message says what to do.
     """
     from vlmguard.training.model_card import model_card
     from vlmguard.training.resume import check_resumable
@@ -149,13 +150,18 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
         UserError: As for `train`.
     """
     from vlmguard.training.checkpoint import load_model, load_processor, lora_config
+    from vlmguard.training.fits import check_rows
     from vlmguard.training.quality import RewriterTrainer, pick_rows
     from vlmguard.training.traindata import as_inference_shows
 
     maker = load_processor(config)
+    shown = as_inference_shows(maker.placeholders, drop_reasoning=data.drop_reasoning)
+    max_length = arguments.max_length if config.method == "sft" else None
+    for split in (data.train, data.validation):
+        if split is not None:
+            check_rows(split, maker, shown, max_length)
     model = load_model(config, bf16=arguments.bf16)
     fresh_lora = config.peft == "lora" and config.adapter is None
-    shown = as_inference_shows(maker.placeholders, drop_reasoning=data.drop_reasoning)
     validation = data.validation.with_transform(shown) if data.validation is not None else None
     common = {
         "model": model,

@@ -367,7 +367,9 @@ def test_a_second_stage_that_was_cut_off_ends_as_one_that_was_not(
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     with scripted_server(monkeypatch, script) as server:
-        settings = taught.settings(server, peft="none", seed=1, save_steps=1, **VARIED)
+        # The decay moves the weights at each step, whether rewards differ or not.
+        moving = {"peft": "none", "seed": 1, "save_steps": 1, "weight_decay": 1.0}
+        settings = taught.settings(server, **moving, **VARIED)
         train(tmp_path, settings | {"output_dir": str(whole)})
         broken.mkdir()
         shutil.copy(whole / "train_config.json", broken)
@@ -375,7 +377,6 @@ def test_a_second_stage_that_was_cut_off_ends_as_one_that_was_not(
         train(tmp_path, settings | {"output_dir": str(broken)})
     before, after = log_history(whole), log_history(broken)
     assert [entry["reward"] for entry in after] == [entry["reward"] for entry in before]
-    assert before[0]["reward_std"] > 0  # the first step moved the weights
     first = load_file(whole / "model.safetensors")
     second = load_file(broken / "model.safetensors")
     base = load_file(taught.model / "model.safetensors")
