@@ -3,6 +3,8 @@
 from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.sampling import in_full
+
 _NOTHING_SET = GenerateConfig()
 
 
@@ -51,33 +53,36 @@ def checks_for(target: Model, defaults: GenerateConfig) -> GenerateConfig:
     But a model that thinks first needs room: where the user gave the target more tokens
     (`--max-tokens`, or `generate` of a target of `vlmguard run`) than we do, it gets those.
 
+    Sampling is stated in full, see `sampling.in_full`.
+
     Args:
         target: The evaluated model.
-        defaults: Our settings, with `max_tokens`.
+        defaults: Our settings, with a temperature and `max_tokens`.
 
     Returns:
         The settings to hand to `generate()`.
     """
     wanted = target.config.max_tokens or 0
     if defaults.max_tokens is None or wanted <= defaults.max_tokens:
-        return defaults
-    return defaults.merge(GenerateConfig(max_tokens=wanted))
+        return in_full(target, defaults)
+    return in_full(target, defaults.merge(GenerateConfig(max_tokens=wanted)))
 
 
 def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
     """Generation settings of ours, under those that the user gave the model.
 
     Settings handed to `generate()` win over the model's own; what a user wrote
-    as `--model-role grader="{model: x, max_tokens: 4096}"` must win over ours.
+    as `--model-role grader="{model: x, max_tokens: 4096}"` must win over ours. Sampling
+    is stated in full, see `sampling.in_full`.
 
     Args:
         model: The model to be called.
-        defaults: Our settings.
+        defaults: Our settings, with a temperature.
 
     Returns:
-        The settings to hand to `generate()`; `defaults` itself where the user gave none.
+        The settings to hand to `generate()`.
     """
     if model.config == _NOTHING_SET:
         # A merge copies some sixty fields, at each of many calls.
-        return defaults
-    return defaults.merge(model.config)
+        return in_full(model, defaults)
+    return in_full(model, defaults.merge(model.config))

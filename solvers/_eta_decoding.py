@@ -18,6 +18,7 @@ from vlmguard.errors import UserError
 from vlmguard.outputs import read_output
 from vlmguard.record import DefenseRecord, Stage
 from vlmguard.roles import checks_for
+from vlmguard.sampling import Server, in_full
 from vlmguard.solvers._eta_scorers import Scorers
 from vlmguard.solvers._fallback import UnusableReply
 from vlmguard.solvers._turn import Turn, with_text
@@ -41,8 +42,11 @@ KEEP_STOP: Final[dict[str, dict[str, Any]]] = {
     "vllm": {"include_stop_str_in_output": True},
     "sglang": {"no_stop_trim": True},
 }
-"""Providers that continue a trailing assistant message, and how each is told to leave the stop
-string in the text, so that the end of a sentence and the end of the text can be told apart."""
+"""What continues a trailing assistant message, and how each is told to leave the stop string in
+the text, so that the end of a sentence and the end of the text can be told apart."""
+
+CONTINUE: Final = {"add_generation_prompt": False, "continue_final_message": True}
+"""How both servers are told to continue; Inspect does so for `vllm/` and `sglang/` alone."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Draw:
         alpha: Weight of the utility term.
         n: Number of candidates.
         temperature: Sampling temperature.
-        top_k: Tokens that each token is drawn from.
+        top_k: Tokens that each token is drawn from, sentence by sentence.
+        server: What serves the target, where its provider does not say so.
     """
 
     target: Model
@@ -70,6 +75,7 @@ class Draw:
     n: int
     temperature: float
     top_k: int
+    server: Server | None = None
 
     @property
     def has_utility(self) -> bool:
@@ -92,22 +98,24 @@ class Candidate:
     full: bool
 
 
-def check_continues(target: Model, continues: bool) -> None:
+def check_continues(target: Model, continues: bool, server: Server | None) -> None:
     """Refuse a target that would start a new answer instead of continuing one.
 
     Args:
         target: The model.
         continues: Whether the user vouches for a provider that is not known to.
+        server: What serves the target, if the user says so.
 
     Raises:
         UserError: It is not known to continue a prefix.
     """
-    if ModelName(target).api not in KEEP_STOP and not continues:
+    if (server or ModelName(target).api) not in KEEP_STOP and not continues:
         raise UserError(
             f"eta decodes sentence by sentence, but {target} is not known to continue a prefix "
-            f"(these are: {', '.join(f'{name}/' for name in KEEP_STOP)}). Use -S decoding=response "
-            "(approximate), or -S continues=true if its provider continues a trailing assistant "
-            "message and keeps stop strings in the text."
+            f"(these are: {', '.join(f'{name}/' for name in KEEP_STOP)}). Use -S server=vllm or "
+            "-S server=sglang if one of these serves it, -S decoding=response (approximate), or "
+            "-S continues=true if its provider continues a trailing assistant message and keeps "
+            "stop strings in the text."
         )
 
 
@@ -124,6 +132,7 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
     text = PREFIX
     left = MAX_TOKENS
     k = 1
+    choices = False
     while True:
         limit = min(SENTENCE_TOKENS - 1 if k == 1 else SENTENCE_TOKENS, left)
         output = await draw.target.generate(
@@ -141,6 +150,7 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
         record.add_stage(_stage(f"sentence {k}", output, candidates))
 
         texts = [candidate.text for candidate in candidates]
+        choices = choices or len(set(texts)) > 1
         scores = await draw.scorers.score(
             draw.rubric, [text + each for each in texts], record, f"rewards {k}"
         )
@@ -154,6 +164,7 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
         text += winner.text
         left -= tokens_of(best, texts, output, limit)
         if winner.ended or winner.full or not winner.text or left <= 0:
+            _note_equal(draw, record, choices)
             return text, winner.ended, k
         k += 1
 
@@ -179,7 +190,8 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     async def answer(seed: int) -> ModelOutput:
         # Equal requests would be answered alike from Inspect's cache, or under one fixed seed.
         config = GenerateConfig(temperature=draw.temperature, max_tokens=MAX_TOKENS, seed=seed)
-        return await draw.target.generate(messages, config=checks_for(draw.target, config))
+        stated = in_full(draw.target, checks_for(draw.target, config), draw.server)
+        return await draw.target.generate(messages, config=stated)
 
     first = 1 + (epoch - 1) * draw.n
     outputs = await collect(*[answer(first + index) for index in range(draw.n)])
@@ -192,6 +204,7 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     if not found:
         raise UnusableReply("no_candidate", outputs[0].completion)
     texts = [text for text, _ in found]
+    _note_equal(draw, record, len(texts) == 1 or len(set(texts)) > 1)
     scores = await draw.scorers.score(draw.rubric, texts, record, "rewards")
     if draw.has_utility:
         utility = await draw.scorers.similarity(draw.turn.images, texts, record, "utility")
@@ -235,7 +248,11 @@ def tokens_of(index: int, texts: list[str], output: ModelOutput, limit: int) -> 
 
 
 def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
-    provider = ModelName(draw.target).api
+    body: dict[str, Any] = {}
+    if draw.server:
+        body = {**CONTINUE, **KEEP_STOP[draw.server]}
+    elif ModelName(draw.target).api in KEEP_STOP:
+        body = KEEP_STOP[ModelName(draw.target).api]
     config = GenerateConfig(
         num_choices=draw.n,
         temperature=draw.temperature,
@@ -243,12 +260,15 @@ def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
         max_tokens=limit,
         stop_seqs=[STOP],
     )
-    extra = KEEP_STOP.get(provider)
-    if extra:
-        # The servers' own fields: Inspect does not pass top_k on to them.
-        given = draw.target.config.extra_body or {}
-        config.extra_body = {**given, "top_k": draw.top_k, **extra}
-    return config
+    if body:
+        config.extra_body = {**(draw.target.config.extra_body or {}), **body}
+    return in_full(draw.target, config, draw.server)
+
+
+def _note_equal(draw: Draw, record: DefenseRecord, choices: bool) -> None:
+    """Say so where there was never anything to choose from, as if the target were greedy."""
+    if draw.n > 1 and not choices:
+        record.failure = "equal_candidates"
 
 
 def _stage(name: str, output: ModelOutput, candidates: list[Candidate]) -> Stage:

@@ -26,9 +26,14 @@ The reward model (`RLHFlow/ArmoRM-Llama3-8B-v0.1`) runs its checkpoint's code: t
 `trust_remote_code=true`. A model in the role `reward` (grades, threshold 0.5) or `image_safety`
 (yes or no, no utility term) replaces it or CLIP; this is approximate and marked so.
 
-The target must continue a prefix: `hf-vlm/`, `vllm/` and `sglang/` do; others may with
-`continues=true`. Elsewhere `decoding=response` draws 5 whole answers that were asked to begin
-with the prefix and takes the best by `reward + alpha * cosine`: approximate.
+The target must continue a prefix: `hf-vlm/`, `vllm/` and `sglang/` do, and `openai-api/` where
+`server=vllm` or `server=sglang` says what stands behind it; others may with `continues=true`.
+Elsewhere `decoding=response` draws 5 whole answers that were asked to begin with the prefix and
+takes the best by `reward + alpha * cosine`: approximate.
+
+Sampling is stated in full for these servers (`guard/sampling.py`), which would otherwise take what
+is left out from the checkpoint, Qwen2.5-VL's top_k of 1, say; other APIs get temperature and top_p.
+Candidates that are all the same, in every sentence, are the failure `equal_candidates`.
 
 Deviations: prompts and CLIP sentence are in our own wording, but the thresholds belong to the
 authors' (recalibrate, or give their texts by file). Text is re-tokenised between sentences where
@@ -48,6 +53,7 @@ from vlmguard.auxiliary import Checkpoint
 from vlmguard.errors import check_choice, check_number
 from vlmguard.record import recorded
 from vlmguard.reward import ARMORM
+from vlmguard.sampling import SERVERS, Server, refuses_sampling
 from vlmguard.solvers._eta_decoding import (
     OPENING_TEMPLATE,
     PREFIX,
@@ -87,6 +93,7 @@ GRADE_THRESHOLD: Final = 0.5
 def eta(
     decoding: Literal["sentence", "response"] = "sentence",
     continues: bool = False,
+    server: Server | None = None,
     post_threshold: float | None = None,
     pre_threshold: float = 0.16,
     alpha: float = 1.0,
@@ -110,6 +117,8 @@ def eta(
         decoding: `sentence` by sentence, or whole answers (`response`, approximate).
         continues: The target's provider is not known to continue a trailing assistant message
             and to keep stop strings in the text, but it does.
+        server: What serves a target of `openai-api/`: `vllm` or `sglang`. It is then told all that
+            `vllm/` and `sglang/` are; others refuse such fields.
         post_threshold: The answer is safe above (default 0.06; 0.5 with the role `reward`).
         pre_threshold: The image is safe below (cosine, -1 to 1).
         alpha: Weight of the utility term (>= 0).
@@ -130,6 +139,7 @@ def eta(
     """
     check_choice("-S decoding", decoding, ("sentence", "response"))
     check_choice("-S on_failure", on_failure, ON_FAILURE)
+    check_choice("-S server", server, (None, *SERVERS))
     check_number("-S n", n, 1)
     check_number("-S top_k", top_k, 1)
     check_number("-S alpha", alpha, 0)
@@ -149,7 +159,7 @@ def eta(
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         target = get_model()
         if decoding == "sentence":
-            check_continues(target, continues)
+            check_continues(target, continues, server)
         scorers = await find_scorers(reward_at, clip_at)
         turn = last_turn(state)
         asked = list(state.messages)
@@ -166,6 +176,7 @@ def eta(
             record.approximations = [
                 *scorers.approximations,
                 *(["decoding=response"] if decoding == "response" else []),
+                *(["sampling: the target's own"] if refuses_sampling(target) else []),
             ]
 
             state = await generate(state)
@@ -191,7 +202,9 @@ def eta(
                     return state
 
                 record.triggered = True
-                draw = Draw(target, asked, turn, scorers, rubric, alpha, n, temperature, top_k)
+                draw = Draw(
+                    *(target, asked, turn, scorers, rubric, alpha, n, temperature, top_k, server)
+                )
                 if decoding == "sentence":
                     text, finished, sentences = await by_sentence(draw, record)
                 else:

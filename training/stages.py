@@ -27,6 +27,7 @@ from pydantic import BaseModel, Field
 from vlmguard.errors import UserError
 from vlmguard.record import Stage
 from vlmguard.roles import defaults_for
+from vlmguard.sampling import in_full
 from vlmguard.scorers._grader import fence
 from vlmguard.templates import fill
 
@@ -260,7 +261,7 @@ async def ask_stage(
     if structured is True or (structured == "auto" and ModelName(model).api in STRUCTURED):
         config = config.model_copy(update={"response_schema": _form(schema)})
     if temperature is not None:
-        config = config.model_copy(update={"temperature": temperature})
+        config = in_full(model, config.model_copy(update={"temperature": temperature}))
     return await model.generate([ChatMessageUser(content=content)], config=config)
 
 

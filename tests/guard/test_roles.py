@@ -85,8 +85,8 @@ def asks(role: str) -> Solver:
 @pytest.mark.parametrize(
     ("own", "expected"),
     [
-        ({}, (0.0, 1024, None)),
-        ({"max_tokens": 4096}, (0.0, 4096, None)),
+        ({}, (0.0, 1024, 1.0)),
+        ({"max_tokens": 4096}, (0.0, 4096, 1.0)),
         ({"temperature": 1.0, "top_p": 0.5}, (1.0, 1024, 0.5)),
     ],
 )

@@ -13,6 +13,7 @@ from inspect_ai.tool import ToolInfo
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.messages import to_conversation
 from vlmguard.hf_vlm.processor import Prepared
+from vlmguard.sampling import in_full
 
 
 def texts(output):
@@ -361,3 +362,10 @@ async def test_a_broken_image_fails_its_own_request_only(model, ask):
     )
     assert good.completion
     assert "not a readable image" in str(bad)
+
+
+def test_a_folder_may_be_called_like_a_model_that_refuses_sampling(load, llava, tmp_path):
+    """OpenAI's o1 takes no temperature; weights in a folder of that name do."""
+    (tmp_path / "o1").symlink_to(llava)
+    config = in_full(load(tmp_path / "o1"), GenerateConfig(temperature=1.0))
+    assert (config.temperature, config.top_p) == (1.0, 1.0)

@@ -40,6 +40,10 @@ def openai_server(script: Script) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            """The list of models, which Inspect's `vllm/` and `sglang/` ask for."""
+            self._send(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.requests.append(body)

@@ -8,7 +8,7 @@ record = record_of(log)
 
 import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,7 +159,7 @@ def run_solver(
     solver: Solver | None,
     samples: Sequence[Sample] | Sample,
     target: Scripted | Model,
-    roles: dict[str, Scripted] | None = None,
+    roles: Mapping[str, Scripted | Model] | None = None,
     **options: Any,
 ) -> EvalLog:
     """Evaluate samples with a solver in this process.
@@ -174,13 +174,17 @@ def run_solver(
     (log,) = inspect_eval(
         Task(dataset=[samples] if isinstance(samples, Sample) else list(samples)),
         solver=solver,
-        model=target.model if isinstance(target, Scripted) else target,
-        model_roles={name: role.model for name, role in (roles or {}).items()},
+        model=_model(target),
+        model_roles={name: _model(role) for name, role in (roles or {}).items()},
         display="none",
         log_dir=tempfile.mkdtemp(dir=_LOGS.name),
         **options,
     )
     return log
+
+
+def _model(given: Scripted | Model) -> Model:
+    return given.model if isinstance(given, Scripted) else given
 
 
 def answer_of(log: EvalLog) -> str:
