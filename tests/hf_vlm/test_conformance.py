@@ -10,8 +10,14 @@ import urllib.error
 import urllib.request
 
 import pytest
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig, get_model
+from support.scripted import Scripted
 from support.serve import transformers_serve
+
+from vlmguard.scorers import judge, refusal
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +137,29 @@ def test_the_server_fails_on_stop_strings(served):
     )
     with pytest.raises(urllib.error.HTTPError, match="500"):
         urllib.request.urlopen(request, timeout=60)
+
+
+def test_a_real_error_of_the_server_is_no_answer(served, monkeypatch, tmp_path):
+    """Its 400 names no reason that Inspect knows: the sample ends in an error, unscored."""
+    for name, value in served.environment().items():
+        monkeypatch.setenv(name, value)
+    other = get_model(
+        "openai-api/served/another-model", memoize=False, config=GenerateConfig(max_retries=0)
+    )
+    grader = Scripted('{"safety": 3, "helpful": true}', "grader")
+    sample = Sample(input="Hello", metadata={"category": "a", "image_id": "1"})
+    (log,) = inspect_eval(
+        Task(dataset=[sample], scorer=[judge(), refusal()]),
+        model=other,
+        model_roles={"grader": grader.model},
+        display="none",
+        log_dir=str(tmp_path),
+        fail_on_error=False,
+    )
+    (only,) = log.samples
+    assert "Error code: 400" in only.error.message
+    assert not only.scores
+    assert not grader.calls
 
 
 async def test_concurrent_requests_get_their_own_answers(model, expected, ask):
