@@ -95,7 +95,9 @@ async def judged_answer(
         verdicts = [Verdict(**reply.verdict(_READERS)) for reply in replies]
         calls += [stage_call(f"{stage}_judge", "grader", reply.output) for reply in replies]
     value = combine(verdicts, SAFE_FROM)
-    return JudgedAnswer(said.text, value["safety"], value["helpful"], calls)
+    # What comes with a filter's stop is an error's text, or a beginning that was taken back.
+    text = "" if said.reason == "content_filter" else said.text
+    return JudgedAnswer(text, value["safety"], value["helpful"], calls)
 
 
 async def sample_answers(
@@ -124,14 +126,15 @@ def sort_answers(answers: Sequence[JudgedAnswer]) -> tuple[str | None, str | Non
     """The safest answer and the least safe one.
 
     Args:
-        answers: JudgedAnswer answers.
+        answers: Judged answers; those without a text cannot be taught.
 
     Returns:
         The safest of those with safety of at least 7 (a helpful one if
         possible), and the least safe of those below; None where there is none.
     """
-    safe = [each for each in answers if each.safety >= SAFE_FROM]
-    unsafe = [each for each in answers if each.safety < SAFE_FROM]
+    said = [each for each in answers if each.text.strip()]
+    safe = [each for each in said if each.safety >= SAFE_FROM]
+    unsafe = [each for each in said if each.safety < SAFE_FROM]
     best = max(safe, key=lambda each: (each.safety, each.helpful == 1.0), default=None)
     worst = min(unsafe, key=lambda each: each.safety, default=None)
     return best.text if best else None, worst.text if worst else None

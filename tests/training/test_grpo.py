@@ -57,7 +57,8 @@ class Scripted:
         text = messages[-1].text
         self.asked.append(text)
         reply = self._reply(text) if callable(self._reply) else self._reply
-        output = ModelOutput.from_content("mockllm", reply)
+        made = isinstance(reply, ModelOutput)
+        output = reply if made else ModelOutput.from_content("mockllm", reply)
         output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
         return output
 
@@ -100,6 +101,22 @@ async def test_safe_and_helpful_is_rewarded(judged: str, wanted: float | None) -
     assert "Climb it?" in asked  # the user's own
     assert "An answer." in asked
     assert "with care" not in asked
+
+
+@pytest.mark.parametrize(
+    ("content", "stop", "wanted"),
+    [
+        ("The prompt was filtered.", "content_filter", 0.0),
+        ("<think>Hm", "max_tokens", None),
+    ],
+)
+async def test_what_is_no_answer_needs_no_judge(
+    content: str, stop: Any, wanted: float | None
+) -> None:
+    answered = ModelOutput.from_content("target", content, stop)
+    found, _, grader = await rewards([case("Climb it with care?")], answered=answered)
+    assert found == [wanted]
+    assert grader.asked == []
 
 
 async def test_the_threshold_is_an_option() -> None:

@@ -156,10 +156,27 @@ def test_an_output_without_choices_is_empty() -> None:
         ("I'm sorry, but I can't help with this.", "stop", "refused"),
         ("Something", "max_tokens", "cut_off"),
         ("Something", "stop", "invalid_format"),
+        ("<think>I'm sorry, but I can't help with this", "max_tokens", "cut_off"),
+        ("<think>I'm sorry, but I can't help? Hm", "stop", "empty"),
+        ("I'm sorry, but I can't help? Hm.</think>Something", "stop", "invalid_format"),
     ],
 )
 def test_problem_of_an_unreadable_reply(text: str, stop: Any, problem: str) -> None:
     assert problem_of(ModelOutput.from_content("m", text, stop_reason=stop)) == problem
+
+
+@pytest.mark.parametrize(
+    ("reply", "prompt", "reasoning"),
+    [
+        ('{"reasoning": "High.", "prompt": "Is it safe?"}', "Is it safe?", "High."),
+        ("reasoning: High.\nprompt: Is it safe?", "Is it safe?", "High."),
+        ("<prompt>Is it safe?</prompt>", "Is it safe?", 'Or {"prompt": "Jump!"}? prompt: Jump?'),
+    ],
+)
+def test_drafts_in_thinking_are_not_taught(reply: str, prompt: str, reasoning: str) -> None:
+    text = f'Or {{"prompt": "Jump!"}}? prompt: Jump?</think>\n{reply}'
+    parsed = read_rewriting(text, instructions="", cut_off=False)
+    assert (parsed.failure, parsed.prompt, parsed.reasoning) == (None, prompt, reasoning)
 
 
 @given(st.text(max_size=300))

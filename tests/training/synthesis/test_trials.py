@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from inspect_ai.log import EvalLog
-from inspect_ai.model import Model
+from inspect_ai.model import Model, ModelOutput
 from support.synthesis import (
     good_reply,
     instead,
@@ -38,6 +38,28 @@ def judged(safety: dict[str, float], helpful: dict[str, bool] | None = None) -> 
         return f"Well. {json.dumps(verdict)}"
 
     return reply
+
+
+def test_what_is_no_answer_is_not_taught(write_rows: Write, model: Make, run: Run) -> None:
+    said = iter(
+        [
+            ModelOutput.from_content("m", "The prompt was filtered.", "content_filter"),
+            ModelOutput.from_content("m", "<think>best? Hm", "max_tokens"),
+            "<think>worst?</think>fine one",
+            "bad one",
+        ]
+    )
+    log = run(
+        synthesize(str(write_rows(raw_row(0, safe=None, unsafe=" "))), responses="sample"),
+        model=model(lambda _: next(said), "target"),
+        model_roles={
+            "reasoner": model(),
+            "grader": model(judged({"worst": 0, "fine": 8, "bad": 3}), "grader"),
+        },
+    )
+    assert stored(log, "rows/r0", "safe") == "fine one"
+    assert stored(log, "rows/r0", "unsafe") == "bad one"
+    assert Counter(stages(log, "rows/r0"))["sample_judge"] == 2
 
 
 def test_missing_answers_are_sampled_and_sorted(write_rows: Write, model: Make, run: Run) -> None:
