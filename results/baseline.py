@@ -58,7 +58,8 @@ class Scores:
         unscored: Share of answers without a value, by measure.
         measures: Measures, in the order of the values.
         samples: Cluster and values of each sample; None where unscored.
-        provenance: Guard, arguments, settings of the target, versions and date.
+        provenance: Guard, arguments, settings of the target, versions and date; by whom scores
+            were edited, if anybody did.
         deterministic: Under what two runs agreed sample by sample (`FIXED_BY`), with versions
             and the names of their logs; empty where none did.
     """
@@ -131,8 +132,8 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
             continue  # A judge that was added later is no part of the run.
         rows, answers = results.samples(number), results.answers(number)
         # What was asked and never answered is a measure too: one that is wholly unscored.
-        asked = _asked(answers)
-        present = [name for name in rows.columns if rows[name].notna().any() or name in asked]
+        scored = [name for name in rows.columns if rows[name].notna().any()]
+        present = dict.fromkeys([*scored, *run.asked])
         measures = [each for each in measures_of([run], present) if each.primary and each.better]
         columns = []
         unscored = {}
@@ -160,6 +161,7 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
                 "guards": run.guards,
                 "defense_args": run.defense_args,
                 "target_settings": run.target_settings,
+                **({"edited": run.edited} if run.edited else {}),
                 "log": Path(run.path).name,
             },
         )
@@ -295,13 +297,6 @@ def _fixed_by(run: Run) -> dict[str, str]:
         "settings": run.column.settings,
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
     }
-
-
-def _asked(answers: pd.DataFrame) -> set[str]:
-    """Columns that a scorer was asked for and could not give in some answers."""
-    if "unscored" not in answers:
-        return set()
-    return {column for reasons in answers["unscored"].dropna() for column in reasons}
 
 
 def _failures(answers: pd.DataFrame) -> float:

@@ -105,6 +105,7 @@ class Group:
         judge: Judges' names.
         templates: Hashes of what was judged with: templates and lists of phrases.
         measures: Measures in order.
+        headline: Name of the one that stands for it: `Scored` is of this one.
         differs: What sets it apart from other groups of the same benchmark.
         note: What a reader must know.
     """
@@ -114,6 +115,7 @@ class Group:
     judge: str
     templates: str
     measures: list[Measure]
+    headline: str = ""
     differs: str = ""
     note: str = ""
 

@@ -5,6 +5,7 @@ A task may declare what its scorers' names do not tell (`SCORER.KEY`, or the key
     Task(metadata={"measures": {"asr": {"lower_is_better": True, "max": 1}}})
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,10 +13,19 @@ from typing import Any, Final
 from inspect_ai.log import EvalLog, EvalSampleSummary
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from vlmguard.results.rows import LeftOut, Names, bare, column_name, values_by_key
+from vlmguard.results.rows import LeftOut, Names, Row, bare, column_name, values_by_key
 
 _MACRO: Final = "macro"
 """A headline metric of this name is the mean over categories, each counting alike."""
+
+
+_RANGES: Final = {
+    "judge.safety": 10.0,
+    "judge.helpful": 1.0,
+    "judge.safe_and_helpful": 1.0,
+    "refusal.refused": 1.0,
+}
+"""Highest values of the measures that every task has, whoever scored."""
 
 
 class Declaration(BaseModel):
@@ -33,6 +43,7 @@ class Declared:
 
     Attributes:
         headline: Column of the task's headline measure.
+        asked: Columns of all measures that the scorers were asked for.
         macro: Whether the headline is a mean over categories.
         ranges: Highest value of each measure, where the log says it.
         directions: 1 where more is better, -1 where less is, where the task says it.
@@ -42,6 +53,7 @@ class Declared:
     """
 
     headline: str
+    asked: tuple[str, ...] = ()
     macro: bool = False
     ranges: dict[str, float] = field(default_factory=dict)
     directions: dict[str, int] = field(default_factory=dict)
@@ -61,9 +73,10 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
     Returns:
         What it says.
     """
-    columns = _columns(summaries, names)
+    columns = _columns(log, summaries, names)
     headline, macro = _headline(log, columns, names)
     ranges, any_of = _covered(log, names)
+    ranges |= {column: highest for column, highest in _RANGES.items() if column in columns}
     remarks = []
     stated: dict[str, Declaration] = {}
     try:
@@ -87,7 +100,9 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
             f"several answers were reduced in several ways ({', '.join(reducers)}); {chosen} is "
             f"shown"
         )
-    return Declared(headline, macro, ranges, directions, chosen, any_of, tuple(remarks))
+    return Declared(
+        headline, tuple(columns), macro, ranges, directions, chosen, any_of, tuple(remarks)
+    )
 
 
 def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
@@ -124,6 +139,29 @@ def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
     return reduced
 
 
+def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[str, float]]) -> None:
+    """Refuse scores that their scorer cannot give: somebody's slip, which would bend every mean.
+
+    Args:
+        rows: A row for each answer.
+        declared: How far measures reach.
+        reduced: Values by measure and sample where there were several answers.
+
+    Raises:
+        LeftOut: A value is below 0 or above its measure's highest.
+    """
+    for column, highest in declared.ranges.items():
+        values = [(row["sample"], row.get(column, math.nan)) for row in rows]
+        values += reduced.get(column, {}).items()
+        beyond = [(sample, value) for sample, value in values if value < 0 or value > highest]
+        if beyond:
+            sample, value = beyond[0]
+            raise LeftOut(
+                f"out of range: {column} is {value:g} in {sample}, of 0 to {highest:g} "
+                f"({len(beyond)} such values)"
+            )
+
+
 def _reducer(log: EvalLog) -> str:
     """The headline's reducer, else the first that was asked for; empty for one answer."""
     if (log.eval.config.epochs or 1) == 1:
@@ -137,16 +175,35 @@ def _reducer(log: EvalLog) -> str:
     return next((bare(each) for each in asked if each), "")
 
 
-def _columns(summaries: list[EvalSampleSummary], names: Names) -> list[str]:
-    """All columns of a view; a scorer's keys are those of its first score."""
-    first: dict[str, list[str]] = {}
+def _columns(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> list[str]:
+    """All columns of a view: the keys that a scorer's metrics name, and those of its first score.
+
+    A score without any verdict (`Score.unscored()`) has no keys, and a header need not name any.
+    """
+    keys = {scorer: _keys_asked(log, names[scorer], names) for scorer in names}
+    waiting = set(names)
     for sample in summaries:
-        for scorer in names.keys() & (sample.scores or {}).keys() - first.keys():
+        for scorer in waiting & (sample.scores or {}).keys():
             score = (sample.scores or {})[scorer]
-            first[scorer] = [column_name(names[scorer], key, names) for key in values_by_key(score)]
-        if len(first) == len(names):
+            if isinstance(score.value, dict) or not keys[scorer]:
+                waiting.discard(scorer)
+                keys[scorer] |= dict.fromkeys(values_by_key(score))
+        if not waiting:
             break
-    return [column for scorer in names for column in first.get(scorer, ())]
+    return [column_name(names[scorer], key, names) for scorer in names for key in keys[scorer]]
+
+
+def _keys_asked(log: EvalLog, name: str, names: Names) -> dict[str, None]:
+    """The keys for which the header lists metrics, in order."""
+    keys: dict[str, None] = {}
+    for scorer in log.eval.scorers or []:
+        if names.get(bare(scorer.name), bare(scorer.name)) != name:
+            continue
+        metrics = [scorer.metrics] if isinstance(scorer.metrics, dict) else scorer.metrics or []
+        for each in metrics:
+            if isinstance(each, dict):
+                keys |= dict.fromkeys(key for key in each if "*" not in key)
+    return keys
 
 
 def _headline(log: EvalLog, columns: list[str], names: Names) -> tuple[str, bool]:

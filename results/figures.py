@@ -65,7 +65,7 @@ def as_bytes(figure: Figure, form: str) -> bytes:
 
 def frontier(board: Leaderboard) -> Figure | None:
     """Safety against helpfulness: a panel for each target and benchmark."""
-    panels = _panels(board, lambda entry: "safety" in entry.cells and "helpful" in entry.cells)
+    panels = _panels(board, lambda entry: _known(entry, "safety") and _known(entry, "helpful"))
     if not panels:
         return None
     looks = _looks(board)
@@ -211,7 +211,7 @@ def cost(board: Leaderboard) -> Figure | None:
     def spent(entry: Entry) -> float | None:
         return entry.overhead.seconds if timed else entry.overhead.calls
 
-    panels = _panels(board, lambda e: "safety" in e.cells and spent(e) is not None)
+    panels = _panels(board, lambda e: _known(e, "safety") and spent(e) is not None)
     if not panels:
         return None
     looks = _looks(board)
@@ -267,6 +267,12 @@ def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[Panel]:
                 title = f"{names[target]}\n{_tail(group_title(group), 40)}"
                 panels.append((row, title, entries))
     return panels
+
+
+def _known(entry: Entry, name: str) -> bool:
+    """Whether any answer has a value in a measure."""
+    cell = entry.cells.get(name)
+    return cell is not None and not math.isnan(cell.mean)
 
 
 def _compared(entry: Entry, name: str) -> bool:

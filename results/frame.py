@@ -88,21 +88,21 @@ def read_results(paths: Iterable[str], progress: Progress | None = None) -> Resu
     found = find_logs(paths)
     read: list[tuple[Run, pd.DataFrame]] = []
     left_out: dict[str, str] = {}
-    unfinished: dict[str, str] = {}
+    unfinished: dict[str, LeftOut] = {}
     for number, path in enumerate(found, start=1):
         try:
             read += [(run, pd.DataFrame(rows)) for run, rows in read_log(path)]
         except LeftOut as reason:
             left_out[path] = str(reason)
-            unfinished |= {path: reason.unfinished} if reason.unfinished else {}
+            unfinished |= {path: reason} if reason.unfinished else {}
         if progress is not None:
             progress(number, len(found))
     # What `inspect eval-retry` finished keeps the task's id, and leaves the old log where it is.
-    finished = {run.identity[0]: run.path for run, _ in read}
+    finished = {run.identity[0]: run for run, _ in read}
     left_out |= {
-        path: f"older run, cut off and retried as {finished[task]}"
-        for path, task in unfinished.items()
-        if task in finished
+        path: f"older run, done again as {again.path}"
+        for path, reason in unfinished.items()
+        if (again := finished.get(reason.unfinished)) and again.created > reason.created
     }
     kept, older, repeats = _newest(read)
     parts = [part.assign(run=number) for number, (_, part) in enumerate(kept)]

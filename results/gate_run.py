@@ -113,7 +113,8 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
     write_baseline(baseline, runs)
     tests = sum(len(run.measures) for run in runs if not run.deterministic)
     told = {
-        scores.key: [said, *_provable(scores, reading, tests)] for scores, reading, said in current
+        scores.key: [said, *_provable(scores, reading, tests), *_edited(scores)]
+        for scores, reading, said in current
     }
     lines = []
     for each in matches:
@@ -126,6 +127,11 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
         lines += [f"  {line}" for line in (told[each.new.key] if each.new else [])]
     written = [f"  {clean(line)}" for line in lines]
     return [f"Wrote {baseline}: {len(matches)} runs.", *written]
+
+
+def _edited(scores: Scores) -> list[str]:
+    edited = scores.provenance.get("edited")
+    return [f"scores edited by people: {edited}"] if edited else []
 
 
 def _provable(scores: Scores, reading: Reading, tests: int) -> list[str]:

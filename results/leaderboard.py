@@ -39,6 +39,7 @@ from vlmguard.results.measures import (
     applicable,
     category_weights,
     coverage,
+    headline_of,
     mean,
     measures_of,
     values_of,
@@ -90,7 +91,8 @@ def build(
             for name in results.frame.columns
             if any(name in frame and frame[name].notna().any() for frame in frames.values())
         ]
-        measures = measures_of(runs, present)
+        asked = [name for run in runs for name in run.asked]
+        measures = measures_of(runs, dict.fromkeys([*present, *asked]))
         notes += _on_measures(measures)
         group = Group(
             column=column,
@@ -98,6 +100,7 @@ def build(
             judge=", ".join(dict.fromkeys(run.judge for run in runs if run.judge)),
             templates=_templates(column),
             measures=measures,
+            headline=headline_of(runs, measures),
             differs=_set_apart(column, columns),
             note="; ".join(notes),
         )

@@ -24,7 +24,7 @@ from zstandard import ZstdError
 
 from vlmguard.errors import UserError
 from vlmguard.results.conditions import Column, as_text, column_of, given, model_text, roles_of
-from vlmguard.results.declared import Declared, declared_by, reduced_values
+from vlmguard.results.declared import Declared, check_ranges, declared_by, reduced_values
 from vlmguard.results.rows import (
     GENERAL,
     GRADER,
@@ -37,6 +37,7 @@ from vlmguard.results.rows import (
     tally_of,
     views_of,
 )
+from vlmguard.results.samples import Touched, check_whole, touched
 from vlmguard.results.unfinished import WAY_OUT, named, unfinished_samples
 from vlmguard.results.versions import check_one_version
 
@@ -53,6 +54,10 @@ _OUTPUTS: Final = {
 }
 
 
+_REFUSALS: Final = {"dsr": False, "over_refusal": True}
+"""The columns of refusals, and whether they are about benign requests."""
+
+
 @dataclass
 class Run:
     """One usable log, seen with one judge.
@@ -60,6 +65,7 @@ class Run:
     Attributes:
         path: Where it lies.
         view: Which of its judges: 0 the first, then those that were appended.
+        asked: Columns of all measures that were asked for, scored or not.
         repeat: How many views of the log before it are of an equal judge: tables show
             the first alone.
         column: What it can be compared with.
@@ -77,6 +83,7 @@ class Run:
         reduced: Values by measure and sample where there were several epochs.
         approximations: In which respects the defense was not the faithful one.
         remarks: What else a reader must know.
+        edited: By whom scores were edited after the scorers gave them; empty if by nobody.
         observed: Largest size of a value of each measure that leaves 0 to 1 and whose range
             nobody declared.
         overhead_gap: Why there is no tally of the defense's cost; empty if there is.
@@ -100,10 +107,12 @@ class Run:
     reduced: dict[str, dict[str, float]] = field(default_factory=dict)
     approximations: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
+    edited: str = ""
     observed: dict[str, float] = field(default_factory=dict)
     overhead_gap: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
     repeat: int = 0
+    asked: tuple[str, ...] = ()
 
 
 def find_logs(paths: Iterable[str]) -> list[str]:
@@ -155,12 +164,14 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
         `inspect score --action append` brought further ones.
 
     Raises:
-        LeftOut: The log is corrupt, unfinished, of a foreign task, without
-            samples, or nothing in it was scored.
+        LeftOut: The log is corrupt, unfinished, of a foreign task, without all its
+            samples, holds scores out of their range, or nothing in it was scored.
     """
     try:
         log = read_eval_log(path, header_only=True)
-        summaries = read_eval_log_sample_summaries(path) if log.status == "success" else []
+        finished = log.status == "success"
+        summaries = read_eval_log_sample_summaries(path) if finished else []
+        seen = touched(path) if summaries else Touched()
         if summaries and (log.eval.config.epochs or 1) > 1 and not log.reductions:
             # The header of a JSON log goes without the scores of several answers.
             log.reductions = read_eval_log(path).reductions
@@ -170,25 +181,20 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
     if log.status != "success":
         told = log.error.message.splitlines() if log.error else []
         detail = f": {told[0]}" if told else ""
-        raise LeftOut(
-            f"unfinished (status {log.status}{detail}); finish it with inspect eval-retry",
-            unfinished=log.eval.task_id,
-        )
+        raise _unfinished(log, f"(status {log.status}{detail}); finish it with inspect eval-retry")
     # Set where somebody stopped a run and let Inspect score what there was: status "success".
     resolved = log.results.logged_samples if log.results else None
     if log.results and resolved is not None and resolved < log.results.total_samples:
-        raise LeftOut(
-            f"unfinished: stopped after {resolved} of {log.results.total_samples} answers; "
+        raise _unfinished(
+            log,
+            f"stopped after {resolved} of {log.results.total_samples} answers; "
             f"finish it with inspect eval-retry",
-            unfinished=log.eval.task_id,
         )
-    if not summaries:
-        raise LeftOut("it holds no samples")
-    if unfinished := unfinished_samples(path, log, summaries):
-        raise LeftOut(
-            f"unfinished: {named(unfinished, len(summaries))}; {WAY_OUT}",
-            unfinished=log.eval.task_id,
-        )
+    check_whole(log, summaries, seen)
+    if again := unfinished_samples(path, log, summaries) | seen.invalidated:
+        raise _unfinished(log, named(again, len(summaries)))
+    if log.invalidated:
+        raise _unfinished(log, f"marked as invalidated; {WAY_OUT}")
     check_one_version(summaries)
     metadata = log.eval.metadata or {}
     if "benchmark" not in metadata and not any(
@@ -208,6 +214,16 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
             found[0][0].remarks.append(f"{', '.join(names)}, added later, {reason}")
             continue
         run = _run(path, view, log, summaries, names)
+        try:
+            check_ranges(rows, run.declared, run.reduced)
+        except LeftOut as reason:
+            if not found:
+                raise
+            found[0][0].remarks.append(f"{', '.join(names)}, added later, {reason}")
+            continue
+        run.asked = _asked(rows, run.declared)
+        run.edited = seen.edits(names)
+        run.remarks += [run.edited] if run.edited else []
         run.observed = _observed(rows, names, run.declared)
         alike = [before for before, _ in found if before.column == run.column]
         if alike:
@@ -275,6 +291,20 @@ def _on_outputs(tallies: list[dict[str, Any]]) -> list[str]:
         if of == kind
     ]
     return [f"of {len(tallies)} outputs {', '.join(listed)}"] if listed else []
+
+
+def _unfinished(log: EvalLog, reason: str) -> LeftOut:
+    text = f"unfinished{'' if reason.startswith('(') else ':'} {reason}"
+    return LeftOut(text, unfinished=log.eval.task_id, created=str(log.eval.created))
+
+
+def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
+    """Columns of what was asked for, whether or not there is a value."""
+    asked = list(declared.asked)
+    if "refusal.refused" in asked:
+        benign = {row["expected"] == "comply" for row in rows}
+        asked += [name for name, is_benign in _REFUSALS.items() if is_benign in benign]
+    return tuple(asked)
 
 
 def _check_scored(rows: list[Row]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -113,12 +114,14 @@ class Coverage:
         of: Answers that should have one.
         low: Mean if all others had the lowest value.
         high: Mean if all others had the highest.
+        reasons: Why the others have none, and how many each.
     """
 
     scored: int
     of: int
     low: float
     high: float
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
@@ -144,6 +147,26 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
     if found and not any(measure.primary for measure in found):
         found[0] = replace(found[0], primary=True)
     return found
+
+
+def headline_of(runs: Iterable[Run], measures: Sequence[Measure]) -> str:
+    """The measure that stands for a set of runs, of which tables say how much was scored.
+
+    Args:
+        runs: Runs of one benchmark under one set of conditions.
+        measures: What they report.
+
+    Returns:
+        Name of the tasks' headline measure; where that is none of them, of safe and helpful, or of
+        the first. Empty where there is no measure.
+    """
+    names = [measure.name for measure in measures if measure.primary]
+    headlines = [run.declared.headline for run in runs]
+    if "refusal.refused" in headlines:
+        headlines += [DSR.column, OVER_REFUSAL.column]
+    named = [measure.name for measure in measures if measure.column in headlines]
+    wanted = [*named, BOTH.name, *names]
+    return next((name for name in wanted if name in names), "")
 
 
 def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
@@ -233,13 +256,28 @@ def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:
     rows = applicable(answers, measure)
     values = values_of(rows, measure)
     missing = np.isnan(values)
+    scored, reasons = int((~missing).sum()), _reasons(rows[missing], measure)
     if measure.unbounded and missing.any():
-        return Coverage(int((~missing).sum()), len(rows), math.nan, math.nan)
+        return Coverage(scored, len(rows), math.nan, math.nan, reasons)
     low, high = (
         _mean_over_samples(rows, np.where(missing, stand_in, values), measure)
         for stand_in in (0.0, measure.highest)
     )
-    return Coverage(int((~missing).sum()), len(rows), low, high)
+    return Coverage(scored, len(rows), low, high, reasons)
+
+
+def _reasons(rows: pd.DataFrame, measure: Measure) -> dict[str, int]:
+    """Why answers have no value; the commonest reason first."""
+    column = "refusal.refused" if measure in (DSR, OVER_REFUSAL) else measure.column
+    counts: Counter[str] = Counter()
+    noted = rows["unscored"] if "unscored" in rows else [None] * len(rows)
+    for reasons, error in zip(noted, rows["error"], strict=True):
+        known = reasons if isinstance(reasons, dict) else {}
+        # A score without any verdict gives one reason for all its keys.
+        whole = known.get(f"{column.partition('.')[0]}.value")
+        failed = "error" if error else "no score"
+        counts[known.get(column) or whole or failed] += 1
+    return dict(counts.most_common())
 
 
 def mean(values: "npt.NDArray[np.floating[Any]]") -> float:

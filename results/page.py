@@ -25,9 +25,9 @@ _LEGEND: Final = [
     "Below a mean: paired difference to the undefended target; point at it, or open the row, for "
     "its 95 % interval (bootstrap over images). ▲ better, ▼ worse: only where the interval leaves "
     "zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees at 0.05.",
-    "Scored: answers with a usable verdict by the first measure, * where others lack some; point "
-    "at it, or open the row, for the means if all others were worst or best. Failed: samples in "
-    "which the guard's output could not be used.",
+    "Scored: answers with a usable verdict by the headline measure, * where others lack some; "
+    "point at it, or open the row, for the means if all others were worst or best. Failed: samples "
+    "in which the guard's output could not be used.",
     LEGEND[-1],
 ]
 

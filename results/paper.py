@@ -6,6 +6,7 @@ cost of a sample. The paper's judge prompts, its list of phrases and three of it
 five targets are not public, so numbers that stand side by side are not ranked.
 """
 
+import math
 from collections import Counter
 from typing import Final
 
@@ -85,7 +86,11 @@ def _beside(
         }
         if found:
             cells = [_ours(board, found.get(name), names) for name in columns]
-            means = {name: entry.cells[names[0]].mean * 100 for name, entry in found.items()}
+            means = {
+                name: cell.mean * 100
+                for name, entry in found.items()
+                if not math.isnan((cell := entry.cells[names[0]]).mean)
+            }
             sheet.rows.append(["ours", target, defense, *cells, *_mean_of(averaged, means)])
     values = {
         (row.target, row.method, _column(row.benchmark, row.subset), row.metric): row.value

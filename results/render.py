@@ -102,7 +102,7 @@ def as_csv(board: Leaderboard) -> str:
     """All numbers, a line for each target, defense, benchmark and measure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = ["mean", "low", "high", "scored", "of", "worst_case_low", "worst_case_high"]
+    names = ["mean", "low", "high", "scored", "of", "worst_case_low", "worst_case_high", "unscored"]
     differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
     tests = ["test", "p", "p_holm", "verdict"]
     writer.writerow(
@@ -122,6 +122,7 @@ def as_csv(board: Leaderboard) -> str:
             line += [column.version, column.data, group.judge]
             line += [measure.name, cell.mean, cell.low, cell.high]
             line += [cover.scored, cover.of, cover.low, cover.high]
+            line.append(", ".join(f"{reason} {count}" for reason, count in cover.reasons.items()))
             line += (
                 [
                     found.mean,

@@ -48,13 +48,15 @@ class LeftOut(Exception):
     """A log that no table can use; the message is the reason.
 
     Attributes:
-        unfinished: Inspect's id of the task, if the log is a run that was cut off:
-            a retry carries the same.
+        unfinished: Inspect's id of the task, if the log is a run that was cut off or
+            whose samples must be done again: a retry carries the same.
+        created: When it was run, as Inspect notes it: a retry is younger.
     """
 
-    def __init__(self, reason: str, unfinished: str = "") -> None:
+    def __init__(self, reason: str, unfinished: str = "", created: str = "") -> None:
         super().__init__(redact_text(reason))
         self.unfinished = unfinished
+        self.created = created
 
 
 def bare(name: str) -> str:
@@ -136,6 +138,8 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
             row[column] = value
             if key in unscored:
                 reasons[column] = str(unscored[key])
+            elif math.isnan(value) and score.reason:
+                reasons[column] = str(score.reason)
     if reasons:
         row["unscored"] = reasons
     if (refused := row.get("refusal.refused")) is not None:

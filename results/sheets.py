@@ -40,7 +40,7 @@ LEGEND = [
     "over images) in the tables of single benchmarks. ▲ better, ▼ worse: only where the interval "
     "leaves zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees "
     "at 0.05.",
-    "Scored: answers with a usable verdict by the first measure; in brackets its mean if all "
+    "Scored: answers with a usable verdict by the headline measure; in brackets its mean if all "
     "others were worst or best (for the other measures in a table of their own, where any lack a "
     "verdict). Failed: samples in which the guard's output could not be used.",
     "DSR: risky requests answered with a phrase of refusal; over-refusal: the same for benign "
@@ -72,7 +72,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
                     cell_text(measure, entry.cells[measure.name], False) if entry else ""
                     for measure in _primary(group)
                 ]
-                line.append(_scored_and_failed(entry, _primary(group)) if entry else "")
+                line.append(_scored_and_failed(entry, group) if entry else "")
             sheet.rows.append(line)
     return sheet
 
@@ -216,6 +216,9 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
         f"Task {group.column.benchmark} {group.column.version}, data {group.column.data}, "
         f"judge {group.judge or 'none'}, templates and phrases: {group.templates or 'none'}."
     )
+    headline = _headline(group)
+    if headline:
+        sheet.notes.append(f"Scored: {headline.label}.")
     if group.note:
         sheet.notes.append(f"{group.note}.")
     sheet.notes += control_note(board)
@@ -227,8 +230,10 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
         for entry in found:
             cells = [cell_text(measure, entry.cells[measure.name]) for measure in shown]
             sheet.rows.append(
-                [target, entry.defense, *cells, _scored(entry, shown), _percent(entry.failures)]
+                [target, entry.defense, *cells, _scored(entry, group), _percent(entry.failures)]
             )
+            if why := unscored_reasons(shown, entry):
+                sheet.notes.append(f"{target}, {entry.defense}: not scored: {why}.")
             if entry.note:
                 sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
     return sheet
@@ -244,7 +249,8 @@ def _coverage_sheet(board: Leaderboard, place: int) -> Sheet:
         if entry is None:
             continue
         cells = [(measure, entry.cells[measure.name]) for measure in shown]
-        if all(cell.coverage.scored == cell.coverage.of for _, cell in cells[1:]):
+        lacking = [m.name for m, cell in cells if cell.coverage.scored < cell.coverage.of]
+        if not set(lacking) - {group.headline}:
             continue
         if not sheet.rows or sheet.rows[-1][0] != target:
             sheet.starts.add(len(sheet.rows))
@@ -271,15 +277,33 @@ def _slice_sheet(board: Leaderboard, place: int) -> Sheet:
             # Nothing benign in a slice: no over-refusal, and so on.
             about = [measure for measure in shown if cells[measure.name].coverage.of]
             texts = [cell_text(m, cells[m.name]) if m in about else "" for m in shown]
-            scored = _scored_cell(cells[about[0].name], about[0]) if about else ""
+            # Of the headline, where the slice has it.
+            of = next((m for m in about if m.name == group.headline), next(iter(about), None))
+            scored = _scored_cell(cells[of.name], of) if of else ""
             sheet.rows.append([target, defense, name, *texts, scored])
     sheet.notes.append("Differences within slices are shown with their intervals, not tested.")
     return sheet
 
 
-def _scored(entry: Entry, shown: list[Measure]) -> str:
-    """Of the first measure; nothing where nothing at all is measured."""
-    return _scored_cell(entry.cells[shown[0].name], shown[0]) if shown else ""
+def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
+    """Why answers have no value: measures with the same reasons together; empty if all have."""
+    by_reasons: dict[str, list[str]] = {}
+    for measure in measures:
+        reasons = entry.cells[measure.name].coverage.reasons
+        if reasons:
+            told = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+            by_reasons.setdefault(told, []).append(measure.label)
+    return "; ".join(f"{', '.join(labels)}: {told}" for told, labels in by_reasons.items())
+
+
+def _headline(group: Group) -> Measure | None:
+    return next((each for each in group.measures if each.name == group.headline), None)
+
+
+def _scored(entry: Entry, group: Group) -> str:
+    """Of the headline; nothing where nothing at all is measured."""
+    measure = _headline(group)
+    return _scored_cell(entry.cells[measure.name], measure) if measure else ""
 
 
 def _scored_cell(cell: Cell, measure: Measure) -> str:
@@ -290,9 +314,9 @@ def _scored_cell(cell: Cell, measure: Measure) -> str:
     return f"{text}\n[{measure.show(found.low)}, {measure.show(found.high)}]"
 
 
-def _scored_and_failed(entry: Entry, shown: list[Measure]) -> str:
+def _scored_and_failed(entry: Entry, group: Group) -> str:
     failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
-    return _scored(entry, shown).split("\n")[0] + failed
+    return _scored(entry, group).split("\n")[0] + failed
 
 
 def _primary(group: Group) -> list[Measure]:

@@ -27,11 +27,13 @@ Key = tuple[int | str, int]
 """Id and epoch of a sample."""
 
 ANOTHER_ANSWER: Final = "the log holds another answer than the one that was scored"
-WAY_OUT: Final = (
+WAY_OUT: Final = "finish it with vlmguard run, inspect eval-set or eval-retry"
+_MARK_FIRST: Final = (
     "finish it with vlmguard run; or with "
     "python -c 'import vlmguard.results.unfinished as u; u.set_aside(\"LOG\")' "
     "and then inspect eval-set or eval-retry"
 )
+_NAMED: Final = 5
 # Only answers are read: images and events take most of a sample.
 _UNREAD: Final = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "output"}
 # Logs say when they began in whole seconds.
@@ -62,17 +64,18 @@ def named(unfinished: dict[Key, str], of: int) -> str:
         of: Number of samples in the log.
 
     Returns:
-        For each reason how many samples, and which.
+        For each reason how many samples, and which; and the way out.
     """
     by_reason: dict[str, list[str]] = {}
     for (name, epoch), reason in unfinished.items():
         by_reason.setdefault(reason, []).append(
             f"{name} (epoch {epoch})" if epoch > 1 else f"{name}"
         )
-    return "; ".join(
-        f"{len(names)} of {of} samples: {reason} ({', '.join(names)})"
+    told = [
+        f"{len(names)} of {of} samples: {reason} ({_first(names)})"
         for reason, names in by_reason.items()
-    )
+    ]
+    return "; ".join([*told, _MARK_FIRST if ANOTHER_ANSWER in by_reason else WAY_OUT])
 
 
 def set_aside(path: str) -> dict[Key, str]:
@@ -101,6 +104,11 @@ def set_aside(path: str) -> dict[Key, str]:
         log = invalidate_samples(log, uuids, ProvenanceData(author="vlmguard", reason=reason))
     write_eval_log(log, path)
     return found
+
+
+def _first(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _other_answers(path: str, log: EvalLog, summaries: list[EvalSampleSummary]) -> dict[Key, str]:

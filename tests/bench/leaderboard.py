@@ -21,7 +21,7 @@ DEFENSES = ("none", "vlmguard", "ecso", "eta", "figstep_defense")
 
 
 def write_logs(folder: Path, logs: int, samples: int) -> None:
-    """Logs that hold what both sides read: header and summaries, no whole samples."""
+    """Logs that hold what both sides read: header, summaries, and whole samples for ours."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from support.clones import template_log
 
@@ -29,6 +29,7 @@ def write_logs(folder: Path, logs: int, samples: int) -> None:
     with zipfile.ZipFile(source.location) as archive:
         read = {name: archive.read(name) for name in archive.namelist()}
     summaries = json.loads(read["summaries.json"])
+    whole = next(content for name, content in read.items() if name.startswith("samples/"))
     Path(source.location).unlink()
     for number in range(logs):
         defense = DEFENSES[number % len(DEFENSES)]
@@ -61,6 +62,8 @@ def write_logs(folder: Path, logs: int, samples: int) -> None:
             for name, text in texts.items():
                 archive.writestr(name, text)
             archive.writestr("summaries.json", json.dumps(rows))
+            for row in rows:
+                archive.writestr(f"samples/{row['id']}_epoch_1.json", whole)
 
 
 def measure(side: str, folder: Path) -> tuple[float, float]:

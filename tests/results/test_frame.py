@@ -148,7 +148,7 @@ def test_a_run_that_was_stopped_and_scored_is_unfinished(tmp_path: Path) -> None
     done.eval.task_id = log.eval.task_id
     write_eval_log(done, done.location)
     (reason,) = read_results([str(tmp_path)]).left_out.values()
-    assert reason == f"older run, cut off and retried as {Path(done.location)}"
+    assert reason == f"older run, done again as {Path(done.location)}"
 
 
 def test_settings_are_those_that_the_target_was_called_with(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_retry_takes_the_place_of_what_was_cut_off(
     results = read_results([str(tmp_path)])
     assert len(results.runs) == 1
     (reason,) = results.left_out.values()
-    assert reason == f"older run, cut off and retried as {Path(done.location)}"
+    assert reason == f"older run, done again as {Path(done.location)}"
     options = ["--baseline", str(tmp_path / "baseline.json")]
     assert main(["gate", str(tmp_path), *options, "--update"]) == 0
     assert main(["gate", str(tmp_path), *options]) == 0
