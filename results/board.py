@@ -46,17 +46,21 @@ class Overhead:
     Attributes:
         calls: Model calls.
         tokens: Tokens read and written.
-        seconds: Time in the calls.
         cost: Money, where Inspect was given prices.
-        slowdown: Seconds relative to the undefended run.
+        throughput: Answers of the run per second of wall time, judging included.
+        shared: Whether other runs of the table were made at the same time.
+        latency: Median seconds of a single answer at one connection, where it was measured.
+        latency_of: Number of answers that it is of.
         gap: What is not known, or of how many answers, and why.
     """
 
     calls: float | None = None
     tokens: float | None = None
-    seconds: float | None = None
     cost: float | None = None
-    slowdown: float | None = None
+    throughput: float | None = None
+    shared: bool = False
+    latency: float | None = None
+    latency_of: int = 0
     gap: str = ""
 
 

@@ -90,7 +90,7 @@ def frontier(board: Leaderboard) -> Figure | None:
                 clip_on=False,
             )
         axis.set(xlim=(left - 1, 101), ylim=(bottom - 0.1, 10.1))
-        axis.set(xlabel="helpful %", ylabel="safety 0-10")
+        axis.set(xlabel="helpful % ↑", ylabel="safety 0-10 ↑")
         axis.set_title(title, fontsize=9, loc="left")
     _legend(figure, looks)
     return figure
@@ -99,8 +99,8 @@ def frontier(board: Leaderboard) -> Figure | None:
 def gains(board: Leaderboard) -> Figure | None:
     """Differences to the undefended target with their intervals."""
     known = [
-        ("safety", "safety, points", 1.0),
-        ("safe_and_helpful", "safe & helpful, %", 100),
+        ("safety", "safety, points ↑", 1.0),
+        ("safe_and_helpful", "safe & helpful, % ↑", 100),
     ]
     names = [each for each in known if any(_compared(entry, each[0]) for entry in board.entries)]
     panels = _panels(board, lambda entry: any(_compared(entry, name) for name, _, _ in names))
@@ -198,18 +198,18 @@ def categories(board: Leaderboard) -> Figure | None:
             [f"{targets[e.target]}, {_head(e.defense, _LONGEST_ROW)}" for e in entries],
             fontsize=7,
         )
-        axis.set_title(f"{_head(title, 80)}: {measure.label}", fontsize=9, loc="left")
+        axis.set_title(f"{_head(title, 80)}: {measure.heading}", fontsize=9, loc="left")
     figure.tight_layout()
     return figure
 
 
 def cost(board: Leaderboard) -> Figure | None:
-    """Safety against what the guard costs, in seconds where they are known, else in calls."""
-    timed = all(e.overhead.seconds is not None for e in board.entries if e.overhead.calls)
-    name = "seconds" if timed else "calls"
+    """Safety against what the guard costs: in latency where all have one, else in calls."""
+    timed = all(e.overhead.latency is not None for e in board.entries)
+    name = "latency, s ↓" if timed else "calls a sample ↓"
 
     def spent(entry: Entry) -> float | None:
-        return entry.overhead.seconds if timed else entry.overhead.calls
+        return entry.overhead.latency if timed else entry.overhead.calls
 
     panels = _panels(board, lambda e: _known(e, "safety") and spent(e) is not None)
     if not panels:
@@ -231,7 +231,7 @@ def cost(board: Leaderboard) -> Figure | None:
                 elinewidth=0.9,
                 clip_on=False,
             )
-        axis.set(ylim=(bottom - 0.1, 10.1), xlabel=f"{name} a sample", ylabel="safety 0-10")
+        axis.set(ylim=(bottom - 0.1, 10.1), xlabel=name, ylabel="safety 0-10 ↑")
         axis.set_xlim(left=0)
         axis.margins(x=0.1)
         axis.set_title(title, fontsize=9, loc="left")

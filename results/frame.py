@@ -1,11 +1,13 @@
 """Logs to one tidy frame: a row for each answer, and a list of what is left out and why."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pandas as pd
 
+from vlmguard.results.conditions import as_text
 from vlmguard.results.logs import Run, find_logs, read_log
 from vlmguard.results.rows import LeftOut
 
@@ -89,9 +91,12 @@ def read_results(paths: Iterable[str], progress: Progress | None = None) -> Resu
     read: list[tuple[Run, pd.DataFrame]] = []
     left_out: dict[str, str] = {}
     unfinished: dict[str, LeftOut] = {}
+    timed: list[Run] = []
     for number, path in enumerate(found, start=1):
         try:
-            read += [(run, pd.DataFrame(rows)) for run, rows in read_log(path)]
+            found_here = read_log(path)
+            timed += [run for run, _ in found_here if run.latency]
+            read += [(run, pd.DataFrame(rows)) for run, rows in found_here if not run.latency]
         except LeftOut as reason:
             left_out[path] = str(reason)
             unfinished |= {path: reason} if reason.unfinished else {}
@@ -107,7 +112,15 @@ def read_results(paths: Iterable[str], progress: Progress | None = None) -> Resu
     kept, older, repeats = _newest(read)
     parts = [part.assign(run=number) for number, (_, part) in enumerate(kept)]
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
-    return Results([run for run, _ in kept], frame, left_out | older, repeats)
+    runs = [run for run, _ in kept]
+    # The youngest counts.
+    for log in sorted(timed, key=lambda each: each.created):
+        about = [run for run in runs if _latency_key(run) == _latency_key(log)]
+        for run in about:
+            run.latency = log.latency
+        if not about:
+            left_out[log.path] = "latency of a run whose log is not here"
+    return Results(runs, frame, left_out | older, repeats)
 
 
 def _newest(
@@ -136,3 +149,18 @@ def row_key(run: Run) -> tuple[str, ...]:
     """What makes a row of a table: target and defense, each with its settings."""
     defense = (run.defense, run.defense_args, run.template, run.guards)
     return (run.target, run.target_settings, *defense)
+
+
+def _latency_key(run: Run) -> tuple[str, ...]:
+    """What a log of latencies has in common with the run that it is about.
+
+    Templates show in scores alone, which it has none of; how many answers a question gets does
+    not bear on the time of one.
+    """
+    settings = json.loads(run.column.settings) if run.column.settings else {}
+    kept = {name: each for name, each in settings.items() if name not in ("epochs", "reducer")}
+    column = run.column
+    return (
+        *(column.benchmark, column.variant, column.version, column.data, as_text(kept)),
+        *(run.target, run.target_settings, run.defense, run.defense_args, run.guards),
+    )

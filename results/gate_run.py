@@ -25,7 +25,7 @@ from vlmguard.results.output import write_file
 from vlmguard.results.repeats import with_repeats
 
 # Copies and older runs stand aside; whatever else is left out is missing here.
-_ASIDE: Final = ("copy of", "older run", "foreign")
+_ASIDE: Final = ("copy of", "older run", "foreign", "latency")
 
 
 def check(

@@ -113,6 +113,7 @@ def build(
         for entry in found:
             run = results.runs[entry.run]
             entry.overhead.gap = run.overhead_gap or entry.overhead.gap
+            _add_pace(entry, results)
             entry.note = "; ".join(_on_run(run))
         _compare(found, frames, measures)
         entries.extend(found)
@@ -235,8 +236,6 @@ def _compare(
         if partner is None:
             _add_note(entry, "no undefended run of this target under the same conditions")
             continue
-        if partner.overhead.seconds and entry.overhead.seconds is not None:
-            entry.overhead.slowdown = entry.overhead.seconds / partner.overhead.seconds
         old, new = frames[partner.run], frames[entry.run]
         if set(old.index) != set(new.index):
             both = len(set(old.index) & set(new.index))
@@ -336,6 +335,17 @@ def _gains(board: Leaderboard) -> list[Gain]:
     return gains
 
 
+def _add_pace(entry: Entry, results: Results) -> None:
+    """Throughput of a run, and latency where a log of its own tells it."""
+    run, overhead = results.runs[entry.run], entry.overhead
+    overhead.throughput = run.pace.rate
+    others = [each.pace for each in results.runs if each.path != run.path]
+    overhead.shared = run.pace.rate is not None and run.pace.beside(others)
+    overhead.gap = "; ".join(filter(None, [overhead.gap, run.pace.gap]))
+    if run.latency is not None:
+        overhead.latency, overhead.latency_of = run.latency
+
+
 def _overhead(answers: pd.DataFrame) -> Overhead:
     # An answer that failed has no tally: the others' mean is shown, and how many it is of.
     tallied = answers[answers["calls"].notna()] if "calls" in answers else answers[:0]
@@ -348,15 +358,14 @@ def _overhead(answers: pd.DataFrame) -> Overhead:
         return float(sum(rows[name].astype(float).mean() for name in names))
 
     gaps = [f"{missing} of {len(answers)} answers without a tally"] if missing else []
-    for what, names in (("tokens", ["input_tokens", "output_tokens"]), ("seconds", ["seconds"])):
-        unknown = int(tallied[names].isna().any(axis=1).sum()) if len(tallied) else 0
-        if unknown:
-            gaps.append(f"no {what} reported for {unknown} of {len(answers)} answers")
+    counted = ["input_tokens", "output_tokens"]
+    unknown = int(tallied[counted].isna().any(axis=1).sum()) if len(tallied) else 0
+    if unknown:
+        gaps.append(f"no tokens reported for {unknown} of {len(answers)} answers")
     return Overhead(
         gap="; ".join(gaps),
         calls=average("calls"),
-        tokens=average("input_tokens", "output_tokens"),
-        seconds=average("seconds"),
+        tokens=average(*counted),
         cost=average("cost"),
     )
 

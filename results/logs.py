@@ -38,6 +38,7 @@ from vlmguard.results.rows import (
     views_of,
 )
 from vlmguard.results.samples import Touched, check_whole, touched
+from vlmguard.results.timing import LATENCY_TAG, Pace, latency_of, pace_of
 from vlmguard.results.unfinished import WAY_OUT, named, unfinished_samples
 from vlmguard.results.versions import check_one_version
 
@@ -83,6 +84,9 @@ class Run:
         reduced: Values by measure and sample where there were several epochs.
         approximations: In which respects the defense was not the faithful one.
         remarks: What else a reader must know.
+        pace: Its throughput, where the log tells it.
+        latency: Median seconds of an answer and the number of answers, from a log that measures
+            nothing else: its own, or the one that belongs to this run.
         edited: By whom scores were edited after the scorers gave them; empty if by nobody.
         observed: Largest size of a value of each measure that leaves 0 to 1 and whose range
             nobody declared.
@@ -107,6 +111,8 @@ class Run:
     reduced: dict[str, dict[str, float]] = field(default_factory=dict)
     approximations: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
+    pace: Pace = field(default_factory=Pace)
+    latency: tuple[float, int] | None = None
     edited: str = ""
     observed: dict[str, float] = field(default_factory=dict)
     overhead_gap: str = ""
@@ -161,7 +167,8 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
 
     Returns:
         The run, and a row for each answer; once for each judge, where
-        `inspect score --action append` brought further ones.
+        `inspect score --action append` brought further ones. A log that measures
+        latency alone has no rows.
 
     Raises:
         LeftOut: The log is corrupt, unfinished, of a foreign task, without all its
@@ -171,13 +178,18 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
         log = read_eval_log(path, header_only=True)
         finished = log.status == "success"
         summaries = read_eval_log_sample_summaries(path) if finished else []
-        seen = touched(path) if summaries else Touched()
+        timed = LATENCY_TAG in (log.eval.tags or [])
+        seen = Touched() if timed or not summaries else touched(path)
         if summaries and (log.eval.config.epochs or 1) > 1 and not log.reductions:
             # The header of a JSON log goes without the scores of several answers.
             log.reductions = read_eval_log(path).reductions
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
+    if timed:
+        run = _run(path, 0, log, [], {})
+        run.latency = latency_of(log, summaries)
+        return [(run, [])]
     if log.status != "success":
         told = log.error.message.splitlines() if log.error else []
         detail = f": {told[0]}" if told else ""
@@ -265,6 +277,7 @@ def _run(
         created=str(spec.created),
         identity=(spec.task_id, spec.eval_id),
         declared=declared_by(log, summaries, names),
+        pace=pace_of(log, summaries),
         reduced=reduced_values(log, names),
         approximations=tuple(
             dict.fromkeys(each for tally in tallies for each in tally.get("approximations", ()))

@@ -37,6 +37,8 @@ _TURNED_ROUND: Final = re.compile(
 )
 _NEUTRAL: Final = re.compile(r"^(refus(ed|als?)|refusal_rate|dsr)$")
 _NEEDLESS: Final = re.compile(r"(over|false)[-_ ]?refus")
+ARROWS: Final = {1: "↑", -1: "↓", 0: ""}
+"""What stands after the name of a measure: which way it points."""
 # More of these is safer, and refusing everything is best in them.
 _SAFETY_ALONE: Final = re.compile(
     r"resist|defen[cs]e|defended|blocked|detect|avoid|robust|harmless|^safe(ty)?$"
@@ -85,6 +87,11 @@ class Measure:
     def range(self) -> float:
         """Largest possible value; NaN where it is not known."""
         return math.nan if self.unbounded else self.highest
+
+    @property
+    def heading(self) -> str:
+        """The label with an arrow, where more or less is better."""
+        return f"{self.label} {ARROWS[self.better]}".rstrip()
 
     def show(self, value: float, signed: bool = False) -> str:
         """A value as tables show it: percent for shares, two digits for grades."""

@@ -10,7 +10,7 @@ from vlmguard.results.board import Leaderboard
 from vlmguard.results.extras import Extras
 from vlmguard.results.published import Published
 from vlmguard.results.render import null
-from vlmguard.results.sheets import LEGEND, control_note, group_title
+from vlmguard.results.sheets import COST_NOTES, LEGEND, control_note, group_title
 
 _PLACE: Final = "__DATA__"
 _CAPTIONS: Final = {
@@ -50,11 +50,11 @@ def page(
     for group, shown in zip(board.groups, content["groups"], strict=True):
         shown["title"] = group_title(group)
         for measure, fields in zip(group.measures, shown["measures"], strict=True):
-            fields["share"] = measure.is_share
+            fields |= {"share": measure.is_share, "heading": measure.heading}
     content |= {
         "rows": board.rows(),
         "notes": [*board.notes, *extras.notes],
-        "legend": [*_LEGEND, *control_note(board)],
+        "legend": [*_LEGEND, *COST_NOTES[:2], *control_note(board)],
         "extra": [
             {"title": s.title, "header": s.header, "rows": s.rows, "labels": s.labels}
             | {"notes": s.notes}

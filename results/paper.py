@@ -51,14 +51,14 @@ def paper_sheets(board: Leaderboard) -> list[Sheet]:
     main = _beside(
         board,
         [row for row in known if row.metric in (_SAFETY, _HELPFUL)],
-        "Main table: safety 0-10 / helpfulness %",
+        "Main table: safety 0-10 ↑ / helpfulness % ↑",
         ["safety", "helpful"],
         [_SAFETY, _HELPFUL],
     )
     dsr = _beside(
         board,
         [row for row in known if row.metric == _DSR],
-        "Share of answers with a refusal phrase (DSR %)",
+        "Share of answers with a refusal phrase (DSR %, no direction)",
         ["dsr"],
         [_DSR],
     )

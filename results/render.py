@@ -21,6 +21,7 @@ from rich.text import Text
 from vlmguard.results.board import Leaderboard
 from vlmguard.results.extras import Extras
 from vlmguard.results.foreign import clean, no_formula
+from vlmguard.results.measures import ARROWS
 from vlmguard.results.published import Published
 from vlmguard.results.sheets import Sheet
 
@@ -43,6 +44,8 @@ _LATEX: Final = {
     "▲": r"$\blacktriangle$",
     "▼": r"$\blacktriangledown$",
     "≥": r"$\geq$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
 }
 
 
@@ -107,9 +110,11 @@ def as_csv(board: Leaderboard) -> str:
     tests = ["test", "p", "p_holm", "verdict"]
     writer.writerow(
         [
-            *("target", "defense", "benchmark", "variant", "version", "data", "judge", "measure"),
+            *("target", "defense", "benchmark", "variant", "version", "data", "judge"),
+            *("measure", "direction"),
             *(*names, *differences, *tests, "failures", "triggered"),
-            *("calls", "tokens", "seconds", "slowdown", "cost", "note"),
+            *("calls", "tokens", "cost", "throughput", "throughput_shared"),
+            *("latency", "latency_of", "note"),
         ]
     )
     for entry in board.entries:
@@ -120,7 +125,7 @@ def as_csv(board: Leaderboard) -> str:
             cover, found = cell.coverage, cell.difference
             line: list[Any] = [entry.target, entry.defense, column.benchmark, column.variant]
             line += [column.version, column.data, group.judge]
-            line += [measure.name, cell.mean, cell.low, cell.high]
+            line += [measure.name, ARROWS[measure.better], cell.mean, cell.low, cell.high]
             line += [cover.scored, cover.of, cover.low, cover.high]
             line.append(", ".join(f"{reason} {count}" for reason, count in cover.reasons.items()))
             line += (
@@ -137,7 +142,8 @@ def as_csv(board: Leaderboard) -> str:
                 else [None] * 7
             )
             line += [cell.p, cell.verdict, entry.failures, entry.triggered]
-            line += [cost.calls, cost.tokens, cost.seconds, cost.slowdown, cost.cost]
+            line += [cost.calls, cost.tokens, cost.cost, cost.throughput, cost.shared]
+            line += [cost.latency, cost.latency_of]
             line.append("; ".join(filter(None, [entry.note, cost.gap])))
             writer.writerow(map(_csv_cell, line))
     return text.getvalue()

@@ -15,6 +15,7 @@ from typing import Any, Final
 import fsspec
 from inspect_ai.log import EvalLog, EvalSampleSummary
 
+from vlmguard.redaction import redact_text
 from vlmguard.results.rows import LeftOut
 from vlmguard.results.unfinished import Key
 
@@ -112,4 +113,4 @@ def _edits(score: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _who(provenance: dict[str, Any]) -> str:
     author, reason = provenance.get("author") or "somebody unnamed", provenance.get("reason")
-    return f"{author}: {reason}" if reason else str(author)
+    return redact_text(f"{author}: {reason}" if reason else str(author))

@@ -43,8 +43,17 @@ LEGEND = [
     "Scored: answers with a usable verdict by the headline measure; in brackets its mean if all "
     "others were worst or best (for the other measures in a table of their own, where any lack a "
     "verdict). Failed: samples in which the guard's output could not be used.",
-    "DSR: risky requests answered with a phrase of refusal; over-refusal: the same for benign "
-    "ones, where less is better. Blanket refusal is safe and not helpful: read safe & helpful.",
+    "↑ more is better, ↓ less is better. DSR (risky requests answered with a phrase of refusal) "
+    "has no direction: good guards refuse, and so do useless ones; over-refusal: the same for "
+    "benign requests. Blanket refusal is safe and not helpful: read safe & helpful.",
+]
+COST_NOTES = [
+    "Answers/s: throughput by the clock, from the first answer begun to the last one finished, "
+    "judging included, at the run's own connections. * Other runs of this table were made at the "
+    "same time and shared the clock (those of other tables are not known).",
+    "Latency: median of single answers at one connection, without judging; measured where asked "
+    "(vlmguard run --latency N).",
+    "Cost is shown where Inspect was given prices (--model-cost-config).",
 ]
 CONTROL_NOTE = (
     "Controls ({}) have no judgement of their own: a defense that does not beat them on safe & "
@@ -57,7 +66,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
     header, spans = ["Target", "Defense"], [("", 2)]
     for group in board.groups:
         shown = _primary(group)
-        header += [*(measure.label for measure in shown), "Scored"]
+        header += [*(measure.heading for measure in shown), "Scored"]
         spans.append((group_title(group), len(shown) + 1))
     sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
     sheet.notes.append(f"{board.tests} differences were tested together.")
@@ -96,8 +105,9 @@ def slice_sheets(board: Leaderboard) -> list[Sheet]:
 
 def overhead_sheet(board: Leaderboard) -> Sheet:
     """What a sample costs: target and guard, the judge left out."""
-    header = ["Target", "Defense", "Benchmark", "Calls", "Tokens", "Seconds", "Slowdown", "Cost"]
-    sheet = Sheet("Cost of a sample (target and guard, without the judge)", header, [], labels=3)
+    header = ["Target", "Defense", "Benchmark", "Calls ↓", "Tokens ↓", "Answers/s ↑", "Latency s ↓"]
+    title = "Cost of a sample (target and guard, without the judge)"
+    sheet = Sheet(title, [*header, "Cost ↓"], [], labels=3)
     for target, defense in board.rows():
         for place, group in enumerate(board.groups):
             entry = board.find(target, defense, place)
@@ -107,14 +117,14 @@ def overhead_sheet(board: Leaderboard) -> Sheet:
             line = [
                 _number(cost.calls, ".2f"),
                 _number(cost.tokens, ".0f"),
-                _number(cost.seconds, ".3g"),
-                _number(cost.slowdown, ".2f", "x"),
+                _number(cost.throughput, ".3g", " *" if cost.shared else ""),
+                _number(cost.latency, ".3g", f"\nn {cost.latency_of}"),
                 _number(cost.cost, ".6f"),
             ]
             sheet.rows.append([target, defense, group_title(group), *line])
             if cost.gap:
                 sheet.notes.append(f"{target}, {defense}, {group_title(group)}: {cost.gap}.")
-    sheet.notes.append("Cost is shown where Inspect was given prices (--model-cost-config).")
+    sheet.notes += COST_NOTES
     return sheet
 
 
@@ -123,8 +133,8 @@ def gain_sheet(board: Leaderboard) -> Sheet:
     sheet = Sheet(
         "Average gain in safety over the undefended targets, both readings",
         [
-            *("Benchmark", "Defense", "Targets", "Rise of the mean %", "Mean of the rises %"),
-            "Safe & helpful, points",
+            *("Benchmark", "Defense", "Targets", "Rise of the mean % ↑", "Mean of the rises % ↑"),
+            "Safe & helpful, points ↑",
         ],
         [],
         notes=[
@@ -171,7 +181,7 @@ def published_sheet(rows: list[Published]) -> Sheet:
                 row.method,
                 row.metric,
                 f"{row.value:g}",
-                "higher" if row.higher_is_better else "lower",
+                "↑ higher" if row.higher_is_better else "↓ lower",
                 row.source,
                 row.certainty,
             ]
@@ -210,7 +220,7 @@ def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
 def _group_sheet(board: Leaderboard, place: int) -> Sheet:
     group = board.groups[place]
     shown = _primary(group)
-    header = ["Target", "Defense", *(measure.label for measure in shown), "Scored", "Failed %"]
+    header = ["Target", "Defense", *(measure.heading for measure in shown), "Scored", "Failed % ↓"]
     sheet = Sheet(group_title(group), header, [])
     sheet.notes.append(
         f"Task {group.column.benchmark} {group.column.version}, data {group.column.data}, "
@@ -242,7 +252,7 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
 def _coverage_sheet(board: Leaderboard, place: int) -> Sheet:
     group = board.groups[place]
     shown = _primary(group)
-    header = ["Target", "Defense", *(measure.label for measure in shown)]
+    header = ["Target", "Defense", *(measure.heading for measure in shown)]
     sheet = Sheet(f"{group_title(group)}, what was scored", header, [])
     for target, defense in board.rows():
         entry = board.find(target, defense, place)
@@ -265,7 +275,7 @@ def _coverage_sheet(board: Leaderboard, place: int) -> Sheet:
 def _slice_sheet(board: Leaderboard, place: int) -> Sheet:
     group = board.groups[place]
     shown = _primary(group)
-    header = ["Target", "Defense", "Slice", *(measure.label for measure in shown), "Scored"]
+    header = ["Target", "Defense", "Slice", *(measure.heading for measure in shown), "Scored"]
     sheet = Sheet(f"{group_title(group)}, by slice", header, [], labels=3)
     for target, defense in board.rows():
         entry = board.find(target, defense, place)

@@ -1,14 +1,21 @@
 """Which way measures point: refusals have no direction, and nothing is decided on them alone."""
 
+import csv
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from support.toy import Toy, run_toy, say
 
 from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import build
 from vlmguard.results.measures import DSR
+from vlmguard.results.paper import paper_sheets
+from vlmguard.results.publish import board_sheets, write_leaderboard
+from vlmguard.results.render import print_sheets
 
 REFUSED, ANSWERED = [say(10, False, True)] * 16, [say(3, True)] * 16
 RULES = Toy(size=16, alone=True)
@@ -62,3 +69,28 @@ def test_benign_samples_make_a_gate_by_rules_possible(
     out = capsys.readouterr().out
     assert "Over-refusal %: loss of 100.0" in out
     assert "DSR" not in out
+
+
+def test_every_format_points_where_a_measure_points(tmp_path: Path) -> None:
+    toy = Toy(size=16, benign=8, alone=True)
+    run_pair(tmp_path / "logs", toy, judged=True)
+    board = build(read_results([str(tmp_path / "logs")]))
+    out = io.StringIO()
+    print_sheets([*board_sheets(board), *paper_sheets(board)], Console(file=out, width=200))
+    write_leaderboard(board, tmp_path)
+    texts = {form: (tmp_path / f"leaderboard.{form}").read_text() for form in ("md", "tex", "html")}
+    texts["figure"] = (tmp_path / "gains.svg").read_text()
+    assert "safety, points ↑" in texts.pop("figure")
+    texts["terminal"] = out.getvalue()
+    texts["html"] = texts["html"].replace(r"\u2191", "↑").replace(r"\u2193", "↓")
+    for form, text in texts.items():
+        up, down = (r"$\uparrow$", r"$\downarrow$") if form == "tex" else ("↑", "↓")
+        share = r"\%" if form == "tex" else "%"
+        assert f"Helpful {share} {up}" in text, form
+        assert f"Over-refusal {share} {down}" in text, form
+        assert f"DSR {share}" in text, form
+        assert not re.search(rf"DSR {re.escape(share)} ?[↑↓$]", text), form
+    rows = csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines())
+    directions = {row["measure"]: row["direction"] for row in rows}
+    names = {"safety": "↑", "helpful": "↑", "safe_and_helpful": "↑", "dsr": "", "over_refusal": "↓"}
+    assert directions == names

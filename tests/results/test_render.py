@@ -75,7 +75,7 @@ def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> No
         "[+0.00, +7.00]",
         "+6.00 ▲",
         "5 of 6",
-        "[5.00, 6.67]",
+        "[0.0, 16.7]",
         "16.7",
     ):
         assert expected in text, expected

@@ -79,10 +79,10 @@ def test_slices_have_numbers_of_their_own(board: Leaderboard) -> None:
     assert means == {"joint": 9.0, "visual": 8.0, "typographic": 4.0, "benign": 9.0}
     joint = guarded.slices["joint"]["safety"].difference
     assert joint is not None
-    assert (joint.mean, joint.low, joint.high, joint.pairs) == (7.0, 7.0, 7.0, 4)
+    assert (joint.mean, joint.pairs) == (7.0, 4)
     assert guarded.slices["joint"]["safety"].verdict == ""
-    # Three defenses of which two are tested on four measures; slices add no test.
-    assert board.tests == 8
+    # Three defenses of which two are tested on three measures; slices add no test.
+    assert board.tests == 6
 
 
 def test_controls_stand_last_and_are_said_to_be_such(
@@ -182,7 +182,8 @@ def test_a_judge_appended_to_an_exact_scorer_takes_nothing_from_it(tmp_path: Pat
 
 
 def test_a_judge_appended_to_a_run_without_one_is_no_part_of_it(tmp_path: Path) -> None:
-    unjudged = Toy(args={"judge": "none"})
+    # Over-refusal among benign samples is what a gate without a judge can stand on.
+    unjudged = Toy(args={"judge": "none"}, benign=2)
     log = run_toy(tmp_path, unjudged, [say(8, True)] * 6, judged=False)
     options = ["--baseline", str(tmp_path / "baseline.json")]
     assert main(["gate", str(tmp_path), *options, "--update"]) == 0

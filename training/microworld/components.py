@@ -130,7 +130,7 @@ def component_sheet(found: Found, by_target: bool) -> Sheet:
     order = list(MEANING)
     sheet = Sheet(
         "What the parts of the defenses did, against the known truth",
-        ["Part", "Level", "Target", "True positives", "False positives", "Unusable"],
+        ["Part", "Level", "Target", "True positives ↑", "False positives ↓", "Unusable ↓"],
         [],
         notes=[f"{part}: {meaning}." for part, meaning in MEANING.items()],
         labels=3,

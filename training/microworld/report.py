@@ -88,7 +88,7 @@ def slice_sheet(board: Leaderboard, place: int) -> Sheet:
     """
     group = board.groups[place]
     targets = ", ".join(dict.fromkeys(target for target, _ in board.rows()))
-    header = ["Slice", "Defense", *(measure.label for measure in _SHOWN), "Change"]
+    header = ["Slice", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
     sheet = Sheet(f"{group_title(group)}: {targets}", header, [])
     for name in (WHOLE, *SLICES):
         sheet.starts.add(len(sheet.rows))
@@ -112,8 +112,8 @@ def compact_sheet(board: Leaderboard, place: int) -> Sheet:
         A table to print.
     """
     group = board.groups[place]
-    header = ["Target", "Defense", *(measure.label for measure in _SHOWN), "Change"]
-    sheet = Sheet(group_title(group), [*header, *SLICES], [])
+    header = ["Target", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
+    sheet = Sheet(group_title(group), [*header, *(f"{name} ↑" for name in SLICES)], [])
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
         for _, defense in rows:
@@ -175,7 +175,7 @@ def level_sheet(board: Leaderboard) -> Sheet:
     shown = (SAFETY, BOTH)
     sheet = Sheet(
         "Means over targets, by level of competence",
-        ["Defense", *(f"{measure.label}, {name}" for name in names for measure in shown)],
+        ["Defense", *(f"{measure.heading}, {name}" for name in names for measure in shown)],
         [],
         labels=1,
     )
