@@ -63,6 +63,9 @@ def clone(
             tally["failure"] = "no_prompt" if number < failures else None
             score.metadata = {**(score.metadata or {}), "defense": tally}
     change(copied)
+    if copied.results is not None:
+        # As of a run of just these samples.
+        copied.results.total_samples = len(copied.samples or [])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(copied, str(path))
     return path
