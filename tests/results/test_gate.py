@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from inspect_ai.log import EvalLog
-from support.clones import clone, template_log
+from support.clones import clone, not_asked, template_log
 
 from vlmguard.cli import main
 
@@ -209,8 +209,7 @@ def leave_unscored(log: EvalLog) -> None:
 
 
 def measure_less(log: EvalLog) -> None:
-    for sample in log.samples or []:
-        del sample.scores["judge"].value["helpful"]  # type: ignore[union-attr, index]
+    not_asked(log, "judge", "helpful")
 
 
 def leave_unfinished(log: EvalLog) -> None:

@@ -69,3 +69,14 @@ def clone(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(copied, str(path))
     return path
+
+
+def not_asked(log: EvalLog, scorer: str, key: str) -> None:
+    """Make a log that of a scorer without one of its keys."""
+    for asked in log.eval.scorers or []:
+        if asked.name.endswith(scorer) and isinstance(asked.metrics, list):
+            for metric in asked.metrics:
+                if isinstance(metric, dict):
+                    metric.pop(key, None)
+    for sample in log.samples or []:
+        del sample.scores[scorer].value[key]  # type: ignore[union-attr, index]
