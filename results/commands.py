@@ -60,12 +60,20 @@ def _add_run(commands: Any) -> None:
     )
     parser.add_argument("--log-dir", metavar="DIR", help="instead of the configuration's")
     parser.add_argument("--limit", type=int, metavar="N", help="samples a benchmark, for a trial")
+    parser.add_argument(
+        "--latency",
+        type=int,
+        metavar="N",
+        help="then also time N samples of each benchmark at one connection, unjudged, in logs of "
+        "their own",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan of calls and cost")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from vlmguard.results.config import from_flags, read_config, select
+    from vlmguard.results.latency import latency_matrix
     from vlmguard.results.plan import plan, plan_sheet
     from vlmguard.results.render import print_sheets
     from vlmguard.results.run import run
@@ -82,11 +90,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.limit is not None:
         check_number("--limit", arguments.limit, 1)
         matrix.limit = arguments.limit
+    parts = [matrix]
+    if arguments.latency is not None:
+        parts.append(latency_matrix(matrix, arguments.latency))
     if arguments.dry_run:
-        print_sheets([plan_sheet(plan(matrix))], _console())
+        print_sheets([plan_sheet(plan(each)) for each in parts], _console())
         return 0
     try:
-        return 0 if run(matrix) else 1
+        finished = [run(each) for each in parts]
+        return 0 if all(finished) else 1
     except KeyboardInterrupt:
         print(
             f"vlmguard: stopped. What is finished is kept below {matrix.log_dir}: run the same "

@@ -160,7 +160,8 @@ def _answers(task: Task | None, matrix: Matrix) -> int | None:
 
 def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None]:
     """Calls a sample of the target and of each role."""
-    judges = len(roles(matrix, defense).get("grader", ()))
+    judging = matrix.options.get("score", True)
+    judges = len(roles(matrix, defense).get("grader", ())) if judging else 0
     own = _OFFICIAL.get(step.name)
     if step.args.get("win_rate"):
         own = 2  # Both orders.
