@@ -96,7 +96,7 @@ def _finish(matrix: Matrix, defense: Defense, place: str, tasks: list[Task]) -> 
         done, logs = _round(matrix, defense, place, tasks)
         _check_disk(place, logs)
         short = len(logs) < len(tasks) * len(matrix.targets)
-        if short and _was_cancelled(place, began):
+        if (short or not done) and _was_cancelled(place, began):
             raise KeyboardInterrupt
         if done and not short:
             again = [log.location for log in logs if set_aside(log.location)]

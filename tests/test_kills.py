@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.log import EvalLogInfo, list_eval_logs, read_eval_log
 from support.launcher import THIRD_PARTY, Launcher, launcher
 from support.openai_server import Server, openai_server
 from support.siuo_folder import write_siuo
@@ -84,6 +84,26 @@ class Disturbance:
         self.number: int = signal.SIGKILL
         self.command: Launcher | None = None
         self._lock = threading.Lock()
+        self._verdicts = 0
+        self._held = threading.Event()
+        self._held.set()
+
+    def hold(self, verdicts: int) -> None:
+        """Give so many verdicts, and no more until `release`."""
+        self._verdicts = verdicts
+        self._held.clear()
+
+    def release(self) -> None:
+        """Give verdicts again."""
+        self._held.set()
+
+    def wait(self) -> None:
+        """Called before each verdict."""
+        with self._lock:
+            self._verdicts -= 1
+            wait = self._verdicts < 0
+        if wait:
+            self._held.wait(120)
 
     def set(self, at: int, number: int = signal.SIGKILL) -> None:
         """Plan the next one, counted over all requests to the server."""
@@ -158,6 +178,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Iterator[Benc
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         time.sleep(0.03)
         disturbance.check(len(server.requests))
+        if '"safety"' in text:
+            disturbance.wait()
         return reply_to(text)
 
     with openai_server(script) as server:
@@ -241,20 +263,27 @@ def test_an_eval_set_with_our_flags_that_was_killed_ends_as_if_it_had_not(
 
 
 def kill_with_unwritten(bench: Bench, *words: str) -> None:
-    """Kill a run when some samples are finished and have not been written yet."""
+    """Kill a run when three samples are finished and have not been written yet."""
     before = bench.asked
+    bench.disturbance.hold(3)
     bench.command.start(*words)
     deadline = time.monotonic() + 120
-    # Three of twelve samples: with the fourth, Inspect would write them.
-    while judged(bench, before) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.15)
+    # Those that wait for their verdict take all places: the first three have been given up.
+    while judged(bench, before) < 3 + AT_ONCE and time.monotonic() < deadline:
+        time.sleep(0.05)
     bench.command.interrupt()
     assert bench.command.wait() == -signal.SIGKILL
+    bench.disturbance.release()
 
 
 def judged(bench: Bench, since: int) -> int:
     return sum(body["model"] == "grader" for body in bench.server.requests[since:])
+
+
+def misjudged(folder: Path) -> list[str]:
+    """Why logs below a folder are left out whose answers are not the ones that were scored."""
+    reasons = read_results([str(folder)]).left_out.values()
+    return [reason for reason in reasons if ANOTHER_ANSWER in reason]
 
 
 def test_wrong_answers_of_an_eval_set_without_our_flags_are_named(
@@ -264,20 +293,22 @@ def test_wrong_answers_of_an_eval_set_without_our_flags_are_named(
     kill_with_unwritten(bench, *words)
     assert bench.command.run(*words) == 0, bench.command.output
     logs = bench.folder / "plain"
-    (reason,) = read_results([str(logs)]).left_out.values()
+    (reason,) = misjudged(logs)
     assert reason.startswith("unfinished: ")
-    assert ANOTHER_ANSWER in reason
     assert "siuo/10" in reason
     baseline = ["--baseline", str(bench.folder / "b.json")]
     assert main(["gate", str(logs), *baseline, "--update"]) == 2
     assert "siuo/10" in capsys.readouterr().err
 
-    (log,) = list_eval_logs(str(logs))
-    wrong = set_aside(log.name.removeprefix("file://"))
-    assert wrong
+    wrong = [set_aside(info.name) for info in list_eval_logs(str(logs)) if finished(info)]
+    assert any(wrong)
     assert bench.command.run(*words) == 0
     assert ended(logs, "ecso") == undisturbed["ecso"]
-    assert read_results([str(logs)]).left_out == {}
+    assert misjudged(logs) == []
+
+
+def finished(info: EvalLogInfo) -> bool:
+    return read_eval_log(info, header_only=True).status == "success"
 
 
 def test_run_does_wrong_answers_again(bench: Bench, undisturbed: dict[str, Ended]) -> None:
@@ -287,7 +318,7 @@ def test_run_does_wrong_answers_again(bench: Bench, undisturbed: dict[str, Ended
     kill_with_unwritten(bench, "vlmguard", "run", "--config", config)
     assert bench.command.run("vlmguard", "run", "--config", config) == 0
     assert ended(bench.folder / "own-flags", "ecso") == undisturbed["ecso"]
-    assert read_results([str(bench.folder / "own-flags")]).left_out == {}
+    assert misjudged(bench.folder / "own-flags") == []
 
 
 def test_ctrl_c_stops_the_matrix_and_says_how_to_go_on(bench: Bench) -> None:
