@@ -146,6 +146,8 @@ OPTIONS = "targets: [{model: a}]\nbenchmarks: [{name: b}]\ndefenses: [{name: c}]
         ),
         (f"{OPTIONS}{{max_sampels: 3}}", "c.yaml: options: Inspect knows no max_sampels"),
         (f"{OPTIONS}{{limit: 3}}", "c.yaml: options: limit has a place of its own: limit:"),
+        (f"{OPTIONS}{{retry_immediate: true}}", "options: retry_immediate has a place of its own"),
+        (f"{OPTIONS}{{retry_attempts: -1}}", "options: retry_attempts: -1 is no whole number"),
         (f"{OPTIONS}{{epochs: two}}", "c.yaml: options: epochs: two is no whole number"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from inspect_ai.log._recorders import eval as recorder
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
 from support.siuo_folder import write_siuo
@@ -167,3 +167,18 @@ def test_ctrl_c_is_said_by_every_command(
     monkeypatch.setattr("vlmguard.tasks._check.describe", stop)
     assert main(["data"]) == 130
     assert capsys.readouterr().err == "vlmguard: stopped.\n"
+
+
+def test_an_eval_set_that_comes_back_short_is_unfinished(
+    matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = []
+
+    def short(**options: Any) -> tuple[bool, list[EvalLog]]:
+        rounds.append(options["log_dir"])
+        return True, []
+
+    monkeypatch.setattr("vlmguard.results.run.eval_set", short)
+    matrix.options["retry_attempts"] = 1
+    assert not run(matrix)
+    assert len(rounds) == 2 * 2  # Both defenses, each tried once more.
