@@ -1,7 +1,10 @@
-"""Paths as users type them."""
+"""Paths as users and records name them."""
 
+import os
 from pathlib import Path
 from typing import Final
+
+from vlmguard.errors import UserError
 
 # Inspect changes into the task file's folder before it calls the task, so a
 # relative path in `-T data_dir=` would be looked for there. This module is
@@ -9,7 +12,7 @@ from typing import Final
 _START: Final = Path.cwd()
 
 
-def user_path(typed: str) -> Path:
+def user_path(typed: object) -> Path:
     """Resolve a path that a user typed, wherever Inspect has gone since.
 
     Args:
@@ -18,6 +21,57 @@ def user_path(typed: str) -> Path:
     Returns:
         The absolute path: below the current folder if it exists there, else
         below the folder that the process was started in.
+
+    Raises:
+        UserError: It is no text, holds a NUL character, is too long, or names the home of a
+            user who is not there.
     """
-    path = Path(typed).expanduser()
-    return path.absolute() if path.exists() else _START / path
+    if not isinstance(typed, str | os.PathLike):
+        raise UserError(f"{typed!r} is no path. Write it as text, in quotes if need be.")
+    name = os.fspath(typed)
+    _check(name, name)
+    try:
+        path = Path(name).expanduser()
+        return path.absolute() if path.exists() else _START / path
+    except (OSError, RuntimeError) as error:  # The last for `~nobody`.
+        raise UserError(f"{_short(name)}: cannot be a path here ({_reason(error)}).") from error
+
+
+def leaves(folder: Path, path: Path, record: str) -> bool:
+    """Whether a path that a record names lies outside a folder, symbolic links followed.
+
+    Args:
+        folder: The folder, resolved.
+        path: The path.
+        record: Name of the record, for the message.
+
+    Returns:
+        Whether it leaves the folder.
+
+    Raises:
+        UserError: The path holds a NUL character, is too long, or is a loop of links.
+    """
+    _check(str(path), record)
+    try:
+        return not path.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError) as error:  # The last for a loop of links.
+        raise UserError(
+            f"{record}: {_short(str(path))} cannot be followed ({_reason(error)}). Put the file "
+            f"itself into the folder."
+        ) from error
+
+
+def _check(name: str, record: str) -> None:
+    if "\0" in name:
+        raise UserError(f"{_short(record)!r}: a path holds a NUL character. Correct it.")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 200 else f"{name[:200]}..."
+
+
+def _reason(error: Exception) -> str:
+    # The error's own text holds the whole path.
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "a loop of symbolic links" if "loop" in str(error) else str(error)[:200]

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from vlmguard.errors import UserError
+from vlmguard.files import read_text
 from vlmguard.paths import user_path
 
 TAG: Final = re.compile(
@@ -32,10 +33,7 @@ def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> st
     """
     if file is None:
         return default
-    try:
-        text = user_path(file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Template file {file} cannot be read: {error}.") from error
+    text = read_text(user_path(file), "A template is needed here.")
     if not text.strip():
         raise UserError(f"Template file {file} is empty. Write the prompt into it.")
     missing = [field for field in fields if "{" + field + "}" not in text]

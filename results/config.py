@@ -1,16 +1,17 @@
 """The configuration of a matrix: benchmarks x defenses x targets, from a file or from flags."""
 
+import re
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
 from inspect_ai import eval_set
 from inspect_ai.model import GenerateConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vlmguard.errors import UserError, check_number
+from vlmguard.yaml_files import read_yaml
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
@@ -28,6 +29,7 @@ _SET_HERE: Final = {
     "retry_immediate": "retry_attempts: and retry_wait:, for whole rounds",
     "retry_connections": "retry_attempts: and retry_wait:, for whole rounds",
 }
+_FOLDER_NAME: Final = re.compile(r"[\w+=,-][\w .+=,-]{0,99}")
 AnyStep = TypeVar("AnyStep", bound="Step")
 
 
@@ -36,7 +38,7 @@ class ModelChoice(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: str
+    model: str = Field(min_length=1)
     model_args: dict[str, Any] = Field(default_factory=dict)
     generate: GenerateConfig = Field(default_factory=GenerateConfig)
 
@@ -58,6 +60,14 @@ class Step(BaseModel):
     args: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
 
+    @field_validator("label")
+    @classmethod
+    def _a_name(cls, label: str | None) -> str | None:
+        # The label of a defense is the name of a folder below log_dir.
+        if label is not None and not _FOLDER_NAME.fullmatch(label):
+            raise ValueError(f"{label!r}: letters, digits, blanks and . _ - + = , are allowed")
+        return label
+
 
 class Defense(Step):
     """A defense; its roles are bound for it alone, on top of the matrix's."""
@@ -70,10 +80,10 @@ class Prices(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    input: float
-    output: float
-    input_tokens: int = 1500
-    output_tokens: int = 300
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+    input_tokens: int = Field(1500, ge=0)
+    output_tokens: int = Field(300, ge=0)
 
 
 class Matrix(BaseModel):
@@ -93,7 +103,7 @@ class Matrix(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    log_dir: str = "logs/matrix"
+    log_dir: str = Field("logs/matrix", min_length=1, max_length=1000, pattern=r"^[^\0]*$")
     targets: list[ModelChoice] = Field(min_length=1)
     benchmarks: list[Step] = Field(min_length=1)
     defenses: list[Defense] = Field(min_length=1)
@@ -118,7 +128,7 @@ class Matrix(BaseModel):
         known = {*signature(eval_set).parameters, *GenerateConfig.model_fields} - {"kwargs"}
         _check_keys(options, known)
         epochs = options.get("epochs", 1)
-        if not isinstance(epochs, int) or epochs < 1:
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise ValueError(f"epochs: {epochs} is no whole number of at least 1")
         retries = options.get("retry_attempts", 0)
         if not isinstance(retries, int) or retries < 0:
@@ -139,10 +149,7 @@ def read_config(path: Path) -> Matrix:
         UserError: Unreadable, or a field is unknown, missing or of the wrong
             type; names it.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({error}).") from error
+    content = read_yaml(path)
     try:
         return Matrix.model_validate(content)
     except ValidationError as error:

@@ -14,7 +14,6 @@ ETA's kept prefix ("As an AI assistant") is left out, or every answer it
 realigned would count as a refusal.
 """
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
 from vlmguard.errors import UserError
+from vlmguard.files import read_json
 from vlmguard.outputs import Output, read_output
 from vlmguard.paths import user_path
 from vlmguard.record import DefenseRecord, noted
@@ -102,10 +102,7 @@ def load_keywords(file: str | None) -> Keywords:
         if found is None or not found.is_file():
             return Keywords(REFUSAL_PHRASES, OWN_KEYWORDS)
         file = str(found)
-    try:
-        phrases = json.loads(user_path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"Keyword file {file} cannot be read as JSON: {error}.") from error
+    phrases = read_json(user_path(file), "A JSON list of refusal phrases is needed here.")
     if (
         not isinstance(phrases, list)
         or not phrases

@@ -6,11 +6,8 @@ files are downloaded into the same layout. Nothing is downloaded where a local
 folder was named.
 """
 
-import csv
 import hashlib
-import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +16,14 @@ from typing import Annotated, Any, Final, TypeVar, get_args
 from inspect_ai.dataset import Sample
 from pydantic import BaseModel, StringConstraints, ValidationError
 
+from vlmguard import files
 from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
 from vlmguard.images import DEFAULT_RULES, ImageRules
-from vlmguard.paths import user_path
+from vlmguard.paths import leaves, user_path
 
 DATA_ROOT: Final = "VLMGUARD_DATA"
+_AGAIN: Final = "Download it again."
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
 """A string that is not blank."""
@@ -134,7 +133,7 @@ class Source:
             UserError: The path is absolute in the record, climbs out by `..`,
                 or is a symlink to somewhere else.
         """
-        if not path.resolve().is_relative_to(self.boundary):
+        if leaves(self.boundary, path, record):
             raise UserError(
                 f"{record}: {path} leaves the data folder {self.boundary}. Put the file itself "
                 f"into the folder, or point -T data_dir= at the folder that holds it."
@@ -188,21 +187,21 @@ def locate(
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file of records.
 
     Args:
         path: The file.
 
     Returns:
-        Its content.
+        A list or an object, with at least one entry.
 
     Raises:
-        UserError: Unreadable, no JSON, or an object that holds a key twice.
+        UserError: Unreadable, no JSON, an object that holds a key twice, or no records.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}). Download it again.") from error
+    content = files.read_json(path, _AGAIN)
+    if not isinstance(content, list | dict) or not content:
+        raise UserError(f"{path}: holds no records. {_AGAIN}")
+    return content
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -215,13 +214,9 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         A dictionary for each row.
 
     Raises:
-        UserError: Unreadable.
+        UserError: Unreadable, or a column stands there twice.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            return list(csv.DictReader(lines))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}). Download it again.") from error
+    return [row for _, row in files.read_csv(path, _AGAIN)[1]]
 
 
 def parse_records(rows: Iterable[tuple[str, Any]], model: type[R], path: Path) -> list[R]:
@@ -275,11 +270,3 @@ def local(card: Card, folder: Path, images: ImageRules = DEFAULT_RULES) -> Sourc
     if not folder.is_dir():
         raise UserError(f"{card.title}: {folder} is no folder. {card.obtain}")
     return Source(card, folder, folder.resolve(), "local", images)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object; `json` itself would silently keep the last of several equal keys."""
-    keys = Counter(key for key, _ in pairs)
-    if len(keys) < len(pairs):
-        raise ValueError(f"the key {keys.most_common(1)[0][0]!r} occurs twice")
-    return dict(pairs)

@@ -60,6 +60,7 @@ from pydantic import BaseModel, StringConstraints
 
 from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
+from vlmguard.files import read_text
 from vlmguard.images import ImageRules
 from vlmguard.outputs import read_output
 from vlmguard.paths import user_path
@@ -160,10 +161,7 @@ def find_prompt(source: Source, file: str | None) -> tuple[str, str]:
     path = user_path(file) if file else source.root / PROMPT_FILE
     if not file and not path.is_file():
         return PROMPT, "own"
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"-T prompt_file: {path} cannot be read: {error}.") from error
+    text = read_text(path, "A text is needed for -T prompt_file.").strip()
     if not text:
         raise UserError(f"-T prompt_file: {path} is blank. Put the prompt into it.")
     return text, path.name

@@ -15,17 +15,16 @@ saving every 50 steps, no evaluation), and the learning rate follows method and 
 
 import dataclasses
 import difflib
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 from vlmguard.errors import UserError
+from vlmguard.files import read_json
 from vlmguard.paths import user_path
+from vlmguard.yaml_files import CarefulLoader, parse_yaml, read_yaml
 
 CONFIGS: Final = Path(__file__).parent / "configs"
 """The ready configurations."""
@@ -167,11 +166,7 @@ def load_config(source: str, overrides: dict[str, Any] | None = None) -> TrainCo
             fit.
     """
     path = config_path(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"Configuration {path} cannot be read: {error}") from error
+    values = read_json(path) if path.suffix == ".json" else read_yaml(path, _Loader)
     if not isinstance(values, dict):
         raise UserError(f"Configuration {path} must hold `key: value` pairs.")
     try:
@@ -217,10 +212,7 @@ def read_value(text: str) -> Any:
     Raises:
         UserError: Not YAML.
     """
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{text!r} is no YAML value: {error}") from error
+    return parse_yaml(text, f"{text[:100]!r}", _Loader)
 
 
 def config_path(source: str) -> Path:
@@ -341,12 +333,12 @@ def _spelled(hint: Any) -> str:
     return str(hint.__name__ if isinstance(hint, type) else hint).replace("NoneType", "None")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(CarefulLoader):
     """YAML 1.2 where it matters: `1e-4` is a number, `no` (a strategy of TRL's) a word."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        for first, resolvers in CarefulLoader.yaml_implicit_resolvers.items()
     }
 
 

@@ -18,7 +18,6 @@
 `.jsonl` needs no kind.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +27,8 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from vlmguard.errors import UserError
-from vlmguard.paths import user_path
+from vlmguard.files import read_json, read_json_lines
+from vlmguard.paths import leaves, user_path
 from vlmguard.training.packed import PackedImage, batches
 from vlmguard.training.rows import Row
 
@@ -256,33 +256,20 @@ READERS: Final[dict[str, Callable[[Path], list[Row]]]] = {
 
 def _inside(folder: Path, name: str, where: str) -> Path:
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if leaves(folder.resolve(), path, where):
         raise UserError(f"{where}: the image path {name} leaves {folder}. Put the image inside.")
     return path
 
 
 def _json_records(path: Path) -> list[tuple[str, Any]]:
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}). Download it again.") from error
+    records = read_json(path, "Download it again.")
     if not isinstance(records, list):
         raise UserError(f"{path}: holds no list of records. Download it again.")
     return [(f"record {number}", record) for number, record in enumerate(records)]
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
-    # Not splitlines(): JSON strings may hold U+2028, which it takes for a line end.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield f"line {number}", json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}: line {number} is no JSON ({error}).") from error
+    return ((f"line {number}", record) for number, record in read_json_lines(path))
 
 
 def _parse(

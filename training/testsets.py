@@ -6,9 +6,7 @@ there means that the set, or a part of it, was not checked, which the report say
 (`missing_parts`).
 """
 
-import csv
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.errors import UserError
+from vlmguard.files import read_csv, read_json, read_json_lines
 from vlmguard.images import ImageError, from_data_uri, to_data_uri
 from vlmguard.training.fingerprints import Fingerprint, fingerprint
 
@@ -112,19 +111,17 @@ def read_own_set(path: Path) -> list[Item]:
     """
     items = []
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
-            if line.strip():
-                row = json.loads(line)
-                items.append(
-                    Item(
-                        f"{path.stem}/{row.get('id', number)}",
-                        row.get("image_id") or f"{path.stem}/{row['image']}",
-                        row["prompt"],
-                        path.parent / row["image"] if row.get("image") else None,
-                        pair=row.get("pair"),
-                    )
+        for number, row in read_json_lines(path):
+            items.append(
+                Item(
+                    f"{path.stem}/{row.get('id', number)}",
+                    row.get("image_id") or f"{path.stem}/{row['image']}",
+                    row["prompt"],
+                    path.parent / row["image"] if row.get("image") else None,
+                    pair=row.get("pair"),
                 )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            )
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: cannot be read as a test set ({error!r}). Each line is a JSON object with "
             f"image and prompt."
@@ -199,15 +196,14 @@ def _figstep(folder: Path) -> Iterator[Item]:
         path = _first(folder, f"data/question/{file}", file)
         images = _first(folder, f"data/images/{split}", split)
         if path:
-            with path.open(encoding="utf-8-sig", newline="") as lines:
-                for row in csv.DictReader(lines):
-                    name = f"query_ForbidQI_{row['category_id']}_{row['task_id']}_6.png"
-                    yield Item(
-                        f"figstep/{split}/{row['category_id']}_{row['task_id']}",
-                        f"figstep/{split}/{name}",
-                        "",
-                        _at(images, name),
-                    )
+            for _, row in read_csv(path, "Download it again.")[1]:
+                name = f"query_ForbidQI_{row['category_id']}_{row['task_id']}_6.png"
+                yield Item(
+                    f"figstep/{split}/{row['category_id']}_{row['task_id']}",
+                    f"figstep/{split}/{name}",
+                    "",
+                    _at(images, name),
+                )
 
 
 def _vlsbench(folder: Path) -> Iterator[Item]:
@@ -239,4 +235,4 @@ def _at(images: Path | None, name: str) -> Path | None:
 
 
 def _json(path: Path | None) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path else []
+    return read_json(path, "Download it again.") if path else []

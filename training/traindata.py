@@ -7,7 +7,6 @@ written into the export.
 """
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from PIL import Image
 
 from vlmguard.decoding import plain_picture
 from vlmguard.errors import UserError
+from vlmguard.files import read_bytes, read_json
 from vlmguard.hf_vlm.messages import break_up
 from vlmguard.images import from_data_uri, to_data_uri
 from vlmguard.paths import user_path
@@ -187,16 +187,13 @@ def as_inference_shows(placeholders: tuple[str, ...], *, drop_reasoning: bool) -
 
 def _read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
     file = folder / "provenance.json"
-    try:
-        data = file.read_bytes()
-        provenance = json.loads(data)
-    except FileNotFoundError as error:
+    if not file.exists():
         raise UserError(
             f"data: {file} is missing, so nobody knows whether test images are among the rows. "
             "Write the folder with `vlmguard export`."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"data: {file} cannot be read: {error}.") from error
+        )
+    data = read_bytes(file)
+    provenance = read_json(file, "Write the folder again with `vlmguard export`.")
     if not isinstance(provenance, dict):
         raise UserError(f"data: {file} must hold a JSON object.")
     return provenance, hashlib.sha256(data).hexdigest()

@@ -1,0 +1,116 @@
+"""Reading YAML that users write: no key twice, nothing nested or repeated without bounds."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from yaml.constructor import ConstructorError
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from vlmguard.errors import UserError
+from vlmguard.files import MAX_DEPTH, read_text
+
+MAX_CHARACTERS: Final = 1_000_000
+MAX_VALUES: Final = 100_000
+
+
+class CarefulLoader(yaml.SafeLoader):
+    """YAML's plain values alone, with the bounds of this module."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        """Compose a node, not too deep."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ConstructorError(None, None, "nested too deep", self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def get_single_node(self) -> Node | None:
+        """The document, unless its aliases make too much of it."""
+        node = super().get_single_node()
+        if node is not None and _size(node, {}) > MAX_VALUES:
+            raise ConstructorError(
+                None, None, "its aliases (*name) add up to too many values", node.start_mark
+            )
+        return node
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping in which no key stands twice."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise ConstructorError(
+                        None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path, loader: type[CarefulLoader] = CarefulLoader) -> Any:
+    """Read a YAML file.
+
+    Args:
+        path: The file, of at most `MAX_CHARACTERS`.
+        loader: How plain values are read.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: Unreadable, no YAML, a key stands there twice, or it is nested or repeated
+            beyond bounds; names the line.
+    """
+    return parse_yaml(read_text(path), str(path), loader)
+
+
+def parse_yaml(text: str, where: str, loader: type[CarefulLoader] = CarefulLoader) -> Any:
+    """Parse YAML.
+
+    Args:
+        text: The YAML.
+        where: What an error calls it.
+        loader: How plain values are read.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: As for `read_yaml`.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(f"{where}: more than {MAX_CHARACTERS:,} characters of YAML. Shorten it.")
+    try:
+        return yaml.load(text, loader)
+    except (yaml.YAMLError, ValueError) as error:
+        # Not the library's text, which quotes the line: it may hold a key.
+        raise UserError(
+            f"{where}: cannot be read as YAML ({_reason(error)}). Correct it."
+        ) from error
+
+
+def _size(node: Node, known: dict[int, int]) -> int:
+    """Number of values when aliases are written out."""
+    if id(node) in known:
+        if known[id(node)] < 0:
+            raise ConstructorError(None, None, "an alias stands within itself", node.start_mark)
+        return known[id(node)]
+    known[id(node)] = -1
+    size = 1
+    if isinstance(node, MappingNode):
+        size += sum(_size(key, known) + _size(value, known) for key, value in node.value)
+    elif isinstance(node, SequenceNode):
+        size += sum(_size(value, known) for value in node.value)
+    known[id(node)] = size
+    return size
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return str(error).splitlines()[0][:200]
+    mark = error.problem_mark
+    line = f"line {mark.line + 1}: " if mark else ""
+    return f"{line}{error.problem or error.context or 'no YAML'}"
