@@ -6,6 +6,7 @@ and two samples never load or use a model at the same time.
 """
 
 import math
+import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -116,11 +117,22 @@ def loading(name: str) -> Iterator[None]:
             f"Checkpoint {name} cannot be loaded: a .safetensors file of it is broken, cut short "
             f"perhaps ({error}). Copy or download it again."
         ) from error
+    except pickle.UnpicklingError as error:
+        raise UserError(pickled(f"Checkpoint {name}")) from error
     except (OSError, ValueError) as error:
         raise UserError(
             f"Checkpoint {name} cannot be loaded: {error} Name a folder, or check the hub id, its "
             "revision, the network, and your access to gated repositories (HF_TOKEN)."
         ) from error
+
+
+def pickled(what: str) -> str:
+    """What to say of weights in a pickle file (`.bin`, `.pt`) that holds more than tensors."""
+    return (
+        f"{what} cannot be loaded: its weights are a pickle file that holds more than tensors, "
+        "which could run code of its author's. Convert it to safetensors where you trust it, or "
+        "name a checkpoint with .safetensors files."
+    )
 
 
 def place(device: str | None) -> "tuple[torch.device, torch.dtype]":

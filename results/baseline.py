@@ -11,7 +11,6 @@ Nobody's slip may let a loss pass: what is damaged, incomplete or out of range i
 import gzip
 import json
 import math
-import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,6 +19,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from vlmguard.errors import UserError
+from vlmguard.files import read_json
 from vlmguard.results.frame import Results
 from vlmguard.results.logs import Run
 from vlmguard.results.measures import Measure, applicable, coverage, measures_of, values_of
@@ -195,16 +195,9 @@ def read_baseline(path: Path) -> list[Scores]:
         UserError: There is none, or it is unreadable or of another format.
     """
     anew = "Delete it and write it anew with --update."
-    try:
-        content = path.read_bytes()
-        document = json.loads(
-            gzip.decompress(content) if path.suffix == ".gz" else content,
-            object_pairs_hook=_without_twins,
-        )
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such baseline. Write one with --update.") from error
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
-        raise UserError(f"{path}: unreadable baseline ({error}). {anew}") from error
+    if not path.exists():
+        raise UserError(f"{path}: no such baseline. Write one with --update.")
+    document = read_json(path, anew)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f"{path}: not a baseline of format {FORMAT}. {anew}")
     try:
@@ -240,14 +233,6 @@ def write_baseline(path: Path, runs: list[Scores]) -> None:
     content = f'{{"format": {FORMAT}, "runs": [\n{runs_text}\n]}}\n'.encode()
     packed = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
     write_files(path.parent, {path.name: packed})
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of a key that stands there twice, Python would drop the first value."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
 
 
 def _broken(scores: Scores) -> str:

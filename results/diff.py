@@ -4,8 +4,6 @@ vlmguard diff UNDEFENDED.eval DEFENDED.eval
 vlmguard diff A.eval B.eval --html flips.html --no-images
 """
 
-import csv
-import io
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -15,10 +13,11 @@ from typing import Final
 import pandas as pd
 
 from vlmguard.errors import UserError
-from vlmguard.results.foreign import no_formula, one_line
+from vlmguard.results.foreign import one_line
 from vlmguard.results.frame import read_results
 from vlmguard.results.logs import Run
 from vlmguard.results.measures import COMMON, measures_of
+from vlmguard.results.spreadsheet import csv_text
 from vlmguard.results.texts import (
     Exchange,
     html_images,
@@ -147,16 +146,15 @@ def safe_from(run: Run) -> float | None:
 
 def as_csv(found: Diff) -> str:
     """A line for each flip, whole texts, no images."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = ["sample", "epoch", "category", "changes", "request"]
-    writer.writerow([*names, "rewritten_a", "answer_a", "rewritten_b", "answer_b"])
+    header = [*names, "rewritten_a", "answer_a", "rewritten_b", "answer_b"]
+    rows: list[list[str | int]] = []
     for flip in found.flips:
         texts = [flip.category, "; ".join(flip.changes), flip.first.request]
         texts += [flip.first.rewritten, flip.first.answer]
         texts += [flip.second.rewritten, flip.second.answer]
-        writer.writerow([no_formula(flip.sample), flip.epoch, *map(no_formula, texts)])
-    return text.getvalue()
+        rows.append([flip.sample, flip.epoch, *texts])
+    return csv_text(header, rows)
 
 
 def as_html(found: Diff, images: bool) -> str:
@@ -177,8 +175,8 @@ def as_html(found: Diff, images: bool) -> str:
             for letter, side in (("A", flip.first), ("B", flip.second))
         )
         blocks.append(
-            f"<article><h2>{escape(flip.sample)} ({escape(flip.category)}): "
-            f"{escape('; '.join(flip.changes))}</h2>"
+            f"<article><h2>{escape(one_line(f'{flip.sample} ({flip.category})'))}: "
+            f"{escape(one_line('; '.join(flip.changes)))}</h2>"
             f"{html_images(flip.first.images) if images else ''}"
             f"{html_text('Request', flip.first.request)}<div class='two'>{sides}</div></article>"
         )

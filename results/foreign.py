@@ -35,6 +35,6 @@ def one_line(text: str) -> str:
     return clean(" ".join(text.split()))
 
 
-def no_formula(text: str) -> str:
-    """Text that a spreadsheet will not run as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+def escaped(text: str) -> str:
+    """JSON in which the characters that `clean` replaces are written as numbers."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -25,6 +25,8 @@ from zstandard import ZstdError
 from vlmguard.errors import UserError
 from vlmguard.results.conditions import Column, as_text, column_of, given, model_text, roles_of
 from vlmguard.results.declared import Declared, check_ranges, declared_by, reduced_values
+from vlmguard.results.kinds import check_kinds
+from vlmguard.results.log_sizes import check_sizes
 from vlmguard.results.rows import (
     GENERAL,
     GRADER,
@@ -43,7 +45,7 @@ from vlmguard.results.unfinished import WAY_OUT, named, unfinished_samples
 from vlmguard.results.versions import check_one_version
 
 UNREADABLE: Final = (
-    *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError),
+    *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError, RecursionError),
     *(zipfile.BadZipFile, zlib.error, ZstdError),
 )
 """What Inspect raises for a log that is damaged, cut off, or none at all."""
@@ -175,6 +177,7 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
             samples, holds scores out of their range, or nothing in it was scored.
     """
     try:
+        check_sizes(path)
         log = read_eval_log(path, header_only=True)
         finished = log.status == "success"
         summaries = read_eval_log_sample_summaries(path) if finished else []
@@ -216,6 +219,7 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
             f"foreign: task {log.eval.task} is none of ours and none of our scorers was used"
         )
     found: list[tuple[Run, list[Row]]] = []
+    check_kinds(summaries)
     for view, names in enumerate(views_of(log.eval, summaries)):
         rows = [row_of(sample, names) for sample in summaries]
         try:

@@ -6,8 +6,6 @@ Judges, subsets and scales differ from paper to paper, so these rows stand in a
 block of their own, as their authors stated them.
 """
 
-import csv
-import io
 import sys
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
@@ -15,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from vlmguard.errors import UserError
+from vlmguard.files import read_csv
+from vlmguard.results.spreadsheet import csv_text
 
 CERTAINTY: Final = {
     "full-text": "read in the paper's text",
@@ -63,7 +63,8 @@ def load_published(benchmarks: set[str] | None = None) -> list[Published]:
         The rows, in the order of the file.
     """
     wanted = None if benchmarks is None else {name.lower() for name in benchmarks}
-    text = resources.files("vlmguard.results").joinpath(FILE).read_text(encoding="utf-8")
+    with resources.as_file(resources.files("vlmguard.results").joinpath(FILE)) as path:
+        lines = read_csv(path)[1]
     rows = [
         Published(
             benchmark=row["benchmark"],
@@ -76,7 +77,7 @@ def load_published(benchmarks: set[str] | None = None) -> list[Published]:
             source=row["source"],
             certainty=row["certainty"],
         )
-        for row in csv.DictReader(text.splitlines())
+        for _, row in lines
     ]
     return [row for row in rows if wanted is None or row.benchmark.lower() in wanted]
 
@@ -95,49 +96,48 @@ def convert(source: Path) -> list[Published]:
         UserError: A field is blank or unknown; names line and field.
     """
     rows = []
-    with source.open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines), start=2):
-            blank = [name for name, value in row.items() if name != "subset" and not value]
-            if blank:
-                raise UserError(f"{source}, line {number}: {blank[0]} is blank. Fill it in.")
-            if row["certainty"] not in CERTAINTY or row["higher_is_better"] not in ("yes", "no"):
-                raise UserError(
-                    f"{source}, line {number}: certainty must be one of {', '.join(CERTAINTY)}, "
-                    f"higher_is_better yes or no."
-                )
-            try:
-                value = float(row["value"])
-            except ValueError as error:
-                raise UserError(
-                    f"{source}, line {number}: value {row['value']!r} is no number. Correct it."
-                ) from error
-            rows.append(
-                Published(
-                    benchmark=row["benchmark"],
-                    subset=row["subset"],
-                    target=row["target_model"],
-                    method=row["method"],
-                    metric=row["metric"],
-                    value=value,
-                    higher_is_better=row["higher_is_better"] == "yes",
-                    source=row["source"],
-                    certainty=row["certainty"],
-                )
+    for number, row in read_csv(source)[1]:
+        blank = [name for name, value in row.items() if name != "subset" and not value]
+        if blank:
+            raise UserError(f"{source}, line {number}: {blank[0]} is blank. Fill it in.")
+        if row["certainty"] not in CERTAINTY or row["higher_is_better"] not in ("yes", "no"):
+            raise UserError(
+                f"{source}, line {number}: certainty must be one of {', '.join(CERTAINTY)}, "
+                f"higher_is_better yes or no."
             )
+        try:
+            value = float(row["value"])
+        except ValueError as error:
+            raise UserError(
+                f"{source}, line {number}: value {row['value']!r} is no number. Correct it."
+            ) from error
+        rows.append(
+            Published(
+                benchmark=row["benchmark"],
+                subset=row["subset"],
+                target=row["target_model"],
+                method=row["method"],
+                metric=row["metric"],
+                value=value,
+                higher_is_better=row["higher_is_better"] == "yes",
+                source=row["source"],
+                certainty=row["certainty"],
+            )
+        )
     return sorted(rows)
 
 
 def as_csv(rows: list[Published]) -> str:
     """The rows as they stand in the packaged file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Published))
-    for row in rows:
-        better = "yes" if row.higher_is_better else "no"
-        writer.writerow(
-            {**asdict(row), "value": f"{row.value:g}", "higher_is_better": better}.values()
-        )
-    return text.getvalue()
+    lines = [
+        {
+            **asdict(row),
+            "value": int(row.value) if row.value.is_integer() else row.value,
+            "higher_is_better": "yes" if row.higher_is_better else "no",
+        }
+        for row in rows
+    ]
+    return csv_text([field.name for field in fields(Published)], [line.values() for line in lines])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 Names of models and texts of logs are foreign: each format escapes them its own way.
 """
 
-import csv
-import io
 import json
 import math
 import re
@@ -20,10 +18,11 @@ from rich.text import Text
 
 from vlmguard.results.board import Leaderboard
 from vlmguard.results.extras import Extras
-from vlmguard.results.foreign import clean, no_formula
+from vlmguard.results.foreign import clean, escaped
 from vlmguard.results.measures import ARROWS
 from vlmguard.results.published import Published
 from vlmguard.results.sheets import Sheet
+from vlmguard.results.spreadsheet import csv_text
 
 # Narrower terminals break numbers over lines rather than cut names off.
 _WIDE: Final = 110
@@ -103,20 +102,17 @@ def latex(sheet: Sheet) -> str:
 
 def as_csv(board: Leaderboard) -> str:
     """All numbers, a line for each target, defense, benchmark and measure."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = ["mean", "low", "high", "scored", "of", "worst_case_low", "worst_case_high", "unscored"]
     differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
     tests = ["test", "p", "p_holm", "verdict"]
-    writer.writerow(
-        [
-            *("target", "defense", "benchmark", "variant", "version", "data", "judge"),
-            *("measure", "direction"),
-            *(*names, *differences, *tests, "failures", "triggered"),
-            *("calls", "tokens", "cost", "throughput", "throughput_shared"),
-            *("latency", "latency_of", "note"),
-        ]
-    )
+    header = [
+        *("target", "defense", "benchmark", "variant", "version", "data", "judge"),
+        *("measure", "direction"),
+        *(*names, *differences, *tests, "failures", "triggered"),
+        *("calls", "tokens", "cost", "throughput", "throughput_shared"),
+        *("latency", "latency_of", "note"),
+    ]
+    rows: list[list[Any]] = []
     for entry in board.entries:
         group = board.groups[entry.group]
         column, cost = group.column, entry.overhead
@@ -145,8 +141,8 @@ def as_csv(board: Leaderboard) -> str:
             line += [cost.calls, cost.tokens, cost.cost, cost.throughput, cost.shared]
             line += [cost.latency, cost.latency_of]
             line.append("; ".join(filter(None, [entry.note, cost.gap])))
-            writer.writerow(map(_csv_cell, line))
-    return text.getvalue()
+            rows.append(line)
+    return csv_text(header, rows)
 
 
 def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> str:
@@ -161,7 +157,8 @@ def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> s
         ],
         "published": [asdict(row) for row in published],
     }
-    return json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False)
+    return escaped(text) + "\n"
 
 
 def _rich(sheet: Sheet, console: Console) -> RenderableType:
@@ -301,12 +298,6 @@ def _stacked(cell: str) -> str:
     small = [rf"\scriptsize {line}" for line in lines[1:]]
     # An empty group keeps LaTeX from reading "[" after a line break as an option.
     return r"\shortstack[r]{" + r" \\{} ".join([lines[0], *small]) + "}"
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return no_formula(clean(value))
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def null(value: Any) -> Any:

@@ -7,6 +7,7 @@ from inspect_ai.log import EvalSample, read_eval_log_sample
 from inspect_ai.model import ContentImage
 
 from vlmguard.record import DefenseRecord
+from vlmguard.results.foreign import clean
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def html_images(images: tuple[str, ...]) -> str:
 
 def html_text(label: str, text: str) -> str:
     """A labelled text, as HTML; nothing for an empty one."""
-    return f"<h3>{escape(label)}</h3><pre>{escape(text)}</pre>" if text else ""
+    return f"<h3>{escape(label)}</h3><pre>{escape(clean(text))}</pre>" if text else ""
 
 
 _STYLE = """

@@ -7,6 +7,7 @@ own and are switched from batch to batch.
 
 import importlib.util
 import logging
+import pickle
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from vlmguard.auxiliary import load_complete
+from vlmguard.auxiliary import load_complete, pickled
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.key import DTYPES, WeightsKey
 from vlmguard.hf_vlm.processor import PromptMaker
@@ -110,6 +111,8 @@ class Weights:
                 source, adapter_name="check", torch_device="cpu", low_cpu_mem_usage=True
             )
             _check_fit("check", result)
+        except pickle.UnpicklingError as error:
+            raise UserError(pickled(f"-M adapter={source}")) from error
         except SafetensorError as error:
             raise UserError(
                 f"-M adapter={source}: its adapter_model.safetensors is broken, cut short perhaps "
