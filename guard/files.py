@@ -42,7 +42,7 @@ def read_bytes(path: Path, way_out: str = "Correct or replace it.") -> bytes:
     try:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "no regular file"
-            raise UserError(f"{path}: is {kind}. {way_out}")
+            raise UserError(f"{path}: cannot be read (it is {kind}). {way_out}")
         with path.open("rb") as file:
             if path.suffix == ".gz":
                 return _at_most(path, gzip.GzipFile(fileobj=file), MAX_UNPACKED, way_out)

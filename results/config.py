@@ -103,7 +103,7 @@ class Matrix(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    log_dir: str = Field("logs/matrix", min_length=1, max_length=1000, pattern=r"^[^\0]*$")
+    log_dir: str = Field("logs/matrix", min_length=1, max_length=1000, pattern=r"^[^\x00]*$")
     targets: list[ModelChoice] = Field(min_length=1)
     benchmarks: list[Step] = Field(min_length=1)
     defenses: list[Defense] = Field(min_length=1)

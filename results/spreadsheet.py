@@ -6,6 +6,7 @@ A cell out of a log is foreign: it must not start a formula, steer the program, 
 import csv
 import io
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
@@ -13,8 +14,10 @@ from typing import Any, Final
 from vlmguard.results.foreign import clean
 
 _STARTS: Final = "=+-@"
-# What programs pass over in front of a formula, white space aside.
-_PASSED_OVER: Final = "\ufeff\u200b\u200c\u200d\u2060'\N{REPLACEMENT CHARACTER}"
+# What programs may pass over in front of a formula: white space, and what cannot be seen.
+_PASSED_OVER: Final = re.compile(
+    "[\\s\xad\u061c\u180e\u200b-\u200f\u2060-\u2064\ufeff\N{REPLACEMENT CHARACTER}']*"
+)
 # Beyond 32,767 units of UTF-16 Excel puts the rest of a cell into cells of its own.
 _UNITS: Final = 32_000
 _CUT: Final = " [cut here]"
@@ -50,8 +53,9 @@ def no_formula(text: str) -> str:
         The text; what starts with a formula's sign (full-width ones, and after white space,
         too), a tab or a line break has a `'` before it.
     """
-    bare = text.lstrip().lstrip(_PASSED_OVER).lstrip()
-    formula = bool(bare) and unicodedata.normalize("NFKC", bare[0])[:1] in tuple(_STARTS)
+    found = _PASSED_OVER.match(text)
+    first = text[found.end() :][:1] if found else ""
+    formula = unicodedata.normalize("NFKC", first)[:1] in tuple(_STARTS)
     return f"'{text}" if formula or text[:1] in ("\t", "\r", "\n") else text
 
 

@@ -34,8 +34,8 @@ def test_a_users_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (b"Nothing", r"\{request\}, \{format\}"),
         (b"{ request } {format}", r"\{request\}"),
         (b" \n", r"mine\.txt is empty"),
-        (b"\xff\xfe\x00", r"mine\.txt cannot be read"),
-        (None, r"mine\.txt cannot be read"),
+        (b"\xff\xfe\x00", r"mine\.txt: cannot be read"),
+        (None, r"mine\.txt: cannot be read"),
     ],
 )
 def test_a_bad_template_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:

@@ -180,4 +180,4 @@ def test_ids_steer_neither_terminal_nor_spreadsheet(
     assert main(["diff", *pair, "--csv", str(table)]) == 0
     out = capsys.readouterr().out
     assert "\n=1+1\ufffd[2J (even): unsafe -> safe" in out
-    assert "\n'=1+1" in table.read_text()
+    assert "\n\"'=1+1\ufffd" in table.read_text()

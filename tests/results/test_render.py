@@ -349,7 +349,7 @@ def test_published_rows_keep_citation_and_certainty(tmp_path: Path) -> None:
     assert (row.value, row.higher_is_better, row.source) == (5.5, False, "A, B 2025")
     assert (
         published_csv([row]).splitlines()[1]
-        == 'SIUO,gen,LLaVA,ECSO,unsafe %,5.5,no,"A, B 2025",secondary'
+        == '"SIUO","gen","LLaVA","ECSO","unsafe %","5.5","no","A, B 2025","secondary"'
     )
     source.write_text(source.read_text().replace("5.50", "about 5"))
     with pytest.raises(UserError, match=r"source\.csv, line 2: value 'about 5' is no number"):
