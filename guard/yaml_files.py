@@ -23,7 +23,8 @@ class CarefulLoader(yaml.SafeLoader):
         """Compose a node, not too deep."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise ConstructorError(None, None, "nested too deep", self.peek_event().start_mark)
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise ConstructorError(None, None, "nested too deep", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node

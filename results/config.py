@@ -82,8 +82,8 @@ class Prices(BaseModel):
 
     input: float = Field(ge=0, allow_inf_nan=False)
     output: float = Field(ge=0, allow_inf_nan=False)
-    input_tokens: int = Field(1500, ge=0)
-    output_tokens: int = Field(300, ge=0)
+    input_tokens: int = Field(default=1500, ge=0)
+    output_tokens: int = Field(default=300, ge=0)
 
 
 class Matrix(BaseModel):
@@ -103,7 +103,9 @@ class Matrix(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    log_dir: str = Field("logs/matrix", min_length=1, max_length=1000, pattern=r"^[^\x00]*$")
+    log_dir: str = Field(
+        default="logs/matrix", min_length=1, max_length=1000, pattern=r"^[^\x00]*$"
+    )
     targets: list[ModelChoice] = Field(min_length=1)
     benchmarks: list[Step] = Field(min_length=1)
     defenses: list[Defense] = Field(min_length=1)

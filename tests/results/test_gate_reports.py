@@ -90,7 +90,7 @@ def test_what_fails_is_no_loss_and_is_reported(
     (message,) = errors(report)
     said = {
         "logs": "RuntimeError: no credentials",
-        "baseline": "unreadable baseline",
+        "baseline": "cannot be read",
         "place": "cannot be listed",
     }
     assert said[broken] in message
