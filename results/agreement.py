@@ -25,7 +25,9 @@ from vlmguard.files import read_csv
 from vlmguard.results.diff import safe_from
 from vlmguard.results.foreign import one_line
 from vlmguard.results.frame import read_results
+from vlmguard.results.log_sizes import check_sizes
 from vlmguard.results.logs import UNREADABLE
+from vlmguard.results.rows import LeftOut
 from vlmguard.results.spreadsheet import csv_text, sheet_name
 from vlmguard.results.texts import exchange, html_images, html_page, html_text
 
@@ -243,10 +245,12 @@ def label_sheet(log: str, number: int, seed: int, images: bool) -> tuple[str, st
         UserError: The log is damaged, unfinished or invalidated.
     """
     try:
+        check_sizes(log)
         samples = list(
             read_eval_log_samples(log, resolve_attachments=True, exclude_fields={"events"})
         )
-    except (*UNREADABLE, RuntimeError) as error:  # The last for what is unfinished or invalidated.
+    # The last for what is unfinished or invalidated.
+    except (*UNREADABLE, LeftOut, RuntimeError) as error:
         raise UserError(f"{log}: cannot be read whole ({error}). Name a finished log.") from error
     drawn = random.Random(seed).sample(samples, min(number, len(samples)))
     header = ["number", "sample", "epoch", "request", "answer", *MEASURES]

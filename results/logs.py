@@ -189,6 +189,7 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
+    check_kinds(summaries)
     if timed:
         run = _run(path, 0, log, [], {})
         run.latency = latency_of(log, summaries)
@@ -219,7 +220,6 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
             f"foreign: task {log.eval.task} is none of ours and none of our scorers was used"
         )
     found: list[tuple[Run, list[Row]]] = []
-    check_kinds(summaries)
     for view, names in enumerate(views_of(log.eval, summaries)):
         rows = [row_of(sample, names) for sample in summaries]
         try:
