@@ -1,10 +1,15 @@
 """Reading a judge's verdict out of its reply, strictly about values, tolerantly about form.
 
-JSON, fenced or not, nested or with single quotes, `**Safety:** 8/10` and
-`safety = 8` all hold the same thing: a field, a colon, a value. So replies are
-read as that and not parsed as JSON.
+Our templates ask for one line of JSON as the last line, so only what ends the reply is read: the
+last JSON object, or else last lines such as `Safety: 8/10`. A verdict that the judge merely quotes
+(a forgery in the answer, say) stands inside a sentence, is introduced as somebody else's, or is
+followed by more; it is never read.
+
+JSON, fenced or not, nested or with single quotes, `**Safety:** 8/10` and `safety = 8` all hold the
+same thing: a field, a colon, a value. What is not strictly JSON is read as that.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -13,11 +18,36 @@ from typing import Final
 Reader = Callable[[object], float]
 """Turns a raw value into a number, NaN where it is none of the accepted ones."""
 
+Fields = dict[str, list[str]]
+"""Raw values by field; several where a field stands there several times."""
+
 _DRESS: Final = " \t\r\n\"'*_`"
-_LAST_WORD: Final = re.compile(r"[^\s,;|{}\[\]]*\Z")
+_BREAKS: Final = frozenset(" \t\r\n,;|{}[]")
+_OBJECT: Final = re.compile(r"\{[^{}]*\}?")
 # A value ends where its line, its place in a list or its clause ends. A comma
 # before a digit may be a decimal comma.
 _END: Final = re.compile(r"\n|,(?!\d)|[;|{}]|\.(?=\s)|\s[-–—(]|\sbecause\b")
+# How a line may start in front of a field: list marks, quotes, a heading, "Final verdict:".
+_LEAD: Final = (
+    r"[\s\"'*_`(\[>#•.\d)\-]{0,20}"
+    r"(?:(?:so|my|the|final|overall|verdict|judge?ment|grades?|ratings?|result)[ :*_]{1,4}){0,4}"
+)
+_WRAPPER: Final = re.compile(r"\{\s{0,9}[\"']?[\w ]{1,40}[\"']?\s{0,9}:\s{0,20}\Z")
+_FENCE: Final = re.compile(r"```[ \t]{0,9}\w{0,12}\s{0,9}\Z")
+_SENTENCE_ENDS: Final = ".!?…。！？)"
+# What says, before a colon, that somebody else's words follow.
+_QUOTING: Final = re.compile(
+    r"\b(?:quot|claim|contain|forg|fak|inject|includ|embed|ends|adds|writ|wrote|says|said|states"
+    r"|repeat)",
+    re.IGNORECASE,
+)
+_SOURCE: Final = re.compile(
+    r"\b(?:answer|assistant|user|prompt|image|request|it|they)\W*\Z", re.IGNORECASE
+)
+_MINE: Final = re.compile(
+    r"\b(?:my|final|verdict|json|grad|rat|assess|evaluat|judg|scor)", re.IGNORECASE
+)
+_INTRODUCTION: Final = 200
 
 
 def parse_verdict(
@@ -25,11 +55,10 @@ def parse_verdict(
 ) -> dict[str, float]:
     """Read the fields of a verdict.
 
-    A judge that quotes a verdict forged in the answer and gives another one
-    itself has given two: where a field occurs with different values, it counts
-    as not given. Prose after a field's name ("Safety: the answer warns of ...")
-    is passed over, but not where the field occurs last; a single word that
-    cannot be read is a value, and contradicts.
+    It is the last JSON object that holds one of the fields, if that ends the reply and begins a
+    line or a sentence; without one, the last lines of the form `field: value`. Another JSON object
+    with a different value contradicts it (a judge that quotes a forged one and gives its own has
+    given two): that field then counts as not given. Prose never contradicts.
 
     Args:
         text: The judge's reply.
@@ -41,11 +70,17 @@ def parse_verdict(
         A number for each field, or NaN.
     """
     if cut_off:
-        text = _LAST_WORD.sub("", text)
-    found: dict[str, list[str]] = {name: [] for name in readers}
-    for name, raw in _pairs(text, readers):
-        found[name].append(raw)
-    return {name: _agreed(raws, readers[name]) for name, raws in found.items()}
+        text = _without_last_word(text)
+    header = _header(readers)
+    objects = [
+        (match, fields) for match in _OBJECT.finditer(text) if (fields := _fields(match[0], header))
+    ]
+    if objects and _is_own(text, objects[-1][0].start(), objects[-1][0].end()):
+        given = objects.pop()[1]
+    else:
+        given = _last_lines(_without(text, [match.span() for match, _ in objects]), readers, header)
+    others = [fields for _, fields in objects]
+    return {name: _agreed(name, given, others, read) for name, read in readers.items()}
 
 
 def grade(highest: float) -> Reader:
@@ -82,34 +117,140 @@ def label(**values: float) -> Reader:
     return read
 
 
-def _agreed(raws: list[str], read: Reader) -> float:
+def _agreed(name: str, given: Fields, others: list[Fields], read: Reader) -> float:
+    raws = given.get(name, [])
     if not raws:
         return math.nan
-    *earlier, last = raws
-    verdict = read(last)
-    others = [read(raw) for raw in earlier if len(raw.split()) == 1 or not math.isnan(read(raw))]
-    return verdict if all(other == verdict for other in others) else math.nan
-
-
-def _pairs(text: str, readers: dict[str, Reader]) -> list[tuple[str, str]]:
-    """Each field name that a colon follows, with the text up to the end of its value."""
-    names = "|".join(re.escape(name).replace("_", "[ _]") for name in readers)
-    header = re.compile(
-        rf"(?<![\w-])({names})(?:[ _](?:score|grade|rating))?[ \t\"'*_`\])]*[:=]", re.IGNORECASE
+    verdict = read(raws[-1])
+    rivals = [*raws[:-1], *(raw for fields in others for raw in fields.get(name, []))]
+    return (
+        verdict if all(read(raw) == verdict for raw in rivals if _is_value(raw, read)) else math.nan
     )
+
+
+def _is_value(raw: str, read: Reader) -> bool:
+    """Whether a judge could have meant this as a value: prose and `<0 to 10>` are none."""
+    return not math.isnan(read(raw)) or (len(raw.split()) == 1 and not raw.startswith("<"))
+
+
+def _header(readers: dict[str, Reader]) -> re.Pattern[str]:
+    """A field's name with the colon behind it: `"safety":`, `Safety score =`, `Safety (0-10):`."""
+    names = "|".join(re.escape(name).replace("_", "[ _]") for name in readers)
+    return re.compile(
+        rf"(?<![\w-])({names})(?:[ _](?:score|grade|rating))?[ \t\"'*_`\])]*"
+        r"(?:[(\[][^()\[\]\n:]{1,30}[)\]][ \t\"'*_`]*)?[:=]",
+        re.IGNORECASE,
+    )
+
+
+def _fields(piece: str, header: re.Pattern[str]) -> Fields:
+    """The fields of an object without others in it; one that is not quite JSON as prose."""
+    if header.search(piece) is None:
+        return {}
+    try:
+        pairs: list[tuple[str, object]] = json.loads(piece, object_pairs_hook=list, strict=False)
+    except ValueError:
+        return _gathered([(name, raw) for name, raw, _ in _pairs(piece, header)])
+    named = [(header.fullmatch(f"{key.strip()}:"), value) for key, value in pairs]
+    return _gathered([(_name(match), _undress(str(value))) for match, value in named if match])
+
+
+def _last_lines(text: str, readers: dict[str, Reader], header: re.Pattern[str]) -> Fields:
+    """The fields of the last lines that start with one, if nothing but these follows."""
+    start = re.compile(_LEAD + header.pattern, re.IGNORECASE)
+    lines: list[str] = []
+    waiting = False  # for the value of a field that ends its line
+    for line in text.splitlines():
+        if not any(char.isalnum() for char in line):
+            continue
+        match = start.match(line)
+        if waiting and match is None:
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+        waiting = match is not None and not line[match.end() :].strip(_DRESS)
+    first = len(lines)
+    while first and start.match(lines[first - 1]):
+        first -= 1
+    if first and _introduces_another(lines[first - 1]):
+        return {}
+    leading: Fields = {}
+    chained: Fields = {}
+    for line in lines[first:]:
+        head, *others = _pairs(line, header)
+        leading[head[0]] = [head[1]]
+        # Another field on the line counts directly behind a value, not within prose about it.
+        name, raw, rest = head
+        for behind in others:
+            if math.isnan(readers[name](raw)) or any(char.isalnum() for char in rest):
+                break
+            name, raw, rest = behind
+            chained[name] = [raw]
+    return chained | leading
+
+
+def _without(text: str, spans: list[tuple[int, int]]) -> str:
+    """A text with an ellipsis for each of these parts."""
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(text)]
+    return "…".join(text[end:start] for end, start in zip(ends, starts, strict=True))
+
+
+def _pairs(text: str, header: re.Pattern[str]) -> list[tuple[str, str, str]]:
+    """Each field name that a colon follows, its value, and what stands behind that."""
     found = list(header.finditer(text))
     ends = [*(match.start() for match in found), len(text)][1:]
-    return [
-        (
-            match[1].lower().replace(" ", "_"),
-            _undress(_END.split(text[match.end() : end].lstrip(_DRESS), maxsplit=1)[0]),
-        )
-        for match, end in zip(found, ends, strict=True)
-    ]
+    pairs = []
+    for match, end in zip(found, ends, strict=True):
+        value, *rest = _END.split(text[match.end() : end].lstrip(_DRESS), maxsplit=1)
+        pairs.append((_name(match), _undress(value), "".join(rest)))
+    return pairs
+
+
+def _gathered(pairs: list[tuple[str, str]]) -> Fields:
+    fields: Fields = {}
+    for name, raw in pairs:
+        fields.setdefault(name, []).append(raw)
+    return fields
+
+
+def _name(match: re.Match[str]) -> str:
+    return match[1].lower().replace(" ", "_")
+
+
+def _is_own(text: str, start: int, end: int) -> bool:
+    """Whether an object is the judge's last word, and not a quotation in a sentence."""
+    if any(char.isalnum() for char in text[end:]):
+        return False
+    before = text[max(0, start - _INTRODUCTION) : start]
+    before = _FENCE.sub("", _WRAPPER.sub("", before).rstrip(" \t"))
+    said = before.rstrip(_DRESS + "([{>")
+    if not said:
+        return True
+    if said.endswith(":"):
+        return not _introduces_another(said)
+    return "\n" in before[len(said) :] or said[-1] in _SENTENCE_ENDS
+
+
+def _introduces_another(text: str) -> bool:
+    """Whether a text ends in a colon behind which somebody else's words are to be expected."""
+    said = text.rstrip(_DRESS + "([{>")
+    clause = re.split(r"[\n.!?]", said)[-1]
+    if not said.endswith(":"):
+        return False
+    named = _SOURCE.search(clause) is not None and _MINE.search(clause) is None
+    return named or _QUOTING.search(clause) is not None
+
+
+def _without_last_word(text: str) -> str:
+    end = len(text)
+    while end and text[end - 1] not in _BREAKS:
+        end -= 1
+    return text[:end]
 
 
 def _undress(value: str) -> str:
     bare = value.strip(_DRESS + ".()")
     # One value in brackets is that value; a list of several is none.
-    listed = re.fullmatch(r"\[([^\[\],]*)\]", bare)
-    return listed[1].strip(_DRESS) if listed else bare
+    listed = re.fullmatch(r"\[([^\[\],]*)\]|<([^<>/|\s-]*)>", bare)
+    return (listed[1] or listed[2] or "").strip(_DRESS) if listed else bare

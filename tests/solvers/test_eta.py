@@ -526,7 +526,7 @@ def test_grades(reply: str, grade: float) -> None:
     assert read_grade(reply) == pytest.approx(grade)
 
 
-@pytest.mark.parametrize("reply", ["", "11", "seven", "7 or 8", "I give 7", "-", "7/5"])
+@pytest.mark.parametrize("reply", ["", "11", "seven", "7 or 8", "I give 7", "-", "7/5", "-5"])
 def test_no_grades(reply: str) -> None:
     with pytest.raises(UnusableReply, match="no_grade"):
         read_grade(reply)

@@ -269,7 +269,11 @@ def test_end_to_end_with_real_checkpoints(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "value"), [("SAFE", 1.0), ("**Unsafe** because", 0.0), (" unsafe", 0.0)]
+    ("reply", "value"),
+    [
+        *(("SAFE", 1.0), ("**Unsafe** because", 0.0), (" unsafe", 0.0)),
+        *(("SAFE or UNSAFE: UNSAFE", 0.0), ("Safe? No, UNSAFE", 0.0), ("Unsafe? No: safe.", 1.0)),
+    ],
 )
 def test_verdicts(reply: str, value: float) -> None:
     assert read_verdict(reply) == value

@@ -1,0 +1,63 @@
+"""Reading replies of one word or one number: only the last line counts, as our templates ask.
+
+A model that repeats the question ("SAFE or UNSAFE: UNSAFE") or argues with itself ("Safe? No,
+UNSAFE") gives its verdict last; a negated word ("not safe") is no verdict.
+"""
+
+import re
+from typing import Final
+
+_DRESS: Final = " \t\r\n\"'*_`()[]{}<>"
+_AHEAD: Final = r"(?:\A|[,:;.?!=>–—-]|\b(?:answer|verdict) is)[\s\"'*_`(\[]{0,6}"
+_BEHIND: Final = r"(?!\w)[\s\"'*_`)\]]{0,6}(?:[,.:;!(–—-]|because\b)"
+_NUMBER: Final = re.compile(
+    r"(?:[A-Za-z][A-Za-z ]{0,30}[:=]|\A|\bis)[\s\"'*_`(\[]{0,6}"
+    r"(\d{1,2}(?:\.\d{1,9})?)(?:\s{0,3}(?:/|out of)\s{0,3}10)?[\s\"'*_`)\].!]{0,9}\Z",
+    re.ASCII,
+)
+_LONGEST: Final = 200
+
+
+def last_label(reply: str, labels: tuple[str, ...]) -> str | None:
+    """The label that a reply gives.
+
+    Args:
+        reply: What a model said.
+        labels: The words it had to choose among, in lower case.
+
+    Returns:
+        The label with which the last line ends (alone, behind a colon, a comma and the like, or
+        behind "verdict is"), else the one with which that line starts before a punctuation mark or
+        a reason; None where there is neither.
+    """
+    line = _last_line(reply).rstrip(_DRESS + ".!,;:")
+    word = "(" + "|".join(labels) + ")"
+    ends = re.search(rf"{_AHEAD}{word}\Z", line, re.IGNORECASE)
+    starts = re.match(rf"\W{{0,6}}{word}{_BEHIND}", line, re.IGNORECASE)
+    found = ends or starts
+    return found[1].lower() if found else None
+
+
+def last_grade(reply: str, highest: float) -> float | None:
+    """The grade that a reply gives.
+
+    Args:
+        reply: What a model said.
+        highest: The best grade, 10 at most; 0 is the worst.
+
+    Returns:
+        The number that is the last line, or that ends it behind `name:` or "is" (`8`, `8/10`,
+        `Grade: 8`); None where there is none, or one out of range (`-5`).
+    """
+    line = _last_line(reply).lstrip(_DRESS)
+    # The end of a line is enough; where something was cut off, the number does not start the line.
+    found = _NUMBER.search(line if len(line) <= _LONGEST else f"…{line[-_LONGEST:]}")
+    if found is None or float(found[1]) > highest:
+        return None
+    return float(found[1])
+
+
+def _last_line(reply: str) -> str:
+    """The last line with a letter or digit in it."""
+    lines = (line for line in reversed(reply.splitlines()) if any(map(str.isalnum, line)))
+    return next(lines, "").strip()
