@@ -1,4 +1,6 @@
-"""Model roles: found before anything is paid for."""
+"""Model roles: found before anything is paid for, and local models loaded before that."""
+
+from abc import ABC, abstractmethod
 
 from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -8,24 +10,54 @@ from vlmguard.sampling import in_full
 _NOTHING_SET = GenerateConfig()
 
 
+class LoadsLater(ABC):
+    """A model API whose weights are loaded on the first call, or by `open` before it."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Load the weights unless they are.
+
+        Raises:
+            UserError: They cannot be had.
+        """
+
+
 @solver
 def require_roles(*roles: str) -> Solver:
-    """Stop a run whose model roles are incomplete before its first model call.
+    """Stop a run whose models are incomplete before its first model call.
 
-    A solver for `Task(setup=...)`: it only resolves the roles. (In the body of
-    a task or scorer factory a task's own default roles are not known yet, and
-    inside a scorer the target's answer has been paid for.)
+    A solver for `Task(setup=...)`: it resolves the roles and loads local models
+    (`load_models`). (In the body of a task or scorer factory a task's own
+    default roles are not known yet, and inside a scorer the target's answer has
+    been paid for.)
 
     Args:
-        *roles: Names of the roles, e.g. `grader`.
+        *roles: Names of the roles, e.g. `grader`; none for loading alone.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         for role in roles:
             get_model(role=role, required=True)
+        await load_models()
         return state
 
     return solve
+
+
+async def load_models() -> None:
+    """Load the weights of the target and of all models in roles, where they are local.
+
+    A checkpoint that is not there, or does not fit, shows before another model is paid for.
+    Scoring a log anew comes past here only with models that it asks, so none of the target's
+    weights are needed for it.
+
+    Raises:
+        UserError: Weights cannot be had.
+    """
+    for bound in (get_model(), *model_roles().values()):
+        for model in bound if isinstance(bound, list) else [bound]:
+            if isinstance(model.api, LoadsLater):
+                await model.api.open()
 
 
 def role_models(role: str) -> list[Model]:

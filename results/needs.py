@@ -54,5 +54,5 @@ def _setup_roles(task: Task) -> list[str]:
         str(role)
         for step in steps
         if is_registry_object(step) and registry_unqualified_name(step) == "require_roles"
-        for role in registry_params(step)["roles"]
+        for role in registry_params(step).get("roles", ())
     ]

@@ -27,6 +27,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from vlmguard.errors import check_choice
 from vlmguard.record import recorded
 from vlmguard.rewriter import REWRITE_TEMPLATE, Rewriter
+from vlmguard.roles import load_models
 from vlmguard.solvers._fallback import ON_FAILURE, refusal
 from vlmguard.solvers._turn import last_turn, with_text
 from vlmguard.templates import load_template
@@ -54,6 +55,7 @@ def vlmguard(
         rewriter = Rewriter(
             get_model(role="rewriter", required=True), reasoning=reasoning, template=template
         )
+        await load_models()  # the rewriter is asked first, in vain if the target cannot be had
         turn = last_turn(state)
         rewrite = await rewriter.rewrite(turn.images, turn.text, conversation=turn.earlier)
 

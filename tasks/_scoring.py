@@ -22,8 +22,8 @@ class Scoring:
     """Arguments for a `Task`.
 
     Attributes:
-        setup: Resolves the roles that the scorers need, so that a missing one
-            stops the run before its first model call.
+        setup: Resolves the roles that the scorers need and loads local models, so that
+            a missing one stops the run before its first model call.
         scorers: The scorers, official ones first.
         headline: The task's headline metric.
         judging: Hashes of the general judge's template and of the refusal phrases, which files
@@ -80,7 +80,7 @@ def scoring(
         judging["judge_template"] = template_hash(prompt)
     chosen["refusal.refused"] = refusal(keywords)
     return Scoring(
-        setup=[require_roles("grader")] if judged else [],
+        setup=[require_roles("grader") if judged else require_roles()],
         scorers=list(chosen.values()),
         headline=_headline(next(iter(chosen))),
         judging=judging,

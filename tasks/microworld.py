@@ -91,7 +91,7 @@ def microworld(
         model_roles=dict(models),
         setup=[
             same_target(target, level),
-            *([require_roles("grader")] if judge == "model" else []),
+            require_roles("grader") if judge == "model" else require_roles(),
         ],
         solver=generate(),
         scorer=[

@@ -26,6 +26,8 @@ What a request gets:
   alone, and prefix + completion reads as one text: if the prefix ends in white space, the
   completion starts without any; if not, it starts with the space that belongs there.
 - `<think>` text becomes reasoning content.
+- Weights are loaded on the first call, in a thread. Tasks of ours do it in their setup, so that
+  what is wrong with a checkpoint shows before another model is paid for.
 - A prompt as long as the context or longer gives empty answers with `stop_reason`
   `model_length`.
 
@@ -34,7 +36,10 @@ batches of 32 full.
 """
 
 import logging
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 from inspect_ai.model import (
@@ -49,15 +54,28 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from vlmguard.auxiliary import resolve_source
 from vlmguard.errors import UserError, check_count
 from vlmguard.hf_vlm.batching import CLOSED
-from vlmguard.hf_vlm.engine import DEFAULT_BATCH_SIZE, Engine, Work, acquire, release
+from vlmguard.hf_vlm.engine import (
+    DEFAULT_BATCH_SIZE,
+    Engine,
+    Work,
+    acquire,
+    load_undisturbed,
+    release,
+)
 from vlmguard.hf_vlm.generate import Generated, Settings
-from vlmguard.hf_vlm.key import ARGUMENTS, weights_key
+from vlmguard.hf_vlm.key import ARGUMENTS, WeightsKey, check_arguments, weights_key
 from vlmguard.hf_vlm.messages import to_conversation
 from vlmguard.hf_vlm.output import Request, make_output
 from vlmguard.hf_vlm.rules import rules_of
 from vlmguard.hf_vlm.waiting import result_of
+from vlmguard.roles import LoadsLater
 
 logger = logging.getLogger(__name__)
+
+# One after the other: several models may be asked for at once, and loading is no work for the
+# event loop.
+_LOADER = ThreadPoolExecutor(1, "load-weights")
+_ONE_LOAD = threading.Lock()
 
 IGNORED_SETTINGS = (
     "best_of",
@@ -78,8 +96,11 @@ IGNORED_SETTINGS = (
 )
 
 
-class HFVlm(ModelAPI):
+class HFVlm(ModelAPI, LoadsLater):
     """A local vision-language model.
+
+    Nothing of checkpoint and adapter is looked at before the first call, or `open`: Inspect makes
+    all models of a log to score it anew, where the target's weights are not needed, or not there.
 
     Args:
         model_name: Hub id or folder of the checkpoint.
@@ -93,7 +114,7 @@ class HFVlm(ModelAPI):
         **model_args: Those of `key.ARGUMENTS`, see `weights_key`.
 
     Raises:
-        UserError: An argument that does not exist or does not work here.
+        UserError: An argument that does not exist, or whose value can never work.
     """
 
     def __init__(
@@ -119,23 +140,64 @@ class HFVlm(ModelAPI):
         for name, bound in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
             if bound is not None:
                 check_count(f"-M {name}", bound, 1)
-        self._key = weights_key(model_name, model_args)
-        self._open_engine: Engine | None = acquire(self._key, max_batch_size)
+        check_arguments(model_args)
+        self._checkpoint = model_name
+        self._model_args = model_args
+        self._adapter_source = adapter
+        self._bounds = (min_pixels, max_pixels)
+        self._max_batch_size = max_batch_size
+        self._open_engine: Engine | None = None
+        self._closed = False
+        self._warned: set[str] = set()
+
+    async def open(self) -> None:
+        """Load the weights unless they are; the first call of `generate` does it too.
+
+        Raises:
+            UserError: No such checkpoint, adapter or device, or one that does not work here.
+        """
+        if self._open_engine is None:
+            future = _LOADER.submit(self.load)
+            try:
+                await result_of(future)
+            finally:
+                future.cancel()  # where others have given up, nothing is loaded once more
+
+    def load(self) -> None:
+        """What `open` does, in this thread.
+
+        Raises:
+            UserError: As for `open`.
+        """
+        with _ONE_LOAD:
+            if self._open_engine is None and not self._closed:
+                self._load()
+        if self._closed:
+            self.close()  # in the meantime
+            raise RuntimeError(CLOSED)
+
+    def _load(self) -> None:
+        engine = acquire(self._key, self._max_batch_size)
         self._release = weakref.finalize(self, release, self._key)
         try:
-            weights = self._engine.weights
+            weights = engine.weights
             # Loading takes longest: what may be wrong elsewhere is checked before.
-            self._maker = weights.prompt_maker(min_pixels, max_pixels)
-            self._adapter = None if adapter is None else resolve_source(str(adapter))
+            self._maker = weights.prompt_maker(*self._bounds)
+            source = self._adapter_source
+            self._adapter = None if source is None else resolve_source(str(source))
             if self._adapter is not None:
                 weights.check_adapter(self._adapter)
-            weights.load()
+            load_undisturbed(weights)
+            self._rules = rules_of(weights.model.generation_config)
         except BaseException:
-            self.close()
+            self._release()
             raise
-        self._rules = rules_of(weights.model.generation_config)
-        self._max_batch_size = max_batch_size
-        self._warned: set[str] = set()
+        self._open_engine = engine
+
+    @cached_property
+    def _key(self) -> WeightsKey:
+        # Looks for the folder and the device, so not before the first call.
+        return weights_key(self._checkpoint, self._model_args)
 
     @property
     def _engine(self) -> Engine:
@@ -145,8 +207,10 @@ class HFVlm(ModelAPI):
 
     def close(self) -> None:
         """Give the weights back; the last user in the process frees them."""
-        self._open_engine = None  # Inspect may hold this object until the process ends
-        self._release()
+        self._closed = True
+        if self._open_engine is not None:
+            self._open_engine = None  # Inspect may hold this object until the process ends
+            self._release()
 
     def max_connections(self) -> int:
         """Enough for one batch to be prepared while another one is generated.
@@ -173,6 +237,7 @@ class HFVlm(ModelAPI):
 
     async def tokenize(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""
+        await self.open()
         ids: list[int] = self._maker.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
@@ -194,11 +259,12 @@ class HFVlm(ModelAPI):
                 "hf-vlm/ does not support tools. Use a server and openai-api/ for them."
             )
         self._warn_of_ignored(config)
+        await self.open()
         settings = Settings.from_config(config)
         conversation = to_conversation(
             input,
             system_turns=self._maker.system_turns,
-            placeholders=self._maker.placeholders,
+            control_tokens=self._maker.control_tokens,
         )
         for note in conversation.notes:
             self._warn(note)

@@ -6,8 +6,9 @@ import random
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,6 +102,13 @@ class Engine:
         self.batcher.submit(rows)
         return rows
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let no batch run meanwhile, and wait for the end of one that does."""
+        weights = self._weights
+        with weights.lock if weights is not None else nullcontext():
+            yield
+
     def close(self) -> None:
         """Stop the threads; the weights go when the last batch has stopped."""
         self.batcher.close()
@@ -155,6 +163,23 @@ def acquire(key: WeightsKey, max_batch_size: int) -> Engine:
         engine.batcher.max_rows = min(engine.batcher.max_rows, max_batch_size)
     _sweep()
     return engine
+
+
+def load_undisturbed(weights: Weights) -> None:
+    """Load weights while no batch runs in this process.
+
+    transformers switches the number format that torch gives new tensors meanwhile, for all threads.
+
+    Args:
+        weights: What to load.
+
+    Raises:
+        UserError: As for `Weights.load`.
+    """
+    with ExitStack() as stack:
+        for engine in list(_alive) if weights.model is None else []:
+            stack.enter_context(engine.paused())
+        weights.load()
 
 
 def release(key: WeightsKey) -> None:

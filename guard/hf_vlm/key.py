@@ -42,6 +42,8 @@ class WeightsKey:
     trust_remote_code: bool = False
 
 
+_FLAGS: Final = ("load_in_4bit", "load_in_8bit", "trust_remote_code")
+
 ARGUMENTS: Final = tuple(field.name for field in fields(WeightsKey) if field.name != "checkpoint")
 """Model arguments that `weights_key` takes."""
 
@@ -62,23 +64,12 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
         UserError: No such folder or device, a value of another type, or two that exclude each
             other.
     """
+    check_arguments(arguments)
     given = {name: value for name, value in arguments.items() if value is not None}
-    flags = {
-        name: _flag(name, given.get(name, False))
-        for name in ("load_in_4bit", "load_in_8bit", "trust_remote_code")
-    }
-    if flags["load_in_4bit"] and flags["load_in_8bit"]:
-        raise UserError("-M load_in_4bit and load_in_8bit exclude each other: give one of them.")
-    if "device" in given and "device_map" in given:
-        raise UserError("-M device and device_map exclude each other: give one of them.")
-    device = _device(given.get("device", "auto"))
+    device = _device_here(given.get("device", "auto"))
     dtype = given.get("dtype", "auto")
-    check_choice("-M dtype", dtype, ("auto", *DTYPES))
     if dtype == "auto":
         dtype = "bfloat16" if device.type == "cuda" else "float32"
-    attention = given.get("attn_implementation")
-    if attention is not None and not isinstance(attention, str):
-        raise UserError(f"-M attn_implementation={attention}: a name such as sdpa is needed.")
     return WeightsKey(
         checkpoint=resolve_source(checkpoint),
         dtype=dtype,
@@ -86,33 +77,64 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
         # YAML reads 1234567 as a number.
         revision=str(given["revision"]) if "revision" in given else None,
         device_map=_device_map(given["device_map"]) if "device_map" in given else None,
-        attn_implementation=attention,
-        **flags,
+        attn_implementation=given.get("attn_implementation"),
+        **{name: given.get(name, False) for name in _FLAGS},
     )
 
 
-def _flag(name: str, value: object) -> bool:
+def check_arguments(arguments: dict[str, Any]) -> None:
+    """Check what can be checked without looking at this machine: its files and devices.
+
+    A log may be scored anew where neither the checkpoint nor the device is that its target had.
+
+    Args:
+        arguments: As for `weights_key`.
+
+    Raises:
+        UserError: A value of another type, or two that exclude each other.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name in _FLAGS:
+        _check_flag(name, given.get(name, False))
+    if given.get("load_in_4bit") and given.get("load_in_8bit"):
+        raise UserError("-M load_in_4bit and load_in_8bit exclude each other: give one of them.")
+    if "device" in given and "device_map" in given:
+        raise UserError("-M device and device_map exclude each other: give one of them.")
+    check_choice("-M dtype", given.get("dtype", "auto"), ("auto", *DTYPES))
+    attention = given.get("attn_implementation")
+    if attention is not None and not isinstance(attention, str):
+        raise UserError(f"-M attn_implementation={attention}: a name such as sdpa is needed.")
+    if given.get("device", "auto") != "auto":
+        _device(given["device"])
+    if "device_map" in given:
+        _device_map(given["device_map"])
+
+
+def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise UserError(f"-M {name}={value}: true or false is needed.")
-    return value
 
 
 def _device(value: object) -> torch.device:
-    if value == "auto":
-        value = "cuda" if torch.cuda.is_available() else "cpu"
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"cuda:{value}"
     try:
-        device = torch.device(str(value))
+        return torch.device(str(value))
     except RuntimeError as error:
         raise UserError(f"-M device={value} is no device; cpu, cuda or cuda:1 is.") from error
+
+
+def _device_here(value: object) -> torch.device:
+    if value == "auto":
+        value = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device(value)
     if device.type != "cuda":
         return device
     if not torch.cuda.is_available():
-        raise UserError(f"-M device={value}: PyTorch sees no CUDA device here. Use device=cpu.")
+        raise UserError(f"-M device={device}: PyTorch sees no CUDA device here. Use device=cpu.")
     index = torch.cuda.current_device() if device.index is None else device.index
     if index >= torch.cuda.device_count():
-        raise UserError(f"-M device={value}: there are {torch.cuda.device_count()} CUDA devices.")
+        raise UserError(f"-M device={device}: there are {torch.cuda.device_count()} CUDA devices.")
     return torch.device("cuda", index)
 
 

@@ -37,6 +37,7 @@ def main() -> int:
 
 def measure(folder: Path, name: str) -> bool:
     model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
+    model.api.load()
     inner = model.api._engine.weights.model
     inner.generation_config.eos_token_id = 1_000_000  # none: all answers have the same length
     processor = model.api._maker.processor

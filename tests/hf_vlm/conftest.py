@@ -44,6 +44,7 @@ def load(tmp_path_factory):
         placed = {} if "device_map" in model_args else {"device": "cpu"}
         model = get_model(f"hf-vlm/{folder}", memoize=False, **(placed | model_args))
         models.append(model)
+        model.api.load()
         return model
 
     yield load

@@ -119,6 +119,7 @@ def test_closing_frees_the_memory_of_the_device(llava):
     gc.collect()
     before = torch.cuda.memory_allocated()
     model = get_model(f"hf-vlm/{llava}", memoize=False, device=DEVICE)
+    model.api.load()
     assert torch.cuda.memory_allocated() > before
     model.api.close()
     for _ in range(50):  # the worker thread may be on its way out

@@ -104,6 +104,8 @@ def test_relative_and_absolute_paths_share_one_load(loads, llava, adapter, monke
         ("base", {"device_map": {"": "cpu"}, "dtype": "float32"}),
     ]
     models = [get_model(f"hf-vlm/{name}", memoize=False, **given).api for name, given in ways]
+    for model in models:
+        model.load()
     assert len(loads) == 2  # the device map is another way of loading
     assert models[0]._engine is models[1]._engine
     assert models[0]._adapter == models[1]._adapter

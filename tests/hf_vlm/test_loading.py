@@ -1,5 +1,6 @@
 """Model arguments, adapters, and weights that are shared in the process."""
 
+import asyncio
 import gc
 import json
 import shutil
@@ -9,18 +10,22 @@ import weakref
 import pytest
 import torch
 import transformers
-from inspect_ai import Task, eval, task
+from inspect_ai import Task, eval, score, task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Score, accuracy, scorer
 from inspect_ai.solver import solver
 from safetensors.torch import load_file, save_file
-from support.adapters import CONFIG, answers
+from support.adapters import CONFIG, answers, make_adapter
 from support.checkpoints import build_llava
+from support.scripted import Scripted
 
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm import engine
 from vlmguard.hf_vlm.loading import _context_length
+from vlmguard.roles import require_roles
+from vlmguard.scorers import refusal
+from vlmguard.solvers import vlmguard
 
 # --- sharing ------------------------------------------------------------------------------------
 
@@ -89,6 +94,7 @@ def test_a_model_may_be_collected_while_another_one_is_loaded(load, llava, monke
 
 def test_a_model_that_nobody_holds_frees_the_weights(llava):
     model = get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", dtype="float16")
+    model.api.load()
     key = model.api._key
     assert key in engine._engines
     del model
@@ -124,8 +130,9 @@ def test_quantizing_needs_bitsandbytes(load, llava, monkeypatch):
 
 def test_a_failed_load_keeps_no_weights(llava):
     before = set(engine._engines)
+    model = get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", max_pixels=10_000)
     with pytest.raises(UserError):
-        get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", max_pixels=10_000)
+        model.api.load()
     assert set(engine._engines) <= before
 
 
@@ -325,3 +332,114 @@ def test_an_evaluation_with_target_and_rewriter_on_one_base(loads, llava, adapte
     assert event.output.metadata["finish"] == ["length"]
     assert event.call.request["prompt"].startswith("USER: <image>")
     assert log.stats.role_usage["rewriter"].output_tokens > 0
+
+
+# --- loading on the first call ------------------------------------------------------------------
+
+
+async def test_nothing_is_loaded_before_the_first_call(loads, llava, ask):
+    model = get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", dtype="float16")
+    assert not loads
+    assert model.api.max_connections() == 64
+    both = [model.api.generate(ask(), [], "auto", CONFIG) for _ in range(2)]
+    first, second = await asyncio.gather(*both)
+    assert first[0].completion == second[0].completion
+    assert len(loads) == 1
+    model.api.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("./nowhere", {}),
+        ("nobody/nowhere", {}),
+        ("llava", {"device": "cuda:99"}),
+        ("llava", {"adapter": "./nowhere"}),
+    ],
+)
+async def test_what_is_missing_here_is_named_on_the_first_call(llava, ask, name, arguments):
+    folder = llava if name == "llava" else name
+    model = get_model(f"hf-vlm/{folder}", memoize=False, **arguments)
+    before = set(engine._engines)
+    for _ in range(2):  # a second try says the same
+        with pytest.raises(UserError, match=r"nowhere|CUDA"):
+            await model.api.generate(ask(), [], "auto", CONFIG)
+    assert set(engine._engines) == before
+
+
+async def test_a_model_that_is_closed_while_it_loads_keeps_no_weights(llava, monkeypatch):
+    model = get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", dtype="float16")
+    read = transformers.AutoModelForImageTextToText.from_pretrained
+
+    def closed_meanwhile(*args, **kwargs):
+        model.api.close()
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(
+        transformers.AutoModelForImageTextToText, "from_pretrained", closed_meanwhile
+    )
+    with pytest.raises(RuntimeError, match="was closed"):
+        await model.api.open()
+    assert model.api._key not in engine._engines
+
+
+def test_no_batch_runs_while_other_weights_are_loaded(load, llava, monkeypatch):
+    """transformers changes torch's default number format meanwhile, for all threads."""
+    first = load(llava)
+    read = transformers.AutoModelForImageTextToText.from_pretrained
+    free = []
+
+    def watched(*args, **kwargs):
+        lock = first.api._engine.weights.lock
+        taken = threading.Thread(target=lambda: free.append(lock.acquire(blocking=False)))
+        taken.start()
+        taken.join()
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(transformers.AutoModelForImageTextToText, "from_pretrained", watched)
+    load(llava, dtype="float16")
+    assert free == [False]
+
+
+@pytest.mark.parametrize("wrong", [{"adapter": "./nowhere"}, {"max_pixels": 10_000}])
+@pytest.mark.parametrize("setup", [True, False])
+def test_a_target_that_cannot_be_had_costs_nothing(llava, tmp_path, wrong, setup):
+    """In our tasks, by their setup; in tasks of others, by a defense that asks others first."""
+    rewriter = Scripted("<prompt>How?</prompt>", "rewriter")
+    (log,) = eval(
+        Task(dataset=[Sample(input="How?", id="1")], setup=require_roles() if setup else None),
+        solver=vlmguard(),
+        model=get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", **wrong),
+        model_roles={"rewriter": rewriter.model},
+        log_dir=str(tmp_path / "logs"),
+        display="none",
+    )
+    assert log.status == "error"
+    assert "nowhere" in log.error.message or "max_pixels" in log.error.message
+    assert rewriter.calls == []
+
+
+def test_a_log_is_scored_anew_without_its_target(llava, tmp_path, loads):
+    folder = shutil.copytree(llava, tmp_path / "llava")
+    adapter = shutil.copytree(make_adapter(folder, tmp_path / "made"), tmp_path / "adapter")
+    target = get_model(
+        f"hf-vlm/{folder}", memoize=False, device="cpu", config=GenerateConfig(max_tokens=4)
+    )
+    role = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu", adapter=str(adapter))
+    (log,) = eval(
+        Task(dataset=[Sample(input="How?", id="1")], scorer=refusal(keywords="own")),
+        model=target,
+        model_roles={"rewriter": role},
+        log_dir=str(tmp_path / "logs"),
+        display="none",
+    )
+    assert log.status == "success"
+    target.api.close()
+    role.api.close()
+    shutil.rmtree(folder)
+    shutil.rmtree(adapter)
+    loads.clear()
+    again = score(log, refusal(keywords="own"), action="append", display="none")
+    assert again.status == "success"
+    assert len(again.samples[0].scores) == 2
+    assert not loads
