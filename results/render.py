@@ -194,9 +194,7 @@ def _wide_table(sheet: Sheet, room: int) -> Table:
             Text(clean(name)),
             justify="left" if left else "right",
             overflow="fold",
-            width=widths[number] if left else None,
-            min_width=None if left else 5,
-            no_wrap=not left,
+            width=widths[number],
         )
     for number, row in enumerate(sheet.rows):
         if number in sheet.starts and number:
@@ -242,11 +240,15 @@ def _widths(header: list[str], rows: list[list[str]], labels: int, room: int) ->
 
 
 def _wide_widths(sheet: Sheet, room: int) -> list[int]:
-    """Widths on one line; where there is no room, defenses are the last names to be folded."""
+    """Widths on one line; without room headings are broken, then names, defenses last."""
     widths = [
         max(len(line) for row in [sheet.header, *sheet.rows] for line in row[number].split("\n"))
         for number in range(len(sheet.header))
     ]
+    for number in range(sheet.labels, len(sheet.header)):
+        if sum(widths) > room:
+            lines = [line for row in sheet.rows for line in row[number].split("\n")]
+            widths[number] = max(map(len, [*sheet.header[number].split(), *lines]))
     others = [n for n, name in enumerate(sheet.header[: sheet.labels]) if name != _LAST_FOLDED]
     for columns in (others, range(sheet.labels)):
         _narrow(widths, columns, 8, room)

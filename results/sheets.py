@@ -211,7 +211,7 @@ def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
     if difference is not None:
         mark = MARKS[cell.verdict]
         lines.append(f"{measure.show(difference.mean, signed=True)}{' ' + mark if mark else ''}")
-        if interval:
+        if interval and not math.isnan(difference.low):
             low, high = measure.show(difference.low, True), measure.show(difference.high, True)
             lines.append(f"[{low}, {high}]")
     return "\n".join(lines)
