@@ -72,7 +72,6 @@ def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> No
     for expected in (
         "7.67",
         "+3.67",
-        "[+0.00, +7.00]",
         "+6.00 ▲",
         "5 of 6",
         "[0.0, 16.7]",
@@ -196,10 +195,12 @@ def test_csv_and_json_hold_the_numbers(board: Leaderboard, evil: Leaderboard) ->
         == ("mockllm/alpha", "vlmguard", "toy", "safety")
     ]
     assert float(row["mean"]) == pytest.approx(46 / 6)
-    assert (row["scored"], row["of"], row["difference_low"], row["pairs"]) == ("6", "6", "0.0", "6")
+    # Six samples of three images: too few for an interval.
+    assert (row["scored"], row["of"], row["difference_low"], row["pairs"]) == ("6", "6", "", "6")
     assert (row["cost"], row["verdict"]) == ("", "")
     content = json.loads(as_json(board, load_published({"SIUO"}), Extras()))
-    assert content["tests"] == 14
+    # Three runs with a partner; refusals are not tested.
+    assert content["tests"] == 11
     assert {each["benchmark"] for each in content["published"]} == {"SIUO"}
     assert EVIL in {row["target"] for row in csv.DictReader(io.StringIO(as_csv(evil)))}
 
