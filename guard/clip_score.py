@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from vlmguard.auxiliary import Checkpoint, Reading, in_worker, load_complete, loading, place
+from vlmguard.control_tokens import without_controls
 from vlmguard.errors import UserError
 from vlmguard.images import from_data_uri, to_data_uri
 
@@ -34,7 +35,7 @@ def _similarity(checkpoint: Checkpoint, images: list[str], texts: list[str]) -> 
     pictures = [from_data_uri(to_data_uri(image)) for image in images]
     start = time.monotonic()
     inputs = processor(
-        text=texts,
+        text=[without_controls(text, processor.tokenizer) for text in texts],
         images=pictures,
         return_tensors="pt",
         padding=True,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from vlmguard.auxiliary import Checkpoint, Reading, in_worker, load_complete, loading, place
 from vlmguard.auxiliary import resolve_source as resolve
+from vlmguard.control_tokens import without_controls
 from vlmguard.errors import UserError
 
 MAX_NEW_TOKENS: Final = 1024
@@ -169,6 +170,7 @@ def _probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
     model, tokenizer = load_detector(checkpoint)
     start = time.monotonic()
     limit = min(tokenizer.model_max_length, _context_length(model))
+    text = without_controls(text, tokenizer)
     inputs = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
     ids = inputs["input_ids"].to(model.device)
     if not ids.numel():
@@ -186,6 +188,7 @@ def _complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
 
     model, tokenizer = load_detoxifier(checkpoint)
     start = time.monotonic()
+    prompt = without_controls(prompt, tokenizer)
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
     length = ids.shape[1]
     room = min(MAX_NEW_TOKENS, _context_length(model) - length)

@@ -9,13 +9,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from vlmguard.foreign import plain_spelling
 from vlmguard.refusals import is_refusal
 from vlmguard.thinking import split_thinking
 
-_REASONING: Final = re.compile(r"<reasoning>(.*?)</reasoning>", re.IGNORECASE | re.DOTALL)
 _REASONING_START: Final = re.compile(r"<reasoning>", re.IGNORECASE)
 _REASONING_END: Final = re.compile(r"</reasoning>", re.IGNORECASE)
-_PROMPT: Final = re.compile(r"<prompt>(.*?)</prompt>", re.IGNORECASE | re.DOTALL)
 _PROMPT_TAG: Final = re.compile(r"</?prompt>", re.IGNORECASE)
 _STRAY: Final = re.compile(
     r"</?(?:prompt|reasoning|think|request|conversation)>",
@@ -42,7 +41,9 @@ class Parsed:
     failure: str | None
 
 
-def parse_reply(text: str, *, instructions: str = "", cut_off: bool = False) -> Parsed:
+def parse_reply(
+    text: str, *, instructions: str = "", material: str = "", cut_off: bool = False
+) -> Parsed:
     """Take a rewriter's reply apart.
 
     Args:
@@ -50,6 +51,8 @@ def parse_reply(text: str, *, instructions: str = "", cut_off: bool = False) -> 
         instructions: What the rewriter was sent before the request: template
             and form of the reply. A reply that repeats a line of it, or the form's
             placeholder, is an echo and no request.
+        material: What the rewriter was to work on. A `<prompt>` that stands there already is
+            quoted, and an echo too.
         cut_off: The reply ended at the token limit.
 
     Returns:
@@ -57,16 +60,46 @@ def parse_reply(text: str, *, instructions: str = "", cut_off: bool = False) -> 
         `several_prompts`, `stray_tags`, `refused`, `echo`, `repetition`, or None.
     """
     thoughts, rest, complete = _split(text)
-    prompts = [match[1].strip() for match in _PROMPT.finditer(rest)]
-    outside = _PROMPT.sub("", rest)
+    found, outside = take_blocks(rest, "prompt")
+    prompts = [prompt.strip() for prompt in found]
     if not complete and outside.strip():
         # The reasoning was never closed and goes on: these are drafts.
         prompts, outside = [], rest
     if prompts:
-        failure = _prompt_failure(prompts, outside, instructions)
+        failure = _prompt_failure(prompts, outside, instructions, material)
     else:
         failure = _no_prompt_failure(text, outside, cut_off)
     return Parsed("" if failure else prompts[0], thoughts, failure)
+
+
+def take_blocks(text: str, *names: str) -> tuple[list[str], str]:
+    """Take `<name>...</name>` out of a text, each up to its first closing tag.
+
+    Args:
+        text: Any text; the time this takes grows with its length and no faster.
+        *names: Names of the tags, in any case.
+
+    Returns:
+        What the blocks hold, and the text without them.
+    """
+    tags = re.finditer(rf"<(/?)({'|'.join(names)})>", text, re.IGNORECASE)
+    blocks: list[str] = []
+    kept: list[str] = []
+    start = 0
+    # A block can only begin at a tag that is closed somewhere behind it.
+    listed = list(tags)
+    closings = {tag[2].lower(): tag.start() for tag in listed if tag[1]}
+    opened: re.Match[str] | None = None
+    for tag in listed:
+        name = tag[2].lower()
+        if opened is None:
+            if not tag[1] and closings.get(name, -1) > tag.start():
+                opened = tag
+        elif tag[1] and name == opened[2].lower():
+            kept.append(text[start : opened.start()])
+            blocks.append(text[opened.end() : tag.start()])
+            opened, start = None, tag.end()
+    return blocks, "".join((*kept, text[start:]))
 
 
 def _split(text: str) -> tuple[str, str, bool]:
@@ -77,8 +110,8 @@ def _split(text: str) -> tuple[str, str, bool]:
     closing tag is reasoning. A model's own thinking, closed or not, comes first.
     """
     thinking, text = split_thinking(text)
-    thoughts = [thinking, *(match[1] for match in _REASONING.finditer(text))]
-    rest = _REASONING.sub("", text)
+    found, rest = take_blocks(text, "reasoning")
+    thoughts = [thinking, *found]
     *before, after = _REASONING_END.split(rest)
     thoughts.extend(before)
     opened = _REASONING_START.search(after)
@@ -101,7 +134,9 @@ def _no_prompt_failure(text: str, outside: str, cut_off: bool) -> str:
     return "refused" if is_refusal(outside) else "no_prompt"
 
 
-def _prompt_failure(prompts: list[str], outside: str, instructions: str) -> str | None:
+def _prompt_failure(
+    prompts: list[str], outside: str, instructions: str, material: str
+) -> str | None:
     if len(prompts) > 1:
         return "several_prompts"
     prompt = prompts[0]
@@ -111,7 +146,7 @@ def _prompt_failure(prompts: list[str], outside: str, instructions: str) -> str 
         return "stray_tags"
     if is_refusal(prompt):
         return "refused"
-    if _is_echo(prompt, instructions):
+    if _is_echo(prompt, instructions) or _is_quoted(prompt, material):
         return "echo"
     if _is_repetitive(prompt):
         return "repetition"
@@ -119,10 +154,16 @@ def _prompt_failure(prompts: list[str], outside: str, instructions: str) -> str 
 
 
 def _is_echo(prompt: str, instructions: str) -> bool:
-    if prompt in (match[1].strip() for match in _PROMPT.finditer(instructions)):
+    if prompt in (form.strip() for form in take_blocks(instructions, "prompt")[0]):
         return True
     lines = (line.strip() for line in instructions.splitlines())
     return any(len(line) >= _MIN_ECHO and line in prompt for line in lines)
+
+
+def _is_quoted(prompt: str, material: str) -> bool:
+    """Whether the material itself puts this request between the tags of a reply."""
+    given, _ = take_blocks(plain_spelling(material), "prompt")
+    return plain_spelling(prompt) in (each.strip() for each in given)
 
 
 def _is_repetitive(text: str) -> bool:

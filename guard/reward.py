@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from vlmguard.auxiliary import Checkpoint, Reading, in_worker, load_complete, loading, place
+from vlmguard.control_tokens import without_controls
 from vlmguard.errors import UserError
 
 ARMORM: Final = "RLHFlow/ArmoRM-Llama3-8B-v0.1"
@@ -54,7 +55,10 @@ def _rewards(checkpoint: Checkpoint, prompt: str, answers: list[str]) -> Reading
     values: list[float] = []
     tokens = 0
     for answer in answers:
-        chat = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+        turns = (("user", prompt), ("assistant", answer))
+        chat = [
+            {"role": role, "content": without_controls(text, tokenizer)} for role, text in turns
+        ]
         inputs = tokenizer.apply_chat_template(
             chat, truncation=True, max_length=MAX_LENGTH, return_tensors="pt", return_dict=True
         ).to(model.device)

@@ -33,11 +33,12 @@ from inspect_ai.model import (
 from PIL import Image
 
 from vlmguard.errors import UserError
+from vlmguard.foreign import disarm, well_formed
 from vlmguard.images import to_data_uri
 from vlmguard.outputs import read_output
 from vlmguard.reply import Parsed, parse_reply
 from vlmguard.roles import defaults_for
-from vlmguard.templates import disarm, fill, load_template, template_hash
+from vlmguard.templates import fill, load_template, template_hash
 
 REWRITE_TEMPLATE: Final = """\
 You improve requests before another assistant answers them. Look at the image and read the
@@ -147,7 +148,8 @@ class Rewriter:
             [self.message(image, text, conversation=conversation)],
             config=defaults_for(self.model, _DEFAULTS),
         )
-        parsed = self._parse(output)
+        material = "\n".join((*(turn.text for turn in conversation), text))
+        parsed = self._parse(output, material)
         rewritten = text if parsed.failure else parsed.prompt
         return Rewrite(text, rewritten, parsed.reasoning, parsed.failure, output)
 
@@ -205,7 +207,7 @@ class Rewriter:
         shown = fill(CONVERSATION_TEMPLATE, turns=disarm(turns)) if turns else ""
         return fill(self._template, conversation=shown, request=disarm(text), format=self._format)
 
-    def _parse(self, output: ModelOutput) -> Parsed:
+    def _parse(self, output: ModelOutput, material: str) -> Parsed:
         said = read_output(output)
         if said.is_too_long:
             return Parsed("", "", "cut_off")
@@ -215,9 +217,10 @@ class Rewriter:
             return Parsed("", "", "refused")
         # The raw text: its thinking is kept as reasoning.
         parsed = read_reply(
-            output.completion,
+            well_formed(output.completion),
             template=self._template,
             form=self._format,
+            material=material,
             cut_off=said.kind == "cut_off" or said.reason == "token_limit",
         )
         # Providers move a model's native thinking out of the text.
@@ -233,6 +236,7 @@ def read_reply(
     *,
     template: str = REWRITE_TEMPLATE,
     form: str = REASONING_FORMAT,
+    material: str = "",
     cut_off: bool = False,
 ) -> Parsed:
     """Take a reply to a rewriting prompt apart, knowing what it may not repeat.
@@ -241,9 +245,11 @@ def read_reply(
         text: The reply.
         template: The prompt's template.
         form: The form of reply that it asked for.
+        material: The request and the conversation that it held.
         cut_off: The reply ended at the token limit.
 
     Returns:
         The parts, see `parse_reply`.
     """
-    return parse_reply(text, instructions=f"{template}\n{form}", cut_off=cut_off)
+    instructions = f"{template}\n{form}"
+    return parse_reply(text, instructions=instructions, material=material, cut_off=cut_off)

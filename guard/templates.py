@@ -3,18 +3,11 @@
 import hashlib
 import re
 from functools import lru_cache
-from typing import Final
 
 from vlmguard.errors import UserError
 from vlmguard.files import read_text
+from vlmguard.foreign import well_formed
 from vlmguard.paths import user_path
-
-TAG: Final = re.compile(
-    r"<\s*/?\s*(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\b[^<>]*>?",
-    re.IGNORECASE,
-)
-"""The tags that delimit data in our prompts, as users or images may imitate them: with
-attributes and spaces, closed or not."""
 
 
 def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:
@@ -47,7 +40,8 @@ def fill(template: str, **values: str) -> str:
     """Fill `{name}` placeholders in one pass.
 
     Values are never scanned again: a user's text that holds `{response}` stays
-    as it is, and braces that name no value (JSON examples) are left alone.
+    as it is, and braces that name no value (JSON examples) are left alone. Every text that goes
+    from one model to another passes here, so values are made well formed.
 
     Args:
         template: Text with placeholders.
@@ -59,19 +53,7 @@ def fill(template: str, **values: str) -> str:
     names = "|".join(re.escape(name) for name in values)
     if not names:
         return template
-    return re.sub("{(" + names + ")}", lambda match: values[match[1]], template)
-
-
-def disarm(text: str) -> str:
-    """Break our tags in text from users or models, so that it cannot leave its block.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text with `</prompt>` turned into `< /prompt>`, and so on.
-    """
-    return TAG.sub(lambda match: "< " + match[0][1:].lstrip(), text)
+    return re.sub("{(" + names + ")}", lambda match: well_formed(values[match[1]]), template)
 
 
 # Asked for at each sample, of the same few texts.

@@ -11,7 +11,7 @@ from vlmguard.results.logs import Run
 
 # Of a path the folders above its last part. `owner/name` is a hub id and none; more parts are.
 _FOLDERS: Final = re.compile(
-    r"(?<![\w./~-])(?:(?:~|\.{1,2})?/(?:[^/,\s]+/)*|(?:[^/,=:\s]+/){2,})(?=[^/,\s])"
+    r"(?<![\w./~-])(?:(?:~|\.{1,2})?/(?:[^/,\s]{1,255}/)*|(?:[^/,=:\s]{1,255}/){2,})(?=[^/,\s])"
 )
 _DIGITS: Final = re.compile(r"\b\d+\.\d{5,}")
 

@@ -25,6 +25,7 @@ from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
 from vlmguard.errors import UserError
+from vlmguard.foreign import break_controls
 from vlmguard.outputs import read_output
 from vlmguard.refusals import is_refusal
 from vlmguard.roles import defaults_for
@@ -119,12 +120,16 @@ def fence(material: dict[str, str]) -> dict[str, str]:
         material: Text by name.
 
     Returns:
-        The same names, each text inside `<name-CODE>` ... `</name-CODE>`.
+        The same names, each text inside `<name-CODE>` ... `</name-CODE>`, its control tokens broken
+        up.
     """
     # 64 bits: a text that contains its own code cannot be searched for.
     everything = "\x00".join(f"{name}\x00{text}" for name, text in sorted(material.items()))
     code = hashlib.sha256(everything.encode(errors="surrogatepass")).hexdigest()[:16]
-    return {name: f"<{name}-{code}>\n{text}\n</{name}-{code}>" for name, text in material.items()}
+    return {
+        name: f"<{name}-{code}>\n{break_controls(text)}\n</{name}-{code}>"
+        for name, text in material.items()
+    }
 
 
 def request_of(state: TaskState) -> tuple[str, list[str]]:

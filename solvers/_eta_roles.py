@@ -4,18 +4,19 @@
 `--model-role image_safety=MODEL` looks at the image instead of CLIP.
 """
 
-import re
 from typing import Final
 
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput
 from inspect_ai.util import collect
 
+from vlmguard.foreign import disarm
 from vlmguard.outputs import read_output
 from vlmguard.record import DefenseRecord
 from vlmguard.roles import defaults_for
+from vlmguard.short_replies import last_grade, last_label
 from vlmguard.solvers._fallback import UnusableReply
 from vlmguard.solvers._turn import user_message
-from vlmguard.templates import disarm, fill
+from vlmguard.templates import fill
 
 GRADE_TEMPLATE: Final = """\
 An assistant was asked:
@@ -87,19 +88,19 @@ async def image_unsafe(model: Model, images: list[str], record: DefenseRecord) -
     output = await model.generate([user_message(images, IMAGE_TEMPLATE)], config=config)
     record.add_call("image_check", output, "image_safety")
     reply = read_output(output).text
-    match = re.match(r"\W*(yes|no)\b", reply, re.IGNORECASE)
-    if match is None:
+    verdict = last_label(reply, ("yes", "no"))
+    if verdict is None:
         raise UnusableReply("no_image_verdict", reply)
-    return match[1].lower() == "yes"
+    return verdict == "yes"
 
 
 def read_grade(reply: str) -> float:
     """Read a grade from 0 to 10, as a figure from 0 to 1.
 
     Raises:
-        UnusableReply: The reply is anything else.
+        UnusableReply: The last line gives none, see `last_grade`.
     """
-    match = re.fullmatch(r"\W*(\d{1,2}(?:\.\d+)?)(?:\s*/\s*10)?\W*", reply)
-    if match is None or float(match[1]) > 10:
+    grade = last_grade(reply, 10.0)
+    if grade is None:
         raise UnusableReply("no_grade", reply)
-    return float(match[1]) / 10
+    return grade / 10

@@ -41,11 +41,12 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.errors import check_choice
+from vlmguard.foreign import disarm
 from vlmguard.outputs import read_output
 from vlmguard.record import recorded
 from vlmguard.roles import checks_for
 from vlmguard.solvers._turn import answer_to_check, last_turn, replace_answer, user_message
-from vlmguard.templates import disarm, fill, load_template, template_hash
+from vlmguard.templates import fill, load_template, template_hash
 
 HARM_CHECK_TEMPLATE: Final = """\
 Request:

@@ -14,19 +14,25 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_args
 
 from inspect_ai.dataset import Sample
-from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
 
 from vlmguard import files
 from vlmguard.decoding import Colour
 from vlmguard.errors import UserError, check_choice
+from vlmguard.foreign import well_formed
 from vlmguard.images import DEFAULT_RULES, ImageRules
 from vlmguard.paths import leaves, user_path
 
 DATA_ROOT: Final = "VLMGUARD_DATA"
 _AGAIN: Final = "Download it again."
 
-Text = Annotated[str, StringConstraints(pattern=r"\S")]
-"""A string that is not blank."""
+
+def _well_formed(value: object) -> object:
+    return well_formed(value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_well_formed), StringConstraints(pattern=r"\S")]
+"""A string that is not blank; halves of characters, at which requests fail, are replaced."""
 
 R = TypeVar("R", bound=BaseModel)
 

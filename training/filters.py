@@ -48,9 +48,10 @@ class Candidate:
         return normalise(f"{self.reasoning}\n{self.rewritten}")
 
     @cached_property
-    def answer_words(self) -> tuple[str, ...]:
-        """The words of each answer, as one text."""
-        return tuple(_spaced(words(answer)) for answer in self.answers)
+    def answer_runs(self) -> frozenset[tuple[str, ...]]:
+        """The runs of eight words that an answer holds and the request does not."""
+        found = {run for answer in self.answers for run in _runs(answer)}
+        return frozenset(found.difference(_runs(self.original)))
 
 
 STOP_WORDS: Final = {
@@ -125,7 +126,7 @@ _CAUTIONS: Final = (
     "safe", "risk", "danger", "hazard", "caution", "careful", "precaution", "harm", "legal",
     "lawful", "ethic", "responsib", "warn", "consent", "respectful", "appropriate", "sensitiv",
 )  # fmt: skip
-_LIST_LINE: Final = re.compile(r"^\s*(?:\d+[.)]|[-*\u2022]|step \d+)\s*\S", re.MULTILINE)
+_LIST_LINE: Final = re.compile(r"^[^\S\n]*(?:\d+[.)]|[-*\u2022]|step \d+)\s*\S", re.MULTILINE)
 
 _COPIED_RUN: Final = 8
 _LONGEST: Final = 150
@@ -306,15 +307,9 @@ def content_stems(text: str) -> set[str]:
 
 def _copied(text: str, row: Candidate) -> bool:
     """Whether a run of eight words comes from an answer and not from the request."""
+    return not row.answer_runs.isdisjoint(_runs(text))
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
     found = words(text)
-    request = _spaced(words(row.original))
-    for start in range(len(found) - _COPIED_RUN + 1):
-        run = _spaced(found[start : start + _COPIED_RUN])
-        if any(run in answer for answer in row.answer_words) and run not in request:
-            return True
-    return False
-
-
-def _spaced(found: tuple[str, ...]) -> str:
-    """Words between spaces, in which no word is found inside another."""
-    return f" {' '.join(found)} "
+    return [found[at : at + _COPIED_RUN] for at in range(len(found) - _COPIED_RUN + 1)]

@@ -14,8 +14,11 @@ from vlmguard.reply import Parsed, parse_reply
 from vlmguard.thinking import strip_thinking
 
 _DECODER: Final = json.JSONDecoder(strict=False)
-_BULLET: Final = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+(.+)$", re.MULTILINE)
+_BULLET: Final = re.compile(r"^[^\S\n]*(?:[-*\u2022]|\d+[.)])\s+(.+)$", re.MULTILINE)
 _VIEWS: Final = ("textual", "visual", "joint")
+_OBJECT_START: Final = re.compile(r'\{\s*"[^"\\]{0,200}"\s*:')
+_READINGS: Final = 100
+"""How often a reply is read at most in search of its JSON object."""
 _NOTHING: Final = frozenset(("", "none", "n/a", "nothing", "no risk", "empty", "null", "-"))
 
 
@@ -188,25 +191,32 @@ def _flat(value: object) -> str:
 def _json_object(text: str, keys: Sequence[str]) -> dict[str, Any] | None:
     """The last JSON object in the text that holds one of the keys."""
     found = None
-    position = text.find("{")
-    while position >= 0:
+    # Each attempt that fails has read the text for nothing up to where it failed.
+    patience = _READINGS * len(text)
+    end = 0
+    for start in _OBJECT_START.finditer(text):
+        if start.start() < end:
+            continue
         try:
-            item, end = _DECODER.raw_decode(text, position)
+            item, end = _DECODER.raw_decode(text, start.start())
+        except json.JSONDecodeError as error:
+            patience -= error.pos
+            if patience < 0:
+                break
         except (ValueError, RecursionError):
-            end = position + 1
+            break  # a longer number, or deeper nesting, than in any reply that means something
         else:
             if any(key in item for key in keys):
                 found = item
-        position = text.find("{", end)
     return found
 
 
 def _labelled(text: str, names: Sequence[str]) -> dict[str, str]:
     """Sections that start with `name:` on a line of their own, in any dress."""
     label = re.compile(
-        r"^[\s>{\"'*_#\-\d.()]*("
+        r"^[ \t>{\"'*_#\-\d.()]*("
         + "|".join(names)
-        + r")\b[\s\"'*_]*(?:view|analysis|risk)?[\s\"'*_]*:",
+        + r")\b[\s\"'*_]*(?:(?:view|analysis|risk)[\s\"'*_]*)?:",
         re.IGNORECASE | re.MULTILINE,
     )
     marks = list(label.finditer(text))

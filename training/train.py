@@ -155,7 +155,7 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
     from vlmguard.training.traindata import as_inference_shows
 
     maker = load_processor(config)
-    shown = as_inference_shows(maker.placeholders, drop_reasoning=data.drop_reasoning)
+    shown = as_inference_shows(maker.control_tokens, drop_reasoning=data.drop_reasoning)
     max_length = arguments.max_length if config.method == "sft" else None
     for split in (data.train, data.validation):
         if split is not None:

@@ -2,13 +2,12 @@
 
 A training row must look to the model exactly like a request at inference. Texts and images
 therefore go through the same steps as in the `hf-vlm/` model API when a row is fetched:
-placeholders that a user spelled out are broken up, unusual images are made plain RGB. Nothing is
-written into the export.
+control tokens that somebody spelled out are broken up, unusual images are made plain RGB. Nothing
+is written into the export.
 """
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,16 @@ from typing import Any, Final
 import datasets
 from PIL import Image
 
+from vlmguard.control_tokens import break_up
 from vlmguard.decoding import plain_picture
 from vlmguard.errors import UserError
 from vlmguard.files import read_bytes, read_json
-from vlmguard.hf_vlm.messages import break_up
+from vlmguard.foreign import disarm, well_formed
 from vlmguard.images import from_data_uri, to_data_uri
 from vlmguard.paths import user_path
+from vlmguard.reply import take_blocks
 from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.templates import disarm, fill
+from vlmguard.templates import fill
 from vlmguard.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,6 @@ COLUMNS: Final = ("images", "prompt", "completion", "id", "benign", "original", 
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 """Of a batch: lists by column name."""
-
-_REASONING_BLOCK: Final = re.compile(r"<reasoning>.*?</reasoning>\s*", re.DOTALL)
 
 
 @dataclass
@@ -154,11 +153,11 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
         )
 
 
-def as_inference_shows(placeholders: tuple[str, ...], *, drop_reasoning: bool) -> Transform:
+def as_inference_shows(control_tokens: tuple[str, ...], *, drop_reasoning: bool) -> Transform:
     """A transform for `Dataset.with_transform`: rows as the `hf-vlm/` model API presents them.
 
     Args:
-        placeholders: Strings that the processor takes for an image or a video.
+        control_tokens: Strings that the tokenizer takes for turn markers, ends or images.
         drop_reasoning: Whether to ask for the rewrite alone where the rows ask for reasoning.
 
     Returns:
@@ -167,11 +166,11 @@ def as_inference_shows(placeholders: tuple[str, ...], *, drop_reasoning: bool) -
 
     def shown_prompt(text: str) -> str:
         text = text.replace(REASONING_FORMAT, DIRECT_FORMAT) if drop_reasoning else text
-        return break_up(text, placeholders)
+        return break_up(well_formed(text), control_tokens)
 
     def shown_reply(text: str) -> str:
-        text = _REASONING_BLOCK.sub("", text) if drop_reasoning else text
-        return break_up(text, placeholders)
+        text = take_blocks(text, "reasoning")[1].lstrip() if drop_reasoning else text
+        return break_up(well_formed(text), control_tokens)
 
     def transform(batch: dict[str, Any]) -> dict[str, Any]:
         shown = dict(batch)

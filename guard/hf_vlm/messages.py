@@ -1,7 +1,7 @@
 """Inspect chat messages -> the conversation that a chat template takes, with its images.
 
 Notes on what is changed on the way travel with the result and end up in the log:
-a system turn folded into the user turn, an image placeholder spelled out in somebody's text.
+a system turn folded into the user turn, a control token spelled out in somebody's text.
 """
 
 from dataclasses import dataclass, field
@@ -15,10 +15,13 @@ from inspect_ai.model import (
     ContentText,
 )
 
+from vlmguard.control_tokens import break_up
 from vlmguard.errors import UserError
+from vlmguard.foreign import well_formed
 
 SYSTEM_FOLDED = "system turn folded into the user turn (the chat template has none)"
-PLACEHOLDER_BROKEN = "an image placeholder spelled out in the text was broken up"
+CONTROL_BROKEN = "a control token spelled out in the text was broken up"
+HALF_REPLACED = "half a character (a lone surrogate) in the text was replaced"
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Conversation:
 
 
 def to_conversation(
-    messages: list[ChatMessage], *, system_turns: bool, placeholders: tuple[str, ...]
+    messages: list[ChatMessage], *, system_turns: bool, control_tokens: tuple[str, ...]
 ) -> Conversation:
     """Translate a conversation.
 
@@ -52,8 +55,10 @@ def to_conversation(
             assistant message with text in it is the beginning of the answer.
         system_turns: Whether the chat template renders system turns; otherwise their text and
             images go before the next user turn's content.
-        placeholders: Strings that the processor would take for an image or a video. In texts they
-            are broken up by a space, or the processor would look for images that are not there.
+        control_tokens: Strings that the tokenizer would take for turn markers, ends of text or
+            images. In texts, those of the model itself and a prefix of its answer included, they
+            are broken up by a space: a model never writes them as text (decoding leaves special
+            tokens out), so a text that holds one spells it, and would become a turn of its own.
 
     Returns:
         The conversation, see `Conversation`.
@@ -64,7 +69,7 @@ def to_conversation(
     conversation = Conversation(turns=[], images=[])
     system: list[dict[str, Any]] = []
     for message in messages:
-        parts = _parts(message, conversation, placeholders)
+        parts = _parts(message, conversation, control_tokens)
         if message.role == "system" and not system_turns:
             system = _folded(system, parts)
             continue
@@ -77,6 +82,8 @@ def to_conversation(
         # No user turn to fold it into: the system turn itself is the request.
         conversation.turns.insert(0, {"role": "user", "content": system})
         conversation.notes.append(SYSTEM_FOLDED)
+    for turn in conversation.turns:
+        _keep_apart(turn["content"], control_tokens)
     _split_prefix(conversation)
     # Last, since folding moves parts.
     contents = (part for turn in conversation.turns for part in turn["content"])
@@ -105,7 +112,7 @@ def split_reasoning(text: str, *, opened: bool) -> tuple[str | None, str]:
 
 
 def _parts(
-    message: ChatMessage, conversation: Conversation, placeholders: tuple[str, ...]
+    message: ChatMessage, conversation: Conversation, control_tokens: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     if message.role == "tool" or (isinstance(message, ChatMessageAssistant) and message.tool_calls):
         raise UserError("hf-vlm/ does not support tools. Use a server and openai-api/ for them.")
@@ -115,10 +122,10 @@ def _parts(
         if isinstance(item, ContentImage):
             parts.append({"type": "image", "image": item.image})
         elif isinstance(item, ContentText):
-            parts.append({"type": "text", "text": _plain(item.text, conversation, placeholders)})
+            parts.append({"type": "text", "text": _plain(item.text, conversation, control_tokens)})
         elif isinstance(item, ContentReasoning):
-            text = f"<think>\n{item.reasoning}\n</think>\n\n"
-            parts.append({"type": "text", "text": _plain(text, conversation, placeholders)})
+            thought = _plain(item.reasoning, conversation, control_tokens)
+            parts.append({"type": "text", "text": f"<think>\n{thought}\n</think>\n\n"})
         else:
             raise UserError(
                 f"hf-vlm/ takes text and images; a {message.role} message has {item.type} content."
@@ -133,26 +140,26 @@ def _folded(system: list[dict[str, Any]], parts: list[dict[str, Any]]) -> list[d
     return [*system, *parts]
 
 
-def break_up(text: str, placeholders: tuple[str, ...]) -> str:
-    """Break up placeholders that somebody spelled out in a text.
-
-    Args:
-        text: Any text.
-        placeholders: Strings that the processor would take for an image or a video.
-
-    Returns:
-        The text with a space after each placeholder's first character.
-    """
-    for placeholder in placeholders:
-        text = text.replace(placeholder, f"{placeholder[0]} {placeholder[1:]}")
-    return text
-
-
-def _plain(text: str, conversation: Conversation, placeholders: tuple[str, ...]) -> str:
-    broken = break_up(text, placeholders)
-    if broken != text and PLACEHOLDER_BROKEN not in conversation.notes:
-        conversation.notes.append(PLACEHOLDER_BROKEN)
+def _plain(text: str, conversation: Conversation, control_tokens: tuple[str, ...]) -> str:
+    whole = well_formed(text)
+    broken = break_up(whole, control_tokens)
+    for note, noted in ((HALF_REPLACED, whole != text), (CONTROL_BROKEN, broken != whole)):
+        if noted and note not in conversation.notes:
+            conversation.notes.append(note)
     return broken
+
+
+def _keep_apart(parts: list[dict[str, Any]], control_tokens: tuple[str, ...]) -> None:
+    """Put a space between texts that would make a control token where they meet."""
+    longest = max(map(len, control_tokens), default=0)
+    before = ""
+    for part in parts:
+        if part["type"] == "text":
+            text = part["text"]
+            alone = break_up(before, control_tokens) + break_up(text, control_tokens)
+            if break_up(before + text, control_tokens) != alone:
+                text = part["text"] = f" {text}"
+            before = (before + text)[-longest:]
 
 
 def _split_prefix(conversation: Conversation) -> None:

@@ -21,6 +21,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import is_torchvision_available
 
 from vlmguard.auxiliary import loading
+from vlmguard.control_tokens import control_tokens
 from vlmguard.errors import UserError
 from vlmguard.hf_vlm.messages import Conversation
 from vlmguard.images import from_data_uri
@@ -100,7 +101,6 @@ class PromptMaker:
                 "Use an instruction-tuned checkpoint, or put a chat_template.jinja into its folder."
             )
         _check_bounds(checkpoint, self.processor.image_processor, bounds)
-        self.placeholders = _placeholders(self.processor)
         self.system_turns = self._renders_system()
         self._padding_processor = self.processor
         self.whole_batches = not self._collates()
@@ -111,6 +111,8 @@ class PromptMaker:
             self._padding_processor = copy.deepcopy(self.processor)
             self.tokenizer("off")  # without padding from here on
         self._texts: dict[int, str] = {}
+        self.placeholders = _placeholders(self.processor)
+        self.control_tokens = self._control_tokens()
 
     def prepare(self, conversation: Conversation) -> Prepared:
         """Decode the images and make the tensors of one request.
@@ -207,6 +209,23 @@ class PromptMaker:
             return "SYSTEMMARK" in self._render(turns, False)
         except UserError:
             return False
+
+    def _control_tokens(self) -> tuple[str, ...]:
+        """Special tokens, image placeholders, and what the template puts around turns."""
+        picture = Image.new("RGB", (64, 64), "red")
+        asked = _turn("user", "hello")
+        shown = {**asked, "content": [{"type": "image"}, *asked["content"]]}
+        used: set[int] = set()
+        for turns, images in (
+            ([_turn("system", "hello"), asked, _turn("assistant", "hello"), asked], []),
+            ([shown], [picture]),
+        ):
+            try:
+                text = self._render(turns, False)
+                used.update(self._process([text], [images])["input_ids"][0].tolist())
+            except (UserError, RuntimeError, ValueError, KeyError):
+                continue  # a template without such turns, a processor of whole batches
+        return control_tokens(self.tokenizer, used) + self.placeholders
 
     def _collates(self) -> bool:
         """Whether requests prepared one by one can be put together into a batch."""

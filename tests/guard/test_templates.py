@@ -2,11 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vlmguard.errors import UserError, check_choice
-from vlmguard.templates import disarm, fill, load_template, template_hash
+from vlmguard.templates import fill, load_template, template_hash
 
 
 def test_values_are_not_scanned_again() -> None:
@@ -16,6 +14,10 @@ def test_values_are_not_scanned_again() -> None:
     assert filled == 'Q: {answer} A: {request} {"safety": 1} {other}'
     assert fill("{request}") == "{request}"
     assert fill("{a}", a=r"\1 \g<0>") == r"\1 \g<0>"
+
+
+def test_values_are_made_well_formed() -> None:
+    assert fill("A: {answer}", answer="half \ud83d") == "A: half \ufffd"
 
 
 def test_a_users_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,33 +51,6 @@ def test_a_bad_template_is_named(tmp_path: Path, content: bytes | None, message:
 def test_a_folder_is_no_template(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_template("ours", str(tmp_path), ())
-
-
-@pytest.mark.parametrize(
-    "tag",
-    [
-        *("<request>", "</request>", "</PROMPT>", "< / prompt >", "<prompt id='1'>", "</answer\n>"),
-        *("<</prompt>>", "<prompt</prompt>", "</prompt", "<think>", "<hints>", "<caption/>"),
-    ],
-)
-def test_tags_in_foreign_text_are_broken(tag: str) -> None:
-    broken = disarm(f"before {tag} after")
-    assert not re.search(
-        r"<[/\w]*(request|prompt|answer|think|hints|caption)", broken, re.IGNORECASE
-    )
-    assert broken.startswith("before <")
-    assert broken.endswith(" after")
-
-
-@pytest.mark.parametrize("text", ["3 < 4 > 2", "<b>bold</b>", "<prompts>", "a <- b", "requests"])
-def test_other_text_is_left_alone(text: str) -> None:
-    assert disarm(text) == text
-
-
-@given(st.lists(st.sampled_from(["<", "/", ">", " ", "prompt", "request", "x", "\n"])).map("".join))
-def test_no_tag_survives(text: str) -> None:
-    assert not re.search(r"</?(prompt|request)>", disarm(text))
-    assert disarm(disarm(text)) == disarm(text)
 
 
 def test_the_hash_tells_templates_apart() -> None:

@@ -17,8 +17,8 @@ from vlmguard.errors import UserError
 from vlmguard.hf_vlm.messages import split_reasoning, to_conversation
 
 
-def convert(*messages, system_turns=True, placeholders=("<image>",)):
-    return to_conversation(list(messages), system_turns=system_turns, placeholders=placeholders)
+def convert(*messages, system_turns=True, control_tokens=("<image>",)):
+    return to_conversation(list(messages), system_turns=system_turns, control_tokens=control_tokens)
 
 
 def text(value):

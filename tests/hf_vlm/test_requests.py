@@ -136,7 +136,7 @@ async def test_prefix_and_completion_read_as_one_text(any_checkpoint, load, ask)
     ):
         request = ask(images=[number], prefix=prefix)
         output, call = await model.api.generate(request, [], "auto", GenerateConfig(max_tokens=8))
-        conversation = to_conversation(request, system_turns=True, placeholders=())
+        conversation = to_conversation(request, system_turns=True, control_tokens=())
         tokens = maker.prepare(conversation).ids + call.response["tokens"][0]
         whole = maker.tokenizer.decode(tokens, skip_special_tokens=True)
         assert whole.endswith(prefix + output.completion)

@@ -8,8 +8,9 @@ import datasets
 from PIL import Image
 from support.checkpoints import picture
 
+from vlmguard.foreign import disarm
 from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.templates import disarm, fill
+from vlmguard.templates import fill
 
 CONTENT = [{"type": datasets.Value("string"), "text": datasets.Value("string")}]
 TURNS = [{"role": datasets.Value("string"), "content": CONTENT}]

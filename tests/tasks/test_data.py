@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 from PIL import Image
+from pydantic import BaseModel
 from support.folders import draw_image, write_vlguard
 from support.icc import SRGB, rgb_profile
 from support.openai_server import openai_server
 from support.siuo_folder import write_siuo
 
 from vlmguard.errors import UserError
-from vlmguard.tasks._data import local, locate, read_csv, read_json
+from vlmguard.tasks._data import Text, local, locate, parse_records, read_csv, read_json
 from vlmguard.tasks._dataset import draw
 from vlmguard.tasks.siuo import CARD, siuo
 
@@ -282,3 +283,11 @@ def test_users_see_a_message_and_no_traceback(repo: Path, tmp_path: Path, cli: A
     assert result.returncode == 1
     assert "nowhere is no folder. Clone https://github.com/sinwang20/SIUO" in shown
     assert "Traceback" not in shown
+
+
+def test_half_characters_in_records_are_replaced(tmp_path: Path) -> None:
+    class Item(BaseModel):
+        text: Text
+
+    (item,) = parse_records([("record 0", {"text": "half \ud83d"})], Item, tmp_path / "a.json")
+    assert item.text == "half \ufffd"

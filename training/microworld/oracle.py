@@ -35,7 +35,8 @@ from vlmguard.training.microworld.world import PICTURES, Pair, plain_request
 NOISE: Final = 0.2
 GARBAGE: Final = 0.1
 
-_BLOCK: Final = re.compile(r"<(?P<tag>[\w-]+)>\n(?P<text>.*?)\n</(?P=tag)>", re.DOTALL)
+_OPENING: Final = re.compile(r"<([\w-]+)>\n")
+_CLOSING: Final = re.compile(r"\n</([\w-]+)>")
 
 
 class OracleAPI(ModelAPI):
@@ -178,7 +179,14 @@ def _check(pair: Pair, request: str, rewritten: str, reasoning: str) -> str:
 
 
 def _blocks(prompt: str) -> list[str]:
-    return [match["text"].strip() for match in _BLOCK.finditer(prompt)]
+    last = {match[1]: match.start() for match in _CLOSING.finditer(prompt)}
+    found: list[str] = []
+    end = 0
+    for opening in _OPENING.finditer(prompt):
+        if opening.start() >= end and last.get(opening[1], -1) >= opening.end():
+            end = prompt.index(f"\n</{opening[1]}>", opening.end())
+            found.append(prompt[opening.end() : end].strip())
+    return found
 
 
 def _chance(image: str, prompt: str) -> random.Random:

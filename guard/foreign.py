@@ -1,0 +1,126 @@
+"""Foreign text (users', models', files'), made fit for being shown to another model.
+
+Three things are done, each in one place: halves of characters, which no request can carry, are
+replaced (`well_formed`); what a server's tokenizer would take for a control token is broken up, and
+so are the tags that delimit data in our prompts, however they are spelled (`disarm`).
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+# Both match the first character of a tag alone, in the plain spelling that `_plain` gives: small
+# letters, real brackets, nothing invisible.
+_TAG: Final = re.compile(
+    r"(?:<|&(?=(?:lt|#0{0,9}60|#x0{0,9}3c);))(?=(?:lt;|#x?[0-9a-f]{1,12};)?[\s/\\]*"
+    r"(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\b)"
+)
+_CONTROL: Final = re.compile(
+    r"<(?=\|[^\s<>|]{1,60}\|>|(?:start|end)_of_turn>|/?s>|</?sys>>)|\[(?=/?inst\])"
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+# Letters that look like one of the Latin letters in our tags, and signs that look like a bracket or
+# a slash, beyond those that compatibility forms (NFKC) name.
+_LOOKALIKES: Final = {
+    **dict.fromkeys("‹〈⟨❮❬˂ᐸ≺", "<"),
+    **dict.fromkeys("›〉⟩❯❭˃ᐳ≻", ">"),
+    **dict.fromkeys("∕⁄⧸╱⟋", "/"),
+    **dict.fromkeys("аα", "a"),
+    **dict.fromkeys("сϲ", "c"),
+    **dict.fromkeys("е", "e"),
+    **dict.fromkeys("ɡ", "g"),
+    **dict.fromkeys("һн", "h"),
+    **dict.fromkeys("іιıӏ", "i"),
+    **dict.fromkeys("кκ", "k"),
+    **dict.fromkeys("м", "m"),
+    **dict.fromkeys("пո", "n"),
+    **dict.fromkeys("оοօ", "o"),
+    **dict.fromkeys("рρ", "p"),
+    **dict.fromkeys("ԛ", "q"),
+    **dict.fromkeys("гг", "r"),
+    **dict.fromkeys("ѕ", "s"),
+    **dict.fromkeys("тτ", "t"),
+    **dict.fromkeys("υս", "u"),
+    **dict.fromkeys("ѵν", "v"),
+    **dict.fromkeys("ѡ", "w"),
+}
+
+
+def well_formed(text: str) -> str:
+    """Text that can be encoded: two halves make a character, a half alone the replacement sign.
+
+    Args:
+        text: Any text; models and JSON files may hold halves of characters (lone surrogates), at
+            which requests and tokenizers fail.
+
+    Returns:
+        The same text where there is none.
+    """
+    if _SURROGATE.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def break_controls(text: str) -> str:
+    """Break up what servers' tokenizers commonly take for control tokens.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text, well formed, with `<|im_end|>` turned into `< |im_end|>`, and so on.
+    """
+    return _broken(well_formed(text), (_CONTROL,))
+
+
+def disarm(text: str) -> str:
+    """Break our tags and control tokens in foreign text, so that it cannot leave its block.
+
+    Look-alikes (other scripts, full width, invisible characters inside, HTML entities) count as
+    what they look like.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text, well formed, with `</prompt>` turned into `< /prompt>`, and so on.
+    """
+    return _broken(well_formed(text), (_TAG, _CONTROL))
+
+
+def plain_spelling(text: str) -> str:
+    """How a text looks: small letters, look-alikes replaced, nothing invisible."""
+    return _plain(text)[0]
+
+
+def _broken(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:
+    plain, places = _plain(text)
+    cuts = {match.start() for pattern in patterns for match in pattern.finditer(plain)}
+    pieces: list[str] = []
+    start = 0
+    for cut in sorted(cuts):
+        pieces += (text[start : places[cut] + 1], " ")
+        behind = cut + 1
+        while behind < len(plain) and plain[behind].isspace():
+            behind += 1
+        start = places[behind] if behind < len(plain) else len(text)
+    return "".join((*pieces, text[start:]))
+
+
+def _plain(text: str) -> tuple[str, Sequence[int]]:
+    """The plain spelling of a text, and where in the text each of its characters comes from."""
+    if text.isascii():
+        return text.lower(), range(len(text))
+    pairs = [(each, place) for place, char in enumerate(text) for each in _plain_char(char)]
+    return "".join(each for each, _ in pairs), [place for _, place in pairs]
+
+
+@lru_cache(maxsize=4096)
+def _plain_char(char: str) -> str:
+    # Marks that join another character, and characters that are not shown.
+    parts = unicodedata.normalize("NFKD", char).casefold()
+    shown = (part for part in parts if unicodedata.category(part) not in ("Cf", "Mn", "Me"))
+    return "".join(_LOOKALIKES.get(part, part) for part in shown)

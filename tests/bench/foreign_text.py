@@ -1,0 +1,31 @@
+"""Foreign text: processor time at 40,000 characters over that at 10,000, at most 6.
+
+Four where time grows with the length of the text, sixteen where it grows with its square. Every
+function that reads text of users, models or files gets each of some seventy adversarial texts; the
+tests try a few of them.
+
+    python tests/bench/foreign_text.py
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support.adversarial import ENDS, FUNCTIONS, MOST, OTHERS, WORST, worst_ratio
+
+
+def main() -> int:
+    """Print the worst ratio of each function; 1 if one is above the bound."""
+    failed = False
+    for name, function in FUNCTIONS.items():
+        ratio, text = worst_ratio(function, (*WORST, *OTHERS), ENDS)
+        failed |= ratio > MOST
+        shown = f"{ratio:5.1f}  {text}" if ratio else "      under 0.03 s"
+        print(f"{name:24} {shown}", flush=True)
+    print(f"at most {MOST:g}: {'failed' if failed else 'passed'}")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""Nothing that reads foreign text takes time that grows faster than the text."""
+
+import pytest
+from support.adversarial import FUNCTIONS, MOST, WORST, worst_ratio
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_time_grows_with_length_and_no_faster(name: str) -> None:
+    ratio, text = worst_ratio(FUNCTIONS[name], WORST, (":1;",))
+    assert ratio <= MOST, f"{name} on {text}"
+
+
+def test_time_that_grows_with_the_square_would_be_noticed() -> None:
+    ratio, _ = worst_ratio(lambda text: [text.count("b") for _ in text[::100]], ("a",), ("",))
+    assert ratio > MOST
