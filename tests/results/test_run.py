@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.log import (
+    ProvenanceData,
+    invalidate_samples,
+    list_eval_logs,
+    read_eval_log,
+    write_eval_log,
+)
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
 from support.siuo_folder import write_siuo
 
@@ -108,6 +114,23 @@ def test_parts_of_a_matrix_may_be_run_one_after_another(config: Path, tmp_path: 
         assert run(part.model_copy(update=quiet))
     logs = list_eval_logs(str(tmp_path / "logs" / "none"))
     assert {read_eval_log(log).eval.model for log in logs} == {"counted/one", "counted/two"}
+
+
+def test_invalidated_samples_are_run_again(config: Path, tmp_path: Path) -> None:
+    quiet = {"options": {"display": "none"}, "benchmarks": read_config(config).benchmarks[:1]}
+    part = select(read_config(config), ["counted/one"], [], ["none"]).model_copy(update=quiet)
+    assert run(part)
+    (info,) = list_eval_logs(str(tmp_path / "logs"))
+    log = read_eval_log(info)
+    wrong = ProvenanceData(author="ann", reason="wrong image")
+    uuid = (log.samples or [])[0].uuid or ""
+    write_eval_log(invalidate_samples(log, [uuid], wrong), log.location)
+    (reason,) = read_results([str(tmp_path / "logs")]).left_out.values()
+    assert "invalidated by ann: wrong image" in reason
+    CALLS.clear()
+    assert run(part)
+    assert CALLS.count("one") == 1
+    assert len(read_results([str(tmp_path / "logs")]).runs) == 1
 
 
 def test_what_inspect_refuses_is_said_without_markup(config: Path) -> None:
