@@ -64,7 +64,7 @@ def test_own_rows(tmp_path: Path) -> None:
         ('{"image": "a.png"}', r"line 1: field 'prompt'"),
         ('{"image": "", "prompt": "p"}', r"line 1: field 'image'"),
         ('{"image": "a.png", "prompt": 3.5, "benign": "maybe"}', r"line 1: field 'benign'"),
-        ("{", "line 1 is no JSON"),
+        ("{", "line 1: cannot be read as JSON"),
         ("[]", "line 1: field 'record'"),
         ('{"image": "../a.png", "prompt": "p"}', "leaves"),
         ('{"image": "/etc/a.png", "prompt": "p"}', "leaves"),
