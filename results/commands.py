@@ -4,7 +4,6 @@ Everything heavy is imported when a command runs, so that `vlmguard --help` is q
 """
 
 import argparse
-import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +133,16 @@ def _add_leaderboard(commands: Any) -> None:
         action="store_true",
         help="recompute the cost of each run from its model calls (slow: reads whole logs)",
     )
+    parser.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="CSV",
+        help=(
+            "also show means and differences corrected by a sheet of vlmguard label that people "
+            "filled in (repeatable: other logs, other raters)"
+        ),
+    )
     parser.add_argument("--published", action="store_true", help="also print what others published")
     parser.add_argument(
         "--layout",
@@ -146,6 +155,8 @@ def _add_leaderboard(commands: Any) -> None:
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results import sheets
+    from vlmguard.results.calibrated import calibrated_sheet
+    from vlmguard.results.extras import Extras
     from vlmguard.results.leaderboard import build
     from vlmguard.results.paper import paper_sheets
     from vlmguard.results.publish import board_sheets, published_for, write_leaderboard
@@ -153,15 +164,17 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results.verify import verify_sheet
 
     console = _console()
+    labels = [user_path(each) for each in arguments.labels]
     results = _read(arguments.logs)
     board = build(results, arguments.intersect)
+    labelled = [calibrated_sheet(board, results, labels)] if labels else []
     published = published_for(board)
     paper = arguments.layout == "paper"
     tables = paper_sheets(board) if paper else board_sheets(board)
     checked = [verify_sheet(results)] if arguments.verify else []
     for note in board.notes:
         print(f"Note: {one_line(note)}\n")
-    print_sheets([*tables, *checked], console)
+    print_sheets([*tables, *labelled, *checked], console)
     if arguments.published:
         print_sheets([sheets.published_sheet(published)], console)
     elif published:
@@ -169,7 +182,8 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     print_sheets([sheets.left_out_sheet(board)], console)
     if arguments.out:
         whole = tables if paper else [sheets.main_sheet(board), *tables]
-        files = write_leaderboard(board, user_path(arguments.out), tables=[*whole, *checked])
+        extras = Extras(sheets=labelled)
+        files = write_leaderboard(board, user_path(arguments.out), extras, [*whole, *checked])
         print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
     return 0
 
@@ -277,34 +291,43 @@ def _add_agreement(commands: Any) -> None:
     parser = commands.add_parser(
         "agreement",
         help="do judges agree, with each other or with people",
-        description="Cohen's kappa and Krippendorff's alpha between logs and sheets of labels.",
+        description=(
+            "Each judge against the first person (else the first judge): sensitivity, "
+            "specificity, precision, F1 and Cohen's kappa with 95 % intervals over images, and "
+            "Krippendorff's alpha. Sources are logs and sheets of labels; or columns of any CSV "
+            "files, the reference first, rows matched by their order."
+        ),
     )
-    parser.add_argument("sources", nargs="+", metavar="LOG|CSV", help="two raters or more")
+    parser.add_argument(
+        "sources", nargs="+", metavar="LOG|CSV|CSV:COLUMN", help="two raters or more (CSV:*: all)"
+    )
+    parser.add_argument(
+        "--unsafe",
+        action="append",
+        metavar="WORD",
+        help="first word of a verdict in a column that means unsafe (repeatable; default: unsafe)",
+    )
+    parser.add_argument(
+        "--cluster", metavar="COLUMN", help="column that says which image a row is about"
+    )
     parser.set_defaults(run=_agreement)
 
 
 def _agreement(arguments: argparse.Namespace) -> int:
     from vlmguard.results.agreement import agree
+    from vlmguard.results.agreement_sheets import agreement_sheets
+    from vlmguard.results.columns import UNSAFE, agree_columns, is_column
     from vlmguard.results.render import print_sheets
-    from vlmguard.results.sheets import Sheet
 
-    rows = [
-        [each.measure, str(each.raters), str(each.items)]
-        + [_decimal(value) for value in (each.same, each.kappa, each.alpha)]
-        for each in agree([_place(source) for source in arguments.sources])
-    ]
-    header = ["Measure", "Raters", "Answers", "Same", "Cohen's kappa", "Krippendorff's alpha"]
-    notes = [
-        "Same and kappa: the first two raters, grades cut where the log's judge cut them (7 where "
-        "no log says so); alpha: all raters, grades as they are. '-': nothing varies, so agreement "
-        "beyond chance is not defined."
-    ]
-    print_sheets([Sheet("Agreement", header, rows, notes=notes, labels=1)], _console())
+    if any(map(is_column, arguments.sources)):
+        sources = [str(user_path(source)) for source in arguments.sources]
+        found, remarks = agree_columns(sources, arguments.unsafe or UNSAFE, arguments.cluster)
+    elif arguments.unsafe or arguments.cluster:
+        raise UserError("--unsafe and --cluster are for columns of CSV files (FILE.csv:COLUMN).")
+    else:
+        found, remarks = agree([_place(source) for source in arguments.sources]), []
+    print_sheets(agreement_sheets(found, remarks), _console())
     return 0
-
-
-def _decimal(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _add_label(commands: Any) -> None:

@@ -3,13 +3,15 @@
 import csv
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 
 from vlmguard.cli import main
 from vlmguard.errors import UserError
-from vlmguard.results.agreement import agree, cohen_kappa, krippendorff_alpha, read_labels
+from vlmguard.results.agreement import agree, read_labels
+from vlmguard.results.coefficients import cohen_kappa, krippendorff_alpha
 from vlmguard.results.diff import diff
 
 
@@ -21,18 +23,21 @@ def test_cohen_kappa_by_hand() -> None:
     assert math.isnan(cohen_kappa([]))
 
 
+def alpha(units: list[list[float]], level: Literal["nominal", "interval"]) -> float:
+    return krippendorff_alpha(units, level).value
+
+
 def test_krippendorff_alpha_by_hand() -> None:
     # Units (0,0) (1,1) (0,1): one of three disagrees. Observed 2/6 of the values;
     # expected 2*3*3/(6*5) = 0.6; alpha = 1 - (1/3)/0.6.
-    assert krippendorff_alpha([[0, 0], [1, 1], [0, 1]], "nominal") == pytest.approx(
-        1 - (1 / 3) / 0.6
-    )
+    assert alpha([[0, 0], [1, 1], [0, 1]], "nominal") == pytest.approx(1 - (1 / 3) / 0.6)
     # Grades (1,2) (3,3): squares observed 2/4; expected pairs of 1 2 3 3:
     # 2*(1 + 4 + 4 + 1 + 1 + 0)/(4*3) = 22/12.
-    assert krippendorff_alpha([[1, 2], [3, 3]], "interval") == pytest.approx(1 - 0.5 / (22 / 12))
+    assert alpha([[1, 2], [3, 3]], "interval") == pytest.approx(1 - 0.5 / (22 / 12))
     # A value that nobody else rated counts not; no variation, no coefficient.
-    assert krippendorff_alpha([[1, 1], [0, 0], [7]], "nominal") == 1.0
-    assert math.isnan(krippendorff_alpha([[1, 1], [1, 1]], "nominal"))
+    assert alpha([[1, 1], [0, 0], [7]], "nominal") == 1.0
+    assert math.isnan(alpha([[1, 1], [1, 1]], "nominal"))
+    assert math.isnan(alpha([], "nominal"))
 
 
 def test_three_raters_with_gaps() -> None:
@@ -40,7 +45,7 @@ def test_three_raters_with_gaps() -> None:
     units: list[list[float]] = [[0, 0, 1], [0, 0], [1, 1, 1], [0, 0]]
     observed = (4 / 2) / 10
     expected = 2 * 6 * 4 / (10 * 9)
-    assert krippendorff_alpha(units, "nominal") == pytest.approx(1 - observed / expected)
+    assert alpha(units, "nominal") == pytest.approx(1 - observed / expected)
 
 
 @pytest.fixture
@@ -63,12 +68,17 @@ def test_two_judges_of_the_same_answers(two_judges: list[str]) -> None:
     by_measure = {each.measure: each for each in agree(two_judges)}
     safety = by_measure["safety"]
     # 9 9 8 8 6 6 against 2 2 8 8 6 6: safe 4 and 2 of 6, alike in 4.
-    assert (safety.raters, safety.items, safety.same) == (2, 6, pytest.approx(4 / 6))
+    (pair,) = safety.pairs.values()
+    assert (safety.raters, safety.items, pair.same.value) == (2, 6, pytest.approx(4 / 6))
     expected = (4 / 6) * (2 / 6) + (2 / 6) * (4 / 6)
-    assert safety.kappa == pytest.approx((4 / 6 - expected) / (1 - expected))
-    assert by_measure["helpful"].same == 1.0
-    assert math.isnan(by_measure["helpful"].kappa)
-    assert by_measure["refused"].kappa == 1.0
+    assert pair.kappa.value == pytest.approx((4 / 6 - expected) / (1 - expected))
+    # Unsafe are 2 by the first, 4 by the second, and both say so of the last two.
+    assert (pair.sensitivity.value, pair.specificity.value) == (1.0, 0.5)
+    assert (pair.precision.value, pair.f1.value) == (0.5, pytest.approx(2 / 3))
+    (helpful,), (refused,) = (by_measure[name].pairs.values() for name in ("helpful", "refused"))
+    assert helpful.same.value == 1.0
+    assert math.isnan(helpful.kappa.value)
+    assert refused.kappa.value == 1.0
 
 
 def test_different_answers_are_refused(matrix: Path) -> None:
@@ -95,8 +105,10 @@ def test_sheet_is_blind_and_goes_back_in(
         writer.writeheader()
         writer.writerows({**row, "safety": "8", "helpful": "1"} for row in rows[:3])
     assert main(["agreement", two_judges[0], str(out / "labels.csv")]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if "helpful" in line)
-    assert line.split()[:4] == ["helpful", "2", "3", "1.000"]
+    said = capsys.readouterr().out
+    assert "Reference for helpful: labels.csv." in said  # what people say is the truth
+    lines = [line.split() for line in said.splitlines() if line.strip().startswith("helpful ")]
+    assert lines[-1][:3] == ["helpful", "2", "3"]
 
 
 @pytest.mark.parametrize("how", ["started", "invalidated"])
@@ -155,7 +167,8 @@ def test_who_rated_nothing_is_no_rater_of_that(two_judges: list[str], tmp_path: 
     sheet.write_text("sample,epoch,safety,helpful,refused\ntoy/0,1,,1,\ntoy/1,1,,0,\n")
     by_measure = {each.measure: each for each in agree([str(sheet), *two_judges])}
     assert by_measure["helpful"].raters == 3
-    assert (by_measure["safety"].raters, by_measure["safety"].same) == (2, pytest.approx(4 / 6))
+    (pair,) = by_measure["safety"].pairs.values()
+    assert (by_measure["safety"].raters, pair.same.value) == (2, pytest.approx(4 / 6))
 
 
 def test_grades_are_cut_where_the_log_cut_them(two_judges: list[str], tmp_path: Path) -> None:
@@ -166,7 +179,8 @@ def test_grades_are_cut_where_the_log_cut_them(two_judges: list[str], tmp_path: 
     sheet = tmp_path / "labels.csv"
     sheet.write_text("sample,safety\ntoy/4,6\ntoy/5,5\n")
     # The judge gave 6 and 6, the person 6 and 5: alike at 6 in one of two, at 7 in both.
-    assert agree([two_judges[0], str(sheet)])[0].same == 0.5
+    (pair,) = agree([two_judges[0], str(sheet)])[0].pairs.values()
+    assert pair.same.value == 0.5
 
 
 def test_ids_that_look_like_formulas_find_their_way_back(
@@ -183,6 +197,6 @@ def test_ids_that_look_like_formulas_find_their_way_back(
     with (out / "labels.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(rows[0])
-        writer.writerows([*row[:-1], "1"] for row in rows[1:] if row[1] == "'=evil")
+        writer.writerows([*row[:-2], "1", row[-1]] for row in rows[1:] if row[1] == "'=evil")
     (refused,) = agree([two_judges[0], str(out / "labels.csv")])
     assert (refused.measure, refused.items) == ("refused", 1)
