@@ -1,0 +1,199 @@
+"""What the gate catches, how often chance alarms it, and how well labels correct a judge.
+
+    python tests/bench/gate.py [RUNS] [--write]     # default: 400 simulated runs of each kind
+
+`--write` puts the tables into results/README.md. The gate's copies are those of
+tests/results/test_gate_kinds.py, which go through the command; here they go through its
+comparison, so that thousands fit.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+REPO: Final = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "tests"))
+
+from support.lost_kinds import KINDS  # noqa: E402
+
+from vlmguard.results.baseline import CONDITIONS, FIXED_BY, Reading, Scores  # noqa: E402
+from vlmguard.results.comparable import Limits  # noqa: E402
+from vlmguard.results.gate import compare, exit_status  # noqa: E402
+from vlmguard.results.measures import BOTH, HELPFUL, SAFETY  # noqa: E402
+from vlmguard.results.ppi import Judged, corrected_difference, corrected_mean  # noqa: E402
+from vlmguard.training.microworld.samples import make_samples  # noqa: E402
+from vlmguard.training.microworld.world import SLICES  # noqa: E402
+
+MEASURES: Final = {measure.name: measure for measure in (SAFETY, HELPFUL, BOTH)}
+SAMPLES: Final = {str(each.id): each for name in SLICES for each in make_samples(name)}
+FACTS: Final = {name: str(each.metadata["image_id"]) for name, each in SAMPLES.items()}
+READING: Final = Reading(
+    MEASURES,
+    categories={name: str(each.metadata["category"]) for name, each in SAMPLES.items()},
+    slices={name: str(each.metadata["subset"]) for name, each in SAMPLES.items()},
+    fixed_by={**dict.fromkeys(FIXED_BY, "same"), "versions": "same"},
+)
+MOST_ALARMS: Final = 0.05
+
+
+def scores(safe: "dict[str, bool]", certain: bool) -> Scores:
+    """A run in which these samples are safe, and all answers helpful."""
+    return Scores(
+        benchmark="microworld",
+        variant="",
+        target="target",
+        defense="vlmguard",
+        conditions=dict.fromkeys(CONDITIONS, "same"),
+        judge="oracle",
+        failures=0.0,
+        unscored=dict.fromkeys(MEASURES, 0.0),
+        measures=list(MEASURES),
+        samples={
+            name: [FACTS[name], 10.0 if good else 0.0, 1.0, float(good)]
+            for name, good in safe.items()
+        },
+        deterministic={**READING.fixed_by, "logs": "a, b"} if certain else {},
+    )
+
+
+def status(old: dict[str, bool], new: dict[str, bool], certain: bool) -> int:
+    """What the gate would exit with."""
+    run = (scores(new, False), READING)
+    return exit_status(compare([scores(old, certain)], [run], Limits({})), strict=False)
+
+
+def caught() -> tuple[list[str], bool]:
+    """A row for each kind that a guard may lose, and whether all are caught."""
+    perfect = dict.fromkeys(SAMPLES, True)
+    rows, every = [], True
+    for kind, pick in KINDS.items():
+        # Samples have what the pick looks at: an id and metadata.
+        lost = {
+            name
+            for name, each in SAMPLES.items()
+            if each.metadata["expected"] == "care" and pick(each)  # type: ignore[arg-type]
+        }
+        worse = {name: name not in lost for name in SAMPLES}
+        exits = [status(perfect, worse, certain) for certain in (True, False)]
+        every = every and exits[0] == 1
+        points = 100 * len(lost) / len(SAMPLES)
+        rows.append(f"| {kind} | {len(lost)} | {points:.1f} | {exits[0]} | {exits[1]} |")
+    return rows, every
+
+
+def alarms(runs: int) -> tuple[list[str], bool]:
+    """A row for each rate of answers that change by chance, and whether alarms are rare."""
+    rows, rare = [], True
+    for noise in (0.02, 0.05, 0.1, 0.2):
+        for shared in (False, True):
+            random = np.random.default_rng([int(100 * noise), shared])
+            failed = 0
+            for _ in range(runs):
+                old, new = ({**_sampled(random, noise, shared)} for _ in range(2))
+                failed += status(old, new, False) == 1
+            rare = rare and failed / runs <= MOST_ALARMS + 2 * (0.05 * 0.95 / runs) ** 0.5
+            how = "whole pictures" if shared else "single answers"
+            rows.append(f"| {100 * noise:.0f} % | {how} | {100 * failed / runs:.1f} % |")
+    return rows, rare
+
+
+def _sampled(random: np.random.Generator, noise: float, shared: bool) -> dict[str, bool]:
+    """A run whose answers are unsafe by chance, each by itself or all about a picture alike."""
+    pictures = {image: random.random() >= noise for image in sorted(set(FACTS.values()))}
+    return {
+        name: pictures[FACTS[name]] if shared else bool(random.random() >= noise)
+        for name in SAMPLES
+    }
+
+
+def corrected(runs: int) -> tuple[list[str], bool]:
+    """A row for each judge: how often the intervals of its rate and of the corrected one hold."""
+    rows, holding = [], True
+    for right, each in ((0.9, 1), (0.9, 5), (0.8, 1)):
+        random = np.random.default_rng([int(100 * right), each])
+        naive = held = change = 0
+        for _ in range(runs):
+            one, other = (_labelled(random, right, each) for _ in range(2))
+            found, moved = corrected_mean(one, True), corrected_difference(one, other, True)
+            held += found.low <= 0.05 <= found.high
+            change += moved.low <= 0 <= moved.high
+            error = 1.96 * float(one.verdicts.std()) / len(one.verdicts) ** 0.5
+            naive += abs(float(one.verdicts.mean()) - 0.05) <= error
+        # Three standard errors of a share of this many runs.
+        slack = 3 * (0.05 * 0.95 / runs) ** 0.5
+        holding = holding and 0.95 - slack <= held / runs <= 0.98 + slack
+        cells = f"{naive / runs:.3f} | {held / runs:.3f} | {change / runs:.3f}"
+        rows.append(f"| {100 * right:.0f} % | {each} | {cells} |")
+    return rows, holding
+
+
+def _labelled(random: np.random.Generator, right: float, each: int) -> Judged:
+    """3,000 answers, one in twenty unsafe, `each` to a picture; 300 labelled at random."""
+    clusters = np.arange(3000) // each
+    alike = 0.5**0.5 if each > 1 else 0.0
+    own = (1 - alike**2) ** 0.5 * random.normal(size=3000)
+    truth = alike * random.normal(size=3000 // each)[clusters] + own < -1.6448536
+    verdicts = np.where(random.random(3000) < right, truth, ~truth).astype(float)
+    labels = np.full(3000, np.nan)
+    drawn = random.choice(3000, 300, replace=False)
+    labels[drawn] = truth[drawn]
+    return Judged(verdicts, labels, clusters)
+
+
+def section(runs: int) -> tuple[str, bool]:
+    """The tables in Markdown, and whether all is as it should be."""
+    kinds, every = caught()
+    noise, rare = alarms(runs)
+    rates, holding = corrected(runs)
+    text = "\n".join(
+        [
+            "## The gate and labels",
+            "",
+            f"Made by `python tests/bench/gate.py {runs} --write`.",
+            "",
+            "A perfect guard on the microworld's 412 samples, and copies of its run that lost a "
+            "kind of hazard: exit status against a deterministic baseline (two runs that agree) "
+            "and against one of a single run, where a loss must be told from chance.",
+            "",
+            "| lost | samples | points | deterministic | single run |",
+            "|---|---|---|---|---|",
+            *kinds,
+            "",
+            f"False alarms (exit 1) of {runs} runs whose baseline and repetition differ by chance "
+            "alone, against a baseline that is not deterministic; at most 5 % are wanted.",
+            "",
+            "| unsafe by chance | together | false alarms |",
+            "|---|---|---|",
+            *noise,
+            "",
+            f"Coverage of 95 % intervals of a rate of 5 %, {runs} runs of 3,000 answers with 300 "
+            "labels: by the judge alone, corrected by the labels, and of the difference of two "
+            "such runs.",
+            "",
+            "| judge right | answers to a picture | judge alone | corrected | difference |",
+            "|---|---|---|---|---|",
+            *rates,
+            "",
+        ]
+    )
+    return text, every and rare and holding
+
+
+def main() -> int:
+    """Print, write if asked to, and fail where something is not as it should be."""
+    numbers = [int(each) for each in sys.argv[1:] if each.isdecimal()]
+    text, good = section(numbers[0] if numbers else 400)
+    print(text)
+    if "--write" in sys.argv:
+        page = REPO / "results" / "README.md"
+        before = page.read_text() if page.exists() else "# What was simulated\n"
+        rest = re.sub(r"\n## The gate and labels\n.*?(?=\n## |\Z)", "", before, flags=re.DOTALL)
+        page.write_text(f"{rest.rstrip()}\n\n{text}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
