@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from inspect_ai.log import EvalLogInfo, list_eval_logs, read_eval_log
-from support.launcher import THIRD_PARTY, Launcher, launcher
+from support.launcher import Launcher, launcher
 from support.openai_server import Server, openai_server
 from support.siuo_folder import write_siuo
 from support.third_party import SURE
@@ -151,8 +151,7 @@ class Bench:
 
     def eval_set(self, name: str, defense: str, *options: str) -> list[str]:
         """The same run by Inspect's own command."""
-        file = {"third/second_thought": f"{THIRD_PARTY}@second_thought"}.get(defense, defense)
-        solver = [] if defense == "none" else ["--solver", file]
+        solver = [] if defense == "none" else ["--solver", defense]
         arguments = [f"{key}={value}" for key, value in DEFENSES[defense].items()]
         return [
             *("inspect", "eval-set", "tasks/siuo.py", *solver, "--model", f"{MODEL}target"),

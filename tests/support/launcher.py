@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-THIRD_PARTY = Path(__file__).parent / "third_party.py"
-
 
 class Launcher:
     """Starts one command at a time.
