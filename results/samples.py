@@ -20,7 +20,9 @@ from vlmguard.results.rows import LeftOut
 from vlmguard.results.unfinished import Key
 
 # Inside a text the quotes would be escaped; in metadata the names may stand for something else.
-_TOUCHED: Final = re.compile(rb'(?<!\\)"(?:history":\s*\[\s*\{|invalidation":\s*\{)')
+# Two patterns that begin with letters are searched ten times faster than one with a choice.
+_EDITED: Final = re.compile(rb'history":\s*\[\s*\{')
+_INVALIDATED: Final = re.compile(rb'invalidation":\s*\{')
 
 
 @dataclass
@@ -58,7 +60,7 @@ def touched(path: str) -> Touched:
     found = Touched()
     for raw in _samples(path):
         found.count += 1
-        if not _TOUCHED.search(raw):
+        if not (_EDITED.search(raw) or _INVALIDATED.search(raw)):
             continue
         sample = json.loads(raw)
         if sample.get("invalidation"):
