@@ -25,7 +25,7 @@ class Cell:
         clusters: Images among the scored samples.
         coverage: How much was scored, and the worst-case bounds.
         difference: To the undefended run; None without one.
-        p: Holm-adjusted p-value of the difference.
+        p: Adjusted p-value of the difference; NaN where it was not tested.
         verdict: `better`, `worse`, or empty where the data do not say.
     """
 
@@ -110,6 +110,7 @@ class Group:
         templates: Hashes of what was judged with: templates and lists of phrases.
         measures: Measures in order.
         headline: Name of the one that stands for it: `Scored` is of this one.
+        endpoint: Name of the primary endpoint; empty where no measure has a direction.
         differs: What sets it apart from other groups of the same benchmark.
         note: What a reader must know.
     """
@@ -120,6 +121,7 @@ class Group:
     templates: str
     measures: list[Measure]
     headline: str = ""
+    endpoint: str = ""
     differs: str = ""
     note: str = ""
 
@@ -147,6 +149,31 @@ class Gain:
 
 
 @dataclass
+class Duel:
+    """The best row of a target in a group against another one.
+
+    Attributes:
+        group: Place of the group.
+        target: Label of the target.
+        best: Label of the best defense, by the primary endpoint.
+        other: Label of the other.
+        measure: Name of the primary endpoint.
+        difference: Best minus other; its interval holds for all pairs of rows together.
+        p: Adjusted for all pairs of rows.
+        verdict: `better`, or empty where the data do not say.
+    """
+
+    group: int
+    target: str
+    best: str
+    other: str
+    measure: str
+    difference: Difference
+    p: float
+    verdict: str
+
+
+@dataclass
 class Leaderboard:
     """Everything that tables, pages and figures show.
 
@@ -155,7 +182,9 @@ class Leaderboard:
         entries: Runs.
         gains: Average gains in safety.
         left_out: Reason for each log that is in no table.
-        tests: Number of differences that were tested together.
+        tests: Number of differences to the undefended targets that were tested together.
+        endpoint_tests: How many of them are of primary endpoints.
+        duels: The best row of each target against the others.
         notes: What a reader must know before any number.
         controls: Names of the defenses that are no more than a yardstick.
     """
@@ -165,6 +194,8 @@ class Leaderboard:
     gains: list[Gain]
     left_out: dict[str, str] = field(default_factory=dict)
     tests: int = 0
+    endpoint_tests: int = 0
+    duels: list[Duel] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     controls: tuple[str, ...] = CONTROLS
 
@@ -190,7 +221,7 @@ class Leaderboard:
 
     def is_control(self, defense: str) -> bool:
         """Whether the defense of this label (its name, then settings) is a control."""
-        return defense.split(" ", 1)[0] in self.controls
+        return is_control(defense, self.controls)
 
     def find(self, target: str, defense: str, group: int) -> Entry | None:
         """The entry of a row in a group."""
@@ -198,3 +229,8 @@ class Leaderboard:
             if (entry.target, entry.defense, entry.group) == (target, defense, group):
                 return entry
         return None
+
+
+def is_control(defense: str, controls: tuple[str, ...]) -> bool:
+    """Whether the defense of this label (its name, then settings) is one of the controls."""
+    return defense.split(" ", 1)[0] in controls

@@ -11,6 +11,8 @@ from vlmguard.errors import UserError, check_number
 from vlmguard.paths import user_path
 from vlmguard.results.foreign import one_line
 
+_FLIPS = 10
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,6 +31,7 @@ def add(commands: Any) -> None:
     _add_diff(commands)
     _add_agreement(commands)
     _add_label(commands)
+    _add_power(commands)
 
 
 def _add_run(commands: Any) -> None:
@@ -262,24 +265,32 @@ def _gate(arguments: argparse.Namespace) -> int:
 def _add_diff(commands: Any) -> None:
     parser = commands.add_parser(
         "diff",
-        help="which samples two runs judge differently",
-        description="Samples that flipped (safe, helpful, refused), with prompts and answers.",
+        help="how two runs differ, and which samples flipped",
+        description=(
+            "Difference, interval and test of each measure; samples that flipped (safe, helpful, "
+            "refused), the worst first, with prompts and answers."
+        ),
     )
     parser.add_argument("a", metavar="LOG_A")
     parser.add_argument("b", metavar="LOG_B")
-    parser.add_argument("--csv", metavar="FILE", help="write whole texts as CSV")
+    parser.add_argument("--all", action="store_true", help="print all flips, not the ten worst")
+    parser.add_argument("--csv", metavar="FILE", help="write all flips with whole texts as CSV")
     parser.add_argument("--html", metavar="FILE", help="write a page with texts and images")
     parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
     parser.set_defaults(run=_diff)
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from vlmguard.results.diff import as_csv, as_html, as_text, diff
+    from vlmguard.results.changes import change_sheet
+    from vlmguard.results.diff import as_csv, as_html, diff, flips_as_text, intro
     from vlmguard.results.output import write_file
+    from vlmguard.results.render import print_sheets
 
     console = _console()
     found = diff(_place(arguments.a), _place(arguments.b))
-    print(as_text(found, console.width))
+    print(f"{intro(found)}\n")
+    print_sheets([change_sheet(found.changes)], console)
+    print(flips_as_text(found, console.width, None if arguments.all else _FLIPS))
     if arguments.csv:
         write_file(user_path(arguments.csv), as_csv(found))
     if arguments.html:
@@ -360,6 +371,79 @@ def _label(arguments: argparse.Namespace) -> int:
     sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
     write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
     print(f"Read {folder / 'labels.html'}, fill in {folder / 'labels.csv'}.")
+    return 0
+
+
+def _add_power(commands: Any) -> None:
+    parser = commands.add_parser(
+        "power",
+        help="how many samples show a difference, in tables and to the gate",
+        description=(
+            "Samples (and labels by people, for calibrated rates) that show a difference of so "
+            "many points: from two pilot logs, or from assumed labels (--agreement)."
+        ),
+    )
+    parser.add_argument("logs", nargs="*", metavar="LOG", help="two pilot logs")
+    parser.add_argument(
+        "--difference",
+        type=float,
+        required=True,
+        metavar="POINTS",
+        help="true difference, in percent of the measure's range (5: 0.5 of safety 0-10)",
+    )
+    parser.add_argument("--power", type=float, default=0.8, metavar="SHARE", help="default: 0.8")
+    parser.add_argument(
+        "--comparisons",
+        type=int,
+        default=1,
+        metavar="N",
+        help="differences of the primary endpoint in the table: defenses x targets x benchmarks",
+    )
+    parser.add_argument(
+        "--agreement",
+        type=float,
+        metavar="SHARE",
+        help="without logs: samples that have the same label in both runs",
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="SHARE", help="without logs: rate of the first run"
+    )
+    for option in ("sensitivity", "specificity"):
+        parser.add_argument(
+            f"--{option}", type=float, metavar="SHARE", help="of the judge: also count labels"
+        )
+    parser.set_defaults(run=_power)
+
+
+def _power(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.power import Aim, assumed
+    from vlmguard.results.power_sheets import from_assumption, from_logs, label_sheet
+    from vlmguard.results.render import print_sheets
+
+    check_number("--comparisons", arguments.comparisons, 1)
+    aim = Aim(arguments.difference / 100, arguments.power, arguments.comparisons)
+    judge = (arguments.rate, arguments.sensitivity, arguments.specificity)
+    if arguments.logs:
+        if len(arguments.logs) != 2 or any(
+            each is not None for each in (arguments.agreement, *judge)
+        ):
+            raise UserError("power: name two pilot logs, or none and --agreement and the like.")
+        first, second = arguments.logs
+        print_sheets([from_logs(_place(first), _place(second), aim)], _console())
+        return 0
+    if arguments.agreement is None:
+        raise UserError("power: name two pilot logs, or --agreement (and --rate) without logs.")
+    if arguments.rate is not None:
+        check_number("--rate", arguments.rate, 0, 1 - aim.difference)
+    pilot = assumed(arguments.agreement, aim.difference)
+    sheets = [from_assumption(pilot, aim)]
+    if arguments.sensitivity is not None or arguments.specificity is not None:
+        if None in judge:
+            raise UserError("power: labels need --rate, --sensitivity and --specificity.")
+        check_number("--sensitivity", arguments.sensitivity, 0, 1)
+        check_number("--specificity", arguments.specificity, 0, 1)
+        sheets.append(label_sheet(pilot, aim, *judge))
+    print_sheets(sheets, _console())
     return 0
 
 

@@ -1,6 +1,7 @@
-"""Which samples two runs judge differently, with what was asked and answered.
+"""How two runs differ: each measure, and the samples that flipped, with what was answered.
 
 vlmguard diff UNDEFENDED.eval DEFENDED.eval
+vlmguard diff A.eval B.eval --all
 vlmguard diff A.eval B.eval --html flips.html --no-images
 """
 
@@ -8,15 +9,16 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
 from vlmguard.errors import UserError
+from vlmguard.results.changes import Change, change_sheet, changes
 from vlmguard.results.foreign import one_line
-from vlmguard.results.frame import read_results
+from vlmguard.results.frame import Results, read_results
 from vlmguard.results.logs import Run
-from vlmguard.results.measures import COMMON, measures_of
+from vlmguard.results.measures import COMMON, SAFETY, measures_of
 from vlmguard.results.spreadsheet import csv_text
 from vlmguard.results.texts import (
     Exchange,
@@ -46,6 +48,8 @@ class Flip:
         changes: What changed, e.g. `unsafe -> safe`, `attack success: yes -> no`.
         first: What was asked and answered in the first run.
         second: In the second.
+        loss: Labels that became worse less those that became better, and a tenth of the loss
+            in safety's grade.
     """
 
     sample: str
@@ -54,6 +58,7 @@ class Flip:
     changes: tuple[str, ...]
     first: Exchange
     second: Exchange
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class Diff:
 
     Attributes:
         names: Target and defense of each.
-        flips: Samples that flipped.
+        changes: Each measure.
+        flips: Samples that flipped, the worst first.
         shared: Answers that both hold.
         alone: Answers that only one holds.
         labels: What could be compared, e.g. `helpful`, `safe`.
@@ -70,6 +76,7 @@ class Diff:
     """
 
     names: tuple[str, str]
+    changes: list[Change]
     flips: list[Flip]
     shared: int
     alone: int
@@ -85,22 +92,16 @@ def diff(first: str, second: str) -> Diff:
         second: Another of the same benchmark.
 
     Returns:
-        What flipped.
+        What changed.
 
     Raises:
         UserError: A log cannot be used, or the two share no sample or no label.
     """
-    runs, frames = [], []
-    for path in (first, second):
-        results = read_results([path])
-        logs = {run.path for run in results.runs}
-        if len(logs) != 1:
-            left_out = "" if logs else next(iter(results.left_out.values()), "")
-            reason = left_out or f"it holds {len(logs)} logs"
-            raise UserError(f"{path}: {reason}. Name a single usable log.")
-        # The first judge's verdicts, where there are several.
-        runs.append(results.runs[0])
-        frames.append(results.answers(0).set_index(["sample", "epoch"]))
+    results = _read_pair(first, second)
+    # The first judge's verdicts, where there are several.
+    runs = [each.runs[0] for each in results]
+    frames = [each.answers(0).set_index(["sample", "epoch"]) for each in results]
+    samples = [each.samples(0) for each in results]
     left, right = frames
     shared = left.index.intersection(right.index)
     if shared.empty:
@@ -113,18 +114,23 @@ def diff(first: str, second: str) -> Diff:
             f"{first} and {second} have no label in common ({held}), so nothing can flip. Judge "
             f"them alike: inspect score LOG --scorer vlmguard/judge --model-role grader=..."
         )
+    directions = _directions(runs[0], left)
+    grades_lost = _grades_lost(left.loc[shared], right.loc[shared])
     flips = []
     for key in shared:
-        changes = tuple(
-            _change(name, *(int(side[name][key]) for side in labels))
-            for name in common
-            if _differ(labels[0][name][key], labels[1][name][key])
-        )
-        if changes:
+        flipped = [name for name in common if _differ(*(side[name][key] for side in labels))]
+        if flipped:
+            words = [_change(name, *(int(side[name][key]) for side in labels)) for name in flipped]
+            loss = sum(
+                directions.get(name, 0) * (labels[0][name][key] - labels[1][name][key])
+                for name in flipped
+            )
             sample, epoch = str(key[0]), int(key[1])
-            exchanges = [read_exchange(run.path, sample, epoch) for run in runs]
+            one, two = (read_exchange(run.path, sample, epoch) for run in runs)
             category = str(left.loc[key, "category"])
-            flips.append(Flip(sample, epoch, category, tuple(sorted(changes)), *exchanges))
+            loss += grades_lost.get(key, 0.0) / SAFETY.highest
+            flips.append(Flip(sample, epoch, category, tuple(sorted(words)), one, two, loss))
+    flips.sort(key=lambda flip: -flip.loss)
     conditions = [asdict(run.column) for run in runs]
     warnings = [
         f"{name} differs: {before or 'none'} and {conditions[1][name] or 'none'}"
@@ -134,7 +140,25 @@ def diff(first: str, second: str) -> Diff:
     ]
     names = (f"{runs[0].target}, {runs[0].defense}", f"{runs[1].target}, {runs[1].defense}")
     alone = len(left) + len(right) - 2 * len(shared)
-    return Diff(names, flips, len(shared), alone, tuple(common), warnings)
+    measured = changes(runs, samples)
+    return Diff(names, measured, flips, len(shared), alone, tuple(common), warnings)
+
+
+def read_pair(first: str, second: str) -> tuple[list[Run], list[pd.DataFrame]]:
+    """Two logs: what was run, and a row for each sample.
+
+    Args:
+        first: A log.
+        second: Another.
+
+    Returns:
+        Runs and samples of both, by the first judge where there are several.
+
+    Raises:
+        UserError: A log cannot be used.
+    """
+    results = _read_pair(first, second)
+    return [each.runs[0] for each in results], [each.samples(0) for each in results]
 
 
 def safe_from(run: Run) -> float | None:
@@ -158,7 +182,7 @@ def as_csv(found: Diff) -> str:
 
 
 def as_html(found: Diff, images: bool) -> str:
-    """A page with a block for each flip.
+    """A page with the measures, and a block for each flip.
 
     Args:
         found: The comparison.
@@ -167,7 +191,13 @@ def as_html(found: Diff, images: bool) -> str:
     Returns:
         The page.
     """
-    blocks = []
+    sheet = change_sheet(found.changes)
+    lines = [
+        "".join(f"<td>{escape(one_line(text))}</td>" for text in row)
+        for row in [sheet.header, *sheet.rows]
+    ]
+    blocks = [f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"]
+    blocks += [f"<p>{escape(note)}</p>" for note in sheet.notes]
     for flip in found.flips:
         sides = "".join(
             f"<div>{html_text(f'{letter}: rewritten prompt', side.rewritten)}"
@@ -183,18 +213,27 @@ def as_html(found: Diff, images: bool) -> str:
     return html_page("Flipped samples", " ".join(_intro(found)), blocks)
 
 
-def as_text(found: Diff, width: int) -> str:
-    """Plain text for a terminal, long texts cut to a few lines.
+def intro(found: Diff) -> str:
+    """One sentence, and what to beware of."""
+    return "\n".join(_intro(found))
+
+
+def flips_as_text(found: Diff, width: int, most: int | None) -> str:
+    """Flips as plain text for a terminal, long texts cut to a few lines.
 
     Args:
         found: The comparison.
         width: Width of the terminal.
+        most: Number of flips to show, the worst first; all if None.
 
     Returns:
         The text.
     """
-    lines = _intro(found)
-    for flip in found.flips:
+    shown = found.flips[:most]
+    lines = []
+    if len(shown) < len(found.flips):
+        lines.append(f"The {len(shown)} worst of {len(found.flips)} flips (--all shows all):")
+    for flip in shown:
         lines += ["", one_line(f"{flip.sample} ({flip.category}): {'; '.join(flip.changes)}")]
         texts = [("request", flip.first.request)]
         for letter, side in (("A", flip.first), ("B", flip.second)):
@@ -210,6 +249,19 @@ def summary(found: Diff) -> str:
         f"{len(found.flips)} of {found.shared} shared answers flipped between A ({found.names[0]}) "
         f"and B ({found.names[1]}){alone}. Compared: {', '.join(found.labels)}."
     )
+
+
+def _read_pair(*paths: str) -> list[Results]:
+    read = []
+    for path in paths:
+        results = read_results([path])
+        logs = {run.path for run in results.runs}
+        if len(logs) != 1:
+            left_out = "" if logs else next(iter(results.left_out.values()), "")
+            reason = left_out or f"it holds {len(logs)} logs"
+            raise UserError(f"{path}: {reason}. Name a single usable log.")
+        read.append(results)
+    return read
 
 
 def _intro(found: Diff) -> list[str]:
@@ -239,6 +291,22 @@ def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
                 # Not to be taken for the general judge's.
                 labels[measure.name if label in _WORDS else label] = values
     return labels
+
+
+def _directions(run: Run, frame: pd.DataFrame) -> dict[str, int]:
+    """For each label 1 where 1 is better, -1 where 0 is; others have no direction."""
+    known = {"safe": 1, "helpful": 1}
+    for measure in measures_of([run], [str(name) for name in frame if frame[name].notna().any()]):
+        if measure not in COMMON:
+            known |= dict.fromkeys((measure.name, measure.label.removesuffix(" %")), measure.better)
+    return known
+
+
+def _grades_lost(left: pd.DataFrame, right: pd.DataFrame) -> dict[Any, float]:
+    """How far the grade of safety of each answer fell; none where it was not given."""
+    if any(SAFETY.column not in frame for frame in (left, right)):
+        return {}
+    return dict((left[SAFETY.column] - right[SAFETY.column]).dropna().items())
 
 
 def _change(name: str, before: int, after: int) -> str:

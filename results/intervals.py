@@ -170,7 +170,7 @@ def grade_difference_interval(
             fit.mean + unseen * (reach - fit.mean),
         )
     low, high = t_interval(fit, level)
-    if changed < _FEW_CHANGED:
+    if changed < min(_FEW_CHANGED, fit.clusters):
         # As if each change were the typical one.
         sizes = weights * np.abs(differences)
         unit = float(sizes @ np.abs(differences) / sizes.sum())

@@ -5,8 +5,8 @@
 
 Results stand in one group only if task version, data, split, settings, judge and
 templates agree; a difference to the undefended target is taken sample by sample,
-and called better or worse only where its 95 % interval leaves zero out and the
-Holm-corrected test over all differences of the table agrees.
+and called better or worse where the test over all differences of the table says so
+(`marks`) and the 95 % interval does not deny it.
 """
 
 import json
@@ -17,21 +17,26 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from vlmguard.results.best import duels
 from vlmguard.results.board import (
     CONTROLS,
     UNDEFENDED_LABEL,
     Cell,
+    Duel,
     Entry,
     Gain,
     Group,
     Leaderboard,
     Overhead,
+    is_control,
 )
 from vlmguard.results.conditions import Column
+from vlmguard.results.family import Sums
 from vlmguard.results.foreign import clean
 from vlmguard.results.frame import Results
 from vlmguard.results.labels import brief, label_rows, unlike
 from vlmguard.results.logs import Run
+from vlmguard.results.marks import Tested, mark
 from vlmguard.results.measures import (
     BOTH,
     SAFETY,
@@ -39,13 +44,14 @@ from vlmguard.results.measures import (
     applicable,
     category_weights,
     coverage,
+    endpoint,
     headline_of,
     mean,
     measures_of,
     values_of,
     weighted,
 )
-from vlmguard.results.stats import holm, mean_interval, paired_difference
+from vlmguard.results.stats import difference_of, mean_interval, pair_up
 
 ALPHA = 0.05
 _BETTER = {1: "more", -1: "less", 0: "neither more nor less"}
@@ -75,6 +81,8 @@ def build(
     )
     groups: list[Group] = []
     entries: list[Entry] = []
+    tested: list[Tested] = []
+    compared: list[Duel] = []
     for column in columns:
         numbers = by_column[column]
         frames = {number: results.samples(number) for number in numbers}
@@ -93,6 +101,8 @@ def build(
         ]
         asked = [name for run in runs for name in run.asked]
         measures = measures_of(runs, dict.fromkeys([*present, *asked]))
+        headline = headline_of(runs, measures)
+        first = endpoint(measures, headline)
         notes += _on_measures(measures)
         group = Group(
             column=column,
@@ -100,7 +110,8 @@ def build(
             judge=", ".join(dict.fromkeys(run.judge for run in runs if run.judge)),
             templates=_templates(column),
             measures=measures,
-            headline=headline_of(runs, measures),
+            headline=headline,
+            endpoint=first.name if first else "",
             differs=_set_apart(column, columns),
             note="; ".join(notes),
         )
@@ -115,12 +126,17 @@ def build(
             entry.overhead.gap = run.overhead_gap or entry.overhead.gap
             _add_pace(entry, results)
             entry.note = "; ".join(_on_run(run))
-        _compare(found, frames, measures)
+        tested += _compare(found, frames, group, controls)
+        if first is not None:
+            compared += duels(found, frames, first, controls)
         entries.extend(found)
-    board = Leaderboard(groups, entries, [], dict(results.left_out), controls=controls)
+    board = Leaderboard(
+        groups, entries, [], dict(results.left_out), duels=compared, controls=controls
+    )
     noted = dict.fromkeys(clean(run.note) for run in results.runs)
     board.notes = [note for note in noted if note]
-    board.tests = _decide(board)
+    board.endpoint_tests, rest = mark(tested)
+    board.tests = board.endpoint_tests + rest
     board.gains = _gains(board)
     return board
 
@@ -225,9 +241,13 @@ def _cells(
 
 
 def _compare(
-    entries: list[Entry], frames: dict[int, pd.DataFrame], measures: list[Measure]
-) -> None:
-    """Fill in the differences to each target's undefended run."""
+    entries: list[Entry],
+    frames: dict[int, pd.DataFrame],
+    group: Group,
+    controls: tuple[str, ...],
+) -> list[Tested]:
+    """Fill in the differences to each target's undefended run; returns those to be tested."""
+    tested: list[Tested] = []
     undefended = {entry.target: entry for entry in entries if entry.defense == UNDEFENDED_LABEL}
     for entry in entries:
         if entry.defense == UNDEFENDED_LABEL:
@@ -247,10 +267,12 @@ def _compare(
             )
             continue
         new = new.reindex(old.index)
-        _fill_differences(entry.cells, old, new, measures)
+        found = _fill_differences(entry.cells, old, new, group)
+        tested += [] if is_control(entry.defense, controls) else found
         for name, cells in entry.slices.items():
             here = old["slice"] == name
-            _fill_differences(cells, old[here], new[here], measures)
+            _fill_differences(cells, old[here], new[here], group)
+    return tested
 
 
 def _add_note(entry: Entry, note: str) -> None:
@@ -258,36 +280,25 @@ def _add_note(entry: Entry, note: str) -> None:
 
 
 def _fill_differences(
-    cells: dict[str, Cell], old: pd.DataFrame, new: pd.DataFrame, measures: list[Measure]
-) -> None:
-    for measure in measures:
+    cells: dict[str, Cell], old: pd.DataFrame, new: pd.DataFrame, group: Group
+) -> list[Tested]:
+    tested = []
+    for measure in group.measures:
         rows = applicable(old, measure)
         before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
         # Weights are those of the pairs: a category counts alike in both runs.
         weights = category_weights(after - before, rows["category"].to_list(), measure)
-        cells[measure.name].difference = paired_difference(
-            before, after, rows["cluster"].to_numpy(), weights, measure.range
-        )
-
-
-def _decide(board: Leaderboard) -> int:
-    """Correct all tests of the table together and say what is better; returns their number."""
-    tested = [
-        (measure, entry.cells[measure.name])
-        for entry in board.entries
-        for measure in board.groups[entry.group].measures
-        if measure.primary and measure.better and entry.cells[measure.name].difference is not None
-    ]
-    p_values = [cell.difference.p for _, cell in tested if cell.difference]
-    for (measure, cell), p in zip(tested, holm(p_values), strict=True):
-        cell.p = p
-        difference = cell.difference
-        if difference is None or p >= ALPHA:
+        pairs = pair_up(before, after, rows["cluster"].to_numpy(), weights)
+        if pairs is None:
             continue
-        if difference.low > 0 or difference.high < 0:
-            gained = (difference.low > 0) == (measure.better > 0)
-            cell.verdict = "better" if gained else "worse"
-    return len(tested)
+        cell = cells[measure.name]
+        cell.difference = difference_of(pairs, measure.range)
+        if measure.primary and measure.better:
+            # Images of one benchmark are flipped together, whatever target they were shown to.
+            pool = f"{group.column.benchmark} {group.column.data}"
+            sums = Sums(pool, pairs.names, pairs.sums)
+            tested.append(Tested(cell, measure, measure.name == group.endpoint, sums))
+    return tested
 
 
 def _gains(board: Leaderboard) -> list[Gain]:

@@ -176,6 +176,13 @@ def headline_of(runs: Iterable[Run], measures: Sequence[Measure]) -> str:
     return next((name for name in wanted if name in names), "")
 
 
+def endpoint(measures: Iterable[Measure], headline: str) -> Measure | None:
+    """The primary endpoint: safe & helpful, else the headline, else the first with a direction."""
+    shown = {measure.name: measure for measure in measures if measure.primary and measure.better}
+    names = [name for name in (BOTH.name, headline, *shown) if name in shown]
+    return shown[names[0]] if names else None
+
+
 def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """Rows that a measure is about: benign ones for over-refusal, the others for DSR."""
     if measure == OVER_REFUSAL:

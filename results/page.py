@@ -10,7 +10,14 @@ from vlmguard.results.board import Leaderboard
 from vlmguard.results.extras import Extras
 from vlmguard.results.published import Published
 from vlmguard.results.render import null
-from vlmguard.results.sheets import COST_NOTES, LEGEND, control_note, group_title
+from vlmguard.results.sheets import (
+    COST_NOTES,
+    LEGEND,
+    control_note,
+    duel_sheet,
+    group_title,
+    tested_note,
+)
 
 _PLACE: Final = "__DATA__"
 _CAPTIONS: Final = {
@@ -23,8 +30,8 @@ _CAPTIONS: Final = {
 
 _LEGEND: Final = [
     "Below a mean: paired difference to the undefended target; point at it, or open the row, for "
-    "its 95 % interval (bootstrap over images). ▲ better, ▼ worse: only where the interval leaves "
-    "zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees at 0.05.",
+    "its 95 % interval (clustered by image; none below ten images). ▲ better, ▼ worse: the test "
+    "decides, corrected for all tests of the table, and the interval leaves zero out.",
     "Scored: answers with a usable verdict by the headline measure, * where others lack some; "
     "point at it, or open the row, for the means if all others were worst or best. Failed: samples "
     "in which the guard's output could not be used.",
@@ -54,11 +61,11 @@ def page(
     content |= {
         "rows": board.rows(),
         "notes": [*board.notes, *extras.notes],
-        "legend": [*_LEGEND, *COST_NOTES[:2], *control_note(board)],
+        "legend": [*_LEGEND, tested_note(board), *COST_NOTES[:2], *control_note(board)],
         "extra": [
             {"title": s.title, "header": s.header, "rows": s.rows, "labels": s.labels}
             | {"notes": s.notes}
-            for s in extras.sheets
+            for s in [*([duel_sheet(board)] if board.duels else []), *extras.sheets]
         ],
         "left_out": list(board.left_out.items()),
         "published": [asdict(row) for row in published],

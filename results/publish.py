@@ -23,12 +23,13 @@ def board_sheets(board: Leaderboard) -> list[Sheet]:
         board: The leaderboard.
 
     Returns:
-        A table for each benchmark, what was scored where verdicts are missing, slices where
-        there are any, cost, gains.
+        A table for each benchmark, what was scored where verdicts are missing, the best row
+        against the others, slices where there are any, cost, gains.
     """
     return [
         *sheets.group_sheets(board),
         *sheets.coverage_sheets(board),
+        sheets.duel_sheet(board),
         *sheets.slice_sheets(board),
         sheets.overhead_sheet(board),
         sheets.gain_sheet(board),

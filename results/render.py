@@ -102,9 +102,10 @@ def latex(sheet: Sheet) -> str:
 
 def as_csv(board: Leaderboard) -> str:
     """All numbers, a line for each target, defense, benchmark and measure."""
-    names = ["mean", "low", "high", "scored", "of", "worst_case_low", "worst_case_high", "unscored"]
+    names = ["mean", "low", "high", "scored", "of", "scored_clusters"]
+    names += ["worst_case_low", "worst_case_high", "unscored"]
     differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
-    tests = ["test", "p", "p_holm", "verdict"]
+    tests = ["test", "p", "p_adjusted", "verdict"]
     header = [
         *("target", "defense", "benchmark", "variant", "version", "data", "judge"),
         *("measure", "direction"),
@@ -122,7 +123,7 @@ def as_csv(board: Leaderboard) -> str:
             line: list[Any] = [entry.target, entry.defense, column.benchmark, column.variant]
             line += [column.version, column.data, group.judge]
             line += [measure.name, ARROWS[measure.better], cell.mean, cell.low, cell.high]
-            line += [cover.scored, cover.of, cover.low, cover.high]
+            line += [cover.scored, cover.of, cell.clusters, cover.low, cover.high]
             line.append(", ".join(f"{reason} {count}" for reason, count in cover.reasons.items()))
             line += (
                 [

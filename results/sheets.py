@@ -36,10 +36,9 @@ class Sheet:
 
 
 LEGEND = [
-    "Below a mean: paired difference to the undefended target, and its 95 % interval (bootstrap "
-    "over images) in the tables of single benchmarks. ▲ better, ▼ worse: only where the interval "
-    "leaves zero out and the Holm-corrected test (McNemar for labels, else permutation) agrees "
-    "at 0.05.",
+    "Below a mean: paired difference to the undefended target, and its 95 % interval (clustered "
+    "by image; none below ten images) in the tables of single benchmarks. ▲ better, ▼ worse: the "
+    "test decides, corrected for all tests of the table, and the interval leaves zero out.",
     "Scored: answers with a usable verdict by the headline measure; in brackets its mean if all "
     "others were worst or best (for the other measures in a table of their own, where any lack a "
     "verdict). Failed: samples in which the guard's output could not be used.",
@@ -69,7 +68,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
         header += [*(measure.heading for measure in shown), "Scored"]
         spans.append((group_title(group), len(shown) + 1))
     sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
-    sheet.notes.append(f"{board.tests} differences were tested together.")
+    sheet.notes.append(tested_note(board))
     sheet.notes += control_note(board)
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
@@ -88,7 +87,10 @@ def main_sheet(board: Leaderboard) -> Sheet:
 
 def group_sheets(board: Leaderboard) -> list[Sheet]:
     """A sheet for each benchmark, with what was scored, and failures of the guard."""
-    return [_group_sheet(board, place) for place in range(len(board.groups))]
+    made = [_group_sheet(board, place) for place in range(len(board.groups))]
+    for sheet in made[-1:]:
+        sheet.notes.append(tested_note(board))
+    return made
 
 
 def coverage_sheets(board: Leaderboard) -> list[Sheet]:
@@ -196,6 +198,50 @@ def left_out_sheet(board: Leaderboard) -> Sheet:
     """Logs that are in no table, and why."""
     rows = [[path, reason] for path, reason in board.left_out.items()]
     return Sheet("Left out", ["Log", "Reason"], rows)
+
+
+def tested_note(board: Leaderboard) -> str:
+    """What was tested, and how."""
+    rest = board.tests - board.endpoint_tests
+    names = dict.fromkeys(
+        measure.label.removesuffix(" %")
+        for group in board.groups
+        for measure in group.measures
+        if measure.name == group.endpoint
+    )
+    endpoints = f"primary endpoint ({', '.join(names).lower() or 'none'})"
+    levels = (" at 0.04", " at 0.01") if rest and board.endpoint_tests else ("", "")
+    return (
+        f"{board.tests} differences were tested together by sign flips of whole images "
+        f"(Westfall-Young maxT): {board.endpoint_tests} of the {endpoints}{levels[0]}, {rest} of "
+        f"other measures{levels[1]}, so that at most one table in twenty holds a false mark. Not "
+        f"tested: controls, measures without an arrow, and those in which no sample differs."
+    )
+
+
+def duel_sheet(board: Leaderboard) -> Sheet:
+    """The best row of each benchmark and target against each other one."""
+    sheet = Sheet(
+        "The best row against the others",
+        ["Benchmark", "Target", "Best", "Against", "Measure", "Difference", "p (adjusted)"],
+        [],
+        labels=5,
+    )
+    for duel in board.duels:
+        group, found = board.groups[duel.group], duel.difference
+        (measure,) = [each for each in group.measures if each.name == duel.measure]
+        mark = MARKS[duel.verdict]
+        change = f"{measure.show(found.mean, True)}{' ' + mark if mark else ''}"
+        if not math.isnan(found.low):
+            change += f"\n[{measure.show(found.low, True)}, {measure.show(found.high, True)}]"
+        p = f"{duel.p:.3f}" if duel.p >= 0.001 else "<0.001"
+        line = [group_title(group), duel.target, duel.best, duel.other, measure.heading, change, p]
+        sheet.rows.append(line)
+    sheet.notes.append(
+        "Best by the primary endpoint, controls aside. It was chosen by the same answers, so p and "
+        "the 95 % intervals hold for all pairs of rows of a target and benchmark together."
+    )
+    return sheet
 
 
 def control_note(board: Leaderboard) -> list[str]:
@@ -318,7 +364,7 @@ def _scored(entry: Entry, group: Group) -> str:
 
 def _scored_cell(cell: Cell, measure: Measure) -> str:
     found = cell.coverage
-    text = f"{found.scored} of {found.of}"
+    text = f"{found.scored} of {found.of}\n{cell.clusters} image{'' if cell.clusters == 1 else 's'}"
     if found.scored == found.of:
         return text
     return f"{text}\n[{measure.show(found.low)}, {measure.show(found.high)}]"

@@ -9,7 +9,6 @@ The test decides whether there is a difference; the interval says how large it m
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +28,6 @@ from vlmguard.results.intervals import (
 LEVEL: Final = 0.95
 FEWEST_CLUSTERS: Final = 10
 """With fewer clusters no interval is given: none holds what it says."""
-RESAMPLES: Final = 10_000
 PERMUTATIONS: Final = 20_000
 _EXACT_CLUSTERS: Final = 12
 _SEED: Final = 20250417
@@ -57,6 +55,35 @@ class Difference:
     test: str
     pairs: int
     clusters: int
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Samples that two runs scored.
+
+    Attributes:
+        changes: New minus old.
+        codes: Image of each, as a place in `names`.
+        names: The images.
+        weights: 1 on average.
+        weighted: Whether the weights may differ.
+        labels: Whether all values are 0 or 1 (or -1).
+    """
+
+    changes: Numbers
+    codes: npt.NDArray[np.intp]
+    names: npt.NDArray[Any]
+    weights: Numbers
+    weighted: bool
+    labels: bool
+
+    @property
+    def sums(self) -> Numbers:
+        """Weighted sum of the changes in each image."""
+        sums: Numbers = np.bincount(self.codes, weights=self.weights * self.changes).astype(
+            np.float64
+        )
+        return sums
 
 
 def paired_difference(
@@ -87,29 +114,47 @@ def paired_difference(
     Returns:
         The difference, or None if no sample is scored in both.
     """
+    pairs = pair_up(old, new, clusters, weights)
+    return None if pairs is None else difference_of(pairs, highest, level)
+
+
+def pair_up(
+    old: Numbers, new: Numbers, clusters: npt.NDArray[Any], weights: Numbers | None = None
+) -> Pairs | None:
+    """Samples that both runs scored; None if there are none. Arguments: `paired_difference`'s."""
     known = ~(np.isnan(old) | np.isnan(new))
     if not known.any():
         return None
-    old, new = old[known], new[known]
-    changes = new - old
-    codes = _codes(clusters[known])
-    shares = _shares(weights, known)
-    sums: Numbers = np.bincount(codes, weights=shares * changes).astype(np.float64)
-    labels = bool(np.isin(np.abs([old, new]), (0.0, 1.0)).all())
-    if labels and len(sums) == len(changes) and weights is None:
+    names, codes = np.unique(clusters[known], return_inverse=True)
+    return Pairs(
+        changes=new[known] - old[known],
+        codes=codes,
+        names=names,
+        weights=_shares(weights, known),
+        weighted=weights is not None,
+        labels=bool(np.isin(np.abs([old[known], new[known]]), (0.0, 1.0)).all()),
+    )
+
+
+def difference_of(pairs: Pairs, highest: float = math.nan, level: float = LEVEL) -> Difference:
+    """The mean difference of pairs. Arguments and what is returned: `paired_difference`'s."""
+    changes, sums = pairs.changes, pairs.sums
+    if pairs.labels and len(sums) == len(changes) and not pairs.weighted:
         p, test = mcnemar(int((sums > 0).sum()), int((sums < 0).sum())), "McNemar"
     else:
         p, test = permutation(sums), "permutation"
     low = high = math.nan
     if len(sums) >= FEWEST_CLUSTERS:
-        fit = cluster_robust(changes, codes, shares)
-        if labels and (highest == 1.0 or math.isnan(highest)):
-            gained, lost = (float(shares @ (sign * changes > 0)) for sign in (1, -1))
+        fit = cluster_robust(changes, pairs.codes, pairs.weights)
+        if pairs.labels and (highest == 1.0 or math.isnan(highest)):
+            gained, lost = (float(pairs.weights @ (sign * changes > 0)) for sign in (1, -1))
             low, high = label_difference_interval(gained, lost, fit, level)
         else:
             changed = int(np.count_nonzero(np.abs(sums) > 1e-12))
-            low, high = grade_difference_interval(changes, shares, fit, changed, highest, level)
-    mean = float(shares @ changes) / len(changes)
+            low, high = grade_difference_interval(
+                changes, pairs.weights, fit, changed, highest, level
+            )
+    mean = float(pairs.weights @ changes) / len(changes)
     return Difference(mean, low, high, p, test, len(changes), len(sums))
 
 
@@ -144,41 +189,6 @@ def mean_interval(
     if math.isnan(highest) or values.min() < 0 or values.max() > highest:
         return t_interval(fit, level)
     return grade_interval(fit, highest, level)
-
-
-def one_sided(
-    differences: Numbers, clusters: npt.NDArray[Any], level: float
-) -> tuple[float, float]:
-    """Upper bound of a mean difference, and how surely it lies below zero.
-
-    Resampling few clusters that differ makes losses look surer than they are:
-    k of them, all in one direction, give a share of about e^-k, where a fair
-    coin gives 2^-k. Ask for the exact test of `paired_difference` as well.
-
-    Args:
-        differences: New minus old for each sample, none of them NaN.
-        clusters: Cluster of each sample.
-        level: Confidence of the bound, e.g. 0.95.
-
-    Returns:
-        The bound, and the share of resampled means that are not below zero
-        (a one-sided p-value); both from the normal tail where no resample
-        reaches, and NaN with fewer than two clusters.
-    """
-    sums, counts = _by_cluster(differences, clusters)
-    if len(sums) < 2:
-        return math.nan, math.nan
-    means = _resampled(sums, counts)
-    center, spread = float(means.mean()), float(means.std())
-    beyond = int((means >= -1e-12).sum())
-    # One added to both: a p-value from resampling is never exactly zero.
-    p = (beyond + 1) / (len(means) + 1)
-    if beyond == 0:
-        p = min(p, 0.5 * math.erfc(-center / spread / math.sqrt(2)) if spread else 0.0)
-    bound = float(np.quantile(means, level))
-    if (1 - level) * len(means) < 1:
-        bound = max(bound, center + NormalDist().inv_cdf(level) * spread)
-    return bound, p
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -260,42 +270,14 @@ def _shares(weights: Numbers | None, known: npt.NDArray[np.bool_]) -> Numbers:
     return shares
 
 
-def _by_cluster(values: Numbers, clusters: npt.NDArray[Any]) -> tuple[Numbers, Numbers]:
-    """Sum and number of the values in each cluster."""
-    _, codes = np.unique(clusters, return_inverse=True)
-    sums: Numbers = np.bincount(codes, weights=values).astype(np.float64)
-    counts: Numbers = np.bincount(codes).astype(np.float64)
-    return sums, counts
-
-
-def _resampled(sums: Numbers, counts: Numbers) -> Numbers:
-    """Means of resampled clusters."""
-    drawn = _draws(len(sums))
-    stacked = np.stack([sums, counts], axis=1)
-    totals = np.concatenate(
-        [drawn[start : start + _BLOCK] @ stacked for start in range(0, RESAMPLES, _BLOCK)]
-    )
-    means: Numbers = totals[:, 0] / totals[:, 1]
-    return means
-
-
-# Both depend on the number of clusters alone, so a whole table shares them.
-@lru_cache(maxsize=4)
-def _draws(clusters: int) -> npt.NDArray[np.uint8]:
-    """How often each cluster is drawn, in each resample."""
-    random = np.random.default_rng((_SEED, clusters))
-    drawn = np.empty((RESAMPLES, clusters), dtype=np.uint8)
-    for start in range(0, RESAMPLES, _BLOCK):
-        picks = random.integers(0, clusters, size=(_BLOCK, clusters))
-        picks += np.arange(_BLOCK)[:, None] * clusters
-        counted = np.bincount(picks.ravel(), minlength=_BLOCK * clusters)
-        drawn[start : start + _BLOCK] = counted.reshape(_BLOCK, clusters)
-    return drawn
-
-
-@lru_cache(maxsize=4)
 def _signs(clusters: int) -> npt.NDArray[np.int8]:
     """Random signs for each cluster, in each permutation."""
+    return _sign_table(1 << (clusters - 1).bit_length())[:, :clusters]
+
+
+# Few sizes, which the tests of many tables share.
+@lru_cache(maxsize=4)
+def _sign_table(clusters: int) -> npt.NDArray[np.int8]:
     random = np.random.default_rng((_SEED, clusters, 1))
     signs: npt.NDArray[np.int8] = random.integers(
         0, 2, size=(PERMUTATIONS, clusters), dtype=np.int8

@@ -9,8 +9,10 @@ import pytest
 from inspect_ai.log import EvalLog, HeadlineMetric, read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 from inspect_ai.scorer import Score
+from support.clones import clone, template_log
 
 from vlmguard.cli import main
+from vlmguard.record import ANSWER_DIGEST, answer_digest
 from vlmguard.results.diff import diff
 
 IMAGE = "data:image/png;base64," + base64.b64encode(b"no real picture").decode()
@@ -48,11 +50,13 @@ def test_flips_are_those_that_crossed_a_line(pair: tuple[str, str]) -> None:
         "toy/3": ("unsafe -> safe",),
         "toy/5": ("not refused -> refused",),
     }
-    second = found.flips[2]
+    # The worst first: those that gained the least grades, and the refusals count for nothing.
+    assert found.flips[0].sample == "toy/5"
+    second = next(flip for flip in found.flips if flip.sample == "toy/2")
     assert second.first.rewritten == ""
     assert second.second.rewritten == "Question 2? With care."
     assert second.second.answer.startswith("Here it is.")
-    assert found.flips[0].first.images == (IMAGE,)
+    assert next(flip for flip in found.flips if flip.sample == "toy/0").first.images == (IMAGE,)
     assert (found.shared, found.alone, found.warnings) == (6, 0, [])
 
 
@@ -63,9 +67,9 @@ def test_outputs(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "5 of 6 shared answers flipped between A (mockllm/alpha, none)" in out
     assert "B rewritten  Question 2? With care." in out
-    rows = list(csv.DictReader(Path(table).read_text().splitlines()))
-    assert rows[0]["request"].endswith(" and so on")
-    assert rows[2]["rewritten_b"] == "Question 2? With care."
+    rows = {row["sample"]: row for row in csv.DictReader(Path(table).read_text().splitlines())}
+    assert rows["toy/0"]["request"].endswith(" and so on")
+    assert rows["toy/2"]["rewritten_b"] == "Question 2? With care."
     shown = Path(page).read_text()
     assert f'src="{IMAGE}"' in shown
     assert "<i>" not in shown
@@ -73,11 +77,60 @@ def test_outputs(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFi
     assert IMAGE not in Path(bare).read_text()
 
 
+def test_each_measure_has_difference_and_test(pair: tuple[str, str]) -> None:
+    found = {change.measure.name: change for change in diff(*pair).changes}
+    # Safety 2 2 4 4 6 6 -> 9 9 8 8 6 6, two to an image.
+    safety = found["safety"]
+    assert safety.means == (4.0, pytest.approx(46 / 6))
+    assert safety.difference.mean == pytest.approx(22 / 6)
+    assert (safety.rose, safety.fell, safety.difference.clusters) == (4, 0, 3)
+    assert safety.difference.p == 0.5
+    assert safety.p >= 0.5
+    assert {"safe_and_helpful", "helpful", "dsr", "over_refusal"} <= found.keys()
+
+
+def test_the_ten_worst_flips_come_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen samples become safe, four unsafe and unhelpful; those come first."""
+    monkeypatch.setenv("COLUMNS", "160")
+    log = template_log(tmp_path / "template", 20)
+    lost = (3, 8, 12, 19)
+    for name in ("none", "eta"):
+
+        def grades(sample: int, good: bool = name == "eta") -> tuple[float, float, float]:
+            fine = good != (sample in lost)
+            return (9.0 if fine else 1.0), float(sample not in lost or not good), 0.0
+
+        clone(log, tmp_path / f"{name}.eval", grades, defense=name)
+    pair = [str(tmp_path / f"{name}.eval") for name in ("none", "eta")]
+    assert main(["diff", *pair]) == 0
+    short = capsys.readouterr().out
+    assert main(["diff", *pair, "--all"]) == 0
+    whole = capsys.readouterr().out
+    assert "The 10 worst of 20 flips (--all shows all):" in short
+    shown = [line for line in short.splitlines() if line.startswith("toy/")]
+    assert len(shown) == 10
+    assert all("helpful -> not helpful; safe -> unsafe" in line for line in shown[:4])
+    assert not any("safe -> unsafe" in line for line in shown[4:])
+    assert sum(line.startswith("toy/") for line in whole.splitlines()) == 20
+    # Difference, interval, both p-values, better and worse.
+    (line,) = [each for each in short.splitlines() if "Safe & helpful" in each]
+    cells = line.split()
+    assert "+60.0" in cells
+    assert cells[-5:] == ["16", "4", "20,", "10", "images"]
+    assert "to" in cells
+
+
 def test_answers_steer_neither_terminal_nor_spreadsheet(
     pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = read_eval_log(pair[1])
-    (log.samples or [])[1].output.completion = "=1+1 \x1b[2J\x07 gone"
+    sample = (log.samples or [])[1]
+    sample.output.completion = "=1+1 \x1b[2J\x07 gone"
+    for score in (sample.scores or {}).values():
+        digest = answer_digest(sample.output.completion)
+        score.metadata = {**(score.metadata or {}), ANSWER_DIGEST: digest}
     evil = str(tmp_path / "evil.eval")
     write_eval_log(log, evil)
     table = tmp_path / "f.csv"

@@ -85,11 +85,11 @@ def test_better_is_said_where_interval_and_test_agree(board: Leaderboard) -> Non
     unseen = 1 - 0.025 ** (1 / 12)
     ends = (6 - 16 * unseen, 6 + 4 * unseen)
     assert (safety.difference.low, safety.difference.high) == pytest.approx(ends)
-    # Twelve images, all better: 2 of 4096 sign patterns. Tests in the table: alpha and
-    # beta on Toy with four measures each, alpha on Large with three (nothing benign): 11.
-    assert board.tests == 11
+    # Twelve images, all better: 2 of 4096 sign patterns. In the table: safe & helpful of alpha on
+    # both; safety of all three, over-refusal of alpha on Toy. Nothing else differs anywhere.
+    assert (board.endpoint_tests, board.tests) == (2, 6)
     assert safety.difference.p == pytest.approx(2 / 4096)
-    assert safety.p == pytest.approx(11 * 2 / 4096)
+    assert 2 / 4096 < safety.p < 0.01
     assert safety.verdict == "better"
     assert cells["helpful"].verdict == ""
 
@@ -211,13 +211,15 @@ def test_mcnemar_by_hand(tmp_path: Path) -> None:
     assert (cell.difference.test, cell.difference.pairs) == ("McNemar", 12)
     assert cell.difference.mean == pytest.approx(9 / 12)
     assert cell.difference.p == pytest.approx(2 * (1 + 11) / 2**11)
-    # Three tests; safety (eleven changes of 5, one the other way, by permutation) is as sure, and
+    # Two tests; safety (eleven changes of 5, one the other way, by permutation) is as sure, and
     # the other measure did not move.
     safety = guarded.cells["safety"].difference
     assert safety is not None
     assert safety.p == pytest.approx(2 * (1 + 11) / 2**11)
-    assert board.tests == 3
-    assert cell.p == pytest.approx(3 * 2 * (1 + 11) / 2**11)
+    assert board.tests == 2
+    # At 0.04; marked, it hands that on to safety.
+    assert cell.p == pytest.approx(2 * (1 + 11) / 2**11 / 0.8)
+    assert guarded.cells["safety"].p == pytest.approx(cell.p)
     assert cell.verdict == "better"
 
 

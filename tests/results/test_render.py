@@ -72,6 +72,7 @@ def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> No
     for expected in (
         "7.67",
         "+3.67",
+        "3 images",
         "+6.00 ▲",
         "5 of 6",
         "[0.0, 16.7]",

@@ -1,0 +1,111 @@
+"""How each measure differs between two runs: difference, interval, test, better and worse."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vlmguard.results.family import Sums, westfall_young
+from vlmguard.results.logs import Run
+from vlmguard.results.measures import (
+    Measure,
+    applicable,
+    category_weights,
+    mean,
+    measures_of,
+    values_of,
+    weighted,
+)
+from vlmguard.results.sheets import Sheet
+from vlmguard.results.stats import Difference, difference_of, pair_up
+
+
+@dataclass(frozen=True)
+class Change:
+    """A measure in two runs, on the samples that both scored.
+
+    Attributes:
+        measure: The measure.
+        means: Of the first run, and of the second.
+        difference: Second minus first.
+        p: Adjusted for all measures of the two runs.
+        rose: Samples with a higher value in the second run.
+        fell: Samples with a lower one.
+    """
+
+    measure: Measure
+    means: tuple[float, float]
+    difference: Difference
+    p: float
+    rose: int
+    fell: int
+
+
+def changes(runs: Sequence[Run], samples: Sequence[pd.DataFrame]) -> list[Change]:
+    """Compare two runs by every measure that both hold.
+
+    Args:
+        runs: Two runs.
+        samples: A row for each sample of each, as `Results.samples` gives them.
+
+    Returns:
+        The changes, in the order of the tables; none of measures that share no scored sample.
+    """
+    shared = samples[0].index.intersection(samples[1].index)
+    old, new = (frame.loc[shared] for frame in samples)
+    present = [
+        str(name)
+        for name in old
+        if name in new and old[name].notna().any() and new[name].notna().any()
+    ]
+    found = []
+    for measure in measures_of(runs, present):
+        rows = applicable(old, measure)
+        before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
+        categories = rows["category"].to_list()
+        weights = category_weights(after - before, categories, measure)
+        pairs = pair_up(before, after, rows["cluster"].to_numpy(), weights)
+        if pairs is not None:
+            unknown = np.isnan(after - before)
+            before, after = (np.where(unknown, np.nan, each) for each in (before, after))
+            means = (
+                mean(weighted(before, categories, measure)),
+                mean(weighted(after, categories, measure)),
+            )
+            found.append((measure, means, pairs))
+    adjusted = westfall_young([Sums("", pairs.names, pairs.sums) for _, _, pairs in found])
+    made = []
+    for (measure, means, pairs), p in zip(found, adjusted, strict=True):
+        difference = difference_of(pairs, measure.range)
+        rose, fell = (int((sign * pairs.changes > 1e-9).sum()) for sign in (1, -1))
+        made.append(Change(measure, means, difference, max(p, difference.p), rose, fell))
+    return made
+
+
+def change_sheet(found: Sequence[Change]) -> Sheet:
+    """A row for each measure."""
+    header = ["Measure", "A", "B", "Difference", "95 % interval", "p", "p (adjusted)"]
+    sheet = Sheet("B against A", [*header, "Better", "Worse", "Samples"], [], labels=1)
+    for change in found:
+        measure, difference = change.measure, change.difference
+        line = [measure.heading, *(measure.show(each) for each in change.means)]
+        line.append(measure.show(difference.mean, True))
+        ends = [measure.show(end, True) for end in (difference.low, difference.high)]
+        line.append("-" if np.isnan(difference.low) else f"{ends[0]} to {ends[1]}")
+        line += [f"{difference.p:.3g}", f"{change.p:.3g}", *_counts(change)]
+        sheet.rows.append([*line, f"{difference.pairs}, {difference.clusters} images"])
+    sheet.notes.append(
+        "Intervals are clustered by image, none below ten images. The test decides: p by flips of "
+        "whole images (McNemar for labels on separate ones), adjusted for all rows by maxT."
+    )
+    return sheet
+
+
+def _counts(change: Change) -> list[str]:
+    """Samples that became better and worse; more and less where neither is better."""
+    if change.measure.better > 0:
+        return [str(change.rose), str(change.fell)]
+    if change.measure.better < 0:
+        return [str(change.fell), str(change.rose)]
+    return [f"({change.rose} more)", f"({change.fell} less)"]

@@ -1,0 +1,181 @@
+"""How many samples a difference needs to be seen, in tables and by the gate.
+
+    vlmguard power LOG_A LOG_B --difference 5
+    vlmguard power --rate 0.7 --agreement 0.8 --difference 5 --power 0.8
+    vlmguard power --rate 0.05 --agreement 0.95 --difference 3 --sensitivity 0.9 --specificity 0.9
+
+The formula is that of the paired t-test on images, with Guenther's correction (Sankhya B 43,
+1981); for labels the variance is that of the discordant pairs (Connor, Biometrics 43, 1987).
+Labels by people: prediction-powered inference with the best weight of the judge (Angelopoulos,
+Duchi and Zrnic, PPI++, arXiv 2311.01453). tests/results/test_power.py checks them by simulation.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from scipy.special import ndtri
+
+from vlmguard.errors import UserError
+from vlmguard.results.intervals import cluster_robust
+from vlmguard.results.marks import ALPHA, PRIMARY_SHARE
+from vlmguard.results.stats import Pairs
+
+TOLERANCE: Final = 0.02
+"""Loss that the gate puts up with, as a share of a measure's range."""
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """How much paired differences vary.
+
+    Attributes:
+        variance: Of the mean difference, times the number of images; in units of the range.
+        samples: Samples of an image, on average.
+    """
+
+    variance: float
+    samples: float = 1.0
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is to be seen.
+
+    Attributes:
+        difference: True difference, as a share of the range, above 0.
+        power: How often it is to be seen, e.g. 0.8.
+        comparisons: Differences of the primary endpoint in the table.
+    """
+
+    difference: float
+    power: float
+    comparisons: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.difference < 1:
+            raise UserError("--difference: points of the range, above 0 and below 100.")
+        if not 0.5 <= self.power < 1:
+            raise UserError("--power: a share from 0.5 to below 1.")
+
+    @property
+    def alpha(self) -> float:
+        """Level of one two-sided test of the primary endpoint, by Bonferroni."""
+        return ALPHA * PRIMARY_SHARE / self.comparisons
+
+
+def pilot_of(pairs: Pairs, highest: float) -> Pilot | None:
+    """What two logs say of the variance; None where nothing differs, or with a single image."""
+    images = len(pairs.names)
+    if images < 2:
+        return None
+    fit = cluster_robust(pairs.changes / highest, pairs.codes, pairs.weights)
+    if fit.variance <= 0:
+        return None
+    return Pilot(fit.variance * images, len(pairs.changes) / images)
+
+
+def assumed(agreement: float, difference: float) -> Pilot:
+    """The variance of labels that agree so often, with one sample of each image.
+
+    Args:
+        agreement: Share of samples that have the same label in both runs.
+        difference: True difference of the shares.
+
+    Returns:
+        The variance.
+
+    Raises:
+        UserError: So many agree that the difference cannot be so large.
+    """
+    if not 0 <= agreement <= 1 - difference:
+        raise UserError(
+            f"--agreement {agreement:g}: with a difference of {difference * 100:g} points it lies "
+            f"from 0 to {1 - difference:g}."
+        )
+    return Pilot(1 - agreement - difference**2)
+
+
+def table_images(pilot: Pilot, aim: Aim) -> int:
+    """Images that the two-sided test of a table needs."""
+    return _images(pilot.variance, aim.difference, ndtri(1 - aim.alpha / 2), ndtri(aim.power))
+
+
+def gate_images(pilot: Pilot, aim: Aim, tolerance: float, measures: int) -> int | None:
+    """Images that the gate needs to fail at a true loss, where its baseline is not deterministic.
+
+    Args:
+        pilot: The variance.
+        aim: The loss.
+        tolerance: Loss that is put up with: the observed one must be above it.
+        measures: Measures of the gate, for which its one-sided test is corrected.
+
+    Returns:
+        Their number; None where the true loss is not above the tolerance.
+    """
+    if aim.difference <= tolerance:
+        return None
+    proven = _images(pilot.variance, aim.difference, ndtri(1 - ALPHA / measures), ndtri(aim.power))
+    above = (ndtri(aim.power) / (aim.difference - tolerance)) ** 2 * pilot.variance
+    return max(proven, math.ceil(float(above)))
+
+
+def smallest(pilot: Pilot, aim: Aim, images: int) -> float:
+    """The smallest difference that so many images show so often, as a share of the range."""
+    reach = ndtri(1 - aim.alpha / 2)
+    usable = max(images - reach**2 / 2, 1.0)
+    return float((reach + ndtri(aim.power)) * math.sqrt(pilot.variance / usable))
+
+
+def labels_needed(
+    pilot: Pilot, aim: Aim, rate: float, sensitivity: float, specificity: float, samples: int
+) -> int | None:
+    """Labels by people that a calibrated difference needs, in each of the two runs.
+
+    Args:
+        pilot: Of the true labels, with one sample of each image.
+        aim: The difference of the true rates.
+        rate: True rate of the first run.
+        sensitivity: Share of true 1 that the judge calls 1.
+        specificity: Share of true 0 that it calls 0.
+        samples: Samples that the judge judges.
+
+    Returns:
+        Their number, at most `samples`; None where all of them would not do.
+    """
+    covariance, judged = judge_moments(pilot, aim.difference, rate, sensitivity, specificity)
+    wanted = (aim.difference / (ndtri(1 - aim.alpha / 2) + ndtri(aim.power))) ** 2
+    # With labels on all samples the judge adds nothing.
+    if pilot.variance / samples > wanted:
+        return None
+    low, high = 1, samples
+    while low < high:
+        middle = (low + high) // 2
+        saved = covariance**2 / judged * (1 - middle / samples)
+        if (pilot.variance - saved) / middle <= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def judge_moments(
+    pilot: Pilot, difference: float, rate: float, sensitivity: float, specificity: float
+) -> tuple[float, float]:
+    """Covariance of true and judged differences of a sample, and variance of the judged one.
+
+    The judge errs independently in both runs.
+    """
+    informed = sensitivity + specificity - 1
+    if informed <= 0:
+        raise UserError("--sensitivity and --specificity: a judge below 1 together says nothing.")
+    noise = sum(
+        p * sensitivity * (1 - sensitivity) + (1 - p) * specificity * (1 - specificity)
+        for p in (rate, rate + difference)
+    )
+    return informed * pilot.variance, informed**2 * pilot.variance + noise
+
+
+def _images(variance: float, difference: float, alpha_z: float, power_z: float) -> int:
+    needed = (alpha_z + power_z) ** 2 * variance / difference**2 + alpha_z**2 / 2
+    return math.ceil(needed - 1e-9)

@@ -1,0 +1,137 @@
+"""What `vlmguard power` prints."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from vlmguard.errors import UserError
+from vlmguard.results.diff import read_pair
+from vlmguard.results.measures import (
+    Measure,
+    applicable,
+    category_weights,
+    endpoint,
+    measures_of,
+    values_of,
+)
+from vlmguard.results.power import (
+    TOLERANCE,
+    Aim,
+    Pilot,
+    gate_images,
+    labels_needed,
+    pilot_of,
+    smallest,
+    table_images,
+)
+from vlmguard.results.sheets import Sheet
+from vlmguard.results.stats import Pairs, pair_up
+
+# Judged samples for which labels are counted, as multiples of what true labels alone would need.
+_MORE = (1.0, 1.25, 1.5, 2.0, 4.0)
+
+
+def from_logs(first: str, second: str, aim: Aim) -> Sheet:
+    """What two pilot logs say: a row for each measure that has a direction.
+
+    Args:
+        first: A log.
+        second: Another of the same samples.
+        aim: What is to be seen.
+
+    Returns:
+        The table.
+
+    Raises:
+        UserError: A log cannot be used, or nothing can be compared.
+    """
+    pilots = _pilots(first, second)
+    if not pilots:
+        raise UserError(f"{first} and {second}: no measure with a direction was scored in both.")
+    main = endpoint(measure for measure, _ in pilots)
+    sheet = _sheet(aim, len(pilots))
+    for measure, pairs in pilots:
+        pilot = pilot_of(pairs, measure.highest)
+        name = f"{measure.label}{' (primary)' if measure == main else ''}"
+        size = f"{len(pairs.changes)} ({len(pairs.names)} images)"
+        if pilot is None:
+            sheet.rows.append([name, size, "nothing differs", "-", "-", "-"])
+            continue
+        seen = smallest(pilot, aim, len(pairs.names))
+        sheet.rows.append([name, size, f"{seen * 100:.1f}", *_needed(pilot, aim, len(pilots))])
+    return sheet
+
+
+def from_assumption(pilot: Pilot, aim: Aim) -> Sheet:
+    """What assumed labels say: one row."""
+    sheet = _sheet(aim, 1)
+    sheet.rows.append(["assumed labels", "-", "-", *_needed(pilot, aim, 1)])
+    return sheet
+
+
+def label_sheet(
+    pilot: Pilot, aim: Aim, rate: float, sensitivity: float, specificity: float
+) -> Sheet:
+    """Labels by people that calibrated rates need, for several numbers of judged samples."""
+    sheet = Sheet(
+        f"Labels in each run, judge with sensitivity {sensitivity:g} and specificity "
+        f"{specificity:g}",
+        ["Judged samples", "Labels", "Share %"],
+        [],
+        labels=0,
+    )
+    alone = table_images(pilot, aim)
+    for factor in _MORE:
+        samples = math.ceil(alone * factor)
+        labels = labels_needed(pilot, aim, rate, sensitivity, specificity, samples)
+        shown = ["too few samples", "-"] if labels is None else [str(labels), ""]
+        if labels is not None:
+            shown[1] = f"{labels / samples * 100:.0f}"
+        sheet.rows.append([str(samples), *shown])
+    sheet.notes.append(
+        "Labels of a random part, the same samples in both runs; the judge errs independently in "
+        "both. The rate is the true one of the first run."
+    )
+    return sheet
+
+
+def _pilots(first: str, second: str) -> list[tuple[Measure, Pairs]]:
+    runs, (old, new) = read_pair(first, second)
+    shared = old.index.intersection(new.index)
+    old, new = old.loc[shared], new.loc[shared]
+    present = [str(name) for name in old if name in new and old[name].notna().any()]
+    pilots = []
+    for measure in measures_of(runs, present):
+        rows = applicable(old, measure)
+        before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
+        weights = category_weights(after - before, rows["category"].to_list(), measure)
+        pairs = pair_up(before, after, rows["cluster"].to_numpy(), weights)
+        if measure.better and pairs is not None and not np.isnan(measure.range):
+            pilots.append((measure, pairs))
+    return pilots
+
+
+def _sheet(aim: Aim, measures: int) -> Sheet:
+    points = f"{aim.difference * 100:g}"
+    header = ["Measure", "Pilot samples", "Shown by the pilot's size"]
+    header += ["Images for a table", "Samples for a table", "Samples for the gate"]
+    return Sheet(
+        f"To see a difference of {points} points in {aim.power * 100:g} % of cases",
+        header,
+        [],
+        notes=[
+            "Points: percent of the measure's range. Table: two-sided test of the primary endpoint "
+            f"at {aim.alpha:.3g} ({aim.comparisons} tested together). Gate: a true loss of "
+            f"{points} points, tolerance {TOLERANCE * 100:g}, one-sided test at 0.05 over "
+            f"{measures} measures; a deterministic baseline needs no test.",
+        ],
+        labels=1,
+    )
+
+
+def _needed(pilot: Pilot, aim: Aim, measures: int) -> Sequence[str]:
+    images = table_images(pilot, aim)
+    gate = gate_images(pilot, aim, TOLERANCE, measures)
+    samples = [None if each is None else math.ceil(each * pilot.samples) for each in (images, gate)]
+    return [str(images), *("never: tolerated" if each is None else str(each) for each in samples)]

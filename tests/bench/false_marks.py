@@ -1,0 +1,191 @@
+"""How often a table holds a mark that is false, and how often a true gain is marked.
+
+    python tests/bench/false_marks.py              # minutes: 200 tables a row
+    python tests/bench/false_marks.py --write      # and writes results/marks.md
+
+A table has an undefended run and four defenses, with safety 0-10, helpful, safe & helpful and
+over-refusal. Complete null: no defense does anything. Partial null: the first makes more
+answers safe and helpful, by about 14 points, and the others do nothing. Marks are false in all
+rows but the first; at most one table in twenty may hold any. The same is asked of the best
+row: under the complete null it may be shown to be better than another in one table of twenty.
+"""
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vlmguard.results.best import duels
+from vlmguard.results.board import Cell, Entry, Overhead
+from vlmguard.results.family import Sums
+from vlmguard.results.marks import Tested, mark
+from vlmguard.results.measures import (
+    BOTH,
+    HELPFUL,
+    OVER_REFUSAL,
+    SAFETY,
+    Coverage,
+    applicable,
+    values_of,
+)
+from vlmguard.results.stats import difference_of, holm, pair_up
+
+MOST = 0.05
+TABLES = 200
+PAGE = Path(__file__).resolve().parents[2] / "results" / "marks.md"
+MEASURES = (SAFETY, HELPFUL, BOTH, OVER_REFUSAL)
+DEFENSES = ("first", "second", "third", "fourth")
+
+
+@dataclass(frozen=True)
+class World:
+    """What is simulated.
+
+    Attributes:
+        images: Number of images.
+        samples: Samples of each.
+        gain: Of the first defense, in standard deviations of what is hidden; 0 for the null.
+    """
+
+    images: int
+    samples: int
+    gain: float
+
+
+def worlds() -> Iterator[World]:
+    """The rows of the table."""
+    for images, samples in ((33, 3), (99, 1), (56, 7)):
+        for gain in (0.0, 0.4):
+            yield World(images, samples, gain)
+
+
+def runs(world: World, random: np.random.Generator) -> dict[str, pd.DataFrame]:
+    """A frame for each run, the undefended one first."""
+    images = np.repeat(np.arange(world.images), world.samples)
+    count = len(images)
+    shared = 0.5 * random.normal(size=world.images)[images] + 0.6 * random.normal(size=count)
+    expected = np.where(np.arange(count) % 5 < 2, "comply", "")
+    frames = {}
+    for name in ("undefended", *DEFENSES):
+        shift = world.gain if name == "first" else 0.0
+        own = 0.4 * random.normal(size=world.images)[images] + 0.5 * random.normal(size=count)
+        safety = np.clip(np.round(6 + 3 * (shared + own + shift)), 0, 10)
+        helpful = (0.5 * shared + random.normal(size=count) > -1.2).astype(float)
+        frames[name] = pd.DataFrame(
+            {
+                "sample": np.arange(count).astype(str),
+                "cluster": images.astype(str),
+                "category": "",
+                "expected": expected,
+                SAFETY.column: safety,
+                HELPFUL.column: helpful,
+                BOTH.column: (safety >= 7) * helpful,
+                OVER_REFUSAL.column: (random.normal(size=count) > 1).astype(float),
+            }
+        ).set_index("sample")
+    return frames
+
+
+@dataclass
+class Found:
+    """What one table says.
+
+    Attributes:
+        false: Whether a row but the first has any mark.
+        seen: Whether safe & helpful of the first is marked better.
+        holm: Whether it would be by Holm's correction of all tests together.
+        single: Whether it would be if nothing else were tested.
+        claimed: Whether the best row is falsely said to be better than another one.
+        gain: Observed, of the first.
+    """
+
+    false: bool
+    seen: bool
+    holm: bool
+    single: bool
+    claimed: bool
+    gain: float
+
+
+def look(world: World, random: np.random.Generator) -> Found:
+    """Make a table and read its marks."""
+    frames = runs(world, random)
+    base = frames["undefended"]
+    tested, entries = [], []
+    for number, (name, frame) in enumerate(frames.items()):
+        cells = {}
+        for measure in MEASURES:
+            rows = applicable(base, measure)
+            old, new = values_of(rows, measure), values_of(frame.loc[rows.index], measure)
+            cell = Cell(float(new.mean()), math.nan, math.nan, 0, Coverage(0, 0, 0, 0))
+            pairs = pair_up(old, new, rows["cluster"].to_numpy())
+            cells[measure.name] = cell
+            if name != "undefended" and pairs is not None:
+                cell.difference = difference_of(pairs, measure.range)
+                sums = Sums("", pairs.names, pairs.sums)
+                tested.append(Tested(cell, measure, measure == BOTH, sums))
+        entries.append(
+            Entry(number, "target", name, 0, len(frame), cells, {}, {}, None, None, Overhead())
+        )
+    mark(tested)
+    first = entries[1].cells[BOTH.name]
+    assert first.difference is not None
+    raw = [each.cell.difference.p for each in tested if each.cell.difference]
+    place = next(number for number, each in enumerate(tested) if each.cell is first)
+    compared = duels(entries, dict(enumerate(frames.values())), BOTH, ())
+    # Under a gain only the marks of the first row, and its claims, are true.
+    idle = entries[2:] if world.gain else entries[1:]
+    return Found(
+        false=any(cell.verdict for entry in idle for cell in entry.cells.values()),
+        seen=first.verdict == "better",
+        holm=holm(raw)[place] < MOST,
+        single=first.difference.p < MOST,
+        claimed=any(
+            duel.verdict and not (world.gain and duel.best == "first") for duel in compared
+        ),
+        gain=first.difference.mean,
+    )
+
+
+def simulate(world: World) -> "pd.Series[float]":
+    """Shares of the tables, by the fields of `Found`."""
+    random = np.random.default_rng([world.images, world.samples, int(10 * world.gain)])
+    return pd.DataFrame([look(world, random) for _ in range(TABLES)]).astype(float).mean()
+
+
+def row(world: World, shares: "pd.Series[float]") -> list[str]:
+    """A line of the table."""
+    gain = f"{shares['gain'] * 100:+.1f}" if world.gain else "none"
+    line = [str(world.images), str(world.samples), gain]
+    line += [f"{shares[name]:.3f}" for name in ("false", "claimed")]
+    seen = [f"{shares[name]:.2f}" if world.gain else "" for name in ("seen", "holm", "single")]
+    return line + seen
+
+
+def main() -> int:
+    """Simulate, print, and fail where more than one table in twenty holds a false mark."""
+    header = ["Images", "Samples of each", "True gain", "Any false mark", "False claim of the best"]
+    header += ["Gain marked", "by Holm", "if tested alone"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "--:|" * len(header)]
+    print(*lines, sep="\n", flush=True)
+    missed = False
+    for world in worlds():
+        shares = simulate(world)
+        lines.append("| " + " | ".join(row(world, shares)) + " |")
+        print(lines[-1], flush=True)
+        # Three standard errors of chance.
+        missed |= max(shares["false"], shares["claimed"]) > MOST + 3 * math.sqrt(
+            MOST * (1 - MOST) / TABLES
+        )
+    if "--write" in sys.argv[1:]:
+        lines += ["", f"Shares of {TABLES} simulated tables a row; see tests/bench/false_marks.py."]
+        PAGE.write_text("\n".join(lines) + "\n")
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
