@@ -112,7 +112,6 @@ def test_overhead_and_failures(board: Leaderboard) -> None:
     assert (guarded.overhead.calls, guarded.overhead.tokens) == (2.0, 30.0)
     assert guarded.failures == pytest.approx(1 / 6)
     assert guarded.triggered == pytest.approx(5 / 6)
-    assert guarded.overhead.slowdown is not None
     assert guarded.overhead.cost is None
 
 

@@ -154,4 +154,4 @@ def test_every_output_shows_the_best_row_and_the_number_of_images(
     assert [duel["other"] for duel in content["duels"]] == ["undefended", "ecso", "always_refuse"]
     assert content["entries"][0]["cells"]["safety"]["clusters"] == 30
     lines = (tmp_path / "leaderboard.csv").read_text().splitlines()
-    assert "scored,of,scored_clusters" in lines[0]
+    assert '"scored","of","scored_clusters"' in lines[0]
