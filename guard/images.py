@@ -71,11 +71,13 @@ class PreparedImage:
         reference: The file's path where it can be sent as it is, else a data URI.
         sha256: SHA-256 of the file's bytes (64 hex digits).
         notes: What was changed ("CMYK to RGB", ...); empty if nothing was.
+        size: Width and height in pixels, as it is sent.
     """
 
     reference: str
     sha256: str
     notes: tuple[str, ...]
+    size: tuple[int, int]
 
 
 def prepare_image(path: Path, rules: ImageRules = DEFAULT_RULES) -> PreparedImage:
@@ -100,16 +102,20 @@ def prepare_image(path: Path, rules: ImageRules = DEFAULT_RULES) -> PreparedImag
         mime = _MIME_BY_FORMAT.get(file_format)
         plain = not notes and mime is not None
         if rules.fit:
-            uri, more = _fitted(picture, _uri(mime, data) if plain and mime else _encode(picture))
+            uri, size, more = _fitted(
+                picture, _uri(mime, data) if plain and mime else _encode(picture)
+            )
             if more:
-                return PreparedImage(uri, sha256, (*notes, *more))
+                return PreparedImage(uri, sha256, (*notes, *more), size)
         if not plain or mime is None:
-            return PreparedImage(_encode(picture), sha256, notes or (f"{file_format} to PNG",))
+            noted = notes or (f"{file_format} to PNG",)
+            return PreparedImage(_encode(picture), sha256, noted, picture.size)
     if path.suffix.lower() not in _SUFFIXES_BY_FORMAT[file_format]:
         # Inspect derives the media type from the suffix; the bytes are fine.
         suffix = path.suffix or "without a suffix"
-        return PreparedImage(_uri(mime, data), sha256, (f"{file_format} named {suffix}",))
-    return PreparedImage(str(path), sha256, ())
+        noted = (f"{file_format} named {suffix}",)
+        return PreparedImage(_uri(mime, data), sha256, noted, picture.size)
+    return PreparedImage(str(path), sha256, (), picture.size)
 
 
 def to_data_uri(image: "Image.Image | bytes | str | Path") -> str:
@@ -156,13 +162,29 @@ def from_data_uri(uri: str) -> Image.Image:
     Raises:
         ImageError: Not a base64 data URI, or the picture cannot be decoded.
     """
-    head, _, payload = uri.partition(",")
-    if not head.startswith("data:") or not head.endswith(";base64"):
-        raise ImageError(f"not a base64 data URI: {uri[:40]}...")
+    payload = _payload(uri)
     with _naming("data URI"):
         # Whoever made the data URI has seen to colours; a model is to see these very numbers.
         picture, _ = decode(base64.b64decode(payload), "as_is")
         return picture.convert("RGB")
+
+
+def size_of(uri: str) -> tuple[int, int]:
+    """Width and height in pixels of a picture in a data URI, without decoding it.
+
+    Raises:
+        ImageError: Not a base64 data URI of a picture.
+    """
+    payload = _payload(uri)
+    with _naming("data URI"), Image.open(io.BytesIO(base64.b64decode(payload))) as picture:
+        return picture.size
+
+
+def _payload(uri: str) -> str:
+    head, _, payload = uri.partition(",")
+    if not head.startswith("data:") or not head.endswith(";base64"):
+        raise ImageError(f"not a base64 data URI: {uri[:40]}...")
+    return payload
 
 
 def _read(path: Path) -> bytes:
@@ -196,8 +218,8 @@ def _encode(picture: Image.Image, lossless: bool = True) -> str:
     return _uri("image/png", buffer.getvalue())
 
 
-def _fitted(picture: Image.Image, uri: str) -> tuple[str, tuple[str, ...]]:
-    """A picture as model APIs take it, and what was done; the same URI if it is small enough."""
+def _fitted(picture: Image.Image, uri: str) -> tuple[str, tuple[int, int], tuple[str, ...]]:
+    """A picture as model APIs take it, its size, and what was done; small ones as they are."""
     notes = []
     if max(picture.size) > MAX_SIDE:
         picture, note = _scaled(picture, MAX_SIDE / max(picture.size))
@@ -210,7 +232,7 @@ def _fitted(picture: Image.Image, uri: str) -> tuple[str, tuple[str, ...]]:
         picture, note = _scaled(picture, 0.95 * (MAX_BASE64 / len(uri)) ** 0.5)
         notes.append(note)
         uri = _encode(picture, lossless=False)
-    return uri, tuple(notes)
+    return uri, picture.size, tuple(notes)
 
 
 def _scaled(picture: Image.Image, scale: float) -> tuple[Image.Image, str]:

@@ -10,7 +10,7 @@ from vlmguard.sampling import in_full
 _NOTHING_SET = GenerateConfig()
 
 
-class LoadsLater(ABC):
+class LocalModel(ABC):
     """A model API whose weights are loaded on the first call, or by `open` before it."""
 
     @abstractmethod
@@ -19,6 +19,14 @@ class LoadsLater(ABC):
 
         Raises:
             UserError: They cannot be had.
+        """
+
+    @abstractmethod
+    async def check_size(self, width: int, height: int) -> None:
+        """See whether the model's processor takes an image of a size, in pixels.
+
+        Raises:
+            UserError: It does not; or the model cannot be loaded.
         """
 
 
@@ -56,7 +64,7 @@ async def load_models() -> None:
     """
     for bound in (get_model(), *model_roles().values()):
         for model in bound if isinstance(bound, list) else [bound]:
-            if isinstance(model.api, LoadsLater):
+            if isinstance(model.api, LocalModel):
                 await model.api.open()
 
 

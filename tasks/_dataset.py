@@ -11,9 +11,10 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
 
 from vlmguard.errors import UserError
-from vlmguard.images import ImageError, PreparedImage, prepare_image
+from vlmguard.images import ImageError, PreparedImage, prepare_image, size_of
 from vlmguard.record import DATA_DIGEST
 from vlmguard.tasks._data import Source, file_hash
+from vlmguard.tasks._sizes import Sizes, extreme_sizes
 from vlmguard.templates import template_hash
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ def build_dataset(
     Returns:
         The dataset, and the provenance for `Task(metadata=...)`: `origin`,
         SHA-256 of the annotation `files`, and number, digest and conversions
-        of the `images`, with the rules for these.
+        of the `images`, with the rules for these, and the sizes for `images_fit`.
 
     Raises:
         UserError: Two samples share an id, or images are missing or broken;
@@ -79,6 +80,7 @@ def build_dataset(
             "converted": sum(1 for image in prepared.values() if image.notes),
             "colour": source.images.colour,
             "fit": source.images.fit,
+            "extreme": extreme_sizes(_sizes(samples, prepared)),
         },
     }
     # In each sample: a run that went on after the data had changed holds samples of both.
@@ -114,6 +116,17 @@ def draw(items: list[T], n: int, seed: int, name: str) -> list[T]:
     return [item for index, item in enumerate(items) if index in chosen]
 
 
+def _sizes(samples: list[Sample], prepared: dict[str, PreparedImage]) -> Sizes:
+    """One size a sample: that of its thinnest image."""
+    return {
+        str(sample.id): max(
+            (prepared[part.image].size for part in parts), key=lambda size: max(size) / min(size)
+        )
+        for sample in samples
+        if (parts := images_of(sample))
+    }
+
+
 def _check_ids(samples: list[Sample], source: Source) -> None:
     seen: set[str | int | None] = set()
     for sample in samples:
@@ -133,7 +146,7 @@ def _prepare_images(samples: list[Sample], source: Source) -> dict[str, Prepared
         for part in images_of(sample):
             if part.image.startswith("data:"):
                 digest = hashlib.sha256(part.image.encode()).hexdigest()
-                prepared[part.image] = PreparedImage(part.image, digest, ())
+                prepared[part.image] = PreparedImage(part.image, digest, (), size_of(part.image))
                 continue
             path = source.inside(Path(part.image), str(sample.id))
             users.setdefault(str(path), str(sample.id))

@@ -58,6 +58,7 @@ from vlmguard.tasks._data import Card, MissingFile, Source, Text, locate, parse_
 from vlmguard.tasks._dataset import build_dataset, draw, images_of, user_input
 from vlmguard.tasks._parquet import read_questions, unpack_images
 from vlmguard.tasks._scoring import JudgeChoice, scoring
+from vlmguard.tasks._sizes import images_fit
 from vlmguard.tasks._typo import load_font, render_phrase
 
 JUDGE_TEMPLATE: Final = """\
@@ -274,7 +275,7 @@ def mm_safetybench(
     )
     return Task(
         dataset=dataset,
-        setup=chosen.setup,
+        setup=[*chosen.setup, images_fit(provenance["images"]["extreme"])],
         solver=generate(),
         scorer=chosen.scorers,
         headline_metric=chosen.headline,

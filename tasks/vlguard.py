@@ -60,6 +60,7 @@ from vlmguard.scorers.refusal import Keywords, load_keywords, without_prefix
 from vlmguard.tasks._data import Card, MissingFile, Source, Text, locate, parse_records, read_json
 from vlmguard.tasks._dataset import build_dataset, draw, user_input
 from vlmguard.tasks._scoring import JudgeChoice, scoring
+from vlmguard.tasks._sizes import images_fit
 
 Subset = Literal["unsafe", "safe_unsafe", "safe_safe"]
 
@@ -282,7 +283,7 @@ def vlguard(
         )
     return Task(
         dataset=dataset,
-        setup=chosen.setup,
+        setup=[*chosen.setup, images_fit(provenance["images"]["extreme"])],
         solver=generate(),
         scorer=chosen.scorers,
         headline_metric=chosen.headline,

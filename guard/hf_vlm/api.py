@@ -50,6 +50,7 @@ from inspect_ai.model import (
     ModelOutput,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
+from PIL import Image
 
 from vlmguard.auxiliary import resolve_source
 from vlmguard.errors import UserError, check_count
@@ -64,11 +65,12 @@ from vlmguard.hf_vlm.engine import (
 )
 from vlmguard.hf_vlm.generate import Generated, Settings
 from vlmguard.hf_vlm.key import ARGUMENTS, WeightsKey, check_arguments, weights_key
-from vlmguard.hf_vlm.messages import to_conversation
+from vlmguard.hf_vlm.messages import Conversation, to_conversation
 from vlmguard.hf_vlm.output import Request, make_output
 from vlmguard.hf_vlm.rules import rules_of
 from vlmguard.hf_vlm.waiting import result_of
-from vlmguard.roles import LoadsLater
+from vlmguard.images import to_data_uri
+from vlmguard.roles import LocalModel
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ IGNORED_SETTINGS = (
 )
 
 
-class HFVlm(ModelAPI, LoadsLater):
+class HFVlm(ModelAPI, LocalModel):
     """A local vision-language model.
 
     Nothing of checkpoint and adapter is looked at before the first call, or `open`: Inspect makes
@@ -149,6 +151,7 @@ class HFVlm(ModelAPI, LoadsLater):
         self._open_engine: Engine | None = None
         self._closed = False
         self._warned: set[str] = set()
+        self._taken: set[tuple[int, int]] = set()
 
     async def open(self) -> None:
         """Load the weights unless they are; the first call of `generate` does it too.
@@ -240,6 +243,20 @@ class HFVlm(ModelAPI, LoadsLater):
         await self.open()
         ids: list[int] = self._maker.tokenizer.encode(text, add_special_tokens=False)
         return ids
+
+    async def check_size(self, width: int, height: int) -> None:
+        """See whether the processor takes an image of a size, in pixels.
+
+        Raises:
+            UserError: It refuses it; or the checkpoint does not work here.
+        """
+        await self.open()
+        if (width, height) in self._taken:
+            return
+        image = to_data_uri(Image.new("RGB", (width, height)))
+        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
+        await self._engine.in_thread(self._maker.prepare, Conversation([turn], [image]))
+        self._taken.add((width, height))
 
     async def generate(
         self,

@@ -148,6 +148,7 @@ def test_images_beyond_the_limits_of_apis_are_scaled_on_demand(folder: Path) -> 
         "converted": 1,
         "colour": "srgb",
         "fit": True,
+        "extreme": {"siuo/1001": [8000, 80], "siuo/1000": [24, 24]},
     }
 
 

@@ -268,6 +268,7 @@ def test_real_tiny_runs_whole_with_its_real_images(
         "converted": 0,
         "colour": "srgb",
         "fit": False,
+        "extreme": log.eval.metadata["data"]["images"]["extreme"],
     }
     # A clone of the authors' repository does not hold this file.
     wording = "figstep_prompt.txt" if (folder / "figstep_prompt.txt").exists() else "own"
