@@ -2,12 +2,11 @@
 
     python tests/bench/gate.py [RUNS] [--write]     # default: 400 simulated runs of each kind
 
-`--write` puts the tables into results/README.md. The gate's copies are those of
+`--write` puts the tables into results/gate.md. The gate's copies are those of
 tests/results/test_gate_kinds.py, which go through the command; here they go through its
 comparison, so that thousands fit.
 """
 
-import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import numpy as np
 
 REPO: Final = Path(__file__).resolve().parents[2]
+PAGE: Final = REPO / "results" / "gate.md"
 sys.path.insert(0, str(REPO / "tests"))
 
 from support.lost_kinds import KINDS  # noqa: E402
@@ -150,7 +150,7 @@ def section(runs: int) -> tuple[str, bool]:
     rates, holding = corrected(runs)
     text = "\n".join(
         [
-            "## The gate and labels",
+            "# The gate and labels",
             "",
             f"Made by `python tests/bench/gate.py {runs} --write`.",
             "",
@@ -188,10 +188,7 @@ def main() -> int:
     text, good = section(numbers[0] if numbers else 400)
     print(text)
     if "--write" in sys.argv:
-        page = REPO / "results" / "README.md"
-        before = page.read_text() if page.exists() else "# What was simulated\n"
-        rest = re.sub(r"\n## The gate and labels\n.*?(?=\n## |\Z)", "", before, flags=re.DOTALL)
-        page.write_text(f"{rest.rstrip()}\n\n{text}")
+        PAGE.write_text(text)
     return 0 if good else 1
 
 
