@@ -426,14 +426,15 @@ def test_a_log_is_scored_anew_without_its_target(llava, tmp_path, loads):
         f"hf-vlm/{folder}", memoize=False, device="cpu", config=GenerateConfig(max_tokens=4)
     )
     role = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu", adapter=str(adapter))
+    sample = Sample(input="How?", id="1", metadata={"category": "c", "image_id": "1"})
     (log,) = eval(
-        Task(dataset=[Sample(input="How?", id="1")], scorer=refusal(keywords="own")),
+        Task(dataset=[sample], scorer=refusal(keywords="own")),
         model=target,
         model_roles={"rewriter": role},
         log_dir=str(tmp_path / "logs"),
         display="none",
     )
-    assert log.status == "success"
+    assert log.status == "success", log.error
     target.api.close()
     role.api.close()
     shutil.rmtree(folder)
