@@ -12,6 +12,7 @@ from vlmguard.results.measures import (
     applicable,
     category_weights,
     endpoint,
+    headline_of,
     measures_of,
     values_of,
 )
@@ -46,10 +47,10 @@ def from_logs(first: str, second: str, aim: Aim) -> Sheet:
     Raises:
         UserError: A log cannot be used, or nothing can be compared.
     """
-    pilots = _pilots(first, second)
+    headline, pilots = _pilots(first, second)
     if not pilots:
         raise UserError(f"{first} and {second}: no measure with a direction was scored in both.")
-    main = endpoint(measure for measure, _ in pilots)
+    main = endpoint((measure for measure, _ in pilots), headline)
     sheet = _sheet(aim, len(pilots))
     for measure, pairs in pilots:
         pilot = pilot_of(pairs, measure.highest)
@@ -96,20 +97,22 @@ def label_sheet(
     return sheet
 
 
-def _pilots(first: str, second: str) -> list[tuple[Measure, Pairs]]:
+def _pilots(first: str, second: str) -> tuple[str, list[tuple[Measure, Pairs]]]:
+    """Name of the headline, and what each measure with a direction says."""
     runs, (old, new) = read_pair(first, second)
     shared = old.index.intersection(new.index)
     old, new = old.loc[shared], new.loc[shared]
     present = [str(name) for name in old if name in new and old[name].notna().any()]
     pilots = []
-    for measure in measures_of(runs, present):
+    measures = measures_of(runs, present)
+    for measure in measures:
         rows = applicable(old, measure)
         before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
         weights = category_weights(after - before, rows["category"].to_list(), measure)
         pairs = pair_up(before, after, rows["cluster"].to_numpy(), weights)
         if measure.better and pairs is not None and not np.isnan(measure.range):
             pilots.append((measure, pairs))
-    return pilots
+    return headline_of(runs, measures), pilots
 
 
 def _sheet(aim: Aim, measures: int) -> Sheet:

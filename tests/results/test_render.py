@@ -173,8 +173,9 @@ def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
     (sheet,) = sheets.coverage_sheets(board)
     assert sheet.rows == [
         [
-            *("mockllm/target", "undefended", "3 of 6\n[4.00, 9.00]"),
-            *("5 of 6\n[83.3, 100.0]", "3 of 6\n[50.0, 100.0]", "5 of 6\n[0.0, 16.7]"),
+            *("mockllm/target", "undefended", "3 of 6\n2 images\n[4.00, 9.00]"),
+            *("5 of 6\n3 images\n[83.3, 100.0]", "3 of 6\n2 images\n[50.0, 100.0]"),
+            "5 of 6\n3 images\n[0.0, 16.7]",
         ]
     ]
     rows = {row["measure"]: row for row in csv.DictReader(io.StringIO(as_csv(board)))}
@@ -200,8 +201,8 @@ def test_csv_and_json_hold_the_numbers(board: Leaderboard, evil: Leaderboard) ->
     assert (row["scored"], row["of"], row["difference_low"], row["pairs"]) == ("6", "6", "", "6")
     assert (row["cost"], row["verdict"]) == ("", "")
     content = json.loads(as_json(board, load_published({"SIUO"}), Extras()))
-    # Three runs with a partner; refusals are not tested.
-    assert content["tests"] == 11
+    # Three runs with a partner; refusals are not tested, nor what differs nowhere.
+    assert (content["endpoint_tests"], content["tests"]) == (2, 6)
     assert {each["benchmark"] for each in content["published"]} == {"SIUO"}
     assert EVIL in {row["target"] for row in csv.DictReader(io.StringIO(as_csv(evil)))}
 
