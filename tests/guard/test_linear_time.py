@@ -11,5 +11,5 @@ def test_time_grows_with_length_and_no_faster(name: str) -> None:
 
 
 def test_time_that_grows_with_the_square_would_be_noticed() -> None:
-    ratio, _ = worst_ratio(lambda text: [text.count("b") for _ in text[::100]], ("a",), ("",))
+    ratio, _ = worst_ratio(lambda text: [text.count("b") for _ in text[::20]], ("a",), ("",))
     assert ratio > MOST
