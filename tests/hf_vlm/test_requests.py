@@ -306,7 +306,7 @@ async def test_a_placeholder_in_a_prompt_is_text(model, ask):
     )
     assert call.request["prompt"].count("<image>") == 1
     assert "< image>" in call.request["prompt"]
-    assert "placeholder" in output.metadata["notes"][0]
+    assert "control token" in output.metadata["notes"][0]
 
 
 async def test_thinking_becomes_reasoning_content(load, changed, ask):
