@@ -129,7 +129,7 @@ def _without_value(
         ]
     listed = sorted(before)
     found = []
-    for kind, places in kinds(listed, reading).items():
+    for kind, places in kinds(listed, listed, reading).items():
         gone = sum(listed[place] not in after for place in places)
         if gone >= _MISSING * len(places):
             found.append(f"{name}: {gone} of {len(places)} samples of {kind} have no value now")

@@ -4,12 +4,12 @@
     vlmguard gate logs --baseline results/baseline.json             # in CI
 
 Each measure is compared sample by sample: over all samples, within each slice, and within
-each category of at least ten samples. Where the baseline was written from two runs that
-agree sample by sample, it is deterministic, and each loss above the tolerance is a loss.
-Else a loss must be told from chance: by the exact test of the leaderboard, one-sided,
-corrected by Holm over all measures of the gate, and apart from these over all slices and
-categories. What cannot be proven is said, with the smallest loss that could be. Exit
-status: 0 as good or better, 1 worse, 2 not comparable.
+each category of at least ten samples in the baseline. Where the baseline was written from
+two runs that agree sample by sample, it is deterministic, and each loss above the tolerance
+is a loss. Else a loss must be told from chance: by the exact test of the leaderboard,
+one-sided, corrected by Holm over all measures of the gate, and apart from these over all
+slices and categories. What cannot be proven is said, with the smallest loss that could be.
+Exit status: 0 as good or better, 1 worse, 2 not comparable.
 """
 
 import math
@@ -146,9 +146,10 @@ def exit_status(findings: list[Finding], strict: bool) -> int:
 def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading) -> _Comparison:
     """Put a measure beside its baseline; some sample must have a value in both."""
     in_old, in_new = old.measures.index(name) + 1, new.measures.index(name) + 1
-    pairs, left_out = [], 0
+    pairs, held, left_out = [], [], 0
     for sample in sorted(old.samples.keys() & new.samples.keys()):
         before, after = old.samples[sample][in_old], new.samples[sample][in_new]
+        held += [sample] if before is not None else []
         if isinstance(before, float) and isinstance(after, float):
             pairs.append((sample, before, after))
         else:
@@ -165,7 +166,7 @@ def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading)
     whole = part("", olds * weights, news * weights, possible * weights, clusters, samples)
     parts = [
         part(kind, olds[at], news[at], possible[at], clusters[at], [samples[place] for place in at])
-        for kind, at in kinds(samples, reading).items()
+        for kind, at in kinds(samples, held, reading).items()
     ]
     noted = old.deterministic
     certain = bool(noted) and all(noted[fact] == reading.fixed_by[fact] for fact in FIXED_BY)
@@ -209,7 +210,9 @@ _Losses = list[tuple[Part, str]]
 
 def _finding(each: _Comparison, tolerance: float, worse: _Losses, unproven: _Losses) -> Finding:
     measure, whole = each.measure, each.whole
-    gain = f"gain of {measure.show(whole.gain, True)} on {len(whole.samples)} samples"
+    moved = measure.show(whole.gain, True)
+    word = "change" if moved.startswith("-") else "gain"
+    gain = f"{word} of {moved} on {len(whole.samples)} samples"
     status: Status = "good"
     said = gain
     if lost := worse + unproven:

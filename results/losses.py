@@ -5,7 +5,8 @@ all samples, within each slice, and within each category that is large enough to
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from vlmguard.results.intervals import Numbers
 from vlmguard.results.stats import mcnemar, permutation
 
 SMALLEST_CATEGORY: Final = 10
-"""Samples that a category needs to be looked at by itself."""
+"""Samples with a value in the baseline that a category needs to be looked at by itself."""
 _FLIPS: Final = 20_000
 _SEED: Final = 20250417
 
@@ -98,16 +99,19 @@ def part(
     return Part(name, old, new, possible, clusters, samples, p)
 
 
-def kinds(samples: Sequence[str], reading: Reading) -> dict[str, Clusters]:
+def kinds(samples: Sequence[str], held: Iterable[str], reading: Reading) -> dict[str, Clusters]:
     """Slices, and categories that are large enough, with the places of their samples.
 
     Args:
         samples: Ids.
+        held: Ids of those that have a value in the baseline: by these a category is large
+            enough, or it would be lost from sight where some have no value any more.
         reading: Slice and category of each.
 
     Returns:
         Places by name; none where there is a single slice or category.
     """
+    known = list(held)
     found: dict[str, Clusters] = {}
     for word, of, least in (
         ("slice", reading.slices, 1),
@@ -116,8 +120,13 @@ def kinds(samples: Sequence[str], reading: Reading) -> dict[str, Clusters]:
         names = np.array([of.get(sample, "") for sample in samples])
         several = sorted(set(of.values()))
         if len(several) > 1:
+            sizes = Counter(of.get(sample, "") for sample in known)
             places = {name: np.flatnonzero(names == name) for name in several}
-            found |= {f"{word} {name}": here for name, here in places.items() if len(here) >= least}
+            found |= {
+                f"{word} {name}": here
+                for name, here in places.items()
+                if len(here) and sizes[name] >= least
+            }
     return found
 
 

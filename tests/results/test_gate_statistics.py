@@ -1,10 +1,12 @@
 """The gate's tests by themselves: how often chance alarms it, and how surely it sees a loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from vlmguard.results.baseline import CONDITIONS, Reading, Scores
+from vlmguard.results.baseline import CONDITIONS, FIXED_BY, Reading, Scores
 from vlmguard.results.comparable import Limits
 from vlmguard.results.gate import Finding, compare, exit_status
 from vlmguard.results.measures import HELPFUL
@@ -79,3 +81,18 @@ def test_a_measure_without_common_values_is_not_passed_over() -> None:
     assert [(each.status, each.message) for each in findings] == [
         ("incomparable", "helpful: no sample has a value both now and in the baseline")
     ]
+
+
+def test_a_category_is_not_lost_from_sight_by_a_few_unscored_answers() -> None:
+    # Twelve of 600: three have no value now, and the nine others are lost.
+    old, new = run_of([1.0] * 600), run_of([np.nan] * 3 + [0.0] * 9 + [1.0] * 588)
+    fixed = dict.fromkeys(FIXED_BY, "same") | {"versions": "1"}
+    categories = {
+        sample: "small" if place < 12 else "large" for place, sample in enumerate(new.samples)
+    }
+    reading = Reading({"helpful": HELPFUL}, categories, fixed_by=fixed)
+    baseline = replace(old, deterministic={**fixed, "logs": "a, b"})
+    (found,) = compare([baseline], [(new, reading)], Limits({}))
+    assert found.status == "worse"
+    told = "change of -1.5 on 597 samples, but loss of 100.0 on 9 samples of category small"
+    assert told in found.message

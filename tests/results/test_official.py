@@ -326,7 +326,7 @@ def test_the_gate_tests_the_mean_over_scenarios(
     assert main(["gate", str(tmp_path / "new"), *options]) == 0
     # None of four in the first scenario, one of two in the second: a quarter, not a sixth.
     said = capsys.readouterr().out
-    assert "attack success % (macro): gain of -25.0 on 6 samples" in said
+    assert "attack success % (macro): loss of 25.0 on 6 samples, not proven" in said
 
 
 def test_a_headline_that_is_not_there_makes_the_first_measure_primary(tmp_path: Path) -> None:
