@@ -107,6 +107,8 @@ def plain_picture(
     if _is_animated(picture):
         notes.append("first frame of an animation")
         picture.seek(0)
+    # Only now: Pillow turns TIFF files itself while it loads them.
+    picture.load()
     turned = _orientation(picture)
     profile = picture.info.get("icc_profile") if colour == "srgb" else None
     mode, size = picture.mode, picture.size

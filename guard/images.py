@@ -108,8 +108,12 @@ def prepare_image(path: Path, rules: ImageRules = DEFAULT_RULES) -> PreparedImag
             if more:
                 return PreparedImage(uri, sha256, (*notes, *more), size)
         if not plain or mime is None:
-            noted = notes or (f"{file_format} to PNG",)
-            return PreparedImage(_encode(picture), sha256, noted, picture.size)
+            uri = _encode(picture)
+            if not notes:
+                notes = (f"{file_format} to {'JPEG' if _is_jpeg(uri) else 'PNG'}",)
+            elif _is_jpeg(uri):
+                notes = (*notes, "as JPEG")
+            return PreparedImage(uri, sha256, notes, picture.size)
     if path.suffix.lower() not in _SUFFIXES_BY_FORMAT[file_format]:
         # Inspect derives the media type from the suffix; the bytes are fine.
         suffix = path.suffix or "without a suffix"
@@ -239,6 +243,10 @@ def _scaled(picture: Image.Image, scale: float) -> tuple[Image.Image, str]:
     width, height = (max(1, int(side * scale)) for side in picture.size)
     note = f"{picture.width}x{picture.height} scaled to {width}x{height}"
     return picture.resize((width, height), Image.Resampling.LANCZOS), note
+
+
+def _is_jpeg(uri: str) -> bool:
+    return uri.startswith("data:image/jpeg")
 
 
 def _uri(mime: str, data: bytes) -> str:

@@ -53,7 +53,7 @@ _SHAPES: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-(?=[\w*.-]{0,300}[0-9A-Z*])[\w*-]{6,}|hf_[A-Za-z0-9]{8,}"
     r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|AKIA[0-9A-Z]{12,}"
     r"|AIza[\w-]{20,}|xox[abpr]-[\w-]{10,}|gsk_\w{16,}|xai-\w{16,}|nvapi-[\w-]{16,}|r8_\w{16,}"
-    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"|(?<![-_])eyJ[\w-]{8,4000}\.[\w-]{8,8000}\.[\w-]{0,2000})"
 )
 # What a server says of a key that it refuses.
 _ECHOED: Final = re.compile(
@@ -78,11 +78,10 @@ def redact(value: Any, name: str = "") -> Any:
         A copy, which is its own redaction; other objects are left as they are.
     """
     if isinstance(value, dict):
-        headers = _HEADERS.search(_plain(name)) is not None
-        return {key: _redacted(str(key), each, headers) for key, each in value.items()}
+        return {key: _redacted(str(key), each, name) for key, each in value.items()}
+    if isinstance(value, str | list | tuple) and _HEADERS.search(_plain(name)):
+        return _marked(value)
     if isinstance(value, list | tuple):
-        if _HEADERS.search(_plain(name)):
-            return _marked(value)
         return [redact(each, name) for each in value]
     return _without(value, _marked) if isinstance(value, str) else value
 
@@ -114,12 +113,18 @@ def is_secret(name: str) -> bool:
     return bool(_NAMES.search(plain) or _TOKEN.search(plain))
 
 
-def _redacted(name: str, value: Any, header: bool) -> Any:
+def _redacted(name: str, value: Any, parent: str) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if is_secret(name) or (header and _plain(name) not in _PLAIN_HEADERS):
-        return _marked(value)
-    return redact(value, name)
+    return _marked(value) if _is_hidden(name, parent) else redact(value, name)
+
+
+def _is_hidden(name: str, parent: str) -> bool:
+    """Whether the value of a name is secret, among headers, a query or other settings."""
+    plain, above = _plain(name), _plain(parent)
+    if _HEADERS.search(above):
+        return plain not in _PLAIN_HEADERS
+    return is_secret(name) or (above.endswith("query") and plain in _IN_QUERIES)
 
 
 def _marked(value: Any) -> str:
@@ -172,13 +177,15 @@ def _hidden(text: str) -> bool:
 
 def _known() -> list[str]:
     """Secrets whose text this process knows, long ones first: one may be part of another."""
-    found = set(_remembered)
+    found = set()
     for name, value in os.environ.items():
         if _ENVIRONMENT.search(name):
             found.add(value.strip())
         elif "://" in value:
             found.update(_secrets_in(value, "", False))
-    return sorted(filter(_telling, found), key=len, reverse=True)
+    # What a configuration calls a secret is one, however plain it looks.
+    said = {each for each in _remembered if len(each) >= 8 or _telling(each)}
+    return sorted({*filter(_telling, found), *said}, key=len, reverse=True)
 
 
 def _telling(text: str) -> bool:
@@ -189,9 +196,8 @@ def _telling(text: str) -> bool:
 
 def _secrets_in(value: Any, name: str, secret: bool) -> Iterator[str]:
     if isinstance(value, dict):
-        headers = _HEADERS.search(_plain(name)) is not None
         for key, each in value.items():
-            hidden = is_secret(str(key)) or (headers and _plain(str(key)) not in _PLAIN_HEADERS)
+            hidden = _is_hidden(str(key), name)
             yield from _secrets_in(each, str(key), secret or hidden)
     elif isinstance(value, list | tuple):
         for each in value:

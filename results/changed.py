@@ -21,8 +21,10 @@ from vlmguard.results.rows import bare, digest
 NAMED_FILES: Final = "named_files"
 """Where the metadata of a log hold the content of files that its arguments name."""
 
-# Weights are compared by size and evenly spaced parts: any training changes them everywhere.
-_WHOLE: Final = 64_000_000
+_LOCAL: Final = "hf-vlm/"
+# Larger files are compared by size and evenly spaced parts: a change of what lies between, such as
+# of one layer of a whole model, goes unnoticed.
+_WHOLE: Final = 1_000_000_000
 _PART: Final = 1_000_000
 _PARTS: Final = 32
 
@@ -31,13 +33,17 @@ def named_files(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Content of the files and folders that arguments name.
 
     Args:
-        arguments: By name, nested as they may be; texts that are paths of something that exists
-            count.
+        arguments: By name, nested as they may be. Texts count that name a file, or a folder by
+            more than its bare name, which may be a word (`split: test`); of an `adapter` that too.
 
     Returns:
         A digest for each, by the place of its name among the arguments (`rewriter.adapter`).
     """
-    return {place: _content(path) for place, text in _texts(arguments) if (path := _existing(text))}
+    return {
+        place: _content(path)
+        for place, text in _texts(arguments)
+        if (path := _existing(text, place.endswith("adapter")))
+    }
 
 
 def changed_runs(
@@ -114,15 +120,17 @@ def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
         yield from _texts(each, f"{place}.{name}".lstrip("."))
 
 
-def _existing(text: str) -> Path | None:
-    """The path that a text names, `hf-vlm/out/model` included."""
-    for path in (text, text.partition("/")[2]):
-        try:
-            if path and user_path(path).exists():
-                return user_path(path)
-        except (OSError, ValueError, UserError):  # no name that a file can have
-            continue
-    return None
+def _existing(text: str, bare_folder: bool) -> Path | None:
+    """The file or folder that a text names, `hf-vlm/out/model` included."""
+    named = text.removeprefix(_LOCAL)
+    try:
+        path = user_path(named)
+        counts = path.is_file() or (path.is_dir() and (bare_folder or "/" in named))
+        # Nobody means the folder that everything lies in.
+        counts = counts and not Path.cwd().is_relative_to(path.resolve())
+    except (OSError, ValueError, UserError):  # no name that a file can have
+        return None
+    return path if counts else None
 
 
 def _content(path: Path) -> str:

@@ -1,12 +1,16 @@
 """What is checked of a matrix before anything is paid for."""
 
+from typing import Any
+
 from inspect_ai import Task
 
 from vlmguard.errors import UserError
+from vlmguard.redaction import redact
 from vlmguard.results.changed import changed_runs, named_files
-from vlmguard.results.config import Defense, Matrix, roles
+from vlmguard.results.config import Defense, Matrix, ModelChoice, roles
 from vlmguard.results.making import make_solver, make_task
 from vlmguard.results.needs import missing_roles
+from vlmguard.results.rows import digest
 
 
 def checked_tasks(matrix: Matrix) -> list[Task]:
@@ -74,18 +78,25 @@ def files_named_in(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[
     for step, task in zip(matrix.benchmarks, tasks, strict=True):
         # Our tasks say themselves what they have read from their folder.
         read = {"data_dir"} if "data" in (task.metadata or {}) else set()
-        benchmarks[step.label or step.name] = {
-            name: value for name, value in step.args.items() if name not in read
-        }
-    bound = roles(matrix, defense)
+        named = {name: value for name, value in step.args.items() if name not in read}
+        benchmarks[_told_apart(step.label or step.name, step.args)] = named
     return named_files(
         {
             "benchmarks": benchmarks,
             "defense": defense.args,
-            "targets": {each.model: [each.model, each.model_args] for each in matrix.targets},
-            "roles": {
-                role: [[each.model, each.model_args] for each in models]
-                for role, models in bound.items()
-            },
+            "targets": _by_model(matrix.targets),
+            "roles": {role: _by_model(bound) for role, bound in roles(matrix, defense).items()},
         }
     )
+
+
+def _by_model(chosen: list[ModelChoice]) -> dict[str, Any]:
+    return {
+        _told_apart(each.model, each.model_args): {"model": each.model, **each.model_args}
+        for each in chosen
+    }
+
+
+def _told_apart(name: str, arguments: dict[str, Any]) -> str:
+    """A name that two of one name (a model with two adapters, say) do not share."""
+    return f"{name}[{digest(redact(arguments))}]" if arguments else name

@@ -51,4 +51,5 @@ def _headers_of_the_client(
     if config.extra_headers:
         headers |= config.extra_headers
         config = config.model_copy(update={"extra_headers": None})
+    remember({"headers": headers})
     return ({**arguments, "default_headers": headers} if headers else arguments), config

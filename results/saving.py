@@ -61,7 +61,12 @@ def _image_bytes(messages: Any) -> int:
         for part in message.content
         if isinstance(part, ContentImage)
     ]
-    return sum(
-        len(image) * 3 // 4 if image.startswith("data:") else Path(image).stat().st_size
-        for image in images
-    )
+    return sum(map(_size, images))
+
+
+def _size(image: str) -> int:
+    if image.startswith("data:"):
+        return len(image) * 3 // 4
+    # What else a task of others may name (an address, say) is not known before it is fetched.
+    path = Path(image)
+    return path.stat().st_size if path.is_file() else 0

@@ -152,6 +152,7 @@ class HFVlm(ModelAPI, LocalModel):
         self._closed = False
         self._warned: set[str] = set()
         self._taken: set[tuple[int, int]] = set()
+        self._sizes = threading.Lock()
 
     async def open(self) -> None:
         """Load the weights unless they are; the first call of `generate` does it too.
@@ -251,12 +252,17 @@ class HFVlm(ModelAPI, LocalModel):
             UserError: It refuses it; or the checkpoint does not work here.
         """
         await self.open()
-        if (width, height) in self._taken:
-            return
-        image = to_data_uri(Image.new("RGB", (width, height)))
-        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
-        await self._engine.in_thread(self._maker.prepare, Conversation([turn], [image]))
-        self._taken.add((width, height))
+        await self._engine.in_thread(self._check_size, (width, height))
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        # Samples that start together ask together.
+        with self._sizes:
+            if size in self._taken:
+                return
+            image = to_data_uri(Image.new("RGB", size))
+            turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
+            self._maker.prepare(Conversation([turn], [image]))
+            self._taken.add(size)
 
     async def generate(
         self,

@@ -187,7 +187,7 @@ def test_a_huge_drawing_takes_bounded_memory(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
     )
     notes, kilobytes = done.stdout.splitlines()
-    assert notes.endswith("13000x13000 scaled to 4472x4472")
+    assert "13000x13000 scaled to 4472x4472" in notes
     # 169 MB are the decoded pixels themselves.
     assert int(kilobytes) < 450_000
 
@@ -197,7 +197,15 @@ def test_a_large_photo_is_the_same_however_it_is_reduced(tmp_path: Path) -> None
     buffer = io.BytesIO()
     gradient.save(buffer, "PNG")
     prepared = prepare_image(written(tmp_path, "a.png", buffer.getvalue()))
-    assert prepared.notes[-1] == "9500x9500 scaled to 4472x4472"
+    assert "9500x9500 scaled to 4472x4472" in prepared.notes
     picture = shown(prepared).convert("L")
     for y in (50, 2_236, 4_400):
         assert abs(picture.getpixel((2_000, y)) - 255 * y / 4_472) < 4
+
+
+def test_a_large_picture_that_is_converted_says_that_it_became_a_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / "a.bmp"
+    Image.new("RGB", (2_500, 2_000), BLUE).save(path)
+    assert prepare_image(path).notes == ("BMP to JPEG",)
+    Image.new("L", (2_500, 2_000), 9).convert("P").save(tmp_path / "a.png")
+    assert prepare_image(tmp_path / "a.png").notes == ("P to RGB", "as JPEG")

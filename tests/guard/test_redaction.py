@@ -18,6 +18,8 @@ SETTINGS = {
     "password": 1234567,
     "command": "--api-key=SECRET8 --n 3",
     "auth": ["user", "SECRET9"],
+    "default_query": {"code": "SECRET10", "version": "7"},
+    "extra_headers": "X-Key: SECRET11",
     "max_tokens": 4,
     "eos_token": "<end>",
     "token": True,
@@ -127,6 +129,14 @@ def test_known_values_are_hidden_whatever_they_look_like(monkeypatch: pytest.Mon
     assert text == "[secret], [secret], [secret] and [secret] for ollama/llama"
 
 
+def test_what_a_configuration_calls_a_secret_is_hidden_however_plain() -> None:
+    remember({"api_key": "longpassphrase", "headers": {"Authorization": "Basic dXNlcjpwYXNz"}})
+
+    text = redact_text("longpassphrase and dXNlcjpwYXNz")
+
+    assert text == "[secret] and [secret]"
+
+
 @settings(max_examples=25)
 @given(st.recursive(st.text() | st.integers() | st.none(), st.lists))
 def test_redacting_twice_is_redacting_once(value: object) -> None:
@@ -135,7 +145,9 @@ def test_redacting_twice_is_redacting_once(value: object) -> None:
     assert redact(once) == once
 
 
-@pytest.mark.parametrize("bad", ["a.a", "sk-", "Bearer ", "api key ", "?a=", '"', "http://a", " ="])
+@pytest.mark.parametrize(
+    "bad", ["a.a", "sk-", "Bearer ", "api key ", "?a=", '"', "http://a", " =", "-eyJaaaaaaaa"]
+)
 def test_time_is_linear(bad: str) -> None:
     def seconds(length: int) -> float:
         text = (bad * length)[:length]

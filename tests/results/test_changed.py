@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inspect_ai import eval_retry
+from inspect_ai import Task, eval_retry
 from inspect_ai.log import (
     EvalLog,
     ProvenanceData,
@@ -24,6 +24,8 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.results.changed import changes, named_files
+from vlmguard.results.checks import files_named_in
+from vlmguard.results.config import Matrix
 from vlmguard.results.rows import LeftOut
 from vlmguard.results.versions import check_one_version
 
@@ -120,7 +122,7 @@ EDITS = [
     (edit_keywords, "judging.keywords"),
     (edit_data, "data.files.data/siuo_gen.json"),
     (edit_image, "data.images.sha256"),
-    (edit_adapter, "targets.scripted_runs/target.1.card"),
+    (edit_adapter, "].card"),
 ]
 
 
@@ -216,6 +218,29 @@ def test_large_files_are_compared_in_parts(tmp_path: Path, monkeypatch: pytest.M
         content[place] = 0
     path.write_bytes(content + b"\0")
     assert named_files({"adapter": str(path)}) != before
+
+
+def test_words_that_are_also_folders_are_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    arguments = {"split": "model", "grader": "mockllm/model", "adapter": "model"}
+    assert list(named_files(arguments)) == ["adapter"]
+
+
+def test_two_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    targets = [
+        {"model": "mockllm/one", "model_args": {"card": str(tmp_path / name)}} for name in "ab"
+    ]
+    matrix = Matrix.model_validate(
+        {"targets": targets, "benchmarks": [{"name": "siuo"}], "defenses": [{"name": "none"}]}
+    )
+    found = files_named_in(matrix, matrix.defenses[0], [Task()])
+    assert len(found) == 2
+    assert len(set(found.values())) == 2
 
 
 def test_models_in_local_folders_count_behind_their_provider(tmp_path: Path) -> None:

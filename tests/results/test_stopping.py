@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai import Task
+from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from inspect_ai.log._recorders import eval as recorder
-from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
+from inspect_ai.model import (
+    ChatMessageUser,
+    ContentImage,
+    ContentText,
+    GenerateConfig,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    modelapi,
+)
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -182,3 +193,16 @@ def test_an_eval_set_that_comes_back_short_is_unfinished(
     matrix.options["retry_attempts"] = 1
     assert not run(matrix)
     assert len(rounds) == 2 * 2  # Both defenses, each tried once more.
+
+
+def test_references_that_are_no_files_here_do_not_stop_a_run() -> None:
+    image = ContentImage(image="https://example.org/picture.png")
+    sample = Sample(input=[ChatMessageUser(content=[image, ContentText(text="What is this?")])])
+    matrix = Matrix.model_validate(
+        {
+            "targets": [{"model": "mockllm/model"}],
+            "benchmarks": [{"name": "siuo"}],
+            "defenses": [{"name": "none"}],
+        }
+    )
+    assert log_options([Task(dataset=[sample])], matrix)["log_buffer"] == 1
