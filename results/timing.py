@@ -44,7 +44,8 @@ class Pace:
 
     def beside(self, others: Iterable["Pace"]) -> bool:
         """Whether one of some other runs was made at the same time: they shared the clock."""
-        return any(min(self.ended, other.ended) > max(self.began, other.began) for other in others)
+        # Nothing is before or after NaN: a run without times shares no clock.
+        return any(self.began < other.ended and other.began < self.ended for other in others)
 
 
 def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:

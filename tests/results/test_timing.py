@@ -110,6 +110,18 @@ def test_runs_at_the_same_time_are_said_to_share_the_clock(source: Path, tmp_pat
     assert any("shared the clock" in note for note in sheet.notes)
 
 
+def test_runs_without_times_share_no_clock(source: Path, tmp_path: Path) -> None:
+    one = timed(source, tmp_path / "one.eval")
+    for change in (resumed, untimed):
+
+        def other(log: EvalLog, change: Callable[[EvalLog], None] = change) -> None:
+            other_target(log)
+            change(log)
+
+        gone_on = timed(source, tmp_path / f"{change.__name__}.eval", began=600, change=other)
+        assert [each.shared for each in cost_of(one, gone_on)] == [False, False]
+
+
 def latency(log: EvalLog) -> None:
     """What `vlmguard run --latency` leaves: unscored answers, one at a time."""
     log.eval.tags, log.eval.config.max_samples = [LATENCY_TAG], 1
