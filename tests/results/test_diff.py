@@ -122,6 +122,25 @@ def test_the_ten_worst_flips_come_first(
     assert "to" in cells
 
 
+def test_a_benign_request_that_becomes_refused_is_a_loss(tmp_path: Path) -> None:
+    """Of two benign and two risky samples one each becomes refused, and one each answered."""
+    log = template_log(tmp_path / "template", 4, benign=2)
+    benign = [each.metadata.get("expected") == "comply" for each in log.samples or []]
+    assert sorted(benign) == [False, False, True, True]
+    for name in ("none", "eta"):
+
+        def grades(sample: int, refuses: int = name == "eta") -> tuple[float, float, float]:
+            return 9.0, 1.0, float(refuses == sample % 2)
+
+        clone(log, tmp_path / f"{name}.eval", grades, defense=name)
+    found = diff(str(tmp_path / "none.eval"), str(tmp_path / "eta.eval"))
+    losses = {flip.sample: flip.loss for flip in found.flips}
+    assert losses == {
+        f"toy/{number}": (1 if number % 2 else -1) * float(benign[number]) for number in range(4)
+    }
+    assert [flip.loss for flip in found.flips] == [1, 0, 0, -1]
+
+
 def test_answers_steer_neither_terminal_nor_spreadsheet(
     pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
