@@ -12,17 +12,14 @@ Duchi and Zrnic, PPI++, arXiv 2311.01453). tests/results/test_power.py checks th
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 from scipy.special import ndtri
 
 from vlmguard.errors import UserError
+from vlmguard.results.gate import ALPHA as GATE_ALPHA
 from vlmguard.results.intervals import cluster_robust
 from vlmguard.results.marks import ALPHA, PRIMARY_SHARE
 from vlmguard.results.stats import Pairs
-
-TOLERANCE: Final = 0.02
-"""Loss that the gate puts up with, as a share of a measure's range."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,14 @@ class Aim:
         difference: True difference, as a share of the range, above 0.
         power: How often it is to be seen, e.g. 0.8.
         comparisons: Differences of the primary endpoint in the table.
+        others: Other measures that the table tests, where this is a difference of one of them;
+            0 for the primary endpoint.
     """
 
     difference: float
     power: float
     comparisons: int = 1
+    others: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.difference < 1:
@@ -60,7 +60,9 @@ class Aim:
 
     @property
     def alpha(self) -> float:
-        """Level of one two-sided test of the primary endpoint, by Bonferroni."""
+        """Level of one two-sided test, by Bonferroni."""
+        if self.others:
+            return ALPHA * (1 - PRIMARY_SHARE) / (self.others * self.comparisons)
         return ALPHA * PRIMARY_SHARE / self.comparisons
 
 
@@ -108,14 +110,15 @@ def gate_images(pilot: Pilot, aim: Aim, tolerance: float, measures: int) -> int 
         pilot: The variance.
         aim: The loss.
         tolerance: Loss that is put up with: the observed one must be above it.
-        measures: Measures of the gate, for which its one-sided test is corrected.
+        measures: Measures of the one run in the gate, for which its one-sided test is corrected.
 
     Returns:
         Their number; None where the true loss is not above the tolerance.
     """
     if aim.difference <= tolerance:
         return None
-    proven = _images(pilot.variance, aim.difference, ndtri(1 - ALPHA / measures), ndtri(aim.power))
+    reach = ndtri(1 - GATE_ALPHA / measures)
+    proven = _images(pilot.variance, aim.difference, reach, ndtri(aim.power))
     above = (ndtri(aim.power) / (aim.difference - tolerance)) ** 2 * pilot.variance
     return max(proven, math.ceil(float(above)))
 

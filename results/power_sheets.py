@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vlmguard.errors import UserError
 from vlmguard.results.diff import read_pair
+from vlmguard.results.gate import ALPHA as GATE_ALPHA
+from vlmguard.results.gate import TOLERANCE
 from vlmguard.results.measures import (
     Measure,
     applicable,
@@ -17,7 +20,6 @@ from vlmguard.results.measures import (
     values_of,
 )
 from vlmguard.results.power import (
-    TOLERANCE,
     Aim,
     Pilot,
     gate_images,
@@ -34,7 +36,7 @@ _MORE = (1.0, 1.25, 1.5, 2.0, 4.0)
 
 
 def from_logs(first: str, second: str, aim: Aim) -> Sheet:
-    """What two pilot logs say: a row for each measure that has a direction.
+    """What two pilot logs say: a row for each measure that tables and gate test.
 
     Args:
         first: A log.
@@ -47,20 +49,20 @@ def from_logs(first: str, second: str, aim: Aim) -> Sheet:
     Raises:
         UserError: A log cannot be used, or nothing can be compared.
     """
-    headline, pilots = _pilots(first, second)
+    main, tested, pilots = _pilots(first, second)
     if not pilots:
-        raise UserError(f"{first} and {second}: no measure with a direction was scored in both.")
-    main = endpoint((measure for measure, _ in pilots), headline)
-    sheet = _sheet(aim, len(pilots))
+        raise UserError(f"{first} and {second}: no measure that is tested was scored in both.")
+    sheet = _sheet(aim, tested)
     for measure, pairs in pilots:
+        wanted = aim if measure == main else replace(aim, others=tested - 1)
         pilot = pilot_of(pairs, measure.highest)
         name = f"{measure.label}{' (primary)' if measure == main else ''}"
         size = f"{len(pairs.changes)} ({len(pairs.names)} images)"
         if pilot is None:
             sheet.rows.append([name, size, "nothing differs", "-", "-", "-"])
             continue
-        seen = smallest(pilot, aim, len(pairs.names))
-        sheet.rows.append([name, size, f"{seen * 100:.1f}", *_needed(pilot, aim, len(pilots))])
+        seen = smallest(pilot, wanted, len(pairs.names))
+        sheet.rows.append([name, size, f"{seen * 100:.1f}", *_needed(pilot, wanted, tested)])
     return sheet
 
 
@@ -97,26 +99,30 @@ def label_sheet(
     return sheet
 
 
-def _pilots(first: str, second: str) -> tuple[str, list[tuple[Measure, Pairs]]]:
-    """Name of the headline, and what each measure with a direction says."""
+def _pilots(first: str, second: str) -> tuple[Measure | None, int, list[tuple[Measure, Pairs]]]:
+    """The primary endpoint, how many measures are tested, and what each of known range says."""
     runs, (old, new) = read_pair(first, second)
     shared = old.index.intersection(new.index)
     old, new = old.loc[shared], new.loc[shared]
     present = [str(name) for name in old if name in new and old[name].notna().any()]
     pilots = []
     measures = measures_of(runs, present)
-    for measure in measures:
+    tested = [measure for measure in measures if measure.primary and measure.better]
+    for measure in tested:
         rows = applicable(old, measure)
         before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
         weights = category_weights(after - before, rows["category"].to_list(), measure)
         pairs = pair_up(before, after, rows["cluster"].to_numpy(), weights)
-        if measure.better and pairs is not None and not np.isnan(measure.range):
+        if pairs is not None and not np.isnan(measure.range):
             pilots.append((measure, pairs))
-    return headline_of(runs, measures), pilots
+    return endpoint(tested, headline_of(runs, measures)), len(tested), pilots
 
 
 def _sheet(aim: Aim, measures: int) -> Sheet:
     points = f"{aim.difference * 100:g}"
+    rest = ""
+    if measures > 1:
+        rest = f", of each other measure at {replace(aim, others=measures - 1).alpha:.2g}"
     header = ["Measure", "Pilot samples", "Shown by the pilot's size"]
     header += ["Images for a table", "Samples for a table", "Samples for the gate"]
     return Sheet(
@@ -125,9 +131,10 @@ def _sheet(aim: Aim, measures: int) -> Sheet:
         [],
         notes=[
             "Points: percent of the measure's range. Table: two-sided test of the primary endpoint "
-            f"at {aim.alpha:.3g} ({aim.comparisons} tested together). Gate: a true loss of "
-            f"{points} points, tolerance {TOLERANCE * 100:g}, one-sided test at 0.05 over "
-            f"{measures} measures; a deterministic baseline needs no test.",
+            f"at {aim.alpha:.3g} ({aim.comparisons} tested together){rest}. Gate, for one run in "
+            f"it: a true loss of {points} points, tolerance {TOLERANCE * 100:g}, one-sided test at "
+            f"{GATE_ALPHA:g} over {measures} measure{'' if measures == 1 else 's'}; a "
+            f"deterministic baseline needs no test.",
         ],
         labels=1,
     )

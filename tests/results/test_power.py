@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from vlmguard.results.power import (
     smallest,
     table_images,
 )
+from vlmguard.results.power_sheets import from_logs
 from vlmguard.results.stats import pair_up, paired_difference
 
 
@@ -78,7 +80,7 @@ def test_the_gate_needs_a_loss_above_its_tolerance() -> None:
     near, far = (gate_images(pilot, Aim(each, 0.8), 0.02, 1) for each in (0.025, 0.1))
     # Near the tolerance the observed loss has to pass it: z = 0.8416 standard errors.
     assert near == math.ceil((0.841621 / 0.005) ** 2 * 0.2)
-    assert far == math.ceil((1.644854 + 0.841621) ** 2 * 0.2 / 0.01 + 1.644854**2 / 2)
+    assert far == math.ceil((1.750686 + 0.841621) ** 2 * 0.2 / 0.01 + 1.750686**2 / 2)
 
 
 def test_labels_needed_by_simulation() -> None:
@@ -129,6 +131,41 @@ def test_impossible_wishes_are_refused() -> None:
     for difference, power in ((0, 0.8), (1, 0.8), (0.1, 0.3), (math.nan, 0.8)):
         with pytest.raises(UserError):
             Aim(difference, power)
+
+
+def test_each_measure_has_the_level_at_which_it_is_tested(tmp_path: Path) -> None:
+    """Safe & helpful at 0.04, safety and helpful together at 0.01, DSR never."""
+    log = template_log(tmp_path / "template", 40)
+    for defense, number in (("none", 1), ("eta", 3)):
+
+        def grades(sample: int, number: int = number) -> tuple[float, float, float]:
+            return 9.0, float(sample % 5 < number), float(sample % 5 < number)
+
+        clone(log, tmp_path / f"{defense}.eval", grades, defense=defense)
+    pair = [str(tmp_path / f"{name}.eval") for name in ("none", "eta")]
+    aim = Aim(0.1, 0.8, comparisons=2)
+    sheet = from_logs(*pair, aim)
+    rows = {row[0]: row for row in sheet.rows}
+    assert list(rows) == ["Safety 0-10", "Helpful %", "Safe & helpful % (primary)"]
+    helpful, both = rows["Helpful %"], rows["Safe & helpful % (primary)"]
+    # The same answers, so the same variance; 0.04 / 2 and 0.01 / (2 * 2).
+    (old, new) = (np.array([n % 5 < each for n in range(40)], dtype=float) for each in (1, 3))
+    pairs = pair_up(old, new, np.array([n // 2 for n in range(40)]))
+    assert pairs is not None
+    pilot = pilot_of(pairs, 1.0)
+    assert pilot is not None
+    for row, alpha in ((both, 0.02), (helpful, 0.0025)):
+        reach = NormalDist().inv_cdf(1 - alpha / 2)
+        power = NormalDist().inv_cdf(0.8)
+        needed = math.ceil((reach + power) ** 2 * pilot.variance / 0.01 + reach**2 / 2)
+        assert row[3] == str(needed)
+        seen = (reach + power) * math.sqrt(pilot.variance / (20 - reach**2 / 2))
+        assert row[2] == f"{seen * 100:.1f}"
+    assert both[5] == helpful[5]
+    (note,) = sheet.notes
+    assert "endpoint at 0.02 (2 tested together), of each other measure at 0.0025" in note
+    assert "for one run in it" in note
+    assert "one-sided test at 0.04 over 3 measures" in note
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
