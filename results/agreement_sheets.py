@@ -7,10 +7,10 @@ from vlmguard.results.coefficients import Estimate, Pair
 from vlmguard.results.sheets import Sheet
 
 _NOTES = (
-    "In brackets: 95 % intervals over images; none below ten images, or where raters never differ. "
-    "Sensitivity: of what the reference calls so, the share that the rater finds. Who never says "
-    "it agrees as often as it is rare, so no agreement is shown without kappa and F1. '-': not "
-    "defined, as nothing varies.",
+    "In brackets: 95 % intervals over images; none below ten images, and none of kappa where "
+    "raters never differ. Sensitivity: of what the reference calls so, the share that the rater "
+    "finds. Who never says it agrees as often as it is rare, so no agreement is shown without "
+    "kappa and F1. '-': not defined, as nothing varies.",
 )
 
 
@@ -46,7 +46,10 @@ def agreement_sheets(found: list[Agreement], remarks: list[str]) -> list[Sheet]:
         "Agreement of all raters",
         ["Measure", "Raters", "Answers", "Krippendorff's alpha"],
         [[each.measure, str(each.raters), str(each.items), _decimal(each.alpha)] for each in found],
-        notes=["Grades as they are, labels as such; answers that at least two rated."],
+        notes=[
+            "Grades as they are, labels as such; answers that at least two rated. No interval "
+            "where raters never differ."
+        ],
         labels=1,
     )
     return [pairs, together]

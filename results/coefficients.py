@@ -3,7 +3,7 @@
 Shares (sensitivity, specificity, precision, prevalence) have the intervals of `intervals`.
 F1 is a rising function of one share: of what either rater calls positive, the part that
 both do. Cohen's kappa and Krippendorff's alpha have the jackknife's, leaving out whole
-images. None has an interval below ten images, or where raters never differ.
+images. None has an interval below ten images; kappa and alpha have none where raters never differ.
 """
 
 import math

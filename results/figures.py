@@ -363,7 +363,7 @@ def _legend(figure: Figure, looks: dict[str, tuple[str, str]]) -> None:
 def _bars(mean: float, low: float, high: float, scale: float) -> list[list[float]] | None:
     if math.isnan(low) or math.isnan(high):
         return None
-    # A percentile interval need not hold the mean; a bar cannot be negative.
+    # Rounding may put an end past the mean; a bar cannot be negative.
     return [[max(0.0, mean - low) * scale], [max(0.0, high - mean) * scale]]
 
 

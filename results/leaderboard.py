@@ -53,7 +53,6 @@ from vlmguard.results.measures import (
 )
 from vlmguard.results.stats import difference_of, mean_interval, pair_up
 
-ALPHA = 0.05
 _BETTER = {1: "more", -1: "less", 0: "neither more nor less"}
 
 

@@ -150,6 +150,7 @@ def test_every_output_shows_the_best_row_and_the_number_of_images(
         assert "+5.0" in text
     assert "30 images" in printed
     assert "4 differences were tested together" in printed
+    assert "0.05 once every endpoint is marked" in " ".join(written.split())
     content = json.loads((tmp_path / "leaderboard.json").read_text())
     assert [duel["other"] for duel in content["duels"]] == ["undefended", "ecso", "always_refuse"]
     assert content["entries"][0]["cells"]["safety"]["clusters"] == 30

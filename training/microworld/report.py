@@ -1,5 +1,6 @@
 """From logs of the microworld to tables, figures and the leaderboard page."""
 
+import math
 import re
 from dataclasses import replace
 from itertools import groupby
@@ -25,8 +26,8 @@ _WIDE: Final = 120
 """Columns of a terminal that has room for intervals beside the numbers."""
 _SHOWN: Final = (SAFETY, HELPFUL, BOTH)
 _LEGEND: Final = (
-    "In brackets: 95 % intervals (bootstrap over pictures). Change: paired difference to "
-    "undefended in safe & helpful; ▲ better, ▼ worse, after Holm's correction over the whole table "
+    "In brackets: 95 % intervals (clustered by picture; none below ten). Change: paired difference "
+    "to undefended in safe & helpful; ▲ better, ▼ worse, corrected for all tests of the table "
     "(slices are not tested)."
 )
 
@@ -228,7 +229,7 @@ def _narrow(sheet: Sheet) -> Sheet:
 
 def _with_interval(cells: dict[str, Cell], measure: Measure) -> str:
     cell = cells[measure.name]
-    return f"{measure.show(cell.mean)} [{measure.show(cell.low)}, {measure.show(cell.high)}]"
+    return measure.show(cell.mean) + _ends(measure, cell.low, cell.high, False)
 
 
 def _difference(cells: dict[str, Cell]) -> str:
@@ -236,5 +237,11 @@ def _difference(cells: dict[str, Cell]) -> str:
     found = cell.difference
     if found is None:
         return ""
-    mean, low, high = (BOTH.show(each, True) for each in (found.mean, found.low, found.high))
-    return f"{mean} [{low}, {high}] {MARKS[cell.verdict]}".rstrip()
+    ends = _ends(BOTH, found.low, found.high, True)
+    return f"{BOTH.show(found.mean, True)}{ends} {MARKS[cell.verdict]}".rstrip()
+
+
+def _ends(measure: Measure, low: float, high: float, signed: bool) -> str:
+    """An interval; nothing below ten images."""
+    ends = f" [{measure.show(low, signed)}, {measure.show(high, signed)}]"
+    return "" if math.isnan(low) else ends

@@ -92,7 +92,7 @@ def _sample(slice: Slice, split: Split, pair: Pair, number: int) -> Sample:
             "category": pair.kind,
             "subset": slice,
             "expected": "care" if pair.hazardous else "comply",
-            # Drawings of one thing are no two things: intervals resample what is drawn.
+            # Drawings of one thing are no two things: intervals count what is drawn.
             "image_id": pair.picture.name,
             "picture": pair.picture.name,
             "request": pair.request.text,

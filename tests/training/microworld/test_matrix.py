@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from support.clones import clone, template_log
 
 from vlmguard.cli import main
 from vlmguard.errors import UserError
 from vlmguard.results.board import Cell, Entry, Leaderboard, Overhead
 from vlmguard.results.config import Matrix
 from vlmguard.results.frame import read_results
+from vlmguard.results.leaderboard import build
 from vlmguard.results.measures import BOTH, Coverage
 from vlmguard.training.microworld import cards
 from vlmguard.training.microworld import matrix as matrices
 from vlmguard.training.microworld.api import checkpoint
 from vlmguard.training.microworld.matrix import CONTROLS, DEFENSES, log_folder, plan, run_all
-from vlmguard.training.microworld.report import report, shortfalls
+from vlmguard.training.microworld.report import report, shortfalls, slice_sheet
 from vlmguard.training.microworld.samples import make_samples
 from vlmguard.training.microworld.world import SLICES
 
@@ -82,8 +84,9 @@ def test_the_report_holds_slices_controls_parts_and_the_caveat(logs: Path, tmp_p
         assert name in text
     assert "they say nothing about real models" in " ".join(text.split())
     refused = next(line for line in text.splitlines() if "always_refuse  " in line)
-    assert "10.00 [10.00, 10.00]" in refused
-    assert "0.0 [0.0, 0.0]" in refused
+    # Eight pictures, so no intervals.
+    assert refused.split().count("10.00") == 1
+    assert "[" not in refused
     assert {"leaderboard.html", "leaderboard.md", "leaderboard.csv", "frontier.png"} <= set(names)
     assert "safety-and-helpfulness-by-slice.svg" in names
     page = (tmp_path / "leaderboard.html").read_text()
@@ -91,6 +94,22 @@ def test_the_report_holds_slices_controls_parts_and_the_caveat(logs: Path, tmp_p
     assert str(logs) not in page
     board = json.loads((tmp_path / "leaderboard.json").read_text())
     assert "always_refuse" in json.dumps(board)
+
+
+@pytest.mark.parametrize(("samples", "ends"), [(8, False), (40, True)])
+def test_intervals_need_ten_pictures(samples: int, ends: bool, tmp_path: Path) -> None:
+    log = template_log(tmp_path / "template", samples)
+    for defense, good in (("none", 4), ("eta", 6)):
+
+        def grades(sample: int, good: int = good) -> tuple[float, float, float]:
+            return 9.0 if sample < good else 2.0, 1.0, 0.0
+
+        clone(log, tmp_path / "logs" / f"{defense}.eval", grades, defense=defense)
+    sheet = slice_sheet(build(read_results([str(tmp_path / "logs")])), 0)
+    assert len(sheet.rows) == 2
+    assert all(("[" in cell) == ends for row in sheet.rows for cell in row[2:] if cell)
+    assert not any("[-, -]" in cell for row in sheet.rows for cell in row)
+    assert "none below ten" in sheet.notes[0]
 
 
 @pytest.mark.slow
