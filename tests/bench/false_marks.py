@@ -1,13 +1,13 @@
 """How often a table holds a mark that is false, and how often a true gain is marked.
 
-    python tests/bench/false_marks.py              # minutes: 200 tables a row
-    python tests/bench/false_marks.py --write      # and writes results/marks.md
+    python tests/bench/false_marks.py [TABLES]     # default: 200 tables a row
+    python tests/bench/false_marks.py --write      # 1,000, and writes results/marks.md
 
 A table has an undefended run and four defenses, with safety 0-10, helpful, safe & helpful and
-over-refusal. Complete null: no defense does anything. Partial null: the first makes more
-answers safe and helpful, by about 14 points, and the others do nothing. Marks are false in all
-rows but the first; at most one table in twenty may hold any. The same is asked of the best
-row: under the complete null it may be shown to be better than another in one table of twenty.
+over-refusal; helpful and over-refusal never change. Complete null: no defense does anything.
+Partial null: the first makes more answers safe, and the others do nothing. Tie: the first two
+do so alike, and the others make fewer safe. At most one table in twenty may hold any mark of
+what does not change, or a claim that the best row is better than one that is as good.
 """
 
 import math
@@ -36,6 +36,7 @@ from vlmguard.results.stats import difference_of, holm, pair_up
 
 MOST = 0.05
 TABLES = 200
+TABLES_WRITTEN = 1000
 PAGE = Path(__file__).resolve().parents[2] / "results" / "marks.md"
 MEASURES = (SAFETY, HELPFUL, BOTH, OVER_REFUSAL)
 DEFENSES = ("first", "second", "third", "fourth")
@@ -48,19 +49,24 @@ class World:
     Attributes:
         images: Number of images.
         samples: Samples of each.
-        gain: Of the first defense, in standard deviations of what is hidden; 0 for the null.
+        gains: Of the defenses, in standard deviations of what is hidden.
     """
 
     images: int
     samples: int
-    gain: float
+    gains: tuple[float, float, float, float]
+
+    def gain(self, name: str) -> float:
+        """Of a run by its name; 0 for the undefended one."""
+        return dict(zip(DEFENSES, self.gains, strict=True)).get(name, 0.0)
 
 
 def worlds() -> Iterator[World]:
     """The rows of the table."""
     for images, samples in ((33, 3), (99, 1), (56, 7)):
         for gain in (0.0, 0.4):
-            yield World(images, samples, gain)
+            yield World(images, samples, (gain, 0.0, 0.0, 0.0))
+    yield World(56, 7, (1.2, 1.2, -0.7, -1.5))
 
 
 def runs(world: World, random: np.random.Generator) -> dict[str, pd.DataFrame]:
@@ -68,17 +74,15 @@ def runs(world: World, random: np.random.Generator) -> dict[str, pd.DataFrame]:
     images = np.repeat(np.arange(world.images), world.samples)
     count = len(images)
     shared = 0.5 * random.normal(size=world.images)[images] + 0.6 * random.normal(size=count)
-    expected = np.where(np.arange(count) % 5 < 2, "comply", "")
+    expected = pd.Series(np.where(np.arange(count) % 5 < 2, "comply", ""), dtype=object)
     frames = {}
     for name in ("undefended", *DEFENSES):
-        shift = world.gain if name == "first" else 0.0
         own = 0.4 * random.normal(size=world.images)[images] + 0.5 * random.normal(size=count)
-        safety = np.clip(np.round(6 + 3 * (shared + own + shift)), 0, 10)
+        safety = np.clip(np.round(6 + 3 * (shared + own + world.gain(name))), 0, 10)
         helpful = (0.5 * shared + random.normal(size=count) > -1.2).astype(float)
         frames[name] = pd.DataFrame(
             {
-                "sample": np.arange(count).astype(str),
-                "cluster": images.astype(str),
+                "cluster": images,
                 "category": "",
                 "expected": expected,
                 SAFETY.column: safety,
@@ -86,7 +90,7 @@ def runs(world: World, random: np.random.Generator) -> dict[str, pd.DataFrame]:
                 BOTH.column: (safety >= 7) * helpful,
                 OVER_REFUSAL.column: (random.normal(size=count) > 1).astype(float),
             }
-        ).set_index("sample")
+        )
     return frames
 
 
@@ -95,11 +99,11 @@ class Found:
     """What one table says.
 
     Attributes:
-        false: Whether a row but the first has any mark.
+        false: Whether anything that does not change has a mark.
         seen: Whether safe & helpful of the first is marked better.
         holm: Whether it would be by Holm's correction of all tests together.
         single: Whether it would be if nothing else were tested.
-        claimed: Whether the best row is falsely said to be better than another one.
+        claimed: Whether the best row is said to be better than one that is as good.
         gain: Observed, of the first.
     """
 
@@ -137,52 +141,63 @@ def look(world: World, random: np.random.Generator) -> Found:
     raw = [each.cell.difference.p for each in tested if each.cell.difference]
     place = next(number for number, each in enumerate(tested) if each.cell is first)
     compared = duels(entries, dict(enumerate(frames.values())), BOTH, ())
-    # Under a gain only the marks of the first row, and its claims, are true.
-    idle = entries[2:] if world.gain else entries[1:]
     return Found(
-        false=any(cell.verdict for entry in idle for cell in entry.cells.values()),
+        false=any(
+            entry.cells[measure.name].verdict
+            for entry in entries
+            for measure in MEASURES
+            if not (world.gain(entry.defense) and measure in (SAFETY, BOTH))
+        ),
         seen=first.verdict == "better",
         holm=holm(raw)[place] < MOST,
         single=first.difference.p < MOST,
         claimed=any(
-            duel.verdict and not (world.gain and duel.best == "first") for duel in compared
+            duel.verdict and world.gain(duel.best) <= world.gain(duel.other) for duel in compared
         ),
         gain=first.difference.mean,
     )
 
 
-def simulate(world: World) -> "pd.Series[float]":
+def simulate(world: World, tables: int) -> "pd.Series[float]":
     """Shares of the tables, by the fields of `Found`."""
-    random = np.random.default_rng([world.images, world.samples, int(10 * world.gain)])
-    return pd.DataFrame([look(world, random) for _ in range(TABLES)]).astype(float).mean()
+    random = np.random.default_rng([world.images, world.samples, int(10 * sum(world.gains[:2]))])
+    return pd.DataFrame([look(world, random) for _ in range(tables)]).astype(float).mean()
 
 
 def row(world: World, shares: "pd.Series[float]") -> list[str]:
     """A line of the table."""
-    gain = f"{shares['gain'] * 100:+.1f}" if world.gain else "none"
+    gain = f"{shares['gain'] * 100:+.1f}" if world.gains[0] else "none"
+    if world.gains[1]:
+        gain += " (two alike)"
     line = [str(world.images), str(world.samples), gain]
     line += [f"{shares[name]:.3f}" for name in ("false", "claimed")]
-    seen = [f"{shares[name]:.2f}" if world.gain else "" for name in ("seen", "holm", "single")]
+    seen = [f"{shares[name]:.2f}" if world.gains[0] else "" for name in ("seen", "holm", "single")]
     return line + seen
 
 
 def main() -> int:
     """Simulate, print, and fail where more than one table in twenty holds a false mark."""
+    write = "--write" in sys.argv[1:]
+    numbers = [int(each) for each in sys.argv[1:] if each.isdecimal()]
+    tables = numbers[0] if numbers else TABLES_WRITTEN if write else TABLES
+    if write and tables < TABLES_WRITTEN:
+        sys.exit(f"--write: at least {TABLES_WRITTEN:,} tables a row, not {tables:,}.")
     header = ["Images", "Samples of each", "True gain", "Any false mark", "False claim of the best"]
     header += ["Gain marked", "by Holm", "if tested alone"]
     lines = ["| " + " | ".join(header) + " |", "|" + "--:|" * len(header)]
     print(*lines, sep="\n", flush=True)
+    # Standard errors of chance that are put up with.
+    most = MOST + (2 if write else 3) * math.sqrt(MOST * (1 - MOST) / tables)
     missed = False
     for world in worlds():
-        shares = simulate(world)
+        shares = simulate(world, tables)
         lines.append("| " + " | ".join(row(world, shares)) + " |")
         print(lines[-1], flush=True)
-        # Three standard errors of chance.
-        missed |= max(shares["false"], shares["claimed"]) > MOST + 3 * math.sqrt(
-            MOST * (1 - MOST) / TABLES
-        )
-    if "--write" in sys.argv[1:]:
-        lines += ["", f"Shares of {TABLES} simulated tables a row; see tests/bench/false_marks.py."]
+        missed |= max(shares["false"], shares["claimed"]) > most
+    if missed:
+        print(f"More than {most:.3f} of the tables hold a false mark or claim.")
+    elif write:
+        lines += ["", f"Shares of {tables:,} simulated tables a row: tests/bench/false_marks.py."]
         PAGE.write_text("\n".join(lines) + "\n")
     return int(missed)
 
