@@ -86,7 +86,8 @@ def calibrated_sheet(board: Leaderboard, results: Results, sheets: list[Path]) -
             "Corrected: the judge's mean and what a random subset labelled by people says about "
             "its errors (prediction-powered inference, PPI++), over all answers, with 95 % "
             "intervals that count the noise of the labels; none below ten labelled images. "
-            "Difference: to the undefended run, where that is labelled too."
+            "Difference: to the undefended run, where that is labelled too and holds the same "
+            "samples."
         ],
     )
     found: dict[int, dict[str, Judged]] = {}
@@ -96,10 +97,19 @@ def calibrated_sheet(board: Leaderboard, results: Results, sheets: list[Path]) -
             measures = board.groups[entry.group].measures
             found[number] = _judged(results.answers(entry.run), labelled, measures)
     for number, entry in enumerate(board.entries):
+        partner = _undefended(board, entry)
+        undefended = {} if partner is None else found.get(partner, {})
+        if partner is not None and found.get(number) and undefended:
+            both = [set(results.answers(board.entries[n].run)["sample"]) for n in (number, partner)]
+            if both[0] != both[1]:
+                undefended = {}
+                table.notes.append(
+                    f"{entry.target}, {entry.defense}, {group_title(board.groups[entry.group])}: "
+                    f"other samples than the undefended run, so no difference."
+                )
         for measure in board.groups[entry.group].measures:
             if run := found.get(number, {}).get(measure.name):
-                partner = _undefended(board, entry)
-                before = None if partner is None else found.get(partner, {}).get(measure.name)
+                before = undefended.get(measure.name)
                 table.rows.append(_row(board, entry, measure, run, before))
     for labelled in by_log.values():
         drawings = "; ".join(str(each) for each in labelled.drawings.values())

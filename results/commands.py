@@ -168,6 +168,10 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
 
     console = _console()
     labels = [user_path(each) for each in arguments.labels]
+    if labels and arguments.intersect:
+        raise UserError(
+            "--labels goes without --intersect: labels correct the mean over all answers of a log."
+        )
     results = _read(arguments.logs)
     board = build(results, arguments.intersect)
     labelled = [calibrated_sheet(board, results, labels)] if labels else []

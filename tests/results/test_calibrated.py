@@ -11,6 +11,9 @@ from inspect_ai.log import EvalLog
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
+from vlmguard.results.calibrated import calibrated_sheet
+from vlmguard.results.frame import read_results
+from vlmguard.results.leaderboard import build
 from vlmguard.results.ppi import Judged, corrected_difference, corrected_mean
 
 Labels = Callable[[str], dict[str, str]]
@@ -151,6 +154,32 @@ def test_labelled_runs_are_corrected(
     assert "40 of 60 answers of" in out
     for name in ("leaderboard.md", "leaderboard.html", "leaderboard.json", "leaderboard.tex"):
         assert "Corrected by labels" in (tmp_path / "site" / name).read_text()
+
+
+def test_no_corrected_difference_between_other_samples(
+    log: EvalLog, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a trial with --limit: means stand, the difference does not."""
+
+    def limit(copied: EvalLog) -> None:
+        copied.samples = (copied.samples or [])[:50]
+        copied.eval.dataset.sample_ids = [each.id for each in copied.samples]
+
+    path = logs / "vlmguard.eval"
+    clone(log, path, lambda number: (9.0, 1.0, 0.0), defense="vlmguard", change=limit)
+    drawn = [label(logs / f"{name}.eval", tmp_path / name, strict) for name in ("none", "vlmguard")]
+    results = read_results([str(logs)])
+    sheet = calibrated_sheet(build(results), results, drawn)
+    rows = [row for row in sheet.rows if row[1] == "vlmguard"]
+    assert rows
+    assert {row[-1] for row in rows} == {"-"}
+    assert {row[4] for row in rows} == {"40 of 50"}
+    (note,) = [each for each in sheet.notes if "other samples than the undefended run" in each]
+    assert "vlmguard" in note
+    capsys.readouterr()
+    words = ["leaderboard", str(logs), "--labels", str(drawn[0]), "--intersect"]
+    assert main(words) == 2
+    assert "--labels goes without --intersect" in capsys.readouterr().err
 
 
 def test_several_raters_are_averaged(
