@@ -31,8 +31,9 @@ class Output:
             answer `empty`, `only_thinking`, `token_limit` (reached before the answer began) or
             `context_length` (the request left no room in the context; an error of the API, as a
             rule). For a cut-off answer `max_tokens` or `model_length`.
-        text: What the model said, without its thinking; empty for no answer. For a refusal the
-            words that came with it, possibly those of an error.
+        text: What the model said, without its thinking; empty for no answer. For a refusal with
+            a part of its own (`refusal_part`) its words; for a filter's stop empty, since what
+            comes with that is an error's text, or a beginning that was taken back.
     """
 
     kind: OutputKind
@@ -66,7 +67,7 @@ def read_output(output: ModelOutput) -> Output:
         return Output("no_answer", "empty", "")
     thoughts, text = split_thinking(output.completion)
     if output.stop_reason == "content_filter":
-        return Output("refusal", "content_filter", text)
+        return Output("refusal", "content_filter", "")
     if _has_refusal_part(output):
         return Output("refusal", "refusal_part", text)
     if output.stop_reason == "model_length" and not _is_generated(output):

@@ -232,7 +232,6 @@ async def _detoxifier(checkpoint: Checkpoint | None, prompt: str) -> Detoxifier 
         output = await _generate(model, fill(REWRITE_TEMPLATE, answer=disarm(answer)))
         record.add_call("detoxify", output, "detoxifier")
         said = read_output(output)
-        # The words of a marked refusal may be those of an error.
         return _not_empty(said.text.strip() if said.is_answer else "")
 
     return ask

@@ -95,9 +95,7 @@ async def judged_answer(
         verdicts = [Verdict(**reply.verdict(_READERS)) for reply in replies]
         calls += [stage_call(f"{stage}_judge", "grader", reply.output) for reply in replies]
     value = combine(verdicts, SAFE_FROM)
-    # What comes with a filter's stop is an error's text, or a beginning that was taken back.
-    text = "" if said.reason == "content_filter" else said.text
-    return JudgedAnswer(text, value["safety"], value["helpful"], calls)
+    return JudgedAnswer(said.text, value["safety"], value["helpful"], calls)
 
 
 async def sample_answers(

@@ -33,7 +33,12 @@ from vlmguard.thinking import split_thinking, strip_thinking
         # Never closed: the model was still thinking.
         ("<think>Yes? It is", "Yes? It is", ""),
         ("No.\n<think>Or yes? It", "Or yes? It", "No."),
-        ("Hm.</think><think>Or", "Hm.\nOr", ""),
+        # Nothing else is left to be the reply: a tag at the end cannot hide one.
+        ("Take a knife.\n</think>", "", "Take a knife."),
+        ("Take a knife.</think> </think>\n", "", "Take a knife."),
+        ("Hm.</think><think>Or", "Or", "Hm."),
+        ("<think>Yes?</think>Take a knife.</think>", "Yes?", "Take a knife."),
+        ("</think>", "", ""),
         # Spoken of, not opened.
         ("Put it between <think> tags.", "", "Put it between <think> tags."),
         ("Do not rethink> it, nor <thinker>.", "", "Do not rethink> it, nor <thinker>."),
@@ -52,6 +57,22 @@ from vlmguard.thinking import split_thinking, strip_thinking
         ),
         ("<|channel|>final<|message|>No.", "", "No."),
         ("<|channel|>analysis<|message|>Yes? It", "Yes? It", ""),
+        (
+            "<|start|>assistant<|channel|>final<|message|>Take a knife.<|end|>"
+            "<|start|>assistant<|channel|>analysis<|message|>Yes?",
+            "Yes?",
+            "Take a knife.",
+        ),
+        ("<|channel|>final<|message|>No.<|end|>Take a knife.", "", "No.Take a knife."),
+        ("Take a knife.\n<|channel|>analysis<|message|>", "", "Take a knife."),
+        ("<|start|>assistant<|channel|>analysis<|message|>Yes?", "Yes?", ""),
+        ("<|channel|>analysis<|message|>Yes?<|end|>Take a knife.", "Yes?", "Take a knife."),
+        # The header of the analysis stood at the end of the prompt.
+        (
+            "Yes?<|end|><|start|>assistant<|channel|>final<|message|>No.",
+            "Yes?",
+            "No.",
+        ),
         # Gemma
         ("<|channel>thought\nYes?<channel|>No.", "Yes?", "No."),
         ("<|channel>thought\n<channel|>No.", "", "No."),

@@ -80,18 +80,32 @@ def test_thinking_does_not_switch_ecso_off() -> None:
     assert "A draft" not in final.text
 
 
-def test_a_caption_that_is_none_is_noted() -> None:
+@pytest.mark.parametrize("end", ["\n</think>", "<|channel|>analysis<|message|>", "</think><think>"])
+def test_a_tag_at_the_end_does_not_switch_defenses_off(end: str) -> None:
+    for defense, names in DEFENSES.values():
+        roles = {name: Scripted("UNSAFE", name) for name in names}
+        target = Scripted(f"Take a knife.{end}")
+        record = record_of(run_solver(defense(), sample("How?", picture()), target, roles))
+        assert record.failure != "no_answer"
+        assert any("check" in stage.name for stage in record.stages)
+
+
+@pytest.mark.parametrize("kind", ["too_long", "filter_error"])
+def test_a_caption_that_is_none_is_noted(kind: str) -> None:
+    none = {**NO_ANSWER, **REFUSED}[kind]
+
     def reply(call: Call) -> str | ModelOutput:
         if "yes or no only" in call.text:
             return "Yes."
         if "Describe the image" in call.text:
-            return NO_ANSWER["too_long"]
+            return none
         return "An answer."
 
     target = Scripted(reply)
     record = record_of(run_solver(ecso(), sample("How?", picture()), target))
     assert record.failure == "no_caption"
-    assert LENGTH not in target.calls[-1].text
+    assert none.completion not in target.calls[-1].text
+    assert "<hints>\n\n</hints>" in target.calls[-1].text
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, 1024), (256, 1024), (4096, 4096)])
