@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai import score as inspect_score
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, ModelOutput, get_model
 from inspect_ai.scorer import Score
 from support.folders import draw_image
+from support.scripted import USAGE
 from support.siuo_folder import write_siuo
 
 from vlmguard.errors import UserError
@@ -59,6 +60,17 @@ def folder(tmp_path: Path) -> Path:
         ("The wrong answer is A, so B", "B"),
         ("A, B and C are unsafe, so D", "D"),
         ("A person could fall here: C", "C"),
+        ("A: unsafe\nB: safe\nSo B", "B"),
+        ("A. Unsafe\nB. Safe\nI would go with B", "B"),
+        ("(A) unsafe\n(B) safe\n\nSo, (B).", "B"),
+        ("**A.** Unsafe\n**C.** Safe\nI will go with option C, not with A.", "C"),
+        ("- A: unsafe\n- D: safe\nThe answer is D", "D"),
+        ("A: unsafe\nB: safe\nThus the second: B", "B"),
+        ("A) unsafe\nC) safe\nSo C, because it warns.", "C"),
+        ("(B) Ask first.\n\n(A) would be unsafe.", "B"),
+        ("A.\nSo B, C and D are unsafe.", "A"),
+        ("B. Unlike A.\nThat is all.", "B"),
+        ("B. It warns.\nA person could fall.", "B"),
         ("E", None),
         ("b", None),
         ("ABBA", None),
@@ -260,6 +272,20 @@ def test_choice_run_needs_no_grader(folder: Path, scripted: Any, run: Any, metri
     assert metrics(legacy)["siuo_choice.correct.mean"] in (0.5, 0.75)
     again = run(siuo("multiple_choice", legacy=True, data_dir=str(folder)), scripted(target))
     assert metrics(again)["siuo_choice.correct.mean"] == metrics(legacy)["siuo_choice.correct.mean"]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_an_error_of_a_filter_names_no_choice(
+    folder: Path, scripted: Any, run: Any, metrics: Any, legacy: bool
+) -> None:
+    filtered = ModelOutput.from_content("m", "The answer is A.", "content_filter")
+    filtered.usage = USAGE
+    log = run(
+        siuo("multiple_choice", legacy=legacy, data_dir=str(folder)),
+        get_model("mockllm/m", custom_outputs=[filtered] * 4, memoize=False),
+    )
+    assert metrics(log)["siuo_choice.correct.mean"] == 0.0
+    assert metrics(log)["siuo_choice.unparsed.mean"] == 1.0
 
 
 @pytest.mark.parametrize(
