@@ -29,12 +29,14 @@ class Rewritten:
         input_tokens: Tokens read.
         output_tokens: Tokens written.
         seconds: Time in the call.
+        finished: Whether it came to its end, and was not cut off.
     """
 
     text: str
     input_tokens: int
     output_tokens: int
     seconds: float
+    finished: bool
 
 
 async def prepare_detector(checkpoint: Checkpoint) -> None:
@@ -193,11 +195,12 @@ def _complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
     length = ids.shape[1]
     room = min(MAX_NEW_TOKENS, _context_length(model) - length)
     if room < 1:
-        return Rewritten("", length, 0, time.monotonic() - start)
+        return Rewritten("", length, 0, time.monotonic() - start, finished=False)
+    ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
     config = transformers.GenerationConfig(
         do_sample=False,
         max_new_tokens=room,
-        eos_token_id=model.generation_config.eos_token_id or tokenizer.eos_token_id,
+        eos_token_id=ends,
         pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
     )
     with torch.inference_mode():
@@ -206,7 +209,9 @@ def _complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
         )
     new = output[0, length:]
     text: str = tokenizer.decode(new, skip_special_tokens=True)
-    return Rewritten(text.strip(), length, new.numel(), time.monotonic() - start)
+    finished = new[-1].item() in (ends if isinstance(ends, list) else [ends])
+    seconds = time.monotonic() - start
+    return Rewritten(text.strip(), length, new.numel(), seconds, finished)
 
 
 def _is_adapter(checkpoint: Checkpoint, task: str, purpose: str) -> bool:

@@ -34,7 +34,14 @@ Models in the roles `detector` (replies SAFE or UNSAFE) and `detoxifier` are app
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.model import (
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    StopReason,
+    get_model,
+)
 from inspect_ai.model import model_roles as bound_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
@@ -90,8 +97,8 @@ _DEFAULTS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 Detector = Callable[[str, DefenseRecord], Awaitable[float]]
 """From what the detector is shown to P(harmless)."""
-Detoxifier = Callable[[str, DefenseRecord], Awaitable[str]]
-"""From a harmful answer to a harmless one."""
+Detoxifier = Callable[[str, DefenseRecord], Awaitable[tuple[str, bool]]]
+"""From a harmful answer to a harmless one, and whether that was cut off."""
 
 
 @solver
@@ -163,8 +170,9 @@ def mllm_protector(
                 if detoxify is None:
                     replace_answer(state, refusal(state))
                 else:
-                    text = await detoxify(answer, record)
-                    replace_answer(state, ModelOutput.from_content(state.model.name, text))
+                    text, cut_off = await detoxify(answer, record)
+                    stop: StopReason = "max_tokens" if cut_off else "stop"
+                    replace_answer(state, ModelOutput.from_content(state.model.name, text, stop))
             except UnusableReply as unusable:
                 fall_back(state, record, on_failure, unusable)
             return state
@@ -210,7 +218,7 @@ async def _detoxifier(checkpoint: Checkpoint | None, prompt: str) -> Detoxifier 
             )
         await check_detoxifier(checkpoint)
 
-        async def continue_prompt(answer: str, record: DefenseRecord) -> str:
+        async def continue_prompt(answer: str, record: DefenseRecord) -> tuple[str, bool]:
             written = await complete(checkpoint, fill(prompt, answer=answer))
             stage = Stage(
                 name="detoxify",
@@ -221,18 +229,18 @@ async def _detoxifier(checkpoint: Checkpoint | None, prompt: str) -> Detoxifier 
                 seconds=written.seconds,
             )
             record.add_stage(stage)
-            return _not_empty(written.text)
+            return _not_empty(written.text), not written.finished
 
         return continue_prompt
     if not _bound("detoxifier"):
         return None
     model = get_model(role="detoxifier", required=True)
 
-    async def ask(answer: str, record: DefenseRecord) -> str:
+    async def ask(answer: str, record: DefenseRecord) -> tuple[str, bool]:
         output = await _generate(model, fill(REWRITE_TEMPLATE, answer=disarm(answer)))
         record.add_call("detoxify", output, "detoxifier")
         said = read_output(output)
-        return _not_empty(said.text.strip() if said.is_answer else "")
+        return _not_empty(said.text.strip() if said.is_answer else ""), said.kind == "cut_off"
 
     return ask
 

@@ -130,7 +130,7 @@ async def test_errors(
         ),
         (
             completion("First,", "content_filter", content_filter_results=FILTERED),
-            Output("refusal", "content_filter", "First,"),
+            Output("refusal", "content_filter", ""),
         ),
         (completion("Hm.\n</think>\n\nHold it."), Output("answer", "", "Hold it.")),
         (completion("<think>Hm, is", "length"), Output("no_answer", "token_limit", "")),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai.model import ModelOutput
 from support.auxiliaries import build_causal_lm, build_classifier
 from support.scripted import (
     Call,
@@ -19,6 +20,7 @@ from support.scripted import (
 
 from vlmguard.auxiliary import Checkpoint, Reading
 from vlmguard.errors import UserError
+from vlmguard.outputs import Output, read_output
 from vlmguard.protector import Rewritten
 from vlmguard.solvers import mllm_protector
 from vlmguard.solvers._fallback import UnusableReply
@@ -32,7 +34,11 @@ class Local:
     """Stands in for the local checkpoints; notes what they are shown."""
 
     def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, harmless: float, text: str = "Kind."
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        harmless: float,
+        text: str = "Kind.",
+        finished: bool = True,
     ) -> None:
         self.detected: list[tuple[Checkpoint, str]] = []
         self.prompts: list[tuple[Checkpoint, str]] = []
@@ -46,7 +52,7 @@ class Local:
 
         async def rewrite(checkpoint: Checkpoint, prompt: str) -> Rewritten:
             self.prompts.append((checkpoint, prompt))
-            return Rewritten(text, 9, 3, 0.5)
+            return Rewritten(text, 9, 3, 0.5, finished)
 
         monkeypatch.setattr(SOLVER, "prepare_detector", prepare)
         monkeypatch.setattr(SOLVER, "check_detoxifier", prepare)
@@ -167,6 +173,20 @@ def test_prompted_models_check_and_rewrite() -> None:
         "detoxifier: a prompted model",
     ]
     assert [stage.role for stage in record.stages] == ["target", "detector", "detoxifier"]
+
+
+def test_a_rewritten_answer_that_was_cut_off_is_no_whole_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bound = roles("UNSAFE")
+    bound["detoxifier"] = Scripted(ModelOutput.from_content("x", "Ki", "max_tokens"), "detoxifier")
+    prompted = run_solver(mllm_protector(), sample("How?"), Scripted("Bad."), bound)
+    Local(monkeypatch, 0.1, "Ki", finished=False)
+    defense = mllm_protector(detector="d", detoxifier="x")
+    local = run_solver(defense, sample("How?"), Scripted("Bad."))
+    for log in (prompted, local):
+        (only,) = log.samples or []
+        assert read_output(only.output) == Output("cut_off", "max_tokens", "Ki")
 
 
 def test_a_prompted_detector_can_pass_the_answer() -> None:

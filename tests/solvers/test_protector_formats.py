@@ -155,6 +155,7 @@ async def test_a_merged_detoxifier_continues_the_raw_prompt_greedily(base: Path)
     assert written.text.split()[:8] == greedy(base, "a b good")
     assert written.input_tokens == 3
     assert written.output_tokens == 256 - 3  # this model never ends, but its context does
+    assert not written.finished
 
 
 async def test_a_detoxifier_ends_at_its_end_of_text(base: Path) -> None:
@@ -165,6 +166,7 @@ async def test_a_detoxifier_ends_at_its_end_of_text(base: Path) -> None:
     config.write_text(json.dumps(json.loads(config.read_text()) | {"eos_token_id": end}))
     written = await complete(at(base), "a b good")
     assert written.output_tokens == words.index(words[-1]) + 1
+    assert written.finished
 
 
 async def test_an_adapter_detoxifier_continues_as_its_merged_form(
