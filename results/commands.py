@@ -143,7 +143,7 @@ def _add_leaderboard(commands: Any) -> None:
         metavar="CSV",
         help=(
             "also show means and differences corrected by a sheet of vlmguard label that people "
-            "filled in (repeatable: other logs, other raters)"
+            "filled in (repeatable: other logs, other raters; not with --intersect)"
         ),
     )
     parser.add_argument("--published", action="store_true", help="also print what others published")
