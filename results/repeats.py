@@ -1,7 +1,11 @@
-"""Whether runs of the same thing agree sample by sample: only then is every change a real one."""
+"""Whether runs of the same thing agree sample by sample: only then is every change a real one.
+
+Answers that were made once and stand in two logs agree whatever made them: those from Inspect's
+cache keep the id of their message, those of copied or retried logs the id of their sample.
+"""
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +19,21 @@ from inspect_ai.log import (
 from vlmguard.results.baseline import Key, Reading, Scores, scores_of
 from vlmguard.results.foreign import one_line
 from vlmguard.results.frame import Results, read_results
+from vlmguard.results.timing import configs_of
 
 # Only answers are read: images and events take most of a sample.
-_UNREAD: Final = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "output"}
+_READ: Final = {"id", "epoch", "uuid", "input", "target", "output"}
+_UNREAD: Final = set(EvalSample.model_fields) - _READ
+
+
+@dataclass(frozen=True)
+class _Answer:
+    text: str
+    # Of the sample and of the message.
+    ids: frozenset[str]
+
+
+_Answers = dict[tuple[str, int], _Answer]
 
 
 def with_repeats(
@@ -30,8 +46,9 @@ def with_repeats(
         current: Its runs.
 
     Returns:
-        For each run its scores, with `deterministic` filled in where another run agreed in
-        every answer and every score, how to read them, and what was found, for people.
+        For each run its scores, with `deterministic` filled in where another run, whose
+        answers were made anew, agreed in every answer and every score, how to read them, and
+        what was found, for people.
     """
     others: dict[Key, list[tuple[Scores, Reading]]] = defaultdict(list)
     for path in results.repeats:
@@ -43,13 +60,23 @@ def with_repeats(
         if len(runs) == 1:
             found.append((scores, reading, "not deterministic, as far as one run can tell"))
             continue
-        differing = sorted({sample for run in runs[1:] for sample in _unlike(runs[0], run)})
+        answers = [_answers(each.path) for _, each in runs]
+        differing = sorted(
+            {
+                sample
+                for run, given in zip(runs[1:], answers[1:], strict=True)
+                for sample in _unlike(scores, answers[0], run[0], given)
+            }
+        )
         if differing:
             said = (
                 f"not deterministic: {len(runs)} runs differ in {len(differing)} of "
                 f"{len(scores.samples)} samples (e.g. {one_line(differing[0])})"
             )
             found.append((scores, reading, said))
+            continue
+        if reason := _made_once([each.path for _, each in runs], answers):
+            found.append((scores, reading, f"not deterministic, as far as can be told: {reason}"))
             continue
         logs = ", ".join(sorted(Path(each.path).name for _, each in runs))
         fixed = replace(scores, deterministic={**reading.fixed_by, "logs": logs})
@@ -61,26 +88,58 @@ def with_repeats(
     return found
 
 
-def _unlike(first: tuple[Scores, Reading], second: tuple[Scores, Reading]) -> set[str]:
+def _unlike(one: Scores, answers: _Answers, other: Scores, again: _Answers) -> set[str]:
     """Samples in which scores or answers differ."""
-    (one, here), (other, there) = first, second
     names = one.samples.keys() | other.samples.keys()
     if one.measures != other.measures:
         return set(names)
     differing = {name for name in names if one.samples.get(name) != other.samples.get(name)}
-    answers, again = _answers(here.path), _answers(there.path)
+    texts, others = (
+        {key: each.text for key, each in all_of.items()} for all_of in (answers, again)
+    )
     return differing | {
         sample
-        for sample, epoch in answers.keys() | again.keys()
-        if answers.get((sample, epoch)) != again.get((sample, epoch))
+        for sample, epoch in texts.keys() | others.keys()
+        if texts.get((sample, epoch)) != others.get((sample, epoch))
     }
 
 
-def _answers(path: str) -> dict[tuple[str, int], str]:
+def _made_once(paths: list[str], answers: list[_Answers]) -> str:
+    """Why runs would agree though what made them is not deterministic; empty if for nothing."""
+    for path in paths:
+        if any(config.cache for config in configs_of(read_eval_log(path, header_only=True))):
+            return (
+                f"{Path(path).name} was run with a cache, which may have answered calls; run "
+                f"without it"
+            )
+    seen: set[str] = set()
+    shared = 0
+    for all_of in answers:
+        shared = max(shared, sum(bool(each.ids & seen) for each in all_of.values()))
+        seen.update(*(each.ids for each in all_of.values()))
+    if shared:
+        return (
+            f"the logs share {shared} answers, which were made once (copied, kept by a retry, or "
+            f"from a cache); run it anew"
+        )
+    return ""
+
+
+def _answers(path: str) -> _Answers:
     if path.endswith(".json"):
         samples = read_eval_log(path).samples or []
     else:
         summaries = read_eval_log_sample_summaries(path)
         keys = [(sample.id, sample.epoch) for sample in summaries]
         samples = read_eval_log_samples_by_id(path, keys, exclude_fields=_UNREAD)
-    return {(str(sample.id), sample.epoch): sample.output.completion for sample in samples}
+    return {
+        (str(sample.id), sample.epoch): _Answer(
+            sample.output.completion,
+            frozenset(
+                each
+                for each in (sample.uuid, *(made.message.id for made in sample.output.choices))
+                if each
+            ),
+        )
+        for sample in samples
+    }

@@ -72,7 +72,7 @@ def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
             f"throughput"
         )
     began, ended = min(starts).timestamp(), max(ends).timestamp()
-    if any(config.cache for config in _configs(log, judging=True)):
+    if any(config.cache for config in configs_of(log)):
         gap = "run with a cache, which may have answered calls, so no throughput"
         return Pace(None, gap, began, ended)
     retried = sum(bool(sample.retries) for sample in summaries)
@@ -95,7 +95,7 @@ def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float,
     """
     if log.status != "success":
         raise LeftOut(f"latency, unfinished (status {log.status}); run it again")
-    elsewhere = any(config.batch or config.cache for config in _configs(log, judging=False))
+    elsewhere = any(config.batch or config.cache for config in configs_of(log, judging=False))
     if log.eval.config.max_samples != 1 or elsewhere:
         raise LeftOut("latency, not of single uncached answers at one connection")
     times = [each.total_time for each in summaries if each.total_time and not each.error]
@@ -104,7 +104,7 @@ def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float,
     return median(times), len(times)
 
 
-def _configs(log: EvalLog, judging: bool) -> list[GenerateConfig]:
+def configs_of(log: EvalLog, judging: bool = True) -> list[GenerateConfig]:
     """Generation settings of the target, of the defense's models, and of the judges if wanted."""
     roles = roles_of(log).items()
     others = [model.config for role, b in roles if judging or role != GRADER for model in b]

@@ -166,6 +166,48 @@ def test_without_two_runs_that_agree_a_loss_needs_a_proof(
     assert gate("gone") == 1
 
 
+def cached(log: EvalLog) -> None:
+    log.plan.config.cache = True
+
+
+def retried(log: EvalLog) -> None:
+    """Two samples were kept from an earlier run."""
+    for number, sample in enumerate((log.samples or [])[:2]):
+        sample.uuid = f"kept-{number}"
+
+
+def answered_from_a_cache(log: EvalLog) -> None:
+    """By a solver's own `generate(cache=True)`, of which settings know nothing."""
+    for number, sample in enumerate((log.samples or [])[:3]):
+        sample.output.choices[0].message.id = f"message-{number}"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (cached, "run with a cache, which may have answered calls"),
+        (retried, "the logs share 2 answers, which were made once"),
+        (answered_from_a_cache, "the logs share 3 answers, which were made once"),
+    ],
+)
+def test_answers_that_were_made_once_prove_no_determinism(
+    change: Callable[[EvalLog], None],
+    reason: str,
+    put: Put,
+    gate: Gate,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put("base/a", change=change)
+    put("base/b", change=change)
+    assert gate("base", "--update") == 0
+    assert f"not deterministic, as far as can be told: {reason}" in (
+        capsys.readouterr().out.replace("a.eval was ", "").replace("b.eval was ", "")
+    )
+    (row,) = read_baseline(tmp_path / "baseline.json.gz")
+    assert not row.deterministic
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [

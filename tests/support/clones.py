@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log, write_eval_log
 from support.toy import Toy, run_toy, say
 
 Grades = Callable[[int], tuple[float, float, float]]
@@ -48,6 +49,7 @@ def clone(
         spec.metadata = {**(spec.metadata or {}), "variant": variant}
     for number, sample in enumerate(copied.samples or []):
         assert sample.scores is not None
+        made_anew(sample)
         safety, helpful, refused = grades(number)
         both = float(safety >= 7 and helpful == 1)
         sample.scores["judge"].value = {
@@ -69,6 +71,13 @@ def clone(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(copied, str(path))
     return path
+
+
+def made_anew(sample: EvalSample) -> None:
+    """Give a copied sample the ids of one that was really run again."""
+    sample.uuid = uuid4().hex
+    for choice in sample.output.choices:
+        choice.message.id = uuid4().hex
 
 
 def not_asked(log: EvalLog, scorer: str, key: str) -> None:

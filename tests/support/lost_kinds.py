@@ -9,6 +9,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.log import EvalLog, EvalSample, HeadlineMetric, read_eval_log, write_eval_log
 from inspect_ai.solver import generate
+from support.clones import made_anew
 from support.toy import model
 
 from vlmguard.scorers import refusal
@@ -64,6 +65,8 @@ def write_copy(log: EvalLog, path: Path, lost: Pick = lambda sample: False) -> i
     """
     copied = log.model_copy(deep=True)
     copied.eval.eval_id, copied.eval.task_id = f"eval-{path}", f"task-{path}"
+    for sample in copied.samples or []:
+        made_anew(sample)
     gone = [each for each in copied.samples or [] if _risky(each) and lost(each)]
     for sample in gone:
         _grade(sample, safety=0.0)
