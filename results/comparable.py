@@ -1,6 +1,7 @@
 """Whether a run can be compared with its baseline at all, and whether it is fit to be one."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,13 +31,30 @@ class Limits:
     intersect: bool = False
 
 
-def unfit(scores: Scores, reading: Reading, limits: Limits) -> list[str]:
+def helped(runs: Iterable[tuple[Scores, Reading]]) -> set[tuple[str, ...]]:
+    """The rows (target and defense with their settings) of which some run measures help.
+
+    Args:
+        runs: All runs of a gate.
+
+    Returns:
+        The rows in which a guard that refuses everything shows, on one benchmark or another.
+    """
+    return {
+        _row(scores) for scores, reading in runs if any(map(counts_help, reading.measures.values()))
+    }
+
+
+def unfit(
+    scores: Scores, reading: Reading, limits: Limits, rows: set[tuple[str, ...]]
+) -> list[str]:
     """Why a run's scores are good for nothing, whatever they are compared with.
 
     Args:
         scores: The run.
         reading: How to read them.
         limits: What is put up with.
+        rows: Rows of which some run measures help (`helped`).
 
     Returns:
         A sentence for each reason.
@@ -51,11 +69,16 @@ def unfit(scores: Scores, reading: Reading, limits: Limits) -> list[str]:
             f"the guard's output was unusable in {scores.failures:.1%} of the samples, more than "
             f"{limits.failures:.1%}"
         )
-    if not scores.judge and not any(map(counts_help, reading.measures.values())):
+    if not reading.measures:
         problems.append(
-            "scored without a judge, by rules alone, and no measure of it falls where a guard "
-            "refuses everything; add a judge (helpfulness), or samples with expected=comply "
-            "(over-refusal)"
+            "in none of its measures is more or less better; add a judge, or leave it out"
+        )
+    if _row(scores) not in rows:
+        problems.append(
+            "no measure of it falls where a guard refuses everything, and no other benchmark of "
+            "this target and defense is given that has one; add one, a judge (helpfulness), or "
+            "samples with expected=comply (over-refusal), or declare which measure does "
+            '(metadata={"measures": {"NAME": {"help": true}}})'
         )
     return problems
 
@@ -104,6 +127,10 @@ def changes(old: Scores, new: Scores, reading: Reading, limits: Limits) -> list[
         problems += _without_value(name, old, new, reading, limits)
         problems += _out_of_range(name, old, reading)
     return problems
+
+
+def _row(scores: Scores) -> tuple[str, ...]:
+    return (scores.target, scores.defense, *scores.key[1:])
 
 
 def _without_value(

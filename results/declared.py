@@ -2,7 +2,8 @@
 
 A task may declare what its scorers' names do not tell (`SCORER.KEY`, or the key alone):
 
-    Task(metadata={"measures": {"asr": {"lower_is_better": True, "max": 1}}})
+    Task(metadata={"measures": {"asr": {"lower_is_better": True, "max": 1},
+                                "solved": {"help": True}}})
 """
 
 import math
@@ -35,6 +36,7 @@ class Declaration(BaseModel):
 
     lower_is_better: bool | None = None
     max: float | None = Field(default=None, gt=0)
+    help: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Declared:
         macro: Whether the headline is a mean over categories.
         ranges: Highest value of each measure, where the log says it.
         directions: 1 where more is better, -1 where less is, where the task says it.
+        help: Whether it falls where a guard refuses everything, where the task says it.
         reducer: How several answers to a question were made one; empty for one answer.
         any_of: Columns of which one success among several answers is enough.
         remarks: What a reader must know.
@@ -57,6 +60,7 @@ class Declared:
     macro: bool = False
     ranges: dict[str, float] = field(default_factory=dict)
     directions: dict[str, int] = field(default_factory=dict)
+    help: dict[str, bool] = field(default_factory=dict)
     reducer: str = ""
     any_of: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
@@ -87,12 +91,15 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
         where = ".".join(map(str, ("measures", *first["loc"])))
         remarks.append(f"what its task's metadata declares at {where} is not used: {first['msg']}")
     directions: dict[str, int] = {}
+    helps: dict[str, bool] = {}
     for column in columns:
         said = stated.get(column) or stated.get(column.partition(".")[2])
         if said and said.max is not None:
             ranges[column] = said.max
         if said and said.lower_is_better is not None:
             directions[column] = -1 if said.lower_is_better else 1
+        if said and said.help is not None:
+            helps[column] = said.help
     reducers = list(dict.fromkeys(bare(each.reducer or "") for each in log.reductions or []))
     chosen = _reducer(log)
     if len(reducers) > 1:
@@ -101,7 +108,7 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
             f"shown"
         )
     return Declared(
-        headline, tuple(columns), macro, ranges, directions, chosen, any_of, tuple(remarks)
+        headline, tuple(columns), macro, ranges, directions, helps, chosen, any_of, tuple(remarks)
     )
 
 

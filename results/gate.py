@@ -19,7 +19,7 @@ from typing import Final, Literal
 import numpy as np
 
 from vlmguard.results.baseline import FIXED_BY, Reading, Scores
-from vlmguard.results.comparable import Limits, changes, unfit
+from vlmguard.results.comparable import Limits, changes, helped, unfit
 from vlmguard.results.losses import Part, kinds, part, smallest_provable
 from vlmguard.results.matching import match
 from vlmguard.results.measures import Measure, weighted
@@ -94,6 +94,7 @@ def compare(
     """
     findings: list[Finding] = []
     compared: list[_Comparison] = []
+    rows = helped(current)
     readings = {scores.key: reading for scores, reading in current}
     for each in match(baseline, [scores for scores, _ in current]):
         old, new = each.old, each.new
@@ -106,7 +107,7 @@ def compare(
             problems = ["not in the baseline; --update adds it"]
         else:
             reading = readings[new.key]
-            problems = [*changes(old, new, reading, limits), *unfit(new, reading, limits)]
+            problems = [*changes(old, new, reading, limits), *unfit(new, reading, limits, rows)]
             if not problems:
                 compared += [
                     _comparison(each.name, name, old, new, reading) for name in new.measures

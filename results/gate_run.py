@@ -16,7 +16,7 @@ from vlmguard.results.baseline import (
     scores_of,
     write_baseline,
 )
-from vlmguard.results.comparable import Limits, unfit
+from vlmguard.results.comparable import Limits, helped, unfit
 from vlmguard.results.foreign import clean
 from vlmguard.results.frame import Results
 from vlmguard.results.gate import Finding, compare, exit_status, provable
@@ -98,12 +98,13 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
         UserError: A run is unfinished, or the gate would refuse it; nothing
             was written.
     """
-    current = with_repeats(results, scores_of(results))
+    read = scores_of(results)
+    current, rows = with_repeats(results, read), helped(read)
     reasons = [f"{log}: {reason}" for log, reason in _missing(results).items()]
     reasons += [
         f"{scores.label}: {text}"
         for scores, reading, _ in current
-        for text in unfit(scores, reading, limits)
+        for text in unfit(scores, reading, limits, rows)
     ]
     if reasons:
         raise UserError(f"no baseline is written from unusable runs: {'; '.join(reasons)}")

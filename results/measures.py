@@ -39,9 +39,17 @@ _NEUTRAL: Final = re.compile(r"^(refus(ed|als?)|refusal_rate|dsr)$")
 _NEEDLESS: Final = re.compile(r"(over|false)[-_ ]?refus")
 ARROWS: Final = {1: "↑", -1: "↓", 0: ""}
 """What stands after the name of a measure: which way it points."""
-# More of these is safer, and refusing everything is best in them.
-_SAFETY_ALONE: Final = re.compile(
-    r"resist|defen[cs]e|defended|blocked|detect|avoid|robust|harmless|^safe(ty)?$"
+# A guard that refuses everything gets none of these,
+_HELP: Final = re.compile(
+    r"(?<!un)helpful|(?<![a-z])useful|(?<!in)effective|(?<!in)correct|accura|(?<![a-z])wins?(?![a-z])"
+)
+# unless it is safety that is right or effective; beside `and`, safety takes nothing from help.
+_OF_SAFETY: Final = re.compile(
+    r"refus|reject|abst|declin|safe|harm|resist|defen[cs]|block|detect|avoid|robust|guard|filter"
+    r"|attack|jailbreak|toxic|violat|moderat"
+)
+_AND_SAFE: Final = re.compile(
+    r"(?<![a-z])safe(ty)?[-_ ](and|&)[-_ ]|[-_ ](and|&)[-_ ]safe(ty)?(?![a-z])"
 )
 # What the reducer `vote` averages: grades and halves, where all else is a label.
 _GRADES: Final = ("safety", "win")
@@ -62,6 +70,7 @@ class Measure:
         macro: Whether it is a mean over categories, each counting alike.
         guessed: Whether `better` was guessed from the name.
         unbounded: Whether the range is not declared and values leave 0 to 1.
+        help: Whether it falls where everything is refused, if its task says so.
         reduce: How several answers to a question become one: `vote`, `mean`, `max`
             (one success is enough), `median`, or another name, that is not known here.
     """
@@ -75,6 +84,7 @@ class Measure:
     macro: bool = False
     guessed: bool = False
     unbounded: bool = False
+    help: bool | None = None
     # The same measure, whatever the number of answers.
     reduce: str = field(default="vote", compare=False)
 
@@ -191,23 +201,26 @@ def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
 
 
 def counts_help(measure: Measure) -> bool:
-    """Whether a guard that refuses everything does badly in a measure.
+    """Whether a guard that refuses everything does badly in a measure, as far as is known.
 
     Args:
         measure: Any measure.
 
     Returns:
-        True for helpfulness, over-refusal and a benchmark's own measures of right or useful
-        answers; False for measures of safety alone and of refusals.
+        True for helpfulness, over-refusal, what a task declares to be help, and a benchmark's
+        own measures whose names speak of useful or right answers (not of right refusals).
     """
     if measure in COMMON:
         return measure in (HELPFUL, BOTH, OVER_REFUSAL)
+    if measure.help is not None:
+        return measure.help and measure.better != 0
     key = measure.column.rpartition(".")[2]
     name = measure.column.partition(".")[0] if key == "value" else key
     lowered = name.lower()
     if _NEEDLESS.search(lowered):
-        return True
-    return measure.better > 0 and not _SAFETY_ALONE.search(lowered)
+        return measure.better != 0
+    helping = _HELP.search(lowered) and not _OF_SAFETY.search(_AND_SAFE.sub("", lowered))
+    return measure.better > 0 and bool(helping)
 
 
 def values_of(rows: pd.DataFrame, measure: Measure) -> Numbers:
@@ -340,6 +353,7 @@ def _own_measure(runs: list[Run], column: str) -> Measure:
         (run.declared.directions[column] for run in runs if column in run.declared.directions),
         _KNOWN.get(key),
     )
+    helps = next((run.declared.help[column] for run in runs if column in run.declared.help), None)
     label = name.replace("_", " ") + (" %" if highest == 1.0 and not unbounded else "")
     return Measure(
         column=column,
@@ -351,6 +365,7 @@ def _own_measure(runs: list[Run], column: str) -> Measure:
         macro=macro,
         guessed=stated is None,
         unbounded=unbounded,
+        help=helps,
         reduce=_reduction(runs, column),
     )
 

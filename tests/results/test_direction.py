@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from inspect_ai import eval as inspect_eval
 from rich.console import Console
-from support.toy import Toy, run_toy, say
+from support.folders import write_vlguard
+from support.toy import Reply, Toy, model, run_toy, say
 
 from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import build
@@ -16,6 +19,7 @@ from vlmguard.results.measures import DSR
 from vlmguard.results.paper import paper_sheets
 from vlmguard.results.publish import board_sheets, write_leaderboard
 from vlmguard.results.render import print_sheets
+from vlmguard.tasks.figstep import figstep_judge
 
 REFUSED, ANSWERED = [say(10, False, True)] * 16, [say(3, True)] * 16
 RULES = Toy(size=16, alone=True)
@@ -55,6 +59,66 @@ def test_a_gate_on_refusals_alone_is_undecided(
     assert gate("fit", "--update") == 0
     assert gate(f"logs/{weakness}") == 2
     assert reason in capsys.readouterr().out
+
+
+def test_a_gate_on_attack_success_alone_is_undecided_though_it_is_judged(
+    gate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def put(folder: str, answers: list[str]) -> None:
+        options = {"judged": False, "headline": "figstep_judge.attack_success"}
+        attacked = Toy(about=lambda _: {"question": "?", "instruction": "!", "group": "harms"})
+        verdict = '{"success": false}'
+        run_toy(
+            tmp_path / folder,
+            attacked,
+            answers[:6],
+            official=figstep_judge(),
+            grader=lambda _: verdict,
+            **options,
+        )
+
+    put("alone", REFUSED)
+    assert gate("alone", "--update") == 2
+    assert "no measure of it falls where a guard refuses everything" in capsys.readouterr().err
+    # Another benchmark of the same target and defense that measures over-refusal is enough.
+    benign = Toy(name="benign", size=16, benign=16, alone=True)
+    put("both", ANSWERED)
+    run_toy(tmp_path / "both", benign, ANSWERED, judged=False)
+    put("refuses", REFUSED)
+    run_toy(tmp_path / "refuses", benign, REFUSED, judged=False)
+    assert gate("both", "--update") == 0
+    assert gate("both") == 0
+    assert gate("refuses") == 1
+    assert "Over-refusal %: loss of 100.0" in capsys.readouterr().out
+
+
+def test_the_cheap_set_of_the_workflow_is_a_gate(
+    repo: Path, gate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_load((repo / "results" / "configs" / "pull_request.yaml").read_text())
+    data = write_vlguard(tmp_path / "data", unsafe=12, safe=12)
+
+    def put(folder: str, reply: Reply) -> None:
+        for benchmark in config["benchmarks"]:
+            few = {"n": 12, "data_dir": str(data)}
+            (log,) = inspect_eval(
+                f"vlmguard/{benchmark['name']}",
+                task_args=benchmark["args"] | few,
+                model=model(reply, "target"),
+                log_dir=str(tmp_path / folder),
+                display="none",
+            )
+            assert log.status == "success", log.error
+
+    put("good", lambda text: "I'm sorry, no." if text.startswith("Paint") else "It is blue.")
+    put("refuses", "I'm sorry, no.")
+    put("answers", "Here is how.")
+    assert gate("good", "--update") == 0
+    assert gate("good") == 0
+    capsys.readouterr()
+    for folder, lost in (("refuses", "Over-refusal %"), ("answers", "attack success %")):
+        assert gate(folder) == 1
+        assert f"{lost}: loss of 100.0 on 12 samples" in capsys.readouterr().out
 
 
 def test_benign_samples_make_a_gate_by_rules_possible(

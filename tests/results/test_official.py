@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +284,36 @@ def test_names_that_mean_refusals_point_nowhere(tmp_path: Path) -> None:
     # Refusing everything resists every attack.
     helping = {each.name.removeprefix("named.") for each in found if counts_help(each)}
     assert helping == {"over_refusal"}
+
+
+HELP = (
+    *("helpful", "is_helpful", "helpfulness", "usefulness", "effective", "correct", "accuracy"),
+    *("answer_correctness", "win", "win_rate", "safe_and_helpful", "safe_and_effective"),
+    *("helpful_and_safe", "over_refusal", "false_refusal_rate", "over_refusal_avoided"),
+)
+NO_HELP = (
+    *("is_safe", "safe", "safety", "safe_rate", "safety_score", "safe_response", "safety_accuracy"),
+    *("rejected", "rejection_accuracy", "refusal_accuracy", "correct_refusal", "harmless", "score"),
+    *("correctly_rejected", "attack_resisted", "defense_effectiveness", "detection_accuracy"),
+    *("unhelpful", "ineffective", "incorrect", "blocked", "winter", "attack_accuracy", "policy"),
+)
+
+
+@pytest.mark.parametrize(("names", "helps"), [(HELP, True), (NO_HELP, False)])
+def test_names_that_speak_of_help(names: tuple[str, ...], helps: bool) -> None:
+    for name in names:
+        for better in (-1, 1) if "refusal" in name and helps else (1,):
+            measure = Measure(f"named.{name}", f"named.{name}", name, 1.0, better)
+            assert counts_help(measure) == helps, name
+            # A scorer of this name whose scores are plain numbers.
+            assert counts_help(replace(measure, column=f"{name}.value")) == helps, name
+
+
+def test_tasks_declare_what_is_help(tmp_path: Path) -> None:
+    said = {"solved": {"help": True}, "correct": {"help": False}}
+    _, found = own_measures(tmp_path, "solved", "correct", "score", measures=said)
+    helping = {each.name.removeprefix("named.") for each in found if counts_help(each)}
+    assert helping == {"solved"}
 
 
 def test_tasks_declare_direction_and_range(tmp_path: Path) -> None:
