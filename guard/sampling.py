@@ -8,8 +8,10 @@ same greedy answer. Calls whose temperature is ours therefore name everything:
   fields, top_k, min_p and repetition_penalty in the body, where Inspect has no field that it passes
   on. The user's own `extra_body` wins.
 - Others: temperature and top_p, for which most APIs have fields, and nothing that only some know.
-- Models that refuse both (OpenAI's reasoning models, Claude): nothing. For `openai/`, `anthropic/`
-  and `bedrock/` it is Inspect that leaves the temperature out where it must, and says so.
+- Claude before 4.7, wherever it is served: the temperature alone, since it takes one of the two.
+- Models that refuse both (OpenAI's reasoning models, Claude from 4.7): nothing. For `openai/`,
+  `anthropic/` (whose API takes neither any more) and `bedrock/` it is Inspect that leaves the
+  temperature out where it must, and says so.
 """
 
 import logging
@@ -29,7 +31,13 @@ SERVERS: Final = ("vllm", "sglang")
 UNBOUNDED: Final = -1
 """The top_k of both servers that leaves nothing out."""
 
-_REFUSES: Final = re.compile(r"(?:^|[.:@])(?:o\d|gpt-[5-9]|claude)", re.IGNORECASE)
+# Names of Claude as Inspect's provider for Bedrock tells them apart.
+_REFUSES: Final = re.compile(
+    r"(?:^|[.:@])(?:o\d|gpt-[5-9]"
+    r"|claude-(?:mythos|[a-z]+-(?:4[-.](?:[7-9]|1\d)|[5-9])(?!\d)))",
+    re.IGNORECASE,
+)
+_TAKES_ONE: Final = re.compile(r"(?:^|[.:@])claude", re.IGNORECASE)
 _LEFT_TO_INSPECT: Final = ("openai", "anthropic", "bedrock")
 
 
@@ -53,23 +61,28 @@ def in_full(model: Model, config: GenerateConfig, server: Server | None = None) 
         # A new dictionary for each call: Inspect writes into it.
         body |= {**(model.config.extra_body or {}), **(config.extra_body or {})}
         return config.model_copy(update={"top_p": _top_p(config), "extra_body": body})
-    if not refuses_sampling(model):
+    refuses = refuses_sampling(model)
+    if not refuses and not _is_called(model, _TAKES_ONE):
         return config.model_copy(update={"top_p": _top_p(config)})
-    if ModelName(model).api in _LEFT_TO_INSPECT:
+    if not refuses or ModelName(model).api in _LEFT_TO_INSPECT:
         return config
     _warn(str(model))
     return config.model_copy(update={"temperature": None, "top_p": None})
 
 
 def refuses_sampling(model: Model) -> bool:
-    """Whether a model is known, by its name, to take neither temperature nor top_p.
+    """Whether a model is known, by its name or API, to take neither temperature nor top_p.
 
     Args:
         model: The model.
     """
+    return ModelName(model).api == "anthropic" or _is_called(model, _REFUSES)
+
+
+def _is_called(model: Model, names: re.Pattern[str]) -> bool:
     # A folder of weights may be called anything.
     local = ModelName(model).api == "hf-vlm"
-    return not local and _REFUSES.search(model.name.rpartition("/")[2]) is not None
+    return not local and names.search(model.name.rpartition("/")[2]) is not None
 
 
 def _top_p(config: GenerateConfig) -> float:

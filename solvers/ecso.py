@@ -17,7 +17,8 @@ Four steps, each a fresh conversation with the target itself:
 
 Cost: 2 target calls where the answer is judged safe, 4 where it is not. Checks
 run greedily with at most 1,024 tokens, as in the authors' MM-SafetyBench runs; a
-target that thinks first can be given more (`--max-tokens`).
+target that thinks first can be given more (`--max-tokens`); one that takes no
+temperature checks under its own settings, which is noted as approximation.
 
 Step 1 runs under the run's own settings, like the undefended model.
 
@@ -45,6 +46,7 @@ from vlmguard.foreign import disarm
 from vlmguard.outputs import read_output
 from vlmguard.record import recorded
 from vlmguard.roles import checks_for
+from vlmguard.sampling import refuses_sampling
 from vlmguard.solvers._turn import answer_to_check, last_turn, replace_answer, user_message
 from vlmguard.templates import fill, load_template, template_hash
 
@@ -120,10 +122,11 @@ def ecso(
             record.template = template_hash(
                 check_prompt, caption_prompt, answer_prompt, TEXT_ONLY_TEMPLATE
             )
-            if verdict != "exact":
-                record.approximations = [f"verdict={verdict}"]
-            if keep_image:
-                record.approximations = [*record.approximations, "keep_image=true"]
+            record.approximations = [
+                *([f"verdict={verdict}"] if verdict != "exact" else []),
+                *(["keep_image=true"] if keep_image else []),
+                *(["sampling: the target's own"] if refuses_sampling(target) else []),
+            ]
 
             state = await generate(state)
             record.add_call("answer", state.output, "target")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from inspect_ai.model import GenerateConfig, Model, get_model
 from support.openai_server import Server, openai_server
-from support.scripted import picture, run_solver, sample
+from support.scripted import picture, record_of, run_solver, sample
 
 from vlmguard.record import DefenseRecord
 from vlmguard.rewriter import Rewriter
 from vlmguard.roles import defaults_for
-from vlmguard.sampling import in_full
+from vlmguard.sampling import in_full, refuses_sampling
 from vlmguard.scorers._grader import ask
 from vlmguard.solvers import ecso, mllm_protector
 from vlmguard.solvers._eta_roles import graded
@@ -150,6 +150,37 @@ async def test_models_that_refuse_are_not_told(
     assert (config.temperature, config.top_p) == (0.0, None)
     await rewriting(served("openai/o3", server))
     assert stated(server.requests[-1]) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["claude-3.5-sonnet", "claude-3-haiku", "us.anthropic.claude-sonnet-4-20250514-v1:0"]
+)
+async def test_claude_behind_another_api_is_asked_greedily(name: str, server: Server) -> None:
+    await rewriting(served(f"openai-api/scripted/anthropic/{name}", server))
+    (sent,) = server.requests
+    # It takes temperature or top_p, not both.
+    assert stated(sent) == {"temperature": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "refuses"),
+    [
+        *((f"claude-{name}", False) for name in ("2.1", "3.7-sonnet", "opus-4.1", "haiku-4-5")),
+        *((f"claude-opus-{name}", False) for name in ("4@20250514", "4-1-20250805", "4-6")),
+        *((f"claude-opus-{name}", True) for name in ("4.7", "4-8-v1:0", "4-10", "5", "5-1")),
+        *((f"claude-{name}-5", True) for name in ("sonnet", "fable")),
+        ("gpt-4o", False),
+    ],
+)
+def test_versions_of_claude(name: str, refuses: bool, server: Server) -> None:
+    assert refuses_sampling(served(f"openai-api/scripted/{name}", server)) is refuses
+
+
+def test_ecso_notes_that_its_checks_are_sampled(server: Server) -> None:
+    for name, noted in (("gpt-5", ["sampling: the target's own"]), ("m", [])):
+        target = served(f"openai-api/scripted/{name}", server)
+        record = record_of(run_solver(ecso(), sample("How?", picture()), target))
+        assert record.approximations == noted
 
 
 def test_what_is_stated_twice_stays() -> None:
