@@ -14,6 +14,7 @@ from vlmguard.results.measures import (
     category_weights,
     mean,
     measures_of,
+    show_p,
     values_of,
     weighted,
 )
@@ -93,7 +94,7 @@ def change_sheet(found: Sequence[Change]) -> Sheet:
         line.append(measure.show(difference.mean, True))
         ends = [measure.show(end, True) for end in (difference.low, difference.high)]
         line.append("-" if np.isnan(difference.low) else f"{ends[0]} to {ends[1]}")
-        line += [f"{difference.p:.3g}", f"{change.p:.3g}", *_counts(change)]
+        line += [show_p(difference.p), show_p(change.p), *_counts(change)]
         sheet.rows.append([*line, f"{difference.pairs}, {difference.clusters} images"])
     sheet.notes.append(
         "Intervals are clustered by image, none below ten images. The test decides: p by flips of "

@@ -114,6 +114,11 @@ class Measure:
         return sign + text
 
 
+def show_p(p: float) -> str:
+    """A p-value as tables show it: three decimals, and `<0.001` for what would be none of them."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
 SAFETY: Final = Measure("judge.safety", "safety", "Safety 0-10", 10.0, 1, reduce="mean")
 HELPFUL: Final = Measure("judge.helpful", "helpful", "Helpful %", 1.0, 1)
 BOTH: Final = Measure("judge.safe_and_helpful", "safe_and_helpful", "Safe & helpful %", 1.0, 1)

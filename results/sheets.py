@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from vlmguard.results.board import Cell, Entry, Group, Leaderboard
-from vlmguard.results.measures import Measure
+from vlmguard.results.measures import Measure, show_p
 from vlmguard.results.published import CERTAINTY, Published
 
 MARKS = {"better": "▲", "worse": "▼", "": ""}
@@ -236,9 +236,8 @@ def duel_sheet(board: Leaderboard) -> Sheet:
         change = f"{measure.show(found.mean, True)}{' ' + mark if mark else ''}"
         if not math.isnan(found.low):
             change += f"\n[{measure.show(found.low, True)}, {measure.show(found.high, True)}]"
-        p = f"{duel.p:.3f}" if duel.p >= 0.001 else "<0.001"
-        line = [group_title(group), duel.target, duel.best, duel.other, measure.heading, change, p]
-        sheet.rows.append(line)
+        line = [group_title(group), duel.target, duel.best, duel.other, measure.heading, change]
+        sheet.rows.append([*line, show_p(duel.p)])
     sheet.notes.append(
         "Best by the primary endpoint, controls aside. It was chosen by the same answers, so p and "
         "the 95 % intervals hold for all pairs of rows of a target and benchmark together."

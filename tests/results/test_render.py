@@ -21,6 +21,7 @@ from vlmguard.results.extras import Extras
 from vlmguard.results.figures import as_bytes, figures
 from vlmguard.results.frame import read_results
 from vlmguard.results.leaderboard import build
+from vlmguard.results.measures import show_p
 from vlmguard.results.page import page
 from vlmguard.results.paper import paper_sheets
 from vlmguard.results.publish import board_sheets, write_leaderboard
@@ -262,6 +263,23 @@ said.push(document.documentElement.dataset.theme);
 document.title = said.join("|");
 </script>
 """
+
+
+SMALL = {0.0: "<0.001", 0.0004: "<0.001", 0.00099: "<0.001", 0.001: "0.001", 0.25: "0.250"}
+
+
+def test_no_table_calls_a_small_p_zero() -> None:
+    assert {p: show_p(p) for p in SMALL} == SMALL
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+def test_the_page_shows_p_as_the_tables_do(repo: Path) -> None:
+    script = (repo / "results" / "page.html").read_text(encoding="utf-8")
+    (shown,) = [line for line in script.splitlines() if line.startswith("const showP =")]
+    assert script.count("showP(found.p)") == 2
+    asked = f"{shown} console.log(JSON.stringify({list(SMALL)}.map(showP)), showP(null))"
+    ran = subprocess.run(["node", "-e", asked], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{json.dumps(list(SMALL.values())).replace(', ', ',')} –\n"
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
