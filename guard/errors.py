@@ -79,3 +79,16 @@ def check_count(option: str, value: object, low: int) -> None:
     check_number(option, value, low)
     if not isinstance(value, int):
         raise UserError(f"{option}={value}: a whole number is needed.")
+
+
+def short(name: object) -> str:
+    """A path or name for a message, at most some 200 characters of it, NUL characters escaped."""
+    text = str(name).replace("\0", "\\x00")
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, without the path (which may be of any length) and on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from vlmguard.errors import UserError
+from vlmguard.errors import UserError, reason_of, short
 
 MAX_BYTES: Final = 2_000_000_000
 MAX_UNPACKED: Final = 64_000_000
@@ -49,7 +49,7 @@ def read_bytes(path: Path, way_out: str = "Correct or replace it.") -> bytes:
             return _at_most(path, file, MAX_BYTES, way_out)
     # The last for NUL in a path.
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{_short(path)}: cannot be read ({_reason(error)}). {way_out}") from error
+        raise UserError(f"{short(path)}: cannot be read ({reason_of(error)}). {way_out}") from error
 
 
 def read_text(path: Path, way_out: str = "Correct or replace it.") -> str:
@@ -126,7 +126,7 @@ def parse_json(text: str, where: str, way_out: str = "Correct it.") -> Any:
             text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
         )
     except (ValueError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else _reason(error)
+        reason = "nested too deep" if isinstance(error, RecursionError) else reason_of(error)
         raise UserError(f"{where}: cannot be read as JSON ({reason}). {way_out}") from error
     if _too_deep(content):
         raise UserError(f"{where}: cannot be read as JSON (nested too deep). {way_out}")
@@ -223,15 +223,3 @@ def _too_deep(content: Any) -> bool:
         if not level:
             return False
     return True
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without the path (which may be of any length) and on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-
-
-def _short(path: Path) -> str:
-    text = str(path)
-    return repr(text) if "\0" in text and len(text) <= 200 else text[:200]

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from vlmguard.errors import UserError
+from vlmguard.errors import UserError, reason_of, short
 
 # Inspect changes into the task file's folder before it calls the task, so a
 # relative path in `-T data_dir=` would be looked for there. This module is
@@ -35,7 +35,7 @@ def user_path(typed: object) -> Path:
         path = Path(name).expanduser()
         return path.absolute() if path.exists() else _START / path
     except (OSError, RuntimeError) as error:  # The last for `~nobody`.
-        raise UserError(f"{_short(name)}: cannot be a path here ({_reason(error)}).") from error
+        raise UserError(f"{short(name)}: cannot be a path here ({reason_of(error)}).") from error
 
 
 def leaves(folder: Path, path: Path, record: str) -> bool:
@@ -60,22 +60,11 @@ def leaves(folder: Path, path: Path, record: str) -> bool:
         return not path.resolve().is_relative_to(folder)
     except (OSError, RuntimeError) as error:  # The last for a loop of links.
         raise UserError(
-            f"{record}: {_short(str(path))} cannot be followed ({_reason(error)}). Put the file "
+            f"{record}: {short(path)} cannot be followed ({reason_of(error)}). Put the file "
             f"itself into the folder."
         ) from error
 
 
 def _check(name: str, record: str) -> None:
     if "\0" in name:
-        raise UserError(f"{_short(record)!r}: a path holds a NUL character. Correct it.")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 200 else f"{name[:200]}..."
-
-
-def _reason(error: Exception) -> str:
-    # The text of an OSError holds the whole path.
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)[:200]
+        raise UserError(f"{short(record)}: a path holds a NUL character. Correct it.")

@@ -7,7 +7,7 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from vlmguard.errors import UserError
+from vlmguard.errors import UserError, reason_of
 from vlmguard.files import MAX_DEPTH, read_text
 
 MAX_CHARACTERS: Final = 1_000_000
@@ -111,7 +111,7 @@ def _size(node: Node, known: dict[int, int]) -> int:
 
 def _reason(error: Exception) -> str:
     if not isinstance(error, yaml.MarkedYAMLError):
-        return str(error).splitlines()[0][:200]
+        return reason_of(error)
     mark = error.problem_mark
     line = f"line {mark.line + 1}: " if mark else ""
     return f"{line}{error.problem or error.context or 'no YAML'}"

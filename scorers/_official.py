@@ -12,7 +12,7 @@ from vlmguard.record import noted
 from vlmguard.roles import role_models
 from vlmguard.scorers._grader import Problem, ask, ask_together
 from vlmguard.scorers._metrics import majority
-from vlmguard.scorers._unanswered import UNANSWERED, no_answer_note, refusal_note
+from vlmguard.scorers._unanswered import values_unasked
 from vlmguard.scorers._verdict import Reader
 from vlmguard.templates import template_hash
 
@@ -99,13 +99,9 @@ async def ask_all(
     answer = state.output.completion
     said = read_output(state.output)
     names = [name for question in questions for name in question.readers]
-    if said.kind == "refusal":
-        known = {name: each for asked in questions for name, each in asked.refused.items()}
-        return Answers(known, {}, refusal_note(said), metadata, answer)
-    if said.kind == "no_answer":
-        missing: dict[str, Problem] = dict.fromkeys(names, UNANSWERED)
-        nothing = dict.fromkeys(names, math.nan)
-        return Answers(nothing, missing, no_answer_note(said), metadata, answer)
+    refused = {name: each for asked in questions for name, each in asked.refused.items()}
+    if (given := values_unasked(said, refused)) is not None:
+        return Answers(given.value, {**given.unscored}, given.explanation, metadata, answer)
     asked = [(question, grader) for question in questions for grader in graders]
     replies = await ask_together(
         [

@@ -94,6 +94,10 @@ def to_conversation(
 def split_reasoning(text: str, *, opened: bool) -> tuple[str | None, str]:
     """Split a completion into what stands in `<think>` tags and the answer.
 
+    Not `thinking.split_thinking`, which reads texts of unknown origin: here it is known whether the
+    tag was opened, so that thinking cut off is told from an answer, and the answer is kept to the
+    letter, for the log. Whoever reads it reads it through `outputs`.
+
     Args:
         text: The completion.
         opened: Whether the prompt already opened the tag.

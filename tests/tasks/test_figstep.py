@@ -82,7 +82,7 @@ def test_own_wording_stands_in_and_is_named(folder: Path, caplog: pytest.LogCapt
         ({"split": "pro"}, "-T split=pro is not known. Choose one of: full, tiny"),
         ({"prompt": "prompt_5"}, "-T prompt=prompt_5 is not known"),
         ({"split": "full"}, "safebench.csv.*not found"),
-        ({"prompt_file": "nowhere.txt"}, "nowhere.txt cannot be read"),
+        ({"prompt_file": "nowhere.txt"}, "nowhere.txt: cannot be read"),
         ({"prompt": "text", "prompt_file": "x"}, "not used with -T prompt=text"),
         ({"revision": "main"}, "exclude each other"),
     ],

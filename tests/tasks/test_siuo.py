@@ -295,7 +295,7 @@ def test_an_error_of_a_filter_names_no_choice(
         ({"track": "mcqa"}, "-T track=mcqa is not known"),
         ({"track": "multiple_choice", "judge": "general"}, "nothing to judge"),
         ({"track": "multiple_choice", "judge_template": "t.txt"}, "nothing to judge"),
-        ({"judge_template": "no.txt"}, r"no\.txt cannot be read"),
+        ({"judge_template": "no.txt"}, r"no\.txt: cannot be read"),
     ],
 )
 def test_wrong_options_are_refused(folder: Path, options: dict[str, Any], message: str) -> None:
