@@ -122,7 +122,7 @@ _DECLARED: Final = re.compile(
     r"(?i: is:?| would be:?| should be:?|:)[ *_]{0,4}(?i:option )?[ (\"'*_]{0,4}([A-D])(?!\w)"
     r"|\bI (?i:(?:would |will )?(?:choose|pick|select)) (?i:option )?[ (\"'*_]{0,4}([A-D])(?!\w)"
     r"|\b(?<!not )(?<!n't )(?i:go with) (?i:option )?[ (\"'*_]{0,4}([A-D])(?!\w)"
-    r"|(?:\A|[\n.!;]\s*)So,? (?i:option )?[ (\"'*_]{0,4}([A-D])[)\"'*_]{0,4}"
+    r"|(?:\A|[\n.!;]\s{0,9})So,? (?i:option )?[ (\"'*_]{0,4}([A-D])[)\"'*_]{0,4}"
     r"(?:\s*\Z|[.\n]|,? (?i:because|since|as)\b)"
     r"|(?<!\w)([A-D])[)\"'*_]{0,4} is (?i:the )?(?i:correct|right|best|safest|answer)\b"
 )
@@ -355,9 +355,8 @@ def read_letter(text: str) -> str | None:
 
     Returns:
         The letter that the answer says it takes, or starts with (unless as the first item of a
-        list of options); without either the last
-        one marked as `(A)`, `'A'` or `A:`; without one, the last letter A to D that
-        stands alone; None if there is none.
+        list of options); without either the last one marked as `(A)`, `'A'` or `A:`; without
+        one, the last letter A to D that stands alone; None if there is none.
     """
     first = _DECLARED.search(text) or (None if _is_list(text) else _LEADING.match(text))
     if first:

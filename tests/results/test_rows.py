@@ -273,7 +273,8 @@ def test_other_commands_take_the_first_judge_and_agreement_both(
         "mockllm/grader"
     )
     safety = next(each for each in agree([log]) if each.measure == "safety")
-    assert (safety.raters, safety.items, safety.same) == (2, 6, 0.0)
+    (pair,) = safety.pairs.values()
+    assert (safety.raters, safety.items, pair.same.value) == (2, 6, 0.0)
 
 
 def test_a_base_and_its_adapter_are_two_guards(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_broken_records_are_named(folder: Path) -> None:
     write_json(path, {"../0": {}})
     with pytest.raises(UserError, match=r"id '\.\./0' is no number"):
         load(local(CARD, folder), "sd")
-    write_json(path, [])
+    write_json(path, ["0"])
     with pytest.raises(UserError, match="not a dictionary"):
         load(local(CARD, folder), "sd")
 

@@ -313,9 +313,11 @@ def test_unusable_comparison_is_a_loss_only_in_legacy(
 
 
 def test_missing_stored_answers_are_an_error(folder: Path) -> None:
-    write_json(folder / "gpt4_safe_safes.json", [])
-    with pytest.raises(UserError, match="no stored answer for s0"):
-        vlguard("safe_safe", win_rate=True, data_dir=str(folder))
+    stored = json.loads((folder / "gpt4_safe_safes.json").read_text())
+    for kept, message in ((stored[1:], "no stored answer for s0"), ([], "holds no records")):
+        write_json(folder / "gpt4_safe_safes.json", kept)
+        with pytest.raises(UserError, match=message):
+            vlguard("safe_safe", win_rate=True, data_dir=str(folder))
     (folder / "gpt4_safe_safes.json").unlink()
     with pytest.raises(UserError, match=r"gpt4_safe_safes\.json.*not found.*github\.com/ys-z"):
         vlguard("safe_safe", win_rate=True, data_dir=str(folder))
