@@ -84,11 +84,9 @@ def test_what_is_no_text_file_is_named(file: Any, tmp_path: Path) -> None:
 def test_an_archive_is_unpacked_to_a_bound(file: Any) -> None:
     whole = gzip.compress(b"[1]")
     assert read_json(file(whole, "a.gz")) == [1]
-    start = time.monotonic()
     bomb = gzip.compress(b"\0" * 10_000_000) * (MAX_UNPACKED // 10_000_000 + 20)
     with pytest.raises(UserError, match=r"b\.gz: more than 64 MB of content"):
         read_json(file(bomb, "b.gz"))
-    assert time.monotonic() - start < 20
     for damaged in (whole[:-4], whole[:12], b"abc", whole[:12] + b"\xff" * 20):
         with pytest.raises(UserError, match=r"c\.gz: cannot be read"):
             read_json(file(damaged, "c.gz"))

@@ -109,9 +109,14 @@ def test_text_without_tags_is_left_as_it_is(text: str) -> None:
 @pytest.mark.parametrize("piece", ["<think ", "<think>", "</think>", "<|channel|>a", "<|channel|>"])
 def test_time_grows_with_length_alone(piece: str) -> None:
     def seconds(length: int) -> float:
-        start = time.process_time()
-        for _ in range(20):
-            split_thinking(piece * (length // len(piece)))
-        return time.process_time() - start
+        # A busy machine may spoil one.
+        return min(_timed(piece * (length // len(piece))) for _ in range(4))
 
-    assert seconds(40_000) < 12 * seconds(10_000) + 0.05
+    assert seconds(40_000) <= 6 * seconds(10_000) + 0.01
+
+
+def _timed(text: str) -> float:
+    start = time.process_time()
+    for _ in range(20):
+        split_thinking(text)
+    return time.process_time() - start
