@@ -149,10 +149,9 @@ def test_verify_counts_only_what_was_tallied(
 
 
 def test_verify_reads_what_the_leaderboard_reads(matrix: Path, tmp_path: Path) -> None:
-    """Another's `defense` in the scores is no tally, and an invalidated log is shown too."""
+    """Another's `defense` in the scores is no tally."""
     path = next(iter(sorted((matrix / "guard").glob("*.eval"))))
     log = read_eval_log(str(path))
-    log.invalidated = True
     for sample in log.samples or []:
         for score in (sample.scores or {}).values():
             score.metadata = {**(score.metadata or {}), "defense": {"calls": 1}}
