@@ -39,8 +39,8 @@ def test_refusals_are_shown_and_never_better_or_worse(tmp_path: Path) -> None:
     assert cell.difference is not None
     assert (cell.difference.mean, cell.verdict) == (1.0, "")
     assert DSR.better == 0
-    # Safety, helpfulness and both are tested; the refusals are not among them.
-    assert board.tests == 3
+    # Safety and helpfulness are tested: both together never varies, and refusals point nowhere.
+    assert board.tests == 2
     assert refusing.cells["helpful"].verdict == "worse"
 
 

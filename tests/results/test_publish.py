@@ -47,11 +47,11 @@ def test_notes_tables_and_figures_stand_in_every_format(board: Leaderboard, tmp_
     assert r"detector & 91.0 & 4.5 \\" in texts["tex"]
     content = json.loads(texts["html"].split('id="data">')[1].split("</script>")[0])
     assert content["notes"] == extras.notes
-    assert content["extra"][0]["rows"][0] == ["detector", "91.0", "4.5"]
+    assert ["detector", "91.0", "4.5"] in [row for each in content["extra"] for row in each["rows"]]
     assert content["figures"][-1]["caption"] == "Rates"
     assert "<i>" not in texts["html"]
     stored = json.loads((tmp_path / "leaderboard.json").read_text())
-    assert stored["tables"][0]["title"] == "Components"
+    assert "Components" in [each["title"] for each in stored["tables"]]
     assert stored["notes"] == extras.notes
 
 
