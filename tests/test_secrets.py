@@ -1,6 +1,8 @@
 """A hunt for secrets: known ones in every place that takes one, then every byte of every output."""
 
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,10 +201,15 @@ def test_no_output_of_any_command_holds_a_secret(
     server.refuse.set()
     refused = tmp_path / "refused"
     part = ("--target", "openai-api/fake/one", "--defense", "vlmguard", "--log-dir", refused)
-    status, printed = hunt(capsys, "run", "--config", config, *part)
+    # A process of its own: Inspect keeps the display that a process asked for first.
+    program = Path(sys.executable).with_name("vlmguard")
+    command = [program, "run", "--config", config, *part]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     server.refuse.clear()
-    assert status == 1
+    printed = ended.stdout + ended.stderr
+    assert ended.returncode == 1, printed
     assert "Incorrect API key provided: [secret]" in printed
+    assert not found_in(printed)
     assert hunt(capsys, "leaderboard", refused)[0] == 2
     hunt(capsys, "gate", refused, "--baseline", baseline, "--junit", out / "3.xml")
     assert "Incorrect API key provided: [secret]" in (out / "3.xml").read_text()

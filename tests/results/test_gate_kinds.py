@@ -9,6 +9,7 @@ from support.clones import clone, template_log
 from support.lost_kinds import KINDS, guarded_log, write_copy
 
 from vlmguard.cli import main
+from vlmguard.record import ANSWER_DIGEST, answer_digest
 from vlmguard.results.baseline import read_baseline
 
 Gate = Callable[..., int]
@@ -105,8 +106,13 @@ def reseed(log: EvalLog) -> None:
 
 
 def say_otherwise(log: EvalLog) -> None:
+    """Another answer, and scored as such."""
     assert log.samples
-    log.samples[3].output.completion = "In other words."
+    sample = log.samples[3]
+    sample.output.completion = "In other words."
+    for score in (sample.scores or {}).values():
+        digest = answer_digest(sample.output.completion)
+        score.metadata = {**(score.metadata or {}), ANSWER_DIGEST: digest}
 
 
 def test_a_loss_needs_no_proof_where_two_runs_agree(

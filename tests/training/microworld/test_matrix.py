@@ -138,7 +138,7 @@ def test_two_targets_at_two_levels_from_the_command_line(
     low, high, means = board["tables"][:3]
     for table in (low, high):
         assert table["header"][:2] == ["Target", "Defense"]
-        assert table["header"][-4:] == list(SLICES)
+        assert table["header"][-4:] == [f"{name} ↑" for name in SLICES]
         refused = [row for row in table["rows"] if row[1] == "always_refuse"]
         assert [row[2] for row in refused] == ["10.00", "10.00"]
         assert [row[-4:] for row in refused] == [["0.0"] * 4] * 2
@@ -192,7 +192,7 @@ def test_runs_are_not_planned_with_models_that_are_missing(
 
 def test_what_rests_on_less_is_said_under_the_table() -> None:
     def entry(defense: str, scored: int, failures: float | None, note: str = "") -> Entry:
-        cell = Cell(0.5, 0.4, 0.6, Coverage(scored, 412, 0.4, 0.6))
+        cell = Cell(0.5, 0.4, 0.6, 200, Coverage(scored, 412, 0.4, 0.6))
         cells = {BOTH.name: cell}
         return Entry(0, "llava", defense, 0, 412, cells, {}, {}, failures, None, Overhead(), note)
 
