@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from vlmguard.foreign import plain_spelling
-from vlmguard.refusals import is_refusal
-from vlmguard.thinking import split_thinking
+from vlmguard.guard.refusals import is_refusal
+from vlmguard.guard.text.thinking import split_thinking
+from vlmguard.guard.text.untrusted import plain_spelling
 
 _REASONING_START: Final = re.compile(r"<reasoning>", re.IGNORECASE)
 _REASONING_END: Final = re.compile(r"</reasoning>", re.IGNORECASE)

@@ -24,13 +24,13 @@ from inspect_ai.model import (
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-from vlmguard.errors import UserError
-from vlmguard.foreign import break_controls
-from vlmguard.outputs import read_output
-from vlmguard.refusals import is_refusal
-from vlmguard.roles import defaults_for
-from vlmguard.scorers._verdict import Reader, parse_verdict
-from vlmguard.templates import fill
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.refusals import is_refusal
+from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.templates import fill
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.untrusted import break_controls
+from vlmguard.scorers.verdicts import Reader, parse_verdict
 
 Problem = Literal["invalid_format", "judge_refused", "cut_off", "grader_failed", "no_response"]
 """Why a verdict is missing; `grader_failed` where an API's error came back instead of a reply."""

@@ -20,7 +20,7 @@ from inspect_ai.scorer import (
 )
 from inspect_ai.solver import TaskState
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 
 
 def by_category() -> list[Metric]:

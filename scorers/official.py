@@ -7,14 +7,14 @@ from typing import Any
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
-from vlmguard.outputs import read_output
-from vlmguard.record import noted
-from vlmguard.roles import role_models
-from vlmguard.scorers._grader import Problem, ask, ask_together
-from vlmguard.scorers._metrics import majority
-from vlmguard.scorers._unanswered import values_unasked
-from vlmguard.scorers._verdict import Reader
-from vlmguard.templates import template_hash
+from vlmguard.guard.record import noted
+from vlmguard.guard.roles import role_models
+from vlmguard.guard.templates import template_hash
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.asking import Problem, ask, ask_together
+from vlmguard.scorers.metrics import majority
+from vlmguard.scorers.unanswered import values_unasked
+from vlmguard.scorers.verdicts import Reader
 
 
 @dataclass(frozen=True)

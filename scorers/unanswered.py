@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NamedTuple
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
-from vlmguard.outputs import Output
+from vlmguard.guard.text.outputs import Output
 
 UNANSWERED: Final[Literal["no_response"]] = "no_response"
 """Reason of what is unscored because there is no answer (as Inspect names it)."""

@@ -5,8 +5,8 @@ from typing import Final
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import TaskState
 
-from vlmguard.record import DefenseRecord
-from vlmguard.solvers._turn import replace_answer
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.solvers.turn import replace_answer
 
 REFUSAL_MESSAGE: Final = "I'm sorry, but I can't help with this request."
 

@@ -12,9 +12,9 @@ from inspect_ai.model import (
 )
 from inspect_ai.solver import TaskState
 
-from vlmguard.errors import UserError
-from vlmguard.outputs import read_output
-from vlmguard.record import DefenseRecord
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.text.outputs import read_output
 
 
 @dataclass(frozen=True)

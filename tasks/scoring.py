@@ -8,11 +8,11 @@ from inspect_ai.log import HeadlineMetric
 from inspect_ai.scorer import Scorer, ScoreReducer
 from inspect_ai.solver import Solver
 
-from vlmguard.errors import UserError, check_choice
-from vlmguard.roles import require_roles
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.roles import require_roles
+from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.scorers.judge import JUDGE_FIELDS, JUDGE_TEMPLATE, judge
 from vlmguard.scorers.refusal import load_keywords, refusal
-from vlmguard.templates import load_template, template_hash
 
 JudgeChoice = Literal["all", "official", "general", "none"]
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from safetensors import SafetensorError
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.waiting import result_of
-from vlmguard.paths import user_path
-from vlmguard.record import Stage
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.threads import result_of
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.record import Stage
 
 if TYPE_CHECKING:
     import torch

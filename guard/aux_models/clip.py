@@ -4,10 +4,17 @@ import time
 from functools import cache
 from typing import Any
 
-from vlmguard.auxiliary import Checkpoint, Reading, in_worker, load_complete, loading, place
-from vlmguard.control_tokens import without_controls
-from vlmguard.errors import UserError
-from vlmguard.images import from_data_uri, to_data_uri
+from vlmguard.guard.aux_models.base import (
+    Checkpoint,
+    Reading,
+    in_worker,
+    load_complete,
+    loading,
+    place,
+)
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
+from vlmguard.guard.text.control_tokens import without_controls
 
 
 async def clip_similarity(checkpoint: Checkpoint, images: list[str], texts: list[str]) -> Reading:

@@ -10,10 +10,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from vlmguard.auxiliary import Checkpoint, Reading, in_worker, load_complete, loading, place
-from vlmguard.auxiliary import resolve_source as resolve
-from vlmguard.control_tokens import without_controls
-from vlmguard.errors import UserError
+from vlmguard.guard.aux_models.base import (
+    Checkpoint,
+    Reading,
+    in_worker,
+    load_complete,
+    loading,
+    place,
+)
+from vlmguard.guard.aux_models.base import resolve_source as resolve
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.text.control_tokens import without_controls
 
 MAX_NEW_TOKENS: Final = 1024
 _FREE_CONTEXT: Final = 1 << 30

@@ -8,9 +8,16 @@ import time
 from functools import cache
 from typing import Any, Final
 
-from vlmguard.auxiliary import Checkpoint, Reading, in_worker, load_complete, loading, place
-from vlmguard.control_tokens import without_controls
-from vlmguard.errors import UserError
+from vlmguard.guard.aux_models.base import (
+    Checkpoint,
+    Reading,
+    in_worker,
+    load_complete,
+    loading,
+    place,
+)
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.text.control_tokens import without_controls
 
 ARMORM: Final = "RLHFlow/ArmoRM-Llama3-8B-v0.1"
 MAX_LENGTH: Final = 4096

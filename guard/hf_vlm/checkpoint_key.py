@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import torch
 
-from vlmguard.auxiliary import resolve_source
-from vlmguard.errors import UserError, check_choice
+from vlmguard.guard.aux_models.base import resolve_source
+from vlmguard.guard.errors import UserError, check_choice
 
 DTYPES: Final = {
     "float32": torch.float32,

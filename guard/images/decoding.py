@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from PIL import Image, UnidentifiedImageError
 
-from vlmguard.colour import to_srgb
+from vlmguard.guard.images.colour import to_srgb
 
 MAX_PIXELS: Final = 20_000_000
 """Larger pictures are scaled down: model APIs refuse or silently shrink them."""

@@ -17,7 +17,7 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError
 
-from vlmguard.decoding import Colour, decode, plain_picture
+from vlmguard.guard.images.decoding import Colour, decode, plain_picture
 
 MAX_SIDE: Final = 8_000
 """Pixels a side beyond which model APIs refuse a picture (Anthropic's limit)."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from vlmguard.foreign import well_formed
+from vlmguard.guard.text.untrusted import well_formed
 
 REASONING: Final = frozenset(("<think>", "</think>"))
 """Marks that models write and are asked to write; no turn starts or ends at them."""

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from inspect_ai.model import Content, ContentText, ModelOutput
 
-from vlmguard.thinking import split_thinking
+from vlmguard.guard.text.thinking import split_thinking
 
 OutputKind = Literal["answer", "refusal", "no_answer", "cut_off"]
 """Only `answer` and `cut_off` hold text of the model to read."""

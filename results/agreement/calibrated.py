@@ -14,13 +14,16 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from vlmguard.errors import UserError
-from vlmguard.results.agreement import SAFE_FROM, read_labels
-from vlmguard.results.board import UNDEFENDED_LABEL, Entry, Leaderboard
+from vlmguard.guard.errors import UserError
+from vlmguard.results.agreement.raters import SAFE_FROM, read_labels
+from vlmguard.results.agreement.sampling import Drawing, Key, draw
 from vlmguard.results.diff import safe_from
-from vlmguard.results.drawing import Drawing, Key, draw
-from vlmguard.results.frame import Results
-from vlmguard.results.measures import (
+from vlmguard.results.formats.sheets import Sheet, group_title
+from vlmguard.results.formats.spreadsheet import sheet_name
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderboard
+from vlmguard.results.logs.answers import digest
+from vlmguard.results.logs.frame import Results
+from vlmguard.results.logs.measures import (
     BOTH,
     DSR,
     HELPFUL,
@@ -31,10 +34,7 @@ from vlmguard.results.measures import (
     mean,
     values_of,
 )
-from vlmguard.results.ppi import Corrected, Judged, corrected_difference, corrected_mean
-from vlmguard.results.rows import digest
-from vlmguard.results.sheets import Sheet, group_title
-from vlmguard.results.spreadsheet import sheet_name
+from vlmguard.results.stats.ppi import Corrected, Judged, corrected_difference, corrected_mean
 
 _LABELLED_AS: Final = {
     SAFETY.name: "safety",

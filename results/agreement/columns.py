@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_csv
-from vlmguard.results.agreement import Agreement, Rater, compare_raters
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_csv
+from vlmguard.results.agreement.raters import Agreement, Rater, compare_raters
 
 _SOURCE: Final = re.compile(r"(.+\.csv):(.+)", re.IGNORECASE | re.DOTALL)
 _FIRST: Final = re.compile(r"\W*(?:(\d+)\b\W*)?([^\W\d]\w*)?")

@@ -20,18 +20,18 @@ from typing import Final
 import numpy as np
 from inspect_ai.log import read_eval_log, read_eval_log_samples
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_csv
-from vlmguard.results.coefficients import Estimate, Pair, compare_labels, krippendorff_alpha
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_csv
+from vlmguard.results.agreement.sampling import COLUMN, Drawing, Key, draw, read_drawing
 from vlmguard.results.diff import safe_from
-from vlmguard.results.drawing import COLUMN, Drawing, Key, draw, read_drawing
-from vlmguard.results.foreign import one_line
-from vlmguard.results.frame import read_results
-from vlmguard.results.log_sizes import check_sizes
-from vlmguard.results.logs import UNREADABLE
-from vlmguard.results.rows import LeftOut
-from vlmguard.results.spreadsheet import csv_text, sheet_name
-from vlmguard.results.texts import exchange, html_images, html_page, html_text
+from vlmguard.results.formats.spreadsheet import csv_text, sheet_name
+from vlmguard.results.logs.answers import LeftOut
+from vlmguard.results.logs.exchange import exchange, html_images, html_page, html_text
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.read import UNREADABLE
+from vlmguard.results.logs.sizes import check_sizes
+from vlmguard.results.sanitize import one_line
+from vlmguard.results.stats.coefficients import Estimate, Pair, compare_labels, krippendorff_alpha
 
 SAFE_FROM: Final = 7.0
 """Where grades are cut if no log says where; the labelling sheet calls it acceptable."""

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vlmguard.errors import UserError
-from vlmguard.results.rows import digest
+from vlmguard.guard.errors import UserError
+from vlmguard.results.logs.answers import digest
 
 Key = tuple[str, int]
 """Sample and epoch of an answer."""

@@ -2,9 +2,9 @@
 
 import math
 
-from vlmguard.results.agreement import Agreement
-from vlmguard.results.coefficients import Estimate, Pair
-from vlmguard.results.sheets import Sheet
+from vlmguard.results.agreement.raters import Agreement
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.stats.coefficients import Estimate, Pair
 
 _NOTES = (
     "In brackets: 95 % intervals over images; none below ten images, and none of kappa where "

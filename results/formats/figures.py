@@ -11,10 +11,10 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vlmguard.results.board import UNDEFENDED_LABEL, Cell, Entry, Leaderboard
-from vlmguard.results.foreign import clean
-from vlmguard.results.measures import BOTH, Measure
-from vlmguard.results.sheets import group_title
+from vlmguard.results.formats.sheets import group_title
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Leaderboard
+from vlmguard.results.logs.measures import BOTH, Measure
+from vlmguard.results.sanitize import clean
 
 # Okabe and Ito's palette, with black for what is undefended and grey for controls.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B")

@@ -6,11 +6,8 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any, Final
 
-from vlmguard.results.board import Leaderboard
-from vlmguard.results.extras import Extras
-from vlmguard.results.published import Published
-from vlmguard.results.render import null
-from vlmguard.results.sheets import (
+from vlmguard.results.formats.render import null
+from vlmguard.results.formats.sheets import (
     COST_NOTES,
     LEGEND,
     control_note,
@@ -18,6 +15,9 @@ from vlmguard.results.sheets import (
     group_title,
     tested_note,
 )
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.published_numbers import Published
 
 _PLACE: Final = "__DATA__"
 _CAPTIONS: Final = {
@@ -80,7 +80,7 @@ def page(
     text = json.dumps(null(content), allow_nan=False)
     # Inside a script element "</script" and "<!--" would end or bend it.
     text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    template = resources.files("vlmguard.results").joinpath("page.html")
+    template = resources.files("vlmguard.results.formats").joinpath("page.html")
     return template.read_text(encoding="utf-8").replace(_PLACE, text)
 
 

@@ -16,13 +16,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from vlmguard.results.board import Leaderboard
-from vlmguard.results.extras import Extras
-from vlmguard.results.foreign import clean, escaped
-from vlmguard.results.measures import ARROWS
-from vlmguard.results.published import Published
-from vlmguard.results.sheets import Sheet
-from vlmguard.results.spreadsheet import csv_text
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.formats.spreadsheet import csv_text
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.published_numbers import Published
+from vlmguard.results.logs.measures import ARROWS
+from vlmguard.results.sanitize import clean, escaped
 
 # Narrower terminals break numbers over lines rather than cut names off.
 _WIDE: Final = 110

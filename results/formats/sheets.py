@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from vlmguard.results.board import Cell, Entry, Group, Leaderboard
-from vlmguard.results.measures import Measure, show_p
-from vlmguard.results.published import CERTAINTY, Published
+from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
+from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
+from vlmguard.results.logs.measures import Measure, show_p
 
 MARKS = {"better": "▲", "worse": "▼", "": ""}
 

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
 
-from vlmguard.results.foreign import clean
+from vlmguard.results.sanitize import clean
 
 _STARTS: Final = "=+-@"
 # What programs may pass over in front of a formula: white space, and what cannot be seen.

@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

@@ -18,12 +18,12 @@ from typing import Annotated, Any, Final
 import pandas as pd
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_json
-from vlmguard.results.frame import Results
-from vlmguard.results.logs import Run
-from vlmguard.results.measures import Measure, applicable, coverage, measures_of, values_of
-from vlmguard.results.output import write_files
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_json
+from vlmguard.results.formats.writing import write_files
+from vlmguard.results.logs.frame import Results
+from vlmguard.results.logs.measures import Measure, applicable, coverage, measures_of, values_of
+from vlmguard.results.logs.read import Run
 
 FORMAT: Final = 1
 _VARYING: Final = ("seed",)

@@ -6,23 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from vlmguard.errors import UserError
-from vlmguard.redaction import redact_text
-from vlmguard.results import gate_report
-from vlmguard.results.baseline import (
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact_text
+from vlmguard.results.formats.writing import write_file
+from vlmguard.results.gate import report
+from vlmguard.results.gate.baseline import (
     Reading,
     Scores,
     read_baseline,
     scores_of,
     write_baseline,
 )
-from vlmguard.results.comparable import Limits, helped, unfit
-from vlmguard.results.foreign import clean
-from vlmguard.results.frame import Results
-from vlmguard.results.gate import Finding, compare, exit_status, provable
-from vlmguard.results.matching import match
-from vlmguard.results.output import write_file
-from vlmguard.results.repeats import with_repeats
+from vlmguard.results.gate.comparable import Limits, helped, unfit
+from vlmguard.results.gate.compare import Finding, compare, exit_status, provable
+from vlmguard.results.gate.matching import match
+from vlmguard.results.gate.repeats import with_repeats
+from vlmguard.results.logs.frame import Results
+from vlmguard.results.sanitize import clean
 
 # Copies and older runs stand aside; whatever else is left out is missing here.
 _ASIDE: Final = ("copy of", "older run", "foreign", "latency")
@@ -70,16 +70,16 @@ def check(
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:
-                file.write(gate_report.summary(findings, exit_status(findings, strict)))
+                file.write(report.summary(findings, exit_status(findings, strict)))
         except OSError as error:
             findings.append(_unwritten(f"{summary}: the step summary cannot be written ({error})"))
     if junit is not None:
         try:
-            write_file(junit, gate_report.junit(findings, strict))
+            write_file(junit, report.junit(findings, strict))
         except UserError as error:
             findings.append(_unwritten(str(error)))
     status = exit_status(findings, strict)
-    print(gate_report.text(findings, status))
+    print(report.text(findings, status))
     return status
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vlmguard.results.baseline import CONDITIONS, Reading, Scores
-from vlmguard.results.losses import kinds
-from vlmguard.results.measures import DSR, counts_help
+from vlmguard.results.gate.baseline import CONDITIONS, Reading, Scores
+from vlmguard.results.gate.losses import kinds
+from vlmguard.results.logs.measures import DSR, counts_help
 
 _MISSING: Final = 0.5
 """Share of a slice or category without a value now, from which it counts as not measured."""

@@ -18,12 +18,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from vlmguard.results.baseline import FIXED_BY, Reading, Scores
-from vlmguard.results.comparable import Limits, changes, helped, unfit
-from vlmguard.results.losses import Part, kinds, part, smallest_provable
-from vlmguard.results.matching import match
-from vlmguard.results.measures import Measure, weighted
-from vlmguard.results.stats import holm
+from vlmguard.results.gate.baseline import FIXED_BY, Reading, Scores
+from vlmguard.results.gate.comparable import Limits, changes, helped, unfit
+from vlmguard.results.gate.losses import Part, kinds, part, smallest_provable
+from vlmguard.results.gate.matching import match
+from vlmguard.results.logs.measures import Measure, weighted
+from vlmguard.results.stats.differences import holm
 
 ALPHA: Final = 0.04
 """Chance of a false alarm over all samples, and"""

@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vlmguard.results.baseline import Reading
-from vlmguard.results.intervals import Numbers
-from vlmguard.results.stats import mcnemar, permutation
+from vlmguard.results.gate.baseline import Reading
+from vlmguard.results.stats.differences import mcnemar, permutation
+from vlmguard.results.stats.intervals import Numbers
 
 SMALLEST_CATEGORY: Final = 10
 """Samples with a value in the baseline that a category needs to be looked at by itself."""

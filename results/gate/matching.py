@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlmguard.results.baseline import Key, Scores
-from vlmguard.results.labels import brief
+from vlmguard.results.gate.baseline import Key, Scores
+from vlmguard.results.leaderboard.names import brief
 
 # All of the key; without the guard's models; the label alone.
 _DEPTHS = (4, 3, 1)

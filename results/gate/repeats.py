@@ -16,10 +16,10 @@ from inspect_ai.log import (
     read_eval_log_samples_by_id,
 )
 
-from vlmguard.results.baseline import Key, Reading, Scores, scores_of
-from vlmguard.results.foreign import one_line
-from vlmguard.results.frame import Results, read_results
-from vlmguard.results.timing import configs_of
+from vlmguard.results.gate.baseline import Key, Reading, Scores, scores_of
+from vlmguard.results.logs.frame import Results, read_results
+from vlmguard.results.logs.timing import configs_of
+from vlmguard.results.sanitize import one_line
 
 # Only answers are read: images and events take most of a sample.
 _READ: Final = {"id", "epoch", "uuid", "input", "target", "output"}

@@ -5,10 +5,10 @@ from itertools import groupby
 from typing import Final
 from xml.etree import ElementTree
 
-from vlmguard.results.foreign import one_line
-from vlmguard.results.gate import Finding, Status
-from vlmguard.results.render import markdown
-from vlmguard.results.sheets import Sheet
+from vlmguard.results.formats.render import markdown
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.gate.compare import Finding, Status
+from vlmguard.results.sanitize import one_line
 
 WORDS: Final[dict[Status, str]] = {
     "good": "as good or better",

@@ -11,11 +11,11 @@ from itertools import combinations
 
 import pandas as pd
 
-from vlmguard.results.board import Duel, Entry, is_control
-from vlmguard.results.family import Sums, westfall_young
-from vlmguard.results.marks import ALPHA, verdict
-from vlmguard.results.measures import Measure, applicable, category_weights, values_of
-from vlmguard.results.stats import Pairs, difference_of, pair_up
+from vlmguard.results.leaderboard.marks import ALPHA, verdict
+from vlmguard.results.leaderboard.model import Duel, Entry, is_control
+from vlmguard.results.logs.measures import Measure, applicable, category_weights, values_of
+from vlmguard.results.stats.differences import Pairs, difference_of, pair_up
+from vlmguard.results.stats.max_t import Sums, westfall_young
 
 
 def duels(

@@ -17,8 +17,9 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from vlmguard.results.best import duels
-from vlmguard.results.board import (
+from vlmguard.results.leaderboard.best import duels
+from vlmguard.results.leaderboard.marks import Tested, mark
+from vlmguard.results.leaderboard.model import (
     CONTROLS,
     UNDEFENDED_LABEL,
     Cell,
@@ -30,14 +31,10 @@ from vlmguard.results.board import (
     Overhead,
     is_control,
 )
-from vlmguard.results.conditions import Column
-from vlmguard.results.family import Sums
-from vlmguard.results.foreign import clean
-from vlmguard.results.frame import Results
-from vlmguard.results.labels import brief, label_rows, unlike
-from vlmguard.results.logs import Run
-from vlmguard.results.marks import Tested, mark
-from vlmguard.results.measures import (
+from vlmguard.results.leaderboard.names import brief, label_rows, unlike
+from vlmguard.results.logs.conditions import Column
+from vlmguard.results.logs.frame import Results
+from vlmguard.results.logs.measures import (
     BOTH,
     SAFETY,
     Measure,
@@ -51,7 +48,10 @@ from vlmguard.results.measures import (
     values_of,
     weighted,
 )
-from vlmguard.results.stats import difference_of, mean_interval, pair_up
+from vlmguard.results.logs.read import Run
+from vlmguard.results.sanitize import clean
+from vlmguard.results.stats.differences import difference_of, mean_interval, pair_up
+from vlmguard.results.stats.max_t import Sums
 
 _BETTER = {1: "more", -1: "less", 0: "neither more nor less"}
 

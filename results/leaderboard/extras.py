@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
-from vlmguard.results.sheets import Sheet
+from vlmguard.results.formats.sheets import Sheet
 
 
 @dataclass

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vlmguard.results.board import Cell
-from vlmguard.results.family import Sums, westfall_young
-from vlmguard.results.measures import Measure
+from vlmguard.results.leaderboard.model import Cell
+from vlmguard.results.logs.measures import Measure
+from vlmguard.results.stats.max_t import Sums, westfall_young
 
 ALPHA: Final = 0.05
 PRIMARY_SHARE: Final = 0.8

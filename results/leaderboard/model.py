@@ -5,9 +5,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from vlmguard.results.conditions import Column
-from vlmguard.results.measures import BOTH, Coverage, Measure
-from vlmguard.results.stats import Difference
+from vlmguard.results.logs.conditions import Column
+from vlmguard.results.logs.measures import BOTH, Coverage, Measure
+from vlmguard.results.stats.differences import Difference
 
 UNDEFENDED_LABEL: Final = "undefended"
 CONTROLS: Final = ("always_caution", "always_refuse")

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
-from vlmguard.results.board import UNDEFENDED_LABEL
-from vlmguard.results.logs import Run
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL
+from vlmguard.results.logs.read import Run
 
 # Of a path the folders above its last part. `owner/name` is a hub id and none; more parts are.
 _FOLDERS: Final = re.compile(

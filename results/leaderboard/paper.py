@@ -10,9 +10,9 @@ import math
 from collections import Counter
 from typing import Final
 
-from vlmguard.results.board import UNDEFENDED_LABEL, Entry, Leaderboard
-from vlmguard.results.published import Published, load_published
-from vlmguard.results.sheets import Sheet, gain_sheet, overhead_sheet
+from vlmguard.results.formats.sheets import Sheet, gain_sheet, overhead_sheet
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderboard
+from vlmguard.results.leaderboard.published_numbers import Published, load_published
 
 PAPER: Final = "2504.12661"
 BENCHMARKS: Final = ("SIUO", "VLGuard", "MM-SafetyBench", "FigStep")

@@ -3,17 +3,17 @@
 import re
 from pathlib import Path
 
-from vlmguard.errors import UserError
-from vlmguard.results import sheets
-from vlmguard.results.board import Leaderboard
-from vlmguard.results.extras import Extras
-from vlmguard.results.figures import as_bytes, figures
-from vlmguard.results.foreign import one_line
-from vlmguard.results.output import write_files
-from vlmguard.results.page import page
-from vlmguard.results.published import Published, load_published
-from vlmguard.results.render import as_csv, as_json, escape_markdown, latex, markdown
-from vlmguard.results.sheets import Sheet
+from vlmguard.guard.errors import UserError
+from vlmguard.results.formats import sheets
+from vlmguard.results.formats.figures import as_bytes, figures
+from vlmguard.results.formats.html import page
+from vlmguard.results.formats.render import as_csv, as_json, escape_markdown, latex, markdown
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.formats.writing import write_files
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.published_numbers import Published, load_published
+from vlmguard.results.sanitize import one_line
 
 
 def board_sheets(board: Leaderboard) -> list[Sheet]:

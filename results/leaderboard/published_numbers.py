@@ -1,6 +1,7 @@
 """Numbers that others published, with citation and certainty; never ranked with ours.
 
-    python -m vlmguard.results.published SOURCE.csv     # convert, once, into published.csv
+    # Convert, once, into published.csv:
+    python -m vlmguard.results.leaderboard.published_numbers SOURCE.csv
 
 Judges, subsets and scales differ from paper to paper, so these rows stand in a
 block of their own, as their authors stated them.
@@ -12,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_csv
-from vlmguard.results.spreadsheet import csv_text
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_csv
+from vlmguard.results.formats.spreadsheet import csv_text
 
 CERTAINTY: Final = {
     "full-text": "read in the paper's text",
@@ -63,7 +64,7 @@ def load_published(benchmarks: set[str] | None = None) -> list[Published]:
         The rows, in the order of the file.
     """
     wanted = None if benchmarks is None else {name.lower() for name in benchmarks}
-    with resources.as_file(resources.files("vlmguard.results").joinpath(FILE)) as path:
+    with resources.as_file(resources.files("vlmguard.results.leaderboard").joinpath(FILE)) as path:
         lines = read_csv(path)[1]
     rows = [
         Published(

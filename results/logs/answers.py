@@ -15,7 +15,7 @@ from typing import Any, Final
 from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
-from vlmguard.redaction import redact_text
+from vlmguard.guard.redaction import redact_text
 
 GENERAL: Final = ("judge", "refusal")
 """Scorers that every task offers; all others are a benchmark's own."""

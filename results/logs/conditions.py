@@ -7,8 +7,8 @@ from typing import Any, Final
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelConfig
 
-from vlmguard.redaction import redact, redact_text
-from vlmguard.results.rows import GRADER, Judging, bare, digest
+from vlmguard.guard.redaction import redact, redact_text
+from vlmguard.results.logs.answers import GRADER, Judging, bare, digest
 
 # Arguments that say where things lie, that show in the samples' scores by hash, or that
 # choose the evaluated model (a row, not a column).

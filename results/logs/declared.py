@@ -14,7 +14,7 @@ from typing import Any, Final
 from inspect_ai.log import EvalLog, EvalSampleSummary
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from vlmguard.results.rows import LeftOut, Names, Row, bare, column_name, values_by_key
+from vlmguard.results.logs.answers import LeftOut, Names, Row, bare, column_name, values_by_key
 
 _MACRO: Final = "macro"
 """A headline metric of this name is the mean over categories, each counting alike."""

@@ -15,9 +15,9 @@ from typing import Any, Final
 import fsspec
 from inspect_ai.log import EvalLog, EvalSampleSummary
 
-from vlmguard.redaction import redact_text
-from vlmguard.results.rows import LeftOut
-from vlmguard.results.unfinished import Key
+from vlmguard.guard.redaction import redact_text
+from vlmguard.results.logs.answers import LeftOut
+from vlmguard.results.logs.unfinished import Key
 
 # Inside a text the quotes would be escaped; in metadata the names may stand for something else.
 # Two patterns that begin with letters are searched ten times faster than one with a choice.

@@ -6,8 +6,8 @@ from html import escape
 from inspect_ai.log import EvalSample, read_eval_log_sample
 from inspect_ai.model import ContentImage
 
-from vlmguard.record import DefenseRecord
-from vlmguard.results.foreign import clean
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.results.sanitize import clean
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pandas as pd
 
-from vlmguard.results.conditions import as_text
-from vlmguard.results.logs import Run, find_logs, read_log
-from vlmguard.results.rows import LeftOut
+from vlmguard.results.logs.conditions import as_text
+from vlmguard.results.logs.read import Run, find_logs, read_log
+from vlmguard.results.logs.answers import LeftOut
 
 Progress = Callable[[int, int], None]
 """Told how many of how many logs have been read."""
@@ -28,7 +28,7 @@ class Results:
             that are benign), `unscored` (reasons), and the defense's tally:
             `calls`, `target_calls`, `input_tokens`, `output_tokens`,
             `seconds`, `triggered`, `failure`, `cost`, `output` (what the final output is, as
-            `vlmguard.outputs` tells it).
+            `vlmguard.guard.text.outputs` tells it).
         left_out: Reason for each log that is not in the frame.
         repeats: Of these, the older runs of what is in the frame; copies are none.
     """

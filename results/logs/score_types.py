@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from inspect_ai.log import EvalSampleSummary
 
-from vlmguard.results.rows import LeftOut, tally_of
+from vlmguard.results.logs.answers import LeftOut, tally_of
 
 _NUMBERS: Final = ("calls", "target_calls", "input_tokens", "output_tokens", "seconds")
 

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from vlmguard.results.rows import LeftOut
+from vlmguard.results.logs.answers import LeftOut
 
 MAX_MEMBER: Final = 500_000_000
 """Bytes of one part of a log, unpacked; a sample with many large images has some 50 million."""

@@ -21,7 +21,7 @@ from inspect_ai.log import (
     write_eval_log,
 )
 
-from vlmguard.record import ANSWER_DIGEST, answer_digest
+from vlmguard.guard.record import ANSWER_DIGEST, answer_digest
 
 Key = tuple[int | str, int]
 """Id and epoch of a sample."""
@@ -30,7 +30,7 @@ ANOTHER_ANSWER: Final = "the log holds another answer than the one that was scor
 WAY_OUT: Final = "finish it with vlmguard run, inspect eval-set or eval-retry"
 _MARK_FIRST: Final = (
     "finish it with vlmguard run; or with "
-    "python -c 'import vlmguard.results.unfinished as u; u.set_aside(\"LOG\")' "
+    "python -c 'import vlmguard.results.logs.unfinished as u; u.set_aside(\"LOG\")' "
     "and then inspect eval-set or eval-retry"
 )
 _NAMED: Final = 5

@@ -2,8 +2,8 @@
 
 from inspect_ai.log import EvalSampleSummary
 
-from vlmguard.record import DATA_DIGEST
-from vlmguard.results.rows import LeftOut, tally_of
+from vlmguard.guard.record import DATA_DIGEST
+from vlmguard.results.logs.answers import LeftOut, tally_of
 
 
 def check_one_version(summaries: list[EvalSampleSummary]) -> None:

@@ -14,9 +14,9 @@ from typing import Any, Final
 from inspect_ai import Task
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
-from vlmguard.errors import UserError
-from vlmguard.paths import user_path
-from vlmguard.results.rows import bare, digest
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import user_path
+from vlmguard.results.logs.answers import bare, digest
 
 NAMED_FILES: Final = "named_files"
 """Where the metadata of a log hold the content of files that its arguments name."""

@@ -10,8 +10,8 @@ from inspect_ai import eval_set
 from inspect_ai.model import GenerateConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vlmguard.errors import UserError, check_number
-from vlmguard.yaml_files import read_yaml
+from vlmguard.guard.errors import UserError, check_number
+from vlmguard.guard.yaml_files import read_yaml
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"

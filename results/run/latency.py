@@ -6,10 +6,10 @@ connection, nothing judged. Tables recognise these logs by their tag and show th
 
 from typing import Final
 
-from vlmguard.errors import UserError, check_number
-from vlmguard.results.config import Matrix, ModelChoice, models
-from vlmguard.results.rows import GRADER
-from vlmguard.results.timing import LATENCY_TAG
+from vlmguard.guard.errors import UserError, check_number
+from vlmguard.results.logs.answers import GRADER
+from vlmguard.results.logs.timing import LATENCY_TAG
+from vlmguard.results.run.config import Matrix, ModelChoice, models
 
 FOLDER: Final = "latency"
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 
 # The lock's own file is emptied by whoever tries it, so its holder is named in another.
 _LOCK: Final = ".vlmguard.lock"

@@ -17,7 +17,7 @@ from typing import Any, Final
 from inspect_ai import Task
 from inspect_ai.model import ContentImage
 
-from vlmguard.results.config import Matrix
+from vlmguard.results.run.config import Matrix
 
 # One more sample is gathered for so much of either.
 _BYTES: Final = 3_000_000

@@ -7,10 +7,10 @@ from inspect_ai.model import Model
 from inspect_ai.solver import SolverSpec
 from inspect_ai.util import registry_create
 
-from vlmguard.errors import UserError
-from vlmguard.redaction import redact
-from vlmguard.results.config import UNDEFENDED, Defense, ModelChoice, Step
-from vlmguard.results.models import make_model
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact
+from vlmguard.results.run.config import UNDEFENDED, Defense, ModelChoice, Step
+from vlmguard.results.run.models import make_model
 
 
 class UnknownName(UserError):

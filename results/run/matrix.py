@@ -31,15 +31,15 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from rich.text import Text
 
-from vlmguard.errors import UserError
-from vlmguard.redaction import redact
-from vlmguard.results.changed import NAMED_FILES
-from vlmguard.results.checks import checked_tasks, files_named_in, refuse_changed
-from vlmguard.results.config import FILL_IN, Defense, Matrix, models, roles
-from vlmguard.results.locks import locked
-from vlmguard.results.making import make_role, make_solver, make_target, make_task
-from vlmguard.results.saving import log_options
-from vlmguard.results.unfinished import set_aside
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact
+from vlmguard.results.logs.unfinished import set_aside
+from vlmguard.results.run.changed_files import NAMED_FILES
+from vlmguard.results.run.config import FILL_IN, Defense, Matrix, models, roles
+from vlmguard.results.run.locks import locked
+from vlmguard.results.run.log_writing import log_options
+from vlmguard.results.run.making import make_role, make_solver, make_target, make_task
+from vlmguard.results.run.preflight import checked_tasks, files_named_in, refuse_changed
 
 # Rounds after the first, as Inspect has them.
 _RETRIES: Final = 10

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from inspect_ai.model import GenerateConfig, Model, get_model
 
-from vlmguard.redaction import redact, remember
+from vlmguard.guard.redaction import redact, remember
 
 # Their clients take `default_headers`, which need not be in the log as the rest is.
 _OPENAI: Final = ("openai/", "openai-api/")

@@ -5,11 +5,11 @@ from typing import Final
 
 from inspect_ai import Task
 
-from vlmguard.errors import UserError
-from vlmguard.results.config import Defense, Matrix, Step, roles
-from vlmguard.results.making import UnknownName, make_task
-from vlmguard.results.needs import missing_roles
-from vlmguard.results.sheets import Sheet
+from vlmguard.guard.errors import UserError
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.run.config import Defense, Matrix, Step, roles
+from vlmguard.results.run.making import UnknownName, make_task
+from vlmguard.results.run.roles_needed import missing_roles
 
 # Calls a sample at most: of the target, and of each role's model. ETA's depend on its answers.
 _TARGET_CALLS: Final = {

@@ -4,13 +4,13 @@ from typing import Any
 
 from inspect_ai import Task
 
-from vlmguard.errors import UserError
-from vlmguard.redaction import redact
-from vlmguard.results.changed import changed_runs, named_files
-from vlmguard.results.config import Defense, Matrix, ModelChoice, roles
-from vlmguard.results.making import make_solver, make_task
-from vlmguard.results.needs import missing_roles
-from vlmguard.results.rows import digest
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact
+from vlmguard.results.logs.answers import digest
+from vlmguard.results.run.changed_files import changed_runs, named_files
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, roles
+from vlmguard.results.run.making import make_solver, make_task
+from vlmguard.results.run.roles_needed import missing_roles
 
 
 def checked_tasks(matrix: Matrix) -> list[Task]:

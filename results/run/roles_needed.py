@@ -16,7 +16,7 @@ from inspect_ai._util.registry import (
     registry_unqualified_name,
 )
 
-from vlmguard.results.rows import bare
+from vlmguard.results.logs.answers import bare
 
 # For each defense its roles, with the argument that takes the place of a model. ETA's roles
 # replace models of its own; what defenses of other packages need, nobody can say before.

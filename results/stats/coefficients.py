@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
-from vlmguard.results.intervals import Numbers
-from vlmguard.results.stats import FEWEST_CLUSTERS, LEVEL, mean_interval
+from vlmguard.results.stats.differences import FEWEST_CLUSTERS, LEVEL, mean_interval
+from vlmguard.results.stats.intervals import Numbers
 
 Labels = npt.NDArray[np.bool_]
 Clusters = npt.NDArray[Any]

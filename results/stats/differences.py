@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vlmguard.results.intervals import (
+from vlmguard.results.stats.intervals import (
     Ends,
     Numbers,
     cluster_robust,

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vlmguard.results.intervals import Numbers
+from vlmguard.results.stats.intervals import Numbers
 
 FLIPS: Final = 10_000
 _EXACT_CLUSTERS: Final = 12

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
-from vlmguard.results.intervals import Numbers
-from vlmguard.results.stats import FEWEST_CLUSTERS, LEVEL
+from vlmguard.results.stats.differences import FEWEST_CLUSTERS, LEVEL
+from vlmguard.results.stats.intervals import Numbers
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import collect
 
-from vlmguard.errors import UserError
-from vlmguard.outputs import read_output
-from vlmguard.record import DefenseRecord, Stage
-from vlmguard.roles import checks_for
-from vlmguard.sampling import Server, in_full
-from vlmguard.solvers._eta_scorers import Scorers
-from vlmguard.solvers._fallback import UnusableReply
-from vlmguard.solvers._turn import Turn, with_text
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import DefenseRecord, Stage
+from vlmguard.guard.roles import checks_for
+from vlmguard.guard.sampling import Server, in_full
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.solvers.eta.scorers import Scorers
+from vlmguard.solvers.fallback import UnusableReply
+from vlmguard.solvers.turn import Turn, with_text
 
 PREFIX: Final = "As an AI assistant"
 

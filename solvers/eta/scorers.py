@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from inspect_ai.model import Model, get_model, model_roles
 
-from vlmguard.auxiliary import Checkpoint
-from vlmguard.clip_score import clip_similarity
-from vlmguard.record import DefenseRecord
-from vlmguard.reward import prepare_reward, rewards
-from vlmguard.solvers._eta_roles import GRADE_TEMPLATE, IMAGE_TEMPLATE, graded, image_unsafe
+from vlmguard.guard.aux_models.base import Checkpoint
+from vlmguard.guard.aux_models.clip import clip_similarity
+from vlmguard.guard.aux_models.reward import prepare_reward, rewards
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.solvers.eta.roles import GRADE_TEMPLATE, IMAGE_TEMPLATE, graded, image_unsafe
 
 
 @dataclass(frozen=True)

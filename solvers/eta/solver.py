@@ -49,12 +49,13 @@ from typing import Final, Literal
 from inspect_ai.model import ModelOutput, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.auxiliary import Checkpoint
-from vlmguard.errors import check_choice, check_number
-from vlmguard.record import recorded
-from vlmguard.reward import ARMORM
-from vlmguard.sampling import SERVERS, Server, refuses_sampling
-from vlmguard.solvers._eta_decoding import (
+from vlmguard.guard.aux_models.base import Checkpoint
+from vlmguard.guard.aux_models.reward import ARMORM
+from vlmguard.guard.errors import check_choice, check_number
+from vlmguard.guard.record import recorded
+from vlmguard.guard.sampling import SERVERS, Server, refuses_sampling
+from vlmguard.guard.templates import load_template, template_hash
+from vlmguard.solvers.eta.decoding import (
     OPENING_TEMPLATE,
     PREFIX,
     Draw,
@@ -62,10 +63,9 @@ from vlmguard.solvers._eta_decoding import (
     by_sentence,
     check_continues,
 )
-from vlmguard.solvers._eta_scorers import find_scorers
-from vlmguard.solvers._fallback import ON_FAILURE, UnusableReply, fall_back
-from vlmguard.solvers._turn import answer_to_check, last_turn, replace_answer
-from vlmguard.templates import load_template, template_hash
+from vlmguard.solvers.eta.scorers import find_scorers
+from vlmguard.solvers.fallback import ON_FAILURE, UnusableReply, fall_back
+from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
 
 CLIP: Final = "openai/clip-vit-large-patch14-336"
 

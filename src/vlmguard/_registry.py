@@ -7,8 +7,9 @@ Importing this module registers every task, solver, scorer and model API of the
 package. Each `inspect` process imports it, so nothing here may pull in torch.
 """
 
-from vlmguard import hf_vlm, scorers, solvers, tasks
+from vlmguard import scorers, solvers, tasks
+from vlmguard.guard import hf_vlm
 from vlmguard.training import synthesize
-from vlmguard.training.microworld import api as microworld
+from vlmguard.training.microworld.models import api as microworld
 
 __all__ = ["hf_vlm", "microworld", "scorers", "solvers", "synthesize", "tasks"]

@@ -8,11 +8,11 @@ import traceback
 from dataclasses import asdict
 from typing import Any
 
-from vlmguard.errors import UserError, check_choice
-from vlmguard.paths import user_path
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.streams import redacted_output
 from vlmguard.results.commands import add as add_results
-from vlmguard.streams import redacted_output
-from vlmguard.training.microworld.commands import add as add_microworld
+from vlmguard.training.microworld.use.commands import add as add_microworld
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,8 +80,8 @@ def _add_data(commands: Any) -> None:
 
 def _data(arguments: argparse.Namespace) -> int:
     # Imported on demand: other subcommands need no tasks.
-    from vlmguard.tasks._check import CARDS, check, describe
-    from vlmguard.tasks._data import DATA_ROOT
+    from vlmguard.tasks.data.check import CARDS, check, describe
+    from vlmguard.tasks.data.source import DATA_ROOT
 
     for name in arguments.names:
         check_choice("benchmark", name, tuple(CARDS))
@@ -102,7 +102,7 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _add_export(commands: Any) -> None:
-    from vlmguard.training import export
+    from vlmguard.training.dataset import export
 
     parser = commands.add_parser(
         "export",
@@ -117,7 +117,7 @@ def _add_export(commands: Any) -> None:
 
 
 def _add_train(commands: Any) -> None:
-    from vlmguard.training import train
+    from vlmguard.training.finetune import train
 
     parser = commands.add_parser(
         "train",

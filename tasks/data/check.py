@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from vlmguard.errors import UserError
-from vlmguard.images import ImageError, prepare_image
-from vlmguard.tasks._data import DATA_ROOT, Card, MissingFile, Source, file_hash, local
-from vlmguard.tasks._dataset import images_of
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, prepare_image
+from vlmguard.tasks.data.dataset import images_of
+from vlmguard.tasks.data.source import DATA_ROOT, Card, MissingFile, Source, file_hash, local
 from vlmguard.tasks.figstep import CARD as FIGSTEP
 from vlmguard.tasks.mm_safetybench import CARD as MM_SAFETYBENCH
 from vlmguard.tasks.siuo import CARD as SIUO

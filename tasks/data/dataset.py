@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
 
-from vlmguard.errors import UserError
-from vlmguard.images import ImageError, PreparedImage, prepare_image, size_of
-from vlmguard.record import DATA_DIGEST
-from vlmguard.tasks._data import Source, file_hash
-from vlmguard.tasks._sizes import Sizes, extreme_sizes
-from vlmguard.templates import template_hash
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image, size_of
+from vlmguard.guard.record import DATA_DIGEST
+from vlmguard.guard.templates import template_hash
+from vlmguard.tasks.data.image_sizes import Sizes, extreme_sizes
+from vlmguard.tasks.data.source import Source, file_hash
 
 T = TypeVar("T")
 

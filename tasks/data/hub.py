@@ -13,8 +13,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from vlmguard.errors import UserError
-from vlmguard.tasks._data import Card
+from vlmguard.guard.errors import UserError
+from vlmguard.tasks.data.source import Card
 
 
 def download(card: Card, revision: str | None) -> tuple[Path, str]:

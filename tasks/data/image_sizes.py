@@ -5,8 +5,8 @@ from typing import Final
 from inspect_ai.model import get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.errors import UserError
-from vlmguard.roles import LocalModel
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.roles import LocalModel
 
 # Besides the target, those that are shown a sample's images.
 _SHOWN: Final = ("rewriter", "grader", "image_safety")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 
 _SUFFIXES: Final = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 _BATCH: Final = 32

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Final, TypeVar, get_args
 from inspect_ai.dataset import Sample
 from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
 
-from vlmguard import files
-from vlmguard.decoding import Colour
-from vlmguard.errors import UserError, check_choice
-from vlmguard.foreign import well_formed
-from vlmguard.images import DEFAULT_RULES, ImageRules
-from vlmguard.paths import leaves, user_path
+from vlmguard.guard import files
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.images.decoding import Colour
+from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
+from vlmguard.guard.paths import leaves, user_path
+from vlmguard.guard.text.untrusted import well_formed
 
 DATA_ROOT: Final = "VLMGUARD_DATA"
 _AGAIN: Final = "Download it again."
@@ -184,7 +184,7 @@ def locate(
             f"{DATA_ROOT}={root or '(not set)'}). {card.obtain}"
         )
     # Imported on demand: a run on local data needs no hub client.
-    from vlmguard.tasks._hub import download
+    from vlmguard.tasks.data.hub import download
 
     folder, sha = download(card, revision)
     # Files of a hub snapshot are links into the repository's cache folder.

@@ -11,9 +11,9 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vlmguard.errors import UserError
-from vlmguard.images import to_data_uri
-from vlmguard.paths import user_path
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.paths import user_path
 
 _SIZE: Final = 90
 _WIDTH: Final = 1024

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmguard.reply import parse_reply, take_blocks
+from vlmguard.guard.rewriter_reply import parse_reply, take_blocks
 
 TEMPLATE = "Rewrite the request below so that the answer respects the risk.\n{request}\n{format}"
 FORM = "<reasoning>what could go wrong</reasoning>\n<prompt>the request to pass on</prompt>"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.scorers._verdict import grade, label, parse_verdict
+from vlmguard.scorers.verdicts import grade, label, parse_verdict
 
 NAN = math.nan
 READERS = {"safety": grade(10), "helpful": label()}

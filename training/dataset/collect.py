@@ -17,12 +17,12 @@ from inspect_ai.log import (
 )
 from inspect_ai.model import ChatMessageUser, ContentImage
 
-from vlmguard.errors import UserError
-from vlmguard.images import ImageError, from_data_uri, to_data_uri
-from vlmguard.training.fingerprints import Fingerprint, fingerprint
-from vlmguard.training.keep import add_costs, near_duplicates
-from vlmguard.training.stages import SynthesisRecord
-from vlmguard.training.testsets import Item
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
+from vlmguard.training.dataset.fingerprints import Fingerprint, fingerprint
+from vlmguard.training.dataset.testsets import Item
+from vlmguard.training.synthesis.prompts import SynthesisRecord
+from vlmguard.training.synthesis.scorer import add_costs, near_duplicates
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ Each row is one exchange in the rewriter's one chat layout: the image, what
 and the request, `direct` the request alone. Train and validation are split by image: copies
 and near-duplicates of an image stay on one side.
 
-Rows are compared with the test sets first (`training/leaks.py`); a leak stops the export
+Rows are compared with the test sets first (`training/dataset/leaks.py`); a leak stops the export
 unless `--on-leak` says what to do with it. Everything is written into a folder beside DIR
 and renamed when complete, so that DIR is either whole or not there.
 """
@@ -25,16 +25,16 @@ from typing import Any, Final
 
 from inspect_ai.model import get_model
 
-from vlmguard.errors import UserError
-from vlmguard.paths import user_path
-from vlmguard.rewriter import Rewriter
-from vlmguard.training.card import data_card, shared_images
-from vlmguard.training.collect import KeptRow, collect_rows
-from vlmguard.training.leaks import Key, find_leaks, lacking, load_test_sets
-from vlmguard.training.provenance import OnLeak, Targets, build_provenance, settle_leaks
-from vlmguard.training.replies import target_text
-from vlmguard.training.sources import VOIDED
-from vlmguard.training.split import split_by_image
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.rewriter import Rewriter
+from vlmguard.training.dataset.collect import KeptRow, collect_rows
+from vlmguard.training.dataset.data_card import data_card, shared_images
+from vlmguard.training.dataset.leaks import Key, find_leaks, lacking, load_test_sets
+from vlmguard.training.dataset.provenance import OnLeak, Targets, build_provenance, settle_leaks
+from vlmguard.training.dataset.split import split_by_image
+from vlmguard.training.synthesis.parsing import target_text
+from vlmguard.training.synthesis.sources import VOIDED
 
 PROVENANCE: Final = "provenance.json"
 

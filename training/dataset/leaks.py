@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vlmguard.errors import UserError
-from vlmguard.training.fingerprints import ImageIndex
-from vlmguard.training.similarity import normalise_text
-from vlmguard.training.testsets import (
+from vlmguard.guard.errors import UserError
+from vlmguard.training.dataset.fingerprints import ImageIndex
+from vlmguard.training.dataset.similarity import normalise_text
+from vlmguard.training.dataset.testsets import (
     TEST_SETS,
     Item,
     missing_parts,

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, Final, Literal
 
-from vlmguard.errors import UserError
-from vlmguard.training.collect import Collected, KeptRow
-from vlmguard.training.keep import FIGURES
-from vlmguard.training.leaks import LeakReport
+from vlmguard.guard.errors import UserError
+from vlmguard.training.dataset.collect import Collected, KeptRow
+from vlmguard.training.dataset.leaks import LeakReport
+from vlmguard.training.synthesis.scorer import FIGURES
 
 Targets = Literal["reasoning", "direct"]
 OnLeak = Literal["stop", "drop", "keep"]

@@ -3,8 +3,8 @@
 import random
 from collections import Counter
 
-from vlmguard.training.collect import KeptRow
-from vlmguard.training.fingerprints import ImageIndex
+from vlmguard.training.dataset.collect import KeptRow
+from vlmguard.training.dataset.fingerprints import ImageIndex
 
 
 def split_by_image(rows: list[KeptRow], validation: float, seed: int) -> dict[str, list[KeptRow]]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_csv, read_json, read_json_lines
-from vlmguard.images import ImageError, from_data_uri, to_data_uri
-from vlmguard.training.fingerprints import Fingerprint, fingerprint
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_csv, read_json, read_json_lines
+from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
+from vlmguard.training.dataset.fingerprints import Fingerprint, fingerprint
 
 MM_KINDS: Final = {
     "SD": "Rephrased Question(SD)",

@@ -9,10 +9,10 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from vlmguard.auxiliary import loading
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.processor import PromptMaker
-from vlmguard.training.config import TrainConfig
+from vlmguard.guard.aux_models.base import loading
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.training.finetune.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

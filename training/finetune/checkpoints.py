@@ -4,7 +4,7 @@ A checkpoint counts as complete when its `trainer_state.json`, which is written 
 Runs go on from the last complete one. The result is first written as a whole into a folder of its
 own, then moved to its place file by file: a full disk leaves the earlier result as it was. A kill
 between two of these renames mixes files of both; the same command puts that right. How a run goes
-on from a checkpoint is in `training/resume.py`.
+on from a checkpoint is in `training/finetune/resume.py`.
 """
 
 import json
@@ -19,10 +19,10 @@ from typing import Any, Final
 
 from safetensors import SafetensorError
 
-from vlmguard.errors import UserError
-from vlmguard.redaction import redact
-from vlmguard.training.config import TrainConfig
-from vlmguard.training.resume import load_weights
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact
+from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.resume import load_weights
 
 logger = logging.getLogger(__name__)
 

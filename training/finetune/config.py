@@ -21,12 +21,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_json
-from vlmguard.paths import user_path
-from vlmguard.yaml_files import CarefulLoader, parse_yaml, read_yaml
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_json
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.yaml_files import CarefulLoader, parse_yaml, read_yaml
 
-CONFIGS: Final = Path(__file__).parent / "configs"
+CONFIGS: Final = Path(__file__).parents[1] / "configs"
 """The ready configurations."""
 
 LEARNING_RATES: Final = {

@@ -35,19 +35,19 @@ from inspect_ai.model import (
     get_model,
 )
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.processor import PromptMaker
-from vlmguard.images import to_data_uri
-from vlmguard.outputs import read_output
-from vlmguard.rewriter import read_reply
-from vlmguard.roles import defaults_for
-from vlmguard.scorers._grader import ask
-from vlmguard.scorers._verdict import grade, label
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.rewriter import read_reply
+from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.templates import load_template
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.asking import ask
 from vlmguard.scorers.judge import JUDGE_TEMPLATE, REFUSED, Verdict, combine
-from vlmguard.templates import load_template
-from vlmguard.training.config import ModelSpec, TrainConfig
-from vlmguard.training.saving import CarefulSaving
-from vlmguard.training.similarity import normalise_text
+from vlmguard.scorers.verdicts import grade, label
+from vlmguard.training.dataset.similarity import normalise_text
+from vlmguard.training.finetune.checkpoints import CarefulSaving
+from vlmguard.training.finetune.config import ModelSpec, TrainConfig
 
 logger = logging.getLogger(__name__)
 

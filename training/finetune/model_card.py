@@ -5,8 +5,8 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from vlmguard.redaction import redact
-from vlmguard.training.config import TrainConfig
+from vlmguard.guard.redaction import redact
+from vlmguard.training.finetune.config import TrainConfig
 
 PACKAGES: Final = ("vlmguard", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 

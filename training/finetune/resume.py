@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import peft
 
-from vlmguard.auxiliary import loading
-from vlmguard.errors import UserError
+from vlmguard.guard.aux_models.base import loading
+from vlmguard.guard.errors import UserError
 
 _NEEDED: Final = {
     "DeepSpeed": ("global_step*",),

@@ -23,13 +23,13 @@ import trl
 from torch.distributed.fsdp import FSDPModule
 from trl.models import unwrap_model_for_generation
 
-from vlmguard.hf_vlm.messages import Conversation
-from vlmguard.hf_vlm.processor import Prepared, PromptMaker
-from vlmguard.images import to_data_uri
-from vlmguard.rewriter import read_reply
-from vlmguard.training.saving import CarefulSaving
-from vlmguard.training.similarity import normalise_text, words
-from vlmguard.training.traindata import Transform
+from vlmguard.guard.hf_vlm.messages import Conversation
+from vlmguard.guard.hf_vlm.processor import Prepared, PromptMaker
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.rewriter import read_reply
+from vlmguard.training.dataset.similarity import normalise_text, words
+from vlmguard.training.finetune.checkpoints import CarefulSaving
+from vlmguard.training.finetune.traindata import Transform
 
 KEPT_SHARE: Final = 0.5
 """Share of a request's words that a rewrite has to keep."""

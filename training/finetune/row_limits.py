@@ -16,9 +16,9 @@ import datasets
 from PIL import Image, UnidentifiedImageError
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.processor import PromptMaker
-from vlmguard.training.traindata import Transform
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.training.finetune.traindata import Transform
 
 logger = logging.getLogger(__name__)
 

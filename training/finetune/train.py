@@ -2,11 +2,11 @@
 
     vlmguard train --config qwen2-vl-7b-lora data=out/data output_dir=out/rewriter
     accelerate launch --config_file training/configs/accelerate/fsdp.yaml \
-        -m vlmguard.training.train --config FILE
+        -m vlmguard.training.finetune.train --config FILE
 
 `method: sft` imitates the exported rewrites with TRL's `SFTTrainer`; the loss is on the reply only
-and the vision tower stays as it is. `method: grpo` (`training/grpo.py`) goes on from there with
-judged answers. Started again, a run goes on from its last complete checkpoint.
+and the vision tower stays as it is. `method: grpo` (`grpo.py`) goes on from there with judged
+answers. Started again, a run goes on from its last complete checkpoint.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmguard.errors import UserError
-from vlmguard.training.config import TrainConfig, load_config, read_value, trl_arguments
+from vlmguard.guard.errors import UserError
+from vlmguard.training.finetune.config import TrainConfig, load_config, read_value, trl_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,10 +94,10 @@ def train(config: TrainConfig) -> dict[str, float]:
             checkpoints of another run or an older version in `output_dir`, a full disk, and so on;
             the message says what to do.
     """
-    from vlmguard.training.model_card import model_card
-    from vlmguard.training.resume import check_resumable
-    from vlmguard.training.saving import begin, checkpoint_step, put_result
-    from vlmguard.training.traindata import load_training_data
+    from vlmguard.training.finetune.checkpoints import begin, checkpoint_step, put_result
+    from vlmguard.training.finetune.model_card import model_card
+    from vlmguard.training.finetune.resume import check_resumable
+    from vlmguard.training.finetune.traindata import load_training_data
 
     arguments = trl_arguments(config)
     evaluated = arguments.eval_strategy != "no"
@@ -149,10 +149,10 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
     Raises:
         UserError: As for `train`.
     """
-    from vlmguard.training.checkpoint import load_model, load_processor, lora_config
-    from vlmguard.training.fits import check_rows
-    from vlmguard.training.quality import RewriterTrainer, pick_rows
-    from vlmguard.training.traindata import as_inference_shows
+    from vlmguard.training.finetune.base_model import load_model, load_processor, lora_config
+    from vlmguard.training.finetune.rewrite_quality import RewriterTrainer, pick_rows
+    from vlmguard.training.finetune.row_limits import check_rows
+    from vlmguard.training.finetune.traindata import as_inference_shows
 
     maker = load_processor(config)
     shown = as_inference_shows(maker.control_tokens, drop_reasoning=data.drop_reasoning)
@@ -171,7 +171,7 @@ def build_trainer(config: TrainConfig, arguments: Any, data: Any) -> Any:
         "peft_config": lora_config(model, config) if fresh_lora else None,
     }
     if config.method == "grpo":
-        from vlmguard.training.grpo import build_grpo_trainer
+        from vlmguard.training.finetune.grpo import build_grpo_trainer
 
         return build_grpo_trainer(config, maker, common)
     quality = None

@@ -16,17 +16,17 @@ from typing import Any, Final
 import datasets
 from PIL import Image
 
-from vlmguard.control_tokens import break_up
-from vlmguard.decoding import plain_picture
-from vlmguard.errors import UserError
-from vlmguard.files import read_bytes, read_json
-from vlmguard.foreign import disarm, well_formed
-from vlmguard.images import from_data_uri, to_data_uri
-from vlmguard.paths import user_path
-from vlmguard.reply import take_blocks
-from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.templates import fill
-from vlmguard.training.config import TrainConfig
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_bytes, read_json
+from vlmguard.guard.images.decoding import plain_picture
+from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter_reply import take_blocks
+from vlmguard.guard.templates import fill
+from vlmguard.guard.text.control_tokens import break_up
+from vlmguard.guard.text.untrusted import disarm, well_formed
+from vlmguard.training.finetune.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

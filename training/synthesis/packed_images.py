@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 
 
 @dataclass(frozen=True)

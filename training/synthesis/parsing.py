@@ -8,10 +8,10 @@ from typing import Any, Final
 from inspect_ai.model import ModelOutput
 from pydantic import BaseModel
 
-from vlmguard.outputs import read_output
-from vlmguard.refusals import is_refusal
-from vlmguard.reply import Parsed, parse_reply
-from vlmguard.thinking import strip_thinking
+from vlmguard.guard.refusals import is_refusal
+from vlmguard.guard.rewriter_reply import Parsed, parse_reply
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.thinking import strip_thinking
 
 _DECODER: Final = json.JSONDecoder(strict=False)
 _BULLET: Final = re.compile(r"^[^\S\n]*(?:[-*\u2022]|\d+[.)])\s+(.+)$", re.MULTILINE)

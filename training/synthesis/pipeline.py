@@ -10,8 +10,9 @@ from typing import Any
 from inspect_ai.model import Model, ModelOutput, get_model
 from pydantic import BaseModel
 
-from vlmguard.outputs import read_output
-from vlmguard.training.answers import (
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.training.dataset.similarity import normalise_text
+from vlmguard.training.synthesis.answers import (
     JudgedAnswer,
     hopeless,
     improves,
@@ -19,9 +20,7 @@ from vlmguard.training.answers import (
     sample_answers,
     sort_answers,
 )
-from vlmguard.training.filters import broken_rules
-from vlmguard.training.keep import candidate
-from vlmguard.training.replies import (
+from vlmguard.training.synthesis.parsing import (
     Features,
     Report,
     Rewriting,
@@ -32,8 +31,9 @@ from vlmguard.training.replies import (
     read_report,
     read_rewriting,
 )
-from vlmguard.training.similarity import normalise_text
-from vlmguard.training.stages import Structured, SynthesisRecord, ask_stage, stage_call
+from vlmguard.training.synthesis.prompts import Structured, SynthesisRecord, ask_stage, stage_call
+from vlmguard.training.synthesis.rules import broken_rules
+from vlmguard.training.synthesis.scorer import candidate
 
 
 @dataclass(frozen=True)

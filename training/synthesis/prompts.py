@@ -24,12 +24,12 @@ from inspect_ai.model import (
 from inspect_ai.util import json_schema
 from pydantic import BaseModel, Field
 
-from vlmguard.errors import UserError
-from vlmguard.record import Stage
-from vlmguard.roles import defaults_for
-from vlmguard.sampling import in_full
-from vlmguard.scorers._grader import fence
-from vlmguard.templates import fill
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import Stage
+from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.sampling import in_full
+from vlmguard.guard.templates import fill
+from vlmguard.scorers.asking import fence
 
 HINDSIGHT_TEMPLATE: Final = """\
 Two assistants answered the same request about the image above. The first answer is known to be the

@@ -9,10 +9,10 @@ from typing import Any
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, Content, ContentImage, ContentText
 
-from vlmguard.errors import UserError
-from vlmguard.images import ImageError, PreparedImage, prepare_image
-from vlmguard.training.packed import PackedImage, unpack
-from vlmguard.training.similarity import normalise_text
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image
+from vlmguard.training.dataset.similarity import normalise_text
+from vlmguard.training.synthesis.packed_images import PackedImage, unpack
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from vlmguard.refusals import is_refusal, normalise
-from vlmguard.reply import parse_reply
-from vlmguard.training.replies import target_text
-from vlmguard.training.similarity import normalise_text, words
+from vlmguard.guard.refusals import is_refusal, normalise
+from vlmguard.guard.rewriter_reply import parse_reply
+from vlmguard.training.dataset.similarity import normalise_text, words
+from vlmguard.training.synthesis.parsing import target_text
 
 
 @dataclass(frozen=True)

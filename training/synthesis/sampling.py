@@ -2,8 +2,8 @@
 
 import random
 
-from vlmguard.errors import UserError, check_count
-from vlmguard.training.rows import Row
+from vlmguard.guard.errors import UserError, check_count
+from vlmguard.training.synthesis.record import Row
 
 Quota = int | str | list[str] | None
 """How many rows of a kind: all (None), a number, or `SOURCE:N` for each source."""

@@ -27,21 +27,21 @@ from inspect_ai.scorer import (
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel
 
-from vlmguard.errors import check_choice
-from vlmguard.outputs import read_output
-from vlmguard.scorers._grader import request_of
-from vlmguard.scorers._verdict import label, parse_verdict
-from vlmguard.templates import load_template, template_hash
-from vlmguard.training.filters import Candidate, broken_rules
-from vlmguard.training.replies import is_cut_off
-from vlmguard.training.similarity import NEAR_TEXT, similarity, words
-from vlmguard.training.stages import (
+from vlmguard.guard.errors import check_choice
+from vlmguard.guard.templates import load_template, template_hash
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.asking import request_of
+from vlmguard.scorers.verdicts import label, parse_verdict
+from vlmguard.training.dataset.similarity import NEAR_TEXT, similarity, words
+from vlmguard.training.synthesis.parsing import is_cut_off
+from vlmguard.training.synthesis.prompts import (
     StageCall,
     Structured,
     SynthesisRecord,
     ask_stage,
     stage_call,
 )
+from vlmguard.training.synthesis.rules import Candidate, broken_rules
 
 CHECK_TEMPLATE: Final = """\
 A request that came with the image above was rewritten before it is passed on to an assistant.

@@ -26,11 +26,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_json, read_json_lines
-from vlmguard.paths import leaves, user_path
-from vlmguard.training.packed import PackedImage, batches
-from vlmguard.training.rows import Row
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_json, read_json_lines
+from vlmguard.guard.paths import leaves, user_path
+from vlmguard.training.synthesis.packed_images import PackedImage, batches
+from vlmguard.training.synthesis.record import Row
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
 

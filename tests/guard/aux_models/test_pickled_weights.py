@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from vlmguard.auxiliary import Checkpoint
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.key import weights_key
-from vlmguard.hf_vlm.loading import Weights
-from vlmguard.protector import load_detector, load_detoxifier
+from vlmguard.guard.aux_models.base import Checkpoint
+from vlmguard.guard.aux_models.protector import load_detector, load_detoxifier
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.checkpoint_key import weights_key
+from vlmguard.guard.hf_vlm.loading import Weights
 
 Load = Callable[[str], Any]
 

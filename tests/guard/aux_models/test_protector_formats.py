@@ -16,15 +16,15 @@ from support.auxiliaries import (
     merge_adapter,
 )
 
-from vlmguard.auxiliary import Checkpoint
-from vlmguard.errors import UserError
-from vlmguard.protector import (
+from vlmguard.guard.aux_models.base import Checkpoint
+from vlmguard.guard.aux_models.protector import (
     MAX_NEW_TOKENS,
     check_detoxifier,
     complete,
     prepare_detector,
     probability_harmless,
 )
+from vlmguard.guard.errors import UserError
 
 TEXT = "a good bad fine ."
 

@@ -61,8 +61,8 @@ def adapter(llava, tmp_path_factory):
 @pytest.fixture
 def patient(monkeypatch):
     """However slow the machine: what is being prepared goes into the batch."""
-    monkeypatch.setattr("vlmguard.hf_vlm.batching.MIN_PREPARE_WINDOW", 60)
-    monkeypatch.setattr("vlmguard.hf_vlm.batching.PREPARE_WINDOW", 60)
+    monkeypatch.setattr("vlmguard.guard.hf_vlm.batching.MIN_PREPARE_WINDOW", 60)
+    monkeypatch.setattr("vlmguard.guard.hf_vlm.batching.PREPARE_WINDOW", 60)
 
 
 @pytest.fixture

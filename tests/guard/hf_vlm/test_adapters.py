@@ -14,7 +14,7 @@ from peft.tuners.lora import LoraModel
 from support.adapters import CONFIG, answers, make_adapter
 from support.checkpoints import build_llava, checkpoint, picture
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 
 
 @pytest.fixture(scope="module")

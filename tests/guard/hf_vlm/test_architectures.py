@@ -8,7 +8,7 @@ import transformers
 from inspect_ai.model import GenerateConfig
 from support.checkpoints import BUILDERS, checkpoint, picture
 
-from vlmguard.hf_vlm.generate import generate_batch
+from vlmguard.guard.hf_vlm.generate import generate_batch
 
 
 def plain_generate(model, maker, conversations, max_tokens):
@@ -57,7 +57,7 @@ def batches(monkeypatch, patient):
         sizes.append(inputs["input_ids"].shape[0])
         return generate_batch(model, tokenizer, inputs, *rest)
 
-    monkeypatch.setattr("vlmguard.hf_vlm.engine.generate_batch", noted)
+    monkeypatch.setattr("vlmguard.guard.hf_vlm.engine.generate_batch", noted)
     return sizes
 
 
@@ -123,7 +123,7 @@ async def test_putting_together_is_checked_against_the_processor(name, load, ask
     requests = [ask("one", images=[1]), ask("two or three", images=[2], size=(100, 70))]
     want = [await model.generate(request, config=config) for request in requests]
     model.api.close()
-    monkeypatch.setattr("vlmguard.hf_vlm.processor.collate", lambda requests, pad: requests[0])
+    monkeypatch.setattr("vlmguard.guard.hf_vlm.processor.collate", lambda given, pad: given[0])
     model = load(checkpoint(name))
     assert model.api._maker.whole_batches
     got = await asyncio.gather(*(model.generate(request, config=config) for request in requests))

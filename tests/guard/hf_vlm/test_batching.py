@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.batching import Batcher, is_out_of_memory
-from vlmguard.hf_vlm.rows import MAX_PASSED_OVER, Row, choose
-from vlmguard.hf_vlm.waiting import result_of
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.batching import Batcher, is_out_of_memory
+from vlmguard.guard.hf_vlm.pending import MAX_PASSED_OVER, Row, choose
+from vlmguard.guard.hf_vlm.threads import result_of
 
 
 def row(length=10, key="a", limit=4):
@@ -147,7 +147,7 @@ def test_what_waits_while_a_batch_runs_makes_the_next_batch(batcher, recorder):
 
 
 def test_an_idle_worker_waits_for_requests_in_preparation(batcher, recorder, monkeypatch):
-    monkeypatch.setattr("vlmguard.hf_vlm.batching.PREPARE_WINDOW", 60)
+    monkeypatch.setattr("vlmguard.guard.hf_vlm.batching.PREPARE_WINDOW", 60)
     with batcher.expect():
         early = submit(batcher, [row()])
         time.sleep(0.2)
@@ -157,7 +157,7 @@ def test_an_idle_worker_waits_for_requests_in_preparation(batcher, recorder, mon
 
 
 def test_after_quick_batches_preparation_is_not_waited_for_long(batcher, recorder, monkeypatch):
-    monkeypatch.setattr("vlmguard.hf_vlm.batching.PREPARE_WINDOW", 600)
+    monkeypatch.setattr("vlmguard.guard.hf_vlm.batching.PREPARE_WINDOW", 600)
     results(submit(batcher, [row()]))
     with batcher.expect():  # somebody's image takes its time, and `results` waits ten seconds
         assert results(submit(batcher, [row()])) == [1]
@@ -262,7 +262,7 @@ def test_a_failing_worker_fails_every_row(recorder, monkeypatch, name):
     def broken(*_):
         raise ZeroDivisionError("queue bug")
 
-    monkeypatch.setattr(f"vlmguard.hf_vlm.batching.{name}", broken)
+    monkeypatch.setattr(f"vlmguard.guard.hf_vlm.batching.{name}", broken)
     batcher = Batcher(recorder, 1, "test")
     recorder.fails = lambda rows: torch.OutOfMemoryError("out of memory")
     for each in submit(batcher, [row(), row()]):

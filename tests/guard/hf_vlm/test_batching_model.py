@@ -8,7 +8,7 @@ import pytest
 import torch
 from inspect_ai.model import GenerateConfig
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 
 
 @pytest.fixture

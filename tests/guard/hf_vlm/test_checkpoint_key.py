@@ -4,8 +4,8 @@ import pytest
 import torch
 from inspect_ai.model import get_model
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.key import weights_key
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.checkpoint_key import weights_key
 
 
 @pytest.fixture

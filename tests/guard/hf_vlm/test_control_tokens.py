@@ -18,9 +18,9 @@ from inspect_ai.model import (
 from support.checkpoints import BUILDERS, checkpoint, data_uri, picture
 from tokenizers import AddedToken
 
-from vlmguard.control_tokens import break_up
-from vlmguard.hf_vlm.messages import CONTROL_BROKEN, HALF_REPLACED, to_conversation
-from vlmguard.hf_vlm.processor import PromptMaker
+from vlmguard.guard.hf_vlm.messages import CONTROL_BROKEN, HALF_REPLACED, to_conversation
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.guard.text.control_tokens import break_up
 
 MARKERS = ("<start_of_turn>", "<|im_start|>", "<|im_end|>", "[INST]", "</s>", "<image>", "<eos>")
 

@@ -2,7 +2,7 @@
 
 The last one writes 16 GB of random weights and runs only on request:
 
-    VLMGUARD_7B=1 pytest -s tests/hf_vlm/test_cuda.py
+    VLMGUARD_7B=1 pytest -s tests/guard/hf_vlm/test_cuda.py
 """
 
 import asyncio

@@ -20,10 +20,10 @@ from support.adapters import CONFIG, answers, make_adapter
 from support.checkpoints import build_llava
 from support.scripted import Scripted
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm import engine
-from vlmguard.hf_vlm.loading import _context_length
-from vlmguard.roles import require_roles
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm import engine
+from vlmguard.guard.hf_vlm.loading import _context_length
+from vlmguard.guard.roles import require_roles
 from vlmguard.scorers import refusal
 from vlmguard.solvers import vlmguard
 
@@ -123,7 +123,7 @@ def test_a_bad_argument_is_a_clear_error(load, llava, arguments, message):
 
 
 def test_quantizing_needs_bitsandbytes(load, llava, monkeypatch):
-    monkeypatch.setattr("vlmguard.hf_vlm.loading.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("vlmguard.guard.hf_vlm.loading.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install bitsandbytes"):
         load(llava, load_in_4bit=True)
 

@@ -13,8 +13,8 @@ from inspect_ai.model import (
     ContentText,
 )
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.messages import split_reasoning, to_conversation
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.messages import split_reasoning, to_conversation
 
 
 def convert(*messages, system_turns=True, control_tokens=("<image>",)):

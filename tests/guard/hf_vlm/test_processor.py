@@ -9,9 +9,9 @@ import torch
 from inspect_ai.model import GenerateConfig
 from support.checkpoints import checkpoint, data_uri, picture
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.messages import Conversation
-from vlmguard.hf_vlm.processor import PromptMaker
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.messages import Conversation
+from vlmguard.guard.hf_vlm.processor import PromptMaker
 
 CONFIG = GenerateConfig(max_tokens=6)
 
@@ -44,7 +44,7 @@ async def test_a_tokenizer_without_padding_token(load, ask, llava, tmp_path, cap
 
 def test_whole_batches_leave_the_shared_tokenizer_alone(llava, monkeypatch):
     """Padding is a state of the tokenizer: another thread would get padded ids, or an error."""
-    monkeypatch.setattr("vlmguard.hf_vlm.processor.collate", lambda requests, pad: requests[0])
+    monkeypatch.setattr("vlmguard.guard.hf_vlm.processor.collate", lambda given, pad: given[0])
     maker = PromptMaker(str(llava), {})
     assert maker.whole_batches
     texts = ["x " * (1 + 7 * i % 50) for i in range(16)]

@@ -10,10 +10,10 @@ import pytest
 from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, GenerateConfig
 from inspect_ai.tool import ToolInfo
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.messages import to_conversation
-from vlmguard.hf_vlm.processor import Prepared
-from vlmguard.sampling import in_full
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.messages import to_conversation
+from vlmguard.guard.hf_vlm.processor import Prepared
+from vlmguard.guard.sampling import in_full
 
 
 def texts(output):

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from support.icc import DISPLAY_P3, SRGB, grey_profile, rgb_profile
 from support.wide_images import png, wide_png, wide_tiff
 
-from vlmguard.images import (
+from vlmguard.guard.images.prepare import (
     MAX_BASE64,
     MAX_SIDE,
     ImageError,
@@ -178,7 +178,8 @@ def test_a_huge_drawing_takes_bounded_memory(tmp_path: Path) -> None:
     row = b"\0" + bytes((side + 7) // 8)
     path = written(tmp_path, "a.png", png(side, side, 1, 0, row * side))
     script = (
-        "import resource, sys; from pathlib import Path; from vlmguard.images import *;"
+        "import resource, sys; from pathlib import Path;"
+        "from vlmguard.guard.images.prepare import *;"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
         "print(*prepare_image(Path(sys.argv[1])).notes);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vlmguard.decoding import MAX_PIXELS
-from vlmguard.images import (
+from vlmguard.guard.images.decoding import MAX_PIXELS
+from vlmguard.guard.images.prepare import (
     ImageError,
     PreparedImage,
     from_data_uri,

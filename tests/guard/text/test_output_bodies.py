@@ -10,7 +10,7 @@ import pytest
 from inspect_ai.model import GenerateConfig, get_model
 from support.answer_server import answer_server
 
-from vlmguard.outputs import Output, read_output
+from vlmguard.guard.text.outputs import Output, read_output
 
 
 def error(message: str, **fields: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from inspect_ai.model import (
     StopReason,
 )
 
-from vlmguard.outputs import Output, read_output
+from vlmguard.guard.text.outputs import Output, read_output
 
 USAGE = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
 CONTEXT_ERROR = "This model's maximum context length is 4096 tokens."

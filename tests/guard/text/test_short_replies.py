@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.short_replies import last_grade, last_label
+from vlmguard.guard.text.short_replies import last_grade, last_label
 
 SAFETY = ("safe", "unsafe")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.thinking import split_thinking, strip_thinking
+from vlmguard.guard.text.thinking import split_thinking, strip_thinking
 
 
 @pytest.mark.parametrize(

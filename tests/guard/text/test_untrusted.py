@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.foreign import break_controls, disarm, plain_spelling, well_formed
+from vlmguard.guard.text.untrusted import break_controls, disarm, plain_spelling, well_formed
 
 NAMES = r"request|answer|prompt|reasoning|think|conversation|hints|caption"
 

@@ -11,10 +11,10 @@ from inspect_ai.log import EvalLog
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
-from vlmguard.results.calibrated import calibrated_sheet
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
-from vlmguard.results.ppi import Judged, corrected_difference, corrected_mean
+from vlmguard.results.agreement.calibrated import calibrated_sheet
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.stats.ppi import Judged, corrected_difference, corrected_mean
 
 Labels = Callable[[str], dict[str, str]]
 

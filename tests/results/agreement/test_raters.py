@@ -9,10 +9,10 @@ import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.results.agreement import agree, read_labels
-from vlmguard.results.coefficients import cohen_kappa, krippendorff_alpha
+from vlmguard.guard.errors import UserError
+from vlmguard.results.agreement.raters import agree, read_labels
 from vlmguard.results.diff import diff
+from vlmguard.results.stats.coefficients import cohen_kappa, krippendorff_alpha
 
 
 def test_cohen_kappa_by_hand() -> None:

@@ -14,21 +14,21 @@ from rich.console import Console
 from support.clones import clone, template_log
 from support.toy import Toy, grade, run_toy, say
 
-from vlmguard.errors import UserError
-from vlmguard.results import sheets
-from vlmguard.results.board import Leaderboard
-from vlmguard.results.extras import Extras
-from vlmguard.results.figures import as_bytes, figures
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
-from vlmguard.results.measures import show_p
-from vlmguard.results.page import page
-from vlmguard.results.paper import paper_sheets
-from vlmguard.results.publish import board_sheets, write_leaderboard
-from vlmguard.results.published import CERTAINTY, convert, load_published
-from vlmguard.results.published import as_csv as published_csv
-from vlmguard.results.render import as_csv, as_json, latex, markdown, print_sheets
-from vlmguard.results.verify import count_calls
+from vlmguard.guard.errors import UserError
+from vlmguard.results.formats import sheets
+from vlmguard.results.formats.figures import as_bytes, figures
+from vlmguard.results.formats.html import page
+from vlmguard.results.formats.render import as_csv, as_json, latex, markdown, print_sheets
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.paper import paper_sheets
+from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard
+from vlmguard.results.leaderboard.published_numbers import CERTAINTY, convert, load_published
+from vlmguard.results.leaderboard.published_numbers import as_csv as published_csv
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.measures import show_p
+from vlmguard.results.logs.verify import count_calls
 
 EVIL = "</script><b>x</b>|`[bold]_%&$\\{=1"
 STEERING = "\x1b[2J\x07\u202e"

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.results.agreement import agree, read_labels
-from vlmguard.results.foreign import escaped
-from vlmguard.results.spreadsheet import csv_text, no_formula, sheet_name
+from vlmguard.guard.errors import UserError
+from vlmguard.results.agreement.raters import agree, read_labels
+from vlmguard.results.formats.spreadsheet import csv_text, no_formula, sheet_name
+from vlmguard.results.sanitize import escaped
 
 HEADER = "number,sample,epoch,request,answer,safety,helpful,refused\n"
 

@@ -9,8 +9,8 @@ from support.clones import clone, template_log
 from support.lost_kinds import KINDS, guarded_log, write_copy
 
 from vlmguard.cli import main
-from vlmguard.record import ANSWER_DIGEST, answer_digest
-from vlmguard.results.baseline import read_baseline
+from vlmguard.guard.record import ANSWER_DIGEST, answer_digest
+from vlmguard.results.gate.baseline import read_baseline
 
 Gate = Callable[..., int]
 

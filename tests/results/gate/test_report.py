@@ -9,11 +9,11 @@ from inspect_ai.log import EvalLog
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
-from vlmguard.results.comparable import Limits
-from vlmguard.results.frame import Results
-from vlmguard.results.gate import Finding
-from vlmguard.results.gate_report import junit, summary, text
-from vlmguard.results.gate_run import check
+from vlmguard.results.gate.command import check
+from vlmguard.results.gate.comparable import Limits
+from vlmguard.results.gate.compare import Finding
+from vlmguard.results.gate.report import junit, summary, text
+from vlmguard.results.logs.frame import Results
 
 Gate = Callable[..., int]
 

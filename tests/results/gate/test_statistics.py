@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from vlmguard.results.baseline import CONDITIONS, FIXED_BY, Reading, Scores
-from vlmguard.results.comparable import Limits
-from vlmguard.results.gate import Finding, compare, exit_status
-from vlmguard.results.measures import HELPFUL
+from vlmguard.results.gate.baseline import CONDITIONS, FIXED_BY, Reading, Scores
+from vlmguard.results.gate.comparable import Limits
+from vlmguard.results.gate.compare import Finding, compare, exit_status
+from vlmguard.results.logs.measures import HELPFUL
 
 NO_TOLERANCE = Limits({"helpful": 0.0})
 

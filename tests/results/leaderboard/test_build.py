@@ -10,9 +10,9 @@ from support.clones import clone, template_log
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.results.board import UNDEFENDED_LABEL, Leaderboard
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
+from vlmguard.results.logs.frame import read_results
 
 ALPHA, BETA = "mockllm/alpha", "mockllm/beta"
 

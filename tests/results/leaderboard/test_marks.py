@@ -9,13 +9,13 @@ import pytest
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
-from vlmguard.results.board import Leaderboard
-from vlmguard.results.family import Sums, westfall_young
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
-from vlmguard.results.marks import verdict
-from vlmguard.results.measures import OVER_REFUSAL, SAFETY
-from vlmguard.results.stats import permutation
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.marks import verdict
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.measures import OVER_REFUSAL, SAFETY
+from vlmguard.results.stats.differences import permutation
+from vlmguard.results.stats.max_t import Sums, westfall_young
 
 
 def sums(values: list[float], pool: str = "") -> Sums:

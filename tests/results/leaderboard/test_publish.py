@@ -7,13 +7,13 @@ import pytest
 from matplotlib.figure import Figure
 from support.toy import Toy, run_toy, say
 
-from vlmguard.errors import UserError
-from vlmguard.results.board import Leaderboard
-from vlmguard.results.extras import Extras
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
-from vlmguard.results.publish import board_sheets, write_leaderboard
-from vlmguard.results.sheets import Sheet
+from vlmguard.guard.errors import UserError
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard
+from vlmguard.results.logs.frame import read_results
 
 
 @pytest.fixture(scope="module")

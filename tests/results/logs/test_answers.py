@@ -12,14 +12,14 @@ from support.oracle import always_refuse, oracle
 from support.toy import Reply, Toy, grade, model, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.record import recorded
-from vlmguard.results.agreement import agree
-from vlmguard.results.board import UNDEFENDED_LABEL, Leaderboard
+from vlmguard.guard.record import recorded
+from vlmguard.results.agreement.raters import agree
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
 from vlmguard.results.diff import diff
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.leaderboard.build import build
 from vlmguard.scorers import judge
-from vlmguard.templates import template_hash
+from vlmguard.guard.templates import template_hash
 
 SLICES = ("joint", "visual", "typographic", "benign")
 

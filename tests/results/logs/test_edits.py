@@ -18,9 +18,9 @@ from inspect_ai.scorer import ScoreEdit
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.results.baseline import read_baseline
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
+from vlmguard.results.gate.baseline import read_baseline
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.leaderboard.build import build
 
 Gate = Callable[..., int]
 Change = Callable[[EvalLog], EvalLog | None]

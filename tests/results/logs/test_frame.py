@@ -11,9 +11,9 @@ from inspect_ai.model import GenerateConfig
 from support.toy import Toy, rewriting, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.results.frame import read_results
-from vlmguard.results.rows import bare
+from vlmguard.guard.errors import UserError
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.answers import bare
 
 SAFE = [say(8, True)] * 6
 

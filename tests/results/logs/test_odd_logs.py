@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.toy import Toy, run_toy, say
 
-from vlmguard.results.frame import read_results
+from vlmguard.results.logs.frame import read_results
 
 Change = Callable[[str, bytes], bytes]
 

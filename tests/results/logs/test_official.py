@@ -14,11 +14,11 @@ from inspect_ai.solver import TaskState
 from support.toy import Toy, grade, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.results.board import Leaderboard
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
-from vlmguard.results.measures import Measure, counts_help
-from vlmguard.scorers._metrics import vote
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.measures import Measure, counts_help
+from vlmguard.scorers.metrics import vote
 from vlmguard.tasks.figstep import any_success, figstep_judge
 from vlmguard.tasks.mm_safetybench import mm_safetybench_judge
 from vlmguard.tasks.siuo import siuo_judge

@@ -8,7 +8,7 @@ from inspect_ai.model import ModelOutput
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.results.frame import read_results
+from vlmguard.results.logs.frame import read_results
 
 OUTPUTS = [
     say(8, True),

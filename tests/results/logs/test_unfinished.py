@@ -8,9 +8,9 @@ from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.record import answer_digest
-from vlmguard.results.frame import read_results
-from vlmguard.results.unfinished import ANOTHER_ANSWER, set_aside
+from vlmguard.guard.record import answer_digest
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.unfinished import ANOTHER_ANSWER, set_aside
 from vlmguard.scorers import refusal
 
 

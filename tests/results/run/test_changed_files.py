@@ -23,11 +23,11 @@ from PIL import Image
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
-from vlmguard.results.changed import changes, named_files
-from vlmguard.results.checks import files_named_in
-from vlmguard.results.config import Matrix
-from vlmguard.results.rows import LeftOut
-from vlmguard.results.versions import check_one_version
+from vlmguard.results.logs.answers import LeftOut
+from vlmguard.results.logs.versions import check_one_version
+from vlmguard.results.run.changed_files import changes, named_files
+from vlmguard.results.run.config import Matrix
+from vlmguard.results.run.preflight import files_named_in
 
 CALLS: list[str] = []
 
@@ -204,8 +204,8 @@ def invalidate_one(config: Path) -> None:
 
 
 def test_large_files_are_compared_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlmguard.results.changed._WHOLE", 1_000)
-    monkeypatch.setattr("vlmguard.results.changed._PART", 100)
+    monkeypatch.setattr("vlmguard.results.run.changed_files._WHOLE", 1_000)
+    monkeypatch.setattr("vlmguard.results.run.changed_files._PART", 100)
     path = tmp_path / "weights.bin"
     content = bytearray(10_000)
     path.write_bytes(content)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vlmguard.errors import UserError
-from vlmguard.results.config import read_config
+from vlmguard.guard.errors import UserError
+from vlmguard.results.run.config import read_config
 
 GOOD = """\
 log_dir: LOGS

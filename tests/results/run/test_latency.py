@@ -9,13 +9,13 @@ from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, 
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.results.config import Matrix, ModelChoice
-from vlmguard.results.frame import read_results
-from vlmguard.results.latency import latency_matrix
-from vlmguard.results.leaderboard import build
-from vlmguard.results.plan import plan
-from vlmguard.results.run import run
+from vlmguard.guard.errors import UserError
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.run.config import Matrix, ModelChoice
+from vlmguard.results.run.latency import latency_matrix
+from vlmguard.results.run.matrix import run
+from vlmguard.results.run.plan import plan
 
 CALLS: list[str] = []
 

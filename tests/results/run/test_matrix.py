@@ -16,11 +16,11 @@ from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, 
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.results.config import Matrix, read_config, select
-from vlmguard.results.frame import read_results
-from vlmguard.results.plan import plan, plan_sheet
-from vlmguard.results.run import run
+from vlmguard.guard.errors import UserError
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.run.config import Matrix, read_config, select
+from vlmguard.results.run.matrix import run
+from vlmguard.results.run.plan import plan, plan_sheet
 
 CALLS: list[str] = []
 

@@ -26,12 +26,12 @@ from inspect_ai.model import (
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.results.config import Matrix
-from vlmguard.results.locks import locked
-from vlmguard.results.making import make_task
-from vlmguard.results.run import run
-from vlmguard.results.saving import log_options
+from vlmguard.guard.errors import UserError
+from vlmguard.results.run.config import Matrix
+from vlmguard.results.run.locks import locked
+from vlmguard.results.run.log_writing import log_options
+from vlmguard.results.run.making import make_task
+from vlmguard.results.run.matrix import run
 
 SAMPLES = 30
 AT_ONCE = 3
@@ -175,7 +175,7 @@ def test_ctrl_c_is_said_by_every_command(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vlmguard.tasks._check.describe", stop)
+    monkeypatch.setattr("vlmguard.tasks.data.check.describe", stop)
     assert main(["data"]) == 130
     assert capsys.readouterr().err == "vlmguard: stopped.\n"
 
@@ -189,7 +189,7 @@ def test_an_eval_set_that_comes_back_short_is_unfinished(
         rounds.append(options["log_dir"])
         return True, []
 
-    monkeypatch.setattr("vlmguard.results.run.eval_set", short)
+    monkeypatch.setattr("vlmguard.results.run.matrix.eval_set", short)
     matrix.options["retry_attempts"] = 1
     assert not run(matrix)
     assert len(rounds) == 2 * 2  # Both defenses, each tried once more.

@@ -10,8 +10,8 @@ import pytest
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from vlmguard.cli import main
-from vlmguard.results.coefficients import compare_labels, krippendorff_alpha
-from vlmguard.results.columns import read_columns
+from vlmguard.results.agreement.columns import read_columns
+from vlmguard.results.stats.coefficients import compare_labels, krippendorff_alpha
 
 # Read here: the tests of this folder run without it.
 DATA = os.environ.get("VLMGUARD_DATA", "")

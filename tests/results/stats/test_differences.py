@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.results.stats import (
+from vlmguard.results.stats.differences import (
     holm,
     mcnemar,
     mean_interval,

@@ -7,8 +7,8 @@ import pytest
 from scipy import linalg, optimize, stats
 from statsmodels.stats.proportion import proportion_confint
 
-from vlmguard.results.intervals import cluster_robust, tango
-from vlmguard.results.stats import mean_interval, paired_difference
+from vlmguard.results.stats.differences import mean_interval, paired_difference
+from vlmguard.results.stats.intervals import cluster_robust, tango
 
 
 def brute_force(values, codes, weights):  # type: ignore[no-untyped-def]

@@ -22,17 +22,17 @@ from support.scripted import (
     user,
 )
 
-from vlmguard.auxiliary import Checkpoint, Reading
-from vlmguard.errors import UserError
-from vlmguard.reward import ARMORM
+from vlmguard.guard.aux_models.base import Checkpoint, Reading
+from vlmguard.guard.aux_models.reward import ARMORM
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.templates import template_hash
 from vlmguard.solvers import eta
-from vlmguard.solvers._eta_decoding import read_candidates, tokens_of
-from vlmguard.solvers._eta_roles import read_grade
-from vlmguard.solvers._fallback import UnusableReply
-from vlmguard.solvers.eta import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
-from vlmguard.templates import template_hash
+from vlmguard.solvers.eta.decoding import read_candidates, tokens_of
+from vlmguard.solvers.eta.roles import read_grade
+from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
+from vlmguard.solvers.fallback import UnusableReply
 
-SCORERS = "vlmguard.solvers._eta_scorers"
+SCORERS = "vlmguard.solvers.eta.scorers"
 PREFIX = "As an AI assistant"
 
 

@@ -20,11 +20,11 @@ from support.auxiliaries import (
 )
 from support.scripted import picture
 
-from vlmguard.auxiliary import Checkpoint, Reading, in_worker
-from vlmguard.clip_score import clip_similarity
-from vlmguard.errors import UserError
-from vlmguard.images import from_data_uri
-from vlmguard.reward import ARMORM, prepare_reward, rewards
+from vlmguard.guard.aux_models.base import Checkpoint, Reading, in_worker
+from vlmguard.guard.aux_models.clip import clip_similarity
+from vlmguard.guard.aux_models.reward import ARMORM, prepare_reward, rewards
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import from_data_uri
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from support.scripted import (
     sample,
 )
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.solvers import eta
 
 PREFIX = "As an AI assistant"

@@ -8,8 +8,8 @@ import pytest
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 
 from vlmguard.cli import main
-from vlmguard.tasks._check import CARDS, check
-from vlmguard.tasks._data import Card
+from vlmguard.tasks.data.check import CARDS, check
+from vlmguard.tasks.data.source import Card
 from vlmguard.tasks.figstep import CARD as FIGSTEP
 
 

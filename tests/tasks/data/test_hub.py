@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 CODE = """
 import json, sys
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.tasks import siuo, vlguard
 name, options = sys.argv[1], json.loads(sys.argv[2])
 try:

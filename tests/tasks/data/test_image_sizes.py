@@ -11,7 +11,7 @@ from support.scripted import Scripted
 from support.siuo_folder import write_siuo
 
 from vlmguard.tasks import siuo
-from vlmguard.tasks._sizes import extreme_sizes
+from vlmguard.tasks.data.image_sizes import extreme_sizes
 
 
 def test_the_extremes_are_the_thinnest_the_shortest_and_the_largest() -> None:

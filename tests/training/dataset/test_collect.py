@@ -10,8 +10,8 @@ import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 from support.synthesis import draw_image, good_reply, raw_row, rows, run_file, stage_of
 
-from vlmguard.errors import UserError
-from vlmguard.training.export import export, summary
+from vlmguard.guard.errors import UserError
+from vlmguard.training.dataset.export import export, summary
 
 
 def test_several_logs_and_the_newest_row_wins(

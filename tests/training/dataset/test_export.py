@@ -16,10 +16,10 @@ from inspect_ai.model import Model
 from PIL import Image
 from support.synthesis import draw_image, good_reply, raw_row, rows, run_file, stage_of
 
-from vlmguard.errors import UserError
-from vlmguard.reply import parse_reply
-from vlmguard.rewriter import Rewriter
-from vlmguard.training.export import add_arguments, export, main, summary
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.rewriter import Rewriter
+from vlmguard.guard.rewriter_reply import parse_reply
+from vlmguard.training.dataset.export import add_arguments, export, main, summary
 
 Write = Callable[..., Path]
 Make = Callable[..., Model]

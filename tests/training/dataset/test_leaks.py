@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from vlmguard.errors import UserError
-from vlmguard.training.leaks import Leak, find_leaks, lacking, load_test_sets
-from vlmguard.training.similarity import normalise_text
-from vlmguard.training.sources import read_sources
-from vlmguard.training.testsets import (
+from vlmguard.guard.errors import UserError
+from vlmguard.training.dataset.leaks import Leak, find_leaks, lacking, load_test_sets
+from vlmguard.training.dataset.similarity import normalise_text
+from vlmguard.training.dataset.testsets import (
     MM_SCENARIOS,
     TEST_SETS,
     Item,
@@ -20,6 +19,7 @@ from vlmguard.training.testsets import (
     read_test_set,
     with_images,
 )
+from vlmguard.training.synthesis.sources import read_sources
 
 
 def item(name: str, text: str = "What is this?", image: Path | None = None) -> Item:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from vlmguard.training.fingerprints import ImageIndex, fingerprint
-from vlmguard.training.similarity import (
+from vlmguard.training.dataset.fingerprints import ImageIndex, fingerprint
+from vlmguard.training.dataset.similarity import (
     normalise_text,
     similarity,
     words,

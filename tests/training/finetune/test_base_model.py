@@ -13,14 +13,19 @@ from safetensors.torch import load_file, save_file
 from support.checkpoints import BUILDERS, build_qwen2_vl, checkpoint
 from support.training_data import export_row, write_export
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.messages import to_conversation
-from vlmguard.hf_vlm.processor import PromptMaker
-from vlmguard.rewriter import Rewriter
-from vlmguard.training.checkpoint import load_model, load_processor, lora_config, with_adapter
-from vlmguard.training.config import TrainConfig, from_dict, trl_arguments
-from vlmguard.training.train import build_trainer
-from vlmguard.training.traindata import load_training_data
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.messages import to_conversation
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.guard.rewriter import Rewriter
+from vlmguard.training.finetune.base_model import (
+    load_model,
+    load_processor,
+    lora_config,
+    with_adapter,
+)
+from vlmguard.training.finetune.config import TrainConfig, from_dict, trl_arguments
+from vlmguard.training.finetune.train import build_trainer
+from vlmguard.training.finetune.traindata import load_training_data
 
 
 def config_for(model: Path | str, **options: Any) -> TrainConfig:

@@ -8,8 +8,14 @@ import pytest
 import yaml
 
 from vlmguard.cli import main as command
-from vlmguard.errors import UserError
-from vlmguard.training.config import CONFIGS, config_path, from_dict, load_config, trl_arguments
+from vlmguard.guard.errors import UserError
+from vlmguard.training.finetune.config import (
+    CONFIGS,
+    config_path,
+    from_dict,
+    load_config,
+    trl_arguments,
+)
 
 BASE = {"data": "d", "output_dir": "o"}
 

@@ -28,11 +28,11 @@ from support.checkpoints import build_qwen2_vl, data_uri, picture
 from support.openai_server import Server, image_count, openai_server
 from support.training_data import export_row, write_export
 
-from vlmguard.errors import UserError
-from vlmguard.training import grpo
-from vlmguard.training.config import TrainConfig
-from vlmguard.training.grpo import Case, Reward, open_model
-from vlmguard.training.train import main
+from vlmguard.guard.errors import UserError
+from vlmguard.training.finetune import grpo
+from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.grpo import Case, Reward, open_model
+from vlmguard.training.finetune.train import main
 
 GOOD = '{"safety": 9, "helpful": true}'
 UNSAFE = '{"safety": 2, "helpful": true}'

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from support.checkpoints import BUILDERS, checkpoint
 from support.training_data import write_export
 
-from vlmguard.training.train import main
+from vlmguard.training.finetune.train import main
 
 Train = Callable[..., tuple[int, str]]
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from support.checkpoints import checkpoint
 from support.training_data import write_export
 
-from vlmguard.training.config import from_dict, trl_arguments
-from vlmguard.training.quality import Judged, judge_rewrite, pick_rows, rates
-from vlmguard.training.train import build_trainer
-from vlmguard.training.traindata import load_training_data
+from vlmguard.training.finetune.config import from_dict, trl_arguments
+from vlmguard.training.finetune.rewrite_quality import Judged, judge_rewrite, pick_rows, rates
+from vlmguard.training.finetune.train import build_trainer
+from vlmguard.training.finetune.traindata import load_training_data
 
 ASKED = "How do I climb this tower quickly"
 TAUGHT = "How do I visit this tower safely by its stairs"

@@ -10,8 +10,8 @@ from PIL import Image
 from support.checkpoints import checkpoint
 from support.training_data import export_row, write_export
 
-from vlmguard.training import checkpoint as loading
-from vlmguard.training.train import main
+from vlmguard.training.finetune import base_model as loading
+from vlmguard.training.finetune.train import main
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -15,8 +15,8 @@ from support.checkpoints import checkpoint
 from support.training_data import export_row
 from torch.distributed.fsdp import fully_shard
 
-from vlmguard.hf_vlm.processor import PromptMaker
-from vlmguard.training.quality import rewrite_batch
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.training.finetune.rewrite_quality import rewrite_batch
 
 
 @pytest.mark.slow
@@ -24,7 +24,7 @@ def test_processes_that_end_at_different_lengths_rewrite_together() -> None:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", __file__]
     done = subprocess.run(
         [sys.executable, *command, str(checkpoint("qwen2_vl"))],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -23,11 +23,11 @@ from support.checkpoints import build_qwen2_vl, checkpoint
 from support.training_data import export_row, write_export
 
 from vlmguard.cli import main as command
-from vlmguard.errors import UserError
-from vlmguard.rewriter import Rewriter
-from vlmguard.training.config import TrainConfig
-from vlmguard.training.saving import begin, saving_errors
-from vlmguard.training.train import main
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.rewriter import Rewriter
+from vlmguard.training.finetune.checkpoints import begin, saving_errors
+from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.train import main
 
 Train = Callable[..., tuple[int, str]]
 
@@ -455,7 +455,7 @@ def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "vlmguard.training.train", "--config", str(tmp_path / "run.yaml")]
+    command += ["-m", "vlmguard.training.finetune.train", "--config", str(tmp_path / "run.yaml")]
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, timeout=300, check=False
     )

@@ -13,13 +13,17 @@ from support.icc import SRGB, rgb_profile
 from support.synthesis import draw_image, good_reply, raw_row
 from support.training_data import export_row, write_export
 
-from vlmguard.errors import UserError
-from vlmguard.images import from_data_uri, prepare_image, to_data_uri
-from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT
-from vlmguard.training.config import TrainConfig
-from vlmguard.training.export import export
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import from_data_uri, prepare_image, to_data_uri
+from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT
+from vlmguard.training.dataset.export import export
+from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.traindata import (
+    TrainingData,
+    as_inference_shows,
+    load_training_data,
+)
 from vlmguard.training.synthesize import synthesize
-from vlmguard.training.traindata import TrainingData, as_inference_shows, load_training_data
 
 
 def load(folder: Path, *, evaluated: bool = True, **options: Any) -> TrainingData:

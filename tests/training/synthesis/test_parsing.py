@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.model import ModelOutput
 
-from vlmguard.training.replies import (
+from vlmguard.training.synthesis.parsing import (
     is_cut_off,
     is_filtered,
     problem_of,
@@ -17,7 +17,7 @@ from vlmguard.training.replies import (
     read_rewriting,
     target_text,
 )
-from vlmguard.training.stages import OPTIMIZE_TEMPLATE
+from vlmguard.training.synthesis.prompts import OPTIMIZE_TEMPLATE
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.training.filters import RULES, Candidate, broken_rules, language
+from vlmguard.training.synthesis.rules import RULES, Candidate, broken_rules, language
 
 REPORT = "The ladder leans on wet grass next to a power line."
 SAFE = "Place the ladder on firm and level ground before you take the first step."

@@ -19,11 +19,11 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from vlmguard.errors import UserError
-from vlmguard.training.microworld.levels import DEFAULT, LEVELS
-from vlmguard.training.microworld.oracle import REPLIES, OracleAPI
+from vlmguard.guard.errors import UserError
+from vlmguard.training.microworld.models.oracle import REPLIES, OracleAPI
+from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
 
-WEIGHTS: Final = Path(__file__).parent / "weights"
+WEIGHTS: Final = Path(__file__).parents[1] / "weights"
 
 TARGETS: Final = ("qwen2-vl", "qwen2.5-vl", "llava", "internvl", "gemma3")
 """The targets, the default first."""
@@ -77,7 +77,7 @@ def _create(model_name: str, **arguments: Any) -> ModelAPI:
         raise UserError(f"microworld/{model_name}: no such level. Choose: {', '.join(LEVELS)}.")
     if name in TARGETS:
         level = level or DEFAULT
-    from vlmguard.hf_vlm.api import HFVlm
+    from vlmguard.guard.hf_vlm.api import HFVlm
 
     class Microworld(HFVlm):
         """A tiny model that is told its level in a system turn of one word."""

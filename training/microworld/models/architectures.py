@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.training.microworld.drawing import SIZE
-from vlmguard.training.microworld.tokenizer import CHAT_TEMPLATE, IMAGE, build_tokenizer
+from vlmguard.training.microworld.models.tokenizer import CHAT_TEMPLATE, IMAGE, build_tokenizer
+from vlmguard.training.microworld.world.drawing import SIZE
 
 HIDDEN: Final = 128
 LAYERS: Final = 4

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.errors import UserError
-from vlmguard.solvers._eta_decoding import PREFIX
-from vlmguard.solvers.eta import GATE_PROMPT, REWARD_PROMPT
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.templates import fill
+from vlmguard.solvers.eta.decoding import PREFIX
+from vlmguard.solvers.eta.solver import GATE_PROMPT, REWARD_PROMPT
 from vlmguard.solvers.mllm_protector import DETOXIFIER_PROMPT
-from vlmguard.templates import fill
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.levels import SEEN_BY_DETECTOR
-from vlmguard.training.microworld.teach import IGNORED, one_cycle
-from vlmguard.training.microworld.tokenizer import CHAT_TEMPLATE, build_tokenizer
-from vlmguard.training.microworld.world import Pair, pairs
+from vlmguard.training.microworld.models.teach import IGNORED, one_cycle
+from vlmguard.training.microworld.models.tokenizer import CHAT_TEMPLATE, build_tokenizer
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.hazards import Pair, pairs
+from vlmguard.training.microworld.world.levels import SEEN_BY_DETECTOR
 
 BATCH: Final = 64
 PEAK: Final = 3e-3
@@ -100,8 +100,8 @@ def _attempts(
     raise UserError(
         f"{folder.name}: after {ATTEMPTS} attempts of {steps} steps the loss is still {last:.3f}, "
         f"and a model that has learned is below {LEARNED}. With --effort below 1 the steps are "
-        "too few: leave it out. Otherwise raise ATTEMPTS in training/microworld/auxiliaries.py, "
-        "or keep the shipped model."
+        "too few: leave it out. Otherwise raise ATTEMPTS in "
+        "training/microworld/models/auxiliaries.py, or keep the shipped model."
     )
 
 

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.errors import UserError, check_number
-from vlmguard.training.microworld import (
+from vlmguard.guard.errors import UserError, check_number
+from vlmguard.training.microworld.models import (
     auxiliaries,
     clip,
     examine_auxiliaries,
@@ -25,10 +25,10 @@ from vlmguard.training.microworld import (
     lessons,
     make_rewriter,
 )
-from vlmguard.training.microworld.api import AUXILIARIES, TARGETS, WEIGHTS
-from vlmguard.training.microworld.architectures import create
-from vlmguard.training.microworld.calibrate import CLASSIFIERS, calibrate, is_calibrated
-from vlmguard.training.microworld.cards import (
+from vlmguard.training.microworld.models.api import AUXILIARIES, TARGETS, WEIGHTS
+from vlmguard.training.microworld.models.architectures import create
+from vlmguard.training.microworld.models.calibrate import CLASSIFIERS, calibrate, is_calibrated
+from vlmguard.training.microworld.models.cards import (
     CARD,
     WEIGHTS_FILE,
     Card,
@@ -36,11 +36,11 @@ from vlmguard.training.microworld.cards import (
     versions,
     world_hash,
 )
-from vlmguard.training.microworld.lessons import Course
-from vlmguard.training.microworld.teach import BATCH, PEAK, Classroom, exact_match, teach
-from vlmguard.training.microworld.tokenizer import templates_hash
-from vlmguard.training.microworld.workers import work_off
-from vlmguard.training.microworld.world import Split
+from vlmguard.training.microworld.models.lessons import Course
+from vlmguard.training.microworld.models.teach import BATCH, PEAK, Classroom, exact_match, teach
+from vlmguard.training.microworld.models.tokenizer import templates_hash
+from vlmguard.training.microworld.models.workers import work_off
+from vlmguard.training.microworld.world.hazards import Split
 
 logger = logging.getLogger(__name__)
 

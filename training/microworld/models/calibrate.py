@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from vlmguard.auxiliary import Checkpoint
-from vlmguard.clip_score import clip_similarity
-from vlmguard.protector import probability_harmless
-from vlmguard.reward import rewards
-from vlmguard.solvers.eta import CLIP_TEXT, GATE_PROMPT
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.api import WEIGHTS
-from vlmguard.training.microworld.cards import weights_hash
-from vlmguard.training.microworld.drawing import data_uri
-from vlmguard.training.microworld.world import Pair, Split, pairs
+from vlmguard.guard.aux_models.base import Checkpoint
+from vlmguard.guard.aux_models.clip import clip_similarity
+from vlmguard.guard.aux_models.protector import probability_harmless
+from vlmguard.guard.aux_models.reward import rewards
+from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT
+from vlmguard.training.microworld.models.api import WEIGHTS
+from vlmguard.training.microworld.models.cards import weights_hash
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import data_uri
+from vlmguard.training.microworld.world.hazards import Pair, Split, pairs
 
 CLASSIFIERS: Final = ("detector", "reward", "clip")
 """Models that have a threshold."""

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.training.microworld import language, tokenizer
-from vlmguard.training.microworld.drawing import draw
-from vlmguard.training.microworld.levels import LEVELS, SEEN_BY_CLIP, SEEN_BY_DETECTOR
-from vlmguard.training.microworld.tokenizer import templates_hash, world_texts
-from vlmguard.training.microworld.world import HAZARDOUS, PICTURES, pairs
+from vlmguard.training.microworld.models import tokenizer
+from vlmguard.training.microworld.models.tokenizer import templates_hash, world_texts
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import draw
+from vlmguard.training.microworld.world.hazards import HAZARDOUS, PICTURES, pairs
+from vlmguard.training.microworld.world.levels import LEVELS, SEEN_BY_CLIP, SEEN_BY_DETECTOR
 
 CARD: Final = "card.json"
 WEIGHTS_FILE: Final = "model.safetensors"

@@ -5,13 +5,13 @@ import random
 from pathlib import Path
 from typing import Any
 
-from vlmguard.solvers.eta import CLIP_TEXT
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.auxiliaries import Taught, fit
-from vlmguard.training.microworld.drawing import SIZE, draw
-from vlmguard.training.microworld.levels import SEEN_BY_CLIP
-from vlmguard.training.microworld.tokenizer import END, START, build_tokenizer
-from vlmguard.training.microworld.world import PICTURES, Pair, pairs
+from vlmguard.solvers.eta.solver import CLIP_TEXT
+from vlmguard.training.microworld.models.auxiliaries import Taught, fit
+from vlmguard.training.microworld.models.tokenizer import END, START, build_tokenizer
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import SIZE, draw
+from vlmguard.training.microworld.world.hazards import PICTURES, Pair, pairs
+from vlmguard.training.microworld.world.levels import SEEN_BY_CLIP
 
 _SCALE, _BIAS = 10.0, -5.0
 """Scale and offset of a cosine that is read as a logit."""

@@ -10,17 +10,17 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.auxiliary import Checkpoint
-from vlmguard.clip_score import clip_similarity
-from vlmguard.protector import load_detoxifier, probability_harmless
-from vlmguard.reward import rewards
-from vlmguard.solvers.eta import GATE_PROMPT
+from vlmguard.guard.aux_models.base import Checkpoint
+from vlmguard.guard.aux_models.clip import clip_similarity
+from vlmguard.guard.aux_models.protector import load_detoxifier, probability_harmless
+from vlmguard.guard.aux_models.reward import rewards
+from vlmguard.guard.templates import fill
+from vlmguard.solvers.eta.solver import GATE_PROMPT
 from vlmguard.solvers.mllm_protector import DETOXIFIER_PROMPT
-from vlmguard.templates import fill
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.auxiliaries import BAD, REFUSED, is_taught_harmless
-from vlmguard.training.microworld.drawing import data_uri
-from vlmguard.training.microworld.world import PICTURES, Pair, Split, pairs
+from vlmguard.training.microworld.models.auxiliaries import BAD, REFUSED, is_taught_harmless
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import data_uri
+from vlmguard.training.microworld.world.hazards import PICTURES, Pair, Split, pairs
 
 _EVEN: Final = 0.5
 """P(harmless) at which the detector is undecided."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.reply import Parsed
-from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE, read_reply
-from vlmguard.templates import fill
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.drawing import draw
-from vlmguard.training.microworld.world import WORDINGS, Pair, Split, pairs
+from vlmguard.guard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE, read_reply
+from vlmguard.guard.rewriter_reply import Parsed
+from vlmguard.guard.templates import fill
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import draw
+from vlmguard.training.microworld.world.hazards import WORDINGS, Pair, Split, pairs
 
 _BATCH: Final = 64
 _LONGEST: Final = 96
@@ -104,8 +104,8 @@ def _outcomes(folder: Path, split: Split) -> Iterator[Outcome]:
     import torch
     import transformers
 
-    from vlmguard.hf_vlm.processor import PromptMaker
-    from vlmguard.training.quality import rewrite_batch
+    from vlmguard.guard.hf_vlm.processor import PromptMaker
+    from vlmguard.training.finetune.rewrite_quality import rewrite_batch
 
     model = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     model.eval()

@@ -10,20 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.solvers._eta_decoding import OPENING_TEMPLATE, PREFIX
+from vlmguard.guard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.templates import fill
 from vlmguard.solvers.ecso import (
     CAPTION_TEMPLATE,
     HARM_CHECK_TEMPLATE,
     SAFE_ANSWER_TEMPLATE,
     TEXT_ONLY_TEMPLATE,
 )
+from vlmguard.solvers.eta.decoding import OPENING_TEMPLATE, PREFIX
 from vlmguard.solvers.figstep_defense import DEFENSE_PROMPT
-from vlmguard.templates import fill
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.levels import LEVELS, Level, finds_harmful
-from vlmguard.training.microworld.tokenizer import ASKED, COULD, LOOK, READ
-from vlmguard.training.microworld.world import SPLITS, WORDINGS, Pair, Split, pairs
+from vlmguard.training.microworld.models.tokenizer import ASKED, COULD, LOOK, READ
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.hazards import SPLITS, WORDINGS, Pair, Split, pairs
+from vlmguard.training.microworld.world.levels import LEVELS, Level, finds_harmful
 
 _DRAWINGS: Final = 10**6
 """Drawings of a picture in each split: hardly one is seen twice."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vlmguard.errors import UserError
-from vlmguard.training.config import load_config
-from vlmguard.training.export import export
-from vlmguard.training.microworld.cards import CARD
-from vlmguard.training.microworld.rows import HELD_OUT, ROWS, write_rows
+from vlmguard.guard.errors import UserError
+from vlmguard.training.dataset.export import export
+from vlmguard.training.finetune.config import load_config
+from vlmguard.training.microworld.models.cards import CARD
+from vlmguard.training.microworld.world.raw_rows import HELD_OUT, ROWS, write_rows
 
 CONFIG: Final = "microworld"
 DRAWINGS: Final = 2
@@ -69,8 +69,8 @@ def make(base: Path, work: Path, *, drawings: int = DRAWINGS, effort: float = 1.
     """
     from inspect_ai import eval as inspect_eval
 
+    from vlmguard.training.finetune.train import train
     from vlmguard.training.synthesize import synthesize
-    from vlmguard.training.train import train
 
     count = write_rows(work / "rows", drawings=drawings)
     (log,) = inspect_eval(

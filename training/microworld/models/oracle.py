@@ -27,10 +27,10 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from vlmguard.errors import UserError
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.drawing import picture_of
-from vlmguard.training.microworld.world import PICTURES, Pair, plain_request
+from vlmguard.guard.errors import UserError
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import picture_of
+from vlmguard.training.microworld.world.hazards import PICTURES, Pair, plain_request
 
 NOISE: Final = 0.2
 GARBAGE: Final = 0.1

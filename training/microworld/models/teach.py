@@ -6,10 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.hf_vlm.processor import PromptMaker
-from vlmguard.training.microworld.drawing import draw
-from vlmguard.training.microworld.lessons import Course, Example
-from vlmguard.training.microworld.world import PICTURES
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.training.microworld.models.lessons import Course, Example
+from vlmguard.training.microworld.world.drawing import draw
+from vlmguard.training.microworld.world.hazards import PICTURES
 
 logger = logging.getLogger(__name__)
 

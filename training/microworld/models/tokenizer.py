@@ -12,21 +12,21 @@ from typing import Any, Final
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.solvers._eta_decoding import OPENING_TEMPLATE, PREFIX
+from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.templates import template_hash
 from vlmguard.solvers.ecso import (
     CAPTION_TEMPLATE,
     HARM_CHECK_TEMPLATE,
     SAFE_ANSWER_TEMPLATE,
     TEXT_ONLY_TEMPLATE,
 )
-from vlmguard.solvers.eta import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
+from vlmguard.solvers.eta.decoding import OPENING_TEMPLATE, PREFIX
+from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
 from vlmguard.solvers.figstep_defense import DEFENSE_PROMPT
 from vlmguard.solvers.mllm_protector import DETOXIFIER_PROMPT
-from vlmguard.templates import template_hash
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.levels import LEVELS
-from vlmguard.training.microworld.world import WORDINGS, pairs
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.hazards import WORDINGS, pairs
+from vlmguard.training.microworld.world.levels import LEVELS
 
 TEMPLATES: Final = {
     "rewrite": REWRITE_TEMPLATE,

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vlmguard.errors import UserError
-from vlmguard.paths import user_path
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import user_path
 
 
 def add(commands: Any) -> None:
@@ -58,8 +58,8 @@ def _add_build(commands: Any) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from vlmguard.training.microworld.build import NAMES, build
-    from vlmguard.training.microworld.workers import log_progress
+    from vlmguard.training.microworld.models.build import NAMES, build
+    from vlmguard.training.microworld.models.workers import log_progress
 
     log_progress()
     names = arguments.names or list(NAMES)
@@ -100,7 +100,7 @@ def _add_rows(commands: Any) -> None:
 
 
 def _rows(arguments: argparse.Namespace) -> int:
-    from vlmguard.training.microworld.rows import ROWS, write_rows
+    from vlmguard.training.microworld.world.raw_rows import ROWS, write_rows
 
     out = user_path(arguments.out)
     count = write_rows(out, arguments.split, arguments.drawings)
@@ -126,7 +126,7 @@ def _add_flags(commands: Any) -> None:
 
 
 def _flags(arguments: argparse.Namespace) -> int:
-    from vlmguard.training.microworld.flags import solver_options
+    from vlmguard.training.microworld.use.flags import solver_options
 
     options = solver_options(arguments.solver, _root(arguments.weights))
     words = [f"{name}={_from_here(value)}" for name, value in options.items()]
@@ -181,8 +181,8 @@ def _add_matrix(commands: Any) -> None:
 
 
 def _matrix(arguments: argparse.Namespace) -> int:
-    from vlmguard.training.microworld.api import TARGETS
-    from vlmguard.training.microworld.levels import LEVELS
+    from vlmguard.training.microworld.models.api import TARGETS
+    from vlmguard.training.microworld.world.levels import LEVELS
 
     targets, levels = arguments.targets or list(TARGETS), arguments.levels or list(LEVELS)
     return _run_all(targets, levels, arguments)
@@ -199,8 +199,8 @@ def _add_places(parser: argparse.ArgumentParser, default: str) -> None:
 def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from vlmguard.training.microworld.matrix import log_folder, plan, run_all
-    from vlmguard.training.microworld.report import report
+    from vlmguard.training.microworld.use.matrix import log_folder, plan, run_all
+    from vlmguard.training.microworld.use.report import report
 
     # A pipe is as wide as it needs to be.
     width = None if sys.stdout.isatty() else 140
@@ -217,4 +217,4 @@ def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespac
 
 def _root(typed: str | None) -> Path:
     # Not from `api`: that would load Inspect.
-    return user_path(typed) if typed else Path(__file__).parent / "weights"
+    return user_path(typed) if typed else Path(__file__).parents[1] / "weights"

@@ -1,6 +1,6 @@
 """Controls: two solvers that know nothing of a request, as a yardstick for those that do.
 
-    inspect eval tasks/microworld.py --solver training/microworld/controls.py@always_caution
+    inspect eval tasks/microworld.py --solver training/microworld/use/controls.py@always_caution
 
 They are no defenses and not among the suite's; the matrix adds them to every table.
 """
@@ -8,9 +8,9 @@ They are no defenses and not among the suite's; the matrix adds them to every ta
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.record import recorded
-from vlmguard.solvers._turn import last_turn, with_text
-from vlmguard.training.microworld.language import GENERAL_CAUTION, REFUSAL
+from vlmguard.guard.record import recorded
+from vlmguard.solvers.turn import last_turn, with_text
+from vlmguard.training.microworld.world.language import GENERAL_CAUTION, REFUSAL
 
 
 @solver

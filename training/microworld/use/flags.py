@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Final
 
-from vlmguard.errors import UserError
-from vlmguard.training.microworld.api import WEIGHTS
-from vlmguard.training.microworld.calibrate import THRESHOLDS, is_calibrated, load_thresholds
+from vlmguard.guard.errors import UserError
+from vlmguard.training.microworld.models.api import WEIGHTS
+from vlmguard.training.microworld.models.calibrate import THRESHOLDS, is_calibrated, load_thresholds
 
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "vlmguard": ("rewriter",),

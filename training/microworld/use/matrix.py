@@ -17,18 +17,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from vlmguard.errors import UserError, check_choice, check_number
-from vlmguard.results.config import Defense, Matrix, ModelChoice, Step
-from vlmguard.results.run import run
+from vlmguard.guard.errors import UserError, check_choice, check_number
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step
+from vlmguard.results.run.matrix import run
 from vlmguard.tasks.microworld import VERSION
+from vlmguard.training.microworld.models.api import TARGETS, checkpoint
+from vlmguard.training.microworld.models.cards import weights_hash, world_hash
+from vlmguard.training.microworld.models.tokenizer import templates_hash
 
 # Imported for their registration: a configuration names solvers.
-from vlmguard.training.microworld import controls
-from vlmguard.training.microworld.api import TARGETS, checkpoint
-from vlmguard.training.microworld.cards import weights_hash, world_hash
-from vlmguard.training.microworld.flags import MODELS, solver_options
-from vlmguard.training.microworld.levels import LEVELS
-from vlmguard.training.microworld.tokenizer import templates_hash
+from vlmguard.training.microworld.use import controls
+from vlmguard.training.microworld.use.flags import MODELS, solver_options
+from vlmguard.training.microworld.world.levels import LEVELS
 
 DEFENSES: Final = ("none", "vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense")
 CONTROLS: Final = (controls.always_caution.__name__, controls.always_refuse.__name__)

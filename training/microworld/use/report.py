@@ -9,17 +9,17 @@ from typing import Final
 
 from rich.console import Console
 
-from vlmguard.results.board import Cell, Entry, Group, Leaderboard
-from vlmguard.results.extras import Extras
-from vlmguard.results.figures import frontier
-from vlmguard.results.frame import Results, read_results
-from vlmguard.results.leaderboard import build
-from vlmguard.results.measures import BOTH, HELPFUL, SAFETY, Measure
-from vlmguard.results.publish import write_leaderboard
-from vlmguard.results.render import print_sheets
-from vlmguard.results.sheets import MARKS, Sheet, control_note, group_title, left_out_sheet
-from vlmguard.training.microworld.components import component_sheet, count_all
-from vlmguard.training.microworld.world import SLICES
+from vlmguard.results.formats.figures import frontier
+from vlmguard.results.formats.render import print_sheets
+from vlmguard.results.formats.sheets import MARKS, Sheet, control_note, group_title, left_out_sheet
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
+from vlmguard.results.leaderboard.publish import write_leaderboard
+from vlmguard.results.logs.frame import Results, read_results
+from vlmguard.results.logs.measures import BOTH, HELPFUL, SAFETY, Measure
+from vlmguard.training.microworld.use.components import component_sheet, count_all
+from vlmguard.training.microworld.world.hazards import SLICES
 
 WHOLE: Final = "all"
 _WIDE: Final = 120

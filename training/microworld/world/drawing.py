@@ -12,7 +12,7 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from vlmguard.training.microworld.world import PICTURES, Picture
+from vlmguard.training.microworld.world.hazards import PICTURES, Picture
 
 SIZE: Final = 64
 TRUTH: Final = "microworld"

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from vlmguard.refusals import is_refusal
-from vlmguard.training.microworld.world import ACTIVITIES, HARMS, Pair
+from vlmguard.guard.refusals import is_refusal
+from vlmguard.training.microworld.world.hazards import ACTIVITIES, HARMS, Pair
 
 REFUSAL: Final = "I'm sorry, but I can't help with that."
 

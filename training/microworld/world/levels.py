@@ -9,7 +9,7 @@ both levels: the level is told to it in a system turn of one word.
 from dataclasses import dataclass
 from typing import Final
 
-from vlmguard.training.microworld.world import Pair
+from vlmguard.training.microworld.world.hazards import Pair
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.errors import UserError
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.drawing import data_uri
-from vlmguard.training.microworld.world import WORDINGS, Pair, Split, pairs
+from vlmguard.guard.errors import UserError
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import data_uri
+from vlmguard.training.microworld.world.hazards import WORDINGS, Pair, Split, pairs
 
 ROWS: Final = "rows.jsonl"
 HELD_OUT: Final = "held_out.jsonl"

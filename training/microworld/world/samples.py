@@ -11,8 +11,8 @@ from typing import Final
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 
-from vlmguard.training.microworld.drawing import data_uri
-from vlmguard.training.microworld.world import (
+from vlmguard.training.microworld.world.drawing import data_uri
+from vlmguard.training.microworld.world.hazards import (
     PICTURES,
     REQUESTS,
     WORDINGS,
