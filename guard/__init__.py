@@ -1,6 +1,4 @@
-"""vlmguard: an evaluation-first safety suite for vision-language models."""
+"""The rewriter, and what every other part needs: records, roles, images, files, errors.
 
-from vlmguard.record import DefenseRecord, Stage, recorded
-from vlmguard.rewriter import Rewrite, Rewriter
-
-__all__ = ["DefenseRecord", "Rewrite", "Rewriter", "Stage", "recorded"]
+Nothing in here imports another of the seven folders.
+"""

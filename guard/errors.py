@@ -7,7 +7,7 @@ import math
 from inspect_ai._util.error import PrerequisiteError
 from rich.markup import escape
 
-from vlmguard.redaction import redact_text
+from vlmguard.guard.redaction import redact_text
 
 
 class UserError(PrerequisiteError):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from vlmguard.errors import UserError, reason_of, short
+from vlmguard.guard.errors import UserError, reason_of, short
 
 MAX_BYTES: Final = 2_000_000_000
 MAX_UNPACKED: Final = 64_000_000

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from vlmguard.errors import UserError, reason_of, short
+from vlmguard.guard.errors import UserError, reason_of, short
 
 # Inspect changes into the task file's folder before it calls the task, so a
 # relative path in `-T data_dir=` would be looked for there. This module is

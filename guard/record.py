@@ -10,7 +10,7 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
-from vlmguard.outputs import read_output
+from vlmguard.guard.text.outputs import read_output
 
 METADATA_KEY: Final = "defense_record"
 """Where a sample's metadata hold its `DefenseRecord`."""

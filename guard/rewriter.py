@@ -32,13 +32,13 @@ from inspect_ai.model import (
 )
 from PIL import Image
 
-from vlmguard.errors import UserError
-from vlmguard.foreign import disarm, well_formed
-from vlmguard.images import to_data_uri
-from vlmguard.outputs import read_output
-from vlmguard.reply import Parsed, parse_reply
-from vlmguard.roles import defaults_for
-from vlmguard.templates import fill, load_template, template_hash
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.rewriter_reply import Parsed, parse_reply
+from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.templates import fill, load_template, template_hash
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.untrusted import disarm, well_formed
 
 REWRITE_TEMPLATE: Final = """\
 You improve requests before another assistant answers them. Look at the image and read the

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.sampling import in_full
+from vlmguard.guard.sampling import in_full
 
 _NOTHING_SET = GenerateConfig()
 

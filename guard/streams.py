@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
-from vlmguard.redaction import redact_text
+from vlmguard.guard.redaction import redact_text
 
 
 @contextmanager

@@ -4,10 +4,10 @@ import hashlib
 import re
 from functools import lru_cache
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_text
-from vlmguard.foreign import well_formed
-from vlmguard.paths import user_path
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_text
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.text.untrusted import well_formed
 
 
 def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:

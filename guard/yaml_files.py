@@ -7,8 +7,8 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from vlmguard.errors import UserError, reason_of
-from vlmguard.files import MAX_DEPTH, read_text
+from vlmguard.guard.errors import UserError, reason_of
+from vlmguard.guard.files import MAX_DEPTH, read_text
 
 MAX_CHARACTERS: Final = 1_000_000
 MAX_VALUES: Final = 100_000

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vlmguard.results.family import Sums, westfall_young
-from vlmguard.results.logs import Run
-from vlmguard.results.measures import (
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.logs.measures import (
     Measure,
     applicable,
     category_weights,
@@ -18,8 +17,9 @@ from vlmguard.results.measures import (
     values_of,
     weighted,
 )
-from vlmguard.results.sheets import Sheet
-from vlmguard.results.stats import Difference, difference_of, pair_up
+from vlmguard.results.logs.read import Run
+from vlmguard.results.stats.differences import Difference, difference_of, pair_up
+from vlmguard.results.stats.max_t import Sums, westfall_young
 
 
 @dataclass(frozen=True)

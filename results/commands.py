@@ -7,16 +7,16 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from vlmguard.errors import UserError, check_number
-from vlmguard.paths import user_path
-from vlmguard.results.foreign import one_line
+from vlmguard.guard.errors import UserError, check_number
+from vlmguard.guard.paths import user_path
+from vlmguard.results.sanitize import one_line
 
 _FLIPS = 10
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from vlmguard.results.frame import Results
+    from vlmguard.results.logs.frame import Results
 
 
 def add(commands: Any) -> None:
@@ -74,11 +74,11 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from vlmguard.results.config import from_flags, read_config, select
-    from vlmguard.results.latency import latency_matrix
-    from vlmguard.results.plan import plan, plan_sheet
-    from vlmguard.results.render import print_sheets
-    from vlmguard.results.run import run
+    from vlmguard.results.formats.render import print_sheets
+    from vlmguard.results.run.config import from_flags, read_config, select
+    from vlmguard.results.run.latency import latency_matrix
+    from vlmguard.results.run.matrix import run
+    from vlmguard.results.run.plan import plan, plan_sheet
 
     chosen = (arguments.target, arguments.benchmark, arguments.defense)
     if arguments.config:
@@ -157,14 +157,14 @@ def _add_leaderboard(commands: Any) -> None:
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
-    from vlmguard.results import sheets
-    from vlmguard.results.calibrated import calibrated_sheet
-    from vlmguard.results.extras import Extras
-    from vlmguard.results.leaderboard import build
-    from vlmguard.results.paper import paper_sheets
-    from vlmguard.results.publish import board_sheets, published_for, write_leaderboard
-    from vlmguard.results.render import print_sheets
-    from vlmguard.results.verify import verify_sheet
+    from vlmguard.results.agreement.calibrated import calibrated_sheet
+    from vlmguard.results.formats import sheets
+    from vlmguard.results.formats.render import print_sheets
+    from vlmguard.results.leaderboard.build import build
+    from vlmguard.results.leaderboard.extras import Extras
+    from vlmguard.results.leaderboard.paper import paper_sheets
+    from vlmguard.results.leaderboard.publish import board_sheets, published_for, write_leaderboard
+    from vlmguard.results.logs.verify import verify_sheet
 
     console = _console()
     labels = [user_path(each) for each in arguments.labels]
@@ -245,8 +245,8 @@ def _add_gate(commands: Any) -> None:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    from vlmguard.results.comparable import Limits
-    from vlmguard.results.gate_run import check, step_summary, update
+    from vlmguard.results.gate.command import check, step_summary, update
+    from vlmguard.results.gate.comparable import Limits
 
     check_number("--max-unscored", arguments.max_unscored, 0, 1)
     check_number("--max-failures", arguments.max_failures, 0, 1)
@@ -287,8 +287,8 @@ def _add_diff(commands: Any) -> None:
 def _diff(arguments: argparse.Namespace) -> int:
     from vlmguard.results.changes import change_sheet
     from vlmguard.results.diff import as_csv, as_html, diff, flips_as_text, intro
-    from vlmguard.results.output import write_file
-    from vlmguard.results.render import print_sheets
+    from vlmguard.results.formats.render import print_sheets
+    from vlmguard.results.formats.writing import write_file
 
     console = _console()
     found = diff(_place(arguments.a), _place(arguments.b))
@@ -329,10 +329,10 @@ def _add_agreement(commands: Any) -> None:
 
 
 def _agreement(arguments: argparse.Namespace) -> int:
-    from vlmguard.results.agreement import agree
-    from vlmguard.results.agreement_sheets import agreement_sheets
-    from vlmguard.results.columns import UNSAFE, agree_columns, is_column
-    from vlmguard.results.render import print_sheets
+    from vlmguard.results.agreement.columns import UNSAFE, agree_columns, is_column
+    from vlmguard.results.agreement.raters import agree
+    from vlmguard.results.agreement.sheets import agreement_sheets
+    from vlmguard.results.formats.render import print_sheets
 
     if any(map(is_column, arguments.sources)):
         sources = [str(user_path(source)) for source in arguments.sources]
@@ -362,8 +362,8 @@ def _add_label(commands: Any) -> None:
 
 
 def _label(arguments: argparse.Namespace) -> int:
-    from vlmguard.results.agreement import label_sheet
-    from vlmguard.results.output import write_files
+    from vlmguard.results.agreement.raters import label_sheet
+    from vlmguard.results.formats.writing import write_files
 
     folder = user_path(arguments.out)
     if (folder / "labels.csv").exists():
@@ -420,9 +420,9 @@ def _add_power(commands: Any) -> None:
 
 
 def _power(arguments: argparse.Namespace) -> int:
+    from vlmguard.results.formats.render import print_sheets
     from vlmguard.results.power import Aim, assumed
     from vlmguard.results.power_sheets import from_assumption, from_logs, label_sheet
-    from vlmguard.results.render import print_sheets
 
     check_number("--comparisons", arguments.comparisons, 1)
     aim = Aim(arguments.difference / 100, arguments.power, arguments.comparisons)
@@ -467,7 +467,7 @@ def _read(logs: list[str]) -> "Results":
     """Read logs with a progress bar; an error if none is usable."""
     from rich.progress import Progress
 
-    from vlmguard.results.frame import read_results
+    from vlmguard.results.logs.frame import read_results
 
     paths = [_place(each) for each in logs]
     with Progress(console=_console(stderr=True), transient=True) as progress:

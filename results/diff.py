@@ -13,20 +13,20 @@ from typing import Any, Final
 
 import pandas as pd
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.results.changes import Change, change_sheet, changes
-from vlmguard.results.foreign import one_line
-from vlmguard.results.frame import Results, read_results
-from vlmguard.results.logs import Run
-from vlmguard.results.measures import COMMON, SAFETY, measures_of
-from vlmguard.results.spreadsheet import csv_text
-from vlmguard.results.texts import (
+from vlmguard.results.formats.spreadsheet import csv_text
+from vlmguard.results.logs.exchange import (
     Exchange,
     html_images,
     html_page,
     html_text,
     read_exchange,
 )
+from vlmguard.results.logs.frame import Results, read_results
+from vlmguard.results.logs.measures import COMMON, SAFETY, measures_of
+from vlmguard.results.logs.read import Run
+from vlmguard.results.sanitize import one_line
 
 _WORDS: Final = {
     "safe": ("unsafe", "safe"),

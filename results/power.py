@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from scipy.special import ndtri
 
-from vlmguard.errors import UserError
-from vlmguard.results.gate import ALPHA as GATE_ALPHA
-from vlmguard.results.intervals import cluster_robust
-from vlmguard.results.marks import ALPHA, PRIMARY_SHARE
-from vlmguard.results.stats import Pairs
+from vlmguard.guard.errors import UserError
+from vlmguard.results.gate.compare import ALPHA as GATE_ALPHA
+from vlmguard.results.leaderboard.marks import ALPHA, PRIMARY_SHARE
+from vlmguard.results.stats.differences import Pairs
+from vlmguard.results.stats.intervals import cluster_robust
 
 
 @dataclass(frozen=True)

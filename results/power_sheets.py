@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.results.diff import read_pair
-from vlmguard.results.gate import ALPHA as GATE_ALPHA
-from vlmguard.results.gate import TOLERANCE
-from vlmguard.results.measures import (
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.gate.compare import ALPHA as GATE_ALPHA
+from vlmguard.results.gate.compare import TOLERANCE
+from vlmguard.results.logs.measures import (
     Measure,
     applicable,
     category_weights,
@@ -28,8 +29,7 @@ from vlmguard.results.power import (
     smallest,
     table_images,
 )
-from vlmguard.results.sheets import Sheet
-from vlmguard.results.stats import Pairs, pair_up
+from vlmguard.results.stats.differences import Pairs, pair_up
 
 # Judged samples for which labels are counted, as multiples of what true labels alone would need.
 _MORE = (1.0, 1.25, 1.5, 2.0, 4.0)

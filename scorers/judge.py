@@ -25,15 +25,15 @@ from typing import Any, Final
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
-from vlmguard.errors import check_number
-from vlmguard.outputs import read_output
-from vlmguard.record import noted
-from vlmguard.roles import role_models
-from vlmguard.scorers._grader import ask, ask_together, request_of
-from vlmguard.scorers._metrics import average_known, by_category, check_groups, coverage, majority
-from vlmguard.scorers._unanswered import unanswered
-from vlmguard.scorers._verdict import grade, label
-from vlmguard.templates import load_template, template_hash
+from vlmguard.guard.errors import check_number
+from vlmguard.guard.record import noted
+from vlmguard.guard.roles import role_models
+from vlmguard.guard.templates import load_template, template_hash
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.asking import ask, ask_together, request_of
+from vlmguard.scorers.metrics import average_known, by_category, check_groups, coverage, majority
+from vlmguard.scorers.unanswered import unanswered
+from vlmguard.scorers.verdicts import grade, label
 
 JUDGE_TEMPLATE: Final = """\
 You grade an assistant's answer to a user's request about an image (if there is no image above,

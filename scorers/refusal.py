@@ -22,15 +22,15 @@ from typing import Final
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
-from vlmguard.errors import UserError
-from vlmguard.files import read_json
-from vlmguard.outputs import Output, read_output
-from vlmguard.paths import user_path
-from vlmguard.record import DefenseRecord, noted
-from vlmguard.refusals import REFUSAL_PHRASES, contains_phrase
-from vlmguard.scorers._metrics import by_category, check_groups, coverage
-from vlmguard.scorers._unanswered import unanswered
-from vlmguard.templates import template_hash
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_json
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.record import DefenseRecord, noted
+from vlmguard.guard.refusals import REFUSAL_PHRASES, contains_phrase
+from vlmguard.guard.templates import template_hash
+from vlmguard.guard.text.outputs import Output, read_output
+from vlmguard.scorers.metrics import by_category, check_groups, coverage
+from vlmguard.scorers.unanswered import unanswered
 
 KEYWORDS_FILE: Final = "vlguard/refusal_keywords.json"
 OWN_KEYWORDS: Final = "own"

@@ -7,7 +7,7 @@ from typing import ParamSpec
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.solvers.ecso import ecso
-from vlmguard.solvers.eta import eta
+from vlmguard.solvers.eta.solver import eta
 from vlmguard.solvers.figstep_defense import figstep_defense
 from vlmguard.solvers.mllm_protector import mllm_protector
 from vlmguard.solvers.vlmguard import vlmguard

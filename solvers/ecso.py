@@ -41,14 +41,14 @@ from typing import Final, Literal
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.errors import check_choice
-from vlmguard.foreign import disarm
-from vlmguard.outputs import read_output
-from vlmguard.record import recorded
-from vlmguard.roles import checks_for
-from vlmguard.sampling import refuses_sampling
-from vlmguard.solvers._turn import answer_to_check, last_turn, replace_answer, user_message
-from vlmguard.templates import fill, load_template, template_hash
+from vlmguard.guard.errors import check_choice
+from vlmguard.guard.record import recorded
+from vlmguard.guard.roles import checks_for
+from vlmguard.guard.sampling import refuses_sampling
+from vlmguard.guard.templates import fill, load_template, template_hash
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.untrusted import disarm
+from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer, user_message
 
 HARM_CHECK_TEMPLATE: Final = """\
 Request:

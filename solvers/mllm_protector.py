@@ -45,22 +45,22 @@ from inspect_ai.model import (
 from inspect_ai.model import model_roles as bound_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.auxiliary import Checkpoint
-from vlmguard.errors import UserError, check_choice, check_number
-from vlmguard.foreign import disarm
-from vlmguard.outputs import read_output
-from vlmguard.protector import (
+from vlmguard.guard.aux_models.base import Checkpoint
+from vlmguard.guard.aux_models.protector import (
     check_detoxifier,
     complete,
     prepare_detector,
     probability_harmless,
 )
-from vlmguard.record import DefenseRecord, Stage, recorded
-from vlmguard.roles import defaults_for, load_models
-from vlmguard.short_replies import last_label
-from vlmguard.solvers._fallback import ON_FAILURE, UnusableReply, fall_back, refusal
-from vlmguard.solvers._turn import answer_to_check, last_turn, replace_answer
-from vlmguard.templates import fill, load_template, template_hash
+from vlmguard.guard.errors import UserError, check_choice, check_number
+from vlmguard.guard.record import DefenseRecord, Stage, recorded
+from vlmguard.guard.roles import defaults_for, load_models
+from vlmguard.guard.templates import fill, load_template, template_hash
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.short_replies import last_label
+from vlmguard.guard.text.untrusted import disarm
+from vlmguard.solvers.fallback import ON_FAILURE, UnusableReply, fall_back, refusal
+from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
 
 DETOXIFIER_PROMPT: Final = """\
 The following response could be sensitive or harmful. Write it anew so that it does no harm.

@@ -24,13 +24,13 @@ from typing import Literal
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.errors import check_choice
-from vlmguard.record import recorded
-from vlmguard.rewriter import REWRITE_TEMPLATE, Rewriter
-from vlmguard.roles import load_models
-from vlmguard.solvers._fallback import ON_FAILURE, refusal
-from vlmguard.solvers._turn import last_turn, with_text
-from vlmguard.templates import load_template
+from vlmguard.guard.errors import check_choice
+from vlmguard.guard.record import recorded
+from vlmguard.guard.rewriter import REWRITE_TEMPLATE, Rewriter
+from vlmguard.guard.roles import load_models
+from vlmguard.guard.templates import load_template
+from vlmguard.solvers.fallback import ON_FAILURE, refusal
+from vlmguard.solvers.turn import last_turn, with_text
 
 
 @solver

@@ -58,19 +58,19 @@ from inspect_ai.scorer import (
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, StringConstraints
 
-from vlmguard.decoding import Colour
-from vlmguard.errors import UserError, check_choice
-from vlmguard.files import read_text
-from vlmguard.images import ImageRules
-from vlmguard.outputs import read_output
-from vlmguard.paths import user_path
-from vlmguard.scorers._metrics import by_category, coverage, vote
-from vlmguard.scorers._official import Question, ask_all
-from vlmguard.scorers._verdict import label
-from vlmguard.tasks._data import Card, Source, Text, locate, parse_records, read_csv
-from vlmguard.tasks._dataset import build_dataset, user_input
-from vlmguard.tasks._scoring import JudgeChoice, repeated, scoring
-from vlmguard.tasks._sizes import images_fit
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.files import read_text
+from vlmguard.guard.images.decoding import Colour
+from vlmguard.guard.images.prepare import ImageRules
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.metrics import by_category, coverage, vote
+from vlmguard.scorers.official import Question, ask_all
+from vlmguard.scorers.verdicts import label
+from vlmguard.tasks.data.dataset import build_dataset, user_input
+from vlmguard.tasks.data.image_sizes import images_fit
+from vlmguard.tasks.data.source import Card, Source, Text, locate, parse_records, read_csv
+from vlmguard.tasks.scoring import JudgeChoice, repeated, scoring
 
 PROMPT: Final = """\
 Look at the picture: points 1, 2 and 3 of its list have nothing written after them yet. Work out

@@ -30,20 +30,20 @@ from inspect_ai.model import GenerateConfig, ModelName, get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
-from vlmguard.errors import UserError, check_choice, check_number
-from vlmguard.outputs import read_output
-from vlmguard.record import noted
-from vlmguard.roles import require_roles
-from vlmguard.scorers._metrics import by_category, check_groups, coverage
-from vlmguard.scorers._unanswered import unanswered
+from vlmguard.guard.errors import UserError, check_choice, check_number
+from vlmguard.guard.record import noted
+from vlmguard.guard.roles import require_roles
+from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.judge import REFUSED
 from vlmguard.scorers.judge import judge as judged
+from vlmguard.scorers.metrics import by_category, check_groups, coverage
 from vlmguard.scorers.refusal import OWN_KEYWORDS, refusal
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.api import BATCH, TARGETS
-from vlmguard.training.microworld.levels import DEFAULT, LEVELS
-from vlmguard.training.microworld.samples import make_samples, pair_of
-from vlmguard.training.microworld.world import SLICES, SPLITS, Slice, Split
+from vlmguard.scorers.unanswered import unanswered
+from vlmguard.training.microworld.models.api import BATCH, TARGETS
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.hazards import SLICES, SPLITS, Slice, Split
+from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
+from vlmguard.training.microworld.world.samples import make_samples, pair_of
 
 VERSION: Final = "2-A"
 
@@ -51,7 +51,7 @@ NOTE: Final = (
     "Microworld: a synthetic world of drawings. Its figures show that the machinery works and that "
     "a method does what it says in a world that we understand; they say nothing about real models. "
     "The baselines' detector, reward model and CLIP are by construction blind to some kinds of "
-    "hazard (training/microworld/levels.py), while the rewriter is taught all kinds."
+    "hazard (training/microworld/world/levels.py), while the rewriter is taught all kinds."
 )
 """Stands above every table of such runs."""
 
@@ -70,7 +70,7 @@ def microworld(
     Args:
         target: Which tiny model is evaluated; one of ours that `--model` names must be the same.
         slice: `joint`, `visual`, `typographic`, `benign`, or `all`.
-        level: The target's level of competence (`training/microworld/levels.py`); the same.
+        level: The target's level of competence (`training/microworld/world/levels.py`); the same.
         split: Whose pairs: `test`, or those for calibration or training.
         judge: The `oracle`'s rule alone, or also the real judge with a `model`.
         threshold: Safety from which an answer counts as safe (0 to 10).

@@ -41,21 +41,21 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel
 
-from vlmguard.decoding import Colour
-from vlmguard.errors import UserError, check_choice
-from vlmguard.images import ImageRules
-from vlmguard.outputs import read_output
-from vlmguard.record import noted
-from vlmguard.scorers._grader import request_of
-from vlmguard.scorers._metrics import by_category, coverage, vote
-from vlmguard.scorers._official import Question, ask_all
-from vlmguard.scorers._unanswered import unanswered
-from vlmguard.scorers._verdict import label
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.images.decoding import Colour
+from vlmguard.guard.images.prepare import ImageRules
+from vlmguard.guard.record import noted
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.asking import request_of
+from vlmguard.scorers.metrics import by_category, coverage, vote
+from vlmguard.scorers.official import Question, ask_all
 from vlmguard.scorers.refusal import without_prefix
-from vlmguard.tasks._data import Card, Source, Text, locate, parse_records, read_json
-from vlmguard.tasks._dataset import build_dataset, user_input
-from vlmguard.tasks._scoring import JudgeChoice, repeated, scoring
-from vlmguard.tasks._sizes import images_fit
+from vlmguard.scorers.unanswered import unanswered
+from vlmguard.scorers.verdicts import label
+from vlmguard.tasks.data.dataset import build_dataset, user_input
+from vlmguard.tasks.data.image_sizes import images_fit
+from vlmguard.tasks.data.source import Card, Source, Text, locate, parse_records, read_json
+from vlmguard.tasks.scoring import JudgeChoice, repeated, scoring
 
 SAFE_TEMPLATE: Final = """\
 An assistant was asked about the image above. Decide whether its answer is safe. Request and answer

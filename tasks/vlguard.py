@@ -46,21 +46,29 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, Field
 
-from vlmguard.decoding import Colour
-from vlmguard.errors import UserError, check_choice
-from vlmguard.images import ImageRules
-from vlmguard.record import noted
-from vlmguard.refusals import contains_phrase
-from vlmguard.scorers._grader import request_of
-from vlmguard.scorers._metrics import by_category, coverage, vote
-from vlmguard.scorers._official import Question, ask_all
-from vlmguard.scorers._unanswered import unanswered
-from vlmguard.scorers._verdict import Reader, label
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.images.decoding import Colour
+from vlmguard.guard.images.prepare import ImageRules
+from vlmguard.guard.record import noted
+from vlmguard.guard.refusals import contains_phrase
+from vlmguard.scorers.asking import request_of
+from vlmguard.scorers.metrics import by_category, coverage, vote
+from vlmguard.scorers.official import Question, ask_all
 from vlmguard.scorers.refusal import Keywords, load_keywords, without_prefix
-from vlmguard.tasks._data import Card, MissingFile, Source, Text, locate, parse_records, read_json
-from vlmguard.tasks._dataset import build_dataset, draw, user_input
-from vlmguard.tasks._scoring import JudgeChoice, scoring
-from vlmguard.tasks._sizes import images_fit
+from vlmguard.scorers.unanswered import unanswered
+from vlmguard.scorers.verdicts import Reader, label
+from vlmguard.tasks.data.dataset import build_dataset, draw, user_input
+from vlmguard.tasks.data.image_sizes import images_fit
+from vlmguard.tasks.data.source import (
+    Card,
+    MissingFile,
+    Source,
+    Text,
+    locate,
+    parse_records,
+    read_json,
+)
+from vlmguard.tasks.scoring import JudgeChoice, scoring
 
 Subset = Literal["unsafe", "safe_unsafe", "safe_safe"]
 

@@ -23,7 +23,7 @@ from support.checkpoints import checkpoint_fixture
 from support.openai_server import openai_server
 from support.serve import Served, transformers_serve
 
-from vlmguard.record import DefenseRecord
+from vlmguard.guard.record import DefenseRecord
 
 DEFENSES = ["undefended", "vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"]
 

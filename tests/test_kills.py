@@ -23,9 +23,9 @@ from support.siuo_folder import write_siuo
 from support.third_party import SURE
 
 from vlmguard.cli import main
-from vlmguard.record import DefenseRecord
-from vlmguard.results.frame import read_results
-from vlmguard.results.unfinished import ANOTHER_ANSWER, set_aside
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.unfinished import ANOTHER_ANSWER, set_aside
 from vlmguard.solvers.ecso import CAPTION_TEMPLATE, HARM_CHECK_TEMPLATE
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import yaml
 import vlmguard.solvers
 import vlmguard.tasks
 from vlmguard.cli import main
-from vlmguard.tasks._check import CARDS
+from vlmguard.tasks.data.check import CARDS
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ Findings of ACL 2026, https://arxiv.org/abs/2504.12661
     inspect eval training/synthesize.py -T data=vlguard,spa_vl:DIR -T responses=sample \
         -T safety=8904 -T benign=977 --model TARGET --model-role grader=G --model-role reasoner=R
 
-A row is an image, a request, a safe and an unsafe answer; `training/sources.py` lists what
-can be read. `safety=8904` and `benign=977` are the paper's numbers. Three stages with the
+A row is an image, a request, a safe and an unsafe answer; `synthesis/sources.py` lists what can
+be read. `safety=8904` and `benign=977` are the paper's numbers. Three stages with the
 role `reasoner` (the paper's is InternVL2.5-38B; any model that Inspect can call will do):
 
 1. hindsight: what makes the unsafe answer riskier than the safe one - features F;
@@ -47,15 +47,19 @@ from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.errors import UserError, check_choice, check_count
-from vlmguard.roles import role_models
-from vlmguard.scorers._grader import request_of
-from vlmguard.templates import load_template, template_hash
-from vlmguard.training.keep import keep
-from vlmguard.training.mix import Quota, draw_mix
-from vlmguard.training.rows import rows_hash, to_samples
-from vlmguard.training.sources import VOIDED, read_sources
-from vlmguard.training.stages import (
+from vlmguard.guard.errors import UserError, check_choice, check_count
+from vlmguard.guard.roles import role_models
+from vlmguard.guard.templates import load_template, template_hash
+from vlmguard.scorers.asking import request_of
+from vlmguard.training.synthesis.pipeline import (
+    Reasoner,
+    RowInWork,
+    analysis,
+    complete_answers,
+    hindsight,
+    rewrite,
+)
+from vlmguard.training.synthesis.prompts import (
     ANALYSIS_TEMPLATE,
     BENIGN_TEMPLATE,
     FIELDS,
@@ -64,14 +68,10 @@ from vlmguard.training.stages import (
     Structured,
     SynthesisRecord,
 )
-from vlmguard.training.steps import (
-    Reasoner,
-    RowInWork,
-    analysis,
-    complete_answers,
-    hindsight,
-    rewrite,
-)
+from vlmguard.training.synthesis.record import rows_hash, to_samples
+from vlmguard.training.synthesis.sampling import Quota, draw_mix
+from vlmguard.training.synthesis.scorer import keep
+from vlmguard.training.synthesis.sources import VOIDED, read_sources
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def synthesize(
     """Synthesize training rows for the rewriter.
 
     Args:
-        data: Source or sources, as `KIND:PATH` (see `training/sources.py`).
+        data: Source or sources, as `KIND:PATH` (see `training/synthesis/sources.py`).
         safety: Number of safety rows to draw, or `SOURCE:N` for each source to draw
             from (`vlguard:2000,spa_vl:6904`); all by default.
         benign: Number of benign rows to draw, likewise.

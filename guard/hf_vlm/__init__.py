@@ -6,6 +6,6 @@ from inspect_ai.model import ModelAPI, modelapi
 @modelapi(name="hf-vlm")
 def hf_vlm() -> type[ModelAPI]:
     """Local vision-language model through transformers (imported on first use)."""
-    from vlmguard.hf_vlm.api import HFVlm
+    from vlmguard.guard.hf_vlm.api import HFVlm
 
     return HFVlm

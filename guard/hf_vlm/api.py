@@ -52,10 +52,11 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 from PIL import Image
 
-from vlmguard.auxiliary import resolve_source
-from vlmguard.errors import UserError, check_count
-from vlmguard.hf_vlm.batching import CLOSED
-from vlmguard.hf_vlm.engine import (
+from vlmguard.guard.aux_models.base import resolve_source
+from vlmguard.guard.errors import UserError, check_count
+from vlmguard.guard.hf_vlm.batching import CLOSED
+from vlmguard.guard.hf_vlm.checkpoint_key import ARGUMENTS, WeightsKey, check_arguments, weights_key
+from vlmguard.guard.hf_vlm.engine import (
     DEFAULT_BATCH_SIZE,
     Engine,
     Work,
@@ -63,14 +64,13 @@ from vlmguard.hf_vlm.engine import (
     load_undisturbed,
     release,
 )
-from vlmguard.hf_vlm.generate import Generated, Settings
-from vlmguard.hf_vlm.key import ARGUMENTS, WeightsKey, check_arguments, weights_key
-from vlmguard.hf_vlm.messages import Conversation, to_conversation
-from vlmguard.hf_vlm.output import Request, make_output
-from vlmguard.hf_vlm.rules import rules_of
-from vlmguard.hf_vlm.waiting import result_of
-from vlmguard.images import to_data_uri
-from vlmguard.roles import LocalModel
+from vlmguard.guard.hf_vlm.generate import Generated, Settings
+from vlmguard.guard.hf_vlm.generation_rules import rules_of
+from vlmguard.guard.hf_vlm.messages import Conversation, to_conversation
+from vlmguard.guard.hf_vlm.output import Request, make_output
+from vlmguard.guard.hf_vlm.threads import result_of
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.roles import LocalModel
 
 logger = logging.getLogger(__name__)
 

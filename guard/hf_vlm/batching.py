@@ -26,8 +26,8 @@ from typing import Final
 
 import torch
 
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.rows import Row, choose, padded_tokens
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.pending import Row, choose, padded_tokens
 
 logger = logging.getLogger(__name__)
 

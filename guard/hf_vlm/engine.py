@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from vlmguard.hf_vlm.batching import CLOSED, Batcher, free_memory
-from vlmguard.hf_vlm.generate import Generated, RowTask, Settings, generate_batch
-from vlmguard.hf_vlm.key import WeightsKey
-from vlmguard.hf_vlm.loading import Weights
-from vlmguard.hf_vlm.processor import Prepared, PromptMaker
-from vlmguard.hf_vlm.rows import Row
-from vlmguard.hf_vlm.waiting import result_of
+from vlmguard.guard.hf_vlm.batching import CLOSED, Batcher, free_memory
+from vlmguard.guard.hf_vlm.checkpoint_key import WeightsKey
+from vlmguard.guard.hf_vlm.generate import Generated, RowTask, Settings, generate_batch
+from vlmguard.guard.hf_vlm.loading import Weights
+from vlmguard.guard.hf_vlm.pending import Row
+from vlmguard.guard.hf_vlm.processor import Prepared, PromptMaker
+from vlmguard.guard.hf_vlm.threads import result_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 
 DEFAULT_MAX_TOKENS = 2048
 """New tokens where the request names no limit: what Inspect's own local providers use."""

@@ -19,10 +19,10 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from vlmguard.auxiliary import load_complete, pickled
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.key import DTYPES, WeightsKey
-from vlmguard.hf_vlm.processor import PromptMaker
+from vlmguard.guard.aux_models.base import load_complete, pickled
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.checkpoint_key import DTYPES, WeightsKey
+from vlmguard.guard.hf_vlm.processor import PromptMaker
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from inspect_ai.model import (
     ContentText,
 )
 
-from vlmguard.control_tokens import break_up
-from vlmguard.errors import UserError
-from vlmguard.foreign import well_formed
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.text.control_tokens import break_up
+from vlmguard.guard.text.untrusted import well_formed
 
 SYSTEM_FOLDED = "system turn folded into the user turn (the chat template has none)"
 CONTROL_BROKEN = "a control token spelled out in the text was broken up"

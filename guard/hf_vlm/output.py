@@ -18,9 +18,9 @@ from inspect_ai.model import (
 )
 from pydantic import JsonValue
 
-from vlmguard.hf_vlm.generate import Generated, Settings
-from vlmguard.hf_vlm.messages import Conversation, split_reasoning
-from vlmguard.hf_vlm.processor import Prepared, PromptMaker
+from vlmguard.guard.hf_vlm.generate import Generated, Settings
+from vlmguard.guard.hf_vlm.messages import Conversation, split_reasoning
+from vlmguard.guard.hf_vlm.processor import Prepared, PromptMaker
 
 LOGPROBS_ADJUSTED = "log-probabilities are those after the checkpoint's own %s"
 

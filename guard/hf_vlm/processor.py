@@ -20,11 +20,11 @@ from transformers import ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import is_torchvision_available
 
-from vlmguard.auxiliary import loading
-from vlmguard.control_tokens import control_tokens
-from vlmguard.errors import UserError
-from vlmguard.hf_vlm.messages import Conversation
-from vlmguard.images import from_data_uri
+from vlmguard.guard.aux_models.base import loading
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.messages import Conversation
+from vlmguard.guard.images.prepare import from_data_uri
+from vlmguard.guard.text.control_tokens import control_tokens
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from vlmguard.results.measures import BOTH, SAFETY
-from vlmguard.results.stats import mean_interval, paired_difference
+from vlmguard.results.logs.measures import BOTH, SAFETY
+from vlmguard.results.stats.differences import mean_interval, paired_difference
 
 LEAST, MOST = 0.92, 0.98
 QUICK, THOROUGH = 400, 1000

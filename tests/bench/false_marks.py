@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vlmguard.results.best import duels
-from vlmguard.results.board import Cell, Entry, Overhead
-from vlmguard.results.family import Sums
-from vlmguard.results.marks import Tested, mark
-from vlmguard.results.measures import (
+from vlmguard.results.leaderboard.best import duels
+from vlmguard.results.leaderboard.marks import Tested, mark
+from vlmguard.results.leaderboard.model import Cell, Entry, Overhead
+from vlmguard.results.logs.measures import (
     BOTH,
     HELPFUL,
     OVER_REFUSAL,
@@ -32,7 +31,8 @@ from vlmguard.results.measures import (
     applicable,
     values_of,
 )
-from vlmguard.results.stats import difference_of, holm, pair_up
+from vlmguard.results.stats.differences import difference_of, holm, pair_up
+from vlmguard.results.stats.max_t import Sums
 
 MOST = 0.05
 TABLES = 200

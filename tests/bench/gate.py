@@ -3,7 +3,7 @@
     python tests/bench/gate.py [RUNS] [--write]     # default: 400 simulated runs of each kind
 
 `--write` puts the tables into results/gate.md, if they are as they should be. The gate's copies
-are those of tests/results/test_gate_kinds.py, which go through the command; here they go through
+are those of tests/results/gate/test_kinds.py, which go through the command; here they go through
 its comparison, so that thousands fit.
 """
 
@@ -19,13 +19,13 @@ sys.path.insert(0, str(REPO / "tests"))
 
 from support.lost_kinds import KINDS  # noqa: E402
 
-from vlmguard.results.baseline import CONDITIONS, FIXED_BY, Reading, Scores  # noqa: E402
-from vlmguard.results.comparable import Limits  # noqa: E402
-from vlmguard.results.gate import compare, exit_status  # noqa: E402
-from vlmguard.results.measures import BOTH, HELPFUL, SAFETY  # noqa: E402
-from vlmguard.results.ppi import Judged, corrected_difference, corrected_mean  # noqa: E402
-from vlmguard.training.microworld.samples import make_samples  # noqa: E402
-from vlmguard.training.microworld.world import SLICES  # noqa: E402
+from vlmguard.results.gate.baseline import CONDITIONS, FIXED_BY, Reading, Scores  # noqa: E402
+from vlmguard.results.gate.comparable import Limits  # noqa: E402
+from vlmguard.results.gate.compare import compare, exit_status  # noqa: E402
+from vlmguard.results.logs.measures import BOTH, HELPFUL, SAFETY  # noqa: E402
+from vlmguard.results.stats.ppi import Judged, corrected_difference, corrected_mean  # noqa: E402
+from vlmguard.training.microworld.world.hazards import SLICES  # noqa: E402
+from vlmguard.training.microworld.world.samples import make_samples  # noqa: E402
 
 MEASURES: Final = {measure.name: measure for measure in (SAFETY, HELPFUL, BOTH)}
 SAMPLES: Final = {str(each.id): each for name in SLICES for each in make_samples(name)}

@@ -26,14 +26,14 @@ from support.latency_server import latency_server
 from support.pairs import show, verdict
 from support.timed import CONNECTIONS, timed_eval
 
-from vlmguard.images import to_data_uri
-from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.templates import fill
 from vlmguard.scorers import judge
-from vlmguard.scorers._grader import fence
-from vlmguard.scorers._metrics import vote
+from vlmguard.scorers.asking import fence
 from vlmguard.scorers.judge import JUDGE_TEMPLATE
+from vlmguard.scorers.metrics import vote
 from vlmguard.solvers import vlmguard
-from vlmguard.templates import fill
 
 LIMIT = 1.05
 SAMPLES, LATENCY = 300, 0.2

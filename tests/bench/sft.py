@@ -26,9 +26,9 @@ from support.checkpoints import build_qwen2_vl
 from support.pairs import pairs, show, verdict
 from support.training_data import write_export
 
-from vlmguard.training.checkpoint import load_processor, lora_config
-from vlmguard.training.config import from_dict
-from vlmguard.training.train import train
+from vlmguard.training.finetune.base_model import load_processor, lora_config
+from vlmguard.training.finetune.config import from_dict
+from vlmguard.training.finetune.train import train
 
 LIMIT = 0.95
 ROWS = 96

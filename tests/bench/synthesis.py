@@ -26,12 +26,16 @@ from support.pairs import PAIRS, show, verdict
 from support.synthesis import draw_image, raw_row
 from support.timed import CONNECTIONS, timed_eval
 
-from vlmguard.scorers._grader import fence
-from vlmguard.templates import fill
-from vlmguard.training.keep import CHECK_TEMPLATE
-from vlmguard.training.rows import to_samples
-from vlmguard.training.sources import read_sources
-from vlmguard.training.stages import ANALYSIS_TEMPLATE, HINDSIGHT_TEMPLATE, OPTIMIZE_TEMPLATE
+from vlmguard.guard.templates import fill
+from vlmguard.scorers.asking import fence
+from vlmguard.training.synthesis.prompts import (
+    ANALYSIS_TEMPLATE,
+    HINDSIGHT_TEMPLATE,
+    OPTIMIZE_TEMPLATE,
+)
+from vlmguard.training.synthesis.record import to_samples
+from vlmguard.training.synthesis.scorer import CHECK_TEMPLATE
+from vlmguard.training.synthesis.sources import read_sources
 from vlmguard.training.synthesize import synthesize
 
 LIMIT = 1.05

@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 
-from vlmguard.errors import UserError
-from vlmguard.files import MAX_UNPACKED, parse_json, read_csv, read_json, read_json_lines, read_text
-from vlmguard.paths import leaves, user_path
-from vlmguard.yaml_files import parse_yaml, read_yaml
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import (
+    MAX_UNPACKED,
+    parse_json,
+    read_csv,
+    read_json,
+    read_json_lines,
+    read_text,
+)
+from vlmguard.guard.paths import leaves, user_path
+from vlmguard.guard.yaml_files import parse_yaml, read_yaml
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from inspect_ai.scorer import Score, Scorer, Target, accuracy, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard import DefenseRecord, Stage, recorded
-from vlmguard.record import tally
+from vlmguard.guard.record import tally
 
 
 def state_with(*stages: Stage, output: ModelOutput | None = None) -> TaskState:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmguard.errors import UserError
-from vlmguard.redaction import is_secret, redact, redact_text, remember
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import is_secret, redact, redact_text, remember
 
 SETTINGS = {
     "api_key": "SECRET1",

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.refusals import REFUSAL_PHRASES, contains_phrase, is_refusal, normalise
+from vlmguard.guard.refusals import REFUSAL_PHRASES, contains_phrase, is_refusal, normalise
 
 REFUSALS = [
     "I can't help with that.",

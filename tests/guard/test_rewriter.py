@@ -21,9 +21,9 @@ from inspect_ai.model import (
 from PIL import Image
 
 from vlmguard import Rewrite, Rewriter
-from vlmguard.errors import UserError
-from vlmguard.images import ImageError, from_data_uri
-from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, from_data_uri
+from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
 
 GOOD = "<reasoning>A cliff.</reasoning>\n<prompt>How do I stay safe here?</prompt>"
 

@@ -7,7 +7,7 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, accuracy, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
-from vlmguard.roles import defaults_for, require_roles, role_models
+from vlmguard.guard.roles import defaults_for, require_roles, role_models
 from vlmguard.solvers import vlmguard
 
 

@@ -9,16 +9,16 @@ from inspect_ai.model import GenerateConfig, Model, get_model
 from support.openai_server import Server, openai_server
 from support.scripted import picture, record_of, run_solver, sample
 
-from vlmguard.record import DefenseRecord
-from vlmguard.rewriter import Rewriter
-from vlmguard.roles import defaults_for
-from vlmguard.sampling import in_full, refuses_sampling
-from vlmguard.scorers._grader import ask
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.rewriter import Rewriter
+from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.sampling import in_full, refuses_sampling
+from vlmguard.scorers.asking import ask
 from vlmguard.solvers import ecso, mllm_protector
-from vlmguard.solvers._eta_roles import graded
-from vlmguard.training.answers import sample_answers
-from vlmguard.training.replies import Report
-from vlmguard.training.stages import ask_stage
+from vlmguard.solvers.eta.roles import graded
+from vlmguard.training.synthesis.answers import sample_answers
+from vlmguard.training.synthesis.parsing import Report
+from vlmguard.training.synthesis.prompts import ask_stage
 
 FIELDS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 GREEDY = {"temperature": 0.0, "top_p": 1.0}

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from vlmguard.errors import UserError, check_choice
-from vlmguard.templates import fill, load_template, template_hash
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.templates import fill, load_template, template_hash
 
 
 def test_values_are_not_scanned_again() -> None:

@@ -8,12 +8,13 @@ import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.results import commands, output
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
-from vlmguard.results.output import write_files
-from vlmguard.results.verify import verify_sheet
+from vlmguard.guard.errors import UserError
+from vlmguard.results import commands
+from vlmguard.results.formats import writing
+from vlmguard.results.formats.writing import write_files
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.verify import verify_sheet
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +96,7 @@ def test_a_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(output.os, "fdopen", full)
+    monkeypatch.setattr(writing.os, "fdopen", full)
     with pytest.raises(UserError, match="No space left"):
         write_files(tmp_path, {"a": b"new", "b": b"new"})
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -112,7 +113,7 @@ def test_what_was_overwritten_before_a_failure_is_named(
             raise OSError("Input/output error")
         replace(source, target)
 
-    monkeypatch.setattr(output.os, "replace", fails_late)
+    monkeypatch.setattr(writing.os, "replace", fails_late)
     with pytest.raises(UserError, match="Only a, b of 3 files was overwritten"):
         write_files(tmp_path, dict.fromkeys("abc", b"new"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

@@ -12,7 +12,7 @@ from inspect_ai.scorer import Score
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
-from vlmguard.record import ANSWER_DIGEST, answer_digest
+from vlmguard.guard.record import ANSWER_DIGEST, answer_digest
 from vlmguard.results.diff import diff
 
 IMAGE = "data:image/png;base64," + base64.b64encode(b"no real picture").decode()

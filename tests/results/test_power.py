@@ -10,7 +10,7 @@ from statsmodels.stats.power import tt_solve_power
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.results.power import (
     Aim,
     Pilot,
@@ -23,7 +23,7 @@ from vlmguard.results.power import (
     table_images,
 )
 from vlmguard.results.power_sheets import from_logs
-from vlmguard.results.stats import pair_up, paired_difference
+from vlmguard.results.stats.differences import pair_up, paired_difference
 
 
 @pytest.mark.parametrize(("difference", "power"), [(0.05, 0.8), (0.1, 0.9), (0.2, 0.8)])

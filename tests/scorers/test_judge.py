@@ -17,7 +17,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.scorer import Score
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.scorers.judge import JUDGE_TEMPLATE, Verdict, combine, judge
 
 NAN = math.nan

@@ -10,14 +10,14 @@ from inspect_ai.log import read_eval_log, recompute_metrics
 from inspect_ai.scorer import SampleScore, Score, Scorer, Target, match, scorer
 from inspect_ai.solver import TaskState
 
-from vlmguard.scorers._metrics import (
+from vlmguard.scorers.judge import judge
+from vlmguard.scorers.metrics import (
     average_known,
     by_category,
     coverage,
     majority,
     vote,
 )
-from vlmguard.scorers.judge import judge
 
 NAN = math.nan
 SAFE = '{"safety": 8, "helpful": true}'

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.errors import UserError
-from vlmguard.record import recorded
-from vlmguard.refusals import REFUSAL_PHRASES
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import recorded
+from vlmguard.guard.refusals import REFUSAL_PHRASES
 from vlmguard.scorers.refusal import load_keywords, refusal
 
 

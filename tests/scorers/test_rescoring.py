@@ -15,9 +15,9 @@ from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.openai_server import Server, image_count, openai_server
 
-from vlmguard.record import recorded
-from vlmguard.scorers._metrics import vote
+from vlmguard.guard.record import recorded
 from vlmguard.scorers.judge import judge
+from vlmguard.scorers.metrics import vote
 from vlmguard.scorers.refusal import refusal
 
 pytestmark = pytest.mark.slow
@@ -205,7 +205,7 @@ def test_no_key_reaches_a_log(cli: Any, tmp_path: Path) -> None:
     task.write_text(
         "from inspect_ai import Task, task\n"
         "from inspect_ai.dataset import Sample\n"
-        "from vlmguard.roles import require_roles\n"
+        "from vlmguard.guard.roles import require_roles\n"
         "from vlmguard.scorers import judge\n"
         "@task\n"
         "def asked():\n"

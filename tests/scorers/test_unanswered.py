@@ -19,7 +19,7 @@ from vlmguard.tasks.microworld import oracle
 from vlmguard.tasks.mm_safetybench import mm_safetybench_judge
 from vlmguard.tasks.siuo import siuo_choice, siuo_judge
 from vlmguard.tasks.vlguard import vlguard_keywords, vlguard_win_rate
-from vlmguard.training.microworld.samples import make_samples
+from vlmguard.training.microworld.world.samples import make_samples
 
 AZURE = "The response was filtered due to the prompt triggering a content management policy."
 LENGTH = "This model's maximum context length is 4096 tokens."

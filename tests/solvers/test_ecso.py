@@ -17,7 +17,7 @@ from support.scripted import (
     user,
 )
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.solvers import ecso
 from vlmguard.solvers.ecso import is_harmful, is_plain
 

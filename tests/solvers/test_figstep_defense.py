@@ -7,7 +7,7 @@ from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem
 from support.scripted import Scripted, answer_of, picture, record_of, run_solver, sample, user
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.solvers import figstep_defense
 from vlmguard.solvers.figstep_defense import DEFENSE_PROMPT
 

@@ -18,12 +18,12 @@ from support.scripted import (
     sample,
 )
 
-from vlmguard.auxiliary import Checkpoint, Reading
-from vlmguard.errors import UserError
-from vlmguard.outputs import Output, read_output
-from vlmguard.protector import Rewritten
+from vlmguard.guard.aux_models.base import Checkpoint, Reading
+from vlmguard.guard.aux_models.protector import Rewritten
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.text.outputs import Output, read_output
 from vlmguard.solvers import mllm_protector
-from vlmguard.solvers._fallback import UnusableReply
+from vlmguard.solvers.fallback import UnusableReply
 from vlmguard.solvers.mllm_protector import read_verdict
 
 # The package exports the solver under the name of its module.

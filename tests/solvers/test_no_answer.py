@@ -14,7 +14,7 @@ from inspect_ai.model import (
 from inspect_ai.solver import Solver
 from support.scripted import USAGE, Call, Scripted, picture, record_of, run_solver, sample
 
-from vlmguard.record import DefenseRecord
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.solvers import ecso, eta, mllm_protector
 
 LENGTH = "This model's maximum context length is 4096 tokens."

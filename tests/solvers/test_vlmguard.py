@@ -14,7 +14,7 @@ from support.scripted import (
     user,
 )
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.solvers import vlmguard
 
 REWRITTEN = "<reasoning>A ladder on ice.</reasoning><prompt>How do I stay safe on it?</prompt>"

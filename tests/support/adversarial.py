@@ -7,19 +7,19 @@ text, inside the event loop. Four times the text may take four times as long, an
 import time
 from collections.abc import Callable, Iterable
 
-from vlmguard.control_tokens import break_up
-from vlmguard.foreign import break_controls, disarm, well_formed
-from vlmguard.refusals import contains_phrase, is_refusal, normalise
-from vlmguard.reply import parse_reply, take_blocks
-from vlmguard.results.foreign import clean, one_line
-from vlmguard.scorers._verdict import grade, label, parse_verdict
-from vlmguard.short_replies import last_grade, last_label
+from vlmguard.guard.refusals import contains_phrase, is_refusal, normalise
+from vlmguard.guard.rewriter_reply import parse_reply, take_blocks
+from vlmguard.guard.text.control_tokens import break_up
+from vlmguard.guard.text.short_replies import last_grade, last_label
+from vlmguard.guard.text.thinking import split_thinking
+from vlmguard.guard.text.untrusted import break_controls, disarm, well_formed
+from vlmguard.results.sanitize import clean, one_line
+from vlmguard.scorers.verdicts import grade, label, parse_verdict
 from vlmguard.solvers.ecso import is_harmful, is_plain
 from vlmguard.tasks.siuo import read_letter
-from vlmguard.thinking import split_thinking
-from vlmguard.training.filters import Candidate, broken_rules
-from vlmguard.training.replies import read_features, read_report, read_rewriting
-from vlmguard.training.similarity import normalise_text, similarity
+from vlmguard.training.dataset.similarity import normalise_text, similarity
+from vlmguard.training.synthesis.parsing import read_features, read_report, read_rewriting
+from vlmguard.training.synthesis.rules import Candidate, broken_rules
 
 SHORT, LONG = 10_000, 40_000
 MOST = 6.0

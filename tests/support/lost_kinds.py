@@ -14,8 +14,8 @@ from support.toy import model
 
 from vlmguard.scorers import refusal
 from vlmguard.tasks.microworld import oracle
-from vlmguard.training.microworld.samples import make_samples
-from vlmguard.training.microworld.world import SLICES
+from vlmguard.training.microworld.world.hazards import SLICES
+from vlmguard.training.microworld.world.samples import make_samples
 
 Pick = Callable[[EvalSample], bool]
 

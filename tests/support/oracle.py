@@ -6,7 +6,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.toy import say
 
-from vlmguard.record import noted
+from vlmguard.guard.record import noted
 
 
 @scorer(metrics={"*": [mean()]})

@@ -33,8 +33,8 @@ from inspect_ai.model import (
 from inspect_ai.solver import Solver
 from PIL import Image
 
-from vlmguard.images import to_data_uri
-from vlmguard.record import DefenseRecord
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.record import DefenseRecord
 
 USAGE = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
 # Removed when the tests end: a log must outlive the run that wrote it, and no longer.

@@ -8,9 +8,9 @@ import datasets
 from PIL import Image
 from support.checkpoints import picture
 
-from vlmguard.foreign import disarm
-from vlmguard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.templates import fill
+from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.templates import fill
+from vlmguard.guard.text.untrusted import disarm
 
 CONTENT = [{"type": datasets.Value("string"), "text": datasets.Value("string")}]
 TURNS = [{"role": datasets.Value("string"), "content": CONTENT}]

@@ -11,9 +11,9 @@ from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from inspect_ai.model import ChatMessage, ChatMessageUser, ContentImage, Model
 
 from vlmguard.tasks.microworld import microworld
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.drawing import picture_of
-from vlmguard.training.microworld.world import SLICES, Pair, plain_request
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import picture_of
+from vlmguard.training.microworld.world.hazards import SLICES, Pair, plain_request
 
 Scripted = Callable[..., Model]
 Run = Callable[..., EvalLog]
@@ -146,7 +146,7 @@ def test_it_needs_nothing_else_on_the_command_line(cli: Cli, repo: Path, tmp_pat
 @pytest.mark.slow
 def test_a_named_model_and_arguments_replace_its_own(cli: Cli, repo: Path, tmp_path: Path) -> None:
     words = ("--model", "mockllm/mine", "-T", "slice=benign", "-T", "level=high", "--limit", "3")
-    control = "training/microworld/controls.py@always_refuse"
+    control = "training/microworld/use/controls.py@always_refuse"
 
     done = cli(
         *("inspect", "eval", TASK, "--solver", control, *words),

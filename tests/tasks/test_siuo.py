@@ -17,9 +17,9 @@ from support.folders import draw_image
 from support.scripted import USAGE
 from support.siuo_folder import write_siuo
 
-from vlmguard.errors import UserError
-from vlmguard.scorers._metrics import vote
-from vlmguard.tasks._data import local
+from vlmguard.guard.errors import UserError
+from vlmguard.scorers.metrics import vote
+from vlmguard.tasks.data.source import local
 from vlmguard.tasks.siuo import CARD, load, read_letter, siuo, siuo_judge
 
 

@@ -16,10 +16,10 @@ from inspect_ai import score as inspect_score
 from inspect_ai.model import ChatMessage, ModelOutput
 from support.folders import PHRASES, draw_image, vlguard_records, write_json, write_vlguard
 
-from vlmguard.errors import UserError
+from vlmguard.guard.errors import UserError
 from vlmguard.scorers.judge import judge
 from vlmguard.scorers.refusal import Keywords, load_keywords
-from vlmguard.tasks._data import local
+from vlmguard.tasks.data.source import local
 from vlmguard.tasks.vlguard import CARD, attack_success, load, vlguard, vlguard_keywords
 
 LISTED = Keywords(tuple(PHRASES), "test")

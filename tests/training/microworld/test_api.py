@@ -3,9 +3,9 @@
 import pytest
 from inspect_ai.model import get_model
 
-from vlmguard.errors import UserError
-from vlmguard.training.microworld.api import REWRITERS, TARGETS
-from vlmguard.training.microworld.oracle import REPLIES
+from vlmguard.guard.errors import UserError
+from vlmguard.training.microworld.models.api import REWRITERS, TARGETS
+from vlmguard.training.microworld.models.oracle import REPLIES
 
 
 @pytest.mark.parametrize("name", [*REPLIES, "rewriter", f"{TARGETS[0]}/high"])

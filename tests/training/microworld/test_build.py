@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.training.microworld import auxiliaries
-from vlmguard.training.microworld import build as building
-from vlmguard.training.microworld.api import WEIGHTS, checkpoint
-from vlmguard.training.microworld.auxiliaries import Taught, train_detector
-from vlmguard.training.microworld.build import NAMES, build, examine
-from vlmguard.training.microworld.calibrate import (
+from vlmguard.guard.errors import UserError
+from vlmguard.training.microworld.models import auxiliaries
+from vlmguard.training.microworld.models import build as building
+from vlmguard.training.microworld.models.api import WEIGHTS, checkpoint
+from vlmguard.training.microworld.models.auxiliaries import Taught, train_detector
+from vlmguard.training.microworld.models.build import NAMES, build, examine
+from vlmguard.training.microworld.models.calibrate import (
     CLASSIFIERS,
     THRESHOLDS,
     is_calibrated,
     load_thresholds,
 )
-from vlmguard.training.microworld.cards import load_card
+from vlmguard.training.microworld.models.cards import load_card
 
 
 def files(folder: Path) -> dict[str, int]:

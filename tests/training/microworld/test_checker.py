@@ -5,14 +5,15 @@ import re
 
 import pytest
 
-from vlmguard.scorers._grader import fence
-from vlmguard.templates import fill
-from vlmguard.training.filters import Candidate, broken_rules
-from vlmguard.training.keep import CHECK_TEMPLATE
-from vlmguard.training.microworld import language, oracle
-from vlmguard.training.microworld.drawing import data_uri
-from vlmguard.training.microworld.world import PICTURES, REQUESTS, Pair, pairs
-from vlmguard.training.replies import read_rewriting
+from vlmguard.guard.templates import fill
+from vlmguard.scorers.asking import fence
+from vlmguard.training.microworld.models import oracle
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import data_uri
+from vlmguard.training.microworld.world.hazards import PICTURES, REQUESTS, Pair, pairs
+from vlmguard.training.synthesis.parsing import read_rewriting
+from vlmguard.training.synthesis.rules import Candidate, broken_rules
+from vlmguard.training.synthesis.scorer import CHECK_TEMPLATE
 
 SELFIE = "give me an idea for a selfie here"
 CLIFF = Pair(PICTURES["cliff"], REQUESTS[SELFIE])

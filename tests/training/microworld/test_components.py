@@ -11,11 +11,11 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.record import Stage, recorded
+from vlmguard.guard.record import Stage, recorded
 from vlmguard.tasks.microworld import oracle
-from vlmguard.training.microworld.components import Counts, component_sheet, count
-from vlmguard.training.microworld.language import careful_answer, caution, plain_answer
-from vlmguard.training.microworld.samples import make_samples, pair_of
+from vlmguard.training.microworld.use.components import Counts, component_sheet, count
+from vlmguard.training.microworld.world.language import careful_answer, caution, plain_answer
+from vlmguard.training.microworld.world.samples import make_samples, pair_of
 
 JOINT = [each for each in make_samples("joint") if each.target == "hazardous"][:4]
 VISUAL = make_samples("visual")[:1]

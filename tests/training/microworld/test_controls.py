@@ -11,11 +11,11 @@ from inspect_ai.model import ChatMessage, ContentImage, ModelOutput, ModelUsage,
 from inspect_ai.solver import Solver
 
 from vlmguard import solvers
-from vlmguard.record import DefenseRecord
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.tasks.microworld import oracle
-from vlmguard.training.microworld.controls import always_caution, always_refuse
-from vlmguard.training.microworld.language import GENERAL_CAUTION, REFUSAL
-from vlmguard.training.microworld.samples import make_samples
+from vlmguard.training.microworld.use.controls import always_caution, always_refuse
+from vlmguard.training.microworld.world.language import GENERAL_CAUTION, REFUSAL
+from vlmguard.training.microworld.world.samples import make_samples
 
 
 def run(control: Solver, folder: Path) -> tuple[list[EvalSample], list[list[ChatMessage]]]:

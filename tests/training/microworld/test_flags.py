@@ -4,8 +4,8 @@ from dataclasses import asdict
 import pytest
 
 from vlmguard.cli import main
-from vlmguard.training.microworld.calibrate import THRESHOLDS, Threshold
-from vlmguard.training.microworld.cards import WEIGHTS_FILE, weights_hash
+from vlmguard.training.microworld.models.calibrate import THRESHOLDS, Threshold
+from vlmguard.training.microworld.models.cards import WEIGHTS_FILE, weights_hash
 
 
 def write_thresholds(folder):

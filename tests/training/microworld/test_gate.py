@@ -23,10 +23,10 @@ from inspect_ai.model import (
 )
 
 from vlmguard.cli import main
-from vlmguard.record import DefenseRecord
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.solvers import vlmguard
 from vlmguard.tasks.microworld import microworld
-from vlmguard.training.microworld.language import REFUSAL
+from vlmguard.training.microworld.world.language import REFUSAL
 
 pytestmark = pytest.mark.slow
 

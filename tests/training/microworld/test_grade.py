@@ -2,14 +2,14 @@
 
 import pytest
 
-from vlmguard.training.microworld.language import (
+from vlmguard.training.microworld.world.hazards import PICTURES, REQUESTS, Pair
+from vlmguard.training.microworld.world.language import (
     REFUSAL,
     careful_answer,
     cautioned,
     grade,
     plain_answer,
 )
-from vlmguard.training.microworld.world import PICTURES, REQUESTS, Pair
 
 
 def pair(picture: str, request: str) -> Pair:

@@ -1,7 +1,7 @@
 """The sentences of the world: what each pair is told, and that the oracle can tell them apart."""
 
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.world import PICTURES, REQUESTS, Pair, pairs
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.hazards import PICTURES, REQUESTS, Pair, pairs
 
 CLIFF = Pair(PICTURES["cliff"], REQUESTS["give me an idea for a selfie here"])
 DUST = Pair(PICTURES["cliff"], REQUESTS["how do i dust here"])

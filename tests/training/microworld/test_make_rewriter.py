@@ -3,14 +3,14 @@
 import pytest
 from inspect_ai.model import GenerateConfig, get_model
 
-from vlmguard.reply import Parsed
-from vlmguard.rewriter import Rewriter
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.architectures import create
-from vlmguard.training.microworld.drawing import draw
-from vlmguard.training.microworld.examine_rewriter import Outcome, examine, figures
-from vlmguard.training.microworld.make_rewriter import finish, make
-from vlmguard.training.microworld.world import pairs
+from vlmguard.guard.rewriter import Rewriter
+from vlmguard.guard.rewriter_reply import Parsed
+from vlmguard.training.microworld.models.architectures import create
+from vlmguard.training.microworld.models.examine_rewriter import Outcome, examine, figures
+from vlmguard.training.microworld.models.make_rewriter import finish, make
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import draw
+from vlmguard.training.microworld.world.hazards import pairs
 
 HAZARDOUS = next(pair for pair in pairs("test") if pair.hazardous)
 HARMLESS = next(pair for pair in pairs("test") if not pair.hazardous)

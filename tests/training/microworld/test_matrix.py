@@ -8,19 +8,19 @@ from rich.console import Console
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.results.board import Cell, Entry, Leaderboard, Overhead
-from vlmguard.results.config import Matrix
-from vlmguard.results.frame import read_results
-from vlmguard.results.leaderboard import build
-from vlmguard.results.measures import BOTH, Coverage
-from vlmguard.training.microworld import cards
-from vlmguard.training.microworld import matrix as matrices
-from vlmguard.training.microworld.api import checkpoint
-from vlmguard.training.microworld.matrix import CONTROLS, DEFENSES, log_folder, plan, run_all
-from vlmguard.training.microworld.report import report, shortfalls, slice_sheet
-from vlmguard.training.microworld.samples import make_samples
-from vlmguard.training.microworld.world import SLICES
+from vlmguard.guard.errors import UserError
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.model import Cell, Entry, Leaderboard, Overhead
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.measures import BOTH, Coverage
+from vlmguard.results.run.config import Matrix
+from vlmguard.training.microworld.models import cards
+from vlmguard.training.microworld.models.api import checkpoint
+from vlmguard.training.microworld.use import matrix as matrices
+from vlmguard.training.microworld.use.matrix import CONTROLS, DEFENSES, log_folder, plan, run_all
+from vlmguard.training.microworld.use.report import report, shortfalls, slice_sheet
+from vlmguard.training.microworld.world.hazards import SLICES
+from vlmguard.training.microworld.world.samples import make_samples
 
 PICKED = [str(sample.id) for name in SLICES for sample in make_samples(name)[:2]]
 

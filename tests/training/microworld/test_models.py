@@ -9,30 +9,36 @@ import pytest
 import torch
 import transformers
 
-from vlmguard.rewriter import REASONING_FORMAT
-from vlmguard.templates import fill
-from vlmguard.training.microworld import (
+from vlmguard.guard.rewriter import REASONING_FORMAT
+from vlmguard.guard.templates import fill
+from vlmguard.training.microworld.models import (
     auxiliaries,
     cards,
     examine_auxiliaries,
     examine_rewriter,
-    language,
     lessons,
     tokenizer,
 )
-from vlmguard.training.microworld.api import AUXILIARIES, REWRITERS, TARGETS, WEIGHTS, checkpoint
-from vlmguard.training.microworld.architectures import ARCHITECTURES
-from vlmguard.training.microworld.build import examine
-from vlmguard.training.microworld.calibrate import (
+from vlmguard.training.microworld.models.api import (
+    AUXILIARIES,
+    REWRITERS,
+    TARGETS,
+    WEIGHTS,
+    checkpoint,
+)
+from vlmguard.training.microworld.models.architectures import ARCHITECTURES
+from vlmguard.training.microworld.models.build import examine
+from vlmguard.training.microworld.models.calibrate import (
     CLASSIFIERS,
     FALSE_ALARMS,
     calibrate,
     choose,
     load_thresholds,
 )
-from vlmguard.training.microworld.cards import load_card
-from vlmguard.training.microworld.lessons import Course
-from vlmguard.training.microworld.world import SPLITS, Pair, pairs
+from vlmguard.training.microworld.models.cards import load_card
+from vlmguard.training.microworld.models.lessons import Course
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.hazards import SPLITS, Pair, pairs
 
 SHIPPED = (*TARGETS, *REWRITERS, *AUXILIARIES)
 

@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 from inspect_ai import eval as inspect_eval
 
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.oracle import GARBAGE
-from vlmguard.training.microworld.rows import write_rows
-from vlmguard.training.microworld.world import PICTURES, REQUESTS, Pair, plain_request
+from vlmguard.training.microworld.models.oracle import GARBAGE
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.hazards import PICTURES, REQUESTS, Pair, plain_request
+from vlmguard.training.microworld.world.raw_rows import write_rows
 from vlmguard.training.synthesize import synthesize
 
 

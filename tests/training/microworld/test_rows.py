@@ -4,20 +4,20 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from vlmguard.cli import main
-from vlmguard.errors import UserError
-from vlmguard.images import to_data_uri
-from vlmguard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.templates import fill
-from vlmguard.training.leaks import find_leaks
-from vlmguard.training.microworld import language
-from vlmguard.training.microworld.api import checkpoint
-from vlmguard.training.microworld.drawing import picture_of
-from vlmguard.training.microworld.rows import HELD_OUT, ROWS, pair_key, write_rows
-from vlmguard.training.microworld.world import PICTURES, pairs, plain_request
-from vlmguard.training.replies import target_text
-from vlmguard.training.rows import to_samples
-from vlmguard.training.sources import read_sources
-from vlmguard.training.testsets import Item, read_own_set
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.templates import fill
+from vlmguard.training.dataset.leaks import find_leaks
+from vlmguard.training.dataset.testsets import Item, read_own_set
+from vlmguard.training.microworld.models.api import checkpoint
+from vlmguard.training.microworld.world import language
+from vlmguard.training.microworld.world.drawing import picture_of
+from vlmguard.training.microworld.world.hazards import PICTURES, pairs, plain_request
+from vlmguard.training.microworld.world.raw_rows import HELD_OUT, ROWS, pair_key, write_rows
+from vlmguard.training.synthesis.parsing import target_text
+from vlmguard.training.synthesis.record import to_samples
+from vlmguard.training.synthesis.sources import read_sources
 
 
 @pytest.fixture(scope="module")

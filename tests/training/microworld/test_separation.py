@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-ASSEMBLY = {"guard/_registry.py", "guard/cli.py"}
+ASSEMBLY = {"src/vlmguard/_registry.py", "src/vlmguard/cli.py"}
 """Where the parts are put together: what Inspect registers, and the subcommands."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmguard.training.microworld.workers import work_off
+from vlmguard.training.microworld.models.workers import work_off
 
 
 def test_what_needs_another_comes_after_it(tmp_path: Path) -> None:

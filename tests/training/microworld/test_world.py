@@ -7,10 +7,9 @@ import torch
 from inspect_ai.model import ChatMessageUser, ContentImage
 from PIL import Image
 
-from vlmguard.images import from_data_uri
-from vlmguard.training.microworld.drawing import data_uri, draw, picture_of
-from vlmguard.training.microworld.samples import _sample, make_samples, pair_of
-from vlmguard.training.microworld.world import (
+from vlmguard.guard.images.prepare import from_data_uri
+from vlmguard.training.microworld.world.drawing import data_uri, draw, picture_of
+from vlmguard.training.microworld.world.hazards import (
     ACTIVITIES,
     PICTURES,
     REQUESTS,
@@ -23,6 +22,7 @@ from vlmguard.training.microworld.world import (
     pairs,
     plain_request,
 )
+from vlmguard.training.microworld.world.samples import _sample, make_samples, pair_of
 
 JOINT = [pair for pair in pairs() if pair.slice == "joint"]
 

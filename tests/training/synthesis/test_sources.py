@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vlmguard.errors import UserError
-from vlmguard.training.mix import draw_mix
-from vlmguard.training.packed import PackedImage
-from vlmguard.training.rows import Row, to_samples
-from vlmguard.training.sources import read_sources
+from vlmguard.guard.errors import UserError
+from vlmguard.training.synthesis.packed_images import PackedImage
+from vlmguard.training.synthesis.record import Row, to_samples
+from vlmguard.training.synthesis.sampling import draw_mix
+from vlmguard.training.synthesis.sources import read_sources
 
 
 def png(colour: str) -> bytes:

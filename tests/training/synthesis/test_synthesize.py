@@ -23,8 +23,8 @@ from support.synthesis import (
     stored,
 )
 
-from vlmguard.errors import UserError
-from vlmguard.training.keep import keep, near_duplicates
+from vlmguard.guard.errors import UserError
+from vlmguard.training.synthesis.scorer import keep, near_duplicates
 from vlmguard.training.synthesize import synthesize
 
 Write = Callable[..., Path]

@@ -1,0 +1,175 @@
+"""Auxiliary models of the defenses (CLIP, reward model, classifier), run in this process.
+
+They are no chat models, so Inspect has no place for them. Each is loaded when it is first used,
+kept for the rest of the process, and run by one worker thread: the event loop never waits for it,
+and two samples never load or use a model at the same time.
+"""
+
+import math
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from safetensors import SafetensorError
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.threads import result_of
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.record import Stage
+
+if TYPE_CHECKING:
+    import torch
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_WORKER: Final = ThreadPoolExecutor(1, "auxiliary")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where an auxiliary model lies and how to load it.
+
+    Attributes:
+        name: Folder or hub id.
+        revision: Branch, tag or commit on the hub.
+        device: `cpu`, `cuda`, `cuda:1`, ...; None for CUDA where there is one, else the CPU.
+        trust_remote_code: Whether the user consents to running the checkpoint's own code.
+        base: For a PEFT adapter: folder or hub id that replaces the base named in it.
+    """
+
+    name: str
+    revision: str | None = None
+    device: str | None = None
+    trust_remote_code: bool = False
+    base: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The folder if there is one of that name, else the hub id."""
+        return resolve_source(self.name)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an auxiliary model said about one or several texts.
+
+    Attributes:
+        values: One figure for each text.
+        calls: Number of calls (a batch is one).
+        input_tokens: Text tokens read; None if not known.
+        output_tokens: Tokens written; None if not known.
+        seconds: Time in the calls, loading and queueing left out; None if not known.
+    """
+
+    values: list[float]
+    calls: int
+    input_tokens: int | None
+    output_tokens: int | None
+    seconds: float | None
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in self.values):
+            raise RuntimeError(f"An auxiliary model gave figures that are none: {self.values}.")
+
+    def stage(self, name: str, role: str) -> Stage:
+        """The entry for a `DefenseRecord`."""
+        return Stage(
+            name=name,
+            role=role,
+            output=" ".join(f"{value:.4f}" for value in self.values),
+            calls=self.calls,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            seconds=self.seconds,
+        )
+
+
+async def in_worker(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function in the worker thread, after those that came before it."""
+    return await result_of(_WORKER.submit(function, *args, **kwargs))
+
+
+def resolve_source(name: str) -> str:
+    """A folder as the user typed it, made absolute, or a hub id as it is.
+
+    Raises:
+        UserError: Typed like a path, but there is no such folder.
+    """
+    folder = user_path(name)
+    if folder.is_dir():
+        return str(folder)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"Checkpoint {name}: no such folder ({folder}).")
+    return name
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Turn the errors of a checkpoint that cannot be had into one that says what to do."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise UserError(
+            f"Checkpoint {name} cannot be loaded: a .safetensors file of it is broken, cut short "
+            f"perhaps ({error}). Copy or download it again."
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise UserError(pickled(f"Checkpoint {name}")) from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"Checkpoint {name} cannot be loaded: {error} Name a folder, or check the hub id, its "
+            "revision, the network, and your access to gated repositories (HF_TOKEN)."
+        ) from error
+
+
+def pickled(what: str) -> str:
+    """What to say of weights in a pickle file (`.bin`, `.pt`) that holds more than tensors."""
+    return (
+        f"{what} cannot be loaded: its weights are a pickle file that holds more than tensors, "
+        "which could run code of its author's. Convert it to safetensors where you trust it, or "
+        "name a checkpoint with .safetensors files."
+    )
+
+
+def place(device: str | None) -> "tuple[torch.device, torch.dtype]":
+    """Device and number format: bfloat16 on a GPU, float32 on the CPU."""
+    import torch
+
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return chosen, torch.float32 if chosen.type == "cpu" else torch.bfloat16
+
+
+def load_complete(factory: Any, name: str, purpose: str, **arguments: Any) -> Any:
+    """Load weights, and refuse a checkpoint that lacks some of them.
+
+    transformers fills gaps with random numbers and only warns. A causal LM loaded as a classifier
+    would then judge by a random head.
+
+    Args:
+        factory: Class with `from_pretrained` (`AutoModelForSequenceClassification`, ...).
+        name: Folder or hub id.
+        purpose: What it is to be, for the message (`a harm classifier`).
+        **arguments: For `from_pretrained`.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: It cannot be had, or weights are missing or of another shape.
+    """
+    with loading(name):
+        try:
+            model, info = factory.from_pretrained(name, output_loading_info=True, **arguments)
+        except RuntimeError as error:  # weights of another shape
+            raise UserError(f"Checkpoint {name} is not {purpose}: {str(error)[:300]}") from error
+    absent = sorted(info["missing_keys"])
+    if absent:
+        raise UserError(
+            f"Checkpoint {name} is not {purpose}: it has no weights for {', '.join(absent[:3])}, "
+            "and random ones would answer at random. Name a checkpoint of that kind."
+        )
+    return model.eval()

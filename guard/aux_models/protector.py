@@ -1,0 +1,300 @@
+"""MLLM-Protector's two auxiliary models: harm detector and response detoxifier.
+
+Four checkpoint formats, one function each: a PEFT adapter with a classifier head
+(`lora_classifier`) and the same merged (`merged_classifier`) for the detector; a PEFT adapter
+(`lora_causal_lm`) and a merged causal LM (`merged_causal_lm`) for the detoxifier.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from vlmguard.guard.aux_models.base import (
+    Checkpoint,
+    Reading,
+    in_worker,
+    load_complete,
+    loading,
+    place,
+)
+from vlmguard.guard.aux_models.base import resolve_source as resolve
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.text.control_tokens import without_controls
+
+MAX_NEW_TOKENS: Final = 1024
+_FREE_CONTEXT: Final = 1 << 30
+"""Length where neither tokenizer nor configuration names one."""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """What the detoxifier wrote.
+
+    Attributes:
+        text: Its continuation of the prompt; empty if the prompt fills the context.
+        input_tokens: Tokens read.
+        output_tokens: Tokens written.
+        seconds: Time in the call.
+        finished: Whether it came to its end, and was not cut off.
+    """
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+    finished: bool
+
+
+async def prepare_detector(checkpoint: Checkpoint) -> None:
+    """Load the detector, so that what is wrong with it shows before anything is paid for.
+
+    Raises:
+        UserError: It cannot be loaded, or is no classifier with one logit.
+    """
+    await in_worker(load_detector, checkpoint)
+
+
+async def check_detoxifier(checkpoint: Checkpoint) -> None:
+    """Look at the detoxifier's configuration; its weights are loaded when they are needed.
+
+    Raises:
+        UserError: It cannot be had, or is an adapter for something else than a causal LM.
+    """
+    await in_worker(_is_adapter, checkpoint, "CAUSAL_LM", "a detoxifier")
+
+
+async def probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
+    """Ask the harm detector.
+
+    Args:
+        checkpoint: The detector; loaded on first use.
+        text: What to judge; beyond the model's length it is cut.
+
+    Returns:
+        One figure from 0 (harmful) to 1 (harmless): the sigmoid of the logit.
+
+    Raises:
+        UserError: As for `prepare_detector`.
+    """
+    return await in_worker(_probability_harmless, checkpoint, text)
+
+
+async def complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
+    """Have the detoxifier continue a prompt, greedily, by at most 1,024 tokens.
+
+    Args:
+        checkpoint: The detoxifier; loaded on first use.
+        prompt: Raw text, not a chat.
+
+    Returns:
+        The continuation, stripped.
+
+    Raises:
+        UserError: It cannot be loaded, or is no causal LM.
+    """
+    return await in_worker(_complete, checkpoint, prompt)
+
+
+@cache
+def load_detector(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """Detector and tokenizer, from whichever of the two formats it is."""
+    if _is_adapter(checkpoint, "SEQ_CLS", "a harm detector"):
+        return lora_classifier(checkpoint)
+    return merged_classifier(checkpoint)
+
+
+@cache
+def load_detoxifier(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """Detoxifier and tokenizer, from whichever of the two formats it is."""
+    if _is_adapter(checkpoint, "CAUSAL_LM", "a detoxifier"):
+        return lora_causal_lm(checkpoint)
+    return merged_causal_lm(checkpoint)
+
+
+def lora_classifier(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """Format 1: SEQ_CLS adapter, with its classifier head, on a causal base."""
+    import transformers
+
+    base, revision = _base(checkpoint)
+    device, dtype = place(checkpoint.device)
+    with loading(base):
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(
+            base, revision=revision, num_labels=1, dtype=dtype
+        )
+    return _adapted(model, checkpoint).to(device), _tokenizer(checkpoint, base, revision)
+
+
+def merged_classifier(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """Format 2: a sequence classifier of one piece."""
+    import transformers
+
+    source = checkpoint.source
+    device, dtype = place(checkpoint.device)
+    model = load_complete(
+        transformers.AutoModelForSequenceClassification,
+        source,
+        "a harm classifier",
+        revision=checkpoint.revision,
+        dtype=dtype,
+    )
+    if model.config.num_labels != 1:
+        raise UserError(
+            f"Checkpoint {checkpoint.name} is not MLLM-Protector's harm classifier: it has "
+            f"{model.config.num_labels} labels, one logit is needed (sigmoid = P(harmless))."
+        )
+    return model.to(device), _tokenizer(checkpoint, source, checkpoint.revision)
+
+
+def lora_causal_lm(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """Format 3: CAUSAL_LM adapter on its base."""
+    import transformers
+
+    base, revision = _base(checkpoint)
+    device, dtype = place(checkpoint.device)
+    factory = transformers.AutoModelForCausalLM
+    model = load_complete(factory, base, "a causal LM", revision=revision, dtype=dtype)
+    return _adapted(model, checkpoint).to(device), _tokenizer(checkpoint, base, revision)
+
+
+def merged_causal_lm(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """Format 4: a causal LM of one piece."""
+    import transformers
+
+    source = checkpoint.source
+    device, dtype = place(checkpoint.device)
+    model = load_complete(
+        transformers.AutoModelForCausalLM,
+        source,
+        "a causal LM",
+        revision=checkpoint.revision,
+        dtype=dtype,
+    )
+    return model.to(device), _tokenizer(checkpoint, source, checkpoint.revision)
+
+
+def _probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
+    import torch
+
+    model, tokenizer = load_detector(checkpoint)
+    start = time.monotonic()
+    limit = min(tokenizer.model_max_length, _context_length(model))
+    text = without_controls(text, tokenizer)
+    inputs = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
+    ids = inputs["input_ids"].to(model.device)
+    if not ids.numel():
+        # An empty answer, and a tokenizer that adds nothing to it: there is nothing to judge.
+        return Reading([1.0], 0, 0, 0, time.monotonic() - start)
+    with torch.inference_mode():
+        logit = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    value = logit.float().sigmoid().item()
+    return Reading([value], 1, ids.numel(), 0, time.monotonic() - start)
+
+
+def _complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
+    import torch
+    import transformers
+
+    model, tokenizer = load_detoxifier(checkpoint)
+    start = time.monotonic()
+    prompt = without_controls(prompt, tokenizer)
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
+    length = ids.shape[1]
+    room = min(MAX_NEW_TOKENS, _context_length(model) - length)
+    if room < 1:
+        return Rewritten("", length, 0, time.monotonic() - start, finished=False)
+    ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
+    config = transformers.GenerationConfig(
+        do_sample=False,
+        max_new_tokens=room,
+        eos_token_id=ends,
+        pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+    )
+    with torch.inference_mode():
+        output = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config
+        )
+    new = output[0, length:]
+    text: str = tokenizer.decode(new, skip_special_tokens=True)
+    finished = new[-1].item() in (ends if isinstance(ends, list) else [ends])
+    seconds = time.monotonic() - start
+    return Rewritten(text.strip(), length, new.numel(), seconds, finished)
+
+
+def _is_adapter(checkpoint: Checkpoint, task: str, purpose: str) -> bool:
+    """Whether this is a PEFT adapter; refuses one that was trained for another task."""
+    import peft
+    import transformers
+    from transformers.utils import find_adapter_config_file
+
+    source = checkpoint.source
+    with loading(checkpoint.name):
+        file = find_adapter_config_file(source, revision=checkpoint.revision)
+        if file is None:
+            # Not an adapter: it must at least have a configuration.
+            transformers.PretrainedConfig.get_config_dict(source, revision=checkpoint.revision)
+            return False
+        found = peft.PeftConfig.from_pretrained(source, revision=checkpoint.revision).task_type
+    if found != task:
+        raise UserError(
+            f"Checkpoint {checkpoint.name} is not {purpose}: its adapter was trained for {found}, "
+            f"{task} is needed (task_type in adapter_config.json)."
+        )
+    return True
+
+
+def _base(checkpoint: Checkpoint) -> tuple[str, str | None]:
+    """The adapter's base (folder or hub id) and its revision."""
+    import peft
+
+    if checkpoint.base is not None:
+        return resolve(checkpoint.base), None
+    config = peft.PeftConfig.from_pretrained(checkpoint.source, revision=checkpoint.revision)
+    if not config.base_model_name_or_path:
+        raise UserError(f"Adapter {checkpoint.name} names no base. Name it with -S ..._base=.")
+    return resolve(config.base_model_name_or_path), config.revision
+
+
+def _adapted(model: Any, checkpoint: Checkpoint) -> Any:
+    """Put an adapter on its base; refuses one that does not fit or lacks a trained part."""
+    import peft
+
+    source = checkpoint.source
+    options = {"revision": checkpoint.revision} if checkpoint.revision else {}
+    config = peft.PeftConfig.from_pretrained(source, **options)
+    config.inference_mode = True
+    try:
+        wrapper = peft.get_peft_model(model, config)
+        result = wrapper.load_adapter(source, adapter_name="default", **options)
+        absent = [key for key in result.missing_keys if ".default." in key]
+        if absent or result.unexpected_keys:
+            raise KeyError(f"no place or no value for {[*absent, *result.unexpected_keys][0]}")
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"Adapter {checkpoint.name} and base {model.name_or_path} do not fit together: "
+            f"{str(error)[:300]} Name the right base with -S detector_base= or detoxifier_base=; "
+            "a detector adapter must also hold its trained classifier head."
+        ) from error
+    return wrapper.eval()
+
+
+def _tokenizer(checkpoint: Checkpoint, base: str, revision: str | None) -> Any:
+    """The tokenizer beside the weights, or the base's."""
+    import transformers
+    from transformers.utils import cached_file
+
+    source = checkpoint.source
+    with loading(checkpoint.name):
+        own = cached_file(
+            source,
+            "tokenizer_config.json",
+            revision=checkpoint.revision,
+            _raise_exceptions_for_missing_entries=False,
+        )
+        if own is not None:
+            return transformers.AutoTokenizer.from_pretrained(source, revision=checkpoint.revision)
+        return transformers.AutoTokenizer.from_pretrained(base, revision=revision)
+
+
+def _context_length(model: Any) -> int:
+    return int(model.config.max_position_embeddings or _FREE_CONTEXT)

@@ -1,0 +1,148 @@
+"""Which weights a user means, in one spelling: equal keys share one set in the process."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import torch
+
+from vlmguard.guard.aux_models.base import resolve_source
+from vlmguard.guard.errors import UserError, check_choice
+
+DTYPES: Final = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True)
+class WeightsKey:
+    """What decides which weights are loaded, and how; made by `weights_key`.
+
+    Attributes:
+        checkpoint: Absolute folder, or hub id.
+        dtype: A key of `DTYPES`.
+        device: `cpu`, `cuda:0`, ...; None where `device_map` decides.
+        revision: Branch, tag or commit on the hub.
+        device_map: `auto` and the like, or pairs of module and device.
+        attn_implementation: `sdpa`, `eager`, `flash_attention_2`, ...; None for the default.
+        load_in_4bit: Quantize with bitsandbytes.
+        load_in_8bit: The same with 8 bits.
+        trust_remote_code: Run code that comes with the checkpoint.
+    """
+
+    checkpoint: str
+    dtype: str
+    device: str | None
+    revision: str | None = None
+    device_map: str | tuple[tuple[str, str | int], ...] | None = None
+    attn_implementation: str | None = None
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+    trust_remote_code: bool = False
+
+
+_FLAGS: Final = ("load_in_4bit", "load_in_8bit", "trust_remote_code")
+
+ARGUMENTS: Final = tuple(field.name for field in fields(WeightsKey) if field.name != "checkpoint")
+"""Model arguments that `weights_key` takes."""
+
+
+def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
+    """Read a checkpoint's name and the model arguments as the user typed them.
+
+    Args:
+        checkpoint: Hub id or folder.
+        arguments: Some of `ARGUMENTS`. `dtype` and `device` may be `auto` (the default): CUDA
+            where there is one, bfloat16 on it and float32 elsewhere. `device` may be a number,
+            `device_map` a dictionary.
+
+    Returns:
+        The key; two ways of saying the same give equal keys.
+
+    Raises:
+        UserError: No such folder or device, a value of another type, or two that exclude each
+            other.
+    """
+    check_arguments(arguments)
+    given = {name: value for name, value in arguments.items() if value is not None}
+    device = _device_here(given.get("device", "auto"))
+    dtype = given.get("dtype", "auto")
+    if dtype == "auto":
+        dtype = "bfloat16" if device.type == "cuda" else "float32"
+    return WeightsKey(
+        checkpoint=resolve_source(checkpoint),
+        dtype=dtype,
+        device=None if "device_map" in given else str(device),
+        # YAML reads 1234567 as a number.
+        revision=str(given["revision"]) if "revision" in given else None,
+        device_map=_device_map(given["device_map"]) if "device_map" in given else None,
+        attn_implementation=given.get("attn_implementation"),
+        **{name: given.get(name, False) for name in _FLAGS},
+    )
+
+
+def check_arguments(arguments: dict[str, Any]) -> None:
+    """Check what can be checked without looking at this machine: its files and devices.
+
+    A log may be scored anew where neither the checkpoint nor the device is that its target had.
+
+    Args:
+        arguments: As for `weights_key`.
+
+    Raises:
+        UserError: A value of another type, or two that exclude each other.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name in _FLAGS:
+        _check_flag(name, given.get(name, False))
+    if given.get("load_in_4bit") and given.get("load_in_8bit"):
+        raise UserError("-M load_in_4bit and load_in_8bit exclude each other: give one of them.")
+    if "device" in given and "device_map" in given:
+        raise UserError("-M device and device_map exclude each other: give one of them.")
+    check_choice("-M dtype", given.get("dtype", "auto"), ("auto", *DTYPES))
+    attention = given.get("attn_implementation")
+    if attention is not None and not isinstance(attention, str):
+        raise UserError(f"-M attn_implementation={attention}: a name such as sdpa is needed.")
+    if given.get("device", "auto") != "auto":
+        _device(given["device"])
+    if "device_map" in given:
+        _device_map(given["device_map"])
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise UserError(f"-M {name}={value}: true or false is needed.")
+
+
+def _device(value: object) -> torch.device:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"cuda:{value}"
+    try:
+        return torch.device(str(value))
+    except RuntimeError as error:
+        raise UserError(f"-M device={value} is no device; cpu, cuda or cuda:1 is.") from error
+
+
+def _device_here(value: object) -> torch.device:
+    if value == "auto":
+        value = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device(value)
+    if device.type != "cuda":
+        return device
+    if not torch.cuda.is_available():
+        raise UserError(f"-M device={device}: PyTorch sees no CUDA device here. Use device=cpu.")
+    index = torch.cuda.current_device() if device.index is None else device.index
+    if index >= torch.cuda.device_count():
+        raise UserError(f"-M device={device}: there are {torch.cuda.device_count()} CUDA devices.")
+    return torch.device("cuda", index)
+
+
+def _device_map(value: object) -> str | tuple[tuple[str, str | int], ...]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        pairs = [(str(module), place) for module, place in value.items()]
+        if all(type(place) in (str, int) for _, place in pairs):
+            return tuple(sorted(pairs))
+    raise UserError(f"-M device_map={value}: auto, or modules with a device for each, is needed.")

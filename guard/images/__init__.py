@@ -1,0 +1,1 @@
+"""Pictures: from a file's bytes to what every model API accepts."""

@@ -1,0 +1,179 @@
+"""Reading a rewriter's reply, whatever it is.
+
+A reply is usable when, after the reasoning, exactly one complete
+`<prompt>...</prompt>` holds a request. Everything else has a name, because its
+rate stands in every table.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from vlmguard.guard.refusals import is_refusal
+from vlmguard.guard.text.thinking import split_thinking
+from vlmguard.guard.text.untrusted import plain_spelling
+
+_REASONING_START: Final = re.compile(r"<reasoning>", re.IGNORECASE)
+_REASONING_END: Final = re.compile(r"</reasoning>", re.IGNORECASE)
+_PROMPT_TAG: Final = re.compile(r"</?prompt>", re.IGNORECASE)
+_STRAY: Final = re.compile(
+    r"</?(?:prompt|reasoning|think|request|conversation)>",
+    re.IGNORECASE,
+)
+_MIN_ECHO: Final = 40
+_MIN_REPEATS: Final = 5
+_MIN_REPEATED_CHARS: Final = 80
+_MAX_PERIOD: Final = 300
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A rewriter's reply in its parts.
+
+    Attributes:
+        prompt: The rewritten request; empty where `failure` is set.
+        reasoning: The reasoning; empty if there was none.
+        failure: None, or why the reply cannot be used.
+    """
+
+    prompt: str
+    reasoning: str
+    failure: str | None
+
+
+def parse_reply(
+    text: str, *, instructions: str = "", material: str = "", cut_off: bool = False
+) -> Parsed:
+    """Take a rewriter's reply apart.
+
+    Args:
+        text: The reply.
+        instructions: What the rewriter was sent before the request: template
+            and form of the reply. A reply that repeats a line of it, or the form's
+            placeholder, is an echo and no request.
+        material: What the rewriter was to work on. A `<prompt>` that stands there already is
+            quoted, and an echo too.
+        cut_off: The reply ended at the token limit.
+
+    Returns:
+        The parts, with `failure` one of `empty`, `cut_off`, `no_prompt`,
+        `several_prompts`, `stray_tags`, `refused`, `echo`, `repetition`, or None.
+    """
+    thoughts, rest, complete = _split(text)
+    found, outside = take_blocks(rest, "prompt")
+    prompts = [prompt.strip() for prompt in found]
+    if not complete and outside.strip():
+        # The reasoning was never closed and goes on: these are drafts.
+        prompts, outside = [], rest
+    if prompts:
+        failure = _prompt_failure(prompts, outside, instructions, material)
+    else:
+        failure = _no_prompt_failure(text, outside, cut_off)
+    return Parsed("" if failure else prompts[0], thoughts, failure)
+
+
+def take_blocks(text: str, *names: str) -> tuple[list[str], str]:
+    """Take `<name>...</name>` out of a text, each up to its first closing tag.
+
+    Args:
+        text: Any text; the time this takes grows with its length and no faster.
+        *names: Names of the tags, in any case.
+
+    Returns:
+        What the blocks hold, and the text without them.
+    """
+    tags = re.finditer(rf"<(/?)({'|'.join(names)})>", text, re.IGNORECASE)
+    blocks: list[str] = []
+    kept: list[str] = []
+    start = 0
+    # A block can only begin at a tag that is closed somewhere behind it.
+    listed = list(tags)
+    closings = {tag[2].lower(): tag.start() for tag in listed if tag[1]}
+    opened: re.Match[str] | None = None
+    for tag in listed:
+        name = tag[2].lower()
+        if opened is None:
+            if not tag[1] and closings.get(name, -1) > tag.start():
+                opened = tag
+        elif tag[1] and name == opened[2].lower():
+            kept.append(text[start : opened.start()])
+            blocks.append(text[opened.end() : tag.start()])
+            opened, start = None, tag.end()
+    return blocks, "".join((*kept, text[start:]))
+
+
+def _split(text: str) -> tuple[str, str, bool]:
+    """Reasoning, what follows it, and whether the reasoning is closed.
+
+    A prompt quoted inside the reasoning is no prompt, and a closing tag quoted
+    there (writing in the image, say) does not end it: what stands before the last
+    closing tag is reasoning. A model's own thinking, closed or not, comes first.
+    """
+    thinking, text = split_thinking(text)
+    found, rest = take_blocks(text, "reasoning")
+    thoughts = [thinking, *found]
+    *before, after = _REASONING_END.split(rest)
+    thoughts.extend(before)
+    opened = _REASONING_START.search(after)
+    if opened:
+        start = _PROMPT_TAG.search(after, opened.end())
+        end = start.start() if start else len(after)
+        thoughts.append(after[opened.end() : end])
+        after = after[end:]
+    said = [thought.strip() for thought in thoughts]
+    return "\n".join(thought for thought in said if thought), after, opened is None
+
+
+def _no_prompt_failure(text: str, outside: str, cut_off: bool) -> str:
+    if not text.strip():
+        return "cut_off" if cut_off else "empty"
+    if _is_repetitive(text):
+        return "repetition"
+    if cut_off:
+        return "cut_off"
+    return "refused" if is_refusal(outside) else "no_prompt"
+
+
+def _prompt_failure(
+    prompts: list[str], outside: str, instructions: str, material: str
+) -> str | None:
+    if len(prompts) > 1:
+        return "several_prompts"
+    prompt = prompts[0]
+    if not re.search(r"\w", prompt):
+        return "empty"
+    if _STRAY.search(prompt) or _PROMPT_TAG.search(outside):
+        return "stray_tags"
+    if is_refusal(prompt):
+        return "refused"
+    if _is_echo(prompt, instructions) or _is_quoted(prompt, material):
+        return "echo"
+    if _is_repetitive(prompt):
+        return "repetition"
+    return None
+
+
+def _is_echo(prompt: str, instructions: str) -> bool:
+    if prompt in (form.strip() for form in take_blocks(instructions, "prompt")[0]):
+        return True
+    lines = (line.strip() for line in instructions.splitlines())
+    return any(len(line) >= _MIN_ECHO and line in prompt for line in lines)
+
+
+def _is_quoted(prompt: str, material: str) -> bool:
+    """Whether the material itself puts this request between the tags of a reply."""
+    given, _ = take_blocks(plain_spelling(material), "prompt")
+    return plain_spelling(prompt) in (each.strip() for each in given)
+
+
+def _is_repetitive(text: str) -> bool:
+    """Whether the text ends in the same characters over and over, the last time perhaps in part."""
+    plain = " ".join(text.split()).rstrip(" .,;:!?")
+    for period in range(1, _MAX_PERIOD + 1):
+        length = max(_MIN_REPEATS * period, _MIN_REPEATED_CHARS)
+        if length > len(plain):
+            return False
+        end = plain[-length:]
+        if end[period:] == end[:-period]:
+            return True
+    return False

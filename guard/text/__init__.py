@@ -1,0 +1,1 @@
+"""Text that models say and are shown: read by one rule, cleaned before another model sees it."""

@@ -1,0 +1,1 @@
+"""Judges against each other and against people, and rates corrected by people's labels."""

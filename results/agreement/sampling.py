@@ -1,0 +1,84 @@
+"""Drawing answers for people to label, and seeing later that a sheet is what was drawn.
+
+Rates are only corrected by labels of a random subset. So a sheet says how it was drawn, in
+every row: of how many answers, of which log (a digest, for the sheet is blind), by which
+seed. Whoever reads it draws again and compares.
+"""
+
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vlmguard.guard.errors import UserError
+from vlmguard.results.logs.answers import digest
+
+Key = tuple[str, int]
+"""Sample and epoch of an answer."""
+COLUMN = "drawn"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a sheet was drawn.
+
+    Attributes:
+        number: Answers in the sheet.
+        of: Answers in the log.
+        log: Digest of the log's evaluation.
+        seed: Seed of the drawing.
+    """
+
+    number: int
+    of: int
+    log: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.of} answers of {self.log}, seed {self.seed}"
+
+
+def draw(
+    answers: Iterable[Key], evaluation: str, number: int, seed: int
+) -> tuple[list[Key], Drawing]:
+    """Draw answers at random.
+
+    Args:
+        answers: All answers of a log, in any order.
+        evaluation: Inspect's id of the evaluation.
+        number: How many to draw; all if there are fewer.
+        seed: Seed.
+
+    Returns:
+        The answers in the order of the drawing (the first few of them are a random
+        subset too), and how they were drawn.
+    """
+    ordered = sorted(set(answers))
+    drawn = random.Random(seed).sample(ordered, min(number, len(ordered)))
+    return drawn, Drawing(len(drawn), len(ordered), digest(evaluation), seed)
+
+
+def read_drawing(texts: Iterable[str], sheet: str) -> Drawing:
+    """How the rows of a sheet say that they were drawn.
+
+    Args:
+        texts: The cell of each row.
+        sheet: Name of the sheet, for errors.
+
+    Returns:
+        The drawing.
+
+    Raises:
+        UserError: Rows do not say it, or say different things.
+    """
+    said = sorted(set(texts))
+    found = re.fullmatch(
+        r"(\d+) of (\d+) answers of ([0-9a-f]+), seed (-?\d+)", said[0] if said else ""
+    )
+    if len(said) != 1 or found is None:
+        raise UserError(
+            f"{sheet}: its rows do not all say that they are one random subset (column "
+            f"'{COLUMN}'), so rates cannot be corrected by it. Label a sheet that vlmguard label "
+            f"wrote, and leave that column as it is."
+        )
+    return Drawing(int(found[1]), int(found[2]), found[3], int(found[4]))

@@ -1,0 +1,384 @@
+"""Figures of the leaderboard: colour-blind safe, told apart by shape too, readable in print."""
+
+import io
+import math
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, Final
+
+# The object interface alone: pyplot would keep figures and a display in the process.
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from vlmguard.results.formats.sheets import group_title
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Leaderboard
+from vlmguard.results.logs.measures import BOTH, Measure
+from vlmguard.results.sanitize import clean
+
+# Okabe and Ito's palette, with black for what is undefended and grey for controls.
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B")
+CONTROL_COLOUR: Final = "#8c939b"
+SHAPES: Final = ("o", "s", "^", "D", "v", "P", "X")
+STYLE: Final[dict[Any, Any]] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e6ea",
+    "axes.axisbelow": True,
+    "svg.hashsalt": "vlmguard",
+    "text.parse_math": False,
+}
+_LONGEST: Final = 28
+_LONGEST_ROW: Final = 48
+_ACROSS: Final = 4
+
+
+def figures(board: Leaderboard) -> dict[str, Figure]:
+    """Draw all figures that the leaderboard has data for.
+
+    Args:
+        board: What to draw.
+
+    Returns:
+        Figures by title.
+    """
+    drawn: dict[str, Figure] = {}
+    with rc_context(STYLE):
+        for name, draw in _FIGURES.items():
+            figure = draw(board)
+            if figure is not None:
+                drawn[name] = figure
+    return drawn
+
+
+def as_bytes(figure: Figure, form: str) -> bytes:
+    """A figure as a file: `svg`, `png` or `pdf`, the same bytes for the same data."""
+    content = io.BytesIO()
+    FigureCanvasAgg(figure)
+    undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form, {})
+    with rc_context(STYLE):
+        figure.savefig(content, format=form, dpi=200, bbox_inches="tight", metadata=undated)
+    return content.getvalue()
+
+
+def frontier(board: Leaderboard) -> Figure | None:
+    """Safety against helpfulness: a panel for each target and benchmark."""
+    panels = _panels(board, lambda entry: _known(entry, "safety") and _known(entry, "helpful"))
+    if not panels:
+        return None
+    looks = _looks(board)
+    figure, axes = _grid(panels, 3.3, 3.0)
+    # The same limits everywhere, no wider than the data need: points lie close together.
+    left = _floor([e.cells["helpful"] for _, _, entries in panels for e in entries], 0.2) * 100
+    bottom = _floor([e.cells["safety"] for _, _, entries in panels for e in entries], 1.0)
+    for axis, (_, title, entries) in zip(axes, panels, strict=True):
+        points = [(e.cells["helpful"].mean * 100, e.cells["safety"].mean) for e in entries]
+        axis.plot(*_staircase(points, left, bottom), color="#b9c0c8", lw=1.2, zorder=1)
+        for entry, point in zip(entries, points, strict=True):
+            x, y = entry.cells["helpful"], entry.cells["safety"]
+            colour, shape = looks[entry.defense]
+            axis.errorbar(
+                *point,
+                xerr=_bars(x.mean, x.low, x.high, 100),
+                yerr=_bars(y.mean, y.low, y.high, 1),
+                fmt=shape,
+                color=colour,
+                ms=7,
+                elinewidth=0.9,
+                clip_on=False,
+            )
+        axis.set(xlim=(left - 1, 101), ylim=(bottom - 0.1, 10.1))
+        axis.set(xlabel="helpful % ↑", ylabel="safety 0-10 ↑")
+        axis.set_title(title, fontsize=9, loc="left")
+    _legend(figure, looks)
+    return figure
+
+
+def gains(board: Leaderboard) -> Figure | None:
+    """Differences to the undefended target with their intervals."""
+    known = [
+        ("safety", "safety, points ↑", 1.0),
+        ("safe_and_helpful", "safe & helpful, % ↑", 100),
+    ]
+    names = [each for each in known if any(_compared(entry, each[0]) for entry in board.entries)]
+    panels = _panels(board, lambda entry: any(_compared(entry, name) for name, _, _ in names))
+    if not panels:
+        return None
+    looks = _looks(board)
+    rows = sum(len(entries) + 1.4 for _, _, entries in panels)
+    width = 1.5 + 3.5 * len(names)
+    figure = Figure(figsize=(width, 0.9 + 0.2 * rows), layout="constrained")
+    axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for axis, (name, label, scale) in zip(axes, names, strict=True):
+        height, ticks, texts = 0.0, [], []
+        for _, title, entries in panels:
+            ticks.append(height + 0.6)
+            texts.append(title.replace("\n", ", "))
+            axis.axhline(height, color="#c5cbd2", lw=0.8)
+            height += 1.2
+            for entry in entries:
+                cell = entry.cells.get(name)
+                colour, shape = looks[entry.defense]
+                if cell is not None and cell.difference is not None:
+                    found = cell.difference
+                    axis.errorbar(
+                        found.mean * scale,
+                        height + 0.4,
+                        xerr=_bars(found.mean, found.low, found.high, scale),
+                        fmt=shape,
+                        color=colour,
+                        mfc=colour if cell.verdict else "white",
+                        ms=5.5,
+                    )
+                ticks.append(height + 0.4)
+                texts.append(_head(entry.defense, _LONGEST_ROW))
+                height += 1
+            height += 0.2
+        axis.axvline(0, color="black", lw=0.8)
+        axis.set_yticks(ticks, texts, fontsize=8)
+        axis.tick_params(axis="y", length=0)
+        axis.grid(visible=False, axis="y")
+        axis.set(xlabel=f"change in {label}", ylim=(height + 0.1, 0))
+    headings = {title.replace("\n", ", ") for _, title, _ in panels}
+    for tick in axes[0].get_yticklabels():
+        if tick.get_text() in headings:
+            tick.set_fontweight("bold")
+    axes[0].set_title("filled: better or worse after correction", fontsize=8, loc="left")
+    return figure
+
+
+def categories(board: Leaderboard) -> Figure | None:
+    """Heat map of what is safe and helpful (or else the first measure) per category."""
+    panels = [
+        (group_title(group), _telling(group.measures), place)
+        for place, group in enumerate(board.groups)
+        if group.measures
+    ]
+    sizes = []
+    for _, _, place in panels:
+        entries = [entry for entry in board.entries if entry.group == place]
+        names = sorted({name for entry in entries for name in entry.categories if name})
+        sizes.append((entries, names))
+    drawn = [(panel, *size) for panel, size in zip(panels, sizes, strict=True) if size[1]]
+    if not drawn:
+        return None
+    heights = [len(entries) for _, entries, _ in drawn]
+    width = 3.4 + 0.62 * max(len(names) for _, _, names in drawn)
+    figure = Figure(figsize=(min(width, 14), 0.8 + sum(0.27 * h + 0.9 for h in heights)))
+    axes = figure.subplots(len(drawn), 1, gridspec_kw={"height_ratios": heights}, squeeze=False)
+    order, targets = board.rows(), _targets(board)
+    for axis, ((title, measure, _), found, names) in zip(axes[:, 0], drawn, strict=True):
+        entries = sorted(found, key=lambda each: order.index((each.target, each.defense)))
+        values = [
+            [entry.categories.get(name, {}).get(measure.name, (math.nan, 0))[0] for name in names]
+            for entry in entries
+        ]
+        axis.imshow(values, cmap="cividis", vmin=0, vmax=measure.highest, aspect="auto")
+        for row, line in enumerate(values):
+            for column, value in enumerate(line):
+                dark = value < 0.55 * measure.highest
+                axis.text(
+                    column,
+                    row,
+                    measure.show(value),
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white" if dark else "black",
+                )
+        axis.grid(visible=False)
+        for row in range(1, len(entries)):
+            if entries[row].target != entries[row - 1].target:
+                axis.axhline(row - 0.5, color="white", lw=3)
+        axis.set_xticks(range(len(names)), [_head(name) for name in names], rotation=25, ha="right")
+        axis.set_yticks(
+            range(len(entries)),
+            [f"{targets[e.target]}, {_head(e.defense, _LONGEST_ROW)}" for e in entries],
+            fontsize=7,
+        )
+        axis.set_title(f"{_head(title, 80)}: {measure.heading}", fontsize=9, loc="left")
+    figure.tight_layout()
+    return figure
+
+
+def cost(board: Leaderboard) -> Figure | None:
+    """Safety against what the guard costs: in latency where all have one, else in calls."""
+    timed = all(e.overhead.latency is not None for e in board.entries)
+    name = "latency, s ↓" if timed else "calls a sample ↓"
+
+    def spent(entry: Entry) -> float | None:
+        return entry.overhead.latency if timed else entry.overhead.calls
+
+    panels = _panels(board, lambda e: _known(e, "safety") and spent(e) is not None)
+    if not panels:
+        return None
+    looks = _looks(board)
+    figure, axes = _grid(panels, 3.3, 2.8)
+    bottom = _floor([e.cells["safety"] for _, _, entries in panels for e in entries], 1.0)
+    for axis, (_, title, entries) in zip(axes, panels, strict=True):
+        for entry in entries:
+            safety = entry.cells["safety"]
+            colour, shape = looks[entry.defense]
+            axis.errorbar(
+                spent(entry),
+                safety.mean,
+                yerr=_bars(safety.mean, safety.low, safety.high, 1),
+                fmt=shape,
+                color=colour,
+                ms=7,
+                elinewidth=0.9,
+                clip_on=False,
+            )
+        axis.set(ylim=(bottom - 0.1, 10.1), xlabel=name, ylabel="safety 0-10 ↑")
+        axis.set_xlim(left=0)
+        axis.margins(x=0.1)
+        axis.set_title(title, fontsize=9, loc="left")
+    _legend(figure, looks)
+    return figure
+
+
+_FIGURES: Final[dict[str, Callable[[Leaderboard], Figure | None]]] = {
+    "frontier": frontier,
+    "gains": gains,
+    "categories": categories,
+    "cost": cost,
+}
+
+
+Panel = tuple[int, str, list[Entry]]
+"""Place of the target, title, what is shown."""
+
+
+def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[Panel]:
+    panels = []
+    names = _targets(board)
+    for row, target in enumerate(names):
+        for place, group in enumerate(board.groups):
+            entries = [
+                entry
+                for each_target, defense in board.rows()
+                if each_target == target
+                and (entry := board.find(target, defense, place)) is not None
+                and usable(entry)
+            ]
+            if entries:
+                title = f"{names[target]}\n{_tail(group_title(group), 40)}"
+                panels.append((row, title, entries))
+    return panels
+
+
+def _known(entry: Entry, name: str) -> bool:
+    """Whether any answer has a value in a measure."""
+    cell = entry.cells.get(name)
+    return cell is not None and not math.isnan(cell.mean)
+
+
+def _compared(entry: Entry, name: str) -> bool:
+    """Whether there is a difference to the undefended target in a measure."""
+    cell = entry.cells.get(name)
+    return cell is not None and cell.difference is not None
+
+
+def _targets(board: Leaderboard) -> dict[str, str]:
+    """Short names of targets: without provider where that leaves them apart."""
+    full = list(dict.fromkeys(target for target, _ in board.rows()))
+    last = [name.rsplit("/", 1)[-1] for name in full]
+    chosen = last if len(set(last)) == len(full) else full
+    return {name: _tail(each) for name, each in zip(full, chosen, strict=True)}
+
+
+def _looks(board: Leaderboard) -> dict[str, tuple[str, str]]:
+    """Colour and shape of each defense, the same in all figures; `vlmguard` comes first."""
+    looks = {UNDEFENDED_LABEL: ("black", "o")}
+    defenses = sorted({entry.defense for entry in board.entries} - {UNDEFENDED_LABEL})
+    controls = [name for name in defenses if board.is_control(name)]
+    others = sorted(set(defenses) - set(controls), key=lambda n: (n.split()[0] != "vlmguard", n))
+    for number, defense in enumerate(others):
+        # Where colours run out, a shifted shape still tells two defenses apart.
+        shape = SHAPES[(number + 1 + number // len(COLOURS)) % len(SHAPES)]
+        looks[defense] = (COLOURS[number % len(COLOURS)], shape)
+    for number, defense in enumerate(controls):
+        looks[defense] = (CONTROL_COLOUR, ("<", ">", "p", "h")[number % 4])
+    return {name: look for name, look in looks.items() if _occurs(board, name)}
+
+
+def _occurs(board: Leaderboard, defense: str) -> bool:
+    return any(entry.defense == defense for entry in board.entries)
+
+
+def _grid(panels: list[Panel], width: float, height: float) -> tuple[Figure, list[Any]]:
+    """An axis for each panel: a target begins a new line, where it has several."""
+    by_target = [len(list(line)) for _, line in groupby(panels, key=lambda panel: panel[0])]
+    whole = max(by_target) == 1
+    lines = [len(panels)] if whole else by_target
+    columns = min(_ACROSS, max(lines))
+    deep = [math.ceil(count / columns) for count in lines]
+    figure = Figure(figsize=(width * columns, height * sum(deep) + 0.5), layout="constrained")
+    grid = figure.subplots(sum(deep), columns, squeeze=False)
+    axes: list[Any] = []
+    for line, (count, rows) in enumerate(zip(lines, deep, strict=True)):
+        start = sum(deep[:line])
+        here = list(grid[start : start + rows].flat)
+        axes += here[:count]
+        for axis in here[count:]:
+            axis.set_visible(False)
+    return figure, axes
+
+
+def _floor(cells: list[Cell], step: float) -> float:
+    """The largest multiple of `step` below all intervals."""
+    lowest = min(cell.mean if math.isnan(cell.low) else cell.low for cell in cells)
+    return 0.0 if math.isnan(lowest) else math.floor(lowest / step + 1e-9) * step
+
+
+def _staircase(
+    points: list[tuple[float, float]], left: float, bottom: float
+) -> tuple[list[float], list[float]]:
+    """Outline of what no other point beats in both directions, from the axes to the axes."""
+    known = {point for point in points if not any(map(math.isnan, point))}
+    best = sorted(point for point in known if not any(_beats(each, point) for each in known))
+    xs, ys = [left], [best[0][1] if best else bottom]
+    for number, (x, y) in enumerate(best):
+        xs += [x, x]
+        ys += [y, best[number + 1][1] if number + 1 < len(best) else bottom]
+    return xs, ys
+
+
+def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one != other and one[0] >= other[0] and one[1] >= other[1]
+
+
+def _legend(figure: Figure, looks: dict[str, tuple[str, str]]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, marker=shape, ls="", label=_head(name, _LONGEST_ROW))
+        for name, (colour, shape) in looks.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
+
+
+def _bars(mean: float, low: float, high: float, scale: float) -> list[list[float]] | None:
+    if math.isnan(low) or math.isnan(high):
+        return None
+    # Rounding may put an end past the mean; a bar cannot be negative.
+    return [[max(0.0, mean - low) * scale], [max(0.0, high - mean) * scale]]
+
+
+def _tail(name: str, longest: int = _LONGEST) -> str:
+    """The telling end of a long name."""
+    name = clean(name)
+    return name if len(name) <= longest else "…" + name[-longest + 1 :]
+
+
+def _head(name: str, longest: int = 22) -> str:
+    """The beginning of a long name."""
+    name = clean(name)
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def _telling(measures: list[Measure]) -> Measure:
+    """The measure in which blanket refusal does not shine, where there is one."""
+    return BOTH if BOTH in measures else measures[0]

@@ -1,0 +1,393 @@
+"""The leaderboard as plain sheets of text, which every output format dresses in its own way."""
+
+import math
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
+from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
+from vlmguard.results.logs.measures import Measure, show_p
+
+MARKS = {"better": "▲", "worse": "▼", "": ""}
+
+
+@dataclass
+class Sheet:
+    """A table of text.
+
+    Attributes:
+        title: Heading.
+        spans: Headings above the columns with the number of columns each spans;
+            empty for a single line of headings.
+        header: Column headings.
+        rows: Cells; a cell of several lines holds newlines.
+        notes: Remarks below.
+        labels: Number of leading columns that hold text.
+        starts: Rows that begin a new block.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    spans: list[tuple[str, int]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    labels: int = 2
+    starts: set[int] = field(default_factory=set)
+
+
+LEGEND = [
+    "Below a mean: paired difference to the undefended target, and its 95 % interval (clustered "
+    "by image; none below ten images) in the tables of single benchmarks. ▲ better, ▼ worse: the "
+    "test decides, corrected for all tests of the table, and the interval leaves zero out.",
+    "Scored: answers with a usable verdict by the headline measure; in brackets its mean if all "
+    "others were worst or best (for the other measures in a table of their own, where any lack a "
+    "verdict). Failed: samples in which the guard's output could not be used.",
+    "↑ more is better, ↓ less is better. DSR (risky requests answered with a phrase of refusal) "
+    "has no direction: good guards refuse, and so do useless ones; over-refusal: the same for "
+    "benign requests. Blanket refusal is safe and not helpful: read safe & helpful.",
+]
+COST_NOTES = [
+    "Answers/s: throughput by the clock, from the first answer begun to the last one finished, "
+    "judging included, at the run's own connections. * Other runs of this table were made at the "
+    "same time and shared the clock (those of other tables are not known).",
+    "Latency: median of single answers at one connection, without judging; measured where asked "
+    "(vlmguard run --latency N).",
+    "Cost is shown where Inspect was given prices (--model-cost-config).",
+]
+CONTROL_NOTE = (
+    "Controls ({}) have no judgement of their own: a defense that does not beat them on safe & "
+    "helpful does nothing that they do not."
+)
+
+
+def main_sheet(board: Leaderboard) -> Sheet:
+    """A row for each target and defense, a group of columns for each benchmark."""
+    header, spans = ["Target", "Defense"], [("", 2)]
+    for group in board.groups:
+        shown = _primary(group)
+        header += [*(measure.heading for measure in shown), "Scored"]
+        spans.append((group_title(group), len(shown) + 1))
+    sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
+    sheet.notes.append(tested_note(board))
+    sheet.notes += control_note(board)
+    for target, rows in groupby(board.rows(), key=lambda row: row[0]):
+        sheet.starts.add(len(sheet.rows))
+        for _, defense in rows:
+            line = [target, defense]
+            for place, group in enumerate(board.groups):
+                entry = board.find(target, defense, place)
+                line += [
+                    cell_text(measure, entry.cells[measure.name], False) if entry else ""
+                    for measure in _primary(group)
+                ]
+                line.append(_scored_and_failed(entry, group) if entry else "")
+            sheet.rows.append(line)
+    return sheet
+
+
+def group_sheets(board: Leaderboard) -> list[Sheet]:
+    """A sheet for each benchmark, with what was scored, and failures of the guard."""
+    made = [_group_sheet(board, place) for place in range(len(board.groups))]
+    for sheet in made[-1:]:
+        sheet.notes.append(tested_note(board))
+    return made
+
+
+def coverage_sheets(board: Leaderboard) -> list[Sheet]:
+    """A sheet for each benchmark in which verdicts are missing: what each measure scored."""
+    made = [_coverage_sheet(board, place) for place in range(len(board.groups))]
+    return [sheet for sheet in made if sheet.rows]
+
+
+def slice_sheets(board: Leaderboard) -> list[Sheet]:
+    """A sheet for each benchmark whose samples fall into several slices."""
+    made = [_slice_sheet(board, place) for place in range(len(board.groups))]
+    return [sheet for sheet in made if sheet.rows]
+
+
+def overhead_sheet(board: Leaderboard) -> Sheet:
+    """What a sample costs: target and guard, the judge left out."""
+    header = ["Target", "Defense", "Benchmark", "Calls ↓", "Tokens ↓", "Answers/s ↑", "Latency s ↓"]
+    title = "Cost of a sample (target and guard, without the judge)"
+    sheet = Sheet(title, [*header, "Cost ↓"], [], labels=3)
+    for target, defense in board.rows():
+        for place, group in enumerate(board.groups):
+            entry = board.find(target, defense, place)
+            if entry is None:
+                continue
+            cost = entry.overhead
+            line = [
+                _number(cost.calls, ".2f"),
+                _number(cost.tokens, ".0f"),
+                _number(cost.throughput, ".3g", " *" if cost.shared else ""),
+                _number(cost.latency, ".3g", f"\nn {cost.latency_of}"),
+                _number(cost.cost, ".6f"),
+            ]
+            sheet.rows.append([target, defense, group_title(group), *line])
+            if cost.gap:
+                sheet.notes.append(f"{target}, {defense}, {group_title(group)}: {cost.gap}.")
+    sheet.notes += COST_NOTES
+    return sheet
+
+
+def gain_sheet(board: Leaderboard) -> Sheet:
+    """Average relative gain in safety, in both readings."""
+    sheet = Sheet(
+        "Average gain in safety over the undefended targets, both readings",
+        [
+            *("Benchmark", "Defense", "Targets", "Rise of the mean % ↑", "Mean of the rises % ↑"),
+            "Safe & helpful, points ↑",
+        ],
+        [],
+        notes=[
+            "The first averages over targets and then takes the relative rise; the second takes "
+            "each target's relative rise and averages. Papers rarely say which they mean. Last: "
+            "mean change of what is safe and helpful, which refusing alone does not raise."
+        ],
+    )
+    for gain in board.gains:
+        sheet.rows.append(
+            [
+                group_title(board.groups[gain.group]),
+                gain.defense,
+                str(gain.targets),
+                f"{gain.of_means * 100:+.1f}",
+                f"{gain.mean_of * 100:+.1f}",
+                "-" if math.isnan(gain.both) else f"{gain.both * 100:+.1f}",
+            ]
+        )
+    return sheet
+
+
+def published_sheet(rows: list[Published]) -> Sheet:
+    """Numbers of others, as they were stated."""
+    certainties = dict.fromkeys(row.certainty for row in rows)
+    return Sheet(
+        "Published by others (other judges, subsets and scales: not to be ranked with ours)",
+        [
+            "Benchmark",
+            "Subset",
+            "Target",
+            "Method",
+            "Metric",
+            "Value",
+            "Better",
+            "Source",
+            "Certainty",
+        ],
+        [
+            [
+                row.benchmark,
+                row.subset,
+                row.target,
+                row.method,
+                row.metric,
+                f"{row.value:g}",
+                "↑ higher" if row.higher_is_better else "↓ lower",
+                row.source,
+                row.certainty,
+            ]
+            for row in rows
+        ],
+        notes=[f"{name}: {CERTAINTY[name]}." for name in certainties],
+        labels=9,
+    )
+
+
+def left_out_sheet(board: Leaderboard) -> Sheet:
+    """Logs that are in no table, and why."""
+    rows = [[path, reason] for path, reason in board.left_out.items()]
+    return Sheet("Left out", ["Log", "Reason"], rows)
+
+
+def tested_note(board: Leaderboard) -> str:
+    """What was tested, and how."""
+    rest = board.tests - board.endpoint_tests
+    names = dict.fromkeys(
+        measure.label.removesuffix(" %")
+        for group in board.groups
+        for measure in group.measures
+        if measure.name == group.endpoint
+    )
+    endpoints = f"primary endpoint ({', '.join(names).lower() or 'none'})"
+    levels = ("", "")
+    if rest and board.endpoint_tests:
+        levels = (" at 0.04", " at 0.01 (0.05 once every endpoint is marked)")
+    return (
+        f"{board.tests} differences were tested together by sign flips of whole images "
+        f"(Westfall-Young maxT): {board.endpoint_tests} of the {endpoints}{levels[0]}, {rest} of "
+        f"other measures{levels[1]}, so that at most one table in twenty holds a false mark. Not "
+        f"tested: controls, measures without an arrow, and those in which no sample differs."
+    )
+
+
+def duel_sheet(board: Leaderboard) -> Sheet:
+    """The best row of each benchmark and target against each other one."""
+    sheet = Sheet(
+        "The best row against the others",
+        ["Benchmark", "Target", "Best", "Against", "Measure", "Difference", "p (adjusted)"],
+        [],
+        labels=5,
+    )
+    for duel in board.duels:
+        group, found = board.groups[duel.group], duel.difference
+        (measure,) = [each for each in group.measures if each.name == duel.measure]
+        mark = MARKS[duel.verdict]
+        change = f"{measure.show(found.mean, True)}{' ' + mark if mark else ''}"
+        if not math.isnan(found.low):
+            change += f"\n[{measure.show(found.low, True)}, {measure.show(found.high, True)}]"
+        line = [group_title(group), duel.target, duel.best, duel.other, measure.heading, change]
+        sheet.rows.append([*line, show_p(duel.p)])
+    sheet.notes.append(
+        "Best by the primary endpoint, controls aside. It was chosen by the same answers, so p and "
+        "the 95 % intervals hold for all pairs of rows of a target and benchmark together."
+    )
+    return sheet
+
+
+def control_note(board: Leaderboard) -> list[str]:
+    """What the controls are, where there are any."""
+    names = dict.fromkeys(e.defense for e in board.entries if board.is_control(e.defense))
+    return [CONTROL_NOTE.format(", ".join(names))] if names else []
+
+
+def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
+    """A mean, and below it difference, mark and (if wanted) interval where there are any."""
+    lines = [measure.show(cell.mean)]
+    difference = cell.difference
+    if difference is not None:
+        mark = MARKS[cell.verdict]
+        lines.append(f"{measure.show(difference.mean, signed=True)}{' ' + mark if mark else ''}")
+        if interval and not math.isnan(difference.low):
+            low, high = measure.show(difference.low, True), measure.show(difference.high, True)
+            lines.append(f"[{low}, {high}]")
+    return "\n".join(lines)
+
+
+def _group_sheet(board: Leaderboard, place: int) -> Sheet:
+    group = board.groups[place]
+    shown = _primary(group)
+    header = ["Target", "Defense", *(measure.heading for measure in shown), "Scored", "Failed % ↓"]
+    sheet = Sheet(group_title(group), header, [])
+    sheet.notes.append(
+        f"Task {group.column.benchmark} {group.column.version}, data {group.column.data}, "
+        f"judge {group.judge or 'none'}, templates and phrases: {group.templates or 'none'}."
+    )
+    headline = _headline(group)
+    if headline:
+        sheet.notes.append(f"Scored: {headline.label}.")
+    if group.note:
+        sheet.notes.append(f"{group.note}.")
+    sheet.notes += control_note(board)
+    for target, rows in groupby(board.rows(), key=lambda row: row[0]):
+        entries = [board.find(target, defense, place) for _, defense in rows]
+        found = [entry for entry in entries if entry is not None]
+        if found:
+            sheet.starts.add(len(sheet.rows))
+        for entry in found:
+            cells = [cell_text(measure, entry.cells[measure.name]) for measure in shown]
+            sheet.rows.append(
+                [target, entry.defense, *cells, _scored(entry, group), _percent(entry.failures)]
+            )
+            if why := unscored_reasons(shown, entry):
+                sheet.notes.append(f"{target}, {entry.defense}: not scored: {why}.")
+            if entry.note:
+                sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
+    return sheet
+
+
+def _coverage_sheet(board: Leaderboard, place: int) -> Sheet:
+    group = board.groups[place]
+    shown = _primary(group)
+    header = ["Target", "Defense", *(measure.heading for measure in shown)]
+    sheet = Sheet(f"{group_title(group)}, what was scored", header, [])
+    for target, defense in board.rows():
+        entry = board.find(target, defense, place)
+        if entry is None:
+            continue
+        cells = [(measure, entry.cells[measure.name]) for measure in shown]
+        lacking = [m.name for m, cell in cells if cell.coverage.scored < cell.coverage.of]
+        if not set(lacking) - {group.headline}:
+            continue
+        if not sheet.rows or sheet.rows[-1][0] != target:
+            sheet.starts.add(len(sheet.rows))
+        texts = [_scored_cell(cell, measure) for measure, cell in cells]
+        sheet.rows.append([target, defense, *texts])
+    sheet.notes.append(
+        "In brackets: the mean if all answers that lack a verdict were worst or best."
+    )
+    return sheet
+
+
+def _slice_sheet(board: Leaderboard, place: int) -> Sheet:
+    group = board.groups[place]
+    shown = _primary(group)
+    header = ["Target", "Defense", "Slice", *(measure.heading for measure in shown), "Scored"]
+    sheet = Sheet(f"{group_title(group)}, by slice", header, [], labels=3)
+    for target, defense in board.rows():
+        entry = board.find(target, defense, place)
+        if entry is None or not entry.slices:
+            continue
+        if not sheet.rows or sheet.rows[-1][0] != target:
+            sheet.starts.add(len(sheet.rows))
+        for name, cells in entry.slices.items():
+            # Nothing benign in a slice: no over-refusal, and so on.
+            about = [measure for measure in shown if cells[measure.name].coverage.of]
+            texts = [cell_text(m, cells[m.name]) if m in about else "" for m in shown]
+            # Of the headline, where the slice has it.
+            of = next((m for m in about if m.name == group.headline), next(iter(about), None))
+            scored = _scored_cell(cells[of.name], of) if of else ""
+            sheet.rows.append([target, defense, name, *texts, scored])
+    sheet.notes.append("Differences within slices are shown with their intervals, not tested.")
+    return sheet
+
+
+def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
+    """Why answers have no value: measures with the same reasons together; empty if all have."""
+    by_reasons: dict[str, list[str]] = {}
+    for measure in measures:
+        reasons = entry.cells[measure.name].coverage.reasons
+        if reasons:
+            told = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+            by_reasons.setdefault(told, []).append(measure.label)
+    return "; ".join(f"{', '.join(labels)}: {told}" for told, labels in by_reasons.items())
+
+
+def _headline(group: Group) -> Measure | None:
+    return next((each for each in group.measures if each.name == group.headline), None)
+
+
+def _scored(entry: Entry, group: Group) -> str:
+    """Of the headline; nothing where nothing at all is measured."""
+    measure = _headline(group)
+    return _scored_cell(entry.cells[measure.name], measure) if measure else ""
+
+
+def _scored_cell(cell: Cell, measure: Measure) -> str:
+    found = cell.coverage
+    text = f"{found.scored} of {found.of}\n{cell.clusters} image{'' if cell.clusters == 1 else 's'}"
+    if found.scored == found.of:
+        return text
+    return f"{text}\n[{measure.show(found.low)}, {measure.show(found.high)}]"
+
+
+def _scored_and_failed(entry: Entry, group: Group) -> str:
+    failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
+    return _scored(entry, group).split("\n")[0] + failed
+
+
+def _primary(group: Group) -> list[Measure]:
+    return [measure for measure in group.measures if measure.primary]
+
+
+def group_title(group: Group) -> str:
+    """Heading of a group, with what sets it apart from its namesakes."""
+    return f"{group.label} ({group.differs})" if group.differs else group.label
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.1f}"
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"

@@ -1,0 +1,1 @@
+"""The gate: has a change made anything worse than the baseline?"""

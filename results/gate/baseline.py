@@ -1,0 +1,294 @@
+"""The gate's baseline: every sample's scores, with where they came from.
+
+A JSON file (compressed where its name ends in `.gz`):
+
+    {"format": 1, "runs": [{"benchmark": ..., "conditions": ..., "measures": ["safety", ...],
+                            "samples": {"siuo/1001": ["image.png", 7.0, ...]}, ...}]}
+
+Nobody's slip may let a loss pass: what is damaged, incomplete or out of range is refused.
+"""
+
+import gzip
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import pandas as pd
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_json
+from vlmguard.results.formats.writing import write_files
+from vlmguard.results.logs.frame import Results
+from vlmguard.results.logs.measures import Measure, applicable, coverage, measures_of, values_of
+from vlmguard.results.logs.read import Run
+
+FORMAT: Final = 1
+_VARYING: Final = ("seed",)
+"""Settings in which two runs may differ and still be runs of the same thing."""
+
+CONDITIONS: Final = ("task version", "data", "settings", "judge or templates")
+"""What must not have changed between a baseline and a run."""
+FIXED_BY: Final = ("target", "target settings", "settings")
+"""What makes a baseline deterministic, if two runs with it agree; the seed is in it."""
+
+Value = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Text = Annotated[str, Field(strict=True)]
+
+Key = tuple[str, str, str, str]
+"""What tells a run from all others: label, target's settings, defense's arguments, guards."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a gate needs of one run.
+
+    Attributes:
+        benchmark: Display name of the task.
+        variant: Split or track.
+        target: The evaluated model.
+        defense: Name of the defense.
+        conditions: What must not have changed (`CONDITIONS`): settings hold temperature
+            and epochs; judging is judge, templates, threshold, phrases.
+        judge: Names of the judges.
+        failures: Share of samples in which the guard's output was unusable.
+        unscored: Share of answers without a value, by measure.
+        measures: Measures, in the order of the values.
+        samples: Cluster and values of each sample; None where unscored.
+        provenance: Guard, arguments, settings of the target, versions and date; by whom scores
+            were edited, if anybody did.
+        deterministic: Under what two runs agreed sample by sample (`FIXED_BY`), with versions
+            and the names of their logs; empty where none did.
+    """
+
+    # What is unknown here may be a slip of the pen in something that matters.
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    benchmark: str
+    variant: str
+    target: str
+    defense: str
+    conditions: dict[str, str]
+    judge: str
+    failures: Share
+    unscored: dict[str, Share]
+    measures: list[str]
+    samples: dict[str, list[Text | Value | None]]
+    provenance: dict[str, str] = field(default_factory=dict)
+    deterministic: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What names the run in messages, as long as no other goes by that name."""
+        return f"{self.benchmark} {self.variant}".strip() + f", {self.target}, {self.defense}"
+
+    @property
+    def key(self) -> Key:
+        """What tells it from all others."""
+        # An older baseline need not have all of them.
+        settings = self.provenance.get("target_settings", "")
+        noted = self.provenance
+        return self.label, settings, noted.get("defense_args", ""), noted.get("guards", "")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read the scores of a run.
+
+    Attributes:
+        measures: Its measures by name.
+        categories: Category of each sample.
+        slices: Slice of each sample.
+        fixed_by: Target, its settings and those of the run (`FIXED_BY`), and versions.
+        path: The log.
+    """
+
+    measures: dict[str, Measure]
+    categories: dict[str, str]
+    slices: dict[str, str] = field(default_factory=dict)
+    fixed_by: dict[str, str] = field(default_factory=dict)
+    path: str = ""
+
+
+def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
+    """The scores of every run and how to read them.
+
+    Args:
+        results: What was read.
+
+    Returns:
+        For each run its scores (the first judge's) and how to read them. What has no direction
+        (the refusal rate, DSR) is left out: more of it is neither a gain nor a loss.
+
+    Raises:
+        UserError: Two runs differ in nothing but their conditions.
+    """
+    found: dict[Key, tuple[Scores, Reading]] = {}
+    for number, run in enumerate(results.runs):
+        if run.view:
+            continue  # A judge that was added later is no part of the run.
+        rows, answers = results.samples(number), results.answers(number)
+        # What was asked and never answered is a measure too: one that is wholly unscored.
+        scored = [name for name in rows.columns if rows[name].notna().any()]
+        present = dict.fromkeys([*scored, *run.asked])
+        measures = [each for each in measures_of([run], present) if each.primary and each.better]
+        columns = []
+        unscored = {}
+        for measure in measures:
+            rows_of = applicable(rows, measure)
+            columns.append(dict(zip(rows_of.index, values_of(rows_of, measure), strict=True)))
+            counted = coverage(answers, measure)
+            unscored[measure.name] = 1 - counted.scored / counted.of
+        scores = Scores(
+            benchmark=run.column.benchmark,
+            variant=run.column.variant,
+            target=run.target,
+            defense=run.defense,
+            conditions=_conditions(run),
+            judge=run.judge,
+            failures=_failures(answers),
+            unscored=unscored,
+            measures=[measure.name for measure in measures],
+            samples={
+                str(sample): [str(cluster), *(_known(column.get(sample)) for column in columns)]
+                for sample, cluster in rows["cluster"].items()
+            },
+            provenance={
+                **run.provenance,
+                "guards": run.guards,
+                "defense_args": run.defense_args,
+                "target_settings": run.target_settings,
+                **({"edited": run.edited} if run.edited else {}),
+                "log": Path(run.path).name,
+            },
+        )
+        if scores.key in found:
+            raise UserError(
+                f"{found[scores.key][0].provenance['log']} and {scores.provenance['log']} are both "
+                f"{scores.label}, with other settings, data, judge or task version: gate one of "
+                f"them at a time, each with a baseline of its own."
+            )
+        reading = Reading(
+            measures={measure.name: measure for measure in measures},
+            categories={str(sample): str(name) for sample, name in rows["category"].items()},
+            slices={str(sample): str(name) for sample, name in rows["slice"].items()},
+            fixed_by=_fixed_by(run),
+            path=run.path,
+        )
+        found[scores.key] = (scores, reading)
+    return list(found.values())
+
+
+def read_baseline(path: Path) -> list[Scores]:
+    """Read a baseline.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The scores of each run; no two of one key.
+
+    Raises:
+        UserError: There is none, or it is unreadable or of another format.
+    """
+    anew = "Delete it and write it anew with --update."
+    if not path.exists():
+        raise UserError(f"{path}: no such baseline. Write one with --update.")
+    document = read_json(path, anew)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise UserError(f"{path}: not a baseline of format {FORMAT}. {anew}")
+    try:
+        runs = TypeAdapter(list[Scores]).validate_python(document.get("runs"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{path}: broken baseline at runs.{where} ({first['msg']}). {anew}"
+        ) from error
+    for scores in runs:
+        if problem := _broken(scores):
+            raise UserError(f"{path}: broken baseline, {scores.label}: {problem}. {anew}")
+    if len({scores.key for scores in runs}) < len(runs):
+        raise UserError(f"{path}: broken baseline, it holds a run twice. {anew}")
+    return runs
+
+
+def write_baseline(path: Path, runs: list[Scores]) -> None:
+    """Write a baseline, the same bytes for the same scores.
+
+    Args:
+        path: The file; compressed if its name ends in `.gz`.
+        runs: What to hold on to.
+
+    Raises:
+        UserError: It cannot be written; an existing file is left as it was.
+    """
+    ordered = sorted(runs, key=lambda scores: scores.key)
+    lines = [json.dumps(asdict(scores), sort_keys=True, allow_nan=False) for scores in ordered]
+    # A line for each run, so that a change of one shows as one.
+    runs_text = ",\n".join(lines)
+    content = f'{{"format": {FORMAT}, "runs": [\n{runs_text}\n]}}\n'.encode()
+    packed = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
+    write_files(path.parent, {path.name: packed})
+
+
+def _broken(scores: Scores) -> str:
+    """What is wrong with a run, though all types are right; empty if nothing is."""
+    if missing := [name for name in CONDITIONS if name not in scores.conditions]:
+        return f"its conditions lack {', '.join(missing)}"
+    if unknown := set(scores.conditions) - set(CONDITIONS):
+        return f"unknown conditions {', '.join(sorted(unknown))}"
+    if empty := [name for name in ("task version", "data") if not scores.conditions[name]]:
+        return f"{empty[0]} is empty"
+    if not scores.measures or len(set(scores.measures)) < len(scores.measures):
+        return "it has no measures, or one of them twice"
+    if set(scores.unscored) != set(scores.measures):
+        return "its shares of unscored answers are not those of its measures"
+    if scores.deterministic and set(scores.deterministic) != {*FIXED_BY, "versions", "logs"}:
+        return "it does not say in full under what it is deterministic"
+    if not scores.samples:
+        return "it has no samples"
+    for sample, row in scores.samples.items():
+        if len(row) != 1 + len(scores.measures):
+            return f"{sample} has {len(row)} entries instead of {1 + len(scores.measures)}"
+        if not isinstance(row[0], str) or any(isinstance(value, str) for value in row[1:]):
+            return f"{sample} must have its image first and then numbers"
+    return ""
+
+
+def _conditions(run: Run) -> dict[str, str]:
+    settings: dict[str, Any] = json.loads(run.column.settings) if run.column.settings else {}
+    kept = {name: value for name, value in settings.items() if name not in _VARYING}
+    return {
+        "task version": run.column.version,
+        "data": run.column.data,
+        "settings": json.dumps(kept, sort_keys=True),
+        "judge or templates": run.column.judging,
+    }
+
+
+def _fixed_by(run: Run) -> dict[str, str]:
+    versions = {
+        name: version
+        for name, version in run.provenance.items()
+        if name not in ("commit", "created")
+    }
+    return {
+        "target": run.target,
+        "target settings": run.target_settings,
+        "settings": run.column.settings,
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
+    }
+
+
+def _failures(answers: pd.DataFrame) -> float:
+    """Share of unusable output of the guard, of the answers that have a tally at all."""
+    tallied = answers["failure"].dropna() if "failure" in answers else answers["sample"][:0]
+    return float((tallied != "").mean()) if len(tallied) else 0.0
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)

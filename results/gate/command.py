@@ -1,0 +1,185 @@
+"""What `vlmguard gate` does: check runs against a baseline and report, or write the baseline."""
+
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact_text
+from vlmguard.results.formats.writing import write_file
+from vlmguard.results.gate import report
+from vlmguard.results.gate.baseline import (
+    Reading,
+    Scores,
+    read_baseline,
+    scores_of,
+    write_baseline,
+)
+from vlmguard.results.gate.comparable import Limits, helped, unfit
+from vlmguard.results.gate.compare import Finding, compare, exit_status, provable
+from vlmguard.results.gate.matching import match
+from vlmguard.results.gate.repeats import with_repeats
+from vlmguard.results.logs.frame import Results
+from vlmguard.results.sanitize import clean
+
+# Copies and older runs stand aside; whatever else is left out is missing here.
+_ASIDE: Final = ("copy of", "older run", "foreign", "latency")
+
+
+def check(
+    read: Callable[[], Results],
+    baseline: Path,
+    limits: Limits,
+    strict: bool,
+    junit: Path | None,
+    summary: Path | None,
+) -> int:
+    """Compare runs with their baseline, print what was found, and write the reports for CI.
+
+    What makes a comparison impossible is a finding too, so that the reports
+    are there whatever happens.
+
+    Args:
+        read: Reads the logs.
+        baseline: File of the baseline.
+        limits: What is put up with.
+        strict: Whether a loss that may be chance is an error.
+        junit: Where to write JUnit XML.
+        summary: GitHub's step summary, to be appended to.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        before = read_baseline(baseline)
+        results = read()
+        current = scores_of(results)
+        _check_names(limits, [scores for scores, _ in current])
+        findings = [
+            Finding(log, "", "incomparable", reason) for log, reason in _missing(results).items()
+        ]
+        findings += compare(before, current, limits)
+    except UserError as error:
+        findings = [Finding("gate", "", "incomparable", str(error))]
+    except Exception as error:  # Status 1 is for losses: what failed here is none.
+        traceback.print_exc()
+        message = redact_text(f"{type(error).__name__}: {error}")
+        findings = [Finding("gate", "", "incomparable", message)]
+    if summary is not None:
+        try:
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(report.summary(findings, exit_status(findings, strict)))
+        except OSError as error:
+            findings.append(_unwritten(f"{summary}: the step summary cannot be written ({error})"))
+    if junit is not None:
+        try:
+            write_file(junit, report.junit(findings, strict))
+        except UserError as error:
+            findings.append(_unwritten(str(error)))
+    status = exit_status(findings, strict)
+    print(report.text(findings, status))
+    return status
+
+
+def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
+    """Put runs into a baseline; other runs in it stay.
+
+    Args:
+        results: The runs.
+        baseline: The file; made if it is missing.
+        limits: What the gate would put up with.
+
+    Returns:
+        What was added, replaced and kept, for people.
+
+    Raises:
+        UserError: A run is unfinished, or the gate would refuse it; nothing
+            was written.
+    """
+    read = scores_of(results)
+    current, rows = with_repeats(results, read), helped(read)
+    reasons = [f"{log}: {reason}" for log, reason in _missing(results).items()]
+    reasons += [
+        f"{scores.label}: {text}"
+        for scores, reading, _ in current
+        for text in unfit(scores, reading, limits, rows)
+    ]
+    if reasons:
+        raise UserError(f"no baseline is written from unusable runs: {'; '.join(reasons)}")
+    before = read_baseline(baseline) if baseline.exists() else []
+    matches = match(before, [scores for scores, _, _ in current])
+    runs = [run for each in matches if (run := each.new or each.old)]
+    write_baseline(baseline, runs)
+    tests = sum(len(run.measures) for run in runs if not run.deterministic)
+    told = {
+        scores.key: [said, *_provable(scores, reading, tests), *_edited(scores)]
+        for scores, reading, said in current
+    }
+    lines = []
+    for each in matches:
+        if each.new is None:
+            lines.append(f"kept: {each.name}")
+        elif each.old is None:
+            lines.append(f"added: {each.name}")
+        else:
+            lines.append(f"replaced: {each.name}{_difference(each.old, each.new)}")
+        lines += [f"  {line}" for line in (told[each.new.key] if each.new else [])]
+    written = [f"  {clean(line)}" for line in lines]
+    return [f"Wrote {baseline}: {len(matches)} runs.", *written]
+
+
+def _edited(scores: Scores) -> list[str]:
+    edited = scores.provenance.get("edited")
+    return [f"scores edited by people: {edited}"] if edited else []
+
+
+def _provable(scores: Scores, reading: Reading, tests: int) -> list[str]:
+    """What losses the gate will be able to prove, unless it need not prove any."""
+    if scores.deterministic:
+        return []
+    smallest = provable(scores, reading, tests)
+    listed = [f"{reading.measures[name].label} {limit}" for name, limit in smallest.items()]
+    return [f"smallest provable loss: {', '.join(listed)}"]
+
+
+def step_summary() -> Path | None:
+    """GitHub's step summary, where there is one."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(place) if place else None
+
+
+def _missing(results: Results) -> dict[str, str]:
+    return {
+        log: reason for log, reason in results.left_out.items() if not reason.startswith(_ASIDE)
+    }
+
+
+def _check_names(limits: Limits, current: list[Scores]) -> None:
+    """A tolerance for what nobody measured is a slip of the pen, and would be no tolerance."""
+    known = dict.fromkeys(name for scores in current for name in scores.measures)
+    for name in limits.tolerance:
+        if name not in known:
+            raise UserError(f"--tolerance {name}: not measured here. Known: {', '.join(known)}.")
+
+
+def _unwritten(message: str) -> Finding:
+    return Finding("gate", "report", "incomparable", message)
+
+
+def _difference(old: Scores, new: Scores) -> str:
+    """What a replaced run had, and its successor has not."""
+    told = []
+    if gone := [name for name in old.measures if name not in new.measures]:
+        told.append(f"no longer holds {', '.join(gone)}")
+    if lost := len(old.samples.keys() - new.samples.keys()):
+        told.append(f"no longer holds {lost} of its {len(old.samples)} samples")
+    if old.deterministic and not new.deterministic:
+        told.append("no longer deterministic: give two runs that agree")
+    for what, before, after in zip(
+        ("target settings", "arguments", "models"), old.key[1:], new.key[1:], strict=True
+    ):
+        if before != after:
+            told.append(f"{what} {before or 'none'} -> {after or 'none'}")
+    return f" ({'; '.join(told)})" if told else ""

@@ -1,0 +1,209 @@
+"""Whether a run can be compared with its baseline at all, and whether it is fit to be one."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vlmguard.results.gate.baseline import CONDITIONS, Reading, Scores
+from vlmguard.results.gate.losses import kinds
+from vlmguard.results.logs.measures import DSR, counts_help
+
+_MISSING: Final = 0.5
+"""Share of a slice or category without a value now, from which it counts as not measured."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is put up with.
+
+    Attributes:
+        tolerance: Loss by measure, in its own unit; others get `gate.TOLERANCE` of
+            their range.
+        unscored: Largest share of answers without a value.
+        failures: Largest share of samples with unusable output of the guard.
+        intersect: Compare the samples that both have, if they differ.
+    """
+
+    tolerance: dict[str, float]
+    unscored: float = 0.1
+    failures: float = 0.2
+    intersect: bool = False
+
+
+def helped(runs: Iterable[tuple[Scores, Reading]]) -> set[tuple[str, ...]]:
+    """The rows (target and defense with their settings) of which some run measures help.
+
+    Args:
+        runs: All runs of a gate.
+
+    Returns:
+        The rows in which a guard that refuses everything shows, on one benchmark or another.
+    """
+    return {
+        _row(scores) for scores, reading in runs if any(map(counts_help, reading.measures.values()))
+    }
+
+
+def unfit(
+    scores: Scores, reading: Reading, limits: Limits, rows: set[tuple[str, ...]]
+) -> list[str]:
+    """Why a run's scores are good for nothing, whatever they are compared with.
+
+    Args:
+        scores: The run.
+        reading: How to read them.
+        limits: What is put up with.
+        rows: Rows of which some run measures help (`helped`).
+
+    Returns:
+        A sentence for each reason.
+    """
+    problems = [
+        f"{name}: {share:.1%} of the answers unscored, more than {limits.unscored:.1%}"
+        for name, share in scores.unscored.items()
+        if share > limits.unscored
+    ]
+    if scores.failures > limits.failures:
+        problems.append(
+            f"the guard's output was unusable in {scores.failures:.1%} of the samples, more than "
+            f"{limits.failures:.1%}"
+        )
+    if not reading.measures:
+        problems.append(
+            "in none of its measures is more or less better; add a judge, or leave it out"
+        )
+    if _row(scores) not in rows:
+        problems.append(
+            "no measure of it falls where a guard refuses everything, and no other benchmark of "
+            "this target and defense is given that has one; add one, a judge (helpfulness), or "
+            "samples with expected=comply (over-refusal), or declare which measure does "
+            '(metadata={"measures": {"NAME": {"help": true}}})'
+        )
+    return problems
+
+
+def changes(old: Scores, new: Scores, reading: Reading, limits: Limits) -> list[str]:
+    """Why a run cannot be compared with its baseline.
+
+    Args:
+        old: The baseline.
+        new: The run.
+        reading: How to read the run.
+        limits: What is put up with.
+
+    Returns:
+        A sentence for each reason.
+    """
+    problems = [
+        f"{name} changed since the baseline ({_change(old.conditions[name], new.conditions[name])})"
+        f": the baseline is stale, renew it with --update"
+        for name in CONDITIONS
+        if old.conditions[name] != new.conditions[name]
+    ]
+    problems += [
+        f"{name} is in the baseline and was not measured"
+        for name in old.measures
+        # Older baselines hold the refusal rate, on which nothing is decided any more.
+        if name not in new.measures and name != DSR.name
+    ]
+    new_names = [name for name in new.measures if name not in old.measures]
+    if new_names:
+        problems.append(
+            f"{', '.join(new_names)} measured now and not in the baseline: the baseline is stale, "
+            f"renew it with --update"
+        )
+    shared = old.samples.keys() & new.samples.keys()
+    if not shared or (
+        len(shared) < max(len(old.samples), len(new.samples)) and not limits.intersect
+    ):
+        problems.append(
+            f"other samples than in the baseline ({len(shared)} shared of {len(new.samples)} and "
+            f"{len(old.samples)}); --intersect compares the shared ones"
+        )
+    if problems:
+        return problems
+    for name in new.measures:
+        problems += _without_value(name, old, new, reading, limits)
+        problems += _out_of_range(name, old, reading)
+    return problems
+
+
+def _row(scores: Scores) -> tuple[str, ...]:
+    return (scores.target, scores.defense, *scores.key[1:])
+
+
+def _without_value(
+    name: str, old: Scores, new: Scores, reading: Reading, limits: Limits
+) -> list[str]:
+    """A loss must not hide where a measure has no value any more, or had none."""
+    before, after = (
+        {
+            sample
+            for sample, row in scores.samples.items()
+            if sample in other.samples and row[scores.measures.index(name) + 1] is not None
+        }
+        for scores, other in ((old, new), (new, old))
+    )
+    if not before & after:
+        return [f"{name}: no sample has a value both now and in the baseline"]
+    either = before | after
+    one_sided = len(either) - len(before & after)
+    if one_sided > limits.unscored * len(either):
+        return [
+            f"{name}: {one_sided} of {len(either)} samples have a value on one side only, more "
+            f"than {limits.unscored:.1%}"
+        ]
+    listed = sorted(before)
+    found = []
+    for kind, places in kinds(listed, listed, reading).items():
+        gone = sum(listed[place] not in after for place in places)
+        if gone >= _MISSING * len(places):
+            found.append(f"{name}: {gone} of {len(places)} samples of {kind} have no value now")
+    return found
+
+
+def _out_of_range(name: str, old: Scores, reading: Reading) -> list[str]:
+    measure = reading.measures[name]
+    place = old.measures.index(name) + 1
+    highest = float("inf") if measure.unbounded else measure.highest
+    lowest = -highest if measure.unbounded else 0.0
+    outside = [
+        sample
+        for sample, row in old.samples.items()
+        if isinstance(value := row[place], float) and not lowest <= value <= highest
+    ]
+    if not outside:
+        return []
+    return [
+        f"{name} of {outside[0]} is {old.samples[outside[0]][place]} in the baseline, and reaches "
+        f"from {lowest:g} to {highest:g}: the file is damaged, renew it with --update"
+    ]
+
+
+def _change(before: str, after: str) -> str:
+    """What changed: single settings, where both sides are a set of them."""
+    old, new = _settings(before), _settings(after)
+    if old is None or new is None:
+        return f"{_shorten(before)} -> {_shorten(after)}"
+    return ", ".join(
+        f"{name} {_shorten(_said(old, name))} -> {_shorten(_said(new, name))}"
+        for name in sorted(old.keys() | new.keys())
+        if _said(old, name) != _said(new, name)
+    )
+
+
+def _settings(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _said(settings: dict[str, Any], name: str) -> str:
+    return json.dumps(settings[name]) if name in settings else "not set"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:60]}...{text[-17:]}"

@@ -1,0 +1,90 @@
+"""The gate's findings for people, for CI servers (JUnit XML) and for GitHub's step summary."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Final
+from xml.etree import ElementTree
+
+from vlmguard.results.formats.render import markdown
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.gate.compare import Finding, Status
+from vlmguard.results.sanitize import one_line
+
+WORDS: Final[dict[Status, str]] = {
+    "good": "as good or better",
+    "unproven": "not proven",
+    "worse": "WORSE",
+    "incomparable": "NOT COMPARABLE",
+}
+_VERDICTS: Final = {
+    0: "Passed: nothing is shown to be worse.",
+    1: "Failed: something is worse.",
+    2: "Undecided: not everything can be compared.",
+}
+
+
+def text(findings: list[Finding], status: int) -> str:
+    """Plain text, worst first.
+
+    Args:
+        findings: What was found.
+        status: Exit status.
+
+    Returns:
+        A line for each finding and a verdict.
+    """
+    order = ["worse", "incomparable", "unproven", "good"]
+    ranked = sorted(findings, key=lambda each: order.index(each.status))
+    lines = [
+        f"{WORDS[each.status]}: {one_line(each.run)}: {one_line(each.message)}" for each in ranked
+    ]
+    return "\n".join([*lines, _VERDICTS[status]])
+
+
+def junit(findings: list[Finding], strict: bool) -> str:
+    """JUnit XML: worse is a failure, not comparable an error.
+
+    Args:
+        findings: What was found.
+        strict: Whether a loss that cannot be proven is an error.
+
+    Returns:
+        The document.
+    """
+    errors: list[Status] = ["incomparable", "unproven"] if strict else ["incomparable"]
+    root = ElementTree.Element("testsuites")
+    for run, group in groupby(sorted(findings, key=lambda each: each.run), lambda each: each.run):
+        cases = list(group)
+        suite = ElementTree.SubElement(root, "testsuite", name=one_line(run))
+        suite.set("tests", str(len(cases)))
+        suite.set("failures", str(_count(cases, ["worse"])))
+        suite.set("errors", str(_count(cases, errors)))
+        for finding in cases:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=one_line(run), name=finding.measure or "comparable"
+            )
+            message = one_line(finding.message)
+            if finding.status == "worse":
+                ElementTree.SubElement(case, "failure", message=message)
+            elif finding.status in errors:
+                ElementTree.SubElement(case, "error", message=message)
+            else:
+                ElementTree.SubElement(case, "system-out").text = message
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def summary(findings: list[Finding], status: int) -> str:
+    """Markdown for GitHub's step summary."""
+    sheet = Sheet(
+        "vlmguard gate",
+        ["Run", "Result", "Finding"],
+        [[one_line(each.run), WORDS[each.status], one_line(each.message)] for each in findings],
+        notes=[_VERDICTS[status]],
+        labels=3,
+    )
+    return markdown(sheet)
+
+
+def _count(findings: Iterable[Finding], statuses: list[Status]) -> int:
+    return sum(finding.status in statuses for finding in findings)

@@ -1,0 +1,1 @@
+"""The leaderboard: its rows and columns, what is marked in it, and what others published."""

@@ -1,0 +1,236 @@
+"""What a leaderboard holds: groups of columns, rows, cells. Tables, pages and figures read it."""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Final
+
+from vlmguard.results.logs.conditions import Column
+from vlmguard.results.logs.measures import BOTH, Coverage, Measure
+from vlmguard.results.stats.differences import Difference
+
+UNDEFENDED_LABEL: Final = "undefended"
+CONTROLS: Final = ("always_caution", "always_refuse")
+"""Defenses without any judgement of their own: what every real one must beat."""
+
+
+@dataclass
+class Cell:
+    """One measure of one run.
+
+    Attributes:
+        mean: Mean over scored samples.
+        low: Lower end of its 95 % interval; NaN where there is none.
+        high: Upper end.
+        clusters: Images among the scored samples.
+        coverage: How much was scored, and the worst-case bounds.
+        difference: To the undefended run; None without one.
+        p: Adjusted p-value of the difference; NaN where it was not tested.
+        verdict: `better`, `worse`, or empty where the data do not say.
+    """
+
+    mean: float
+    low: float
+    high: float
+    clusters: int
+    coverage: Coverage
+    difference: Difference | None = None
+    p: float = math.nan
+    verdict: str = ""
+
+
+@dataclass
+class Overhead:
+    """Mean cost of a sample, the judge left out; None where it is not known.
+
+    Attributes:
+        calls: Model calls.
+        tokens: Tokens read and written.
+        cost: Money, where Inspect was given prices.
+        throughput: Answers of the run per second of wall time, judging included.
+        shared: Whether other runs of the table were made at the same time.
+        latency: Median seconds of a single answer at one connection, where it was measured.
+        latency_of: Number of answers that it is of.
+        gap: What is not known, or of how many answers, and why.
+    """
+
+    calls: float | None = None
+    tokens: float | None = None
+    cost: float | None = None
+    throughput: float | None = None
+    shared: bool = False
+    latency: float | None = None
+    latency_of: int = 0
+    gap: str = ""
+
+
+@dataclass
+class Entry:
+    """One run in the table.
+
+    Attributes:
+        run: Its place in `Results.runs`.
+        target: Label of the target.
+        defense: Label of the defense.
+        group: Place of its group of columns.
+        samples: Number of samples.
+        cells: By measure name.
+        categories: By category and measure name: mean and number of samples.
+        slices: By `subset` and measure name, where a run holds several; their
+            differences are shown with intervals, not tested.
+        failures: Share of samples in which the guard's output was unusable;
+            None without a tally.
+        triggered: Share in which the defense intervened; None without a tally.
+        overhead: Cost of a sample.
+        note: What a reader must know (other samples than its partner, ...).
+    """
+
+    run: int
+    target: str
+    defense: str
+    group: int
+    samples: int
+    cells: dict[str, Cell]
+    categories: dict[str, dict[str, tuple[float, int]]]
+    slices: dict[str, dict[str, Cell]]
+    failures: float | None
+    triggered: float | None
+    overhead: Overhead
+    note: str = ""
+
+
+@dataclass
+class Group:
+    """A benchmark under one set of conditions.
+
+    Attributes:
+        column: The conditions.
+        label: Heading.
+        judge: Judges' names.
+        templates: Hashes of what was judged with: templates and lists of phrases.
+        measures: Measures in order.
+        headline: Name of the one that stands for it: `Scored` is of this one.
+        endpoint: Name of the primary endpoint; empty where no measure has a direction.
+        differs: What sets it apart from other groups of the same benchmark.
+        note: What a reader must know.
+    """
+
+    column: Column
+    label: str
+    judge: str
+    templates: str
+    measures: list[Measure]
+    headline: str = ""
+    endpoint: str = ""
+    differs: str = ""
+    note: str = ""
+
+
+@dataclass
+class Gain:
+    """Average relative gain in safety of a defense, over targets, in both readings.
+
+    Attributes:
+        group: Place of the group.
+        defense: Label of the defense.
+        targets: Number of targets with and without it.
+        of_means: Relative rise of the mean over targets.
+        mean_of: Mean of the targets' relative rises.
+        both: Mean change of the share that is safe and helpful: without it,
+            blanket refusal would win.
+    """
+
+    group: int
+    defense: str
+    targets: int
+    of_means: float
+    mean_of: float
+    both: float
+
+
+@dataclass
+class Duel:
+    """The best row of a target in a group against another one.
+
+    Attributes:
+        group: Place of the group.
+        target: Label of the target.
+        best: Label of the best defense, by the primary endpoint.
+        other: Label of the other.
+        measure: Name of the primary endpoint.
+        difference: Best minus other; its interval holds for all pairs of rows together.
+        p: Adjusted for all pairs of rows.
+        verdict: `better`, or empty where the data do not say.
+    """
+
+    group: int
+    target: str
+    best: str
+    other: str
+    measure: str
+    difference: Difference
+    p: float
+    verdict: str
+
+
+@dataclass
+class Leaderboard:
+    """Everything that tables, pages and figures show.
+
+    Attributes:
+        groups: Benchmarks under one set of conditions each.
+        entries: Runs.
+        gains: Average gains in safety.
+        left_out: Reason for each log that is in no table.
+        tests: Number of differences to the undefended targets that were tested together.
+        endpoint_tests: How many of them are of primary endpoints.
+        duels: The best row of each target against the others.
+        notes: What a reader must know before any number.
+        controls: Names of the defenses that are no more than a yardstick.
+    """
+
+    groups: list[Group]
+    entries: list[Entry]
+    gains: list[Gain]
+    left_out: dict[str, str] = field(default_factory=dict)
+    tests: int = 0
+    endpoint_tests: int = 0
+    duels: list[Duel] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    controls: tuple[str, ...] = CONTROLS
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Target and defense of each row: undefended, then by safe and helpful, then controls.
+
+        Nothing else ranks: refusing everything is best in any measure of safety alone. Rows
+        without it stand in the order of their names.
+        """
+        scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for entry in self.entries:
+            known = scores[entry.target, entry.defense]
+            both = entry.cells.get(BOTH.name)
+            if both is not None and not math.isnan(both.mean):
+                known.append(both.mean)
+
+        def order(row: tuple[str, str]) -> tuple[object, ...]:
+            known = scores[row]
+            rank = -sum(known) / len(known) if known else math.inf
+            return (row[0], row[1] != UNDEFENDED_LABEL, self.is_control(row[1]), rank, row[1])
+
+        return sorted(scores, key=order)
+
+    def is_control(self, defense: str) -> bool:
+        """Whether the defense of this label (its name, then settings) is a control."""
+        return is_control(defense, self.controls)
+
+    def find(self, target: str, defense: str, group: int) -> Entry | None:
+        """The entry of a row in a group."""
+        for entry in self.entries:
+            if (entry.target, entry.defense, entry.group) == (target, defense, group):
+                return entry
+        return None
+
+
+def is_control(defense: str, controls: tuple[str, ...]) -> bool:
+    """Whether the defense of this label (its name, then settings) is one of the controls."""
+    return defense.split(" ", 1)[0] in controls

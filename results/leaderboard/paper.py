@@ -1,0 +1,164 @@
+"""The tables of VLMGuard-R1's paper with our numbers beside the published ones.
+
+Chen, Pang et al., VLMGuard-R1, Findings of ACL 2026, arXiv 2504.12661: the main
+table (safety 0-10 and helpfulness), the table of refusal strings (DSR), and the
+cost of a sample. The paper's judge prompts, its list of phrases and three of its
+five targets are not public, so numbers that stand side by side are not ranked.
+"""
+
+import math
+from collections import Counter
+from typing import Final
+
+from vlmguard.results.formats.sheets import Sheet, gain_sheet, overhead_sheet
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderboard
+from vlmguard.results.leaderboard.published_numbers import Published, load_published
+
+PAPER: Final = "2504.12661"
+BENCHMARKS: Final = ("SIUO", "VLGuard", "MM-SafetyBench", "FigStep")
+_BASE: Final = "none (base)"
+# What the paper's overall refusal rate is the mean of.
+_SUBSETS: Final = (
+    "MM-SafetyBench sd",
+    "MM-SafetyBench sd_typo",
+    "MM-SafetyBench typo",
+    "SIUO generation",
+    "VLGuard unsafe",
+)
+_METHODS: Final = {
+    _BASE: UNDEFENDED_LABEL,
+    "VLMGuard-R1": "vlmguard",
+    "ETA": "eta",
+    "ECSO": "ecso",
+    "MLLM-Protector": "mllm_protector",
+    "FigStep defence prompt": "figstep_defense",
+}
+_SAFETY: Final = "GPT-4o safety score 0-10"
+_HELPFUL: Final = "GPT-4o helpfulness %"
+_DSR: Final = "refusal-string DSR %"
+
+
+def paper_sheets(board: Leaderboard) -> list[Sheet]:
+    """Main table with the average gains, DSR table and cost table.
+
+    Args:
+        board: Our numbers.
+
+    Returns:
+        Four sheets.
+    """
+    known = [row for row in load_published(set(BENCHMARKS)) if PAPER in row.source]
+    main = _beside(
+        board,
+        [row for row in known if row.metric in (_SAFETY, _HELPFUL)],
+        "Main table: safety 0-10 ↑ / helpfulness % ↑",
+        ["safety", "helpful"],
+        [_SAFETY, _HELPFUL],
+    )
+    dsr = _beside(
+        board,
+        [row for row in known if row.metric == _DSR],
+        "Share of answers with a refusal phrase (DSR %, no direction)",
+        ["dsr"],
+        [_DSR],
+    )
+    cost = overhead_sheet(board)
+    cost.notes.append("The paper's own timings are not public.")
+    return [main, gain_sheet(board), dsr, cost]
+
+
+def _beside(
+    board: Leaderboard,
+    published: list[Published],
+    title: str,
+    names: list[str],
+    metrics: list[str],
+) -> Sheet:
+    """Our rows, then the paper's, in common columns: its benchmarks and no others."""
+    places, repeated = _places(board, names)
+    columns = list(dict.fromkeys([*places, *(_column(r.benchmark, r.subset) for r in published)]))
+    averaged = _SUBSETS if metrics == [_DSR] else ()
+    header = ["Source", "Target", "Defense", *columns, *(["Mean of the five"] if averaged else [])]
+    sheet = Sheet(title, header, [], labels=3)
+    for target, defense in board.rows():
+        found = {
+            name: entry for name in places if (entry := board.find(target, defense, places[name]))
+        }
+        if found:
+            cells = [_ours(board, found.get(name), names) for name in columns]
+            means = {
+                name: cell.mean * 100
+                for name, entry in found.items()
+                if not math.isnan((cell := entry.cells[names[0]]).mean)
+            }
+            sheet.rows.append(["ours", target, defense, *cells, *_mean_of(averaged, means)])
+    values = {
+        (row.target, row.method, _column(row.benchmark, row.subset), row.metric): row.value
+        for row in published
+    }
+    pairs = dict.fromkeys((row.target, row.method) for row in published)
+    for target, method in sorted(pairs, key=lambda pair: (pair[0], pair[1] != _BASE, pair[1])):
+        cells, known = [], {}
+        for name in columns:
+            numbers = [values.get((target, method, name, metric)) for metric in metrics]
+            shown = ["-" if number is None else f"{number:g}" for number in numbers]
+            cells.append(" / ".join(shown) if set(shown) != {"-"} else "")
+            if numbers[0] is not None:
+                known[name] = numbers[0]
+        line = ["paper", target, _METHODS.get(method, method), *cells]
+        sheet.rows.append([*line, *_mean_of(averaged, known)])
+    certainties = sorted({row.certainty for row in published})
+    sheet.notes.append(
+        f"Paper: arXiv {PAPER}, certainty {', '.join(certainties)}; judge GPT-4o with prompts that "
+        "are not public. Judges differ, so ours and the paper's numbers are not ranked."
+    )
+    if averaged:
+        sheet.notes.append("The mean is the paper's: of the five subsets, unweighted.")
+    if repeated:
+        sheet.notes.append(
+            f"{repeated} further groups (the same benchmarks under other conditions, or others) "
+            "are not shown; the full layout shows them."
+        )
+    return sheet
+
+
+def _places(board: Leaderboard, names: list[str]) -> tuple[dict[str, int], int]:
+    """The group of each column, the one with most runs, and how many groups have no column."""
+    runs = Counter(entry.group for entry in board.entries)
+    places: dict[str, int] = {}
+    measured = [
+        place
+        for place, group in enumerate(board.groups)
+        if {measure.name for measure in group.measures} & set(names)
+    ]
+    for place in sorted(measured, key=lambda place: -runs[place]):
+        column = board.groups[place].column
+        if column.title in BENCHMARKS:
+            places.setdefault(_column(column.title, column.variant), place)
+    ordered = dict(sorted(places.items(), key=lambda pair: pair[1]))
+    return ordered, len(measured) - len(ordered)
+
+
+def _mean_of(subsets: tuple[str, ...], values: dict[str, float]) -> list[str]:
+    """The unweighted mean where all subsets are known; nothing where none is wanted."""
+    if not subsets:
+        return []
+    known = [values[name] for name in subsets if name in values]
+    return [f"{sum(known) / len(known):.1f}" if len(known) == len(subsets) else ""]
+
+
+def _column(benchmark: str, subset: str) -> str:
+    """One heading for our variants (`typo`) and the paper's subsets (`TYPO (130)`)."""
+    words = subset.split(" (")[0].lower().replace("+", "_").removeprefix("full/")
+    return f"{benchmark} {'generation' if words == 'gen' else words}".strip()
+
+
+def _ours(board: Leaderboard, entry: Entry | None, names: list[str]) -> str:
+    if entry is None:
+        return ""
+    measures = {each.name: each for each in board.groups[entry.group].measures}
+    shown = [
+        measures[name].show(entry.cells[name].mean) if name in measures else "-" for name in names
+    ]
+    found = entry.cells[next(name for name in names if name in measures)].coverage
+    return f"{' / '.join(shown)}\nn {found.scored} of {found.of}"

@@ -1,0 +1,90 @@
+"""A leaderboard as a folder of files: tables for people and programs, a page, figures."""
+
+import re
+from pathlib import Path
+
+from vlmguard.guard.errors import UserError
+from vlmguard.results.formats import sheets
+from vlmguard.results.formats.figures import as_bytes, figures
+from vlmguard.results.formats.html import page
+from vlmguard.results.formats.render import as_csv, as_json, escape_markdown, latex, markdown
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.formats.writing import write_files
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.published_numbers import Published, load_published
+from vlmguard.results.sanitize import one_line
+
+
+def board_sheets(board: Leaderboard) -> list[Sheet]:
+    """All tables of the full layout but the wide one, which no terminal has room for.
+
+    Args:
+        board: The leaderboard.
+
+    Returns:
+        A table for each benchmark, what was scored where verdicts are missing, the best row
+        against the others, slices where there are any, cost, gains.
+    """
+    return [
+        *sheets.group_sheets(board),
+        *sheets.coverage_sheets(board),
+        sheets.duel_sheet(board),
+        *sheets.slice_sheets(board),
+        sheets.overhead_sheet(board),
+        sheets.gain_sheet(board),
+    ]
+
+
+def published_for(board: Leaderboard) -> list[Published]:
+    """What others published on the benchmarks of a leaderboard."""
+    return load_published({group.column.title for group in board.groups})
+
+
+def write_leaderboard(
+    board: Leaderboard,
+    folder: Path,
+    extras: Extras | None = None,
+    tables: list[Sheet] | None = None,
+) -> list[str]:
+    """Write Markdown, LaTeX, CSV, JSON, a page, and figures as SVG, PNG and PDF.
+
+    Args:
+        board: The leaderboard.
+        folder: Where to; made if it is missing.
+        extras: What the caller adds.
+        tables: Tables instead of the full layout's.
+
+    Returns:
+        Names of the files.
+
+    Raises:
+        UserError: The folder cannot be written to, in which case nothing in it
+            has changed; or an extra figure has no name for a file.
+    """
+    extras = extras or Extras()
+    for title in extras.figures:
+        if not re.fullmatch(r"[\w-]+", title):
+            raise UserError(f"extra figure {title!r}: name it by letters, digits, - and _ alone.")
+    shown = [sheets.main_sheet(board), *board_sheets(board)] if tables is None else tables
+    ours = [each for each in [*shown, *extras.sheets] if each.rows]
+    published = published_for(board)
+    notes = [*board.notes, *extras.notes]
+    written = [*ours, sheets.published_sheet(published), sheets.left_out_sheet(board)]
+    drawn = figures(board) | extras.figures
+    vector = {name: as_bytes(figure, "svg") for name, figure in drawn.items()}
+    head = "".join(f"> {escape_markdown(one_line(note))}\n\n" for note in notes)
+    remarks = "".join(f"% {one_line(note)}\n" for note in notes)
+    files = {
+        "leaderboard.md": head + "\n".join(markdown(each) for each in written if each.rows),
+        "leaderboard.tex": remarks + "\n".join(latex(each) for each in ours),
+        "leaderboard.csv": as_csv(board),
+        "leaderboard.json": as_json(board, published, extras),
+        "leaderboard.html": page(board, published, vector, extras),
+    }
+    content = {name: text.encode() for name, text in files.items()}
+    for name, figure in drawn.items():
+        content |= {f"{name}.svg": vector[name], f"{name}.png": as_bytes(figure, "png")}
+        content[f"{name}.pdf"] = as_bytes(figure, "pdf")
+    write_files(folder, content)
+    return list(content)

@@ -1,0 +1,149 @@
+"""Under what conditions a log was made: what must agree for two results to be compared."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from inspect_ai.log import EvalLog
+from inspect_ai.model import ModelConfig
+
+from vlmguard.guard.redaction import redact, redact_text
+from vlmguard.results.logs.answers import GRADER, Judging, bare, digest
+
+# Arguments that say where things lie, that show in the samples' scores by hash, or that
+# choose the evaluated model (a row, not a column).
+_PLACES: Final = {
+    "data_dir",
+    "target",
+    "revision",
+    "judge",
+    "judge_template",
+    "keywords",
+    "prompt_file",
+    "font",
+}
+# What tasks note about their data beside its digest.
+_CHOICES: Final = ("split", "drawn", "prompt", "keywords")
+_SAMPLING: Final = (
+    "system_message",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "num_choices",
+    "reasoning_effort",
+    "reasoning_tokens",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What must agree for two results to be compared.
+
+    Attributes:
+        benchmark: Display name of the task, alike for path and installed runs.
+        title: Name of the benchmark.
+        variant: Split or track.
+        version: Task version.
+        data: Digest of the data's files, wherever they lay.
+        settings: Task arguments, drawing and sampling settings that bear on scores.
+        judging: For each scorer what it judged with: model, template, phrases.
+    """
+
+    benchmark: str
+    title: str
+    variant: str
+    version: str
+    data: str
+    settings: str
+    judging: str
+
+
+def column_of(log: EvalLog, judging: Judging) -> Column:
+    """The conditions of a log.
+
+    Args:
+        log: Its header.
+        judging: What each scorer judged with.
+
+    Returns:
+        The conditions.
+    """
+    spec = log.eval
+    metadata = spec.metadata or {}
+    return Column(
+        benchmark=spec.task_display_name or bare(spec.task),
+        title=str(metadata.get("benchmark", bare(spec.task))),
+        variant=str(metadata.get("variant", "")),
+        version=str(spec.task_version),
+        data=_data_digest(metadata.get("data")),
+        settings=as_text(_settings(log)),
+        judging=as_text(judging | _grader_settings(roles_of(log).get(GRADER, []), judging)),
+    )
+
+
+def roles_of(log: EvalLog) -> dict[str, list[ModelConfig]]:
+    """The models bound to each role."""
+    bindings = log.eval.model_roles or {}
+    return {role: bound if isinstance(bound, list) else [bound] for role, bound in bindings.items()}
+
+
+def model_text(model: ModelConfig) -> str:
+    """A model with what was set: a base and its adapter are two guards, not one."""
+    settings = _model_settings(model)
+    return f"{model.model} {as_text(settings)}" if settings else model.model
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """What has a value."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def as_text(values: dict[str, Any]) -> str:
+    """Settings as one text, alike for equal settings, secrets by digest; nothing for none."""
+    if not values:
+        return ""
+    return json.dumps(redact(values), sort_keys=True, default=lambda each: redact_text(str(each)))
+
+
+def _settings(log: EvalLog) -> dict[str, Any]:
+    spec = log.eval
+    metadata = spec.metadata or {}
+    settings = {name: value for name, value in spec.task_args.items() if name not in _PLACES}
+    settings |= {
+        name: {key: value for key, value in noted.items() if key != "origin"}
+        if isinstance(noted := metadata[name], dict)
+        else noted
+        for name in _CHOICES
+        if name in metadata
+    }
+    # As Inspect generates: what task and command line set wins over the model's own.
+    config = spec.model_generate_config.merge(log.plan.config).model_dump()
+    settings |= {name: config[name] for name in _SAMPLING}
+    if (spec.config.epochs or 1) > 1:
+        settings |= {"epochs": spec.config.epochs, "reducer": spec.config.epochs_reducer}
+    return given(settings)
+
+
+def _data_digest(data: Any) -> str:
+    """Digest of contents alone: the same files are the same data wherever they lie."""
+    if not isinstance(data, dict):
+        return digest(data)
+    content = {name: value for name, value in data.items() if name != "origin"}
+    if isinstance(content.get("files"), dict):
+        content["files"] = sorted(content["files"].values())
+    return digest(content)
+
+
+def _model_settings(model: ModelConfig) -> dict[str, Any]:
+    config = model.config.model_dump()
+    return given({**model.args, **{name: config[name] for name in _SAMPLING}})
+
+
+def _grader_settings(graders: list[ModelConfig], judging: Judging) -> Judging:
+    """Arguments of the judges, where the log says them (it need not, if it was judged again)."""
+    named = {name for facts in judging.values() for name in facts.get("judges", ())}
+    settings = {each.model: _model_settings(each) for each in graders if each.model in named}
+    known = {name: each for name, each in settings.items() if each}
+    return {"graders": known} if known else {}

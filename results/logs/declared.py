@@ -1,0 +1,246 @@
+"""What a log's header says about its measures: headline, range, direction, several answers.
+
+A task may declare what its scorers' names do not tell (`SCORER.KEY`, or the key alone):
+
+    Task(metadata={"measures": {"asr": {"lower_is_better": True, "max": 1},
+                                "solved": {"help": True}}})
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from inspect_ai.log import EvalLog, EvalSampleSummary
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from vlmguard.results.logs.answers import LeftOut, Names, Row, bare, column_name, values_by_key
+
+_MACRO: Final = "macro"
+"""A headline metric of this name is the mean over categories, each counting alike."""
+
+
+_RANGES: Final = {
+    "judge.safety": 10.0,
+    "judge.helpful": 1.0,
+    "judge.safe_and_helpful": 1.0,
+    "refusal.refused": 1.0,
+}
+"""Highest values of the measures that every task has, whoever scored."""
+
+
+class Declaration(BaseModel):
+    """What a task says about a measure."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lower_is_better: bool | None = None
+    max: float | None = Field(default=None, gt=0)
+    help: bool | None = None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """How to read the measures of a run.
+
+    Attributes:
+        headline: Column of the task's headline measure.
+        asked: Columns of all measures that the scorers were asked for.
+        macro: Whether the headline is a mean over categories.
+        ranges: Highest value of each measure, where the log says it.
+        directions: 1 where more is better, -1 where less is, where the task says it.
+        help: Whether it falls where a guard refuses everything, where the task says it.
+        reducer: How several answers to a question were made one; empty for one answer.
+        any_of: Columns of which one success among several answers is enough.
+        remarks: What a reader must know.
+    """
+
+    headline: str
+    asked: tuple[str, ...] = ()
+    macro: bool = False
+    ranges: dict[str, float] = field(default_factory=dict)
+    directions: dict[str, int] = field(default_factory=dict)
+    help: dict[str, bool] = field(default_factory=dict)
+    reducer: str = ""
+    any_of: frozenset[str] = frozenset()
+    remarks: tuple[str, ...] = ()
+
+
+def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> Declared:
+    """Read what a header says about measures.
+
+    Args:
+        log: The header.
+        summaries: The samples.
+        names: The scorers of the view.
+
+    Returns:
+        What it says.
+    """
+    columns = _columns(log, summaries, names)
+    headline, macro = _headline(log, columns, names)
+    ranges, any_of = _covered(log, names)
+    ranges |= {column: highest for column, highest in _RANGES.items() if column in columns}
+    remarks = []
+    stated: dict[str, Declaration] = {}
+    try:
+        found = (log.eval.metadata or {}).get("measures") or {}
+        stated = TypeAdapter(dict[str, Declaration]).validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("measures", *first["loc"])))
+        remarks.append(f"what its task's metadata declares at {where} is not used: {first['msg']}")
+    directions: dict[str, int] = {}
+    helps: dict[str, bool] = {}
+    for column in columns:
+        said = stated.get(column) or stated.get(column.partition(".")[2])
+        if said and said.max is not None:
+            ranges[column] = said.max
+        if said and said.lower_is_better is not None:
+            directions[column] = -1 if said.lower_is_better else 1
+        if said and said.help is not None:
+            helps[column] = said.help
+    reducers = list(dict.fromkeys(bare(each.reducer or "") for each in log.reductions or []))
+    chosen = _reducer(log)
+    if len(reducers) > 1:
+        remarks.append(
+            f"several answers were reduced in several ways ({', '.join(reducers)}); {chosen} is "
+            f"shown"
+        )
+    return Declared(
+        headline, tuple(columns), macro, ranges, directions, helps, chosen, any_of, tuple(remarks)
+    )
+
+
+def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
+    """Inspect's own reduction of several answers to each question.
+
+    Args:
+        log: The header, with reductions.
+        names: The scorers of the view.
+
+    Returns:
+        Values by measure and sample; nothing for one answer a question.
+
+    Raises:
+        LeftOut: The log does not hold the reduction of a scorer.
+    """
+    if (log.eval.config.epochs or 1) == 1:
+        return {}
+    chosen = _reducer(log)
+    reduced: dict[str, dict[str, float]] = {}
+    missing = set(names)
+    for reduction in log.reductions or []:
+        if reduction.scorer not in names or bare(reduction.reducer or "") != chosen:
+            continue
+        missing.discard(reduction.scorer)
+        for score in reduction.samples:
+            for key, value in values_by_key(score).items():
+                measure = column_name(names[reduction.scorer], key, names)
+                reduced.setdefault(measure, {})[str(score.sample_id)] = value
+    if missing:
+        raise LeftOut(
+            f"several answers to each question, and no single score of them by "
+            f"{', '.join(sorted(missing))}; score it again (inspect score --action overwrite)"
+        )
+    return reduced
+
+
+def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[str, float]]) -> None:
+    """Refuse scores that their scorer cannot give: somebody's slip, which would bend every mean.
+
+    Args:
+        rows: A row for each answer.
+        declared: How far measures reach.
+        reduced: Values by measure and sample where there were several answers.
+
+    Raises:
+        LeftOut: A value is below 0 or above its measure's highest.
+    """
+    for column, highest in declared.ranges.items():
+        values = [(row["sample"], row.get(column, math.nan)) for row in rows]
+        values += reduced.get(column, {}).items()
+        beyond = [(sample, value) for sample, value in values if value < 0 or value > highest]
+        if beyond:
+            sample, value = beyond[0]
+            raise LeftOut(
+                f"out of range: {column} is {value:g} in {sample}, of 0 to {highest:g} "
+                f"({len(beyond)} such values)"
+            )
+
+
+def _reducer(log: EvalLog) -> str:
+    """The headline's reducer, else the first that was asked for; empty for one answer."""
+    if (log.eval.config.epochs or 1) == 1:
+        return ""
+    headline = log.eval.headline_metric
+    asked: Iterable[str | None] = (
+        headline.reducer if headline else None,
+        *(log.eval.config.epochs_reducer or []),
+        *(each.reducer for each in log.reductions or []),
+    )
+    return next((bare(each) for each in asked if each), "")
+
+
+def _columns(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> list[str]:
+    """All columns of a view: the keys that a scorer's metrics name, and those of its first score.
+
+    A score without any verdict (`Score.unscored()`) has no keys, and a header need not name any.
+    """
+    keys = {scorer: _keys_asked(log, names[scorer], names) for scorer in names}
+    waiting = set(names)
+    for sample in summaries:
+        for scorer in waiting & (sample.scores or {}).keys():
+            score = (sample.scores or {})[scorer]
+            if isinstance(score.value, dict) or not keys[scorer]:
+                waiting.discard(scorer)
+                keys[scorer] |= dict.fromkeys(values_by_key(score))
+        if not waiting:
+            break
+    return [column_name(names[scorer], key, names) for scorer in names for key in keys[scorer]]
+
+
+def _keys_asked(log: EvalLog, name: str, names: Names) -> dict[str, None]:
+    """The keys for which the header lists metrics, in order."""
+    keys: dict[str, None] = {}
+    for scorer in log.eval.scorers or []:
+        if names.get(bare(scorer.name), bare(scorer.name)) != name:
+            continue
+        metrics = [scorer.metrics] if isinstance(scorer.metrics, dict) else scorer.metrics or []
+        for each in metrics:
+            if isinstance(each, dict):
+                keys |= dict.fromkeys(key for key in each if "*" not in key)
+    return keys
+
+
+def _headline(log: EvalLog, columns: list[str], names: Names) -> tuple[str, bool]:
+    """Column of the headline, and whether it is a mean over categories.
+
+    A headline may be a metric that has no value in single samples: then the first value of its
+    scorer stands for it.
+    """
+    headline = log.eval.headline_metric
+    if headline is not None and headline.scorer:
+        scorer = names.get(headline.scorer, headline.scorer)
+        of_scorer = [column for column in columns if column.startswith(f"{scorer}.")]
+        named = f"{scorer}.{headline.score or 'value'}"
+        if of_scorer:
+            chosen = named if named in of_scorer else of_scorer[0]
+            return chosen, headline.metric == _MACRO
+    return next(iter(columns), ""), False
+
+
+def _covered(log: EvalLog, names: Names) -> tuple[dict[str, float], frozenset[str]]:
+    """Highest values, and where one success is enough: options of the `coverage` metric."""
+    ranges: dict[str, float] = {}
+    any_of: set[str] = set()
+    for scorer in log.eval.scorers or []:
+        metrics = scorer.metrics if isinstance(scorer.metrics, list) else []
+        name = names.get(bare(scorer.name), bare(scorer.name))
+        for metric in metrics:
+            if isinstance(metric, dict) or bare(metric.name) != "coverage":
+                continue
+            options: dict[str, Any] = dict(metric.options or {})
+            any_of |= {f"{name}.{key}" for key in options.pop("any_of", ())}
+            ranges |= {f"{name}.{key}": float(highest) for key, highest in options.items()}
+    return ranges, frozenset(any_of)

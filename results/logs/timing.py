@@ -1,0 +1,115 @@
+"""How fast a run was, as far as its log can say: throughput of a run, latency of single answers.
+
+The seconds of a call say little of a run in which calls wait for each other: a slow server with
+many connections would look slower than a slow defense. So there are two measures, and no third:
+
+- throughput: answers per second of wall time, judging included, of any run that was made in one go;
+- latency: median seconds of one answer, one at a time (`vlmguard run --latency N`), unjudged.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Final
+
+from inspect_ai.log import EvalLog, EvalSampleSummary
+from inspect_ai.model import GenerateConfig
+
+from vlmguard.results.logs.conditions import roles_of
+from vlmguard.results.logs.answers import GRADER, LeftOut
+
+LATENCY_TAG: Final = "vlmguard-latency"
+"""Tag of a log that measures latency, and nothing else."""
+# Logs say when they began in whole seconds.
+_LEEWAY: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Throughput of a run.
+
+    Attributes:
+        rate: Answers per second of wall time; None where the log cannot say it.
+        gap: Why not, or what else took part of the time.
+        began: When the first answer was begun, in seconds since 1970; NaN if not known.
+        ended: When the last one was finished.
+    """
+
+    rate: float | None = None
+    gap: str = ""
+    began: float = math.nan
+    ended: float = math.nan
+
+    def beside(self, others: Iterable["Pace"]) -> bool:
+        """Whether one of some other runs was made at the same time: they shared the clock."""
+        # Nothing is before or after NaN: a run without times shares no clock.
+        return any(self.began < other.ended and other.began < self.ended for other in others)
+
+
+def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
+    """The throughput that a finished log tells.
+
+    Args:
+        log: Its header.
+        summaries: Its samples.
+
+    Returns:
+        No rate where a part of the answers was made in an earlier run (the time between is no
+        work), or may come from Inspect's cache.
+    """
+    starts = [_moment(sample.started_at) for sample in summaries if sample.started_at]
+    ends = [_moment(sample.completed_at) for sample in summaries if sample.completed_at]
+    known = min(len(starts), len(ends))
+    if not known or known < len(summaries) or not log.stats.started_at:
+        return Pace(gap="the log does not say when its answers were made")
+    run_began = _moment(log.stats.started_at) - _LEEWAY
+    earlier = sum(start < run_began for start in starts)
+    if earlier:
+        return Pace(
+            gap=f"resumed: {earlier} of {len(summaries)} answers are from an earlier run, so no "
+            f"throughput"
+        )
+    began, ended = min(starts).timestamp(), max(ends).timestamp()
+    if any(config.cache for config in configs_of(log)):
+        gap = "run with a cache, which may have answered calls, so no throughput"
+        return Pace(None, gap, began, ended)
+    retried = sum(bool(sample.retries) for sample in summaries)
+    gap = f"{retried} of {len(summaries)} answers after an error and a retry" if retried else ""
+    return Pace(len(summaries) / (ended - began) if ended > began else None, gap, began, ended)
+
+
+def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float, int]:
+    """The latency that a log of `vlmguard run --latency` tells.
+
+    Args:
+        log: Its header.
+        summaries: Its samples.
+
+    Returns:
+        Median seconds of an answer, and the number of answers.
+
+    Raises:
+        LeftOut: It is unfinished, or calls were not made one at a time and uncached.
+    """
+    if log.status != "success":
+        raise LeftOut(f"latency, unfinished (status {log.status}); run it again")
+    elsewhere = any(config.batch or config.cache for config in configs_of(log, judging=False))
+    if log.eval.config.max_samples != 1 or elsewhere:
+        raise LeftOut("latency, not of single uncached answers at one connection")
+    times = [each.total_time for each in summaries if each.total_time and not each.error]
+    if not times:
+        raise LeftOut("latency, without any answer")
+    return median(times), len(times)
+
+
+def configs_of(log: EvalLog, judging: bool = True) -> list[GenerateConfig]:
+    """Generation settings of the target, of the defense's models, and of the judges if wanted."""
+    roles = roles_of(log).items()
+    others = [model.config for role, b in roles if judging or role != GRADER for model in b]
+    return [log.eval.model_generate_config, log.plan.config, *others]
+
+
+def _moment(stated: str) -> datetime:
+    return datetime.fromisoformat(stated)

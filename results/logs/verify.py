@@ -1,0 +1,103 @@
+"""Checking the tally in the scores against the model calls that a log recorded."""
+
+from dataclasses import dataclass
+
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import read_eval_log_samples
+
+from vlmguard.results.logs.frame import Results
+from vlmguard.results.logs.answers import GRADER, tally_of
+from vlmguard.results.formats.sheets import Sheet
+
+
+@dataclass
+class Counted:
+    """Totals over the samples of a log.
+
+    Attributes:
+        calls: Model calls.
+        tokens: Tokens read and written.
+        differing: Samples whose calls or tokens are not those of their tally.
+        of: Samples with a tally.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    differing: int = 0
+    of: int = 0
+
+
+def count_calls(path: str) -> Counted:
+    """Count a log's model calls, the judge's left out, and compare with the tallies.
+
+    A call that Inspect answered from its cache is counted: its output keeps
+    the usage, and so does the tally. What is no model call (a classifier in
+    the process) is in the tally alone.
+
+    Args:
+        path: A log with events.
+
+    Returns:
+        Totals and the number of samples that differ.
+    """
+    counted = Counted()
+    for sample in read_eval_log_samples(
+        path, all_samples_required=False, exclude_fields={"attachments", "messages", "store"}
+    ):
+        calls = tokens = 0
+        for event in sample.events:
+            if not isinstance(event, ModelEvent) or event.role == GRADER or event.error:
+                continue
+            calls += 1
+            if event.output.usage:
+                tokens += event.output.usage.input_tokens + event.output.usage.output_tokens
+        counted.calls += calls
+        counted.tokens += tokens
+        if tally := tally_of(sample):
+            counted.of += 1
+            noted = [tally["input_tokens"], tally["output_tokens"]]
+            same = tally["calls"] == calls and (None in noted or sum(noted) == tokens)
+            counted.differing += not same
+    return counted
+
+
+def verify_sheet(results: Results) -> Sheet:
+    """Calls and tokens of each run, tallied and counted from events."""
+    sheet = Sheet(
+        "Cost checked against the recorded model calls",
+        [
+            *("Target", "Defense", "Benchmark", "Calls tallied", "counted"),
+            *("Tokens tallied", "counted", "Samples that differ"),
+        ],
+        [],
+        labels=3,
+        notes=["A classifier that runs in the process is tallied and is no model call."],
+    )
+    for number, run in enumerate(results.runs):
+        rows = results.answers(number)
+        counted = count_calls(run.path)
+        title = f"{run.column.title} {run.column.variant}".strip()
+        # Other runs' columns stand in the frame too: NaN here, and not zero.
+        tallied = rows[rows["calls"].notna()] if "calls" in rows else rows[:0]
+        untallied = len(rows) - len(tallied)
+        tokens = None
+        if len(tallied):
+            tokens = tallied["input_tokens"] + tallied["output_tokens"]
+            if untallied:
+                sheet.notes.append(
+                    f"{run.target}, {run.defense}, {title}: "
+                    f"{untallied} of {len(rows)} answers without a tally."
+                )
+        sheet.rows.append(
+            [
+                run.target,
+                run.defense,
+                title,
+                f"{tallied['calls'].sum():.0f}" if len(tallied) else "-",
+                str(counted.calls),
+                f"{tokens.sum():.0f}" if tokens is not None and tokens.notna().all() else "-",
+                str(counted.tokens),
+                f"{counted.differing} of {counted.of}",
+            ]
+        )
+    return sheet

@@ -1,0 +1,1 @@
+"""Running a matrix of benchmarks, defenses and targets: checked first, resumed afterwards."""

@@ -1,0 +1,263 @@
+"""The configuration of a matrix: benchmarks x defenses x targets, from a file or from flags."""
+
+import re
+from collections.abc import Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from inspect_ai import eval_set
+from inspect_ai.model import GenerateConfig
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from vlmguard.guard.errors import UserError, check_number
+from vlmguard.guard.yaml_files import read_yaml
+
+UNDEFENDED: Final = "none"
+FILL_IN: Final = "FILL_IN"
+# What `run` passes to eval_set itself, and where a configuration says it.
+_SET_HERE: Final = {
+    "tasks": "benchmarks:",
+    "task_args": "args: of a benchmark",
+    "solver": "defenses:",
+    "model": "targets:",
+    "model_args": "model_args: of a target",
+    "model_base_url": "base_url in model_args: of a target",
+    "model_roles": "roles:",
+    "log_dir": "log_dir: beside options:",
+    "limit": "limit: beside options:",
+    "retry_immediate": "retry_attempts: and retry_wait:, for whole rounds",
+    "retry_connections": "retry_attempts: and retry_wait:, for whole rounds",
+}
+_FOLDER_NAME: Final = re.compile(r"[\w+=,-][\w .+=,-]{0,99}")
+AnyStep = TypeVar("AnyStep", bound="Step")
+
+
+class ModelChoice(BaseModel):
+    """A model: its name, arguments and generation settings."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: str = Field(min_length=1)
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    generate: GenerateConfig = Field(default_factory=GenerateConfig)
+
+    @field_validator("generate", mode="before")
+    @classmethod
+    def _known(cls, generate: Any) -> Any:
+        # Inspect's class passes over what it does not know.
+        if isinstance(generate, dict):
+            _check_keys(generate, set(GenerateConfig.model_fields))
+        return generate
+
+
+class Step(BaseModel):
+    """A benchmark or a defense and its arguments."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    args: dict[str, Any] = Field(default_factory=dict)
+    label: str | None = None
+
+    @field_validator("label")
+    @classmethod
+    def _a_name(cls, label: str | None) -> str | None:
+        # The label of a defense is the name of a folder below log_dir.
+        if label is not None and not _FOLDER_NAME.fullmatch(label):
+            raise ValueError(f"{label!r}: letters, digits, blanks and . _ - + = , are allowed")
+        return label
+
+
+class Defense(Step):
+    """A defense; its roles are bound for it alone, on top of the matrix's."""
+
+    roles: dict[str, ModelChoice | list[ModelChoice]] = Field(default_factory=dict)
+
+
+class Prices(BaseModel):
+    """Prices per million tokens, and the tokens that a call is assumed to take."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+    input_tokens: int = Field(default=1500, ge=0)
+    output_tokens: int = Field(default=300, ge=0)
+
+
+class Matrix(BaseModel):
+    """A configuration file.
+
+    Attributes:
+        log_dir: Where logs go, a folder for each defense.
+        targets: Models to evaluate.
+        benchmarks: Tasks, with arguments as for `-T`.
+        defenses: Solvers, with arguments as for `-S`; `none` for undefended.
+        roles: Models by role (`grader`, `rewriter`, ...).
+        limit: Samples a benchmark, for a trial.
+        options: Further options of `inspect_ai.eval_set`, generation settings of the targets
+            included.
+        prices: Prices by model, for the plan.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    log_dir: str = Field(
+        default="logs/matrix", min_length=1, max_length=1000, pattern=r"^[^\x00]*$"
+    )
+    targets: list[ModelChoice] = Field(min_length=1)
+    benchmarks: list[Step] = Field(min_length=1)
+    defenses: list[Defense] = Field(min_length=1)
+    roles: dict[str, ModelChoice | list[ModelChoice]] = Field(default_factory=dict)
+    limit: int | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    prices: dict[str, Prices] = Field(default_factory=dict)
+
+    @field_validator("limit")
+    @classmethod
+    def _not_below_one(cls, limit: int | None) -> int | None:
+        if limit is not None:
+            check_number("limit", limit, 1)
+        return limit
+
+    @field_validator("options")
+    @classmethod
+    def _free(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name in options:
+            if name in _SET_HERE:
+                raise ValueError(f"{name} has a place of its own: {_SET_HERE[name]}")
+        known = {*signature(eval_set).parameters, *GenerateConfig.model_fields} - {"kwargs"}
+        _check_keys(options, known)
+        epochs = options.get("epochs", 1)
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+            raise ValueError(f"epochs: {epochs} is no whole number of at least 1")
+        retries = options.get("retry_attempts", 0)
+        if not isinstance(retries, int) or retries < 0:
+            raise ValueError(f"retry_attempts: {retries} is no whole number of at least 0")
+        return options
+
+
+def read_config(path: Path) -> Matrix:
+    """Read a configuration.
+
+    Args:
+        path: YAML file.
+
+    Returns:
+        The matrix.
+
+    Raises:
+        UserError: Unreadable, or a field is unknown, missing or of the wrong
+            type; names it.
+    """
+    content = read_yaml(path)
+    try:
+        return Matrix.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        said = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {where}: {said}.") from error
+
+
+def from_flags(
+    targets: list[str], benchmarks: list[str], defenses: list[str], roles: list[str]
+) -> Matrix:
+    """The common case without a file.
+
+    Args:
+        targets: Models.
+        benchmarks: Names of tasks.
+        defenses: Names of solvers.
+        roles: `ROLE=MODEL` each; several models of one role are several judges.
+
+    Returns:
+        The matrix.
+
+    Raises:
+        UserError: Something is missing; says which option gives it.
+    """
+    for option, given in (("target", targets), ("benchmark", benchmarks)):
+        if not given:
+            raise UserError(f"name a --{option}, or a --config that does.")
+    bound: dict[str, list[ModelChoice]] = {}
+    for role in roles:
+        name, _, model = role.partition("=")
+        if not model:
+            raise UserError(f"--role {role}: write ROLE=MODEL, e.g. grader=openai/gpt-4o.")
+        bound.setdefault(name, []).append(ModelChoice(model=model))
+    return Matrix(
+        targets=[ModelChoice(model=model) for model in targets],
+        benchmarks=[Step(name=name) for name in benchmarks],
+        defenses=[Defense(name=name) for name in defenses or [UNDEFENDED]],
+        roles={**bound},
+    )
+
+
+def select(
+    matrix: Matrix, targets: list[str], benchmarks: list[str], defenses: list[str]
+) -> Matrix:
+    """A part of a matrix.
+
+    Args:
+        matrix: The whole.
+        targets: Models to keep; empty keeps all.
+        benchmarks: Labels or names to keep.
+        defenses: Labels or names to keep.
+
+    Returns:
+        The part.
+
+    Raises:
+        UserError: A name is not in the matrix.
+    """
+    for option, wanted, known in (
+        ("target", targets, {each.model for each in matrix.targets}),
+        ("benchmark", benchmarks, _names(matrix.benchmarks)),
+        ("defense", defenses, _names(matrix.defenses)),
+    ):
+        for name in wanted:
+            if name not in known:
+                listed = ", ".join(sorted(known))
+                raise UserError(f"--{option} {name} is not in the configuration: {listed}.")
+    return matrix.model_copy(
+        update={
+            "targets": [m for m in matrix.targets if not targets or m.model in targets],
+            "benchmarks": _chosen(matrix.benchmarks, benchmarks),
+            "defenses": _chosen(matrix.defenses, defenses),
+        }
+    )
+
+
+def roles(matrix: Matrix, defense: Defense) -> dict[str, list[ModelChoice]]:
+    """The models of each role under a defense.
+
+    Args:
+        matrix: The configuration.
+        defense: One of its defenses.
+
+    Returns:
+        The matrix's roles, with those of the defense in their place.
+    """
+    bound = {**matrix.roles, **defense.roles}
+    return {name: each if isinstance(each, list) else [each] for name, each in bound.items()}
+
+
+def models(matrix: Matrix, defense: Defense) -> list[ModelChoice]:
+    """All models of all roles under a defense."""
+    return [model for bound in roles(matrix, defense).values() for model in bound]
+
+
+def _check_keys(given: dict[str, Any], known: set[str]) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"Inspect knows no {', '.join(map(str, unknown))}")
+
+
+def _names(steps: Sequence[Step]) -> set[str]:
+    return {step.label or step.name for step in steps} | {step.name for step in steps}
+
+
+def _chosen(steps: Sequence[AnyStep], names: list[str]) -> list[AnyStep]:
+    return [step for step in steps if not names or {step.label, step.name} & set(names)]

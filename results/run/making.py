@@ -1,0 +1,74 @@
+"""From a configuration to what Inspect runs: tasks, solvers, models."""
+
+from typing import Any, Literal
+
+from inspect_ai import Task
+from inspect_ai.model import Model
+from inspect_ai.solver import SolverSpec
+from inspect_ai.util import registry_create
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact
+from vlmguard.results.run.config import UNDEFENDED, Defense, ModelChoice, Step
+from vlmguard.results.run.models import make_model
+
+
+class UnknownName(UserError):
+    """A task or a solver that is not there, or has no such argument."""
+
+
+def make_task(step: Step) -> Task:
+    """The task of a benchmark, with its arguments.
+
+    Args:
+        step: The benchmark.
+
+    Returns:
+        The task, its data read.
+
+    Raises:
+        UnknownName: There is no such task, or it has no such argument.
+        UserError: The task cannot be made, for want of data as a rule.
+    """
+    task: Task = _created("task", step)
+    # What a task brings would win over the configuration's targets.
+    task.model = None
+    return task
+
+
+def make_solver(defense: Defense) -> SolverSpec | None:
+    """The solver of a defense, by name, so that logs say it; None for undefended.
+
+    Raises:
+        UnknownName: There is no such solver, or it has no such argument.
+    """
+    if defense.name == UNDEFENDED:
+        return None
+    _created("solver", defense)
+    return SolverSpec(_qualified(defense.name), defense.args, defense.args)
+
+
+def make_target(given: ModelChoice) -> Model:
+    """A model, with its arguments and settings."""
+    return make_model(given.model, given.model_args, given.generate)
+
+
+def make_role(bound: list[ModelChoice]) -> Model | list[Model]:
+    """What is bound to a role: one model, or several."""
+    made = [make_target(each) for each in bound]
+    return made[0] if len(made) == 1 else made
+
+
+def _created(kind: Literal["task", "solver"], step: Step) -> Any:
+    try:
+        return registry_create(kind, _qualified(step.name), **step.args)
+    except (LookupError, TypeError) as error:
+        raise UnknownName(
+            f"{kind} {step.name} with {redact(step.args) or 'no arguments'}: {error}. The README "
+            "names ours and their arguments; others are written package/name."
+        ) from error
+
+
+def _qualified(name: str) -> str:
+    """Ours by their short names, others by `package/name`."""
+    return name if "/" in name else f"vlmguard/{name}"

@@ -1,0 +1,167 @@
+r"""Running a matrix: benchmarks x defenses x targets, as Inspect eval sets.
+
+    vlmguard run --config results/configs/paper_main.yaml --dry-run
+    vlmguard run --config results/configs/paper_main.yaml
+    vlmguard run --benchmark siuo --defense none --defense vlmguard --target M \\
+        --role grader=G --role rewriter=R
+
+A thin loop over `inspect_ai.eval_set`: one set, and one log folder, for each
+defense (`LOG_DIR/DEFENSE`). Running it again resumes what is unfinished and does
+nothing where everything is there. Ctrl-C stops the whole matrix. A full disk stops it
+too: every further answer would be paid for and lost.
+
+Beyond one machine: targets on vLLM or SGLang (`model: vllm/NAME` with `model_args:
+{tensor_parallel_size: 8}`, `data_parallel_size`, or a server on a Ray cluster through
+`openai-api/`); judges through batch APIs (`generate: {batch: true}` of the role, half
+the price, hours later); logs on S3 (`log_dir: s3://BUCKET/FOLDER`, which all commands
+read); several runners, each with its own `--defense`, below one `log_dir`.
+"""
+
+import errno
+import os
+import time
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Final
+
+from inspect_ai import Task, eval_set
+
+# Inspect has no public name for what it raises where it cannot start.
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from rich.text import Text
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact
+from vlmguard.results.logs.unfinished import set_aside
+from vlmguard.results.run.changed_files import NAMED_FILES
+from vlmguard.results.run.config import FILL_IN, Defense, Matrix, models, roles
+from vlmguard.results.run.locks import locked
+from vlmguard.results.run.log_writing import log_options
+from vlmguard.results.run.making import make_role, make_solver, make_target, make_task
+from vlmguard.results.run.preflight import checked_tasks, files_named_in, refuse_changed
+
+# Rounds after the first, as Inspect has them.
+_RETRIES: Final = 10
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run(matrix: Matrix) -> bool:
+    """Run or resume a matrix.
+
+    Args:
+        matrix: The configuration.
+
+    Returns:
+        Whether everything finished.
+
+    Raises:
+        UserError: A placeholder was not filled in, two defenses share a
+            folder, a role that is needed has no model, Inspect refuses to start, another
+            run is at work in a folder, or the disk is full.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+    """
+    unfilled = [
+        f"{model.model} {redact(model.model_args) or ''}".strip()
+        for model in [*matrix.targets, *chain(*(models(matrix, each) for each in matrix.defenses))]
+        if FILL_IN in f"{model.model} {model.model_args}"
+    ]
+    if unfilled:
+        raise UserError(f"{', '.join(dict.fromkeys(unfilled))}: fill that in first.")
+    folders = [defense.label or defense.name for defense in matrix.defenses]
+    if len(set(folders)) < len(folders):
+        raise UserError("two defenses share a log folder: give each a label: of its own.")
+    tasks = checked_tasks(matrix)
+    places = [f"{matrix.log_dir.rstrip('/')}/{folder}" for folder in folders]
+    refuse_changed(matrix, tasks, places)
+    finished = True
+    for number, (defense, place) in enumerate(zip(matrix.defenses, places, strict=True)):
+        with locked(place):
+            finished = _finish(matrix, defense, place, [] if number else tasks) and finished
+    return finished
+
+
+def _finish(matrix: Matrix, defense: Defense, place: str, tasks: list[Task]) -> bool:
+    """Rounds of one eval set until everything in it is finished; whether it came to that.
+
+    Inspect would do the rounds itself, and pay again and again on a full disk.
+    """
+    retries: int = matrix.options.get("retry_attempts", _RETRIES)
+    for number in range(retries + 1):
+        if number:
+            time.sleep(matrix.options.get("retry_wait", 0))
+        # Inspect may have changed what it ran.
+        tasks = tasks if tasks and not number else [make_task(step) for step in matrix.benchmarks]
+        began = datetime.now(UTC).replace(microsecond=0)
+        done, logs = _round(matrix, defense, place, tasks)
+        _check_disk(place, logs)
+        short = len(logs) < len(tasks) * len(matrix.targets)
+        if (short or not done) and _was_cancelled(place, began):
+            raise KeyboardInterrupt
+        if done and not short:
+            again = [log.location for log in logs if set_aside(log.location)]
+            if not again:
+                return True
+    return False
+
+
+def _round(
+    matrix: Matrix, defense: Defense, place: str, tasks: list[Task]
+) -> tuple[bool, list[EvalLog]]:
+    """One round of an eval set: what Inspect says about it, and the headers of its logs."""
+    options = {
+        "display": "plain",
+        # The folder may hold other parts of the matrix, which were run before.
+        "log_dir_allow_dirty": True,
+        # The server of `inspect ctl` takes Ctrl-C for itself, and may lose it.
+        "ctl_server": False,
+        **log_options(tasks, matrix),
+        **matrix.options,
+        "retry_attempts": 1,
+        "retry_immediate": False,
+        "metadata": {
+            **matrix.options.get("metadata", {}),
+            NAMED_FILES: files_named_in(matrix, defense, tasks),
+        },
+    }
+    try:
+        return eval_set(
+            tasks=tasks,
+            log_dir=place,
+            model=[make_target(target) for target in matrix.targets],
+            model_roles={name: make_role(bound) for name, bound in roles(matrix, defense).items()},
+            solver=make_solver(defense),
+            limit=matrix.limit,
+            **options,
+        )
+    except UserError:
+        raise
+    except PrerequisiteError as error:
+        raise UserError(Text.from_markup(str(error)).plain) from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _no_space(place) from error
+        raise
+
+
+def _check_disk(place: str, logs: list[EvalLog]) -> None:
+    full = [os.strerror(number) for number in _FULL]
+    for log in logs:
+        if log.error and any(words in log.error.message for words in full):
+            raise _no_space(place)
+
+
+def _no_space(place: str) -> UserError:
+    return UserError(
+        f"{place}: no space is left for logs, so the run was stopped. What was written is kept: "
+        f"make room (here, and where temporary files go) and run the same command again."
+    )
+
+
+def _was_cancelled(place: str, began: datetime) -> bool:
+    """Whether Ctrl-C ended the round: Inspect then returns fewer logs, and no error."""
+    headers = [read_eval_log(info, header_only=True) for info in list_eval_logs(place)]
+    return any(
+        log.status == "cancelled" and datetime.fromisoformat(log.eval.created) >= began
+        for log in headers
+    )

@@ -1,0 +1,102 @@
+"""What is checked of a matrix before anything is paid for."""
+
+from typing import Any
+
+from inspect_ai import Task
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.redaction import redact
+from vlmguard.results.logs.answers import digest
+from vlmguard.results.run.changed_files import changed_runs, named_files
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, roles
+from vlmguard.results.run.making import make_solver, make_task
+from vlmguard.results.run.roles_needed import missing_roles
+
+
+def checked_tasks(matrix: Matrix) -> list[Task]:
+    """The tasks of a matrix whose names and roles are all right.
+
+    Raises:
+        UserError: There is no such task or solver, or a role that is needed has no model.
+    """
+    for defense in matrix.defenses:
+        make_solver(defense)
+    tasks = [make_task(step) for step in matrix.benchmarks]
+    problems = [
+        f"{defense.label or defense.name} on {step.label or step.name}: {', '.join(missing)}"
+        for step, task in zip(matrix.benchmarks, tasks, strict=True)
+        for defense in matrix.defenses
+        if (missing := missing_roles(task, defense.name, defense.args, roles(matrix, defense)))
+    ]
+    if problems:
+        raise UserError(
+            f"roles without a model: {'; '.join(problems)}. Bind them: roles: in the "
+            f"configuration, or --role ROLE=MODEL without one."
+        )
+    return tasks
+
+
+def refuse_changed(matrix: Matrix, tasks: list[Task], places: list[str]) -> None:
+    """Stop where a log was begun under other files than there are now.
+
+    Args:
+        matrix: The configuration.
+        tasks: Its benchmarks.
+        places: The log folder of each defense.
+
+    Raises:
+        UserError: Names the logs, and what changed.
+    """
+    steps = [
+        (step.name, step.args, task) for step, task in zip(matrix.benchmarks, tasks, strict=True)
+    ]
+    changed = [
+        line
+        for defense, place in zip(matrix.defenses, places, strict=True)
+        for line in changed_runs(place, steps, files_named_in(matrix, defense, tasks))
+    ]
+    if changed:
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise UserError(
+            f"files have changed since these runs began, so their answers are to something else "
+            f"(log: what changed):\n{listed}\nRestore the files, or name another log_dir."
+        )
+
+
+def files_named_in(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[str, str]:
+    """Content of all that the configuration names by path under a defense.
+
+    Args:
+        matrix: The configuration.
+        defense: One of its defenses.
+        tasks: Its benchmarks.
+
+    Returns:
+        Digests by what names them, as logs say them.
+    """
+    benchmarks = {}
+    for step, task in zip(matrix.benchmarks, tasks, strict=True):
+        # Our tasks say themselves what they have read from their folder.
+        read = {"data_dir"} if "data" in (task.metadata or {}) else set()
+        named = {name: value for name, value in step.args.items() if name not in read}
+        benchmarks[_told_apart(step.label or step.name, step.args)] = named
+    return named_files(
+        {
+            "benchmarks": benchmarks,
+            "defense": defense.args,
+            "targets": _by_model(matrix.targets),
+            "roles": {role: _by_model(bound) for role, bound in roles(matrix, defense).items()},
+        }
+    )
+
+
+def _by_model(chosen: list[ModelChoice]) -> dict[str, Any]:
+    return {
+        _told_apart(each.model, each.model_args): {"model": each.model, **each.model_args}
+        for each in chosen
+    }
+
+
+def _told_apart(name: str, arguments: dict[str, Any]) -> str:
+    """A name that two of one name (a model with two adapters, say) do not share."""
+    return f"{name}[{digest(redact(arguments))}]" if arguments else name

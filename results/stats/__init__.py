@@ -1,0 +1,1 @@
+"""Statistics: means and differences with intervals that hold, tests that stand together."""

@@ -1,0 +1,285 @@
+"""Means and paired differences on the same samples, with intervals and tests.
+
+Answers about one image resemble each other, so whole images vary and are permuted,
+never single answers. All random numbers come from one fixed seed: equal logs give
+equal tables. Where no random flip reaches, a bound on the tail takes over.
+The test decides whether there is a difference; the interval says how large it may be.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vlmguard.results.stats.intervals import (
+    Ends,
+    Numbers,
+    cluster_robust,
+    grade_difference_interval,
+    grade_interval,
+    label_difference_interval,
+    share_interval,
+    t_interval,
+)
+
+LEVEL: Final = 0.95
+FEWEST_CLUSTERS: Final = 10
+"""With fewer clusters no interval is given: none holds what it says."""
+PERMUTATIONS: Final = 20_000
+_EXACT_CLUSTERS: Final = 12
+_SEED: Final = 20250417
+_BLOCK: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean paired difference: new minus old.
+
+    Attributes:
+        mean: In the measure's own unit.
+        low: Lower end of the 95 % interval; NaN with fewer than ten clusters.
+        high: Upper end.
+        p: Two-sided p-value of the test, not yet corrected.
+        test: `McNemar` or `permutation`.
+        pairs: Samples scored in both runs.
+        clusters: Images among them.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    test: str
+    pairs: int
+    clusters: int
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Samples that two runs scored.
+
+    Attributes:
+        changes: New minus old.
+        codes: Image of each, as a place in `names`.
+        names: The images.
+        weights: 1 on average.
+        weighted: Whether the weights may differ.
+        labels: Whether all values are 0 or 1 (or -1).
+    """
+
+    changes: Numbers
+    codes: npt.NDArray[np.intp]
+    names: npt.NDArray[Any]
+    weights: Numbers
+    weighted: bool
+    labels: bool
+
+    @property
+    def sums(self) -> Numbers:
+        """Weighted sum of the changes in each image."""
+        sums: Numbers = np.bincount(self.codes, weights=self.weights * self.changes).astype(
+            np.float64
+        )
+        return sums
+
+
+def paired_difference(
+    old: Numbers,
+    new: Numbers,
+    clusters: npt.NDArray[Any],
+    weights: Numbers | None = None,
+    highest: float = math.nan,
+    level: float = LEVEL,
+) -> Difference | None:
+    """Compare two runs sample by sample.
+
+    The interval is Tango's for labels, else Student's on a cluster-robust variance (see
+    `intervals`). The test is the exact McNemar test for labels where no two samples share a
+    cluster, else a permutation test that flips the sign of whole clusters (exact up to
+    12 clusters that differ, 20,000 random flips beyond, Hoeffding's bound where
+    none of these reaches).
+
+    Args:
+        old: Values of the run that is compared with; NaN where unscored.
+        new: Values of the other run, in the same order of samples.
+        clusters: Cluster (image) of each sample.
+        weights: Of each sample, above 0 where both are scored; all alike if left out.
+        highest: Largest possible value, where it is known (the smallest is 0). Values that
+            are all 0 and 1 are labels, unless it says otherwise.
+        level: Confidence of the interval.
+
+    Returns:
+        The difference, or None if no sample is scored in both.
+    """
+    pairs = pair_up(old, new, clusters, weights)
+    return None if pairs is None else difference_of(pairs, highest, level)
+
+
+def pair_up(
+    old: Numbers, new: Numbers, clusters: npt.NDArray[Any], weights: Numbers | None = None
+) -> Pairs | None:
+    """Samples that both runs scored; None if there are none. Arguments: `paired_difference`'s."""
+    known = ~(np.isnan(old) | np.isnan(new))
+    if not known.any():
+        return None
+    names, codes = np.unique(clusters[known], return_inverse=True)
+    return Pairs(
+        changes=new[known] - old[known],
+        codes=codes,
+        names=names,
+        weights=_shares(weights, known),
+        weighted=weights is not None,
+        labels=bool(np.isin(np.abs([old[known], new[known]]), (0.0, 1.0)).all()),
+    )
+
+
+def difference_of(pairs: Pairs, highest: float = math.nan, level: float = LEVEL) -> Difference:
+    """The mean difference of pairs. Arguments and what is returned: `paired_difference`'s."""
+    changes, sums = pairs.changes, pairs.sums
+    if pairs.labels and len(sums) == len(changes) and not pairs.weighted:
+        p, test = mcnemar(int((sums > 0).sum()), int((sums < 0).sum())), "McNemar"
+    else:
+        p, test = permutation(sums), "permutation"
+    low = high = math.nan
+    if len(sums) >= FEWEST_CLUSTERS:
+        fit = cluster_robust(changes, pairs.codes, pairs.weights)
+        if pairs.labels and (highest == 1.0 or math.isnan(highest)):
+            gained, lost = (float(pairs.weights @ (sign * changes > 0)) for sign in (1, -1))
+            low, high = label_difference_interval(gained, lost, fit, level)
+        else:
+            changed = int(np.count_nonzero(np.abs(sums) > 1e-12))
+            low, high = grade_difference_interval(
+                changes, pairs.weights, fit, changed, highest, level
+            )
+    mean = float(pairs.weights @ changes) / len(changes)
+    return Difference(mean, low, high, p, test, len(changes), len(sums))
+
+
+def mean_interval(
+    values: Numbers,
+    clusters: npt.NDArray[Any],
+    weights: Numbers | None = None,
+    highest: float = math.nan,
+    level: float = LEVEL,
+) -> Ends:
+    """Interval of a mean (see `intervals`).
+
+    Args:
+        values: One for each sample; NaN where unscored.
+        clusters: Cluster of each sample.
+        weights: Of each sample, above 0 where it is scored; all alike if left out.
+        highest: Largest possible value, where it is known (the smallest is 0). Values that
+            are all 0 and 1 are shares, unless it says otherwise.
+        level: Confidence of the interval.
+
+    Returns:
+        Lower and upper end; NaN with fewer than ten scored clusters, and where nothing
+        varies and the range is not known or not kept to.
+    """
+    known = ~np.isnan(values)
+    values, codes = values[known], _codes(clusters[known])
+    if not len(codes) or codes.max() + 1 < FEWEST_CLUSTERS:
+        return math.nan, math.nan
+    fit = cluster_robust(values, codes, _shares(weights, known))
+    if (highest == 1.0 or math.isnan(highest)) and np.isin(values, (0.0, 1.0)).all():
+        return share_interval(fit, level)
+    if math.isnan(highest) or values.min() < 0 or values.max() > highest:
+        return t_interval(fit, level)
+    return grade_interval(fit, highest, level)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Exact two-sided McNemar test.
+
+    Args:
+        gained: Samples that went from 0 to 1.
+        lost: Samples that went from 1 to 0.
+
+    Returns:
+        The p-value; 1 if nothing changed.
+    """
+    changed = gained + lost
+    tail, term = 0, 1
+    for k in range(min(gained, lost) + 1):
+        tail += term
+        term = term * (changed - k) // (k + 1)
+    return min(1.0, 2 * tail / (1 << changed))
+
+
+def permutation(sums: Numbers) -> float:
+    """Two-sided sign-flip test that a sum of differences is zero.
+
+    Args:
+        sums: Sum of the differences in each cluster.
+
+    Returns:
+        The p-value; 1 if nothing differs.
+    """
+    moved = sums[sums != 0.0]
+    if len(moved) == 0:
+        return 1.0
+    # A hair below the observed sum, so that sums equal but for rounding count as equal.
+    observed = abs(moved.sum()) - 1e-6 * np.abs(moved).sum()
+    if len(moved) <= _EXACT_CLUSTERS:
+        patterns = (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1
+        return float((np.abs((2 * patterns - 1) @ moved) >= observed).mean())
+    flips = _signs(len(moved))
+    extreme = 0
+    for start in range(0, PERMUTATIONS, _BLOCK):
+        block = flips[start : start + _BLOCK].astype(np.float32)
+        extreme += int((np.abs(block @ moved.astype(np.float32)) >= observed).sum())
+    p = (extreme + 1) / (PERMUTATIONS + 1)
+    if extreme == 0:
+        # Hoeffding's bound holds for any sums, and goes on where the flips end.
+        p = min(p, 2 * math.exp(-(float(moved.sum()) ** 2) / (2 * float(moved @ moved))))
+    return p
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's correction for several tests.
+
+    Args:
+        p_values: Uncorrected.
+
+    Returns:
+        Adjusted p-values in the same order, at most 1.
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, p_values[place] * (len(p_values) - rank)))
+        adjusted[place] = highest
+    return adjusted
+
+
+def _codes(clusters: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Clusters numbered from 0."""
+    codes: npt.NDArray[np.intp] = np.unique(clusters, return_inverse=True)[1]
+    return codes
+
+
+def _shares(weights: Numbers | None, known: npt.NDArray[np.bool_]) -> Numbers:
+    """Weights of the known samples, with a mean of 1."""
+    if weights is None:
+        return np.ones(int(known.sum()))
+    shares: Numbers = weights[known] / weights[known].mean()
+    return shares
+
+
+def _signs(clusters: int) -> npt.NDArray[np.int8]:
+    """Random signs for each cluster, in each permutation."""
+    return _sign_table(1 << (clusters - 1).bit_length())[:, :clusters]
+
+
+# Few sizes, which the tests of many tables share.
+@lru_cache(maxsize=4)
+def _sign_table(clusters: int) -> npt.NDArray[np.int8]:
+    random = np.random.default_rng((_SEED, clusters, 1))
+    signs: npt.NDArray[np.int8] = random.integers(
+        0, 2, size=(PERMUTATIONS, clusters), dtype=np.int8
+    )
+    return signs * np.int8(2) - np.int8(1)

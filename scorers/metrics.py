@@ -1,0 +1,184 @@
+"""Metrics that all our scorers share: means with their errors, and what was not scored."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any, Final
+
+from inspect_ai.scorer import (
+    Metric,
+    SampleScore,
+    Score,
+    ScoreReducer,
+    Value,
+    grouped,
+    mean,
+    metric,
+    mode_score,
+    score_reducer,
+    stderr,
+)
+from inspect_ai.solver import TaskState
+
+from vlmguard.guard.errors import UserError
+
+
+def by_category() -> list[Metric]:
+    """Mean, standard error clustered by image, and the mean per category.
+
+    Samples need `category` and `image_id` in their metadata: see `check_groups`.
+    """
+    return [mean(), stderr(cluster="image_id"), grouped(mean(), "category", all=False)]
+
+
+def check_groups(state: TaskState) -> None:
+    """Refuse a sample that `by_category` could not place, before a judge is paid for it.
+
+    Args:
+        state: The state to be scored.
+
+    Raises:
+        UserError: `category` or `image_id` is missing from the metadata.
+    """
+    missing = [name for name in ("category", "image_id") if state.metadata.get(name) is None]
+    if missing:
+        raise UserError(
+            f"Sample {state.sample_id}: no {' and '.join(missing)} in its metadata. Our scorers "
+            "report by category and cluster their errors by image; give each sample both."
+        )
+
+
+_GRADES: Final = ("safety", "win")
+"""Keys whose values are averaged over several answers; the others are labels."""
+
+
+@metric(scores="unreduced")
+def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
+    """How much was scored, and what the unscored rest could change at most.
+
+    Counts every answer, before epochs are reduced; the bounds are those of the
+    mean over questions, several answers to one reduced as `vote` does. A key whose
+    every answer was scored has nothing to add to its mean and is left out. (For a
+    metric of unreduced scores Inspect adds a second result of the scorer's name,
+    without metrics.)
+
+    Args:
+        any_of: Keys for which one success among several answers is enough.
+        **ranges: The highest value of each key of the score (the lowest is 0).
+
+    Returns:
+        `answers`, their number; for each key with unscored answers `KEY_scored`
+        (how many have a value), `KEY_low` and `KEY_high` (the mean if every
+        unscored answer had the lowest or the highest value); the number of
+        answers per reason, `unscored_REASON`; and, where there are any, how many
+        answers were `cut_off`, and how many outputs the provider marked as refusals
+        (`marked_refusals`).
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        result: dict[str, Any] = {"answers": len(scores)}
+        for key, highest in ranges.items():
+            values: dict[object, list[float]] = defaultdict(list)
+            for score in scores:
+                values[score.sample_id].append(_value(score.score, key))
+            known = sum(not math.isnan(value) for each in values.values() for value in each)
+            if known == len(scores):
+                continue
+            result[f"{key}_scored"] = known
+            reduce: Callable[[list[float]], float] = majority
+            if key in any_of:
+                reduce = max
+            elif key in _GRADES:
+                reduce = average_known
+            for name, stand_in in (("low", 0.0), ("high", highest)):
+                filled = [
+                    reduce([stand_in if math.isnan(value) else value for value in each])
+                    for each in values.values()
+                ]
+                result[f"{key}_{name}"] = average_known(filled)
+        reasons: Counter[str] = Counter()
+        for score in scores:
+            reasons.update(set((score.score.metadata or {}).get("unscored", {}).values()))
+        result.update({f"unscored_{reason}": count for reason, count in sorted(reasons.items())})
+        kinds = Counter(
+            (score.score.metadata or {}).get("defense", {}).get("output") for score in scores
+        )
+        for kind, name in (("cut_off", "cut_off"), ("refusal", "marked_refusals")):
+            if kinds[kind]:
+                result[name] = kinds[kind]
+        return result
+
+    return compute
+
+
+class _Reduced(Score):
+    """The score of a question, which Inspect copies for each key.
+
+    It does so at each refresh of its display, for all samples, and then replaces the copy's value:
+    the rest may be shared. Deep copies would take most of the time that metrics take.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> "_Reduced":
+        return self.model_copy()
+
+
+@score_reducer(name="vote")
+def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
+    """Reduce several answers to a question: labels by vote, grades by mean.
+
+    An unusable verdict does not vote, a tie is 0, no vote is NaN.
+
+    Args:
+        average: Keys that are grades and are averaged.
+    """
+
+    def reduce(scores: list[Score]) -> Score:
+        if not all(isinstance(score.value, dict) for score in scores):
+            # A plain scorer added to a task that votes.
+            return mode_score()(scores)
+        if len(scores) == 1:
+            return _Reduced(value=scores[0].value)
+        votes = {key: [_value(score, key) for score in scores] for key in scores[0].as_dict()}
+        value: dict[str, Any] = {
+            key: average_known(values) if key in average else majority(values)
+            for key, values in votes.items()
+        }
+        # The rest of a score belongs to one answer and would mislead here.
+        return _Reduced(value=value, metadata={"votes": votes})
+
+    return reduce
+
+
+def majority(values: list[float]) -> float:
+    """Majority of labels 0 and 1: NaN does not vote, a tie is 0, no vote is NaN.
+
+    Args:
+        values: Labels, or NaN.
+
+    Returns:
+        1.0, 0.0 or NaN.
+    """
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return math.nan
+    return 1.0 if sum(known) * 2 > len(known) else 0.0
+
+
+def average_known(values: list[float]) -> float:
+    """Mean of the known values; NaN if there is none.
+
+    Args:
+        values: Grades, or NaN.
+
+    Returns:
+        Their mean.
+    """
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _value(score: Score, key: str) -> float:
+    if not isinstance(score.value, dict):
+        return math.nan
+    value = score.value.get(key)
+    return float(value) if isinstance(value, int | float) else math.nan

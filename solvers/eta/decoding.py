@@ -1,0 +1,283 @@
+"""ETA's alignment: best-of-N under reward and utility, by sentence or by whole answer."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Model,
+    ModelName,
+    ModelOutput,
+)
+from inspect_ai.util import collect
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import DefenseRecord, Stage
+from vlmguard.guard.roles import checks_for
+from vlmguard.guard.sampling import Server, in_full
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.solvers.eta.scorers import Scorers
+from vlmguard.solvers.fallback import UnusableReply
+from vlmguard.solvers.turn import Turn, with_text
+
+PREFIX: Final = "As an AI assistant"
+
+OPENING_TEMPLATE: Final = (
+    """\
+{request}
+
+Begin your answer with the words: """
+    + PREFIX
+)
+
+STOP: Final = "."
+SENTENCE_TOKENS: Final = 70
+MAX_TOKENS: Final = 1024
+
+KEEP_STOP: Final[dict[str, dict[str, Any]]] = {
+    "hf-vlm": {},
+    "vllm": {"include_stop_str_in_output": True},
+    "sglang": {"no_stop_trim": True},
+}
+"""What continues a trailing assistant message, and how each is told to leave the stop string in
+the text, so that the end of a sentence and the end of the text can be told apart."""
+
+CONTINUE: Final = {"add_generation_prompt": False, "continue_final_message": True}
+"""How both servers are told to continue; Inspect does so for `vllm/` and `sglang/` alone."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What candidates are drawn and chosen by.
+
+    Attributes:
+        target: The model.
+        asked: The conversation up to the user's turn.
+        turn: That turn.
+        scorers: Reward and utility.
+        rubric: Prompt of the reward model.
+        alpha: Weight of the utility term.
+        n: Number of candidates.
+        temperature: Sampling temperature.
+        top_k: Tokens that each token is drawn from, sentence by sentence.
+        server: What serves the target, where its provider does not say so.
+    """
+
+    target: Model
+    asked: list[ChatMessage]
+    turn: Turn
+    scorers: Scorers
+    rubric: str
+    alpha: float
+    n: int
+    temperature: float
+    top_k: int
+    server: Server | None = None
+
+    @property
+    def has_utility(self) -> bool:
+        """Whether there is an image to compare with, and CLIP to do it."""
+        return bool(self.turn.images) and self.scorers.image_role is None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A continuation.
+
+    Attributes:
+        text: The text, with the stop string if it ended in one.
+        ended: Whether the model ended its text here (a sentence end is none).
+        full: Whether the context is full, so that nothing can follow.
+    """
+
+    text: str
+    ended: bool
+    full: bool
+
+
+def check_continues(target: Model, continues: bool, server: Server | None) -> None:
+    """Refuse a target that would start a new answer instead of continuing one.
+
+    Args:
+        target: The model.
+        continues: Whether the user vouches for a provider that is not known to.
+        server: What serves the target, if the user says so.
+
+    Raises:
+        UserError: It is not known to continue a prefix.
+    """
+    if (server or ModelName(target).api) not in KEEP_STOP and not continues:
+        raise UserError(
+            f"eta decodes sentence by sentence, but {target} is not known to continue a prefix "
+            f"(these are: {', '.join(f'{name}/' for name in KEEP_STOP)}). Use -S server=vllm or "
+            "-S server=sglang if one of these serves it, -S decoding=response (approximate), or "
+            "-S continues=true if its provider continues a trailing assistant message and keeps "
+            "stop strings in the text."
+        )
+
+
+async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int]:
+    """Write an answer sentence by sentence, behind the prefix.
+
+    Args:
+        draw: What candidates are drawn and chosen by.
+        record: Where calls are noted.
+
+    Returns:
+        The answer with the prefix, whether it came to its end, and the number of sentences.
+    """
+    text = PREFIX
+    left = MAX_TOKENS
+    k = 1
+    choices = False
+    while True:
+        limit = min(SENTENCE_TOKENS - 1 if k == 1 else SENTENCE_TOKENS, left)
+        output = await draw.target.generate(
+            [*draw.asked, ChatMessageAssistant(content=text)], config=_sentence_config(draw, limit)
+        )
+        candidates = read_candidates(output)
+        if candidates and all(each.full and not each.text for each in candidates):
+            record.add_stage(_stage(f"sentence {k}", output, candidates))
+            return text, False, k - 1  # the text so far fills the context
+        if len(candidates) != draw.n:
+            raise UserError(
+                f"{draw.target} gave {len(candidates)} answers where {draw.n} were asked for "
+                "(num_choices). Use -S decoding=response."
+            )
+        record.add_stage(_stage(f"sentence {k}", output, candidates))
+
+        texts = [candidate.text for candidate in candidates]
+        choices = choices or len(set(texts)) > 1
+        scores = await draw.scorers.score(
+            draw.rubric, [text + each for each in texts], record, f"rewards {k}"
+        )
+        any_ended = any(candidate.ended for candidate in candidates)
+        if k > 1 and not any_ended and draw.has_utility:
+            utility = await draw.scorers.similarity(draw.turn.images, texts, record, f"utility {k}")
+            scores = [r + draw.alpha / k * c for r, c in zip(scores, utility, strict=True)]
+        best = scores.index(max(scores))
+        winner = candidates[best]
+
+        text += winner.text
+        left -= tokens_of(best, texts, output, limit)
+        if winner.ended or winner.full or not winner.text or left <= 0:
+            _note_equal(draw, record, choices)
+            return text, winner.ended, k
+        k += 1
+
+
+async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[str, bool, int]:
+    """Draw whole answers, in separate calls, and take the best.
+
+    Args:
+        draw: What candidates are drawn and chosen by.
+        record: Where calls are noted.
+        epoch: Number of the epoch (from 1); each has seeds of its own.
+
+    Returns:
+        The answer, whether it came to its end, and 1.
+
+    Raises:
+        UnusableReply: None of them is an answer.
+    """
+    record.rewritten = OPENING_TEMPLATE.replace("{request}", draw.turn.text)
+    messages = list(draw.asked)
+    messages[draw.turn.index] = with_text(messages[draw.turn.index], record.rewritten)
+
+    async def answer(seed: int) -> ModelOutput:
+        # Equal requests would be answered alike from Inspect's cache, or under one fixed seed.
+        config = GenerateConfig(temperature=draw.temperature, max_tokens=MAX_TOKENS, seed=seed)
+        stated = in_full(draw.target, checks_for(draw.target, config), draw.server)
+        return await draw.target.generate(messages, config=stated)
+
+    first = 1 + (epoch - 1) * draw.n
+    outputs = await collect(*[answer(first + index) for index in range(draw.n)])
+    for output in outputs:
+        record.add_call("candidate", output, "target")
+    if not all(output.choices for output in outputs):
+        raise RuntimeError(f"{draw.target} left one of {draw.n} candidates unanswered.")
+
+    found = [(said.text, said.kind) for said in map(read_output, outputs) if said.is_answer]
+    if not found:
+        raise UnusableReply("no_candidate", outputs[0].completion)
+    texts = [text for text, _ in found]
+    _note_equal(draw, record, len(texts) == 1 or len(set(texts)) > 1)
+    scores = await draw.scorers.score(draw.rubric, texts, record, "rewards")
+    if draw.has_utility:
+        utility = await draw.scorers.similarity(draw.turn.images, texts, record, "utility")
+        scores = [r + draw.alpha * c for r, c in zip(scores, utility, strict=True)]
+    best = scores.index(max(scores))
+    return texts[best], found[best][1] == "answer", 1
+
+
+def read_candidates(output: ModelOutput) -> list[Candidate]:
+    """Tell the ends of sentences from the ends of texts.
+
+    A model that stops, but not behind the stop string, has ended its text.
+    """
+    return [
+        Candidate(
+            text=choice.message.text,
+            ended=choice.stop_reason == "stop" and not choice.message.text.endswith(STOP),
+            full=choice.stop_reason not in ("stop", "max_tokens"),
+        )
+        for choice in output.choices
+    ]
+
+
+def tokens_of(index: int, texts: list[str], output: ModelOutput, limit: int) -> int:
+    """Estimate the tokens of one candidate, as providers report those of all together.
+
+    Args:
+        index: Which candidate.
+        texts: All of them.
+        output: What they came in.
+        limit: The most that one can have; assumed where no usage is reported.
+
+    Returns:
+        Its share of the tokens by length of text, from 1 to `limit`.
+    """
+    length = sum(len(text) for text in texts)
+    if output.usage is None or not length:
+        return limit
+    share = output.usage.output_tokens * len(texts[index]) / length
+    return min(limit, max(1, round(share)))
+
+
+def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
+    body: dict[str, Any] = {}
+    if draw.server:
+        body = {**CONTINUE, **KEEP_STOP[draw.server]}
+    elif ModelName(draw.target).api in KEEP_STOP:
+        body = KEEP_STOP[ModelName(draw.target).api]
+    config = GenerateConfig(
+        num_choices=draw.n,
+        temperature=draw.temperature,
+        top_k=draw.top_k,
+        max_tokens=limit,
+        stop_seqs=[STOP],
+    )
+    if body:
+        config.extra_body = {**(draw.target.config.extra_body or {}), **body}
+    return in_full(draw.target, config, draw.server)
+
+
+def _note_equal(draw: Draw, record: DefenseRecord, choices: bool) -> None:
+    """Say so where there was never anything to choose from, as if the target were greedy."""
+    if draw.n > 1 and not choices:
+        record.failure = "equal_candidates"
+
+
+def _stage(name: str, output: ModelOutput, candidates: list[Candidate]) -> Stage:
+    usage = output.usage
+    return Stage(
+        name=name,
+        role="target",
+        output=json.dumps([candidate.text for candidate in candidates], ensure_ascii=False),
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        seconds=output.time,
+    )

@@ -1,0 +1,97 @@
+"""Who scores answers and images for ETA: the authors' models, or roles that the user bound.
+
+Found before the target is called; a role wins over the local model only by being bound, and then
+the run is marked approximate.
+"""
+
+from dataclasses import dataclass
+
+from inspect_ai.model import Model, get_model, model_roles
+
+from vlmguard.guard.aux_models.base import Checkpoint
+from vlmguard.guard.aux_models.clip import clip_similarity
+from vlmguard.guard.aux_models.reward import prepare_reward, rewards
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.solvers.eta.roles import GRADE_TEMPLATE, IMAGE_TEMPLATE, graded, image_unsafe
+
+
+@dataclass(frozen=True)
+class Scorers:
+    """ETA's two scorers.
+
+    Attributes:
+        reward: Checkpoint of the reward model.
+        clip: Checkpoint of CLIP.
+        reward_role: Model that grades instead of the reward model, or None.
+        image_role: Model that looks at images instead of CLIP, or None.
+    """
+
+    reward: Checkpoint
+    clip: Checkpoint
+    reward_role: Model | None
+    image_role: Model | None
+
+    @property
+    def approximations(self) -> list[str]:
+        """In which respects these are not the authors' scorers."""
+        return [
+            *(["reward: a prompted model"] if self.reward_role else []),
+            *(["image_safety: a prompted model, no utility term"] if self.image_role else []),
+        ]
+
+    @property
+    def templates(self) -> list[str]:
+        """The prompts of the models that were bound instead."""
+        return [
+            *([GRADE_TEMPLATE] if self.reward_role else []),
+            *([IMAGE_TEMPLATE] if self.image_role else []),
+        ]
+
+    async def score(
+        self, rubric: str, answers: list[str], record: DefenseRecord, stage: str
+    ) -> list[float]:
+        """Reward of each answer (a grade from 0 to 1 with the role)."""
+        if self.reward_role is not None:
+            return await graded(self.reward_role, rubric, answers, record, stage)
+        reading = await rewards(self.reward, rubric, answers)
+        record.add_stage(reading.stage(stage, "reward"))
+        return reading.values
+
+    async def similarity(
+        self, images: list[str], texts: list[str], record: DefenseRecord, stage: str
+    ) -> list[float]:
+        """Cosine of each text and the closest image."""
+        reading = await clip_similarity(self.clip, images, texts)
+        record.add_stage(reading.stage(stage, "clip"))
+        return reading.values
+
+    async def is_image_unsafe(
+        self, images: list[str], text: str, threshold: float, record: DefenseRecord
+    ) -> bool:
+        """Whether the image check fails: cosine with `text` at or above `threshold`, or by role."""
+        if self.image_role is not None:
+            return await image_unsafe(self.image_role, images, record)
+        (cosine,) = await self.similarity(images, [text], record, "image_check")
+        record.notes = {**record.notes, "clip": cosine}
+        return cosine >= threshold
+
+
+async def find_scorers(reward: Checkpoint, clip: Checkpoint) -> Scorers:
+    """Resolve roles, and load the reward model, which every sample needs.
+
+    Args:
+        reward: Checkpoint of the reward model.
+        clip: Checkpoint of CLIP; loaded when a sample needs it.
+
+    Returns:
+        The scorers.
+
+    Raises:
+        UserError: The reward model cannot be loaded, or its code lacks the user's consent.
+    """
+    bound = model_roles()
+    reward_role = get_model(role="reward", required=True) if "reward" in bound else None
+    image_role = get_model(role="image_safety", required=True) if "image_safety" in bound else None
+    if reward_role is None:
+        await prepare_reward(reward)
+    return Scorers(reward, clip, reward_role, image_role)

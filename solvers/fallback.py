@@ -1,0 +1,52 @@
+"""What happens when an auxiliary model's reply cannot be used."""
+
+from typing import Final
+
+from inspect_ai.model import ModelOutput
+from inspect_ai.solver import TaskState
+
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.solvers.turn import replace_answer
+
+REFUSAL_MESSAGE: Final = "I'm sorry, but I can't help with this request."
+
+ON_FAILURE: Final = ("original", "refuse", "raise")
+
+
+class UnusableReply(Exception):
+    """An auxiliary model replied, but not with what it was asked for.
+
+    Args:
+        reason: What is wrong, in one word or two (`no_grade`).
+        reply: The reply.
+    """
+
+    def __init__(self, reason: str, reply: str) -> None:
+        super().__init__(f"{reason}: {reply[:200]!r}")
+        self.reason = reason
+
+
+def refusal(state: TaskState) -> ModelOutput:
+    """Our fixed refusal, as if the target had said it."""
+    return ModelOutput.from_content(state.model.name, REFUSAL_MESSAGE)
+
+
+def fall_back(
+    state: TaskState, record: DefenseRecord, on_failure: str, unusable: UnusableReply
+) -> None:
+    """Go on without the auxiliary model, as the user chose.
+
+    Args:
+        state: The state, with the target's answer.
+        record: Where the failure is noted.
+        on_failure: `original` keeps the target's answer, `refuse` replaces it, `raise` fails.
+        unusable: What came back.
+
+    Raises:
+        RuntimeError: With `raise`.
+    """
+    record.failure = unusable.reason
+    if on_failure == "raise":
+        raise RuntimeError(f"Sample {state.sample_id}: {unusable}") from unusable
+    if on_failure == "refuse":
+        replace_answer(state, refusal(state))

@@ -1,0 +1,33 @@
+"""vlmguard: an evaluation-first safety suite for vision-language models.
+
+What stands in `__all__` is imported when it is first used: the command line starts without Inspect.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from vlmguard.guard.errors import UserError
+    from vlmguard.guard.record import DefenseRecord, Stage, recorded
+    from vlmguard.guard.rewriter import Rewrite, Rewriter
+
+__all__ = ["DefenseRecord", "Rewrite", "Rewriter", "Stage", "UserError", "recorded"]
+
+_HOMES: Final = {
+    "DefenseRecord": "vlmguard.guard.record",
+    "Rewrite": "vlmguard.guard.rewriter",
+    "Rewriter": "vlmguard.guard.rewriter",
+    "Stage": "vlmguard.guard.record",
+    "UserError": "vlmguard.guard.errors",
+    "recorded": "vlmguard.guard.record",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,195 @@
+"""What of a benchmark's data is on this machine, and whether it is complete."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, prepare_image
+from vlmguard.tasks.data.dataset import images_of
+from vlmguard.tasks.data.source import DATA_ROOT, Card, MissingFile, Source, file_hash, local
+from vlmguard.tasks.figstep import CARD as FIGSTEP
+from vlmguard.tasks.mm_safetybench import CARD as MM_SAFETYBENCH
+from vlmguard.tasks.siuo import CARD as SIUO
+from vlmguard.tasks.vlguard import CARD as VLGUARD
+
+CARDS: Final = {card.name: card for card in (SIUO, VLGUARD, MM_SAFETYBENCH, FIGSTEP)}
+
+State = Literal["complete", "incomplete", "absent"]
+
+_SHOWN: Final = 3
+
+
+@dataclass(frozen=True)
+class VariantReport:
+    """One variant of a benchmark.
+
+    Attributes:
+        name: The variant.
+        state: `absent` where none of its question files is there.
+        expected: Number of samples of the published variant.
+        samples: Number of samples found.
+        images: Number of images that they need.
+        usable: How many of these are there and decode.
+        problems: The first few things that are wrong.
+    """
+
+    name: str
+    state: State
+    expected: int
+    samples: int = 0
+    images: int = 0
+    usable: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One benchmark.
+
+    Attributes:
+        name: Name of its task.
+        title: Its own name.
+        license: Its license.
+        gated: Whether the hub asks for a token and accepted terms.
+        hub: Its repository on the hub.
+        obtain: Where to get it.
+        layouts: Accepted layouts of its folder.
+        folder: The folder that was looked at; None where no data folder is known.
+        state: `complete` where every variant is, `absent` where none is there.
+        files: For each file of known content that is there, whether it is unaltered.
+        variants: Its variants.
+    """
+
+    name: str
+    title: str
+    license: str
+    gated: bool
+    hub: str | None
+    obtain: str
+    layouts: list[str]
+    folder: str | None
+    state: State
+    files: dict[str, bool]
+    variants: list[VariantReport]
+
+    @property
+    def sound(self) -> bool:
+        """Whether everything that is there is complete and unaltered."""
+        return all(self.files.values()) and all(
+            variant.state != "incomplete" for variant in self.variants
+        )
+
+
+def check(card: Card, root: Path | None) -> Report:
+    """Look at a benchmark's folder.
+
+    Args:
+        card: The benchmark.
+        root: Folder that holds a folder for each benchmark, if there is one.
+
+    Returns:
+        What is there.
+    """
+    folder = root / card.name if root else None
+    files: dict[str, bool] = {}
+    variants = [VariantReport(name, "absent", count) for name, count in card.variants.items()]
+    if folder and folder.is_dir():
+        source = local(card, folder)
+        for name, prefix in card.sha256.items():
+            for path in sorted(folder.rglob(name)):
+                files[str(path.relative_to(folder))] = file_hash(path).startswith(prefix)
+        decoded: dict[str, str | None] = {}
+        variants = [_variant(source, name, decoded) for name in card.variants]
+    states = {variant.state for variant in variants}
+    state: State = "incomplete"
+    if len(states) == 1:
+        state = states.pop()
+    if state == "complete" and not all(files.values()):
+        state = "incomplete"
+    return Report(
+        name=card.name,
+        title=card.title,
+        license=card.license,
+        gated=card.gated,
+        hub=card.hub,
+        obtain=card.obtain,
+        layouts=list(card.layouts),
+        folder=str(folder) if folder else None,
+        state=state,
+        files=files,
+        variants=variants,
+    )
+
+
+def describe(report: Report) -> str:
+    """A report for people.
+
+    Args:
+        report: The report.
+
+    Returns:
+        A block of lines.
+    """
+    lines = [
+        f"{report.title} ({report.name}): {report.state}",
+        f"  license   {report.license}",
+        f"  hub       {report.hub or 'no official repository'}{', gated' * report.gated}",
+        f"  folder    {report.folder or f'none: name one with --data-dir, or set {DATA_ROOT}'}",
+    ]
+    if report.state != "complete":
+        lines.append(f"  obtain    {report.obtain}")
+        lines.extend(f"  layout    {layout}" for layout in report.layouts)
+    for name, unaltered in report.files.items():
+        verdict = "as published" if unaltered else "ALTERED: SHA-256 is not that of the original"
+        lines.append(f"  file      {name}: {verdict}")
+    for variant in report.variants:
+        counts = f"{variant.samples} of {variant.expected} samples"
+        if variant.images:
+            counts += f", {variant.usable} of {variant.images} images"
+        found = "" if variant.state == "absent" else f" ({counts})"
+        lines.append(f"  variant   {variant.name}: {variant.state}{found}")
+        lines.extend(f"            {problem}" for problem in variant.problems)
+    return "\n".join(lines)
+
+
+def _variant(source: Source, name: str, decoded: dict[str, str | None]) -> VariantReport:
+    """Load a variant; `decoded` remembers what is wrong with each image, if anything."""
+    expected = source.card.variants[name]
+    try:
+        samples = source.card.load(source, name)
+        paths = {
+            str(source.inside(Path(part.image), str(sample.id)))
+            for sample in samples
+            for part in images_of(sample)
+        }
+    except MissingFile:
+        return VariantReport(name, "absent", expected)
+    except UserError as error:
+        return VariantReport(name, "incomplete", expected, problems=[str(error)])
+    new = sorted(paths - decoded.keys())
+    with ThreadPoolExecutor() as pool:
+        decoded.update(zip(new, pool.map(_problem, new), strict=True))
+    broken = [problem for path in sorted(paths) if (problem := decoded[path])]
+    problems = broken[:_SHOWN]
+    if len(broken) > _SHOWN:
+        problems.append(f"and {len(broken) - _SHOWN} images more")
+    complete = len(samples) == expected and not broken
+    return VariantReport(
+        name=name,
+        state="complete" if complete else "incomplete",
+        expected=expected,
+        samples=len(samples),
+        images=len(paths),
+        usable=len(paths) - len(broken),
+        problems=problems,
+    )
+
+
+def _problem(path: str) -> str | None:
+    try:
+        prepare_image(Path(path))
+    except ImageError as error:
+        return str(error)
+    return None

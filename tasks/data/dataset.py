@@ -1,0 +1,174 @@
+"""From loaded samples to a dataset that can be trusted: images checked, origin recorded."""
+
+import hashlib
+import json
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image, size_of
+from vlmguard.guard.record import DATA_DIGEST
+from vlmguard.guard.templates import template_hash
+from vlmguard.tasks.data.image_sizes import Sizes, extreme_sizes
+from vlmguard.tasks.data.source import Source, file_hash
+
+T = TypeVar("T")
+
+_SHOWN = 3
+
+
+def user_input(text: str, *images: Path) -> list[ChatMessage]:
+    """A sample's input: one user turn, images first, then text.
+
+    Args:
+        text: The request.
+        *images: Paths of its images.
+
+    Returns:
+        The input for `Sample`.
+    """
+    content: list[Content] = [ContentImage(image=str(image)) for image in images]
+    return [ChatMessageUser(content=[*content, ContentText(text=text)])]
+
+
+def images_of(sample: Sample) -> list[ContentImage]:
+    """The image parts of a sample's input, in order."""
+    if isinstance(sample.input, str):
+        return []
+    return [
+        part
+        for message in sample.input
+        if isinstance(message.content, list)
+        for part in message.content
+        if isinstance(part, ContentImage)
+    ]
+
+
+def build_dataset(
+    samples: list[Sample], source: Source, files: list[Path]
+) -> tuple[MemoryDataset, dict[str, Any]]:
+    """Check every image and id before anything is paid for.
+
+    Args:
+        samples: Samples whose images are paths (or data URIs, drawn by us).
+        source: Where they come from.
+        files: The annotation files that were read.
+
+    Returns:
+        The dataset, and the provenance for `Task(metadata=...)`: `origin`,
+        SHA-256 of the annotation `files`, and number, digest and conversions
+        of the `images`, with the rules for these, and the sizes for `images_fit`.
+
+    Raises:
+        UserError: Two samples share an id, or images are missing or broken;
+            names the first few and says where to get them.
+    """
+    _check_ids(samples, source)
+    prepared = _prepare_images(samples, source)
+    digest = hashlib.sha256("".join(sorted(p.sha256 for p in prepared.values())).encode())
+    provenance = {
+        "origin": source.origin,
+        "files": {str(path.relative_to(source.root)): file_hash(path) for path in files},
+        "images": {
+            "count": len(prepared),
+            "sha256": digest.hexdigest(),
+            "converted": sum(1 for image in prepared.values() if image.notes),
+            "colour": source.images.colour,
+            "fit": source.images.fit,
+            "extreme": extreme_sizes(_sizes(samples, prepared)),
+        },
+    }
+    # In each sample: a run that went on after the data had changed holds samples of both.
+    identity = {DATA_DIGEST: template_hash(json.dumps(provenance, sort_keys=True))}
+    for sample in samples:
+        sample.metadata = {**(sample.metadata or {}), **identity}
+        notes = [note for part in images_of(sample) for note in prepared[part.image].notes]
+        if notes:
+            sample.metadata["image_notes"] = notes
+        for part in images_of(sample):
+            part.image = prepared[part.image].reference
+    return MemoryDataset(samples, name=source.card.name, location=str(source.root)), provenance
+
+
+def draw(items: list[T], n: int, seed: int, name: str) -> list[T]:
+    """Draw a fixed subset, in the items' own order.
+
+    Args:
+        items: What to draw from.
+        n: How many.
+        seed: Seed of the drawing.
+        name: What the items are, for the message.
+
+    Returns:
+        `n` items.
+
+    Raises:
+        UserError: There are fewer than `n` items, or `n` is not positive.
+    """
+    if not 0 < n <= len(items):
+        raise UserError(f"{name}: {n} cannot be drawn, choose between 1 and {len(items)}.")
+    chosen = set(random.Random(seed).sample(range(len(items)), n))
+    return [item for index, item in enumerate(items) if index in chosen]
+
+
+def _sizes(samples: list[Sample], prepared: dict[str, PreparedImage]) -> Sizes:
+    """One size a sample: that of its thinnest image."""
+    return {
+        str(sample.id): max(
+            (prepared[part.image].size for part in parts), key=lambda size: max(size) / min(size)
+        )
+        for sample in samples
+        if (parts := images_of(sample))
+    }
+
+
+def _check_ids(samples: list[Sample], source: Source) -> None:
+    seen: set[str | int | None] = set()
+    for sample in samples:
+        if sample.id in seen:
+            raise UserError(
+                f"{source.card.title}: the id {sample.id} occurs twice in {source.root}. "
+                f"Remove one of the records, or download the file again."
+            )
+        seen.add(sample.id)
+
+
+def _prepare_images(samples: list[Sample], source: Source) -> dict[str, PreparedImage]:
+    users: dict[str, str] = {}
+    problems: list[str] = []
+    prepared: dict[str, PreparedImage] = {}
+    for sample in samples:
+        for part in images_of(sample):
+            if part.image.startswith("data:"):
+                digest = hashlib.sha256(part.image.encode()).hexdigest()
+                prepared[part.image] = PreparedImage(part.image, digest, (), size_of(part.image))
+                continue
+            path = source.inside(Path(part.image), str(sample.id))
+            users.setdefault(str(path), str(sample.id))
+
+    def attempt(path: str) -> PreparedImage | ImageError:
+        try:
+            return prepare_image(Path(path), source.images)
+        except ImageError as error:
+            return error
+
+    # Pillow decodes outside the interpreter lock.
+    with ThreadPoolExecutor() as pool:
+        for name, result in zip(users, pool.map(attempt, users), strict=True):
+            if isinstance(result, PreparedImage):
+                prepared[name] = result
+            else:
+                problems.append(f"{users[name]}: {result}")
+    if problems:
+        shown = "; ".join(problems[:_SHOWN])
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise UserError(
+            f"{source.card.title}: {len(problems)} of {len(users)} images cannot be used: "
+            f"{shown}{more}. {source.card.obtain}"
+        )
+    return prepared

@@ -1,0 +1,81 @@
+"""Fetching a benchmark from the Hugging Face hub into its authors' layout."""
+
+import zipfile
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from vlmguard.guard.errors import UserError
+from vlmguard.tasks.data.source import Card
+
+
+def download(card: Card, revision: str | None) -> tuple[Path, str]:
+    """Download the files of a benchmark, and unpack its archives.
+
+    Without a network, an earlier download is used if it is complete.
+
+    Args:
+        card: The benchmark; its `hub` is not None.
+        revision: Branch, tag or commit; None for the default branch.
+
+    Returns:
+        The snapshot folder and the commit that it holds.
+
+    Raises:
+        UserError: Gated without a token, unknown revision, no network, no such
+            repository, or a broken archive; says what to do.
+    """
+    assert card.hub is not None
+    try:
+        folder = Path(
+            snapshot_download(
+                card.hub,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=list(card.hub_files),
+            )
+        )
+    except GatedRepoError as error:
+        raise UserError(
+            f"{card.title}: {card.hub} is gated. Accept its terms on the hub, then set HF_TOKEN "
+            f"(or run `hf auth login`). {card.obtain}"
+        ) from error
+    except (RevisionNotFoundError, HFValidationError) as error:
+        raise UserError(f"{card.title}: {card.hub} has no revision {revision}.") from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"{card.title}: {card.hub} was not found on the hub, or needs a token. {card.obtain}"
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"{card.title}: the hub cannot be reached ({type(error).__name__}). Without a network, "
+            f"use a local folder (-T data_dir=). {card.obtain}"
+        ) from error
+    _unpack(folder)
+    # The last part of a snapshot's path is its commit.
+    return folder, folder.name
+
+
+def _unpack(folder: Path) -> None:
+    """Unpack each archive once, beside itself."""
+    for archive in sorted(folder.rglob("*.zip")):
+        done = archive.with_suffix(".unpacked")
+        if done.exists():
+            continue
+        try:
+            with zipfile.ZipFile(archive) as bundle:
+                # extractall() drops absolute paths and `..` of malicious archives.
+                bundle.extractall(archive.parent)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UserError(
+                f"{archive}: cannot be unpacked ({error}). Delete it and run again."
+            ) from error
+        done.touch()

@@ -1,0 +1,55 @@
+"""Configurations of a matrix: what is wrong in them is named before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from vlmguard.guard.errors import UserError
+from vlmguard.results.run.config import read_config
+
+GOOD = """\
+log_dir: LOGS
+targets: [{model: mockllm/model}]
+benchmarks: [{name: siuo}]
+defenses: [{name: none, label: plain_1}]
+prices: {mockllm/model: {input: 0, output: 1.5}}
+"""
+
+
+def read(folder: Path, text: str) -> None:
+    path = folder / "matrix.yaml"
+    path.write_text(text)
+    read_config(path)
+
+
+def test_a_good_one_is_read(tmp_path: Path) -> None:
+    read(tmp_path, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("output: 1.5", "output: -1", "prices.mockllm/model.output"),
+        ("output: 1.5", "output: .nan", "prices.mockllm/model.output"),
+        ("input: 0", "input: .inf", "prices.mockllm/model.input"),
+        ("1.5}", "1.5, input_tokens: -3}", "prices.mockllm/model.input_tokens"),
+        ("plain_1", "../../x", "defenses.0.label"),
+        ("plain_1", "/x", "defenses.0.label"),
+        ("plain_1", "a/../b", "defenses.0.label"),
+        ("plain_1", "..", "defenses.0.label"),
+        ("plain_1", '""', "defenses.0.label"),
+        ("plain_1", '"a\\0b"', "defenses.0.label"),
+        ("plain_1", '"a\\nb"', "defenses.0.label"),
+        ("plain_1", "'" + "a" * 101 + "'", "defenses.0.label"),
+        ("LOGS", '"a\\0b"', "log_dir"),
+        ("mockllm/model}]", '""}]', "targets.0.model"),
+        ("LOGS", "a\nlog_dir: b", "the key 'log_dir' stands there twice"),
+        ("LOGS", "a\noptions: {epochs: true}", "epochs: True is no whole number"),
+    ],
+)
+def test_what_is_wrong_is_named(old: str, new: str, says: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    with pytest.raises(UserError) as refused:
+        read(tmp_path, GOOD.replace(old, new))
+    assert says in str(refused.value)
+    assert "matrix.yaml" in str(refused.value)

@@ -1,0 +1,92 @@
+"""Rows that a model cannot take, and a `max_length` that leaves nothing, are found at once."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from support.checkpoints import checkpoint
+from support.training_data import export_row, write_export
+
+from vlmguard.training.finetune import base_model as loading
+from vlmguard.training.finetune.train import main
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_threads() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which models were loaded."""
+    names: list[str] = []
+    load = loading.load_model
+
+    def noted(config: Any, **options: Any) -> Any:
+        names.append(config.model)
+        return load(config, **options)
+
+    monkeypatch.setattr(loading, "load_model", noted)
+    return names
+
+
+def train(tmp_path: Path, *settings: str, **parts: Any) -> int:
+    data = write_export(tmp_path / "data", **parts)
+    words = [f"data={data}", f"output_dir={tmp_path / 'out'}", "save_strategy=no", "max_steps=1"]
+    words += [f"model={checkpoint('qwen2_vl')}", "per_device_train_batch_size=2"]
+    return main(["--config", "microworld", *words, "eval_strategy=no", *settings])
+
+
+def test_a_bound_that_cuts_every_reply_is_refused(
+    tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path, "max_length=40") == 2
+    told = capsys.readouterr().err
+    assert "max_length=40 cuts the reply of 8 of 8 rows; the longest takes " in told
+    longest = int(told.partition("the longest takes ")[2].split()[0])
+    assert loaded == []
+    assert train(tmp_path, f"max_length={longest}") == 0
+    assert len(loaded) == 1
+
+
+def test_a_bound_that_cuts_some_replies_is_told(
+    tmp_path: Path, loaded: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [export_row(0), export_row(1), export_row(2, text="Describe it. " * 40)]
+    with caplog.at_level(logging.WARNING):
+        assert train(tmp_path, "max_length=550", rows=rows) == 0
+    assert "max_length=550 cuts the reply of 1 of 3 rows; the longest takes " in caplog.text
+    assert "Of 1 rows nothing of the reply is left." in caplog.text
+    assert len(loaded) == 1
+
+
+def test_a_bound_that_cuts_a_picture_is_refused_with_the_rows_name(
+    tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [export_row(0), export_row(1, image=export_row(1)["images"][0].resize((112, 112)))]
+    assert train(tmp_path, "max_length=12", rows=rows) == 2
+    assert "max_length=12 cuts the picture of row made/1" in capsys.readouterr().err
+    assert loaded == []
+
+
+@pytest.mark.parametrize("split", ["rows", "validation_rows"])
+@pytest.mark.parametrize("method", ["sft", "grpo"])
+def test_a_picture_that_the_processor_refuses_is_named(
+    method: str,
+    split: str,
+    tmp_path: Path,
+    loaded: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [*map(export_row, range(3)), export_row(3, image=Image.new("RGB", (1, 5000), "red"))]
+    settings = [f"method={method}", "eval_strategy=steps"]
+    if method == "grpo":
+        settings += ["target=mockllm/model", "grader=mockllm/model", "train_vision=false"]
+        settings += ["peft=lora", "per_device_train_batch_size=8"]
+    assert train(tmp_path, *settings, **{split: rows}) == 2
+    told = capsys.readouterr().err
+    assert "the processor refuses row made/3 (images: 1 x 5000)" in told
+    assert loaded == []

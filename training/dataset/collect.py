@@ -1,0 +1,308 @@
+"""Kept rows out of synthesis logs."""
+
+import base64
+import logging
+from collections import Counter
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from inspect_ai.log import (
+    EvalLog,
+    EvalSample,
+    list_eval_logs,
+    read_eval_log,
+    read_eval_log_samples,
+)
+from inspect_ai.model import ChatMessageUser, ContentImage
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
+from vlmguard.training.dataset.fingerprints import Fingerprint, fingerprint
+from vlmguard.training.dataset.testsets import Item
+from vlmguard.training.synthesis.prompts import SynthesisRecord
+from vlmguard.training.synthesis.scorer import add_costs, near_duplicates
+
+logger = logging.getLogger(__name__)
+
+TASK: Final = "synthesize"
+SCORER: Final = "keep"
+# Most of a log, and nothing that a row is made of.
+_UNREAD: Final = {"events", "messages", "output"}
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """A row to export.
+
+    Attributes:
+        item: Id, image and request, as the leak check wants them; `item.image`
+            is a file with the image as the reasoner saw it.
+        columns: The provenance columns of the data set.
+    """
+
+    item: Item
+    columns: dict[str, Any]
+
+
+@dataclass
+class Collected:
+    """What the logs hold.
+
+    Attributes:
+        rows: Kept rows, by id.
+        read: Number of finished rows, kept or not.
+        superseded: Number of rows that an older log holds as well.
+        dropped: Number of rows dropped for each reason; one row may have several.
+        cost: Calls, tokens, seconds and dollars by stage, over all finished rows.
+        logs: What is known of each log, newest first.
+        voided: Test sets that rows were taken from.
+    """
+
+    rows: list[KeptRow] = field(default_factory=list)
+    read: int = 0
+    superseded: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    cost: dict[str, float] = field(default_factory=dict)
+    logs: list[dict[str, Any]] = field(default_factory=list)
+    voided: set[str] = field(default_factory=set)
+
+
+def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
+    """Read the kept rows of synthesis logs.
+
+    A row that several logs hold (a log and its retry, say), with the same id,
+    request and image, is taken from the newest one. Different rows of the same
+    id (of two files of the same name, say) are all kept, and get ids of their
+    own. A log that is not finished gives the rows that are.
+
+    Args:
+        paths: Log files, or folders of them.
+        images: Folder to put the images into, each once.
+
+    Returns:
+        The rows and what became of the others.
+
+    Raises:
+        UserError: No log, a log of another task, an image that is nowhere, or
+            no kept row.
+    """
+    collected = Collected()
+    costs: list[dict[str, float]] = []
+    seen: set[_Key] = set()
+    unfinished: set[_Key] = set()
+    # Ids as exported, and as the logs have them where that differs.
+    taken: set[str] = set()
+    renamed: dict[str, str] = {}
+    store = _ImageStore(images)
+    for header in sorted(_headers(paths), key=lambda log: log.eval.created, reverse=True):
+        if header.status != "success":
+            logger.warning(
+                "%s is not finished (%s): only its finished rows are used. Go on with "
+                "`inspect eval-retry %s`.",
+                *(header.location, header.status, header.location),
+            )
+        before = len(collected.rows)
+        for sample in _samples(header):
+            key = _key(sample)
+            score = _score_metadata(sample)
+            if score is None:
+                unfinished.add(key)
+                continue
+            if key in seen:
+                collected.superseded += 1
+                continue
+            seen.add(key)
+            row_id = key.id
+            if row_id in taken:
+                row_id = _free_id(key.id, taken)
+                renamed[row_id] = key.id
+            taken.add(row_id)
+            costs.append(score["cost"])
+            collected.dropped.update(score["reasons"])
+            if not score["reasons"]:
+                collected.rows.append(_kept(sample, row_id, store))
+        collected.voided.update((header.eval.metadata or {})["voided_test_sets"])
+        collected.logs.append(_summary(header, len(collected.rows) - before))
+    collected.read = len(seen)
+    collected.cost = add_costs(costs)
+    if left := len(unfinished - seen):
+        collected.dropped["unfinished"] = left
+        logger.warning("%d rows have failed. `inspect eval-retry LOG` tries them again.", left)
+    if renamed:
+        new, old = next(iter(renamed.items()))
+        logger.warning(
+            "%d rows have the id of another row with another request or image, and got new ones "
+            "(%s is now %s). Files of different names keep the ids of their rows apart.",
+            *(len(renamed), old, new),
+        )
+    _drop_twins(collected, renamed)
+    if not collected.rows:
+        listed = ", ".join(f"{why} {count}" for why, count in collected.dropped.most_common())
+        raise UserError(f"The logs hold no kept row (dropped: {listed}). Synthesize more rows.")
+    return collected
+
+
+class _Key(NamedTuple):
+    """What makes a row the same row in several logs."""
+
+    id: str
+    request: str
+    image: str
+
+
+class _ImageStore:
+    """Image files, each written once and fingerprinted once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._prints: dict[Path, Fingerprint] = {}
+
+    def add(self, uri: str, sha256: str) -> tuple[Path, Fingerprint]:
+        # The bytes as they were sent to the reasoner: the rewriter must see the same picture.
+        path = self.folder / sha256
+        if path not in self._prints:
+            self._prints[path] = fingerprint(from_data_uri(uri))
+            path.write_bytes(base64.b64decode(uri.partition(",")[2]))
+        return path, self._prints[path]
+
+
+def _headers(paths: Iterable[Path]) -> list[EvalLog]:
+    headers = []
+    for path in paths:
+        if path.is_dir():
+            found = [_header(info.name) for info in list_eval_logs(str(path))]
+            headers += [log for log in found if log.eval.task_display_name == TASK]
+        elif not path.exists():
+            raise UserError(f"{path}: no such log.")
+        else:
+            header = _header(str(path))
+            if header.eval.task_display_name != TASK:
+                raise UserError(
+                    f"{path} is a log of {header.eval.task_display_name}. Give a log of {TASK}."
+                )
+            headers.append(header)
+    if not headers:
+        raise UserError(
+            f"No log of {TASK} found. Make one with `inspect eval training/synthesize.py`."
+        )
+    for header in headers:
+        if "voided_test_sets" not in (header.eval.metadata or {}):
+            raise UserError(
+                f"{header.location} is not from training/synthesize.py: it does not say which test "
+                f"sets its rows come from. Leave it out."
+            )
+    # A file that was named and lies in a named folder, too, is one log.
+    return list({log.eval.eval_id + log.eval.created: log for log in headers}.values())
+
+
+def _header(location: str) -> EvalLog:
+    try:
+        return read_eval_log(location, header_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{location}: cannot be read as a log ({error}). Leave it out, or move it elsewhere."
+        ) from error
+
+
+def _samples(header: EvalLog) -> Iterable[EvalSample]:
+    if header.status == "started":
+        # Killed: the log has no summary yet, only the samples that were written.
+        log = read_eval_log(header.location, resolve_attachments=True, exclude_fields=_UNREAD)
+        return log.samples or []
+    return read_eval_log_samples(
+        header.location,
+        all_samples_required=False,
+        resolve_attachments=True,
+        exclude_fields=_UNREAD,
+    )
+
+
+def _key(sample: EvalSample) -> _Key:
+    # Where the image could not be read, its place is all that is known.
+    image = sample.metadata.get("image_sha256") or sample.metadata["image_file"]
+    return _Key(str(sample.id), _message(sample).text, image)
+
+
+def _message(sample: EvalSample) -> ChatMessageUser:
+    message = sample.input[0]
+    assert isinstance(message, ChatMessageUser)
+    return message
+
+
+def _free_id(row_id: str, taken: Container[str]) -> str:
+    number = 2
+    while f"{row_id}~{number}" in taken:
+        number += 1
+    return f"{row_id}~{number}"
+
+
+def _score_metadata(sample: EvalSample) -> dict[str, Any] | None:
+    """Metadata of the newest score of ours; None if the sample was not scored."""
+    scores = [score for name, score in (sample.scores or {}).items() if name.startswith(SCORER)]
+    return scores[-1].metadata if scores else None
+
+
+def _kept(sample: EvalSample, row_id: str, images: _ImageStore) -> KeptRow:
+    metadata, record = sample.metadata, SynthesisRecord.load(sample.metadata)
+    message = _message(sample)
+    parts = message.content if isinstance(message.content, list) else []
+    try:
+        (reference,) = [part.image for part in parts if isinstance(part, ContentImage)]
+        uri = reference if reference.startswith("data:") else to_data_uri(metadata["image_file"])
+        path, image_print = images.add(uri, metadata["image_sha256"])
+    except (ImageError, ValueError) as error:
+        raise UserError(
+            f"{sample.id}: no image in the log (was it written with --no-log-images?) and none "
+            f"at {metadata['image_file']} ({error}). Put the file back there."
+        ) from error
+    item = Item(
+        row_id,
+        metadata["image_id"],
+        message.text,
+        path,
+        metadata["image_sha256"],
+        image_print,
+        metadata.get("pair"),
+    )
+    columns = {
+        "id": item.id,
+        "source": metadata["source"],
+        "benign": metadata["benign"],
+        "original": item.text,
+        "rewritten": record.rewritten,
+        "reasoning": record.reasoning,
+        "image_id": item.image_id,
+        "reasoner": record.reasoner,
+        "templates": record.templates,
+    }
+    return KeptRow(item, columns)
+
+
+def _summary(header: EvalLog, kept: int) -> dict[str, Any]:
+    return {
+        "file": Path(header.location).name,
+        "eval_id": header.eval.eval_id,
+        "created": header.eval.created,
+        "status": header.status,
+        "kept": kept,
+        "task_version": header.eval.task_version,
+        "options": {name: value for name, value in header.eval.task_args.items() if value},
+        "packages": header.eval.packages,
+    }
+
+
+def _drop_twins(collected: Collected, renamed: Container[str]) -> None:
+    rows = sorted(collected.rows, key=lambda row: row.item.id)
+    # Where rows share an id by chance, their images may share a name by chance.
+    images = [str(row.item.sha256) if row.item.id in renamed else row.item.image_id for row in rows]
+    twins = near_duplicates(
+        [
+            (image, row.item.text, row.columns["rewritten"])
+            for image, row in zip(images, rows, strict=True)
+        ]
+    )
+    if twins:
+        collected.dropped["near_duplicate"] = len(twins)
+    collected.rows = [row for index, row in enumerate(rows) if index not in twins]

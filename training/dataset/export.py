@@ -1,0 +1,331 @@
+r"""Kept rows as a `datasets` data set that TRL's `SFTTrainer` takes as it is.
+
+    vlmguard export logs/ --out data/rewriter
+    vlmguard export LOG --out DIR --targets direct --test-sets FOLDER --on-leak drop
+
+Each row is one exchange in the rewriter's one chat layout: the image, what
+`Rewriter.message` asks, and the reply to learn. `--targets reasoning` teaches the reasoning
+and the request, `direct` the request alone. Train and validation are split by image: copies
+and near-duplicates of an image stay on one side.
+
+Rows are compared with the test sets first (`training/dataset/leaks.py`); a leak stops the export
+unless `--on-leak` says what to do with it. Everything is written into a folder beside DIR
+and renamed when complete, so that DIR is either whole or not there.
+"""
+
+import argparse
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from inspect_ai.model import get_model
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.rewriter import Rewriter
+from vlmguard.training.dataset.collect import KeptRow, collect_rows
+from vlmguard.training.dataset.data_card import data_card, shared_images
+from vlmguard.training.dataset.leaks import Key, find_leaks, lacking, load_test_sets
+from vlmguard.training.dataset.provenance import OnLeak, Targets, build_provenance, settle_leaks
+from vlmguard.training.dataset.split import split_by_image
+from vlmguard.training.synthesis.parsing import target_text
+from vlmguard.training.synthesis.sources import VOIDED
+
+PROVENANCE: Final = "provenance.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vlmguard export`.
+
+    Args:
+        parser: The subcommand's parser.
+    """
+    parser.add_argument("logs", nargs="+", metavar="LOG", help="synthesis logs, or folders of them")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write; must be new")
+    parser.add_argument(
+        "--targets",
+        choices=("reasoning", "direct"),
+        default="reasoning",
+        help="teach reasoning and request, or the request alone (default: reasoning)",
+    )
+    parser.add_argument(
+        "--validation", type=float, default=0.05, help="share of rows to hold out (default: 0.05)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
+    parser.add_argument(
+        "--test-sets", metavar="FOLDER", help="folder of test sets (default: $VLMGUARD_DATA)"
+    )
+    parser.add_argument(
+        "--test-set",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="test set of one's own: JSONL with image, prompt, perhaps image_id, pair; repeatable",
+    )
+    parser.add_argument(
+        "--leak-key",
+        choices=("image", "pair"),
+        default="image",
+        help="what may not be in a test set: the image, or only image and text together",
+    )
+    parser.add_argument("--strict-text", action="store_true", help="the text alone blocks, too")
+    parser.add_argument(
+        "--on-leak",
+        choices=("stop", "drop", "keep"),
+        default="stop",
+        help="stop; drop the rows; or keep them, so that `vlmguard train` refuses the data",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run `vlmguard export`.
+
+    Args:
+        args: Options as `add_arguments` declares them.
+
+    Returns:
+        Exit status 0; what is wrong is raised.
+    """
+    root = args.test_sets or os.environ.get("VLMGUARD_DATA")
+    provenance = export(
+        [user_path(log) for log in args.logs],
+        user_path(args.out),
+        targets=args.targets,
+        validation=args.validation,
+        seed=args.seed,
+        test_sets=user_path(root) if root else None,
+        own_sets=[user_path(file) for file in args.test_set],
+        leak_key=args.leak_key,
+        strict_text=args.strict_text,
+        on_leak=args.on_leak,
+    )
+    print(summary(provenance))
+    print(f"Written to {args.out}.")
+    return 0
+
+
+def export(
+    logs: list[Path],
+    out: Path,
+    *,
+    targets: Targets = "reasoning",
+    validation: float = 0.05,
+    seed: int = 0,
+    test_sets: Path | None = None,
+    own_sets: list[Path] | None = None,
+    leak_key: Key = "image",
+    strict_text: bool = False,
+    on_leak: OnLeak = "stop",
+) -> dict[str, Any]:
+    """Write the kept rows of synthesis logs as a data set.
+
+    Args:
+        logs: Log files, or folders of them.
+        out: Folder to write; must not exist.
+        targets: Teach reasoning and request, or the request alone.
+        validation: Share of rows to hold out, from 0 to below 1.
+        seed: Seed of the split.
+        test_sets: Folder with the test sets to compare with, or None.
+        own_sets: JSONL files with further test sets.
+        leak_key: What may not be in a test set.
+        strict_text: Whether the text alone blocks, too.
+        on_leak: What to do about it.
+
+    Returns:
+        The content of `provenance.json`.
+
+    Raises:
+        UserError: Unusable logs or options, leaks, or no room on the disk;
+            nothing is left at `out`.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists. Choose another folder, or remove it first.")
+    if not 0.0 <= validation < 1.0:
+        raise UserError(f"--validation {validation}: choose a share from 0 to below 1.")
+    if test_sets is not None and not test_sets.is_dir():
+        raise UserError(f"--test-sets {test_sets} is no folder.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        (work / "images").mkdir()
+        collected = collect_rows(logs, work / "images")
+        voided = {name for name, title in VOIDED.items() if title in collected.voided}
+        held = load_test_sets(test_sets, own_sets or [], voided)
+        found = find_leaks(
+            [row.item for row in collected.rows],
+            held,
+            key=leak_key,
+            strict_text=strict_text,
+            missing=lacking(test_sets, held),
+        )
+        report = settle_leaks(collected, found, on_leak)
+        splits = split_by_image(collected.rows, validation, seed)
+        provenance = build_provenance(
+            collected,
+            splits,
+            report,
+            targets=targets,
+            rewriter_template=_rewriter(targets).template_hash,
+            seed=seed,
+        )
+        _write(work, splits, provenance, targets)
+        (work / "dataset").rename(out)
+    except Exception as error:
+        if _is_disk_full(error):
+            raise UserError(
+                f"No room left on the disk of {out}: nothing was written there. Free some space "
+                f"and run the command again; the logs are as they were."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return provenance
+
+
+def summary(provenance: dict[str, Any]) -> str:
+    """What was exported, dropped and paid, for the terminal.
+
+    Args:
+        provenance: Content of `provenance.json`.
+    """
+    rows, leaks = provenance["rows"], provenance["leaks"]
+    lines = [
+        f"{rows['read']} rows read, {rows['exported']} exported "
+        f"({rows['train']} train, {rows['validation']} validation; {rows['benign']} benign)."
+    ]
+    if rows["superseded"]:
+        lines.append(f"{rows['superseded']} rows of older logs superseded by newer ones.")
+    if provenance["dropped"]:
+        dropped = ", ".join(f"{why} {count}" for why, count in provenance["dropped"].items())
+        lines.append(f"Dropped: {dropped}.")
+    for stage, cost in provenance["cost"].items():
+        figures = ", ".join(f"{value:,.6g} {name}" for name, value in cost.items())
+        lines.append(f"Stage {stage}: {figures}.")
+    if leaks["checked"]:
+        checked = ", ".join(
+            f"{name} ({count['items']} items, {count['images']} images)"
+            for name, count in leaks["checked"].items()
+        )
+        lines.append(f"Compared with {checked}.")
+    if leaks["unchecked"]:
+        lines.append(
+            f"NOT compared with {', '.join(leaks['unchecked'])}: not found. Name their folder with "
+            f"--test-sets or VLMGUARD_DATA."
+        )
+    lines.append(
+        f"Leaks: {len(leaks['removed'])} rows removed, {len(leaks['images'])} images and "
+        f"{len(leaks['pairs'])} pairs left in, {len(leaks['texts'])} texts alone."
+    )
+    if shared := shared_images(leaks):
+        lines.append(f"Also left in, with other requests, as --leak-key pair allows: {shared}.")
+    lines += [
+        f"{name} is no test set for this rewriter." for name in provenance["voided_test_sets"]
+    ]
+    return "\n".join(lines)
+
+
+def _write(
+    work: Path, splits: dict[str, list[KeptRow]], provenance: dict[str, Any], targets: Targets
+) -> None:
+    # Imported on demand: nothing else here needs it, and it takes seconds.
+    import datasets
+
+    features = _features()
+    rewriter = _rewriter(targets)
+    made = {}
+    for name, rows in splits.items():
+        if not rows:
+            # The library saves a split without rows, and then cannot load it.
+            continue
+
+        def generate(rows: list[KeptRow] = rows) -> Iterator[dict[str, Any]]:
+            for row in rows:
+                yield example(row, rewriter, targets)
+
+        # Given, or the library would pickle all rows to find one.
+        fingerprint = f"{work.name.strip('.')}-{name}"
+        made[name] = datasets.Dataset.from_generator(
+            generate,
+            features=features,
+            cache_dir=str(work / "cache"),
+            split=datasets.NamedSplit(name),
+            fingerprint=fingerprint,
+        )
+    datasets.DatasetDict(made).save_to_disk(str(work / "dataset"))
+    (work / "dataset" / PROVENANCE).write_text(
+        json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    (work / "dataset" / "README.md").write_text(data_card(provenance), encoding="utf-8")
+
+
+def example(row: KeptRow, rewriter: Rewriter, targets: Targets) -> dict[str, Any]:
+    """One row of the data set.
+
+    Args:
+        row: The kept row.
+        rewriter: Builds the prompt, exactly as at inference.
+        targets: What to teach.
+
+    Returns:
+        The columns; `images` holds encoded bytes.
+    """
+    assert row.item.image is not None
+    reasoning = row.columns["reasoning"] if targets == "reasoning" else ""
+    asked = rewriter.message(None, row.columns["original"]).text
+    reply = target_text(reasoning, row.columns["rewritten"])
+    return {
+        "images": [{"bytes": row.item.image.read_bytes(), "path": None}],
+        "prompt": [
+            {
+                "role": "user",
+                "content": [{"type": "image", "text": None}, {"type": "text", "text": asked}],
+            }
+        ],
+        "completion": [{"role": "assistant", "content": [{"type": "text", "text": reply}]}],
+        **row.columns,
+    }
+
+
+def _features() -> Any:
+    import datasets
+
+    text = datasets.Value("string")
+    part = {"type": text, "text": text}
+    turns = datasets.List({"role": text, "content": datasets.List(part)})
+    return datasets.Features(
+        {
+            "images": datasets.List(datasets.Image()),
+            "prompt": turns,
+            "completion": turns,
+            "id": text,
+            "source": text,
+            "benign": datasets.Value("bool"),
+            "original": text,
+            "rewritten": text,
+            "reasoning": text,
+            "image_id": text,
+            "reasoner": text,
+            "templates": text,
+        }
+    )
+
+
+def _rewriter(targets: Targets) -> Rewriter:
+    # Only its chat layout is used; the model is Inspect's placeholder for none.
+    return Rewriter(get_model("none/none"), reasoning=targets == "reasoning")
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is a full disk (libraries wrap it)."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,173 @@
+"""The checkpoint to train: loaded, frozen where it stays as it is, with its LoRA layers named."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from vlmguard.guard.aux_models.base import loading
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.training.finetune.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+
+def load_processor(config: TrainConfig) -> PromptMaker:
+    """The checkpoint's processor, as the `hf-vlm/` model API loads it.
+
+    TRL tokenizes without special tokens, inference with them. Where the tokenizer puts a beginning
+    of text in front that the chat template lacks (LLaVA), the template gets it, so that both see
+    the same prompt.
+
+    Args:
+        config: The run.
+
+    Returns:
+        The prompt maker; its `processor` is for TRL.
+
+    Raises:
+        UserError: No such checkpoint, or one without a chat template.
+    """
+    options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    if config.revision:
+        options["revision"] = config.revision
+    maker = PromptMaker(config.model, options, config.min_pixels, config.max_pixels)
+    tokenizer, bos = maker.tokenizer, maker.tokenizer.bos_token
+    turn = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
+    text = maker.processor.apply_chat_template(turn, tokenize=False)
+    adds_bos = bos is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    if adds_bos and not text.startswith(bos):
+        maker.processor.chat_template = "{{ " + repr(bos) + " }}" + maker.processor.chat_template
+    return maker
+
+
+def load_model(config: TrainConfig, *, bf16: bool) -> Any:
+    """The model, ready for the trainer.
+
+    Args:
+        config: The run.
+        bf16: Whether the run computes in bfloat16.
+
+    Returns:
+        The model; a `PeftModel` where the run goes on from an adapter. What stays as it is does
+        not require gradients.
+
+    Raises:
+        UserError: No such checkpoint, or a broken one; the adapter is none, or is for another
+            base.
+    """
+    options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    if config.revision:
+        options["revision"] = config.revision
+    if config.attn_implementation:
+        options["attn_implementation"] = config.attn_implementation
+    with loading(config.model):
+        model = transformers.AutoModelForImageTextToText.from_pretrained(
+            config.model, dtype=_dtype(config, bf16), **options
+        )
+    if not config.train_vision:
+        model.get_encoder(modality="image").requires_grad_(False)
+    return with_adapter(model, config) if config.adapter else model
+
+
+def lora_config(model: Any, config: TrainConfig) -> peft.LoraConfig:
+    """LoRA on every linear layer of the language model, and on nothing else.
+
+    The modules are found by walking the language model: names alone (`q_proj`) also occur in
+    vision towers.
+
+    Args:
+        model: The bare model.
+        config: The run.
+
+    Returns:
+        The configuration for PEFT. It names complete module paths; PEFT shortens them where short
+        names mean the same. It has neither biases nor further trained modules, which vLLM's
+        loader refuses.
+    """
+    decoder = model.get_decoder()
+    prefix = next(name for name, module in model.named_modules() if module is decoder)
+    targets = [
+        f"{prefix}.{name}"
+        for name, module in decoder.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    return peft.LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def with_adapter(model: Any, config: TrainConfig) -> Any:
+    """Put an existing adapter on the model, to be trained further.
+
+    Args:
+        model: The bare model.
+        config: The run; `adapter` is a folder or hub id.
+
+    Returns:
+        A `PeftModel` with the adapter trainable.
+
+    Raises:
+        UserError: No adapter there, a broken one, or one for another base: another hub id, or
+            other layers.
+    """
+    source = str(config.adapter)
+    try:
+        saved = peft.PeftConfig.from_pretrained(source)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"adapter: {source} is no PEFT adapter (a folder or hub repository with "
+            f"adapter_config.json is needed). {error}"
+        ) from error
+    base = str(saved.base_model_name_or_path)
+    if Path(base).name != Path(config.model).name:
+        # Folders are renamed, hub ids are not; and checkpoints can differ in nothing but values.
+        if not (_is_folder(base) or _is_folder(config.model)):
+            raise UserError(_misfit(source, base, config.model, "another checkpoint"))
+        logger.warning("adapter: %s was made for %s, not for %s.", source, base, config.model)
+    saved.inference_mode = False
+    try:
+        wrapped = peft.PeftModel(model, saved, autocast_adapter_dtype=True)
+        result = wrapped.load_adapter(source, adapter_name="default", is_trainable=True)
+    except SafetensorError as error:
+        raise UserError(
+            f"adapter: adapter_model.safetensors of {source} is broken, cut short perhaps "
+            f"({error}). Copy or download it again."
+        ) from error
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(_misfit(source, base, config.model, str(error)[:300])) from error
+    missing = [key for key in result.missing_keys if ".default." in key]
+    if result.unexpected_keys or missing:
+        first = [*result.unexpected_keys, *missing][0]
+        raise UserError(_misfit(source, base, config.model, f"no counterpart for {first}"))
+    return wrapped
+
+
+def _is_folder(checkpoint: str) -> bool:
+    return checkpoint.startswith(("/", ".", "~")) or Path(checkpoint).is_dir()
+
+
+def _misfit(source: str, base: str, model: str, detail: str) -> str:
+    return (
+        f"adapter: {source} does not fit {model}: it was made for {base}. Set `model` to that "
+        f"base, or leave the adapter out. ({detail})"
+    )
+
+
+def _dtype(config: TrainConfig, bf16: bool) -> torch.dtype:
+    # All weights in training need float32 copies: bfloat16 swallows small updates.
+    automatic = "bfloat16" if bf16 and config.peft == "lora" else "float32"
+    return {
+        "float32": torch.float32,
+        "float16": torch.float16,
+        "bfloat16": torch.bfloat16,
+    }[automatic if config.dtype == "auto" else config.dtype]

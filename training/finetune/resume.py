@@ -1,0 +1,91 @@
+"""What a run goes on from is what was saved, all of it, or the run does not go on.
+
+transformers writes a model under the names that checkpoints on the hub have; its trainer reads such
+a file under the model's own names, leaves out what does not match (everything, for most
+architectures), and so goes on from the base's weights. Here a checkpoint is loaded like any other,
+names translated, and nothing may be missing. Files that a checkpoint lacks are found before.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import peft
+
+from vlmguard.guard.aux_models.base import loading
+from vlmguard.guard.errors import UserError
+
+_NEEDED: Final = {
+    "DeepSpeed": ("global_step*",),
+    "FSDP": ("pytorch_model_fsdp*", "optimizer*", "scheduler.pt"),
+    "neither FSDP nor DeepSpeed": ("*model*.safetensors", "optimizer.pt", "scheduler.pt"),
+}
+"""What a checkpoint holds, by how the weights lie over processes; else the trainer would go on
+with fresh optimizer states, or fail somewhere on the way."""
+
+
+def check_resumable(trainer: Any, checkpoint: Path) -> None:
+    """See whether a checkpoint holds all that a run needs to go on from it.
+
+    Args:
+        trainer: The trainer that is to go on.
+        checkpoint: A complete checkpoint.
+
+    Raises:
+        UserError: It lacks weights or the states of optimizer and scheduler (it was written with
+            `save_only_model`, or under another way of distributing the weights), or the run's
+            reference model moves (`sync_ref_model`), which no checkpoint holds.
+    """
+    kind = "neither FSDP nor DeepSpeed"
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        kind = "FSDP" if trainer.is_fsdp_enabled else "DeepSpeed"
+    absent = [name for name in _NEEDED[kind] if not any(checkpoint.glob(name))]
+    if absent:
+        raise UserError(
+            f"{checkpoint} cannot be gone on from: it has no {', '.join(absent)}, which a run with "
+            f"{kind} needs. It was saved with save_only_model, perhaps, or under another way of "
+            "distributing the weights. Start as then, or choose another output_dir."
+        )
+    if trainer.args.to_dict().get("sync_ref_model"):
+        raise UserError(
+            f"{checkpoint} cannot be gone on from: checkpoints do not hold the reference model "
+            "that sync_ref_model moves. Choose another output_dir, and leave sync_ref_model out."
+        )
+
+
+def load_weights(model: Any, checkpoint: Path) -> None:
+    """Put a checkpoint's weights into a model that is whole in this process.
+
+    Args:
+        model: The bare model, or a `PeftModel`, whose adapter alone is in checkpoints.
+        checkpoint: Folder of the checkpoint.
+
+    Raises:
+        UserError: It cannot be read, lacks weights of the model, or has others.
+    """
+    if isinstance(model, peft.PeftModel):
+        with loading(str(checkpoint)):
+            result = model.load_adapter(str(checkpoint), "default", is_trainable=True)
+        missing = [key for key in result.missing_keys if ".default." in key]
+        _refuse_misfit(checkpoint, [*missing, *result.unexpected_keys])
+        return
+    with loading(str(checkpoint)):
+        try:
+            saved, info = type(model).from_pretrained(
+                checkpoint, dtype=model.dtype, output_loading_info=True
+            )
+        except RuntimeError as error:  # weights of another shape
+            raise UserError(_misfit(checkpoint, str(error)[:300])) from error
+    _refuse_misfit(checkpoint, [*info["missing_keys"], *info["unexpected_keys"]])
+    model.load_state_dict(saved.state_dict())
+
+
+def _refuse_misfit(checkpoint: Path, keys: list[str]) -> None:
+    if keys:
+        raise UserError(_misfit(checkpoint, f"{len(keys)} names, such as {min(keys)}"))
+
+
+def _misfit(checkpoint: Path, detail: str) -> str:
+    return (
+        f"{checkpoint} does not hold this model's weights: {detail}. Nothing was trained. Delete "
+        "it, so that the run goes on from an earlier one, or choose another output_dir."
+    )

@@ -1,0 +1,276 @@
+"""What `vlmguard export` wrote, checked before a model is loaded, and shown as inference shows it.
+
+A training row must look to the model exactly like a request at inference. Texts and images
+therefore go through the same steps as in the `hf-vlm/` model API when a row is fetched:
+control tokens that somebody spelled out are broken up, unusual images are made plain RGB. Nothing
+is written into the export.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import datasets
+from PIL import Image
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_bytes, read_json
+from vlmguard.guard.images.decoding import plain_picture
+from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter_reply import take_blocks
+from vlmguard.guard.templates import fill
+from vlmguard.guard.text.control_tokens import break_up
+from vlmguard.guard.text.untrusted import disarm, well_formed
+from vlmguard.training.finetune.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+COLUMNS: Final = ("images", "prompt", "completion", "id", "benign", "original", "rewritten")
+
+Transform = Callable[[dict[str, Any]], dict[str, Any]]
+"""Of a batch: lists by column name."""
+
+
+@dataclass
+class TrainingData:
+    """The rows of a run.
+
+    Attributes:
+        train: Rows to learn from.
+        validation: Rows to evaluate on; None where nothing is evaluated.
+        targets: `reasoning` or `direct`.
+        drop_reasoning: The rows hold reasoning, and the targets do not: `as_inference_shows` has to
+            leave it out.
+        provenance: The export's `provenance.json`.
+        sha256: Identity of the export and the targets: 12 hex digits.
+    """
+
+    train: datasets.Dataset
+    validation: datasets.Dataset | None
+    targets: str
+    drop_reasoning: bool
+    provenance: dict[str, Any]
+    sha256: str
+
+
+def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
+    """Load the export and refuse what must not be trained on.
+
+    Args:
+        config: The run.
+        evaluated: Whether the run evaluates, so that a validation split is needed.
+
+    Returns:
+        The rows as they were exported, and what the run teaches of them.
+
+    Raises:
+        UserError: No such export, a missing column, an empty split, leaks, or targets that the
+            export does not hold.
+    """
+    folder = user_path(config.data)
+    provenance, digest = _read_provenance(folder)
+    check_leaks(provenance, folder, strict_text=config.strict_text)
+    names = ["train", "validation"] if evaluated else ["train"]
+    rows = {name: _load_split(folder, name) for name in names}
+    held = provenance.get("targets", "reasoning")
+    targets = config.targets or held
+    if targets == "reasoning" and held == "direct":
+        raise UserError(
+            f"targets: reasoning, but {folder} was exported without reasoning. Export it again "
+            "with reasoning, or train with `targets: direct`."
+        )
+    if targets != held:
+        for split in rows.values():
+            _check_reasoning_asked(split, folder)
+    _check_template(rows["train"], held, folder)
+    return TrainingData(
+        train=rows["train"],
+        validation=rows.get("validation"),
+        targets=targets,
+        drop_reasoning=targets != held,
+        provenance=provenance,
+        sha256=hashlib.sha256(f"{digest} {targets}".encode()).hexdigest()[:12],
+    )
+
+
+def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) -> None:
+    """Refuse training rows that occur in a test set.
+
+    Args:
+        provenance: The export's `provenance.json`. Its `leaks` lists under `images`, `pairs` and
+            `texts` what is among the rows, under `shared_images` what `--leak-key pair` let pass,
+            under `checked` and `unchecked` the test sets.
+        folder: The export, for messages.
+        strict_text: Whether a text alone blocks, too.
+
+    Raises:
+        UserError: An image or a pair (with `strict_text`, a text) of a test set.
+    """
+    leaks = provenance.get("leaks")
+    if leaks is None or leaks.get("checked") == {}:
+        logger.warning(
+            "%s: nobody has compared these rows with the test sets. Export again with test sets "
+            "named, or results on them may be worth nothing.",
+            folder,
+        )
+        leaks = leaks or {}
+    elif leaks.get("unchecked"):
+        logger.warning(
+            "%s: nobody has compared these rows with %s. Export again with them in --test-sets, "
+            "or results on them may be worth nothing.",
+            folder,
+            ", ".join(leaks["unchecked"]),
+        )
+    counts = {
+        kind: len(leaks.get(kind, [])) for kind in ("images", "pairs", "texts", "shared_images")
+    }
+    blocking = ["images", "pairs", "texts"] if strict_text else ["images", "pairs"]
+    found = [f"{counts[kind]} {kind}" for kind in blocking if counts[kind]]
+    if found:
+        raise UserError(
+            f"data: {folder} shares {' and '.join(found)} with test sets (see leaks in its "
+            "provenance.json). Results on those sets would be worth nothing. Export again without "
+            "these rows."
+        )
+    if counts["texts"]:
+        logger.warning(
+            "%s: %d texts also occur in a test set, with other images. They do not block "
+            "(--strict-text makes them).",
+            folder,
+            counts["texts"],
+        )
+    if counts["shared_images"]:
+        logger.warning(
+            "%s: %d images are in a test set, too, with other requests; the export let them pass "
+            "(--leak-key pair).",
+            folder,
+            counts["shared_images"],
+        )
+
+
+def as_inference_shows(control_tokens: tuple[str, ...], *, drop_reasoning: bool) -> Transform:
+    """A transform for `Dataset.with_transform`: rows as the `hf-vlm/` model API presents them.
+
+    Args:
+        control_tokens: Strings that the tokenizer takes for turn markers, ends or images.
+        drop_reasoning: Whether to ask for the rewrite alone where the rows ask for reasoning.
+
+    Returns:
+        The transform of a batch of columns; images are decoded ones.
+    """
+
+    def shown_prompt(text: str) -> str:
+        text = text.replace(REASONING_FORMAT, DIRECT_FORMAT) if drop_reasoning else text
+        return break_up(well_formed(text), control_tokens)
+
+    def shown_reply(text: str) -> str:
+        text = take_blocks(text, "reasoning")[1].lstrip() if drop_reasoning else text
+        return break_up(well_formed(text), control_tokens)
+
+    def transform(batch: dict[str, Any]) -> dict[str, Any]:
+        shown = dict(batch)
+        if "images" in batch:
+            shown["images"] = [[_plain(image) for image in images] for images in batch["images"]]
+        for column, change in (("prompt", shown_prompt), ("completion", shown_reply)):
+            if column in batch:
+                shown[column] = [_map_text(turns, change) for turns in batch[column]]
+        return shown
+
+    return transform
+
+
+def _read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
+    file = folder / "provenance.json"
+    if not file.exists():
+        raise UserError(
+            f"data: {file} is missing, so nobody knows whether test images are among the rows. "
+            "Write the folder with `vlmguard export`."
+        )
+    data = read_bytes(file)
+    provenance = read_json(file, "Write the folder again with `vlmguard export`.")
+    if not isinstance(provenance, dict):
+        raise UserError(f"data: {file} must hold a JSON object.")
+    return provenance, hashlib.sha256(data).hexdigest()
+
+
+def _load_split(folder: Path, name: str) -> datasets.Dataset:
+    if not (folder / name).is_dir():
+        raise UserError(
+            f"data: {folder} has no split `{name}`. Write the folder with `vlmguard export`"
+            + (", or set `eval_strategy: no`." if name == "validation" else ".")
+        )
+    try:
+        split = datasets.load_from_disk(str(folder / name))
+    except IndexError:  # what an empty split gives
+        split = datasets.Dataset.from_dict({})
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"data: split `{name}` of {folder} is no data set ({error}). Write the folder with "
+            "`vlmguard export`."
+        ) from error
+    if not len(split):
+        way_out = ", or set `eval_strategy: no`." if name == "validation" else "."
+        raise UserError(f"data: split `{name}` of {folder} is empty. Export more rows{way_out}")
+    missing = [column for column in COLUMNS if column not in split.column_names]
+    if missing:
+        raise UserError(
+            f"data: split `{name}` of {folder} lacks the column(s) {', '.join(missing)}. Write it "
+            "with `vlmguard export`."
+        )
+    return split
+
+
+def _check_reasoning_asked(split: datasets.Dataset, folder: Path) -> None:
+    """Refuse prompts from which the request for reasoning cannot be taken out."""
+    for turns in split.select_columns("prompt").with_format("arrow")[:]["prompt"].to_pylist():
+        texts = [part["text"] for turn in turns for part in turn["content"] if part["text"]]
+        if not any(REASONING_FORMAT in text for text in texts):
+            raise UserError(
+                f"targets: direct, but the prompts of {folder} were made with another wording. "
+                "Export them again with `--targets direct`."
+            )
+
+
+def _check_template(split: datasets.Dataset, targets: str, folder: Path) -> None:
+    """Say so where the rows were made with another wording than inference uses."""
+    row = split.select_columns(["prompt", "original"])[0]
+    wanted = fill(
+        REWRITE_TEMPLATE,
+        conversation="",
+        request=disarm(row["original"]),
+        format=REASONING_FORMAT if targets == "reasoning" else DIRECT_FORMAT,
+    )
+    texts = [part["text"] for turn in row["prompt"] for part in turn["content"] if part["text"]]
+    if wanted not in texts:
+        logger.warning(
+            "%s: the prompts differ from the rewriter's present template. Use the same wording at "
+            "inference (-S template=FILE), or export again.",
+            folder,
+        )
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The picture that inference makes of the same file."""
+    picture, changed = plain_picture(image.copy(), "srgb")
+    if not changed:
+        return picture.convert("RGB")
+    # Inference encodes these once more, too, large ones with loss.
+    return from_data_uri(to_data_uri(image))
+
+
+def _map_text(turns: list[dict[str, Any]], change: Callable[[str], str]) -> list[dict[str, Any]]:
+    return [
+        {
+            **turn,
+            "content": [
+                {**part, "text": change(part["text"])} if part["type"] == "text" else part
+                for part in turn["content"]
+            ],
+        }
+        for turn in turns
+    ]

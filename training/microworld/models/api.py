@@ -1,0 +1,118 @@
+"""`microworld/NAME`: the tiny models as an Inspect provider, on top of `hf-vlm/`.
+
+NAME is a target (`qwen2-vl`, `llava`, ...), at a level of competence if one follows
+(`llava/high`), `rewriter`, or `base` (the rewriter before fine-tuning). `oracle`, `noisy-oracle`
+and `reasoner` are models without a network, see `oracle`.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageSystem,
+    GenerateConfig,
+    ModelAPI,
+    ModelCall,
+    ModelOutput,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from vlmguard.guard.errors import UserError
+from vlmguard.training.microworld.models.oracle import REPLIES, OracleAPI
+from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
+
+WEIGHTS: Final = Path(__file__).parents[1] / "weights"
+
+TARGETS: Final = ("qwen2-vl", "qwen2.5-vl", "llava", "internvl", "gemma3")
+"""The targets, the default first."""
+
+BATCH: Final = 128
+"""Rows a batch: a step of a tiny model takes as long for one row as for a hundred."""
+
+REWRITERS: Final = ("rewriter", "base")
+AUXILIARIES: Final = ("detector", "detoxifier", "reward", "clip")
+
+
+@modelapi(name="microworld")
+def microworld() -> Any:
+    """The microworld's models (torch is imported on first use)."""
+    return _create
+
+
+def checkpoint(name: str) -> Path:
+    """Folder of a shipped model.
+
+    Args:
+        name: A target, `rewriter`, `base`, or an auxiliary model.
+
+    Returns:
+        Its folder, with weights.
+
+    Raises:
+        UserError: There is no such model, or it has not been built.
+    """
+    known = (*TARGETS, *REWRITERS, *AUXILIARIES)
+    if name not in known:
+        raise UserError(f"microworld/{name}: no such model. Choose among: {', '.join(known)}.")
+    folder = WEIGHTS / name
+    if not (folder / "model.safetensors").is_file():
+        raise UserError(
+            f"microworld/{name} is not in {WEIGHTS}. Build it: vlmguard microworld build {name}"
+        )
+    return folder
+
+
+def _create(model_name: str, **arguments: Any) -> ModelAPI:
+    if model_name in REPLIES:
+        return OracleAPI(model_name, **arguments)
+    name, slash, level = model_name.partition("/")
+    _check_name(model_name, name)
+    if slash and name not in TARGETS:
+        raise UserError(
+            f"microworld/{model_name}: only targets have levels. Write microworld/{name}."
+        )
+    if slash and level not in LEVELS:
+        raise UserError(f"microworld/{model_name}: no such level. Choose: {', '.join(LEVELS)}.")
+    if name in TARGETS:
+        level = level or DEFAULT
+    from vlmguard.guard.hf_vlm.api import HFVlm
+
+    class Microworld(HFVlm):
+        """A tiny model that is told its level in a system turn of one word."""
+
+        def __init__(self) -> None:
+            super().__init__(str(checkpoint(name)), **{"max_batch_size": BATCH, **arguments})
+            # Logs name the model, not the folder in which this machine keeps it.
+            self.model_name = model_name
+
+        async def generate(
+            self,
+            input: list[ChatMessage],
+            tools: list[ToolInfo],
+            tool_choice: ToolChoice,
+            config: GenerateConfig,
+        ) -> tuple[ModelOutput, ModelCall]:
+            if level:
+                said = [each.text for each in input if isinstance(each, ChatMessageSystem)]
+                rest = [each for each in input if not isinstance(each, ChatMessageSystem)]
+                system = ChatMessageSystem(content="\n\n".join([level, *said]))
+                input = [system, *rest]
+            return await super().generate(input, tools, tool_choice, config)
+
+    return Microworld()
+
+
+def _check_name(model_name: str, name: str) -> None:
+    if name in AUXILIARIES:
+        raise UserError(
+            f"microworld/{model_name} is no chat model but one that defenses load from its folder. "
+            "Their options: vlmguard microworld flags eta (or mllm_protector)."
+        )
+    if name not in (*TARGETS, *REWRITERS):
+        targets = [f"{target}[/LEVEL]" for target in TARGETS]
+        raise UserError(
+            f"microworld/{model_name}: no such model. Choose among: "
+            f"{', '.join([*targets, *REWRITERS, *REPLIES])}."
+        )

@@ -1,0 +1,131 @@
+"""The rewriter, made with the commands that are documented for the real thing.
+
+Rows are drawn, synthesized with the world's reasoner, exported and trained on, each through the
+very entry point that its command has; only then are the weights halved and examined.
+"""
+
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vlmguard.guard.errors import UserError
+from vlmguard.training.dataset.export import export
+from vlmguard.training.finetune.config import load_config
+from vlmguard.training.microworld.models.cards import CARD
+from vlmguard.training.microworld.world.raw_rows import HELD_OUT, ROWS, write_rows
+
+CONFIG: Final = "microworld"
+DRAWINGS: Final = 2
+"""How many times as many drawings the shipped rewriter's rows have as `rows` writes by default."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of the four commands.
+
+    Attributes:
+        rows: Raw rows that the synthesis worked on.
+        kept: Rows that were kept and exported.
+        steps: Optimizer steps.
+        batch: Rows a step.
+        seed: Of the training.
+        loss: Mean loss of the training.
+    """
+
+    rows: int
+    kept: int
+    steps: int
+    batch: int
+    seed: int
+    loss: float
+
+
+def steps_of(effort: float) -> int:
+    """Optimizer steps of the training.
+
+    Args:
+        effort: Share of those of its configuration (> 0, at most 1).
+    """
+    steps: int = load_config(CONFIG).trainer["max_steps"]
+    return math.ceil(steps * effort)
+
+
+def make(base: Path, work: Path, *, drawings: int = DRAWINGS, effort: float = 1.0) -> Made:
+    """Run rows, synthesize, export and train.
+
+    Args:
+        base: Checkpoint of the base.
+        work: Folder for everything in between; the model is in `work/rewriter`.
+        drawings: As for `vlmguard microworld rows`.
+        effort: Share of the rows and of the steps (> 0, at most 1).
+
+    Returns:
+        Figures for the card.
+
+    Raises:
+        UserError: The synthesis did not finish, or as for the commands.
+    """
+    from inspect_ai import eval as inspect_eval
+
+    from vlmguard.training.finetune.train import train
+    from vlmguard.training.synthesize import synthesize
+
+    count = write_rows(work / "rows", drawings=drawings)
+    (log,) = inspect_eval(
+        synthesize(
+            data=str(work / "rows" / ROWS),
+            safety=math.ceil(effort * count["hazardous"]),
+            benign=math.ceil(effort * count["benign"]),
+        ),
+        model=None,
+        model_roles={"reasoner": "microworld/reasoner"},
+        log_dir=str(work / "logs"),
+        display="none",
+    )
+    if log.status != "success":
+        raise UserError(f"The synthesis ended with status {log.status}: see {log.location}.")
+    provenance = export(
+        [work / "logs"],
+        work / "data",
+        own_sets=[work / "rows" / HELD_OUT],
+        leak_key="pair",
+    )
+    given = {
+        "data": str(work / "data"),
+        "output_dir": str(work / "rewriter"),
+        "model": str(base),
+        "disable_tqdm": True,
+    }
+    config = load_config(CONFIG, given)
+    steps = steps_of(effort)
+    metrics = train(load_config(CONFIG, given | {"max_steps": steps}))
+    return Made(
+        rows=provenance["rows"]["read"],
+        kept=provenance["rows"]["exported"],
+        steps=steps,
+        batch=config.trainer["per_device_train_batch_size"],
+        seed=config.trainer["seed"],
+        loss=round(metrics["train_loss"], 4),
+    )
+
+
+def finish(trained: Path, base: Path, folder: Path) -> None:
+    """Write what is shipped: half-precision weights, with the base's own processor files.
+
+    Args:
+        trained: Result of the training.
+        base: Checkpoint of the base.
+        folder: Where to.
+    """
+    import torch
+    import transformers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model = transformers.AutoModelForImageTextToText.from_pretrained(trained, dtype=torch.float16)
+    model.save_pretrained(folder)
+    for file in base.iterdir():
+        part_of_it = file.suffix in (".json", ".jinja") and file.name != CARD
+        if part_of_it and not (folder / file.name).exists():
+            shutil.copyfile(file, folder / file.name)

@@ -1,0 +1,44 @@
+"""Controls: two solvers that know nothing of a request, as a yardstick for those that do.
+
+    inspect eval tasks/microworld.py --solver training/microworld/use/controls.py@always_caution
+
+They are no defenses and not among the suite's; the matrix adds them to every table.
+"""
+
+from inspect_ai.model import ModelOutput
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from vlmguard.guard.record import recorded
+from vlmguard.solvers.turn import last_turn, with_text
+from vlmguard.training.microworld.world.language import GENERAL_CAUTION, REFUSAL
+
+
+@solver
+def always_caution() -> Solver:
+    """Add the same caution to every request."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        turn = last_turn(state)
+        with recorded(state, "always_caution", turn.text) as record:
+            record.triggered = True
+            record.rewritten = f"{turn.text}. {GENERAL_CAUTION}"
+            state.messages[turn.index] = with_text(state.messages[turn.index], record.rewritten)
+            state = await generate(state)
+            record.add_call("answer", state.output, "target")
+        return state
+
+    return solve
+
+
+@solver
+def always_refuse() -> Solver:
+    """Refuse every request, without a call."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        with recorded(state, "always_refuse", last_turn(state).text) as record:
+            record.triggered = True
+            state.output = ModelOutput.from_content(state.model.name, REFUSAL)
+            state.messages.append(state.output.message)
+        return state
+
+    return solve

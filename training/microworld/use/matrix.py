@@ -1,0 +1,154 @@
+"""The paper's experiment in small: six defenses and two controls, on tiny targets, at two levels.
+
+    vlmguard microworld demo                          # one target, the easiest thing to run
+    vlmguard microworld matrix --targets qwen2-vl llava --levels low high
+
+The runs are those of `vlmguard run`, each in a log folder of its own, resumed where one was
+interrupted. A folder's name ends in a digest of all that decides what comes out (world, templates,
+weights, arguments), so that nothing is taken over from models that have been built anew since.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from vlmguard.guard.errors import UserError, check_choice, check_number
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step
+from vlmguard.results.run.matrix import run
+from vlmguard.tasks.microworld import VERSION
+from vlmguard.training.microworld.models.api import TARGETS, checkpoint
+from vlmguard.training.microworld.models.cards import weights_hash, world_hash
+from vlmguard.training.microworld.models.tokenizer import templates_hash
+
+# Imported for their registration: a configuration names solvers.
+from vlmguard.training.microworld.use import controls
+from vlmguard.training.microworld.use.flags import MODELS, solver_options
+from vlmguard.training.microworld.world.levels import LEVELS
+
+DEFENSES: Final = ("none", "vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense")
+CONTROLS: Final = (controls.always_caution.__name__, controls.always_refuse.__name__)
+
+Report = Callable[[str], None]
+"""Told what is being run, and how long it took."""
+
+
+def plan(
+    targets: list[str], levels: list[str], log_dir: Path, limit: int | None = None
+) -> list[Matrix]:
+    """The runs, one target, level and defense each, in the order in which they are done.
+
+    Args:
+        targets: Names of tiny targets; one that is named twice is run once.
+        levels: Levels of competence, the same.
+        log_dir: Where logs go: `LEVEL/DEFENSE/TARGET-DIGEST`.
+        limit: Samples a run (>= 1), for a trial.
+
+    Returns:
+        A matrix of a single run each.
+
+    Raises:
+        UserError: There is no such target or level, the limit is out of range, or models have not
+            been built.
+    """
+    for target in targets:
+        check_choice("target", target, TARGETS)
+    for level in levels:
+        check_choice("level", level, tuple(LEVELS))
+    if limit is not None:
+        check_number("--limit", limit, 1)
+    names = DEFENSES + CONTROLS
+    for model in (*targets, *(model for name in names for model in MODELS.get(name, ()))):
+        checkpoint(model)
+    world = f"{world_hash()} {templates_hash()} {VERSION}"
+    return [
+        _single(target, level, name, log_dir, limit, world)
+        for target in dict.fromkeys(targets)
+        for level in dict.fromkeys(levels)
+        for name in names
+    ]
+
+
+def _single(
+    target: str, level: str, name: str, log_dir: Path, limit: int | None, world: str
+) -> Matrix:
+    defense = Defense(name=name, args=solver_options(name))
+    matrix = Matrix(
+        log_dir=str(log_dir / level),
+        targets=[ModelChoice(model=f"microworld/{target}/{level}")],
+        benchmarks=[Step(name="microworld", args={"target": target, "level": level})],
+        defenses=[defense],
+        limit=limit,
+        # Nothing to look at in a log but what a table needs: a drawing can be drawn again.
+        options={
+            "display": "none",
+            "temperature": 0.0,
+            "seed": 0,
+            "log_images": False,
+            "log_realtime": False,
+            "score_display": False,
+        },
+    )
+    weights = [weights_hash(checkpoint(each)) for each in (target, *MODELS.get(name, ()))]
+    asked = matrix.model_dump(exclude={"log_dir"})
+    text = json.dumps([asked, weights, world], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    defense.label = f"{name}/{target}-{digest}"
+    return matrix
+
+
+def log_folder(matrix: Matrix) -> Path:
+    """Where the log of a run is.
+
+    Args:
+        matrix: One that `plan` returned.
+    """
+    return Path(matrix.log_dir, matrix.defenses[0].label or "")
+
+
+def run_all(matrices: list[Matrix], jobs: int, report: Report) -> None:
+    """Run what is missing.
+
+    Args:
+        matrices: What `plan` returned.
+        jobs: Number of processes (>= 1); tiny models keep one core busy each, whatever torch does.
+        report: Told after each run.
+
+    Raises:
+        UserError: A run did not finish.
+    """
+    check_number("--jobs", jobs, 1)
+    start = time.monotonic()
+    context = get_context("spawn")  # torch does not survive a fork
+    with ProcessPoolExecutor(min(jobs, len(matrices)), context) as pool:
+        running = [pool.submit(run_one, matrix) for matrix in matrices]
+        try:
+            for number, done in enumerate(as_completed(running), start=1):
+                passed = time.monotonic() - start
+                report(f"[{number}/{len(matrices)}] {done.result()} ({passed:.0f} s so far)")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def run_one(matrix: Matrix) -> str:
+    """Do one of the runs, if it has not been done yet.
+
+    Args:
+        matrix: One target, level and defense.
+
+    Returns:
+        What was run, and how long it took.
+
+    Raises:
+        UserError: It did not finish.
+    """
+    name = f"{matrix.defenses[0].name} on {matrix.targets[0].model}"
+    start = time.monotonic()
+    if not run(matrix):
+        raise UserError(f"{name} did not finish: see inspect view --log-dir {log_folder(matrix)}")
+    return f"{name}: {time.monotonic() - start:.0f} s"

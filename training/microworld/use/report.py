@@ -1,0 +1,247 @@
+"""From logs of the microworld to tables, figures and the leaderboard page."""
+
+import math
+import re
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from vlmguard.results.formats.figures import frontier
+from vlmguard.results.formats.render import print_sheets
+from vlmguard.results.formats.sheets import MARKS, Sheet, control_note, group_title, left_out_sheet
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
+from vlmguard.results.leaderboard.publish import write_leaderboard
+from vlmguard.results.logs.frame import Results, read_results
+from vlmguard.results.logs.measures import BOTH, HELPFUL, SAFETY, Measure
+from vlmguard.training.microworld.use.components import component_sheet, count_all
+from vlmguard.training.microworld.world.hazards import SLICES
+
+WHOLE: Final = "all"
+_WIDE: Final = 120
+"""Columns of a terminal that has room for intervals beside the numbers."""
+_SHOWN: Final = (SAFETY, HELPFUL, BOTH)
+_LEGEND: Final = (
+    "In brackets: 95 % intervals (clustered by picture; none below ten). Change: paired difference "
+    "to undefended in safe & helpful; ▲ better, ▼ worse, corrected for all tests of the table "
+    "(slices are not tested)."
+)
+
+
+def report(log_dirs: list[Path], out: Path, console: Console) -> list[str]:
+    """Print the tables of runs and write the leaderboard.
+
+    Args:
+        log_dirs: Folders of logs of the microworld.
+        out: Where the page and its companions go.
+        console: Where tables are printed.
+
+    Returns:
+        Names of the files in `out`.
+    """
+    results = tidy(read_results([str(folder) for folder in log_dirs]))
+    board = build(results)
+    parts = count_all(results)
+    several = len({entry.target for entry in board.entries}) > 1
+    make = compact_sheet if several else slice_sheet
+    sheets = [make(board, place) for place in range(len(board.groups))]
+    if len(board.groups) > 1:
+        sheets.append(level_sheet(board))
+    printed = [*sheets, component_sheet(parts, by_target=False), left_out_sheet(board)]
+    if console.width < _WIDE:
+        printed = [_narrow(sheet) for sheet in printed]
+    print_sheets(printed, console)
+    for note in board.notes:
+        console.print(note)
+    extras = Extras(sheets=[*sheets, component_sheet(parts, by_target=several)])
+    figure = None if several else frontier(by_slice(board))
+    if figure is not None:
+        extras.figures["safety-and-helpfulness-by-slice"] = figure
+    return write_leaderboard(board, out, extras)
+
+
+def tidy(results: Results) -> Results:
+    """Name rows as the microworld does: the level stands in the column, paths nowhere.
+
+    Args:
+        results: Runs of the microworld.
+
+    Returns:
+        The same runs, with short names.
+    """
+    runs = [replace(run, target=run.target.split("/")[1], defense_args="") for run in results.runs]
+    return Results(runs, results.frame, results.left_out)
+
+
+def slice_sheet(board: Leaderboard, place: int) -> Sheet:
+    """One target's figures with their intervals: a line for each slice and defense.
+
+    Args:
+        board: The leaderboard.
+        place: Which of its groups.
+
+    Returns:
+        A table to print.
+    """
+    group = board.groups[place]
+    targets = ", ".join(dict.fromkeys(target for target, _ in board.rows()))
+    header = ["Slice", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
+    sheet = Sheet(f"{group_title(group)}: {targets}", header, [])
+    for name in (WHOLE, *SLICES):
+        sheet.starts.add(len(sheet.rows))
+        for target, defense in board.rows():
+            cells = _cells(board.find(target, defense, place), name)
+            if cells:
+                texts = [_with_interval(cells, measure) for measure in _SHOWN]
+                sheet.rows.append([name, defense, *texts, _difference(cells)])
+    sheet.notes += [_LEGEND, *control_note(board), *shortfalls(board, place)]
+    return sheet
+
+
+def compact_sheet(board: Leaderboard, place: int) -> Sheet:
+    """Several targets: safe and helpful in each slice, a line for each target and defense.
+
+    Args:
+        board: The leaderboard.
+        place: Which of its groups.
+
+    Returns:
+        A table to print.
+    """
+    group = board.groups[place]
+    header = ["Target", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
+    sheet = Sheet(group_title(group), [*header, *(f"{name} ↑" for name in SLICES)], [])
+    for target, rows in groupby(board.rows(), key=lambda row: row[0]):
+        sheet.starts.add(len(sheet.rows))
+        for _, defense in rows:
+            entry = board.find(target, defense, place)
+            cells = _cells(entry, WHOLE)
+            if not cells:
+                continue
+            *means, both = _SHOWN
+            slices = [_cells(entry, name).get(both.name) for name in SLICES]
+            sheet.rows.append(
+                [
+                    *(target, defense),
+                    *(measure.show(cells[measure.name].mean) for measure in means),
+                    _with_interval(cells, both),
+                    _difference(cells),
+                    *(both.show(cell.mean) if cell else "-" for cell in slices),
+                ]
+            )
+    sheet.notes += ["The last columns: safe & helpful % by slice.", _LEGEND]
+    sheet.notes += [*control_note(board), *shortfalls(board, place)]
+    return sheet
+
+
+def shortfalls(board: Leaderboard, place: int) -> list[str]:
+    """Where figures rest on less than every sample: a line for each run concerned.
+
+    Args:
+        board: The leaderboard.
+        place: Which of its groups.
+
+    Returns:
+        What was not scored, how often a defense's output could not be used, and other remarks.
+    """
+    found = []
+    for entry in board.entries:
+        if entry.group != place:
+            continue
+        cover = entry.cells[BOTH.name].coverage
+        said = [f"scored {cover.scored} of {cover.of}"] if cover.scored < cover.of else []
+        if entry.failures:
+            said.append(f"the defense's output was unusable in {entry.failures:.1%} of the samples")
+        if entry.note:
+            said.append(entry.note)
+        if said:
+            found.append(f"{entry.target}, {entry.defense}: {'; '.join(said)}.")
+    return found
+
+
+def level_sheet(board: Leaderboard) -> Sheet:
+    """Levels of competence side by side: means over targets.
+
+    Args:
+        board: The leaderboard, a group for each level.
+
+    Returns:
+        A table to print.
+    """
+    names = [group.column.variant.rpartition(", ")[2] for group in board.groups]
+    shown = (SAFETY, BOTH)
+    sheet = Sheet(
+        "Means over targets, by level of competence",
+        ["Defense", *(f"{measure.heading}, {name}" for name in names for measure in shown)],
+        [],
+        labels=1,
+    )
+    for defense in dict.fromkeys(defense for _, defense in board.rows()):
+        line = [defense]
+        for place in range(len(names)):
+            entries = [e for e in board.entries if (e.defense, e.group) == (defense, place)]
+            for measure in shown:
+                values = [entry.cells[measure.name].mean for entry in entries]
+                line.append(measure.show(sum(values) / len(values)) if values else "-")
+        sheet.rows.append(line)
+    return sheet
+
+
+def by_slice(board: Leaderboard) -> Leaderboard:
+    """The same results with a group for each slice, to draw.
+
+    Args:
+        board: A leaderboard of one target.
+
+    Returns:
+        A leaderboard with a group for all samples and one for each slice.
+    """
+    groups: list[Group] = []
+    entries: list[Entry] = []
+    for place, group in enumerate(board.groups):
+        for name in (WHOLE, *SLICES):
+            groups.append(replace(group, label=f"{group.label.replace(WHOLE, name, 1)}"))
+            entries += [
+                replace(entry, group=len(groups) - 1, cells=_cells(entry, name))
+                for entry in board.entries
+                if entry.group == place and _cells(entry, name)
+            ]
+    return Leaderboard(groups, entries, [])
+
+
+def _cells(entry: Entry | None, name: str) -> dict[str, Cell]:
+    """The figures of a slice, or of all."""
+    if entry is None:
+        return {}
+    return entry.cells if name == WHOLE else entry.slices.get(name, {})
+
+
+def _narrow(sheet: Sheet) -> Sheet:
+    """Without intervals, which would break over lines."""
+    rows = [[re.sub(r" [\[(].*?[\])]", "", cell) for cell in row] for row in sheet.rows]
+    notes = [*sheet.notes, f"Intervals need {_WIDE} columns, or see the page."]
+    return replace(sheet, rows=rows, notes=notes)
+
+
+def _with_interval(cells: dict[str, Cell], measure: Measure) -> str:
+    cell = cells[measure.name]
+    return measure.show(cell.mean) + _ends(measure, cell.low, cell.high, False)
+
+
+def _difference(cells: dict[str, Cell]) -> str:
+    cell = cells[BOTH.name]
+    found = cell.difference
+    if found is None:
+        return ""
+    ends = _ends(BOTH, found.low, found.high, True)
+    return f"{BOTH.show(found.mean, True)}{ends} {MARKS[cell.verdict]}".rstrip()
+
+
+def _ends(measure: Measure, low: float, high: float, signed: bool) -> str:
+    """An interval; nothing below ten images."""
+    ends = f" [{measure.show(low, signed)}, {measure.show(high, signed)}]"
+    return "" if math.isnan(low) else ends

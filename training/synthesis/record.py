@@ -1,0 +1,150 @@
+"""One row of raw training material, and how it becomes a sample of the synthesis task."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageUser, Content, ContentImage, ContentText
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image
+from vlmguard.training.dataset.similarity import normalise_text
+from vlmguard.training.synthesis.packed_images import PackedImage, unpack
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request about an image, with answers to contrast.
+
+    Attributes:
+        id: Readable and unique (`vlguard/Ads_364812/0`).
+        source: Where it is from (`vlguard`, `spa_vl`, `vlsbench`, or a file's name).
+        image: The image file, or its place in a Parquet file.
+        image_id: Identity of the image within its source (`vlguard/bad_ads/x.png`).
+        prompt: The request.
+        safe: An answer that handles the risk, or None.
+        unsafe: An answer that does not, or None.
+        benign: Whether the request carries no risk and should be left alone.
+        pair: Identity of what image and request are about, where the same is drawn or rendered
+            many times; None where image and text say it.
+    """
+
+    id: str
+    source: str
+    image: Path | PackedImage
+    image_id: str
+    prompt: str
+    safe: str | None
+    unsafe: str | None
+    benign: bool
+    pair: str | None = None
+
+
+def to_samples(rows: list[Row], *, contrast: bool, sampled: bool) -> list[Sample]:
+    """Turn rows into samples; what cannot be worked on is marked, not lost.
+
+    A marked sample (`metadata["drop"]`) costs no call and is counted with its
+    reason: `missing_image`, `empty_prompt`, `no_safe_response`,
+    `no_unsafe_response` or `identical_responses`.
+
+    Args:
+        rows: The rows.
+        contrast: Safety rows need both answers (for the hindsight stage).
+        sampled: Missing answers will be sampled from a target.
+
+    Returns:
+        A sample for each row, in their order.
+
+    Raises:
+        UserError: No row can be worked on; names the first problems.
+    """
+    unpacked = unpack(row.image for row in rows if isinstance(row.image, PackedImage))
+    files = [
+        unpacked[row.image] if isinstance(row.image, PackedImage) else row.image for row in rows
+    ]
+    prepared = _prepare(set(files))
+    samples, problems = [], []
+    for row, file in zip(rows, files, strict=True):
+        image = prepared[file]
+        drop = (
+            "missing_image" if isinstance(image, ImageError) else _problem(row, contrast, sampled)
+        )
+        if drop:
+            problems.append(f"{row.id}: {image if isinstance(image, ImageError) else drop}")
+        samples.append(_sample(row, file, image, drop))
+    if len(problems) == len(rows):
+        shown = "; ".join(problems[:3])
+        raise UserError(
+            f"None of the {len(rows)} rows can be used: {shown}. Put the images where the rows "
+            f"say. Where answers are missing, sample them (-T responses=sample with --model and "
+            f"--model-role grader=), or work without them (-T stages=analysis,rewrite)."
+        )
+    return samples
+
+
+def _problem(row: Row, contrast: bool, sampled: bool) -> str | None:
+    if not row.prompt.strip():
+        return "empty_prompt"
+    if row.benign or not contrast:
+        return None
+    safe, unsafe = _given(row.safe), _given(row.unsafe)
+    if not sampled and not safe:
+        return "no_safe_response"
+    if not sampled and not unsafe:
+        return "no_unsafe_response"
+    if safe and unsafe and normalise_text(safe) == normalise_text(unsafe):
+        return "identical_responses"
+    return None
+
+
+def _given(answer: str | None) -> str | None:
+    """An answer, if it says something."""
+    return answer if answer and answer.strip() else None
+
+
+def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str | None) -> Sample:
+    content: list[Content] = []
+    metadata: dict[str, Any] = {
+        "source": row.source,
+        "benign": row.benign,
+        "image_id": row.image_id,
+        "pair": row.pair,
+        "image_file": str(file),
+        "safe": _given(row.safe),
+        "unsafe": _given(row.unsafe),
+        "drop": drop,
+    }
+    if isinstance(image, PreparedImage):
+        content.append(ContentImage(image=image.reference))
+        metadata["image_sha256"] = image.sha256
+        if image.notes:
+            metadata["image_notes"] = list(image.notes)
+    content.append(ContentText(text=row.prompt))
+    return Sample(id=row.id, input=[ChatMessageUser(content=content)], metadata=metadata)
+
+
+def _prepare(paths: set[Path]) -> dict[Path, PreparedImage | ImageError]:
+    def attempt(path: Path) -> PreparedImage | ImageError:
+        try:
+            return prepare_image(path)
+        except ImageError as error:
+            return error
+
+    # Pillow decodes outside the interpreter lock.
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(paths, pool.map(attempt, paths), strict=True))
+
+
+def rows_hash(rows: list[Row]) -> str:
+    """Identity of a selection of rows: 12 hex digits over ids and texts.
+
+    Args:
+        rows: The rows.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr((row.id, row.prompt, row.safe, row.unsafe, row.benign)).encode())
+    return digest.hexdigest()[:12]

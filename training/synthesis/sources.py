@@ -1,0 +1,286 @@
+"""Readers of raw training material: published train splits, and files of one's own.
+
+`-T data=` names one source or several, separated by commas, each `KIND:PATH`:
+
+- `vlguard:DIR` - `train.json` beside the images (also below `train/`). Its answers are
+  refusals and helpful answers; an unsafe answer is never given (`-T responses=sample`).
+  Safe images with their safe instruction are the benign rows: the paper's 977.
+- `spa_vl:PATH` - a Parquet file or a folder of them, or JSON or JSONL with `image`,
+  `question`, `chosen`, `rejected` (images below the file's folder or its `images/`).
+  `rejected` is only less preferred: where no risk sets the two answers apart, the row is
+  dropped as `no_risk_found`.
+- `vlsbench:DIR` - `data.json` beside `imgs/`; no answers. VLSBench is then no test set.
+- `jsonl:FILE` - rows of one's own: `image` (path relative to the file), `prompt`, and, if you
+  have them, `safe` and `unsafe` (answers), `benign` (true or false), `id`, `image_id`, `pair`
+  (what image and request are about, where the same is drawn many times; for the leak check).
+
+`KIND` alone means the folder of that name below `VLMGUARD_DATA`; a path that ends in
+`.jsonl` needs no kind.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.files import read_json, read_json_lines
+from vlmguard.guard.paths import leaves, user_path
+from vlmguard.training.synthesis.packed_images import PackedImage, batches
+from vlmguard.training.synthesis.record import Row
+
+Text = Annotated[str, StringConstraints(pattern=r"\S")]
+
+VOIDED: Final = {"vlsbench": "VLSBench"}
+"""Sources that are test sets: a model trained on one has no score there."""
+
+
+class OwnRow(BaseModel):
+    """A row of one's own."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    image: Text
+    prompt: str
+    safe: str | None = None
+    unsafe: str | None = None
+    benign: bool = False
+    id: str | None = None
+    image_id: str | None = None
+    pair: str | None = None
+
+
+class VLGuardItem(BaseModel):
+    """A record of VLGuard's train.json."""
+
+    id: Text
+    image: Text
+    safe: bool
+    turns: list[dict[str, str]] = Field(alias="instr-resp", min_length=1)
+
+
+class PreferenceItem(BaseModel):
+    """A record of SPA-VL."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    image: Text
+    question: str
+    chosen: str | None = None
+    rejected: str | None = None
+
+
+class VLSBenchItem(BaseModel):
+    """A record of VLSBench's data.json."""
+
+    instruction_id: int
+    instruction: str
+    image_path: Text
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def read_sources(data: str | list[str]) -> list[Row]:
+    """Read all sources.
+
+    Args:
+        data: `KIND:PATH`, `KIND` or a `.jsonl` path; or several, as a list or
+            separated by commas.
+
+    Returns:
+        Their rows, in order.
+
+    Raises:
+        UserError: A source is unknown or not there, a record is wrong, an
+            image path leaves its folder, or two rows share an id.
+    """
+    specs = data.split(",") if isinstance(data, str) else data
+    rows: list[Row] = []
+    seen: dict[str, str] = {}
+    for spec in specs:
+        for row in _read_one(spec.strip()):
+            if row.id in seen:
+                raise UserError(
+                    f"-T data={spec.strip()}: the id {row.id} occurs twice (first in "
+                    f"{seen[row.id]}). Change one of the ids, or rename one of two files of the "
+                    f"same name."
+                )
+            seen[row.id] = spec.strip()
+            rows.append(row)
+    return rows
+
+
+def _read_one(spec: str) -> list[Row]:
+    kind, _, place = spec.partition(":")
+    if kind not in READERS:
+        if not spec.endswith(".jsonl"):
+            raise UserError(
+                f"-T data={spec} is not known. Choose {', '.join(READERS)}, as KIND:PATH, or name "
+                f"a .jsonl file."
+            )
+        kind, place = "jsonl", spec
+    if not place:
+        root = os.environ.get("VLMGUARD_DATA")
+        if not root:
+            raise UserError(f"-T data={kind}: say where it is ({kind}:PATH), or set VLMGUARD_DATA.")
+        place = str(Path(root) / kind)
+    path = user_path(place)
+    if not path.exists():
+        raise UserError(f"-T data={spec}: {path} does not exist.")
+    return READERS[kind](path)
+
+
+def _jsonl(path: Path) -> list[Row]:
+    rows = []
+    for name, item in _parse(_json_lines(path), OwnRow, path):
+        rows.append(
+            Row(
+                id=f"{path.stem}/{item.id or name.removeprefix('line ')}",
+                source=path.stem,
+                image=_inside(path.parent, item.image, f"{path}: {name}"),
+                image_id=item.image_id or f"{path.stem}/{item.image}",
+                prompt=item.prompt,
+                safe=item.safe,
+                unsafe=item.unsafe,
+                benign=item.benign,
+                pair=item.pair,
+            )
+        )
+    return rows
+
+
+def _vlguard(folder: Path) -> list[Row]:
+    path = folder / "train.json"
+    images = folder / "train" if (folder / "train").is_dir() else folder
+    rows = []
+    # One id of the published file occurs twice.
+    seen: Counter[str] = Counter()
+    for name, item in _parse(_json_records(path), VLGuardItem, path):
+        where = f"{path}: {name} ({item.id})"
+        seen[item.id] += 1
+        again = f"~{seen[item.id]}" if seen[item.id] > 1 else ""
+        for number, turn in enumerate(item.turns):
+            benign = "safe_instruction" in turn
+            key = next((k for k in turn if k.endswith("instruction")), None)
+            if key is None:
+                raise UserError(f"{where}: an entry of instr-resp holds no instruction.")
+            rows.append(
+                Row(
+                    id=f"vlguard/{item.id}{again}/{number}",
+                    source="vlguard",
+                    image=_inside(images, item.image, where),
+                    image_id=f"vlguard/{item.image}",
+                    prompt=turn[key],
+                    safe=turn.get("response"),
+                    unsafe=None,
+                    benign=benign,
+                )
+            )
+    return rows
+
+
+def _spa_vl(path: Path) -> list[Row]:
+    parquet = sorted(path.glob("**/*.parquet")) if path.is_dir() else []
+    if path.suffix == ".parquet":
+        parquet = [path]
+    if parquet:
+        return [row for file in parquet for row in _spa_vl_parquet(file)]
+    if path.is_dir():
+        raise UserError(f"{path} holds no .parquet file. Name the JSON or JSONL file itself.")
+    records = _json_lines(path) if path.suffix == ".jsonl" else _json_records(path)
+    images = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
+    rows = []
+    for name, item in _parse(records, PreferenceItem, path):
+        rows.append(
+            _preference(
+                f"spa_vl/{path.stem}/{name.split()[-1]}",
+                _inside(images, item.image, f"{path}: {name}"),
+                item,
+            )
+        )
+    return rows
+
+
+def _spa_vl_parquet(path: Path) -> Iterator[Row]:
+    # The texts first: images are read for the rows that are drawn.
+    records = (record for batch in batches(path, images=False) for record in batch.to_pylist())
+    named = (
+        (f"row {number}", {**record, "image": record.get("image_name") or f"{path.stem}/{number}"})
+        for number, record in enumerate(records)
+    )
+    for number, (_, item) in enumerate(_parse(named, PreferenceItem, path)):
+        yield _preference(f"spa_vl/{path.stem}/{number}", PackedImage(path, number), item)
+
+
+def _preference(row_id: str, image: Path | PackedImage, item: PreferenceItem) -> Row:
+    return Row(
+        id=row_id,
+        source="spa_vl",
+        image=image,
+        image_id=f"spa_vl/{item.image}",
+        prompt=item.question,
+        safe=item.chosen,
+        unsafe=item.rejected,
+        benign=False,
+    )
+
+
+def _vlsbench(folder: Path) -> list[Row]:
+    path = folder / "data.json"
+    return [
+        Row(
+            id=f"vlsbench/{item.instruction_id}",
+            source="vlsbench",
+            image=_inside(folder, item.image_path, f"{path}: {name}"),
+            image_id=f"vlsbench/{item.image_path}",
+            prompt=item.instruction,
+            safe=None,
+            unsafe=None,
+            benign=False,
+        )
+        for name, item in _parse(_json_records(path), VLSBenchItem, path)
+    ]
+
+
+READERS: Final[dict[str, Callable[[Path], list[Row]]]] = {
+    "vlguard": _vlguard,
+    "spa_vl": _spa_vl,
+    "vlsbench": _vlsbench,
+    "jsonl": _jsonl,
+}
+
+
+def _inside(folder: Path, name: str, where: str) -> Path:
+    path = folder / name
+    if leaves(folder.resolve(), path, where):
+        raise UserError(f"{where}: the image path {name} leaves {folder}. Put the image inside.")
+    return path
+
+
+def _json_records(path: Path) -> list[tuple[str, Any]]:
+    records = read_json(path, "Download it again.")
+    if not isinstance(records, list):
+        raise UserError(f"{path}: holds no list of records. Download it again.")
+    return [(f"record {number}", record) for number, record in enumerate(records)]
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    return ((f"line {number}", record) for number, record in read_json_lines(path))
+
+
+def _parse(
+    records: Iterable[tuple[str, Any]], model: type[R], path: Path
+) -> Iterator[tuple[str, R]]:
+    for name, record in records:
+        try:
+            yield name, model.model_validate(record)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "record"
+            raise UserError(
+                f"{path}: {name}: field '{field}': {first['msg']}. Correct the record."
+            ) from error
