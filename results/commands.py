@@ -74,7 +74,7 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from vlmguard.results.formats.render import print_sheets
+    from vlmguard.results.formats.console import print_sheets
     from vlmguard.results.run.config import from_flags, read_config, select
     from vlmguard.results.run.latency import latency_matrix
     from vlmguard.results.run.matrix import run
@@ -159,7 +159,7 @@ def _add_leaderboard(commands: Any) -> None:
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results.agreement.calibrated import calibrated_sheet
     from vlmguard.results.formats import sheets
-    from vlmguard.results.formats.render import print_sheets
+    from vlmguard.results.formats.console import print_sheets
     from vlmguard.results.leaderboard.build import build
     from vlmguard.results.leaderboard.extras import Extras
     from vlmguard.results.leaderboard.paper import paper_sheets
@@ -287,7 +287,7 @@ def _add_diff(commands: Any) -> None:
 def _diff(arguments: argparse.Namespace) -> int:
     from vlmguard.results.changes import change_sheet
     from vlmguard.results.diff import as_csv, as_html, diff, flips_as_text, intro
-    from vlmguard.results.formats.render import print_sheets
+    from vlmguard.results.formats.console import print_sheets
     from vlmguard.results.formats.writing import write_file
 
     console = _console()
@@ -332,7 +332,7 @@ def _agreement(arguments: argparse.Namespace) -> int:
     from vlmguard.results.agreement.columns import UNSAFE, agree_columns, is_column
     from vlmguard.results.agreement.raters import agree
     from vlmguard.results.agreement.sheets import agreement_sheets
-    from vlmguard.results.formats.render import print_sheets
+    from vlmguard.results.formats.console import print_sheets
 
     if any(map(is_column, arguments.sources)):
         sources = [str(user_path(source)) for source in arguments.sources]
@@ -420,7 +420,7 @@ def _add_power(commands: Any) -> None:
 
 
 def _power(arguments: argparse.Namespace) -> int:
-    from vlmguard.results.formats.render import print_sheets
+    from vlmguard.results.formats.console import print_sheets
     from vlmguard.results.power import Aim, assumed
     from vlmguard.results.power_sheets import from_assumption, from_logs, label_sheet
 

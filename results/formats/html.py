@@ -6,7 +6,7 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any, Final
 
-from vlmguard.results.formats.render import null
+from vlmguard.results.formats.csv_json import null
 from vlmguard.results.formats.sheets import (
     COST_NOTES,
     LEGEND,

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pandas as pd
 
+from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.conditions import as_text
 from vlmguard.results.logs.read import Run, find_logs, read_log
-from vlmguard.results.logs.answers import LeftOut
 
 Progress = Callable[[int, int], None]
 """Told how many of how many logs have been read."""

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlmguard.results.stats.intervals import Numbers
-from vlmguard.results.logs.read import Run
 from vlmguard.results.logs.answers import GENERAL
+from vlmguard.results.logs.read import Run
+from vlmguard.results.stats.intervals import Numbers
 
 # Our own tasks' measures; 1 where more is better, -1 where less is. How often a phrase of refusal
 # was said has no direction: risky requests are refused by good guards and by useless ones.

@@ -23,10 +23,6 @@ from inspect_ai.log import (
 from zstandard import ZstdError
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.logs.conditions import Column, as_text, column_of, given, model_text, roles_of
-from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
-from vlmguard.results.logs.score_types import check_kinds
-from vlmguard.results.logs.sizes import check_sizes
 from vlmguard.results.logs.answers import (
     GENERAL,
     GRADER,
@@ -39,7 +35,11 @@ from vlmguard.results.logs.answers import (
     tally_of,
     views_of,
 )
+from vlmguard.results.logs.conditions import Column, as_text, column_of, given, model_text, roles_of
+from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
 from vlmguard.results.logs.edits import Touched, check_whole, touched
+from vlmguard.results.logs.score_types import check_kinds
+from vlmguard.results.logs.sizes import check_sizes
 from vlmguard.results.logs.timing import LATENCY_TAG, Pace, latency_of, pace_of
 from vlmguard.results.logs.unfinished import WAY_OUT, named, unfinished_samples
 from vlmguard.results.logs.versions import check_one_version

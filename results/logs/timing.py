@@ -17,8 +17,8 @@ from typing import Final
 from inspect_ai.log import EvalLog, EvalSampleSummary
 from inspect_ai.model import GenerateConfig
 
-from vlmguard.results.logs.conditions import roles_of
 from vlmguard.results.logs.answers import GRADER, LeftOut
+from vlmguard.results.logs.conditions import roles_of
 
 LATENCY_TAG: Final = "vlmguard-latency"
 """Tag of a log that measures latency, and nothing else."""

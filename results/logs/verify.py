@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import read_eval_log_samples
 
-from vlmguard.results.logs.frame import Results
-from vlmguard.results.logs.answers import GRADER, tally_of
 from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.logs.answers import GRADER, tally_of
+from vlmguard.results.logs.frame import Results
 
 
 @dataclass

@@ -16,9 +16,12 @@ from support.toy import Toy, grade, run_toy, say
 
 from vlmguard.guard.errors import UserError
 from vlmguard.results.formats import sheets
+from vlmguard.results.formats.console import print_sheets
+from vlmguard.results.formats.csv_json import as_csv, as_json
 from vlmguard.results.formats.figures import as_bytes, figures
 from vlmguard.results.formats.html import page
-from vlmguard.results.formats.render import as_csv, as_json, latex, markdown, print_sheets
+from vlmguard.results.formats.latex import latex
+from vlmguard.results.formats.markdown import markdown
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
@@ -274,7 +277,7 @@ def test_no_table_calls_a_small_p_zero() -> None:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
 def test_the_page_shows_p_as_the_tables_do(repo: Path) -> None:
-    script = (repo / "results" / "page.html").read_text(encoding="utf-8")
+    script = (repo / "results" / "formats" / "page.html").read_text(encoding="utf-8")
     (shown,) = [line for line in script.splitlines() if line.startswith("const showP =")]
     assert script.count("showP(found.p)") == 2
     asked = f"{shown} console.log(JSON.stringify({list(SMALL)}.map(showP)), showP(null))"

@@ -13,13 +13,13 @@ from support.toy import Reply, Toy, grade, model, run_toy, say
 
 from vlmguard.cli import main
 from vlmguard.guard.record import recorded
-from vlmguard.results.agreement.raters import agree
-from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
-from vlmguard.results.diff import diff
-from vlmguard.results.logs.frame import read_results
-from vlmguard.results.leaderboard.build import build
-from vlmguard.scorers import judge
 from vlmguard.guard.templates import template_hash
+from vlmguard.results.agreement.raters import agree
+from vlmguard.results.diff import diff
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
+from vlmguard.results.logs.frame import read_results
+from vlmguard.scorers import judge
 
 SLICES = ("joint", "visual", "typographic", "benign")
 

@@ -13,12 +13,12 @@ from rich.console import Console
 from support.folders import write_vlguard
 from support.toy import Reply, Toy, model, run_toy, say
 
-from vlmguard.results.logs.frame import read_results
+from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.leaderboard.build import build
-from vlmguard.results.logs.measures import DSR
 from vlmguard.results.leaderboard.paper import paper_sheets
 from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard
-from vlmguard.results.formats.render import print_sheets
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.measures import DSR
 from vlmguard.tasks.figstep import figstep_judge
 
 REFUSED, ANSWERED = [say(10, False, True)] * 16, [say(3, True)] * 16

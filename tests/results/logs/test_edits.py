@@ -19,8 +19,8 @@ from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
 from vlmguard.results.gate.baseline import read_baseline
-from vlmguard.results.logs.frame import read_results
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
 
 Gate = Callable[..., int]
 Change = Callable[[EvalLog], EvalLog | None]

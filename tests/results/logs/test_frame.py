@@ -12,8 +12,8 @@ from support.toy import Toy, rewriting, run_toy, say
 
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
-from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.answers import bare
+from vlmguard.results.logs.frame import read_results
 
 SAFE = [say(8, True)] * 6
 

@@ -11,12 +11,12 @@ from inspect_ai.solver import generate
 from support.toy import model
 
 from vlmguard.cli import main
-from vlmguard.results.logs.frame import read_results
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers import refusal
 from vlmguard.tasks.microworld import oracle
-from vlmguard.training.microworld.world.samples import make_samples
 from vlmguard.training.microworld.world.hazards import SLICES
+from vlmguard.training.microworld.world.samples import make_samples
 
 
 @task(name="microworld")

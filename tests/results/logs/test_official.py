@@ -14,9 +14,9 @@ from inspect_ai.solver import TaskState
 from support.toy import Toy, grade, run_toy, say
 
 from vlmguard.cli import main
+from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.leaderboard.build import build
 from vlmguard.results.logs.measures import Measure, counts_help
 from vlmguard.scorers.metrics import vote
 from vlmguard.tasks.figstep import any_success, figstep_judge
