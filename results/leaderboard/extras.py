@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 
 from vlmguard.results.formats.sheets import Sheet
 
+__all__ = ["Extras"]
+
 
 @dataclass
 class Extras:

@@ -9,6 +9,17 @@ from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.measures import BOTH, Coverage, Measure
 from vlmguard.results.stats.differences import Difference
 
+__all__ = [
+    "CONTROLS",
+    "UNDEFENDED_LABEL",
+    "Cell",
+    "Duel",
+    "Entry",
+    "Group",
+    "Leaderboard",
+    "is_control",
+]
+
 UNDEFENDED_LABEL: Final = "undefended"
 CONTROLS: Final = ("always_caution", "always_refuse")
 """Defenses without any judgement of their own: what every real one must beat."""

@@ -4,9 +4,11 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Final
 
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL
+from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.read import Run
 
 # Of a path the folders above its last part. `owner/name` is a hub id and none; more parts are.
@@ -54,6 +56,34 @@ def _labels(runs: list[Run], shown: Callable[[str], str]) -> list[tuple[str, str
             defense += f" template {run.template}"
         labels.append((target, defense))
     return labels
+
+
+def heading(column: Column) -> str:
+    """A benchmark with its variant."""
+    return f"{column.title} {column.variant}".strip()
+
+
+def templates(column: Column) -> str:
+    """E.g. `judge 1a2b3c`: two tables under one judge may still differ in these."""
+    facts = json.loads(column.judging) if column.judging else {}
+    named = {
+        scorer: found.get("judge_template") or found.get("keywords_hash")
+        for scorer, found in facts.items()
+    }
+    return ", ".join(f"{scorer} {digest}" for scorer, digest in named.items() if digest)
+
+
+def set_apart(column: Column, columns: list[Column]) -> str:
+    """What sets a group apart from its namesakes; empty where there are none."""
+    rivals = [
+        asdict(each) for each in columns if heading(each) == heading(column) and each != column
+    ]
+    own = asdict(column)
+    return "; ".join(
+        f"{name} {brief(unlike(own[name], [each[name] for each in rivals])) or 'none'}"
+        for name in ("version", "data", "settings", "judging", "benchmark")
+        if any(each[name] != own[name] for each in rivals)
+    )
 
 
 def unlike(text: str, others: list[str]) -> str:

@@ -17,6 +17,8 @@ from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
 from vlmguard.results.sanitize import one_line
 
+__all__ = ["board_sheets", "published_for", "write_leaderboard"]
+
 
 def board_sheets(board: Leaderboard) -> list[Sheet]:
     """All tables of the full layout but the wide one, which no terminal has room for.

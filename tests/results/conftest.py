@@ -7,6 +7,9 @@ import pytest
 from support.toy import Toy, rewriting, run_toy, say
 
 from vlmguard.cli import main
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.logs.frame import read_results
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,6 +35,12 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("VLMGUARD_DATA", raising=False)
         make_matrix(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def board(matrix: Path) -> Leaderboard:
+    """The leaderboard of `matrix`, to be read only."""
+    return build(read_results([str(matrix)]))
 
 
 def make_matrix(folder: Path) -> None:

@@ -17,11 +17,6 @@ from vlmguard.results.logs.frame import read_results
 ALPHA, BETA = "mockllm/alpha", "mockllm/beta"
 
 
-@pytest.fixture(scope="module")
-def board(matrix: Path) -> Leaderboard:
-    return build(read_results([str(matrix)]))
-
-
 def entry(board: Leaderboard, target: str, defense: str, label: str):  # type: ignore[no-untyped-def]
     (place,) = [n for n, group in enumerate(board.groups) if group.label == label]
     found = board.find(target, defense, place)

@@ -16,11 +16,6 @@ from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard
 from vlmguard.results.logs.frame import read_results
 
 
-@pytest.fixture(scope="module")
-def board(matrix: Path) -> Leaderboard:
-    return build(read_results([str(matrix)]))
-
-
 def components() -> Figure:
     figure = Figure(figsize=(3, 2))
     figure.subplots().bar(["detector"], [91.0])

@@ -1,0 +1,60 @@
+"""Tables of a terminal: wide, narrow, and with foreign names in them."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from vlmguard.results.formats import sheets
+from vlmguard.results.formats.console import print_sheets
+from vlmguard.results.leaderboard.model import Leaderboard
+
+
+def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=140)
+    print_sheets([*sheets.group_sheets(board), sheets.overhead_sheet(board)], console)
+    text = out.getvalue()
+    for expected in (
+        "7.67",
+        "+3.67",
+        "3 images",
+        "+6.00 ▲",
+        "5 of 6",
+        "[0.0, 16.7]",
+        "16.7",
+    ):
+        assert expected in text, expected
+    assert "judge mockllm/grader" in text
+
+
+def test_a_narrow_terminal_breaks_no_number(board: Leaderboard) -> None:
+    out = io.StringIO()
+    print_sheets(sheets.group_sheets(board), Console(file=out, width=80))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Large hard: mockllm/alpha" in text
+    # Five measures and both last columns are there whole (alpha on the small benchmark).
+    row = r"vlmguard +7\.67 +100\.0 +66\.7 +25\.0 +50\.0 +6 of 6 +16\.7"
+    assert re.search(row, text)
+    assert "+6.00▲" in text
+    assert "[+0.00" not in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_terminal_prints_foreign_markup_as_text(evil: Leaderboard, width: int) -> None:
+    out = io.StringIO()
+    print_sheets(sheets.group_sheets(evil), Console(file=out, width=width))
+    assert "[bold]" in re.sub(r"\s|│", "", out.getvalue())
+
+
+def test_names_of_defenses_are_folded_last() -> None:
+    target = "hf-vlm/some-organisation/a-target-with-a-very-long-name"
+    header = ["Target", "Defense", *(f"Number {n}" for n in range(7))]
+    rows = [[target, defense, *["100.0"] * 7] for defense in ("undefended", "figstep_defense")]
+    out = io.StringIO()
+    print_sheets([sheets.Sheet("Wide", header, rows, starts={0})], Console(file=out, width=120))
+    assert "figstep_defense" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 120
+    assert out.getvalue().count("100.0") == 14

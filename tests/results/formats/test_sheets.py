@@ -1,0 +1,95 @@
+"""What stands in the tables, whatever their format."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import read_eval_log, write_eval_log
+from rich.console import Console
+from support.toy import Toy, grade, run_toy, say
+
+from vlmguard.results.formats import sheets
+from vlmguard.results.formats.console import print_sheets
+from vlmguard.results.formats.csv_json import as_csv
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.measures import show_p
+
+STEERING = "\x1b[2J\x07\u202e"
+SMALL = {0.0: "<0.001", 0.0004: "<0.001", 0.00099: "<0.001", 0.001: "0.001", 0.25: "0.250"}
+
+
+def test_no_format_lets_a_name_steer(matrix: Path, tmp_path: Path) -> None:
+    log = read_eval_log(str(next((matrix / "none").glob("*.eval"))))
+    log.eval.model = f"mockllm/{STEERING}"
+    log.eval.metadata = {**(log.eval.metadata or {}), "benchmark": STEERING, "note": STEERING}
+    write_eval_log(log, str(tmp_path / "logs" / "steering.eval"))
+    board = build(read_results([str(tmp_path / "logs")]))
+    write_leaderboard(board, tmp_path / "site")
+    texts = [(tmp_path / "site" / f"leaderboard.{form}").read_text() for form in ("md", "tex")]
+    texts += [as_csv(board), *board.notes, (tmp_path / "site" / "frontier.svg").read_text()]
+    for width in (60, 140):
+        out = io.StringIO()
+        tables = [*board_sheets(board), sheets.main_sheet(board), sheets.left_out_sheet(board)]
+        print_sheets(tables, Console(file=out, width=width))
+        texts.append(out.getvalue())
+    assert not [
+        text for text in texts for letter in STEERING if letter in text and ord(letter) < 32
+    ]
+    assert not [text for text in texts if "\u202e" in text]
+
+
+def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
+    def grader(prompt: str) -> str:
+        # Helpful, and of the safety of the last two nothing.
+        mute = "Question 4?" in prompt or "Question 5?" in prompt
+        return '{"helpful": true}' if mute else grade(prompt)
+
+    def no_answer(text: str) -> str:
+        return "" if "Question 0?" in text else say(8, True)
+
+    run_toy(tmp_path, Toy(), no_answer, grader=grader)
+    board = build(read_results([str(tmp_path)]))
+    covers = {name: cell.coverage for name, cell in board.entries[0].cells.items()}
+    assert {name: cover.scored for name, cover in covers.items()} == {
+        "safety": 3,
+        "helpful": 5,
+        "safe_and_helpful": 3,
+        "dsr": 5,
+    }
+    (sheet,) = sheets.coverage_sheets(board)
+    assert sheet.rows == [
+        [
+            *("mockllm/target", "undefended", "3 of 6\n2 images\n[4.00, 9.00]"),
+            *("5 of 6\n3 images\n[83.3, 100.0]", "3 of 6\n2 images\n[50.0, 100.0]"),
+            "5 of 6\n3 images\n[0.0, 16.7]",
+        ]
+    ]
+    rows = {row["measure"]: row for row in csv.DictReader(io.StringIO(as_csv(board)))}
+    assert (rows["dsr"]["scored"], rows["dsr"]["of"]) == ("5", "6")
+    assert float(rows["dsr"]["worst_case_high"]) == pytest.approx(1 / 6)
+
+
+def test_complete_runs_need_no_table_of_what_was_scored(board: Leaderboard) -> None:
+    # On Toy beta lacks one verdict; on Large there is nothing to say.
+    assert [sheet.title for sheet in sheets.coverage_sheets(board)] == ["Toy all, what was scored"]
+
+
+def test_no_table_calls_a_small_p_zero() -> None:
+    assert {p: show_p(p) for p in SMALL} == SMALL
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+def test_the_page_shows_p_as_the_tables_do(repo: Path) -> None:
+    script = (repo / "results" / "formats" / "page.html").read_text(encoding="utf-8")
+    (shown,) = [line for line in script.splitlines() if line.startswith("const showP =")]
+    assert script.count("showP(found.p)") == 2
+    asked = f"{shown} console.log(JSON.stringify({list(SMALL)}.map(showP)), showP(null))"
+    ran = subprocess.run(["node", "-e", asked], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{json.dumps(list(SMALL.values())).replace(', ', ',')} –\n"
