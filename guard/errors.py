@@ -9,6 +9,8 @@ from rich.markup import escape
 
 from vlmguard.guard.redaction import redact_text
 
+__all__ = ["UserError", "check_choice", "check_count", "check_number", "reason_of", "short"]
+
 
 class UserError(PrerequisiteError):
     """Something that the user can put right; the message says what and how.

@@ -7,6 +7,8 @@ from typing import Final
 
 from vlmguard.guard.errors import UserError, reason_of, short
 
+__all__ = ["leaves", "user_path"]
+
 # Inspect changes into the task file's folder before it calls the task, so a
 # relative path in `-T data_dir=` would be looked for there. This module is
 # imported through the entry point, when the folder is still the user's.

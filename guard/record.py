@@ -12,6 +12,16 @@ from pydantic import BaseModel, Field
 
 from vlmguard.guard.text.outputs import read_output
 
+__all__ = [
+    "ANSWER_DIGEST",
+    "DATA_DIGEST",
+    "DefenseRecord",
+    "Stage",
+    "answer_digest",
+    "noted",
+    "recorded",
+]
+
 METADATA_KEY: Final = "defense_record"
 """Where a sample's metadata hold its `DefenseRecord`."""
 

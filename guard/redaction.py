@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
+__all__ = ["redact", "redact_text", "remember"]
+
 HIDDEN: Final = "[secret]"
 """What stands in a message for a secret."""
 

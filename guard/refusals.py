@@ -8,6 +8,8 @@ normalised text: lower case, straight quotes, single spaces.
 import re
 from typing import Final
 
+__all__ = ["REFUSAL_PHRASES", "contains_phrase", "is_refusal", "normalise"]
+
 REFUSAL_PHRASES: Final = (
     "i can't help",
     "i cannot help",

@@ -13,6 +13,8 @@ from vlmguard.guard.refusals import is_refusal
 from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.guard.text.untrusted import plain_spelling
 
+__all__ = ["Parsed", "parse_reply", "take_blocks"]
+
 _REASONING_START: Final = re.compile(r"<reasoning>", re.IGNORECASE)
 _REASONING_END: Final = re.compile(r"</reasoning>", re.IGNORECASE)
 _PROMPT_TAG: Final = re.compile(r"</?prompt>", re.IGNORECASE)

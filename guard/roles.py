@@ -7,6 +7,15 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.sampling import in_full
 
+__all__ = [
+    "LocalModel",
+    "checks_for",
+    "defaults_for",
+    "load_models",
+    "require_roles",
+    "role_models",
+]
+
 _NOTHING_SET = GenerateConfig()
 
 

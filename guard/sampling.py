@@ -21,6 +21,8 @@ from typing import Any, Final, Literal
 
 from inspect_ai.model import GenerateConfig, Model, ModelName
 
+__all__ = ["SERVERS", "Server", "in_full", "refuses_sampling"]
+
 logger = logging.getLogger(__name__)
 
 Server = Literal["vllm", "sglang"]

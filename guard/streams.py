@@ -8,6 +8,8 @@ from typing import TextIO
 
 from vlmguard.guard.redaction import redact_text
 
+__all__ = ["redacted_output"]
+
 
 @contextmanager
 def redacted_output() -> Iterator[None]:

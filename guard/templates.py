@@ -9,6 +9,8 @@ from vlmguard.guard.files import read_text
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.text.untrusted import well_formed
 
+__all__ = ["fill", "load_template", "template_hash"]
+
 
 def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:
     """Return the default template, or the user's file instead of it.

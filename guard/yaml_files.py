@@ -10,6 +10,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from vlmguard.guard.errors import UserError, reason_of
 from vlmguard.guard.files import MAX_DEPTH, read_text
 
+__all__ = ["CarefulLoader", "parse_yaml", "read_yaml"]
+
 MAX_CHARACTERS: Final = 1_000_000
 MAX_VALUES: Final = 100_000
 

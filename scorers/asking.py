@@ -32,6 +32,8 @@ from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import break_controls
 from vlmguard.scorers.verdicts import Reader, parse_verdict
 
+__all__ = ["Problem", "Reply", "ask", "ask_together", "fence", "request_of"]
+
 Problem = Literal["invalid_format", "judge_refused", "cut_off", "grader_failed", "no_response"]
 """Why a verdict is missing; `grader_failed` where an API's error came back instead of a reply."""
 

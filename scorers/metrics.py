@@ -22,6 +22,8 @@ from inspect_ai.solver import TaskState
 
 from vlmguard.guard.errors import UserError
 
+__all__ = ["average_known", "by_category", "check_groups", "coverage", "majority", "vote"]
+
 
 def by_category() -> list[Metric]:
     """Mean, standard error clustered by image, and the mean per category.

@@ -16,6 +16,8 @@ from vlmguard.scorers.metrics import majority
 from vlmguard.scorers.unanswered import values_unasked
 from vlmguard.scorers.verdicts import Reader
 
+__all__ = ["Answers", "Question", "ask_all"]
+
 
 @dataclass(frozen=True)
 class Question:

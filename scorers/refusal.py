@@ -32,6 +32,8 @@ from vlmguard.guard.text.outputs import Output, read_output
 from vlmguard.scorers.metrics import by_category, check_groups, coverage
 from vlmguard.scorers.unanswered import unanswered
 
+__all__ = ["OWN_KEYWORDS", "Keywords", "load_keywords", "refusal", "without_prefix"]
+
 KEYWORDS_FILE: Final = "vlguard/refusal_keywords.json"
 OWN_KEYWORDS: Final = "own"
 

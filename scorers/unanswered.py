@@ -8,6 +8,8 @@ from inspect_ai.solver import TaskState
 
 from vlmguard.guard.text.outputs import Output
 
+__all__ = ["unanswered", "values_unasked"]
+
 UNANSWERED: Final[Literal["no_response"]] = "no_response"
 """Reason of what is unscored because there is no answer (as Inspect names it)."""
 

@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+__all__ = ["Reader", "grade", "label", "parse_verdict"]
+
 Reader = Callable[[object], float]
 """Turns a raw value into a number, NaN where it is none of the accepted ones."""
 

@@ -16,6 +16,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.text.outputs import read_output
 
+__all__ = ["Turn", "answer_to_check", "last_turn", "replace_answer", "user_message", "with_text"]
+
 
 @dataclass(frozen=True)
 class Turn:

@@ -14,6 +14,8 @@ from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.scorers.judge import JUDGE_FIELDS, JUDGE_TEMPLATE, judge
 from vlmguard.scorers.refusal import load_keywords, refusal
 
+__all__ = ["JudgeChoice", "repeated", "scoring"]
+
 JudgeChoice = Literal["all", "official", "general", "none"]
 
 

@@ -23,6 +23,17 @@ from vlmguard.guard.record import Stage
 if TYPE_CHECKING:
     import torch
 
+__all__ = [
+    "Checkpoint",
+    "Reading",
+    "in_worker",
+    "load_complete",
+    "loading",
+    "pickled",
+    "place",
+    "resolve_source",
+]
+
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -16,6 +16,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
 from vlmguard.guard.text.control_tokens import without_controls
 
+__all__ = ["clip_similarity"]
+
 
 async def clip_similarity(checkpoint: Checkpoint, images: list[str], texts: list[str]) -> Reading:
     """Cosine of images and texts in CLIP's space.

@@ -22,6 +22,14 @@ from vlmguard.guard.aux_models.base import resolve_source as resolve
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.text.control_tokens import without_controls
 
+__all__ = [
+    "check_detoxifier",
+    "complete",
+    "load_detoxifier",
+    "prepare_detector",
+    "probability_harmless",
+]
+
 MAX_NEW_TOKENS: Final = 1024
 _FREE_CONTEXT: Final = 1 << 30
 """Length where neither tokenizer nor configuration names one."""

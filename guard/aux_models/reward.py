@@ -19,6 +19,8 @@ from vlmguard.guard.aux_models.base import (
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.text.control_tokens import without_controls
 
+__all__ = ["ARMORM", "prepare_reward", "rewards"]
+
 ARMORM: Final = "RLHFlow/ArmoRM-Llama3-8B-v0.1"
 MAX_LENGTH: Final = 4096
 _TASK: Final = "AutoModelForSequenceClassification"

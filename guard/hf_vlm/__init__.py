@@ -2,6 +2,8 @@
 
 from inspect_ai.model import ModelAPI, modelapi
 
+__all__ = ["hf_vlm"]
+
 
 @modelapi(name="hf-vlm")
 def hf_vlm() -> type[ModelAPI]:

@@ -11,6 +11,8 @@ from typing import Final
 
 from PIL import Image, ImageCms
 
+__all__ = ["to_srgb"]
+
 UNREADABLE: Final = "colour profile that cannot be read was ignored"
 
 _MODES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}

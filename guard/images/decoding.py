@@ -11,6 +11,8 @@ from PIL import Image, UnidentifiedImageError
 
 from vlmguard.guard.images.colour import to_srgb
 
+__all__ = ["Colour", "decode", "plain_picture"]
+
 MAX_PIXELS: Final = 20_000_000
 """Larger pictures are scaled down: model APIs refuse or silently shrink them."""
 

@@ -19,6 +19,17 @@ from PIL import Image, UnidentifiedImageError
 
 from vlmguard.guard.images.decoding import Colour, decode, plain_picture
 
+__all__ = [
+    "DEFAULT_RULES",
+    "ImageError",
+    "ImageRules",
+    "PreparedImage",
+    "from_data_uri",
+    "prepare_image",
+    "size_of",
+    "to_data_uri",
+]
+
 MAX_SIDE: Final = 8_000
 """Pixels a side beyond which model APIs refuse a picture (Anthropic's limit)."""
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from vlmguard.guard.text.untrusted import well_formed
 
+__all__ = ["break_up", "control_tokens", "without_controls"]
+
 REASONING: Final = frozenset(("<think>", "</think>"))
 """Marks that models write and are asked to write; no turn starts or ends at them."""
 

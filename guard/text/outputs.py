@@ -13,6 +13,8 @@ from inspect_ai.model import Content, ContentText, ModelOutput
 
 from vlmguard.guard.text.thinking import split_thinking
 
+__all__ = ["Output", "read_output"]
+
 OutputKind = Literal["answer", "refusal", "no_answer", "cut_off"]
 """Only `answer` and `cut_off` hold text of the model to read."""
 

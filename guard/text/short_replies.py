@@ -7,6 +7,8 @@ UNSAFE") gives its verdict last; a negated word ("not safe") is no verdict.
 import re
 from typing import Final
 
+__all__ = ["last_grade", "last_label"]
+
 _DRESS: Final = " \t\r\n\"'*_`()[]{}<>"
 _AHEAD: Final = r"(?:\A|[,:;.?!=>–—-]|\b(?:answer|verdict) is)[\s\"'*_`(\[]{0,6}"
 _BEHIND: Final = r"(?!\w)[\s\"'*_`)\]]{0,6}(?:[,.:;!(–—-]|because\b)"

@@ -12,6 +12,8 @@ channels as gpt-oss writes them (`<|channel|>analysis<|message|>` ...
 import re
 from typing import Final, NamedTuple
 
+__all__ = ["split_thinking", "strip_thinking"]
+
 _TAG: Final = re.compile(
     r"(?P<open><(?:think|thinking|thought)(?:\s[^<>]{0,200})?>|\[think\]|◁think▷|<\|channel>thought)"
     r"|(?P<close></(?:think|thinking|thought)\s?>|\[/think\]|◁/think▷|<channel\|>)",

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+__all__ = ["break_controls", "disarm", "plain_spelling", "well_formed"]
+
 # Both match the first character of a tag alone, in the plain spelling that `_plain` gives: small
 # letters, real brackets, nothing invisible.
 _TAG: Final = re.compile(

@@ -8,6 +8,25 @@ from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
 from vlmguard.results.logs.measures import Measure, show_p
 
+__all__ = [
+    "COST_NOTES",
+    "LEGEND",
+    "MARKS",
+    "Sheet",
+    "control_note",
+    "coverage_sheets",
+    "duel_sheet",
+    "gain_sheet",
+    "group_sheets",
+    "group_title",
+    "left_out_sheet",
+    "main_sheet",
+    "overhead_sheet",
+    "published_sheet",
+    "slice_sheets",
+    "tested_note",
+]
+
 MARKS = {"better": "▲", "worse": "▼", "": ""}
 
 

@@ -11,6 +11,8 @@ from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.conditions import as_text
 from vlmguard.results.logs.read import Run, find_logs, read_log
 
+__all__ = ["Results", "read_results"]
+
 Progress = Callable[[int, int], None]
 """Told how many of how many logs have been read."""
 

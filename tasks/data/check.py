@@ -14,6 +14,8 @@ from vlmguard.tasks.mm_safetybench import CARD as MM_SAFETYBENCH
 from vlmguard.tasks.siuo import CARD as SIUO
 from vlmguard.tasks.vlguard import CARD as VLGUARD
 
+__all__ = ["CARDS", "check", "describe"]
+
 CARDS: Final = {card.name: card for card in (SIUO, VLGUARD, MM_SAFETYBENCH, FIGSTEP)}
 
 State = Literal["complete", "incomplete", "absent"]

@@ -17,6 +17,8 @@ from vlmguard.guard.templates import template_hash
 from vlmguard.tasks.data.image_sizes import Sizes, extreme_sizes
 from vlmguard.tasks.data.source import Source, file_hash
 
+__all__ = ["build_dataset", "draw", "images_of", "user_input"]
+
 T = TypeVar("T")
 
 _SHOWN = 3

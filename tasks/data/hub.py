@@ -16,6 +16,8 @@ from huggingface_hub.errors import (
 from vlmguard.guard.errors import UserError
 from vlmguard.tasks.data.source import Card
 
+__all__ = ["download"]
+
 
 def download(card: Card, revision: str | None) -> tuple[Path, str]:
     """Download the files of a benchmark, and unpack its archives.

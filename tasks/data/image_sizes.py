@@ -8,6 +8,8 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.roles import LocalModel
 
+__all__ = ["Sizes", "extreme_sizes", "images_fit"]
+
 # Besides the target, those that are shown a sample's images.
 _SHOWN: Final = ("rewriter", "grader", "image_safety")
 

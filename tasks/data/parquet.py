@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from vlmguard.guard.errors import UserError
 
+__all__ = ["read_questions", "unpack_images"]
+
 _SUFFIXES: Final = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 _BATCH: Final = 32
 

@@ -23,6 +23,20 @@ from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
 from vlmguard.guard.paths import leaves, user_path
 from vlmguard.guard.text.untrusted import well_formed
 
+__all__ = [
+    "DATA_ROOT",
+    "Card",
+    "MissingFile",
+    "Source",
+    "Text",
+    "file_hash",
+    "local",
+    "locate",
+    "parse_records",
+    "read_csv",
+    "read_json",
+]
+
 DATA_ROOT: Final = "VLMGUARD_DATA"
 _AGAIN: Final = "Download it again."
 

@@ -15,6 +15,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.paths import user_path
 
+__all__ = ["load_font", "render_phrase"]
+
 _SIZE: Final = 90
 _WIDTH: Final = 1024
 _TOP: Final = 45
