@@ -15,8 +15,10 @@ __all__ = [
     "Cell",
     "Duel",
     "Entry",
+    "Gain",
     "Group",
     "Leaderboard",
+    "Overhead",
     "is_control",
 ]
 
