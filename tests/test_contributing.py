@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,41 @@ def example(repo: Path, name: str) -> str:
 def only_log(folder: Path) -> EvalLog:
     (found,) = list_eval_logs(str(folder))
     return read_eval_log(found)
+
+
+def test_the_map_names_paths_that_exist(repo: Path) -> None:
+    text = (repo / "CONTRIBUTING.md").read_text()
+    section = text.split("## The map\n")[1].split("\n## ")[0]
+    _, tree, walks = re.split(r"```(?:text)?\n", section)
+    lines = re.split(r"\n(?=\w)", tree.strip())
+    folders = {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
+    links = {f"{link.name}/" for link in (repo / "src" / "vlmguard").iterdir() if link.is_symlink()}
+    assert folders.keys() == links | {"src/vlmguard/", "tests/"}
+    named = [
+        f"{folder}{path}"
+        for folder, said in folders.items()
+        for path in re.findall(r"[\w/]+(?:/|\.py|\.md)(?![\w/])", said)
+    ]
+    walked = [path for path in re.findall(r"`([^`\s]+)`", walks) if "/" in path]
+    assert len(named) > 25
+    assert len(walked) > 25
+    missing = [path for path in [*named, *walked] if not (repo / path).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", ["defense", "benchmark"])
+def test_the_worked_examples_are_as_make_check_wants_them(repo: Path, name: str) -> None:
+    place = {"defense": "solvers/second_look.py", "benchmark": "tasks/kitchen.py"}[name]
+    for command in (["check"], ["format", "--diff"]):
+        checked = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--stdin-filename", place, "-"],
+            input=example(repo, name),
+            capture_output=True,
+            text=True,
+            cwd=repo,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.slow
