@@ -84,6 +84,17 @@ def test_the_commands_name_files_that_exist(readme: str, repo: Path) -> None:
         assert (repo / file).is_file(), file
 
 
+def test_links_between_pages_lead_somewhere(repo: Path) -> None:
+    pages = [page for folder in (".", "results", "training") for page in (repo / folder).glob("*.md")]
+    links = [
+        (page, target)
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    ]
+    assert len(links) > 8
+    assert not [f"{page}: {to}" for page, to in links if not (page.parent / to).exists()]
+
+
 def test_the_python_example_is_valid_and_imports(readme: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     assert blocks

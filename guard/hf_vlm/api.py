@@ -113,7 +113,7 @@ class HFVlm(ModelAPI, LocalModel):
         min_pixels: Lower bound of the image size in pixels, where the processor has one.
         max_pixels: Upper bound.
         max_batch_size: The most sequences that are generated together (>= 1).
-        **model_args: Those of `key.ARGUMENTS`, see `weights_key`.
+        **model_args: Those of `checkpoint_key.ARGUMENTS`, see `weights_key`.
 
     Raises:
         UserError: An argument that does not exist, or whose value can never work.

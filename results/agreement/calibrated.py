@@ -1,7 +1,7 @@
 """Rates corrected by people's labels: `vlmguard leaderboard LOGS --labels sheet/labels.csv`.
 
 A judge that errs in one of ten answers cannot see a rate of one in twenty. What people say
-about a random subset of the answers corrects it (see `ppi`). Several sheets of one log are
+about a random subset of the answers corrects it (see `stats/ppi.py`). Several sheets of one log are
 several raters: their labels are averaged.
 """
 

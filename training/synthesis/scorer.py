@@ -1,6 +1,6 @@
 """The scorer of the synthesis: keeps or drops each row, and counts why.
 
-Rules come first (`filters`); they cost nothing. A row that passes them is shown
+Rules come first (`rules`); they cost nothing. A row that passes them is shown
 once to the model bound to the role `checker` (the reasoner where there is none),
 because no rule can tell whether an intent is kept or a detail is really in the
 image. `check=rules` leaves that call out.

@@ -1,8 +1,8 @@
 """The text models that the baselines need in their faithful form: detector, reward, detoxifier.
 
 MLLM-Protector: a classifier with one logit and a causal language model. ETA: a reward model, read
-by its logit, and CLIP (see `clip`). They are as able as `levels` says, whatever the target's level
-is.
+by its logit, and CLIP (see `clip`). They are as able as `world/levels.py` says, whatever
+the target's level is.
 """
 
 import math
