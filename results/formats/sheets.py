@@ -4,14 +4,24 @@ import math
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
+from vlmguard.results.formats.cells import (
+    MARKS,
+    cell_text,
+    headline_measure,
+    number,
+    percent,
+    scored_and_failed,
+    scored_cell,
+    scored_text,
+    unscored_reasons,
+)
+from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
 from vlmguard.results.logs.measures import Measure, show_p
 
 __all__ = [
     "COST_NOTES",
     "LEGEND",
-    "MARKS",
     "Sheet",
     "control_note",
     "coverage_sheets",
@@ -26,8 +36,6 @@ __all__ = [
     "slice_sheets",
     "tested_note",
 ]
-
-MARKS = {"better": "▲", "worse": "▼", "": ""}
 
 
 @dataclass
@@ -99,7 +107,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
                     cell_text(measure, entry.cells[measure.name], False) if entry else ""
                     for measure in _primary(group)
                 ]
-                line.append(_scored_and_failed(entry, group) if entry else "")
+                line.append(scored_and_failed(entry, group) if entry else "")
             sheet.rows.append(line)
     return sheet
 
@@ -136,11 +144,11 @@ def overhead_sheet(board: Leaderboard) -> Sheet:
                 continue
             cost = entry.overhead
             line = [
-                _number(cost.calls, ".2f"),
-                _number(cost.tokens, ".0f"),
-                _number(cost.throughput, ".3g", " *" if cost.shared else ""),
-                _number(cost.latency, ".3g", f"\nn {cost.latency_of}"),
-                _number(cost.cost, ".6f"),
+                number(cost.calls, ".2f"),
+                number(cost.tokens, ".0f"),
+                number(cost.throughput, ".3g", " *" if cost.shared else ""),
+                number(cost.latency, ".3g", f"\nn {cost.latency_of}"),
+                number(cost.cost, ".6f"),
             ]
             sheet.rows.append([target, defense, group_title(group), *line])
             if cost.gap:
@@ -270,19 +278,6 @@ def control_note(board: Leaderboard) -> list[str]:
     return [CONTROL_NOTE.format(", ".join(names))] if names else []
 
 
-def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
-    """A mean, and below it difference, mark and (if wanted) interval where there are any."""
-    lines = [measure.show(cell.mean)]
-    difference = cell.difference
-    if difference is not None:
-        mark = MARKS[cell.verdict]
-        lines.append(f"{measure.show(difference.mean, signed=True)}{' ' + mark if mark else ''}")
-        if interval and not math.isnan(difference.low):
-            low, high = measure.show(difference.low, True), measure.show(difference.high, True)
-            lines.append(f"[{low}, {high}]")
-    return "\n".join(lines)
-
-
 def _group_sheet(board: Leaderboard, place: int) -> Sheet:
     group = board.groups[place]
     shown = _primary(group)
@@ -292,7 +287,7 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
         f"Task {group.column.benchmark} {group.column.version}, data {group.column.data}, "
         f"judge {group.judge or 'none'}, templates and phrases: {group.templates or 'none'}."
     )
-    headline = _headline(group)
+    headline = headline_measure(group)
     if headline:
         sheet.notes.append(f"Scored: {headline.label}.")
     if group.note:
@@ -306,7 +301,7 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
         for entry in found:
             cells = [cell_text(measure, entry.cells[measure.name]) for measure in shown]
             sheet.rows.append(
-                [target, entry.defense, *cells, _scored(entry, group), _percent(entry.failures)]
+                [target, entry.defense, *cells, scored_text(entry, group), percent(entry.failures)]
             )
             if why := unscored_reasons(shown, entry):
                 sheet.notes.append(f"{target}, {entry.defense}: not scored: {why}.")
@@ -330,7 +325,7 @@ def _coverage_sheet(board: Leaderboard, place: int) -> Sheet:
             continue
         if not sheet.rows or sheet.rows[-1][0] != target:
             sheet.starts.add(len(sheet.rows))
-        texts = [_scored_cell(cell, measure) for measure, cell in cells]
+        texts = [scored_cell(cell, measure) for measure, cell in cells]
         sheet.rows.append([target, defense, *texts])
     sheet.notes.append(
         "In brackets: the mean if all answers that lack a verdict were worst or best."
@@ -355,44 +350,10 @@ def _slice_sheet(board: Leaderboard, place: int) -> Sheet:
             texts = [cell_text(m, cells[m.name]) if m in about else "" for m in shown]
             # Of the headline, where the slice has it.
             of = next((m for m in about if m.name == group.headline), next(iter(about), None))
-            scored = _scored_cell(cells[of.name], of) if of else ""
+            scored = scored_cell(cells[of.name], of) if of else ""
             sheet.rows.append([target, defense, name, *texts, scored])
     sheet.notes.append("Differences within slices are shown with their intervals, not tested.")
     return sheet
-
-
-def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
-    """Why answers have no value: measures with the same reasons together; empty if all have."""
-    by_reasons: dict[str, list[str]] = {}
-    for measure in measures:
-        reasons = entry.cells[measure.name].coverage.reasons
-        if reasons:
-            told = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-            by_reasons.setdefault(told, []).append(measure.label)
-    return "; ".join(f"{', '.join(labels)}: {told}" for told, labels in by_reasons.items())
-
-
-def _headline(group: Group) -> Measure | None:
-    return next((each for each in group.measures if each.name == group.headline), None)
-
-
-def _scored(entry: Entry, group: Group) -> str:
-    """Of the headline; nothing where nothing at all is measured."""
-    measure = _headline(group)
-    return _scored_cell(entry.cells[measure.name], measure) if measure else ""
-
-
-def _scored_cell(cell: Cell, measure: Measure) -> str:
-    found = cell.coverage
-    text = f"{found.scored} of {found.of}\n{cell.clusters} image{'' if cell.clusters == 1 else 's'}"
-    if found.scored == found.of:
-        return text
-    return f"{text}\n[{measure.show(found.low)}, {measure.show(found.high)}]"
-
-
-def _scored_and_failed(entry: Entry, group: Group) -> str:
-    failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
-    return _scored(entry, group).split("\n")[0] + failed
 
 
 def _primary(group: Group) -> list[Measure]:
@@ -402,11 +363,3 @@ def _primary(group: Group) -> list[Measure]:
 def group_title(group: Group) -> str:
     """Heading of a group, with what sets it apart from its namesakes."""
     return f"{group.label} ({group.differs})" if group.differs else group.label
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share * 100:.1f}"
-
-
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "-" if value is None else f"{value:{form}}{unit}"

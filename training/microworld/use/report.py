@@ -9,9 +9,10 @@ from typing import Final
 
 from rich.console import Console
 
+from vlmguard.results.formats.cells import MARKS
 from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.formats.figures import frontier
-from vlmguard.results.formats.sheets import MARKS, Sheet, control_note, group_title, left_out_sheet
+from vlmguard.results.formats.sheets import Sheet, control_note, group_title, left_out_sheet
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard

@@ -1,0 +1,68 @@
+"""The text of single cells of a leaderboard's tables: means, differences, what was scored."""
+
+import math
+
+from vlmguard.results.leaderboard.model import Cell, Entry, Group
+from vlmguard.results.logs.measures import Measure
+
+MARKS = {"better": "▲", "worse": "▼", "": ""}
+
+
+def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
+    """A mean, and below it difference, mark and (if wanted) interval where there are any."""
+    lines = [measure.show(cell.mean)]
+    difference = cell.difference
+    if difference is not None:
+        mark = MARKS[cell.verdict]
+        lines.append(f"{measure.show(difference.mean, signed=True)}{' ' + mark if mark else ''}")
+        if interval and not math.isnan(difference.low):
+            low, high = measure.show(difference.low, True), measure.show(difference.high, True)
+            lines.append(f"[{low}, {high}]")
+    return "\n".join(lines)
+
+
+def scored_text(entry: Entry, group: Group) -> str:
+    """What was scored by the headline; nothing where nothing at all is measured."""
+    measure = headline_measure(group)
+    return scored_cell(entry.cells[measure.name], measure) if measure else ""
+
+
+def scored_cell(cell: Cell, measure: Measure) -> str:
+    """What was scored, of how many images, and between what ends the mean would lie in full."""
+    found = cell.coverage
+    text = f"{found.scored} of {found.of}\n{cell.clusters} image{'' if cell.clusters == 1 else 's'}"
+    if found.scored == found.of:
+        return text
+    return f"{text}\n[{measure.show(found.low)}, {measure.show(found.high)}]"
+
+
+def scored_and_failed(entry: Entry, group: Group) -> str:
+    """The first line of `scored_text`, and how often the guard failed, if it did."""
+    failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
+    return scored_text(entry, group).split("\n")[0] + failed
+
+
+def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
+    """Why answers have no value: measures with the same reasons together; empty if all have."""
+    by_reasons: dict[str, list[str]] = {}
+    for measure in measures:
+        reasons = entry.cells[measure.name].coverage.reasons
+        if reasons:
+            told = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+            by_reasons.setdefault(told, []).append(measure.label)
+    return "; ".join(f"{', '.join(labels)}: {told}" for told, labels in by_reasons.items())
+
+
+def headline_measure(group: Group) -> Measure | None:
+    """The measure that stands for a group."""
+    return next((each for each in group.measures if each.name == group.headline), None)
+
+
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 as percent, `-` where it is not known."""
+    return "-" if share is None else f"{share * 100:.1f}"
+
+
+def number(value: float | None, form: str, unit: str = "") -> str:
+    """A number in a format of Python's, with its unit; `-` where it is not known."""
+    return "-" if value is None else f"{value:{form}}{unit}"
