@@ -1,17 +1,18 @@
-"""The `vlmguard` command: one subcommand for each thing that Inspect has no command for."""
+"""The `vlmguard` command: one subcommand for each thing that Inspect has no command for.
+
+Arguments are declared with argparse alone, beside the work that they are for; what a subcommand
+needs, Inspect first of all, is imported when it runs. So `vlmguard --help` is quick.
+"""
 
 import argparse
-import json
-import os
 import sys
 import traceback
-from dataclasses import asdict
 from typing import Any
 
-from vlmguard.guard.errors import UserError, check_choice
-from vlmguard.guard.paths import user_path
 from vlmguard.guard.streams import redacted_output
 from vlmguard.results.commands import add as add_results
+from vlmguard.training.dataset.command import add as add_export
+from vlmguard.training.finetune.command import add as add_train
 from vlmguard.training.microworld.use.commands import add as add_microworld
 
 
@@ -34,8 +35,8 @@ def _main(argv: list[str] | None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
-    _add_export(commands)
-    _add_train(commands)
+    add_export(commands)
+    add_train(commands)
     add_results(commands)
     add_microworld(commands)
     arguments, rest = parser.parse_known_args(argv)
@@ -44,10 +45,7 @@ def _main(argv: list[str] | None) -> int:
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return int(arguments.run(arguments))
-    except UserError as error:
-        print(f"vlmguard: {error}", file=sys.stderr)
-        return 2
+        return _run(arguments)
     except Exception:
         # As Python itself would end, but with secrets hidden.
         traceback.print_exc()
@@ -57,7 +55,19 @@ def _main(argv: list[str] | None) -> int:
         return 130
 
 
+def _run(arguments: argparse.Namespace) -> int:
+    # The error is one of Inspect's, which takes seconds to import.
+    from vlmguard.guard.errors import UserError
+
+    try:
+        return int(arguments.run(arguments))
+    except UserError as error:
+        print(f"vlmguard: {error}", file=sys.stderr)
+        return 2
+
+
 def _add_data(commands: Any) -> None:
+    # Here and not in tasks/: importing anything from there registers all tasks with Inspect.
     parser = commands.add_parser(
         "data",
         help="benchmark data: where to get them, what is here, is it complete",
@@ -79,53 +89,6 @@ def _add_data(commands: Any) -> None:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    # Imported on demand: other subcommands need no tasks.
-    from vlmguard.tasks.data.check import CARDS, check, describe
-    from vlmguard.tasks.data.source import DATA_ROOT
+    from vlmguard.tasks.data.command import run
 
-    for name in arguments.names:
-        check_choice("benchmark", name, tuple(CARDS))
-    typed = arguments.data_dir or os.environ.get(DATA_ROOT)
-    # Without a folder, it is told where to get the data.
-    root = user_path(typed) if typed else None
-    if root and not root.is_dir():
-        raise UserError(f"{root} is no folder. Name one with --data-dir, or set {DATA_ROOT}.")
-    reports = [check(CARDS[name], root) for name in arguments.names or CARDS]
-    if arguments.json:
-        print(json.dumps([asdict(report) for report in reports], indent=2))
-    else:
-        print("\n\n".join(describe(report) for report in reports))
-    complete = all(
-        report.state == "complete" if arguments.names else report.sound for report in reports
-    )
-    return 0 if complete else 1
-
-
-def _add_export(commands: Any) -> None:
-    from vlmguard.training.dataset import export
-
-    parser = commands.add_parser(
-        "export",
-        help="synthesis logs to a data set for fine-tuning",
-        description=(
-            "Write the kept rows of synthesis logs as a data set that TRL takes as it is, after "
-            "comparing them with the test sets."
-        ),
-    )
-    export.add_arguments(parser)
-    parser.set_defaults(run=export.main)
-
-
-def _add_train(commands: Any) -> None:
-    from vlmguard.training.finetune import train
-
-    parser = commands.add_parser(
-        "train",
-        help="fine-tune the rewriter on an exported data set",
-        description=(
-            "Fine-tune the rewriter: on exported rewrites (method sft), then on judged answers "
-            "(method grpo). Started again, a run goes on from its last complete checkpoint."
-        ),
-    )
-    train.add_arguments(parser)
-    parser.set_defaults(run=train.run)
+    return run(arguments.names, arguments.data_dir, arguments.json)

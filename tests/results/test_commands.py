@@ -9,7 +9,7 @@ from inspect_ai.log import read_eval_log, write_eval_log
 
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
-from vlmguard.results import commands
+from vlmguard.results.commands.shared import log_place
 from vlmguard.results.formats import writing
 from vlmguard.results.formats.writing import write_files
 from vlmguard.results.leaderboard.build import build
@@ -46,10 +46,10 @@ def test_options(matrix: Path, option: list[str], capsys: pytest.CaptureFixture[
 
 
 def test_urls_of_logs_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert commands._place("s3://bucket/logs/a.eval") == "s3://bucket/logs/a.eval"
+    assert log_place("s3://bucket/logs/a.eval") == "s3://bucket/logs/a.eval"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "logs").mkdir()
-    assert commands._place("logs") == str(tmp_path / "logs")
+    assert log_place("logs") == str(tmp_path / "logs")
 
 
 def test_nothing_usable_is_status_2_with_reasons(

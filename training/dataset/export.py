@@ -13,10 +13,8 @@ unless `--on-leak` says what to do with it. Everything is written into a folder 
 and renamed when complete, so that DIR is either whole or not there.
 """
 
-import argparse
 import errno
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +24,6 @@ from typing import Any, Final
 from inspect_ai.model import get_model
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.paths import user_path
 from vlmguard.guard.rewriter import Rewriter
 from vlmguard.training.dataset.collect import KeptRow, collect_rows
 from vlmguard.training.dataset.data_card import data_card, shared_images
@@ -37,76 +34,6 @@ from vlmguard.training.synthesis.parsing import target_text
 from vlmguard.training.synthesis.sources import VOIDED
 
 PROVENANCE: Final = "provenance.json"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `vlmguard export`.
-
-    Args:
-        parser: The subcommand's parser.
-    """
-    parser.add_argument("logs", nargs="+", metavar="LOG", help="synthesis logs, or folders of them")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write; must be new")
-    parser.add_argument(
-        "--targets",
-        choices=("reasoning", "direct"),
-        default="reasoning",
-        help="teach reasoning and request, or the request alone (default: reasoning)",
-    )
-    parser.add_argument(
-        "--validation", type=float, default=0.05, help="share of rows to hold out (default: 0.05)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
-    parser.add_argument(
-        "--test-sets", metavar="FOLDER", help="folder of test sets (default: $VLMGUARD_DATA)"
-    )
-    parser.add_argument(
-        "--test-set",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="test set of one's own: JSONL with image, prompt, perhaps image_id, pair; repeatable",
-    )
-    parser.add_argument(
-        "--leak-key",
-        choices=("image", "pair"),
-        default="image",
-        help="what may not be in a test set: the image, or only image and text together",
-    )
-    parser.add_argument("--strict-text", action="store_true", help="the text alone blocks, too")
-    parser.add_argument(
-        "--on-leak",
-        choices=("stop", "drop", "keep"),
-        default="stop",
-        help="stop; drop the rows; or keep them, so that `vlmguard train` refuses the data",
-    )
-
-
-def main(args: argparse.Namespace) -> int:
-    """Run `vlmguard export`.
-
-    Args:
-        args: Options as `add_arguments` declares them.
-
-    Returns:
-        Exit status 0; what is wrong is raised.
-    """
-    root = args.test_sets or os.environ.get("VLMGUARD_DATA")
-    provenance = export(
-        [user_path(log) for log in args.logs],
-        user_path(args.out),
-        targets=args.targets,
-        validation=args.validation,
-        seed=args.seed,
-        test_sets=user_path(root) if root else None,
-        own_sets=[user_path(file) for file in args.test_set],
-        leak_key=args.leak_key,
-        strict_text=args.strict_text,
-        on_leak=args.on_leak,
-    )
-    print(summary(provenance))
-    print(f"Written to {args.out}.")
-    return 0
 
 
 def export(

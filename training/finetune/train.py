@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmguard.guard.errors import UserError
+from vlmguard.training.finetune.command import add_arguments
 from vlmguard.training.finetune.config import TrainConfig, load_config, read_value, trl_arguments
 
 
@@ -38,23 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"vlmguard: {error}", file=sys.stderr)  # as `vlmguard train` does
         return 2
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments.
-
-    KEY=VALUE may stand anywhere among them: whatever `parse_known_args` leaves over belongs to
-    `set`, too, and `run` looks at it.
-
-    Args:
-        parser: The parser of `vlmguard train`.
-    """
-    parser.add_argument("--config", required=True, help="YAML or JSON file, or a ready one's name")
-    parser.add_argument("--method", choices=["sft", "grpo"], help="wins over the file's")
-    parser.add_argument(
-        "--strict-text", action="store_true", help="test texts among the rows block, too"
-    )
-    parser.add_argument("set", nargs="*", metavar="KEY=VALUE", help="wins over the file's")
 
 
 def run(arguments: argparse.Namespace) -> int:

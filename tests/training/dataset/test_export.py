@@ -1,6 +1,5 @@
 """Export: the data set, its split, leaks, interrupted logs and a full disk."""
 
-import argparse
 import errno
 import json
 import shutil
@@ -16,10 +15,11 @@ from inspect_ai.model import Model
 from PIL import Image
 from support.synthesis import draw_image, good_reply, raw_row, rows, run_file, stage_of
 
+from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.rewriter import Rewriter
 from vlmguard.guard.rewriter_reply import parse_reply
-from vlmguard.training.dataset.export import add_arguments, export, main, summary
+from vlmguard.training.dataset.export import export, summary
 
 Write = Callable[..., Path]
 Make = Callable[..., Model]
@@ -158,19 +158,12 @@ def test_drops_and_cost_are_told(
         return good_reply(text)
 
     log = synthesized(*rows(3), script=script)
-    args = _parse(str(log.parent), "--out", str(tmp_path / "out"))
-    main(args)
+    assert main(["export", str(log.parent), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "3 rows read, 2 exported (1 train, 1 validation; 0 benign)." in printed
     assert "Dropped: analysis_invalid_format 1." in printed
     assert "Stage hindsight: 3 calls, 30 input_tokens, 15 output_tokens" in printed
     assert "NOT compared with siuo, vlguard" in printed
-
-
-def _parse(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args(words)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])

@@ -23,7 +23,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.training.microworld.models.oracle import REPLIES, OracleAPI
 from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
 
-WEIGHTS: Final = Path(__file__).parents[1] / "weights"
+# In a clone the package is a link; what logs and `microworld flags` show is the folder itself.
+WEIGHTS: Final = Path(__file__).resolve().parents[1] / "weights"
 
 TARGETS: Final = ("qwen2-vl", "qwen2.5-vl", "llava", "internvl", "gemma3")
 """The targets, the default first."""

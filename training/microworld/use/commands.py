@@ -9,9 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vlmguard.guard.errors import UserError
-from vlmguard.guard.paths import user_path
-
 
 def add(commands: Any) -> None:
     """Add the subcommands to a parser.
@@ -100,6 +97,7 @@ def _add_rows(commands: Any) -> None:
 
 
 def _rows(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.paths import user_path
     from vlmguard.training.microworld.world.raw_rows import ROWS, write_rows
 
     out = user_path(arguments.out)
@@ -126,6 +124,7 @@ def _add_flags(commands: Any) -> None:
 
 
 def _flags(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.errors import UserError
     from vlmguard.training.microworld.use.flags import solver_options
 
     options = solver_options(arguments.solver, _root(arguments.weights))
@@ -199,6 +198,7 @@ def _add_places(parser: argparse.ArgumentParser, default: str) -> None:
 def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from vlmguard.guard.paths import user_path
     from vlmguard.training.microworld.use.matrix import log_folder, plan, run_all
     from vlmguard.training.microworld.use.report import report
 
@@ -216,5 +216,7 @@ def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespac
 
 
 def _root(typed: str | None) -> Path:
-    # Not from `api`: that would load Inspect.
-    return user_path(typed) if typed else Path(__file__).parents[1] / "weights"
+    from vlmguard.guard.paths import user_path
+    from vlmguard.training.microworld.models.api import WEIGHTS
+
+    return user_path(typed) if typed else WEIGHTS

@@ -1,0 +1,94 @@
+"""`vlmguard leaderboard`: logs to tables, a page and figures."""
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Declare the arguments of `vlmguard leaderboard`, on what `add_subparsers` returned."""
+    parser = commands.add_parser(
+        "leaderboard",
+        help="logs to a leaderboard: tables, a page, figures",
+        description=(
+            "Compare runs from any Inspect logs of our tasks: a row for each target and defense, "
+            "paired differences to the undefended target, cost. Exit status 0 if there is "
+            "anything to compare, 2 if not."
+        ),
+    )
+    parser.add_argument("logs", nargs="+", metavar="LOGS", help="logs, or folders of logs")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="also write leaderboard.md, .csv, .json, .tex, .html and figures into DIR",
+    )
+    parser.add_argument(
+        "--intersect",
+        action="store_true",
+        help="where runs hold different samples, use those that all share",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="recompute the cost of each run from its model calls (slow: reads whole logs)",
+    )
+    parser.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="CSV",
+        help=(
+            "also show means and differences corrected by a sheet of vlmguard label that people "
+            "filled in (repeatable: other logs, other raters; not with --intersect)"
+        ),
+    )
+    parser.add_argument("--published", action="store_true", help="also print what others published")
+    parser.add_argument(
+        "--layout",
+        choices=("full", "paper"),
+        default="full",
+        help="paper: the tables of VLMGuard-R1, our numbers beside the published ones",
+    )
+    parser.set_defaults(run=_leaderboard)
+
+
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.errors import UserError
+    from vlmguard.guard.paths import user_path
+    from vlmguard.results.agreement.calibrated import calibrated_sheet
+    from vlmguard.results.commands.shared import plain_console, read_logs
+    from vlmguard.results.formats import sheets
+    from vlmguard.results.formats.console import print_sheets
+    from vlmguard.results.leaderboard.build import build
+    from vlmguard.results.leaderboard.extras import Extras
+    from vlmguard.results.leaderboard.paper import paper_sheets
+    from vlmguard.results.leaderboard.publish import board_sheets, published_for, write_leaderboard
+    from vlmguard.results.logs.verify import verify_sheet
+    from vlmguard.results.sanitize import one_line
+
+    console = plain_console()
+    labels = [user_path(each) for each in arguments.labels]
+    if labels and arguments.intersect:
+        raise UserError(
+            "--labels goes without --intersect: labels correct the mean over all answers of a log."
+        )
+    results = read_logs(arguments.logs)
+    board = build(results, arguments.intersect)
+    labelled = [calibrated_sheet(board, results, labels)] if labels else []
+    published = published_for(board)
+    paper = arguments.layout == "paper"
+    tables = paper_sheets(board) if paper else board_sheets(board)
+    checked = [verify_sheet(results)] if arguments.verify else []
+    for note in board.notes:
+        print(f"Note: {one_line(note)}\n")
+    print_sheets([*tables, *labelled, *checked], console)
+    if arguments.published:
+        print_sheets([sheets.published_sheet(published)], console)
+    elif published:
+        print(f"{len(published)} published rows for these benchmarks: --published.\n")
+    print_sheets([sheets.left_out_sheet(board)], console)
+    if arguments.out:
+        whole = tables if paper else [sheets.main_sheet(board), *tables]
+        extras = Extras(sheets=labelled)
+        files = write_leaderboard(board, user_path(arguments.out), extras, [*whole, *checked])
+        print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
+    return 0

@@ -1,0 +1,85 @@
+"""`vlmguard run`: a matrix of benchmarks, defenses and targets."""
+
+import argparse
+import sys
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Declare the arguments of `vlmguard run`, on what `add_subparsers` returned."""
+    parser = commands.add_parser(
+        "run",
+        help="run or resume a matrix of benchmarks, defenses and targets",
+        description=(
+            "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "
+            "defense. Run again to resume. Exit status 1 if anything is unfinished, 130 after "
+            "Ctrl-C."
+        ),
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file")
+    for option, metavar in (("target", "MODEL"), ("benchmark", "TASK"), ("defense", "SOLVER")):
+        parser.add_argument(
+            f"--{option}",
+            action="append",
+            default=[],
+            metavar=metavar,
+            help=f"only this {option} of the configuration, or without one: run it (repeatable)",
+        )
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="ROLE=MODEL",
+        help="without a configuration: the model of a role (repeatable)",
+    )
+    parser.add_argument("--log-dir", metavar="DIR", help="instead of the configuration's")
+    parser.add_argument("--limit", type=int, metavar="N", help="samples a benchmark, for a trial")
+    parser.add_argument(
+        "--latency",
+        type=int,
+        metavar="N",
+        help="then also time N samples of each benchmark at one connection, unjudged, in logs of "
+        "their own",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan of calls and cost")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.errors import UserError, check_number
+    from vlmguard.guard.paths import user_path
+    from vlmguard.results.commands.shared import plain_console
+    from vlmguard.results.formats.console import print_sheets
+    from vlmguard.results.run.config import from_flags, read_config, select
+    from vlmguard.results.run.latency import latency_matrix
+    from vlmguard.results.run.matrix import run
+    from vlmguard.results.run.plan import plan, plan_sheet
+
+    chosen = (arguments.target, arguments.benchmark, arguments.defense)
+    if arguments.config:
+        if arguments.role:
+            raise UserError("--role goes without --config: write roles: into the configuration.")
+        matrix = select(read_config(user_path(arguments.config)), *chosen)
+    else:
+        matrix = from_flags(*chosen, arguments.role)
+    if arguments.log_dir:
+        matrix.log_dir = arguments.log_dir
+    if arguments.limit is not None:
+        check_number("--limit", arguments.limit, 1)
+        matrix.limit = arguments.limit
+    parts = [matrix]
+    if arguments.latency is not None:
+        parts.append(latency_matrix(matrix, arguments.latency))
+    if arguments.dry_run:
+        print_sheets([plan_sheet(plan(each)) for each in parts], plain_console())
+        return 0
+    try:
+        finished = [run(each) for each in parts]
+        return 0 if all(finished) else 1
+    except KeyboardInterrupt:
+        print(
+            f"vlmguard: stopped. What is finished is kept below {matrix.log_dir}: run the same "
+            f"command again to go on.",
+            file=sys.stderr,
+        )
+        return 130

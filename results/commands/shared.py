@@ -1,0 +1,38 @@
+"""What the subcommands have in common: reading the logs that a user named, and the console.
+
+They import this when they run: it loads Inspect.
+"""
+
+from rich.console import Console
+from rich.progress import Progress
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import user_path
+from vlmguard.results.logs.frame import Results, read_results
+from vlmguard.results.sanitize import one_line
+
+
+def read_logs(logs: list[str]) -> Results:
+    """Read logs with a progress bar; an error if none is usable."""
+    paths = [log_place(each) for each in logs]
+    with Progress(console=plain_console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading logs", total=None)
+        results = read_results(
+            paths, lambda done, of: progress.update(task, completed=done, total=of)
+        )
+    if not results.runs:
+        reasons = "\n".join(
+            f"  {one_line(f'{path}: {reason}')}" for path, reason in results.left_out.items()
+        )
+        raise UserError(f"none of {len(results.left_out)} logs can be used:\n{reasons}")
+    return results
+
+
+def log_place(typed: str) -> str:
+    """A log's path from the user's folder, or its URL (`s3://...`) as it stands."""
+    return typed if "://" in typed else str(user_path(typed))
+
+
+def plain_console(stderr: bool = False) -> Console:
+    """A console that prints text as it is: no colours, no markup, no breaks of its own."""
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)

@@ -1,0 +1,41 @@
+"""`vlmguard data`: what is here of the benchmarks' data, and whether it is complete."""
+
+import json
+import os
+from dataclasses import asdict
+
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.paths import user_path
+from vlmguard.tasks.data.check import CARDS, check, describe
+from vlmguard.tasks.data.source import DATA_ROOT
+
+
+def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
+    """Print a report on each benchmark. The arguments are declared in `vlmguard.cli`.
+
+    Args:
+        names: Benchmarks; all of them where none is named.
+        data_dir: Folder with a folder for each, instead of that in the environment.
+        as_json: Whether to print JSON.
+
+    Returns:
+        Exit status: 0 if everything that is here is complete (if the named ones are here and
+        complete), else 1.
+
+    Raises:
+        UserError: No such benchmark, or no such folder.
+    """
+    for name in names:
+        check_choice("benchmark", name, tuple(CARDS))
+    typed = data_dir or os.environ.get(DATA_ROOT)
+    # Without a folder, it is told where to get the data.
+    root = user_path(typed) if typed else None
+    if root and not root.is_dir():
+        raise UserError(f"{root} is no folder. Name one with --data-dir, or set {DATA_ROOT}.")
+    reports = [check(CARDS[name], root) for name in names or CARDS]
+    if as_json:
+        print(json.dumps([asdict(report) for report in reports], indent=2))
+    else:
+        print("\n\n".join(describe(report) for report in reports))
+    complete = all(report.state == "complete" if names else report.sound for report in reports)
+    return 0 if complete else 1

@@ -1,0 +1,72 @@
+"""`vlmguard` before a subcommand runs: help needs none of the heavy libraries, and so is quick."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    *("inspect_ai", "torch", "transformers", "pandas", "numpy", "matplotlib", "scipy", "datasets"),
+    *("trl", "peft", "pydantic", "rich", "PIL"),
+    # These load Inspect.
+    *("vlmguard.guard.errors", "vlmguard.tasks", "vlmguard._registry"),
+)
+
+PROGRAM = f"""\
+import atexit, json, sys
+from vlmguard.cli import main
+def tell():
+    print(json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.stderr)
+atexit.register(tell)
+sys.exit(main())
+"""
+
+
+def start(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False
+    )
+
+
+def imported(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    found: list[str] = json.loads(done.stderr.splitlines()[-1])
+    return found
+
+
+def test_help_imports_nothing_heavy_nor_that_of_any_subcommand() -> None:
+    waiting: list[tuple[str, ...]] = [()]
+    seen = set()
+    while waiting:
+        words = waiting.pop()
+        done = start(*words, "--help")
+        assert done.returncode == 0, done.stderr
+        assert imported(done) == [], f"vlmguard {' '.join(words)} --help"
+        seen.add(" ".join(words))
+        # A list of subcommands is indented by four, and what it says of each by more.
+        listed = done.stdout.partition("COMMAND\n")[2].partition("\n\n")[0]
+        waiting += [(*words, name) for name in re.findall(r"(?m)^ {4}(\w+)", listed)]
+
+    assert seen == {
+        *("", "data", "export", "train", "run", "leaderboard", "gate", "diff", "agreement"),
+        *("label", "power", "microworld", "microworld build", "microworld rows"),
+        *("microworld flags", "microworld demo", "microworld matrix"),
+    }
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["gate"], ["diff", "a", "b", "--nope"]])
+def test_nor_does_a_mistake_in_the_arguments(words: list[str]) -> None:
+    done = start(*words)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ")
+    assert imported(done) == []
+
+
+def test_a_subcommand_imports_what_it_needs() -> None:
+    done = start("power", "--difference", "5")
+
+    assert done.returncode == 2
+    assert "vlmguard: power: name two pilot logs" in done.stderr
+    assert "inspect_ai" in imported(done)

@@ -1,0 +1,75 @@
+"""`vlmguard export`: its arguments, declared without what an export needs."""
+
+import argparse
+import os
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Declare `vlmguard export`, on what `add_subparsers` returned."""
+    parser = commands.add_parser(
+        "export",
+        help="synthesis logs to a data set for fine-tuning",
+        description=(
+            "Write the kept rows of synthesis logs as a data set that TRL takes as it is, after "
+            "comparing them with the test sets."
+        ),
+    )
+    parser.add_argument("logs", nargs="+", metavar="LOG", help="synthesis logs, or folders of them")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write; must be new")
+    parser.add_argument(
+        "--targets",
+        choices=("reasoning", "direct"),
+        default="reasoning",
+        help="teach reasoning and request, or the request alone (default: reasoning)",
+    )
+    parser.add_argument(
+        "--validation", type=float, default=0.05, help="share of rows to hold out (default: 0.05)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
+    parser.add_argument(
+        "--test-sets", metavar="FOLDER", help="folder of test sets (default: $VLMGUARD_DATA)"
+    )
+    parser.add_argument(
+        "--test-set",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="test set of one's own: JSONL with image, prompt, perhaps image_id, pair; repeatable",
+    )
+    parser.add_argument(
+        "--leak-key",
+        choices=("image", "pair"),
+        default="image",
+        help="what may not be in a test set: the image, or only image and text together",
+    )
+    parser.add_argument("--strict-text", action="store_true", help="the text alone blocks, too")
+    parser.add_argument(
+        "--on-leak",
+        choices=("stop", "drop", "keep"),
+        default="stop",
+        help="stop; drop the rows; or keep them, so that `vlmguard train` refuses the data",
+    )
+    parser.set_defaults(run=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.paths import user_path
+    from vlmguard.training.dataset.export import export, summary
+
+    root = arguments.test_sets or os.environ.get("VLMGUARD_DATA")
+    provenance = export(
+        [user_path(log) for log in arguments.logs],
+        user_path(arguments.out),
+        targets=arguments.targets,
+        validation=arguments.validation,
+        seed=arguments.seed,
+        test_sets=user_path(root) if root else None,
+        own_sets=[user_path(file) for file in arguments.test_set],
+        leak_key=arguments.leak_key,
+        strict_text=arguments.strict_text,
+        on_leak=arguments.on_leak,
+    )
+    print(summary(provenance))
+    print(f"Written to {arguments.out}.")
+    return 0

@@ -1,0 +1,41 @@
+"""`vlmguard train`: its arguments, declared without what training needs."""
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Declare `vlmguard train`, on what `add_subparsers` returned."""
+    parser = commands.add_parser(
+        "train",
+        help="fine-tune the rewriter on an exported data set",
+        description=(
+            "Fine-tune the rewriter: on exported rewrites (method sft), then on judged answers "
+            "(method grpo). Started again, a run goes on from its last complete checkpoint."
+        ),
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=_train)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments.
+
+    KEY=VALUE may stand anywhere among them: whatever `parse_known_args` leaves over belongs to
+    `set`, too, and `run` looks at it.
+
+    Args:
+        parser: The parser of `vlmguard train`.
+    """
+    parser.add_argument("--config", required=True, help="YAML or JSON file, or a ready one's name")
+    parser.add_argument("--method", choices=["sft", "grpo"], help="wins over the file's")
+    parser.add_argument(
+        "--strict-text", action="store_true", help="test texts among the rows block, too"
+    )
+    parser.add_argument("set", nargs="*", metavar="KEY=VALUE", help="wins over the file's")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from vlmguard.training.finetune.train import run
+
+    return run(arguments)
