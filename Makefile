@@ -11,7 +11,7 @@ TINY := $(ONE_THREAD) HF_HUB_OFFLINE=1
 GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-dir logs/gate --display plain
 STAMPED := pyproject.toml constraints.txt
 
-.PHONY: test test-all check bench demo matrix baseline gate clean
+.PHONY: test test-all check bench bench-gpu demo matrix baseline gate clean
 
 test: .venv/test/ready  ## all tests
 	$(ONE_THREAD) .venv/test/bin/pytest $(PARALLEL) $(ARGS)
@@ -38,6 +38,10 @@ bench: .venv/bench/ready  ## speed, as ratios measured in one run
 	@failed=0; for script in tests/bench/*.py; do \
 		echo "== $$script"; .venv/bench/bin/python $$script || failed=1; \
 	done; exit $$failed
+
+# Without a network, on a machine's own torch: WHEELS=FOLDER, see the top of the script.
+bench-gpu: $(if $(WHEELS),,.venv/bench/ready)  ## a 7B model on one GPU, at most 8 minutes
+	PYTHON=$(if $(WHEELS),$(PYTHON),.venv/bench/bin/python) WHEELS=$(WHEELS) tests/bench/gpu.sh $(ARGS)
 
 demo: .venv/demo/ready  ## the microworld: six defenses on one target, ends in a leaderboard page
 	$(TINY) .venv/demo/bin/vlmguard microworld demo $(ARGS)
