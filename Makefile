@@ -2,8 +2,7 @@
 
 PYTHON ?= python3
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
-# One process a core, one thread each. (`python -m pytest` would put the folder on the path, and
-# with it the .egg-info of the editable install, from which Inspect derives other names.)
+# One process a core, one thread each.
 PARALLEL := -n auto --dist loadfile
 ONE_THREAD := OMP_NUM_THREADS=1
 # A tiny model has nothing for a second thread to do, and nothing to fetch.
@@ -11,7 +10,7 @@ TINY := $(ONE_THREAD) HF_HUB_OFFLINE=1
 GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-dir logs/gate --display plain
 STAMPED := pyproject.toml constraints.txt
 
-.PHONY: test test-all check bench bench-gpu demo matrix baseline gate clean
+.PHONY: test test-all check pyright dist bench bench-gpu demo matrix baseline gate clean
 
 test: .venv/test/ready  ## all tests
 	$(ONE_THREAD) .venv/test/bin/pytest $(PARALLEL) $(ARGS)
@@ -27,12 +26,20 @@ test-all:  ## all tests on each supported Python that this machine has
 test-version: $(VENV)/ready
 	$(ONE_THREAD) $(VENV)/bin/pytest $(PARALLEL) $(ARGS)
 
-check: .venv/check/ready  ## ruff and mypy --strict
+check: .venv/check/ready  ## ruff, import contracts and mypy --strict, on the working tree
 	.venv/check/bin/ruff check .
 	.venv/check/bin/ruff format --check .
-	.venv/check/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
-	rm -rf build
+	.venv/check/bin/lint-imports --no-cache --no-logo
 	.venv/check/bin/mypy -p vlmguard
+
+pyright: .venv/check/ready  ## what an editor says of the types
+	.venv/check/bin/pip install $(PIP_FLAGS) 'pyright[nodejs]'
+	.venv/check/bin/pyright --pythonpath .venv/check/bin/python
+
+# Left behind, `inspect list tasks` would read the copies in build/.
+dist: .venv/check/ready  ## sdist and wheel
+	.venv/check/bin/python -m build
+	rm -rf build src/vlmguard.egg-info
 
 bench: .venv/bench/ready  ## speed, as ratios measured in one run
 	@failed=0; for script in tests/bench/*.py; do \
@@ -62,7 +69,7 @@ gate: .venv/test/ready  ## fail if the microworld got worse than the baseline
 	.venv/test/bin/vlmguard gate logs/gate --baseline results/baseline.json.gz
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # No training and no tools for development: half the packages of the others.
 .venv/demo/ready: $(STAMPED)

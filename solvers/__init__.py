@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any
 
 from inspect_ai.solver import Solver, solver
 
@@ -14,10 +14,8 @@ from vlmguard.solvers.vlmguard import vlmguard
 
 __all__ = ["ecso", "eta", "figstep_defense", "mllm_protector", "vlmguard"]
 
-P = ParamSpec("P")
 
-
-def _register_bare(factory: Callable[P, Solver]) -> None:
+def _register_bare(factory: Callable[..., Solver]) -> None:
     """Also register a solver without its package prefix (`--solver ecso`).
 
     Inspect prefixes the names of solvers that are defined in an installed
@@ -26,7 +24,7 @@ def _register_bare(factory: Callable[P, Solver]) -> None:
     """
 
     @wraps(factory)
-    def bare(*args: P.args, **kwargs: P.kwargs) -> Solver:
+    def bare(*args: Any, **kwargs: Any) -> Solver:
         return factory(*args, **kwargs)
 
     bare.__module__ = "<bare>"

@@ -5,6 +5,7 @@ import shutil
 import site
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -15,28 +16,30 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from support.openai_server import Server, openai_server
 from support.siuo_folder import write_siuo
 
-FOLDERS = {
-    "vlmguard": "guard",
-    "vlmguard.tasks": "tasks",
-    "vlmguard.solvers": "solvers",
-    "vlmguard.scorers": "scorers",
-    "vlmguard.training": "training",
-    "vlmguard.results": "results",
-}
+FOLDERS = ("guard", "tasks", "solvers", "scorers", "training", "results")
+FOR_A_CLONE = ("results/baseline.json.gz", "README.md", "coverage.md", "gate.md", "marks.md")
+"""How tracked names end that a wheel goes without: pages, and this repository's gate."""
 
 
-@pytest.fixture(scope="module")
-def pyproject(repo: Path) -> dict[str, Any]:
-    return tomllib.loads((repo / "pyproject.toml").read_text())
+def tracked(repo: Path) -> list[str]:
+    """Files of the clone, new ones too; links by their own names."""
+    if not (repo / ".git").exists():
+        pytest.skip("not a clone")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [name for name in listed.stdout.split("\n") if name and os.path.lexists(repo / name)]
 
 
-def test_listed_packages_are_those_on_disk(repo: Path, pyproject: dict[str, Any]) -> None:
-    on_disk = set()
-    for package, folder in FOLDERS.items():
-        for init in (repo / folder).rglob("__init__.py"):
-            parts = init.parent.relative_to(repo / folder).parts
-            on_disk.add(".".join([package, *parts]))
-    assert set(pyproject["tool"]["setuptools"]["packages"]) == on_disk
+def test_every_folder_has_its_link(repo: Path) -> None:
+    for folder in FOLDERS:
+        link = repo / "src" / "vlmguard" / folder
+        assert link.is_symlink(), f"{link} is no link: git -c core.symlinks=true clone"
+        assert link.readlink() == Path("..") / ".." / folder
 
 
 def test_constraints_pin_every_installed_dependency(repo: Path) -> None:
@@ -70,27 +73,53 @@ def test_inspect_lists_our_tasks_and_nothing_else(repo: Path, cli: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel_bin(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scripts of a fresh environment that holds our wheel and borrows its dependencies."""
-    work = tmp_path_factory.mktemp("wheel")
-    # Built from a copy: a build leaves folders behind that `inspect list tasks` would read.
-    ignored = shutil.ignore_patterns(
-        ".*", "build", "data", "logs", "out", "*.egg-info", "__pycache__"
-    )
-    source = shutil.copytree(repo, work / "source", ignore=ignored)
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "build", "--wheel", "--no-isolation"),
-            *("--outdir", str(work), str(source)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = work.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "vlmguard/py.typed" in names
-    assert not [name for name in names if name.startswith(("tests", "tasks", "guard"))]
+def built(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel and an sdist of what git tracks, built from a copy: a build leaves folders behind."""
+    work = tmp_path_factory.mktemp("built")
+    for name in tracked(repo):
+        (work / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(repo / name, work / "source" / name, follow_symlinks=False)
+    for kind in ("--wheel", "--sdist"):
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "build", kind, "--no-isolation"),
+                *("--outdir", str(work), str(work / "source")),
+            ],
+            check=True,
+            capture_output=True,
+        )
+    return work
 
+
+@pytest.mark.slow
+def test_a_wheel_holds_what_git_tracks(repo: Path, built: Path) -> None:
+    below = [name for name in tracked(repo) if name.startswith(tuple(f"{f}/" for f in FOLDERS))]
+    expected = {f"vlmguard/{name}" for name in below if not name.endswith(FOR_A_CLONE)}
+    expected |= {
+        name.removeprefix("src/")
+        for name in tracked(repo)
+        if name.startswith("src/") and not (repo / name).is_symlink()
+    }
+    (wheel,) = built.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == expected
+
+
+@pytest.mark.slow
+def test_an_sdist_holds_the_package_and_no_links(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+    names = {member.name.partition("/")[2] for member in members}
+    assert {"src/vlmguard/tasks/siuo.py", "src/vlmguard/results/logs/read.py"} <= names
+    assert not any(member.issym() for member in members)
+
+
+@pytest.fixture(scope="module")
+def wheel_bin(built: Path) -> Path:
+    """Scripts of a fresh environment that holds our wheel and borrows its dependencies."""
+    work = built
+    (wheel,) = work.glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", str(work / "venv")], check=True)
     python = work / "venv" / "bin" / "python"
     subprocess.run(

@@ -65,13 +65,12 @@ def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
     import transformers
 
     source = checkpoint.source
+    options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
     device, dtype = place(checkpoint.device)
     with loading(checkpoint.name):
-        config = transformers.AutoConfig.from_pretrained(source, revision=checkpoint.revision)
+        config = transformers.AutoConfig.from_pretrained(source, **options)
         if config.model_type != "clip":
             raise UserError(f"Checkpoint {checkpoint.name} is no CLIP model: {config.model_type}.")
-        processor = transformers.CLIPProcessor.from_pretrained(source, revision=checkpoint.revision)
-    model = load_complete(
-        transformers.CLIPModel, source, "a CLIP model", revision=checkpoint.revision, dtype=dtype
-    )
+        processor = transformers.CLIPProcessor.from_pretrained(source, **options)
+    model = load_complete(transformers.CLIPModel, source, "a CLIP model", dtype=dtype, **options)
     return model.to(device), processor

@@ -268,7 +268,7 @@ def _adapted(model: Any, checkpoint: Checkpoint) -> Any:
     import peft
 
     source = checkpoint.source
-    options = {"revision": checkpoint.revision} if checkpoint.revision else {}
+    options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
     config = peft.PeftConfig.from_pretrained(source, **options)
     config.inference_mode = True
     try:

@@ -101,7 +101,7 @@ def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
             if not checkpoint.trust_remote_code:
                 raise _no_consent(checkpoint)
             # ArmoRM's code imports this name, which transformers has dropped since.
-            vars(modeling_llama).setdefault("LLAMA_INPUTS_DOCSTRING", "")
+            modeling_llama.__dict__.setdefault("LLAMA_INPUTS_DOCSTRING", "")
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
     if not tokenizer.chat_template:
         raise UserError(f"Reward model {checkpoint.name}: its tokenizer has no chat template.")

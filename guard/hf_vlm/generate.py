@@ -260,7 +260,7 @@ class _Pick(LogitsProcessor):  # type: ignore[misc]  # an untyped library
         if s.top_p < 1:
             self._warpers.append(TopPLogitsWarper(s.top_p))
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores whose best token is the one drawn, (rows, vocabulary)."""
         best = scores.max(-1)  # NaN if there is one
         self._watch.finite = best.values.isfinite()

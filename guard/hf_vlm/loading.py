@@ -156,7 +156,7 @@ class Weights:
                 yield self.model
 
     def _load_adapter(self, source: str, name: str) -> None:
-        wrapper = self._peft
+        wrapper: Any = self._peft
         loaded = False
         try:
             if wrapper is None:
@@ -176,8 +176,7 @@ class Weights:
                     wrapper.unload()  # puts the base's own layers back
                 elif name in wrapper.peft_config:
                     wrapper.delete_adapter(name)
-        wrapper.eval()
-        self._peft = wrapper
+        self._peft = wrapper.eval()
 
 
 def _adapter_config(source: str) -> Any:

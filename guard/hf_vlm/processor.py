@@ -186,7 +186,7 @@ class PromptMaker:
         options: dict[str, Any] = {}
         if bos is not None and texts[0].startswith(bos):
             options["add_special_tokens"] = False
-        processor = self.processor
+        processor: Any = self.processor
         if len(texts) > 1:
             options |= {"padding": True, "padding_side": "left"}
             processor = self._padding_processor
@@ -294,7 +294,7 @@ def _pad_ends(values: list[torch.Tensor]) -> list[torch.Tensor]:
 def _load(checkpoint: str, options: dict[str, Any], bounds: dict[str, int]) -> Any:
     config = transformers.AutoConfig.from_pretrained(checkpoint, **options)
     if type(config) in PROCESSOR_MAPPING and not is_torchvision_available():
-        kind = PROCESSOR_MAPPING[type(config)]
+        kind: Any = PROCESSOR_MAPPING[type(config)]
         if kind is not None and "video_processor" in kind.get_attributes():
             return _load_image_only(kind, checkpoint, options, bounds)
     return transformers.AutoProcessor.from_pretrained(checkpoint, **options, **bounds)

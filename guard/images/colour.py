@@ -7,7 +7,7 @@ a model may be shown red where a person sees blue.
 import io
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image, ImageCms
 
@@ -49,7 +49,9 @@ def to_srgb(picture: Image.Image, profile: bytes) -> tuple[Image.Image, str | No
 def _space(profile: bytes) -> str | None:
     """The kind of colours that a profile is for (`RGB `, `GRAY`, `CMYK`); None if unreadable."""
     try:
-        return str(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space)
+        # Pillow's types confuse what a profile is made from with what is kept of it.
+        opened: Any = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return str(opened.profile.xcolor_space)
     except (OSError, ImageCms.PyCMSError):
         return None
 

@@ -95,7 +95,8 @@ def check_whole(log: EvalLog, summaries: list[EvalSampleSummary], seen: Touched)
 
 def _samples(path: str) -> Iterator[bytes]:
     """The samples of a log, each once, as JSON."""
-    with fsspec.open(path, "rb") as file:
+    opened: Any = fsspec.open(path, "rb")  # its types allow for a list of files
+    with opened as file:
         if path.endswith(".json"):
             samples = json.load(file).get("samples") or ()
             yield from (json.dumps(sample).encode() for sample in samples)

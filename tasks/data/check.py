@@ -104,7 +104,7 @@ def check(card: Card, root: Path | None) -> Report:
                 files[str(path.relative_to(folder))] = file_hash(path).startswith(prefix)
         decoded: dict[str, str | None] = {}
         variants = [_variant(source, name, decoded) for name in card.variants]
-    states = {variant.state for variant in variants}
+    states: set[State] = {variant.state for variant in variants}
     state: State = "incomplete"
     if len(states) == 1:
         state = states.pop()

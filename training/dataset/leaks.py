@@ -196,7 +196,9 @@ def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[list[Le
                 near[row.print] = [printed[place][0] for place in index.near(row.print)]
             found.append(("near_image", near[row.print]))
         text = normalise_text(row.text)
-        same_image = [(kind, item) for kind, matches in found for item in matches]
+        same_image: list[tuple[Kind, Item]] = [
+            (kind, item) for kind, matches in found for item in matches
+        ]
         pair = by_pair.get(row.pair or "") or next(
             (item for _, item in same_image if text and normalise_text(item.text) == text), None
         )

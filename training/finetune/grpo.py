@@ -249,9 +249,10 @@ def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str
         name: common[name].select_columns(list(COLUMNS)) if common[name] is not None else None
         for name in ("train_dataset", "eval_dataset")
     }
+    reward: Any = Reward(config)  # trl takes coroutines too, and its types do not say so
     return RewardedTrainer(
         **{**common, **rows},
-        reward_funcs=Reward(config),
+        reward_funcs=reward,
         processing_class=maker.processor,
     )
 

@@ -169,7 +169,7 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
         if len(rows) >= processes:
             rows = rows.select(range(index, len(rows), processes))
         # Images stay encoded: the prompt maker takes them so, as at inference.
-        stored = rows.with_format("arrow")
+        stored: Any = rows.with_format("arrow")
         judged: list[Judged] = []
         benign: list[bool] = []
         with unwrap_model_for_generation(
@@ -179,7 +179,7 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
         ) as model:
             model.eval()
             for start in range(0, len(stored), self._quality_batch_size):
-                batch = stored[start : start + self._quality_batch_size].to_pydict()
+                batch: dict[str, Any] = stored[start : start + self._quality_batch_size].to_pydict()
                 pictures = [[image["bytes"] for image in each] for each in batch.pop("images")]
                 batch = self._shown(batch) | {"images": pictures}
                 replies = rewrite_batch(model, self._maker, batch, self._quality_max_tokens)
@@ -195,7 +195,7 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
             [each.usable, each.intent_kept, each.unchanged, is_benign]
             for each, is_benign in zip(judged, benign, strict=True)
         ]
-        gathered = self.accelerator.gather(
+        gathered: Any = self.accelerator.gather(
             torch.tensor(flags, dtype=torch.long, device=self.accelerator.device)
         )
         lists = gathered.bool().tolist()

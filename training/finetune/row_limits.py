@@ -116,7 +116,7 @@ def _length(row: dict[str, Any], maker: PromptMaker) -> Length:
 
 def _with_rare_shapes(split: datasets.Dataset) -> Iterator[int]:
     """Numbers of the rows with such pictures; only the heads of image files are read."""
-    stored = split.select_columns(["id", "images"]).with_format("arrow")
+    stored: Any = split.select_columns(["id", "images"]).with_format("arrow")
     for start in range(0, len(stored), 256):
         batch = stored[start : start + 256].to_pydict()
         for place, (name, images) in enumerate(zip(batch["id"], batch["images"], strict=True)):

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 after an error that the user can put right.
     """
-    parser = argparse.ArgumentParser(prog="vlmguard train", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="vlmguard train", description=str(__doc__).split("\n")[0])
     add_arguments(parser)
     arguments, rest = parser.parse_known_args(argv)
     arguments.set += rest  # argparse itself takes one unbroken group of these

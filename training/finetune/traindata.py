@@ -205,7 +205,7 @@ def _load_split(folder: Path, name: str) -> datasets.Dataset:
             + (", or set `eval_strategy: no`." if name == "validation" else ".")
         )
     try:
-        split = datasets.load_from_disk(str(folder / name))
+        split: Any = datasets.load_from_disk(str(folder / name))
     except IndexError:  # what an empty split gives
         split = datasets.Dataset.from_dict({})
     except (OSError, ValueError) as error:

@@ -27,12 +27,12 @@ from vlmguard.guard.aux_models.reward import ARMORM
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.templates import template_hash
 from vlmguard.solvers import eta
+from vlmguard.solvers.eta import scorers
 from vlmguard.solvers.eta.decoding import read_candidates, tokens_of
 from vlmguard.solvers.eta.roles import read_grade
 from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
 from vlmguard.solvers.fallback import UnusableReply
 
-SCORERS = "vlmguard.solvers.eta.scorers"
 PREFIX = "As an AI assistant"
 
 
@@ -69,9 +69,9 @@ class Local:
             self.compared.append((images, texts))
             return Reading([cosine(text) for text in texts], 1, 4, 0, 0.25)
 
-        monkeypatch.setattr(f"{SCORERS}.prepare_reward", prepare)
-        monkeypatch.setattr(f"{SCORERS}.rewards", rewards)
-        monkeypatch.setattr(f"{SCORERS}.clip_similarity", similarity)
+        monkeypatch.setattr(scorers, "prepare_reward", prepare)
+        monkeypatch.setattr(scorers, "rewards", rewards)
+        monkeypatch.setattr(scorers, "clip_similarity", similarity)
 
 
 def scripted(*rounds: ModelOutput, answer: str = "Vanilla.") -> Scripted:

@@ -159,6 +159,8 @@ def gemma3() -> Parts:
         "sliding_window": 64,
         "layer_types": ["sliding_attention", "full_attention"] * (LAYERS // 2),
     }
+    # No parameter of its own, and yet where generation looks for it.
+    special = {"eos_token_id": tokenizer.eos_token_id}
     config = transformers.Gemma3Config(
         text_config=text,
         vision_config=_tower("siglip_vision_model", PATCH),
@@ -166,8 +168,8 @@ def gemma3() -> Parts:
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
         boi_token_index=tokenizer.convert_tokens_to_ids(begin),
         eoi_token_index=tokenizer.convert_tokens_to_ids(end),
-        eos_token_id=tokenizer.eos_token_id,
         tie_word_embeddings=True,
+        **special,
     )
     images = {
         "image_processor_type": "Gemma3ImageProcessor",

@@ -183,8 +183,8 @@ def _matrix(arguments: argparse.Namespace) -> int:
     from vlmguard.training.microworld.models.api import TARGETS
     from vlmguard.training.microworld.world.levels import LEVELS
 
-    targets, levels = arguments.targets or list(TARGETS), arguments.levels or list(LEVELS)
-    return _run_all(targets, levels, arguments)
+    targets: list[str] = arguments.targets or [*TARGETS]
+    return _run_all(targets, arguments.levels or list(LEVELS), arguments)
 
 
 def _add_places(parser: argparse.ArgumentParser, default: str) -> None:
