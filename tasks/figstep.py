@@ -250,7 +250,7 @@ def figstep(
         headline_metric=chosen.headline,
         epochs=repeated(samples, any_success()),
         config=GenerateConfig(max_tokens=1024),
-        version="2-A",
+        version="3-A",
         metadata={
             "benchmark": CARD.title,
             "variant": f"{split}/{prompt}",

@@ -289,7 +289,7 @@ def mm_safetybench(
         headline_metric=chosen.headline,
         epochs=Epochs(1, vote()),
         config=GenerateConfig(max_tokens=512, temperature=0.0),
-        version="2-A",
+        version="3-A",
         metadata={
             "benchmark": CARD.title,
             "variant": image_type,

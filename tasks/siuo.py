@@ -265,7 +265,7 @@ def siuo(
         config=GenerateConfig(max_tokens=16, temperature=0.0)
         if choice
         else GenerateConfig(max_tokens=500),
-        version="2-A",
+        version="3-A",
         metadata={
             "benchmark": CARD.title,
             "variant": track,

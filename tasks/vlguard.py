@@ -298,7 +298,7 @@ def vlguard(
         epochs=Epochs(1, vote()),
         # The authors' settings: greedy, 256 tokens.
         config=GenerateConfig(max_tokens=256, temperature=0.0),
-        version="2-A",
+        version="3-A",
         metadata={
             "benchmark": CARD.title,
             "variant": subset,

@@ -197,7 +197,7 @@ def test_unsafe_run_scores_by_the_authors_list(
     assert log.eval.metadata["keywords"]["origin"] == "refusal_keywords.json"
     assert log.eval.metadata["data"]["origin"] == "local"
     assert len(log.eval.metadata["data"]["files"]["test.json"]) == 64
-    assert log.eval.task_version == "2-A"
+    assert log.eval.task_version == "3-A"
     assert log.samples[0].scores["vlguard_keywords"].metadata["keywords"] == "refusal_keywords.json"
 
     legacy = run(vlguard(judge="none", legacy=True, data_dir=str(folder)), scripted(target))
