@@ -17,9 +17,9 @@ from inspect_ai.log import (
     read_eval_log,
     write_eval_log,
 )
-from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
 from inspect_ai.scorer import Score
 from PIL import Image
+from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -29,29 +29,7 @@ from vlmguard.results.run.changed_files import changes, named_files
 from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.preflight import files_named_in
 
-CALLS: list[str] = []
-
-
-@modelapi(name="scripted_runs")
-class ScriptedRuns(ModelAPI):
-    """Answers every role in a form that it can use, and notes the call."""
-
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-        **_: Any,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
-
-    async def generate(self, *_: Any, **__: Any) -> ModelOutput:
-        CALLS.append(self.model_name)
-        text = '<prompt>And safely?</prompt> {"safety": 8, "helpful": true}'
-        output = ModelOutput.from_content(self.model_name, text)
-        output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
-        return output
+CALLS = counting_api("scripted_runs", '<prompt>And safely?</prompt> {"safety": 8, "helpful": true}')
 
 
 CONFIG = """

@@ -1,11 +1,10 @@
 """`vlmguard run --latency`: logs of single answers beside the main ones, and what is refused."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
-from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
+from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -17,28 +16,7 @@ from vlmguard.results.run.latency import latency_matrix
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.plan import plan
 
-CALLS: list[str] = []
-
-
-@modelapi(name="echo")
-class Echo(ModelAPI):
-    """Says what a judge would, and notes the call."""
-
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-        **_: Any,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
-
-    async def generate(self, *_: Any, **__: Any) -> ModelOutput:
-        CALLS.append(self.model_name)
-        output = ModelOutput.from_content(self.model_name, '{"safety": 8, "helpful": true}')
-        output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
-        return output
+CALLS = counting_api("echo", '{"safety": 8, "helpful": true}')
 
 
 @pytest.fixture

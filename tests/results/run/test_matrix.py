@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from inspect_ai.log import (
@@ -12,7 +11,7 @@ from inspect_ai.log import (
     read_eval_log,
     write_eval_log,
 )
-from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
+from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -22,30 +21,11 @@ from vlmguard.results.run.config import Matrix, read_config, select
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.plan import plan, plan_sheet
 
-CALLS: list[str] = []
-
-
-@modelapi(name="counted")
-class Counted(ModelAPI):
-    """Answers every role in a form that it can use, and notes the call."""
-
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-        **_: Any,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
-
-    async def generate(self, *_: Any, **__: Any) -> ModelOutput:
-        CALLS.append(self.model_name)
-        text = "<reasoning>r</reasoning><prompt>And safely?</prompt>"
-        text += ' {"safety": 8, "helpful": true, "safe": true, "effective": true}'
-        output = ModelOutput.from_content(self.model_name, text)
-        output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
-        return output
+REPLY = (
+    "<reasoning>r</reasoning><prompt>And safely?</prompt>"
+    ' {"safety": 8, "helpful": true, "safe": true, "effective": true}'
+)
+CALLS = counting_api("counted", REPLY)
 
 
 CONFIG = """

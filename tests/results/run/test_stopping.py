@@ -17,12 +17,8 @@ from inspect_ai.model import (
     ChatMessageUser,
     ContentImage,
     ContentText,
-    GenerateConfig,
-    ModelAPI,
-    ModelOutput,
-    ModelUsage,
-    modelapi,
 )
+from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -35,28 +31,7 @@ from vlmguard.results.run.matrix import run
 
 SAMPLES = 30
 AT_ONCE = 3
-CALLS: list[str] = []
-
-
-@modelapi(name="answering")
-class Answering(ModelAPI):
-    """Gives one long answer, and notes the call."""
-
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-        **_: Any,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
-
-    async def generate(self, *_: Any, **__: Any) -> ModelOutput:
-        CALLS.append(self.model_name)
-        output = ModelOutput.from_content(self.model_name, os.urandom(8_000).hex())
-        output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
-        return output
+CALLS = counting_api("answering", lambda: os.urandom(8_000).hex())
 
 
 @pytest.fixture

@@ -1,0 +1,36 @@
+"""Providers that note each call, for runs through the whole of `vlmguard run`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
+
+
+def counting_api(name: str, reply: str | Callable[[], str]) -> list[str]:
+    """Register the provider `NAME/...`, which says the same to everybody.
+
+    Returns:
+        The models that were called so far, call by call; clear it before a test.
+    """
+    calls: list[str] = []
+
+    @modelapi(name=name)
+    class Counting(ModelAPI):
+        def __init__(
+            self,
+            model_name: str,
+            base_url: str | None = None,
+            api_key: str | None = None,
+            config: GenerateConfig | None = None,
+            **_: Any,
+        ) -> None:
+            super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
+
+        async def generate(self, *_: Any, **__: Any) -> ModelOutput:
+            calls.append(self.model_name)
+            said = reply if isinstance(reply, str) else reply()
+            output = ModelOutput.from_content(self.model_name, said)
+            output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
+            return output
+
+    return calls
