@@ -194,10 +194,14 @@ def test_pip_installs_a_wheel_that_was_cut(tmp_path: Path) -> None:
 
 
 def test_make_runs_it_with_wheels_and_without() -> None:
+    # The tests themselves may be run by a `make` with arguments of its own.
+    by_make = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS")
+    environment = {name: each for name, each in os.environ.items() if name not in by_make}
     made = {
         words: subprocess.run(
             ["make", "--dry-run", "bench-gpu", *words],
             cwd=REPO,
+            env=environment,
             capture_output=True,
             text=True,
             check=True,
