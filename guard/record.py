@@ -63,6 +63,7 @@ class DefenseRecord(BaseModel):
 
     Attributes:
         defense: Name of the solver; `none` where no defense ran.
+        version: Version of the solver, as of a task; empty where it states none.
         original: The user's request.
         rewritten: What the target was asked instead, if that differs in kind.
         triggered: Whether the defense intervened.
@@ -76,6 +77,7 @@ class DefenseRecord(BaseModel):
     """
 
     defense: str = "none"
+    version: str = ""
     original: str = ""
     rewritten: str | None = None
     triggered: bool = False
@@ -121,18 +123,21 @@ class DefenseRecord(BaseModel):
 
 
 @contextmanager
-def recorded(state: TaskState, defense: str, original: str) -> Iterator[DefenseRecord]:
+def recorded(
+    state: TaskState, defense: str, original: str, version: str = ""
+) -> Iterator[DefenseRecord]:
     """Record what a defense does; whatever happens, what there is by then is kept.
 
     Args:
         state: The sample's state.
         defense: Name of the solver.
         original: The user's request.
+        version: Version of the solver (`2-A`): runs under different ones are never compared as one.
 
     Yields:
         The record to fill. Afterwards `DefenseRecord.of(state)` reads it.
     """
-    record = DefenseRecord(defense=defense, original=original)
+    record = DefenseRecord(defense=defense, version=version, original=original)
     try:
         yield record
     finally:
@@ -168,7 +173,7 @@ def tally(state: TaskState) -> dict[str, Any]:
         state: The state after the solver.
 
     Returns:
-        `defense`, `triggered`; `failure`, `approximations` and `template` where
+        `defense`, `triggered`; `version`, `failure`, `approximations` and `template` where
         there are any; `output` and `output_reason` where the final output is no
         whole answer (`outputs.Output`); and over all stages `calls`,
         `target_calls`, `input_tokens`, `output_tokens` and `seconds` (the last
@@ -181,6 +186,7 @@ def tally(state: TaskState) -> dict[str, Any]:
         stages = [_call_stage("answer", state.output, "target")]
     said = read_output(state.output)
     remarks = {
+        "version": record.version,
         "output": "" if said.kind == "answer" else said.kind,
         "output_reason": said.reason,
         "failure": record.failure,

@@ -50,6 +50,8 @@ from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer, user_message
 
+VERSION: Final = "2-A"
+
 HARM_CHECK_TEMPLATE: Final = """\
 Request:
 <request>
@@ -118,7 +120,7 @@ def ecso(
         target = get_model()
         config = checks_for(target, _CONFIG)
         turn = last_turn(state)
-        with recorded(state, "ecso", turn.text) as record:
+        with recorded(state, "ecso", turn.text, VERSION) as record:
             record.template = template_hash(
                 check_prompt, caption_prompt, answer_prompt, TEXT_ONLY_TEMPLATE
             )

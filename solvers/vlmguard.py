@@ -19,7 +19,7 @@ the rewriter's reply cannot be used is not described in the paper: by default
 the original prompt is passed on, and the rate is shown in every table.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -31,6 +31,8 @@ from vlmguard.guard.roles import load_models
 from vlmguard.guard.templates import load_template
 from vlmguard.solvers.fallback import ON_FAILURE, refusal
 from vlmguard.solvers.turn import last_turn, with_text
+
+VERSION: Final = "2-A"
 
 
 @solver
@@ -59,7 +61,7 @@ def vlmguard(
         turn = last_turn(state)
         rewrite = await rewriter.rewrite(turn.images, turn.text, conversation=turn.earlier)
 
-        with recorded(state, "vlmguard", turn.text) as record:
+        with recorded(state, "vlmguard", turn.text, VERSION) as record:
             record.rewritten = rewrite.rewritten
             record.triggered = rewrite.rewritten != turn.text
             record.failure = rewrite.failure

@@ -159,6 +159,8 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
             provenance={
                 **run.provenance,
                 "guards": run.guards,
+                # No condition: a guard that a new version made worse is what a gate looks for.
+                "defense_version": run.defense_version,
                 "defense_args": run.defense_args,
                 "target_settings": run.target_settings,
                 **({"edited": run.edited} if run.edited else {}),
@@ -168,8 +170,8 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
         if scores.key in found:
             raise UserError(
                 f"{found[scores.key][0].provenance['log']} and {scores.provenance['log']} are both "
-                f"{scores.label}, with other settings, data, judge or task version: gate one of "
-                f"them at a time, each with a baseline of its own."
+                f"{scores.label}, with other settings, data, judge, or version of task or defense: "
+                f"gate one of them at a time, each with a baseline of its own."
             )
         reading = Reading(
             measures={measure.name: measure for measure in measures},

@@ -38,10 +38,12 @@ def _labels(runs: list[Run], shown: Callable[[str], str]) -> list[tuple[str, str
     settings: dict[str, set[str]] = defaultdict(set)
     guards: dict[tuple[str, str], set[str]] = defaultdict(set)
     templates: dict[tuple[str, str], set[str]] = defaultdict(set)
+    versions: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         settings[run.target].add(run.target_settings)
         guards[run.defense, run.defense_args].add(run.guards)
         templates[run.defense, run.defense_args].add(run.template)
+        versions[run.defense].add(run.defense_version)
     labels = []
     for run in runs:
         target = run.target
@@ -54,6 +56,8 @@ def _labels(runs: list[Run], shown: Callable[[str], str]) -> list[tuple[str, str
             defense += f" [{shown(run.guards)}]"
         if len(templates[run.defense, run.defense_args]) > 1 and run.template:
             defense += f" template {run.template}"
+        if len(versions[run.defense]) > 1:
+            defense += f" version {run.defense_version or 'not noted'}"
         labels.append((target, defense))
     return labels
 

@@ -148,8 +148,8 @@ def _newest(
 
 
 def row_key(run: Run) -> tuple[str, ...]:
-    """What makes a row of a table: target and defense, each with its settings."""
-    defense = (run.defense, run.defense_args, run.template, run.guards)
+    """What makes a row of a table: target and defense, each with its settings, and its version."""
+    defense = (run.defense, run.defense_version, run.defense_args, run.template, run.guards)
     return (run.target, run.target_settings, *defense)
 
 

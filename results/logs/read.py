@@ -42,7 +42,7 @@ from vlmguard.results.logs.score_types import check_kinds
 from vlmguard.results.logs.sizes import check_sizes
 from vlmguard.results.logs.timing import LATENCY_TAG, Pace, latency_of, pace_of
 from vlmguard.results.logs.unfinished import WAY_OUT, named, unfinished_samples
-from vlmguard.results.logs.versions import check_one_version
+from vlmguard.results.logs.versions import check_one_version, versions_of
 
 UNREADABLE: Final = (
     *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError, RecursionError),
@@ -75,6 +75,7 @@ class Run:
         target: The evaluated model.
         target_settings: Its arguments, as text.
         defense: Name of the defense without package; `none` without one.
+        defense_version: Version of its solver; empty where a log notes none.
         defense_args: Arguments that were passed to it, as text.
         template: Hash of its templates, which an argument may name by file alone.
         guards: Models bound to roles other than the grader's, as text.
@@ -102,6 +103,7 @@ class Run:
     target: str
     target_settings: str
     defense: str
+    defense_version: str
     defense_args: str
     template: str
     guards: str
@@ -273,6 +275,7 @@ def _run(
         target=spec.model,
         target_settings=as_text(given(spec.model_args)),
         defense=defense,
+        defense_version=" ".join(sorted(versions_of(tallies))),
         defense_args=as_text(given(spec.solver_args_passed or {})),
         template=" ".join(sorted({str(tally.get("template", "")) for tally in tallies})).strip(),
         guards=as_text(guards) if defense != "none" else "",

@@ -1,4 +1,6 @@
-"""One log, one version: of the prompts that a file gives, and of the data."""
+"""One log, one version: of the defense, of the prompts that a file gives, and of the data."""
+
+from typing import Any
 
 from inspect_ai.log import EvalSampleSummary
 
@@ -15,7 +17,8 @@ def check_one_version(summaries: list[EvalSampleSummary]) -> None:
         summaries: Its samples.
 
     Raises:
-        LeftOut: Samples were guarded under different prompts, or come from different data.
+        LeftOut: Samples were guarded by different versions of a solver or under different prompts,
+            or come from different data.
     """
     tallies = [tally for sample in summaries if (tally := tally_of(sample))]
     # A defense that failed before it had read its prompts notes none.
@@ -23,10 +26,23 @@ def check_one_version(summaries: list[EvalSampleSummary]) -> None:
     data = {
         str(sample.metadata[DATA_DIGEST]) for sample in summaries if DATA_DIGEST in sample.metadata
     }
-    for what, found in (("prompts of its defense", prompts), ("data", data)):
+    for what, found, cause in (
+        ("defense", versions_of(tallies), "vlmguard was"),
+        ("prompts of its defense", prompts, "a file was"),
+        ("data", data, "a file was"),
+    ):
         if len(found) > 1:
+            listed = ", ".join(each or "none noted" for each in sorted(found))
             raise LeftOut(
-                f"its samples ran under {len(found)} versions of the {what} "
-                f"({', '.join(sorted(found))}): a file was changed before the run went on; run it "
-                f"again in a folder of its own"
+                f"its samples ran under {len(found)} versions of the {what} ({listed}): {cause} "
+                f"changed before the run went on; run it again in a folder of its own"
             )
+
+
+def versions_of(tallies: list[dict[str, Any]]) -> set[str]:
+    """Versions of the defense in a log; that of a log from before there were any is empty.
+
+    Args:
+        tallies: Those of its samples; one that came to no defense says nothing of it.
+    """
+    return {str(tally.get("version", "")) for tally in tallies if tally["defense"] != "none"}

@@ -67,6 +67,8 @@ from vlmguard.solvers.eta.scorers import find_scorers
 from vlmguard.solvers.fallback import ON_FAILURE, UnusableReply, fall_back
 from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
 
+VERSION: Final = "2-A"
+
 CLIP: Final = "openai/clip-vit-large-patch14-336"
 
 CLIP_TEXT: Final = (
@@ -167,7 +169,7 @@ def eta(
         if threshold is None:
             threshold = GRADE_THRESHOLD if scorers.reward_role else POST_THRESHOLD
 
-        with recorded(state, "eta", turn.text) as record:
+        with recorded(state, "eta", turn.text, VERSION) as record:
             record.template = template_hash(
                 *(gate_rubric, rubric, sentence),
                 *([OPENING_TEMPLATE] if decoding == "response" else []),

@@ -102,14 +102,14 @@ def test_what_was_done_before_an_error_is_kept() -> None:
     state = state_with()
 
     def fail() -> None:
-        with recorded(state, "mine", "May I?") as record:
+        with recorded(state, "mine", "May I?", "2-A") as record:
             record.add_stage(Stage(name="rewrite", role="rewriter", output="no"))
             raise RuntimeError("the next call failed")
 
     with pytest.raises(RuntimeError, match="the next call failed"):
         fail()
     assert [stage.name for stage in DefenseRecord.of(state).stages] == ["rewrite"]
-    assert tally(state)["defense"] == "mine"
+    assert (tally(state)["defense"], tally(state)["version"]) == ("mine", "2-A")
 
 
 @scorer(metrics=[accuracy()])

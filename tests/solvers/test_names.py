@@ -1,5 +1,6 @@
 """Both names of every defense, and the command line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def test_bare_and_prefixed_names_find_the_defense(name: str, prefix: str) -> Non
     spec = SolverSpec(f"{prefix}{name}", options, options)
     log = run_solver(spec, sample("Q?"), Scripted("ok"), roles)
     assert record_of(log).defense == name
+    assert re.fullmatch(r"[2-9]-[A-Z]", record_of(log).version)
 
 
 def test_an_unknown_option_is_named() -> None:

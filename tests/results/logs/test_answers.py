@@ -232,6 +232,36 @@ def test_other_templates_are_other_rows_and_approximations_are_said(tmp_path: Pa
     )
 
 
+def of_version(version: str) -> Solver:
+    """A defense of this version, which shows in nothing but its record."""
+
+    @solver(name="careful")
+    def careful() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            with recorded(state, "careful", "?", version):
+                return await generate(state)
+
+        return solve
+
+    return careful()
+
+
+def test_versions_of_a_defense_are_rows_of_their_own(tmp_path: Path) -> None:
+    for version in ("", "2-A", "3-A"):
+        run_toy(tmp_path, Toy(), [say(8, True)] * 6, solver=of_version(version))
+    results = read_results([str(tmp_path)])
+    assert [run.defense_version for run in results.runs] == ["", "2-A", "3-A"]
+    assert {defense for _, defense in build(results).rows()} == {
+        f"careful version {version}" for version in ("not noted", "2-A", "3-A")
+    }
+
+
+def test_a_single_version_is_not_spelled_out(tmp_path: Path) -> None:
+    for target in ("one", "two"):
+        run_toy(tmp_path, Toy(), [say(8, True)] * 6, target=target, solver=of_version("2-A"))
+    assert {defense for _, defense in build(read_results([str(tmp_path)])).rows()} == {"careful"}
+
+
 def test_of_a_path_the_last_part_is_shown_if_that_tells_rows_apart(tmp_path: Path) -> None:
     for content in ("one", "two"):
         run_toy(tmp_path, Toy(), [say(8, True)] * 6, solver=approximating(content))

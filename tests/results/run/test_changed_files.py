@@ -159,17 +159,22 @@ def test_a_log_of_two_versions_stands_in_no_table(
 
 def test_a_defense_that_failed_before_it_read_its_prompts_is_no_other_version() -> None:
     class Summary:
-        def __init__(self, template: str) -> None:
+        def __init__(self, template: str, version: str = "2-A", defense: str = "vlmguard") -> None:
             tally = dict.fromkeys(
                 ("calls", "target_calls", "input_tokens", "output_tokens", "seconds"), 1
-            ) | {"defense": "vlmguard", "triggered": False}
+            ) | {"defense": defense, "triggered": False}
             tally |= {"template": template} if template else {}
+            tally |= {"version": version} if version else {}
             self.scores = {"refusal": Score(value={"refused": 0.0}, metadata={"defense": tally})}
             self.metadata: dict[str, Any] = {}
 
     check_one_version([Summary("a"), Summary(""), Summary("a")])  # type: ignore[list-item]
     with pytest.raises(LeftOut, match=r"2 versions of the prompts of its defense \(a, b\)"):
         check_one_version([Summary("a"), Summary("b")])  # type: ignore[list-item]
+    # A log that a newer vlmguard went on with; a sample that came to no defense has no version.
+    check_one_version([Summary("a"), Summary("", "", "none")])  # type: ignore[list-item]
+    with pytest.raises(LeftOut, match=r"2 versions of the defense \(none noted, 2-A\)"):
+        check_one_version([Summary("a", ""), Summary("a")])  # type: ignore[list-item]
 
 
 def invalidate_one(config: Path) -> None:
