@@ -17,7 +17,12 @@ from vlmguard.results.leaderboard.entries import add_pace, entry_of
 from vlmguard.results.leaderboard.marks import Tested, mark
 from vlmguard.results.leaderboard.model import CONTROLS, Duel, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.names import heading, label_rows, set_apart, templates
-from vlmguard.results.leaderboard.remarks import on_measures, on_run, on_samples
+from vlmguard.results.leaderboard.remarks import (
+    on_approximations,
+    on_measures,
+    on_run,
+    on_samples,
+)
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.frame import Results
 from vlmguard.results.logs.measures import endpoint, headline_of, measures_of
@@ -103,7 +108,7 @@ def build(
         groups, entries, [], dict(results.left_out), duels=compared, controls=controls
     )
     noted = dict.fromkeys(clean(run.note) for run in results.runs)
-    board.notes = [note for note in noted if note]
+    board.notes = [note for note in noted if note] + on_approximations(results, labels)
     board.endpoint_tests, rest = mark(tested)
     board.tests = board.endpoint_tests + rest
     board.gains = gains(board)

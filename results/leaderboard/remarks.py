@@ -1,11 +1,14 @@
 """What a reader must be told: unlike samples, guessed directions, approximations."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
 
+from vlmguard.results.logs.frame import Results
 from vlmguard.results.logs.measures import Measure
 from vlmguard.results.logs.read import Run
+from vlmguard.results.sanitize import clean
 
 _BETTER: Final = {1: "more", -1: "less", 0: "neither more nor less"}
 
@@ -48,6 +51,27 @@ def on_measures(measures: list[Measure]) -> list[str]:
 
 def on_run(run: Run) -> list[str]:
     """What to say of a run by itself."""
-    approximate = f"an approximation of the defense: {', '.join(run.approximations)}"
     said = [*run.declared.remarks, *run.remarks]
-    return [approximate, *said] if run.approximations else said
+    return [_approximate(run), *said] if run.approximations else said
+
+
+def on_approximations(results: Results, labels: Sequence[tuple[str, str]]) -> list[str]:
+    """What stands above every table of the runs that were not the faithful defense.
+
+    Args:
+        results: The runs.
+        labels: Target and defense of each, as tables show them.
+
+    Returns:
+        A line for each defense and each of the ways in which it was approximate.
+    """
+    said = [
+        clean(f"{defense}: {_approximate(run)}")
+        for run, (_, defense) in zip(results.runs, labels, strict=True)
+        if run.approximations
+    ]
+    return list(dict.fromkeys(said))
+
+
+def _approximate(run: Run) -> str:
+    return f"an approximation of the defense: {', '.join(run.approximations)}"

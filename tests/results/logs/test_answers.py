@@ -18,6 +18,8 @@ from vlmguard.results.agreement.raters import agree
 from vlmguard.results.diff import diff
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
+from vlmguard.results.leaderboard.paper import paper_sheets
+from vlmguard.results.leaderboard.publish import write_leaderboard
 from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers import judge
 
@@ -230,6 +232,14 @@ def test_other_templates_are_other_rows_and_approximations_are_said(tmp_path: Pa
     assert all(
         "an approximation of the defense: no logits" in entry.note for entry in board.entries
     )
+    # Above every table, the paper's and LaTeX's too, which have no remarks on single rows.
+    assert sorted(board.notes) == sorted(
+        f"{defense}: an approximation of the defense: no logits" for _, defense in board.rows()
+    )
+    write_leaderboard(board, tmp_path / "out", tables=paper_sheets(board))
+    for name in ("md", "tex", "json", "html", "csv"):
+        text = (tmp_path / "out" / f"leaderboard.{name}").read_text()
+        assert "an approximation of the defense: no logits" in text
 
 
 def of_version(version: str) -> Solver:

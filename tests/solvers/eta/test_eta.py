@@ -34,6 +34,8 @@ from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
 from vlmguard.solvers.fallback import UnusableReply
 
 PREFIX = "As an AI assistant"
+BORROWED = "own wording under the authors' threshold"
+BOTH = [f"answer check: {BORROWED}", f"image check: {BORROWED}"]
 
 
 class Local:
@@ -104,7 +106,7 @@ def test_a_rewarded_answer_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     record = record_of(log)
     assert not record.triggered
     assert record.kept_prefix == ""
-    assert record.approximations == []
+    assert record.approximations == BOTH
     assert record.notes["branch"] == "safe_answer"
     assert record.notes["own_wording"] is True
     assert (record.notes["post_threshold"], record.notes["pre_threshold"]) == (0.06, 0.16)
@@ -201,7 +203,7 @@ def test_sentences_are_chosen_by_reward_and_fading_utility(monkeypatch: pytest.M
     record = record_of(log)
     assert record.triggered
     assert record.kept_prefix == PREFIX
-    assert record.approximations == []
+    assert record.approximations == BOTH
     assert (record.notes["branch"], record.notes["sentences"]) == ("aligned", 4)
     assert [(stage.name, stage.calls) for stage in record.stages] == [
         ("answer", 1),
@@ -344,6 +346,32 @@ def test_checkpoints_and_texts_are_options(monkeypatch: pytest.MonkeyPatch, tmp_
     assert record.notes["post_threshold"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("files", "options", "named"),
+    [
+        (("gate_prompt",), {}, BOTH[1:]),
+        (("clip_text",), {}, BOTH[:1]),
+        (("gate_prompt", "reward_prompt", "clip_text"), {}, []),
+        ((), {"post_threshold": 0.07}, BOTH[1:]),
+        ((), {"post_threshold": 0.07, "pre_threshold": 0.2}, []),
+        # Written out, the authors' thresholds are no others.
+        ((), {"post_threshold": 0.06, "pre_threshold": 0.16}, BOTH),
+    ],
+)
+def test_own_wording_under_the_authors_thresholds_is_an_approximation(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    files: tuple[str, ...],
+    options: dict[str, Any],
+    named: list[str],
+) -> None:
+    Local(monkeypatch, lambda text: 1.0)
+    (tmp_path / "theirs").write_text("the authors' text")
+    texts = {name: str(tmp_path / "theirs") for name in files}
+    log = run_eta(scripted(), picture(), **texts, **options)
+    assert record_of(log).approximations == named
+
+
 def test_whole_answers_are_drawn_in_separate_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     # r + c: 0.1 + 0.3, 0.2 + 0.25, 0.3 + 0.1. The second wins; there is no rule for k = 1.
     figures = {f"{PREFIX}, A": 0.1, f"{PREFIX}, B": 0.2, "C": 0.3}
@@ -376,7 +404,7 @@ def test_whole_answers_are_drawn_in_separate_calls(monkeypatch: pytest.MonkeyPat
     assert local.compared[1][1] == list(figures)
     record = record_of(log)
     assert record.kept_prefix == PREFIX
-    assert record.approximations == ["decoding=response"]
+    assert record.approximations == [*BOTH, "decoding=response"]
     assert record.rewritten == target.calls[1].text
     assert [stage.name for stage in record.stages] == [
         "answer",
@@ -436,7 +464,7 @@ def test_a_graded_answer_stands_above_one_half() -> None:
     assert (call.config.temperature, call.config.max_tokens) == (0.0, 1024)
     record = record_of(log)
     assert (record.notes["reward"], record.notes["post_threshold"]) == (0.6, 0.5)
-    assert record.approximations == ["reward: a prompted model"]
+    assert record.approximations == ["reward: a prompted model", BOTH[1]]
 
 
 def test_prompted_models_replace_both_scorers() -> None:
