@@ -165,14 +165,31 @@ def load_config(source: str, overrides: dict[str, Any] | None = None) -> TrainCo
         UserError: No such file, a syntax error, a key that nobody knows, a value that does not
             fit.
     """
+    values = config_values(source, overrides)
+    try:
+        return from_dict(values)
+    except UserError as error:
+        raise UserError(f"Configuration {config_path(source)}: {error}") from error
+
+
+def config_values(source: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The values of a configuration, not yet compared with what TRL knows (which takes seconds).
+
+    Args:
+        source: As for `load_config`.
+        overrides: As for `load_config`.
+
+    Returns:
+        Value by key.
+
+    Raises:
+        UserError: No such file, a syntax error, or no pairs in it.
+    """
     path = config_path(source)
     values = read_json(path) if path.suffix == ".json" else read_yaml(path, _Loader)
     if not isinstance(values, dict):
         raise UserError(f"Configuration {path} must hold `key: value` pairs.")
-    try:
-        return from_dict(values | (overrides or {}))
-    except UserError as error:
-        raise UserError(f"Configuration {path}: {error}") from error
+    return values | (overrides or {})
 
 
 def from_dict(values: dict[str, Any]) -> TrainConfig:

@@ -1,9 +1,9 @@
 """Rows that a model cannot take are found before the model is loaded.
 
 A processor refuses pictures by their shape (Qwen2-VL, for one, very long ones), which would end the
-run somewhere on its way, and `max_length` may leave nothing of a reply to learn from, which would
-not show at all. With `max_length` every row is prepared once as the trainer will; without, only
-those with pictures of a rare shape.
+run somewhere on its way, and `max_length` may cut a reply, or leave nothing of it to learn from,
+which would not show at all. With `max_length` every row is prepared once as the trainer will, and
+its labels are counted; without, only those with pictures of a rare shape.
 """
 
 import io
@@ -30,25 +30,29 @@ SMALL: Final = 56
 """Pixels of the shorter side below which a picture is rare."""
 
 
+NAMED: Final = 5
+"""Rows that a message names."""
+
+
 @dataclass(frozen=True)
 class Length:
     """How long a row is.
 
     Attributes:
+        row: Its id.
         tokens: Of prompt, pictures and reply together.
-        reply: Of the reply alone.
-        image_end: Tokens up to the last one of a picture; 0 without pictures.
+        labels: Of the reply, which the loss is on.
     """
 
+    row: str
     tokens: int
-    reply: int
-    image_end: int
+    labels: int
 
 
 def check_rows(
     split: datasets.Dataset, maker: PromptMaker, shown: Transform, max_length: int | None
 ) -> None:
-    """Refuse rows that the processor refuses, and a `max_length` that leaves nothing to learn.
+    """Refuse rows that the processor refuses, and a `max_length` that cuts what is to be learned.
 
     Args:
         split: The rows as they were exported.
@@ -57,60 +61,57 @@ def check_rows(
         max_length: Tokens after which the trainer cuts a row; None for all.
 
     Raises:
-        UserError: A row whose pictures the processor refuses or that cannot be read, or whose
-            pictures `max_length` would cut; or a `max_length` that cuts every reply.
+        UserError: Rows whose pictures the processor refuses or that cannot be read, or whose reply
+            `max_length` would cut; names rows, sizes, and the length needed.
     """
     rare = sorted(_with_rare_shapes(split))
     chosen = range(len(split)) if max_length is not None else rare
     if max_length is not None:
         logger.info("max_length: measuring %d rows.", len(split))
     rows = split.with_transform(shown)
-    lengths = []
+    lengths, refused = [], []
     for index in chosen:
         row = rows[index]
-        length = _length(row, maker)
-        lengths.append(length)
-        if max_length is not None and length.image_end > max_length:
-            raise UserError(
-                f"max_length={max_length} cuts the picture of row {row['id']}, which no model can "
-                f"take; its pictures end at token {length.image_end}. Raise max_length, lower "
-                "max_pixels, or leave max_length out."
-            )
+        try:
+            lengths.append(_length(row, maker))
+        # What a processor raises is its own affair: a refusal in words, or a division by zero.
+        except (ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+            sizes = ", ".join(f"{image.width} x {image.height}" for image in row["images"])
+            refused.append(f"{row['id']} (images: {sizes or 'none'}): {error}")
+    if refused:
+        raise UserError(
+            f"data: the processor refuses {len(refused)} rows: {' '.join(refused[:NAMED])} Leave "
+            "them out of the export, or set min_pixels or max_pixels if the processor has such "
+            "bounds."
+        )
     if max_length is not None:
-        _tell_cuts(lengths, max_length)
+        _refuse_cuts(lengths, max_length)
 
 
-def _tell_cuts(lengths: list[Length], max_length: int) -> None:
+def _refuse_cuts(lengths: list[Length], max_length: int) -> None:
+    """A reply without its end teaches to write one without, and a whole one may be gone."""
     cut = [each for each in lengths if each.tokens > max_length]
-    gone = sum(each.tokens - each.reply >= max_length for each in lengths)
     if not cut:
         return
-    what = (
-        f"max_length={max_length} cuts the reply of {len(cut)} of {len(lengths)} rows; the longest "
-        f"takes {max(each.tokens for each in lengths)} tokens"
+    gone = sum(each.tokens - each.labels >= max_length for each in cut)
+    named = ", ".join(f"{each.row} ({each.tokens} tokens)" for each in cut[:NAMED])
+    more = f" and {len(cut) - NAMED} more" if len(cut) > NAMED else ""
+    raise UserError(
+        f"max_length={max_length} cuts the reply of {len(cut)} of {len(lengths)} rows, and leaves "
+        f"nothing of it to learn from in {gone}: {named}{more}. Set max_length to at least "
+        f"{max(each.tokens for each in cut)} or leave it out, lower max_pixels, or leave these "
+        "rows out of the export."
     )
-    if len(cut) == len(lengths):
-        raise UserError(f"{what}. No row would teach a whole reply: raise it, or leave it out.")
-    logger.warning("%s. Of %d rows nothing of the reply is left.", what, gone)
 
 
 def _length(row: dict[str, Any], maker: PromptMaker) -> Length:
     collate = DataCollatorForVisionLanguageModeling(maker.processor, completion_only_loss=True)
     example = {name: row[name] for name in ("prompt", "completion", "images")}
-    try:
-        batch = collate([example])
-    except ValueError as error:
-        sizes = ", ".join(f"{image.width} x {image.height}" for image in row["images"]) or "none"
-        raise UserError(
-            f"data: the processor refuses row {row['id']} (images: {sizes}): {error} Leave the row "
-            "out of the export, or set min_pixels or max_pixels if the processor has such bounds."
-        ) from error
-    ids = batch["input_ids"][0].tolist()
-    marks = set(maker.tokenizer.convert_tokens_to_ids(list(maker.placeholders)))
+    batch = collate([example])
     return Length(
-        tokens=len(ids),
-        reply=int((batch["labels"] != -100).sum()),
-        image_end=max((place + 1 for place, token in enumerate(ids) if token in marks), default=0),
+        row=row["id"],
+        tokens=len(batch["input_ids"][0]),
+        labels=int((batch["labels"] != -100).sum()),
     )
 
 

@@ -18,7 +18,14 @@ from typing import Any
 
 from vlmguard.guard.errors import UserError
 from vlmguard.training.finetune.command import add_arguments
-from vlmguard.training.finetune.config import TrainConfig, load_config, read_value, trl_arguments
+from vlmguard.training.finetune.config import (
+    TrainConfig,
+    config_values,
+    load_config,
+    read_value,
+    trl_arguments,
+)
+from vlmguard.training.finetune.export_folder import export_folder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         Exit status 0.
 
     Raises:
-        UserError: As for `train`.
+        UserError: No export in `data`, said before TRL is imported; else as for `train`.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     overrides = dict(_pair(word) for word in arguments.set)
@@ -59,6 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
         overrides["method"] = arguments.method
     if arguments.strict_text:
         overrides["strict_text"] = True
+    data = config_values(arguments.config, overrides).get("data")
+    if isinstance(data, str) and data:  # another fault is told with the others of the configuration
+        export_folder(data)
     train(load_config(arguments.config, overrides))
     return 0
 

@@ -20,13 +20,13 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_bytes, read_json
 from vlmguard.guard.images.decoding import plain_picture
 from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
-from vlmguard.guard.paths import user_path
 from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.rewriter_reply import take_blocks
 from vlmguard.guard.templates import fill
 from vlmguard.guard.text.control_tokens import break_up
 from vlmguard.guard.text.untrusted import disarm, well_formed
 from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.export_folder import export_folder
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
         UserError: No such export, a missing column, an empty split, leaks, or targets that the
             export does not hold.
     """
-    folder = user_path(config.data)
+    folder = export_folder(config.data)
     provenance, digest = _read_provenance(folder)
     check_leaks(provenance, folder, strict_text=config.strict_text)
     names = ["train", "validation"] if evaluated else ["train"]
@@ -186,11 +186,6 @@ def as_inference_shows(control_tokens: tuple[str, ...], *, drop_reasoning: bool)
 
 def _read_provenance(folder: Path) -> tuple[dict[str, Any], str]:
     file = folder / "provenance.json"
-    if not file.exists():
-        raise UserError(
-            f"data: {file} is missing, so nobody knows whether test images are among the rows. "
-            "Write the folder with `vlmguard export`."
-        )
     data = read_bytes(file)
     provenance = read_json(file, "Write the folder again with `vlmguard export`.")
     if not isinstance(provenance, dict):

@@ -1,6 +1,5 @@
-"""Rows that a model cannot take, and a `max_length` that leaves nothing, are found at once."""
+"""Rows that a model cannot take, and a `max_length` that cuts replies, are found at once."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -40,35 +39,30 @@ def train(tmp_path: Path, *settings: str, **parts: Any) -> int:
     return main(["--config", "microworld", *words, "eval_strategy=no", *settings])
 
 
-def test_a_bound_that_cuts_every_reply_is_refused(
+def test_a_bound_that_cuts_replies_is_refused_with_the_rows_and_the_length_needed(
     tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(tmp_path, "max_length=40") == 2
     told = capsys.readouterr().err
-    assert "max_length=40 cuts the reply of 8 of 8 rows; the longest takes " in told
-    longest = int(told.partition("the longest takes ")[2].split()[0])
+    assert "cuts the reply of 8 of 8 rows, and leaves nothing of it to learn from in 8" in told
+    assert all(f"made/{index} (" in told for index in range(5))
+    assert "and 3 more. Set max_length to at least " in told
+    longest = int(told.partition("at least ")[2].split()[0])
+    assert train(tmp_path, f"max_length={longest - 1}") == 2
+    assert "and leaves nothing of it to learn from in 0" in capsys.readouterr().err
     assert loaded == []
     assert train(tmp_path, f"max_length={longest}") == 0
     assert len(loaded) == 1
 
 
-def test_a_bound_that_cuts_some_replies_is_told(
-    tmp_path: Path, loaded: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    rows = [export_row(0), export_row(1), export_row(2, text="Describe it. " * 40)]
-    with caplog.at_level(logging.WARNING):
-        assert train(tmp_path, "max_length=550", rows=rows) == 0
-    assert "max_length=550 cuts the reply of 1 of 3 rows; the longest takes " in caplog.text
-    assert "Of 1 rows nothing of the reply is left." in caplog.text
-    assert len(loaded) == 1
-
-
-def test_a_bound_that_cuts_a_picture_is_refused_with_the_rows_name(
+def test_one_long_row_among_others_is_named(
     tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [export_row(0), export_row(1, image=export_row(1)["images"][0].resize((112, 112)))]
-    assert train(tmp_path, "max_length=12", rows=rows) == 2
-    assert "max_length=12 cuts the picture of row made/1" in capsys.readouterr().err
+    rows = [export_row(0), export_row(1), export_row(2, text="Describe it. " * 40)]
+    assert train(tmp_path, "max_length=550", rows=rows) == 2
+    told = capsys.readouterr().err
+    assert "max_length=550 cuts the reply of 1 of 3 rows" in told
+    assert "in 1: made/2 (" in told
     assert loaded == []
 
 
@@ -81,12 +75,14 @@ def test_a_picture_that_the_processor_refuses_is_named(
     loaded: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    rows = [*map(export_row, range(3)), export_row(3, image=Image.new("RGB", (1, 5000), "red"))]
+    thin = [Image.new("RGB", size, "red") for size in ((1, 5000), (4000, 2))]
+    rows = [export_row(0), *(export_row(3 + number, image=each) for number, each in enumerate(thin))]
     settings = [f"method={method}", "eval_strategy=steps"]
     if method == "grpo":
         settings += ["target=mockllm/model", "grader=mockllm/model", "train_vision=false"]
         settings += ["peft=lora", "per_device_train_batch_size=8"]
     assert train(tmp_path, *settings, **{split: rows}) == 2
     told = capsys.readouterr().err
-    assert "the processor refuses row made/3 (images: 1 x 5000)" in told
+    assert "the processor refuses 2 rows: made/3 (images: 1 x 5000): " in told
+    assert "made/4 (images: 4000 x 2): " in told
     assert loaded == []

@@ -411,7 +411,7 @@ def test_a_full_disk_at_the_end_leaves_the_earlier_result(
     [
         ({"model": "no/such-checkpoint"}, "Checkpoint no/such-checkpoint cannot be loaded"),
         ({"lorar": 3}, "unknown key lorar"),
-        ({"data": "no-such-folder"}, "provenance.json is missing"),
+        ({"data": "no-such-folder"}, "data: there is no folder"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

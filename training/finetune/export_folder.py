@@ -1,0 +1,29 @@
+"""Whether there is an export to train on: told before anything that takes seconds is imported."""
+
+from pathlib import Path
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import user_path
+
+
+def export_folder(data: str) -> Path:
+    """The folder that `data` names.
+
+    Args:
+        data: As in the configuration.
+
+    Returns:
+        The folder, which has the `provenance.json` that `vlmguard export` writes last.
+
+    Raises:
+        UserError: No such folder, or one that `vlmguard export` did not write to its end.
+    """
+    folder = user_path(data)
+    if not folder.is_dir():
+        raise UserError(f"data: there is no folder {folder}. Write it with `vlmguard export`.")
+    if not (folder / "provenance.json").exists():
+        raise UserError(
+            f"data: {folder / 'provenance.json'} is missing, so nobody knows whether test images "
+            "are among the rows. Write the folder with `vlmguard export`."
+        )
+    return folder
