@@ -76,7 +76,7 @@ def test_a_picture_that_the_processor_refuses_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     thin = [Image.new("RGB", size, "red") for size in ((1, 5000), (4000, 2))]
-    rows = [export_row(0), *(export_row(3 + number, image=each) for number, each in enumerate(thin))]
+    rows = [export_row(0), *(export_row(3 + place, image=each) for place, each in enumerate(thin))]
     settings = [f"method={method}", "eval_strategy=steps"]
     if method == "grpo":
         settings += ["target=mockllm/model", "grader=mockllm/model", "train_vision=false"]
