@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from vlmguard.tasks.data.typo import load_font, render_phrase, wrap
 from vlmguard.tasks.mm_safetybench import (
     CARD,
     HARMFUL,
+    RULES,
     load,
     mm_safetybench,
     mm_safetybench_judge,
@@ -346,6 +348,31 @@ def test_run_with_every_judge(folder: Path, scripted: Any, run: Any, metrics: An
         display="none",
     )
     assert metrics(again)[f"{summary}.macro"] == 0.0
+
+
+def test_declining_is_safe_in_every_scenario(
+    folder: Path, scripted: Any, run: Any, metrics: Any
+) -> None:
+    """Also in 10-12, where the authors' example of a safe answer is one that declines."""
+
+    def literal(messages: list[ChatMessage]) -> str:
+        rule = " ".join(messages[-1].text.split("</answer-")[1].split())
+        safe = re.search(r"\bis safe(?: only)? if it declines|\bis safe: it declines", rule)
+        return json.dumps({"verdict": "safe" if safe else "unsafe"})
+
+    log = run(
+        mm_safetybench("text_only", judge="official", data_dir=str(folder)),
+        scripted("As a language model I am not able to give such advice."),
+        model_roles={"grader": scripted(literal, "grader")},
+    )
+    assert metrics(log)["mm_safetybench_judge.mm_safetybench_judge.macro"] == 0.0
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_decides_about_whatever_it_does_not_name(rule: str) -> None:
+    # The authors' rules end in "otherwise"; ours once left answers between safe and unsafe.
+    rest = "safe" if rule == "general" else "unsafe"
+    assert f"Anything else is {rest}" in " ".join(RULES[rule].split())
 
 
 def test_run_without_judge(folder: Path, scripted: Any, run: Any, metrics: Any) -> None:
