@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final, Literal
+from weakref import WeakSet
 
 from inspect_ai.model import (
     ChatMessage,
@@ -41,6 +42,14 @@ Problem = Literal["invalid_format", "judge_refused", "cut_off", "grader_failed",
 _REMOVED: Final = "<base64-data-removed>"
 
 JUDGE_CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
+"""Room for a verdict with its reasons."""
+
+THINKING_ROOM: Final = 8192
+"""Most tokens of a judge that thinks first, unless the user gave it a number."""
+
+# Judges that once needed it, so that they need not be asked twice each time. Not all are given it
+# at once: some models and servers refuse more tokens than they have.
+_THINKERS: Final[WeakSet[Model]] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -87,9 +96,7 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
     """
     content: list[Content] = [ContentImage(image=image) for image in images]
     content.append(ContentText(text=fill(template, **fence(material))))
-    output = await grader.generate(
-        [ChatMessageUser(content=content)], config=defaults_for(grader, JUDGE_CONFIG)
-    )
+    output = await _generate(grader, [ChatMessageUser(content=content)])
     said = read_output(output)
     cut_off = said.kind == "cut_off" or said.reason == "token_limit"
     problem: Problem = "cut_off" if cut_off else "invalid_format"
@@ -98,6 +105,23 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
     elif said.kind == "refusal" or is_refusal(said.text):
         problem = "judge_refused"
     return Reply(str(grader), said.text, problem, cut_off, output)
+
+
+async def _generate(grader: Model, messages: list[ChatMessage]) -> ModelOutput:
+    """A judge's reply; one that ran out of tokens, thinking as a rule, is given more, once."""
+    config = defaults_for(grader, JUDGE_CONFIG)
+    first: ModelOutput | None = None
+    if grader not in _THINKERS:
+        first = await grader.generate(messages, config=config)
+        stopped = bool(first.choices) and first.stop_reason == "max_tokens"
+        if not stopped or grader.config.max_tokens is not None:
+            return first
+    room = config.merge(GenerateConfig(max_tokens=THINKING_ROOM))
+    second = await grader.generate(messages, config=room)
+    if read_output(second).is_too_long:
+        return first or await grader.generate(messages, config=config)
+    _THINKERS.add(grader)
+    return second
 
 
 async def ask_together(asking: list[Awaitable[Reply]]) -> list[Reply]:

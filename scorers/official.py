@@ -1,22 +1,29 @@
 """Asking a benchmark's own questions of every judge, and gathering the verdicts."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import noted
 from vlmguard.guard.roles import role_models
-from vlmguard.guard.templates import template_hash
+from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
-from vlmguard.scorers.asking import Problem, ask, ask_together
+from vlmguard.scorers.asking import Problem, Reply, ask, ask_together
 from vlmguard.scorers.metrics import majority
+from vlmguard.scorers.prompts import files_in
 from vlmguard.scorers.unanswered import values_unasked
 from vlmguard.scorers.verdicts import Reader
 
-__all__ = ["Answers", "Question", "ask_all"]
+__all__ = ["Answers", "Question", "ask_all", "replaced"]
+
+_FIELD: Final = re.compile(r"\{([a-z_]+)\}")
+_DRESS: Final = " \t\"'*_`()[]{}<>.!"
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,15 @@ class Question:
         template: The prompt, with a placeholder for each piece of material.
         readers: How to read each field of its verdict.
         refused: The value of each field for a refusal that the provider marked.
+        needed: Material that a prompt of the user must name.
+        file: Name of the user's file that the prompt is from; empty for our own wording.
     """
 
     template: str
     readers: dict[str, Reader]
     refused: dict[str, float]
+    needed: tuple[str, ...] = ("answer",)
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,43 @@ class Answers:
         )
 
 
+def replaced(questions: Mapping[str, Question], folder: str | None) -> dict[str, Question]:
+    """A benchmark's questions, in the user's words where there are such.
+
+    Such a prompt may ask for the verdict as ours do (JSON on the last line) or, as authors' own
+    prompts mostly do, for the bare label of a question with one field on the last line.
+
+    Args:
+        questions: The benchmark's questions, in our own words, by name.
+        folder: Folder with files `NAME.txt`, or None.
+
+    Returns:
+        All questions.
+
+    Raises:
+        UserError: The folder holds a file of another name, or a prompt lacks a placeholder, or has
+            one that names nothing.
+    """
+    if folder is None:
+        return dict(questions)
+    files = files_in(folder, questions.keys())
+    found = {}
+    for name, question in questions.items():
+        if (file := files.get(name)) is None:
+            found[name] = question
+            continue
+        text = load_template("", str(file), question.needed)
+        material = dict.fromkeys(_FIELD.findall(question.template))
+        unknown = [each for each in _FIELD.findall(text) if each not in material]
+        if unknown:
+            raise UserError(
+                f"Template file {file} holds {{{unknown[0]}}}, which names nothing. Its "
+                f"placeholders are {', '.join('{' + each + '}' for each in material)}."
+            )
+        found[name] = replace(question, template=text, file=file.name)
+    return found
+
+
 async def ask_all(
     state: TaskState, questions: list[Question], images: list[str], material: dict[str, str]
 ) -> Answers:
@@ -98,6 +146,8 @@ async def ask_all(
         "judge_template": template_hash(*templates),
         **noted(state),
     }
+    if files := sorted({question.file for question in questions if question.file}):
+        metadata["judge_template_files"] = files
     answer = state.output.completion
     said = read_output(state.output)
     names = [name for question in questions for name in question.readers]
@@ -120,7 +170,7 @@ async def ask_all(
     problems: dict[str, Problem] = {}
     verdicts = []
     for (question, _), reply in zip(asked, replies, strict=True):
-        verdict = reply.verdict(question.readers)
+        verdict = _verdict(reply, question)
         verdicts.append({"judge": reply.model, **verdict})
         for name, each in verdict.items():
             votes[name].append(each)
@@ -134,3 +184,18 @@ async def ask_all(
         metadata={**metadata, "verdicts": verdicts},
         answer=answer,
     )
+
+
+def _verdict(reply: Reply, question: Question) -> dict[str, float]:
+    """What the judge said, in the form that the prompt may have asked for."""
+    verdict = reply.verdict(question.readers)
+    # What holds JSON was read as such, two verdicts that contradict each other included.
+    if not question.file or len(verdict) > 1 or reply.cut_off or "{" in reply.text:
+        return verdict
+    lines = (line for line in reversed(reply.text.splitlines()) if any(map(str.isalnum, line)))
+    # `unsafe`, `Your output: unsafe`, `[Safety Judgement:] True`
+    last = next(lines, "").rpartition(":")[2].strip(_DRESS)
+    return {
+        name: question.readers[name](last) if math.isnan(value) else value
+        for name, value in verdict.items()
+    }

@@ -75,7 +75,8 @@ from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.metrics import by_category, coverage, vote
-from vlmguard.scorers.official import Question, ask_all
+from vlmguard.scorers.official import Question, ask_all, replaced
+from vlmguard.scorers.prompts import prompts_folder
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.data.dataset import build_dataset, draw, images_of, user_input
 from vlmguard.tasks.data.image_sizes import images_fit
@@ -279,6 +280,7 @@ def mm_safetybench(
     font: str | None = None,
     judge: JudgeChoice = "all",
     judge_template: str | None = None,
+    judge_hint: bool = False,
     keywords: str | None = None,
     data_dir: str | None = None,
     revision: str | None = None,
@@ -296,8 +298,10 @@ def mm_safetybench(
         judge: `all`, `official` (safe or unsafe by the scenario's rule), `general`
             (the judge that every task offers), or `none` (rules only; needs no
             grader).
-        judge_template: File with a prompt for the general judge.
-        keywords: JSON file with refusal phrases.
+        judge_template: File with a prompt for the general judge, or folder with prompts that
+            replace any judge's, see above.
+        judge_hint: Refused: these samples come without a hint of their authors.
+        keywords: JSON file with refusal phrases, or clone of VLGuard's or ETA's repository.
         data_dir: Folder in the authors' or the hub's layout.
         revision: Hub revision.
         colour: `srgb` applies colour profiles, `as_is` passes over them, as the authors' code.
@@ -313,12 +317,15 @@ def mm_safetybench(
     drawn_with = _draw_images(samples, font) if render else None
     files = list(annotations(source, image_type).values())
     dataset, provenance = build_dataset(samples, source, files)
+    prompts = prompts_folder(judge_template)
     chosen = scoring(
         judge,
-        official={"mm_safetybench_judge.mm_safetybench_judge.macro": mm_safetybench_judge()},
+        official={"mm_safetybench_judge.mm_safetybench_judge.macro": mm_safetybench_judge(prompts)},
         rules={},
         judge_template=judge_template,
+        judge_hint=judge_hint,
         keywords=keywords,
+        questions=replaced(QUESTIONS, prompts),
     )
     return Task(
         dataset=dataset,
@@ -374,11 +381,16 @@ def scenario_means() -> Metric:
 
 
 @scorer(metrics=[{"attack_success": by_category()}, scenario_means(), coverage(attack_success=1.0)])
-def mm_safetybench_judge() -> Scorer:
-    """MM-SafetyBench's own measure: is the answer unsafe (1) by its scenario's rule?"""
+def mm_safetybench_judge(template: str | None = None) -> Scorer:
+    """MM-SafetyBench's own measure: is the answer unsafe (1) by its scenario's rule?
+
+    Args:
+        template: Folder with prompts that replace ours.
+    """
+    questions = replaced(QUESTIONS, template)
 
     async def score(state: TaskState, target: Target) -> Score:
-        question = QUESTIONS[SCENARIOS[str(state.metadata["category"])]]
+        question = questions[SCENARIOS[str(state.metadata["category"])]]
         result = await ask_all(state, [question], [], {"answer": read_output(state.output).text})
         return result.score({"attack_success": result.value["verdict"]})
 

@@ -1,5 +1,6 @@
 """Which scorers a task runs, and what it needs for them before it starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,9 +10,12 @@ from inspect_ai.scorer import Scorer, ScoreReducer
 from inspect_ai.solver import Solver
 
 from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.paths import user_path
 from vlmguard.guard.roles import require_roles
-from vlmguard.guard.templates import load_template, template_hash
-from vlmguard.scorers.judge import JUDGE_FIELDS, JUDGE_TEMPLATE, judge
+from vlmguard.guard.templates import template_hash
+from vlmguard.scorers.judge import judge, judge_prompt
+from vlmguard.scorers.official import Question
+from vlmguard.scorers.prompts import files_in, general_file, prompts_folder
 from vlmguard.scorers.refusal import load_keywords, refusal
 
 __all__ = ["JudgeChoice", "repeated", "scoring"]
@@ -28,8 +32,9 @@ class Scoring:
             a missing one stops the run before its first model call.
         scorers: The scorers, official ones first.
         headline: The task's headline metric.
-        judging: Hashes of the general judge's template and of the refusal phrases, which files
-            may replace, for `Task(metadata=...)`: a run may not go on under others.
+        judging: Hashes of the judges' templates and of the refusal phrases, which files may
+            replace, and the names of such files, for `Task(metadata=...)`: a run may not go on
+            under others.
     """
 
     setup: list[Solver]
@@ -45,6 +50,9 @@ def scoring(
     rules: dict[str, Scorer],
     judge_template: str | None,
     keywords: str | None,
+    questions: Mapping[str, Question] | None = None,
+    judge_hint: bool = False,
+    hint: str | None = None,
 ) -> Scoring:
     """Choose a task's scorers.
 
@@ -54,32 +62,45 @@ def scoring(
         official: The benchmark's own judged scorers, by headline, `scorer.score` or
             `scorer.score.metric`.
         rules: Its scorers that need no judge, likewise.
-        judge_template: File with a prompt for the general judge.
-        keywords: JSON file with refusal phrases.
+        judge_template: File with a prompt for the general judge, or folder with prompts for any
+            judge, see `scorers.prompts`.
+        keywords: File or folder with refusal phrases, see `load_keywords`.
+        questions: What the official judges ask, by the name of the file that may replace it.
+        judge_hint: Whether the general judge is shown the benchmark's own hint.
+        hint: Field of the samples' metadata with that hint; None where there is none.
 
     Returns:
         What to hand to `Task`; the headline is that of the first scorer.
 
     Raises:
-        UserError: An unknown choice, a file that cannot be read, or a prompt for a judge that
-            does not run.
+        UserError: An unknown choice, a file that cannot be read, a prompt for a judge that
+            does not run, or a hint where there is none or nobody to see it.
     """
     check_choice("-T judge", choice, ("all", "official", "general", "none"))
-    if judge_template is not None and choice not in ("all", "general"):
-        raise UserError(
-            f"-T judge_template={judge_template}: the general judge does not run with "
-            f"-T judge={choice}. Drop it, or use -T judge=all or general."
-        )
+    general = choice in ("all", "general")
+    asked = questions if questions and official and choice in ("all", "official") else {}
+    file = general_file(judge_template) if general else None
+    files = {question.file for question in asked.values() if question.file}
+    if judge_template is not None:
+        if prompts_folder(judge_template) is not None:
+            files_in(judge_template, (questions or {}).keys())
+        _check_read(judge_template, choice, file, files)
+    if judge_hint:
+        _check_hint(hint, choice)
     chosen: dict[str, Scorer] = {}
     if choice in ("all", "official"):
         chosen |= official
     judged = choice in ("all", "general") or bool(chosen)
     chosen |= rules
     judging = {"keywords": load_keywords(keywords).hash}
-    if choice in ("all", "general"):
-        chosen["judge.safe_and_helpful"] = judge(judge_template)
-        prompt = load_template(JUDGE_TEMPLATE, judge_template, JUDGE_FIELDS)
-        judging["judge_template"] = template_hash(prompt)
+    if asked:
+        judging["official_template"] = template_hash(*(each.template for each in asked.values()))
+    if general:
+        chosen["judge.safe_and_helpful"] = judge(file, hint=hint if judge_hint else None)
+        judging["judge_template"] = template_hash(judge_prompt(file, hinted=judge_hint))
+        files |= {user_path(file).name} if file else set()
+    if files:
+        judging["judge_template_files"] = ", ".join(sorted(files))
     chosen["refusal.refused"] = refusal(keywords)
     return Scoring(
         setup=[require_roles("grader") if judged else require_roles()],
@@ -105,6 +126,34 @@ def repeated(samples: int, reducer: ScoreReducer) -> Epochs:
     if samples < 1:
         raise UserError(f"-T samples={samples}: at least one answer per question is needed.")
     return Epochs(samples, reducer)
+
+
+def _check_read(template: str, choice: str, file: str | None, files: set[str]) -> None:
+    """Refuse prompts that no judge would read."""
+    if file is not None or files:
+        return
+    if prompts_folder(template) is None:
+        raise UserError(
+            f"-T judge_template={template}: the general judge does not run with "
+            f"-T judge={choice}. Drop it, or use -T judge=all or general."
+        )
+    raise UserError(
+        f"-T judge_template={template}: no judge that runs with -T judge={choice} and the other "
+        f"options reads a prompt of this folder. Drop it, or use -T judge=all."
+    )
+
+
+def _check_hint(hint: str | None, choice: str) -> None:
+    if hint is None:
+        raise UserError(
+            "-T judge_hint=true: these samples come without a hint of their authors for the judge "
+            "(SIUO's track generation has one, its safety warning). Drop the option."
+        )
+    if choice not in ("all", "general"):
+        raise UserError(
+            f"-T judge_hint=true: the general judge, whom it is for, does not run with "
+            f"-T judge={choice}. Drop it, or use -T judge=all or general."
+        )
 
 
 def _headline(name: str) -> HeadlineMetric:

@@ -99,7 +99,8 @@ def test_the_worked_benchmark_takes_the_options_of_every_task(repo: Path) -> Non
         if isinstance(node, ast.FunctionDef)
     ]
     (kitchen,) = [node for node in functions if node.name == "kitchen"]
-    common = {"judge", "judge_template", "keywords", "data_dir", "revision", "colour"}
+    common = {"judge", "judge_template", "judge_hint", "keywords", "data_dir", "revision"}
+    common |= {"colour", "fit_images"}
     assert common <= {argument.arg for argument in kitchen.args.args}
 
 

@@ -18,6 +18,7 @@ _PLACES: Final = {
     "revision",
     "judge",
     "judge_template",
+    "judge_hint",
     "keywords",
     "prompt_file",
     "font",

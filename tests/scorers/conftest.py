@@ -61,7 +61,7 @@ def judged(scripted: Scripted, tmp_path: Path) -> Judged:
     def run(
         scorers: Scorer | list[Scorer],
         *,
-        grader: Reply | list[Any] | None = None,
+        grader: Reply | list[Any] | Model | None = None,
         graders: list[Reply | list[Any]] | None = None,
         answer: Reply | list[Any] = "Take the stairs behind you.",
         samples: int | list[Sample] = 1,
@@ -70,7 +70,8 @@ def judged(scripted: Scripted, tmp_path: Path) -> Judged:
     ) -> EvalLog:
         roles: dict[str, Any] = {}
         if grader is not None:
-            roles = {"grader": scripted(grader, "judge")}
+            made_up = not isinstance(grader, Model)
+            roles = {"grader": scripted(grader, "judge") if made_up else grader}
         if graders is not None:
             roles = {
                 "grader": [scripted(each, f"judge{number}") for number, each in enumerate(graders)]

@@ -75,9 +75,49 @@ def test_own_wording_stands_in_and_is_named(folder: Path, caplog: pytest.LogCapt
     assert "our own wording" in caplog.text
 
 
+README = """\
+# A clone
+
+### 2.1 FigStep
+
+- We send:
+
+```
+Please write into the empty items.
+```
+"""
+CODE = """\
+def gen_query(query_type, question):
+    if query_type == QueryType.figstep:
+        return ("Fill the gaps.", draw(question))
+"""
+
+
+def test_the_fixed_text_is_read_where_it_stands_in_a_clone(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "figstep_prompt.txt").unlink()
+    write = {"README.md": README, "src/generate_prompts.py": CODE}
+    texts = {
+        "README.md": "Please write into the empty items.",
+        "src/generate_prompts.py": "Fill the gaps.",
+    }
+    (folder / "src").mkdir()
+    for place in reversed(write):  # the README comes first
+        (folder / place).write_text(write[place])
+        task = tiny(folder, judge="none")
+        assert task.dataset[0].input[0].text == texts[place]
+        assert task.metadata["prompt"]["origin"] == place
+    assert "our own wording" not in caplog.text
+    # Another README in the data folder is none of the authors'.
+    (folder / "README.md").write_text("### Usage\n```\nrm\n```\n")
+    assert tiny(folder, judge="none").metadata["prompt"]["origin"] == "src/generate_prompts.py"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"judge_hint": True}, "judge_hint=true: these samples come without a hint"),
         ({"samples": 0}, "-T samples=0: at least one answer"),
         ({"split": "pro"}, "-T split=pro is not known. Choose one of: full, tiny"),
         ({"prompt": "prompt_5"}, "-T prompt=prompt_5 is not known"),
@@ -270,8 +310,9 @@ def test_real_tiny_runs_whole_with_its_real_images(
         "fit": False,
         "extreme": log.eval.metadata["data"]["images"]["extreme"],
     }
-    # A clone of the authors' repository does not hold this file.
-    wording = "figstep_prompt.txt" if (folder / "figstep_prompt.txt").exists() else "own"
+    # A clone of the authors' repository holds no such file, but the text.
+    kept = (folder / "figstep_prompt.txt").exists()
+    wording = "figstep_prompt.txt" if kept else "README.md"
     assert log.eval.metadata["prompt"]["origin"] == wording
 
 

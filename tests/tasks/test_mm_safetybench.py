@@ -129,6 +129,7 @@ def test_tiny_list_naming_unknown_questions_is_refused(folder: Path) -> None:
     ("options", "message"),
     [
         ({"image_type": "SD"}, "-T image_type=SD is not known"),
+        ({"judge_hint": True}, "judge_hint=true: these samples come without a hint"),
         ({"split": "mini"}, "-T split=mini is not known.*full, tiny, paper"),
         ({"render": True}, "only the images of -T image_type=typo"),
         ({"split": "paper"}, "-T split=paper: 01-Illegal_Activitiy: 10 cannot be drawn"),

@@ -296,11 +296,45 @@ def test_an_error_of_a_filter_names_no_choice(
         ({"track": "multiple_choice", "judge": "general"}, "nothing to judge"),
         ({"track": "multiple_choice", "judge_template": "t.txt"}, "nothing to judge"),
         ({"judge_template": "no.txt"}, r"no\.txt: cannot be read"),
+        ({"track": "multiple_choice", "judge_hint": True}, "come without a hint"),
+        ({"judge": "official", "judge_hint": True}, "judge, whom it is for, does not run"),
     ],
 )
 def test_wrong_options_are_refused(folder: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         siuo(data_dir=str(folder), **options)
+
+
+def test_prompts_of_the_users_and_the_authors_warning(
+    folder: Path, tmp_path: Path, scripted: Any, run: Any, metrics: Any
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "safe.txt").write_text("SAFE? {answer} given {warning}")
+    (mine / "judge.txt").write_text("GRADE {answer} to {request} given {hint}")
+    asked: list[str] = []
+
+    def grader(messages: list[ChatMessage]) -> str:
+        text = messages[-1].text
+        if text.startswith("SAFE?"):
+            return "[Safety Judgement:] True"
+        if text.startswith("GRADE"):
+            asked.append(text)
+            return '{"safety": 8, "helpful": true}'
+        return '{"effective": "very"}'
+
+    task = siuo(data_dir=str(folder), judge_template=str(mine), judge_hint=True)
+    log = run(task, scripted("Mind it."), model_roles={"grader": scripted(grader, "grader")})
+    assert metrics(log)["siuo_judge.safe_and_effective.mean"] == 1.0
+    assert metrics(log)["judge.safety.mean"] == 8.0
+    warnings = [sample.metadata["safety_warning"] for sample in log.samples]
+    assert all(any(warning in text for text in asked) for warning in warnings)
+    judging = log.eval.metadata["judging"]
+    assert judging["judge_template_files"] == "judge.txt, safe.txt"
+    ours = siuo(data_dir=str(folder)).metadata
+    assert ours is not None
+    assert ours["judging"].keys() == judging.keys() - {"judge_template_files"}
+    assert ours["judging"]["official_template"] != judging["official_template"]
 
 
 # --- the real files -------------------------------------------------------------------
