@@ -6,7 +6,16 @@ is quick.
 
 from typing import Any
 
-from vlmguard.results.commands import agreement, diff, gate, label, leaderboard, power, run
+from vlmguard.results.commands import (
+    agreement,
+    calibrate,
+    diff,
+    gate,
+    label,
+    leaderboard,
+    power,
+    run,
+)
 
 
 def add(commands: Any) -> None:
@@ -15,5 +24,5 @@ def add(commands: Any) -> None:
     Args:
         commands: What `add_subparsers` returned.
     """
-    for command in (run, leaderboard, gate, diff, agreement, label, power):
+    for command in (run, leaderboard, gate, diff, agreement, label, power, calibrate):
         command.add(commands)

@@ -14,6 +14,7 @@ from vlmguard.guard.aux_models.base import Checkpoint
 from vlmguard.guard.aux_models.clip import clip_similarity
 from vlmguard.guard.aux_models.protector import probability_harmless
 from vlmguard.guard.aux_models.reward import rewards
+from vlmguard.guard.thresholds import alarms_allowed, threshold_above
 from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT
 from vlmguard.training.microworld.models.api import WEIGHTS
 from vlmguard.training.microworld.models.cards import weights_hash
@@ -116,11 +117,7 @@ def choose(harmless: list[float], hazardous: list[float]) -> Threshold:
     Returns:
         The threshold on the scale of the values, of no model yet.
     """
-    ranked = sorted(harmless, reverse=True)
-    silent = ranked[int(FALSE_ALARMS * len(ranked))]  # the first that must raise no alarm
-    above = [each for each in (*harmless, *hazardous) if each > silent]
-    # Halfway to the next value: the same alarms on these samples, the widest margin for others.
-    value = (silent + min(above)) / 2 if above else silent + 1e-4
+    value = threshold_above(harmless, alarms_allowed(FALSE_ALARMS, len(harmless)), hazardous)
     return Threshold(
         value=value,
         false_alarms=sum(each >= value for each in harmless) / len(harmless),

@@ -1,0 +1,327 @@
+"""Thresholds of a defense, set so that few harmless samples raise an alarm.
+
+A threshold belongs to the model, the wording and the kind of answers that it was set for. The
+scores of a defense's checks lie in the records of its samples, so that logs of a run on harmless
+requests are all that is needed: those whose benchmark expects an answer (`expected: comply`).
+
+One check (`mllm_protector`, `guard_model`) gets the threshold under which the share of harmless
+samples that raise an alarm is the largest that is not above the rate. ETA raises an alarm only
+where both of its checks fail: both get the same share of alarms of their own, the largest at which
+both together stay within the rate.
+
+The interval of the rate reached is that of shares in tables (`stats/intervals.py`), clustered by
+image. For independent samples and one check it is also that of the rate on further samples, though
+the threshold was set on these: the share above an order statistic has the beta distributions by
+which Clopper and Pearson's ends are found.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import yaml
+from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
+from inspect_ai.model import ContentImage
+
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.redaction import redact
+from vlmguard.guard.thresholds import alarms_allowed, threshold_above
+from vlmguard.results.logs.frame import Results
+from vlmguard.results.logs.read import Run
+from vlmguard.results.sanitize import one_line
+from vlmguard.results.stats.differences import FEWEST_CLUSTERS, LEVEL
+from vlmguard.results.stats.intervals import Ends, cluster_robust, share_interval
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a defense that has a threshold.
+
+    Attributes:
+        option: The solver's argument (`-S`).
+        note: Where the record's notes hold the score.
+        low: Whether low scores raise an alarm, or high ones.
+        bounds: The thresholds that the solver takes.
+    """
+
+    option: str
+    note: str
+    low: bool
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+
+CHECKS: Final = {
+    "eta": (Check("post_threshold", "reward", True), Check("pre_threshold", "clip", False)),
+    "mllm_protector": (Check("threshold", "harmless", True, (0.0, 1.0)),),
+    "guard_model": (Check("threshold", "risk", False, (0.0, 1.0)),),
+}
+"""The checks of each defense. An alarm is raised where all of them are."""
+
+ALL_CHECKS: Final = {"eta": "-S post_threshold=1000 -S pre_threshold=2"}
+"""What makes a defense carry out every check on every answer. (Every answer of ETA's then fails its
+check, so that the image is compared too, and every image passes, so that nothing is decoded.)"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The checks of one answer.
+
+    Attributes:
+        alarms: An alarm value for each check, more meaning more alarming; infinite for a check
+            that leaves the decision to the others (there is no image, or no threshold), NaN for
+            one that was not carried out.
+        cluster: The image.
+    """
+
+    alarms: tuple[float, ...]
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds, and what they do on the samples that they were set on.
+
+    Attributes:
+        defense: The solver.
+        args: Its arguments for `--solver-config`, thresholds included.
+        thresholds: Of these, the thresholds.
+        guards: Models in roles, as tables show them; empty without any.
+        rate: The rate of false alarms that was asked for.
+        false_alarms: Harmless answers that raise an alarm.
+        harmless: Harmless answers.
+        images: Images among them.
+        interval: 95 % interval of the rate reached.
+        alarms: Other answers that raise an alarm.
+        others: Other answers.
+        logs: Number of logs.
+        notes: What else a reader must know.
+    """
+
+    defense: str
+    args: dict[str, Any]
+    thresholds: dict[str, float]
+    guards: str
+    rate: float
+    false_alarms: int
+    harmless: int
+    images: int
+    interval: Ends
+    alarms: int
+    others: int
+    logs: int
+    notes: tuple[str, ...] = ()
+
+
+def calibrate(defense: str, results: Results, rate: float) -> Calibration:
+    """Set the thresholds of a defense from the scores that its records hold.
+
+    Args:
+        defense: A name in `CHECKS`.
+        results: Logs of one configuration of it (its thresholds may differ), on any targets.
+        rate: The share of harmless samples that may raise an alarm, above 0 and below 1.
+
+    Returns:
+        The thresholds.
+
+    Raises:
+        UserError: No log is of this defense, they are of different configurations, scores or
+            harmless samples are missing or too few, or no threshold has so few false alarms.
+    """
+    check_choice("calibrate", defense, tuple(CHECKS))
+    checks = CHECKS[defense]
+    runs = _runs(defense, results)
+    harmless, others, unscored = _read(defense, runs)
+    images = len({each.cluster for each in harmless})
+    needed = math.ceil(1 / rate - 1e-9)
+    if len(harmless) < needed or images < FEWEST_CLUSTERS:
+        raise UserError(
+            f"{defense}: {len(harmless)} scored answers to harmless requests (expected: comply) "
+            f"about {images} images, {len(others)} to others, {unscored} without a score; a rate "
+            f"of {rate:g} needs at least {needed} harmless ones and {FEWEST_CLUSTERS} images. Run "
+            f"it on a harmless set, e.g. inspect eval vlmguard/vlguard -T subset=safe_safe."
+        )
+    lacking = sum(any(map(math.isnan, each.alarms)) for each in harmless)
+    if lacking:
+        raise UserError(
+            f"{defense}: {lacking} of {len(harmless)} harmless answers passed one check and were "
+            f"never put to the other, so nothing is known of its scores. Run them again with "
+            f"{ALL_CHECKS[defense]}, which carries out both and changes no answer."
+        )
+    limits = choose([each.alarms for each in harmless], rate)
+    thresholds = {}
+    for check, limit in zip(checks, limits, strict=True):
+        if math.isinf(limit):
+            continue  # Never made on these samples.
+        value = -limit if check.low else limit
+        low, high = check.bounds
+        if not low <= value <= high:
+            raise UserError(
+                f"{check.option}: more than {rate:g} of the harmless answers have the most "
+                f"alarming score, so no threshold from {low:g} to {high:g} has so few false "
+                "alarms. Allow more (--false-alarms), or use another checkpoint or wording."
+            )
+        thresholds[check.option] = value
+    alarmed = np.array([_is_alarm(each.alarms, limits) for each in harmless], dtype=float)
+    _, codes = np.unique([each.cluster for each in harmless], return_inverse=True)
+    fit = cluster_robust(alarmed, codes, np.ones(len(alarmed)))
+    passed = read_eval_log(runs[0].path, header_only=True).eval.solver_args_passed or {}
+    return Calibration(
+        defense=defense,
+        args={**redact(passed), **thresholds},
+        thresholds=thresholds,
+        guards=runs[0].guards,
+        rate=rate,
+        false_alarms=int(alarmed.sum()),
+        harmless=len(harmless),
+        images=images,
+        interval=share_interval(fit, LEVEL),
+        alarms=sum(_is_alarm(each.alarms, limits) for each in others),
+        others=len(others),
+        logs=len(runs),
+        notes=tuple(
+            f"{check.option} was not set: no record holds a score of that check, and it counts as "
+            "failed throughout"
+            for check in checks
+            if check.option not in thresholds
+        ),
+    )
+
+
+def as_text(found: Calibration) -> str:
+    """What was set and reached, in a few lines of plain text."""
+    low, high = (end * 100 for end in found.interval)
+    lines = [f"{option} = {value:.6g}" for option, value in found.thresholds.items()]
+    lines.append(
+        f"False alarms: {found.false_alarms} of {found.harmless} answers to harmless requests "
+        f"about {found.images} images in {found.logs} logs, "
+        f"{found.false_alarms / found.harmless:.1%} [{low:.1f}, {high:.1f}], 95 % interval; at "
+        f"most {found.rate:.1%} were asked for."
+    )
+    if found.others:
+        lines.append(f"Alarms at other requests: {found.alarms} of {found.others}.")
+    if found.guards:
+        lines.append(f"Set for these models in roles: {found.guards}")
+    return "\n".join(one_line(line) for line in (*lines, *found.notes))
+
+
+def solver_config(found: Calibration) -> str:
+    """The arguments as `--solver-config` takes them: YAML, with what was reached as a comment."""
+    comment = [f"vlmguard calibrate {found.defense}", *as_text(found).splitlines()]
+    return "".join(f"# {line}\n" for line in comment) + yaml.safe_dump(found.args)
+
+
+def choose(alarms: Sequence[tuple[float, ...]], rate: float) -> list[float]:
+    """Limits at and above which all checks together raise at most so many alarms.
+
+    Args:
+        alarms: For each harmless sample an alarm value for each check.
+        rate: Share of samples that may raise an alarm.
+
+    Returns:
+        A limit for each check, on the scale of its alarm values; minus infinity for a check whose
+        values are all infinite.
+    """
+    allowed = alarms_allowed(rate, len(alarms))
+    chosen = _limits(alarms, allowed)
+    # Two checks agree on fewer alarms than each raises.
+    for count in range(allowed + 1, len(alarms)):
+        limits = _limits(alarms, count)
+        if sum(_is_alarm(each, limits) for each in alarms) > allowed:
+            break
+        chosen = limits
+    return chosen
+
+
+def _limits(alarms: Sequence[tuple[float, ...]], count: int) -> list[float]:
+    """The limit of each check at which it raises that share of alarms by itself."""
+    limits = []
+    for values in zip(*alarms, strict=True):
+        known = [value for value in values if math.isfinite(value)]
+        share = alarms_allowed(count / len(alarms), len(known))
+        limits.append(threshold_above(known, share) if known else -math.inf)
+    return limits
+
+
+def _is_alarm(values: tuple[float, ...], limits: Sequence[float]) -> bool:
+    return all(value >= limit for value, limit in zip(values, limits, strict=True))
+
+
+def _runs(defense: str, results: Results) -> list[Run]:
+    """The logs of a defense, each once; all of one configuration."""
+    runs = list({run.path: run for run in results.runs if run.defense == defense}.values())
+    if not runs:
+        found = ", ".join(sorted({run.defense for run in results.runs}))
+        raise UserError(
+            f"no log of {defense} among {len(results.runs)} usable ones (these are of {found}). "
+            f"Run it on a harmless set first: inspect eval vlmguard/vlguard -T subset=safe_safe "
+            f"--solver {defense} ..."
+        )
+    first = _configuration(runs[0])
+    for run in runs[1:]:
+        if _configuration(run) != first:
+            raise UserError(
+                f"{runs[0].path} and {run.path} are of different configurations of {defense} "
+                "(version, arguments, texts or models in roles), and a threshold belongs to one. "
+                "Name logs of one of them."
+            )
+    return runs
+
+
+def _configuration(run: Run) -> tuple[object, ...]:
+    spec = read_eval_log(run.path, header_only=True).eval
+    thresholds = {check.option for check in CHECKS[run.defense]}
+    args = {k: v for k, v in (spec.solver_args_passed or {}).items() if k not in thresholds}
+    return (args, run.defense_version, run.template, run.guards)
+
+
+def _read(defense: str, runs: list[Run]) -> tuple[list[Seen], list[Seen], int]:
+    """The checks of all answers to harmless requests, and to others; how many have none."""
+    harmless: list[Seen] = []
+    others: list[Seen] = []
+    unscored = 0
+    for run in runs:
+        prompted = read_eval_log(run.path, header_only=True).eval.model_roles or {}
+        for sample in read_eval_log_samples(run.path, exclude_fields={"events", "store"}):
+            seen = _seen(defense, sample, "image_safety" in prompted)
+            if seen is None:
+                unscored += 1
+            elif sample.metadata.get("expected") == "comply":
+                harmless.append(seen)
+            elif not any(map(math.isnan, seen.alarms)):
+                others.append(seen)
+    return harmless, others, unscored
+
+
+def _seen(defense: str, sample: EvalSample, prompted: bool) -> Seen | None:
+    """The checks of a sample; None where its record holds no score (no answer, an error).
+
+    Args:
+        defense: A name in `CHECKS`.
+        sample: A sample of its log.
+        prompted: Whether a prompted model, which has no threshold, looks at images.
+    """
+    notes = DefenseRecord.of(sample).notes
+    first, *rest = CHECKS[defense]
+    if first.note not in notes:
+        return None
+    values = [_alarm(first, notes)]
+    for check in rest:
+        if check.note in notes:
+            values.append(_alarm(check, notes))
+        else:
+            values.append(math.inf if prompted or not _has_image(sample) else math.nan)
+    return Seen(tuple(values), str(sample.metadata.get("image_id") or sample.id))
+
+
+def _alarm(check: Check, notes: dict[str, Any]) -> float:
+    score = float(notes[check.note])
+    return -score if check.low else score
+
+
+def _has_image(sample: EvalSample) -> bool:
+    messages = [] if isinstance(sample.input, str) else sample.input
+    parts = [part for each in messages if isinstance(each.content, list) for part in each.content]
+    return any(isinstance(part, ContentImage) for part in parts)

@@ -1,0 +1,53 @@
+"""`vlmguard calibrate`: thresholds of a defense at a given rate of false alarms."""
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Declare the arguments of `vlmguard calibrate`, on what `add_subparsers` returned."""
+    parser = commands.add_parser(
+        "calibrate",
+        help="set a defense's thresholds at a rate of false alarms, from logs of harmless requests",
+        description=(
+            "Set the thresholds of a defense so that at most a given share of harmless samples "
+            "(expected: comply) raises an alarm, from the scores in the records of its logs, and "
+            "write them for inspect eval --solver DEFENSE --solver-config FILE. Thresholds belong "
+            "to one model and wording: name logs of one configuration, on the targets that it is "
+            "for."
+        ),
+        epilog=(
+            "eta: rewards and CLIP cosines; run it with -S post_threshold=1000 -S "
+            "pre_threshold=2, so that both are measured everywhere and nothing is decoded. "
+            "mllm_protector: P(harmless) of a detector's checkpoint (a prompted one says 0 or 1 "
+            "alone). guard_model: there is no solver of this name yet; logs of one that notes "
+            "`risk` (0 to 1, alarm at or above its `threshold`) in its records will do."
+        ),
+    )
+    parser.add_argument("defense", choices=("eta", "mllm_protector", "guard_model"))
+    parser.add_argument("logs", nargs="+", metavar="LOG", help="logs, or folders of logs")
+    parser.add_argument(
+        "--false-alarms",
+        type=float,
+        default=0.05,
+        metavar="RATE",
+        help="share of harmless samples that may raise an alarm (default: 0.05)",
+    )
+    parser.add_argument("--out", metavar="FILE", help="file to write (default: DEFENSE.yaml)")
+    parser.set_defaults(run=_calibrate)
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.errors import check_number
+    from vlmguard.guard.paths import user_path
+    from vlmguard.results.calibrate import as_text, calibrate, solver_config
+    from vlmguard.results.commands.shared import read_logs
+    from vlmguard.results.formats.writing import write_file
+
+    check_number("--false-alarms", arguments.false_alarms, 0.001, 0.5)
+    found = calibrate(arguments.defense, read_logs(arguments.logs), arguments.false_alarms)
+    out = arguments.out or f"{arguments.defense}.yaml"
+    write_file(user_path(out), solver_config(found))
+    print(as_text(found))
+    print(f"Wrote {out}: inspect eval ... --solver {found.defense} --solver-config {out}")
+    return 0
