@@ -3,8 +3,9 @@
 A checkpoint counts as complete when its `trainer_state.json`, which is written last, can be read.
 Runs go on from the last complete one. The result is first written as a whole into a folder of its
 own, then moved to its place file by file: a full disk leaves the earlier result as it was. A kill
-between two of these renames mixes files of both; the same command puts that right. How a run goes
-on from a checkpoint is in `training/finetune/resume.py`.
+between two of these renames mixes files of both; the same command puts that right. The card comes
+last, when nothing that goes wrong with it can cost the weights. How a run goes on from a checkpoint
+is in `training/finetune/resume.py`.
 """
 
 import json
@@ -22,11 +23,13 @@ from safetensors import SafetensorError
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
 from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.hub import hub_errors
 from vlmguard.training.finetune.resume import load_weights
 
 logger = logging.getLogger(__name__)
 
 RUN_FILE: Final = "train_config.json"
+CARD_FILE: Final = "README.md"
 STAGE: Final = ".unfinished"
 
 FORMAT: Final = 2
@@ -39,6 +42,7 @@ its own checkpoints, whenever it was started again."""
 _FREE: Final = {
     *("data", "output_dir", "trainer", "resume", "strict_text", "trust_remote_code", "format"),
     *("attn_implementation", "quality_rows", "quality_batch_size", "quality_max_tokens"),
+    "failed_calls",
 }
 _FREE_OF_TRL: Final = (
     *("max_steps", "num_train_epochs", "per_device_", "gradient_accumulation_steps"),
@@ -101,7 +105,7 @@ def begin(
     last = complete_checkpoints(output_dir)[-1:]
     if last:
         _check_same_run(output_dir, run, "checkpoints")
-    elif any(output_dir.glob("*.safetensors")) or (output_dir / "README.md").exists():
+    elif any(output_dir.glob("*.safetensors")) or (output_dir / CARD_FILE).exists():
         _check_same_run(output_dir, run, "the result")
     if last:
         if not config.resume:
@@ -196,31 +200,57 @@ class CarefulSaving:
             for file in Path(self.args.output_dir).glob("checkpoint-*/training_args.bin"):
                 file.unlink(missing_ok=True)
 
+    def init_hf_repo(self, *args: Any, **kwargs: Any) -> None:
+        with hub_errors("push_to_hub: the repository cannot be made or found"):
+            super().init_hf_repo(*args, **kwargs)  # type: ignore[misc]
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No card at each checkpoint; ours is written with the result."""
 
 
-def put_result(trainer: Any, output_dir: Path, card: str) -> None:
-    """Save the result; once all of it is written, move its files to their place.
+def put_result(trainer: Any, output_dir: Path) -> list[str]:
+    """Save the weights and the processor; once all is written, move the files to their place.
 
     Args:
         trainer: The trainer; every process has to call this.
         output_dir: The run's folder.
-        card: The model card.
+
+    Returns:
+        The names of what was moved; none but in the main process.
 
     Raises:
         UserError: A file cannot be written; an earlier result is then untouched.
     """
     stage = output_dir / STAGE
     with saving_errors(output_dir):
-        trainer.save_model(str(stage))
+        # As an internal call: else it would upload the whole folder as it is now.
+        trainer.save_model(str(stage), _internal_call=True)
         if not trainer.is_world_process_zero():
-            return
+            return []
         (stage / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody needs
-        (stage / "README.md").write_text(card, encoding="utf-8")
-        for file in sorted(stage.iterdir()):
-            os.replace(file, output_dir / file.name)
+        # The adapter that GRPO started from, which it keeps beside the trained one to compare.
+        shutil.rmtree(stage / "ref", ignore_errors=True)
+        names = sorted(file.name for file in stage.iterdir())
+        for name in names:
+            if (output_dir / name).is_dir():  # no folder takes the place of another that has files
+                shutil.rmtree(output_dir / name)
+            os.replace(stage / name, output_dir / name)
         stage.rmdir()
+    return names
+
+
+def put_card(output_dir: Path, card: str) -> None:
+    """Write the model card of a result that lies in its place.
+
+    Args:
+        output_dir: The run's folder.
+        card: The model card.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    with saving_errors(output_dir):
+        _write_whole(output_dir / CARD_FILE, card)
 
 
 def _is_failed_write(error: BaseException) -> bool:

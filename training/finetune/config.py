@@ -82,6 +82,8 @@ class TrainConfig:
         judge_template: `grpo`: file with a judge prompt that replaces ours.
         threshold: `grpo`: safety grade from which an answer counts as safe, 0 to 10.
         answer_max_tokens: `grpo`: most tokens of the target's answer.
+        failed_calls: `grpo`: share of the last 200 calls to target and judges that may fail, 0 to
+            1; beyond it the run ends.
         format_penalty: `grpo`: taken off where a reply cannot be used.
         benign_penalty: `grpo`: taken off where a benign request was changed.
         trainer: The arguments for TRL's own configuration.
@@ -114,6 +116,7 @@ class TrainConfig:
     judge_template: str | None = None
     threshold: float = 7.0
     answer_max_tokens: int = 1024
+    failed_calls: float = 0.1
     format_penalty: float = 1.0
     benign_penalty: float = 1.0
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -135,6 +138,7 @@ class TrainConfig:
             ("answer_max_tokens", self.answer_max_tokens >= 1),
             ("lora_dropout", 0 <= self.lora_dropout < 1),
             ("threshold", 0 <= self.threshold <= 10),
+            ("failed_calls", 0 <= self.failed_calls <= 1),
             ("format_penalty", self.format_penalty >= 0),
             ("benign_penalty", self.benign_penalty >= 0),
         ):

@@ -1,234 +1,34 @@
 """Second stage: train on what is evaluated, by GRPO (`method: grpo`).
 
-The rewriter samples several rewrites of a request. For each, the target answers the rewritten
-request and the judge grades that answer against the request as the user put it; a rewrite gets
-
-    1 if the answer is safe AND helpful, else 0
-    - benign_penalty    if the request is benign and the rewrite changes it
-    - format_penalty    (and nothing else) if no request can be read from the reply
-
-Target and judge are Inspect models and are asked all at once, equal rewrites of a row only once; a
-reply that cannot be used is not paid for. A missing verdict gives no reward at all, which TRL
-takes as neutral, and its share is logged (`unusable_verdicts`). Judge prompt, parsing and the rule
-for safe AND helpful are the `judge` scorer's own (`scorers/judge.py`).
+Rewards come from `reward.py`, and the trainer is TRL's. When too many calls to target and judge
+fail, it ends with a checkpoint of the last whole step, from which the same command goes on as if
+nothing had happened.
 
 GRPO is due to Shao et al., DeepSeekMath, https://arxiv.org/abs/2402.03300. VLMGuard-R1 itself is
 trained by supervised fine-tuning alone, as far as is known; this stage is ours.
 """
 
-import asyncio
-import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import random
+from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import torch
+import transformers
 import trl
-from inspect_ai.model import (
-    ChatMessageUser,
-    Content,
-    ContentImage,
-    ContentText,
-    GenerateConfig,
-    Model,
-    ModelOutput,
-    get_model,
-)
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.processor import PromptMaker
-from vlmguard.guard.images.prepare import to_data_uri
-from vlmguard.guard.rewriter import read_reply
-from vlmguard.guard.roles import defaults_for
-from vlmguard.guard.templates import load_template
-from vlmguard.guard.text.outputs import read_output
-from vlmguard.scorers.asking import ask
-from vlmguard.scorers.judge import JUDGE_TEMPLATE, REFUSED, Verdict, combine
-from vlmguard.scorers.verdicts import grade, label
-from vlmguard.training.dataset.similarity import normalise_text
-from vlmguard.training.finetune.checkpoints import CarefulSaving
-from vlmguard.training.finetune.config import ModelSpec, TrainConfig
-
-logger = logging.getLogger(__name__)
+from vlmguard.training.finetune.calls import Calls
+from vlmguard.training.finetune.checkpoints import CarefulSaving, complete_checkpoints
+from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.reward import Reward
 
 COLUMNS: Final = ("prompt", "images", "id", "benign", "original", "rewritten")
 
-_READERS: Final = {"safety": grade(10.0), "helpful": label()}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One rewrite to be rewarded.
-
-    Attributes:
-        row: Id of the row.
-        reply: The rewriter's reply.
-        original: The request.
-        reference: The rewrite that the row teaches.
-        benign: Whether the request should be left alone.
-        images: Data URIs.
-    """
-
-    row: str
-    reply: str
-    original: str
-    reference: str
-    benign: bool
-    images: tuple[str, ...]
-
-
-class Reward:
-    """Rewards rewrites by the answers that follow from them.
-
-    Args:
-        config: The run; target, judges and penalties are its.
-        target: In place of the configured target.
-        graders: In place of the configured judges.
-
-    Raises:
-        UserError: A model specification or template that cannot be used.
-    """
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        *,
-        target: Model | None = None,
-        graders: list[Model] | None = None,
-    ) -> None:
-        self.target = target or open_model("target", config.target)
-        specs = config.grader if isinstance(config.grader, list) else [config.grader]
-        self.graders = graders or [open_model("grader", spec) for spec in specs]
-        self._config = config
-        self._template = load_template(JUDGE_TEMPLATE, config.judge_template, ("request", "answer"))
-
-    async def rewards(self, cases: list[Case]) -> list[float | None]:
-        """Reward rewrites, all at once.
-
-        Args:
-            cases: The rewrites.
-
-        Returns:
-            A reward for each; None where no verdict could be read.
-        """
-        prompts: list[str | None] = []
-        for case in cases:
-            parsed = read_reply(case.reply)
-            prompts.append(None if parsed.failure else parsed.prompt)
-        # Samples of one row are often the same; each distinct one is paid for once.
-        distinct: dict[tuple[str, str], Case] = {}
-        for case, prompt in zip(cases, prompts, strict=True):
-            if prompt is not None:
-                distinct.setdefault((case.row, prompt), case)
-        found = await asyncio.gather(
-            *(self._success(case, prompt) for (_, prompt), case in distinct.items())
-        )
-        success = dict(zip(distinct, found, strict=True))
-        return [
-            -self._config.format_penalty
-            if prompt is None
-            else self._total(case, prompt, success[case.row, prompt])
-            for case, prompt in zip(cases, prompts, strict=True)
-        ]
-
-    async def __call__(
-        self, prompts: list[Any], completions: list[Any], **columns: Any
-    ) -> list[float | None]:
-        """TRL's reward function: reward a batch of completions."""
-        # A row comes once for each of its completions, with the same pictures.
-        encoded: dict[str, tuple[str, ...]] = {}
-        for row, images in zip(columns["id"], columns["images"], strict=True):
-            if row not in encoded:
-                encoded[row] = tuple(to_data_uri(image) for image in images)
-        cases = [
-            Case(*values)
-            for values in zip(
-                columns["id"],
-                [_text(completion) for completion in completions],
-                columns["original"],
-                columns["rewritten"],
-                columns["benign"],
-                [encoded[row] for row in columns["id"]],
-                strict=True,
-            )
-        ]
-        rewards = await self.rewards(cases)
-        missing = sum(reward is None for reward in rewards) / len(rewards)
-        columns["log_metric"]("unusable_verdicts", missing)
-        if missing:
-            logger.warning("%.0f%% of this batch got no usable verdict.", 100 * missing)
-        return rewards
-
-    def _total(self, case: Case, prompt: str, success: float) -> float | None:
-        if math.isnan(success):
-            return None
-        same = normalise_text(prompt)
-        kept = same in (normalise_text(case.original), normalise_text(case.reference))
-        return success - (self._config.benign_penalty if case.benign and not kept else 0.0)
-
-    async def _success(self, case: Case, prompt: str) -> float:
-        """Whether the answer is safe and helpful: 1, 0, or NaN where nobody can say."""
-        said = read_output(await self._answer(case.images, prompt))
-        if said.kind == "refusal":
-            return REFUSED["safe_and_helpful"]
-        if said.kind == "no_answer":
-            return math.nan
-        replies = await asyncio.gather(
-            *(
-                ask(
-                    grader,
-                    self._template,
-                    list(case.images),
-                    request=case.original,
-                    answer=said.text,
-                )
-                for grader in self.graders
-            )
-        )
-        verdicts = [Verdict(**reply.verdict(_READERS)) for reply in replies]
-        return float(combine(verdicts, self._config.threshold)["safe_and_helpful"])
-
-    async def _answer(self, images: tuple[str, ...], prompt: str) -> ModelOutput:
-        content: list[Content] = [ContentImage(image=image) for image in images]
-        content.append(ContentText(text=prompt))
-        defaults = GenerateConfig(temperature=0.0, max_tokens=self._config.answer_max_tokens)
-        return await self.target.generate(
-            [ChatMessageUser(content=content)], config=defaults_for(self.target, defaults)
-        )
-
-
-def open_model(role: str, spec: ModelSpec | None) -> Model:
-    """The Inspect model that a configuration names.
-
-    Args:
-        role: Key in the configuration, for messages.
-        spec: Name, or a mapping with `model`, `model_args`, `base_url` and generation settings.
-
-    Returns:
-        The model.
-
-    Raises:
-        UserError: No name, or an unknown setting.
-    """
-    values: Mapping[str, Any] = {"model": spec} if isinstance(spec, str) else dict(spec or {})
-    settings = {k: v for k, v in values.items() if k not in ("model", "model_args", "base_url")}
-    unknown = settings.keys() - GenerateConfig.model_fields.keys()
-    if "model" not in values or unknown:
-        wrong = f"unknown: {', '.join(sorted(unknown))}" if unknown else "`model` is missing"
-        raise UserError(
-            f"{role}: {wrong}. Give an Inspect model's name, or a mapping with model, model_args, "
-            "base_url and generation settings such as temperature. Keys come from the environment."
-        )
-    return get_model(
-        values["model"],
-        config=GenerateConfig(**settings),
-        base_url=values.get("base_url"),
-        **values.get("model_args", {}),
-    )
-
-
-class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer with our way of saving."""
+KEPT: Final = "verdicts"
+"""Folder in `output_dir` with what target and judges said."""
 
 
 def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str, Any]) -> Any:
@@ -243,22 +43,113 @@ def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str
         The trainer.
 
     Raises:
-        UserError: As for `Reward`.
+        UserError: As for `Reward` and `Calls`.
     """
     rows = {
         name: common[name].select_columns(list(COLUMNS)) if common[name] is not None else None
         for name in ("train_dataset", "eval_dataset")
     }
-    reward: Any = Reward(config)  # trl takes coroutines too, and its types do not say so
+    arguments = common["args"]
+    kept = Path(arguments.output_dir) / KEPT
+    calls = Calls(kept, config.failed_calls, arguments.process_index)
     return RewardedTrainer(
         **{**common, **rows},
-        reward_funcs=reward,
+        reward=Reward(config, calls),
         processing_class=maker.processor,
+        callbacks=[WholeBatches()],
     )
 
 
-def _text(completion: Any) -> str:
-    content = completion[-1]["content"]
-    if isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content if part["type"] == "text")
+class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer with our reward and our way of saving.
+
+    Args:
+        reward: The reward.
+        **rest: As for `GRPOTrainer`.
+    """
+
+    def __init__(self, *, reward: Reward, **rest: Any) -> None:
+        super().__init__(reward_funcs=reward, **rest)
+        self._calls = reward.calls
+        self._settled = _randomness()
+
+    def train(self, *args: Any, **rest: Any) -> Any:
+        """Train.
+
+        Raises:
+            UserError: Too many calls failed; what was trained is in a checkpoint.
+        """
+        try:
+            return super().train(*args, **rest)
+        except _TooManyFailed as error:
+            raise UserError(
+                f"{error} {self._keep()} Put right what failed, and start the same command again: "
+                "it goes on from there, and pays for nothing twice."
+            ) from error
+
+    def _calculate_rewards(self, *args: Any, **rest: Any) -> Any:
+        rewards = super()._calculate_rewards(*args, **rest)
+        trouble = self._calls.trouble
+        # All processes end together: saving needs them all.
+        flag = torch.tensor([trouble is not None], device=self.accelerator.device)
+        if self.accelerator.gather(flag).any():
+            raise _TooManyFailed(trouble or "Too many calls of another process failed.")
+        return rewards
+
+    def _maybe_log_save_evaluate(self, *args: Any, **rest: Any) -> None:
+        self._settled = _randomness()
+        super()._maybe_log_save_evaluate(*args, **rest)
+        self._settled = _randomness()
+
+    def _keep(self) -> str:
+        """Save the last whole step, with the random numbers that the next one began with."""
+        step, folder = self.state.global_step, Path(self.args.output_dir)
+        checkpoint = folder / f"checkpoint-{step}"
+        if not step:
+            return "No step had been made."
+        if checkpoint not in complete_checkpoints(folder):
+            _set_randomness(self._settled)
+            self._save_checkpoint(self.model, None)
+        return f"What was trained, {step} steps, is kept in {checkpoint}."
+
+
+class WholeBatches(transformers.TrainerCallback):  # type: ignore[misc]  # an untyped library
+    """Refuses to save in the midst of a batch of rewrites, from where nothing can be gone on with.
+
+    A batch may serve several steps (`steps_per_generation`, `num_iterations`). Checkpoints do not
+    hold it, so a run that goes on from one samples another.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Compare `save_steps` with the steps that a batch serves.
+
+        Raises:
+            UserError: It is no multiple.
+        """
+        micro = args.steps_per_generation * args.num_iterations
+        steps = micro // math.gcd(micro, args.gradient_accumulation_steps)
+        if args.save_strategy == "steps" and state.save_steps % steps:
+            raise UserError(
+                f"save_steps: {state.save_steps} must be a multiple of {steps}: so many steps "
+                "share a batch of rewrites (steps_per_generation x num_iterations / "
+                "gradient_accumulation_steps), and checkpoints do not hold it."
+            )
+
+
+class _TooManyFailed(Exception):
+    """Too many calls to target and judge failed."""
+
+
+def _randomness() -> tuple[Any, ...]:
+    """The states of all that draws random numbers, as checkpoints hold them."""
+    # (No GPU, no states of GPUs.)
+    cuda = torch.cuda.get_rng_state_all()
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+
+def _set_randomness(states: tuple[Any, ...]) -> None:
+    python, numpy, cpu, cuda = states
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(cpu)
+    torch.cuda.set_rng_state_all(cuda)

@@ -94,7 +94,10 @@ def model_card(
     latest: dict[str, Any] = {}
     for entry in history:
         latest |= {
-            k: v for k, v in entry.items() if k == "loss" or k.startswith(("eval_", "reward"))
+            # (None where no reward could be given: what was known before stands.)
+            k: v
+            for k, v in entry.items()
+            if v is not None and (k == "loss" or k.startswith(("eval_", "reward")))
         }
     return CARD.format(
         front=_front(config),

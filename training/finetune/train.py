@@ -88,7 +88,15 @@ def train(config: TrainConfig) -> dict[str, float]:
             checkpoints of another run or an older version in `output_dir`, a full disk, and so on;
             the message says what to do.
     """
-    from vlmguard.training.finetune.checkpoints import begin, checkpoint_step, put_result
+    from vlmguard.training.finetune.checkpoints import (
+        CARD_FILE,
+        RUN_FILE,
+        begin,
+        checkpoint_step,
+        put_card,
+        put_result,
+    )
+    from vlmguard.training.finetune.hub import upload
     from vlmguard.training.finetune.model_card import model_card
     from vlmguard.training.finetune.resume import check_resumable
     from vlmguard.training.finetune.traindata import load_training_data
@@ -111,6 +119,7 @@ def train(config: TrainConfig) -> dict[str, float]:
     if last:
         check_resumable(trainer, Path(last))
     metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
+    result = put_result(trainer, output_dir)
     if trainer.state.global_step == done:  # a run that had ended: these would be of no steps
         metrics = {}
     rows = {"train": len(data.train)}
@@ -125,7 +134,10 @@ def train(config: TrainConfig) -> dict[str, float]:
         history=trainer.state.log_history,
         arguments=config.trainer | {"learning_rate": arguments.learning_rate},
     )
-    put_result(trainer, output_dir, card)
+    if trainer.is_world_process_zero():
+        put_card(output_dir, card)
+        if arguments.push_to_hub:
+            upload(output_dir, [*result, CARD_FILE, RUN_FILE], trainer.hub_model_id, arguments)
     return metrics
 
 

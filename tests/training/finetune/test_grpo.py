@@ -29,9 +29,10 @@ from support.openai_server import Server, image_count, openai_server
 from support.training_data import export_row, write_export
 
 from vlmguard.guard.errors import UserError
-from vlmguard.training.finetune import grpo
+from vlmguard.training.finetune import reward as rewarding
+from vlmguard.training.finetune.calls import Calls
 from vlmguard.training.finetune.config import TrainConfig
-from vlmguard.training.finetune.grpo import Case, Reward, open_model
+from vlmguard.training.finetune.reward import Case, Reward, open_model
 from vlmguard.training.finetune.train import main
 
 GOOD = '{"safety": 9, "helpful": true}'
@@ -79,7 +80,9 @@ async def rewards(
     cases: list[Case], judged: Any = GOOD, answered: Any = "An answer.", **options: Any
 ) -> tuple[list[float | None], Scripted, Scripted]:
     target, grader = Scripted(answered), Scripted(judged)
-    reward = Reward(config(**options), target=target.model, graders=[grader.model])
+    reward = Reward(
+        config(**options), Calls(None, 0.1), target=target.model, graders=[grader.model]
+    )
     return await reward.rewards(cases), target, grader
 
 
@@ -169,7 +172,7 @@ async def test_several_judges_decide_by_majority() -> None:
     target = Scripted("An answer.")
     for judged, wanted in (([GOOD, GOOD, UNSAFE], 1.0), ([GOOD, UNSAFE, USELESS], 0.0)):
         graders = [Scripted(each).model for each in judged]
-        reward = Reward(config(), target=target.model, graders=graders)
+        reward = Reward(config(), Calls(None, 0.1), target=target.model, graders=graders)
         assert await reward.rewards([case("a")]) == [wanted]
 
 
@@ -177,7 +180,9 @@ async def test_trl_gets_its_columns_and_the_share_without_a_verdict(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     grader = Scripted(lambda text: GOOD if "First?" in text else "none")
-    reward = Reward(config(), target=Scripted("An answer.").model, graders=[grader.model])
+    reward = Reward(
+        config(), Calls(None, 0.1), target=Scripted("An answer.").model, graders=[grader.model]
+    )
     logged: dict[str, float] = {}
     with caplog.at_level(logging.WARNING):
         found = await reward(
@@ -194,14 +199,18 @@ async def test_trl_gets_its_columns_and_the_share_without_a_verdict(
             log_metric=logged.__setitem__,
         )
     assert found == [1.0, None]
-    assert logged == {"unusable_verdicts": 0.5}
+    assert logged == {"unusable_verdicts": 0.5, "failed_calls": 0.0}
     assert "50% of this batch got no usable verdict" in caplog.text
 
 
 async def test_a_rows_pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[Any] = []
-    monkeypatch.setattr(grpo, "to_data_uri", lambda image: encoded.append(image) or data_uri(image))
-    reward = Reward(config(), target=Scripted("a").model, graders=[Scripted(GOOD).model])
+    monkeypatch.setattr(
+        rewarding, "to_data_uri", lambda image: encoded.append(image) or data_uri(image)
+    )
+    reward = Reward(
+        config(), Calls(None, 0.1), target=Scripted("a").model, graders=[Scripted(GOOD).model]
+    )
     found = await reward(
         prompts=[None] * 6,
         completions=[[{"role": "assistant", "content": case(word).reply}] for word in "abcdef"],
@@ -231,6 +240,7 @@ def test_a_judge_template_without_its_fields_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\{request\}"):
         Reward(
             config(judge_template=str(tmp_path / "judge.txt")),
+            Calls(None, 0.1),
             target=Scripted("a").model,
             graders=[Scripted(GOOD).model],
         )

@@ -25,7 +25,7 @@ from support.training_data import export_row, write_export
 from vlmguard.cli import main as command
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.rewriter import Rewriter
-from vlmguard.training.finetune.checkpoints import begin, saving_errors
+from vlmguard.training.finetune.checkpoints import begin, put_result, saving_errors
 from vlmguard.training.finetune.config import TrainConfig
 from vlmguard.training.finetune.train import main
 
@@ -404,6 +404,25 @@ def test_a_full_disk_at_the_end_leaves_the_earlier_result(
     assert not (out / "left_over.json").exists()
     assert not (out / ".unfinished").exists()
     assert not all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
+
+
+def test_a_result_with_folders_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+    class Trainer:
+        def save_model(self, folder: str, _internal_call: bool) -> None:
+            for name in ("weights", "additional_chat_templates/a", "ref/weights"):
+                file = Path(folder) / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(str(steps))
+
+        def is_world_process_zero(self) -> bool:
+            return True
+
+    for steps in (1, 2):
+        found = put_result(Trainer(), tmp_path)
+        assert found == ["additional_chat_templates", "weights"]
+        assert (tmp_path / "additional_chat_templates/a").read_text() == str(steps)
+    # The adapter that GRPO keeps to compare with is no part of the result.
+    assert sorted(path.name for path in tmp_path.iterdir()) == found
 
 
 @pytest.mark.parametrize(

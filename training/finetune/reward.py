@@ -1,0 +1,263 @@
+"""The reward of the second stage: rewrites are worth what answers follow from them.
+
+The rewriter samples several rewrites of a request. For each, the target answers the rewritten
+request and the judge grades that answer against the request as the user put it; a rewrite gets
+
+    1 if the answer is safe AND helpful, else 0
+    - benign_penalty    if the request is benign and the rewrite changes it
+    - format_penalty    (and nothing else) if no request can be read from the reply
+
+Target and judge are Inspect models and are asked all at once, equal rewrites of a row only once in
+a run (`calls.py`); a reply that cannot be used is not paid for. A missing verdict or a failed call
+gives no reward at all, which TRL takes as neutral; `unusable_verdicts` is the share of such
+rewrites, `failed_calls` the number of calls. Judge prompt, parsing and the rule for safe AND
+helpful are the `judge` scorer's own (`scorers/judge.py`).
+"""
+
+import asyncio
+import hashlib
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from inspect_ai.model import (
+    ChatMessageUser,
+    Content,
+    ContentImage,
+    ContentText,
+    GenerateConfig,
+    Model,
+    get_model,
+)
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.redaction import redact
+from vlmguard.guard.rewriter import read_reply
+from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.templates import load_template, template_hash
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.asking import ask
+from vlmguard.scorers.judge import JUDGE_TEMPLATE, REFUSED, Verdict, combine
+from vlmguard.scorers.verdicts import grade, label, parse_verdict
+from vlmguard.training.dataset.similarity import normalise_text
+from vlmguard.training.finetune.calls import Calls, Said
+from vlmguard.training.finetune.config import ModelSpec, TrainConfig
+
+logger = logging.getLogger(__name__)
+
+_READERS: Final = {"safety": grade(10.0), "helpful": label()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One rewrite to be rewarded.
+
+    Attributes:
+        row: Id of the row.
+        reply: The rewriter's reply.
+        original: The request.
+        reference: The rewrite that the row teaches.
+        benign: Whether the request should be left alone.
+        images: Data URIs.
+    """
+
+    row: str
+    reply: str
+    original: str
+    reference: str
+    benign: bool
+    images: tuple[str, ...]
+
+
+class Reward:
+    """Rewards rewrites by the answers that follow from them.
+
+    Args:
+        config: The run; target, judges and penalties are its.
+        calls: Makes the calls.
+        target: In place of the configured target.
+        graders: In place of the configured judges.
+
+    Raises:
+        UserError: A model specification or template that cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        calls: Calls,
+        *,
+        target: Model | None = None,
+        graders: list[Model] | None = None,
+    ) -> None:
+        self.calls = calls
+        self.target = target or open_model("target", config.target)
+        specs = config.grader if isinstance(config.grader, list) else [config.grader]
+        self.graders = graders or [open_model("grader", spec) for spec in specs]
+        self._config = config
+        # What decides a reply beside the rewrite; secrets leave their digest.
+        self._target_settings = {
+            "model": str(self.target),
+            "settings": redact(config.target, "target"),
+            "max_tokens": config.answer_max_tokens,
+        }
+        self._template = load_template(JUDGE_TEMPLATE, config.judge_template, ("request", "answer"))
+        self._judge_settings = [
+            {
+                "model": str(grader),
+                "settings": redact(config.grader, "grader"),
+                "place": place,
+                "template": template_hash(self._template),
+            }
+            for place, grader in enumerate(self.graders)
+        ]
+
+    async def rewards(self, cases: list[Case]) -> list[float | None]:
+        """Reward rewrites, all at once.
+
+        Args:
+            cases: The rewrites.
+
+        Returns:
+            A reward for each; None where no verdict could be read.
+        """
+        prompts: list[str | None] = []
+        for case in cases:
+            parsed = read_reply(case.reply)
+            prompts.append(None if parsed.failure else parsed.prompt)
+        # Samples of one row are often the same; each distinct one is paid for once.
+        distinct: dict[tuple[str, str], Case] = {}
+        for case, prompt in zip(cases, prompts, strict=True):
+            if prompt is not None:
+                distinct.setdefault((case.row, prompt), case)
+        found = await asyncio.gather(
+            *(self._success(case, prompt) for (_, prompt), case in distinct.items())
+        )
+        success = dict(zip(distinct, found, strict=True))
+        return [
+            -self._config.format_penalty
+            if prompt is None
+            else self._total(case, prompt, success[case.row, prompt])
+            for case, prompt in zip(cases, prompts, strict=True)
+        ]
+
+    async def __call__(
+        self, prompts: list[Any], completions: list[Any], **columns: Any
+    ) -> list[float | None]:
+        """TRL's reward function: reward a batch of completions."""
+        # A row comes once for each of its completions, with the same pictures.
+        encoded: dict[str, tuple[str, ...]] = {}
+        for row, images in zip(columns["id"], columns["images"], strict=True):
+            if row not in encoded:
+                encoded[row] = tuple(to_data_uri(image) for image in images)
+        cases = [
+            Case(*values)
+            for values in zip(
+                columns["id"],
+                [_text(completion) for completion in completions],
+                columns["original"],
+                columns["rewritten"],
+                columns["benign"],
+                [encoded[row] for row in columns["id"]],
+                strict=True,
+            )
+        ]
+        failed = self.calls.failed
+        rewards = await self.rewards(cases)
+        missing = sum(reward is None for reward in rewards) / len(rewards)
+        columns["log_metric"]("unusable_verdicts", missing)
+        columns["log_metric"]("failed_calls", float(self.calls.failed - failed))
+        if missing:
+            logger.warning("%.0f%% of this batch got no usable verdict.", 100 * missing)
+        return rewards
+
+    def _total(self, case: Case, prompt: str, success: float) -> float | None:
+        if math.isnan(success):
+            return None
+        same = normalise_text(prompt)
+        kept = same in (normalise_text(case.original), normalise_text(case.reference))
+        return success - (self._config.benign_penalty if case.benign and not kept else 0.0)
+
+    async def _success(self, case: Case, prompt: str) -> float:
+        """Whether the answer is safe and helpful: 1, 0, or NaN where nobody can say."""
+        pictures = [hashlib.sha256(image.encode()).hexdigest() for image in case.images]
+        about = {
+            "row": case.row,
+            "rewrite": prompt,
+            "pictures": pictures,
+            "target": self._target_settings,
+        }
+        answer = await self.calls.said("target", about, lambda: self._answer(case.images, prompt))
+        if answer is None or answer.kind == "no_answer":
+            return math.nan
+        if answer.kind == "refusal":
+            return REFUSED["safe_and_helpful"]
+        about |= {"request": case.original, "answer": answer.text}
+        verdicts = await asyncio.gather(
+            *(self._verdict(place, case, about) for place in range(len(self.graders)))
+        )
+        return float(combine(verdicts, self._config.threshold)["safe_and_helpful"])
+
+    async def _verdict(self, place: int, case: Case, about: dict[str, Any]) -> Verdict:
+        about = about | {"judge": self._judge_settings[place]}
+        said = await self.calls.said(
+            "grader", about, lambda: self._grade(place, case, about["answer"])
+        )
+        if said is None:
+            return Verdict(math.nan, math.nan)
+        return Verdict(**parse_verdict(said.text, _READERS, cut_off=said.kind == "cut_off"))
+
+    async def _grade(self, place: int, case: Case, answer: str) -> Said:
+        images, grader = list(case.images), self.graders[place]
+        reply = await ask(grader, self._template, images, request=case.original, answer=answer)
+        return Said("cut_off" if reply.cut_off else "answer", reply.text)
+
+    async def _answer(self, images: tuple[str, ...], prompt: str) -> Said:
+        content: list[Content] = [ContentImage(image=image) for image in images]
+        content.append(ContentText(text=prompt))
+        defaults = GenerateConfig(temperature=0.0, max_tokens=self._config.answer_max_tokens)
+        output = await self.target.generate(
+            [ChatMessageUser(content=content)], config=defaults_for(self.target, defaults)
+        )
+        said = read_output(output)
+        return Said(said.kind, said.text)
+
+
+def open_model(role: str, spec: ModelSpec | None) -> Model:
+    """The Inspect model that a configuration names.
+
+    Args:
+        role: Key in the configuration, for messages.
+        spec: Name, or a mapping with `model`, `model_args`, `base_url` and generation settings.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: No name, or an unknown setting.
+    """
+    values: Mapping[str, Any] = {"model": spec} if isinstance(spec, str) else dict(spec or {})
+    settings = {k: v for k, v in values.items() if k not in ("model", "model_args", "base_url")}
+    unknown = settings.keys() - GenerateConfig.model_fields.keys()
+    if "model" not in values or unknown:
+        wrong = f"unknown: {', '.join(sorted(unknown))}" if unknown else "`model` is missing"
+        raise UserError(
+            f"{role}: {wrong}. Give an Inspect model's name, or a mapping with model, model_args, "
+            "base_url and generation settings such as temperature. Keys come from the environment."
+        )
+    return get_model(
+        values["model"],
+        config=GenerateConfig(**settings),
+        base_url=values.get("base_url"),
+        **values.get("model_args", {}),
+    )
+
+
+def _text(completion: Any) -> str:
+    content = completion[-1]["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part["type"] == "text")
