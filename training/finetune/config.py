@@ -41,6 +41,8 @@ _OURS: Final = {
     "model_init_kwargs": "model, revision, dtype and attn_implementation",
     "resume_from_checkpoint": "resume",
     "chat_template_path": "the checkpoint's own chat template",
+    "hub_strategy": "push_to_hub, which uploads the finished result and nothing before it,",
+    "hub_always_push": "push_to_hub, which uploads the finished result and nothing before it,",
 }
 
 ModelSpec = str | dict[str, Any]
@@ -296,6 +298,7 @@ def trl_arguments(config: TrainConfig) -> Any:
         "use_cpu": not accelerated,
         "learning_rate": LEARNING_RATES[config.method, config.peft],
         "save_total_limit": 2,
+        "hub_strategy": "end",  # what is uploaded, and when, is in `hub.py`
     }
     if config.method == "sft":
         values |= {"max_length": None, "eval_strategy": "epoch", "save_strategy": "epoch"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
-from vlmguard.guard.errors import UserError, reason_of
+from vlmguard.guard.errors import UserError
 
 
 def upload(output_dir: Path, names: list[str], repo: str, arguments: Any) -> None:
@@ -52,8 +52,10 @@ def hub_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of the hub's library, or of whatever it speaks HTTP with
+        # The hub says what is wrong in the last of several lines.
+        said = " ".join(str(error).split())[:400]
         raise UserError(
-            f"{what}: {type(error).__name__}: {reason_of(error)}. See to HF_TOKEN (or hub_token), "
+            f"{what}: {type(error).__name__}: {said} See to HF_TOKEN (or hub_token), "
             "to hub_model_id and to the network, and start the same command again; or leave "
             "push_to_hub out and upload the folder yourself."
         ) from error

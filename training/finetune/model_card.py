@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.guard.redaction import redact
@@ -112,8 +113,10 @@ def model_card(
 
 
 def _front(config: TrainConfig) -> str:
+    # The hub refuses a card whose base is none of its own.
+    is_folder = config.model.startswith(("/", ".", "~")) or Path(config.model).is_dir()
     lines = [
-        f"base_model: {json.dumps(config.model)}",
+        *([] if is_folder else [f"base_model: {json.dumps(config.model)}"]),
         f"library_name: {'peft' if config.peft == 'lora' else 'transformers'}",
         "pipeline_tag: image-text-to-text",
         "tags: [vlmguard, prompt-rewriter, trl]",
