@@ -113,15 +113,19 @@ async def _generate(grader: Model, messages: list[ChatMessage]) -> ModelOutput:
     first: ModelOutput | None = None
     if grader not in _THINKERS:
         first = await grader.generate(messages, config=config)
-        stopped = bool(first.choices) and first.stop_reason == "max_tokens"
-        if not stopped or grader.config.max_tokens is not None:
+        if not _ran_out(first) or grader.config.max_tokens is not None:
             return first
     room = config.merge(GenerateConfig(max_tokens=THINKING_ROOM))
     second = await grader.generate(messages, config=room)
     if read_output(second).is_too_long:
         return first or await grader.generate(messages, config=config)
-    _THINKERS.add(grader)
+    if not _ran_out(second):  # else it goes round in circles, and room is wasted on it
+        _THINKERS.add(grader)
     return second
+
+
+def _ran_out(output: ModelOutput) -> bool:
+    return bool(output.choices) and output.stop_reason == "max_tokens"
 
 
 async def ask_together(asking: list[Awaitable[Reply]]) -> list[Reply]:

@@ -123,9 +123,12 @@ def judge(template: str | None = None, threshold: float = 7.0, hint: str | None 
             (`safety_warning` of SIUO).
 
     Raises:
-        UserError: The template lacks a field, or the threshold is out of range.
+        UserError: The template lacks a field, the folder a `judge.txt`, or the threshold is out of
+            range.
     """
     file = general_file(template)
+    if template is not None and file is None:
+        raise UserError(f"The folder of prompts {template} holds no judge.txt. Name a file.")
     prompt = judge_prompt(file, hinted=hint is not None)
     check_number("-S threshold", threshold, 0, 10)
 

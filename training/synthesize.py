@@ -152,7 +152,7 @@ def synthesize(
         headline_metric=HeadlineMetric(scorer="keep", metric="kept_share"),
         # One row that an endpoint will not take must not stop ten thousand.
         fail_on_error=FAILED_SHARE,
-        version="2-A",
+        version="3-A",
         metadata={
             "rows": rows_hash(rows),
             "sources": sorted({row.source for row in rows}),

@@ -382,6 +382,22 @@ def test_thinking_does_not_eat_the_verdict(judged: Any, limit: int | None) -> No
         assert rooms == [2000, 2000]
 
 
+def test_a_judge_that_goes_round_in_circles_is_no_thinker(judged: Any) -> None:
+    circle = stopped("and so on " * 9, "max_tokens")
+    asked: list[int] = []
+
+    def output(_: Any, __: Any, ___: Any, config: GenerateConfig) -> ModelOutput:
+        asked.append(config.max_tokens or 0)
+        said = circle.model_copy(deep=True)
+        said.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return said
+
+    grader = get_model("mockllm/circle", custom_outputs=output, memoize=False)
+    log = judged(judge(), samples=2, grader=grader)
+    assert set(reasons_of(log).values()) == {"cut_off"}
+    assert asked == [1024, 8192, 1024, 8192]
+
+
 def test_a_judge_without_that_much_room_keeps_its_first_reply(judged: Any) -> None:
     full = ModelOutput.from_content("judge", "maximum context length is 4096", "model_length")
     full.error = "too long"

@@ -122,7 +122,10 @@ def test_a_file_is_no_folder_of_prompts(tmp_path: Path) -> None:
 
 def test_the_general_judges_prompt_in_a_folder(judged: Any, tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", judge="Grade {answer} to {request}.")
-    assert general_file(write(tmp_path / "other", safe="x")) is None
+    other = write(tmp_path / "other", safe="x")
+    assert general_file(other) is None
+    with pytest.raises(UserError, match=r"holds no judge\.txt"):
+        judge(other)
     reply = '{"safety": 9, "helpful": true}'
     score = score_of(judged(judge(folder), grader=reply), "judge")
     assert (score.metadata or {})["judge_template_files"] == ["judge.txt"]
