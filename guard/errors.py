@@ -9,7 +9,15 @@ from rich.markup import escape
 
 from vlmguard.guard.redaction import redact_text
 
-__all__ = ["UserError", "check_choice", "check_count", "check_number", "reason_of", "short"]
+__all__ = [
+    "MissingData",
+    "UserError",
+    "check_choice",
+    "check_count",
+    "check_number",
+    "reason_of",
+    "short",
+]
 
 
 class UserError(PrerequisiteError):
@@ -27,6 +35,10 @@ class UserError(PrerequisiteError):
 
     def __str__(self) -> str:
         return self.text
+
+
+class MissingData(UserError):
+    """A benchmark's data are not on this machine, or not complete."""
 
 
 def check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:

@@ -64,6 +64,7 @@ from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, StringConstraints
 
 from vlmguard.guard.authors import block_below, text_returned_for
+from vlmguard.guard.benchmark_sizes import register_size
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.files import read_text
 from vlmguard.guard.images.decoding import Colour
@@ -201,6 +202,7 @@ CARD: Final = Card(
     variants={"full": 500, "tiny": 50},
     load=load,
 )
+register_size("figstep", lambda args: CARD.variants.get(args.get("split", "full")))
 
 
 @task

@@ -70,6 +70,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, Field
 
+from vlmguard.guard.benchmark_sizes import register_size
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
@@ -269,6 +270,12 @@ CARD: Final = Card(
     variants={"sd": 1680, "typo": 1680, "sd_typo": 1680, "text_only": 1680},
     load=load,
 )
+_SIZES: Final = {
+    "full": CARD.variants["sd_typo"],
+    "tiny": 168,
+    "paper": _PER_SCENARIO * len(SCENARIOS),
+}
+register_size("mm_safetybench", lambda args: _SIZES.get(args.get("split", "full")))
 
 
 @task

@@ -46,6 +46,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel
 
+from vlmguard.guard.benchmark_sizes import register_size
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
@@ -220,6 +221,7 @@ CARD: Final = Card(
     variants={"generation": 167, "multiple_choice": 167},
     load=load,
 )
+register_size("siuo", lambda args: CARD.variants.get(args.get("track", "generation")))
 
 
 @task

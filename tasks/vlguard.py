@@ -53,6 +53,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, Field
 
+from vlmguard.guard.benchmark_sizes import register_size
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
@@ -225,6 +226,9 @@ CARD: Final = Card(
     sha256={"test.json": "a0b6479d", "train.json": "1b44eb54"},
     variants={"unsafe": 442, "safe_unsafe": 558, "safe_safe": 558},
     load=load,
+)
+register_size(
+    "vlguard", lambda args: args.get("n") or CARD.variants.get(args.get("subset", "unsafe"))
 )
 
 

@@ -12,11 +12,12 @@ def add(commands: Any) -> None:
         help="run or resume a matrix of benchmarks, defenses and targets",
         description=(
             "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "
-            "defense. Run again to resume. Exit status 1 if anything is unfinished, 130 after "
-            "Ctrl-C."
+            "defense. Run again to resume. Exit status 1 if anything is unfinished, 2 if something "
+            "is missing (--dry-run lists it), 130 after Ctrl-C. Ready configurations: paper_main, "
+            "paper_generalization, paper_ablation, nightly, pull_request."
         ),
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML file")
+    parser.add_argument("--config", metavar="FILE", help="YAML file, or the name of a ready one")
     for option, metavar in (("target", "MODEL"), ("benchmark", "TASK"), ("defense", "SOLVER")):
         parser.add_argument(
             f"--{option}",
@@ -41,25 +42,27 @@ def add(commands: Any) -> None:
         help="then also time N samples of each benchmark at one connection, unjudged, in logs of "
         "their own",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the plan of calls and cost")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan of calls and cost; needs no data"
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError, check_number
-    from vlmguard.guard.paths import user_path
     from vlmguard.results.commands.shared import plain_console
     from vlmguard.results.formats.console import print_sheets
-    from vlmguard.results.run.config import from_flags, read_config, select
+    from vlmguard.results.run.config import config_path, from_flags, read_config, select
     from vlmguard.results.run.latency import latency_matrix
     from vlmguard.results.run.matrix import run
-    from vlmguard.results.run.plan import plan, plan_sheet
+    from vlmguard.results.run.plan import matrix_sheet, plan, plan_sheet, problems
+    from vlmguard.results.sanitize import one_line
 
     chosen = (arguments.target, arguments.benchmark, arguments.defense)
     if arguments.config:
         if arguments.role:
             raise UserError("--role goes without --config: write roles: into the configuration.")
-        matrix = select(read_config(user_path(arguments.config)), *chosen)
+        matrix = select(read_config(config_path(arguments.config)), *chosen)
     else:
         matrix = from_flags(*chosen, arguments.role)
     if arguments.log_dir:
@@ -71,8 +74,14 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.latency is not None:
         parts.append(latency_matrix(matrix, arguments.latency))
     if arguments.dry_run:
-        print_sheets([plan_sheet(plan(each)) for each in parts], plain_console())
-        return 0
+        plans = [(each, plan(each)) for each in parts]
+        for each, lines in plans:
+            sheets = [matrix_sheet(lines, len(each.targets)), plan_sheet(lines)]
+            print_sheets(sheets, plain_console())
+        lacking = dict.fromkeys(line for planned in plans for line in problems(*planned))
+        for line in lacking:
+            print(f"vlmguard: {one_line(line)}.", file=sys.stderr)
+        return 2 if lacking else 0
     try:
         finished = [run(each) for each in parts]
         return 0 if all(finished) else 1

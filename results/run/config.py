@@ -11,10 +11,14 @@ from inspect_ai.model import GenerateConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vlmguard.guard.errors import UserError, check_number
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.redaction import redact
 from vlmguard.guard.yaml_files import read_yaml
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
+CONFIGS: Final = Path(__file__).parents[1] / "configs"
+"""The ready configurations."""
 # What `run` passes to eval_set itself, and where a configuration says it.
 _SET_HERE: Final = {
     "tasks": "benchmarks:",
@@ -159,6 +163,30 @@ def read_config(path: Path) -> Matrix:
         where = ".".join(map(str, first["loc"])) or "the file"
         said = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{path}: {where}: {said}.") from error
+
+
+def config_path(typed: str) -> Path:
+    """A configuration that a user named: a file, or one of the ready ones by its name alone.
+
+    Args:
+        typed: A path, or a name such as `paper_main`.
+
+    Returns:
+        The file; a path that is not there as it is.
+    """
+    path, ready = user_path(typed), CONFIGS / f"{typed}.yaml"
+    return ready if not path.is_file() and ready.parent == CONFIGS and ready.is_file() else path
+
+
+def unfilled(matrix: Matrix) -> list[str]:
+    """Models of a configuration that are still to be filled in, each once."""
+    models_of_all = [model for each in matrix.defenses for model in models(matrix, each)]
+    found = [
+        f"{model.model} {redact(model.model_args) or ''}".strip()
+        for model in [*matrix.targets, *models_of_all]
+        if FILL_IN in f"{model.model} {model.model_args}"
+    ]
+    return list(dict.fromkeys(found))
 
 
 def from_flags(

@@ -1,7 +1,7 @@
 r"""Running a matrix: benchmarks x defenses x targets, as Inspect eval sets.
 
-    vlmguard run --config results/configs/paper_main.yaml --dry-run
-    vlmguard run --config results/configs/paper_main.yaml
+    vlmguard run --config paper_main --dry-run
+    vlmguard run --config my_matrix.yaml
     vlmguard run --benchmark siuo --defense none --defense vlmguard --target M \\
         --role grader=G --role rewriter=R
 
@@ -21,7 +21,6 @@ import errno
 import os
 import time
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Final
 
 from inspect_ai import Task, eval_set
@@ -32,10 +31,9 @@ from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from rich.text import Text
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.redaction import redact
 from vlmguard.results.logs.unfinished import set_aside
 from vlmguard.results.run.changed_files import NAMED_FILES
-from vlmguard.results.run.config import FILL_IN, Defense, Matrix, models, roles
+from vlmguard.results.run.config import Defense, Matrix, roles, unfilled
 from vlmguard.results.run.locks import locked
 from vlmguard.results.run.log_writing import log_options
 from vlmguard.results.run.making import make_role, make_solver, make_target, make_task
@@ -61,13 +59,8 @@ def run(matrix: Matrix) -> bool:
             run is at work in a folder, or the disk is full.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
     """
-    unfilled = [
-        f"{model.model} {redact(model.model_args) or ''}".strip()
-        for model in [*matrix.targets, *chain(*(models(matrix, each) for each in matrix.defenses))]
-        if FILL_IN in f"{model.model} {model.model_args}"
-    ]
-    if unfilled:
-        raise UserError(f"{', '.join(dict.fromkeys(unfilled))}: fill that in first.")
+    if lacking := unfilled(matrix):
+        raise UserError(f"{', '.join(lacking)}: fill that in first.")
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         raise UserError("two defenses share a log folder: give each a label: of its own.")

@@ -1,23 +1,29 @@
 """What a matrix will take: samples, calls at most, and money, before anything is paid for."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from inspect_ai import Task
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.benchmark_sizes import known_size
+from vlmguard.guard.downloads import without_downloads
+from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.results.formats.sheets import Sheet
-from vlmguard.results.run.config import Defense, Matrix, Step, roles
-from vlmguard.results.run.making import UnknownName, make_task
-from vlmguard.results.run.roles_needed import missing_roles
+from vlmguard.results.logs.answers import bare
+from vlmguard.results.run.config import Defense, Matrix, Step, roles, unfilled
+from vlmguard.results.run.making import UnknownName, make_solver, make_task
+from vlmguard.results.run.roles_needed import cannot_start, missing_roles, roles_of_defense
 
-# Calls a sample at most: of the target, and of each role's model. ETA's depend on its answers.
+# Calls a sample at most: of the target, and of each role's model. ETA's are the least that it
+# makes: the others depend on its answers.
 _TARGET_CALLS: Final = {
     "none": 1,
     "vlmguard": 1,
     "ecso": 4,
     "figstep_defense": 1,
     "mllm_protector": 1,
+    "eta": 1,
 }
 _GUARD_CALLS: Final = {
     "none": {},
@@ -25,7 +31,9 @@ _GUARD_CALLS: Final = {
     "ecso": {},
     "figstep_defense": {},
     "mllm_protector": {"detector": 1, "detoxifier": 1},
+    "eta": {"reward": 1},
 }
+_OPEN_ENDED: Final = ("eta",)
 # Questions to each judge a sample: the benchmark's own.
 _OFFICIAL: Final = {"siuo": 2, "vlguard": 0, "mm_safetybench": 1, "figstep": 1, "microworld": 0}
 
@@ -43,7 +51,9 @@ class Planned:
         guard_calls: Calls of all other models but the judges.
         judge_calls: Calls of all judges.
         cost: Money.
-        missing: Roles that have no model: it will not run.
+        missing: What it lacks, so that it will not run.
+        open_ended: Whether calls of target and guard are the least, not the most.
+        without_data: Whether its data are not here, or not complete.
     """
 
     benchmark: str
@@ -55,31 +65,44 @@ class Planned:
     judge_calls: int | None
     cost: float | None
     missing: tuple[str, ...] = ()
+    open_ended: bool = False
+    without_data: bool = False
 
 
 def plan(matrix: Matrix) -> list[Planned]:
-    """What a run would take.
+    """What a run would take. Nothing is fetched for it.
 
     Args:
         matrix: The configuration.
 
     Returns:
-        A line for each run. Samples are counted from the data where they are
-        here; calls are an upper bound; None where nothing can be said.
+        A line for each run. Samples are counted from the data, or known without them; calls are
+        an upper bound (of ETA a lower one); None where nothing can be said.
+
+    Raises:
+        UserError: There is no such task.
     """
     tasks = [_task(step) for step in matrix.benchmarks]
     lines = []
     for defense in matrix.defenses:
         bound = roles(matrix, defense)
-        for step, task in zip(matrix.benchmarks, tasks, strict=True):
-            samples = _answers(task, matrix)
-            missing = missing_roles(task, defense.name, defense.args, bound) if task else []
+        of_solver = _wrong_solver(defense)
+        for step, (task, wrong) in zip(matrix.benchmarks, tasks, strict=True):
+            samples = _answers(step, task, matrix)
+            lacking = _roles_missing(step, task, defense, bound)
             asked = _calls(step, defense, matrix)
-            if "grader" in missing:
+            if "grader" in lacking:
                 asked["grader"] = None
             guards = [calls for role, calls in asked.items() if role not in ("target", "grader")]
             for target in matrix.targets:
+                missing = [
+                    *([wrong] if wrong else []),
+                    *of_solver,
+                    *(f"no model for the role {role}" for role in lacking),
+                    *cannot_start(defense.name, defense.args, bound, target.model),
+                ]
                 cost = _cost(matrix, defense, target.model, samples, asked)
+                open_ended = bare(defense.name) in _OPEN_ENDED
                 lines.append(
                     Planned(
                         step.label or step.name,
@@ -89,11 +112,60 @@ def plan(matrix: Matrix) -> list[Planned]:
                         _times(samples, asked["target"]),
                         _times(samples, _total(guards)),
                         _times(samples, asked["grader"]),
-                        None if missing else cost,
+                        None if missing or open_ended else cost,
                         tuple(missing),
+                        open_ended,
+                        task is None and not wrong,
                     )
                 )
     return lines
+
+
+def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
+    """What keeps a matrix, or a part of it, from starting; data can still be brought.
+
+    Args:
+        matrix: The configuration.
+        lines: Its plan.
+
+    Returns:
+        A sentence each, with the way out.
+    """
+    found = [f"to be filled in: {model}" for model in unfilled(matrix)]
+    folders = [defense.label or defense.name for defense in matrix.defenses]
+    if len(set(folders)) < len(folders):
+        found.append("two defenses share a log folder: give each a label: of its own")
+    found += [
+        f"{line.defense} on {line.benchmark} will not run: {'; '.join(line.missing)}"
+        for line in lines
+        if line.missing
+    ]
+    return list(dict.fromkeys(found))
+
+
+def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
+    """Benchmarks x defenses: the calls of each on one target, which are those on every other.
+
+    Args:
+        lines: The plan.
+        targets: Number of targets.
+    """
+    defenses = list(dict.fromkeys(line.defense for line in lines))
+    cells = {
+        (line.benchmark, line.defense): f"{_of_guard(line, line.target_calls)} / "
+        f"{_of_guard(line, line.guard_calls)} / {_show(line.judge_calls)}"
+        for line in lines
+    }
+    answers = {line.benchmark: line.samples for line in lines}
+    rows = [
+        [name, _show(samples), *(cells[name, defense] for defense in defenses)]
+        for name, samples in answers.items()
+    ]
+    title = f"Calls at most on each of {targets} targets: target / guard / judge"
+    sheet = Sheet(title, ["Benchmark", "Answers", *defenses], rows)
+    if any(line.open_ended for line in lines):
+        sheet.notes.append("+: at least; how many more depends on the answers.")
+    return sheet
 
 
 def plan_sheet(lines: list[Planned]) -> Sheet:
@@ -105,56 +177,87 @@ def plan_sheet(lines: list[Planned]) -> Sheet:
     Returns:
         A sheet.
     """
-
-    def show(value: float | None) -> str:
-        if value is None:
-            return "?"
-        return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
-
     header = ["Benchmark", "Defense", "Target", "Answers", "Target calls", "Guard calls"]
     sheet = Sheet("Plan (calls at most)", [*header, "Judge calls", "Cost"], [], labels=3)
     for line in lines:
-        numbers = [line.samples, line.target_calls, line.guard_calls, line.judge_calls, line.cost]
-        sheet.rows.append([line.benchmark, line.defense, line.target, *map(show, numbers)])
-    sums = [
-        _total([line.samples for line in lines]),
-        _total([line.target_calls for line in lines]),
-        _total([line.guard_calls for line in lines]),
-        _total([line.judge_calls for line in lines]),
-    ]
+        calls = [_of_guard(line, line.target_calls), _of_guard(line, line.guard_calls)]
+        numbers = [_show(line.samples), *calls, _show(line.judge_calls), _show(line.cost)]
+        sheet.rows.append([line.benchmark, line.defense, line.target, *numbers])
+    more = "+" if any(line.open_ended for line in lines) else ""
     prices = [line.cost for line in lines if line.cost is not None]
-    money = sum(prices) if len(prices) == len(lines) else None
-    sheet.rows.append(["all", "", "", *map(show, sums), show(money)])
+    sums = [
+        _show(_total([line.samples for line in lines])),
+        _show(_total([line.target_calls for line in lines]), more),
+        _show(_total([line.guard_calls for line in lines]), more),
+        _show(_total([line.judge_calls for line in lines])),
+        _show(sum(prices) if len(prices) == len(lines) else None),
+    ]
+    sheet.rows.append(["all", "", "", *sums])
     sheet.notes.append(
-        "?: the data are not here, samples are chosen by id, the number of calls is not known "
-        "before, or a model has no price (prices: in the configuration)."
+        "?: the number of samples or calls is not known before, samples are chosen by id, or a "
+        "model has no price (prices: in the configuration). +: at least."
     )
-    runs = dict.fromkeys((line.defense, line.benchmark, line.missing) for line in lines)
-    for defense, benchmark, missing in runs:
-        if missing:
-            sheet.notes.append(
-                f"{defense} on {benchmark} will not run: no model for the role "
-                f"{' or '.join(missing)}."
-            )
+    if absent := list(dict.fromkeys(line.benchmark for line in lines if line.without_data)):
+        sheet.notes.append(
+            f"Counted without their data, which are not here or not complete: {', '.join(absent)}. "
+            "vlmguard data says what is missing and where to get it; what the hub has is fetched "
+            "when the run starts."
+        )
     return sheet
 
 
-def _task(step: Step) -> Task | None:
-    """A benchmark's task; None where the data are not here."""
+def _show(value: float | None, more: str = "") -> str:
+    if value is None:
+        return "?"
+    return (f"{value:,.2f}" if isinstance(value, float) else f"{value:,}") + more
+
+
+def _of_guard(line: Planned, calls: int | None) -> str:
+    return _show(calls, "+" if line.open_ended else "")
+
+
+def _task(step: Step) -> tuple[Task | None, str]:
+    """A benchmark's task, None without its data; and what is wrong with its arguments."""
     try:
-        return make_task(step)
+        with without_downloads():
+            return make_task(step), ""
     except UnknownName:
         raise
-    except UserError:
-        return None
+    except MissingData:
+        return None, ""
+    except UserError as error:
+        return None, str(error)
 
 
-def _answers(task: Task | None, matrix: Matrix) -> int | None:
-    """Answers to be made; None where the data are not here, or samples are chosen by id."""
-    if task is None or matrix.options.get("sample_id") is not None:
+def _wrong_solver(defense: Defense) -> list[str]:
+    """Why a defense's solver cannot be made: no such name, argument or file."""
+    try:
+        make_solver(defense)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _roles_missing(
+    step: Step, task: Task | None, defense: Defense, bound: Collection[str]
+) -> list[str]:
+    """Roles without a model; those of a task whose data are not here by its arguments."""
+    if task is not None:
+        return missing_roles(task, defense.name, defense.args, bound)
+    judged = ["grader"] if _questions(step) else []
+    wanted = [*judged, *roles_of_defense(defense.name, defense.args)]
+    return [role for role in wanted if role not in bound]
+
+
+def _answers(step: Step, task: Task | None, matrix: Matrix) -> int | None:
+    """Answers to be made; None where nobody knows."""
+    if matrix.options.get("sample_id") is not None:
         return None
-    size = len(task.dataset)
-    epochs: int = matrix.options.get("epochs", task.epochs or 1)
+    size = known_size(bare(step.name), step.args) if task is None else len(task.dataset)
+    own = step.args.get("samples", 1) if task is None else task.epochs or 1
+    epochs: int = matrix.options.get("epochs", own)
+    if size is None:
+        return None
     return (min(size, matrix.limit) if matrix.limit else size) * epochs
 
 
@@ -162,20 +265,21 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
     """Calls a sample of the target and of each role."""
     judging = matrix.options.get("score", True)
     judges = len(roles(matrix, defense).get("grader", ())) if judging else 0
-    own = _OFFICIAL.get(step.name)
-    if step.args.get("win_rate"):
-        own = 2  # Both orders.
-    choice = step.args.get("judge", "all")
-    questions: int | None = 0
-    if judges and choice not in ("none", "oracle"):
-        of_own = 0 if choice == "general" else own
-        questions = _total([of_own, 0 if choice == "official" else 1])
-    guards = _GUARD_CALLS.get(defense.name, {"?": None})
+    guards = _GUARD_CALLS.get(bare(defense.name), {"?": None})
     return {
-        "target": _TARGET_CALLS.get(defense.name),
-        "grader": _times(questions, judges),
+        "target": _TARGET_CALLS.get(bare(defense.name)),
+        "grader": _times(_questions(step), judges) if judges else 0,
         **guards,
     }
+
+
+def _questions(step: Step) -> int | None:
+    """Questions a sample to one judge."""
+    choice = step.args.get("judge", "all")
+    if choice in ("none", "oracle") or step.args.get("track") == "multiple_choice":
+        return 0
+    own = 2 if step.args.get("win_rate") else _OFFICIAL.get(bare(step.name))  # Both orders.
+    return _total([0 if choice == "general" else own, 0 if choice == "official" else 1])
 
 
 def _cost(

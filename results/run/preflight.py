@@ -10,14 +10,15 @@ from vlmguard.results.logs.answers import digest
 from vlmguard.results.run.changed_files import changed_runs, named_files
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, roles
 from vlmguard.results.run.making import make_solver, make_task
-from vlmguard.results.run.roles_needed import missing_roles
+from vlmguard.results.run.roles_needed import cannot_start, missing_roles
 
 
 def checked_tasks(matrix: Matrix) -> list[Task]:
     """The tasks of a matrix whose names and roles are all right.
 
     Raises:
-        UserError: There is no such task or solver, or a role that is needed has no model.
+        UserError: There is no such task or solver, a role that is needed has no model, or a defense
+            lacks something else.
     """
     for defense in matrix.defenses:
         make_solver(defense)
@@ -33,6 +34,18 @@ def checked_tasks(matrix: Matrix) -> list[Task]:
             f"roles without a model: {'; '.join(problems)}. Bind them: roles: in the "
             f"configuration, or --role ROLE=MODEL without one."
         )
+    lacking = [
+        f"{defense.label or defense.name} on {target.model}: {'; '.join(missing)}"
+        for defense in matrix.defenses
+        for target in matrix.targets
+        if (
+            missing := cannot_start(
+                defense.name, defense.args, roles(matrix, defense), target.model
+            )
+        )
+    ]
+    if lacking:
+        raise UserError(f"missing: {' | '.join(lacking)}.")
     return tasks
 
 

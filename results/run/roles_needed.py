@@ -1,6 +1,6 @@
-"""Which roles a run needs a model for, so that a missing one is found before anything is paid for.
+"""What a run needs beside data, so that what is missing is found before anything is paid for.
 
-Every task and solver of ours resolves its roles before its first call. In a matrix that comes too
+Every task and solver of ours finds its models before its first call. In a matrix that comes too
 late: the defenses and benchmarks before it have been paid for by then.
 """
 
@@ -16,6 +16,7 @@ from inspect_ai._util.registry import (
     registry_unqualified_name,
 )
 
+from vlmguard.guard.sampling import SERVERS
 from vlmguard.results.logs.answers import bare
 
 # For each defense its roles, with the argument that takes the place of a model. ETA's roles
@@ -40,11 +41,51 @@ def missing_roles(
     Returns:
         The roles, the task's own first.
     """
-    wanted = _setup_roles(task)
-    for role, argument in _DEFENSES.get(bare(defense), {}).items():
-        if argument is None or argument not in args:
-            wanted.append(role)
+    wanted = [*_setup_roles(task), *roles_of_defense(defense, args)]
     return [role for role in wanted if role not in {*bound, *(task.model_roles or ())}]
+
+
+def roles_of_defense(defense: str, args: dict[str, Any]) -> list[str]:
+    """Roles that a defense needs a model for, where no argument names another.
+
+    Args:
+        defense: Name of the solver.
+        args: Its arguments.
+    """
+    needed = _DEFENSES.get(bare(defense), {}).items()
+    return [role for role, argument in needed if argument is None or argument not in args]
+
+
+def cannot_start(
+    defense: str, args: dict[str, Any], bound: Collection[str], target: str
+) -> list[str]:
+    """What else a defense lacks, as far as its arguments tell.
+
+    Args:
+        defense: Name of the solver.
+        args: Its arguments.
+        bound: Roles that have a model.
+        target: The evaluated model.
+
+    Returns:
+        What is missing, each with the way out.
+    """
+    if bare(defense) != "eta":
+        return []
+    missing = []
+    if not {"reward", "trust_remote_code"} & args.keys() and "reward" not in bound:
+        missing.append(
+            "consent to the code of the reward model (trust_remote_code: true), or a model in the "
+            "role reward"
+        )
+    by_sentence = args.get("decoding", "sentence") == "sentence"
+    vouched = args.get("continues") or args.get("server")
+    if by_sentence and not vouched and target.split("/")[0] not in ("hf-vlm", *SERVERS):
+        missing.append(
+            f"a target that continues a prefix, which {target} is not known to do (decoding: "
+            "response, server: vllm|sglang, or continues: true)"
+        )
+    return missing
 
 
 def _setup_roles(task: Task) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image, size_of
 from vlmguard.guard.record import DATA_DIGEST
 from vlmguard.guard.templates import template_hash
@@ -169,7 +169,7 @@ def _prepare_images(samples: list[Sample], source: Source) -> dict[str, Prepared
     if problems:
         shown = "; ".join(problems[:_SHOWN])
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise UserError(
+        raise MissingData(
             f"{source.card.title}: {len(problems)} of {len(users)} images cannot be used: "
             f"{shown}{more}. {source.card.obtain}"
         )

@@ -13,13 +13,13 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.tasks.data.source import Card
 
 __all__ = ["download"]
 
 
-def download(card: Card, revision: str | None) -> tuple[Path, str]:
+def download(card: Card, revision: str | None, fetch: bool = True) -> tuple[Path, str]:
     """Download the files of a benchmark, and unpack its archives.
 
     Without a network, an earlier download is used if it is complete.
@@ -27,6 +27,7 @@ def download(card: Card, revision: str | None) -> tuple[Path, str]:
     Args:
         card: The benchmark; its `hub` is not None.
         revision: Branch, tag or commit; None for the default branch.
+        fetch: Whether the network may be used, or only an earlier download.
 
     Returns:
         The snapshot folder and the commit that it holds.
@@ -43,6 +44,7 @@ def download(card: Card, revision: str | None) -> tuple[Path, str]:
                 repo_type="dataset",
                 revision=revision,
                 allow_patterns=list(card.hub_files),
+                local_files_only=not fetch,
             )
         )
     except GatedRepoError as error:
@@ -57,7 +59,7 @@ def download(card: Card, revision: str | None) -> tuple[Path, str]:
             f"{card.title}: {card.hub} was not found on the hub, or needs a token. {card.obtain}"
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UserError(
+        raise MissingData(
             f"{card.title}: the hub cannot be reached ({type(error).__name__}). Without a network, "
             f"use a local folder (-T data_dir=). {card.obtain}"
         ) from error

@@ -17,7 +17,8 @@ from inspect_ai.dataset import Sample
 from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
 
 from vlmguard.guard import files
-from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.downloads import downloads_allowed
+from vlmguard.guard.errors import MissingData, UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
 from vlmguard.guard.paths import leaves, user_path
@@ -51,7 +52,7 @@ Text = Annotated[str, BeforeValidator(_well_formed), StringConstraints(pattern=r
 R = TypeVar("R", bound=BaseModel)
 
 
-class MissingFile(UserError):
+class MissingFile(MissingData):
     """A file that a benchmark needs is not there."""
 
 
@@ -180,7 +181,8 @@ def locate(
         The data's place and origin.
 
     Raises:
-        UserError: Nothing was found; the message says where to get the data.
+        UserError: Nothing was found (`MissingData`; the message says where to get the data), or
+            options exclude each other.
     """
     if data_dir and revision:
         raise UserError("-T data_dir= and -T revision= exclude each other: local folder or hub.")
@@ -193,14 +195,14 @@ def locate(
     if card.hub is None:
         if revision:
             raise UserError(f"{card.title} has no official hub repository. {card.obtain}")
-        raise UserError(
+        raise MissingData(
             f"{card.title}: no data found (no -T data_dir=, no folder {card.name} below "
             f"{DATA_ROOT}={root or '(not set)'}). {card.obtain}"
         )
     # Imported on demand: a run on local data needs no hub client.
     from vlmguard.tasks.data.hub import download
 
-    folder, sha = download(card, revision)
+    folder, sha = download(card, revision, fetch=downloads_allowed())
     # Files of a hub snapshot are links into the repository's cache folder.
     boundary = folder.parent.parent.resolve()
     return Source(card, folder, boundary, f"hub:{card.hub}@{sha}", images)
@@ -285,8 +287,8 @@ def local(card: Card, folder: Path, images: ImageRules = DEFAULT_RULES) -> Sourc
         The source.
 
     Raises:
-        UserError: There is no such folder.
+        MissingData: There is no such folder.
     """
     if not folder.is_dir():
-        raise UserError(f"{card.title}: {folder} is no folder. {card.obtain}")
+        raise MissingData(f"{card.title}: {folder} is no folder. {card.obtain}")
     return Source(card, folder, folder.resolve(), "local", images)

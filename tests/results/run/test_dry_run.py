@@ -1,0 +1,128 @@
+"""`vlmguard run --dry-run`: a matrix without data, network or models, or what is missing."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from support.siuo_folder import write_siuo
+
+from vlmguard.cli import main
+from vlmguard.guard.errors import UserError
+from vlmguard.results.run.config import CONFIGS, config_path, read_config
+from vlmguard.results.run.plan import plan
+from vlmguard.results.run.preflight import checked_tasks
+
+QWEN = "hf-vlm/Qwen/Qwen2-VL-7B-Instruct"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No data, nothing in the cache of the hub, and no repository around."""
+    monkeypatch.delenv("VLMGUARD_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_papers_matrix_needs_neither_path_nor_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetched(*_: object, **options: object) -> str:
+        assert options["local_files_only"], "a plan fetches nothing"
+        raise OSError
+
+    monkeypatch.setattr("vlmguard.tasks.data.hub.snapshot_download", fetched)
+    assert main(["run", "--config", "paper_main", "--target", QWEN, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    matrix = said.out.partition("Plan (calls at most)")[0]
+    cells = [re.split(r"  +", each.strip()) for each in matrix.splitlines() if each.count("/") > 6]
+    # Undefended, rewriter, ECSO, ETA, MLLM-Protector, FigStep defense: target / guard / judge.
+    assert cells[0] == [
+        *("siuo", "167", "167 / 0 / 501", "167 / 167 / 501", "668 / 0 / 501"),
+        *("167+ / 167+ / 501", "167 / 334 / 501", "167 / 0 / 501"),
+    ]
+    assert [row[1] for row in cells] == ["167", "200", "130", "130", "130", "200"]
+    assert "Counted without their data" in said.out
+
+
+def test_what_is_to_be_filled_in_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--config", "paper_main", "--dry-run"]) == 2
+    said = capsys.readouterr()
+    for which in ("third", "fourth", "fifth"):
+        assert f"to be filled in: FILL_IN ({which} target" in said.err
+    assert "siuo" in said.out
+
+
+def test_names_of_ready_configurations(tmp_path: Path) -> None:
+    for path in CONFIGS.glob("*.yaml"):
+        assert config_path(path.stem) == path
+    for name in ("paper_mian", "../configs/paper_main", "paper_main.yaml"):
+        assert config_path(name).parent != CONFIGS
+    # A file of the user's wins.
+    (tmp_path / "nightly").write_text("targets: []")
+    assert config_path("nightly") == tmp_path / "nightly"
+
+
+def write(folder: Path, **content: object) -> Path:
+    data = folder / "siuo"
+    if not data.exists():
+        write_siuo(data, 2)
+    whole = {
+        "log_dir": str(folder / "logs"),
+        "targets": [{"model": QWEN}],
+        "roles": {"grader": {"model": "counted/judge"}},
+        "benchmarks": [{"name": "siuo", "args": {"data_dir": str(data)}}],
+        "defenses": [{"name": "none"}],
+    }
+    path = folder / "matrix.yaml"
+    path.write_text(yaml.safe_dump({**whole, **content}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"defenses": [{"name": "eta"}]}, "consent to the code of the reward model"),
+        (
+            {
+                "defenses": [{"name": "eta", "args": {"trust_remote_code": True}}],
+                "targets": [{"model": "openai/gpt-4o"}],
+            },
+            "a target that continues a prefix",
+        ),
+        ({"defenses": [{"name": "vlmguard"}]}, "no model for the role rewriter"),
+        ({"defenses": [{"name": "vlmgard"}]}, "solver vlmgard"),
+        (
+            {"defenses": [{"name": "ecso", "args": {"check_template": "nowhere.txt"}}]},
+            "nowhere.txt",
+        ),
+        ({"defenses": [{"name": "none"}, {"name": "none"}]}, "share a log folder"),
+        (
+            {"benchmarks": [{"name": "siuo", "args": {"data_dir": "siuo", "judge": "al"}}]},
+            "-T judge=al",
+        ),
+        ({"roles": {}, "benchmarks": [{"name": "figstep"}]}, "no model for the role grader"),
+    ],
+)
+def test_a_row_that_could_not_start_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: dict[str, object], said: str
+) -> None:
+    assert main(["run", "--config", str(write(tmp_path, **content)), "--dry-run"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_run_stops_for_it_before_any_call(tmp_path: Path) -> None:
+    path = write(tmp_path, defenses=[{"name": "none"}, {"name": "eta"}])
+    with pytest.raises(UserError, match=r"eta on .*consent to the code"):
+        checked_tasks(read_config(path))
+
+
+def test_answers_are_counted_alike_with_and_without_data(tmp_path: Path) -> None:
+    args = {"samples": 3, "track": "generation"}
+    content = {"benchmarks": [{"name": "siuo", "args": args}], "limit": 5}
+    (line,) = plan(read_config(write(tmp_path, **content)))
+    assert (line.samples, line.judge_calls, line.without_data) == (15, 45, True)
+    choice = {"benchmarks": [{"name": "siuo", "args": {"track": "multiple_choice"}}], "roles": {}}
+    (line,) = plan(read_config(write(tmp_path, **choice)))
+    assert (line.samples, line.judge_calls, line.missing) == (167, 0, ())
