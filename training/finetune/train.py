@@ -85,8 +85,8 @@ def train(config: TrainConfig) -> dict[str, float]:
 
     Raises:
         UserError: Bad data, leaks, rows that the model cannot take, an adapter for another base,
-            checkpoints of another run or an older version in `output_dir`, a full disk, and so on;
-            the message says what to do.
+            checkpoints of another run or an older version in `output_dir`, a full disk, too many
+            failed calls, a hub that refuses the result, and so on; the message says what to do.
     """
     from vlmguard.training.finetune.checkpoints import (
         CARD_FILE,

@@ -168,6 +168,21 @@ async def test_an_empty_answer_has_no_verdict() -> None:
     assert grader.asked == []
 
 
+async def test_a_failed_call_is_no_verdict_and_the_others_count() -> None:
+    def answered(text: str) -> str:
+        if text == "b":
+            raise ConnectionError("the image is refused")
+        return f"About {text}."
+
+    def judged(text: str) -> str:
+        if "About c." in text:
+            raise TimeoutError
+        return GOOD
+
+    cases = [case(word) for word in "abcd"]
+    assert (await rewards(cases, judged, answered))[0] == [1.0, None, None, 1.0]
+
+
 async def test_several_judges_decide_by_majority() -> None:
     target = Scripted("An answer.")
     for judged, wanted in (([GOOD, GOOD, UNSAFE], 1.0), ([GOOD, UNSAFE, USELESS], 0.0)):

@@ -24,6 +24,8 @@ from vlmguard.training.finetune import model_card
 from vlmguard.training.finetune import reward as rewarding
 from vlmguard.training.finetune.train import main
 
+pytestmark = pytest.mark.slow
+
 GOOD = '{"safety": 9, "helpful": true}'
 UNSAFE = '{"safety": 2, "helpful": true}'
 

@@ -14,6 +14,8 @@ from support.upload_server import UploadHub, upload_server
 
 from vlmguard.training.finetune.train import main
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_0123456789abcdef"
 
 
