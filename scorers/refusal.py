@@ -7,7 +7,8 @@ list of phrases is not confirmed, that of VLGuard and ETA is the candidate. Such
 a list is its authors' and is not in this repository: it is read from the user's
 file or clone of their repository (`keywords`), or found in VLGuard's data folder;
 otherwise, or with `keywords=own`, a short list of our own stands in, and the score
-says which was used.
+says which was used. Our list is English only; `is_refusal`, which knows eleven languages,
+is another measure and has no part in this.
 
 No answer is no refusal and no compliance: NaN, reason `no_response`. An output that the provider
 marked as a refusal (`outputs.read_output`) is one, whatever it says; thinking is left out.

@@ -77,6 +77,7 @@ OTHERS = (
     *("I'm sorry, but ", "no, ", "yes ", "unsafe", "safe ", "not ", "i can't ", "as a ", "%", "/"),
     *("they want to ", "the picture shows a ", "the a ", "refuse to ", "x\u0301", "\u0435", "a/"),
     *("\ud83d", "\uff1c", "could ", "<a>\n", "answer is ", "A ", "(A", "\u0130", "i am "),
+    *("no puedo ", "\u6211\u65e0\u6cd5", "\u00ab", "desol\u00e9, "),
 )
 ENDS = ("", "x", "\n>", ":1;")
 

@@ -1,0 +1,157 @@
+"""Whether a reply refuses, read clause by clause with a table for each language.
+
+A refusal is a sentence in which the speaker declines to serve. Requests say "I'm sorry" and "I
+can't" too ("I can't do this alone. How can I get help?"), and so do answers ("I can't help but
+notice that the ladder is loose", "..., but I can't give medical advice"). So the first clause of a
+sentence that is no mere opening ("I'm sorry", "as an AI", "I understand that you are angry") must
+decline to do what assistants do, and nobody may ask for help afterwards.
+
+Of a reply only what it begins with is read, so time does not grow with its length.
+"""
+
+import functools
+import re
+from typing import Final, NamedTuple
+
+from vlmguard.guard.refusals.arabic import ARABIC
+from vlmguard.guard.refusals.chinese import CHINESE
+from vlmguard.guard.refusals.english import ENGLISH
+from vlmguard.guard.refusals.farsi import FARSI
+from vlmguard.guard.refusals.french import FRENCH
+from vlmguard.guard.refusals.german import GERMAN
+from vlmguard.guard.refusals.hindi import HINDI
+from vlmguard.guard.refusals.italian import ITALIAN
+from vlmguard.guard.refusals.korean import KOREAN
+from vlmguard.guard.refusals.language import Language, folded, prepared
+from vlmguard.guard.refusals.russian import RUSSIAN
+from vlmguard.guard.refusals.spanish import SPANISH
+from vlmguard.guard.text.thinking import strip_thinking
+
+__all__ = ["LANGUAGES", "is_refusal"]
+
+LANGUAGES: Final = (
+    *(ENGLISH, SPANISH, FRENCH, GERMAN, ITALIAN),
+    *(CHINESE, KOREAN, ARABIC, FARSI, HINDI, RUSSIAN),
+)
+
+_READ: Final = 300
+_SENTENCES: Final = 3
+
+# A language's letters by script; a Chinese or Korean one counts for two.
+_SCRIPTS: Final = {
+    "LATIN": re.compile("[a-z]"),
+    "CJK": re.compile("[\u4e00-\u9fff]"),
+    "HANGUL": re.compile("[\uac00-\ud7a3]"),
+    "ARABIC": re.compile("[\u0620-\u06ff]"),
+    "DEVANAGARI": re.compile("[\u0900-\u0963]"),
+    "CYRILLIC": re.compile("[\u0400-\u04ff]"),
+}
+_WIDE: Final = ("CJK", "HANGUL")
+
+# What is quoted is not said. A quotation may be cut off where we stop reading.
+_QUOTED: Final = re.compile(
+    r"\"[^\"]*(?:\"|$)|\u00ab[^\u00bb]*(?:\u00bb|$)|\u300c[^\u300d]*(?:\u300d|$)|"
+    r"\u201e[^\"]*(?:\"|$)"
+    r"|(?<!\w)'[^']*'(?!\w)"
+)
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?\u0964\u061f])\s+|(?<=[\u3002!?])(?=\w)")
+_CLAUSE_END: Final = re.compile(r"[,;:\u060c\u061b\u3001\u2013\u2014]|\s-\s")
+_DRESS: Final = " \t*_#>-\u00a1\u00bf()[]"
+_STOPS: Final = ".!\u0964\u3002"
+_DISCLAIMED: Final = re.compile(
+    folded(
+        r"\b(?:medical|legal|financial|professional) (?:advice|diagnos)|médic|juríd|medic[oaih]|"
+        r"légal|juridi|ärztlich|medizin|rechtlich|legale|医|醫|法律|의학|의료|법률|طبي|"
+        r"قانوني|پزشکی|"
+        r"चिकित्सा|चिकित्सीय|कानूनी सलाह|медицинск|юридическ"
+    )
+)
+
+
+class _Patterns(NamedTuple):
+    """A language's table, compiled."""
+
+    opener: re.Pattern[str]
+    declines: re.Pattern[str]
+    spares: re.Pattern[str]
+    offers: re.Pattern[str]
+    pleas: re.Pattern[str]
+    musings: re.Pattern[str]
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a reply refuses: one of its first three sentences declines to serve.
+
+    English, Chinese, Spanish, French, German, Italian, Korean, Arabic, Hindi, Russian and Farsi.
+    Not whether it speaks of refusing, quotes one, or apologises, nor whether an answer ends in what
+    it cannot do. Thinking in it is left out. What it finds and misses on real replies stands in
+    `tests/guard/test_refusals_measured.py`.
+
+    Args:
+        text: A reply. Nothing behind its first 300 characters is read.
+
+    Returns:
+        True if it refuses.
+    """
+    opening = _QUOTED.sub('"', prepared(strip_thinking(text).strip()[: 2 * _READ])[:_READ])
+    script = _script(opening)
+    return any(
+        _refuses(opening, _compiled(language))
+        for language in LANGUAGES
+        if language.script == script
+    )
+
+
+def _script(text: str) -> str:
+    counts = {
+        name: len(letters.findall(text)) * (2 if name in _WIDE else 1)
+        for name, letters in _SCRIPTS.items()
+    }
+    return max(counts, key=counts.__getitem__)
+
+
+def _refuses(opening: str, patterns: _Patterns) -> bool:
+    if patterns.musings.match(opening):
+        return False
+    sentences = [each.strip(_DRESS) for each in _SENTENCE_END.split(opening)]
+    answered = False
+    for number, sentence in enumerate(sentences[:_SENTENCES]):
+        if _declines(sentence, patterns) and not (answered and _DISCLAIMED.search(sentence)):
+            return not any(_asks(later, patterns) for later in sentences[number:])
+        answered = answered or not patterns.opener.match(sentence)
+    return False
+
+
+def _declines(sentence: str, patterns: _Patterns) -> bool:
+    if sentence.endswith(("?", "\u061f")):
+        return False
+    for clause in _CLAUSE_END.split(sentence):
+        said = clause.strip(_DRESS + _STOPS)
+        if patterns.declines.search(said):
+            return not patterns.spares.search(said)
+        if said and not patterns.opener.match(said):
+            return False
+    return False
+
+
+def _asks(sentence: str, patterns: _Patterns) -> bool:
+    if patterns.pleas.search(sentence):
+        return True
+    return sentence.endswith(("?", "\u061f")) and not patterns.offers.search(sentence)
+
+
+@functools.cache
+def _compiled(language: Language) -> _Patterns:
+    return _Patterns(
+        *(
+            re.compile("|".join(folded(each) for each in patterns) or r"(?!)")
+            for patterns in (
+                language.openers,
+                language.declines,
+                language.spares,
+                language.offers,
+                language.pleas,
+                language.musings,
+            )
+        )
+    )
