@@ -13,7 +13,8 @@ Deviations: FigStep's repository holds the attack only. The defense is known
 from the comparisons of others; its exact wording and its placement are not
 confirmed. Ours is our own wording, with the known ingredients in their order,
 and goes into the system turn by default (as VLMGuard-R1 is said to use it);
-`placement=suffix` appends it to the request, `prefix` puts it before. `hf-vlm/`
+`placement=suffix` appends it to the request, `prefix` puts it before; images and
+texts that alternate stay in their order. `hf-vlm/`
 folds a system turn into the user turn where a chat template has none, and logs it.
 """
 
@@ -25,7 +26,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from vlmguard.guard.errors import check_choice
 from vlmguard.guard.record import recorded
 from vlmguard.guard.templates import load_template, template_hash
-from vlmguard.solvers.turn import last_turn, with_text
+from vlmguard.solvers.turn import last_turn, with_addition
 
 VERSION: Final = "2-A"
 
@@ -47,7 +48,7 @@ def figstep_defense(
         template: File with a warning that replaces ours.
     """
     check_choice("-S placement", placement, ("system", "suffix", "prefix"))
-    prompt = load_template(DEFENSE_PROMPT, template, ()).strip()
+    prompt = load_template(DEFENSE_PROMPT, template, ())
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         turn = last_turn(state)
@@ -58,9 +59,9 @@ def figstep_defense(
             if placement == "system":
                 state.messages.insert(0, ChatMessageSystem(content=prompt))
             else:
-                parts = (turn.text, prompt) if placement == "suffix" else (prompt, turn.text)
-                record.rewritten = "\n\n".join(parts)
-                state.messages[turn.index] = with_text(state.messages[turn.index], record.rewritten)
+                warned = with_addition(state.messages[turn.index], prompt, placement)
+                record.rewritten = warned.text
+                state.messages[turn.index] = warned
             # The warning is always there: this defense has no trigger of its own.
             record.triggered = True
 

@@ -1,10 +1,16 @@
 """ECSO's four steps."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageAssistant
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    GenerateConfig,
+)
 from support.scripted import (
     Call,
     Scripted,
@@ -19,6 +25,7 @@ from support.scripted import (
 
 from vlmguard.guard.errors import UserError
 from vlmguard.solvers import ecso
+from vlmguard.solvers.budget import Budget
 from vlmguard.solvers.ecso import is_harmful, is_plain
 
 
@@ -67,7 +74,7 @@ def test_a_harmful_verdict_captions_and_answers_without_the_image(verdict: str) 
     assert final.roles == ["user"]
     assert final.text.index("A red square.") < final.text.index("HARMLESS")
     assert final.text.index("ETHICAL") < final.text.index("How?")
-    assert (final.config.temperature, final.config.max_tokens) == (0.0, 1024)
+    assert final.config.temperature == 0.0
     record = record_of(log)
     assert record.triggered
     assert record.rewritten == final.text
@@ -163,17 +170,55 @@ def test_the_check_sees_the_first_1927_characters() -> None:
     assert "TAIL" not in target.calls[1].text
 
 
-def test_the_steps_after_the_answer_see_the_last_turn_only() -> None:
+def test_the_steps_after_the_answer_see_system_turns_and_all_images() -> None:
     target, first, last = script("yes"), picture("red"), picture("blue")
-    turns = [user("Old?", first), ChatMessageAssistant(content="Old."), user("New?", last)]
-    run_solver(ecso(), Sample(id="s/1", input=list(turns)), target)
-    assert target.calls[0].roles == ["user", "assistant", "user"]
+    turns: list[ChatMessage] = [
+        ChatMessageSystem(content="Be brief."),
+        user("Old?", first),
+        ChatMessageAssistant(content="Old."),
+        user("New?", last),
+    ]
+    run_solver(ecso(), Sample(id="s/1", input=turns), target)
+    assert target.calls[0].roles == ["system", "user", "assistant", "user"]
     assert target.calls[0].images == [first, last]
     for call in target.calls[1:]:
-        assert call.roles == ["user"]
+        assert call.roles == ["system", "user"]
+        assert call.messages[0].text == "Be brief."
         assert "Old?" not in call.text
         assert "New?" in call.text
-    assert [call.images for call in target.calls[1:]] == [[last], [last], []]
+    assert [call.images for call in target.calls[1:]] == [[first, last], [first, last], []]
+
+
+def test_an_image_of_an_earlier_turn_is_an_image() -> None:
+    target, image = script("yes"), picture()
+    turns = [user("Old?", image), ChatMessageAssistant(content="Old."), user("New?")]
+    log = run_solver(ecso(keep_image=True), Sample(id="s/1", input=list(turns)), target)
+    assert [call.images for call in target.calls[1:]] == [[image]] * 3
+    assert [stage.name for stage in record_of(log).stages][2] == "caption"
+
+
+@pytest.mark.parametrize(
+    ("options", "budget", "wanted"),
+    [
+        ({"max_tokens": 256}, "task", 256),
+        ({}, "task", None),
+        ({"max_tokens": 256}, "authors", 1024),
+    ],
+)
+def test_both_answers_have_one_budget(options: Any, budget: Budget, wanted: int | None) -> None:
+    target = script("yes")
+    run_solver(ecso(budget=budget), sample("How?", picture()), target, **options)
+    answer, *checks, final = target.calls
+    assert (answer.config.max_tokens, final.config.max_tokens) == (wanted, wanted)
+    assert [check.config.max_tokens for check in checks] == [1024, 1024]
+
+
+def test_a_target_that_was_given_more_than_the_authors_budget_keeps_it() -> None:
+    target = script("yes")
+    model = target.model
+    model.config = GenerateConfig(max_tokens=4096)
+    run_solver(ecso(budget="authors"), sample("How?", picture()), model)
+    assert [call.config.max_tokens for call in target.calls] == [4096] * 4
 
 
 def test_text_alone_needs_no_caption() -> None:

@@ -1,10 +1,17 @@
 """The static warning and its placements."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    ContentImage,
+    ContentText,
+)
 from support.scripted import Scripted, answer_of, picture, record_of, run_solver, sample, user
 
 from vlmguard.guard.errors import UserError
@@ -42,6 +49,31 @@ def test_the_warning_can_stand_in_the_user_turn(placement: str, text: str) -> No
     assert call.images == [image]
     assert call.text == text
     assert record_of(log).rewritten == text
+
+
+@pytest.mark.parametrize(
+    ("placement", "parts"),
+    [
+        ("suffix", ["Look:", "<red>", "and", "<blue>", DEFENSE_PROMPT]),
+        ("prefix", [f"{DEFENSE_PROMPT}\n\nLook:", "<red>", "and", "<blue>"]),
+    ],
+)
+def test_images_and_texts_that_alternate_stay_in_order(
+    placement: Literal["suffix", "prefix"], parts: list[str]
+) -> None:
+    images = {picture(colour): f"<{colour}>" for colour in ("red", "blue")}
+    red, blue = (ContentImage(image=image) for image in images)
+    turn = ChatMessageUser(content=[ContentText(text="Look:"), red, ContentText(text="and"), blue])
+    target = Scripted("ok")
+    log = run_solver(figstep_defense(placement=placement), Sample(id="s/1", input=[turn]), target)
+    (message,) = target.calls[0].messages
+    assert isinstance(message.content, list)
+    assert parts == [
+        images[part.image] if isinstance(part, ContentImage) else getattr(part, "text", "")
+        for part in message.content
+    ]
+    assert record_of(log).rewritten == message.text
+    assert len(turn.content) == 4
 
 
 def test_a_conversation_keeps_its_turns() -> None:

@@ -128,7 +128,7 @@ def test_a_user_can_give_the_checks_more_tokens(given: int | None, expected: int
         config=GenerateConfig(max_tokens=given, temperature=0.7),
     )
     run_solver(ecso(), sample("How?", picture()), target)
-    assert [config.max_tokens for config in seen] == [given, expected, expected, expected]
+    assert [config.max_tokens for config in seen] == [given, expected, expected, given]
     assert [config.temperature for config in seen] == [0.7, 0.0, 0.0, 0.0]
 
 
