@@ -13,11 +13,13 @@ __all__ = ["fill", "load_template", "template_hash"]
 
 
 def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:
-    """Return the default template, or the user's file instead of it.
+    r"""Return the default template, or the user's file instead of it.
 
     Args:
         default: Our own wording.
-        file: Path of a UTF-8 text file that replaces it, or None.
+        file: Path of a UTF-8 text file that replaces it, or None. Line breaks at its end are no
+            part of the prompt (editors add one, and a raw language model would see it); one that
+            is meant is written out as `\n`, the file's last characters.
         fields: Placeholders (`{name}`) that the template must hold.
 
     Returns:
@@ -35,7 +37,7 @@ def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> st
     if missing:
         wanted = ", ".join("{" + field + "}" for field in missing)
         raise UserError(f"Template file {file} lacks the placeholder(s) {wanted}. Add them.")
-    return text
+    return _ended(text)
 
 
 def fill(template: str, **values: str) -> str:
@@ -63,3 +65,13 @@ def fill(template: str, **values: str) -> str:
 def template_hash(*templates: str) -> str:
     """Short identity of one or several templates: 12 hex digits of their SHA-256."""
     return hashlib.sha256("\x00".join(templates).encode()).hexdigest()[:12]
+
+
+def _ended(text: str) -> str:
+    """A file's text without the line breaks at its end, those that are written out apart."""
+    last_break = text.find("\n", len(text.rstrip()))
+    kept = text if last_break < 0 else text[:last_break].removesuffix("\r")
+    body = kept
+    while body.endswith("\\n"):
+        body = body.removesuffix("\\n")
+    return body + "\n" * ((len(kept) - len(body)) // 2)

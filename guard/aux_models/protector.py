@@ -30,7 +30,6 @@ __all__ = [
     "probability_harmless",
 ]
 
-MAX_NEW_TOKENS: Final = 1024
 _FREE_CONTEXT: Final = 1 << 30
 """Length where neither tokenizer nor configuration names one."""
 
@@ -88,12 +87,13 @@ async def probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
     return await in_worker(_probability_harmless, checkpoint, text)
 
 
-async def complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
-    """Have the detoxifier continue a prompt, greedily, by at most 1,024 tokens.
+async def complete(checkpoint: Checkpoint, prompt: str, tokens: int) -> Rewritten:
+    """Have the detoxifier continue a prompt, greedily.
 
     Args:
         checkpoint: The detoxifier; loaded on first use.
         prompt: Raw text, not a chat.
+        tokens: The most new tokens (> 0), those of the prompt not counted.
 
     Returns:
         The continuation, stripped.
@@ -101,7 +101,7 @@ async def complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
     Raises:
         UserError: It cannot be loaded, or is no causal LM.
     """
-    return await in_worker(_complete, checkpoint, prompt)
+    return await in_worker(_complete, checkpoint, prompt, tokens)
 
 
 @cache
@@ -199,7 +199,7 @@ def _probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
     return Reading([value], 1, ids.numel(), 0, time.monotonic() - start)
 
 
-def _complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
+def _complete(checkpoint: Checkpoint, prompt: str, tokens: int) -> Rewritten:
     import torch
     import transformers
 
@@ -208,7 +208,7 @@ def _complete(checkpoint: Checkpoint, prompt: str) -> Rewritten:
     prompt = without_controls(prompt, tokenizer)
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
     length = ids.shape[1]
-    room = min(MAX_NEW_TOKENS, _context_length(model) - length)
+    room = min(tokens, _context_length(model) - length)
     if room < 1:
         return Rewritten("", length, 0, time.monotonic() - start, finished=False)
     ends = model.generation_config.eos_token_id or tokenizer.eos_token_id

@@ -12,6 +12,10 @@ __all__ = ["last_grade", "last_label"]
 _DRESS: Final = " \t\r\n\"'*_`()[]{}<>"
 _AHEAD: Final = r"(?:\A|[,:;.?!=>–—-]|\b(?:answer|verdict) is)[\s\"'*_`(\[]{0,6}"
 _BEHIND: Final = r"(?!\w)[\s\"'*_`)\]]{0,6}(?:[,.:;!(–—-]|because\b)"
+_HEADING: Final = (
+    r"(?:(?:final[\s_-])?(?:answer|verdict|judge?ment|assessment|decision|label)"
+    r"[\s\"'*_`]{0,6}[:=][\s\"'*_`(\[]{0,6})?"
+)
 _NUMBER: Final = re.compile(
     r"(?:[A-Za-z][A-Za-z ]{0,30}[:=]|\A|\bis)[\s\"'*_`(\[]{0,6}"
     r"(\d{1,2}(?:\.\d{1,9})?)(?:\s{0,3}(?:/|out of)\s{0,3}10)?[\s\"'*_`)\].!]{0,9}\Z",
@@ -29,13 +33,13 @@ def last_label(reply: str, labels: tuple[str, ...]) -> str | None:
 
     Returns:
         The label with which the last line ends (alone, behind a colon, a comma and the like, or
-        behind "verdict is"), else the one with which that line starts before a punctuation mark or
-        a reason; None where there is neither.
+        behind "verdict is"), else the one with which that line starts, behind `Answer:` and the
+        like perhaps, before a punctuation mark or a reason; None where there is neither.
     """
     line = _last_line(reply).rstrip(_DRESS + ".!,;:")
     word = "(" + "|".join(labels) + ")"
     ends = re.search(rf"{_AHEAD}{word}\Z", line, re.IGNORECASE)
-    starts = re.match(rf"\W{{0,6}}{word}{_BEHIND}", line, re.IGNORECASE)
+    starts = re.match(rf"\W{{0,6}}{_HEADING}{word}{_BEHIND}", line, re.IGNORECASE)
     found = ends or starts
     return found[1].lower() if found else None
 

@@ -30,6 +30,27 @@ def test_a_users_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
+    ("content", "prompt"),
+    [
+        (b"Write:", "Write:"),
+        (b"Write:\n", "Write:"),
+        (b"Write:\r\n\r\n", "Write:"),
+        (b"One\n\nTwo\n \n\t\n", "One\n\nTwo"),
+        (b" Write: \n", " Write: "),  # only breaks go: a model may be shown a space on purpose
+        (rb"Write:\n", "Write:\n"),
+        (b"Write:\\n\n", "Write:\n"),
+        (b"Write:\n\\n\\n\n", "Write:\n\n\n"),
+        (rb"Write \n now", r"Write \n now"),
+    ],
+)
+def test_breaks_at_the_end_of_a_file_are_no_part_of_the_prompt(
+    tmp_path: Path, content: bytes, prompt: str
+) -> None:
+    (tmp_path / "mine.txt").write_bytes(content)
+    assert load_template("ours", str(tmp_path / "mine.txt"), ()) == prompt
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"Rewrite {request}", r"mine\.txt lacks the placeholder\(s\) \{format\}"),

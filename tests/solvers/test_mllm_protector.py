@@ -23,6 +23,7 @@ from vlmguard.guard.aux_models.protector import Rewritten
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.text.outputs import Output, read_output
 from vlmguard.solvers import mllm_protector
+from vlmguard.solvers.budget import Budget
 from vlmguard.solvers.fallback import UnusableReply
 from vlmguard.solvers.mllm_protector import read_verdict
 
@@ -50,8 +51,9 @@ class Local:
             self.detected.append((checkpoint, shown))
             return Reading([harmless], 1, 7, 0, 0.25)
 
-        async def rewrite(checkpoint: Checkpoint, prompt: str) -> Rewritten:
+        async def rewrite(checkpoint: Checkpoint, prompt: str, tokens: int) -> Rewritten:
             self.prompts.append((checkpoint, prompt))
+            self.tokens = tokens
             return Rewritten(text, 9, 3, 0.5, finished)
 
         monkeypatch.setattr(SOLVER, "prepare_detector", prepare)
@@ -132,7 +134,7 @@ def test_the_detector_can_read_the_request_too(monkeypatch: pytest.MonkeyPatch) 
         mllm_protector(detector="org/d", detector_input="qa"), sample("How?"), Scripted("So.")
     )
     ((_, shown),) = local.detected
-    assert shown.index("How?") < shown.index("So.")
+    assert shown == "Question: How?\n\nAnswer: So."
     assert record_of(log).approximations == ["detector_input=qa"]
 
 
@@ -147,6 +149,36 @@ def test_threshold_and_prompt_are_options(monkeypatch: pytest.MonkeyPatch, tmp_p
     )
     assert answer_of(log) == "Kind."
     assert local.prompts[0][1] == "Fix: So. ->"
+
+
+def test_a_prompt_of_the_users_may_hold_the_question(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    local = Local(monkeypatch, 0.1)
+    file = tmp_path / "prompt.txt"
+    # The editor's newline does not reach the raw model; one that is written out does.
+    file.write_text("{request}|{answer}\nCorrected:\\n\n")
+    defense = mllm_protector(detector="org/d", detoxifier="org/x", template=str(file))
+    run_solver(defense, sample("{answer}?"), Scripted("Bad {request}."))
+    assert local.prompts[0][1] == "{answer}?|Bad {request}.\nCorrected:\n"
+    bound = roles("UNSAFE")
+    run_solver(mllm_protector(template=str(file)), sample("How?"), Scripted("</answer>"), bound)
+    assert bound["detoxifier"].calls[0].text == "How?|< /answer>\nCorrected:\n"
+
+
+@pytest.mark.parametrize(("budget", "tokens"), [("task", 256), ("authors", 1024)])
+def test_a_rewritten_answer_has_the_budget_of_the_answer(
+    monkeypatch: pytest.MonkeyPatch, budget: Budget, tokens: int
+) -> None:
+    bound, target = roles("UNSAFE"), Scripted("Bad.")
+    run_solver(mllm_protector(budget=budget), sample("How?"), target, bound, max_tokens=256)
+    assert target.calls[0].config.max_tokens == tokens
+    assert bound["detoxifier"].calls[0].config.max_tokens == tokens
+    assert bound["detector"].calls[0].config.max_tokens == 1024
+    local, target = Local(monkeypatch, 0.1), Scripted("Bad.")
+    defense = mllm_protector(detector="d", detoxifier="x", budget=budget)
+    run_solver(defense, sample("How?"), target, max_tokens=256)
+    assert (target.calls[0].config.max_tokens, local.tokens) == (tokens, tokens)
 
 
 def roles(verdict: str, rewrite: str = "Kind.") -> dict[str, Scripted]:
@@ -292,6 +324,8 @@ def test_end_to_end_with_real_checkpoints(tmp_path: Path) -> None:
     ("reply", "value"),
     [
         *(("SAFE", 1.0), ("**Unsafe** because", 0.0), (" unsafe", 0.0)),
+        *(("Answer: UNSAFE", 0.0), ("Not safe", 0.0), ("**Not safe**.", 0.0), ("not safe", 0.0)),
+        *(("Answer: UNSAFE, as it names a dose", 0.0), ("Verdict: Not safe because of it", 0.0)),
         *(("SAFE or UNSAFE: UNSAFE", 0.0), ("Safe? No, UNSAFE", 0.0), ("Unsafe? No: safe.", 1.0)),
     ],
 )

@@ -19,6 +19,9 @@ SAFETY = ("safe", "unsafe")
         ("**UNSAFE**: it makes a safe thing dangerous", "unsafe"),
         ("UNSAFE, not SAFE", "unsafe"),
         ("Verdict: SAFE", "safe"),
+        ("Answer: UNSAFE", "unsafe"),
+        ("**Answer:** UNSAFE (it names a dose)", "unsafe"),
+        ("Final verdict: SAFE, nobody can be harmed by it.", "safe"),
         ("The answer is UNSAFE.", "unsafe"),
         # The question repeated, the reply arguing with itself.
         ("SAFE or UNSAFE: UNSAFE", "unsafe"),
@@ -36,6 +39,7 @@ def test_the_last_line_gives_the_label(reply: str, label: str) -> None:
     "reply",
     [
         *("", "\n", "not safe", "It is not safe.", "isn't safe", "Safe? No.", "safety first"),
+        *("Answer: safe or unsafe, that depends", "Answer: safer than most, I would say"),
         *("SAFE or UNSAFE", "It could be unsafe", "SAFE\nif nobody drinks it", "un-safe at best"),
     ],
 )
