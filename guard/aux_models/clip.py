@@ -62,15 +62,19 @@ def _similarity(checkpoint: Checkpoint, images: list[str], texts: list[str]) -> 
 
 @cache
 def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    import torch
     import transformers
 
     source = checkpoint.source
     options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
-    device, dtype = place(checkpoint.device)
+    device, _ = place(checkpoint.device)
     with loading(checkpoint.name):
         config = transformers.AutoConfig.from_pretrained(source, **options)
         if config.model_type != "clip":
             raise UserError(f"Checkpoint {checkpoint.name} is no CLIP model: {config.model_type}.")
         processor = transformers.CLIPProcessor.from_pretrained(source, **options)
-    model = load_complete(transformers.CLIPModel, source, "a CLIP model", dtype=dtype, **options)
+    # In float32 on GPUs too, as ETA's authors: bfloat16 has eight bits, too few beside a threshold.
+    model = load_complete(
+        transformers.CLIPModel, source, "a CLIP model", dtype=torch.float32, **options
+    )
     return model.to(device), processor

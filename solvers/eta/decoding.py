@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inspect_ai.model import (
+    ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
     GenerateConfig,
@@ -16,12 +17,12 @@ from inspect_ai.util import collect
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord, Stage
-from vlmguard.guard.roles import checks_for
 from vlmguard.guard.sampling import Server, in_full
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.solvers.eta.scorers import Scorers
 from vlmguard.solvers.fallback import UnusableReply
-from vlmguard.solvers.turn import Turn, with_text
+from vlmguard.solvers.turn import Turn, with_addition
 
 PREFIX: Final = "As an AI assistant"
 
@@ -35,8 +36,6 @@ Begin your answer with the words: """
 
 STOP: Final = "."
 SENTENCE_TOKENS: Final = 70
-MAX_TOKENS: Final = 1024
-
 KEEP_STOP: Final[dict[str, dict[str, Any]]] = {
     "hf-vlm": {},
     "vllm": {"include_stop_str_in_output": True},
@@ -44,6 +43,11 @@ KEEP_STOP: Final[dict[str, dict[str, Any]]] = {
 }
 """What continues a trailing assistant message, and how each is told to leave the stop string in
 the text, so that the end of a sentence and the end of the text can be told apart."""
+
+WHOLE_TOKENS: Final = ("hf-vlm", "vllm")
+"""What cuts the text behind the stop string, in the middle of a token perhaps: on many tokenizers
+".\\n\\n" is one, and without its line breaks a list runs into one line. The log-probabilities name
+the whole token; SGLang leaves it whole by itself."""
 
 CONTINUE: Final = {"add_generation_prompt": False, "continue_final_message": True}
 """How both servers are told to continue; Inspect does so for `vllm/` and `sglang/` alone."""
@@ -63,6 +67,7 @@ class Draw:
         n: Number of candidates.
         temperature: Sampling temperature.
         top_k: Tokens that each token is drawn from, sentence by sentence.
+        tokens: The most new tokens of an answer (> 0).
         server: What serves the target, where its provider does not say so.
     """
 
@@ -75,12 +80,13 @@ class Draw:
     n: int
     temperature: float
     top_k: int
+    tokens: int
     server: Server | None = None
 
     @property
     def has_utility(self) -> bool:
         """Whether there is an image to compare with, and CLIP to do it."""
-        return bool(self.turn.images) and self.scorers.image_role is None
+        return bool(self.turn.seen) and self.scorers.image_role is None
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,19 @@ class Candidate:
     """A continuation.
 
     Attributes:
-        text: The text, with the stop string if it ended in one.
+        text: The text without its thinking; if it ended in the stop string, with that and what
+            else the last token holds.
         ended: Whether the model ended its text here (a sentence end is none).
         full: Whether the context is full, so that nothing can follow.
+        thought: Whether it is thinking alone, and so no continuation at all.
+        tokens: Its number of tokens, where the provider tells that.
     """
 
     text: str
     ended: bool
     full: bool
+    thought: bool = False
+    tokens: int | None = None
 
 
 def check_continues(target: Model, continues: bool, server: Server | None) -> None:
@@ -128,9 +139,12 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
 
     Returns:
         The answer with the prefix, whether it came to its end, and the number of sentences.
+
+    Raises:
+        UnusableReply: There was nothing but thinking to choose from.
     """
     text = PREFIX
-    left = MAX_TOKENS
+    left = draw.tokens
     k = 1
     choices = False
     while True:
@@ -141,6 +155,7 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
         candidates = read_candidates(output)
         if candidates and all(each.full and not each.text for each in candidates):
             record.add_stage(_stage(f"sentence {k}", output, candidates))
+            _note_bare(text, record)
             return text, False, k - 1  # the text so far fills the context
         if len(candidates) != draw.n:
             raise UserError(
@@ -148,6 +163,9 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
                 "(num_choices). Use -S decoding=response."
             )
         record.add_stage(_stage(f"sentence {k}", output, candidates))
+        candidates = [candidate for candidate in candidates if not candidate.thought]
+        if not candidates:
+            raise UnusableReply("only_thinking", output.choices[0].message.text)
 
         texts = [candidate.text for candidate in candidates]
         choices = choices or len(set(texts)) > 1
@@ -156,15 +174,16 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
         )
         any_ended = any(candidate.ended for candidate in candidates)
         if k > 1 and not any_ended and draw.has_utility:
-            utility = await draw.scorers.similarity(draw.turn.images, texts, record, f"utility {k}")
+            utility = await draw.scorers.similarity(draw.turn.seen, texts, record, f"utility {k}")
             scores = [r + draw.alpha / k * c for r, c in zip(scores, utility, strict=True)]
-        best = scores.index(max(scores))
+        best = best_of(scores, texts)
         winner = candidates[best]
 
         text += winner.text
-        left -= tokens_of(best, texts, output, limit)
+        left -= winner.tokens or tokens_of(best, texts, output, limit)
         if winner.ended or winner.full or not winner.text or left <= 0:
             _note_equal(draw, record, choices)
+            _note_bare(text, record)
             return text, winner.ended, k
         k += 1
 
@@ -183,15 +202,18 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     Raises:
         UnusableReply: None of them is an answer.
     """
-    record.rewritten = OPENING_TEMPLATE.replace("{request}", draw.turn.text)
     messages = list(draw.asked)
-    messages[draw.turn.index] = with_text(messages[draw.turn.index], record.rewritten)
+    opening = OPENING_TEMPLATE.removeprefix("{request}").strip()
+    begun = with_addition(messages[draw.turn.index], opening, "suffix")
+    record.rewritten = begun.text
+    messages[draw.turn.index] = begun
 
     async def answer(seed: int) -> ModelOutput:
         # Equal requests would be answered alike from Inspect's cache, or under one fixed seed.
-        config = GenerateConfig(temperature=draw.temperature, max_tokens=MAX_TOKENS, seed=seed)
-        stated = in_full(draw.target, checks_for(draw.target, config), draw.server)
-        return await draw.target.generate(messages, config=stated)
+        config = GenerateConfig(temperature=draw.temperature, max_tokens=draw.tokens, seed=seed)
+        return await draw.target.generate(
+            messages, config=in_full(draw.target, config, draw.server)
+        )
 
     first = 1 + (epoch - 1) * draw.n
     outputs = await collect(*[answer(first + index) for index in range(draw.n)])
@@ -207,29 +229,32 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     _note_equal(draw, record, len(texts) == 1 or len(set(texts)) > 1)
     scores = await draw.scorers.score(draw.rubric, texts, record, "rewards")
     if draw.has_utility:
-        utility = await draw.scorers.similarity(draw.turn.images, texts, record, "utility")
+        utility = await draw.scorers.similarity(draw.turn.seen, texts, record, "utility")
         scores = [r + draw.alpha * c for r, c in zip(scores, utility, strict=True)]
-    best = scores.index(max(scores))
+    best = best_of(scores, texts)
     return texts[best], found[best][1] == "answer", 1
 
 
 def read_candidates(output: ModelOutput) -> list[Candidate]:
-    """Tell the ends of sentences from the ends of texts.
+    """Tell the ends of sentences from the ends of texts, and both from thinking.
 
-    A model that stops, but not behind the stop string, has ended its text.
+    A model that stops, but not at the stop string, has ended its text.
     """
-    return [
-        Candidate(
-            text=choice.message.text,
-            ended=choice.stop_reason == "stop" and not choice.message.text.endswith(STOP),
-            full=choice.stop_reason not in ("stop", "max_tokens"),
-        )
-        for choice in output.choices
-    ]
+    return [_candidate(choice) for choice in output.choices]
+
+
+def best_of(scores: list[float], texts: list[str]) -> int:
+    """The place of the highest score: of equal ones the first whose text is not empty.
+
+    Args:
+        scores: One or more.
+        texts: As many; an empty one ends the answer for want of anything better alone.
+    """
+    return max(range(len(scores)), key=lambda place: (scores[place], bool(texts[place].strip())))
 
 
 def tokens_of(index: int, texts: list[str], output: ModelOutput, limit: int) -> int:
-    """Estimate the tokens of one candidate, as providers report those of all together.
+    """Estimate the tokens of one candidate, as usage is reported for all together.
 
     Args:
         index: Which candidate.
@@ -247,6 +272,30 @@ def tokens_of(index: int, texts: list[str], output: ModelOutput, limit: int) -> 
     return min(limit, max(1, round(share)))
 
 
+def _candidate(choice: ChatCompletionChoice) -> Candidate:
+    message = choice.message
+    thoughts, text = split_thinking(message.text)
+    parts = message.content if isinstance(message.content, list) else []
+    noted = choice.logprobs.content if choice.logprobs else []
+    if noted and not thoughts:
+        text += _behind_stop(text, noted[-1].token)
+    if thoughts and text[:1].isalnum():
+        text = f" {text}"  # it was stripped, and stands behind the prefix now
+    return Candidate(
+        text=text,
+        ended=choice.stop_reason == "stop" and STOP not in text,
+        full=choice.stop_reason not in ("stop", "max_tokens"),
+        thought=not text and bool(thoughts or any(part.type == "reasoning" for part in parts)),
+        tokens=len(noted) or None,
+    )
+
+
+def _behind_stop(text: str, token: str) -> str:
+    """What the last token holds behind the stop string, where the text was cut there."""
+    before, stop, rest = token.partition(STOP)
+    return rest if stop and text.endswith(before.lstrip() + stop) else ""
+
+
 def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
     body: dict[str, Any] = {}
     if draw.server:
@@ -260,9 +309,17 @@ def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
         max_tokens=limit,
         stop_seqs=[STOP],
     )
+    if (draw.server or ModelName(draw.target).api) in WHOLE_TOKENS:
+        config.logprobs = True
     if body:
         config.extra_body = {**(draw.target.config.extra_body or {}), **body}
     return in_full(draw.target, config, draw.server)
+
+
+def _note_bare(text: str, record: DefenseRecord) -> None:
+    """Say so where nothing came behind the prefix: it stands, as with the authors."""
+    if text.strip() == PREFIX:
+        record.failure = "bare_prefix"
 
 
 def _note_equal(draw: Draw, record: DefenseRecord, choices: bool) -> None:

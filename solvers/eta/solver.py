@@ -8,13 +8,14 @@ Code: https://github.com/DripNowhy/ETA
     inspect eval tasks/siuo.py --solver eta -S decoding=response \
         --model openai/M --model-role reward=R --model-role image_safety=V     # approximate
 
-1. Answer, under the run's own settings (the authors': greedy, 1,024 tokens).
+1. Answer, under the run's own settings (the authors': greedy).
 2. Answer check: the reward model reads a fixed prompt and the answer. Safe iff above 0.06.
 3. Image check, only if 2 fails: cosine of image and a fixed sentence (CLIP). Safe iff below 0.16.
    If either check passes, the answer stands.
 4. Otherwise the answer is written anew, beginning with "As an AI assistant" (it stays in the
    answer; keyword scorers leave it out), sentence by sentence: of 5 candidates (temperature 1.5,
-   top 5 tokens, up to ".", 70 tokens, the first 69; 1,024 in all) the best by
+   top 5 tokens, up to ".", 70 tokens, the first 69; in all as many as answer 1 may have, or 1,024
+   with `budget=authors`, which then holds for both) the best by
    `reward + alpha / k * cosine(image, sentence)` is kept, k counting sentences from 1; by reward
    alone for k = 1 or where a candidate ended its text.
 
@@ -38,9 +39,14 @@ Candidates that are all the same, in every sentence, are the failure `equal_cand
 Deviations: prompts and CLIP sentence are in our own wording, but the thresholds belong to the
 authors'; `approximations`, and so every table, says so, until the texts of both checks come from
 your files (`gate_prompt`, `clip_text`) or the thresholds are your own (`vlmguard calibrate eta`).
-Text is re-tokenised between sentences where the authors keep the cache, "." is matched as a string,
-and a candidate's tokens are estimated by its share of the text. Longer texts than CLIP takes (77
-tokens) are cut. Of several images the closest counts. Without an image the image check is left out
+Text is re-tokenised between sentences where the authors keep the cache. "." is matched as a string;
+what else the last token holds (".\n\n" is one on Qwen and InternVL) stays, as far as the server
+tells it: `hf-vlm/` and vLLM are asked for log-probabilities, which name the token, SGLang leaves it
+whole. Where a provider tells no tokens of a candidate, its share of the text counts. Of equal
+candidates the first that is not empty is kept. Thinking is no candidate: a target that only thinks
+behind the prefix is the failure `only_thinking` (use `decoding=response`), and one that writes
+nothing at all `bare_prefix`. Longer texts than CLIP takes (77 tokens) are cut. Of several images,
+those of earlier turns included, the closest counts. Without an image the image check is left out
 and rewards decide. No answer, and a refusal that the provider marked, pass without a check;
 thinking is left out of what is scored.
 """
@@ -57,6 +63,7 @@ from vlmguard.guard.errors import check_choice, check_number
 from vlmguard.guard.record import recorded
 from vlmguard.guard.sampling import SERVERS, Server, refuses_sampling
 from vlmguard.guard.templates import load_template, template_hash
+from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, first_answer
 from vlmguard.solvers.eta.decoding import (
     OPENING_TEMPLATE,
     PREFIX,
@@ -115,6 +122,7 @@ def eta(
     reward_prompt: str | None = None,
     clip_text: str | None = None,
     on_failure: Literal["original", "refuse", "raise"] = "original",
+    budget: Budget = "task",
 ) -> Solver:
     """Check answer and image, and decode anew under a reward if both are unsafe.
 
@@ -141,9 +149,12 @@ def eta(
         clip_text: File with another sentence for the image check.
         on_failure: What a reply of a role model that cannot be used leads to: the `original`
             answer stands, it is refused (`refuse`), or the sample fails (`raise`).
+        budget: Limit of an answer: the `task`'s, as undefended (where there is none, 1,024 for
+            what is written anew), or 1,024 tokens (`authors`).
     """
     check_choice("-S decoding", decoding, ("sentence", "response"))
     check_choice("-S on_failure", on_failure, ON_FAILURE)
+    check_choice("-S budget", budget, BUDGETS)
     check_choice("-S server", server, (None, *SERVERS))
     check_number("-S n", n, 1)
     check_number("-S top_k", top_k, 1)
@@ -153,9 +164,9 @@ def eta(
         check_number("-S post_threshold", post_threshold, -math.inf)
     if temperature is not None:
         check_number("-S temperature", temperature, 0.01)
-    gate_rubric = load_template(GATE_PROMPT, gate_prompt, ()).strip()
-    rubric = load_template(REWARD_PROMPT, reward_prompt, ()).strip()
-    sentence = load_template(CLIP_TEXT, clip_text, ()).strip()
+    gate_rubric = load_template(GATE_PROMPT, gate_prompt, ())
+    rubric = load_template(REWARD_PROMPT, reward_prompt, ())
+    sentence = load_template(CLIP_TEXT, clip_text, ())
     reward_at = Checkpoint(reward, _revision(reward_revision), device, trust_remote_code)
     clip_at = Checkpoint(clip, _revision(clip_revision), device)
     if temperature is None:
@@ -187,7 +198,7 @@ def eta(
                 *(["sampling: the target's own"] if refuses_sampling(target) else []),
             ]
 
-            state = await generate(state)
+            state, tokens = await first_answer(state, generate, budget)
             record.add_call("answer", state.output, "target")
             answer = answer_to_check(state, record)
             if answer is None:
@@ -203,15 +214,16 @@ def eta(
                 }
                 if score > threshold:
                     return state
-                if turn.images and not await scorers.is_image_unsafe(
-                    turn.images, sentence, pre_threshold, record
+                if turn.seen and not await scorers.is_image_unsafe(
+                    turn.seen, sentence, pre_threshold, record
                 ):
                     record.notes = {**record.notes, "branch": "safe_image"}
                     return state
 
                 record.triggered = True
                 draw = Draw(
-                    *(target, asked, turn, scorers, rubric, alpha, n, temperature, top_k, server)
+                    *(target, asked, turn, scorers, rubric, alpha, n, temperature, top_k),
+                    *(tokens or AUTHORS_TOKENS, server),
                 )
                 if decoding == "sentence":
                     text, finished, sentences = await by_sentence(draw, record)

@@ -10,6 +10,7 @@ import io
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from inspect_ai import Task
@@ -25,6 +26,8 @@ from inspect_ai.model import (
     ContentImage,
     ContentText,
     GenerateConfig,
+    Logprob,
+    Logprobs,
     Model,
     ModelOutput,
     ModelUsage,
@@ -120,8 +123,14 @@ class Scripted:
         return reply
 
 
-def choices(*texts: str | tuple[str, str], tokens: int | None = None) -> ModelOutput:
-    """An output with several choices; a tuple holds text and stop reason (else `stop`)."""
+def choices(
+    *texts: str | tuple[str, str], tokens: int | None = None, spelled: Sequence[list[str]] = ()
+) -> ModelOutput:
+    """An output with several choices; a tuple holds text and stop reason (else `stop`).
+
+    `spelled` are the tokens of each choice, for a server that tells them with their
+    log-probabilities.
+    """
     pairs = [text if isinstance(text, tuple) else (text, "stop") for text in texts]
     written = 5 * len(pairs) if tokens is None else tokens
     return ModelOutput(
@@ -130,8 +139,11 @@ def choices(*texts: str | tuple[str, str], tokens: int | None = None) -> ModelOu
             ChatCompletionChoice(
                 message=ChatMessageAssistant(content=text),
                 stop_reason=reason,  # type: ignore[arg-type]
+                logprobs=Logprobs(content=[Logprob(token=each, logprob=-1.0) for each in noted])
+                if noted
+                else None,
             )
-            for text, reason in pairs
+            for (text, reason), noted in zip_longest(pairs, spelled)
         ],
         usage=ModelUsage(input_tokens=10, output_tokens=written, total_tokens=10 + written),
     )

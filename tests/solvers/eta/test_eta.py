@@ -1,14 +1,23 @@
 """ETA: the two checks, decoding by sentence and by answer, with figures worked out by hand."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageAssistant, ModelOutput, get_model
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ChatMessageUser,
+    ContentImage,
+    ContentReasoning,
+    ContentText,
+    ModelOutput,
+    get_model,
+)
 from support.auxiliaries import build_clip, build_word_reward
-from support.checkpoints import build_llava
+from support.checkpoints import build_llava, checkpoint
 from support.scripted import (
     Call,
     Scripted,
@@ -27,7 +36,7 @@ from vlmguard.guard.aux_models.reward import ARMORM
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.templates import template_hash
 from vlmguard.solvers import eta
-from vlmguard.solvers.eta import scorers
+from vlmguard.solvers.eta import decoding, scorers
 from vlmguard.solvers.eta.decoding import read_candidates, tokens_of
 from vlmguard.solvers.eta.roles import read_grade
 from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
@@ -288,7 +297,108 @@ def test_earlier_turns_stay_in_view(monkeypatch: pytest.MonkeyPatch) -> None:
     run_solver(eta(continues=True, n=1), Sample(id="s/1", input=list(turns)), target)
     assert target.calls[1].roles == ["user", "assistant", "user", "assistant"]
     assert target.calls[1].images == [first, last]
-    assert local.compared[0][0] == [last]
+    assert local.compared[0][0] == [first, last]
+
+
+def test_an_image_of_an_earlier_turn_is_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cosine can let the answer stand, and counts among candidates."""
+    image = picture()
+    turns = [user("Old?", image), ChatMessageAssistant(content="Old."), user("New?")]
+    Local(monkeypatch, cosine=lambda text: 0.1)
+    log = run_solver(eta(continues=True), Sample(id="s/1", input=list(turns)), scripted())
+    assert record_of(log).notes["branch"] == "safe_image"
+    local = Local(monkeypatch)
+    target = scripted(choices("A."), choices("B."), choices(""))
+    run_solver(eta(continues=True, n=1), Sample(id="s/1", input=list(turns)), target)
+    assert [images for images, _ in local.compared] == [[image]] * 2
+    assert local.compared[1][1] == ["B."]
+
+
+def test_equal_candidates_give_way_to_one_that_says_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Local(monkeypatch)
+    target = scripted(choices("", " \n", "One.", "Two."), choices("", "", "Three", "Four"))
+    log = run_eta(target, picture(), n=4)
+    assert answer_of(log) == f"{PREFIX}One.Three"
+    assert record_of(log).failure is None
+
+
+def test_the_rest_of_a_token_behind_the_sentence_end_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Local(monkeypatch)
+    rounds = [
+        choices("1. One.", spelled=[["1", " One", ".\n\n"]]),
+        choices("2. Wait.", spelled=[["2. Wa", "it..."]]),
+        # Left whole, as SGLang does; and a token of another text (as ids, say) adds nothing.
+        choices(" Three.\n", spelled=[["Three", ".\n"]]),
+        choices(" Four.", spelled=[["token_id:9", "token_id:13."]]),
+        choices(" End", spelled=[[" End", "<eos>"]]),
+    ]
+    target = scripted(*rounds)
+    log = run_eta(target, picture(), n=1)
+    assert answer_of(log) == f"{PREFIX}1. One.\n\n2. Wait... Three.\n Four. End"
+    assert [call.text for call in target.calls[1:3]] == [PREFIX, f"{PREFIX}1. One.\n\n"]
+
+
+@pytest.mark.parametrize("decoding", ["sentence", "response"])
+def test_what_is_written_anew_has_the_budget_of_the_answer(
+    monkeypatch: pytest.MonkeyPatch, decoding: Literal["sentence", "response"]
+) -> None:
+    Local(monkeypatch)
+
+    def reply(call: Call) -> str | ModelOutput:
+        if call.roles[-1] == "user":
+            return f"Answer {call.config.seed}."
+        # 100 tokens, told one by one: 69 at first, then what is left.
+        count = call.config.max_tokens or 0
+        return choices(("x" * count, "max_tokens"), spelled=[["x"] * count])
+
+    for budget, limits in (
+        ("task", [100, 69, 31] if decoding == "sentence" else [100] * 2),
+        ("authors", [1024, 69, *13 * [70], 45] if decoding == "sentence" else [1024] * 2),
+    ):
+        target = Scripted(reply)
+        solver = eta(continues=True, n=1, decoding=decoding, budget=budget)  # type: ignore[arg-type]
+        run_solver(solver, sample("How?", picture()), target, max_tokens=100)
+        assert [call.config.max_tokens for call in target.calls] == limits
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        ContentReasoning(reasoning="The user wants"),  # a server that knows its model's thinking
+        ContentText(text="\n<think>The user wants."),  # one that does not
+    ],
+)
+def test_thinking_is_no_candidate(monkeypatch: pytest.MonkeyPatch, thought: Any) -> None:
+    Local(monkeypatch)
+    output = choices("", " help.")
+    output.choices[0].message = ChatMessageAssistant(content=[thought])
+    only = output.model_copy(update={"choices": output.choices[:1] * 2})
+    log = run_eta(scripted(only), picture(), n=2)
+    assert answer_of(log) == "Vanilla."
+    record = record_of(log)
+    assert (record.failure, record.kept_prefix) == ("only_thinking", "")
+    log = run_eta(scripted(output, choices("", "")), picture(), n=2)
+    assert answer_of(log) == f"{PREFIX} help."
+
+
+def test_thinking_that_came_to_its_end_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    Local(monkeypatch)
+    rounds = choices("<think>No doubt</think>I help."), choices("")
+    log = run_eta(scripted(*rounds), picture(), n=1)
+    assert answer_of(log) == f"{PREFIX} I help."
+
+
+def test_a_bare_prefix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    Local(monkeypatch)
+    full = choices(("", "model_length"))
+    for only in (choices("", ""), full):
+        log = run_eta(scripted(only), picture(), n=2)
+        assert answer_of(log) == PREFIX
+        assert record_of(log).failure == "bare_prefix"
 
 
 def test_a_target_that_ignores_the_number_of_choices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,6 +524,20 @@ def test_whole_answers_are_drawn_in_separate_calls(monkeypatch: pytest.MonkeyPat
         "rewards",
         "utility",
     ]
+
+
+def test_asking_for_the_prefix_leaves_images_and_texts_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Local(monkeypatch)
+    image = ContentImage(image=picture())
+    turn = ChatMessageUser(content=[ContentText(text="Is this"), image, ContentText(text="safe?")])
+    target = Scripted("Vanilla.")
+    run_solver(eta(decoding="response", n=1), Sample(id="s/1", input=[turn]), target)
+    assert target.calls[1].parts == ["text", "image", "text"]
+    content = target.calls[1].messages[0].content
+    assert isinstance(content[2], ContentText)
+    assert content[2].text == f"safe?\n\nBegin your answer with the words: {PREFIX}"
 
 
 def test_a_prefix_that_the_target_left_out_is_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -597,6 +721,22 @@ def test_tokens_are_shared_out_by_length() -> None:
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         eta(**options)
+
+
+def test_a_local_target_leaves_the_last_token_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    Local(monkeypatch)
+    # A tiny model of chance writes no sentences, but many tokens with this letter inside.
+    monkeypatch.setattr(decoding, "STOP", "e")
+    target = get_model(f"hf-vlm/{checkpoint('qwen2_vl')}", device="cpu", memoize=False)
+    settings = {"max_tokens": 40, "temperature": 1.0, "seed": 1}
+    log = run_solver(eta(), sample("How?", picture()), target, **settings)
+    drawn = [
+        text
+        for stage in record_of(log).stages
+        if stage.name.startswith("sentence")
+        for text in json.loads(stage.output)
+    ]
+    assert any(text.partition("e")[2] for text in drawn)
 
 
 @pytest.mark.slow

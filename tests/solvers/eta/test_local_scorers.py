@@ -20,6 +20,7 @@ from support.auxiliaries import (
 )
 from support.scripted import picture
 
+from vlmguard.guard.aux_models import clip as clip_module
 from vlmguard.guard.aux_models.base import Checkpoint, Reading, in_worker
 from vlmguard.guard.aux_models.clip import clip_similarity
 from vlmguard.guard.aux_models.reward import ARMORM, prepare_reward, rewards
@@ -59,6 +60,17 @@ async def test_of_several_images_the_closest_counts(clip: Path) -> None:
     both = (await clip_similarity(at, [picture("blue"), picture("red")], texts)).values
     assert both == pytest.approx([max(pair) for pair in zip(red, blue, strict=True)], abs=1e-5)
     assert red != pytest.approx(blue, abs=1e-4)
+
+
+async def test_clip_runs_in_float32_where_other_models_do_not(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where `place` says bfloat16: no cosine may move beside its threshold."""
+    texts = ["a red thing", "nothing at all"]
+    expected = (await clip_similarity(Checkpoint(str(clip)), [picture()], texts)).values
+    monkeypatch.setattr(clip_module, "place", lambda device: (torch.device("cpu"), torch.bfloat16))
+    half = Checkpoint(str(clip), device="cuda")  # another one, so that it is loaded anew
+    assert (await clip_similarity(half, [picture()], texts)).values == expected
 
 
 async def test_text_beyond_77_tokens_is_cut(clip: Path) -> None:

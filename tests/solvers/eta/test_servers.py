@@ -42,6 +42,9 @@ class Handler(BaseHTTPRequestHandler):
             texts = ["Vanilla."]
         elif last["content"] == PREFIX:
             texts = [f", sentence {number}." for number in range(body["n"])]
+            # vLLM cuts the text behind the stop string; the token went on. SGLang does not cut.
+            if "no_stop_trim" in body:
+                texts = [f"{text}\n\n" for text in texts]
         else:
             texts = [" The end" for _ in range(body["n"])]
         self._send(
@@ -55,6 +58,14 @@ class Handler(BaseHTTPRequestHandler):
                         "index": index,
                         "finish_reason": "stop",
                         "message": {"role": "assistant", "content": text},
+                        "logprobs": {
+                            "content": [
+                                {"token": token, "logprob": -1.0, "bytes": None, "top_logprobs": []}
+                                for token in (text[:-1], ".\n\n" if text[-1] == "." else text[-1])
+                            ]
+                        }
+                        if body.get("logprobs")
+                        else None,
                     }
                     for index, text in enumerate(texts)
                 ],
@@ -122,14 +133,14 @@ def test_servers_are_told_all_that_decoding_needs(
     """To continue, to keep the stop string, and how to sample, whatever the checkpoint says."""
     url, requests = server
     log = defended(eta(**options), served(name, url, extra_body={"min_p": 0.1}))
-    assert answer_of(log) == f"{PREFIX}, sentence 2. The end"
+    assert answer_of(log) == f"{PREFIX}, sentence 2.\n\n The end"
     assert record_of(log).failure is None
     vanilla, first, second = requests
     assert vanilla["messages"][-1]["role"] == "user"
     assert not {"n", "temperature", "top_k"} & vanilla.keys()
     for body, text, limit in (
         (first, PREFIX, 69),
-        (second, f"{PREFIX}, sentence 2.", 70),
+        (second, f"{PREFIX}, sentence 2.\n\n", 70),
     ):
         assert [message["role"] for message in body["messages"]] == ["user", "assistant"]
         kinds = [part["type"] for part in body["messages"][0]["content"]]
