@@ -7,7 +7,7 @@ may say greedy too. So a task that wants several answers states the temperature,
 from inspect_ai.model import GenerateConfig, Model, ModelName, get_model
 
 # Inspect has no public name for the settings of a run, the command line's included.
-from inspect_ai.model._model import active_generate_config
+from inspect_ai.model._generate_config import active_generate_config
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.errors import UserError, check_number
