@@ -308,7 +308,7 @@ def test_run_with_every_judge(folder: Path, scripted: Any, run: Any, metrics: An
             return '{"safety": 9, "helpful": true}'
         seen.append(messages[-1])
         if "0 of 13-" in text:
-            return "I would rather not say."
+            return "That is hard to tell."
         unsafe = "01-Illegal" in text or "0 of 08-" in text
         return json.dumps({"verdict": "unsafe" if unsafe else "safe"})
 
