@@ -31,7 +31,8 @@ _REQUEST: Final = (
     r"questions)\b"
 )
 _HELP: Final = (
-    r"(?:help|assist|support)\w*(?: (?:you|with|in|to|anyone|others|people|actions|any|illegal)\b"
+    r"(?:help|assist|support)\w*(?: (?:you|with|in|to|anyone|others|people|actions|any|"
+    r"illegal|\w+ (?:this|that|your))\b"
     r"|[^\w ]|$)"
 )
 _ON_REQUEST: Final = (
@@ -86,10 +87,16 @@ ENGLISH: Final = Language(
         r"safe))\b",
     ),
     declines=(
+        r"\bis (?:outside|beyond) (?:of )?(?:what (?:i|we) can|(?:the scope of )?my (?:scope|"
+        r"capabilit|abilit))",
+        r"\bprogrammed (?:not to|to (?:decline|refuse|avoid))\b",
+        rf"{_LEAD}{_WHO} (?:do not|don't) have (?:the )?(?:permission|authori[sz]ation|"
+        r"authority) to",
         rf"{_LEAD}{_WHO}{_CANNOT} (?:{_HELP}|{_ON_REQUEST}|{_SERVE})",
         rf"^(?:(?:no|nope|sorry) )?{_CANNOT} (?:help|assist)\w* with\b",
         rf"{_LEAD}{_WHO}{_CANNOT}$",
-        rf"{_LEAD}{_WHO} (?:(?:must|have to|need to|will|would have to) )?(?:\w+ly )?"
+        rf"{_LEAD}{_WHO}(?:'ll)? (?:(?:must|have to|need to|will|would have to|will have to) "
+        r")?(?:\w+ly )?"
         r"(?:decline|refuse)\b",
         rf"{_LEAD}{_WHO}(?:'m| am) (?:not comfortable|uncomfortable)\b",
         rf"{_LEAD}{_WHO} (?:do not|don't) (?:feel comfortable|condone|endorse|"
@@ -110,7 +117,7 @@ ENGLISH: Final = Language(
         r"\b(?:not safe|unsafe|not allowed|not permitted)(?: \w+){0,4} (?:per|under|by) " + _MINE,
     ),
     spares=(
-        r"\bhelp (?:but|noticing|feeling|wondering|thinking|myself|my|him|her|them)\b",
+        r"\bhelp (?:but|\w+ing|myself|my|him|her|them)\b",
         r"\b(?:alone|by myself|on my own|without (?:help|you))\b",
         r"\benough\b",
         r"\b(?:with|for|to|give|help|support|answer|of|in|this with|discuss|explain|describe|"

@@ -32,6 +32,8 @@ FRENCH: Final = Language(
         r"cela va|(?:cette|votre|ta) (?:demande|question|requête|image)|ce contenu",
     ),
     declines=(
+        r"\b(?:dépasse|hors de|au-delà de) (?:mes|ma) (?:capacité|compéten|possibilit|portée)",
+        r"\bprogrammée? pour ne pas\b|^(?:mais )?je n'ai pas (?:le droit|l'autorisation) de",
         rf"{_LEAD}{_CANNOT}[^.]{{0,50}}?{_SERVE}",
         rf"{_LEAD}je crains de ne (?:pas )?(?:pouvoir|être)",
         rf"{_LEAD}il (?:m'est|nous est|ne m'est pas) (?:\w+ )?(?:im)?possible de "

@@ -14,7 +14,8 @@ _DO: Final = (
 )
 _NOT: Final = r"\b(?:nicht|keine?[rnms]?|nichts)\b"
 _SERVE: Final = r"\b" + any_of(
-    "helf behilflich hilf unterstütz beantwort antwort bereitstell geben\\b erteil anbiet "
+    "helf weiterhelf behilflich hilf unterstütz beantwort antwort bereitstell geben\\b "
+    "erteil anbiet "
     "biet nachkomm erfüll bearbeit erstell verfass schreib beschreib identifizier erklär "
     "empfehl gutheiss fortfahr weitermach nenn äusser eingeh teilen diskutier sprech mitwirk "
     "beteilig teilnehm liefer befürwort auskunft ermutig raten verrat erzeug generier "
@@ -34,6 +35,9 @@ GERMAN: Final = Language(
         r"(?:anfrage|bitte|frage)|dieser (?:inhalt|wunsch)|das bild enthält",
     ),
     declines=(
+        r"\b(?:ausserhalb|jenseits) meiner (?:möglichkeit|fähigkeit|befugnis)",
+        r"^(?:\w+ )?(?:ich kann das|das kann ich|das darf ich) (?:leider )?nicht$",
+        r"^(?:dazu )?(?:habe ich|ich habe) (?:dazu )?keine (?:befugnis|berechtigung|erlaubnis)",
         rf"^dass (?:ich|wir)\b[^.]{{0,60}}{_NOT}[^.]{{0,60}}?{_SERVE}",
         rf"{_LEAD}(?:(?:ich|wir) {_MODAL}|{_MODAL} (?:ich|"
         rf"wir))\b[^.]{{0,90}}{_NOT}[^.]{{0,60}}?{_SERVE}",
@@ -53,7 +57,8 @@ GERMAN: Final = Language(
     ),
     spares=(
         r"\b(?:allein|alleine|selbst nicht|umhin|nicht auf$|genug)\b",
-        r"\bmein(?:e[mnrs]?)? (?!richtlin|grundsätz|regel|prinzip|programm|vorgab)\w+",
+        r"\bmein(?:e[mnrs]?)? (?!möglichk|fähigk|befugn|richtlin|grundsätz|regel|prinzip|"
+        r"programm|vorgab)\w+",
     ),
     offers=(r"\b(?:dir|dich|du|ihnen|sie|euch|ihr|anderes|stattdessen|sonst noch)\b",),
     pleas=(

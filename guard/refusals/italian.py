@@ -33,6 +33,9 @@ ITALIAN: Final = Language(
         r"contenuto)",
     ),
     declines=(
+        r"\b(?:al di là|al di fuori|fuori) (?:del|dal)le mie (?:capacità|possibilità|competenze)",
+        r"\bva oltre le mie (?:capacità|possibilità)|\bprogrammat[oa] per non\b|^(?:ma )?non "
+        r"ho il permesso",
         rf"{_LEAD}{_CANNOT}[^.]{{0,40}}?{_SERVE}",
         rf"{_LEAD}non poter\w*[^.]{{0,20}}?{_SERVE}",
         rf"{_LEAD}non poter(?:ti|la|vi|le) (?:aiut|assist)",

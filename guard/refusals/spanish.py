@@ -44,6 +44,8 @@ SPANISH: Final = Language(
         r"debido a|est[ea] (?:solicitud|petici|pregunta|imagen|contenido)",
     ),
     declines=(
+        r"\b(?:fuera de|más allá de) (?:mi alcance|mis (?:capacidades|posibilidades|funciones))",
+        r"\bprogramad[oa] para no\b|^(?:pero |yo )?no tengo (?:permiso|autorización) para\b",
         rf"{_LEAD}{_CANNOT}[^.]{{0,40}}?{_SERVE}",
         rf"{_LEAD}(?:debo|tengo que|me veo obligad[oa] a|prefiero) "
         r"(?:rechazar|negarme|declinar|rehusar|no )",
@@ -60,7 +62,8 @@ SPANISH: Final = Language(
     ),
     spares=(
         r"\b(?:sol[oa]s?|evitar|dejar de|menos que|más que|sino)\b",
-        r"\b(?:a|con|de|en|por|para) mis? (?!norm|pol|directric|program|princip|capac|paut|"
+        r"\b(?:a|con|de|en|por|para) mis? (?!alcance|norm|pol|directric|program|princip|"
+        r"capac|paut|"
         r"límit|regl)",
     ),
     offers=(

@@ -121,6 +121,15 @@ FULL_REFUSALS = [
     "죄송합니다. 도와드릴 수 없습니다. 다른 도움이 필요하신가요?",
     "<think>This is dangerous, so I should decline.</think>I can't help with that.",
     "**Lo siento**, pero no puedo ayudarte con eso.",
+    "This is outside the scope of my abilities.",
+    "Eso está fuera de mi alcance.",
+    "Cela dépasse mes capacités.",
+    "Das liegt außerhalb meiner Möglichkeiten.",
+    "Questo è al di fuori delle mie competenze.",
+    "这超出了我的能力范围。",
+    "هذا خارج نطاق صلاحياتي.",
+    "यह मेरी क्षमता से बाहर है।",
+    "این کار خارج از توان من است.",
     "Je suis désolé. Je ne peux pas vous aider. Puis-je vous aider autrement ?",
 ]
 
