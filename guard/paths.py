@@ -7,7 +7,7 @@ from typing import Final
 
 from vlmguard.guard.errors import UserError, reason_of, short
 
-__all__ = ["leaves", "user_path"]
+__all__ = ["leaves", "model_path", "user_path"]
 
 # Inspect changes into the task file's folder before it calls the task, so a
 # relative path in `-T data_dir=` would be looked for there. This module is
@@ -38,6 +38,28 @@ def user_path(typed: object) -> Path:
         return path.absolute() if path.exists() else _START / path
     except (OSError, RuntimeError) as error:  # The last for `~nobody`.
         raise UserError(f"{short(name)}: cannot be a path here ({reason_of(error)}).") from error
+
+
+def model_path(typed: str) -> Path:
+    """Resolve the folder of a local model as it stands behind the slash of its provider.
+
+    The first slash of an absolute path is easily taken for that one: `hf-vlm/data/model` names
+    `/data/model` where there is no `data/model` below the current folder.
+
+    Args:
+        typed: Path.
+
+    Returns:
+        As `user_path`, or the absolute path if a checkpoint (`config.json`) lies there alone.
+
+    Raises:
+        UserError: As for `user_path`.
+    """
+    path = user_path(typed)
+    rooted = Path("/", typed)
+    if not path.exists() and "/" in typed and (rooted / "config.json").is_file():
+        return rooted
+    return path
 
 
 def leaves(folder: Path, path: Path, record: str) -> bool:

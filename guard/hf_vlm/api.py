@@ -2,13 +2,17 @@
 
 Usage:
     inspect eval ... --model hf-vlm/Qwen/Qwen2-VL-7B-Instruct -M max_pixels=1003520
+    inspect eval ... --model hf-vlm//data/qwen2-vl      # an absolute path; one slash will do
     inspect eval ... --model hf-vlm/out/my-folder -M adapter=out/lora
     --model-role rewriter="{model: hf-vlm/BASE, model_args: {adapter: DIR}}"
 
 Model arguments (`-M`): `adapter` (PEFT folder or hub id), `revision`, `dtype` (auto, float32,
 float16, bfloat16), `device`, `device_map`, `attn_implementation`, `min_pixels`, `max_pixels`,
-`load_in_4bit`, `load_in_8bit`, `trust_remote_code` (off), `max_batch_size` (32). Two ways of
-saying the same (`device=0`, `device=cuda:0`; a folder, its absolute path) share one set of weights.
+`load_in_4bit`, `load_in_8bit`, `trust_remote_code` (off), `max_batch_size` (32),
+`chat_template_kwargs` (`'{enable_thinking: false}'`, say: variables that the chat template reads),
+`processor_kwargs` (`'{max_patches: 6}'`, say: settings of the image processor), `image_cache_mib`
+(256). Two ways of saying the same (`device=0`, `device=cuda:0`; a folder, its absolute path) share
+one set of weights, whatever their prompts are made by.
 
 What a request gets:
 - Greedy decoding unless `temperature` is given and not 0; the checkpoint's own sampling defaults
@@ -25,9 +29,16 @@ What a request gets:
 - A trailing assistant message is the beginning of the answer. The completion is the continuation
   alone, and prefix + completion reads as one text: if the prefix ends in white space, the
   completion starts without any; if not, it starts with the space that belongs there.
+- The choices of one request (`num_choices`), and equal requests that meet in a batch, have their
+  prompt read once. What the vision tower makes of a request's images is kept on the device, up to
+  `image_cache_mib` MiB (0 keeps nothing), until weights are given back: by content and adapter, so
+  that nothing stale is found. Models that cannot do one or the other (a `generate` or a cache of
+  their own, no `mm_encoder_outputs`, rules that hold on to the prompt) do without: each is tried
+  when it is loaded, and must answer as it does without.
 - `<think>` text becomes reasoning content.
 - Weights are loaded on the first call, in a thread. Tasks of ours do it in their setup, so that
-  what is wrong with a checkpoint shows before another model is paid for.
+  what is wrong with a checkpoint shows before another model is paid for. A first request with an
+  image is part of loading: a class that cannot chat (BLIP, Pix2Struct, ...) is refused.
 - A prompt as long as the context or longer gives empty answers with `stop_reason`
   `model_length`.
 
@@ -55,7 +66,13 @@ from PIL import Image
 from vlmguard.guard.aux_models.base import resolve_source
 from vlmguard.guard.errors import UserError, check_count
 from vlmguard.guard.hf_vlm.batching import CLOSED
-from vlmguard.guard.hf_vlm.checkpoint_key import ARGUMENTS, WeightsKey, check_arguments, weights_key
+from vlmguard.guard.hf_vlm.checkpoint_key import (
+    ARGUMENTS,
+    WeightsKey,
+    check_arguments,
+    prompt_settings,
+    weights_key,
+)
 from vlmguard.guard.hf_vlm.engine import (
     DEFAULT_BATCH_SIZE,
     Engine,
@@ -66,6 +83,7 @@ from vlmguard.guard.hf_vlm.engine import (
 )
 from vlmguard.guard.hf_vlm.generate import Generated, Settings
 from vlmguard.guard.hf_vlm.generation_rules import rules_of
+from vlmguard.guard.hf_vlm.image_features import DEFAULT_MEBIBYTES
 from vlmguard.guard.hf_vlm.messages import Conversation, to_conversation
 from vlmguard.guard.hf_vlm.output import Request, make_output
 from vlmguard.guard.hf_vlm.threads import result_of
@@ -78,6 +96,17 @@ logger = logging.getLogger(__name__)
 # event loop.
 _LOADER = ThreadPoolExecutor(1, "load-weights")
 _ONE_LOAD = threading.Lock()
+
+OWN_ARGUMENTS = (
+    "adapter",
+    "chat_template_kwargs",
+    "image_cache_mib",
+    "max_batch_size",
+    "max_pixels",
+    "min_pixels",
+    "processor_kwargs",
+)
+"""Model arguments beside those that decide which weights are loaded."""
 
 IGNORED_SETTINGS = (
     "best_of",
@@ -113,6 +142,10 @@ class HFVlm(ModelAPI, LocalModel):
         min_pixels: Lower bound of the image size in pixels, where the processor has one.
         max_pixels: Upper bound.
         max_batch_size: The most sequences that are generated together (>= 1).
+        chat_template_kwargs: Variables that the chat template reads.
+        processor_kwargs: Settings of the image processor.
+        image_cache_mib: Memory for features of images in MiB (>= 0); of several users of one set
+            of weights the smallest counts, as with `max_batch_size`.
         **model_args: Those of `checkpoint_key.ARGUMENTS`, see `weights_key`.
 
     Raises:
@@ -130,24 +163,27 @@ class HFVlm(ModelAPI, LocalModel):
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         max_batch_size: int = DEFAULT_BATCH_SIZE,
+        chat_template_kwargs: dict[str, Any] | None = None,
+        processor_kwargs: dict[str, Any] | None = None,
+        image_cache_mib: int = DEFAULT_MEBIBYTES,
         **model_args: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         for name in model_args:
             if name not in ARGUMENTS:
-                own = ("adapter", "min_pixels", "max_pixels", "max_batch_size")
-                listed = ", ".join(sorted(ARGUMENTS + own))
+                listed = ", ".join(sorted(ARGUMENTS + OWN_ARGUMENTS))
                 raise UserError(f"-M {name} is not known to hf-vlm/. Choose among: {listed}.")
         check_count("-M max_batch_size", max_batch_size, 1)
-        for name, bound in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
-            if bound is not None:
-                check_count(f"-M {name}", bound, 1)
+        check_count("-M image_cache_mib", image_cache_mib, 0)
         check_arguments(model_args)
         self._checkpoint = model_name
         self._model_args = model_args
         self._adapter_source = adapter
-        self._bounds = (min_pixels, max_pixels)
+        self._prompts = prompt_settings(
+            min_pixels, max_pixels, chat_template_kwargs, processor_kwargs
+        )
         self._max_batch_size = max_batch_size
+        self._image_cache_mib = image_cache_mib
         self._open_engine: Engine | None = None
         self._closed = False
         self._warned: set[str] = set()
@@ -181,17 +217,18 @@ class HFVlm(ModelAPI, LocalModel):
             raise RuntimeError(CLOSED)
 
     def _load(self) -> None:
-        engine = acquire(self._key, self._max_batch_size)
+        engine = acquire(self._key, self._max_batch_size, self._image_cache_mib)
         self._release = weakref.finalize(self, release, self._key)
         try:
             weights = engine.weights
             # Loading takes longest: what may be wrong elsewhere is checked before.
-            self._maker = weights.prompt_maker(*self._bounds)
+            self._maker = weights.prompt_maker(self._prompts)
             source = self._adapter_source
             self._adapter = None if source is None else resolve_source(str(source))
             if self._adapter is not None:
                 weights.check_adapter(self._adapter)
             load_undisturbed(weights)
+            weights.try_out(self._maker)
             self._rules = rules_of(weights.model.generation_config)
         except BaseException:
             self._release()

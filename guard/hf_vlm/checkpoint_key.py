@@ -1,12 +1,14 @@
 """Which weights a user means, in one spelling: equal keys share one set in the process."""
 
+import json
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import torch
 
 from vlmguard.guard.aux_models.base import resolve_source
-from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.errors import UserError, check_choice, check_count
+from vlmguard.guard.paths import model_path
 
 DTYPES: Final = {
     "float32": torch.float32,
@@ -42,6 +44,23 @@ class WeightsKey:
     trust_remote_code: bool = False
 
 
+@dataclass(frozen=True)
+class PromptSettings:
+    """What decides how a checkpoint's processor makes prompts; made by `prompt_settings`.
+
+    Attributes:
+        min_pixels: Lower bound of the image size in pixels; None for the processor's own.
+        max_pixels: Upper bound.
+        chat_template_kwargs: Variables of the chat template, as JSON.
+        processor_kwargs: Settings of the image processor, as JSON.
+    """
+
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    chat_template_kwargs: str = "{}"
+    processor_kwargs: str = "{}"
+
+
 _FLAGS: Final = ("load_in_4bit", "load_in_8bit", "trust_remote_code")
 
 ARGUMENTS: Final = tuple(field.name for field in fields(WeightsKey) if field.name != "checkpoint")
@@ -71,7 +90,7 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
     if dtype == "auto":
         dtype = "bfloat16" if device.type == "cuda" else "float32"
     return WeightsKey(
-        checkpoint=resolve_source(checkpoint),
+        checkpoint=_source(checkpoint),
         dtype=dtype,
         device=None if "device_map" in given else str(device),
         # YAML reads 1234567 as a number.
@@ -80,6 +99,18 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
         attn_implementation=given.get("attn_implementation"),
         **{name: given.get(name, False) for name in _FLAGS},
     )
+
+
+def _source(typed: str) -> str:
+    folder = model_path(typed)
+    if folder.is_dir():
+        return str(folder)
+    try:
+        return resolve_source(typed)
+    except UserError as error:
+        raise UserError(
+            f"{error} An absolute path has two slashes: hf-vlm//{typed.lstrip('/')}."
+        ) from error
 
 
 def check_arguments(arguments: dict[str, Any]) -> None:
@@ -108,6 +139,49 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         _device(given["device"])
     if "device_map" in given:
         _device_map(given["device_map"])
+
+
+def prompt_settings(
+    min_pixels: int | None,
+    max_pixels: int | None,
+    chat_template_kwargs: dict[str, Any] | None,
+    processor_kwargs: dict[str, Any] | None,
+) -> PromptSettings:
+    """Read the model arguments that prompts are made by.
+
+    Args:
+        min_pixels: Lower bound of the image size in pixels (>= 1).
+        max_pixels: Upper bound.
+        chat_template_kwargs: Variables of the chat template.
+        processor_kwargs: Settings of the image processor.
+
+    Returns:
+        The settings; two ways of saying the same are equal.
+
+    Raises:
+        UserError: A value of another type.
+    """
+    for name, bound in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
+        if bound is not None:
+            check_count(f"-M {name}", bound, 1)
+    return PromptSettings(
+        min_pixels,
+        max_pixels,
+        _as_json("chat_template_kwargs", chat_template_kwargs or {}),
+        _as_json("processor_kwargs", processor_kwargs or {}),
+    )
+
+
+def _as_json(name: str, value: object) -> str:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UserError(
+            f"-M {name}={value}: names with values are needed, "
+            f"-M {name}='{{enable_thinking: false}}', say."
+        )
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"-M {name}={value}: {error}. Use numbers, texts, lists.") from error
 
 
 def _check_flag(name: str, value: object) -> None:

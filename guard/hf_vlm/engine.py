@@ -14,12 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from vlmguard.guard.hf_vlm.batching import CLOSED, Batcher, free_memory
+from vlmguard.guard.hf_vlm.batch import distinct, model_inputs
+from vlmguard.guard.hf_vlm.batching import CLOSED, Batcher, free_memory, is_out_of_memory
 from vlmguard.guard.hf_vlm.checkpoint_key import WeightsKey
 from vlmguard.guard.hf_vlm.generate import Generated, RowTask, Settings, generate_batch
+from vlmguard.guard.hf_vlm.image_features import DEFAULT_MEBIBYTES, MEBIBYTE, ImageFeatures
 from vlmguard.guard.hf_vlm.loading import Weights
 from vlmguard.guard.hf_vlm.pending import Row
-from vlmguard.guard.hf_vlm.processor import Prepared, PromptMaker
+from vlmguard.guard.hf_vlm.prepared import Prepared
+from vlmguard.guard.hf_vlm.processor import PromptMaker
 from vlmguard.guard.hf_vlm.threads import result_of
 
 P = ParamSpec("P")
@@ -54,10 +57,12 @@ class Engine:
     Args:
         key: The weights; its first user loads them.
         max_batch_size: The most rows in a batch (>= 1).
+        image_cache_mib: The most memory for features of images (MiB, >= 0).
     """
 
-    def __init__(self, key: WeightsKey, max_batch_size: int) -> None:
+    def __init__(self, key: WeightsKey, max_batch_size: int, image_cache_mib: int) -> None:
         self._weights: Weights | None = Weights(key)
+        self.features = ImageFeatures(image_cache_mib)
         self.users = 0
         name = Path(key.checkpoint).name
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), f"prepare-{name}")
@@ -115,20 +120,37 @@ class Engine:
         self._pool.shutdown(wait=False)
 
     def _drop_weights(self) -> None:
+        self.features.clear()
         self._weights = None  # models that were closed may be held, and hold this engine
         free_memory()
 
     def _run(self, rows: list[Row]) -> None:
+        try:
+            self._generate(rows)
+        except Exception as error:
+            if is_out_of_memory(error):
+                self.features.clear()
+            raise
+
+    def _generate(self, rows: list[Row]) -> None:
         first: Work = rows[0].work
         adapter = None if first.adapter is None else self.weights.add_adapter(first.adapter)
+        sharing = self.weights.sharing
+        prompts: list[Prepared] = [row.work.prepared for row in rows]
+        which = None
+        if sharing.prompts:
+            prompts, which = distinct(prompts)
         with self.weights.use(adapter) as model:
-            inputs = first.maker.collate([row.work.prepared for row in rows])
-            inputs = {
-                name: value.to(model.device, model.dtype if value.is_floating_point() else None)
-                for name, value in inputs.items()
-            }
-            tasks = [_task(row) for row in rows]
-            generate_batch(model, first.maker.tokenizer, inputs, tasks, first.settings)
+            features = self.features if sharing.features else None
+            inputs = model_inputs(model, first.maker, prompts, features, adapter)
+            generate_batch(
+                model,
+                first.maker.tokenizer,
+                inputs,
+                [_task(row) for row in rows],
+                first.settings,
+                which if len(prompts) < len(rows) else None,
+            )
 
 
 _engines: dict[WeightsKey, Engine] = {}
@@ -147,20 +169,24 @@ def _stop_all() -> None:
         engine.batcher.join(timeout=30)
 
 
-def acquire(key: WeightsKey, max_batch_size: int) -> Engine:
+def acquire(
+    key: WeightsKey, max_batch_size: int, image_cache_mib: int = DEFAULT_MEBIBYTES
+) -> Engine:
     """The engine with these weights; who asks has them loaded (`Weights.load`).
 
     Args:
         key: The weights.
         max_batch_size: Among several users of an engine the smallest one counts.
+        image_cache_mib: Likewise.
     """
     with _lock:
         if key not in _engines:
-            _engines[key] = Engine(key, max_batch_size)
+            _engines[key] = Engine(key, max_batch_size, image_cache_mib)
             _alive.add(_engines[key])
         engine = _engines[key]
         engine.users += 1
         engine.batcher.max_rows = min(engine.batcher.max_rows, max_batch_size)
+        engine.features.limit = min(engine.features.limit, image_cache_mib * MEBIBYTE)
     _sweep()
     return engine
 

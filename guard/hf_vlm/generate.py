@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.choices import repeating
 
 DEFAULT_MAX_TOKENS = 2048
 """New tokens where the request names no limit: what Inspect's own local providers use."""
@@ -131,16 +132,22 @@ class RowTask:
 
 
 def generate_batch(
-    model: Any, tokenizer: Any, inputs: dict[str, torch.Tensor], rows: list[RowTask], s: Settings
+    model: Any,
+    tokenizer: Any,
+    inputs: dict[str, Any],
+    rows: list[RowTask],
+    s: Settings,
+    which: list[int] | None = None,
 ) -> None:
     """Generate a batch and deliver every row as soon as it has ended.
 
     Args:
         model: A model with `generate`.
         tokenizer: Its tokenizer.
-        inputs: Left-padded inputs on the model's device; `input_ids` is (rows, length).
+        inputs: Left-padded inputs on the model's device; `input_ids` is (prompts, length).
         rows: One task for each row.
         s: Settings that all rows share.
+        which: For each row, the index of its prompt; None where each has its own.
 
     Raises:
         UserError: The checkpoint's own `generate` does without what is passed to it here.
@@ -170,6 +177,7 @@ def generate_batch(
             generation_config=config,
             logits_processor=LogitsProcessorList([_Pick(watch, s)]),
             stopping_criteria=StoppingCriteriaList([watch]),
+            **({} if which is None else {"custom_generate": repeating(which)}),
         )
     if not all(watch.done):
         raise UserError(OWN_GENERATE)

@@ -6,6 +6,7 @@ own and are switched from batch to batch.
 """
 
 import importlib.util
+import json
 import logging
 import pickle
 import threading
@@ -21,7 +22,9 @@ from safetensors import SafetensorError
 
 from vlmguard.guard.aux_models.base import load_complete, pickled
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.hf_vlm.checkpoint_key import DTYPES, WeightsKey
+from vlmguard.guard.hf_vlm.batch import Sharing
+from vlmguard.guard.hf_vlm.checkpoint_key import DTYPES, PromptSettings, WeightsKey
+from vlmguard.guard.hf_vlm.first_request import first_request
 from vlmguard.guard.hf_vlm.processor import PromptMaker
 
 logger = logging.getLogger(__name__)
@@ -42,18 +45,21 @@ class Weights:
     Attributes:
         model: The model; None until it is loaded.
         context_length: Tokens that prompt and answer may have together, once it is loaded.
+        sharing: What batches share, once `try_out` has seen it.
     """
 
     def __init__(self, key: WeightsKey) -> None:
         self.key = key
         self._hub = {"revision": key.revision} if key.revision else {}
         self._options = self._hub | {"trust_remote_code": key.trust_remote_code}
-        self._makers: dict[tuple[int | None, int | None], PromptMaker] = {}
+        self._makers: dict[PromptSettings, PromptMaker] = {}
         self._peft: peft.PeftModel | None = None
         self._adapters: dict[str, str] = {}
         self.lock = threading.RLock()  # held while generating and while adapters are added
         self.model: Any = None
         self.context_length = _FREE_CONTEXT
+        self.sharing = Sharing()
+        self._tried = False
 
     def load(self) -> None:
         """Load the model unless somebody has.
@@ -69,16 +75,39 @@ class Weights:
                 self.context_length = _context_length(model.config.get_text_config())
                 self.model = model
 
-    def prompt_maker(self, min_pixels: int | None, max_pixels: int | None) -> PromptMaker:
-        """The processor with these pixel bounds, loaded once.
+    def try_out(self, maker: PromptMaker) -> None:
+        """Put a first request to the loaded model, unless somebody has.
+
+        Args:
+            maker: Its processor.
 
         Raises:
-            UserError: No such checkpoint, no chat template, or no such pixel bounds.
+            UserError: It cannot chat.
         """
-        bounds = (min_pixels, max_pixels)
-        if bounds not in self._makers:
-            self._makers[bounds] = PromptMaker(self.key.checkpoint, self._options, *bounds)
-        return self._makers[bounds]
+        if self._tried:
+            return  # without the lock, as in `load`
+        with self.lock:
+            if not self._tried:
+                with self.use(None) as model:
+                    self.sharing = first_request(model, maker, self.key.checkpoint)
+                self._tried = True
+
+    def prompt_maker(self, settings: PromptSettings) -> PromptMaker:
+        """The processor with these settings, loaded once.
+
+        Raises:
+            UserError: No such checkpoint, no chat template, or settings that it does not know.
+        """
+        if settings not in self._makers:
+            self._makers[settings] = PromptMaker(
+                self.key.checkpoint,
+                self._options,
+                settings.min_pixels,
+                settings.max_pixels,
+                json.loads(settings.chat_template_kwargs),
+                json.loads(settings.processor_kwargs),
+            )
+        return self._makers[settings]
 
     def check_adapter(self, source: str) -> None:
         """See whether a PEFT adapter fits the base, on a copy that has no weights.

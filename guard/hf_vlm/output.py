@@ -20,7 +20,8 @@ from pydantic import JsonValue
 
 from vlmguard.guard.hf_vlm.generate import Generated, Settings
 from vlmguard.guard.hf_vlm.messages import Conversation, split_reasoning
-from vlmguard.guard.hf_vlm.processor import Prepared, PromptMaker
+from vlmguard.guard.hf_vlm.prepared import Prepared
+from vlmguard.guard.hf_vlm.processor import PromptMaker
 
 LOGPROBS_ADJUSTED = "log-probabilities are those after the checkpoint's own %s"
 

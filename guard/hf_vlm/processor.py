@@ -9,7 +9,6 @@ masks, say), the processor gets whole batches instead.
 import copy
 import inspect
 import logging
-from dataclasses import dataclass, field
 from typing import Any
 
 import jinja2
@@ -23,6 +22,8 @@ from transformers.utils import is_torchvision_available
 from vlmguard.guard.aux_models.base import loading
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.messages import Conversation
+from vlmguard.guard.hf_vlm.prepared import Prepared, digest_of
+from vlmguard.guard.hf_vlm.prompt_options import call_kwargs, check_template_kwargs
 from vlmguard.guard.images.prepare import from_data_uri
 from vlmguard.guard.text.control_tokens import control_tokens
 
@@ -30,25 +31,6 @@ logger = logging.getLogger(__name__)
 
 BORDER_TOKENS = 8
 """Tokens of a prefix that are decoded along with its continuation, to get the space between."""
-
-
-@dataclass
-class Prepared:
-    """A request as the model gets it.
-
-    Attributes:
-        text: The rendered prompt.
-        images: Its images.
-        inputs: Tensors of a batch of one; empty where the processor needs whole batches.
-        ids: The prompt's token ids (images included).
-        continues: Whether an answer is to be continued.
-    """
-
-    text: str
-    images: list[Image.Image] = field(repr=False)
-    inputs: dict[str, torch.Tensor] = field(repr=False)
-    ids: list[int] = field(repr=False)
-    continues: bool
 
 
 class PromptMaker:
@@ -59,10 +41,12 @@ class PromptMaker:
         options: `revision`, `trust_remote_code` and the like, for `from_pretrained`.
         min_pixels: Lower bound of the image size in pixels, for processors that have one.
         max_pixels: Upper bound.
+        template_kwargs: Variables of the chat template (`enable_thinking`, ...).
+        images_kwargs: Settings of the image processor (`max_patches`, ...), for each request.
 
     Raises:
         UserError: No such checkpoint, one that takes no images, no chat template, no such pixel
-            bounds, or a processor whose output cannot be passed on.
+            bounds, variables or settings, or a processor whose output cannot be passed on.
     """
 
     def __init__(
@@ -71,6 +55,8 @@ class PromptMaker:
         options: dict[str, Any],
         min_pixels: int | None = None,
         max_pixels: int | None = None,
+        template_kwargs: dict[str, Any] | None = None,
+        images_kwargs: dict[str, Any] | None = None,
     ) -> None:
         given = {"min_pixels": min_pixels, "max_pixels": max_pixels}
         bounds = {name: value for name, value in given.items() if value is not None}
@@ -101,6 +87,9 @@ class PromptMaker:
                 "Use an instruction-tuned checkpoint, or put a chat_template.jinja into its folder."
             )
         _check_bounds(checkpoint, self.processor.image_processor, bounds)
+        self._template_kwargs = template_kwargs or {}
+        check_template_kwargs(checkpoint, self.processor.chat_template, self._template_kwargs)
+        self._call_kwargs = call_kwargs(checkpoint, self.processor, images_kwargs or {})
         self.system_turns = self._renders_system()
         self._padding_processor = self.processor
         self.whole_batches = not self._collates()
@@ -132,9 +121,10 @@ class PromptMaker:
                 f"{error} Change the sample, or set -M min_pixels or max_pixels if it has bounds."
             ) from error
         ids = inputs["input_ids"][0].tolist()
+        digest = digest_of(inputs)
         if self.whole_batches:
-            inputs = {}
-        return Prepared(text, images, inputs, ids, conversation.prefix is not None)
+            inputs, digest = {}, ""
+        return Prepared(text, images, inputs, ids, conversation.prefix is not None, digest)
 
     def collate(self, requests: list[Prepared]) -> dict[str, torch.Tensor]:
         """One left-padded batch; all requests have images, or none has."""
@@ -174,6 +164,7 @@ class PromptMaker:
                 tokenize=False,
                 add_generation_prompt=not continues,
                 continue_final_message=continues,
+                **self._template_kwargs,
             )
         except (jinja2.TemplateError, ValueError, TypeError) as error:
             raise UserError(f"The chat template refuses this conversation: {error}") from error
@@ -183,7 +174,7 @@ class PromptMaker:
         self, texts: list[str], images: list[list[Image.Image]]
     ) -> dict[str, torch.Tensor]:
         bos = self.tokenizer.bos_token
-        options: dict[str, Any] = {}
+        options = dict(self._call_kwargs)
         if bos is not None and texts[0].startswith(bos):
             options["add_special_tokens"] = False
         processor: Any = self.processor

@@ -15,7 +15,7 @@ from inspect_ai import Task
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.paths import user_path
+from vlmguard.guard.paths import model_path, user_path
 from vlmguard.results.logs.answers import bare, digest
 
 NAMED_FILES: Final = "named_files"
@@ -124,7 +124,7 @@ def _existing(text: str, bare_folder: bool) -> Path | None:
     """The file or folder that a text names, `hf-vlm/out/model` included."""
     named = text.removeprefix(_LOCAL)
     try:
-        path = user_path(named)
+        path = model_path(named) if named != text else user_path(named)
         counts = path.is_file() or (path.is_dir() and (bare_folder or "/" in named))
         # Nobody means the folder that everything lies in.
         counts = counts and not Path.cwd().is_relative_to(path.resolve())

@@ -12,7 +12,7 @@ from inspect_ai.tool import ToolInfo
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.messages import to_conversation
-from vlmguard.guard.hf_vlm.processor import Prepared
+from vlmguard.guard.hf_vlm.prepared import Prepared
 from vlmguard.guard.sampling import in_full
 
 

@@ -1,0 +1,71 @@
+"""From the rows of a batch to the tensors that the model reads."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vlmguard.guard.hf_vlm.image_features import PIXELS, ImageFeatures
+from vlmguard.guard.hf_vlm.prepared import Prepared
+from vlmguard.guard.hf_vlm.processor import PromptMaker
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What rows of a batch, and batches, have in common where a model lets them.
+
+    Attributes:
+        features: Features of images are kept, see `image_features`.
+        prompts: Equal prompts are read once, see `choices`.
+    """
+
+    features: bool = False
+    prompts: bool = False
+
+
+def distinct(requests: list[Prepared]) -> tuple[list[Prepared], list[int]]:
+    """The prompts among the requests of a batch.
+
+    Args:
+        requests: One for each row.
+
+    Returns:
+        Those that differ, in their order, and the index of its own for each row. Equal text and
+        images are the same prompt, whether they come from one request or from several.
+    """
+    found: dict[tuple[str, object], int] = {}
+    prompts: list[Prepared] = []
+    which = []
+    for request in requests:
+        key = (request.text, request.digest or id(request))
+        if key not in found:
+            found[key] = len(prompts)
+            prompts.append(request)
+        which.append(found[key])
+    return prompts, which
+
+
+def model_inputs(
+    model: Any,
+    maker: PromptMaker,
+    prompts: list[Prepared],
+    features: ImageFeatures | None = None,
+    adapter: str | None = None,
+) -> dict[str, Any]:
+    """What `generate` gets for prompts, on the model's device.
+
+    Args:
+        model: The model, with the adapter switched on.
+        maker: Who prepared them.
+        prompts: All with images, or none.
+        features: Features of images that are kept; None to hand over pixels.
+        adapter: The adapter's name; None for the bare base.
+    """
+    inputs: dict[str, Any] = dict(maker.collate(prompts))
+    more: dict[str, Any] = {}
+    if features is not None and prompts[0].images:
+        more = {"mm_encoder_outputs": {"image": features.of(model, adapter, prompts)}}
+        inputs = {name: value for name, value in inputs.items() if name not in PIXELS}
+    moved = {
+        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+        for name, value in inputs.items()
+    }
+    return moved | more

@@ -1,0 +1,96 @@
+"""Several rows of one request: the prompt is read once, and what comes of it is copied.
+
+`generate` (transformers 5.23) repeats a prompt's tensors before it reads them. Here the loop starts
+with one row for each distinct prompt; after the prompt is read, its scores, masks, positions and
+the key-value cache are repeated for the rows that want them. It is `generate`'s own road for
+loops of others (`custom_generate`); caches are repeated as beam search does it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from transformers import Cache, LogitsProcessorList, StoppingCriteriaList
+
+BY_PROMPT: Final = (
+    "encoder_repetition_penalty",
+    "encoder_no_repeat_ngram_size",
+    "guidance_scale",
+)
+"""Rules of a checkpoint that hold on to the prompts as they were before they are repeated."""
+
+
+def can_repeat(model: Any) -> bool:
+    """Whether rows may be repeated after the prompt is read, as far as settings tell."""
+    changed = model.generation_config.to_diff_dict()
+    return not (
+        model.config.is_encoder_decoder
+        or model.generation_config.prefill_chunk_size
+        or any(changed.get(name) is not None for name in BY_PROMPT)
+    )
+
+
+def repeating(which: list[int]) -> Callable[..., torch.Tensor]:
+    """A loop for `generate(custom_generate=...)` that starts with distinct prompts.
+
+    Args:
+        which: For each row to generate, the index of its prompt.
+
+    Returns:
+        The loop. It takes the best token of each row until the criteria end all of them, and
+        returns prompts and new tokens, (rows, length).
+    """
+
+    def loop(
+        model: Any,
+        input_ids: torch.Tensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        prompts = input_ids.shape[0]
+        inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **kwargs)
+        outputs = model(**inputs, return_dict=True)
+        kwargs = model._update_model_kwargs_for_generation(outputs, kwargs)
+        rows = torch.tensor(which, device=input_ids.device)
+        input_ids, scores = input_ids[rows], outputs.logits[:, -1][rows.to(outputs.logits.device)]
+        kwargs = _repeated(model, kwargs, rows, prompts)
+        del inputs, outputs  # the prompt's scores may be large
+        going = torch.ones(len(which), dtype=torch.bool, device=input_ids.device)
+        while True:
+            scores = scores.to(device=input_ids.device, dtype=torch.float32, copy=True)
+            tokens = logits_processor(input_ids, scores).argmax(-1)
+            input_ids = torch.cat([input_ids, tokens[:, None]], dim=-1)
+            going &= ~stopping_criteria(input_ids, None)
+            if not going.any():
+                return input_ids
+            inputs = model.prepare_inputs_for_generation(
+                input_ids, next_sequence_length=1, **kwargs
+            )
+            outputs = model(**inputs, return_dict=True)
+            kwargs = model._update_model_kwargs_for_generation(outputs, kwargs)
+            scores = outputs.logits[:, -1]
+
+    return loop
+
+
+def _repeated(
+    model: Any, kwargs: dict[str, Any], rows: torch.Tensor, prompts: int
+) -> dict[str, Any]:
+    """What each further step needs, row by row; what is read with the prompt alone stays."""
+    cache = kwargs.get("past_key_values")
+    if not isinstance(cache, Cache):
+        raise TypeError(f"a cache of the kind {type(cache).__name__}")
+    cache.reorder_cache(rows)
+    result = dict(kwargs)
+    for name, value in kwargs.items():
+        if isinstance(value, torch.Tensor) and value.dim():
+            # Positions of multimodal rotary embeddings have the rows second.
+            dim = 1 if name == "position_ids" and value.dim() == 3 else 0
+            if value.shape[dim] == prompts:
+                result[name] = value.index_select(dim, rows.to(value.device))
+    deltas = vars(model.base_model).get("rope_deltas")
+    if isinstance(deltas, torch.Tensor) and deltas.shape[0] == prompts:
+        model.base_model.rope_deltas = deltas.index_select(0, rows.to(deltas.device))
+    return result

@@ -1,0 +1,50 @@
+"""A request as the model gets it, and a digest of its images as they enter the vision tower."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+
+
+@dataclass
+class Prepared:
+    """A request as the model gets it.
+
+    Attributes:
+        text: The rendered prompt.
+        images: Its images.
+        inputs: Tensors of a batch of one; empty where the processor needs whole batches.
+        ids: The prompt's token ids (images included).
+        continues: Whether an answer is to be continued.
+        digest: Of the tensors that enter the vision tower, see `digest_of`; of nothing where the
+            processor needs whole batches.
+    """
+
+    text: str
+    images: list[Image.Image] = field(repr=False)
+    inputs: dict[str, torch.Tensor] = field(repr=False)
+    ids: list[int] = field(repr=False)
+    continues: bool
+    digest: str = ""
+
+
+def digest_of(inputs: dict[str, torch.Tensor]) -> str:
+    """Digest of what enters the vision tower: all tensors but those shaped like `input_ids`.
+
+    Args:
+        inputs: Tensors of one request.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(inputs):
+        value = inputs[name]
+        if value.shape != inputs["input_ids"].shape:
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(bytes_of(value))
+    return digest.hexdigest()
+
+
+def bytes_of(value: torch.Tensor) -> Any:
+    """The bytes of a tensor on the CPU, without a copy where it is contiguous."""
+    return value.contiguous().flatten().view(torch.uint8).numpy()

@@ -1,0 +1,75 @@
+"""Model arguments that go to the chat template and to the image processor, checked when they load.
+
+Templates pass over variables that they do not know, and processors over settings: here a name that
+nothing reads is an error.
+"""
+
+import inspect
+import re
+from typing import Any, Final
+
+from transformers import ProcessorMixin
+
+from vlmguard.guard.errors import UserError
+
+OF_OURS: Final = frozenset(
+    {"messages", *inspect.signature(ProcessorMixin.apply_chat_template).parameters}
+)
+"""What a conversation is rendered by, and cannot be set."""
+
+BOUNDS: Final = ("min_pixels", "max_pixels")
+FORM: Final = ("return_tensors", "device", "data_format", "input_data_format")
+"""In what form tensors come, which the batches rely on."""
+
+
+def check_template_kwargs(checkpoint: str, template: Any, given: dict[str, Any]) -> None:
+    """Refuse variables that the chat template does not read.
+
+    Args:
+        checkpoint: Name of the checkpoint.
+        template: Its chat template, or several by name.
+        given: The variables.
+
+    Raises:
+        UserError: One that nothing reads, or that the conversation itself needs.
+    """
+    text = "\n".join(template.values()) if isinstance(template, dict) else str(template)
+    for name in given:
+        if name in OF_OURS:
+            raise UserError(f"-M chat_template_kwargs: {name} is set by hf-vlm/. Leave it out.")
+        if not re.search(rf"\b{re.escape(name)}\b", text):
+            raise UserError(
+                f"-M chat_template_kwargs: the chat template of {checkpoint} does not read {name}. "
+                "Read the template (chat_template.jinja) for the names that it does."
+            )
+
+
+def call_kwargs(checkpoint: str, processor: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """What each call of the processor gets.
+
+    Args:
+        checkpoint: Name of the checkpoint.
+        processor: Its processor.
+        given: Settings of its image processor.
+
+    Returns:
+        Arguments; `mm_token_type_ids` are asked for where the processor names them.
+
+    Raises:
+        UserError: A setting that it does not know, or that has an option of its own.
+    """
+    known = set(processor.valid_processor_kwargs.__annotations__["images_kwargs"].__annotations__)
+    known |= set(processor.image_processor.valid_kwargs.__annotations__)
+    known -= {*BOUNDS, *FORM}
+    for name in given:
+        if name in BOUNDS:
+            raise UserError(f"-M processor_kwargs: use -M {name}={given[name]} itself.")
+        if name not in known:
+            raise UserError(
+                f"-M processor_kwargs: the image processor of {checkpoint} has no {name}. It has: "
+                f"{', '.join(sorted(known))}."
+            )
+    names_types = "mm_token_type_ids" in processor.model_input_names
+    return ({"return_mm_token_type_ids": True} if names_types else {}) | (
+        {"images_kwargs": given} if given else {}
+    )
