@@ -1,11 +1,14 @@
 """From the rows of a batch to the tensors that the model reads."""
 
+import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from vlmguard.guard.hf_vlm.image_features import PIXELS, ImageFeatures
 from vlmguard.guard.hf_vlm.prepared import Prepared
 from vlmguard.guard.hf_vlm.processor import PromptMaker
+
+TYPES: Final = "mm_token_type_ids"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def model_inputs(
         adapter: The adapter's name; None for the bare base.
     """
     inputs: dict[str, Any] = dict(maker.collate(prompts))
+    if TYPES not in inspect.signature(model.forward).parameters:
+        inputs.pop(TYPES, None)  # its processor names them all the same
     more: dict[str, Any] = {}
     if features is not None and prompts[0].images:
         more = {"mm_encoder_outputs": {"image": features.of(model, adapter, prompts)}}

@@ -11,6 +11,7 @@ import random
 from typing import Any, Final
 
 from PIL import Image
+from transformers import GenerationMixin
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.batch import Sharing, model_inputs
@@ -54,6 +55,9 @@ def first_request(model: Any, maker: PromptMaker, checkpoint: str) -> Sharing:
     Raises:
         UserError: It cannot answer.
     """
+    why = _no_chat(model, maker)
+    if why:
+        raise _refusal(model, checkpoint, why)
     try:
         prompts = [_prepared(maker, (224, 224), "red", "hello")]
         prompts.append(_prepared(maker, (336, 224), "blue", "hello and a longer text"))
@@ -87,11 +91,26 @@ def _ask_alone(model: Any, maker: PromptMaker, checkpoint: str) -> None:
     except Exception as error:
         _reraise_lost(error)
         reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{checkpoint} ({type(model).__name__}) cannot chat: a first request with an image "
-            f"failed ({type(error).__name__}: {reason}). Name an instruction-tuned vision-language "
-            "model of another class, or serve this one (vLLM, say) and use openai-api/."
-        ) from error
+        why = f"a first request with an image failed ({type(error).__name__}: {reason})"
+        raise _refusal(model, checkpoint, why) from error
+
+
+def _no_chat(model: Any, maker: PromptMaker) -> str:
+    """Why a class of the library is no chat model, empty if nothing says so."""
+    if model.is_remote_code():
+        return ""
+    if type(model).generate is not GenerationMixin.generate:
+        return "it brings a `generate` of its own, which hf-vlm/ cannot steer"
+    if not maker.placeholders and "image_token" not in str(model.config.to_dict()):
+        return "neither its processor nor its config.json has a token for an image in a text"
+    return ""
+
+
+def _refusal(model: Any, checkpoint: str, why: str) -> UserError:
+    return UserError(
+        f"{checkpoint} ({type(model).__name__}) cannot chat: {why}. Name an instruction-tuned "
+        "vision-language model of another class, or serve this one (vLLM, say) and use openai-api/."
+    )
 
 
 def _prepared(maker: PromptMaker, size: tuple[int, int], colour: str, text: str) -> Prepared:

@@ -33,6 +33,10 @@ BORDER_TOKENS = 8
 """Tokens of a prefix that are decoded along with its continuation, to get the space between."""
 
 
+PROCESSOR_ERRORS = (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError)
+"""What processors raise of conversations that they were not made for: the first request tells."""
+
+
 class PromptMaker:
     """The processor of a checkpoint and what has to be known about it.
 
@@ -214,7 +218,7 @@ class PromptMaker:
             try:
                 text = self._render(turns, False)
                 used.update(self._process([text], [images])["input_ids"][0].tolist())
-            except (UserError, RuntimeError, ValueError, KeyError):
+            except (UserError, *PROCESSOR_ERRORS):
                 continue  # a template without such turns, a processor of whole batches
         return control_tokens(self.tokenizer, used) + self.placeholders
 
@@ -232,7 +236,7 @@ class PromptMaker:
             want = self._process(texts, groups)
             single = [self._process([t], [g]) for t, g in zip(texts, groups, strict=True)]
             got = collate(single, self.tokenizer.pad_token_id or 0)
-        except (RuntimeError, ValueError, KeyError):
+        except PROCESSOR_ERRORS:
             return False
         return got.keys() == want.keys() and all(
             got[name].shape == want[name].shape and torch.equal(got[name], want[name])

@@ -8,6 +8,7 @@ import inspect
 import re
 from typing import Any, Final
 
+from PIL import Image
 from transformers import ProcessorMixin
 
 from vlmguard.guard.errors import UserError
@@ -56,7 +57,8 @@ def call_kwargs(checkpoint: str, processor: Any, given: dict[str, Any]) -> dict[
         Arguments; `mm_token_type_ids` are asked for where the processor names them.
 
     Raises:
-        UserError: A setting that it does not know, or that has an option of its own.
+        UserError: A setting that it does not know, that has an option of its own, or a value that
+            it refuses.
     """
     known = set(processor.valid_processor_kwargs.__annotations__["images_kwargs"].__annotations__)
     known |= set(processor.image_processor.valid_kwargs.__annotations__)
@@ -69,7 +71,21 @@ def call_kwargs(checkpoint: str, processor: Any, given: dict[str, Any]) -> dict[
                 f"-M processor_kwargs: the image processor of {checkpoint} has no {name}. It has: "
                 f"{', '.join(sorted(known))}."
             )
+    _try(checkpoint, processor.image_processor, given)
     names_types = "mm_token_type_ids" in processor.model_input_names
     return ({"return_mm_token_type_ids": True} if names_types else {}) | (
         {"images_kwargs": given} if given else {}
     )
+
+
+def _try(checkpoint: str, image_processor: Any, given: dict[str, Any]) -> None:
+    if not given:
+        return
+    try:
+        image_processor(Image.new("RGB", (336, 224), "red"), return_tensors="pt", **given)
+    except Exception as error:  # checks of their own, each with errors of its own
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"-M processor_kwargs={given}: the image processor of {checkpoint} refuses them "
+            f"({reason}). Correct the values."
+        ) from error

@@ -96,7 +96,7 @@ def build_llava(
         "vision_feature_select_strategy": "default",
         "num_additional_image_tokens": 1,
     }
-    return _save(folder, config, tokenizer, LLAVA_TEMPLATE, images, processor, seed)
+    return save(folder, config, tokenizer, LLAVA_TEMPLATE, images, processor, seed)
 
 
 def build_internvl(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int = 0) -> Path:
@@ -134,7 +134,7 @@ def build_internvl(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int
     }
     template = CHATML_TEMPLATE.replace("IMAGE_MARK", "<IMG_CONTEXT>\n")
     processor = {"processor_class": "InternVLProcessor", "image_seq_length": 4}
-    return _save(folder, config, tokenizer, template, images, processor, seed)
+    return save(folder, config, tokenizer, template, images, processor, seed)
 
 
 def build_idefics3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int = 0) -> Path:
@@ -167,7 +167,7 @@ def build_idefics3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int
         "image_std": IMAGE_STD,
     }
     processor = {"processor_class": "Idefics3Processor", "image_seq_len": 4}
-    return _save(folder, config, tokenizer, IDEFICS_TEMPLATE, images, processor, seed)
+    return save(folder, config, tokenizer, IDEFICS_TEMPLATE, images, processor, seed)
 
 
 def build_gemma3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int = 0) -> Path:
@@ -221,7 +221,7 @@ def build_gemma3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int =
         "image_std": IMAGE_STD,
     }
     processor = {"processor_class": "Gemma3Processor", "image_seq_length": 4}
-    return _save(folder, config, tokenizer, GEMMA_TEMPLATE, images, processor, seed)
+    return save(folder, config, tokenizer, GEMMA_TEMPLATE, images, processor, seed)
 
 
 BUILDERS: dict[str, Callable[[Path], Path]] = {
@@ -337,7 +337,7 @@ def _build_qwen(
     }
     name = "Qwen2_5_VLProcessor" if two_five else "Qwen2VLProcessor"
     template = CHATML_TEMPLATE.replace("IMAGE_MARK", "<|vision_start|><|image_pad|><|vision_end|>")
-    return _save(folder, config, tokenizer, template, images, {"processor_class": name}, seed)
+    return save(folder, config, tokenizer, template, images, {"processor_class": name}, seed)
 
 
 def _qwen2_text(tokenizer: Any, hidden: int, layers: int) -> dict[str, Any]:
@@ -360,7 +360,7 @@ def _llama(tokenizer: Any, hidden: int, layers: int) -> dict[str, Any]:
     }
 
 
-def _save(
+def save(
     folder: Path,
     config: Any,
     tokenizer: Any,
@@ -369,6 +369,20 @@ def _save(
     processor: dict[str, Any],
     seed: int,
 ) -> Path:
+    """Write a checkpoint with random weights as the hub has it.
+
+    Args:
+        folder: Where to.
+        config: Of the model.
+        tokenizer: Its tokenizer.
+        template: Its chat template.
+        images: Settings of the image processor.
+        processor: Settings of the processor, with `processor_class`.
+        seed: Of the weights.
+
+    Returns:
+        The folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

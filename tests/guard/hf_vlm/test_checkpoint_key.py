@@ -111,3 +111,15 @@ def test_relative_and_absolute_paths_share_one_load(loads, llava, adapter, monke
     assert models[0]._adapter == models[1]._adapter
     for model in models:
         model.close()
+
+
+def test_an_absolute_path_is_found_behind_one_slash(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    typed = str(tmp_path)
+    assert weights_key(typed.lstrip("/"), {}) == weights_key(typed, {})
+
+
+@pytest.mark.parametrize("typed", ["/data/no/model", "data/no/model"])
+def test_a_path_to_nothing_says_how_to_write_an_absolute_one(typed):
+    with pytest.raises(UserError, match=r"no such folder .* hf-vlm//data/no/model"):
+        weights_key(typed, {})
