@@ -46,8 +46,8 @@ class Features:
     def nbytes(self) -> int:
         """Memory that they take."""
         parts = [self.pooled, *self.deep]
-        tensors = [each for part in parts for each in ([part] if _is_tensor(part) else part)]
-        return sum(tensor.nbytes for tensor in tensors)
+        # A tensor gives its rows.
+        return sum(tensor.nbytes for part in parts for tensor in part)
 
 
 class ImageFeatures:

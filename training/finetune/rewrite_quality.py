@@ -24,7 +24,8 @@ from torch.distributed.fsdp import FSDPModule
 from trl.models import unwrap_model_for_generation
 
 from vlmguard.guard.hf_vlm.messages import Conversation
-from vlmguard.guard.hf_vlm.processor import Prepared, PromptMaker
+from vlmguard.guard.hf_vlm.prepared import Prepared
+from vlmguard.guard.hf_vlm.processor import PromptMaker
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.rewriter import read_reply
 from vlmguard.training.dataset.similarity import normalise_text, words

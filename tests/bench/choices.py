@@ -1,0 +1,102 @@
+"""ETA's sentence decoding with five candidates over the same with one: time for as many sentences.
+
+Tiny Qwen2-VL and LLaVA (about 8M parameters, random weights) on the CPU, one image of 224 x 224.
+What `eta` asks of them, and nothing else of it: two sentences of 70 tokens, each a request with
+`num_choices` that continues the answer so far (the model's "." and end of text are switched off, so
+that all are as long). The image must go through the vision tower once in the whole run.
+
+    python tests/bench/choices.py
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ChatMessageUser,
+    ContentImage,
+    ContentText,
+    GenerateConfig,
+    Model,
+    get_model,
+)
+from support.checkpoints import build_llava, build_qwen2_vl, data_uri, picture
+from support.pairs import pairs, show, verdict
+
+from vlmguard.solvers.eta.decoding import PREFIX, SENTENCE_TOKENS, STOP
+
+LIMIT = 1.5
+SENTENCES, CANDIDATES = 2, 5
+SIZE = {"hidden": 256, "layers": 12, "vision": 128}
+
+
+def main() -> int:
+    good = True
+    for build in (build_qwen2_vl, build_llava):
+        with tempfile.TemporaryDirectory() as folder:
+            good &= measure(build(Path(folder) / "checkpoint", **SIZE), build.__name__[6:])
+    return 0 if good else 1
+
+
+def measure(folder: Path, name: str) -> bool:
+    model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
+    model.api.load()
+    inner = model.api._engine.weights.model
+    tokenizer = model.api._maker.tokenizer
+    inner.generation_config.eos_token_id = 1_000_000
+    inner.generation_config.suppress_tokens = [
+        token for token in range(len(tokenizer)) if STOP in tokenizer.decode([token])
+    ] + tokenizer.all_special_ids
+    passes: list[int] = []
+    tower = inner.base_model.visual if name.startswith("qwen") else inner.base_model.vision_tower
+    tower.register_forward_pre_hook(lambda _, given: passes.append(1))
+
+    def run(n: int) -> float:
+        model.api._engine.features.clear()
+        before = len(passes)
+        start = time.perf_counter()
+        asyncio.run(decode(model, n))
+        seconds = time.perf_counter() - start
+        assert len(passes) - before == 1, f"{len(passes) - before} passes through the tower"
+        return seconds
+
+    measured = pairs(lambda: run(CANDIDATES), lambda: run(1))
+    parameters = sum(parameter.numel() for parameter in inner.parameters()) / 1e6
+    show(
+        f"{name}, {parameters:.1f}M parameters, {torch.get_num_threads()} threads: "
+        f"{SENTENCES} sentences of {SENTENCE_TOKENS} tokens",
+        {
+            f"eta, n={CANDIDATES}": [our for our, _ in measured],
+            "eta, n=1": [their for _, their in measured],
+        },
+        "s",
+    )
+    model.api.close()
+    return verdict([our / their for our, their in measured], LIMIT, at_least=False)
+
+
+async def decode(model: Model, n: int) -> None:
+    """Sentence after sentence, with the settings of `eta`; the first candidate is the best."""
+    image = data_uri(picture(0, (224, 224)))
+    asked = ChatMessageUser(
+        content=[ContentImage(image=image), ContentText(text="What do you see here?")]
+    )
+    config = GenerateConfig(
+        num_choices=n, temperature=1.5, top_k=5, max_tokens=SENTENCE_TOKENS, stop_seqs=[STOP]
+    )
+    text = PREFIX
+    for _ in range(SENTENCES):
+        output = await model.generate([asked, ChatMessageAssistant(content=text)], config=config)
+        assert output.usage is not None
+        assert output.usage.output_tokens == n * SENTENCE_TOKENS
+        text += output.choices[0].message.text
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
