@@ -52,6 +52,7 @@ async def guided(model: Model, number: int, scale: Scale) -> int:
         top_k=5,
         max_tokens=SENTENCE_TOKENS,
         stop_seqs=[STOP],
+        logprobs=True,
         seed=number,
     )
     text, tokens = PREFIX, 0
