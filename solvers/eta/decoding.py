@@ -1,7 +1,7 @@
 """ETA's alignment: best-of-N under reward and utility, by sentence or by whole answer."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from inspect_ai.model import (
@@ -166,6 +166,9 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
         candidates = [candidate for candidate in candidates if not candidate.thought]
         if not candidates:
             raise UnusableReply("only_thinking", output.choices[0].message.text)
+        if text.endswith("\n"):
+            # Many chat templates drop it, and the model writes it once more.
+            candidates = [replace(each, text=each.text.lstrip("\n")) for each in candidates]
 
         texts = [candidate.text for candidate in candidates]
         choices = choices or len(set(texts)) > 1
