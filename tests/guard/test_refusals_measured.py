@@ -18,9 +18,9 @@ Read from VLMGUARD_DATA (nothing is copied); counted with English as it was befo
 Of `refusals/refused` (40 refusals in each of eleven languages, our own words) it finds all 440, of
 `refusals/other` (180 requests and answers that resemble them) none. Both were written, and
 committed, before the patterns, but by the same hand, and the patterns were corrected by them: take
-that as the least it can do, not as its recall. Of 70 refusals
-that other hands had written in public repositories, not copied here, it found 53 (76 %) before the
-patterns were corrected by those too; many that it missed speak of scope or of reading a picture's text.
+that as the least it can do, not as its recall. Of 70 refusals that other hands had written in
+public repositories (not copied here) it found 53 (76 %) before the patterns were corrected by those
+too; many that it missed speak of scope or of reading a picture's text.
 """
 
 import csv
