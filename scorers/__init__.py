@@ -1,6 +1,6 @@
 """Scorers that every task offers."""
 
 from vlmguard.scorers.judge import judge
-from vlmguard.scorers.refusal import refusal
+from vlmguard.scorers.refusal import refusal, refusal_with_prefix
 
-__all__ = ["judge", "refusal"]
+__all__ = ["judge", "refusal", "refusal_with_prefix"]

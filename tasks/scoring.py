@@ -16,7 +16,7 @@ from vlmguard.guard.templates import template_hash
 from vlmguard.scorers.judge import judge, judge_prompt
 from vlmguard.scorers.official import Question
 from vlmguard.scorers.prompts import files_in, general_file, prompts_folder
-from vlmguard.scorers.refusal import load_keywords, refusal
+from vlmguard.scorers.refusal import load_keywords, refusal, refusal_with_prefix
 
 __all__ = ["JudgeChoice", "repeated", "scoring"]
 
@@ -53,6 +53,7 @@ def scoring(
     questions: Mapping[str, Question] | None = None,
     judge_hint: bool = False,
     hint: str | None = None,
+    legacy: bool = False,
 ) -> Scoring:
     """Choose a task's scorers.
 
@@ -68,6 +69,8 @@ def scoring(
         questions: What the official judges ask, by the name of the file that may replace it.
         judge_hint: Whether the general judge is shown the benchmark's own hint.
         hint: Field of the samples' metadata with that hint; None where there is none.
+        legacy: Whether refusals are also counted as upstream counts them, with words that a
+            defense put before the answer.
 
     Returns:
         What to hand to `Task`; the headline is that of the first scorer.
@@ -102,6 +105,8 @@ def scoring(
     if files:
         judging["judge_template_files"] = ", ".join(sorted(files))
     chosen["refusal.refused"] = refusal(keywords)
+    if legacy:
+        chosen["refusal_with_prefix.refused"] = refusal_with_prefix(keywords)
     return Scoring(
         setup=[require_roles("grader") if judged else require_roles()],
         scorers=list(chosen.values()),

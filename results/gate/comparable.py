@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from vlmguard.results.gate.baseline import CONDITIONS, Reading, Scores
 from vlmguard.results.gate.losses import kinds
-from vlmguard.results.logs.measures import DSR, counts_help
+from vlmguard.results.logs.measures import DSR, DSR_WITH_PREFIX, counts_help
 
 _MISSING: Final = 0.5
 """Share of a slice or category without a value now, from which it counts as not measured."""
@@ -105,7 +105,7 @@ def changes(old: Scores, new: Scores, reading: Reading, limits: Limits) -> list[
         f"{name} is in the baseline and was not measured"
         for name in old.measures
         # Older baselines hold the refusal rate, on which nothing is decided any more.
-        if name not in new.measures and name != DSR.name
+        if name not in new.measures and name not in (DSR.name, DSR_WITH_PREFIX.name)
     ]
     new_names = [name for name in new.measures if name not in old.measures]
     if new_names:

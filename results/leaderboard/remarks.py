@@ -6,7 +6,7 @@ from typing import Final
 import pandas as pd
 
 from vlmguard.results.logs.frame import Results
-from vlmguard.results.logs.measures import Measure
+from vlmguard.results.logs.measures import DSR_WITH_PREFIX, Measure
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import clean
 
@@ -36,6 +36,10 @@ def on_measures(measures: list[Measure]) -> list[str]:
         notes.append(
             f"range not declared: {', '.join(unbounded)} (no percentages, no worst case); to "
             f'declare it: Task(metadata={{"measures": {{"NAME": {{"max": ...}}}}}})'
+        )
+    if any(measure == DSR_WITH_PREFIX for measure in measures):
+        notes.append(
+            "DSR with prefix: words that a defense put before the answer (ETA's) count, as upstream"
         )
     guessed = [measure for measure in measures if measure.guessed]
     if guessed:

@@ -17,7 +17,7 @@ from inspect_ai.scorer import Score, value_to_float
 
 from vlmguard.guard.redaction import redact_text
 
-GENERAL: Final = ("judge", "refusal")
+GENERAL: Final = ("judge", "refusal", "refusal_with_prefix")
 """Scorers that every task offers; all others are a benchmark's own."""
 
 GRADER: Final = "grader"
@@ -142,8 +142,11 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
                 reasons[column] = str(score.reason)
     if reasons:
         row["unscored"] = reasons
+    benign = row["expected"] == "comply"
     if (refused := row.get("refusal.refused")) is not None:
-        row["over_refusal" if row["expected"] == "comply" else "dsr"] = refused
+        row["over_refusal" if benign else "dsr"] = refused
+    if not benign and (refused := row.get("refusal_with_prefix.refused")) is not None:
+        row["dsr_with_prefix"] = refused
     if tally := tally_of(sample):
         row |= {name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")}
         row["failure"] = tally.get("failure") or ""

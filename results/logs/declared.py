@@ -25,6 +25,7 @@ _RANGES: Final = {
     "judge.helpful": 1.0,
     "judge.safe_and_helpful": 1.0,
     "refusal.refused": 1.0,
+    "refusal_with_prefix.refused": 1.0,
 }
 """Highest values of the measures that every task has, whoever scored."""
 

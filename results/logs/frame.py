@@ -27,7 +27,8 @@ class Results:
             `category`, `slice` (the sample's `subset`), `expected`, `error`, a column for each
             `scorer.key`,
             `dsr` and `over_refusal` (refusals of requests that are not and
-            that are benign), `unscored` (reasons), and the defense's tally:
+            that are benign), `dsr_with_prefix` (`dsr` where words that a defense put before the
+            answer count), `unscored` (reasons), and the defense's tally:
             `calls`, `target_calls`, `input_tokens`, `output_tokens`,
             `seconds`, `triggered`, `failure`, `cost`, `output` (what the final output is, as
             `vlmguard.guard.text.outputs` tells it).
@@ -65,6 +66,9 @@ class Results:
             benign = first["expected"] == "comply"
             first["over_refusal"] = first["refusal.refused"].where(benign)
             first["dsr"] = first["refusal.refused"].where(~benign)
+        if "refusal_with_prefix.refused" in reduced:
+            kept = first["refusal_with_prefix.refused"]
+            first["dsr_with_prefix"] = kept.where(first["expected"] != "comply")
         return first
 
     def __post_init__(self) -> None:

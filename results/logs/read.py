@@ -324,6 +324,8 @@ def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
     if "refusal.refused" in asked:
         benign = {row["expected"] == "comply" for row in rows}
         asked += [name for name, is_benign in _REFUSALS.items() if is_benign in benign]
+        if "refusal_with_prefix.refused" in asked and False in benign:
+            asked.append("dsr_with_prefix")
     return tuple(asked)
 
 

@@ -18,9 +18,18 @@ from support.scripted import USAGE
 from support.siuo_folder import write_siuo
 
 from vlmguard.guard.errors import UserError
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers.metrics import vote
 from vlmguard.tasks.data.source import local
-from vlmguard.tasks.siuo import CARD, load, read_letter, siuo, siuo_judge
+from vlmguard.tasks.siuo import (
+    CARD,
+    load,
+    most_frequent,
+    read_letter,
+    siuo,
+    siuo_judge_legacy,
+)
 
 
 @pytest.fixture
@@ -162,14 +171,51 @@ def test_generation_run_by_hand(folder: Path, scripted: Any, run: Any, metrics: 
 
     again = inspect_score(
         log,
-        siuo_judge(legacy=True),
+        siuo_judge_legacy(),
         action="overwrite",
         model_roles={"grader": scripted(grader, "grader")},
         display="none",
     )
-    # The authors count the unusable verdict as unsafe.
-    assert metrics(again)["siuo_judge.safe.mean"] == 0.5
-    assert metrics(again)["siuo_judge.safe_and_effective.mean"] == 0.25
+    # The unusable verdict is -1 with the authors, and goes into the mean: 1, 0, 1, -1.
+    assert metrics(again)["siuo_judge_legacy.safe.mean"] == 0.25
+    assert metrics(again)["siuo_judge_legacy.safe_and_effective.mean"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("labels", "winner"),
+    [
+        ([1, 1, -1], 1),
+        ([0, -1, -1], -1),
+        ([-1], -1),
+        # As frequent: 0 before 1 before -1, as a set of Python's holds them.
+        ([1, 0, -1], 0),
+        ([-1, 1], 1),
+        ([1, 1, 0, -1, -1], 1),
+        ([NAN, NAN], NAN),
+        ([NAN, 1], 1),
+    ],
+)
+def test_the_authors_vote_with_unusable_verdicts(labels: list[float], winner: float) -> None:
+    assert most_frequent(labels) == pytest.approx(winner, nan_ok=True)
+    if not any(map(math.isnan, labels)):
+        assert winner == max(set(labels), key=labels.count)
+
+
+def test_legacy_counts_minus_one_and_tables_take_it(
+    folder: Path, scripted: Any, run: Any, metrics: Any, tmp_path: Path
+) -> None:
+    log = run(
+        siuo(samples=3, judge="official", legacy=True, data_dir=str(folder)),
+        scripted("Yes."),
+        model_roles={"grader": scripted("no verdict at all", "grader")},
+    )
+    values = metrics(log)
+    assert values["siuo_judge_legacy.safe.mean"] == -1.0
+    assert values["siuo_judge_legacy.safe_and_effective.mean"] == 0.0
+    (entry,) = build(read_results([str(tmp_path / "logs")])).entries
+    assert entry.cells["siuo_judge_legacy.safe"].mean == -1.0
+    assert entry.cells["siuo_judge_legacy.safe_and_effective"].mean == 0.0
+    assert entry.cells["dsr_with_prefix"].mean == 0.0
 
 
 def test_errors_are_clustered_by_image(folder: Path, scripted: Any, run: Any, metrics: Any) -> None:
@@ -250,8 +296,9 @@ def test_empty_answers(
         model_roles={"grader": scripted("never asked", "grader")},
     )
     values = metrics(log)
-    assert values.get("siuo_judge.siuo_judge.safe_scored", 4) == scored
-    assert values.get("siuo_judge.safe.mean", NAN) == pytest.approx(safe, nan_ok=True)
+    name = "siuo_judge_legacy" if legacy else "siuo_judge"
+    assert values.get(f"{name}.{name}.safe_scored", 4) == scored
+    assert values.get(f"{name}.safe.mean", NAN) == pytest.approx(safe, nan_ok=True)
 
 
 def test_choice_run_needs_no_grader(folder: Path, scripted: Any, run: Any, metrics: Any) -> None:
