@@ -68,6 +68,8 @@ class DefenseRecord(BaseModel):
         rewritten: What the target was asked instead, if that differs in kind.
         triggered: Whether the defense intervened.
         stages: Every call in order, the target's answers included.
+        outcome: What kind of reply the guard gave (the rewriter's: `copied`, `rewritten`,
+            `refused`, `unusable`); empty where the defense counts none.
         failure: Why the guard's output could not be used, if so.
         approximations: In which respects this run is not the faithful defense.
         kept_prefix: Words that the defense put before the answer (ETA's);
@@ -82,6 +84,7 @@ class DefenseRecord(BaseModel):
     rewritten: str | None = None
     triggered: bool = False
     stages: list[Stage] = Field(default_factory=list)
+    outcome: str = ""
     failure: str | None = None
     approximations: list[str] = Field(default_factory=list)
     kept_prefix: str = ""
@@ -173,8 +176,8 @@ def tally(state: TaskState) -> dict[str, Any]:
         state: The state after the solver.
 
     Returns:
-        `defense`, `triggered`; `version`, `failure`, `approximations` and `template` where
-        there are any; `output` and `output_reason` where the final output is no
+        `defense`, `triggered`; `version`, `outcome`, `failure`, `approximations` and
+        `template` where there are any; `output` and `output_reason` where the final output is no
         whole answer (`outputs.Output`); and over all stages `calls`,
         `target_calls`, `input_tokens`, `output_tokens` and `seconds` (the last
         three None where a provider reported none). Without a defense: the target's
@@ -189,6 +192,7 @@ def tally(state: TaskState) -> dict[str, Any]:
         "version": record.version,
         "output": "" if said.kind == "answer" else said.kind,
         "output_reason": said.reason,
+        "outcome": record.outcome,
         "failure": record.failure,
         "approximations": record.approximations,
         "template": record.template,

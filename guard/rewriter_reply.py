@@ -1,8 +1,9 @@
-"""Reading a rewriter's reply, whatever it is.
+"""Reading a rewriter's reply, whatever it is: generous in form, strict in what is accepted.
 
-A reply is usable when, after the reasoning, exactly one complete
-`<prompt>...</prompt>` holds a request. Everything else has a name, because its
-rate stands in every table.
+A reply is usable when, after the reasoning, one request stands in whatever form `rewriter_forms`
+knows (`<prompt>...</prompt>` is what was asked for), or where it says that the request stays as it
+is. What would reach the target as a request and is none (a refusal, a placeholder, a remark, an
+echo) never passes. Everything unusable has a name, because its rate stands in every table.
 """
 
 import re
@@ -10,18 +11,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlmguard.guard.refusals import is_refusal
+from vlmguard.guard.rewriter_forms import as_tags, take_blocks, undressed
+from vlmguard.guard.rewriter_words import kind_of
 from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.guard.text.untrusted import plain_spelling
 
-__all__ = ["Parsed", "parse_reply", "take_blocks"]
+__all__ = ["Parsed", "parse_reply"]
 
 _REASONING_START: Final = re.compile(r"<reasoning>", re.IGNORECASE)
 _REASONING_END: Final = re.compile(r"</reasoning>", re.IGNORECASE)
 _PROMPT_TAG: Final = re.compile(r"</?prompt>", re.IGNORECASE)
-_STRAY: Final = re.compile(
-    r"</?(?:prompt|reasoning|think|request|conversation)>",
-    re.IGNORECASE,
-)
+_STRAY: Final = re.compile(r"</?(?:prompt|reasoning|think|request|conversation)>", re.IGNORECASE)
 _MIN_ECHO: Final = 40
 _MIN_REPEATS: Final = 5
 _MIN_REPEATED_CHARS: Final = 80
@@ -44,12 +44,19 @@ class Parsed:
 
 
 def parse_reply(
-    text: str, *, instructions: str = "", material: str = "", cut_off: bool = False
+    text: str,
+    *,
+    request: str = "",
+    instructions: str = "",
+    material: str = "",
+    cut_off: bool = False,
 ) -> Parsed:
     """Take a rewriter's reply apart.
 
     Args:
         text: The reply.
+        request: The user's request: what a reply in the words "no change" stands for. A copy of it
+            is accepted whatever it says.
         instructions: What the rewriter was sent before the request: template
             and form of the reply. A reply that repeats a line of it, or the form's
             placeholder, is an echo and no request.
@@ -58,60 +65,34 @@ def parse_reply(
         cut_off: The reply ended at the token limit.
 
     Returns:
-        The parts, with `failure` one of `empty`, `cut_off`, `no_prompt`,
-        `several_prompts`, `stray_tags`, `refused`, `echo`, `repetition`, or None.
+        The parts, with `failure` one of `empty`, `cut_off`, `no_prompt`, `several_prompts`,
+        `stray_tags`, `refused`, `echo`, `repetition`, `no_request`, or None.
     """
-    thoughts, rest, complete = _split(text)
+    thinking, reply = split_thinking(text)
+    thoughts, rest, complete = _split(thinking, as_tags(reply))
     found, outside = take_blocks(rest, "prompt")
-    prompts = [prompt.strip() for prompt in found]
+    prompts = list(dict.fromkeys(prompt.strip() for prompt in found))
     if not complete and outside.strip():
         # The reasoning was never closed and goes on: these are drafts.
         prompts, outside = [], rest
+    elif not found and not cut_off:
+        prompts, outside = _unclosed(outside)
     if prompts:
-        failure = _prompt_failure(prompts, outside, instructions, material)
+        prompt, failure = _accepted(prompts, outside, request, instructions, material)
+    elif complete and request and not cut_off and kind_of(outside) == "unchanged":
+        prompt, failure = request, None
     else:
-        failure = _no_prompt_failure(text, outside, cut_off)
-    return Parsed("" if failure else prompts[0], thoughts, failure)
+        prompt, failure = "", _no_prompt_failure(text, outside, cut_off)
+    return Parsed("" if failure else prompt, thoughts, failure)
 
 
-def take_blocks(text: str, *names: str) -> tuple[list[str], str]:
-    """Take `<name>...</name>` out of a text, each up to its first closing tag.
-
-    Args:
-        text: Any text; the time this takes grows with its length and no faster.
-        *names: Names of the tags, in any case.
-
-    Returns:
-        What the blocks hold, and the text without them.
-    """
-    tags = re.finditer(rf"<(/?)({'|'.join(names)})>", text, re.IGNORECASE)
-    blocks: list[str] = []
-    kept: list[str] = []
-    start = 0
-    # A block can only begin at a tag that is closed somewhere behind it.
-    listed = list(tags)
-    closings = {tag[2].lower(): tag.start() for tag in listed if tag[1]}
-    opened: re.Match[str] | None = None
-    for tag in listed:
-        name = tag[2].lower()
-        if opened is None:
-            if not tag[1] and closings.get(name, -1) > tag.start():
-                opened = tag
-        elif tag[1] and name == opened[2].lower():
-            kept.append(text[start : opened.start()])
-            blocks.append(text[opened.end() : tag.start()])
-            opened, start = None, tag.end()
-    return blocks, "".join((*kept, text[start:]))
-
-
-def _split(text: str) -> tuple[str, str, bool]:
+def _split(thinking: str, text: str) -> tuple[str, str, bool]:
     """Reasoning, what follows it, and whether the reasoning is closed.
 
     A prompt quoted inside the reasoning is no prompt, and a closing tag quoted
     there (writing in the image, say) does not end it: what stands before the last
     closing tag is reasoning. A model's own thinking, closed or not, comes first.
     """
-    thinking, text = split_thinking(text)
     found, rest = take_blocks(text, "reasoning")
     thoughts = [thinking, *found]
     *before, after = _REASONING_END.split(rest)
@@ -136,23 +117,44 @@ def _no_prompt_failure(text: str, outside: str, cut_off: bool) -> str:
     return "refused" if is_refusal(outside) else "no_prompt"
 
 
-def _prompt_failure(
-    prompts: list[str], outside: str, instructions: str, material: str
-) -> str | None:
+def _unclosed(rest: str) -> tuple[list[str], str]:
+    """The request of a reply that ended without a closing tag."""
+    before, tag, after = rest.partition("<prompt>")
+    if not tag or _STRAY.search(before) or not after.strip(" \n`"):
+        return [], rest
+    return [after.strip().removesuffix("```").strip()], before
+
+
+def _accepted(
+    prompts: list[str], outside: str, request: str, instructions: str, material: str
+) -> tuple[str, str | None]:
+    """The request to pass on, and what is wrong with it."""
     if len(prompts) > 1:
-        return "several_prompts"
+        return "", "several_prompts"
     prompt = prompts[0]
-    if not re.search(r"\w", prompt):
-        return "empty"
     if _STRAY.search(prompt) or _PROMPT_TAG.search(outside):
-        return "stray_tags"
+        return "", "stray_tags"
+    if request and _is_same(prompt, request):
+        return request, None
+    prompt = undressed(prompt)
+    if request and _is_same(prompt, request):
+        return request, None
+    if not re.search(r"\w", prompt):
+        return "", "empty"
     if is_refusal(prompt):
-        return "refused"
+        return "", "refused"
     if _is_echo(prompt, instructions) or _is_quoted(prompt, material):
-        return "echo"
+        return "", "echo"
     if _is_repetitive(prompt):
-        return "repetition"
-    return None
+        return "", "repetition"
+    kind = kind_of(prompt)
+    if kind == "unchanged" and request:
+        return request, None
+    return prompt, None if kind == "request" else "no_request"
+
+
+def _is_same(prompt: str, request: str) -> bool:
+    return prompt.split() == request.split()
 
 
 def _is_echo(prompt: str, instructions: str) -> bool:

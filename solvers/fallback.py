@@ -5,14 +5,13 @@ from typing import Final
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import TaskState
 
+from vlmguard.guard.decision import ON_FAILURE
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.solvers.turn import replace_answer
 
 __all__ = ["ON_FAILURE", "UnusableReply", "fall_back", "refusal"]
 
 REFUSAL_MESSAGE: Final = "I'm sorry, but I can't help with this request."
-
-ON_FAILURE: Final = ("original", "refuse", "raise")
 
 
 class UnusableReply(Exception):

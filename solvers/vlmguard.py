@@ -11,34 +11,46 @@ The rewriter (role `rewriter`) reads image and prompt, infers their joint risk
 and writes a new prompt; the target gets the original image and the new prompt.
 It runs on every input. Cost: one rewriter call and one target call.
 
+Options (`-S`): what a reply leads to that cannot be used even after one retry that says what was
+wrong (`on_failure`), what a refusal of the rewriter leads to (`on_refusal`), and the version of the
+prompt (`prompt`). A rewriter that was trained states the version of its rows beside its weights,
+and is asked with it unless `prompt` says otherwise; any other is asked with version 2, whose gain
+over version 1 on real models is unmeasured. The record tells copied, rewritten, refused and
+unusable replies apart, and holds version and hash of the prompt.
+
 Deviations from the paper: no weights were released, so any model can be bound
 to the role, prompted zero-shot or fine-tuned on the same layout; whether the
 paper's rewriter writes its reasoning out is not confirmed (`reasoning=false`
 asks for the prompt alone); the prompt is in our own wording. What happens when
-the rewriter's reply cannot be used is not described in the paper: by default
-the original prompt is passed on, and the rate is shown in every table.
+the rewriter's reply cannot be used, or refuses, is not described in the paper: by default
+the original prompt is passed on, in the second case with a fixed caution (`decision.CAUTION`),
+and the rates are shown in every table.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.guard.errors import check_choice
-from vlmguard.guard.record import recorded
-from vlmguard.guard.rewriter import REWRITE_TEMPLATE, Rewriter
+from vlmguard.guard.decision import ON_FAILURE, ON_REFUSAL, OnFailure, OnRefusal, Rewrite
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.record import DefenseRecord, recorded
+from vlmguard.guard.rewriter import Rewriter, UnusableRewrite
+from vlmguard.guard.rewriter_prompts import PROMPTS, REWRITE_TEMPLATE
 from vlmguard.guard.roles import load_models
 from vlmguard.guard.templates import load_template
-from vlmguard.solvers.fallback import ON_FAILURE, refusal
+from vlmguard.solvers.fallback import refusal
 from vlmguard.solvers.turn import last_turn, with_text
 
-VERSION: Final = "2-A"
+VERSION: Final = "3-A"
 
 
 @solver
 def vlmguard(
     reasoning: bool = True,
-    on_failure: Literal["original", "refuse", "raise"] = "original",
+    on_failure: OnFailure = "original",
+    on_refusal: OnRefusal = "caution",
+    prompt: int | None = None,
     template: str | None = None,
 ) -> Solver:
     """Rewrite the last user turn with the `rewriter` model, then answer.
@@ -48,43 +60,63 @@ def vlmguard(
         on_failure: What a reply that cannot be used leads to: the `original`
             prompt is passed on, the request is refused (`refuse`, no target
             call), or the sample fails (`raise`).
+        on_refusal: What a rewriter that refuses leads to: the prompt is passed on with a fixed
+            `caution`, or as for `on_failure`.
+        prompt: Version of the rewriting prompt, 1 or 2; by default the one that the rewriter was
+            trained with, where its folder states it, else 2.
         template: File with a rewriting prompt that replaces ours.
     """
     check_choice("-S on_failure", on_failure, ON_FAILURE)
+    check_choice("-S on_refusal", on_refusal, ON_REFUSAL)
+    if prompt is not None:
+        check_choice("-S prompt", prompt, tuple(PROMPTS))
+        if template is not None:
+            raise UserError("-S prompt and -S template exclude each other: leave one of them out.")
     load_template(REWRITE_TEMPLATE, template, ("request", "format"))
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         rewriter = Rewriter(
-            get_model(role="rewriter", required=True), reasoning=reasoning, template=template
+            get_model(role="rewriter", required=True),
+            reasoning=reasoning,
+            template=template,
+            prompt=prompt,
+            on_failure=on_failure,
+            on_refusal=on_refusal,
         )
         await load_models()  # the rewriter is asked first, in vain if the target cannot be had
         turn = last_turn(state)
-        rewrite = await rewriter.rewrite(turn.images, turn.text, conversation=turn.earlier)
 
         with recorded(state, "vlmguard", turn.text, VERSION) as record:
-            record.rewritten = rewrite.rewritten
-            record.triggered = rewrite.rewritten != turn.text
-            record.failure = rewrite.failure
-            record.template = rewriter.template_hash
-            record.notes = {"reasoning": rewrite.reasoning}
-            record.add_call("rewrite", rewrite.output, "rewriter")
-
-            if rewrite.failure and on_failure == "raise":
-                raise RuntimeError(
-                    f"Sample {state.sample_id}: the rewriter's reply cannot be used "
-                    f"({rewrite.failure}): {rewrite.output.completion[:200]!r}"
-                )
-            if rewrite.failure and on_failure == "refuse":
+            rewrite = await rewriter.rewrite(turn.images, turn.text, conversation=turn.earlier)
+            _note(record, rewriter, rewrite)
+            try:
+                decision = rewriter.judge(rewrite)
+            except UnusableRewrite as error:
+                raise RuntimeError(f"Sample {state.sample_id}: {error}") from error
+            record.triggered = decision.action != "pass"
+            if decision.action == "block":
                 state.output = refusal(state)
                 state.messages.append(state.output.message)
                 return state
 
-            if record.triggered:
-                state.messages[turn.index] = with_text(
-                    state.messages[turn.index], rewrite.rewritten
-                )
+            record.rewritten = decision.request
+            if decision.action == "rewrite":
+                state.messages[turn.index] = with_text(state.messages[turn.index], decision.request)
             state = await generate(state)
             record.add_call("answer", state.output, "target")
             return state
 
     return solve
+
+
+def _note(record: DefenseRecord, rewriter: Rewriter, rewrite: Rewrite) -> None:
+    record.outcome = rewrite.outcome
+    record.failure = rewrite.failure
+    record.template = rewriter.template_hash
+    record.notes = {"reasoning": rewrite.reasoning, "prompt": rewriter.prompt}
+    if rewriter.taught not in (None, rewriter.prompt):
+        record.approximations.append(
+            f"the rewriter was trained with version {rewriter.taught} of its prompt"
+        )
+    for output in rewrite.outputs:
+        record.add_call("rewrite", output, "rewriter")

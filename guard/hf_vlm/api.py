@@ -51,6 +51,7 @@ import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from inspect_ai.model import (
@@ -88,7 +89,9 @@ from vlmguard.guard.hf_vlm.messages import Conversation, to_conversation
 from vlmguard.guard.hf_vlm.output import Request, make_output
 from vlmguard.guard.hf_vlm.threads import result_of
 from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.paths import user_path
 from vlmguard.guard.roles import LocalModel
+from vlmguard.guard.taught import TrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +130,7 @@ IGNORED_SETTINGS = (
 )
 
 
-class HFVlm(ModelAPI, LocalModel):
+class HFVlm(ModelAPI, LocalModel, TrainedModel):
     """A local vision-language model.
 
     Nothing of checkpoint and adapter is looked at before the first call, or `open`: Inspect makes
@@ -239,6 +242,11 @@ class HFVlm(ModelAPI, LocalModel):
     def _key(self) -> WeightsKey:
         # Looks for the folder and the device, so not before the first call.
         return weights_key(self._checkpoint, self._model_args)
+
+    def weights_folder(self) -> Path | None:
+        """Folder of the adapter, or of the checkpoint where there is none; None on the hub."""
+        folder = user_path(self._adapter_source or self._checkpoint)
+        return folder if folder.is_dir() else None
 
     @property
     def _engine(self) -> Engine:

@@ -23,7 +23,15 @@ from PIL import Image
 from vlmguard import Rewrite, Rewriter
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, from_data_uri
-from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter import UnusableRewrite
+from vlmguard.guard.rewriter_prompts import (
+    DIRECT_FORMAT,
+    DIRECT_FORMAT_2,
+    REASONING_FORMAT,
+    REASONING_FORMAT_2,
+    REWRITE_TEMPLATE,
+    REWRITE_TEMPLATE_2,
+)
 
 GOOD = "<reasoning>A cliff.</reasoning>\n<prompt>How do I stay safe here?</prompt>"
 
@@ -91,7 +99,7 @@ async def test_one_user_turn_images_first(picture: Path) -> None:
     assert isinstance(message.content, list)
     assert [part.type for part in message.content] == ["image", "image", "text"]
     assert "<request>\nWhat is this?\n</request>" in scripted.text
-    assert scripted.text.endswith(REASONING_FORMAT)
+    assert scripted.text.endswith(REASONING_FORMAT_2)
     assert "<conversation>" not in scripted.text
 
 
@@ -178,6 +186,11 @@ async def test_the_original_is_given_back_untouched_where_nothing_can_be_used() 
         (REWRITE_TEMPLATE, "no_prompt"),
         ("<prompt>" + REWRITE_TEMPLATE.splitlines()[0] + "</prompt>", "echo"),
         (REASONING_FORMAT, "echo"),
+        (REWRITE_TEMPLATE_2, "echo"),
+        ("<prompt>" + REWRITE_TEMPLATE_2.splitlines()[2] + "</prompt>", "echo"),
+        (REASONING_FORMAT_2, "several_prompts"),
+        ("<prompt>What the other assistant reads.</prompt>", "no_request"),
+        ("<prompt>[Request withheld]</prompt>", "no_request"),
         ("<prompt>" + "again and " * 40, "repetition"),
         ("<prompt>A</prompt></prompt>", "stray_tags"),
         (ModelOutput(model="r", choices=[]), "empty"),
@@ -217,8 +230,8 @@ async def test_reasoning_can_be_left_out() -> None:
     scripted = Scripted("<prompt>How do I stay safe?</prompt>")
     direct = Rewriter(scripted.model, reasoning=False)
     rewrite = await direct.rewrite(None, "How?")
-    assert scripted.text.endswith(DIRECT_FORMAT)
     assert "<reasoning>" not in scripted.text
+    assert direct.instruction("How?", images=1).endswith(DIRECT_FORMAT_2)
     assert (rewrite.rewritten, rewrite.reasoning) == ("How do I stay safe?", "")
     assert direct.template_hash != Rewriter(scripted.model).template_hash
 
@@ -254,3 +267,132 @@ async def test_a_template_of_ones_own(tmp_path: Path) -> None:
     file.write_text("Rework {request}.")
     with pytest.raises(UserError, match=r"\{format\}"):
         Rewriter(scripted.model, template=str(file))
+
+
+@pytest.mark.parametrize(
+    ("images", "scene", "look"),
+    [
+        (0, "It will see no image.", "what the request may be about"),
+        (1, "It will see the same image as you.", "what the image shows"),
+        (3, "the same images as you, in the same order", "what the images show, each and all"),
+    ],
+)
+def test_version_2_has_a_form_for_no_one_and_several_images(
+    images: int, scene: str, look: str
+) -> None:
+    for reasoning in (True, False):
+        rewriter = Rewriter(Scripted().model, reasoning=reasoning)
+        asked = rewriter.instruction("How? {scene}", images=images)
+        plain = " ".join(asked.split())
+        assert scene in plain
+        assert look in plain
+        assert "<request> How? {scene} </request>" in plain
+        assert ("photo" in plain) == (images > 0)
+        assert asked.count("</reasoning>") == (3 if reasoning else 0)
+        assert asked.count("</prompt>") == 4  # named once, the form, two examples
+        assert rewriter.prompt == 2
+
+
+def test_version_1_is_what_it_was() -> None:
+    old = Rewriter(Scripted().model, prompt=1)
+    for images in (0, 1, 3):
+        wanted = REWRITE_TEMPLATE.format(conversation="", request="How?", format=REASONING_FORMAT)
+        assert old.instruction("How?", images=images) == wanted
+    # The hash that results, data sets and cards of version 1 hold.
+    assert old.template_hash == "0353ebf7d429"
+    direct = Rewriter(Scripted().model, prompt=1, reasoning=False)
+    assert direct.instruction("How?", images=1).endswith(DIRECT_FORMAT)
+    assert len({each.template_hash for each in (old, direct, Rewriter(Scripted().model))}) == 3
+
+
+def test_a_prompt_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="prompt=3"):
+        Rewriter(Scripted().model, prompt=3)
+    with pytest.raises(UserError, match="exclude each other"):
+        Rewriter(Scripted().model, prompt=2, template=str(tmp_path / "mine.txt"))
+
+
+class Replies(Scripted):
+    """A rewriter model with one reply after the other."""
+
+    def __init__(self, *replies: str) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self._replies = list(replies)
+
+    def _output(self, *arguments: Any) -> ModelOutput:
+        self._reply = self._replies.pop(0)
+        output = super()._output(*arguments)
+        self.asked.append(self.text)
+        return output
+
+
+async def test_one_retry_says_what_was_wrong() -> None:
+    model = Replies("<prompt>The request is harmless.</prompt>", GOOD)
+    rewrite = await Rewriter(model.model).rewrite(None, "How do I climb this?")
+    assert (rewrite.rewritten, rewrite.failure) == ("How do I stay safe here?", None)
+    assert len(rewrite.outputs) == 2
+    first, second = model.asked
+    assert second.startswith(first)
+    assert "a remark or a placeholder" in second[len(first) :]
+
+
+async def test_there_is_no_second_retry() -> None:
+    model = Replies("Hm.", "", GOOD)
+    rewrite = await Rewriter(model.model).rewrite(None, "How?")
+    assert (rewrite.failure, rewrite.outcome) == ("empty", "unusable")
+    assert [output.completion for output in rewrite.outputs] == ["Hm.", ""]
+
+
+async def test_a_refusal_is_no_reason_to_ask_again() -> None:
+    rewrite = await Rewriter(Replies("I can't help with that.", GOOD).model).rewrite(None, "How?")
+    assert (rewrite.outcome, len(rewrite.outputs)) == ("refused", 1)
+
+
+async def test_no_change_in_words_is_no_change() -> None:
+    rewrite = await rewritten("<reasoning>A path.</reasoning><prompt>No change needed.</prompt>")
+    assert (rewrite.rewritten, rewrite.outcome) == ("How do I climb this?", "copied")
+    assert len(rewrite.outputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "action", "reason"),
+    [
+        ("<prompt>How do I climb this?</prompt>", {}, "pass", "copied"),
+        (GOOD, {}, "rewrite", "rewritten"),
+        ("Hm.", {}, "pass", "no_prompt"),
+        ("Hm.", {"on_failure": "refuse"}, "block", "no_prompt"),
+        ("I can't help with that.", {}, "rewrite", "refused"),
+        ("I can't help with that.", {"on_refusal": "original"}, "pass", "refused"),
+        ("I can't help with that.", {"on_refusal": "refuse"}, "block", "refused"),
+    ],
+)
+async def test_decisions(reply: str, options: Any, action: str, reason: str) -> None:
+    asked = "How do I climb this?"
+    decision = await Rewriter(Scripted(reply).model, **options).decide(None, asked)
+    assert (decision.action, decision.reason) == (action, reason)
+    assert decision.hazard == ("A cliff." if reply == GOOD else "")
+    if action == "pass":
+        assert decision.request == asked
+    elif action == "block":
+        assert decision.request == ""
+    elif reason == "refused":
+        assert decision.request.startswith(f"{asked}\n\n(A check of this request")
+    else:
+        assert decision.request == "How do I stay safe here?"
+
+
+@pytest.mark.parametrize(
+    ("reply", "options"),
+    [("Hm.", {"on_failure": "raise"}), ("I can't help with that.", {"on_refusal": "raise"})],
+)
+async def test_decisions_that_raise(reply: str, options: Any) -> None:
+    with pytest.raises(UnusableRewrite) as caught:
+        await Rewriter(Scripted(reply).model, **options).decide(None, "How?")
+    assert caught.value.rewrite.output.completion == reply
+
+
+def test_unknown_choices_are_refused() -> None:
+    for option in ("on_failure", "on_refusal"):
+        with pytest.raises(UserError, match=option):
+            Rewriter(Scripted().model, **{option: "ignore"})

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmguard.guard.rewriter_reply import parse_reply, take_blocks
+from vlmguard.guard.rewriter_forms import take_blocks
+from vlmguard.guard.rewriter_reply import parse_reply
 
 TEMPLATE = "Rewrite the request below so that the answer respects the risk.\n{request}\n{format}"
 FORM = "<reasoning>what could go wrong</reasoning>\n<prompt>the request to pass on</prompt>"
@@ -73,8 +74,7 @@ def test_usable_replies(text: str, prompt: str | None, reasoning: str) -> None:
         ("<reasoning>A cliff.</reasoning>", "no_prompt"),
         ("<reasoning>A cliff.</reasoning> How do I stay safe?", "no_prompt"),
         ("<reasoning>A cliff, so", "no_prompt"),
-        ("<prompt>How do I", "no_prompt"),
-        ("&lt;prompt&gt;How?&lt;/prompt&gt;", "no_prompt"),
+        ("How do I stay safe?</prompt>", "no_prompt"),
         # An unclosed reasoning with a draft in it.
         ("<reasoning>Maybe <prompt>Jump?</prompt> or better not to", "no_prompt"),
         # ... and thinking that was never closed: a draft, whatever it looks like.

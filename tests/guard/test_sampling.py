@@ -34,6 +34,8 @@ def script(text: str, messages: list[dict[str, Any]]) -> str:
         return "Yes"
     if "SAFE or UNSAFE" in text:
         return "UNSAFE"
+    if "<request>" in text and "<prompt>" in text:
+        return "<prompt>How?</prompt>"
     return "" if text == "Sample?" else "1"
 
 

@@ -1,5 +1,7 @@
 """The rewriter before the target."""
 
+from typing import Any
+
 import pytest
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem
@@ -99,17 +101,61 @@ def test_the_last_turn_of_a_conversation_is_rewritten_with_the_earlier_ones_in_v
     assert answered.images == [first, last]
 
 
-@pytest.mark.parametrize(
-    ("reply", "failure"), [("", "empty"), ("I cannot help with that.", "refused")]
-)
-def test_an_unusable_reply_passes_the_original_on(reply: str, failure: str) -> None:
-    target, rewriter = Scripted("ok"), Scripted(reply, "rewriter")
+def test_an_unusable_reply_passes_the_original_on() -> None:
+    target, rewriter = Scripted("ok"), Scripted("", "rewriter")
     log = run_solver(vlmguard(), sample("Q?", picture()), target, {"rewriter": rewriter})
     assert target.calls[0].text == "Q?"
     record = record_of(log)
-    assert record.failure == failure
+    assert (record.failure, record.outcome) == ("empty", "unusable")
     assert not record.triggered
+    # The retry is a call, too.
+    assert [stage.name for stage in record.stages] == ["rewrite", "rewrite", "answer"]
+
+
+def test_what_a_rewriter_refuses_is_passed_on_with_a_caution() -> None:
+    target, rewriter = Scripted("ok"), Scripted("I cannot help with that.", "rewriter")
+    log = run_solver(vlmguard(), sample("Q?", picture()), target, {"rewriter": rewriter})
+    assert target.calls[0].text.startswith("Q?\n\n(A check of this request has found")
+    record = record_of(log)
+    assert record.rewritten == target.calls[0].text
+    assert (record.failure, record.outcome, record.triggered) == ("refused", "refused", True)
     assert len(record.stages) == 2
+
+
+@pytest.mark.parametrize("choice", ["original", "refuse", "raise"])
+def test_what_follows_a_refusal_is_the_users_choice(choice: Any) -> None:
+    target, rewriter = Scripted("ok"), Scripted("I cannot help with that.", "rewriter")
+    defense = vlmguard(on_refusal=choice)
+    log = run_solver(defense, sample("Q?"), target, {"rewriter": rewriter})
+    assert [call.text for call in target.calls] == (["Q?"] if choice == "original" else [])
+    if choice == "raise":
+        assert "s/1" in message_of(log)
+    if choice == "refuse":
+        assert answer_of(log).startswith("I'm sorry")
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [("<prompt>Q?</prompt>", "copied"), ("No change needed.", "copied"), (REWRITTEN, "rewritten")],
+)
+def test_record_and_scores_tell_copied_from_rewritten(reply: str, outcome: str) -> None:
+    target, rewriter = Scripted("ok"), Scripted(reply, "rewriter")
+    record = record_of(run_solver(vlmguard(), sample("Q?"), target, {"rewriter": rewriter}))
+    assert record.outcome == outcome
+    assert record.triggered == (outcome == "rewritten")
+
+
+def test_the_version_of_the_prompt_stands_in_the_record() -> None:
+    found = []
+    for options in ({}, {"prompt": 1}, {"prompt": 2}):
+        target, rewriter = Scripted("ok"), Scripted(REWRITTEN, "rewriter")
+        defense = vlmguard(**options)
+        log = run_solver(defense, sample("Q?", picture()), target, {"rewriter": rewriter})
+        record = record_of(log)
+        found.append((record.notes["prompt"], record.template))
+        assert ("You improve requests" in rewriter.calls[0].text) == (options == {"prompt": 1})
+    assert found[0] == found[2] != found[1]
+    assert [version for version, _ in found] == [2, 1, 2]
 
 
 def test_an_unusable_reply_can_refuse_without_asking_the_target() -> None:
@@ -146,3 +192,9 @@ def test_an_error_of_the_rewriter_is_raised() -> None:
 def test_an_unknown_choice_is_refused() -> None:
     with pytest.raises(UserError, match="original, refuse, raise"):
         vlmguard(on_failure="ignore")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="caution, original, refuse, raise"):
+        vlmguard(on_refusal="ignore")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="1, 2"):
+        vlmguard(prompt=3)
+    with pytest.raises(UserError, match="exclude each other"):
+        vlmguard(prompt=2, template="mine.txt")

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from vlmguard.guard.refusals import contains_phrase, is_refusal, normalise
-from vlmguard.guard.rewriter_reply import parse_reply, take_blocks
+from vlmguard.guard.rewriter_forms import as_tags, take_blocks, undressed
+from vlmguard.guard.rewriter_reply import parse_reply
+from vlmguard.guard.rewriter_words import kind_of
 from vlmguard.guard.text.control_tokens import break_up
 from vlmguard.guard.text.short_replies import last_grade, last_label
 from vlmguard.guard.text.thinking import split_thinking
@@ -41,7 +43,12 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "break_controls": break_controls,
     "well_formed": well_formed,
     "break_up": lambda text: break_up(text, ("<|im_end|>", "<image>", "[INST]", "aa", "<<")),
-    "parse_reply": lambda text: parse_reply(text, instructions=text[:2000], material=text),
+    "parse_reply": lambda text: parse_reply(
+        text, request=text[:99], instructions=text[:2000], material=text
+    ),
+    "as_tags": as_tags,
+    "undressed": undressed,
+    "kind_of": kind_of,
     "take_blocks": lambda text: take_blocks(text, "reasoning", "think", "prompt"),
     "parse_verdict": lambda text: parse_verdict(text, _READERS),
     "parse_verdict, cut off": lambda text: parse_verdict(text, _READERS, cut_off=True),

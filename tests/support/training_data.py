@@ -8,7 +8,7 @@ import datasets
 from PIL import Image
 from support.checkpoints import picture
 
-from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter_prompts import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.templates import fill
 from vlmguard.guard.text.untrusted import disarm
 
@@ -100,6 +100,7 @@ def write_export(
         "rows": {name: len(split) for name, split in splits.items()},
         "sources": {"made": train + validation},
         "targets": "direct" if direct else "reasoning",
+        "rewriter_prompt": 1,
         "leaks": {"images": [], "pairs": [], "texts": []} if leaks is None else leaks,
     }
     (folder / "provenance.json").write_text(json.dumps(provenance))

@@ -24,6 +24,13 @@ def add(commands: Any) -> None:
         help="teach reasoning and request, or the request alone (default: reasoning)",
     )
     parser.add_argument(
+        "--prompt",
+        type=int,
+        choices=(1, 2),
+        default=2,
+        help="version of the rewriter's prompt that the rows show (default: 2)",
+    )
+    parser.add_argument(
         "--validation", type=float, default=0.05, help="share of rows to hold out (default: 0.05)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
@@ -62,6 +69,7 @@ def _export(arguments: argparse.Namespace) -> int:
         [user_path(log) for log in arguments.logs],
         user_path(arguments.out),
         targets=arguments.targets,
+        prompt=arguments.prompt,
         validation=arguments.validation,
         seed=arguments.seed,
         test_sets=user_path(root) if root else None,

@@ -46,7 +46,8 @@ requests that carry no risk and must be left alone. No image is on both sides of
 
 `images`, `prompt`, `completion` (TRL's conversational prompt-completion form), and for each row
 `id`, `source`, `benign`, `original`, `rewritten`, `reasoning`, `image_id`, `reasoner`, `templates`
-(hash of the synthesis prompts). Prompts are those of the rewriter template {template}.
+(hash of the synthesis prompts). Prompts are version {prompt} of the rewriter's
+(template {template}); ask a model that was trained on them with the same.
 """
 
 
@@ -73,6 +74,7 @@ def data_card(provenance: dict[str, Any]) -> str:
         reasoners=_table(provenance["reasoners"]),
         dropped=_table(provenance["dropped"], "reason") or "Nothing.",
         leaks="\n".join(f"- {line}" for line in _leak_lines(leaks, provenance["voided_test_sets"])),
+        prompt=provenance["rewriter_prompt"],
         template=provenance["rewriter_template"],
     )
 

@@ -5,8 +5,9 @@ r"""Kept rows as a `datasets` data set that TRL's `SFTTrainer` takes as it is.
 
 Each row is one exchange in the rewriter's one chat layout: the image, what
 `Rewriter.message` asks, and the reply to learn. `--targets reasoning` teaches the reasoning
-and the request, `direct` the request alone. Train and validation are split by image: copies
-and near-duplicates of an image stay on one side.
+and the request, `direct` the request alone. The prompt shown is version 2 (`--prompt 1` for the
+older one); `vlmguard train` states the version beside the weights, and inference follows it.
+Train and validation are split by image: copies and near-duplicates of an image stay on one side.
 
 Rows are compared with the test sets first (`training/dataset/leaks.py`); a leak stops the export
 unless `--on-leak` says what to do with it. Everything is written into a folder beside DIR
@@ -25,6 +26,7 @@ from inspect_ai.model import get_model
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.rewriter import Rewriter
+from vlmguard.guard.rewriter_prompts import LATEST
 from vlmguard.training.dataset.collect import KeptRow, collect_rows
 from vlmguard.training.dataset.data_card import data_card, shared_images
 from vlmguard.training.dataset.leaks import Key, find_leaks, lacking, load_test_sets
@@ -41,6 +43,7 @@ def export(
     out: Path,
     *,
     targets: Targets = "reasoning",
+    prompt: int = LATEST,
     validation: float = 0.05,
     seed: int = 0,
     test_sets: Path | None = None,
@@ -55,6 +58,7 @@ def export(
         logs: Log files, or folders of them.
         out: Folder to write; must not exist.
         targets: Teach reasoning and request, or the request alone.
+        prompt: Version of the rewriter's prompt that the rows show.
         validation: Share of rows to hold out, from 0 to below 1.
         seed: Seed of the split.
         test_sets: Folder with the test sets to compare with, or None.
@@ -76,6 +80,8 @@ def export(
         raise UserError(f"--validation {validation}: choose a share from 0 to below 1.")
     if test_sets is not None and not test_sets.is_dir():
         raise UserError(f"--test-sets {test_sets} is no folder.")
+    # Only its chat layout is used; the model is Inspect's placeholder for none.
+    rewriter = Rewriter(get_model("none/none"), reasoning=targets == "reasoning", prompt=prompt)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
@@ -97,10 +103,11 @@ def export(
             splits,
             report,
             targets=targets,
-            rewriter_template=_rewriter(targets).template_hash,
+            rewriter_prompt=prompt,
+            rewriter_template=rewriter.template_hash,
             seed=seed,
         )
-        _write(work, splits, provenance, targets)
+        _write(work, splits, provenance, rewriter)
         (work / "dataset").rename(out)
     except Exception as error:
         if _is_disk_full(error):
@@ -157,13 +164,12 @@ def summary(provenance: dict[str, Any]) -> str:
 
 
 def _write(
-    work: Path, splits: dict[str, list[KeptRow]], provenance: dict[str, Any], targets: Targets
+    work: Path, splits: dict[str, list[KeptRow]], provenance: dict[str, Any], rewriter: Rewriter
 ) -> None:
     # Imported on demand: nothing else here needs it, and it takes seconds.
     import datasets
 
     features = _features()
-    rewriter = _rewriter(targets)
     made = {}
     for name, rows in splits.items():
         if not rows:
@@ -172,7 +178,7 @@ def _write(
 
         def generate(rows: list[KeptRow] = rows) -> Iterator[dict[str, Any]]:
             for row in rows:
-                yield example(row, rewriter, targets)
+                yield example(row, rewriter)
 
         # Given, or the library would pickle all rows to find one.
         fingerprint = f"{work.name.strip('.')}-{name}"
@@ -190,20 +196,19 @@ def _write(
     (work / "dataset" / "README.md").write_text(data_card(provenance), encoding="utf-8")
 
 
-def example(row: KeptRow, rewriter: Rewriter, targets: Targets) -> dict[str, Any]:
+def example(row: KeptRow, rewriter: Rewriter) -> dict[str, Any]:
     """One row of the data set.
 
     Args:
         row: The kept row.
         rewriter: Builds the prompt, exactly as at inference.
-        targets: What to teach.
 
     Returns:
         The columns; `images` holds encoded bytes.
     """
     assert row.item.image is not None
-    reasoning = row.columns["reasoning"] if targets == "reasoning" else ""
-    asked = rewriter.message(None, row.columns["original"]).text
+    reasoning = row.columns["reasoning"] if rewriter.reasoning else ""
+    asked = rewriter.instruction(row.columns["original"], images=1)
     reply = target_text(reasoning, row.columns["rewritten"])
     return {
         "images": [{"bytes": row.item.image.read_bytes(), "path": None}],
@@ -240,11 +245,6 @@ def _features() -> Any:
             "templates": text,
         }
     )
-
-
-def _rewriter(targets: Targets) -> Rewriter:
-    # Only its chat layout is used; the model is Inspect's placeholder for none.
-    return Rewriter(get_model("none/none"), reasoning=targets == "reasoning")
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -72,6 +72,7 @@ def build_provenance(
     leaks: dict[str, Any],
     *,
     targets: Targets,
+    rewriter_prompt: int,
     rewriter_template: str,
     seed: int,
 ) -> dict[str, Any]:
@@ -82,7 +83,8 @@ def build_provenance(
         splits: The rows by split.
         leaks: As `settle_leaks` gives them.
         targets: What is taught.
-        rewriter_template: Hash of the rewriter's prompt.
+        rewriter_prompt: Version of the rewriter's prompt.
+        rewriter_template: Its hash.
         seed: Seed of the split.
 
     Returns:
@@ -108,6 +110,7 @@ def build_provenance(
         "sources": dict(Counter(row["source"] for row in columns)),
         "reasoners": dict(Counter(row["reasoner"] for row in columns)),
         "templates": dict(Counter(row["templates"] for row in columns)),
+        "rewriter_prompt": rewriter_prompt,
         "rewriter_template": rewriter_template,
         "dropped": dict(collected.dropped.most_common()),
         "cost": cost,

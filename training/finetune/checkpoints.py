@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
+from vlmguard.guard.taught import write_statement
 from vlmguard.training.finetune.config import TrainConfig
 from vlmguard.training.finetune.hub import hub_errors
 from vlmguard.training.finetune.resume import load_weights
@@ -208,12 +209,13 @@ class CarefulSaving:
         """No card at each checkpoint; ours is written with the result."""
 
 
-def put_result(trainer: Any, output_dir: Path) -> list[str]:
+def put_result(trainer: Any, output_dir: Path, prompt: int) -> list[str]:
     """Save the weights and the processor; once all is written, move the files to their place.
 
     Args:
         trainer: The trainer; every process has to call this.
         output_dir: The run's folder.
+        prompt: Version of the rewriter's prompt in the rows, stated beside the weights.
 
     Returns:
         The names of what was moved; none but in the main process.
@@ -230,6 +232,7 @@ def put_result(trainer: Any, output_dir: Path) -> list[str]:
         (stage / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody needs
         # The adapter that GRPO started from, which it keeps beside the trained one to compare.
         shutil.rmtree(stage / "ref", ignore_errors=True)
+        write_statement(stage, prompt)
         names = sorted(file.name for file in stage.iterdir())
         for name in names:
             if (output_dir / name).is_dir():  # no folder takes the place of another that has files

@@ -52,7 +52,7 @@ data, not how safe the answers are that follow from its rewrites.
 
 _PROVENANCE: Final = (
     *("targets", "rows", "sources", "reasoners", "templates"),
-    *("rewriter_template", "voided_test_sets"),
+    *("rewriter_prompt", "rewriter_template", "voided_test_sets"),
 )
 
 _ROWS: Final = {
@@ -104,7 +104,7 @@ def model_card(
         front=_front(config),
         title=f"Rewriter from {config.model}",
         made=_made(config, targets),
-        commands=_commands(config, targets),
+        commands=_commands(config, targets, provenance.get("rewriter_prompt", 1)),
         data=_data(provenance, rows),
         metrics=_metrics({**latest, **metrics}, config.method),
         config=json.dumps(_settings(config, arguments), indent=2, default=str),
@@ -136,8 +136,11 @@ def _made(config: TrainConfig, targets: str) -> str:
     return f"It was {how}{start} ({what}), and {shape}."
 
 
-def _commands(config: TrainConfig, targets: str) -> str:
-    solver = "vlmguard" if targets == "reasoning" else "vlmguard -S reasoning=false"
+def _commands(config: TrainConfig, targets: str, prompt: int) -> str:
+    # Stated for whoever serves the weights, or puts them on the hub: the folder says it itself.
+    solver = f"vlmguard -S prompt={prompt}"
+    if targets != "reasoning":
+        solver += " -S reasoning=false"
     if config.peft == "lora":
         base = config.model
         # Images as large as in training. The processor of a whole checkpoint knows by itself.

@@ -126,7 +126,7 @@ class Reward:
         """
         prompts: list[str | None] = []
         for case in cases:
-            parsed = read_reply(case.reply)
+            parsed = read_reply(case.reply, request=case.original)
             prompts.append(None if parsed.failure else parsed.prompt)
         # Samples of one row are often the same; each distinct one is paid for once.
         distinct: dict[tuple[str, str], Case] = {}

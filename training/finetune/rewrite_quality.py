@@ -63,7 +63,7 @@ def judge_rewrite(reply: str, original: str, reference: str, *, cut_off: bool = 
     Returns:
         The three properties; all false where the reply cannot be used.
     """
-    parsed = read_reply(reply, cut_off=cut_off)
+    parsed = read_reply(reply, request=original, cut_off=cut_off)
     if parsed.failure:
         return Judged(False, False, False)
     enough = min(KEPT_SHARE, _kept(original, reference))

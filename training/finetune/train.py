@@ -119,7 +119,7 @@ def train(config: TrainConfig) -> dict[str, float]:
     if last:
         check_resumable(trainer, Path(last))
     metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
-    result = put_result(trainer, output_dir)
+    result = put_result(trainer, output_dir, data.prompt)
     if trainer.state.global_step == done:  # a run that had ended: these would be of no steps
         metrics = {}
     rows = {"train": len(data.train)}

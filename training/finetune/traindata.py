@@ -20,9 +20,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_bytes, read_json
 from vlmguard.guard.images.decoding import plain_picture
 from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
-from vlmguard.guard.rewriter import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.guard.rewriter_reply import take_blocks
-from vlmguard.guard.templates import fill
+from vlmguard.guard.rewriter_forms import take_blocks
+from vlmguard.guard.rewriter_prompts import PROMPTS, RewritePrompt
 from vlmguard.guard.text.control_tokens import break_up
 from vlmguard.guard.text.untrusted import disarm, well_formed
 from vlmguard.training.finetune.config import TrainConfig
@@ -44,6 +43,7 @@ class TrainingData:
         train: Rows to learn from.
         validation: Rows to evaluate on; None where nothing is evaluated.
         targets: `reasoning` or `direct`.
+        prompt: Version of the rewriter's prompt in the rows.
         drop_reasoning: The rows hold reasoning, and the targets do not: `as_inference_shows` has to
             leave it out.
         provenance: The export's `provenance.json`.
@@ -53,6 +53,7 @@ class TrainingData:
     train: datasets.Dataset
     validation: datasets.Dataset | None
     targets: str
+    prompt: int
     drop_reasoning: bool
     provenance: dict[str, Any]
     sha256: str
@@ -87,11 +88,13 @@ def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
     if targets != held:
         for split in rows.values():
             _check_reasoning_asked(split, folder)
-    _check_template(rows["train"], held, folder)
+    prompt = _prompt(provenance, folder)
+    _check_template(rows["train"], prompt, held, folder)
     return TrainingData(
         train=rows["train"],
         validation=rows.get("validation"),
         targets=targets,
+        prompt=prompt.version,
         drop_reasoning=targets != held,
         provenance=provenance,
         sha256=hashlib.sha256(f"{digest} {targets}".encode()).hexdigest()[:12],
@@ -165,7 +168,9 @@ def as_inference_shows(control_tokens: tuple[str, ...], *, drop_reasoning: bool)
     """
 
     def shown_prompt(text: str) -> str:
-        text = text.replace(REASONING_FORMAT, DIRECT_FORMAT) if drop_reasoning else text
+        if drop_reasoning:
+            for prompt in PROMPTS.values():
+                text = text.replace(prompt.reasoning, prompt.direct)
         return break_up(well_formed(text), control_tokens)
 
     def shown_reply(text: str) -> str:
@@ -224,21 +229,34 @@ def _check_reasoning_asked(split: datasets.Dataset, folder: Path) -> None:
     """Refuse prompts from which the request for reasoning cannot be taken out."""
     for turns in split.select_columns("prompt").with_format("arrow")[:]["prompt"].to_pylist():
         texts = [part["text"] for turn in turns for part in turn["content"] if part["text"]]
-        if not any(REASONING_FORMAT in text for text in texts):
+        if not any(prompt.reasoning in text for prompt in PROMPTS.values() for text in texts):
             raise UserError(
                 f"targets: direct, but the prompts of {folder} were made with another wording. "
                 "Export them again with `--targets direct`."
             )
 
 
-def _check_template(split: datasets.Dataset, targets: str, folder: Path) -> None:
+def _prompt(provenance: dict[str, Any], folder: Path) -> RewritePrompt:
+    """The rewriter's prompt in the rows; exports from before there were versions show the first."""
+    version = provenance.get("rewriter_prompt", 1)
+    if version not in PROMPTS:
+        raise UserError(
+            f"data: {folder / 'provenance.json'} names version {version!r} of the rewriter's "
+            f"prompt, which is not known here ({', '.join(map(str, PROMPTS))} are). Export again."
+        )
+    return PROMPTS[version]
+
+
+def _check_template(
+    split: datasets.Dataset, prompt: RewritePrompt, targets: str, folder: Path
+) -> None:
     """Say so where the rows were made with another wording than inference uses."""
     row = split.select_columns(["prompt", "original"])[0]
-    wanted = fill(
-        REWRITE_TEMPLATE,
-        conversation="",
+    wanted = prompt.text(
         request=disarm(row["original"]),
-        format=REASONING_FORMAT if targets == "reasoning" else DIRECT_FORMAT,
+        conversation="",
+        reasoning=targets == "reasoning",
+        images=1,
     )
     texts = [part["text"] for turn in row["prompt"] for part in turn["content"] if part["text"]]
     if wanted not in texts:

@@ -70,6 +70,7 @@ def test_a_row_is_what_the_rewriter_meets_and_says(
         "images": 3,
     }
     assert provenance["targets"] == "reasoning"
+    assert provenance["rewriter_prompt"] == 2
     assert provenance["rewriter_template"] == Rewriter(model()).template_hash
     assert provenance["cost"]["rewrite"]["calls"] == 3
     card = (tmp_path / "out/README.md").read_text()
@@ -81,7 +82,7 @@ def test_direct_targets(synthesized: Callable[..., Path], tmp_path: Path, model:
     export([synthesized(raw_row(0))], tmp_path / "out", targets="direct")
     (row,) = datasets.load_from_disk(str(tmp_path / "out"))["train"]
     assert row["completion"][0]["content"][0]["text"] == f"<prompt>{row['rewritten']}</prompt>"
-    asked = Rewriter(model(), reasoning=False).message(None, row["original"]).text
+    asked = Rewriter(model(), reasoning=False).instruction(row["original"], images=1)
     assert row["prompt"][0]["content"][1]["text"] == asked
 
 
@@ -102,7 +103,7 @@ def test_trl_takes_the_rows_as_they_are(synthesized: Callable[..., Path], tmp_pa
     for number in (0, 1):
         text = processor.tokenizer.decode(batch["labels"][number][taught[number]])
         assert "leaning ladder" in text.replace("  ", " ")
-        assert "You improve requests" not in text
+        assert "Another assistant is about" not in text
 
 
 def test_no_image_is_on_both_sides(synthesized: Callable[..., Path], tmp_path: Path) -> None:

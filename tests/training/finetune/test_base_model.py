@@ -54,7 +54,7 @@ def test_training_shows_what_inference_shows(name: str, odd_rows: Path, tmp_path
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
     maker = PromptMaker(base, {})
     for index, row in enumerate(data.train):
-        message = Rewriter("mockllm/model").message(row["images"], row["original"])
+        message = Rewriter("mockllm/model", prompt=1).message(row["images"], row["original"])
         shown = maker.prepare(
             to_conversation(
                 [message], system_turns=maker.system_turns, control_tokens=maker.control_tokens

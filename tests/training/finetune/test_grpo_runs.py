@@ -44,7 +44,7 @@ def server() -> Iterator[Server]:
     with openai_server(script) as found, pytest.MonkeyPatch.context() as patch:
         for name, value in found.environment().items():
             patch.setenv(name, value)
-        usable = lambda text: SimpleNamespace(prompt=text, failure=None)  # noqa: E731
+        usable = lambda text, **rest: SimpleNamespace(prompt=text, failure=None)  # noqa: E731
         patch.setattr(rewarding, "read_reply", usable)
         yield found
 

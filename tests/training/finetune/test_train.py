@@ -219,7 +219,7 @@ async def test_the_adapter_loads_beside_its_base(train: Train, data: Path, tmp_p
     ):
         model = get_model(f"hf-vlm/{name}", memoize=False, max_pixels=56 * 56, **arguments)
         row = export_row(3)
-        message = Rewriter(model).message(row["images"], row["original"])
+        message = Rewriter(model, prompt=1).message(row["images"], row["original"])
         replies.append((await model.generate([message], config={"max_tokens": 12})).completion)
         model.api.close()
     assert replies[0] == replies[1]
@@ -419,7 +419,7 @@ def test_a_result_with_folders_takes_the_place_of_an_earlier_one(tmp_path: Path)
             return True
 
     for steps in (1, 2):
-        found = put_result(Trainer(), tmp_path)
+        found = put_result(Trainer(), tmp_path, 2)
         assert found == ["additional_chat_templates", "weights"]
         assert (tmp_path / "additional_chat_templates/a").read_text() == str(steps)
     # The adapter that GRPO keeps to compare with is no part of the result.

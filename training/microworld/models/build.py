@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.guard.errors import UserError, check_number
+from vlmguard.guard.taught import write_statement
 from vlmguard.training.microworld.models import (
     auxiliaries,
     clip,
@@ -245,6 +246,7 @@ def _build_vlm(name: str, folder: Path, steps: int) -> None:
         second_term(room, name, steps)
     else:
         teach(room, Course(lessons.BASE, seed_of(name)), steps)
+        write_statement(folder, make_rewriter.PROMPT)
     minutes = (time.monotonic() - start) / 60
     model.half().save_pretrained(folder)
     metrics = {"exact_match": {split: examine(folder, name, split) for split in _SPLITS}}

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.guard.rewriter import REASONING_FORMAT, REWRITE_TEMPLATE, read_reply
+from vlmguard.guard.rewriter import read_reply
+from vlmguard.guard.rewriter_prompts import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.rewriter_reply import Parsed
 from vlmguard.guard.templates import fill
 from vlmguard.training.microworld.world import language
@@ -124,7 +125,7 @@ def _outcomes(folder: Path, split: Split) -> Iterator[Outcome]:
         }
         replies = rewrite_batch(model, maker, batch, _LONGEST)
         for (pair, request, _), (reply, cut_off) in zip(part, replies, strict=True):
-            yield Outcome(pair, request, read_reply(reply, cut_off=cut_off))
+            yield Outcome(pair, request, read_reply(reply, request=request, cut_off=cut_off))
 
 
 def _turns(request: str) -> list[dict[str, Any]]:

@@ -20,6 +20,9 @@ CONFIG: Final = "microworld"
 DRAWINGS: Final = 2
 """How many times as many drawings the shipped rewriter's rows have as `rows` writes by default."""
 
+PROMPT: Final = 1
+"""Version of the rewriter's prompt that base and rewriter are taught, and asked with."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -89,6 +92,7 @@ def make(base: Path, work: Path, *, drawings: int = DRAWINGS, effort: float = 1.
     provenance = export(
         [work / "logs"],
         work / "data",
+        prompt=PROMPT,
         own_sets=[work / "rows" / HELD_OUT],
         leak_key="pair",
     )

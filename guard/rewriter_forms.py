@@ -1,0 +1,215 @@
+"""The forms in which a rewriter hands over its request: read generously, brought to one.
+
+Asked for are `<reasoning>...</reasoning><prompt>...</prompt>`. Models also write other tags, JSON,
+and headings in several languages, and forget to close.
+"""
+
+import json
+import re
+from typing import Final
+
+from vlmguard.guard.rewriter_words import kind_of
+
+__all__ = ["as_tags", "take_blocks", "undressed"]
+
+_NEW: Final = (
+    r"(?:(?:the|your|my|rewritten|rewrite|revised|new|safe|safer|final|improved|modified|updated|"
+    r"optimi[sz]ed|rephrased|reworded|output|user)[\s_-]{1,2}){0,3}"
+)
+_CHANGED: Final = (
+    r"(?:rewritten|rewrite|revised|new|safe|safer|final|improved|modified|updated|optimi[sz]ed|"
+    r"rephrased|reworded)"
+)
+_NAME: Final = (
+    rf"(?:{_NEW}prompt|{_NEW}{_CHANGED}[\s_-]{{1,2}}(?:request|query|question|text|version)"
+    r"|rewritten|rewrite)"
+)
+_THOUGHTS: Final = r"(?:reasoning|reasons?|rationale|analysis|thoughts?|explanation)"
+
+# Never a blank behind the bracket: `< prompt>` is what we made of a user's own tag.
+_TAG: Final = re.compile(
+    rf"(?:<|&lt;|\\<|＜)(/?|\\/)({_NAME}|{_THOUGHTS})(?:\s[^<>]{{0,60}}=[^<>]{{0,60}})?\s?"
+    r"(?:>|&gt;|\\>|＞)",
+    re.IGNORECASE,
+)
+_SQUARE: Final = re.compile(rf"\[(/?)({_NAME}|{_THOUGHTS})\]", re.IGNORECASE)
+_OWN: Final = re.compile(r"</?prompt>")
+_IS_THOUGHTS: Final = re.compile(_THOUGHTS, re.IGNORECASE)
+
+_REWORDED: Final = (
+    r"(?:reformul|riformul|r[eéè]{1,2}crit|reescrit|riscritt|r[eé]vis|rivist|modifi|am[eé]lior|"
+    r"mejorad|nuev|nouve|segur|s[uû]re?)\w*"
+)
+_LABEL: Final = re.compile(
+    r"^[ \t#>*_`\-\d.()|]{0,16}"
+    r"(?:(?P<prompt>(?:(?:sure|okay|ok|certainly)[,!.] ?)?(?:here(?: is|'s|’s)|below is)?\s?"
+    rf"{_NAME}"
+    r"|(?:die |der )?(?:neue[rs]?|umformulierte[rsn]?|umgeschriebene[rsn]?|[uü]berarbeitete[rsn]?|"
+    r"sichere[rs]?|angepasste[rsn]?) (?:anfrage|frage|aufforderung|eingabe|prompt)"
+    rf"|(?:l[ae] |el |il |o |a )?(?:requ[eê]te|demande|question|invite|solicitud|petici[oó]n|"
+    rf"pregunta|consulta|mensaje|richiesta|domanda|pedido|solicita[cç][aã]o|pergunta|prompt) "
+    rf"{_REWORDED}"
+    r"|(?:nouvelle|nueva|nuova|nova) (?:requ[eê]te|demande|question|solicitud|petici[oó]n|pregunta|"
+    r"richiesta|domanda|pergunta)"
+    r"|(?:(?:改写|重写|修改|优化|更新|安全)(?:后|过)?的?|新的?)(?:提示词?|请求|问题|提问|指令)|提示词?"
+    r"|(?:書き換え(?:た|後の)?|修正(?:した|後の)?|新しい)(?:プロンプト|リクエスト|質問)|プロンプト"
+    r"|(?:수정된|다시 작성된|새로운|재작성된) ?(?:프롬프트|요청|질문)|프롬프트"
+    r"|(?:переписанный|новый|изменённый|переформулированный|безопасный) (?:запрос|промпт|вопрос)"
+    r"|промпт|(?:الطلب|السؤال|الموجه) (?:المعاد صياغته|الجديد|المعدل))"
+    rf"|(?P<thoughts>{_THOUGHTS}|notes?|changes?|why|begr[uü]ndung|[uü]berlegung(?:en)?|analyse|"
+    r"raisonnement|explication|remarques?|razonamiento|an[aá]lisis|explicaci[oó]n|notas?|"
+    r"ragionamento|analisi|racioc[ií]nio|"
+    r"推理|分析|理由|思考|说明|备注|рассуждение|анализ|"
+    r"이유|분석|추론)"
+    r"|(?P<request>(?:the |user'?s? |original )*(?:request|prompt|question)))"
+    # With a colon, or all that stands on a line that is dressed as a heading.
+    r"(?:[\s*_`]{0,4}[:：][*_`]{0,3}|(?<=[^\n])[*_`]{2,3}[^\S\n]*$|(?P<bare>[^\S\n]*$))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_PROMPT_KEY: Final = re.compile(rf"{_NAME}", re.IGNORECASE)
+_THOUGHTS_KEY: Final = re.compile(rf"{_THOUGHTS}", re.IGNORECASE)
+_OBJECT: Final = re.compile(r"\{\s{0,20}\"[^\"\\]{1,60}\"\s{0,20}:")
+_DECODER: Final = json.JSONDecoder(strict=False)
+_READINGS: Final = 20
+_FENCE: Final = re.compile(r"```[\w-]{0,20}[ \t]{0,9}\n")
+_WRAPS: Final = (
+    *(("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("«", "»"), ("„", "“"), ("「", "」")),
+    ("<![CDATA[", "]]>"),
+)
+
+
+def as_tags(text: str) -> str:
+    """Bring a reply to our own tags, as far as its form can be told.
+
+    Args:
+        text: The reply, without native thinking.
+
+    Returns:
+        The reply with `<prompt>` and `<reasoning>`, or as it was.
+    """
+    text = _TAG.sub(_own_tag, text)
+    if _OWN.search(text):
+        return _closed(text)
+    if len(_SQUARE.findall(text)) >= 2:
+        squared = _SQUARE.sub(_own_tag, text)
+        if "<prompt>" in squared:
+            return _closed(squared)
+    return _from_json(text) or _from_labels(text) or text
+
+
+def take_blocks(text: str, *names: str) -> tuple[list[str], str]:
+    """Take `<name>...</name>` out of a text, each up to its first closing tag.
+
+    Args:
+        text: Any text; the time this takes grows with its length and no faster.
+        *names: Names of the tags, in any case.
+
+    Returns:
+        What the blocks hold, and the text without them.
+    """
+    tags = re.finditer(rf"<(/?)({'|'.join(names)})>", text, re.IGNORECASE)
+    blocks: list[str] = []
+    kept: list[str] = []
+    start = 0
+    # A block can only begin at a tag that is closed somewhere behind it.
+    listed = list(tags)
+    closings = {tag[2].lower(): tag.start() for tag in listed if tag[1]}
+    opened: re.Match[str] | None = None
+    for tag in listed:
+        name = tag[2].lower()
+        if opened is None:
+            if not tag[1] and closings.get(name, -1) > tag.start():
+                opened = tag
+        elif tag[1] and name == opened[2].lower():
+            kept.append(text[start : opened.start()])
+            blocks.append(text[opened.end() : tag.start()])
+            opened, start = None, tag.end()
+    return blocks, "".join((*kept, text[start:]))
+
+
+def undressed(prompt: str) -> str:
+    """A request without a fence, a heading or quotes around all of it.
+
+    Args:
+        prompt: What stood where the request should.
+    """
+    while True:
+        plain = prompt.strip()
+        fence = _FENCE.match(plain)
+        if fence and plain.endswith("```"):
+            plain = plain[fence.end() : -3].strip()
+        label = _LABEL.match(plain)
+        if label and label["prompt"] and label["bare"] is None:
+            plain = plain[label.end() :].strip()
+        for start, end in _WRAPS:
+            inner = plain[len(start) : -len(end)]
+            whole = len(plain) > len(start + end) and plain.startswith(start)
+            if whole and plain.endswith(end) and start not in inner and end not in inner:
+                plain = inner.strip()
+        if plain == prompt:
+            return plain
+        prompt = plain
+
+
+def _own_tag(tag: re.Match[str]) -> str:
+    name = "reasoning" if _IS_THOUGHTS.fullmatch(tag[2]) else "prompt"
+    return f"<{'/' if tag[1] else ''}{name}>"
+
+
+def _closed(text: str) -> str:
+    """A second opening tag at the very end was meant to close."""
+    head, tag, tail = text.rstrip(" \n`").rpartition("<prompt>")
+    if tag and not tail and head.count("<prompt>") == 1 and "</prompt>" not in head:
+        return f"{head}</prompt>"
+    return text
+
+
+def _from_json(text: str) -> str:
+    """The last JSON object with a field for the request; empty if there is none."""
+    found: dict[str, str] | None = None
+    end = 0
+    for number, start in enumerate(_OBJECT.finditer(text)):
+        if number == _READINGS:
+            break
+        if start.start() < end:
+            continue
+        try:
+            item, end = _DECODER.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            continue
+        if any(_PROMPT_KEY.fullmatch(key) for key in item):
+            found = {key: value for key, value in item.items() if isinstance(value, str)}
+    if found is None:
+        return ""
+    thoughts = " ".join(value for key, value in found.items() if _THOUGHTS_KEY.fullmatch(key))
+    prompts = [value for key, value in found.items() if _PROMPT_KEY.fullmatch(key)]
+    blocks = "".join(f"<prompt>{each}</prompt>" for each in prompts or [""])
+    return f"<reasoning>{thoughts}</reasoning>{blocks}" if thoughts else blocks
+
+
+def _from_labels(text: str) -> str:
+    """The section under a heading for the request; empty if there is none."""
+    marks = [mark for mark in _LABEL.finditer(text) if mark["bare"] is None or _is_heading(mark)]
+    if not any(mark["prompt"] for mark in marks):
+        return ""
+    pieces = [text[: marks[0].start()]]
+    ends = [*(mark.start() for mark in marks[1:]), len(text)]
+    for mark, end in zip(marks, ends, strict=True):
+        section = text[mark.end() : end].strip()
+        if mark["prompt"]:
+            pieces.append(f"<prompt>{_without_remarks(section)}</prompt>")
+        elif mark["thoughts"]:
+            pieces.append(f"<reasoning>{section}</reasoning>")
+    return "\n".join(pieces)
+
+
+def _without_remarks(section: str) -> str:
+    """A section without the YAML mark before it, and without what is said on it behind it."""
+    paragraphs = section.removeprefix("|\n").removeprefix(">\n").split("\n\n")
+    while len(paragraphs) > 1 and kind_of(paragraphs[-1]) != "request":
+        paragraphs.pop()
+    return "\n\n".join(paragraphs).strip()
+
+
+def _is_heading(mark: re.Match[str]) -> bool:
+    return mark[0].lstrip().startswith("#")
