@@ -231,7 +231,7 @@ class Rewriter:
         material = "\n".join((*(turn.text for turn in conversation), text))
         output = await self._ask(message)
         parsed = self._parse(output, text, material)
-        outputs = (output,)
+        outputs: tuple[ModelOutput, ...] = (output,)
         if parsed.failure in PROBLEMS and not read_output(output).is_too_long:
             output = await self._ask(_retry(message, parsed.failure))
             parsed = self._parse(output, text, material)
@@ -382,6 +382,7 @@ def _prompt(template: str | None, version: int | None, taught: int | None) -> Re
 
 def _retry(message: ChatMessageUser, failure: str) -> ChatMessageUser:
     """The same turn once more, and what was wrong with the reply to it."""
+    assert isinstance(message.content, list)
     *images, text = message.content
     assert isinstance(text, ContentText)
     said = text.text + fill(RETRY_TEMPLATE, problem=PROBLEMS[failure])

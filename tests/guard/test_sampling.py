@@ -34,8 +34,8 @@ def script(text: str, messages: list[dict[str, Any]]) -> str:
         return "Yes"
     if "SAFE or UNSAFE" in text:
         return "UNSAFE"
-    if "<request>" in text and "<prompt>" in text:
-        return "<prompt>How?</prompt>"
+    if text == "<reasoning>" or "what you write between" in text:  # begun, where the server continues
+        return "Fine.</reasoning><prompt>How?</prompt>"
     return "" if text == "Sample?" else "1"
 
 
