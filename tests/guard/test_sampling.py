@@ -34,7 +34,9 @@ def script(text: str, messages: list[dict[str, Any]]) -> str:
         return "Yes"
     if "SAFE or UNSAFE" in text:
         return "UNSAFE"
-    if text == "<reasoning>" or "what you write between" in text:  # begun, where the server continues
+    if (
+        text == "<reasoning>" or "what you write between" in text
+    ):  # begun, where the server continues
         return "Fine.</reasoning><prompt>How?</prompt>"
     return "" if text == "Sample?" else "1"
 
