@@ -99,7 +99,7 @@ def plan(matrix: Matrix) -> list[Planned]:
                     *([wrong] if wrong else []),
                     *of_solver,
                     *(f"no model for the role {role}" for role in lacking),
-                    *cannot_start(defense.name, defense.args, bound, target.model),
+                    *cannot_start(defense, bound, target),
                 ]
                 cost = _cost(matrix, defense, target.model, samples, asked)
                 open_ended = bare(defense.name) in _OPEN_ENDED
@@ -135,12 +135,16 @@ def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         found.append("two defenses share a log folder: give each a label: of its own")
+    benchmarks: dict[tuple[str, str], dict[str, None]] = {}
+    for line in lines:
+        if line.missing:
+            of = benchmarks.setdefault((line.defense, "; ".join(line.missing)), {})
+            of[line.benchmark] = None
     found += [
-        f"{line.defense} on {line.benchmark} will not run: {'; '.join(line.missing)}"
-        for line in lines
-        if line.missing
+        f"{defense} on {', '.join(names)} will not run: {missing}"
+        for (defense, missing), names in benchmarks.items()
     ]
-    return list(dict.fromkeys(found))
+    return found
 
 
 def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:

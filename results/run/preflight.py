@@ -38,11 +38,7 @@ def checked_tasks(matrix: Matrix) -> list[Task]:
         f"{defense.label or defense.name} on {target.model}: {'; '.join(missing)}"
         for defense in matrix.defenses
         for target in matrix.targets
-        if (
-            missing := cannot_start(
-                defense.name, defense.args, roles(matrix, defense), target.model
-            )
-        )
+        if (missing := cannot_start(defense, roles(matrix, defense), target))
     ]
     if lacking:
         raise UserError(f"missing: {' | '.join(lacking)}.")

@@ -18,6 +18,7 @@ from inspect_ai._util.registry import (
 
 from vlmguard.guard.sampling import SERVERS
 from vlmguard.results.logs.answers import bare
+from vlmguard.results.run.config import FILL_IN, Defense, ModelChoice
 
 # For each defense its roles, with the argument that takes the place of a model. ETA's roles
 # replace models of its own; what defenses of other packages need, nobody can say before.
@@ -56,22 +57,20 @@ def roles_of_defense(defense: str, args: dict[str, Any]) -> list[str]:
     return [role for role, argument in needed if argument is None or argument not in args]
 
 
-def cannot_start(
-    defense: str, args: dict[str, Any], bound: Collection[str], target: str
-) -> list[str]:
+def cannot_start(defense: Defense, bound: Collection[str], target: ModelChoice) -> list[str]:
     """What else a defense lacks, as far as its arguments tell.
 
     Args:
-        defense: Name of the solver.
-        args: Its arguments.
+        defense: The defense.
         bound: Roles that have a model.
         target: The evaluated model.
 
     Returns:
         What is missing, each with the way out.
     """
-    if bare(defense) != "eta":
+    if bare(defense.name) != "eta":
         return []
+    args, model = defense.args, target.model
     missing = []
     if not {"reward", "trust_remote_code"} & args.keys() and "reward" not in bound:
         missing.append(
@@ -80,9 +79,10 @@ def cannot_start(
         )
     by_sentence = args.get("decoding", "sentence") == "sentence"
     vouched = args.get("continues") or args.get("server")
-    if by_sentence and not vouched and target.split("/")[0] not in ("hf-vlm", *SERVERS):
+    known = model.split("/")[0] in ("hf-vlm", *SERVERS) or FILL_IN in model
+    if by_sentence and not vouched and not known:
         missing.append(
-            f"a target that continues a prefix, which {target} is not known to do (decoding: "
+            f"a target that continues a prefix, which {model} is not known to do (decoding: "
             "response, server: vllm|sglang, or continues: true)"
         )
     return missing

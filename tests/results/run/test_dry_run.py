@@ -51,6 +51,7 @@ def test_what_is_to_be_filled_in_is_listed(capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr()
     for which in ("third", "fourth", "fifth"):
         assert f"to be filled in: FILL_IN ({which} target" in said.err
+    assert len(said.err.splitlines()) == 3
     assert "siuo" in said.out
 
 
