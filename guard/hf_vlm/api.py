@@ -32,9 +32,11 @@ What a request gets:
 - The choices of one request (`num_choices`), and equal requests that meet in a batch, have their
   prompt read once. What the vision tower makes of a request's images is kept on the device, up to
   `image_cache_mib` MiB (0 keeps nothing), until weights are given back: by content and adapter, so
-  that nothing stale is found. Models that cannot do one or the other (a `generate` or a cache of
-  their own, no `mm_encoder_outputs`, rules that hold on to the prompt) do without: each is tried
-  when it is loaded, and must answer as it does without.
+  that nothing stale is found. Each model is tried when it is loaded, and must answer as it does
+  without; others go as before. Without kept features go those that take none (no
+  `mm_encoder_outputs`) or whose processor needs whole batches (Mllama, PaliGemma); every choice
+  reads the prompt where there is an encoder for texts, a cache that cannot be repeated, or a rule
+  that holds on to the prompt (`encoder_repetition_penalty`, `guidance_scale`, ...).
 - `<think>` text becomes reasoning content.
 - Weights are loaded on the first call, in a thread. Tasks of ours do it in their setup, so that
   what is wrong with a checkpoint shows before another model is paid for. A first request with an

@@ -52,7 +52,7 @@ def repeating(which: list[int]) -> Callable[..., torch.Tensor]:
         prompts = input_ids.shape[0]
         inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **kwargs)
         outputs = model(**inputs, return_dict=True)
-        kwargs = model._update_model_kwargs_for_generation(outputs, kwargs)
+        kwargs = model._update_model_kwargs_for_generation(outputs, kwargs, False)
         rows = torch.tensor(which, device=input_ids.device)
         input_ids, scores = input_ids[rows], outputs.logits[:, -1][rows.to(outputs.logits.device)]
         kwargs = _repeated(model, kwargs, rows, prompts)
@@ -69,7 +69,7 @@ def repeating(which: list[int]) -> Callable[..., torch.Tensor]:
                 input_ids, next_sequence_length=1, **kwargs
             )
             outputs = model(**inputs, return_dict=True)
-            kwargs = model._update_model_kwargs_for_generation(outputs, kwargs)
+            kwargs = model._update_model_kwargs_for_generation(outputs, kwargs, False)
             scores = outputs.logits[:, -1]
 
     return loop

@@ -8,6 +8,7 @@ import torch
 from inspect_ai.model import GenerateConfig
 from support.adapters import answers, make_adapter
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.image_features import MEBIBYTE, ImageFeatures
@@ -138,6 +139,17 @@ class Tower:
         return BaseModelOutputWithPooling(pooler_output=pixel_values.clone())
 
 
+class DeepTower(Tower):
+    """As Qwen3-VL: a list by image, and features of all images together for two later layers."""
+
+    def get_image_features(self, pixel_values, return_dict=True):
+        self.images += len(pixel_values)
+        return BaseModelOutputWithDeepstackFeatures(
+            pooler_output=list(pixel_values),
+            deepstack_features=[pixel_values + 10, pixel_values + 20],
+        )
+
+
 def prepared(value, pixels=MEBIBYTE // 4):
     inputs = {"input_ids": torch.zeros(1, 3), "pixel_values": torch.full((1, pixels), value)}
     return Prepared("", [], inputs, [], False, digest_of(inputs))
@@ -169,3 +181,13 @@ def test_images_of_one_size_share_a_pass_and_keep_their_order():
     output = features.of(tower, None, [prepared(value, 8) for value in values])
     assert output.pooler_output[:, 0].tolist() == values
     assert tower.images == 3
+
+
+def test_features_for_later_layers_are_kept_by_layer():
+    tower, features = DeepTower(), ImageFeatures(4)
+    features.of(tower, None, [prepared(1.0, 8), prepared(2.0, 8)])
+    output = features.of(tower, None, [prepared(value, 8) for value in (2.0, 3.0, 1.0)])
+    assert tower.images == 3
+    assert [int(each[0]) for each in output.pooler_output] == [2, 3, 1]
+    deep = [[int(row[0]) for row in layer] for layer in output.deepstack_features]
+    assert deep == [[12, 13, 11], [22, 23, 21]]
