@@ -226,10 +226,13 @@ def test_two_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert len(set(found.values())) == 2
 
 
-def test_models_in_local_folders_count_behind_their_provider(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slash", ["/", ""])
+def test_models_in_local_folders_count_behind_their_provider(tmp_path: Path, slash: str) -> None:
+    """With both slashes of an absolute path, or with one that does for two."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    arguments = {"target": [f"hf-vlm/{tmp_path}/model", {"dtype": "float32"}]}
+    named = f"hf-vlm/{slash}{str(tmp_path).lstrip('/')}/model"
+    arguments = {"target": [named, {"dtype": "float32"}]}
     assert list(named_files(arguments)) == ["target.0"]
 
 
