@@ -19,7 +19,7 @@ _SERVE: Final = r"\b" + any_of(
     "biet nachkomm erfüll bearbeit erstell verfass schreib beschreib identifizier erklär "
     "empfehl gutheiss fortfahr weitermach nenn äusser eingeh teilen diskutier sprech mitwirk "
     "beteilig teilnehm liefer befürwort auskunft ermutig raten verrat erzeug generier "
-    "kommentier transkrib einlassen anleit tun\\b machen\\b sagen\\b dien"
+    "umformulier umschreib kommentier transkrib einlassen anleit tun\\b machen\\b sagen\\b dien"
 )
 
 GERMAN: Final = Language(

@@ -305,6 +305,9 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
             )
             if why := unscored_reasons(shown, entry):
                 sheet.notes.append(f"{target}, {entry.defense}: not scored: {why}.")
+            if entry.outcomes:
+                told = ", ".join(f"{name} {count}" for name, count in entry.outcomes.items())
+                sheet.notes.append(f"{target}, {entry.defense}: replies of its guard: {told}.")
             if entry.note:
                 sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
     return sheet

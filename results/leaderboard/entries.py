@@ -62,6 +62,7 @@ def entry_of(
         categories=categories,
         slices=slices,
         failures=_share(answers, "failure"),
+        outcomes=_outcomes(answers),
         triggered=_share(answers, "triggered"),
         overhead=_overhead(answers),
     )
@@ -120,6 +121,13 @@ def _overhead(answers: pd.DataFrame) -> Overhead:
         tokens=average(*counted),
         cost=average("cost"),
     )
+
+
+def _outcomes(answers: pd.DataFrame) -> dict[str, int]:
+    if "outcome" not in answers:
+        return {}
+    found = answers["outcome"].dropna()
+    return {str(name): int(count) for name, count in found[found != ""].value_counts().items()}
 
 
 def _share(answers: pd.DataFrame, name: str) -> float | None:

@@ -94,6 +94,8 @@ class Entry:
         failures: Share of samples in which the guard's output was unusable;
             None without a tally.
         triggered: Share in which the defense intervened; None without a tally.
+        outcomes: How many answers of the guard were of each kind (the rewriter's: `copied`,
+            `rewritten`, `refused`, `unusable`); empty where its defense counts none.
         overhead: Cost of a sample.
         note: What a reader must know (other samples than its partner, ...).
     """
@@ -109,6 +111,7 @@ class Entry:
     failures: float | None
     triggered: float | None
     overhead: Overhead
+    outcomes: dict[str, int] = field(default_factory=dict)
     note: str = ""
 
 

@@ -150,6 +150,7 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
     if tally := tally_of(sample):
         row |= {name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")}
         row["failure"] = tally.get("failure") or ""
+        row["outcome"] = tally.get("outcome") or ""
         row["output"] = tally.get("output") or "answer"
         row["input_tokens"] = tally["input_tokens"]
         row["output_tokens"] = tally["output_tokens"]

@@ -30,8 +30,8 @@ class Results:
             that are benign), `dsr_with_prefix` (`dsr` where words that a defense put before the
             answer count), `unscored` (reasons), and the defense's tally:
             `calls`, `target_calls`, `input_tokens`, `output_tokens`,
-            `seconds`, `triggered`, `failure`, `cost`, `output` (what the final output is, as
-            `vlmguard.guard.text.outputs` tells it).
+            `seconds`, `triggered`, `failure`, `outcome`, `cost`, `output` (what the final output
+            is, as `vlmguard.guard.text.outputs` tells it).
         left_out: Reason for each log that is not in the frame.
         repeats: Of these, the older runs of what is in the frame; copies are none.
     """

@@ -27,7 +27,7 @@ _TARGET_CALLS: Final = {
 }
 _GUARD_CALLS: Final = {
     "none": {},
-    "vlmguard": {"rewriter": 1},
+    "vlmguard": {"rewriter": 2},
     "ecso": {},
     "figstep_defense": {},
     "mllm_protector": {"detector": 1, "detoxifier": 1},

@@ -45,6 +45,18 @@ def test_no_format_lets_a_name_steer(matrix: Path, tmp_path: Path) -> None:
     assert not [text for text in texts if "\u202e" in text]
 
 
+def test_kinds_of_a_rewriters_replies_are_told_apart(tmp_path: Path) -> None:
+    def guard(text: str) -> str:
+        if "Question 1?" in text:
+            return "I can't help with that."
+        return "no tags" if "Question 2?" in text else "<prompt>No change needed.</prompt>"
+
+    run_toy(tmp_path, Toy(), [say(8, True)] * 6, defended=True, guard=guard)
+    (sheet,) = sheets.group_sheets(build(read_results([str(tmp_path)])))
+    told = [note for note in sheet.notes if "replies of its guard" in note]
+    assert told == ["target, vlmguard: replies of its guard: copied 4, refused 1, unusable 1."]
+
+
 def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
     def grader(prompt: str) -> str:
         # Helpful, and of the safety of the last two nothing.

@@ -104,7 +104,10 @@ def test_overhead_and_failures(board: Leaderboard) -> None:
     base = entry(board, ALPHA, UNDEFENDED_LABEL, "Toy all")
     guarded = entry(board, ALPHA, "vlmguard", "Toy all")
     assert (base.overhead.calls, base.overhead.tokens, base.failures) == (1.0, 15.0, 0.0)
-    assert (guarded.overhead.calls, guarded.overhead.tokens) == (2.0, 30.0)
+    # One of six rewritings could not be used, nor could the retry.
+    assert guarded.overhead.calls == pytest.approx(13 / 6)
+    assert guarded.overhead.tokens == pytest.approx(13 * 15 / 6)
+    assert guarded.outcomes == {"rewritten": 5, "unusable": 1}
     assert guarded.failures == pytest.approx(1 / 6)
     assert guarded.triggered == pytest.approx(5 / 6)
     assert guarded.overhead.cost is None

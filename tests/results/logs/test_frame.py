@@ -57,9 +57,10 @@ def test_defense_and_its_tally_come_from_the_samples(tmp_path: Path) -> None:
     assert run.defense == "vlmguard"
     assert json.loads(run.guards) == {"rewriter": ["mockllm/rewriter"]}
     frame = results.samples(0)
-    assert list(frame["calls"]) == [2] * 6
+    assert list(frame["calls"]) == [3 if n == 1 else 2 for n in range(6)]  # one retry
     assert list(frame["target_calls"]) == [1] * 6
-    assert list(frame["input_tokens"]) == [20] * 6
+    assert list(frame["input_tokens"]) == [30 if n == 1 else 20 for n in range(6)]
+    assert list(frame["outcome"]) == ["unusable" if n == 1 else "rewritten" for n in range(6)]
     assert [bool(failure) for failure in frame["failure"]] == [n == 1 for n in range(6)]
 
 

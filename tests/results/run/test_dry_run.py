@@ -39,7 +39,7 @@ def test_the_papers_matrix_needs_neither_path_nor_data(
     cells = [re.split(r"  +", each.strip()) for each in matrix.splitlines() if each.count("/") > 6]
     # Undefended, rewriter, ECSO, ETA, MLLM-Protector, FigStep defense: target / guard / judge.
     assert cells[0] == [
-        *("siuo", "167", "167 / 0 / 501", "167 / 167 / 501", "668 / 0 / 501"),
+        *("siuo", "167", "167 / 0 / 501", "167 / 334 / 501", "668 / 0 / 501"),
         *("167+ / 167+ / 501", "167 / 334 / 501", "167 / 0 / 501"),
     ]
     assert [row[1] for row in cells] == ["167", "200", "130", "130", "130", "200"]

@@ -64,7 +64,7 @@ def test_plan_counts_calls_and_money_before_any_call(
     assert (first.judge_calls, first.cost) == (3, pytest.approx(3 * 0.002 + 3 * 0.01))
     assert lines[1].cost is None  # counted/two has no price
     guarded = next(line for line in lines if line.defense == "vlmguard")
-    assert (guarded.target_calls, guarded.guard_calls) == (3, 3)
+    assert (guarded.target_calls, guarded.guard_calls) == (3, 6)
     assert main(["run", "--config", str(config), "--dry-run"]) == 0
     assert "Plan (calls at most)" in capsys.readouterr().out
     assert CALLS == []
