@@ -13,7 +13,8 @@ _CANNOT: Final = (
     r"vais|dois|souhaite|veux|suis|sommes|ai|avons)\b"
 )
 _SERVE: Final = r"\b(?:[mtsylnd]')?" + any_of(
-    "reformul réécri aid assist fourn donne répond satisfai offrir encourag caution partag continu poursuiv "
+    "reformul réécri "
+    "aid assist fourn donne répond satisfai offrir encourag caution partag continu poursuiv "
     "trait transcri écri rédig décri identifi expli recommand conseill cré(?:er|e) géné "
     "faire_(?:ça|cela|"
     "ceci) détaill parl discut comment(?:er|e)\\b particip approuv soutenir promouv propos "

@@ -13,7 +13,8 @@ _CANNOT: Final = (
     r"è possibile|è consentito|è permesso|ho intenzione|ho la possibilità|sento|poter\w*)\b"
 )
 _SERVE: Final = r"\b" + any_of(
-    "riformul riscriv aiut assist forni(?:re|r) risponde dar(?:e|ti|le|vi|mi)\\b offri consigli raccomand "
+    "riformul riscriv "
+    "aiut assist forni(?:re|r) risponde dar(?:e|ti|le|vi|mi)\\b offri consigli raccomand "
     "sostener incoragg promuov favori condivid soddisf esaudi accogli elabor trascriv descriv "
     "identific gener cre(?:are|o)\\b scriv rediger spieg elenc dettagl parl discut comment "
     "partecip continu proced collabor approv toller far(?:e_questo|e_ciò|lo|e_quest) "

@@ -23,7 +23,8 @@ _SERVE: Final = (
         "respond "
         "contest cumpl satisfac atend transcri recomend aconsej alent anim foment promov "
         "apoy particip "
-        "colabor describ identific gener cre(?:ar|o|e) (?:re)?escrib reformul redact explic habl discut coment "
+        "colabor describ identific gener cre(?:ar|o|e) (?:re)?escrib reformul "
+        "redact explic habl discut coment "
         "compart continu proced segu(?:ir|iré) realiz proces complac detall enumer mostr decir "
         "involucr acced respald toler hacer(?:lo)?(?:_eso|_esto|_algo_así|\\b$)"
     )

@@ -54,7 +54,8 @@ def test_kinds_of_a_rewriters_replies_are_told_apart(tmp_path: Path) -> None:
     run_toy(tmp_path, Toy(), [say(8, True)] * 6, defended=True, guard=guard)
     (sheet,) = sheets.group_sheets(build(read_results([str(tmp_path)])))
     told = [note for note in sheet.notes if "replies of its guard" in note]
-    assert told == ["target, vlmguard: replies of its guard: copied 4, refused 1, unusable 1."]
+    kinds = "copied 4, refused 1, unusable 1"
+    assert told == [f"mockllm/target, vlmguard: replies of its guard: {kinds}."]
 
 
 def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
