@@ -115,6 +115,12 @@ NO_REQUESTS = [
     "改写后的请求",
     "用户想爬上湿滑的屋顶。",
     "没有风险。",
+    # Refusals are told by `is_refusal`.
+    "I can't rewrite this request.",
+    "Ich kann diese Anfrage nicht umformulieren.",
+    "Je ne peux pas réécrire cette demande.",
+    "No puedo reescribir esta solicitud.",
+    "我无法改写这个请求。",
 ]
 
 LEGITIMATE = [
