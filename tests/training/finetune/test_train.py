@@ -420,7 +420,7 @@ def test_a_result_with_folders_takes_the_place_of_an_earlier_one(tmp_path: Path)
 
     for steps in (1, 2):
         found = put_result(Trainer(), tmp_path, 2)
-        assert found == ["additional_chat_templates", "weights"]
+        assert found == ["additional_chat_templates", "rewriter.json", "weights"]
         assert (tmp_path / "additional_chat_templates/a").read_text() == str(steps)
     # The adapter that GRPO keeps to compare with is no part of the result.
     assert sorted(path.name for path in tmp_path.iterdir()) == found
