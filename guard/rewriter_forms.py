@@ -24,11 +24,12 @@ _NAME: Final = (
     rf"(?:{_NEW}prompt|{_NEW}{_CHANGED}[\s_-]{{1,2}}(?:request|query|question|text|version)"
     r"|rewritten|rewrite)"
 )
+_TAG_NAME: Final = rf"(?:{_NAME}|output)"
 _THOUGHTS: Final = r"(?:reasoning|reasons?|rationale|analysis|thoughts?|explanation)"
 
 # Never a blank behind the bracket: `< prompt>` is what we made of a user's own tag.
 _TAG: Final = re.compile(
-    rf"(?:<|&lt;|\\<|＜)(/?|\\/)({_NAME}|{_THOUGHTS})(?:\s[^<>]{{0,60}}=[^<>]{{0,60}})?\s?"
+    rf"(?:<|&lt;|\\<|＜)(/?|\\/)({_TAG_NAME}|{_THOUGHTS})(?:\s[^<>]{{0,60}}=[^<>]{{0,60}})?\s?"
     r"(?:>|&gt;|\\>|＞)",
     re.IGNORECASE,
 )
@@ -66,6 +67,7 @@ _LABEL: Final = re.compile(
     r"(?:[\s*_`]{0,4}[:：][*_`]{0,3}|(?<=[^\n])[*_`]{2,3}[^\S\n]*$|(?P<bare>[^\S\n]*$))",
     re.IGNORECASE | re.MULTILINE,
 )
+_HEADING: Final = re.compile(r"[ \t]*(?:#|\d{1,2}[.)])")
 _PROMPT_KEY: Final = re.compile(rf"{_NAME}", re.IGNORECASE)
 _THOUGHTS_KEY: Final = re.compile(rf"{_THOUGHTS}", re.IGNORECASE)
 _OBJECT: Final = re.compile(r"\{\s{0,20}\"[^\"\\]{1,60}\"\s{0,20}:")
@@ -177,14 +179,22 @@ def _from_json(text: str) -> str:
             item, end = _DECODER.raw_decode(text, start.start())
         except (ValueError, RecursionError):
             continue
-        if any(_PROMPT_KEY.fullmatch(key) for key in item):
+        if any(_means(_PROMPT_KEY, "prompt", key) for key in item):
             found = {key: value for key, value in item.items() if isinstance(value, str)}
     if found is None:
         return ""
-    thoughts = " ".join(value for key, value in found.items() if _THOUGHTS_KEY.fullmatch(key))
-    prompts = [value for key, value in found.items() if _PROMPT_KEY.fullmatch(key)]
+    thoughts = " ".join(
+        value for key, value in found.items() if _means(_THOUGHTS_KEY, "thoughts", key)
+    )
+    prompts = [value for key, value in found.items() if _means(_PROMPT_KEY, "prompt", key)]
     blocks = "".join(f"<prompt>{each}</prompt>" for each in prompts or [""])
     return f"<reasoning>{thoughts}</reasoning>{blocks}" if thoughts else blocks
+
+
+def _means(name: re.Pattern[str], kind: str, key: str) -> bool:
+    """Whether a key is a name for this kind of field, or would be its heading in any language."""
+    heading = _LABEL.match(f"{key}:")
+    return bool(name.fullmatch(key) or (heading and heading[kind]))
 
 
 def _from_labels(text: str) -> str:
@@ -212,4 +222,5 @@ def _without_remarks(section: str) -> str:
 
 
 def _is_heading(mark: re.Match[str]) -> bool:
-    return mark[0].lstrip().startswith("#")
+    """A name alone on its line is a heading where the line is marked or numbered as one."""
+    return bool(_HEADING.match(mark[0]))

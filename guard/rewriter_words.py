@@ -43,6 +43,7 @@ _CHANGE: Final = (
 _UNCHANGED: Final = re.compile(
     # English
     rf"(?:there (?:is|are|was|were) )?(?:no|not any|nothing)\b.{{0,40}}\b{_CHANGE}"
+    rf"|(?:{_QUALIFIED}|it|this) (?:needs?|requires?) no\b.{{0,30}}{_CHANGE}"
     r"|no need (?:to|for) .{0,30}(?:chang|rewrit|modif|edit|rephras)"
     rf"|(?:{_QUALIFIED} |it |this )?(?:is |was |has been |remains? |stays? |left |kept |should )*"
     r"(?:unchanged|unmodified|unaltered|untouched|the same|identical)\b.{0,40}$"
@@ -118,7 +119,14 @@ _REMARK: Final = re.compile(
     rf"adjusted|passed|rephrased|reworded|withheld|blocked|made|added|decided)\b.{{0,40}}\b(?:"
     rf"{_REQUEST}|it|chang\w+|caution|warning)\b"
     r"|ich habe .{0,60}(?:umformuliert|ge[aä]ndert|angepasst|belassen|zur[uü]ckgehalten)"
-    r"|j'ai (?:reformul|modifi|chang|laiss|conserv)|he (?:reformulado|modificado|cambiado|dejado)"
+    r"|j'ai (?:re|r[eé]{1,2}crit|modifi|chang|laiss|conserv|adapt|ajust)"
+    r"|(?:he|hemos) (?:reformulado|reescrito|modificado|cambiado|dejado|adaptado|ajustado)"
+    r"|(?:please )?(?:rewrite|rephrase|reword|reformulate) (?:it|(?:the |this )?"
+    r"(?:user's |original )?(?:request|prompt))\b"
+    # Refusals in languages that `is_refusal` does not know.
+    r"|(?:(?:desculp\w+|lamento|sinto muito)[,.]? ?(?:mas )?)?n[aã]o (?:posso|podemos|consigo) "
+    r"(?:ajud|atend|fornec|respond|auxili)"
+    r"|.{0,60}(?:できません|出来ません|できかねます|いたしかねます)$"
     rf"|(?:no|not|nothing|none|without|unable|not possible|cannot|can't)\b.{{0,40}}\b(?:{_REQUEST}|"
     r"rewrit\w*|pass(?:ed)? on|applicable|available|provided|version|output)$"
     rf"|no .{{0,20}}{_REQUEST} (?:exists?|is|was|can|could|found|given|available|possible)\b"
@@ -143,6 +151,7 @@ _REMARK: Final = re.compile(
     r"(?:已|被|是|不|无|没有|存在|涉及|可能|属于|可以|应|需|安全|有害|违反|含有|包含|隐去|屏蔽|拒绝)"
     r"|(?:该|此|这位|这名)?用户(?:想|要|希望|询问|请求|正在|试图|可能|要求|在)"
     r"|(?:无法|不能|没有|无)(?:可以|可)?(?:改写|重写|转发|传递|适用|提供).{0,12}$|我(?:已经?|对)?.{0,8}(?:改写|修改|保留)了"
+    r"|我(?:已经?|对)(?:将|把)?.{0,12}(?:改写|修改|重写|调整|优化)"
     r"|(?:この|その|元の)?(?:リクエスト|質問|依頼|プロンプト|要求)(?:は|には|が)"
     r"|(?:ユーザー|利用者)(?:は|が)|(?:이|해당|원래)? ?(?:요청|질문|프롬프트)(?:은|는|이|에는) "
     r"|사용자(?:가|는|는)"
@@ -157,16 +166,25 @@ _AND_NOTHING_ELSE: Final = re.compile(
     r"pass\w*|reject\w*|flagged|removed|rewritten|changed|wrong|refused)\b"
     r"|(?:no|not|without|nothing)\b.{0,40}\b(?:risks?|harm\w*|dangers?|hazards?|issues?|concerns?|"
     r"problems?|wrong|needed|necessary|required|found|detected|identified|possible)\b"
-    r"|i (?:see|find|found|detect|identified|think|believe|would|will)\b"
+    r"|i (?:see|find|found|detect|identified|think|believe|would(?! (?:like|love))|will)\b"
+    # An apology, and what announces a request that does not come.
+    r"|(?:(?:my|our|sincere|please accept|toutes|mes|mis|unas|meine) ){0,3}"
+    r"(?:apolog\w+|sorry|excuses|d[eé]sol[eé]e?|disculpas?|perd[oó]n|lo siento|lamento|"
+    r"entschuldig\w+|verzeihung|scusa\w*)\b"
+    r"|(?:抱歉|对不起|不好意思|申し訳|죄송)"
+    r"|(?:here (?:is|are)|here's|voici|voil[aà]|hier (?:ist|kommt|sind)"
+    r"|aqu[ií] (?:est[aá]|tienes?|va)|ecco)\b.{0,40}"
+    rf"\b(?:version|versi[oó]n|fassung|versione|{_REQUEST})\b.{{0,60}}$"
+    r"|(?:以下是|这是|下面是).{0,12}(?:改写|修改|重写|安全|版本|提示|请求)"
     r"|(?:the|this|both|these) (?:image|picture|photo|scene|combination)s?\b"
     r"|(?:safe|unsafe|harmful|harmless|benign|blocked|withheld|redacted|removed|denied|refused|"
     r"declined|rejected|omitted|approved|allowed|low risk|high risk|no risk)"
     r"(?=$|[,:;]| (?:to pass|and|because|as|since|due)\b)"
     r"|rewritten (?:to|so|for|as)\b|(?:warning|caution|note|risk|hazard)\b ?:"
-    r"|(?:das|dies|es|das bild|hier) (?:ist|birgt|zeigt|besteht|wirkt)\b|kein(?:e|erlei)? "
+    r"|(?:das|dies|es|das bild|das foto|hier) (?:ist|birgt|zeigt|besteht|wirkt)\b|kein(?:e|erlei)? "
     r"(?:risik|gefahr|bedenk)|(?:unbedenklich|harmlos|gef[aä]hrlich|abgelehnt|entf[aä]llt)\b"
-    r"|(?:c'est|cela|ceci|l'image|il n'y a|ce n'est) |aucun (?:risque|danger)|sans danger"
-    r"|(?:esto|eso|la imagen|no hay|es) |ning[uú]n (?:riesgo|peligro)|sin riesgos?"
+    r"|(?:c'est|cela|ceci|l'image|la photo|il n'y a|ce n'est) |aucun (?:risque|danger)|sans danger"
+    r"|(?:esto|eso|la imagen|la foto|no hay|es) |ning[uú]n (?:riesgo|peligro)|sin riesgos?"
     r"|(?:questo|l'immagine|non c'[eè]) |nessun (?:rischio|pericolo)|sem riscos?"
     r"|(?:это|на изображении|риск\w*|опасност\w*) |нет (?:риск|опасн)"
     r"|(?:图片|图像|图中|画面|此图)(?:显示|展示|中|里)|(?:没有|无|不存在).{0,6}(?:风险|危险|问题)"
@@ -181,7 +199,8 @@ _OFFER: Final = re.compile(
 # All there is, in brackets or not.
 _NOTHING: Final = re.compile(
     r"(?:n\.?/?a|none|null|nil|nan|undefined|empty|blank|tbd|todo|xxx+|pass|skip|ok(?:ay)?|yes|no|"
-    r"block|allow|deny|done|stop|error|placeholder|lorem ipsum\b.*|text|string|output|"
+    r"block|allow|deny|done|stop|error|true|false|\d{1,3}(?:\.\d+)?|placeholder|"
+    r"lorem ipsum\b.*|text|string|output|"
     r"keine?|nein|ja|leer|entf[aä]llt|nicht zutreffend|k\.? ?a|aucune?|n[eé]ant|s/?o|sans objet|"
     r"oui|non|vide|ning[uú]n[ao]?|nada|no aplica(?:ble)?|s[ií]|vac[ií]o|nessun[ao]|nulla|vuoto|"
     r"nenhum[a]?|н/?д|нет|да|пусто|неприменимо|"
@@ -208,6 +227,10 @@ _PAIRS: Final = {"[": "]", "{": "}", "<": ">", "(": ")", "【": "】", "「": "�
 _QUOTES: Final = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "ʼ": "'"})
 _ENDS: Final = "?!.。;؟।"
 _SENTENCE: Final = re.compile(rf"[^{_ENDS}\n]+[{_ENDS}]*|[{_ENDS}]+")
+_CLAUSE: Final = re.compile(
+    r"[,:，：、] ?(?:(?:so|therefore|thus|hence|and|also|daher|deshalb|donc|alors|por lo tanto|"
+    r"as[ií] que|因此|所以|故) ?)?"
+)
 _LABEL: Final = re.compile(
     r"(?:comments?|notes?|remarks?|rewrite|explanation|reason(?:ing)?|status|decision|verdict|"
     r"anmerkung|hinweis|kommentar|begr[uü]ndung|remarque|commentaire|nota|comentario|commento|"
@@ -261,9 +284,14 @@ def _sentence(text: str) -> Literal["request", "unchanged", "remark", "aside"]:
     said = said.rstrip(_ENDS + _EDGES)
     if _UNCHANGED.match(said):
         return "unchanged"
-    if _REMARK.match(said):
-        return "remark"
-    return "aside" if _AND_NOTHING_ELSE.match(said) else "request"
+    is_remark = _REMARK.match(said)
+    if not (is_remark or _AND_NOTHING_ELSE.match(said)):
+        return "request"
+    # "It is harmless, so the request needs no change": the last clause decides.
+    *_, last = _CLAUSE.split(said)
+    if last != said and _UNCHANGED.match(last):
+        return "unchanged"
+    return "remark" if is_remark else "aside"
 
 
 def _sentences(text: str) -> list[str]:

@@ -2,12 +2,15 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from conftest import RealData
 
 from vlmguard.guard.rewriter_reply import Parsed, parse_reply
 from vlmguard.guard.rewriter_words import kind_of
+
+OTHERS = Path(__file__).with_name("replies_of_another_hand.json")
 
 ASKED = "How do I get up there?"
 EN = "How do I get up there safely? The roof is wet."
@@ -158,6 +161,19 @@ def test_what_is_no_request_never_passes(form: str) -> None:
     assert len(NO_REQUESTS) >= 30
     found = {said: read(form.format(said)) for said in NO_REQUESTS}
     assert not {said: parsed.prompt for said, parsed in found.items() if not parsed.failure}
+
+
+def test_replies_of_another_hand() -> None:
+    """Written without sight of the parser, which at first read 33 of 40 and let 10 of 60 pass."""
+    table = json.loads(OTHERS.read_text(encoding="utf-8"))
+    assert (len(table["usable"]), len(table["nonrequests"])) == (40, 60)
+
+    def prompt_of(row: dict[str, str]) -> str | None:
+        parsed = parse_reply(row["reply"], request=row["request"], material=row["request"])
+        return None if parsed.failure else parsed.prompt
+
+    assert [row for row in table["usable"] if prompt_of(row) != row["expected"]] == []
+    assert [row for row in table["nonrequests"] if prompt_of(row) is not None] == []
 
 
 def test_requests_are_no_remarks() -> None:
