@@ -80,11 +80,12 @@ _WRAPS: Final = (
 )
 
 
-def as_tags(text: str) -> str:
+def as_tags(text: str, *, cut_off: bool = False) -> str:
     """Bring a reply to our own tags, as far as its form can be told.
 
     Args:
         text: The reply, without native thinking.
+        cut_off: It ended at the token limit: what stands under a heading may then be half of it.
 
     Returns:
         The reply with `<prompt>` and `<reasoning>`, or as it was.
@@ -96,7 +97,8 @@ def as_tags(text: str) -> str:
         squared = _SQUARE.sub(_own_tag, text)
         if "<prompt>" in squared:
             return _closed(squared)
-    return _from_json(text) or _from_labels(text) or text
+    labelled = "" if cut_off else _from_labels(text)
+    return _from_json(text) or labelled or text
 
 
 def take_blocks(text: str, *names: str) -> tuple[list[str], str]:

@@ -69,7 +69,7 @@ def parse_reply(
         `stray_tags`, `refused`, `echo`, `repetition`, `no_request`, or None.
     """
     thinking, reply = split_thinking(text)
-    thoughts, rest, complete = _split(thinking, as_tags(reply))
+    thoughts, rest, complete = _split(thinking, as_tags(reply, cut_off=cut_off))
     found, outside = take_blocks(rest, "prompt")
     prompts = list(dict.fromkeys(prompt.strip() for prompt in found))
     if not complete and outside.strip():

@@ -176,6 +176,14 @@ def test_replies_of_another_hand() -> None:
     assert [row for row in table["nonrequests"] if prompt_of(row) is not None] == []
 
 
+@pytest.mark.parametrize(
+    "form", ["<prompt>{}", "Prompt: {}", "### Rewritten request\n{}", '{{"prompt": "{}']
+)
+def test_half_a_request_is_none(form: str) -> None:
+    parsed = parse_reply(form.format(EN[:20]), request=ASKED, cut_off=True)
+    assert (parsed.prompt, parsed.failure) == ("", "cut_off")
+
+
 def test_requests_are_no_remarks() -> None:
     assert not [text for text in LEGITIMATE if kind_of(text) != "request"]
 
