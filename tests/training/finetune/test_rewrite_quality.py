@@ -56,7 +56,13 @@ def test_scripts_without_spaces_are_compared_too() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no tags at all", "<prompt></prompt>", reply("a") * 2, reply("the request to pass on")],
+    [
+        "",
+        "no tags at all",
+        "<prompt></prompt>",
+        reply("a") + reply("b"),
+        reply("the request to pass on"),
+    ],
 )
 def test_a_reply_that_cannot_be_used_counts_against_all(text: str) -> None:
     assert judge_rewrite(text, "a", "a") == Judged(False, False, False)
