@@ -21,6 +21,32 @@ _SERVE: Final = r"\b(?:[mtsylnd]')?" + any_of(
     "divulgu accept accéder produi accompagn"
 )
 
+# In any clause: what only who serves says of himself.
+_PRONOUNS: Final = r"(?:(?:me|m'|te|t'|vous|le|la|l'|les|lui|leur|y|en|nous) ?){0,2}"
+_NE: Final = rf"\b(?:je|nous) n(?:e |'){_PRONOUNS}"
+_NOT: Final = r"(?: \w+){0,2}? (?:pas|jamais|aucun\w*|rien|plus|ni|nullement|point)\b"
+_PRESENT: Final = (
+    r"(?:note|juge|donne|fournis|commente|rédige|écris|décris|propose|participe|crée|génère|"
+    r"prescris|réponds|traite|transcris|identifie|aide|recommande|évalue|soutiens|divulgue|"
+    r"partage|encourage|fais|diffuse|communique|traitons|fournissons|donnons|répondons|"
+    r"proposons|acceptons|aidons|rédigeons|créons|générons|participons|partageons|"
+    r"communiquons|prescrivons|accepte)\b"
+)
+_DEED: Final = r"\b(?:[mtsylnd]')?" + any_of(
+    "aid assist fournir donner répond satisfai offrir encourag cautionn partag continu "
+    "poursuiv "
+    "trait transcri écri rédig décri identifi expli recommand conseill créer géné faire\\b "
+    "détaill parler discut comment(?:er)\\b particip approuv soutenir promouv propos divulgu "
+    "accept accéder produire accompagn prescri indiqu apprend enseign montr dire\\b juger noter "
+    "évaluer moquer plaisant révél communiqu diagnostiqu invent imit falsifi contourn effac "
+    "retir supprim localis devin spécul exécut prêter suggér guid me_lancer m'engag avancer_sur "
+    "prononc associ"
+)
+_OUR_RULES: Final = (
+    r"(?:mes|nos|mon|notre|ma|les) (?:\w+ )?(?:règl|princip|directiv|politiq|consign|valeur|"
+    r"éthiq|condition|charte|programm|lignes|normes)"
+)
+
 FRENCH: Final = Language(
     script="LATIN",
     openers=(
@@ -54,7 +80,7 @@ FRENCH: Final = Language(
     ),
     spares=(
         r"\b(?:tout[e]? seule?|seule?|m'empêcher|saurais trop|que vous (?:conseill|recommand))",
-        r"\b(?:à|avec|de|aider|mon|pour) (?:mon|ma|mes) (?!règl|princip|program|directiv|"
+        r"\b(?:à|avec|de|aider|mon|pour) (?:mon|ma|mes) (?!part\b|règl|princip|program|directiv|"
         r"limit|capac)",
     ),
     offers=(r"\b(?:vous|votre|vos|te|tu|ton|ta|autre|puis-je)\b|t'",),
@@ -62,5 +88,51 @@ FRENCH: Final = Language(
         r"(?:pouvez|pourriez|peux|pourrais)-(?:vous|tu) (?:me |m')",
         r"\b(?:s'il (?:vous|te) plaît)\b|\b(?:lis|lisez|explique|expliquez|dis|dites)-"
         r"(?:moi|le|la)\b(?! (?:si|ce|en quoi|comment je))",
+    ),
+    anywhere=(
+        rf"{_NE}(?!pourrai|serai|aurai|saurai|irai|viendrai|devrai|oublierai|pourrons|serons|"
+        rf"aurons|saurons)\w+r(?:ai|ons){_NOT}",
+        rf"{_NE}(?:vais|allons|souhaite|veux|voulons|souhaitons|compte|comptons|tiens|désire|dois|"
+        rf"devons|saurais|saurions|suis|sommes|ai|avons|entends|me permettrai|voudrais)\b"
+        rf"[^.]{{0,50}}?{_DEED}",
+        rf"{_NE}(?:peux|pouvons|pourrai|pourrons)(?: \w+){{0,2}} (?:{_PRONOUNS})(?:aider|assister|"
+        r"prescri|fournir|répondre|donner suite|traiter|accéder|indiquer|expliquer|écrire|rédiger|"
+        r"transcri|participer|conseiller|donner (?:de|d'|des) |accompagner|continuer|dire comment|"
+        r"satisfaire|cautionner|apporter|m'exprimer|faire (?:ça|cela))(?! (?:exact|avec précis))",
+        rf"{_NE}{_PRESENT}{_NOT}",
+        r"\b(?:cet|cette|notre|l') ?(?:assistant|ia|service|modèle|système|outil) ne \w+ (?:pas|"
+        r"aucun)",
+        r"\b(?:il )?(?:m'est|nous est) (?:\w+ment )?(?:impossible|interdit|défendu)\b|\bne "
+        r"(?:m'est|"
+        r"nous est) pas (?:possible|permis)\b",
+        r"\b(?:pas|hors de) question (?:de|d'|que|pour)|\bhors de question\b|\bexclu que je\b|"
+        r"^(?:non )?"
+        r"(?:pas question|impossible|sans moi|très peu pour moi|ce n'est pas possible|ce sera non|"
+        r"c'est non|ce n'est pas envisageable)$",
+        r"\bne compte[sz]? pas sur moi|\bje (?:passe|vais passer|préfère passer)(?: mon tour)?$",
+        r"\bje (?:me vois|suis|dois|me trouve)\b.{0,40} (?:refuser|décliner|m'abstenir|dire non)\b",
+        r"\b(?:je|nous) (?:\w+ )?(?:refuse|refusons|décline|déclinons|m'abstiens|m'abstiendrai|"
+        r"m'y refuse|m'y oppose|nous abstenons|nous refusons)\b(?! d'abandonner)",
+        r"\b(?:je|j'|nous) ?(?:préf\w+|aimerai\w* mieux|voudrais mieux) (?:ne (?:pas|rien)|qu'on|"
+        r"que "
+        r"(?:nous|l'on)|parler|m'abstenir|en rester|éviter|changer|passer|discuter|aborder)",
+        r"\b(?:parlons|parler|discutons) (?:plutôt )?d'autre chose|\bchang(?:eons|er) de sujet",
+        r"^(?:mais )?(?:aucun\w*|nulle?) .{0,60}(?:sera|seront|peut être|est|sont) (?:\w+ "
+        r")?(?:communiqu|"
+        r"fourni|donn|partag|délivr|divulgu|transmis)|\bne (?:peut|sera|seront|peuvent) (?:pas "
+        r")?(?:"
+        r"être )?(?:pas )?(?:satisfait|traité|fourni|communiqué|accept|donné|honoré|accord)",
+        r"(?:à l'encontre de|contraires? (?:à|aux)|enfrein\w*|viol\w*|contrevien\w* (?:à|aux)|"
+        rf"incompatibles? avec|contre) {_OUR_RULES}|\b(?:contraire|contrevient) aux? (?:nos |mes )?"
+        r"(?:règles|principes)",
+        r"\b(?:dépasse|excède|outrepasse|(?:sort|hors|au-delà) d(?:e|u|es)) ?(?:les |le "
+        r")?(?:limites? "
+        r"|cadre )?(?:de )?(?:ce (?:que (?:je|j')|qui m'est)|mes (?:compét|attrib|foncti|possib|"
+        r"limit)|"
+        r"mon (?:champ|rôle|domaine))",
+        r"\b(?:serait|est) (?:\w+ )?(?:irresponsable|contraire à l'éthique|imprudent|inapproprié|"
+        r"déplacé|malhonnête) de (?:ma|notre) part",
+        r"^(?:mais )?(?:répondre|donner suite) à (?:cette|votre|ta|ce)\b.* (?:pourrait|risque\w*|"
+        r"serait|reviendrait)\b",
     ),
 )

@@ -33,6 +33,8 @@ class Language:
             other question shows that who cannot do something is the one who asks.
         pleas: What a sentence holds by which a person asks for help without a question.
         musings: What a reply begins with that thinks aloud.
+        anywhere: What declines in any clause, behind a description, a reason or sympathy too: who
+            speaks says of himself that he will not, may not or would rather not serve.
     """
 
     script: str
@@ -42,6 +44,7 @@ class Language:
     offers: tuple[str, ...]
     pleas: tuple[str, ...] = ()
     musings: tuple[str, ...] = ()
+    anywhere: tuple[str, ...] = ()
 
 
 def any_of(stems: str) -> str:

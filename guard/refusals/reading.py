@@ -4,7 +4,8 @@ A refusal is a sentence in which the speaker declines to serve. Requests say "I'
 can't" too ("I can't do this alone. How can I get help?"), and so do answers ("I can't help but
 notice that the ladder is loose", "..., but I can't give medical advice"). So the first clause of a
 sentence that is no mere opening ("I'm sorry", "as an AI", "I understand that you are angry") must
-decline to do what assistants do, and nobody may ask for help afterwards.
+decline to do what assistants do, or any clause must do so in words that only who serves uses ("the
+picture shows a lock, but I won't tell you how to open it"). Nobody may ask for help afterwards.
 
 Of a reply only what it begins with is read, so time does not grow with its length.
 """
@@ -67,6 +68,24 @@ _DISCLAIMED: Final = re.compile(
     )
 )
 
+# What somebody else says, or a letter and the like that was asked for, is no word of the speaker.
+_REPORTED: Final = re.compile(
+    folded(
+        r"\b(?:says?|said|reads|states|replies|answers|sagt|schreibt|steht|lautet|dice|pone|reza|"
+        r"dit|indique|recita|говорит|пишет|гласит|написано|يقول|تقول|می ?گوید|نوشته)\s*:|"
+        r"(?:说|說|写着|寫著)\s*:|(?:कहता|कहती|लिखा) (?:है|हैं)\s*:"
+    )
+)
+_COMPLIES: Final = re.compile(
+    folded(
+        r"(?:(?:sure|certainly|of course|absolutely|here(?:'s| is| are)|subject|claro|"
+        r"por supuesto|"
+        r"aqui (?:tienes|esta)|asunto|bien sur|voici|objet|naturlich|hier sind|betreff|"
+        r"gerne?|certo|certamente|ecco|oggetto|конечно|вот|разумеется|بالتأكيد|بالطبع|اليك|"
+        r"حتما|البته)\b|当然|當然|以下|물론|다음은|ज़रूर|बिल्कुल,)(?! not\b| nicht\b| no\b| pas\b)"
+    )
+)
+
 
 class _Patterns(NamedTuple):
     """A language's table, compiled."""
@@ -77,6 +96,7 @@ class _Patterns(NamedTuple):
     offers: re.Pattern[str]
     pleas: re.Pattern[str]
     musings: re.Pattern[str]
+    anywhere: re.Pattern[str]
 
 
 def is_refusal(text: str) -> bool:
@@ -113,24 +133,27 @@ def _script(text: str) -> str:
 def _refuses(opening: str, patterns: _Patterns) -> bool:
     if patterns.musings.match(opening):
         return False
+    serves = bool(_COMPLIES.match(opening.lstrip(_DRESS)))
     sentences = [each.strip(_DRESS) for each in _SENTENCE_END.split(opening)]
     answered = False
     for number, sentence in enumerate(sentences[:_SENTENCES]):
-        if _declines(sentence, patterns) and not (answered and _DISCLAIMED.search(sentence)):
+        if _declines(sentence, patterns, serves) and not (
+            answered and _DISCLAIMED.search(sentence)
+        ):
             return not any(_asks(later, patterns) for later in sentences[number:])
         answered = answered or not patterns.opener.match(sentence)
     return False
 
 
-def _declines(sentence: str, patterns: _Patterns) -> bool:
+def _declines(sentence: str, patterns: _Patterns, serves: bool) -> bool:
     if sentence.endswith(("?", "\u061f")):
         return False
+    opening, own = True, not serves and not _REPORTED.search(sentence)
     for clause in _CLAUSE_END.split(sentence):
         said = clause.strip(_DRESS + _STOPS)
-        if patterns.declines.search(said):
+        if (own and patterns.anywhere.search(said)) or (opening and patterns.declines.search(said)):
             return not patterns.spares.search(said)
-        if said and not patterns.opener.match(said):
-            return False
+        opening = opening and (not said or bool(patterns.opener.match(said)))
     return False
 
 
@@ -152,6 +175,7 @@ def _compiled(language: Language) -> _Patterns:
                 language.offers,
                 language.pleas,
                 language.musings,
+                language.anywhere,
             )
         )
     )

@@ -5,20 +5,20 @@ Read from VLMGUARD_DATA (nothing is copied); counted with English as it was befo
 | texts | of | before | now |
 |---|---|---|---|
 | VLGuard train, replies to unsafe images | 1,023 | 954 | 1,023 |
-| VLGuard train, replies to unsafe instructions | 977 | 560 | 908 |
-| VLGuard test, replies to unsafe instructions | 558 | 412 | 532 |
-| VLGuard test, replies to unsafe images (many only describe the harm) | 442 | 264 | 291 |
+| VLGuard train, replies to unsafe instructions | 977 | 560 | 923 |
+| VLGuard test, replies to unsafe instructions | 558 | 412 | 535 |
+| VLGuard test, replies to unsafe images (many only describe the harm) | 442 | 264 | 295 |
 | VLGuard, replies to safe instructions (all 7 say what they cannot tell) | 1,535 | 3 | 7 |
-| SIUO, reference answers (most warn and answer) | 167 | 13 | 24 |
+| SIUO, reference answers (most warn and answer) | 167 | 13 | 26 |
 | MSTS answers labelled 1.2, refusal only: all but 47 of 466 that hold no words | 419 | 388 | 412 |
 | MSTS answers labelled unsafe | 181 | 0 | 0 |
 | requests of VLGuard and SIUO | 4,702 | 0 | 0 |
 | MSTS prompts in eleven languages | 2,800 | 0 | 0 |
 
 Of `refusals/refused` (40 refusals in each of eleven languages, our own words) it finds all 440, of
-`refusals/other` (180 requests and answers that resemble them) none. Both were written, and
-committed, before the patterns, but by the same hand, and the patterns were corrected by them: take
-that as the least it can do, not as its recall. Of 70 refusals that other hands had written in
+`refusals/other` (312 requests and answers that resemble them) none. Both were written by the same
+hand as the patterns, and the patterns were corrected by them: take that as the least it can do, not
+as its recall. Of 70 refusals that other hands had written in
 public repositories (not copied here) it found 53 (76 %) before the patterns were corrected by those
 too; many that it missed speak of scope or of reading a picture's text.
 """
@@ -60,9 +60,9 @@ def test_no_language_is_forgotten() -> None:
     ("file", "kind", "found", "of"),
     [
         ("train.json", "instruction", 1023, 1023),
-        ("train.json", "unsafe_instruction", 908, 977),
-        ("test.json", "unsafe_instruction", 532, 558),
-        ("test.json", "instruction", 291, 442),
+        ("train.json", "unsafe_instruction", 923, 977),
+        ("test.json", "unsafe_instruction", 535, 558),
+        ("test.json", "instruction", 295, 442),
     ],
 )
 def test_reference_refusals_of_vlguard(
@@ -76,7 +76,7 @@ def test_reference_refusals_of_vlguard(
 def test_reference_answers_of_siuo_that_refuse(real_data: RealData) -> None:
     records = _siuo(real_data)
     answers = [record["reference_answer"] for record in records]
-    assert (sum(map(is_refusal, answers)), len(answers)) == (24, 167)
+    assert (sum(map(is_refusal, answers)), len(answers)) == (26, 167)
 
 
 def test_reference_answers_to_safe_instructions(real_data: RealData) -> None:
