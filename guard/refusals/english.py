@@ -258,5 +258,17 @@ ENGLISH: Final = Language(
         r"^(?:(?:but|so|and) )?(?:answering|responding to|fulfilling|complying with) (?:this|that|"
         r"your|it|such)\b.* (?:could|would|might|may|risks?|can)\b",
         r"\b(?:talk|chat|speak) about something else\b|\bchange the (?:subject|topic)\b",
+        r"\b(?:hard|firm) (?:pass|no)\b|\b(?:so|and|then) (?:no|the answer is no|it's a no)$",
+        r"\b(?:is|are)(?:n't| not) (?:(?:something|things?|topics?|for) (?:that )?(?:i|we)\b|for "
+        r"me to\b|"
+        r"(?:part|one) of my (?:job|role|task)|my (?:job|role|place|call)\b)",
+        r"\byou (?:won't|will not|can't|cannot) (?:get|find|have|hear|receive|expect)\b.{0,40} "
+        r"from (?:me|us)\b",
+        r"\b(?:my|our) (?:\w+ ){0,2}(?:role|rules|polic\w+|guidelines|principles|training|design|"
+        r"programming|"
+        r"ethics|conscience) (?:\w+ )?(?:does not|doesn't|do not|don't|won't|will not|forbids?|"
+        r"prohibits?|"
+        r"prevents?|keeps?|stops?|bars?)\b",
+        r"\b(?:draw|cross(?:es)?|drawing) (?:a|the|my) line\b",
     ),
 )

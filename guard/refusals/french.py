@@ -134,5 +134,18 @@ FRENCH: Final = Language(
         r"déplacé|malhonnête) de (?:ma|notre) part",
         r"^(?:mais )?(?:répondre|donner suite) à (?:cette|votre|ta|ce)\b.* (?:pourrait|risque\w*|"
         r"serait|reviendrait)\b",
+        r"\b(?:donc|alors|ma réponse est|la réponse est) (?:c'est |ce sera )?non$",
+        r"\bn(?:'est|'entre|e fait|e relève|e sont)\w* pas (?:dans|de|partie de|à|mon|quelque "
+        r"chose)\b ?(?:mes|"
+        r"mon|ma|moi)?\b.{0,6}(?:attrib|rôle|compét|foncti|tâche|mission|ressort|travail|que je|"
+        r"moi)",
+        r"\bje (?:ne )?(?:peux|puis)(?: \w+){0,2} rien (?:vous |te )?(?:dire|faire|communiquer|"
+        r"révéler)",
+        r"\bje ne suis pas (?:habilité|autorisé|qualifié|en mesure|disposé|compétent|là pour|la "
+        r"bonne "
+        r"personne)",
+        r"\b(?:mes|nos|ma|mon) (?:\w+ )?(?:règles|consignes|principes|directives|politique|"
+        r"programmation|"
+        r"éthique|rôle) (?:ne )?(?:m'|me |nous |l')?(?:interdi|empêch|permet|autoris)",
     ),
 )

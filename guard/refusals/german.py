@@ -148,5 +148,16 @@ GERMAN: Final = Language(
         r"falsch|"
         r"fahrlässig|unseriös) (?:von mir|meinerseits)|\bwäre (?:meinerseits|von mir) ",
         r"^(?:diese|ihre|deine|solche) (?:anfrage|frage|bitte)\w* (?:zu )?beantwort\w*",
+        r"\b(?:meine|unsere)\w* (?:\w+ )?(?:\w*richtlinien|\w*regeln|\w*grundsätze|\w*vorgaben|"
+        r"programmierung|"
+        r"prinzipien) (?:lassen|erlauben|verbieten|untersagen|gestatten|verbietet|erlaubt|lässt)",
+        r"\bstehe ich (?:\w+ )*nicht zur verfügung|\bgehör\w* (?:\w+ )?nicht zu mein|\bnicht "
+        r"mein\w* "
+        r"(?:aufgabe|zuständigkeit|rolle)|\b(?:bin|sind) (?:ich |wir )?(?:\w+ )?nicht "
+        r"(?:zuständig|befugt|"
+        r"berechtigt|bereit|der richtige|die richtige)",
+        r"^\w*(?:\w+ )?werde ich (?:\w+ ){0,3}(?:nicht|niemals|nie|"
+        r"keinesfalls)$",
+        r"\b(?:also|daher|deshalb|darum|meine antwort ist|meine antwort lautet) nein$",
     ),
 )

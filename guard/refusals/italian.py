@@ -154,5 +154,20 @@ ITALIAN: Final = Language(
         r"etico|un'irresponsabilità) (?:da parte mia|da parte nostra)|\bsarebbe da (?:incoscienti|"
         r"irresponsabili)|\bsarebbe (?:irresponsabile|imprudente) da parte mia",
         r"^(?:ma )?rispondere a (?:quest|tal)\w*\b.* (?:potrebbe|può|rischi\w+|sarebbe)\b",
+        r"\bnon (?:(?:ti|la|le|lo|li|ne|vi|gli|te|ve) ){0,2}(?!potr|sar|avr|dovr|andr|verr|"
+        r"riuscir|sapr|star|"
+        r"vero|chiar|rar|car|intero|sincer|leggero|liber|sever|integr)\w{3,}[ei]rò\b",
+        r"\b(?:le|i|la) (?:mi[eao]|miei|nostr\w) (?:\w+ )?(?:regole|linee guida|norme|direttive|"
+        r"principi|"
+        r"politiche|etica|programmazione|ruolo) (?:non )?(?:me lo|mi|ce lo|lo|ci|impedi|vieta|"
+        r"proibi|consent|"
+        r"permett)",
+        r"\b(?:devo|dobbiamo) dir(?:ti|le|vi)? (?:di )?no\b|\b(?:quindi|perciò|dunque|la "
+        r"risposta è|la mia "
+        r"risposta è) no$",
+        r"\bnon (?:rientra|fa parte|è|sono|spetta|compete)\w* (?:\w+ )?(?:tra|fra|di|dei|nei|il|"
+        r"un|mio|la|a)? ?"
+        r"(?:i )?(?:miei|mio|mie|mia|me|persona giusta|compito mio)\b",
+        r"\bnon posso (?:\w+ )?(?:esser(?:ti|le|vi)|far nulla|fare nulla|dir(?:ti|le) nulla)",
     ),
 )

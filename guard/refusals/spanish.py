@@ -173,5 +173,25 @@ SPANISH: Final = Language(
         r"^(?:pero )?(?:responder|contestar|atender) (?:a )?(?:est[aeo]|es[aeo]|tu|su)\b.* "
         r"(?:podría|"
         r"puede|sería|supondría)\b",
+        r"\b(?:mis|nuestras|mi|nuestra) (?:\w+ )?(?:normas|reglas|directrices|políticas?|"
+        r"principios|"
+        r"pautas|programación|función|ética) (?:no (?:me|nos|lo|se)|me (?:lo )?(?:impid|prohíb)|lo "
+        r"(?:impid|prohíb))",
+        r"^(?:pero )?(?:de mí|conmigo) no\b|\b(?:por|de) mi parte no\b|\b(?:así que|por eso|por "
+        r"lo que|o sea "
+        r"que|mi respuesta es|la respuesta es) (?:\w+ )?no$|\b(?:tengo|he) (?:que|de) "
+        r"decir(?:te|le|os|les)? (?:\w+ )?que no\b",
+        r"\bno (?:es|son|está|entra|figura|forma parte)\w* (?:\w+ )?(?:algo|mi|de mis|entre mis|"
+        r"en mi|parte de "
+        r"mi|de mi)\w* ?(?:que|tarea|función|papel|trabajo|cometido|compet|ámbito|en (?:lo|que))",
+        r"\bno (?:te |le )?(?:leeré|copiaré|modificaré|cambiaré|buscaré|alteraré|analizaré|"
+        r"diagnosticaré|"
+        r"fingiré|difundiré|aconsejaré|alentaré|fomentaré)",
+        r"\b(?:eso|esto) no (?:te |se |le )*(?:lo )?puedo\b|\bno puedo (?:\w+ )?(?:contár|decír|"
+        r"dár|explicár|"
+        r"hacér|facilitár|revelár|mostrár)\w+",
+        r"\bno (?:estaría|está|sería|es) (?:bien|correcto|ético|responsable|apropiado|justo) que "
+        r"(?:yo )?"
+        r"(?:te|le|lo|hablara|diera|dijera|escrib)",
     ),
 )

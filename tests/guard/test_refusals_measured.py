@@ -5,7 +5,7 @@ Read from VLMGUARD_DATA (nothing is copied); counted with English as it was befo
 | texts | of | before | now |
 |---|---|---|---|
 | VLGuard train, replies to unsafe images | 1,023 | 954 | 1,023 |
-| VLGuard train, replies to unsafe instructions | 977 | 560 | 923 |
+| VLGuard train, replies to unsafe instructions | 977 | 560 | 926 |
 | VLGuard test, replies to unsafe instructions | 558 | 412 | 535 |
 | VLGuard test, replies to unsafe images (many only describe the harm) | 442 | 264 | 295 |
 | VLGuard, replies to safe instructions (all 7 say what they cannot tell) | 1,535 | 3 | 7 |
@@ -16,7 +16,7 @@ Read from VLMGUARD_DATA (nothing is copied); counted with English as it was befo
 | MSTS prompts in eleven languages | 2,800 | 0 | 0 |
 
 Of `refusals/refused` (40 refusals in each of eleven languages, our own words) it finds all 440, of
-`refusals/other` (312 requests and answers that resemble them) none. Both were written by the same
+`refusals/other` (318 requests and answers that resemble them) none. Both were written by the same
 hand as the patterns, and the patterns were corrected by them: take that as the least it can do, not
 as its recall. Of 70 refusals that other hands had written in
 public repositories (not copied here) it found 53 (76 %) before the patterns were corrected by those
@@ -60,7 +60,7 @@ def test_no_language_is_forgotten() -> None:
     ("file", "kind", "found", "of"),
     [
         ("train.json", "instruction", 1023, 1023),
-        ("train.json", "unsafe_instruction", 923, 977),
+        ("train.json", "unsafe_instruction", 926, 977),
         ("test.json", "unsafe_instruction", 535, 558),
         ("test.json", "instruction", 295, 442),
     ],
