@@ -4,13 +4,14 @@ Asked for are `<reasoning>...</reasoning><prompt>...</prompt>`. Models also writ
 and headings in several languages, and forget to close.
 """
 
+import html
 import json
 import re
 from typing import Final
 
 from vlmguard.guard.rewriter_words import kind_of
 
-__all__ = ["as_tags", "take_blocks", "undressed"]
+__all__ = ["as_tags", "take_blocks", "undressed", "without_remarks"]
 
 _NEW: Final = (
     r"(?:(?:the|your|my|rewritten|rewrite|revised|new|safe|safer|final|improved|modified|updated|"
@@ -24,18 +25,22 @@ _NAME: Final = (
     rf"(?:{_NEW}prompt|{_NEW}{_CHANGED}[\s_-]{{1,2}}(?:request|query|question|text|version)"
     r"|rewritten|rewrite)"
 )
-_TAG_NAME: Final = rf"(?:{_NAME}|output)"
+_TAG_NAME: Final = rf"(?:{_NAME}|output|(?:(?:改写|重写|修改)后的)?(?:提示词?|请求))"
 _THOUGHTS: Final = r"(?:reasoning|reasons?|rationale|analysis|thoughts?|explanation)"
+_TAG_THOUGHTS: Final = rf"(?:{_THOUGHTS}|推理|分析|思考)"
 
 # Never a blank behind the bracket: `< prompt>` is what we made of a user's own tag.
 _TAG: Final = re.compile(
-    rf"(?:<|&lt;|\\<|＜)(/?|\\/)({_TAG_NAME}|{_THOUGHTS})(?:\s[^<>]{{0,60}}=[^<>]{{0,60}})?\s?"
+    rf"(?:<|&lt;|\\<|＜)(/?|\\/)({_TAG_NAME}|{_TAG_THOUGHTS})(?:\s[^<>]{{0,60}}=[^<>]{{0,60}})?\s?"
     r"(?:>|&gt;|\\>|＞)",
     re.IGNORECASE,
 )
 _SQUARE: Final = re.compile(rf"\[(/?)({_NAME}|{_THOUGHTS})\]", re.IGNORECASE)
 _OWN: Final = re.compile(r"</?prompt>")
-_IS_THOUGHTS: Final = re.compile(_THOUGHTS, re.IGNORECASE)
+_IS_THOUGHTS: Final = re.compile(_TAG_THOUGHTS, re.IGNORECASE)
+_DOUBLED: Final = re.compile(r"(</?prompt>)(?:\s*\1)+")
+# A closing tag that was misspelt, or is the other one.
+_MISSPELT: Final = re.compile(r"</(?:pro\w{1,6}|reasoning)>\s*$", re.IGNORECASE)
 
 _REWORDED: Final = (
     r"(?:reformul|riformul|r[eéè]{1,2}crit|reescrit|riscritt|r[eé]vis|rivist|modifi|am[eé]lior|"
@@ -90,9 +95,11 @@ def as_tags(text: str, *, cut_off: bool = False) -> str:
     Returns:
         The reply with `<prompt>` and `<reasoning>`, or as it was.
     """
+    was_escaped = "&lt;prompt" in text and "<prompt" not in text
     text = _TAG.sub(_own_tag, text)
     if _OWN.search(text):
-        return _closed(text)
+        # What belongs to a reply that was escaped whole was escaped, too.
+        return _closed(html.unescape(text) if was_escaped else text)
     if len(_SQUARE.findall(text)) >= 2:
         squared = _SQUARE.sub(_own_tag, text)
         if "<prompt>" in squared:
@@ -155,6 +162,19 @@ def undressed(prompt: str) -> str:
         prompt = plain
 
 
+def without_remarks(section: str) -> str:
+    """A request without the YAML mark or announcement before it, and the remarks behind it.
+
+    Args:
+        section: What stands in the place of a request.
+    """
+    paragraphs = section.removeprefix("|\n").removeprefix(">\n").split("\n\n")
+    while len(paragraphs) > 1 and kind_of(paragraphs[-1]) != "request":
+        paragraphs.pop()
+    announced = paragraphs[0].rstrip().endswith((":", "：")) and kind_of(paragraphs[0]) != "request"
+    return "\n\n".join(paragraphs[1:] if len(paragraphs) > 1 and announced else paragraphs).strip()
+
+
 def _own_tag(tag: re.Match[str]) -> str:
     name = "reasoning" if _IS_THOUGHTS.fullmatch(tag[2]) else "prompt"
     return f"<{'/' if tag[1] else ''}{name}>"
@@ -162,6 +182,11 @@ def _own_tag(tag: re.Match[str]) -> str:
 
 def _closed(text: str) -> str:
     """A second opening tag at the very end was meant to close."""
+    if "<prompt><prompt>" in text:
+        text = _DOUBLED.sub(r"\1", text)
+    if "</prompt>" not in text and text.count("<prompt>") == 1:
+        start = text.index("<prompt>")
+        return text[:start] + _MISSPELT.sub("</prompt>", text[start:])
     head, tag, tail = text.rstrip(" \n`").rpartition("<prompt>")
     if tag and not tail and head.count("<prompt>") == 1 and "</prompt>" not in head:
         return f"{head}</prompt>"
@@ -209,18 +234,10 @@ def _from_labels(text: str) -> str:
     for mark, end in zip(marks, ends, strict=True):
         section = text[mark.end() : end].strip()
         if mark["prompt"]:
-            pieces.append(f"<prompt>{_without_remarks(section)}</prompt>")
+            pieces.append(f"<prompt>{without_remarks(section)}</prompt>")
         elif mark["thoughts"]:
             pieces.append(f"<reasoning>{section}</reasoning>")
     return "\n".join(pieces)
-
-
-def _without_remarks(section: str) -> str:
-    """A section without the YAML mark before it, and without what is said on it behind it."""
-    paragraphs = section.removeprefix("|\n").removeprefix(">\n").split("\n\n")
-    while len(paragraphs) > 1 and kind_of(paragraphs[-1]) != "request":
-        paragraphs.pop()
-    return "\n\n".join(paragraphs).strip()
 
 
 def _is_heading(mark: re.Match[str]) -> bool:

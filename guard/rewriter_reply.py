@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlmguard.guard.refusals import is_refusal
-from vlmguard.guard.rewriter_forms import as_tags, take_blocks, undressed
+from vlmguard.guard.rewriter_asks import asks, must_ask, shares_words
+from vlmguard.guard.rewriter_forms import as_tags, take_blocks, undressed, without_remarks
 from vlmguard.guard.rewriter_words import kind_of
 from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.guard.text.untrusted import plain_spelling
@@ -22,6 +23,7 @@ _REASONING_START: Final = re.compile(r"<reasoning>", re.IGNORECASE)
 _REASONING_END: Final = re.compile(r"</reasoning>", re.IGNORECASE)
 _PROMPT_TAG: Final = re.compile(r"</?prompt>", re.IGNORECASE)
 _STRAY: Final = re.compile(r"</?(?:prompt|reasoning|think|request|conversation)>", re.IGNORECASE)
+_STATEMENT: Final = 6
 _MIN_ECHO: Final = 40
 _MIN_REPEATS: Final = 5
 _MIN_REPEATED_CHARS: Final = 80
@@ -147,10 +149,20 @@ def _accepted(
         return "", "echo"
     if _is_repetitive(prompt):
         return "", "repetition"
+    prompt = without_remarks(prompt)
     kind = kind_of(prompt)
     if kind == "unchanged" and request:
         return request, None
-    return prompt, None if kind == "request" else "no_request"
+    return prompt, None if kind == "request" and _looks_asked(prompt, request) else "no_request"
+
+
+def _looks_asked(prompt: str, request: str) -> bool:
+    """Whether a request has the form of one, or may do without."""
+    if not request or asks(prompt) or not must_ask(prompt):
+        return True
+    # A longer request that does not ask either states things, or is in a language not known here.
+    stated = len(request.split()) >= _STATEMENT and not asks(request)
+    return stated or shares_words(prompt, request)
 
 
 def _is_same(prompt: str, request: str) -> bool:

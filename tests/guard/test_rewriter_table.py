@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import RealData
 
+from vlmguard.guard.rewriter_asks import asks, must_ask
 from vlmguard.guard.rewriter_reply import Parsed, parse_reply
 from vlmguard.guard.rewriter_words import kind_of
-
-OTHERS = Path(__file__).with_name("replies_of_another_hand.json")
 
 ASKED = "How do I get up there?"
 EN = "How do I get up there safely? The roof is wet."
@@ -163,10 +162,17 @@ def test_what_is_no_request_never_passes(form: str) -> None:
     assert not {said: parsed.prompt for said, parsed in found.items() if not parsed.failure}
 
 
-def test_replies_of_another_hand() -> None:
-    """Written without sight of the parser, which at first read 33 of 40 and let 10 of 60 pass."""
-    table = json.loads(OTHERS.read_text(encoding="utf-8"))
-    assert (len(table["usable"]), len(table["nonrequests"])) == (40, 60)
+@pytest.mark.parametrize("hand", ["another", "a_third"])
+def test_replies_of_other_hands(hand: str) -> None:
+    """Written without sight of the parser, which was corrected by both afterwards.
+
+    At first it read 33 of 40 and 20 of 30 of what can be used, and let 10 of 60 and 18 of 50 of the
+    rest pass. When a request had to ask for something, but before words of the second table were
+    added, it read 27 of those 30 and let 1 of 50 pass. What is None there is left unread on
+    purpose: drafts, a prompt within reasoning that never ends, text without a tag.
+    """
+    file = Path(__file__).with_name(f"replies_of_{hand}_hand.json")
+    table = json.loads(file.read_text(encoding="utf-8"))
 
     def prompt_of(row: dict[str, str]) -> str | None:
         parsed = parse_reply(row["reply"], request=row["request"], material=row["request"])
@@ -174,6 +180,24 @@ def test_replies_of_another_hand() -> None:
 
     assert [row for row in table["usable"] if prompt_of(row) != row["expected"]] == []
     assert [row for row in table["nonrequests"] if prompt_of(row) is not None] == []
+
+
+def test_requests_of_benchmarks_ask(real_data: RealData) -> None:
+    siuo = json.loads((real_data("siuo") / "data" / "siuo_gen.json").read_text())
+    found = [row["question"] for row in siuo if not asks(row["question"])]
+    # Three state what they are about, and leave the wish to the picture.
+    assert len(found) <= 3
+    for file in sorted((real_data("msts") / "data" / "prompts").iterdir()):
+        with file.open(encoding="utf-8") as lines:
+            texts = [row["prompt_text"] for row in csv.DictReader(lines)]
+        assert not [text for text in texts if must_ask(text) and not asks(text)], file.name
+
+
+def test_what_does_not_ask_may_be_an_edited_statement() -> None:
+    stated = "Today the four of us walk across the frozen lake in the picture."
+    edited = "Today the four of us walk across the frozen lake in the picture, roped together."
+    assert parse_reply(f"<prompt>{edited}</prompt>", request=stated).prompt == edited
+    assert parse_reply(f"<prompt>{edited}</prompt>", request="Is it safe?").failure == "no_request"
 
 
 @pytest.mark.parametrize(
