@@ -56,10 +56,10 @@ def test_the_target_gets_the_image_and_the_rewritten_prompt() -> None:
 
 
 def test_without_reasoning_the_rewriter_is_asked_for_the_prompt_alone() -> None:
-    target, rewriter = Scripted("ok"), Scripted("<prompt>Better.</prompt>", "rewriter")
+    target, rewriter = Scripted("ok"), Scripted("<prompt>Which way is better?</prompt>", "rewriter")
     log = run_solver(vlmguard(reasoning=False), sample("Q?"), target, {"rewriter": rewriter})
     assert "<reasoning>" not in rewriter.calls[0].text
-    assert target.calls[0].text == "Better."
+    assert target.calls[0].text == "Which way is better?"
     assert record_of(log).notes["reasoning"] == ""
 
 
