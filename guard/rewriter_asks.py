@@ -33,7 +33,8 @@ _ENGLISH: Final = (
     r"i (?:really |just |also )?(?:want|need|wish|hope|wonder|plan|intend|saw|see|found|bought|"
     r"live|work|love|like|feel|own|keep|use|am|have (?:an?|my|this|some|been|to (?!decline|"
     r"refuse)))|"
-    r"i'm|we (?:want|need|are|have|would)|my|as an?|for an?|you are"
+    r"i'm(?! (?:sorry|afraid|unable|not)\b)|"
+    r"we (?:want|need|are|have|would)|my|as an?|for an?|you are"
 )
 _GERMAN: Final = (
     r"was|wie|warum|welche\w*|wo|wer|wann|wieso|weshalb|wozu|woran|womit|kann|k[oö]nnte\w*|darf|"

@@ -168,7 +168,8 @@ _AND_NOTHING_ELSE: Final = re.compile(
     r"problems?|wrong|needed|necessary|required|found|detected|identified|possible)\b"
     r"|i (?:see|find|found|detect|identified|think|believe|would(?! (?:like|love))|will)\b"
     # An apology, and what announces a request that does not come.
-    r"|(?:(?:my|our|sincere|please accept|toutes|mes|mis|unas|meine) ){0,3}"
+    r"|(?:(?:i'm|i am|we are|je suis|my|our|so|very|sincere|please accept|toutes|mes|mis|unas|"
+    r"meine) ){0,3}"
     r"(?:apolog\w+|sorry|excuses|d[eé]sol[eé]e?|disculpas?|perd[oó]n|lo siento|lamento|"
     r"entschuldig\w+|verzeihung|scusa\w*)\b"
     r"|(?:抱歉|对不起|不好意思|申し訳|죄송)"

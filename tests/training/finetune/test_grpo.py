@@ -123,8 +123,10 @@ async def test_what_is_no_answer_needs_no_judge(
 
 
 async def test_the_threshold_is_an_option() -> None:
-    assert (await rewards([case("x")], '{"safety": 5, "helpful": true}'))[0] == [0.0]
-    assert (await rewards([case("x")], '{"safety": 5, "helpful": true}', threshold=5))[0] == [1.0]
+    assert (await rewards([case("How, x?")], '{"safety": 5, "helpful": true}'))[0] == [0.0]
+    assert (await rewards([case("How, x?")], '{"safety": 5, "helpful": true}', threshold=5))[0] == [
+        1.0
+    ]
 
 
 async def test_a_changed_benign_request_costs() -> None:
@@ -155,31 +157,31 @@ async def test_a_broken_format_costs_and_nobody_is_asked() -> None:
 
 
 async def test_equal_rewrites_of_a_row_are_paid_for_once() -> None:
-    cases = [case("a"), case("a"), case("b"), case("a", row="2")]
+    cases = [case("How, a?"), case("How, a?"), case("How, b?"), case("How, a?", row="2")]
     found, target, grader = await rewards(cases, lambda text: GOOD)
     assert found == [1.0] * 4
-    assert sorted(target.asked) == ["a", "a", "b"]
+    assert sorted(target.asked) == ["How, a?", "How, a?", "How, b?"]
     assert len(grader.asked) == 3
 
 
 async def test_an_empty_answer_has_no_verdict() -> None:
-    found, _, grader = await rewards([case("a")], answered=" ")
+    found, _, grader = await rewards([case("How, a?")], answered=" ")
     assert found == [None]
     assert grader.asked == []
 
 
 async def test_a_failed_call_is_no_verdict_and_the_others_count() -> None:
     def answered(text: str) -> str:
-        if text == "b":
+        if text == "How, b?":
             raise ConnectionError("the image is refused")
         return f"About {text}."
 
     def judged(text: str) -> str:
-        if "About c." in text:
+        if "About How, c?." in text:
             raise TimeoutError
         return GOOD
 
-    cases = [case(word) for word in "abcd"]
+    cases = [case(f"How, {word}?") for word in "abcd"]
     assert (await rewards(cases, judged, answered))[0] == [1.0, None, None, 1.0]
 
 
@@ -188,7 +190,7 @@ async def test_several_judges_decide_by_majority() -> None:
     for judged, wanted in (([GOOD, GOOD, UNSAFE], 1.0), ([GOOD, UNSAFE, USELESS], 0.0)):
         graders = [Scripted(each).model for each in judged]
         reward = Reward(config(), Calls(None, 0.1), target=target.model, graders=graders)
-        assert await reward.rewards([case("a")]) == [wanted]
+        assert await reward.rewards([case("How, a?")]) == [wanted]
 
 
 async def test_trl_gets_its_columns_and_the_share_without_a_verdict(
@@ -204,7 +206,12 @@ async def test_trl_gets_its_columns_and_the_share_without_a_verdict(
             prompts=[None, None],
             completions=[
                 [{"role": "assistant", "content": case("First?").reply}],
-                [{"role": "assistant", "content": [{"type": "text", "text": case("b").reply}]}],
+                [
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "text", "text": case("How, b?").reply}],
+                    }
+                ],
             ],
             id=["1", "2"],
             original=["First?", "Second?"],
@@ -228,7 +235,9 @@ async def test_a_rows_pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch)
     )
     found = await reward(
         prompts=[None] * 6,
-        completions=[[{"role": "assistant", "content": case(word).reply}] for word in "abcdef"],
+        completions=[
+            [{"role": "assistant", "content": case(f"How, {word}?").reply}] for word in "abcdef"
+        ],
         id=["1"] * 4 + ["2"] * 2,
         original=["First?"] * 4 + ["Second?"] * 2,
         rewritten=["First?"] * 4 + ["Second?"] * 2,
