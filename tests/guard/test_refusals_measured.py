@@ -21,6 +21,11 @@ hand as the patterns, and the patterns were corrected by them: take that as the 
 as its recall. Of 70 refusals that other hands had written in
 public repositories (not copied here) it found 53 (76 %) before the patterns were corrected by those
 too; many that it missed speak of scope or of reading a picture's text.
+
+Of `refusals/held_out` (20 in each language, by another hand, without sight of any pattern, many of
+them hard: no word of inability, a change of subject) it finds 143 of 220, 65 %. With the other 20
+of each language, 440 in all, the first patterns found 115 (26 %); those others were then read, and
+the patterns widened by them. Do not read the held-out ones when you widen them again.
 """
 
 import csv
@@ -42,6 +47,20 @@ def test_our_own_refusals_in_each_language(language: str) -> None:
     refused = _lines(OWN / "refused" / f"{language}.txt")
     assert len(refused) == 40
     assert [text for text in refused if not is_refusal(text)] == []
+
+
+FOUND = {
+    **{"arabic": 10, "chinese": 17, "english": 13, "farsi": 8, "french": 16, "german": 13},
+    **{"hindi": 10, "italian": 11, "korean": 15, "russian": 15, "spanish": 15},
+}
+"""Of 20 refusals in each language that nobody read who wrote patterns: 143 of 220."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_refusals_of_another_hand_that_were_held_out(language: str) -> None:
+    held_out = _lines(OWN / "held_out" / f"{language}.txt")
+    assert len(held_out) == 20
+    assert sum(map(is_refusal, held_out)) >= FOUND[language]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
