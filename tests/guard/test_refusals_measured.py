@@ -50,8 +50,17 @@ def test_our_own_refusals_in_each_language(language: str) -> None:
 
 
 FOUND = {
-    **{"arabic": 10, "chinese": 17, "english": 13, "farsi": 8, "french": 16, "german": 13},
-    **{"hindi": 10, "italian": 11, "korean": 15, "russian": 15, "spanish": 15},
+    "arabic": 10,
+    "chinese": 17,
+    "english": 13,
+    "farsi": 8,
+    "french": 16,
+    "german": 13,
+    "hindi": 10,
+    "italian": 11,
+    "korean": 15,
+    "russian": 15,
+    "spanish": 15,
 }
 """Of 20 refusals in each language that nobody read who wrote patterns: 143 of 220."""
 
