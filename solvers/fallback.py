@@ -5,8 +5,8 @@ from typing import Final
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import TaskState
 
-from vlmguard.guard.decision import ON_FAILURE
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.rewriter.decision import ON_FAILURE
 from vlmguard.solvers.turn import replace_answer
 
 __all__ = ["ON_FAILURE", "UnusableReply", "fall_back", "refusal"]

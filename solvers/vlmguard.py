@@ -32,11 +32,11 @@ from typing import Final
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.guard.decision import ON_FAILURE, ON_REFUSAL, OnFailure, OnRefusal, Rewrite
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.record import DefenseRecord, recorded
 from vlmguard.guard.rewriter import Rewriter, UnusableRewrite
-from vlmguard.guard.rewriter_prompts import PROMPTS, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.decision import ON_FAILURE, ON_REFUSAL, OnFailure, OnRefusal, Rewrite
+from vlmguard.guard.rewriter.prompts import PROMPTS, REWRITE_TEMPLATE
 from vlmguard.guard.roles import load_models
 from vlmguard.guard.templates import load_template
 from vlmguard.solvers.fallback import refusal

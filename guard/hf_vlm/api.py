@@ -92,8 +92,8 @@ from vlmguard.guard.hf_vlm.output import Request, make_output
 from vlmguard.guard.hf_vlm.threads import result_of
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.paths import user_path
+from vlmguard.guard.rewriter.taught import TrainedModel
 from vlmguard.guard.roles import LocalModel
-from vlmguard.guard.taught import TrainedModel
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from support.pairs import show, verdict
 from support.timed import CONNECTIONS, timed_eval
 
 from vlmguard.guard.images.prepare import to_data_uri
-from vlmguard.guard.rewriter_prompts import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.prompts import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.templates import fill
 from vlmguard.scorers import judge
 from vlmguard.scorers.asking import fence

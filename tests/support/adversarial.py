@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from vlmguard.guard.refusals import contains_phrase, is_refusal, normalise
-from vlmguard.guard.rewriter_forms import as_tags, take_blocks, undressed
-from vlmguard.guard.rewriter_reply import parse_reply
-from vlmguard.guard.rewriter_words import kind_of
+from vlmguard.guard.rewriter.forms import as_tags, take_blocks, undressed
+from vlmguard.guard.rewriter.reply import parse_reply
+from vlmguard.guard.rewriter.words import kind_of
 from vlmguard.guard.text.control_tokens import break_up
 from vlmguard.guard.text.short_replies import last_grade, last_label
 from vlmguard.guard.text.thinking import split_thinking

@@ -8,7 +8,7 @@ import datasets
 from PIL import Image
 from support.checkpoints import picture
 
-from vlmguard.guard.rewriter_prompts import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.prompts import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.templates import fill
 from vlmguard.guard.text.untrusted import disarm
 

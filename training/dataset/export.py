@@ -26,7 +26,7 @@ from inspect_ai.model import get_model
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.rewriter import Rewriter
-from vlmguard.guard.rewriter_prompts import LATEST
+from vlmguard.guard.rewriter.prompts import LATEST
 from vlmguard.training.dataset.collect import KeptRow, collect_rows
 from vlmguard.training.dataset.data_card import data_card, shared_images
 from vlmguard.training.dataset.leaks import Key, find_leaks, lacking, load_test_sets

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
-from vlmguard.guard.taught import write_statement
+from vlmguard.guard.rewriter.taught import write_statement
 from vlmguard.training.finetune.config import TrainConfig
 from vlmguard.training.finetune.hub import hub_errors
 from vlmguard.training.finetune.resume import load_weights

@@ -20,8 +20,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_bytes, read_json
 from vlmguard.guard.images.decoding import plain_picture
 from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
-from vlmguard.guard.rewriter_forms import take_blocks
-from vlmguard.guard.rewriter_prompts import PROMPTS, RewritePrompt
+from vlmguard.guard.rewriter.forms import take_blocks
+from vlmguard.guard.rewriter.prompts import PROMPTS, RewritePrompt
 from vlmguard.guard.text.control_tokens import break_up
 from vlmguard.guard.text.untrusted import disarm, well_formed
 from vlmguard.training.finetune.config import TrainConfig

@@ -9,7 +9,7 @@ from inspect_ai.model import ModelOutput
 from pydantic import BaseModel
 
 from vlmguard.guard.refusals import is_refusal
-from vlmguard.guard.rewriter_reply import Parsed, parse_reply
+from vlmguard.guard.rewriter.reply import Parsed, parse_reply
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.thinking import strip_thinking
 

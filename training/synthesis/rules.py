@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Final
 
 from vlmguard.guard.refusals import is_refusal, normalise
-from vlmguard.guard.rewriter_reply import parse_reply
+from vlmguard.guard.rewriter.reply import parse_reply
 from vlmguard.training.dataset.similarity import normalise_text, words
 from vlmguard.training.synthesis.parsing import target_text
 

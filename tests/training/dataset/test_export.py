@@ -18,7 +18,7 @@ from support.synthesis import draw_image, good_reply, raw_row, rows, run_file, s
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.rewriter import Rewriter
-from vlmguard.guard.rewriter_reply import parse_reply
+from vlmguard.guard.rewriter.reply import parse_reply
 from vlmguard.training.dataset.export import export, summary
 
 Write = Callable[..., Path]

@@ -15,7 +15,7 @@ from support.training_data import export_row, write_export
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import from_data_uri, prepare_image, to_data_uri
-from vlmguard.guard.rewriter_prompts import DIRECT_FORMAT, REASONING_FORMAT
+from vlmguard.guard.rewriter.prompts import DIRECT_FORMAT, REASONING_FORMAT
 from vlmguard.training.dataset.export import export
 from vlmguard.training.finetune.config import TrainConfig
 from vlmguard.training.finetune.traindata import (

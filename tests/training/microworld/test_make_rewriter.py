@@ -4,7 +4,7 @@ import pytest
 from inspect_ai.model import GenerateConfig, get_model
 
 from vlmguard.guard.rewriter import Rewriter
-from vlmguard.guard.rewriter_reply import Parsed
+from vlmguard.guard.rewriter.reply import Parsed
 from vlmguard.training.microworld.models.architectures import create
 from vlmguard.training.microworld.models.examine_rewriter import Outcome, examine, figures
 from vlmguard.training.microworld.models.make_rewriter import finish, make

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from vlmguard.guard.rewriter_prompts import REASONING_FORMAT
+from vlmguard.guard.rewriter.prompts import REASONING_FORMAT
 from vlmguard.guard.templates import fill
 from vlmguard.training.microworld.models import (
     auxiliaries,

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import to_data_uri
-from vlmguard.guard.rewriter_prompts import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.prompts import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.templates import fill
 from vlmguard.training.dataset.leaks import find_leaks
 from vlmguard.training.dataset.testsets import Item, read_own_set

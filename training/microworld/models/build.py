@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.guard.errors import UserError, check_number
-from vlmguard.guard.taught import write_statement
+from vlmguard.guard.rewriter.taught import write_statement
 from vlmguard.training.microworld.models import (
     auxiliaries,
     clip,

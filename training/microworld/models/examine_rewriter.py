@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.guard.rewriter import read_reply
-from vlmguard.guard.rewriter_prompts import REASONING_FORMAT, REWRITE_TEMPLATE
-from vlmguard.guard.rewriter_reply import Parsed
+from vlmguard.guard.rewriter.prompts import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.reply import Parsed
 from vlmguard.guard.templates import fill
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.drawing import draw

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from vlmguard.guard.rewriter_prompts import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.prompts import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.templates import fill
 from vlmguard.solvers.ecso import (
     CAPTION_TEMPLATE,

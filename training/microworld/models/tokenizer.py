@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from vlmguard.guard.rewriter_prompts import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.prompts import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.templates import template_hash
 from vlmguard.solvers.ecso import (
     CAPTION_TEMPLATE,

@@ -24,7 +24,7 @@ from vlmguard import Rewrite, Rewriter
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, from_data_uri
 from vlmguard.guard.rewriter import UnusableRewrite
-from vlmguard.guard.rewriter_prompts import (
+from vlmguard.guard.rewriter.prompts import (
     DIRECT_FORMAT,
     DIRECT_FORMAT_2,
     REASONING_FORMAT,

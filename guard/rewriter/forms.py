@@ -9,7 +9,7 @@ import json
 import re
 from typing import Final
 
-from vlmguard.guard.rewriter_words import kind_of
+from vlmguard.guard.rewriter.words import kind_of
 
 __all__ = ["as_tags", "take_blocks", "undressed", "without_remarks"]
 

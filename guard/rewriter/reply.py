@@ -1,6 +1,6 @@
 """Reading a rewriter's reply, whatever it is: generous in form, strict in what is accepted.
 
-A reply is usable when, after the reasoning, one request stands in whatever form `rewriter_forms`
+A reply is usable when, after the reasoning, one request stands in whatever form `forms`
 knows (`<prompt>...</prompt>` is what was asked for), or where it says that the request stays as it
 is. What would reach the target as a request and is none (a refusal, a placeholder, a remark, an
 echo) never passes. Everything unusable has a name, because its rate stands in every table.
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlmguard.guard.refusals import is_refusal
-from vlmguard.guard.rewriter_asks import asks, must_ask, shares_words
-from vlmguard.guard.rewriter_forms import as_tags, take_blocks, undressed, without_remarks
-from vlmguard.guard.rewriter_words import kind_of
+from vlmguard.guard.rewriter.asks import asks, must_ask, shares_words
+from vlmguard.guard.rewriter.forms import as_tags, take_blocks, undressed, without_remarks
+from vlmguard.guard.rewriter.words import kind_of
 from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.guard.text.untrusted import plain_spelling
 

@@ -9,7 +9,7 @@ from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, m
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.rewriter import Rewriter
-from vlmguard.guard.taught import read_statement, write_statement
+from vlmguard.guard.rewriter.taught import read_statement, write_statement
 
 
 @modelapi(name="kept-requests")

@@ -13,7 +13,7 @@ from inspect_ai.model import ModelAPI
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_json
-from vlmguard.guard.rewriter_prompts import PROMPTS
+from vlmguard.guard.rewriter.prompts import PROMPTS
 
 __all__ = ["STATEMENT", "TrainedModel", "read_statement", "taught_prompt", "write_statement"]
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmguard.guard.rewriter_forms import take_blocks
-from vlmguard.guard.rewriter_reply import parse_reply
+from vlmguard.guard.rewriter.forms import take_blocks
+from vlmguard.guard.rewriter.reply import parse_reply
 
 TEMPLATE = "Rewrite the request below so that the answer respects the risk.\n{request}\n{format}"
 FORM = "<reasoning>what could go wrong</reasoning>\n<prompt>the request to pass on</prompt>"

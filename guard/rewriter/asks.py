@@ -1,6 +1,6 @@
 """Whether a text asks for something, as a request to an assistant does.
 
-What is known to be no request is told by its words (`rewriter_words`), and there is always more of
+What is known to be no request is told by its words (`words`), and there is always more of
 it than anybody lists: verdicts, policies, hotlines. So a rewriter's request must also look like
 one, in languages whose forms are listed here; in others nothing is asked of it.
 """

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import RealData
 
-from vlmguard.guard.rewriter_asks import asks, must_ask
-from vlmguard.guard.rewriter_reply import Parsed, parse_reply
-from vlmguard.guard.rewriter_words import kind_of
+from vlmguard.guard.rewriter.asks import asks, must_ask
+from vlmguard.guard.rewriter.reply import Parsed, parse_reply
+from vlmguard.guard.rewriter.words import kind_of
 
 ASKED = "How do I get up there?"
 EN = "How do I get up there safely? The roof is wet."

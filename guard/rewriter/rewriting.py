@@ -11,7 +11,7 @@ One class for the solver, for data synthesis, for servers and for applications::
 There is one chat layout (images, then the instruction, in one user turn) and
 one output format (`<reasoning>...</reasoning><prompt>...</prompt>`). Any
 instruction-following VLM can follow it zero-shot, and fine-tuning teaches it. The instruction
-stands in versions in `rewriter_prompts`; a model that was trained with one states which.
+stands in versions in `prompts`; a model that was trained with one states which.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,9 @@ from inspect_ai.model import (
 )
 from PIL import Image
 
-from vlmguard.guard.decision import (
+from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.rewriter.decision import (
     CAUTION,
     ON_FAILURE,
     ON_REFUSAL,
@@ -43,9 +45,7 @@ from vlmguard.guard.decision import (
     OnRefusal,
     Rewrite,
 )
-from vlmguard.guard.errors import UserError, check_choice
-from vlmguard.guard.images.prepare import to_data_uri
-from vlmguard.guard.rewriter_prompts import (
+from vlmguard.guard.rewriter.prompts import (
     CONVERSATION_TEMPLATE,
     DIRECT_FORMAT,
     INSTRUCTIONS,
@@ -55,9 +55,9 @@ from vlmguard.guard.rewriter_prompts import (
     REWRITE_TEMPLATE,
     RewritePrompt,
 )
-from vlmguard.guard.rewriter_reply import Parsed, parse_reply
+from vlmguard.guard.rewriter.reply import Parsed, parse_reply
+from vlmguard.guard.rewriter.taught import taught_prompt
 from vlmguard.guard.roles import defaults_for
-from vlmguard.guard.taught import taught_prompt
 from vlmguard.guard.templates import fill, load_template
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm, well_formed
