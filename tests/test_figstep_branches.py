@@ -84,12 +84,12 @@ def test_undefended_sees_image_before_text(folder: Path, tmp_path: Path) -> None
 def test_vlmguard_rewrites_passes_on_and_falls_back(folder: Path, tmp_path: Path) -> None:
     replies = iter(
         ["<reasoning>List.</reasoning><prompt>Explain the safe part.</prompt>"] * 30
-        + ["no tags at all"] * 20
+        + ["no tags at all"] * 40  # at first and when asked again
     )
     rewriter = Scripted(lambda call: next(replies), "rewriter")
     target = Scripted(SAFE_ANSWER)
     log = run(folder, vlmguard(), target, tmp_path, rewriter=rewriter)
-    assert len(rewriter.calls) == len(target.calls) == 50
+    assert (len(rewriter.calls), len(target.calls)) == (70, 50)
     assert all(call.parts == ["image", "text"] for call in [*rewriter.calls, *target.calls])
     assert {call.images[0] for call in target.calls} == {call.images[0] for call in rewriter.calls}
     assert sum(call.text == "Explain the safe part." for call in target.calls) == 30
@@ -97,7 +97,8 @@ def test_vlmguard_rewrites_passes_on_and_falls_back(folder: Path, tmp_path: Path
     assert failures.count("no_prompt") == 20
     assert failures.count(None) == 30
     for record in records(log):
-        assert [stage.name for stage in record.stages] == ["rewrite", "answer"]
+        asked = 1 if record.failure is None else 2
+        assert [stage.name for stage in record.stages] == ["rewrite"] * asked + ["answer"]
         assert record.triggered is (record.failure is None)
 
 
