@@ -194,7 +194,11 @@ def test_what_rests_on_less_is_said_under_the_table() -> None:
     def entry(defense: str, scored: int, failures: float | None, note: str = "") -> Entry:
         cell = Cell(0.5, 0.4, 0.6, 200, Coverage(scored, 412, 0.4, 0.6))
         cells = {BOTH.name: cell}
-        return Entry(0, "llava", defense, 0, 412, cells, {}, {}, failures, None, Overhead(), note)
+        return Entry(
+            *(0, "llava", defense, 0, 412, cells, {}, {}, failures, None),
+            overhead=Overhead(),
+            note=note,
+        )
 
     entries = [
         entry("undefended", 412, None),
