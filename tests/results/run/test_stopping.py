@@ -150,7 +150,8 @@ def test_ctrl_c_is_said_by_every_command(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vlmguard.tasks.data.check.describe", stop)
+    # Where it is used: a module that is imported under the patch would keep it.
+    monkeypatch.setattr("vlmguard.tasks.data.command.describe", stop)
     assert main(["data"]) == 130
     assert capsys.readouterr().err == "vlmguard: stopped.\n"
 
