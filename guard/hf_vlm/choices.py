@@ -7,7 +7,7 @@ loops of others (`custom_generate`); caches are repeated as beam search does it.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from transformers import Cache, LogitsProcessorList, StoppingCriteriaList
@@ -82,7 +82,7 @@ def _repeated(
     cache = kwargs.get("past_key_values")
     if not isinstance(cache, Cache):
         raise TypeError(f"a cache of the kind {type(cache).__name__}")
-    cache.reorder_cache(rows)
+    cache.reorder_cache(cast("Any", rows))  # whole numbers, which its type asks for
     result = dict(kwargs)
     for name, value in kwargs.items():
         if isinstance(value, torch.Tensor) and value.dim():

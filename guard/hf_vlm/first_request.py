@@ -99,7 +99,7 @@ def _no_chat(model: Any, maker: PromptMaker) -> str:
     """Why a class of the library is no chat model, empty if nothing says so."""
     if model.is_remote_code():
         return ""
-    if type(model).generate is not GenerationMixin.generate:
+    if type(model).generate is not vars(GenerationMixin)["generate"]:
         return "it brings a `generate` of its own, which hf-vlm/ cannot steer"
     if not maker.placeholders and "image_token" not in str(model.config.to_dict()):
         return "neither its processor nor its config.json has a token for an image in a text"

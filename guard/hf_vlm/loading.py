@@ -198,6 +198,7 @@ class Weights:
             wrapper.load_adapter(
                 source, adapter_name=name, is_trainable=False, autocast_adapter_dtype=False
             )
+            wrapper.eval()
             loaded = True
         finally:
             if not loaded and wrapper is not None:
@@ -205,7 +206,7 @@ class Weights:
                     wrapper.unload()  # puts the base's own layers back
                 elif name in wrapper.peft_config:
                     wrapper.delete_adapter(name)
-        self._peft = wrapper.eval()
+        self._peft = wrapper
 
 
 def _adapter_config(source: str) -> Any:

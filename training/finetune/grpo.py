@@ -11,7 +11,7 @@ trained by supervised fine-tuning alone, as far as is known; this stage is ours.
 import math
 import random
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -69,7 +69,8 @@ class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
     """
 
     def __init__(self, *, reward: Reward, **rest: Any) -> None:
-        super().__init__(reward_funcs=reward, **rest)
+        # trl takes coroutines too, and its types do not say so.
+        super().__init__(reward_funcs=cast("Any", reward), **rest)
         self._calls = reward.calls
         self._settled = _randomness()
 
@@ -92,7 +93,8 @@ class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
         trouble = self._calls.trouble
         # All processes end together: saving needs them all.
         flag = torch.tensor([trouble is not None], device=self.accelerator.device)
-        if self.accelerator.gather(flag).any():
+        gathered: Any = self.accelerator.gather(flag)
+        if gathered.any():
             raise _TooManyFailed(trouble or "Too many calls of another process failed.")
         return rewards
 
