@@ -1,7 +1,7 @@
 """The gate: has a change made anything worse than the baseline?
 
-    vlmguard gate logs --baseline results/baseline.json --update    # once, and after good changes
-    vlmguard gate logs --baseline results/baseline.json             # in CI
+    vlmguard gate logs --baseline baseline.json --update    # once, and after good changes
+    vlmguard gate logs --baseline baseline.json             # in CI
 
 Each measure is compared sample by sample: over all samples, within each slice, and within
 each category of at least ten samples in the baseline. Where the baseline was written from
