@@ -43,6 +43,7 @@ class _Redacting(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    # Attributes in typeshed, which may be set; a stream that only passes on has them to read.
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return self._stream.encoding

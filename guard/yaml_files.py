@@ -25,6 +25,7 @@ class CarefulLoader(yaml.SafeLoader):
         """Compose a node, not too deep."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
+            # The stubs leave this one method untyped.
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise ConstructorError(None, None, "nested too deep", mark)
         node = super().compose_node(parent, index)

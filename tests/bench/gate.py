@@ -15,6 +15,7 @@ import numpy as np
 
 REPO: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = REPO / "results" / "gate.md"
+# As a script it finds the tests' helpers only from here on, hence the imports below.
 sys.path.insert(0, str(REPO / "tests"))
 
 from support.lost_kinds import KINDS  # noqa: E402
