@@ -1,1 +1,1 @@
-"""Pictures: from a file's bytes to what every model API accepts."""
+"""From the bytes of an image file to a picture that every model API accepts."""

@@ -1,7 +1,7 @@
-"""Colour profiles: pictures as people see them, in the sRGB that models were trained on.
+"""Applies colour profiles: pictures as people see them, in the sRGB that models were trained on.
 
-Viewers apply the ICC profile that a file carries; model APIs and processors pass over it, so that
-a model may be shown red where a person sees blue.
+Viewers apply the ICC profile of a file. Model APIs and processors ignore it, so a model may see red
+where a person sees blue.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""From a file's bytes to a plain, upright 8-bit picture, and what had to be changed for it."""
+"""Decodes a file into a plain, upright 8-bit picture, and says what was changed."""
 
 import io
 import math
@@ -17,7 +17,7 @@ MAX_PIXELS: Final = 20_000_000
 """Larger pictures are scaled down: model APIs refuse or silently shrink them."""
 
 Colour = Literal["srgb", "as_is"]
-"""`srgb`: as people see the picture; `as_is`: its numbers, whatever its colour profile says."""
+"""`srgb`: colours as people see them; `as_is`: the file's numbers, without its colour profile."""
 
 _PLAIN_MODES: Final = ("RGB", "L")
 _PROFILED: Final = ("RGB", "L", "CMYK")
@@ -32,7 +32,7 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What people take for pictures, by their first bytes.
+# Files that people take for pictures, by their first bytes.
 _NO_PICTURES: Final = (
     (
         re.compile(rb"\Aversion https://git-lfs"),
@@ -51,9 +51,9 @@ _NO_PICTURES: Final = (
         "a HEIC photo, which is not supported; convert it to JPEG or PNG",
     ),
 )
-# Pixels decoded at a time where a picture is far too large.
+# Pixels decoded at a time when a picture is far too large.
 _BAND: Final = 4_000_000
-# Large pictures are decoded one at a time, whoever asks, so that memory stays bounded.
+# All threads decode large pictures one at a time, so that memory stays bounded.
 _LARGE: Final = threading.Lock()
 
 
@@ -65,12 +65,12 @@ def decode(data: bytes, colour: Colour) -> tuple[Image.Image, tuple[str, ...]]:
         colour: Whether to apply a colour profile other than sRGB.
 
     Returns:
-        A picture of mode RGB or L, upright, at most `MAX_PIXELS` pixels, with `format` set; and
-        what was changed, empty if nothing was.
+        A picture of mode RGB or L, upright, at most `MAX_PIXELS` pixels, with `format` set; and the
+        list of changes.
 
     Raises:
-        UnidentifiedImageError: No picture; says what it is, where that is known.
-        Exception: Whatever decoders raise on malformed files.
+        UnidentifiedImageError: Not a picture; the message says what it is, if known.
+        Exception: Any error that a decoder raises on a malformed file.
     """
     with warnings.catch_warnings():
         # Pillow warns from 89 megapixels on and raises at twice that; below
@@ -103,13 +103,13 @@ def plain_picture(
         wide: Its file has more than 8 bits a channel, which its mode does not say.
 
     Returns:
-        Another picture, of mode RGB or L, and what was changed.
+        A new picture of mode RGB or L, and the list of changes.
     """
     notes: list[str] = []
     if _is_animated(picture):
         notes.append("first frame of an animation")
         picture.seek(0)
-    # Only now: Pillow turns TIFF files itself while it loads them.
+    # Read only now: Pillow turns TIFF files itself while it loads them.
     picture.load()
     turned = _orientation(picture)
     profile = picture.info.get("icc_profile") if colour == "srgb" else None
@@ -153,7 +153,7 @@ def _what_it_is(data: bytes) -> str:
 
 
 def _is_wide(picture: Image.Image, data: bytes) -> bool:
-    """More than 8 bits a channel where Pillow's mode does not say so: it drops the lower ones."""
+    """Whether a file has more than 8 bits a channel, although Pillow's mode says 8."""
     if picture.mode.startswith(("I", "F")):
         return False
     if picture.format == "PNG":
@@ -166,10 +166,10 @@ def _is_wide(picture: Image.Image, data: bytes) -> bool:
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    """A picture far beyond `MAX_PIXELS`, by a whole number smaller, still beyond it.
+    """A picture far beyond `MAX_PIXELS`, reduced by a whole factor, but not below `MAX_PIXELS`.
 
-    Converted and averaged band by band: a black-and-white drawing of 169 megapixels has 21 MB,
-    and a gigabyte as a whole in colour.
+    Converts and averages band by band: a black-and-white drawing of 169 megapixels takes 21 MB, but
+    a gigabyte if all of it is converted to colour at once.
     """
     width, height = picture.size
     factor = math.isqrt(width * height // MAX_PIXELS)
@@ -195,7 +195,7 @@ def _is_transparent(picture: Image.Image) -> bool:
 def _orientation(picture: Image.Image) -> Image.Transpose | None:
     try:
         orientation = picture.getexif().get(_ORIENTATION)
-    # Broken EXIF data says nothing about the picture, which may be fine.
+    # The picture may be fine even if its EXIF data is broken.
     except Exception:
         return None
     return _TURNS.get(orientation) if isinstance(orientation, int) else None
@@ -204,7 +204,7 @@ def _orientation(picture: Image.Image) -> Image.Transpose | None:
 def _eight_bit(picture: Image.Image) -> Image.Image:
     wide = picture.convert("I") if picture.mode != "F" else picture
     low, high = wide.getextrema()
-    # Pillow types the extrema as of several bands; a picture in I or F has one.
+    # Pillow's types assume several bands; a picture of mode I or F has one.
     if picture.mode == "F" or not 0 <= low <= high <= 65_535:  # type: ignore[operator]
         raise ValueError("32-bit pixel values have no agreed brightness; convert it to 8 bit")
     return wide.point(lambda value: value / 256).convert("L")

@@ -1,9 +1,9 @@
-"""Images: checked, brought into a form every model API accepts, as data URIs.
+"""Checks images and brings them into a form that every model API accepts, as data URIs.
 
-Model APIs and processors disagree about palettes, transparency, 16 bit, CMYK
-and animation, about colour profiles and about turning a photo as its EXIF data says. What
-is not a plain upright 8-bit sRGB or grey picture is converted once, here, and the conversion
-is noted, so that every model sees the same picture, and sees it as people do.
+Model APIs and processors disagree about palettes, transparency, 16 bit, CMYK and animation, about
+colour profiles and about turning a photo as its EXIF data says. So any image that is not a plain
+upright 8-bit sRGB or grey picture is converted once, here, and the conversion is noted. Every model
+then sees the same picture, and sees it as people do.
 """
 
 import base64
@@ -31,13 +31,13 @@ __all__ = [
 ]
 
 MAX_SIDE: Final = 8_000
-"""Pixels a side beyond which model APIs refuse a picture (Anthropic's limit)."""
+"""Model APIs refuse a picture with more pixels a side (Anthropic's limit)."""
 
 MAX_BASE64: Final = 5_000_000
-"""Bytes of base64 beyond which they refuse it."""
+"""They refuse a picture with more bytes of base64."""
 
 _LOSSLESS_PIXELS: Final = 4_000_000
-# MPO is what some phones write: a JPEG file with previews behind the picture.
+# Some phones write MPO: a JPEG file with previews after the picture.
 _MIME_BY_FORMAT: Final = {
     "PNG": "image/png",
     "JPEG": "image/jpeg",
@@ -54,17 +54,17 @@ _QUALITY: Final = 95
 
 
 class ImageError(ValueError):
-    """An image cannot be used; the message names the file and the reason."""
+    """An image that cannot be used; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class ImageRules:
-    """How pictures are taken in.
+    """How pictures are prepared.
 
     Attributes:
-        colour: Whether colour profiles other than sRGB are applied (`srgb`), or passed over
-            (`as_is`), as model APIs, processors and most authors' code do.
-        fit: Scale what is beyond `MAX_SIDE` or `MAX_BASE64`.
+        colour: Whether colour profiles other than sRGB are applied (`srgb`) or ignored (`as_is`),
+            as model APIs, processors and most authors' code do.
+        fit: Whether pictures beyond `MAX_SIDE` or `MAX_BASE64` are scaled down.
     """
 
     colour: Colour = "srgb"
@@ -76,12 +76,12 @@ DEFAULT_RULES: Final = ImageRules()
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image that decodes, ready to be sent.
+    """An image that was decoded and can be sent.
 
     Attributes:
         reference: The file's path where it can be sent as it is, else a data URI.
         sha256: SHA-256 of the file's bytes (64 hex digits).
-        notes: What was changed ("CMYK to RGB", ...); empty if nothing was.
+        notes: The changes ("CMYK to RGB", ...).
         size: Width and height in pixels, as it is sent.
     """
 
@@ -92,11 +92,11 @@ class PreparedImage:
 
 
 def prepare_image(path: Path, rules: ImageRules = DEFAULT_RULES) -> PreparedImage:
-    """Decode an image file completely and convert what not every model accepts.
+    """Decode an image file completely, and convert it if some models would not accept it.
 
     Args:
         path: An image file of any format that Pillow reads.
-        rules: How to take it in.
+        rules: How to prepare it.
 
     Returns:
         The path itself for a plain PNG, JPEG or WEBP file with the right
@@ -126,7 +126,7 @@ def prepare_image(path: Path, rules: ImageRules = DEFAULT_RULES) -> PreparedImag
                 notes = (*notes, "as JPEG")
             return PreparedImage(uri, sha256, notes, picture.size)
     if path.suffix.lower() not in _SUFFIXES_BY_FORMAT[file_format]:
-        # Inspect derives the media type from the suffix; the bytes are fine.
+        # The bytes are fine, but Inspect derives the media type from the suffix.
         suffix = path.suffix or "without a suffix"
         noted = (f"{file_format} named {suffix}",)
         return PreparedImage(_uri(mime, data), sha256, noted, picture.size)
@@ -148,7 +148,8 @@ def to_data_uri(image: "Image.Image | bytes | str | Path") -> str:
     """
     if isinstance(image, Image.Image):
         with _naming("picture"):
-            # A copy: looking for transparency or frames must not move the caller's picture.
+            # Work on a copy: a look for transparency or frames would move the caller's picture to
+            # another frame.
             return _encode(plain_picture(image.copy(), "srgb")[0])
     if isinstance(image, str) and image.startswith("data:"):
         return image
@@ -179,7 +180,7 @@ def from_data_uri(uri: str) -> Image.Image:
     """
     payload = _payload(uri)
     with _naming("data URI"):
-        # Whoever made the data URI has seen to colours; a model is to see these very numbers.
+        # The maker of the data URI converted the colours already; the model must see these numbers.
         picture, _ = decode(base64.b64decode(payload), "as_is")
         return picture.convert("RGB")
 
@@ -213,19 +214,19 @@ def _read(path: Path) -> bytes:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a picture into an `ImageError` that names it."""
+    """Turn any error about a picture into an `ImageError` that names it."""
     try:
         yield
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {error}") from error
-    # Decoders raise nearly anything on malformed files.
+    # Decoders raise almost any exception on malformed files.
     except Exception as error:
         raise ImageError(f"{name}: not a readable image ({error})") from error
 
 
 def _encode(picture: Image.Image, lossless: bool = True) -> str:
     buffer = io.BytesIO()
-    # A large photo as PNG would pass the upload limits of model APIs.
+    # A large photo as PNG would exceed the upload limits of model APIs.
     if not lossless or picture.width * picture.height > _LOSSLESS_PIXELS:
         picture.convert("RGB").save(buffer, format="JPEG", quality=_QUALITY)
         return _uri("image/jpeg", buffer.getvalue())
@@ -234,7 +235,7 @@ def _encode(picture: Image.Image, lossless: bool = True) -> str:
 
 
 def _fitted(picture: Image.Image, uri: str) -> tuple[str, tuple[int, int], tuple[str, ...]]:
-    """A picture as model APIs take it, its size, and what was done; small ones as they are."""
+    """A picture within the limits of model APIs, its size, and the changes."""
     notes = []
     if max(picture.size) > MAX_SIDE:
         picture, note = _scaled(picture, MAX_SIDE / max(picture.size))

@@ -1,7 +1,7 @@
-"""Recognising refusals by their words, in our own wording.
+"""Recognises refusals by their words. The word lists are our own.
 
-`is_refusal` says whether a whole reply declines, in eleven languages; `contains_phrase` whether
-an English phrase occurs anywhere, as keyword metrics count.
+`is_refusal` says whether a whole reply declines, in eleven languages. `contains_phrase` says
+whether an English phrase occurs anywhere, as keyword metrics count.
 """
 
 from vlmguard.guard.refusals.phrases import REFUSAL_PHRASES, contains_phrase, normalise

@@ -1,4 +1,4 @@
-"""How Arabic refuses. Written without vowel signs or hamza, or with them."""
+"""Arabic refusals, with and without vowel signs or hamza."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ _SERVE: Final = any_of(
     "نسخ التعاون المساهم الإفصاح التعليق"
 )
 
-# In any clause: what only who serves says of himself.
+# In any clause: words that only an assistant says of itself.
 _MAY_NOT: Final = (
     r"\b[وف]?(?:لا (?:يمكنني|يمكننا|أستطيع|نستطيع|يسعني|يسعنا|يحق لي|يحق لنا|يجوز لي|ينبغي لي|"
     r"أنوي|أرغب|أود|أريد|نقبل|يسمح لي|أملك)|ليس (?:بإمكاني|بوسعي|بوسعنا|من حقي|مسموحا لي|بمقدوري)|"

@@ -1,4 +1,4 @@
-"""How Chinese refuses, in simplified and traditional characters."""
+"""Chinese refusals, in simplified and traditional characters."""
 
 from typing import Final
 
@@ -25,7 +25,7 @@ _HARM: Final = any_of(
     "有害 违法 違法 非法 危险 危險 不当 不當 不道德 敏感 涉及 违反 違反 侵犯 不符合"
 )
 
-# In any clause: what only who serves says of himself.
+# In any clause: words that only an assistant says of itself.
 _I: Final = "(?:我|我们|我們|本助手|本系统|本系統|本平台|本服务|本服務|这里|這裡|此处|恕)"
 _STRESS: Final = (
     "(?:也|都|真的|实在|實在|绝对?|絕對?|现在|現在|暂时|暫時|确实|確實|坚决|堅決|恐怕|可|是|就|"

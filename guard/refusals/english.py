@@ -1,4 +1,4 @@
-"""How English refuses. Who declines is "I" or "we", and it stands at the front of a clause."""
+"""English refusals. The speaker is "I" or "we", and stands at the front of a clause."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from vlmguard.guard.refusals.language import Language, any_of
 
 __all__ = ["ENGLISH"]
 
-# Bounded, and no two ways to read the same words: time must not grow with them.
+# Bounded repeats, and one way alone to match the same words: no input may make matching slow.
 _LEAD: Final = (
     r"^(?:(?:but|and|so|however|therefore|thus|hence|also|unfortunately|regrettably|sadly|no|"
     r"nope|"
@@ -43,7 +43,7 @@ _ON_REQUEST: Final = (
     )
     + rf"\w* {_REQUEST}"
 )
-# What only who serves says of himself; "I can't open it" is said by those who ask.
+# Words that only an assistant says of itself. Users say "I can't open it", too.
 _SERVE: Final = (
     any_of(
         "assist comply condon endors promot encourag facilitat advis speculat disclos identif "
@@ -64,7 +64,7 @@ _MINE: Final = (
     r"(?:guidelines?|polic(?:y|ies)|programming|principles|rules|terms)"
 )
 
-# In any clause: who speaks names himself and what an assistant is asked to do.
+# In any clause: the speaker names itself and something that assistants are asked to do.
 _SPEAKER: Final = (
     r"\b(?:i|we|(?:this|your) (?:assistant|ai|model|system|service|chatbot|tool)|as an? \w+)"
     r"(?: (?:also|still|therefore|simply|just|certainly|absolutely|definitely|respectfully|really|"

@@ -1,4 +1,4 @@
-"""How Farsi refuses, in writing and as it is spoken, with or without the joiner."""
+"""Farsi refusals, written and spoken forms, with or without the joiner."""
 
 from typing import Final
 
@@ -14,7 +14,8 @@ _SERVE: Final = any_of(
     "ایجاد تایید"
 )
 
-# In any clause: what only who serves says of himself. Verbs that also mean "think" are left out.
+# In any clause: words that only an assistant says of itself. Verbs that also mean "think" are left
+# out.
 _DEED: Final = any_of(
     "کمک یاری پاسخ جواب اطلاعات حمایت توصیه ارائه توصیف شناسایی توضیح تشویق شرح پردازش تولید ادامه "
     "راهنمایی اشتراک شرکت همکاری همراهی مشارکت دستورالعمل بحث ایجاد تایید تجویز رونویسی بازنویسی "

@@ -1,4 +1,4 @@
-"""How French refuses."""
+"""French refusals."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ _SERVE: Final = r"\b(?:[mtsylnd]')?" + any_of(
     "divulgu accept accéder produi accompagn"
 )
 
-# In any clause: what only who serves says of himself.
+# In any clause: words that only an assistant says of itself.
 _PRONOUNS: Final = r"(?:(?:me|m'|te|t'|vous|le|la|l'|les|lui|leur|y|en|nous) ?){0,2}"
 _NE: Final = rf"\b(?:je|nous) n(?:e |'){_PRONOUNS}"
 _NOT: Final = r"(?: \w+){0,2}? (?:pas|jamais|aucun\w*|rien|plus|ni|nullement|point)\b"

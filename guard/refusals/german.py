@@ -1,4 +1,4 @@
-"""How German refuses. The verb of service stands last, behind "nicht" or "kein"."""
+"""German refusals. The verb of service stands last, after "nicht" or "kein"."""
 
 from typing import Final
 
@@ -18,7 +18,8 @@ _SERVE: Final = r"\b" + any_of(
     "umformulier umschreib kommentier transkrib einlassen anleit tun\\b machen\\b sagen\\b dien"
 )
 
-# In any clause: what only who serves says of himself, in the orders of main and side clauses.
+# In any clause: words that only an assistant says of itself, in the word order of main and of
+# subordinate clauses.
 _I: Final = r"(?:ich|wir)\b"
 _DEED: Final = (
     r"\b"

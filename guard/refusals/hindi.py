@@ -1,4 +1,4 @@
-"""How Hindi refuses. The verb stands last, behind "nahin"."""
+"""Hindi refusals. The verb stands last, after "nahin"."""
 
 from typing import Final
 
@@ -11,11 +11,11 @@ _SERVE: Final = any_of(
     "बात कार्रवाई भाग "
     "संदेश प्रदान आगे साझा प्रोत्साहित सिफ़ारिश यह ऐसा ऐसी टिप्पणी"
 )
-# Only after these does "cannot" decline a service: "cannot open" is said by those who ask.
+# "Cannot" declines a service only after these words. Users say "cannot open", too.
 _VERB: Final = any_of("कर दे बता लिख बना ले बढ़ चाह पाऊँ समझा")
 _ABLE: Final = any_of("सकत सकूँ सकूं पाऊँ पाऊंगा पाता पाती करूँ करूं बनाऊ दूँगा दूंगा लिखूँ चाहत करत देत बताऊ")
 
-# In any clause: what only who serves says of himself. A vowel sign is no letter to "\w".
+# In any clause: words that only an assistant says of itself. "\w" does not match vowel signs.
 _WORD: Final = "[\u0900-\u0963]"
 _DEED: Final = any_of(
     "बता समझा सिखा लिख बना दिखा दे कर पढ़ सुझा गिना हटा खोल शामिल उड़ा बोल कह पहचान जोड़ निकाल"

@@ -1,4 +1,4 @@
-"""How Italian refuses."""
+"""Italian refusals."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ _SERVE: Final = r"\b" + any_of(
     "a_mio_agio accontent suggeri"
 )
 
-# In any clause: what only who serves says of himself.
+# In any clause: words that only an assistant says of itself.
 _PRONOUNS: Final = r"(?:(?:ti|la|le|vi|lo|li|ne|mi|ci|gli|te|glie) ?){0,2}"
 _WILL: Final = (
     r"(?:intendo|intendiamo|voglio|vogliamo|devo|dobbiamo|desidero|vorrei|ho intenzione di|abbiamo "

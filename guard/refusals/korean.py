@@ -1,4 +1,4 @@
-"""How Korean refuses. The verb stands last, and who speaks is seldom named."""
+"""Korean refusals. The verb stands last, and the speaker is seldom named."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ _CANNOT: Final = (
     r"다)|어려[울워])"
 )
 
-# In any clause: humble verbs and "will not" only suit who serves.
+# In any clause: only an assistant uses humble verbs and "will not" of itself.
 _NOT: Final = (
     r"(?:수(?:는|가|도)? ?없|못 ?(?:합|해|하|드|할)|지 ?(?:는|도)? ?못|지(?:는|도)? ?않|불가|"
     r"어렵|어려[울워]|곤란|힘듭|힘들)"

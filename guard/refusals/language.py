@@ -1,4 +1,4 @@
-"""What a language's table of refusals holds, and the spelling in which texts meet it."""
+"""The fields of a language's table of refusals, and the spelling in which texts are compared."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from vlmguard.guard.refusals.phrases import normalise
 
 __all__ = ["Language", "any_of", "folded", "prepared"]
 
-# Accents, Arabic hamza and vowel signs, the nukta: written by some and left out by others.
+# Accents, Arabic hamza and vowel signs, the nukta: some writers leave them out.
 _MARKS: Final = re.compile("[\u0300-\u036f\u064b-\u0655\u0670\u0640\u093c\u200d-\u200f]")
 _ALIKE: Final = str.maketrans(
     {"\u064a": "\u06cc", "\u0649": "\u06cc", "\u0643": "\u06a9", "\u0629": "\u0647",
@@ -19,22 +19,22 @@ _ALIKE: Final = str.maketrans(
 
 @dataclass(frozen=True)
 class Language:
-    """How a language refuses: regular expressions, in the usual spelling, lower case.
+    """The refusals of one language: regular expressions, in folded spelling, lower case.
 
-    A clause is what stands between two marks of punctuation.
+    A clause is the text between two punctuation marks.
 
     Attributes:
         script: The first words of the Unicode names of its letters.
-        openers: What a clause begins with that comes before a refusal: apology, greeting, thanks,
+        openers: Beginnings of a clause that comes before a refusal: apology, greeting, thanks,
             sympathy, a reason.
-        declines: What a clause holds that declines; `^` where it must begin with it.
-        spares: What a clause holds that only seems to decline: who speaks asks for help.
-        offers: What a question holds by which somebody who declined offers something else. Any
-            other question shows that who cannot do something is the one who asks.
-        pleas: What a sentence holds by which a person asks for help without a question.
-        musings: What a reply begins with that thinks aloud.
-        anywhere: What declines in any clause, behind a description, a reason or sympathy too: who
-            speaks says of himself that he will not, may not or would rather not serve.
+        declines: Patterns of a clause that declines; `^` where they must stand at its beginning.
+        spares: Patterns of a clause that only seems to decline: the speaker asks for help.
+        offers: Patterns of a question in which a speaker who declined offers something else. After
+            any other question, the speaker is the person who asks for help.
+        pleas: Patterns of a sentence that asks for help without a question.
+        musings: Beginnings of a reply that thinks aloud.
+        anywhere: Patterns that decline in any clause, also after a description, a reason or
+            sympathy: the speaker says that it will not, may not or would rather not serve.
     """
 
     script: str
@@ -48,38 +48,20 @@ class Language:
 
 
 def any_of(stems: str) -> str:
-    """A pattern for any of some words.
-
-    Args:
-        stems: Words or beginnings of words, with blanks between them; `_` is a blank.
-
-    Returns:
-        A group of alternatives.
-    """
+    """A pattern for any of the words, or beginnings of words, in `stems`; `_` is a blank."""
     return "(?:" + "|".join(stems.replace("_", " ") for stems in stems.split()) + ")"
 
 
 def folded(text: str) -> str:
-    """Text in the one spelling in which it is compared.
+    """A text in the one spelling in which texts are compared.
 
-    Args:
-        text: A text, or a pattern in lower case.
-
-    Returns:
-        Without accents, vowel signs and joiners, wide forms made narrow; Arabic and Persian
-        letters that look alike made one.
+    Accents, vowel signs and joiners are removed, wide forms become narrow, and Arabic and Persian
+    letters that look alike become one letter.
     """
     plain = _MARKS.sub("", unicodedata.normalize("NFKD", text)).translate(_ALIKE)
     return unicodedata.normalize("NFC", plain)
 
 
 def prepared(text: str) -> str:
-    """A reply in the form in which a table reads it: folded, lower case, single blanks.
-
-    Args:
-        text: A reply, or its beginning.
-
-    Returns:
-        The text; an ellipsis is one full stop.
-    """
+    """A reply as the tables read it: folded, lower case, single blanks, "..." as one full stop."""
     return normalise(folded(text)).replace("...", ".")

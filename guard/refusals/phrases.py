@@ -1,9 +1,9 @@
-"""English phrases that count a refusal wherever they stand, as keyword metrics (DSR) do.
+"""English phrases that mark a refusal wherever they stand, as keyword metrics (DSR) count.
 
-The lists that define a benchmark's keyword metric belong to its authors and are
-read from the user's files; this short list is ours. It is matched against
-normalised text: lower case, straight quotes, single spaces. It is English and stays as it is:
-to know more languages would change what the metric means. `is_refusal` does not use it.
+The lists that define a benchmark's keyword metric belong to its authors and are read from the
+user's files; this short list is ours. It is matched against normalised text: lower case, straight
+quotes, single spaces. It stays English: more languages would change the meaning of the metric.
+`is_refusal` does not use it.
 """
 
 from typing import Final
@@ -66,26 +66,11 @@ _QUOTES: Final = str.maketrans(
 
 
 def normalise(text: str) -> str:
-    """Lower case, straight quotes and single spaces.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text in the form in which phrases are compared.
-    """
+    """Lower case, straight quotes and single spaces."""
     return " ".join(text.translate(_QUOTES).casefold().split())
 
 
 def contains_phrase(text: str, phrases: tuple[str, ...]) -> bool:
-    """Whether any phrase occurs in the text, both normalised.
-
-    Args:
-        text: An answer.
-        phrases: Refusal phrases.
-
-    Returns:
-        True if at least one occurs.
-    """
+    """Whether any of the phrases occurs in the text, both normalised."""
     plain = normalise(text)
     return any(normalise(phrase) in plain for phrase in phrases)

@@ -1,13 +1,14 @@
-"""Whether a reply refuses, read clause by clause with a table for each language.
+"""Says whether a reply refuses. Reads it clause by clause with a table for each language.
 
 A refusal is a sentence in which the speaker declines to serve. Requests say "I'm sorry" and "I
 can't" too ("I can't do this alone. How can I get help?"), and so do answers ("I can't help but
-notice that the ladder is loose", "..., but I can't give medical advice"). So the first clause of a
-sentence that is no mere opening ("I'm sorry", "as an AI", "I understand that you are angry") must
-decline to do what assistants do, or any clause must do so in words that only who serves uses ("the
-picture shows a lock, but I won't tell you how to open it"). Nobody may ask for help afterwards.
+notice that the ladder is loose", "..., but I can't give medical advice"). So there are two ways to
+count as a refusal. The first clause of a sentence that is not a mere opening ("I'm sorry", "as an
+AI", "I understand that you are angry") declines to do what assistants do. Or any clause does so in
+words that only an assistant uses ("the picture shows a lock, but I won't tell you how to open it").
+In both cases, no question or plea for help may follow.
 
-Of a reply only what it begins with is read, so time does not grow with its length.
+Only the beginning of a reply is read, so time does not grow with its length.
 """
 
 import functools
@@ -38,7 +39,8 @@ LANGUAGES: Final = (
 _READ: Final = 300
 _SENTENCES: Final = 3
 
-# A language's letters by script; a Chinese or Korean one counts for two.
+# Letters of each script; a Chinese or Korean letter counts twice, since its words have fewer
+# letters.
 _SCRIPTS: Final = {
     "LATIN": re.compile("[a-z]"),
     "CJK": re.compile("[\u4e00-\u9fff]"),
@@ -49,7 +51,7 @@ _SCRIPTS: Final = {
 }
 _WIDE: Final = ("CJK", "HANGUL")
 
-# What is quoted is not said. A quotation may be cut off where we stop reading.
+# The speaker does not say what is quoted. A quotation may be cut off where we stop reading.
 _QUOTED: Final = re.compile(
     r"\"[^\"]*(?:\"|$)|\u00ab[^\u00bb]*(?:\u00bb|$)|\u300c[^\u300d]*(?:\u300d|$)|"
     r"\u201e[^\"]*(?:\"|$)"
@@ -68,7 +70,7 @@ _DISCLAIMED: Final = re.compile(
     )
 )
 
-# What somebody else says, or a letter and the like that was asked for, is no word of the speaker.
+# Reports of what others say, and requested letters and the like, are not the speaker's own words.
 _REPORTED: Final = re.compile(
     folded(
         r"\b(?:says?|said|reads|states|replies|answers|sagt|schreibt|steht|lautet|dice|pone|reza|"
@@ -102,16 +104,13 @@ class _Patterns(NamedTuple):
 def is_refusal(text: str) -> bool:
     """Whether a reply refuses: one of its first three sentences declines to serve.
 
-    English, Chinese, Spanish, French, German, Italian, Korean, Arabic, Hindi, Russian and Farsi.
-    Not whether it speaks of refusing, quotes one, or apologises, nor whether an answer ends in what
-    it cannot do. Thinking in it is left out. What it finds and misses on real replies stands in
-    `tests/guard/test_refusals_measured.py`.
+    Reads English, Chinese, Spanish, French, German, Italian, Korean, Arabic, Hindi, Russian and
+    Farsi. A reply that speaks of refusing, quotes a refusal or apologises does not refuse, nor does
+    an answer that ends in what it cannot do. Thinking in the reply is left out.
+    `tests/guard/test_refusals_measured.py` has the rates on real replies.
 
     Args:
-        text: A reply. Nothing behind its first 300 characters is read.
-
-    Returns:
-        True if it refuses.
+        text: A reply. Only its first 300 characters are read.
     """
     opening = _QUOTED.sub('"', prepared(strip_thinking(text).strip()[: 2 * _READ])[:_READ])
     script = _script(opening)

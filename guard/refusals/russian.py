@@ -1,4 +1,4 @@
-"""How Russian refuses. Words stand in any order."""
+"""Russian refusals. Words stand in any order."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ _SERVE: Final = r"\b" + any_of(
     "указать назвать расшифр транскриб одобр соверш"
 )
 
-# In any clause: what only who serves says of himself.
+# In any clause: words that only an assistant says of itself.
 _WILL_NOT: Final = (
     r"\b(?:не|никогда не) (?:буду|будем|стану|станем|собираюсь|собираемся|намерен\w?|хочу|хотим|"
     r"хотел\w* бы|"

@@ -1,4 +1,4 @@
-"""How Spanish refuses, written without accents or with them."""
+"""Spanish refusals, with and without accents."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from vlmguard.guard.refusals.language import Language, any_of
 
 __all__ = ["SPANISH"]
 
-# Not behind "que": "di que no puedo ir" is an order.
+# Not after "que": "di que no puedo ir" is an order.
 _LEAD: Final = (
     r"^(?:(?:me temo|lament\w+|siento|sentimos)(?: \w+){0,4}? que )?(?:(?!que\b|escrib|"
     r"traduc|diga\b)[\w'-]+ ){0,6}?"
@@ -31,7 +31,7 @@ _SERVE: Final = (
     + r"\w*"
 )
 
-# In any clause: what only who serves says of himself.
+# In any clause: words that only an assistant says of itself.
 _PRONOUNS: Final = r"(?:(?:te|le|les|os|lo|la|los|las|me|se|nos) ){0,2}"
 _WILL: Final = (
     r"(?:voy a|vamos a|pienso|pensamos|quiero|queremos|deseo|debo|debemos|"

@@ -1,1 +1,1 @@
-"""Text that models say and are shown: read by one rule, cleaned before another model sees it."""
+"""Rules for text from models and users: how it is read, and how it is cleaned for another model."""

@@ -1,8 +1,8 @@
-"""Control tokens that somebody spelled out in a text: broken up before a tokenizer reads it.
+"""Breaks up control tokens that are spelled out in a text, before a tokenizer reads it.
 
-A tokenizer takes the spelling of a special token for the token itself, wherever it stands. A user
-who types a turn marker would end the turn and start another one in the system's name; a model that
-spells one would end its own answer when that is shown to a model again.
+A tokenizer reads the spelling of a special token as the token itself, wherever it stands. So a user
+who types a turn marker could end the turn and start another in the system's name. A model that
+writes one would cut its own answer short when a model reads it again.
 """
 
 import re
@@ -15,20 +15,20 @@ from vlmguard.guard.text.untrusted import well_formed
 __all__ = ["break_up", "control_tokens", "without_controls"]
 
 REASONING: Final = frozenset(("<think>", "</think>"))
-"""Marks that models write and are asked to write; no turn starts or ends at them."""
+"""Marks that models may write; they neither start nor end a turn."""
 
 
 def control_tokens(tokenizer: Any, used: Collection[int] = ()) -> tuple[str, ...]:
-    """The spellings that a tokenizer takes for control tokens.
+    """The spellings that a tokenizer reads as control tokens.
 
     Args:
         tokenizer: A tokenizer of transformers.
-        used: Ids that the chat template makes of a conversation without words of its own: added
-            tokens among them are turn markers, whether or not they are marked as special.
+        used: Token ids that the chat template adds to a conversation. Added tokens among them are
+            turn markers, whether or not they are marked as special.
 
     Returns:
-        The spellings. Those of one character or of white space alone are left out: they cannot be
-        broken up, and ordinary text is full of them.
+        The spellings. One character or white space alone is left out: it cannot be broken up, and
+        is common in ordinary text.
     """
     added = tokenizer.added_tokens_decoder.items()
     markers = {str(token) for place, token in added if place in used and not token.special}
@@ -39,7 +39,7 @@ def control_tokens(tokenizer: Any, used: Collection[int] = ()) -> tuple[str, ...
 
 
 def without_controls(text: str, tokenizer: Any) -> str:
-    """A foreign text that a tokenizer reads as text, and nothing else.
+    """A foreign text without control tokens, so that a tokenizer reads it as text alone.
 
     Args:
         text: Any text; lone surrogates are replaced, too.
@@ -57,18 +57,15 @@ def _control_tokens(tokenizer: Any) -> tuple[str, ...]:
 
 
 def break_up(text: str, tokens: Iterable[str]) -> str:
-    """Break up tokens that are spelled out in a text.
+    """Put a space after the first character of each token in a text.
 
     Args:
         text: Any text.
         tokens: Spellings of two characters or more.
-
-    Returns:
-        The text with a space after the first character of each.
     """
     found = [token for token in tokens if token in text]
     if not found:
         return text
-    # Looking ahead finds overlapping ones, too.
+    # A lookahead finds overlapping tokens, too.
     starts = "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in found)
     return re.sub(starts, lambda match: f"{match[0]} ", text)

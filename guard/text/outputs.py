@@ -1,9 +1,9 @@
-"""What a model's output is: an answer, a refusal that the provider marked, none, or a part.
+"""Says what a model's output is: an answer, a marked refusal, no answer, or a part of one.
 
-The one place that decides it, for solvers, scorers, records and tables. Inspect turns some errors
-of an API into outputs: `stop_reason` is then `model_length` (the request is longer than the
-context) or `content_filter`, and the text is the error's. Such an output differs from a generated
-one in that it was not billed: it has neither token usage nor a response id, or names an `error`.
+Solvers, scorers, records and tables all use this rule. Inspect turns some errors of an API into
+outputs: `stop_reason` is then `model_length` (the request is longer than the context) or
+`content_filter`, and the text is the error's. Such an output was not billed, so it has neither
+token usage nor a response id, or it names an `error`.
 """
 
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ _PLACEHOLDER: Final = "(no content)"
 
 @dataclass(frozen=True)
 class Output:
-    """What a model's output is.
+    """The kind of a model's output, the reason for it, and the text.
 
     Attributes:
         kind: An `answer`; a `refusal` that the provider marked as one; `no_answer`; or an answer
             that was `cut_off`.
-        reason: Empty for an answer. For a refusal `content_filter` or `refusal_part`. For no
-            answer `empty`, `only_thinking`, `token_limit` (reached before the answer began) or
-            `context_length` (the request left no room in the context; an error of the API, as a
-            rule). For a cut-off answer `max_tokens` or `model_length`.
-        text: What the model said, without its thinking; empty for no answer. For a refusal with
-            a part of its own (`refusal_part`) its words; for a filter's stop empty, since what
-            comes with that is an error's text, or a beginning that was taken back.
+        reason: Empty for an answer. For a refusal `content_filter` or `refusal_part`. For no answer
+            `empty`, `only_thinking`, `token_limit` (reached before the answer began) or
+            `context_length` (the request left no room in the context; usually an error of the API).
+            For a cut-off answer `max_tokens` or `model_length`.
+        text: What the model said, without its thinking; empty for no answer. The words of a refusal
+            that has a part of its own (`refusal_part`). Empty where a filter stopped the answer,
+            since the text is then an error's, or a beginning that the provider took back.
     """
 
     kind: OutputKind
@@ -44,26 +44,20 @@ class Output:
 
     @property
     def is_answer(self) -> bool:
-        """Whether there is text of the model to check or to judge."""
+        """Whether the output has text to check or to judge."""
         return self.kind in ("answer", "cut_off")
 
     @property
     def is_too_long(self) -> bool:
-        """Whether the model was not even asked, the request being too long."""
+        """Whether the request was too long, so that the model was not asked."""
         return self.reason == "context_length"
 
 
 def read_output(output: ModelOutput) -> Output:
     """Tell what an output is.
 
-    A filter may stop an answer midway; what was let through until then does not count, the
-    provider took it back.
-
-    Args:
-        output: What a model call gave.
-
-    Returns:
-        Its kind, the reason, and its text.
+    A filter may stop an answer midway. The part before the stop does not count, since the provider
+    took it back.
     """
     if not output.choices:
         return Output("no_answer", "empty", "")

@@ -1,7 +1,7 @@
-"""Reading replies of one word or one number: only the last line counts, as our templates ask.
+"""Reads replies of one word or one number. Only the last line counts, as our templates ask.
 
 A model that repeats the question ("SAFE or UNSAFE: UNSAFE") or argues with itself ("Safe? No,
-UNSAFE") gives its verdict last; a negated word ("not safe") is no verdict.
+UNSAFE") gives its verdict last. A negated word ("not safe") is not a verdict.
 """
 
 import re
@@ -25,16 +25,16 @@ _LONGEST: Final = 200
 
 
 def last_label(reply: str, labels: tuple[str, ...]) -> str | None:
-    """The label that a reply gives.
+    """The label that a reply gives, None if it gives none.
 
     Args:
-        reply: What a model said.
-        labels: The words it had to choose among, in lower case.
+        reply: The model's reply.
+        labels: The words to choose from, in lower case.
 
     Returns:
-        The label with which the last line ends (alone, behind a colon, a comma and the like, or
-        behind "verdict is"), else the one with which that line starts, behind `Answer:` and the
-        like perhaps, before a punctuation mark or a reason; None where there is neither.
+        The label at the end of the last line (alone, after a colon, a comma and the like, or after
+        "verdict is"). Without one, the label at the start of that line, also after `Answer:` and
+        the like, if a punctuation mark or a reason follows.
     """
     line = _last_line(reply).rstrip(_DRESS + ".!,;:")
     word = "(" + "|".join(labels) + ")"
@@ -45,18 +45,19 @@ def last_label(reply: str, labels: tuple[str, ...]) -> str | None:
 
 
 def last_grade(reply: str, highest: float) -> float | None:
-    """The grade that a reply gives.
+    """The grade that a reply gives, None if it gives none or one out of range (`-5`).
 
     Args:
-        reply: What a model said.
+        reply: The model's reply.
         highest: The best grade, 10 at most; 0 is the worst.
 
     Returns:
-        The number that is the last line, or that ends it behind `name:` or "is" (`8`, `8/10`,
-        `Grade: 8`); None where there is none, or one out of range (`-5`).
+        The number that is the last line, or that ends it after `name:` or "is" (`8`, `8/10`,
+        `Grade: 8`).
     """
     line = _last_line(reply).lstrip(_DRESS)
-    # The end of a line is enough; where something was cut off, the number does not start the line.
+    # The end of the line is enough. With `…` before it, a number that was cut does not start the
+    # line.
     found = _NUMBER.search(line if len(line) <= _LONGEST else f"…{line[-_LONGEST:]}")
     if found is None or float(found[1]) > highest:
         return None
@@ -64,6 +65,6 @@ def last_grade(reply: str, highest: float) -> float | None:
 
 
 def _last_line(reply: str) -> str:
-    """The last line with a letter or digit in it."""
+    """The last line that has a letter or digit."""
     lines = (line for line in reversed(reply.splitlines()) if any(map(str.isalnum, line)))
     return next(lines, "").strip()

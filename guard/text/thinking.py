@@ -1,8 +1,8 @@
-"""Thinking that stands in a reply's text: taken out in one place, before the reply is read.
+"""Takes the thinking out of a reply's text, before the reply is read.
 
 Providers that know a model's thinking move it into parts of their own, which `.completion` leaves
-out. What a server does not recognise stays in the text, and holds drafts: a verdict weighed and
-dropped, a refusal considered. None of that is the reply.
+out. Thinking that a server does not recognise stays in the text. It holds drafts, such as a verdict
+or a refusal that the model drops later, which are not the reply.
 
 Known forms: `<think>`, `<thinking>`, `<thought>`, `[THINK]`, `◁think▷` with their closing tags;
 channels as gpt-oss writes them (`<|channel|>analysis<|message|>` ...
@@ -27,31 +27,21 @@ _MARK: Final = re.compile(r"<\|start\|>(?:assistant)?|<\|(?:end|return|call)\|>"
 
 
 def strip_thinking(text: str) -> str:
-    """A reply without its thinking.
-
-    Args:
-        text: The reply, as it came.
-
-    Returns:
-        The rest, see `split_thinking`; `text` itself where there is no thinking in it.
-    """
+    """A reply without its thinking, see `split_thinking`."""
     return split_thinking(text)[1]
 
 
 def split_thinking(text: str) -> tuple[str, str]:
     """Thinking and reply, apart.
 
-    Complete blocks are thinking. A closing tag alone ends thinking too (chat templates put the
-    opening tag into the prompt): all before it goes, unless nothing else is left, since anybody
-    can ask a model to end its answer with such a tag. So does all behind an opening tag that is
-    never closed, if it starts a line: the model was cut off, or lost its way, while it was still
-    thinking, and has not replied. Inside a line such a tag is only spoken of, and stays.
-
-    Args:
-        text: The reply, as it came.
+    Complete blocks are thinking. A closing tag alone ends thinking too, since chat templates put
+    the opening tag into the prompt. The text before it is dropped, unless nothing else is left: a
+    user can ask a model to end its answer with such a tag. An opening tag that starts a line and is
+    never closed begins thinking that was cut off, so there is no reply after it. Inside a line,
+    such a tag is only mentioned, and stays.
 
     Returns:
-        What was thought (empty if nothing), and what was replied (empty if nothing).
+        The thinking and the reply; either may be empty.
     """
     messages, text = _split_channels(text)
     thoughts = [_Thought(message, opened=True) for message in messages]
@@ -86,14 +76,14 @@ def split_thinking(text: str) -> tuple[str, str]:
 
 
 class _Thought(NamedTuple):
-    """What was thought, and whether a tag or header of its own says so."""
+    """A piece of thinking, and whether a tag or header of its own marks it."""
 
     text: str
     opened: bool
 
 
 def _split_channels(text: str) -> tuple[list[str], str]:
-    """The messages of gpt-oss: the final ones are the reply, and what has no header without any."""
+    """The thinking and the reply of gpt-oss: final messages, or without any the text outside."""
     outside, *messages = _HEADER.split(text)
     if not messages:
         return [], text

@@ -1,8 +1,8 @@
-"""Foreign text (users', models', files'), made fit for being shown to another model.
+"""Makes foreign text (of users, models, files) safe to show to another model.
 
-Three things are done, each in one place: halves of characters, which no request can carry, are
-replaced (`well_formed`); what a server's tokenizer would take for a control token is broken up, and
-so are the tags that delimit data in our prompts, however they are spelled (`disarm`).
+Halves of characters, which no request can carry, are replaced (`well_formed`). Control tokens of
+servers' tokenizers are broken up (`break_controls`), and so are the tags that delimit data in our
+prompts, in any spelling (`disarm`).
 """
 
 import re
@@ -13,8 +13,8 @@ from typing import Final
 
 __all__ = ["break_controls", "disarm", "plain_spelling", "well_formed"]
 
-# Both match the first character of a tag alone, in the plain spelling that `_plain` gives: small
-# letters, real brackets, nothing invisible.
+# Both match only the first character of a tag, in the spelling that `_plain` gives: small letters,
+# real brackets, nothing invisible.
 _TAG: Final = re.compile(
     r"(?:<|&(?=(?:lt|#0{0,9}60|#x0{0,9}3c);))(?=(?:lt;|#x?[0-9a-f]{1,12};)?[\s/\\]*"
     r"(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\b)"
@@ -24,8 +24,8 @@ _CONTROL: Final = re.compile(
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-# Letters that look like one of the Latin letters in our tags, and signs that look like a bracket or
-# a slash, beyond those that compatibility forms (NFKC) name.
+# Letters that look like a Latin letter of our tags, and signs that look like a bracket or a slash.
+# NFKC replaces others.
 _LOOKALIKES: Final = {
     **dict.fromkeys("‹〈⟨❮❬˂ᐸ≺", "<"),
     **dict.fromkeys("›〉⟩❯❭˃ᐳ≻", ">"),
@@ -52,14 +52,9 @@ _LOOKALIKES: Final = {
 
 
 def well_formed(text: str) -> str:
-    """Text that can be encoded: two halves make a character, a half alone the replacement sign.
+    """A text that can be encoded, with two surrogates joined and a lone one replaced.
 
-    Args:
-        text: Any text; models and JSON files may hold halves of characters (lone surrogates), at
-            which requests and tokenizers fail.
-
-    Returns:
-        The same text where there is none.
+    Models and JSON files may hold lone surrogates, at which requests and tokenizers fail.
     """
     if _SURROGATE.search(text) is None:
         return text
@@ -67,14 +62,7 @@ def well_formed(text: str) -> str:
 
 
 def break_controls(text: str) -> str:
-    """Break up what servers' tokenizers commonly take for control tokens.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text, well formed, with `<|im_end|>` turned into `< |im_end|>`, and so on.
-    """
+    """Make a text well formed, and turn `<|im_end|>` and the like into `< |im_end|>`."""
     return _broken(well_formed(text), (_CONTROL,))
 
 
@@ -82,19 +70,14 @@ def disarm(text: str) -> str:
     """Break our tags and control tokens in foreign text, so that it cannot leave its block.
 
     Look-alikes (other scripts, full width, invisible characters inside, HTML entities) count as
-    what they look like.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text, well formed, with `</prompt>` turned into `< /prompt>`, and so on.
+    what they look like. The text becomes well formed, and `</prompt>` becomes `< /prompt>`, and so
+    on.
     """
     return _broken(well_formed(text), (_TAG, _CONTROL))
 
 
 def plain_spelling(text: str) -> str:
-    """How a text looks: small letters, look-alikes replaced, nothing invisible."""
+    """A text as it looks: small letters, look-alikes replaced, nothing invisible."""
     return _plain(text)[0]
 
 
@@ -113,7 +96,7 @@ def _broken(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:
 
 
 def _plain(text: str) -> tuple[str, Sequence[int]]:
-    """The plain spelling of a text, and where in the text each of its characters comes from."""
+    """The plain spelling of a text, and the position in the text of each of its characters."""
     if text.isascii():
         return text.lower(), range(len(text))
     pairs = [(each, place) for place, char in enumerate(text) for each in _plain_char(char)]
@@ -122,7 +105,7 @@ def _plain(text: str) -> tuple[str, Sequence[int]]:
 
 @lru_cache(maxsize=4096)
 def _plain_char(char: str) -> str:
-    # Marks that join another character, and characters that are not shown.
+    # Combining marks, and characters that are not shown.
     parts = unicodedata.normalize("NFKD", char).casefold()
     shown = (part for part in parts if unicodedata.category(part) not in ("Cf", "Mn", "Me"))
     return "".join(_LOOKALIKES.get(part, part) for part in shown)
