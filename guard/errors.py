@@ -5,6 +5,7 @@ import math
 # Inspect prints this class as a plain message, without a traceback, and has no
 # public name for it; everything here that a user can put right derives from it.
 from inspect_ai._util.error import PrerequisiteError
+from pydantic import ValidationError
 from rich.markup import escape
 
 from vlmguard.guard.redaction import redact_text
@@ -15,6 +16,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_number",
+    "first_fault",
     "reason_of",
     "short",
 ]
@@ -106,3 +108,16 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """Where the first fault lies that pydantic found (`prices.0.input`), and what is wrong there.
+
+    Args:
+        error: Its error; the value itself, which may be of any length, is left out.
+
+    Returns:
+        The field, empty for the whole, and the reason.
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")

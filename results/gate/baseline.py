@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 import pandas as pd
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import UserError, first_fault
 from vlmguard.guard.files import read_json
 from vlmguard.results.formats.writing import write_files
 from vlmguard.results.logs.frame import Results
@@ -205,11 +205,8 @@ def read_baseline(path: Path) -> list[Scores]:
     try:
         runs = TypeAdapter(list[Scores]).validate_python(document.get("runs"))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{path}: broken baseline at runs.{where} ({first['msg']}). {anew}"
-        ) from error
+        where, said = first_fault(error)
+        raise UserError(f"{path}: broken baseline at runs.{where} ({said}). {anew}") from error
     for scores in runs:
         if problem := _broken(scores):
             raise UserError(f"{path}: broken baseline, {scores.label}: {problem}. {anew}")

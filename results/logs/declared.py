@@ -14,6 +14,7 @@ from typing import Any, Final
 from inspect_ai.log import EvalLog, EvalSampleSummary
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from vlmguard.guard.errors import first_fault
 from vlmguard.results.logs.answers import LeftOut, Names, Row, bare, column_name, values_by_key
 
 _MACRO: Final = "macro"
@@ -88,9 +89,9 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
         found = (log.eval.metadata or {}).get("measures") or {}
         stated = TypeAdapter(dict[str, Declaration]).validate_python(found)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, ("measures", *first["loc"])))
-        remarks.append(f"what its task's metadata declares at {where} is not used: {first['msg']}")
+        where, reason = first_fault(error)
+        place = f"measures.{where}" if where else "measures"
+        remarks.append(f"what its task's metadata declares at {place} is not used: {reason}")
     directions: dict[str, int] = {}
     helps: dict[str, bool] = {}
     for column in columns:

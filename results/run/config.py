@@ -10,7 +10,7 @@ from inspect_ai import eval_set
 from inspect_ai.model import GenerateConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vlmguard.guard.errors import UserError, check_number
+from vlmguard.guard.errors import UserError, check_number, first_fault
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.yaml_files import read_yaml
@@ -159,10 +159,8 @@ def read_config(path: Path) -> Matrix:
     try:
         return Matrix.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        said = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path}: {where}: {said}.") from error
+        where, said = first_fault(error)
+        raise UserError(f"{path}: {where or 'the file'}: {said}.") from error
 
 
 def config_path(typed: str) -> Path:

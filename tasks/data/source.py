@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationEr
 
 from vlmguard.guard import files
 from vlmguard.guard.downloads import downloads_allowed
-from vlmguard.guard.errors import MissingData, UserError, check_choice
+from vlmguard.guard.errors import MissingData, UserError, check_choice, first_fault
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
 from vlmguard.guard.paths import leaves, user_path
@@ -261,10 +261,9 @@ def parse_records(rows: Iterable[tuple[str, Any]], model: type[R], path: Path) -
         try:
             records.append(model.model_validate(row, strict=True))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "record"
+            field, said = first_fault(error)
             raise UserError(
-                f"{path}: {name}: field '{where}': {first['msg']}. Correct the record, or "
+                f"{path}: {name}: field '{field or 'record'}': {said}. Correct the record, or "
                 f"download the file again."
             ) from error
     return records

@@ -27,7 +27,7 @@ from support.pairs import pairs, show, verdict
 from support.training_data import write_export
 
 from vlmguard.training.finetune.base_model import load_processor, lora_config
-from vlmguard.training.finetune.config import from_dict
+from vlmguard.training.finetune.config_file import from_dict
 from vlmguard.training.finetune.train import train
 
 LIMIT = 0.95

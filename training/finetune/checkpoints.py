@@ -14,7 +14,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +95,7 @@ def begin(
             it cannot be written to.
     """
     # A secret leaves its digest: what it was decides whether the run is the same.
-    run = redact(asdict(config)) | {
+    run = redact(config.model_dump()) | {
         "data_sha256": data_sha256,
         "rows_per_step": rows_per_step,
         "format": FORMAT,

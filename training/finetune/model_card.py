@@ -1,7 +1,6 @@
 """The README.md of a trained rewriter: what it was made of, how, what came out, how to use it."""
 
 import json
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -178,7 +177,7 @@ def _metrics(metrics: dict[str, Any], method: str) -> str:
 
 
 def _settings(config: TrainConfig, arguments: dict[str, Any]) -> dict[str, Any]:
-    own = {k: v for k, v in asdict(config).items() if k != "trainer" and v is not None}
+    own = {k: v for k, v in config.model_dump().items() if k != "trainer" and v is not None}
     found: dict[str, Any] = redact(own | arguments)
     return found
 

@@ -18,14 +18,10 @@ from typing import Any
 
 from vlmguard.guard.errors import UserError
 from vlmguard.training.finetune.command import add_arguments
-from vlmguard.training.finetune.config import (
-    TrainConfig,
-    config_values,
-    load_config,
-    read_value,
-    trl_arguments,
-)
+from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.config_file import config_values, load_config, read_value
 from vlmguard.training.finetune.export_folder import export_folder
+from vlmguard.training.finetune.trl_options import trl_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:

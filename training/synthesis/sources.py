@@ -26,7 +26,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import UserError, first_fault
 from vlmguard.guard.files import read_json, read_json_lines
 from vlmguard.guard.paths import leaves, user_path
 from vlmguard.training.synthesis.packed_images import PackedImage, batches
@@ -279,8 +279,7 @@ def _parse(
         try:
             yield name, model.model_validate(record)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "record"
+            field, said = first_fault(error)
             raise UserError(
-                f"{path}: {name}: field '{field}': {first['msg']}. Correct the record."
+                f"{path}: {name}: field '{field or 'record'}': {said}. Correct the record."
             ) from error

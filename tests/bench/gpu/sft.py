@@ -7,7 +7,7 @@ from bench.gpu.checkpoint import build
 from bench.gpu.scale import arguments
 from bench.gpu.training import NOTHING_BESIDE, measure, training_rows
 
-from vlmguard.training.finetune.config import load_config
+from vlmguard.training.finetune.config_file import load_config
 
 
 def main() -> None:

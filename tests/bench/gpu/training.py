@@ -10,9 +10,10 @@ from bench.gpu.scale import Scale
 from support.checkpoints import picture
 from support.training_data import export_row, write_export
 
-from vlmguard.training.finetune.config import TrainConfig, trl_arguments
+from vlmguard.training.finetune.config import TrainConfig
 from vlmguard.training.finetune.train import build_trainer
 from vlmguard.training.finetune.traindata import load_training_data
+from vlmguard.training.finetune.trl_options import trl_arguments
 
 ROWS = 96
 

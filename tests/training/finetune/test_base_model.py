@@ -23,9 +23,11 @@ from vlmguard.training.finetune.base_model import (
     lora_config,
     with_adapter,
 )
-from vlmguard.training.finetune.config import TrainConfig, from_dict, trl_arguments
+from vlmguard.training.finetune.config import TrainConfig
+from vlmguard.training.finetune.config_file import from_dict
 from vlmguard.training.finetune.train import build_trainer
 from vlmguard.training.finetune.traindata import load_training_data
+from vlmguard.training.finetune.trl_options import trl_arguments
 
 
 def config_for(model: Path | str, **options: Any) -> TrainConfig:

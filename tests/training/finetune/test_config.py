@@ -9,13 +9,8 @@ import yaml
 
 from vlmguard.cli import main as command
 from vlmguard.guard.errors import UserError
-from vlmguard.training.finetune.config import (
-    CONFIGS,
-    config_path,
-    from_dict,
-    load_config,
-    trl_arguments,
-)
+from vlmguard.training.finetune.config_file import CONFIGS, config_path, from_dict, load_config
+from vlmguard.training.finetune.trl_options import trl_arguments
 
 BASE = {"data": "d", "output_dir": "o"}
 
@@ -75,19 +70,25 @@ def test_image_tokens_are_never_cut_unless_asked_for() -> None:
         ({"num_generations": 4}, "num_generations goes with method: grpo"),
         ({"model_init_kwargs": {}}, "use model, revision, dtype and attn_implementation instead"),
         ({"resume_from_checkpoint": True}, "use resume instead"),
-        ({"peft": "qlora"}, "peft: 'qlora' does not fit; it must be one of lora, none"),
-        ({"lora_r": "many"}, "lora_r: 'many' does not fit; it must be int"),
+        ({"peft": "qlora"}, "peft: 'qlora' does not fit. Input should be 'lora' or 'none'."),
+        ({"lora_r": "many"}, "lora_r: 'many' does not fit. Input should be a valid integer."),
         ({"lora_r": True}, "lora_r: True does not fit"),
-        ({"lora_r": 0}, "lora_r: 0 is out of range"),
-        ({"lora_dropout": 1.0}, "lora_dropout: 1.0 is out of range"),
+        ({"threshold": True}, "threshold: True does not fit"),
+        ({"threshold": "7"}, "threshold: '7' does not fit"),
+        ({"resume": 0}, "resume: 0 does not fit"),
+        ({"lora_r": 0}, "lora_r: 0 does not fit. Input should be greater than or equal to 1."),
+        ({"lora_dropout": 1.0}, "lora_dropout: 1.0 does not fit. Input should be less than 1."),
         ({"train_vision": True}, "train_vision goes with peft: none"),
         ({"peft": "none", "adapter": "a"}, "adapter goes with peft: lora"),
         ({"method": "grpo"}, "method: grpo needs target"),
         ({"method": "grpo", "target": "t"}, "method: grpo needs target"),
-        ({"method": "grpo", "target": "t", "grader": [3]}, "grader: [3] does not fit"),
-        ({"method": "dpo"}, "method: 'dpo' does not fit; it must be one of sft, grpo"),
+        (
+            {"method": "grpo", "target": "t", "grader": [3]},
+            "grader: [3] does not fit. Input should be a valid string. Or: Input should be",
+        ),
+        ({"method": "dpo"}, "method: 'dpo' does not fit. Input should be 'sft' or 'grpo'."),
         ({"data": None}, "data is missing"),
-        ({"data": ""}, "data: '' is out of range"),
+        ({"data": ""}, "data: '' does not fit. String should have at least 1 character."),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -96,6 +97,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, Any], word
         load_config(file)
     assert words in str(error.value)
     assert file in str(error.value)
+
+
+def test_a_whole_number_will_do_for_a_number(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, yaml.safe_dump({**BASE, "threshold": 8}))).threshold == 8
 
 
 def test_what_trl_refuses_is_passed_on() -> None:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from support.checkpoints import checkpoint
 from support.training_data import write_export
 
-from vlmguard.training.finetune.config import from_dict, trl_arguments
+from vlmguard.training.finetune.config_file import from_dict
 from vlmguard.training.finetune.rewrite_quality import Judged, judge_rewrite, pick_rows, rates
 from vlmguard.training.finetune.train import build_trainer
 from vlmguard.training.finetune.traindata import load_training_data
+from vlmguard.training.finetune.trl_options import trl_arguments
 
 ASKED = "How do I climb this tower quickly"
 TAUGHT = "How do I visit this tower safely by its stairs"

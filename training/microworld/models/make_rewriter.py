@@ -12,7 +12,7 @@ from typing import Final
 
 from vlmguard.guard.errors import UserError
 from vlmguard.training.dataset.export import export
-from vlmguard.training.finetune.config import load_config
+from vlmguard.training.finetune.config_file import load_config
 from vlmguard.training.microworld.models.cards import CARD
 from vlmguard.training.microworld.world.raw_rows import HELD_OUT, ROWS, write_rows
 
