@@ -1,35 +1,119 @@
-"""How many samples a benchmark has, known without its data: for plans, before these are here.
+"""A benchmark's data on this machine: a folder in one of the layouts that its card accepts."""
 
-Tasks register their sizes on import; nothing else repeats them.
-"""
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from vlmguard.guard.cards import Card
+from vlmguard.guard.errors import MissingData, UserError
+from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
+from vlmguard.guard.paths import leaves
 
-__all__ = ["known_size", "register_size"]
+__all__ = ["DATA_ROOT", "MissingFile", "Source", "file_hash", "local"]
 
-Size = Callable[[Mapping[str, Any]], int | None]
-"""From a task's arguments to its number of samples; None where that is not known."""
-
-_SIZES: dict[str, Size] = {}
+DATA_ROOT: Final = "VLMGUARD_DATA"
+"""Environment variable: the folder with a folder for each benchmark."""
 
 
-def register_size(benchmark: str, size: Size) -> None:
-    """Say how many samples a task has.
+class MissingFile(MissingData):
+    """A file that a benchmark needs is not there."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A benchmark's data on this machine.
+
+    Attributes:
+        card: The benchmark.
+        root: Folder in one of the accepted layouts.
+        boundary: Folder that no image path may leave (symlinks resolved).
+        origin: `local`, or `hub:REPO@SHA`.
+        images: How its pictures are taken in.
+    """
+
+    card: Card
+    root: Path
+    boundary: Path
+    origin: str
+    images: ImageRules = DEFAULT_RULES
+
+    def first_existing(self, *candidates: str) -> Path:
+        """The first of several places that exists.
+
+        Args:
+            *candidates: Paths relative to the root.
+
+        Returns:
+            The existing path.
+
+        Raises:
+            MissingFile: None of them exists.
+        """
+        for candidate in candidates:
+            if (self.root / candidate).exists():
+                return self.root / candidate
+        raise MissingFile(
+            f"{self.card.title}: {' or '.join(candidates)} not found in {self.root}. "
+            f"{self.card.obtain}"
+        )
+
+    def folder(self, *candidates: str) -> Path:
+        """The first of several image folders that exists, or else the first one.
+
+        A missing folder is no error here: its images are reported one by one,
+        and the text is complete without them.
+
+        Args:
+            *candidates: Paths relative to the root.
+
+        Returns:
+            A path below the root.
+        """
+        places = [self.root / candidate for candidate in candidates]
+        return next((place for place in places if place.is_dir()), places[0])
+
+    def inside(self, path: Path, record: str) -> Path:
+        """Refuse a path that leaves the data folder.
+
+        Args:
+            path: Path built from a record's field.
+            record: Name of the record, for the message.
+
+        Returns:
+            The path as it was given.
+
+        Raises:
+            UserError: The path is absolute in the record, climbs out by `..`,
+                or is a symlink to somewhere else.
+        """
+        if leaves(self.boundary, path, record):
+            raise UserError(
+                f"{record}: {path} leaves the data folder {self.boundary}. Put the file itself "
+                f"into the folder, or point -T data_dir= at the folder that holds it."
+            )
+        return path
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def local(card: Card, folder: Path, images: ImageRules = DEFAULT_RULES) -> Source:
+    """A benchmark's data in a local folder.
 
     Args:
-        benchmark: Its name, without a package.
-        size: From its arguments to the number.
+        card: The benchmark.
+        folder: The benchmark's own folder.
+        images: How to take in its pictures.
+
+    Returns:
+        The source.
+
+    Raises:
+        MissingData: There is no such folder.
     """
-    _SIZES[benchmark] = size
-
-
-def known_size(benchmark: str, args: Mapping[str, Any]) -> int | None:
-    """The number of samples of a task; None where nobody has said it.
-
-    Args:
-        benchmark: Its name, without a package.
-        args: Its arguments.
-    """
-    size = _SIZES.get(benchmark)
-    return None if size is None else size(args)
+    if not folder.is_dir():
+        raise MissingData(f"{card.title}: {folder} is no folder. {card.obtain}")
+    return Source(card, folder, folder.resolve(), "local", images)

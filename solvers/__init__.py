@@ -6,6 +6,7 @@ from typing import Any
 
 from inspect_ai.solver import Solver, solver
 
+from vlmguard.guard.cards import registered
 from vlmguard.solvers.ecso import ecso
 from vlmguard.solvers.eta.solver import eta
 from vlmguard.solvers.figstep_defense import figstep_defense
@@ -31,5 +32,5 @@ def _register_bare(factory: Callable[..., Solver]) -> None:
     solver(factory.__name__)(bare)
 
 
-for _factory in (vlmguard, ecso, eta, mllm_protector, figstep_defense):
-    _register_bare(_factory)
+for _name in registered().defenses:
+    _register_bare(globals()[_name])

@@ -43,6 +43,7 @@ from typing import Final, Literal
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.guard.cards import Calls, DefenseCard, register
 from vlmguard.guard.errors import check_choice
 from vlmguard.guard.record import recorded
 from vlmguard.guard.roles import checks_for
@@ -53,7 +54,25 @@ from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import BUDGETS, Budget, first_answer
 from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer, user_message
 
-VERSION: Final = "2-A"
+CARD: Final = DefenseCard(
+    name="ecso",
+    title="ECSO",
+    version="2-A",
+    paper="https://arxiv.org/abs/2403.09572",
+    summary=(
+        "the target checks its answer; if harmful, it answers from a caption, without the image"
+    ),
+    target_calls=Calls(2, 4, "if triggered"),
+    options=(
+        "verdict",
+        "keep_image",
+        "budget",
+        "check_template",
+        "caption_template",
+        "answer_template",
+    ),
+)
+register(CARD)
 
 HARM_CHECK_TEMPLATE: Final = """\
 Request:
@@ -126,7 +145,7 @@ def ecso(
         target = get_model()
         config = checks_for(target, _CHECKS)
         turn = last_turn(state)
-        with recorded(state, "ecso", turn.text, VERSION) as record:
+        with recorded(state, "ecso", turn.text, CARD.version) as record:
             record.template = template_hash(
                 check_prompt, caption_prompt, answer_prompt, TEXT_ONLY_TEMPLATE
             )

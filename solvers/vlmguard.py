@@ -32,6 +32,7 @@ from typing import Final
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.guard.cards import Calls, DefenseCard, Role, register
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.record import DefenseRecord, recorded
 from vlmguard.guard.rewriter import Rewriter, UnusableRewrite
@@ -42,7 +43,18 @@ from vlmguard.guard.templates import load_template
 from vlmguard.solvers.fallback import refusal
 from vlmguard.solvers.turn import last_turn, with_text
 
-VERSION: Final = "3-A"
+CARD: Final = DefenseCard(
+    name="vlmguard",
+    title="VLMGuard-R1",
+    version="3-A",
+    paper="https://arxiv.org/abs/2504.12661",
+    summary="rewrites the prompt after reasoning about image and prompt",
+    target_calls=Calls(1, 1),
+    roles=(Role("rewriter", Calls(1, 2, "if its first reply cannot be used")),),
+    options=("reasoning", "prompt", "on_failure", "on_refusal", "template"),
+    ours=True,
+)
+register(CARD)
 
 
 @solver
@@ -86,7 +98,7 @@ def vlmguard(
         await load_models()  # the rewriter is asked first, in vain if the target cannot be had
         turn = last_turn(state)
 
-        with recorded(state, "vlmguard", turn.text, VERSION) as record:
+        with recorded(state, "vlmguard", turn.text, CARD.version) as record:
             rewrite = await rewriter.rewrite(turn.images, turn.text, conversation=turn.earlier)
             _note(record, rewriter, rewrite)
             try:

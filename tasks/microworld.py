@@ -30,6 +30,7 @@ from inspect_ai.model import GenerateConfig, ModelName, get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
+from vlmguard.guard.cards import Card, register
 from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.guard.record import noted
 from vlmguard.guard.roles import require_roles
@@ -54,6 +55,14 @@ NOTE: Final = (
     "hazard (training/microworld/world/levels.py), while the rewriter is taught all kinds."
 )
 """Stands above every table of such runs."""
+
+
+CARD: Final = Card(
+    name="microworld",
+    title="Microworld",
+    questions=lambda args: int(args.get("judge") == "model"),
+)
+register(CARD)
 
 
 @task
@@ -103,7 +112,7 @@ def microworld(
         config=GenerateConfig(max_tokens=96, max_connections=2 * BATCH),
         version=VERSION,
         metadata={
-            "benchmark": "Microworld",
+            "benchmark": CARD.title,
             "variant": f"{slice}, level {level}",
             "data": {"origin": "drawn", "version": VERSION},
             "note": NOTE,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from inspect_ai import Epochs
 from inspect_ai.log import HeadlineMetric
@@ -18,7 +18,7 @@ from vlmguard.scorers.official import Question
 from vlmguard.scorers.prompts import files_in, general_file, prompts_folder
 from vlmguard.scorers.refusal import load_keywords, refusal, refusal_with_prefix
 
-__all__ = ["JudgeChoice", "repeated", "scoring"]
+__all__ = ["JudgeChoice", "judge_questions", "repeated", "scoring"]
 
 JudgeChoice = Literal["all", "official", "general", "none"]
 
@@ -113,6 +113,17 @@ def scoring(
         headline=_headline(next(iter(chosen))),
         judging=judging,
     )
+
+
+def judge_questions(args: Mapping[str, Any], own: int) -> int:
+    """How many questions a task asks each judge about an answer.
+
+    Args:
+        args: The task's arguments.
+        own: How many of them are the benchmark's own.
+    """
+    choice = args.get("judge", "all")
+    return own * (choice in ("all", "official")) + (choice in ("all", "general"))
 
 
 def repeated(samples: int, reducer: ScoreReducer) -> Epochs:

@@ -55,7 +55,8 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState, generate
 from pydantic import BaseModel, Field
 
-from vlmguard.guard.benchmark_sizes import register_size
+from vlmguard.guard.cards import Card, register
+from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
@@ -71,16 +72,8 @@ from vlmguard.scorers.unanswered import unanswered
 from vlmguard.scorers.verdicts import Reader, label
 from vlmguard.tasks.data.dataset import build_dataset, draw, user_input
 from vlmguard.tasks.data.image_sizes import images_fit
-from vlmguard.tasks.data.source import (
-    Card,
-    MissingFile,
-    Source,
-    Text,
-    locate,
-    parse_records,
-    read_json,
-)
-from vlmguard.tasks.scoring import JudgeChoice, scoring
+from vlmguard.tasks.data.source import Text, locate, parse_records, read_json
+from vlmguard.tasks.scoring import JudgeChoice, judge_questions, scoring
 
 Subset = Literal["unsafe", "safe_unsafe", "safe_safe"]
 
@@ -208,7 +201,7 @@ def annotation(source: Source, name: str) -> Path:
     return source.first_existing(name, f"data/{name}")
 
 
-CARD: Final = Card(
+CARD: Final[Card] = Card(
     name="vlguard",
     title="VLGuard",
     license="MIT by its hub page (not confirmed); images keep the licenses of their sources",
@@ -229,10 +222,10 @@ CARD: Final = Card(
     sha256={"test.json": "a0b6479d", "train.json": "1b44eb54"},
     variants={"unsafe": 442, "safe_unsafe": 558, "safe_safe": 558},
     load=load,
+    size=lambda args: args.get("n") or CARD.variants.get(args.get("subset", "unsafe")),
+    questions=lambda args: judge_questions(args, 2 if args.get("win_rate") else 0),
 )
-register_size(
-    "vlguard", lambda args: args.get("n") or CARD.variants.get(args.get("subset", "unsafe"))
-)
+register(CARD)
 
 
 @task

@@ -12,7 +12,7 @@ import yaml
 import vlmguard.solvers
 import vlmguard.tasks
 from vlmguard.cli import main
-from vlmguard.tasks.data.check import CARDS
+from vlmguard.guard.cards import cards
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_the_workflow_fits_its_configurations(repo: Path, name: str) -> None:
     steps = yaml.safe_load((configs / "github-workflow.yml").read_text())["jobs"]["gate"]["steps"]
     fetched = {step.get("with", {}).get("path") for step in steps}
     by_hand = {benchmark["name"] for benchmark in config["benchmarks"]} & {
-        card.name for card in CARDS.values() if card.hub is None
+        card.name for card in cards().benchmarks.values() if card.hub is None
     }
     assert {f"evals/data/{benchmark}" for benchmark in by_hand} <= fetched
     (run,) = [step for step in steps if "vlmguard run" in step.get("run", "")]

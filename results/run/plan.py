@@ -2,40 +2,17 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 from inspect_ai import Task
 
-from vlmguard.guard.benchmark_sizes import known_size
+from vlmguard.guard.cards import Calls, cards
 from vlmguard.guard.downloads import without_downloads
 from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.logs.answers import bare
-from vlmguard.results.run.config import Defense, Matrix, Step, roles, unfilled
+from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, Step, roles, unfilled
 from vlmguard.results.run.making import UnknownName, make_solver, make_task
-from vlmguard.results.run.roles_needed import cannot_start, missing_roles, roles_of_defense
-
-# Calls a sample at most: of the target, and of each role's model. ETA's are the least that it
-# makes: the others depend on its answers.
-_TARGET_CALLS: Final = {
-    "none": 1,
-    "vlmguard": 1,
-    "ecso": 4,
-    "figstep_defense": 1,
-    "mllm_protector": 1,
-    "eta": 1,
-}
-_GUARD_CALLS: Final = {
-    "none": {},
-    "vlmguard": {"rewriter": 2},
-    "ecso": {},
-    "figstep_defense": {},
-    "mllm_protector": {"detector": 1, "detoxifier": 1},
-    "eta": {"reward": 1},
-}
-_OPEN_ENDED: Final = ("eta",)
-# Questions to each judge a sample: the benchmark's own.
-_OFFICIAL: Final = {"siuo": 2, "vlguard": 0, "mm_safetybench": 1, "figstep": 1, "microworld": 0}
+from vlmguard.results.run.roles_needed import cannot_start, card_of, missing_roles, roles_of_defense
 
 
 @dataclass(frozen=True)
@@ -87,6 +64,7 @@ def plan(matrix: Matrix) -> list[Planned]:
     for defense in matrix.defenses:
         bound = roles(matrix, defense)
         of_solver = _wrong_solver(defense)
+        card = card_of(defense.name)
         for step, (task, wrong) in zip(matrix.benchmarks, tasks, strict=True):
             samples = _answers(step, task, matrix)
             lacking = _roles_missing(step, task, defense, bound)
@@ -102,7 +80,7 @@ def plan(matrix: Matrix) -> list[Planned]:
                     *cannot_start(defense, bound, target),
                 ]
                 cost = _cost(matrix, defense, target.model, samples, asked)
-                open_ended = bare(defense.name) in _OPEN_ENDED
+                open_ended = card is not None and card.target_calls.most is None
                 lines.append(
                     Planned(
                         step.label or step.name,
@@ -257,7 +235,7 @@ def _answers(step: Step, task: Task | None, matrix: Matrix) -> int | None:
     """Answers to be made; None where nobody knows."""
     if matrix.options.get("sample_id") is not None:
         return None
-    size = known_size(bare(step.name), step.args) if task is None else len(task.dataset)
+    size = len(task.dataset) if task is not None else _size_without_data(step)
     own = step.args.get("samples", 1) if task is None else task.epochs or 1
     epochs: int = matrix.options.get("epochs", own)
     if size is None:
@@ -269,9 +247,15 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
     """Calls a sample of the target and of each role."""
     judging = matrix.options.get("score", True)
     judges = len(roles(matrix, defense).get("grader", ())) if judging else 0
-    guards = _GUARD_CALLS.get(bare(defense.name), {"?": None})
+    card = card_of(defense.name)
+    target: int | None = None
+    guards: dict[str, int | None] = {"?": None}
+    if defense.name == UNDEFENDED:
+        target, guards = 1, {}
+    elif card is not None:
+        target, guards = _most(card.target_calls), {r.name: _most(r.calls) for r in card.roles}
     return {
-        "target": _TARGET_CALLS.get(bare(defense.name)),
+        "target": target,
         "grader": _times(_questions(step), judges) if judges else 0,
         **guards,
     }
@@ -279,11 +263,18 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
 
 def _questions(step: Step) -> int | None:
     """Questions a sample to one judge."""
-    choice = step.args.get("judge", "all")
-    if choice in ("none", "oracle") or step.args.get("track") == "multiple_choice":
-        return 0
-    own = 2 if step.args.get("win_rate") else _OFFICIAL.get(bare(step.name))  # Both orders.
-    return _total([0 if choice == "general" else own, 0 if choice == "official" else 1])
+    card = cards().benchmarks.get(bare(step.name))
+    return None if card is None else card.questions(step.args)
+
+
+def _size_without_data(step: Step) -> int | None:
+    card = cards().benchmarks.get(bare(step.name))
+    return None if card is None else card.size(step.args)
+
+
+def _most(calls: Calls) -> int:
+    """The most calls, or the least where there is no most."""
+    return calls.least if calls.most is None else calls.most
 
 
 def _cost(

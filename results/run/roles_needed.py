@@ -5,7 +5,7 @@ late: the defenses and benchmarks before it have been paid for by then.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any
 
 from inspect_ai import Task
 
@@ -16,16 +16,9 @@ from inspect_ai._util.registry import (
     registry_unqualified_name,
 )
 
-from vlmguard.guard.sampling import SERVERS
+from vlmguard.guard.cards import DefenseCard, cards
 from vlmguard.results.logs.answers import bare
 from vlmguard.results.run.config import FILL_IN, Defense, ModelChoice
-
-# For each defense its roles, with the argument that takes the place of a model. ETA's roles
-# replace models of its own; what defenses of other packages need, nobody can say before.
-_DEFENSES: Final[dict[str, dict[str, str | None]]] = {
-    "vlmguard": {"rewriter": None},
-    "mllm_protector": {"detector": "detector"},
-}
 
 
 def missing_roles(
@@ -53,8 +46,10 @@ def roles_of_defense(defense: str, args: dict[str, Any]) -> list[str]:
         defense: Name of the solver.
         args: Its arguments.
     """
-    needed = _DEFENSES.get(bare(defense), {}).items()
-    return [role for role, argument in needed if argument is None or argument not in args]
+    card = card_of(defense)
+    if card is None:
+        return []
+    return [role.name for role in card.roles if role.needed and role.option not in args]
 
 
 def cannot_start(defense: Defense, bound: Collection[str], target: ModelChoice) -> list[str]:
@@ -68,24 +63,16 @@ def cannot_start(defense: Defense, bound: Collection[str], target: ModelChoice) 
     Returns:
         What is missing, each with the way out.
     """
-    if bare(defense.name) != "eta":
+    card = card_of(defense.name)
+    if card is None:
         return []
-    args, model = defense.args, target.model
-    missing = []
-    if not {"reward", "trust_remote_code"} & args.keys() and "reward" not in bound:
-        missing.append(
-            "consent to the code of the reward model (trust_remote_code: true), or a model in the "
-            "role reward"
-        )
-    by_sentence = args.get("decoding", "sentence") == "sentence"
-    vouched = args.get("continues") or args.get("server")
-    known = model.split("/")[0] in ("hf-vlm", *SERVERS) or FILL_IN in model
-    if by_sentence and not vouched and not known:
-        missing.append(
-            f"a target that continues a prefix, which {model} is not known to do (decoding: "
-            "response, server: vllm|sglang, or continues: true)"
-        )
-    return missing
+    model = "" if FILL_IN in target.model else target.model
+    return card.lacks(defense.args, bound, model)
+
+
+def card_of(defense: str) -> DefenseCard | None:
+    """The card of a solver, by any of the names that Inspect takes; None for those of others."""
+    return cards().defenses.get(bare(defense))
 
 
 def _setup_roles(task: Task) -> list[str]:

@@ -52,19 +52,22 @@ thinking is left out of what is scored.
 """
 
 import math
-from typing import Final, Literal
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Literal
 
 from inspect_ai.model import ModelOutput, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.aux_models.base import Checkpoint
 from vlmguard.guard.aux_models.reward import ARMORM
+from vlmguard.guard.cards import Calls, Check, DefenseCard, Role, register
 from vlmguard.guard.errors import check_choice, check_number
 from vlmguard.guard.record import recorded
 from vlmguard.guard.sampling import SERVERS, Server, refuses_sampling
 from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, first_answer
 from vlmguard.solvers.eta.decoding import (
+    KEEP_STOP,
     OPENING_TEMPLATE,
     PREFIX,
     Draw,
@@ -75,8 +78,6 @@ from vlmguard.solvers.eta.decoding import (
 from vlmguard.solvers.eta.scorers import Scorers, find_scorers
 from vlmguard.solvers.fallback import ON_FAILURE, UnusableReply, fall_back
 from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
-
-VERSION: Final = "2-A"
 
 CLIP: Final = "openai/clip-vit-large-patch14-336"
 
@@ -99,6 +100,71 @@ GATE_PROMPT: Final = REWARD_PROMPT + (
 POST_THRESHOLD: Final = 0.06
 PRE_THRESHOLD: Final = 0.16
 GRADE_THRESHOLD: Final = 0.5
+
+
+def lacks(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[str]:
+    """What keeps ETA from starting, as far as arguments, roles and target tell.
+
+    Args:
+        args: Its arguments.
+        bound: Roles that have a model.
+        target: The evaluated model; empty where it is not chosen yet.
+
+    Returns:
+        What is missing, each with the way out.
+    """
+    missing = []
+    if not {"reward", "trust_remote_code"} & args.keys() and "reward" not in bound:
+        missing.append(
+            "consent to the code of the reward model (trust_remote_code: true), or a model in the "
+            "role reward"
+        )
+    by_sentence = args.get("decoding", "sentence") == "sentence"
+    vouched = args.get("continues") or args.get("server")
+    known = not target or target.split("/")[0] in KEEP_STOP
+    if by_sentence and not vouched and not known:
+        missing.append(
+            f"a target that continues a prefix, which {target} is not known to do (decoding: "
+            "response, server: vllm|sglang, or continues: true)"
+        )
+    return missing
+
+
+CARD: Final = DefenseCard(
+    name="eta",
+    title="ETA",
+    version="2-A",
+    paper="https://arxiv.org/abs/2410.06625",
+    summary=(
+        "reward model and CLIP check the answer and image; if both fail, best of 5 per sentence"
+    ),
+    target_calls=Calls(1, None, "1 more a sentence, for 5 candidates"),
+    roles=(
+        Role("reward", Calls(1, None, "5 more a sentence"), option="reward", needed=False),
+        Role("image_safety", Calls(0, None, "1 if the answer fails"), option="clip", needed=False),
+    ),
+    options=(
+        "decoding",
+        "server",
+        "continues",
+        "post_threshold",
+        "pre_threshold",
+        "reward",
+        "clip",
+        "trust_remote_code",
+        "on_failure",
+        "budget",
+    ),
+    checks=(
+        Check("post_threshold", "reward", low=True, model="reward"),
+        Check("pre_threshold", "clip", low=False, model="clip"),
+    ),
+    # Every answer fails its check, so that the image is compared too, and every image passes,
+    # so that nothing is decoded.
+    all_checks={"post_threshold": 1000.0, "pre_threshold": 2.0},
+    lacks=lacks,
+)
+register(CARD)
 
 
 @solver
@@ -183,7 +249,7 @@ def eta(
         if threshold is None:
             threshold = GRADE_THRESHOLD if scorers.reward_role else POST_THRESHOLD
 
-        with recorded(state, "eta", turn.text, VERSION) as record:
+        with recorded(state, "eta", turn.text, CARD.version) as record:
             record.template = template_hash(
                 *(gate_rubric, rubric, sentence),
                 *([OPENING_TEMPLATE] if decoding == "response" else []),

@@ -5,18 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from vlmguard.guard.cards import Card
+from vlmguard.guard.data_source import DATA_ROOT, MissingFile, Source, file_hash, local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, prepare_image
 from vlmguard.tasks.data.dataset import images_of
-from vlmguard.tasks.data.source import DATA_ROOT, Card, MissingFile, Source, file_hash, local
-from vlmguard.tasks.figstep import CARD as FIGSTEP
-from vlmguard.tasks.mm_safetybench import CARD as MM_SAFETYBENCH
-from vlmguard.tasks.siuo import CARD as SIUO
-from vlmguard.tasks.vlguard import CARD as VLGUARD
 
-__all__ = ["CARDS", "check", "describe"]
-
-CARDS: Final = {card.name: card for card in (SIUO, VLGUARD, MM_SAFETYBENCH, FIGSTEP)}
+__all__ = ["check", "describe"]
 
 State = Literal["complete", "incomplete", "absent"]
 

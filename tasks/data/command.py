@@ -4,10 +4,11 @@ import json
 import os
 from dataclasses import asdict
 
+from vlmguard.guard.cards import cards
+from vlmguard.guard.data_source import DATA_ROOT
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.paths import user_path
-from vlmguard.tasks.data.check import CARDS, check, describe
-from vlmguard.tasks.data.source import DATA_ROOT
+from vlmguard.tasks.data.check import check, describe
 
 
 def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
@@ -25,14 +26,15 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
     Raises:
         UserError: No such benchmark, or no such folder.
     """
+    known = {name: card for name, card in cards().benchmarks.items() if card.layouts}
     for name in names:
-        check_choice("benchmark", name, tuple(CARDS))
+        check_choice("benchmark", name, tuple(known))
     typed = data_dir or os.environ.get(DATA_ROOT)
     # Without a folder, it is told where to get the data.
     root = user_path(typed) if typed else None
     if root and not root.is_dir():
         raise UserError(f"{root} is no folder. Name one with --data-dir, or set {DATA_ROOT}.")
-    reports = [check(CARDS[name], root) for name in names or CARDS]
+    reports = [check(known[name], root) for name in names or known]
     if as_json:
         print(json.dumps([asdict(report) for report in reports], indent=2))
     else:

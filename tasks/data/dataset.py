@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
 
+from vlmguard.guard.data_source import Source, file_hash
 from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image, size_of
 from vlmguard.guard.record import DATA_DIGEST
 from vlmguard.guard.templates import template_hash
 from vlmguard.tasks.data.image_sizes import Sizes, extreme_sizes
-from vlmguard.tasks.data.source import Source, file_hash
 
 __all__ = ["build_dataset", "draw", "images_of", "user_input"]
 

@@ -13,8 +13,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import MissingData, UserError
-from vlmguard.tasks.data.source import Card
 
 __all__ = ["download"]
 

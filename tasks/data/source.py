@@ -6,39 +6,31 @@ files are downloaded into the same layout. Nothing is downloaded where a local
 folder was named.
 """
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_args
 
-from inspect_ai.dataset import Sample
 from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
 
 from vlmguard.guard import files
+from vlmguard.guard.cards import Card
+from vlmguard.guard.data_source import DATA_ROOT, Source, local
 from vlmguard.guard.downloads import downloads_allowed
 from vlmguard.guard.errors import MissingData, UserError, check_choice, first_fault
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
-from vlmguard.guard.paths import leaves, user_path
+from vlmguard.guard.paths import user_path
 from vlmguard.guard.text.untrusted import well_formed
 
 __all__ = [
-    "DATA_ROOT",
-    "Card",
-    "MissingFile",
-    "Source",
     "Text",
-    "file_hash",
-    "local",
     "locate",
     "parse_records",
     "read_csv",
     "read_json",
 ]
 
-DATA_ROOT: Final = "VLMGUARD_DATA"
 _AGAIN: Final = "Download it again."
 
 
@@ -50,116 +42,6 @@ Text = Annotated[str, BeforeValidator(_well_formed), StringConstraints(pattern=r
 """A string that is not blank; halves of characters, at which requests fail, are replaced."""
 
 R = TypeVar("R", bound=BaseModel)
-
-
-class MissingFile(MissingData):
-    """A file that a benchmark needs is not there."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a user must know to bring a benchmark's data, and what is complete.
-
-    Attributes:
-        name: Name of the task and of its folder below `VLMGUARD_DATA`.
-        title: Name of the benchmark.
-        license: Its license, with what is uncertain about it.
-        gated: Whether the hub asks for a token and accepted terms.
-        obtain: Where to get the files and where to put them.
-        hub: Dataset repository on the hub, or None if there is no official one.
-        hub_files: Patterns of the files needed from it.
-        layouts: Accepted layouts, relative to the benchmark's folder.
-        sha256: First 8 hex digits of the SHA-256 of known files.
-        variants: Number of samples of each variant.
-        load: Reads the samples of a variant from a folder; images are paths.
-    """
-
-    name: str
-    title: str
-    license: str
-    gated: bool
-    obtain: str
-    hub: str | None
-    hub_files: tuple[str, ...]
-    layouts: tuple[str, ...]
-    sha256: dict[str, str]
-    variants: dict[str, int]
-    load: Callable[["Source", str], list[Sample]] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A benchmark's data on this machine.
-
-    Attributes:
-        card: The benchmark.
-        root: Folder in one of the accepted layouts.
-        boundary: Folder that no image path may leave (symlinks resolved).
-        origin: `local`, or `hub:REPO@SHA`.
-        images: How its pictures are taken in.
-    """
-
-    card: Card
-    root: Path
-    boundary: Path
-    origin: str
-    images: ImageRules = DEFAULT_RULES
-
-    def first_existing(self, *candidates: str) -> Path:
-        """The first of several places that exists.
-
-        Args:
-            *candidates: Paths relative to the root.
-
-        Returns:
-            The existing path.
-
-        Raises:
-            MissingFile: None of them exists.
-        """
-        for candidate in candidates:
-            if (self.root / candidate).exists():
-                return self.root / candidate
-        raise MissingFile(
-            f"{self.card.title}: {' or '.join(candidates)} not found in {self.root}. "
-            f"{self.card.obtain}"
-        )
-
-    def folder(self, *candidates: str) -> Path:
-        """The first of several image folders that exists, or else the first one.
-
-        A missing folder is no error here: its images are reported one by one,
-        and the text is complete without them.
-
-        Args:
-            *candidates: Paths relative to the root.
-
-        Returns:
-            A path below the root.
-        """
-        places = [self.root / candidate for candidate in candidates]
-        return next((place for place in places if place.is_dir()), places[0])
-
-    def inside(self, path: Path, record: str) -> Path:
-        """Refuse a path that leaves the data folder.
-
-        Args:
-            path: Path built from a record's field.
-            record: Name of the record, for the message.
-
-        Returns:
-            The path as it was given.
-
-        Raises:
-            UserError: The path is absolute in the record, climbs out by `..`,
-                or is a symlink to somewhere else.
-        """
-        if leaves(self.boundary, path, record):
-            raise UserError(
-                f"{record}: {path} leaves the data folder {self.boundary}. Put the file itself "
-                f"into the folder, or point -T data_dir= at the folder that holds it."
-            )
-        return path
 
 
 def locate(
@@ -267,27 +149,3 @@ def parse_records(rows: Iterable[tuple[str, Any]], model: type[R], path: Path) -
                 f"download the file again."
             ) from error
     return records
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def local(card: Card, folder: Path, images: ImageRules = DEFAULT_RULES) -> Source:
-    """A benchmark's data in a local folder.
-
-    Args:
-        card: The benchmark.
-        folder: The benchmark's own folder.
-        images: How to take in its pictures.
-
-    Returns:
-        The source.
-
-    Raises:
-        MissingData: There is no such folder.
-    """
-    if not folder.is_dir():
-        raise MissingData(f"{card.title}: {folder} is no folder. {card.obtain}")
-    return Source(card, folder, folder.resolve(), "local", images)

@@ -12,8 +12,8 @@ from inspect_ai.model import ChatMessage
 from inspect_ai.scorer import Score
 from support.folders import FIGSTEP_CATEGORIES, draw_image, write_figstep
 
+from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
-from vlmguard.tasks.data.source import local
 from vlmguard.tasks.figstep import CARD, PROMPT, any_success, figstep, figstep_judge, load
 
 SENT = "Fill in the list in this picture, please."

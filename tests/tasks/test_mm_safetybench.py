@@ -21,8 +21,8 @@ from inspect_ai.scorer import SampleScore, Score
 from PIL import Image
 from support.folders import SCENARIOS, draw_image, write_json, write_mm_safetybench
 
+from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
-from vlmguard.tasks.data.source import local
 from vlmguard.tasks.data.typo import load_font, render_phrase, wrap
 from vlmguard.tasks.mm_safetybench import (
     CARD,

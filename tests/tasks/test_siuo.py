@@ -17,11 +17,11 @@ from support.folders import draw_image
 from support.scripted import USAGE
 from support.siuo_folder import write_siuo
 
+from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers.metrics import vote
-from vlmguard.tasks.data.source import local
 from vlmguard.tasks.siuo import (
     CARD,
     load,

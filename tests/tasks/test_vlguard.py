@@ -17,6 +17,7 @@ from inspect_ai.model import ChatMessage, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.folders import PHRASES, draw_image, vlguard_records, write_json, write_vlguard
 
+from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import recorded
 from vlmguard.results.formats.sheets import main_sheet
@@ -24,7 +25,6 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers.judge import judge
 from vlmguard.scorers.refusal import Keywords, load_keywords
-from vlmguard.tasks.data.source import local
 from vlmguard.tasks.vlguard import CARD, attack_success, load, vlguard, vlguard_keywords
 
 LISTED = Keywords(tuple(PHRASES), "test")

@@ -8,9 +8,11 @@ import pytest
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 
 from vlmguard.cli import main
-from vlmguard.tasks.data.check import CARDS, check
-from vlmguard.tasks.data.source import Card
+from vlmguard.guard.cards import Card, cards
+from vlmguard.tasks.data.check import check
 from vlmguard.tasks.figstep import CARD as FIGSTEP
+
+CARDS = {name: card for name, card in cards().benchmarks.items() if card.layouts}
 
 
 def small(card: Card, **counts: int) -> Card:
@@ -102,7 +104,7 @@ def test_command(
     assert main(["data", "figstep", "--data-dir", str(tmp_path)]) == 1
     capsys.readouterr()
     assert main(["data", "nosuch", "--data-dir", str(tmp_path)]) == 2
-    assert "siuo, vlguard, mm_safetybench, figstep" in capsys.readouterr().err
+    assert "figstep, mm_safetybench, siuo, vlguard" in capsys.readouterr().err
 
     write_figstep(tmp_path / "figstep")
     monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))

@@ -14,9 +14,10 @@ from support.icc import SRGB, rgb_profile
 from support.openai_server import openai_server
 from support.siuo_folder import write_siuo
 
+from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.tasks.data.dataset import draw
-from vlmguard.tasks.data.source import Text, local, locate, parse_records, read_csv, read_json
+from vlmguard.tasks.data.source import Text, locate, parse_records, read_csv, read_json
 from vlmguard.tasks.siuo import CARD, siuo
 
 

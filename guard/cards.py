@@ -1,0 +1,291 @@
+"""Cards: what there is to know of a benchmark, a defense or a measure, said once beside its code.
+
+A task has a `Card` in its file, a solver a `DefenseCard`, a scorer registers how its measures are
+read. Tables, plans, leak checks and commands ask `cards()`; nothing else repeats a name:
+
+    CARD: Final = DefenseCard(name="second_look", ...)                 # in solvers/second_look.py
+    register(CARD)
+    cards().defenses["second_look"].target_calls                       # anywhere, when it runs
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from inspect_ai.dataset import Sample
+
+    from vlmguard.guard.data_source import Source
+    from vlmguard.guard.record import DefenseRecord
+
+__all__ = [
+    "Calls",
+    "Card",
+    "Cards",
+    "Check",
+    "DefenseCard",
+    "Measure",
+    "Part",
+    "Role",
+    "cards",
+    "register",
+    "register_measures",
+    "registered",
+]
+
+
+class Measure(BaseModel):
+    """How to read a measure; the form of `Task(metadata={"measures": {NAME: {...}}})`.
+
+    Attributes:
+        label: Heading in tables; made of the name by default.
+        lower_is_better: Which way it points; None leaves that to its name.
+        neutral: It points no way.
+        max: Its largest value, the smallest being 0; 1 for a share.
+        help: Whether it falls where a guard refuses everything.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str = ""
+    lower_is_better: bool | None = None
+    neutral: bool = False
+    max: float | None = Field(default=None, gt=0)
+    help: bool | None = None
+
+
+def _nothing_to_load(source: "Source", variant: str) -> "list[Sample]":
+    return []
+
+
+@dataclass(frozen=True)
+class Card:
+    """A benchmark: what its task measures, and what a user must know to bring its data.
+
+    Attributes:
+        name: Name of the task and of its folder below `VLMGUARD_DATA`.
+        title: Name of the benchmark.
+        license: Its license, with what is uncertain about it.
+        gated: Whether the hub asks for a token and accepted terms.
+        obtain: Where to get the files and where to put them.
+        hub: Dataset repository on the hub, or None if there is no official one.
+        hub_files: Patterns of the files needed from it.
+        layouts: Accepted layouts, relative to the benchmark's folder.
+        sha256: First 8 hex digits of the SHA-256 of known files.
+        variants: Number of samples of each variant.
+        load: Reads the samples of a variant from a folder; images are paths, whether they are
+            there or not. A task that draws its data has neither variants nor this.
+        size: From the task's arguments to its number of samples; None where that is not known
+            without the data.
+        questions: From the task's arguments to the number of questions that each judge is asked
+            about an answer.
+        measures: How to read its own measures, by `SCORER.KEY` or the key alone.
+    """
+
+    name: str
+    title: str
+    license: str = ""
+    gated: bool = False
+    obtain: str = ""
+    hub: str | None = None
+    hub_files: tuple[str, ...] = ()
+    layouts: tuple[str, ...] = ()
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    variants: Mapping[str, int] = field(default_factory=dict)
+    load: "Callable[[Source, str], list[Sample]]" = field(default=_nothing_to_load, repr=False)
+    size: Callable[[Mapping[str, Any]], int | None] = field(default=lambda args: None, repr=False)
+    questions: Callable[[Mapping[str, Any]], int] = field(default=lambda args: 0, repr=False)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Calls of a model for one sample.
+
+    Attributes:
+        least: The fewest.
+        most: The most; None where the answer decides.
+        when: What decides, for people: `if triggered`.
+    """
+
+    least: int
+    most: int | None
+    when: str = ""
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return str(self.most)
+        more = f"{self.least} or {self.most}" if self.most else f"{self.least} or more"
+        return f"{more} ({self.when})" if self.when else more
+
+
+@dataclass(frozen=True)
+class Role:
+    """A model besides the target.
+
+    Attributes:
+        name: The role (`--model-role NAME=MODEL`).
+        calls: Its calls for one sample.
+        option: Argument of the solver that names a checkpoint instead, if there is one.
+        needed: Whether the defense cannot run without the role or the option.
+    """
+
+    name: str
+    calls: Calls
+    option: str | None = None
+    needed: bool = True
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check with a threshold, which `vlmguard calibrate` sets.
+
+    Attributes:
+        option: The solver's argument (`-S`).
+        note: Where the record's notes hold the score.
+        low: Whether low scores raise an alarm, or high ones.
+        model: Argument that names the checkpoint whose scores these are, if there is one.
+        bounds: The thresholds that the solver takes.
+    """
+
+    option: str
+    note: str
+    low: bool
+    model: str | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a defense that decides something, for tables that compare it with the truth.
+
+    Attributes:
+        name: What tables call it.
+        reads: What it decides by: the target's `answer`, the `image`, or the `request` with its
+            image; a `caption` is compared with the image.
+        positive: What counts as its alarm, for people.
+        acted: Whether it raised one; None where it did not run.
+    """
+
+    name: str
+    reads: Literal["answer", "image", "request", "caption"]
+    positive: str
+    acted: "Callable[[DefenseRecord], bool | None]" = field(repr=False)
+
+
+def _lacks_nothing(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class DefenseCard:
+    """A defense.
+
+    Attributes:
+        name: Name of the solver.
+        title: Name of the method.
+        version: `NUMBER-LETTER`; raised when scores of old and new rows must not be mixed.
+        paper: Where it was published.
+        summary: What it does, in a line.
+        target_calls: Calls of the target for one sample.
+        roles: Models besides the target.
+        options: The solver's arguments that matter most, in the order of the README.
+        fidelity: How closely it follows its authors.
+        blind_to: Harms that it cannot see by construction.
+        ours: Whether it is the method that this suite builds; it comes first in lists and figures.
+        published_as: What published tables call it; the title by default.
+        checks: Its checks with a threshold. An alarm is raised where all of them are.
+        all_checks: Arguments under which every check is carried out on every answer, where the
+            defaults do not do that.
+        parts: What decides in it.
+        lacks: From arguments, roles with a model, and target (empty where it is not chosen yet) to
+            what else keeps it from starting, each with the way out.
+        taught: Texts of it that the microworld's models were taught, by what they ask for. Another
+            text, or one more, needs other weights.
+    """
+
+    name: str
+    title: str
+    version: str
+    paper: str
+    summary: str
+    target_calls: Calls
+    roles: tuple[Role, ...] = ()
+    options: tuple[str, ...] = ()
+    fidelity: str = ""
+    blind_to: str = ""
+    ours: bool = False
+    published_as: str = ""
+    checks: tuple[Check, ...] = ()
+    all_checks: Mapping[str, float] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    lacks: Callable[[Mapping[str, Any], Collection[str], str], list[str]] = field(
+        default=_lacks_nothing, repr=False
+    )
+    taught: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Cards:
+    """All that is registered.
+
+    Attributes:
+        benchmarks: By name of the task, in the order of names.
+        defenses: By name of the solver: ours, then in the order of names.
+        measures: How to read the measures of the scorers that any task may have, by scorer.
+    """
+
+    benchmarks: Mapping[str, Card]
+    defenses: Mapping[str, DefenseCard]
+    measures: Mapping[str, Mapping[str, Measure]]
+
+
+_BENCHMARKS: Final[dict[str, Card]] = {}
+_DEFENSES: Final[dict[str, DefenseCard]] = {}
+_MEASURES: Final[dict[str, Mapping[str, Measure]]] = {}
+
+
+def register(card: Card | DefenseCard) -> None:
+    """Make a card known."""
+    if isinstance(card, Card):
+        _BENCHMARKS[card.name] = card
+    else:
+        _DEFENSES[card.name] = card
+
+
+def register_measures(scorer: str, measures: Mapping[str, Measure]) -> None:
+    """Say how the measures of a scorer are read, whichever task it scores.
+
+    Args:
+        scorer: Its name, without a package.
+        measures: By key.
+    """
+    _MEASURES[scorer] = measures
+
+
+def registered() -> Cards:
+    """The cards of the modules that have been imported so far."""
+    ours_first = sorted(_DEFENSES.values(), key=lambda card: (not card.ours, card.name))
+    return Cards(
+        benchmarks={name: _BENCHMARKS[name] for name in sorted(_BENCHMARKS)},
+        defenses={card.name: card for card in ours_first},
+        measures=dict(_MEASURES),
+    )
+
+
+def cards() -> Cards:
+    """All cards of the package, and those that others registered.
+
+    Imports every task and solver: call it when something runs, not when a module is imported.
+    """
+    # Half of the cards would look like all of them.
+    if "__all__" not in vars(import_module("vlmguard._registry")):
+        raise RuntimeError(
+            "cards() was called while tasks and solvers are still being imported: call it when "
+            "something runs, not in the body of a module."
+        )
+    return registered()
