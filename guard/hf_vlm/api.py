@@ -2,27 +2,27 @@
 
 Usage:
     inspect eval ... --model hf-vlm/Qwen/Qwen2-VL-7B-Instruct -M max_pixels=1003520
-    inspect eval ... --model hf-vlm//data/qwen2-vl      # an absolute path; one slash will do
+    inspect eval ... --model hf-vlm//data/qwen2-vl      # an absolute path; one slash is enough
     inspect eval ... --model hf-vlm/out/my-folder -M adapter=out/lora
     --model-role rewriter="{model: hf-vlm/BASE, model_args: {adapter: DIR}}"
 
 Model arguments (`-M`): `adapter` (PEFT folder or hub id), `revision`, `dtype` (auto, float32,
 float16, bfloat16), `device`, `device_map`, `attn_implementation`, `min_pixels`, `max_pixels`,
 `load_in_4bit`, `load_in_8bit`, `trust_remote_code` (off), `max_batch_size` (32),
-`chat_template_kwargs` (`'{enable_thinking: false}'`, say: variables that the chat template reads),
-`processor_kwargs` (`'{max_patches: 6}'`, say: settings of the image processor), `image_cache_mib`
-(256). Two ways of saying the same (`device=0`, `device=cuda:0`; a folder, its absolute path) share
-one set of weights, whatever their prompts are made by.
+`chat_template_kwargs` (variables that the chat template reads, for example `'{enable_thinking:
+false}'`), `processor_kwargs` (settings of the image processor, for example `'{max_patches: 6}'`),
+`image_cache_mib` (256). Two spellings of the same (`device=0`, `device=cuda:0`; a folder, its
+absolute path) share one set of weights, even if their prompts are made with different settings.
 
 What a request gets:
 - Greedy decoding unless `temperature` is given and not 0; the checkpoint's own sampling defaults
-  are not used. At most `max_tokens` new tokens, 2048 if none are named.
+  are not used. At most `max_tokens` new tokens, 2048 by default.
 - The checkpoint's other rules (`generation_config.json`: `repetition_penalty`,
   `no_repeat_ngram_size`, `suppress_tokens`, ...) apply as under plain `generate`, since requests
-  have no setting for them. `ModelCall.request["checkpoint_settings"]` names them, and
-  log-probabilities are those after them.
-- `seed` fixes the answer of a request whatever stands beside it in a batch; the choices of one
-  request differ.
+  have no setting for them. `ModelCall.request["checkpoint_settings"]` names them. Log-probabilities
+  are taken after these rules.
+- `seed` fixes the answer of a request, whichever other requests are in its batch; the choices of
+  one request differ.
 - A stop string stays at the end of the text; one that is a special token ends the answer too, but
   has no text. `ModelOutput.metadata["finish"]` says for each choice how it ended: `eos` (the
   model's end of text), `stop_string` or `length`.
@@ -30,22 +30,22 @@ What a request gets:
   alone, and prefix + completion reads as one text: if the prefix ends in white space, the
   completion starts without any; if not, it starts with the space that belongs there.
 - The choices of one request (`num_choices`), and equal requests that meet in a batch, have their
-  prompt read once. What the vision tower makes of a request's images is kept on the device, up to
-  `image_cache_mib` MiB (0 keeps nothing), until weights are given back: by content and adapter, so
-  that nothing stale is found. Each model is tried when it is loaded, and must answer as it does
-  without; others go as before. Without kept features go those that take none (no
-  `mm_encoder_outputs`) or whose processor needs whole batches (Mllama, PaliGemma); every choice
-  reads the prompt where there is an encoder for texts, a cache that cannot be repeated, or a rule
-  that holds on to the prompt (`encoder_repetition_penalty`, `guidance_scale`, ...).
+  prompt read once. The vision tower's features of a request's images stay on the device, up to
+  `image_cache_mib` MiB (0 keeps nothing), until the weights are released. Their key is content and
+  adapter, so that no stale entry is used. Both are tried when a model is loaded, and are used only
+  if its answers stay the same. Features are not kept for models that cannot be given features (no
+  `mm_encoder_outputs`) or whose processor needs whole batches (Mllama, PaliGemma). Every choice
+  reads the prompt itself if the model has a text encoder, a cache that cannot be repeated, or a
+  rule that keeps the prompt (`encoder_repetition_penalty`, `guidance_scale`, ...).
 - `<think>` text becomes reasoning content.
-- Weights are loaded on the first call, in a thread. Tasks of ours do it in their setup, so that
-  what is wrong with a checkpoint shows before another model is paid for. A first request with an
-  image is part of loading: a class that cannot chat (BLIP, Pix2Struct, ...) is refused.
-- A prompt as long as the context or longer gives empty answers with `stop_reason`
+- Weights are loaded on the first call, in a thread. Our tasks load them in their setup, so that a
+  broken checkpoint shows before another model is paid for. Loading includes a first request with an
+  image, which refuses a class that cannot chat (BLIP, Pix2Struct, ...).
+- A prompt that fills the context or exceeds it gives empty answers with `stop_reason`
   `model_length`.
 
-Where `--max-connections` is not given Inspect starts with 20 connections and adds more; 64 keeps
-batches of 32 full.
+Without `--max-connections`, Inspect starts with 20 connections and adds more; 64 keeps batches of
+32 full.
 """
 
 import logging
@@ -97,7 +97,7 @@ from vlmguard.guard.roles import LocalModel
 
 logger = logging.getLogger(__name__)
 
-# One after the other: several models may be asked for at once, and loading is no work for the
+# One thread: several models may be needed at once, but they load one after the other, outside the
 # event loop.
 _LOADER = ThreadPoolExecutor(1, "load-weights")
 _ONE_LOAD = threading.Lock()
@@ -111,7 +111,7 @@ OWN_ARGUMENTS = (
     "min_pixels",
     "processor_kwargs",
 )
-"""Model arguments beside those that decide which weights are loaded."""
+"""Model arguments that do not decide which weights are loaded."""
 
 IGNORED_SETTINGS = (
     "best_of",
@@ -135,8 +135,8 @@ IGNORED_SETTINGS = (
 class HFVlm(ModelAPI, LocalModel, TrainedModel):
     """A local vision-language model.
 
-    Nothing of checkpoint and adapter is looked at before the first call, or `open`: Inspect makes
-    all models of a log to score it anew, where the target's weights are not needed, or not there.
+    Checkpoint and adapter are not read before the first call, or `open`: to score a log again,
+    Inspect makes all its models, although the target's weights are not needed and may be missing.
 
     Args:
         model_name: Hub id or folder of the checkpoint.
@@ -144,17 +144,17 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         api_key: Not used; the hub's own login (`HF_TOKEN`) counts.
         config: Inspect's settings.
         adapter: PEFT adapter, a folder or hub id.
-        min_pixels: Lower bound of the image size in pixels, where the processor has one.
+        min_pixels: Lower bound of the image size in pixels, if the processor has one.
         max_pixels: Upper bound.
         max_batch_size: The most sequences that are generated together (>= 1).
         chat_template_kwargs: Variables that the chat template reads.
         processor_kwargs: Settings of the image processor.
-        image_cache_mib: Memory for features of images in MiB (>= 0); of several users of one set
-            of weights the smallest counts, as with `max_batch_size`.
+        image_cache_mib: Memory for features of images in MiB (>= 0). If several users share one set
+            of weights, the smallest value counts, as with `max_batch_size`.
         **model_args: Those of `checkpoint_key.ARGUMENTS`, see `weights_key`.
 
     Raises:
-        UserError: An argument that does not exist, or whose value can never work.
+        UserError: Unknown argument, or a value that can never work.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         self._sizes = threading.Lock()
 
     async def open(self) -> None:
-        """Load the weights unless they are; the first call of `generate` does it too.
+        """Load the weights if they are not loaded; the first `generate` does it too.
 
         Raises:
             UserError: No such checkpoint, adapter or device, or one that does not work here.
@@ -206,10 +206,10 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
             try:
                 await result_of(future)
             finally:
-                future.cancel()  # where others have given up, nothing is loaded once more
+                future.cancel()  # after others gave up, do not load again
 
     def load(self) -> None:
-        """What `open` does, in this thread.
+        """As `open`, but in this thread.
 
         Raises:
             UserError: As for `open`.
@@ -218,7 +218,7 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
             if self._open_engine is None and not self._closed:
                 self._load()
         if self._closed:
-            self.close()  # in the meantime
+            self.close()  # closed while loading
             raise RuntimeError(CLOSED)
 
     def _load(self) -> None:
@@ -226,7 +226,7 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         self._release = weakref.finalize(self, release, self._key)
         try:
             weights = engine.weights
-            # Loading takes longest: what may be wrong elsewhere is checked before.
+            # Loading takes longest, so check everything else first.
             self._maker = weights.prompt_maker(self._prompts)
             source = self._adapter_source
             self._adapter = None if source is None else resolve_source(str(source))
@@ -242,11 +242,11 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
 
     @cached_property
     def _key(self) -> WeightsKey:
-        # Looks for the folder and the device, so not before the first call.
+        # Needs the folder and the device, so not before the first call.
         return weights_key(self._checkpoint, self._model_args)
 
     def weights_folder(self) -> Path | None:
-        """Folder of the adapter, or of the checkpoint where there is none; None on the hub."""
+        """Folder of the adapter, else of the checkpoint; None on the hub."""
         folder = user_path(self._adapter_source or self._checkpoint)
         return folder if folder.is_dir() else None
 
@@ -257,33 +257,33 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         return self._open_engine
 
     def close(self) -> None:
-        """Give the weights back; the last user in the process frees them."""
+        """Release the weights; the last user in the process frees them."""
         self._closed = True
         if self._open_engine is not None:
             self._open_engine = None  # Inspect may hold this object until the process ends
             self._release()
 
     def max_connections(self) -> int:
-        """Enough for one batch to be prepared while another one is generated.
+        """Enough to prepare one batch while another one is generated.
 
         All users of one set of weights share these connections, see `connection_key`.
         """
         return 2 * self._max_batch_size
 
     def connection_key(self) -> str:
-        """One pool of connections for each set of weights: it is they that are busy."""
+        """One pool of connections for each set of weights."""
         return str(self._key)
 
     def collapse_user_messages(self) -> bool:
-        """Most chat templates want turns to alternate."""
+        """True: most chat templates want turns to alternate."""
         return True
 
     def collapse_assistant_messages(self) -> bool:
-        """Most chat templates want turns to alternate."""
+        """True: most chat templates want turns to alternate."""
         return True
 
     def collapse_system_messages(self) -> bool:
-        """Most chat templates take one system turn."""
+        """True: most chat templates take one system turn."""
         return True
 
     async def tokenize(self, text: str) -> list[int]:
@@ -293,16 +293,16 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         return ids
 
     async def check_size(self, width: int, height: int) -> None:
-        """See whether the processor takes an image of a size, in pixels.
+        """Check that the processor accepts an image of this size, in pixels.
 
         Raises:
-            UserError: It refuses it; or the checkpoint does not work here.
+            UserError: It does not; or the checkpoint does not work here.
         """
         await self.open()
         await self._engine.in_thread(self._check_size, (width, height))
 
     def _check_size(self, size: tuple[int, int]) -> None:
-        # Samples that start together ask together.
+        # Remember sizes: samples that start together check the same ones.
         with self._sizes:
             if size in self._taken:
                 return
@@ -380,7 +380,7 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
 
 
 def _seeds(config: GenerateConfig) -> list[str | None]:
-    """One for each choice; a seed fixes them all, and they differ."""
+    """One seed for each choice; they differ, and the request's seed fixes them all."""
     count = config.num_choices or 1
     if config.seed is None:
         return [None] * count

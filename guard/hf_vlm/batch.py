@@ -1,4 +1,4 @@
-"""From the rows of a batch to the tensors that the model reads."""
+"""Makes the tensors that the model reads from the rows of a batch."""
 
 import inspect
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TYPES: Final = "mm_token_type_ids"
 
 @dataclass(frozen=True)
 class Sharing:
-    """What rows of a batch, and batches, have in common where a model lets them.
+    """What rows of a batch, and later batches, share if the model allows it.
 
     Attributes:
         features: Features of images are kept, see `image_features`.
@@ -25,14 +25,9 @@ class Sharing:
 
 
 def distinct(requests: list[Prepared]) -> tuple[list[Prepared], list[int]]:
-    """The prompts among the requests of a batch.
+    """The different prompts of a batch, and for each row the index of its prompt.
 
-    Args:
-        requests: One for each row.
-
-    Returns:
-        Those that differ, in their order, and the index of its own for each row. Equal text and
-        images are the same prompt, whether they come from one request or from several.
+    Equal text and images are the same prompt, whether they come from one request or from several.
     """
     found: dict[tuple[str, object], int] = {}
     prompts: list[Prepared] = []
@@ -53,18 +48,18 @@ def model_inputs(
     features: ImageFeatures | None = None,
     adapter: str | None = None,
 ) -> dict[str, Any]:
-    """What `generate` gets for prompts, on the model's device.
+    """The inputs of `generate` for some prompts, on the model's device.
 
     Args:
         model: The model, with the adapter switched on.
-        maker: Who prepared them.
-        prompts: All with images, or none.
-        features: Features of images that are kept; None to hand over pixels.
-        adapter: The adapter's name; None for the bare base.
+        maker: The processor that prepared them.
+        prompts: All have images, or all have no image.
+        features: The cache of features of images; None to pass pixels.
+        adapter: The adapter's name; None for the base alone.
     """
     inputs: dict[str, Any] = dict(maker.collate(prompts))
     if TYPES not in inspect.signature(model.forward).parameters:
-        inputs.pop(TYPES, None)  # its processor names them all the same
+        inputs.pop(TYPES, None)  # the processor makes them although the model takes none
     more: dict[str, Any] = {}
     if features is not None and prompts[0].images:
         more = {"mm_encoder_outputs": {"image": features.of(model, adapter, prompts)}}

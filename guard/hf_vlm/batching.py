@@ -2,18 +2,18 @@
 
 Rows (one sequence to generate each; a request with `num_choices=3` has three) share a batch when
 their keys are equal (same settings, adapter and kind of input) and their prompts are of similar
-length. The worker takes the fullest batch first, so that one long prompt does not hold up thirty
-short ones that wait beside it, but passes nobody over more than `MAX_PASSED_OVER` times. A batch
-that is running already is not interrupted: who comes later waits for its end.
+length. The worker takes the fullest batch first, so that one long prompt does not delay thirty
+short ones, but skips no row more than `MAX_PASSED_OVER` times. A running batch is not interrupted;
+later rows wait for its end.
 
-A batch that does not fit into memory is cut in half, and later ones are kept smaller for a while.
-A batch that fails for another reason is cut in half too, until only the row at fault fails. Every
-row gets a result or an error, whatever happens to the worker.
+A batch that does not fit into memory is cut in half, and later ones are kept smaller for a while. A
+batch that fails for another reason is cut in half too, until only the row at fault fails. Every row
+gets a result or an error, even if the worker fails.
 
 Why not the library's continuous batching: `ContinuousBatchingManager` (transformers 5.23) takes
-token ids and nothing else. It has no way to pass pixel values, image grids, position ids of
-multimodal rotary embeddings or token types, and `transformers serve` itself falls back to plain
-`generate` for vision-language models. Rows that finish early are delivered at once all the same.
+token ids only. It has no way to pass pixel values, image grids, position ids of multimodal rotary
+embeddings or token types, and `transformers serve` itself falls back to plain `generate` for
+vision-language models. Here too, a row that finishes early is delivered at once.
 """
 
 import gc
@@ -33,16 +33,18 @@ logger = logging.getLogger(__name__)
 
 MIN_WINDOW: Final = 0.01
 MAX_WINDOW: Final = 0.5
-"""Bounds of the time (seconds) that an idle worker waits for company; in between it is a tenth of
-what the last batch took, so that waiting never costs much beside generating."""
+"""Bounds in seconds of how long an idle worker waits for more rows. Between them it waits a tenth
+of the last batch's time, so that waiting costs little compared with generating.
+"""
 
 MIN_PREPARE_WINDOW: Final = 0.1
 PREPARE_WINDOW: Final = 2.0
-"""Bounds of the time (seconds) that it waits for requests whose images are being prepared right
-now; in between it is half of what the last batch took. The first batch waits for the longest."""
+"""Bounds in seconds of how long it waits for requests whose images are being prepared now. Between
+them it waits half of the last batch's time. The first batch waits the upper bound.
+"""
 
 REGROWTH: Final = 32
-"""After memory ran out, each full batch that succeeds lets the next be larger by 1/32 again."""
+"""After memory ran out, each full batch that succeeds makes the limit larger by 1/32."""
 
 CLOSED: Final = "this hf-vlm/ model was closed"
 
@@ -52,7 +54,7 @@ class Batcher:
 
     Args:
         run: Generates a batch; sets the future of each row. Runs in the worker thread. A
-            `UserError` concerns all rows, another error perhaps a single one.
+            `UserError` concerns all rows; another error may come from a single row.
         max_rows: The most rows in a batch (>= 1).
         name: Name of the thread.
         at_end: Called in the thread when it ends, after `close` or a failure.
@@ -75,13 +77,16 @@ class Batcher:
         self._arrivals = 0
         self._last_seconds: float | None = None
         self._ended: str | None = None  # why no more rows are taken
+        # Guards `_pending`, `_incoming`, `_arrivals`, `_ended`, and the rows in `_running` that
+        # `close` abandons; only the worker uses the rest. It wakes the worker when rows come, when
+        # the preparing of a request ends, and on `close`.
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     @contextmanager
     def expect(self) -> Iterator[None]:
-        """While this is open a request is being prepared: an idle worker waits for it."""
+        """Announce a request that is being prepared; meanwhile an idle worker waits for it."""
         with self._changed:
             self._incoming += 1
         try:
@@ -123,7 +128,7 @@ class Batcher:
     def _work(self) -> None:
         try:
             self._serve()
-        except BaseException as error:  # else the thread would die and its rows wait for ever
+        except BaseException as error:  # or its rows would wait for ever
             logger.exception("The worker of an hf-vlm/ model failed.")
             with self._changed:
                 self._ended = f"the worker of this hf-vlm/ model failed: {error}"
@@ -141,15 +146,17 @@ class Batcher:
                     self._collect()
                 if self._ended:
                     return
+                # Taken under the lock, so that `close` sees these rows either as waiting or as
+                # running.
                 self._running = choose(self._pending, self.max_rows, self._max_tokens)
             if self._running:
                 start = time.monotonic()
                 self._generate(self._running)
                 self._last_seconds = time.monotonic() - start
-                self._running = []  # or its tensors would live until the next one
+                self._running = []  # or its tensors would stay until the next batch
 
     def _collect(self) -> None:
-        """Wait for company while it keeps coming, within a small window."""
+        """Wait for more rows as long as they keep coming, within a small window."""
         start = time.monotonic()
         last = self._last_seconds
         window = min(MAX_WINDOW, max(MIN_WINDOW, (last or 0.0) / 10))
@@ -163,6 +170,7 @@ class Batcher:
                 continue
             if elapsed >= window:
                 return
+            # Rows arrive in bursts: if half a window brings no new row, no more are expected.
             self._changed.wait(min(window / 2, window - elapsed))
             if self._arrivals == arrivals and not self._incoming:
                 return
@@ -172,12 +180,12 @@ class Batcher:
         try:
             self._run(rows)
         except Exception as caught:
-            error = caught.with_traceback(None)  # its frames hold the batch's tensors
-        # Nobody should wait for these, but after `close` somebody may.
+            error = caught.with_traceback(None)  # the traceback's frames hold the batch's tensors
+        # After `close`, somebody may still wait for an abandoned row.
         for row in rows:
             if row.abandoned:
                 row.fail(RuntimeError(self._ended or "this request was abandoned"))
-        # By their results: a row that is abandoned at this moment still has to get one.
+        # Look at results, not at `abandoned`: a row that is abandoned just now still needs one.
         rest = [row for row in rows if not row.future.done()]
         if error is None:
             self._grow(rows)
@@ -189,7 +197,7 @@ class Batcher:
             self._retry(rest, error)
 
     def _retry(self, rows: list[Row], error: Exception) -> None:
-        """Generate what a failed batch has left in two halves."""
+        """Generate the unfinished rows of a failed batch again, in two halves."""
         memory = is_out_of_memory(error)
         if memory:
             free_memory()
@@ -216,13 +224,17 @@ class Batcher:
         self._generate(rows[middle:])
 
     def _grow(self, rows: list[Row]) -> None:
-        """Memory may have run out because of somebody else, so half-full batches say nothing."""
+        """Raise the limit after a batch that filled more than half of it.
+
+        Another program may have used the memory, so the limit must not stay for good. Smaller
+        batches do not show that there is room for larger ones.
+        """
         if self._max_tokens is not None and padded_tokens(rows) > self._max_tokens // 2:
             self._max_tokens += max(1, self._max_tokens // REGROWTH)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the error says that memory, on whatever device, ran out."""
+    """Whether the error says that memory ran out, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
@@ -247,7 +259,7 @@ def is_device_lost(error: Exception) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what nobody holds any more."""
+    """Return unused memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

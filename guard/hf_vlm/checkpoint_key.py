@@ -1,4 +1,4 @@
-"""Which weights a user means, in one spelling: equal keys share one set in the process."""
+"""Turns the user's model arguments into a key; equal keys share one set of weights."""
 
 import json
 from dataclasses import dataclass, fields
@@ -19,12 +19,12 @@ DTYPES: Final = {
 
 @dataclass(frozen=True)
 class WeightsKey:
-    """What decides which weights are loaded, and how; made by `weights_key`.
+    """Which weights are loaded, and how; made by `weights_key`.
 
     Attributes:
         checkpoint: Absolute folder, or hub id.
         dtype: A key of `DTYPES`.
-        device: `cpu`, `cuda:0`, ...; None where `device_map` decides.
+        device: `cpu`, `cuda:0`, ...; None if `device_map` decides.
         revision: Branch, tag or commit on the hub.
         device_map: `auto` and the like, or pairs of module and device.
         attn_implementation: `sdpa`, `eager`, `flash_attention_2`, ...; None for the default.
@@ -46,7 +46,7 @@ class WeightsKey:
 
 @dataclass(frozen=True)
 class PromptSettings:
-    """What decides how a checkpoint's processor makes prompts; made by `prompt_settings`.
+    """How a checkpoint's processor makes prompts; made by `prompt_settings`.
 
     Attributes:
         min_pixels: Lower bound of the image size in pixels; None for the processor's own.
@@ -72,15 +72,15 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
 
     Args:
         checkpoint: Hub id or folder.
-        arguments: Some of `ARGUMENTS`. `dtype` and `device` may be `auto` (the default): CUDA
-            where there is one, bfloat16 on it and float32 elsewhere. `device` may be a number,
+        arguments: Some of `ARGUMENTS`. `dtype` and `device` may be `auto` (the default): CUDA if
+            there is a device, bfloat16 on CUDA and float32 elsewhere. `device` may be a number,
             `device_map` a dictionary.
 
     Returns:
-        The key; two ways of saying the same give equal keys.
+        The key; two spellings of the same give equal keys.
 
     Raises:
-        UserError: No such folder or device, a value of another type, or two that exclude each
+        UserError: No such folder or device, a value of the wrong type, or two that exclude each
             other.
     """
     check_arguments(arguments)
@@ -114,15 +114,16 @@ def _source(typed: str) -> str:
 
 
 def check_arguments(arguments: dict[str, Any]) -> None:
-    """Check what can be checked without looking at this machine: its files and devices.
+    """Check the arguments without a look at the files and devices of this machine.
 
-    A log may be scored anew where neither the checkpoint nor the device is that its target had.
+    A log may be scored again on a machine that has neither the checkpoint nor the device of its
+    target.
 
     Args:
         arguments: As for `weights_key`.
 
     Raises:
-        UserError: A value of another type, or two that exclude each other.
+        UserError: A value of the wrong type, or two that exclude each other.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     for name in _FLAGS:
@@ -147,7 +148,7 @@ def prompt_settings(
     chat_template_kwargs: dict[str, Any] | None,
     processor_kwargs: dict[str, Any] | None,
 ) -> PromptSettings:
-    """Read the model arguments that prompts are made by.
+    """Read the model arguments that decide how prompts are made.
 
     Args:
         min_pixels: Lower bound of the image size in pixels (>= 1).
@@ -156,10 +157,10 @@ def prompt_settings(
         processor_kwargs: Settings of the image processor.
 
     Returns:
-        The settings; two ways of saying the same are equal.
+        The settings; two spellings of the same are equal.
 
     Raises:
-        UserError: A value of another type.
+        UserError: A value of the wrong type.
     """
     for name, bound in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
         if bound is not None:

@@ -1,9 +1,9 @@
-"""Several rows of one request: the prompt is read once, and what comes of it is copied.
+"""Reads the prompt of several rows once, and copies the result for each row.
 
 `generate` (transformers 5.23) repeats a prompt's tensors before it reads them. Here the loop starts
-with one row for each distinct prompt; after the prompt is read, its scores, masks, positions and
-the key-value cache are repeated for the rows that want them. It is `generate`'s own road for
-loops of others (`custom_generate`); caches are repeated as beam search does it.
+with one row for each distinct prompt. After the prompt is read, its scores, masks, positions and
+key-value cache are repeated for the rows that need them. The loop enters `generate` by its hook for
+custom loops (`custom_generate`); caches are repeated as beam search does it.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ BY_PROMPT: Final = (
     "encoder_no_repeat_ngram_size",
     "guidance_scale",
 )
-"""Rules of a checkpoint that hold on to the prompts as they were before they are repeated."""
+"""Rules of a checkpoint that keep the prompts as they were before they are repeated."""
 
 
 def can_repeat(model: Any) -> bool:
-    """Whether rows may be repeated after the prompt is read, as far as settings tell."""
+    """Whether the settings allow rows to be repeated after the prompt is read."""
     changed = model.generation_config.to_diff_dict()
     return not (
         model.config.is_encoder_decoder
@@ -37,7 +37,7 @@ def repeating(which: list[int]) -> Callable[..., torch.Tensor]:
         which: For each row to generate, the index of its prompt.
 
     Returns:
-        The loop. It takes the best token of each row until the criteria end all of them, and
+        The loop. It takes the best token of each row until the stopping criteria end all rows, and
         returns prompts and new tokens, (rows, length).
     """
 
@@ -56,7 +56,7 @@ def repeating(which: list[int]) -> Callable[..., torch.Tensor]:
         rows = torch.tensor(which, device=input_ids.device)
         input_ids, scores = input_ids[rows], outputs.logits[:, -1][rows.to(outputs.logits.device)]
         kwargs = _repeated(model, kwargs, rows, prompts)
-        del inputs, outputs  # the prompt's scores may be large
+        del inputs, outputs  # the prompt's scores may be large: free them before the loop
         going = torch.ones(len(which), dtype=torch.bool, device=input_ids.device)
         while True:
             scores = scores.to(device=input_ids.device, dtype=torch.float32, copy=True)
@@ -78,18 +78,19 @@ def repeating(which: list[int]) -> Callable[..., torch.Tensor]:
 def _repeated(
     model: Any, kwargs: dict[str, Any], rows: torch.Tensor, prompts: int
 ) -> dict[str, Any]:
-    """What each further step needs, row by row; what is read with the prompt alone stays."""
+    """The inputs of further steps, repeated row by row; those read with the prompt alone stay."""
     cache = kwargs.get("past_key_values")
     if not isinstance(cache, Cache):
         raise TypeError(f"a cache of the kind {type(cache).__name__}")
-    cache.reorder_cache(cast("Any", rows))  # whole numbers, which its type asks for
+    cache.reorder_cache(cast("Any", rows))  # its type asks for whole numbers, but it takes a tensor
     result = dict(kwargs)
     for name, value in kwargs.items():
         if isinstance(value, torch.Tensor) and value.dim():
-            # Positions of multimodal rotary embeddings have the rows second.
+            # Positions of multimodal rotary embeddings have rows as their second dimension.
             dim = 1 if name == "position_ids" and value.dim() == 3 else 0
             if value.shape[dim] == prompts:
                 result[name] = value.index_select(dim, rows.to(value.device))
+    # Qwen-VL models keep the offset of each prompt's positions on the model itself.
     deltas = vars(model.base_model).get("rope_deltas")
     if isinstance(deltas, torch.Tensor) and deltas.shape[0] == prompts:
         model.base_model.rope_deltas = deltas.index_select(0, rows.to(deltas.device))

@@ -1,4 +1,4 @@
-"""Weights with a queue in front: one engine for each set of weights in the process."""
+"""One engine, weights and a queue, for each set of weights in the process."""
 
 import atexit
 import os
@@ -33,15 +33,15 @@ DEFAULT_BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Work:
-    """What one row needs.
+    """What the engine needs to generate one row.
 
     Attributes:
         prepared: Its prompt.
-        maker: Who prepared it.
+        maker: The processor that prepared it.
         settings: How to generate.
-        adapter: Folder or hub id of the adapter; None for the bare base.
-        seed: Seed of its random numbers, which start anew whenever a batch has to be repeated;
-            None for new ones each time.
+        adapter: Folder or hub id of the adapter; None for the base alone.
+        seed: Seed of its random numbers, which start again if a batch is repeated; None for new
+            ones each time.
     """
 
     prepared: Prepared
@@ -52,7 +52,7 @@ class Work:
 
 
 class Engine:
-    """Generates for everybody who shares these weights, one batch at a time.
+    """Generates for all users of these weights, one batch at a time.
 
     Args:
         key: The weights; its first user loads them.
@@ -73,7 +73,7 @@ class Engine:
         """The weights.
 
         Raises:
-            RuntimeError: They were given back.
+            RuntimeError: They were released.
         """
         if self._weights is None:
             self.batcher.check()
@@ -81,10 +81,10 @@ class Engine:
         return self._weights
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function beside the event loop; not at all if it is cancelled while it waits.
+        """Run a function in a thread; not at all if it is cancelled while it waits.
 
         Raises:
-            RuntimeError: The weights were given back.
+            RuntimeError: The weights were released.
         """
         self.batcher.check()
         future = self._pool.submit(function, *args, **kwargs)
@@ -94,34 +94,26 @@ class Engine:
             future.cancel()
 
     def rows(self, work: list[Work], limit: int) -> list[Row]:
-        """Queue rows.
-
-        Args:
-            work: What each row needs.
-            limit: The most new tokens of each.
-
-        Returns:
-            The rows; each future gets a `Generated`.
-        """
+        """Queue rows of at most `limit` new tokens each; each row's future gets a `Generated`."""
         rows = [Row(_key(item), len(item.prepared.ids), limit, item) for item in work]
         self.batcher.submit(rows)
         return rows
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let no batch run meanwhile, and wait for the end of one that does."""
+        """Wait for the end of a running batch, and start no other meanwhile."""
         weights = self._weights
         with weights.lock if weights is not None else nullcontext():
             yield
 
     def close(self) -> None:
-        """Stop the threads; the weights go when the last batch has stopped."""
+        """Stop the threads; the weights are freed when the last batch has stopped."""
         self.batcher.close()
         self._pool.shutdown(wait=False)
 
     def _drop_weights(self) -> None:
         self.features.clear()
-        self._weights = None  # models that were closed may be held, and hold this engine
+        self._weights = None  # Inspect may keep closed models, which keep this engine
         free_memory()
 
     def _run(self, rows: list[Row]) -> None:
@@ -154,14 +146,15 @@ class Engine:
 
 
 _engines: dict[WeightsKey, Engine] = {}
-_alive: weakref.WeakSet[Engine] = weakref.WeakSet()  # also those whose last batch still runs
+_alive: weakref.WeakSet[Engine] = weakref.WeakSet()  # also closed ones whose last batch still runs
 _lock = threading.Lock()
 _given_back: deque[WeightsKey] = deque()
 
 
 @atexit.register
 def _stop_all() -> None:
-    # A thread in the middle of a batch would abort the process, and with it the exit status.
+    # A thread in the middle of a batch would abort the process at its exit and spoil the exit
+    # status.
     engines = list(_alive)
     for engine in engines:
         engine.close()
@@ -172,11 +165,11 @@ def _stop_all() -> None:
 def acquire(
     key: WeightsKey, max_batch_size: int, image_cache_mib: int = DEFAULT_MEBIBYTES
 ) -> Engine:
-    """The engine with these weights; who asks has them loaded (`Weights.load`).
+    """The engine with these weights; the caller loads them (`Weights.load`).
 
     Args:
         key: The weights.
-        max_batch_size: Among several users of an engine the smallest one counts.
+        max_batch_size: The smallest value among the users of an engine counts.
         image_cache_mib: Likewise.
     """
     with _lock:
@@ -194,7 +187,8 @@ def acquire(
 def load_undisturbed(weights: Weights) -> None:
     """Load weights while no batch runs in this process.
 
-    transformers switches the number format that torch gives new tensors meanwhile, for all threads.
+    While it loads, transformers changes torch's default number format for all threads, which would
+    change the tensors of a running batch.
 
     Args:
         weights: What to load.
@@ -209,17 +203,19 @@ def load_undisturbed(weights: Weights) -> None:
 
 
 def release(key: WeightsKey) -> None:
-    """Give an engine back; the last one to do so frees the weights.
+    """Release an engine; the last user to do so frees the weights.
 
     The garbage collector calls this too, at any moment and in any thread, even in the middle of
-    `acquire`: so it never waits for the lock. Whoever holds it sweeps up afterwards.
+    `acquire`. So this never waits for the lock: the thread that holds it frees the engine
+    afterwards.
     """
     _given_back.append(key)
     _sweep()
 
 
 def _sweep() -> None:
-    """Free what has been given back, unless somebody else is about to."""
+    """Free released engines, unless another thread holds the lock and will do so."""
+    # Check again after the lock is free: a key may come between the inner loop and the release.
     while _given_back and _lock.acquire(blocking=False):
         try:
             while _given_back:
@@ -236,7 +232,7 @@ def _sweep() -> None:
 
 def _key(work: Work) -> tuple[object, ...]:
     """Rows with equal keys may share a batch."""
-    # Some processors make a row of padding images for a prompt without any; keep them apart.
+    # Keep prompts with and without images apart: some processors would pad the second with images.
     return (work.settings, work.adapter, id(work.maker), bool(work.prepared.images))
 
 

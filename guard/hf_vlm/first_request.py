@@ -1,9 +1,9 @@
-"""The first request, when weights are loaded: whether a class can chat at all, and what is shared.
+"""Tries a first request when weights are loaded: can the class chat, and what can rows share?
 
-Classes stand under `AutoModelForImageTextToText` that answer no conversation (BLIP, Pix2Struct,
-Janus, ...). They are refused here, before anything is paid for. And whether a model may read a
-prompt once for several rows, or be given features of images, is tried out: it must then answer as
-it does without. Where it does not, every row has its own prompt and pixels, as under `generate`.
+Some classes under `AutoModelForImageTextToText` cannot chat (BLIP, Pix2Struct, Janus, ...). They
+are refused here, before any model is paid for. Two savings are also tried: reading a prompt once
+for several rows, and passing features of images. The model must answer as it does without them. If
+it does not, every row has its own prompt and pixels, as under `generate`.
 """
 
 import logging
@@ -31,29 +31,30 @@ from vlmguard.guard.images.prepare import to_data_uri
 logger = logging.getLogger(__name__)
 
 ROWS: Final = (0, 1, 1)
-"""Prompts of the rows that are tried."""
+"""The prompt of each row that is tried."""
 
 SETTINGS: Final = Settings(max_tokens=2, logprobs=True, top_logprobs=20)
 
 CLOSE: Final = {"float32": 1e-2}
 HALF_CLOSE: Final = 0.25
-"""How far log-probabilities may differ on average: batches of other sizes are computed in another
-order, which half precision shows."""
+"""How far log-probabilities may differ on average. Batches of other sizes add in another order, and
+half precision rounds more.
+"""
 
 
 def first_request(model: Any, maker: PromptMaker, checkpoint: str) -> Sharing:
-    """Put a request with an image to a model, as defenses and benchmarks do.
+    """Send a request with an image to a model, as defenses and benchmarks do.
 
     Args:
-        model: The bare base.
+        model: The base without adapters.
         maker: Its processor.
-        checkpoint: Its name, for messages.
+        checkpoint: Its name, for error messages.
 
     Returns:
-        What its batches may share.
+        What rows may share.
 
     Raises:
-        UserError: It cannot answer.
+        UserError: The model cannot answer.
     """
     why = _no_chat(model, maker)
     if why:
@@ -65,7 +66,7 @@ def first_request(model: Any, maker: PromptMaker, checkpoint: str) -> Sharing:
     except Exception as error:
         _reraise_lost(error)
         _ask_alone(model, maker, checkpoint)
-        return Sharing()  # two at once are too much for it
+        return Sharing()  # it answers one request, but not a batch
     for sharing in _possible(model, maker):
         try:
             shared = _answers(model, maker, prompts, sharing)
@@ -96,7 +97,7 @@ def _ask_alone(model: Any, maker: PromptMaker, checkpoint: str) -> None:
 
 
 def _no_chat(model: Any, maker: PromptMaker) -> str:
-    """Why a class of the library is no chat model, empty if nothing says so."""
+    """Why a class of the library is not a chat model; empty if there is no sign of that."""
     if model.is_remote_code():
         return ""
     if type(model).generate is not vars(GenerationMixin)["generate"]:
@@ -123,7 +124,7 @@ def _possible(model: Any, maker: PromptMaker) -> list[Sharing]:
     features = [True, False] if takes_features(model) and not maker.whole_batches else [False]
     prompts = [True, False] if can_repeat(model) else [False]
     found = [Sharing(feature, prompt) for prompt in prompts for feature in features]
-    return found[:-1]  # the last shares nothing
+    return found[:-1]  # without the last, which shares nothing
 
 
 def _answers(
@@ -156,24 +157,26 @@ def _task(results: list[Generated | Exception]) -> RowTask:
 def _agree(
     plain: list[Generated | Exception], shared: list[Generated | Exception], close: float
 ) -> bool:
-    """Whether log-probabilities are the same, token by token, as far as the tokens are."""
+    """Whether log-probabilities agree at each place, up to the first different token."""
     for one, other in zip(plain, shared, strict=True):
         if not (isinstance(one, Generated) and isinstance(other, Generated)):
-            return False  # scores that are no numbers: the requests themselves will say so
+            return False  # scores are not finite: real requests will report that
         for place, (left, right) in enumerate(
             zip(one.alternatives, other.alternatives, strict=False)
         ):
             if one.tokens[:place] != other.tokens[:place]:
-                break  # two tokens were as good as each other
+                break  # two tokens had equal scores
             first, second = dict(left), dict(right)
             both = first.keys() & second.keys()
             apart = sum(abs(first[token] - second[token]) for token in both)
+            # Half of the best tokens must be the same, and their log-probabilities close on
+            # average.
             if 2 * len(both) < len(first) or apart > close * len(both):
                 return False
     return True
 
 
 def _reraise_lost(error: Exception) -> None:
-    """Memory that ran out, or a lost GPU, says nothing of the model."""
+    """Raise errors of memory or of the GPU: they do not tell whether the model works."""
     if is_out_of_memory(error) or is_device_lost(error):
         raise error

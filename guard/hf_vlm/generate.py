@@ -1,9 +1,9 @@
-"""One batch through `model.generate`: sampling, stopping and log-probabilities row by row.
+"""Runs one batch through `model.generate`: sampling, stopping and log-probabilities row by row.
 
-Every row has its own random numbers, its own limit and its own end, so that what a row gets does
-not depend on its neighbours, and a finished row is delivered while the others go on. For that the
-usual warpers (temperature, top-k, top-p) are applied here and the token is drawn here too;
-`generate` then merely takes the best token of what it is given.
+Every row has its own random numbers, its own limit and its own end. So the answer of a row does not
+depend on its neighbours, and a finished row is delivered while the others go on. For that, the
+usual warpers (temperature, top-k, top-p) are applied here, and the token is drawn here too.
+`generate` only takes the best token of the scores that it gets.
 """
 
 import copy
@@ -30,7 +30,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.choices import repeating
 
 DEFAULT_MAX_TOKENS = 2048
-"""New tokens where the request names no limit: what Inspect's own local providers use."""
+"""New tokens if the request has no limit, as in Inspect's own local providers."""
 
 OWN_GENERATE = (
     "This checkpoint brings a `generate` of its own, which does not use the logits_processor and "
@@ -42,7 +42,7 @@ Finish = Literal["eos", "stop_string", "length"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What rows of one batch have in common.
+    """The settings that all rows of a batch share.
 
     Attributes:
         max_tokens: The most new tokens (>= 1).
@@ -50,7 +50,7 @@ class Settings:
         top_p: 1 for no limit.
         top_k: 0 for no limit.
         stop: Strings that end the answer (and stay in it).
-        logprobs: Whether log-probabilities are wanted.
+        logprobs: Whether to return log-probabilities.
         top_logprobs: How many alternatives per token.
     """
 
@@ -64,13 +64,13 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: GenerateConfig) -> "Settings":
-        """Read Inspect's settings; what is not given is greedy, without limits.
+        """Read Inspect's settings; the default is greedy decoding without limits.
 
-        A checkpoint's own sampling defaults are not used: they would change what
-        `temperature=1` means from one checkpoint to the next.
+        A checkpoint's own sampling defaults are not used: `temperature=1` would mean something else
+        for each checkpoint.
 
         Raises:
-            UserError: A value that makes no sense.
+            UserError: A value out of range.
         """
         settings = cls(
             max_tokens=DEFAULT_MAX_TOKENS if config.max_tokens is None else config.max_tokens,
@@ -95,11 +95,11 @@ class Settings:
 
 @dataclass
 class Generated:
-    """What has been generated for one row.
+    """The tokens generated for one row.
 
     Attributes:
         tokens: New token ids, the end-of-text token included.
-        finish: Why it ended; None while it goes on.
+        finish: Why it ended; None until then.
         logprobs: Log-probability of each token.
         alternatives: The most likely tokens and their log-probabilities at each place.
         seconds: From the start of the batch to this row's end.
@@ -119,8 +119,8 @@ class RowTask:
     Attributes:
         limit: The most new tokens.
         rng: Its random numbers.
-        decode: The text of new tokens, as the user gets it or with special tokens kept.
-        abandoned: Whether to stop, since nobody waits for it any more.
+        decode: Gives the text of new tokens; the flag keeps special tokens.
+        abandoned: Says whether to stop, since the result is no longer needed.
         deliver: Called with the result, or an error, as soon as the row has ended.
     """
 
@@ -150,7 +150,7 @@ def generate_batch(
         which: For each row, the index of its prompt; None where each has its own.
 
     Raises:
-        UserError: The checkpoint's own `generate` does without what is passed to it here.
+        UserError: The checkpoint has its own `generate`, which ignores the processors passed here.
     """
     watch = _Watch(tokenizer, rows, s, _eos_ids(model, tokenizer), model.dtype)
     config = copy.deepcopy(model.generation_config)
@@ -163,7 +163,7 @@ def generate_batch(
         top_k=50,
         max_length=None,
         max_new_tokens=max(row.limit for row in rows),
-        # None would mean the checkpoint's own, which cuts answers short in the middle.
+        # With None, the checkpoint's own limit would apply and cut answers.
         max_time=config.max_time and math.inf,
         return_dict_in_generate=False,
         output_scores=False,
@@ -184,7 +184,7 @@ def generate_batch(
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]  # an untyped library
-    """Ends each row on its own: end-of-text token, stop string, limit, or nobody waiting."""
+    """Ends each row for itself: end-of-text token, stop string, limit, or abandoned."""
 
     def __init__(
         self, tokenizer: Any, rows: list[RowTask], s: Settings, eos: set[int], dtype: torch.dtype
@@ -192,11 +192,11 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # an untyped library
         self.rows = rows
         self.sequences = [Generated() for _ in rows]
         self.done = [False] * len(rows)
-        self.finite: torch.Tensor | None = None  # whether the last logits were numbers, (rows,)
+        self.finite: torch.Tensor | None = None  # whether the last scores were finite, (rows,)
         self._stop = s.stop
         special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
         self._special_stop = [stop for stop in s.stop if any(token in stop for token in special)]
-        # A token has at least one byte, so this many tokens hold the longest stop string.
+        # A token has at least one byte, so this many last tokens hold the longest stop string.
         self._tail = max((len(stop.encode()) for stop in s.stop), default=0) + 4
         self._eos = eos
         self._dtype = dtype
@@ -208,7 +208,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # an untyped library
         """Which rows have ended, (rows,)."""
         if self.finite is None:
             raise UserError(OWN_GENERATE)
-        # One transfer for both: on a GPU each one waits until the device has caught up.
+        # One transfer for both: each transfer from a GPU waits until the device has caught up.
         tokens, finite = torch.stack([input_ids[:, -1], self.finite.to(input_ids)]).tolist()
         for index, token in enumerate(tokens):
             if self.done[index]:
@@ -252,9 +252,9 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # an untyped library
 
 
 class _Pick(LogitsProcessor):  # type: ignore[misc]  # an untyped library
-    """Notes log-probabilities and draws the next token of each row with the row's own numbers.
+    """Draws each row's next token with the row's own random numbers, and notes log-probabilities.
 
-    Also notes which rows' scores are numbers.
+    It also notes which rows have finite scores.
     """
 
     def __init__(self, watch: _Watch, s: Settings) -> None:
@@ -269,8 +269,8 @@ class _Pick(LogitsProcessor):  # type: ignore[misc]  # an untyped library
             self._warpers.append(TopPLogitsWarper(s.top_p))
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores whose best token is the one drawn, (rows, vocabulary)."""
-        best = scores.max(-1)  # NaN if there is one
+        """Scores whose best token is the drawn token, (rows, vocabulary)."""
+        best = scores.max(-1)  # NaN if any score is NaN
         self._watch.finite = best.values.isfinite()
         picked, result = best.indices, scores
         if self._settings.temperature:
@@ -281,16 +281,19 @@ class _Pick(LogitsProcessor):  # type: ignore[misc]  # an untyped library
         return result
 
     def _draw(self, scores: torch.Tensor) -> torch.Tensor:
-        """Inverse of the cumulative distribution at one random number a row."""
+        """Draw by the inverse of the cumulative distribution, at one random number a row."""
         rows, done = self._watch.rows, self._watch.done
+        # One number a step for each row: what a row draws then depends on its seed alone, not on
+        # its neighbours or on torch's generator.
         numbers = [0.0 if end else row.rng.random() for row, end in zip(rows, done, strict=True)]
         cumulated = scores.softmax(-1).cumsum(-1)
         total = cumulated[:, -1:]
-        # Rounding must not push a number to the very end, past the last possible token.
+        # The sum may differ from 1 by rounding, so scale by it. The target stays below the sum, or
+        # it would be past the last possible token.
         target = torch.tensor(numbers, device=scores.device)[:, None] * total
         target = target.minimum(torch.nextafter(total, torch.zeros_like(total)))
         picked = torch.searchsorted(cumulated, target, right=True)[:, 0]
-        return picked.clamp(max=scores.shape[-1] - 1)  # past the end if scores are NaN
+        return picked.clamp(max=scores.shape[-1] - 1)  # NaN scores give an index past the end
 
     def _note(self, logprobs: torch.Tensor, picked: torch.Tensor) -> None:
         chosen = logprobs.gather(-1, picked[:, None])[:, 0].tolist()

@@ -1,6 +1,6 @@
 """A checkpoint's own rules of generation (`generation_config.json`), which requests cannot set.
 
-They stay in force as under plain `generate`; what they are goes into the log.
+They apply as under plain `generate`, and the log names them.
 """
 
 from typing import Any, Final
@@ -27,13 +27,6 @@ NAMES: Final = (
 
 
 def rules_of(generation_config: Any) -> dict[str, JsonValue]:
-    """The rules in force, by name.
-
-    Args:
-        generation_config: The model's.
-
-    Returns:
-        Those of `NAMES` that are set to something other than their default.
-    """
+    """The rules among `NAMES` that differ from their default."""
     changed = generation_config.to_diff_dict()
     return {name: changed[name] for name in NAMES if changed.get(name) is not None}

@@ -1,12 +1,12 @@
-"""What the vision tower makes of images, kept by content: the same images go through it once.
+"""Keeps the vision tower's output by content, so that the same images pass the tower once.
 
-Defenses put the same image to a model again and again (ETA: for every sentence). Kept is what
-`generate` of transformers 5.23 itself would get from `get_image_features` and hand to the model as
-`mm_encoder_outputs`; a model that takes none gets its pixels as before (`first_request.py` sees
-which does). An entry belongs to the images of one request together, under a digest of the tensors
-that enter the tower, so that whatever the processor does differently is another entry, and under
-the adapter, which may change the tower too. Weights of another number format have a cache of
-their own.
+Defenses send the same image to a model again and again (ETA: for every sentence). The cache holds
+what `generate` of transformers 5.23 would get from `get_image_features` and pass to the model as
+`mm_encoder_outputs`. A model that cannot take it gets pixels (`first_request.py` finds out which).
+
+An entry holds all images of one request. Its key is a digest of the tensors that enter the tower,
+so that other settings of the processor give another entry, and the adapter, which may change the
+tower too. Each set of weights, with its number format, has a cache of its own.
 """
 
 import inspect
@@ -20,10 +20,10 @@ from vlmguard.guard.hf_vlm.prepared import Prepared, bytes_of
 
 MEBIBYTE: Final = 1 << 20
 DEFAULT_MEBIBYTES: Final = 256
-"""Room for about 27 images of a million pixels each with Qwen2-VL-7B."""
+"""Enough for about 27 images of a million pixels each with Qwen2-VL-7B."""
 
 PIXELS: Final = ("pixel_values", "pixel_values_images", "image_patches")
-"""Names under which processors hand over pixels, as `generate` knows them."""
+"""Names of pixel tensors in processors' outputs, as `generate` knows them."""
 
 Part = torch.Tensor | list[torch.Tensor]
 
@@ -35,7 +35,7 @@ class Features:
     Attributes:
         kind: Class of the library's output.
         pooled: Features by image, or by tile.
-        deep: Those that go into later layers, by layer; empty for most models.
+        deep: Features for later layers, by layer; empty for most models.
     """
 
     kind: Any
@@ -44,17 +44,17 @@ class Features:
 
     @property
     def nbytes(self) -> int:
-        """Memory that they take."""
+        """Their memory in bytes."""
         parts = [self.pooled, *self.deep]
-        # A tensor gives its rows.
+        # Iterating over a tensor gives its rows.
         return sum(tensor.nbytes for part in parts for tensor in part)
 
 
 class ImageFeatures:
-    """Features of images, the least recently used of which go first.
+    """A cache of features of images; the least recently used are dropped first.
 
     Args:
-        mebibytes: The most memory for entries, on the model's device; 0 keeps none.
+        mebibytes: The most memory for entries in MiB, on the model's device; 0 keeps nothing.
     """
 
     def __init__(self, mebibytes: int) -> None:
@@ -67,11 +67,11 @@ class ImageFeatures:
 
         Args:
             model: The model, with the adapter switched on.
-            adapter: The adapter's name; None for the bare base.
+            adapter: The adapter's name; None for the base alone.
             requests: Requests with images.
 
         Returns:
-            What `generate` takes as `mm_encoder_outputs["image"]`.
+            The value for `mm_encoder_outputs["image"]` of `generate`.
         """
         found: dict[str, Features] = {}
         for request in requests:
@@ -113,7 +113,7 @@ def _visual(model: Any, request: Prepared) -> dict[str, torch.Tensor]:
 
 
 def _alike(model: Any, requests: list[Prepared]) -> list[list[Prepared]]:
-    """Requests whose images are of the same sizes, and can share a pass and its output."""
+    """Groups of requests whose images have the same sizes, so that one pass can encode them."""
     groups: dict[tuple[object, ...], list[Prepared]] = {}
     for request in requests:
         key = tuple(
@@ -144,7 +144,7 @@ def _encode(model: Any, requests: list[Prepared]) -> list[Features]:
 
 
 def _cut(features: Any, count: int) -> list[Part]:
-    """One part for each request; copies, or all would live as long as one of them."""
+    """One part for each request. Copies: a view would keep the memory of all parts."""
     size, rest = divmod(len(features), count)
     if rest or not isinstance(features[0], torch.Tensor):
         raise TypeError("features of images in a form that is not known")

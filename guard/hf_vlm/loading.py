@@ -1,8 +1,8 @@
-"""Weights, shared by everybody in the process who asks for the same checkpoint in the same way.
+"""Loads weights, shared by all users of the same checkpoint with the same options.
 
-Inspect builds a model for every role anew. Target and rewriter on one base, with or without PEFT
-adapters, still have one set of weights here: adapters lie beside the base under names of their
-own and are switched from batch to batch.
+Inspect builds a new model for every role. Target and rewriter on one base, with or without PEFT
+adapters, still share one set of weights here: adapters are loaded beside the base under their own
+names and are switched from batch to batch.
 """
 
 import importlib.util
@@ -30,14 +30,14 @@ from vlmguard.guard.hf_vlm.processor import PromptMaker
 logger = logging.getLogger(__name__)
 
 _FREE_CONTEXT = 1 << 30
-"""Context length where the configuration names none."""
+"""Context length if the configuration does not name one."""
 
 
 class Weights:
     """A model, its adapters and its processors.
 
-    The model is loaded by `load` or `add_adapter`, so that what is quick to check (the processor,
-    whether an adapter fits) is checked before.
+    `load` or `add_adapter` loads the model, so that quick checks (the processor, whether an adapter
+    fits) come first.
 
     Args:
         key: What to load.
@@ -45,7 +45,7 @@ class Weights:
     Attributes:
         model: The model; None until it is loaded.
         context_length: Tokens that prompt and answer may have together, once it is loaded.
-        sharing: What batches share, once `try_out` has seen it.
+        sharing: What rows may share, once `try_out` has found out.
     """
 
     def __init__(self, key: WeightsKey) -> None:
@@ -62,13 +62,13 @@ class Weights:
         self._tried = False
 
     def load(self) -> None:
-        """Load the model unless somebody has.
+        """Load the model if it is not loaded.
 
         Raises:
             UserError: No such checkpoint, it lacks weights, or an option does not work here.
         """
         if self.model is not None:
-            return  # without the lock: it is held as long as a batch runs
+            return  # without the lock, which a running batch holds
         with self.lock:
             if self.model is None:
                 model = _load_model(self.key, self._options)
@@ -76,13 +76,13 @@ class Weights:
                 self.model = model
 
     def try_out(self, maker: PromptMaker) -> None:
-        """Put a first request to the loaded model, unless somebody has.
+        """Send a first request to the loaded model, once.
 
         Args:
             maker: Its processor.
 
         Raises:
-            UserError: It cannot chat.
+            UserError: The model cannot chat.
         """
         if self._tried:
             return  # without the lock, as in `load`
@@ -96,7 +96,7 @@ class Weights:
         """The processor with these settings, loaded once.
 
         Raises:
-            UserError: No such checkpoint, no chat template, or settings that it does not know.
+            UserError: No such checkpoint, no chat template, or unknown settings.
         """
         if settings not in self._makers:
             self._makers[settings] = PromptMaker(
@@ -110,15 +110,15 @@ class Weights:
         return self._makers[settings]
 
     def check_adapter(self, source: str) -> None:
-        """See whether a PEFT adapter fits the base, on a copy that has no weights.
+        """Check that a PEFT adapter fits the base, on a copy without weights.
 
-        This waits neither for the weights nor for a batch that they generate.
+        This waits neither for the weights nor for a running batch.
 
         Args:
             source: Hub id or folder of the adapter.
 
         Raises:
-            UserError: No adapter there, of an unsuitable kind, or made for another base.
+            UserError: Not an adapter, one of an unsuitable kind, or one for another base.
         """
         config = _adapter_config(source)
         base = str(config.base_model_name_or_path)
@@ -132,8 +132,8 @@ class Weights:
                 model_config, trust_remote_code=self.key.trust_remote_code
             )
         try:
-            # Not by PEFT's low_cpu_mem_usage, which until it is done makes whatever any thread
-            # builds a model without weights.
+            # Not with PEFT's low_cpu_mem_usage: meanwhile, models that other threads build would
+            # have no weights either.
             with torch.device("meta"):
                 wrapper = peft.PeftModel(skeleton, config, adapter_name="check")
             result = wrapper.load_adapter(
@@ -157,7 +157,7 @@ class Weights:
         """Load a PEFT adapter beside the base; the base's own answers stay as they are.
 
         Args:
-            source: Hub id or folder of an adapter that `check_adapter` has let pass.
+            source: Hub id or folder of an adapter that `check_adapter` accepted.
 
         Returns:
             The adapter's name, for `use`.
@@ -172,7 +172,7 @@ class Weights:
 
     @contextmanager
     def use(self, adapter: str | None) -> Iterator[Any]:
-        """The model with this adapter (None: the bare base), for nobody else meanwhile."""
+        """The model with this adapter (None: the base alone), locked for other threads."""
         with self.lock:
             if self._peft is None:
                 yield self.model
@@ -203,14 +203,14 @@ class Weights:
         finally:
             if not loaded and wrapper is not None:
                 if self._peft is None:
-                    wrapper.unload()  # puts the base's own layers back
+                    wrapper.unload()  # restores the base's own layers
                 elif name in wrapper.peft_config:
                     wrapper.delete_adapter(name)
         self._peft = wrapper
 
 
 def _adapter_config(source: str) -> Any:
-    """The configuration of an adapter that can stand beside others on one base."""
+    """The configuration of an adapter that can share a base with others."""
     try:
         config = peft.PeftConfig.from_pretrained(source)
     except (ValueError, OSError) as error:
@@ -231,7 +231,7 @@ def _adapter_config(source: str) -> Any:
 
 
 def _check_fit(name: str, result: Any) -> None:
-    """Refuse an adapter of which some tensors have no place, or that leaves places empty."""
+    """Refuse an adapter with tensors that have no place in the model, or with tensors missing."""
     missing = [key for key in result.missing_keys if f".{name}." in key]
     if result.unexpected_keys or missing:
         keys = [*result.unexpected_keys, *missing]
@@ -257,7 +257,7 @@ def _load_model(key: WeightsKey, options: dict[str, Any]) -> Any:
     elif key.device_map is not None:
         arguments["device_map"] = key.device_map
     elif key.device != "cpu" or quantized:
-        arguments["device_map"] = {"": key.device}  # past the host's memory
+        arguments["device_map"] = {"": key.device}  # not through the host's memory
     try:
         return load_complete(
             transformers.AutoModelForImageTextToText,
@@ -265,7 +265,7 @@ def _load_model(key: WeightsKey, options: dict[str, Any]) -> Any:
             "a complete vision-language model",
             **arguments,
         )
-    except ImportError as error:  # a package for this architecture or attention
+    except ImportError as error:  # a missing package for this architecture or attention
         raise UserError(f"Checkpoint {key.checkpoint} cannot be loaded: {error}") from error
     except UserError as error:
         if isinstance(error.__cause__, torch.OutOfMemoryError):
@@ -280,6 +280,6 @@ def _load_model(key: WeightsKey, options: dict[str, Any]) -> Any:
 def _context_length(text_config: Any) -> int:
     try:
         length = text_config.max_position_embeddings
-    except AttributeError:  # relative positions, as in T5
+    except AttributeError:  # relative positions, such as T5's
         return _FREE_CONTEXT
     return length or _FREE_CONTEXT

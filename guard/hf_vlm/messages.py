@@ -1,7 +1,7 @@
-"""Inspect chat messages -> the conversation that a chat template takes, with its images.
+"""Turns Inspect chat messages into the conversation that a chat template takes, with its images.
 
-Notes on what is changed on the way travel with the result and end up in the log:
-a system turn folded into the user turn, a control token spelled out in somebody's text.
+The result notes each change, and the log shows it: a system turn moved into the user turn, a
+control token that was broken up.
 """
 
 from dataclasses import dataclass, field
@@ -26,16 +26,16 @@ HALF_REPLACED = "half a character (a lone surrogate) in the text was replaced"
 
 @dataclass
 class Conversation:
-    """A conversation ready for a chat template.
+    """A conversation for a chat template.
 
     Attributes:
         turns: Messages of `role` and `content` parts (`{"type": "image"}`, `{"type": "text"}`).
         images: References (data URIs) of the images, in the order of their parts.
-        prefix: The beginning of the answer that the model has to continue, without trailing
-            white space; None where the answer starts anew. It is also the last of `turns`.
+        prefix: The beginning of an answer that the model continues, without trailing white space;
+            None for a new answer. It is also the last of `turns`.
         prefix_space: White space at the end of the prefix as it came. The completion then starts
             without white space, so that prefix + completion reads as one text.
-        notes: What was changed on the way.
+        notes: The changes.
     """
 
     turns: list[dict[str, Any]]
@@ -55,10 +55,10 @@ def to_conversation(
             assistant message with text in it is the beginning of the answer.
         system_turns: Whether the chat template renders system turns; otherwise their text and
             images go before the next user turn's content.
-        control_tokens: Strings that the tokenizer would take for turn markers, ends of text or
-            images. In texts, those of the model itself and a prefix of its answer included, they
-            are broken up by a space: a model never writes them as text (decoding leaves special
-            tokens out), so a text that holds one spells it, and would become a turn of its own.
+        control_tokens: Strings that the tokenizer would read as turn markers, ends of text or
+            images. A space breaks them up in all texts, also in the model's own and in a prefix of
+            its answer. A model never writes them as text (decoding leaves special tokens out), so a
+            text that holds one spells it, and could start a turn.
 
     Returns:
         The conversation, see `Conversation`.
@@ -79,32 +79,32 @@ def to_conversation(
             system = []
         conversation.turns.append({"role": message.role, "content": parts})
     if system:
-        # No user turn to fold it into: the system turn itself is the request.
+        # There is no user turn to move it into, so the system turn itself is the request.
         conversation.turns.insert(0, {"role": "user", "content": system})
         conversation.notes.append(SYSTEM_FOLDED)
     for turn in conversation.turns:
         _keep_apart(turn["content"], control_tokens)
     _split_prefix(conversation)
-    # Last, since folding moves parts.
+    # Last, since moving system turns joins parts.
     contents = (part for turn in conversation.turns for part in turn["content"])
     conversation.images = [part.pop("image") for part in contents if part["type"] == "image"]
     return conversation
 
 
 def split_reasoning(text: str, *, opened: bool) -> tuple[str | None, str]:
-    """Split a completion into what stands in `<think>` tags and the answer.
+    """Split a completion into the text in `<think>` tags and the answer.
 
-    Not `thinking.split_thinking`, which reads texts of unknown origin: here it is known whether the
-    tag was opened, so that thinking cut off is told from an answer, and the answer is kept to the
-    letter, for the log. Whoever reads it reads it through `outputs`.
+    `thinking.split_thinking` reads texts of unknown origin. Here it is known whether the prompt
+    opened the tag, so that unfinished thinking is not taken for an answer. The answer is kept to
+    the letter, for the log; its readers use `outputs`.
 
     Args:
         text: The completion.
         opened: Whether the prompt already opened the tag.
 
     Returns:
-        Reasoning (None where there is none) and answer. Reasoning that was cut off before its
-        closing tag leaves an empty answer: none of it was meant to be one.
+        Reasoning (None if there is none) and answer. If the reasoning was cut off before its
+        closing tag, the answer is empty.
     """
     body = text if opened else text.lstrip()
     if not opened:
@@ -138,7 +138,7 @@ def _parts(
 
 
 def _folded(system: list[dict[str, Any]], parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Parts behind those of a system turn, with a blank line between texts."""
+    """Parts after those of a system turn, with a blank line between texts."""
     if system and system[-1]["type"] == "text":
         system[-1]["text"] += "\n\n"
     return [*system, *parts]
@@ -154,7 +154,7 @@ def _plain(text: str, conversation: Conversation, control_tokens: tuple[str, ...
 
 
 def _keep_apart(parts: list[dict[str, Any]], control_tokens: tuple[str, ...]) -> None:
-    """Put a space between texts that would make a control token where they meet."""
+    """Put a space between two texts that would form a control token together."""
     longest = max(map(len, control_tokens), default=0)
     before = ""
     for part in parts:
@@ -177,8 +177,8 @@ def _split_prefix(conversation: Conversation) -> None:
     if not prefix:
         conversation.turns.pop()
         return
-    # Tokenizers join a space to the word after it: a prompt that ends in one is out of the
-    # model's distribution, and some templates strip it anyway.
+    # Tokenizers join a space to the next word. So a prompt that ends in a space is unusual for the
+    # model, and some templates strip the space.
     conversation.prefix = prefix
     conversation.prefix_space = text[len(prefix) :]
     conversation.turns[-1]["content"] = [{"type": "text", "text": prefix}]

@@ -1,4 +1,4 @@
-"""From generated tokens to Inspect's output."""
+"""Turns generated tokens into Inspect's output."""
 
 from dataclasses import asdict, dataclass
 
@@ -28,16 +28,16 @@ LOGPROBS_ADJUSTED = "log-probabilities are those after the checkpoint's own %s"
 
 @dataclass(frozen=True)
 class Request:
-    """What an answer is read by.
+    """A request, as far as its answer's output needs it.
 
     Attributes:
         model: Name of the model.
-        maker: Who prepared the prompt.
-        conversation: What was asked.
+        maker: The processor that prepared the prompt.
+        conversation: The messages.
         prepared: The prompt.
         settings: How it was generated.
-        adapter: Name of the adapter; None for the bare base.
-        rules: The checkpoint's own rules of generation that were in force.
+        adapter: Name of the adapter; None for the base alone.
+        rules: The checkpoint's own rules of generation that applied.
         room: Tokens that the context had left.
     """
 
@@ -52,16 +52,9 @@ class Request:
 
 
 def make_output(request: Request, sequences: list[Generated]) -> tuple[ModelOutput, ModelCall]:
-    """Inspect's output, and what goes into the log as the call.
+    """Inspect's output, and the call for the log, from one sequence for each choice.
 
-    Decodes thousands of tokens where log-probabilities are wanted: not for the event loop.
-
-    Args:
-        request: What was asked.
-        sequences: One for each choice.
-
-    Returns:
-        The output, and the call.
+    Not for the event loop: with log-probabilities it decodes thousands of tokens.
     """
     prepared, settings = request.prepared, request.settings
     new_tokens = sum(len(sequence.tokens) for sequence in sequences)
@@ -116,7 +109,7 @@ def _choice(request: Request, sequence: Generated) -> ChatCompletionChoice:
 
 
 def _logprobs(maker: PromptMaker, sequence: Generated) -> Logprobs:
-    """Without `bytes`: a token that is a part of a character has no text to take them from."""
+    """Log-probabilities, without `bytes`: a token that is a part of a character has no text."""
     entries = zip(sequence.tokens, sequence.logprobs, sequence.alternatives, strict=True)
     return Logprobs(
         content=[
@@ -135,7 +128,7 @@ def _logprobs(maker: PromptMaker, sequence: Generated) -> Logprobs:
 
 
 def _cut_after_stop(text: str, stop: tuple[str, ...]) -> str:
-    """Drop what the last token holds beyond the stop string."""
+    """Drop the text of the last token after the stop string."""
     ends = [text.find(string) + len(string) for string in stop if string in text]
     return text[: min(ends)] if ends else text
 

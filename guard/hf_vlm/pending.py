@@ -1,4 +1,4 @@
-"""Rows that wait to be generated, and which of them make the next batch."""
+"""Holds the rows that wait to be generated, and chooses the next batch."""
 
 from collections.abc import Hashable
 from concurrent.futures import Future
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 MAX_PASSED_OVER: Final = 2
-"""A row that was passed over this often goes into the next batch."""
+"""A row that was skipped this often goes into the next batch."""
 
 
 @dataclass(eq=False)
@@ -17,10 +17,10 @@ class Row:
         key: Rows with equal keys may share a batch.
         length: Prompt length in tokens, images included.
         limit: The most new tokens.
-        work: What the runner needs to know.
-        future: Where the result goes; the runner sets it as soon as the row has finished.
-        abandoned: Nobody waits for it any more.
-        passed_over: How many batches were started with younger rows.
+        work: What the runner needs to generate it.
+        future: Gets the result, as soon as the row has finished.
+        abandoned: The result is no longer needed.
+        passed_over: How many batches took younger rows instead.
     """
 
     key: Hashable
@@ -33,11 +33,11 @@ class Row:
 
     @property
     def open(self) -> bool:
-        """Whether somebody waits for a result that is not there yet."""
+        """Whether the result is still needed and not there yet."""
         return not (self.abandoned or self.future.done())
 
     def fail(self, error: BaseException) -> None:
-        """Set the error, unless there is a result already."""
+        """Set the error, if there is no result yet."""
         if not self.future.done():
             self.future.set_exception(error)
 
@@ -46,13 +46,13 @@ def choose(pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Ro
     """Take the next batch out of the queue.
 
     Args:
-        pending: Waiting rows, oldest first; the chosen and the abandoned ones are removed.
+        pending: Waiting rows, oldest first. The chosen and the abandoned ones are removed.
         max_rows: The most rows in a batch.
         max_tokens: The most `padded_tokens`; None for no limit. A single row may exceed it.
 
     Returns:
-        The fullest batch of rows with one key and similar lengths, the oldest among equals;
-        rows that were passed over too often come first. Empty if all rows were abandoned.
+        The largest batch of rows with one key and similar lengths; of equal ones, that with the
+        oldest row. Rows that were skipped too often come first. Empty if all rows were abandoned.
     """
     pending[:] = [row for row in pending if row.open]
     if not pending:
@@ -60,13 +60,15 @@ def choose(pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Ro
     overdue = [row for row in pending if row.passed_over >= MAX_PASSED_OVER]
     candidates = [_company(row, pending, max_rows, max_tokens) for row in overdue[:1]]
     if not candidates:
-        # One candidate per key and length class is enough; the oldest row of each leads.
+        # To try every row as leader would be quadratic. One for each key and power of two of the
+        # length, the oldest, is enough, since a batch spans lengths up to a factor of two.
         leaders: dict[tuple[Hashable, int], Row] = {}
         for row in pending:
             leaders.setdefault((row.key, row.length.bit_length()), row)
         candidates = [_company(row, pending, max_rows, max_tokens) for row in leaders.values()]
     batch = max(candidates, key=len)
     chosen = set(map(id, batch))
+    # Only rows older than the youngest chosen one were skipped.
     last = max(index for index, row in enumerate(pending) if id(row) in chosen)
     for row in pending[:last]:
         if id(row) not in chosen:
@@ -76,12 +78,12 @@ def choose(pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Ro
 
 
 def padded_tokens(rows: list[Row]) -> int:
-    """What a batch may come to: rows times the longest prompt and answer."""
+    """The most tokens that a batch may hold: rows times the longest prompt plus answer."""
     return len(rows) * max(row.length + row.limit for row in rows)
 
 
 def _company(leader: Row, pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Row]:
-    """The batch around this row: the oldest rows that fit, none much longer or shorter."""
+    """The batch around this row: the oldest rows of similar length that fit."""
     batch = [leader]
     for row in pending:
         if len(batch) == max_rows:
@@ -94,5 +96,5 @@ def _company(leader: Row, pending: list[Row], max_rows: int, max_tokens: int | N
 
 
 def _similar(one: int, other: int) -> bool:
-    """Padding may at most double the work, except that short prompts always go together."""
+    """Whether padding at most doubles the work; short prompts (64 tokens) always fit together."""
     return max(one, other) <= 2 * min(one, other) + 64

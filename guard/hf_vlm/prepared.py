@@ -1,4 +1,4 @@
-"""A request as the model gets it, and a digest of its images as they enter the vision tower."""
+"""A request as the model gets it, with a digest of its images as they enter the vision tower."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ class Prepared:
     Attributes:
         text: The rendered prompt.
         images: Its images.
-        inputs: Tensors of a batch of one; empty where the processor needs whole batches.
+        inputs: Tensors of a batch of one; empty if the processor needs whole batches.
         ids: The prompt's token ids (images included).
-        continues: Whether an answer is to be continued.
-        digest: Of the tensors that enter the vision tower, see `digest_of`; of nothing where the
+        continues: Whether the model continues an answer.
+        digest: Digest of the tensors that enter the vision tower, see `digest_of`; empty if the
             processor needs whole batches.
     """
 
@@ -31,11 +31,7 @@ class Prepared:
 
 
 def digest_of(inputs: dict[str, torch.Tensor]) -> str:
-    """Digest of what enters the vision tower: all tensors but those shaped like `input_ids`.
-
-    Args:
-        inputs: Tensors of one request.
-    """
+    """Digest of the inputs of the vision tower: all tensors but those shaped like `input_ids`."""
     digest = hashlib.blake2b(digest_size=20)
     for name in sorted(inputs):
         value = inputs[name]
@@ -46,5 +42,5 @@ def digest_of(inputs: dict[str, torch.Tensor]) -> str:
 
 
 def bytes_of(value: torch.Tensor) -> Any:
-    """The bytes of a tensor on the CPU, without a copy where it is contiguous."""
+    """The bytes of a tensor on the CPU, without a copy if it is contiguous."""
     return value.contiguous().flatten().view(torch.uint8).numpy()

@@ -1,9 +1,9 @@
-"""From a conversation to tensors: the checkpoint's processor, with an image-only stand-in.
+"""Turns a conversation into tensors with the checkpoint's processor, or its image-only part.
 
-Requests are prepared one by one, in threads, while the model is busy, and put together into a
-batch at the last moment. Whether putting together gives exactly what the processor itself makes
-of a batch is tried out once, when a checkpoint is loaded; where it does not (Mllama's nested
-masks, say), the processor gets whole batches instead.
+Requests are prepared one by one, in threads, while the model is busy, and are joined into a batch
+at the last moment. When a checkpoint is loaded, a trial shows whether the joined batch is exactly
+what the processor itself makes of these requests. If not (Mllama's nested masks, for example), the
+processor gets whole batches.
 """
 
 import copy
@@ -30,15 +30,15 @@ from vlmguard.guard.text.control_tokens import control_tokens
 logger = logging.getLogger(__name__)
 
 BORDER_TOKENS = 8
-"""Tokens of a prefix that are decoded along with its continuation, to get the space between."""
+"""Last tokens of a prefix, decoded with its continuation to get the space between them."""
 
 
 PROCESSOR_ERRORS = (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError)
-"""What processors raise of conversations that they were not made for: the first request tells."""
+"""Errors that processors raise for conversations that they were not made for."""
 
 
 class PromptMaker:
-    """The processor of a checkpoint and what has to be known about it.
+    """The processor of a checkpoint.
 
     Args:
         checkpoint: Hub id or folder.
@@ -68,7 +68,7 @@ class PromptMaker:
         try:
             with loading(checkpoint):
                 self.processor = _load(checkpoint, options, bounds)
-        except ImportError as error:  # a package that this processor needs
+        except ImportError as error:  # a missing package
             raise UserError(f"Checkpoint {checkpoint} cannot be loaded: {error}") from error
         parts = {"tokenizer", "image_processor"}
         if not (
@@ -99,10 +99,10 @@ class PromptMaker:
         self.whole_batches = not self._collates()
         if self.whole_batches:
             logger.info("%s: batches are prepared as a whole.", checkpoint)
-            # Padding is a state of the tokenizer: a thread that switches it on would pad, or
-            # break ("Already borrowed"), what others tokenize at that moment.
+            # Padding is a state of the tokenizer. A thread that switches it on would pad, or break
+            # ("Already borrowed"), texts that other threads tokenize at that moment.
             self._padding_processor = copy.deepcopy(self.processor)
-            self.tokenizer("off")  # without padding from here on
+            self.tokenizer("off")  # no padding from here on
         self._texts: dict[int, str] = {}
         self.placeholders = _placeholders(self.processor)
         self.control_tokens = self._control_tokens()
@@ -131,7 +131,7 @@ class PromptMaker:
         return Prepared(text, images, inputs, ids, conversation.prefix is not None, digest)
 
     def collate(self, requests: list[Prepared]) -> dict[str, torch.Tensor]:
-        """One left-padded batch; all requests have images, or none has."""
+        """One left-padded batch; all requests have images, or all have no image."""
         if self.whole_batches:
             return self._process([r.text for r in requests], [r.images for r in requests])
         return collate([request.inputs for request in requests], self.tokenizer.pad_token_id or 0)
@@ -139,8 +139,8 @@ class PromptMaker:
     def decode(self, request: Prepared, tokens: list[int], special: bool = False) -> str:
         """The text of new tokens; special tokens are left out unless `special` is set.
 
-        Tokenizers of the SentencePiece kind drop a space at the start of what they decode, so a
-        continuation is decoded together with the end of what it continues.
+        SentencePiece tokenizers drop a space at the start of a decoded text, so a continuation is
+        decoded together with the end of its prefix.
         """
         plain = {"skip_special_tokens": not special, "clean_up_tokenization_spaces": False}
         if request.continues:
@@ -156,7 +156,7 @@ class PromptMaker:
         """The text of a single token; of a part of a character, the replacement character."""
         if token not in self._texts:
             text: str = self.tokenizer.decode([token])
-            # Tokenizers of the SentencePiece kind drop the space of a single token.
+            # SentencePiece tokenizers drop the space of a single token.
             piece = str(self.tokenizer.convert_ids_to_tokens(token))
             self._texts[token] = f" {text}" if piece.startswith("▁") and text[:1] != " " else text
         return self._texts[token]
@@ -188,7 +188,7 @@ class PromptMaker:
         result = processor(
             text=texts, images=images if any(images) else None, return_tensors="pt", **options
         )
-        for name in ProcessorMixin.skip_tensor_conversion:  # nothing that a model takes
+        for name in ProcessorMixin.skip_tensor_conversion:  # not inputs of a model
             result.pop(name, None)
         lists = [name for name, value in result.items() if not isinstance(value, torch.Tensor)]
         if lists:
@@ -206,7 +206,7 @@ class PromptMaker:
             return False
 
     def _control_tokens(self) -> tuple[str, ...]:
-        """Special tokens, image placeholders, and what the template puts around turns."""
+        """Special tokens, image placeholders, and the template's marks around turns."""
         picture = Image.new("RGB", (64, 64), "red")
         asked = _turn("user", "hello")
         shown = {**asked, "content": [{"type": "image"}, *asked["content"]]}
@@ -219,11 +219,11 @@ class PromptMaker:
                 text = self._render(turns, False)
                 used.update(self._process([text], [images])["input_ids"][0].tolist())
             except (UserError, *PROCESSOR_ERRORS):
-                continue  # a template without such turns, a processor of whole batches
+                continue  # the template lacks such turns, or the processor needs whole batches
         return control_tokens(self.tokenizer, used) + self.placeholders
 
     def _collates(self) -> bool:
-        """Whether requests prepared one by one can be put together into a batch."""
+        """Whether requests prepared one by one can be joined into a batch."""
         small, wide = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (160, 80), "blue")
         pairs = [([small], "one"), ([wide, small], "and a longer text")]
         texts = []
@@ -245,16 +245,13 @@ class PromptMaker:
 
 
 def collate(requests: list[dict[str, torch.Tensor]], pad: int) -> dict[str, torch.Tensor]:
-    """Put batches of one together.
+    """Join batches of one into one batch.
 
     Args:
-        requests: Tensors of each, with the same names. Those shaped like `input_ids`, (1, length),
-            are padded on the left; the others are padded with zeros at the end of each dimension
-            but the first, and joined along the first.
+        requests: Tensors of each request, with the same names. Those shaped like `input_ids`, (1,
+            length), are padded on the left. Others are padded with zeros at the end of each
+            dimension but the first, and joined along the first.
         pad: Token id for padding.
-
-    Returns:
-        The batch.
     """
     length = max(request["input_ids"].shape[1] for request in requests)
     batch = {}
@@ -300,11 +297,11 @@ def _load_image_only(
 ) -> Any:
     """A processor without its video part, which needs torchvision.
 
-    The library takes a processor's parts from the parameters of `__init__`, so one without the
-    parameter has no such part; everything else is inherited.
+    The library reads a processor's parts from the parameters of `__init__`, so a class without the
+    parameter lacks the part. It inherits everything else.
     """
 
-    class ImageOnly(kind):  # type: ignore[misc]  # the base is known at run time
+    class ImageOnly(kind):  # type: ignore[misc]  # the base is known only at run time
         def __init__(self, image_processor: Any, tokenizer: Any, **rest: Any) -> None:
             super().__init__(image_processor, tokenizer, None, **rest)
 
@@ -335,7 +332,7 @@ def _check_bounds(checkpoint: str, image_processor: Any, bounds: dict[str, int])
 
 def _placeholders(processor: Any) -> tuple[str, ...]:
     names = ("image_token", "video_token")
-    found = [getattr(processor, name, None) for name in names]  # few have both
+    found = [getattr(processor, name, None) for name in names]  # few processors have both
     return tuple(token for token in found if isinstance(token, str))
 
 

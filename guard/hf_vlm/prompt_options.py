@@ -1,7 +1,7 @@
-"""Model arguments that go to the chat template and to the image processor, checked when they load.
+"""Checks model arguments for the chat template and the image processor when they load.
 
-Templates pass over variables that they do not know, and processors over settings: here a name that
-nothing reads is an error.
+Templates ignore unknown variables, and processors unknown settings. Here an unknown name is an
+error.
 """
 
 import inspect
@@ -16,11 +16,11 @@ from vlmguard.guard.errors import UserError
 OF_OURS: Final = frozenset(
     {"messages", *inspect.signature(ProcessorMixin.apply_chat_template).parameters}
 )
-"""What a conversation is rendered by, and cannot be set."""
+"""Variables that hf-vlm/ sets itself."""
 
 BOUNDS: Final = ("min_pixels", "max_pixels")
 FORM: Final = ("return_tensors", "device", "data_format", "input_data_format")
-"""In what form tensors come, which the batches rely on."""
+"""Settings of the tensors' form, on which batches rely."""
 
 
 def check_template_kwargs(checkpoint: str, template: Any, given: dict[str, Any]) -> None:
@@ -28,11 +28,11 @@ def check_template_kwargs(checkpoint: str, template: Any, given: dict[str, Any])
 
     Args:
         checkpoint: Name of the checkpoint.
-        template: Its chat template, or several by name.
+        template: Its chat template, or several templates by name.
         given: The variables.
 
     Raises:
-        UserError: One that nothing reads, or that the conversation itself needs.
+        UserError: A variable that the template does not read, or that hf-vlm/ sets itself.
     """
     text = "\n".join(template.values()) if isinstance(template, dict) else str(template)
     for name in given:
@@ -46,7 +46,7 @@ def check_template_kwargs(checkpoint: str, template: Any, given: dict[str, Any])
 
 
 def call_kwargs(checkpoint: str, processor: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """What each call of the processor gets.
+    """The arguments of each call of the processor.
 
     Args:
         checkpoint: Name of the checkpoint.
@@ -54,11 +54,11 @@ def call_kwargs(checkpoint: str, processor: Any, given: dict[str, Any]) -> dict[
         given: Settings of its image processor.
 
     Returns:
-        Arguments; `mm_token_type_ids` are asked for where the processor names them.
+        The arguments, which ask for `mm_token_type_ids` if the processor knows them.
 
     Raises:
-        UserError: A setting that it does not know, that has an option of its own, or a value that
-            it refuses.
+        UserError: An unknown setting, one that has its own option, or a value that the processor
+            refuses.
     """
     known = set(processor.valid_processor_kwargs.__annotations__["images_kwargs"].__annotations__)
     known |= set(processor.image_processor.valid_kwargs.__annotations__)
@@ -83,7 +83,7 @@ def _try(checkpoint: str, image_processor: Any, given: dict[str, Any]) -> None:
         return
     try:
         image_processor(Image.new("RGB", (336, 224), "red"), return_tensors="pt", **given)
-    except Exception as error:  # checks of their own, each with errors of its own
+    except Exception as error:  # each processor has its own checks and errors
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"-M processor_kwargs={given}: the image processor of {checkpoint} refuses them "

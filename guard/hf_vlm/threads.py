@@ -1,4 +1,4 @@
-"""Wait in an event loop (asyncio or trio) for what a thread does."""
+"""Lets an event loop (asyncio or trio) wait for the result of a thread."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,14 +15,8 @@ T = TypeVar("T")
 async def result_of(future: "Future[T]") -> T:
     """The result of a future that a thread sets, without blocking the event loop.
 
-    Args:
-        future: A future of `concurrent.futures`.
-
-    Returns:
-        Its result.
-
     Raises:
-        Exception: What the thread set in its place.
+        Exception: The error that the thread set.
     """
     done = anyio.Event()
     wake = _waker(done.set)
@@ -32,13 +26,13 @@ async def result_of(future: "Future[T]") -> T:
 
 
 def _waker(call: Callable[[], Any]) -> Callable[[], None]:
-    """A function for other threads that has `call` run in this event loop."""
+    """A function for other threads that runs `call` in this event loop."""
     loop: Any = current_token().native_token
     is_asyncio = isinstance(loop, asyncio.AbstractEventLoop)
     schedule = loop.call_soon_threadsafe if is_asyncio else loop.run_sync_soon
 
     def wake() -> None:
-        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        with suppress(RuntimeError):  # the loop has ended, so nothing waits for this
             schedule(call)
 
     return wake
