@@ -1,7 +1,7 @@
-"""Wordings of a benchmark's authors, read where they stand in a clone of their repository.
+"""Reads the wordings of a benchmark's authors from a clone of their repository.
 
 Such texts define a benchmark and are not ours to copy. A user who has cloned the repository has
-them: in a README, or in Python code, which is parsed here and never run.
+them, in a README or in Python code. The code is parsed here and never run.
 """
 
 import ast
@@ -27,8 +27,8 @@ def block_below(path: Path, heading: str) -> str | None:
         heading: The heading without its marks, e.g. `2.1 FigStep`.
 
     Returns:
-        What stands between the fences; None without such a heading, or without a block before the
-        next one, or where the block is blank.
+        The text between the fences; None if there is no such heading, no block before the next
+        heading, or a blank block.
 
     Raises:
         UserError: The file cannot be read.
@@ -58,10 +58,10 @@ def list_named(path: Path, name: str) -> tuple[str, ...] | None:
 
     Args:
         path: The file.
-        name: The name, e.g. `reject_list`, wherever in the file.
+        name: The name, e.g. `reject_list`, anywhere in the file.
 
     Returns:
-        The texts; None where no such list holds texts alone, none of them blank.
+        The texts; None if there is no such list of texts, all of them not blank.
 
     Raises:
         UserError: The file cannot be read, or is no Python.
@@ -77,15 +77,14 @@ def list_named(path: Path, name: str) -> tuple[str, ...] | None:
 
 
 def text_returned_for(path: Path, member: str) -> str | None:
-    """The text that Python code returns where a value equals a member of an enumeration.
+    """The text that Python code returns if a value equals a member of an enumeration.
 
     Args:
         path: The file.
-        member: The member, e.g. `QueryType.figstep`, compared with by `==` in an `if`.
+        member: The member, e.g. `QueryType.figstep`, in a comparison by `==` in an `if`.
 
     Returns:
-        The first text that stands by itself in the first `return` of that branch; None where
-        there is none.
+        The first complete text in the first `return` of that branch; None if there is none.
 
     Raises:
         UserError: The file cannot be read, or is no Python.
@@ -106,7 +105,7 @@ def text_returned_for(path: Path, member: str) -> str | None:
 def _nodes(path: Path) -> Iterator[ast.AST]:
     try:
         tree = ast.parse(read_text(path))
-    # The last three: NUL, and nesting that is too deep.
+    # The last three: a NUL character, and nesting that is too deep.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(
             f"{path}: not readable as Python ({type(error).__name__}). Clone the authors' "
@@ -116,6 +115,6 @@ def _nodes(path: Path) -> Iterator[ast.AST]:
 
 
 def _text(node: ast.AST | None) -> str:
-    """A text that is written out and not blank, or nothing."""
+    """The text of a literal; empty for any other node."""
     value = node.value if isinstance(node, ast.Constant) else None
     return value if isinstance(value, str) and value.strip() else ""

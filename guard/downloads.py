@@ -1,4 +1,4 @@
-"""Whether data may be fetched: not by a plan, which only looks at what is here."""
+"""Whether data may be fetched. A plan fetches nothing: it only looks at local files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ _ALLOWED: ContextVar[bool] = ContextVar("downloads_allowed", default=True)
 
 
 def downloads_allowed() -> bool:
-    """Whether data may be fetched here and now."""
+    """Whether data may be fetched now."""
     return _ALLOWED.get()
 
 
 @contextmanager
 def without_downloads() -> Iterator[None]:
-    """Fetch nothing within: benchmarks find what is on this machine, or raise `MissingData`."""
+    """Fetch nothing in this block: benchmarks use local files, or raise `MissingData`."""
     before = _ALLOWED.set(False)
     try:
         yield

@@ -1,9 +1,9 @@
-"""The one error that users of the suite meet."""
+"""The errors that tell users of the suite what to correct."""
 
 import math
 
-# Inspect prints this class as a plain message, without a traceback, and has no
-# public name for it; everything here that a user can put right derives from it.
+# Inspect prints this class as a plain message, without a traceback, and has no public name for it.
+# All our errors that a user can correct derive from it.
 from inspect_ai._util.error import PrerequisiteError
 from pydantic import ValidationError
 from rich.markup import escape
@@ -23,10 +23,11 @@ __all__ = [
 
 
 class UserError(PrerequisiteError):
-    """Something that the user can put right; the message says what and how.
+    """An error that the user can correct; the message says what and how.
 
     Args:
-        message: What is wrong (naming record and file) and the way out; secrets in it are hidden.
+        message: What is wrong (with record and file) and how to correct it; secrets in it are
+            hidden.
     """
 
     def __init__(self, message: str) -> None:
@@ -40,7 +41,7 @@ class UserError(PrerequisiteError):
 
 
 class MissingData(UserError):
-    """A benchmark's data are not on this machine, or not complete."""
+    """A benchmark's data are not on this machine, or are incomplete."""
 
 
 def check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:
@@ -48,8 +49,8 @@ def check_choice(option: str, value: object, choices: tuple[object, ...]) -> Non
 
     Args:
         option: Name of the option as the user typed it, e.g. `-S on_failure`.
-        value: What was given.
-        choices: What is accepted.
+        value: The value given.
+        choices: The values accepted.
 
     Raises:
         UserError: `value` is not in `choices`.
@@ -60,18 +61,18 @@ def check_choice(option: str, value: object, choices: tuple[object, ...]) -> Non
 
 
 def check_number(option: str, value: object, low: float, high: float = math.inf) -> None:
-    """Refuse an option that is no number, or out of range.
+    """Refuse an option that is not a number, or is out of range.
 
     The command line reads `1e9` (without a point) as text.
 
     Args:
         option: Name of the option as the user typed it, e.g. `-S threshold`.
-        value: What was given.
+        value: The value given.
         low: The smallest number accepted.
         high: The largest number accepted.
 
     Raises:
-        UserError: `value` is no number from `low` to `high`.
+        UserError: `value` is not a number from `low` to `high`.
     """
     number = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not number:
@@ -82,15 +83,15 @@ def check_number(option: str, value: object, low: float, high: float = math.inf)
 
 
 def check_count(option: str, value: object, low: int) -> None:
-    """Refuse an option that is no whole number, or too small.
+    """Refuse an option that is not a whole number, or is too small.
 
     Args:
         option: Name of the option as the user typed it, e.g. `-T samples`.
-        value: What was given.
+        value: The value given.
         low: The smallest number accepted.
 
     Raises:
-        UserError: `value` is no whole number of at least `low`.
+        UserError: `value` is not a whole number of at least `low`.
     """
     check_number(option, value, low)
     if not isinstance(value, int):
@@ -98,13 +99,13 @@ def check_count(option: str, value: object, low: int) -> None:
 
 
 def short(name: object) -> str:
-    """A path or name for a message, at most some 200 characters of it, NUL characters escaped."""
+    """A path or name for a message: about 200 characters at most, NUL characters escaped."""
     text = str(name).replace("\0", "\\x00")
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, without the path (which may be of any length) and on one line."""
+    """The reason of an error, on one line and without the path (which may be of any length)."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

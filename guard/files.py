@@ -1,8 +1,9 @@
-"""Reading the files that users name: bounded, checked, and with errors that name file and way out.
+"""Reads the files that users name, within bounds; errors name the file and the way out.
 
-JSON and CSV are read here, YAML in `yaml_files`. What is refused is what would be taken for
-something else without a word (keys and columns twice, `NaN`, an unclosed quote), or would take the
-process down (nesting, files without an end, archives that unpack to gigabytes).
+JSON and CSV are read here, YAML in `yaml_files`. Some content is refused because it would be read
+as something else without a word (keys and columns twice, `NaN`, an unclosed quote). Some is refused
+because it would break the process (deep nesting, files without an end, archives that unpack to
+gigabytes).
 """
 
 import csv
@@ -25,7 +26,7 @@ MAX_UNPACKED: Final = 64_000_000
 MAX_DEPTH: Final = 100
 _CHUNK: Final = 1 << 20
 _CELL: Final = 16_000_000
-"""Most characters of a cell; the library's own limit is below the length of some answers."""
+"""The most characters of a cell; some answers exceed the library's own limit."""
 
 
 def read_bytes(path: Path, way_out: str = "Correct or replace it.") -> bytes:
@@ -39,7 +40,7 @@ def read_bytes(path: Path, way_out: str = "Correct or replace it.") -> bytes:
         Its bytes, at most `MAX_BYTES`; unpacked, at most `MAX_UNPACKED`.
 
     Raises:
-        UserError: No such file, no regular one, unreadable, too large, or damaged.
+        UserError: No such file, not a regular file, unreadable, too large, or damaged.
     """
     try:
         if path.exists() and not path.is_file():
@@ -49,7 +50,7 @@ def read_bytes(path: Path, way_out: str = "Correct or replace it.") -> bytes:
             if path.suffix == ".gz":
                 return _at_most(path, gzip.GzipFile(fileobj=file), MAX_UNPACKED, way_out)
             return _at_most(path, file, MAX_BYTES, way_out)
-    # The last for NUL in a path.
+    # ValueError: a NUL character in the path.
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"{short(path)}: cannot be read ({reason_of(error)}). {way_out}") from error
 
@@ -90,19 +91,19 @@ def read_json(path: Path, way_out: str = "Correct or replace it.") -> Any:
 
 
 def read_json_lines(path: Path, way_out: str = "Correct it.") -> Iterator[tuple[int, Any]]:
-    """Read a file with a JSON value on each line; blank lines are passed over.
+    """Read a file with a JSON value on each line; blank lines are skipped.
 
     Args:
         path: The file.
         way_out: Last sentence of an error.
 
     Yields:
-        Number of the line, and its value.
+        The line number and the value.
 
     Raises:
         UserError: As for `read_text` and `parse_json`; names the line.
     """
-    # Not splitlines(): JSON strings may hold U+2028, which it takes for a line end.
+    # Not splitlines(): JSON strings may hold U+2028, at which it would split.
     for number, line in enumerate(read_text(path, way_out).split("\n"), start=1):
         if line.strip():
             yield number, parse_json(line, f"{path}: line {number}", way_out)
@@ -113,15 +114,15 @@ def parse_json(text: str, where: str, way_out: str = "Correct it.") -> Any:
 
     Args:
         text: The JSON.
-        where: What an error calls it.
+        where: The name for it in an error.
         way_out: Last sentence of an error.
 
     Returns:
         Its content.
 
     Raises:
-        UserError: No JSON, an object holds a key twice, a number is none (`NaN`) or out of range,
-            or values are nested more than `MAX_DEPTH` deep.
+        UserError: Not JSON, a key occurs twice in an object, `NaN` and the like, a number out of
+            range, or values nested more than `MAX_DEPTH` deep.
     """
     try:
         content = json.loads(
@@ -143,15 +144,15 @@ def read_csv(
     Args:
         path: The file, in UTF-8.
         way_out: Last sentence of an error.
-        delimiters: What may separate cells; the one that the header holds most often counts.
+        delimiters: Possible separators; the most frequent one in the header counts.
 
     Returns:
-        The columns, and for each row the number of its last line (a cell may hold several) and
-        its cells; cells that are missing at the end are empty. Empty lines are passed over.
+        The columns, and for each row the number of its last line (a cell may hold several) and its
+        cells. Cells that are missing at the end are empty. Empty lines are skipped.
 
     Raises:
-        UserError: As for `read_text`; a column stands there twice, a quote is not closed, or a
-            row has more cells than the header.
+        UserError: As for `read_text`; a column occurs twice, a quote is not closed, or a row has
+            more cells than the header.
     """
     text = read_text(path, way_out)
     head = text.partition("\n")[0]
@@ -178,7 +179,7 @@ def read_csv(
             f"{path}, line {lines.line_num}: cannot be read as CSV ({reason}). {way_out}"
         ) from error
     if twice := [name for name, number in Counter(header).items() if number > 1]:
-        raise UserError(f"{path}: the column {twice[0]!r} stands there twice. {way_out}")
+        raise UserError(f"{path}: the column {twice[0]!r} occurs twice. {way_out}")
     return header, rows
 
 

@@ -1,4 +1,4 @@
-"""Paths as users and records name them."""
+"""Resolves paths that users and records name."""
 
 import os
 from contextlib import suppress
@@ -9,14 +9,14 @@ from vlmguard.guard.errors import UserError, reason_of, short
 
 __all__ = ["leaves", "model_path", "user_path"]
 
-# Inspect changes into the task file's folder before it calls the task, so a
-# relative path in `-T data_dir=` would be looked for there. This module is
-# imported through the entry point, when the folder is still the user's.
+# Inspect changes into the task file's folder before it calls the task, and would look there for a
+# relative path in `-T data_dir=`. The entry point imports this module earlier, while the current
+# folder is still the user's.
 _START: Final = Path.cwd()
 
 
 def user_path(typed: object) -> Path:
-    """Resolve a path that a user typed, wherever Inspect has gone since.
+    """Resolve a path that a user typed, although Inspect may have changed the folder since.
 
     Args:
         typed: Path; `~` is expanded.
@@ -26,8 +26,8 @@ def user_path(typed: object) -> Path:
         below the folder that the process was started in.
 
     Raises:
-        UserError: It is no text, holds a NUL character, is too long, or names the home of a
-            user who is not there.
+        UserError: It is not text, holds a NUL character, is too long, or names the home of an
+            unknown user.
     """
     if not isinstance(typed, str | os.PathLike):
         raise UserError(f"{typed!r} is no path. Write it as text, in quotes if need be.")
@@ -36,21 +36,18 @@ def user_path(typed: object) -> Path:
     try:
         path = Path(name).expanduser()
         return path.absolute() if path.exists() else _START / path
-    except (OSError, RuntimeError) as error:  # The last for `~nobody`.
+    except (OSError, RuntimeError) as error:  # RuntimeError: `~nobody`
         raise UserError(f"{short(name)}: cannot be a path here ({reason_of(error)}).") from error
 
 
 def model_path(typed: str) -> Path:
-    """Resolve the folder of a local model as it stands behind the slash of its provider.
+    """Resolve the folder of a local model, as it is written after `hf-vlm/` and the like.
 
-    The first slash of an absolute path is easily taken for that one: `hf-vlm/data/model` names
-    `/data/model` where there is no `data/model` below the current folder.
-
-    Args:
-        typed: Path.
+    Users easily omit the first slash of an absolute path: `hf-vlm/data/model` means `/data/model`
+    if there is no `data/model` below the current folder.
 
     Returns:
-        As `user_path`, or the absolute path if a checkpoint (`config.json`) lies there alone.
+        As `user_path`, or the absolute path if only that one holds a checkpoint (`config.json`).
 
     Raises:
         UserError: As for `user_path`.
@@ -63,7 +60,7 @@ def model_path(typed: str) -> Path:
 
 
 def leaves(folder: Path, path: Path, record: str) -> bool:
-    """Whether a path that a record names lies outside a folder, symbolic links followed.
+    """Whether a path that a record names is outside a folder, after symbolic links are followed.
 
     Args:
         folder: The folder, resolved.
@@ -78,11 +75,12 @@ def leaves(folder: Path, path: Path, record: str) -> bool:
     """
     _check(str(path), record)
     try:
-        # By itself resolve() passes over what is too long, and from Python 3.13 over loops.
+        # Without `strict`, resolve() ignores paths that are too long, and from Python 3.13 also
+        # loops.
         with suppress(FileNotFoundError, NotADirectoryError):
             path.stat()
         return not path.resolve().is_relative_to(folder)
-    except (OSError, RuntimeError) as error:  # The last for a loop of links.
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise UserError(
             f"{record}: {short(path)} cannot be followed ({reason_of(error)}). Put the file "
             f"itself into the folder."

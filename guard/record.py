@@ -1,4 +1,4 @@
-"""What a defense did to a sample: kept in the sample's metadata, its sum in the scores."""
+"""What a defense did to a sample: the record in its metadata, and the sums in its scores."""
 
 import hashlib
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 METADATA_KEY: Final = "defense_record"
-"""Where a sample's metadata hold its `DefenseRecord`."""
+"""The key of the `DefenseRecord` in a sample's metadata."""
 
 DATA_DIGEST: Final = "data_digest"
-"""Where a sample's metadata hold the identity of the data that it was read from."""
+"""The key of the identity of a sample's data in its metadata."""
 
 ANSWER_DIGEST: Final = "answer_digest"
-"""Where a score's metadata hold the digest of the whole answer that was scored."""
+"""The key of the digest of the whole scored answer in a score's metadata."""
 
 
 class Stage(BaseModel):
@@ -38,11 +38,11 @@ class Stage(BaseModel):
     Attributes:
         name: What the step is for (`rewrite`, `answer`, `harm_check`, ...).
         role: Who ran it (`target`, `rewriter`, `detector`, ...).
-        output: Raw text that came back (a score's digits for a classifier).
+        output: Raw text of the output (a score's digits for a classifier).
         calls: Number of calls.
-        input_tokens: Tokens read; None where the provider reports none.
-        output_tokens: Tokens written; None where the provider reports none.
-        seconds: Time in the calls; None where the provider reports none.
+        input_tokens: Tokens read; None if the provider does not report them.
+        output_tokens: Tokens written; None if the provider does not report them.
+        seconds: Time in the calls; None if the provider does not report it.
     """
 
     name: str
@@ -55,23 +55,23 @@ class Stage(BaseModel):
 
 
 class DefenseRecord(BaseModel):
-    """Trace of a defense on one sample.
+    """The trace of a defense on one sample.
 
-    It lies in the sample's metadata and not in its store, where Inspect would log it three times
-    over (as events of the solver and of all solvers, and in the sample): those events alone take
-    more time than everything else that a defense does around its calls.
+    It is kept in the sample's metadata and not in its store, which Inspect would log three times
+    (as events of the solver and of all solvers, and in the sample). These events alone take more
+    time than everything else that a defense does around its calls.
 
     Attributes:
-        defense: Name of the solver; `none` where no defense ran.
-        version: Version of the solver, as of a task; empty where it states none.
+        defense: Name of the solver; `none` if no defense ran.
+        version: Version of the solver, as of a task; empty if it states no version.
         original: The user's request.
-        rewritten: What the target was asked instead, if that differs in kind.
+        rewritten: The request that the target got instead, if a defense changed its meaning.
         triggered: Whether the defense intervened.
         stages: Every call in order, the target's answers included.
-        outcome: What kind of reply the guard gave (the rewriter's: `copied`, `rewritten`,
-            `refused`, `unusable`); empty where the defense counts none.
+        outcome: The kind of the guard's reply (the rewriter's: `copied`, `rewritten`, `refused`,
+            `unusable`); empty if the defense does not count kinds.
         failure: Why the guard's output could not be used, if so.
-        approximations: In which respects this run is not the faithful defense.
+        approximations: Points in which this run differs from the faithful defense.
         kept_prefix: Words that the defense put before the answer (ETA's);
             keyword scorers leave them out.
         template: Hash of the templates that were used.
@@ -93,35 +93,24 @@ class DefenseRecord(BaseModel):
 
     @classmethod
     def of(cls, sample: TaskState | EvalSample) -> "DefenseRecord":
-        """The record of a sample, during a run or from its log.
-
-        Args:
-            sample: State of a running sample, or a sample of a log.
-
-        Returns:
-            The record; one of the defense `none` where no defense ran.
-        """
+        """The record of a sample, while it runs or from its log; `none` if no defense ran."""
         return cls.model_validate(sample.metadata.get(METADATA_KEY, {}))
 
     def add_call(self, name: str, output: ModelOutput, role: str) -> None:
         """Note a model call.
 
-        Tokens and seconds come from the output itself, so that a call answered
-        from Inspect's cache is not free.
+        Tokens and seconds come from the output itself, so that a call that Inspect's cache answered
+        still has its cost.
 
         Args:
             name: What the call was for.
-            output: What came back.
-            role: Who was called.
+            output: The call's output.
+            role: Role of the model that was called.
         """
         self.add_stage(_call_stage(name, output, role))
 
     def add_stage(self, stage: Stage) -> None:
-        """Note a step that is no Inspect model call (a classifier, say).
-
-        Args:
-            stage: The step.
-        """
+        """Note a step that is not an Inspect model call (a classifier, for example)."""
         self.stages.append(stage)
 
 
@@ -129,13 +118,13 @@ class DefenseRecord(BaseModel):
 def recorded(
     state: TaskState, defense: str, original: str, version: str = ""
 ) -> Iterator[DefenseRecord]:
-    """Record what a defense does; whatever happens, what there is by then is kept.
+    """Record what a defense does; after an error too, the record so far is kept.
 
     Args:
         state: The sample's state.
         defense: Name of the solver.
         original: The user's request.
-        version: Version of the solver (`2-A`): runs under different ones are never compared as one.
+        version: Version of the solver (`2-A`): runs of different versions are never grouped.
 
     Yields:
         The record to fill. Afterwards `DefenseRecord.of(state)` reads it.
@@ -144,44 +133,43 @@ def recorded(
     try:
         yield record
     finally:
-        # Another dictionary: the old one is the data set's own, which Inspect copies for metrics.
+        # A new dictionary: the old one is the data set's own, which Inspect copies for metrics.
         state.metadata = state.metadata | {METADATA_KEY: record.model_dump(exclude_defaults=True)}
 
 
 def noted(state: TaskState) -> dict[str, Any]:
-    """What every score of a whole answer says in its metadata.
+    """The metadata of every score of a whole answer.
 
     After a kill, Inspect rebuilds samples that were finished but not yet written, and may put
-    another of their outputs where the answer was. The digest shows it.
+    another of their outputs in the place of the answer. The digest shows that.
 
     Args:
         state: The state after the solver.
 
     Returns:
-        `defense`, the tally; `answer_digest`, that of the answer as it is scored.
+        `defense` (the tally) and `answer_digest` (of the answer that is scored).
     """
     return {"defense": tally(state), ANSWER_DIGEST: answer_digest(state.output.completion)}
 
 
 def answer_digest(answer: str) -> str:
-    """Identity of an answer, during a run as from its log: 12 hex digits."""
-    # Logs hold what UTF-8 cannot (half a surrogate pair) as a backslash and its code.
+    """Identity of an answer, the same during a run and from its log: 12 hex digits."""
+    # UTF-8 cannot hold half a surrogate pair; logs hold a backslash and its code instead.
     return hashlib.sha256(answer.encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
 
 def tally(state: TaskState) -> dict[str, Any]:
-    """What a sample cost and what its defense did, small enough for a score.
+    """The cost of a sample and what its defense did, small enough for a score.
 
     Args:
         state: The state after the solver.
 
     Returns:
-        `defense`, `triggered`; `version`, `outcome`, `failure`, `approximations` and
-        `template` where there are any; `output` and `output_reason` where the final output is no
-        whole answer (`outputs.Output`); and over all stages `calls`,
-        `target_calls`, `input_tokens`, `output_tokens` and `seconds` (the last
-        three None where a provider reported none). Without a defense: the target's
-        single call.
+        `defense`, `triggered`; `version`, `outcome`, `failure`, `approximations` and `template` if
+        they are set; `output` and `output_reason` if the final output is not a whole answer
+        (`outputs.Output`); and over all stages `calls`, `target_calls`, `input_tokens`,
+        `output_tokens` and `seconds` (the last three None if a provider did not report them).
+        Without a defense: the target's single call.
     """
     record = DefenseRecord.of(state)
     stages = record.stages

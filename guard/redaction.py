@@ -1,9 +1,9 @@
-"""Secrets out of settings and messages: the one place where either becomes text.
+"""Removes secrets from settings and messages. Both become text only through this module.
 
-Settings keep a short digest in place of a secret, so that two runs that differ only in a key are
-still two; messages keep none. What is a secret is told by its name (`api_key`, `hub_token`, any
+Settings get a short digest in place of a secret, so that two runs that differ only in a key stay
+distinct. Messages get a fixed mark. A secret is recognised by its name (`api_key`, `hub_token`, any
 header), by its place (the password and the query of an address), by its shape (`sk-...`), and by
-its value where this process knows it: from its environment, or from a configuration (`remember`).
+its value if this process knows it, from its environment or from a configuration (`remember`).
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any, Final
 __all__ = ["redact", "redact_text", "remember"]
 
 HIDDEN: Final = "[secret]"
-"""What stands in a message for a secret."""
+"""The mark for a secret in a message."""
 
 _MARKED: Final = re.compile(r"\[secret\]|secret-[0-9a-f]{8}")
 _WORD_ENDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
@@ -28,13 +28,13 @@ _NAMES: Final = re.compile(
     r"|aws|cohere|xai|deepseek|openrouter)_keys?(?:_id)?$"
     r"|(?:^|_)(?:api|auth|access|hub|hf)_tokens$"
 )
-# A tokenizer's tokens are none of a user's.
+# A tokenizer's tokens (`eos_token`) are not secrets.
 _TOKEN: Final = re.compile(
     r"(?:^|_)(?<!eos_)(?<!bos_)(?<!pad_)(?<!unk_)(?<!sep_)(?<!cls_)(?<!mask_)(?<!image_)"
     r"(?<!img_)(?<!video_)(?<!audio_)(?<!stop_)(?<!start_)(?<!end_)(?<!special_)(?<!per_)token$"
 )
 _HEADERS: Final = re.compile(r"(?:^|_)headers$")
-# Headers that say what is sent, not who sends it.
+# Headers that describe the content, not the sender.
 _PLAIN_HEADERS: Final = {
     *("accept", "content_type", "user_agent", "anthropic_version", "anthropic_beta"),
 }
@@ -42,7 +42,8 @@ _ENVIRONMENT: Final = re.compile(
     r"(?:^|_)(?:key|apikey|token|secret|password|passwd|pwd|credentials?|auth)$", re.IGNORECASE
 )
 
-# No pattern here repeats without bounds next to another repeat: messages may be of any length.
+# Messages may be of any length, so no pattern has an unbounded repeat next to another repeat:
+# matching stays linear.
 _USER: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}://)([^\s/?#'\"<>]{1,300})@")
 _QUERY: Final = re.compile(r"([?&;])([A-Za-z][\w.-]{0,60})=([^&;\s'\"#<>]+)")
 _IN_QUERIES: Final = {"key", "sig", "signature", "code", "x_amz_signature", "x_amz_credential"}
@@ -57,7 +58,7 @@ _SHAPES: Final = re.compile(
     r"|AIza[\w-]{20,}|xox[abpr]-[\w-]{10,}|gsk_\w{16,}|xai-\w{16,}|nvapi-[\w-]{16,}|r8_\w{16,}"
     r"|(?<![-_])eyJ[\w-]{8,4000}\.[\w-]{8,8000}\.[\w-]{0,2000})"
 )
-# What a server says of a key that it refuses.
+# A server's message about a key that it refuses.
 _ECHOED: Final = re.compile(
     r"\b((?:api|access)[ _-]?key|(?:access|auth|bearer)[ _-]?token|password|credentials?|secret)"
     r"\b(?!-)"
@@ -74,10 +75,10 @@ def redact(value: Any, name: str = "") -> Any:
 
     Args:
         value: JSON-like settings, nested to any depth.
-        name: What they are called; the values of `...headers` are secret whatever their names.
+        name: Their name; all values of `...headers` are secret.
 
     Returns:
-        A copy, which is its own redaction; other objects are left as they are.
+        A copy; redacting it again changes nothing. Other objects stay as they are.
     """
     if isinstance(value, dict):
         return {key: _redacted(str(key), each, name) for key, each in value.items()}
@@ -89,23 +90,12 @@ def redact(value: Any, name: str = "") -> Any:
 
 
 def redact_text(text: str) -> str:
-    """A message without secrets.
-
-    Args:
-        text: An error, a line of output; whatever may quote a setting or what a server said.
-
-    Returns:
-        The text with `[secret]` for each.
-    """
+    """A message (an error, a line of output) with `[secret]` in place of each secret."""
     return _without(text, lambda _: HIDDEN)
 
 
 def remember(settings: Any) -> None:
-    """Hide the secrets of these settings in all messages to come, whatever they look like.
-
-    Args:
-        settings: JSON-like settings, a model's arguments as a rule.
-    """
+    """Hide the secrets of these settings (a model's arguments, usually) in all later messages."""
     _remembered.update(each for each in _secrets_in(settings, "", False) if len(each) >= 6)
 
 
@@ -122,7 +112,7 @@ def _redacted(name: str, value: Any, parent: str) -> Any:
 
 
 def _is_hidden(name: str, parent: str) -> bool:
-    """Whether the value of a name is secret, among headers, a query or other settings."""
+    """Whether the value of a name in headers, a query or other settings is secret."""
     plain, above = _plain(name), _plain(parent)
     if _HEADERS.search(above):
         return plain not in _PLAIN_HEADERS
@@ -136,7 +126,7 @@ def _marked(value: Any) -> str:
 
 @lru_cache(maxsize=1024)
 def _digest(text: str) -> str:
-    # Slow and short: enough to tell two secrets apart, of little use to somebody who guesses one.
+    # Slow and short: enough to tell two secrets apart, but of little use for guessing one.
     content = text.encode(errors="replace")
     return hashlib.pbkdf2_hmac("sha256", content, b"vlmguard", 20_000, dklen=4).hex()
 
@@ -149,7 +139,7 @@ def _without(text: str, mark: Callable[[str], str]) -> str:
     def assigned(found: re.Match[str]) -> str:
         value = found[4].strip("'\"")
         quote = found[4][0] if found[4][0] in "'\"" else ""
-        # `'api_key': Input should be ...` speaks about the setting; there is no value in it.
+        # `'api_key': Input should be ...` is about the setting and holds no value.
         prose = found[2][0] in "'\"" and not quote and not value[:1].isdigit()
         if not is_secret(found[1]) or prose or _hidden(value):
             return found[0]
@@ -185,13 +175,13 @@ def _known() -> list[str]:
             found.add(value.strip())
         elif "://" in value:
             found.update(_secrets_in(value, "", False))
-    # What a configuration calls a secret is one, however plain it looks.
+    # A value that a configuration calls a secret is one, even if it looks like a common word.
     said = {each for each in _remembered if len(each) >= 8 or _telling(each)}
     return sorted({*filter(_telling, found), *said}, key=len, reverse=True)
 
 
 def _telling(text: str) -> bool:
-    """Whether it can be nothing else: `ollama` as a key would take names of models away."""
+    """Whether a text looks like a secret: to hide a key `ollama` would hide names of models."""
     long = len(text) >= 16 or (len(text) >= 6 and any(each.isdigit() for each in text))
     return long and not text.startswith(("/", "~", "."))
 

@@ -1,4 +1,4 @@
-"""Model roles: found before anything is paid for, and local models loaded before that."""
+"""Finds the models of roles, and loads local models, before any call is paid for."""
 
 from abc import ABC, abstractmethod
 
@@ -24,15 +24,15 @@ class LocalModel(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Load the weights unless they are.
+        """Load the weights if they are not loaded.
 
         Raises:
-            UserError: They cannot be had.
+            UserError: They cannot be loaded.
         """
 
     @abstractmethod
     async def check_size(self, width: int, height: int) -> None:
-        """See whether the model's processor takes an image of a size, in pixels.
+        """Check that the model's processor accepts an image of this size, in pixels.
 
         Raises:
             UserError: It does not; or the model cannot be loaded.
@@ -43,13 +43,12 @@ class LocalModel(ABC):
 def require_roles(*roles: str) -> Solver:
     """Stop a run whose models are incomplete before its first model call.
 
-    A solver for `Task(setup=...)`: it resolves the roles and loads local models
-    (`load_models`). (In the body of a task or scorer factory a task's own
-    default roles are not known yet, and inside a scorer the target's answer has
-    been paid for.)
+    A solver for `Task(setup=...)`: it resolves the roles and loads local models (`load_models`).
+    Earlier, in the body of a task or scorer factory, a task's own default roles are not known;
+    later, in a scorer, the target's answer is already paid for.
 
     Args:
-        *roles: Names of the roles, e.g. `grader`; none for loading alone.
+        *roles: Names of the roles, e.g. `grader`; without names, models are only loaded.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -62,14 +61,13 @@ def require_roles(*roles: str) -> Solver:
 
 
 async def load_models() -> None:
-    """Load the weights of the target and of all models in roles, where they are local.
+    """Load the weights of the target and of all models in roles, if they are local.
 
-    A checkpoint that is not there, or does not fit, shows before another model is paid for.
-    Scoring a log anew comes past here only with models that it asks, so none of the target's
-    weights are needed for it.
+    A missing or unsuitable checkpoint then shows before another model is paid for. When a log is
+    scored again, this gets only the models that are asked, so the target's weights are not needed.
 
     Raises:
-        UserError: Weights cannot be had.
+        UserError: Weights cannot be loaded.
     """
     for bound in (get_model(), *model_roles().values()):
         for model in bound if isinstance(bound, list) else [bound]:
@@ -96,10 +94,10 @@ def role_models(role: str) -> list[Model]:
 
 
 def checks_for(target: Model, defaults: GenerateConfig) -> GenerateConfig:
-    """Settings for what a defense asks of the target itself.
+    """Settings for a defense's own questions to the target.
 
-    The evaluated model's settings are meant for its answers (a temperature, say), so ours stand.
-    But a model that thinks first needs room: where the user gave the target more tokens
+    The evaluated model's settings (a temperature, for example) are meant for its answers, so ours
+    apply here. But a model that thinks first needs room: if the user gave the target more tokens
     (`--max-tokens`, or `generate` of a target of `vlmguard run`) than we do, it gets those.
 
     Sampling is stated in full, see `sampling.in_full`.
@@ -118,11 +116,11 @@ def checks_for(target: Model, defaults: GenerateConfig) -> GenerateConfig:
 
 
 def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
-    """Generation settings of ours, under those that the user gave the model.
+    """Our generation settings, overridden by those that the user gave the model.
 
-    Settings handed to `generate()` win over the model's own; what a user wrote
-    as `--model-role grader="{model: x, max_tokens: 4096}"` must win over ours. Sampling
-    is stated in full, see `sampling.in_full`.
+    Settings passed to `generate()` override the model's own. But a user's `--model-role
+    grader="{model: x, max_tokens: 4096}"` must override ours. Sampling is stated in full, see
+    `sampling.in_full`.
 
     Args:
         model: The model to be called.
@@ -132,6 +130,6 @@ def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
         The settings to hand to `generate()`.
     """
     if model.config == _NOTHING_SET:
-        # A merge copies some sixty fields, at each of many calls.
+        # Avoid a merge if it is not needed: it copies some sixty fields, in each of many calls.
         return in_full(model, defaults)
     return in_full(model, defaults.merge(model.config))

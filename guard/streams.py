@@ -1,4 +1,4 @@
-"""What a command prints, by our hand or a library's, without secrets."""
+"""Removes secrets from all that a command prints, from our code and from libraries."""
 
 import io
 import sys
@@ -13,7 +13,7 @@ __all__ = ["redacted_output"]
 
 @contextmanager
 def redacted_output() -> Iterator[None]:
-    """Hide the secrets in everything that is printed within the block."""
+    """Hide the secrets in everything that is printed in this block."""
     with (
         redirect_stdout(_Redacting(sys.stdout)),
         redirect_stderr(_Redacting(sys.stderr)),
@@ -22,7 +22,7 @@ def redacted_output() -> Iterator[None]:
 
 
 class _Redacting(io.TextIOBase):
-    """A stream that passes on what is written, each piece redacted by itself."""
+    """A stream that redacts each piece written, and passes it on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -43,7 +43,7 @@ class _Redacting(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
-    # Attributes in typeshed, which may be set; a stream that only passes on has them to read.
+    # Typeshed has attributes here, which can be set. In this stream they are only read.
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return self._stream.encoding

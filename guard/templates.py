@@ -17,9 +17,9 @@ def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> st
 
     Args:
         default: Our own wording.
-        file: Path of a UTF-8 text file that replaces it, or None. Line breaks at its end are no
-            part of the prompt (editors add one, and a raw language model would see it); one that
-            is meant is written out as `\n`, the file's last characters.
+        file: Path of a UTF-8 text file that replaces it, or None. Line breaks at its end are not
+            part of the prompt, since editors add one that a raw language model would see. A `\n`
+            that is written out as the file's last characters is a line break.
         fields: Placeholders (`{name}`) that the template must hold.
 
     Returns:
@@ -43,9 +43,9 @@ def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> st
 def fill(template: str, **values: str) -> str:
     """Fill `{name}` placeholders in one pass.
 
-    Values are never scanned again: a user's text that holds `{response}` stays
-    as it is, and braces that name no value (JSON examples) are left alone. Every text that goes
-    from one model to another passes here, so values are made well formed.
+    Values are never scanned again: a user's text that holds `{response}` stays as it is, and so do
+    braces that name no value (JSON examples). Every text that goes from one model to another passes
+    through here, so values are made well formed.
 
     Args:
         template: Text with placeholders.
@@ -60,7 +60,7 @@ def fill(template: str, **values: str) -> str:
     return re.sub("{(" + names + ")}", lambda match: well_formed(values[match[1]]), template)
 
 
-# Asked for at each sample, of the same few texts.
+# Cached, since each sample asks for the hash of the same few texts.
 @lru_cache(maxsize=64)
 def template_hash(*templates: str) -> str:
     """Short identity of one or several templates: 12 hex digits of their SHA-256."""
@@ -68,7 +68,7 @@ def template_hash(*templates: str) -> str:
 
 
 def _ended(text: str) -> str:
-    """A file's text without the line breaks at its end, those that are written out apart."""
+    """A file's text without line breaks at its end, but with those that are written out."""
     last_break = text.find("\n", len(text.rstrip()))
     kept = text if last_break < 0 else text[:last_break].removesuffix("\r")
     body = kept

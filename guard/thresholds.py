@@ -1,4 +1,4 @@
-"""A threshold under which only so many harmless samples raise an alarm."""
+"""Chooses a threshold at which only a given number of harmless samples raise an alarm."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ def alarms_allowed(rate: float, harmless: int) -> int:
         harmless: Number of harmless samples.
 
     Returns:
-        The largest whole number that is no larger share (7 % of 100 are 7, in floating point too).
+        The largest whole number whose share is at most `rate` (7 % of 100 is 7, in floating point
+        too).
     """
     return math.floor(rate * harmless + 1e-9)
 
@@ -24,17 +25,18 @@ def alarms_allowed(rate: float, harmless: int) -> int:
 def threshold_above(
     harmless: Sequence[float], alarms: int, hazardous: Sequence[float] = ()
 ) -> float:
-    """The threshold at and above which at most so many harmless samples lie.
+    """The threshold that at most `alarms` harmless samples reach.
 
     Args:
         harmless: Alarm values of harmless samples; more means more alarming.
-        alarms: How many of them may raise an alarm, less than there are.
-        hazardous: Alarm values of others, which only widen or narrow the margin.
+        alarms: How many of them may raise an alarm, fewer than there are.
+        hazardous: Alarm values of hazardous samples, which only move the margin.
 
     Returns:
-        The threshold. Fewer samples raise an alarm where several have the same value.
+        The threshold. Fewer samples raise an alarm if several have the same value.
     """
-    silent = sorted(harmless, reverse=True)[alarms]  # the first that must raise no alarm
+    silent = sorted(harmless, reverse=True)[alarms]  # the highest value that must raise no alarm
     above = [each for each in (*harmless, *hazardous) if each > silent]
-    # Halfway to the next value: the same alarms on these samples, the widest margin for others.
+    # Halfway to the next value: the alarms on these samples stay the same, and others have the
+    # widest margin.
     return (silent + min(above)) / 2 if above else silent + _STEP

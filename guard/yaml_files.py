@@ -1,4 +1,4 @@
-"""Reading YAML that users write: no key twice, nothing nested or repeated without bounds."""
+"""Reads users' YAML, and refuses keys that occur twice and nesting or aliases without bounds."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -17,15 +17,15 @@ MAX_VALUES: Final = 100_000
 
 
 class CarefulLoader(yaml.SafeLoader):
-    """YAML's plain values alone, with the bounds of this module."""
+    """Loads plain values only, within the bounds of this module."""
 
     _depth = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Compose a node, not too deep."""
+        """Compose a node that is not nested too deep."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            # The stubs leave this one method untyped.
+            # The stubs do not type this method.
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise ConstructorError(None, None, "nested too deep", mark)
         node = super().compose_node(parent, index)
@@ -33,7 +33,7 @@ class CarefulLoader(yaml.SafeLoader):
         return node
 
     def get_single_node(self) -> Node | None:
-        """The document, unless its aliases make too much of it."""
+        """The document, if its aliases do not expand to too many values."""
         node = super().get_single_node()
         if node is not None and _size(node, {}) > MAX_VALUES:
             raise ConstructorError(
@@ -42,13 +42,13 @@ class CarefulLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping in which no key stands twice."""
+        """Construct a mapping in which no key occurs twice."""
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
             if isinstance(key, ScalarNode):
                 if (key.tag, key.value) in seen:
                     raise ConstructorError(
-                        None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                        None, None, f"the key {key.value!r} occurs twice", key.start_mark
                     )
                 seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep=deep)
@@ -59,14 +59,11 @@ def read_yaml(path: Path, loader: type[CarefulLoader] = CarefulLoader) -> Any:
 
     Args:
         path: The file, of at most `MAX_CHARACTERS`.
-        loader: How plain values are read.
-
-    Returns:
-        Its content.
+        loader: The loader of plain values.
 
     Raises:
-        UserError: Unreadable, no YAML, a key stands there twice, or it is nested or repeated
-            beyond bounds; names the line.
+        UserError: Unreadable, not YAML, a key occurs twice, or nesting or aliases exceed the
+            bounds; names the line.
     """
     return parse_yaml(read_text(path), str(path), loader)
 
@@ -76,11 +73,8 @@ def parse_yaml(text: str, where: str, loader: type[CarefulLoader] = CarefulLoade
 
     Args:
         text: The YAML.
-        where: What an error calls it.
-        loader: How plain values are read.
-
-    Returns:
-        Its content.
+        where: The name for it in an error.
+        loader: The loader of plain values.
 
     Raises:
         UserError: As for `read_yaml`.
@@ -90,17 +84,17 @@ def parse_yaml(text: str, where: str, loader: type[CarefulLoader] = CarefulLoade
     try:
         return yaml.load(text, loader)
     except (yaml.YAMLError, ValueError) as error:
-        # Not the library's text, which quotes the line: it may hold a key.
+        # Not the library's text, which quotes the line: that may hold a secret.
         raise UserError(
             f"{where}: cannot be read as YAML ({_reason(error)}). Correct it."
         ) from error
 
 
 def _size(node: Node, known: dict[int, int]) -> int:
-    """Number of values when aliases are written out."""
+    """Number of values if aliases are expanded."""
     if id(node) in known:
         if known[id(node)] < 0:
-            raise ConstructorError(None, None, "an alias stands within itself", node.start_mark)
+            raise ConstructorError(None, None, "an alias contains itself", node.start_mark)
         return known[id(node)]
     known[id(node)] = -1
     size = 1

@@ -1,1 +1,1 @@
-"""Models of the defenses that are no chat models: CLIP, reward model, detector, detoxifier."""
+"""Models of the defenses that are not chat models: CLIP, reward model, detector, detoxifier."""

@@ -1,7 +1,7 @@
 """Auxiliary models of the defenses (CLIP, reward model, classifier), run in this process.
 
-They are no chat models, so Inspect has no place for them. Each is loaded when it is first used,
-kept for the rest of the process, and run by one worker thread: the event loop never waits for it,
+They are not chat models, so Inspect cannot run them. Each is loaded when it is first used and kept
+for the rest of the process. One worker thread runs them all, so that the event loop never waits,
 and two samples never load or use a model at the same time.
 """
 
@@ -42,12 +42,12 @@ _WORKER: Final = ThreadPoolExecutor(1, "auxiliary")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where an auxiliary model lies and how to load it.
+    """Where an auxiliary model is and how to load it.
 
     Attributes:
         name: Folder or hub id.
         revision: Branch, tag or commit on the hub.
-        device: `cpu`, `cuda`, `cuda:1`, ...; None for CUDA where there is one, else the CPU.
+        device: `cpu`, `cuda`, `cuda:1`, ...; None for CUDA if there is a device, else the CPU.
         trust_remote_code: Whether the user consents to running the checkpoint's own code.
         base: For a PEFT adapter: folder or hub id that replaces the base named in it.
     """
@@ -60,20 +60,20 @@ class Checkpoint:
 
     @property
     def source(self) -> str:
-        """The folder if there is one of that name, else the hub id."""
+        """The folder if it exists, else the hub id."""
         return resolve_source(self.name)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What an auxiliary model said about one or several texts.
+    """An auxiliary model's values for one or several texts.
 
     Attributes:
-        values: One figure for each text.
+        values: One number for each text.
         calls: Number of calls (a batch is one).
         input_tokens: Text tokens read; None if not known.
         output_tokens: Tokens written; None if not known.
-        seconds: Time in the calls, loading and queueing left out; None if not known.
+        seconds: Time in the calls, without loading and queueing; None if not known.
     """
 
     values: list[float]
@@ -84,7 +84,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in self.values):
-            raise RuntimeError(f"An auxiliary model gave figures that are none: {self.values}.")
+            raise RuntimeError(f"An auxiliary model gave NaN or infinity: {self.values}.")
 
     def stage(self, name: str, role: str) -> Stage:
         """The entry for a `DefenseRecord`."""
@@ -100,7 +100,7 @@ class Reading:
 
 
 async def in_worker(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function in the worker thread, after those that came before it."""
+    """Run a function in the worker thread, after earlier ones."""
     return await result_of(_WORKER.submit(function, *args, **kwargs))
 
 
@@ -108,7 +108,7 @@ def resolve_source(name: str) -> str:
     """A folder as the user typed it, made absolute, or a hub id as it is.
 
     Raises:
-        UserError: Typed like a path, but there is no such folder.
+        UserError: It looks like a path, but there is no such folder.
     """
     folder = user_path(name)
     if folder.is_dir():
@@ -120,7 +120,7 @@ def resolve_source(name: str) -> str:
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Turn the errors of a checkpoint that cannot be had into one that says what to do."""
+    """Turn errors while loading a checkpoint into one error that says what to do."""
     try:
         yield
     except SafetensorError as error:
@@ -138,7 +138,7 @@ def loading(name: str) -> Iterator[None]:
 
 
 def pickled(what: str) -> str:
-    """What to say of weights in a pickle file (`.bin`, `.pt`) that holds more than tensors."""
+    """The message about weights in a pickle file (`.bin`, `.pt`) that holds more than tensors."""
     return (
         f"{what} cannot be loaded: its weights are a pickle file that holds more than tensors, "
         "which could run code of its author's. Convert it to safetensors where you trust it, or "
@@ -155,7 +155,7 @@ def place(device: str | None) -> "tuple[torch.device, torch.dtype]":
 
 
 def load_complete(factory: Any, name: str, purpose: str, **arguments: Any) -> Any:
-    """Load weights, and refuse a checkpoint that lacks some of them.
+    """Load weights, and refuse an incomplete checkpoint.
 
     transformers fills gaps with random numbers and only warns. A causal LM loaded as a classifier
     would then judge by a random head.
@@ -163,19 +163,19 @@ def load_complete(factory: Any, name: str, purpose: str, **arguments: Any) -> An
     Args:
         factory: Class with `from_pretrained` (`AutoModelForSequenceClassification`, ...).
         name: Folder or hub id.
-        purpose: What it is to be, for the message (`a harm classifier`).
+        purpose: The kind of model for error messages (`a harm classifier`).
         **arguments: For `from_pretrained`.
 
     Returns:
         The model.
 
     Raises:
-        UserError: It cannot be had, or weights are missing or of another shape.
+        UserError: It cannot be loaded, or weights are missing or have the wrong shape.
     """
     with loading(name):
         try:
             model, info = factory.from_pretrained(name, output_loading_info=True, **arguments)
-        except RuntimeError as error:  # weights of another shape
+        except RuntimeError as error:  # weights of the wrong shape
             raise UserError(f"Checkpoint {name} is not {purpose}: {str(error)[:300]}") from error
     absent = sorted(info["missing_keys"])
     if absent:

@@ -25,13 +25,13 @@ async def clip_similarity(checkpoint: Checkpoint, images: list[str], texts: list
     Args:
         checkpoint: A CLIP model; loaded on first use.
         images: One image or more, as data URIs or paths.
-        texts: One text or more; what goes beyond CLIP's length (77 tokens) is left out.
+        texts: One text or more; only the first 77 tokens, CLIP's length, are read.
 
     Returns:
-        For each text the cosine (-1 to 1) to the image that is closest to it.
+        For each text the cosine (-1 to 1) to its closest image.
 
     Raises:
-        UserError: The checkpoint cannot be loaded or is no CLIP model.
+        UserError: The checkpoint cannot be loaded or is not a CLIP model.
         ImageError: An image cannot be decoded.
     """
     return await in_worker(_similarity, checkpoint, images, texts)
@@ -54,7 +54,8 @@ def _similarity(checkpoint: Checkpoint, images: list[str], texts: list[str]) -> 
     inputs = inputs.to(model.device, model.dtype)
     with torch.inference_mode():
         output = model(**inputs)
-    # The embeddings are normalised; logits_per_image is this times CLIP's scale of 100.
+    # The embeddings are normalised. `logits_per_image` would be this product times CLIP's scale of
+    # 100.
     cosines = (output.image_embeds @ output.text_embeds.T).float().amax(dim=0)
     tokens = int(inputs["attention_mask"].sum())
     return Reading(cosines.tolist(), 1, tokens, 0, time.monotonic() - start)
@@ -73,7 +74,8 @@ def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
         if config.model_type != "clip":
             raise UserError(f"Checkpoint {checkpoint.name} is no CLIP model: {config.model_type}.")
         processor = transformers.CLIPProcessor.from_pretrained(source, **options)
-    # In float32 on GPUs too, as ETA's authors: bfloat16 has eight bits, too few beside a threshold.
+    # In float32 on GPUs too, as ETA's authors do: with the eight bits of bfloat16, values near a
+    # threshold would change sides.
     model = load_complete(
         transformers.CLIPModel, source, "a CLIP model", dtype=torch.float32, **options
     )

@@ -31,19 +31,19 @@ __all__ = [
 ]
 
 _FREE_CONTEXT: Final = 1 << 30
-"""Length where neither tokenizer nor configuration names one."""
+"""Length if neither tokenizer nor configuration names one."""
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What the detoxifier wrote.
+    """The detoxifier's output.
 
     Attributes:
         text: Its continuation of the prompt; empty if the prompt fills the context.
         input_tokens: Tokens read.
         output_tokens: Tokens written.
         seconds: Time in the call.
-        finished: Whether it came to its end, and was not cut off.
+        finished: Whether it reached its end and was not cut off.
     """
 
     text: str
@@ -54,19 +54,19 @@ class Rewritten:
 
 
 async def prepare_detector(checkpoint: Checkpoint) -> None:
-    """Load the detector, so that what is wrong with it shows before anything is paid for.
+    """Load the detector, so that its faults show before any call is paid for.
 
     Raises:
-        UserError: It cannot be loaded, or is no classifier with one logit.
+        UserError: It cannot be loaded, or is not a classifier with one logit.
     """
     await in_worker(load_detector, checkpoint)
 
 
 async def check_detoxifier(checkpoint: Checkpoint) -> None:
-    """Look at the detoxifier's configuration; its weights are loaded when they are needed.
+    """Check the detoxifier's configuration; its weights are loaded when they are needed.
 
     Raises:
-        UserError: It cannot be had, or is an adapter for something else than a causal LM.
+        UserError: It cannot be found, or is an adapter of another kind of model.
     """
     await in_worker(_is_adapter, checkpoint, "CAUSAL_LM", "a detoxifier")
 
@@ -76,10 +76,10 @@ async def probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
 
     Args:
         checkpoint: The detector; loaded on first use.
-        text: What to judge; beyond the model's length it is cut.
+        text: The text to judge, cut to the model's length.
 
     Returns:
-        One figure from 0 (harmful) to 1 (harmless): the sigmoid of the logit.
+        One number from 0 (harmful) to 1 (harmless): the sigmoid of the logit.
 
     Raises:
         UserError: As for `prepare_detector`.
@@ -88,25 +88,25 @@ async def probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
 
 
 async def complete(checkpoint: Checkpoint, prompt: str, tokens: int) -> Rewritten:
-    """Have the detoxifier continue a prompt, greedily.
+    """Let the detoxifier continue a prompt, greedily.
 
     Args:
         checkpoint: The detoxifier; loaded on first use.
         prompt: Raw text, not a chat.
-        tokens: The most new tokens (> 0), those of the prompt not counted.
+        tokens: The most new tokens (> 0).
 
     Returns:
         The continuation, stripped.
 
     Raises:
-        UserError: It cannot be loaded, or is no causal LM.
+        UserError: It cannot be loaded, or is not a causal LM.
     """
     return await in_worker(_complete, checkpoint, prompt, tokens)
 
 
 @cache
 def load_detector(checkpoint: Checkpoint) -> tuple[Any, Any]:
-    """Detector and tokenizer, from whichever of the two formats it is."""
+    """Detector and tokenizer, from either of its two formats."""
     if _is_adapter(checkpoint, "SEQ_CLS", "a harm detector"):
         return lora_classifier(checkpoint)
     return merged_classifier(checkpoint)
@@ -114,7 +114,7 @@ def load_detector(checkpoint: Checkpoint) -> tuple[Any, Any]:
 
 @cache
 def load_detoxifier(checkpoint: Checkpoint) -> tuple[Any, Any]:
-    """Detoxifier and tokenizer, from whichever of the two formats it is."""
+    """Detoxifier and tokenizer, from either of its two formats."""
     if _is_adapter(checkpoint, "CAUSAL_LM", "a detoxifier"):
         return lora_causal_lm(checkpoint)
     return merged_causal_lm(checkpoint)
@@ -134,7 +134,7 @@ def lora_classifier(checkpoint: Checkpoint) -> tuple[Any, Any]:
 
 
 def merged_classifier(checkpoint: Checkpoint) -> tuple[Any, Any]:
-    """Format 2: a sequence classifier of one piece."""
+    """Format 2: a merged sequence classifier."""
     import transformers
 
     source = checkpoint.source
@@ -166,7 +166,7 @@ def lora_causal_lm(checkpoint: Checkpoint) -> tuple[Any, Any]:
 
 
 def merged_causal_lm(checkpoint: Checkpoint) -> tuple[Any, Any]:
-    """Format 4: a causal LM of one piece."""
+    """Format 4: a merged causal LM."""
     import transformers
 
     source = checkpoint.source
@@ -191,7 +191,7 @@ def _probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
     inputs = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
     ids = inputs["input_ids"].to(model.device)
     if not ids.numel():
-        # An empty answer, and a tokenizer that adds nothing to it: there is nothing to judge.
+        # There is nothing to judge: an empty answer, and a tokenizer that adds no token.
         return Reading([1.0], 0, 0, 0, time.monotonic() - start)
     with torch.inference_mode():
         logit = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
@@ -230,7 +230,7 @@ def _complete(checkpoint: Checkpoint, prompt: str, tokens: int) -> Rewritten:
 
 
 def _is_adapter(checkpoint: Checkpoint, task: str, purpose: str) -> bool:
-    """Whether this is a PEFT adapter; refuses one that was trained for another task."""
+    """Whether this is a PEFT adapter; one for another task is refused."""
     import peft
     import transformers
     from transformers.utils import find_adapter_config_file
@@ -239,7 +239,7 @@ def _is_adapter(checkpoint: Checkpoint, task: str, purpose: str) -> bool:
     with loading(checkpoint.name):
         file = find_adapter_config_file(source, revision=checkpoint.revision)
         if file is None:
-            # Not an adapter: it must at least have a configuration.
+            # If it is not an adapter, it must at least have a configuration.
             transformers.PretrainedConfig.get_config_dict(source, revision=checkpoint.revision)
             return False
         found = peft.PeftConfig.from_pretrained(source, revision=checkpoint.revision).task_type
@@ -264,7 +264,7 @@ def _base(checkpoint: Checkpoint) -> tuple[str, str | None]:
 
 
 def _adapted(model: Any, checkpoint: Checkpoint) -> Any:
-    """Put an adapter on its base; refuses one that does not fit or lacks a trained part."""
+    """Put an adapter on its base; one that does not fit or lacks a trained part is refused."""
     import peft
 
     source = checkpoint.source
@@ -287,7 +287,7 @@ def _adapted(model: Any, checkpoint: Checkpoint) -> Any:
 
 
 def _tokenizer(checkpoint: Checkpoint, base: str, revision: str | None) -> Any:
-    """The tokenizer beside the weights, or the base's."""
+    """The tokenizer beside the weights, else the base's."""
     import transformers
     from transformers.utils import cached_file
 

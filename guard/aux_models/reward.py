@@ -1,7 +1,7 @@
-"""Reward model: how good an answer is (ETA's check of the answer and its choice of sentences).
+"""Reward model: how good an answer is (for ETA's check of answers and its choice of sentences).
 
-Made for `RLHFlow/ArmoRM-Llama3-8B-v0.1`, whose own code puts the reward into `output.score`;
-a plain sequence classifier with one logit is read by that logit.
+Made for `RLHFlow/ArmoRM-Llama3-8B-v0.1`, whose own code puts the reward into `output.score`. For a
+plain sequence classifier with one logit, the logit is the reward.
 """
 
 import time
@@ -27,13 +27,13 @@ _TASK: Final = "AutoModelForSequenceClassification"
 
 
 async def prepare_reward(checkpoint: Checkpoint) -> None:
-    """Load the model, so that what is wrong with it shows before anything is paid for.
+    """Load the model, so that its faults show before any call is paid for.
 
     Raises:
         UserError: As for `rewards`.
     """
     if checkpoint.name == ARMORM and not checkpoint.trust_remote_code:
-        raise _no_consent(checkpoint)  # said at once, without asking the hub
+        raise _no_consent(checkpoint)  # at once, without a request to the hub
     await in_worker(_load, checkpoint)
 
 
@@ -43,15 +43,15 @@ async def rewards(checkpoint: Checkpoint, prompt: str, answers: list[str]) -> Re
     Args:
         checkpoint: The reward model; loaded on first use.
         prompt: User turn of the chat that is scored.
-        answers: One assistant turn or more, each scored on its own; together with the prompt
-            4,096 tokens are read.
+        answers: One assistant turn or more, each scored separately; 4,096 tokens are read of prompt
+            and answer together.
 
     Returns:
         A reward for each answer. ArmoRM's lie around 0 to 0.2.
 
     Raises:
-        UserError: The checkpoint cannot be loaded, needs code of its own without the user's
-            consent, or gives no single score.
+        UserError: The checkpoint cannot be loaded, needs its own code without the user's consent,
+            or does not give a single score.
     """
     return await in_worker(_rewards, checkpoint, prompt, answers)
 
@@ -95,12 +95,12 @@ def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
         config, _ = transformers.PretrainedConfig.get_config_dict(
             source, revision=checkpoint.revision
         )
-        # Without consent transformers would take its own Llama classifier instead, with a head
-        # of random numbers.
+        # Without consent, transformers would use its own Llama classifier instead, with a random
+        # head.
         if _TASK in config.get("auto_map", {}):
             if not checkpoint.trust_remote_code:
                 raise _no_consent(checkpoint)
-            # ArmoRM's code imports this name, which transformers has dropped since.
+            # ArmoRM's code imports this name, which transformers has since removed.
             modeling_llama.__dict__.setdefault("LLAMA_INPUTS_DOCSTRING", "")
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
     if not tokenizer.chat_template:

@@ -1,6 +1,6 @@
-"""The rewriter: asked (`rewriting`, `prompts`), read (`reply`, `forms`, `words`, `asks`).
+"""The rewriter: prompts (`rewriting`, `prompts`), replies (`reply`, `forms`, `words`, `asks`).
 
-`taught` is what a trained rewriter states about itself, `decision` what becomes of a request.
+`taught` reads which prompt a trained rewriter knows. `decision` holds what becomes of a request.
 """
 
 from vlmguard.guard.rewriter.rewriting import (

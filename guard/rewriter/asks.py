@@ -1,8 +1,8 @@
-"""Whether a text asks for something, as a request to an assistant does.
+"""Says whether a text asks for something, as a request to an assistant does.
 
-What is known to be no request is told by its words (`words`), and there is always more of
-it than anybody lists: verdicts, policies, hotlines. So a rewriter's request must also look like
-one, in languages whose forms are listed here; in others nothing is asked of it.
+`words` recognises texts that are not requests, but no list of these is complete: there are always
+more verdicts, policies, hotlines. So a rewriter's request must also have the form of one, in the
+languages whose forms are listed here. In other languages any form passes.
 """
 
 import re
@@ -82,7 +82,7 @@ _HAN: Final = re.compile(
     r"推荐|我想|我要|我需要|怎|如何|什么|什麼|为何|哪|吗|嗎|呢|能否|可否|是否|多少|几|谁"
 )
 _MARKS: Final = re.compile("[?？؟¿]")
-# Clauses: a request may stand behind what it rests on ("Using the picture, explain ...").
+# Ends of clauses: a request may follow an introduction ("Using the picture, explain ...").
 _BREAKS: Final = re.compile(r"[.!;:,\n。！；：，、—–-]+\s*|\s(?:and|und|et|y|e|so|then)\s")
 _EDGES: Final = " \t\r\n\"'`*_~#|-–—•:,$%()[]«»„“”0123456789.)"
 _WORD: Final = re.compile(r"\w{4,}")
@@ -90,11 +90,7 @@ _SHARED: Final = 0.6
 
 
 def asks(text: str) -> bool:
-    """Whether a text holds a question, an instruction or a wish.
-
-    Args:
-        text: A request, or what stands in its place.
-    """
+    """Whether a text holds a question, an instruction or a wish."""
     if _MARKS.search(text):
         return True
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
@@ -105,23 +101,14 @@ def asks(text: str) -> bool:
 
 
 def must_ask(text: str) -> bool:
-    """Whether a text is in a script whose requests are known here: Latin or Chinese alone.
-
-    Args:
-        text: What stands in a request's place.
-    """
+    """Whether all letters are Latin or Chinese, for which forms of requests are known here."""
     letters = [unicodedata.name(letter, "") for letter in text if letter.isalpha()]
     known = sum(name.startswith(("LATIN", "CJK", "FULLWIDTH")) for name in letters)
     return known == len(letters)
 
 
 def shares_words(text: str, request: str) -> bool:
-    """Whether a text keeps most of a request's longer words: it is the request, edited.
-
-    Args:
-        text: What stands in its place.
-        request: The user's own.
-    """
+    """Whether a text keeps most (60 %) of a request's longer words: it is that request, edited."""
     before = set(_WORD.findall(request.casefold()))
     kept = before & set(_WORD.findall(text.casefold()))
     return bool(before) and len(kept) >= _SHARED * len(before)

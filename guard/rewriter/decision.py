@@ -1,4 +1,4 @@
-"""What a guard decides about a request before the target sees it: one object for all who ask."""
+"""What a guard decides about a request before the target sees it."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -23,10 +23,10 @@ OnFailure = Literal["original", "refuse", "raise"]
 OnRefusal = Literal["caution", "original", "refuse", "raise"]
 
 ON_FAILURE: Final = ("original", "refuse", "raise")
-"""What may follow where a guard's output cannot be used."""
+"""What may happen if a guard's output cannot be used."""
 
 ON_REFUSAL: Final = ("caution", *ON_FAILURE)
-"""What may follow where a guard refuses."""
+"""What may happen if a guard refuses."""
 
 CAUTION: Final = """\
 {request}
@@ -34,7 +34,7 @@ CAUTION: Final = """\
 (A check of this request has found that an answer to it may do harm. Help only as far as that is \
 safe and lawful, and say what the danger is. Where it is not, explain briefly why, and name the \
 nearest help that is. Answer in the language of the request.)"""
-"""What is passed on, by default, of a request that the rewriter refused to rewrite."""
+"""Added by default to a request that the rewriter refused to rewrite."""
 
 
 Outcome = Literal["copied", "rewritten", "refused", "unusable"]
@@ -42,16 +42,16 @@ Outcome = Literal["copied", "rewritten", "refused", "unusable"]
 
 @dataclass(frozen=True)
 class Rewrite:
-    """What a rewriter made of a request.
+    """The result of a rewriter for one request.
 
     Attributes:
         original: The user's request.
-        rewritten: The request to pass on; the original where `failure` is set.
-        reasoning: The rewriter's reasoning; empty if it gave none.
+        rewritten: The request to pass on; the original if `failure` is set.
+        reasoning: The rewriter's reasoning; empty if it gave no reasoning.
         failure: None, or `empty`, `refused`, `cut_off`, `no_prompt`, `several_prompts`,
             `stray_tags`, `repetition`, `echo` or `no_request`.
-        outputs: The rewriter's raw outputs, with token usage and time: one, or two where the
-            first could not be used.
+        outputs: The rewriter's raw outputs, with token usage and time: one, or two if the first
+            could not be used.
     """
 
     original: str
@@ -62,12 +62,12 @@ class Rewrite:
 
     @property
     def output(self) -> ModelOutput:
-        """The last output, which counts."""
+        """The last output, from which the result comes."""
         return self.outputs[-1]
 
     @property
     def outcome(self) -> Outcome:
-        """What kind of reply it was."""
+        """The kind of reply."""
         if self.failure:
             return "refused" if self.failure == "refused" else "unusable"
         return "copied" if self.rewritten == self.original else "rewritten"
@@ -79,12 +79,12 @@ class Decision:
 
     Attributes:
         action: `pass` it on as it is, `rewrite` it, or `block` it.
-        request: What to send to the model; empty where it is blocked.
-        reason: Why: `copied` or `rewritten` (by the rewriter), or the failure of its reply
-            (`refused`, `no_prompt`, ...).
-        hazard: What could go wrong, in the rewriter's words; empty where it saw nothing or
-            reasoned nowhere.
-        rewrite: What the rewriter said, raw outputs included.
+        request: What to send to the model; empty if it is blocked.
+        reason: `copied` or `rewritten` (by the rewriter), or the failure of its reply (`refused`,
+            `no_prompt`, ...).
+        hazard: What could go wrong, in the rewriter's words; empty if it saw no hazard or gave no
+            reasoning.
+        rewrite: The rewriter's result, with its raw outputs.
     """
 
     action: Action

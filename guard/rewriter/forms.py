@@ -1,7 +1,7 @@
-"""The forms in which a rewriter hands over its request: read generously, brought to one.
+"""Brings the forms in which rewriters write their request to one form.
 
-Asked for are `<reasoning>...</reasoning><prompt>...</prompt>`. Models also write other tags, JSON,
-and headings in several languages, and forget to close.
+Our prompts ask for `<reasoning>...</reasoning><prompt>...</prompt>`. Models also write other tags,
+JSON, and headings in several languages, and forget to close tags.
 """
 
 import html
@@ -29,7 +29,7 @@ _TAG_NAME: Final = rf"(?:{_NAME}|output|(?:(?:改写|重写|修改)后的)?(?:�
 _THOUGHTS: Final = r"(?:reasoning|reasons?|rationale|analysis|thoughts?|explanation)"
 _TAG_THOUGHTS: Final = rf"(?:{_THOUGHTS}|推理|分析|思考)"
 
-# Never a blank behind the bracket: `< prompt>` is what we made of a user's own tag.
+# No blank after the bracket: `< prompt>` is a user's own tag that we broke up.
 _TAG: Final = re.compile(
     rf"(?:<|&lt;|\\<|＜)(/?|\\/)({_TAG_NAME}|{_TAG_THOUGHTS})(?:\s[^<>]{{0,60}}=[^<>]{{0,60}})?\s?"
     r"(?:>|&gt;|\\>|＞)",
@@ -39,7 +39,7 @@ _SQUARE: Final = re.compile(rf"\[(/?)({_NAME}|{_THOUGHTS})\]", re.IGNORECASE)
 _OWN: Final = re.compile(r"</?prompt>")
 _IS_THOUGHTS: Final = re.compile(_TAG_THOUGHTS, re.IGNORECASE)
 _DOUBLED: Final = re.compile(r"(</?prompt>)(?:\s*\1)+")
-# A closing tag that was misspelt, or is the other one.
+# A closing tag that is misspelt, or is that of the other block.
 _MISSPELT: Final = re.compile(r"</(?:pro\w{1,6}|reasoning)>\s*$", re.IGNORECASE)
 
 _REWORDED: Final = (
@@ -68,7 +68,7 @@ _LABEL: Final = re.compile(
     r"推理|分析|理由|思考|说明|备注|рассуждение|анализ|"
     r"이유|분석|추론)"
     r"|(?P<request>(?:the |user'?s? |original )*(?:request|prompt|question)))"
-    # With a colon, or all that stands on a line that is dressed as a heading.
+    # With a colon, or alone on a line that is marked as a heading.
     r"(?:[\s*_`]{0,4}[:：][*_`]{0,3}|(?<=[^\n])[*_`]{2,3}[^\S\n]*$|(?P<bare>[^\S\n]*$))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -86,19 +86,20 @@ _WRAPS: Final = (
 
 
 def as_tags(text: str, *, cut_off: bool = False) -> str:
-    """Bring a reply to our own tags, as far as its form can be told.
+    """Bring a reply to our own tags, if its form is recognised.
 
     Args:
         text: The reply, without native thinking.
-        cut_off: It ended at the token limit: what stands under a heading may then be half of it.
+        cut_off: Whether it ended at the token limit: the text under a heading may then be
+            incomplete.
 
     Returns:
-        The reply with `<prompt>` and `<reasoning>`, or as it was.
+        The reply with `<prompt>` and `<reasoning>`, or unchanged.
     """
     was_escaped = "&lt;prompt" in text and "<prompt" not in text
     text = _TAG.sub(_own_tag, text)
     if _OWN.search(text):
-        # What belongs to a reply that was escaped whole was escaped, too.
+        # If the whole reply is escaped, so are its parts.
         return _closed(html.unescape(text) if was_escaped else text)
     if len(_SQUARE.findall(text)) >= 2:
         squared = _SQUARE.sub(_own_tag, text)
@@ -112,17 +113,18 @@ def take_blocks(text: str, *names: str) -> tuple[list[str], str]:
     """Take `<name>...</name>` out of a text, each up to its first closing tag.
 
     Args:
-        text: Any text; the time this takes grows with its length and no faster.
+        text: Any text; the time grows linearly with its length.
         *names: Names of the tags, in any case.
 
     Returns:
-        What the blocks hold, and the text without them.
+        The contents of the blocks, and the text without them.
     """
     tags = re.finditer(rf"<(/?)({'|'.join(names)})>", text, re.IGNORECASE)
     blocks: list[str] = []
     kept: list[str] = []
     start = 0
-    # A block can only begin at a tag that is closed somewhere behind it.
+    # A block can only begin at a tag that is closed later. To know the last closing tags first
+    # keeps the search linear.
     listed = list(tags)
     closings = {tag[2].lower(): tag.start() for tag in listed if tag[1]}
     opened: re.Match[str] | None = None
@@ -139,11 +141,7 @@ def take_blocks(text: str, *names: str) -> tuple[list[str], str]:
 
 
 def undressed(prompt: str) -> str:
-    """A request without a fence, a heading or quotes around all of it.
-
-    Args:
-        prompt: What stood where the request should.
-    """
+    """A request without a code fence, heading or quotes around all of it."""
     while True:
         plain = prompt.strip()
         fence = _FENCE.match(plain)
@@ -163,11 +161,7 @@ def undressed(prompt: str) -> str:
 
 
 def without_remarks(section: str) -> str:
-    """A request without the YAML mark or announcement before it, and the remarks behind it.
-
-    Args:
-        section: What stands in the place of a request.
-    """
+    """A request without a YAML mark or announcement before it, and without remarks after it."""
     paragraphs = section.removeprefix("|\n").removeprefix(">\n").split("\n\n")
     while len(paragraphs) > 1 and kind_of(paragraphs[-1]) != "request":
         paragraphs.pop()
@@ -181,7 +175,7 @@ def _own_tag(tag: re.Match[str]) -> str:
 
 
 def _closed(text: str) -> str:
-    """A second opening tag at the very end was meant to close."""
+    """Replace a second opening tag at the very end by the closing tag that was meant."""
     if "<prompt><prompt>" in text:
         text = _DOUBLED.sub(r"\1", text)
     if "</prompt>" not in text and text.count("<prompt>") == 1:
@@ -219,7 +213,7 @@ def _from_json(text: str) -> str:
 
 
 def _means(name: re.Pattern[str], kind: str, key: str) -> bool:
-    """Whether a key is a name for this kind of field, or would be its heading in any language."""
+    """Whether a key is a name of this kind of field, or a heading for it in any language."""
     heading = _LABEL.match(f"{key}:")
     return bool(name.fullmatch(key) or (heading and heading[kind]))
 
@@ -241,5 +235,5 @@ def _from_labels(text: str) -> str:
 
 
 def _is_heading(mark: re.Match[str]) -> bool:
-    """A name alone on its line is a heading where the line is marked or numbered as one."""
+    """Whether the line of a name is marked or numbered as a heading."""
     return bool(_HEADING.match(mark[0]))

@@ -1,8 +1,8 @@
-"""The rewriter's prompts, in versions that stay: a model is asked with the one it was taught.
+"""The rewriter's prompts, in versions that never change: each model gets the one it learned.
 
-Version 1 came first, and rewriters were trained with it. Version 2 says more of what the text will
-be used for, has a rule for each kind of request, two examples, and forms for no, one and several
-images. Its gain on real models is unmeasured.
+Version 1 came first, and rewriters were trained with it. Version 2 says more about the use of the
+text, has a rule for each kind of request, two examples, and forms for no image, one image and
+several. Its gain on real models is not measured.
 """
 
 from dataclasses import dataclass
@@ -130,7 +130,7 @@ CONVERSATION_TEMPLATE: Final = """
 </conversation>
 """
 
-# What version 2 says by the number of images: none, one, several.
+# Texts of version 2 for no image, one image, several images.
 _SCENES: Final = (
     "no image",
     "the same image as you",
@@ -151,10 +151,10 @@ class RewritePrompt:
         version: Its number; 0 for a user's own template.
         template: The text around the request.
         reasoning: The form of the reply, with reasoning.
-        direct: The form of the reply without.
-        reasoning_text: As `reasoning`, where there is no image.
-        direct_text: As `direct`, where there is no image.
-        prefill: Whether the answer may be begun for the model, where its provider can continue one.
+        direct: The form of the reply, without reasoning.
+        reasoning_text: As `reasoning`, if there is no image.
+        direct_text: As `direct`, if there is no image.
+        prefill: Whether we may begin the answer for the model, if its provider can continue one.
     """
 
     version: int
@@ -166,7 +166,7 @@ class RewritePrompt:
     prefill: bool = False
 
     def form(self, *, reasoning: bool, images: int) -> str:
-        """The form of reply that is asked for."""
+        """The form of the reply."""
         if images:
             return self.reasoning if reasoning else self.direct
         return self.reasoning_text if reasoning else self.direct_text
@@ -176,9 +176,9 @@ class RewritePrompt:
 
         Args:
             request: The request, disarmed.
-            conversation: The block of earlier turns, or nothing.
+            conversation: The block of earlier turns, or empty.
             reasoning: Whether to ask for reasoning.
-            images: How many images stand before it.
+            images: Number of images before it.
         """
         count = min(images, 2)
         return fill(
@@ -213,10 +213,10 @@ PROMPTS: Final = {
         prefill=True,
     ),
 }
-"""The versions by their numbers."""
+"""The prompts by version."""
 
 LATEST: Final = 2
-"""What a rewriter is asked with that states no version of its own."""
+"""The version for a rewriter that states none."""
 
 INSTRUCTIONS: Final = "\n".join(
     text
@@ -226,4 +226,4 @@ INSTRUCTIONS: Final = "\n".join(
         *(prompt.reasoning_text, prompt.direct_text),
     )
 )
-"""All that a rewriter of ours is told: a reply that repeats a part of it is an echo."""
+"""All texts of our versions: a reply that repeats a part of them is an echo."""

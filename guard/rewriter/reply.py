@@ -1,9 +1,9 @@
-"""Reading a rewriter's reply, whatever it is: generous in form, strict in what is accepted.
+"""Reads a rewriter's reply: many forms are understood, but only a real request is accepted.
 
-A reply is usable when, after the reasoning, one request stands in whatever form `forms`
-knows (`<prompt>...</prompt>` is what was asked for), or where it says that the request stays as it
-is. What would reach the target as a request and is none (a refusal, a placeholder, a remark, an
-echo) never passes. Everything unusable has a name, because its rate stands in every table.
+A reply is usable if one request follows the reasoning, in any form that `forms` knows (the prompt
+asks for `<prompt>...</prompt>`), or if it says that the request stays as it is. Texts that are not
+requests (a refusal, a placeholder, a remark, an echo) never reach the target. Every kind of
+unusable reply has a name, because tables show its rate.
 """
 
 import re
@@ -32,10 +32,10 @@ _MAX_PERIOD: Final = 300
 
 @dataclass(frozen=True)
 class Parsed:
-    """A rewriter's reply in its parts.
+    """The parts of a rewriter's reply.
 
     Attributes:
-        prompt: The rewritten request; empty where `failure` is set.
+        prompt: The rewritten request; empty if `failure` is set.
         reasoning: The reasoning; empty if there was none.
         failure: None, or why the reply cannot be used.
     """
@@ -53,18 +53,18 @@ def parse_reply(
     material: str = "",
     cut_off: bool = False,
 ) -> Parsed:
-    """Take a rewriter's reply apart.
+    """Split a rewriter's reply into its parts.
 
     Args:
         text: The reply.
-        request: The user's request: what a reply in the words "no change" stands for. A copy of it
-            is accepted whatever it says.
-        instructions: What the rewriter was sent before the request: template
-            and form of the reply. A reply that repeats a line of it, or the form's
-            placeholder, is an echo and no request.
-        material: What the rewriter was to work on. A `<prompt>` that stands there already is
-            quoted, and an echo too.
-        cut_off: The reply ended at the token limit.
+        request: The user's request: the result if the reply says "no change". A copy of it is
+            always accepted.
+        instructions: The text that the rewriter got before the request: template and form of the
+            reply. A reply that repeats a line of it, or the form's placeholder, is an echo, not a
+            request.
+        material: The text that the rewriter worked on. A `<prompt>` that it already holds is
+            quoted, so it is an echo too.
+        cut_off: Whether the reply ended at the token limit.
 
     Returns:
         The parts, with `failure` one of `empty`, `cut_off`, `no_prompt`, `several_prompts`,
@@ -75,7 +75,7 @@ def parse_reply(
     found, outside = take_blocks(rest, "prompt")
     prompts = list(dict.fromkeys(prompt.strip() for prompt in found))
     if not complete and outside.strip():
-        # The reasoning was never closed and goes on: these are drafts.
+        # The reasoning was never closed, so these prompts are drafts.
         prompts, outside = [], rest
     elif not found and not cut_off:
         prompts, outside = _unclosed(outside)
@@ -89,11 +89,11 @@ def parse_reply(
 
 
 def _split(thinking: str, text: str) -> tuple[str, str, bool]:
-    """Reasoning, what follows it, and whether the reasoning is closed.
+    """The reasoning, the text after it, and whether the reasoning is closed.
 
-    A prompt quoted inside the reasoning is no prompt, and a closing tag quoted
-    there (writing in the image, say) does not end it: what stands before the last
-    closing tag is reasoning. A model's own thinking, closed or not, comes first.
+    A prompt that is quoted inside the reasoning does not count. A closing tag that is quoted there
+    (from writing in the image, for example) does not end it: the reasoning goes up to the last
+    closing tag. A model's own thinking, closed or not, comes first.
     """
     found, rest = take_blocks(text, "reasoning")
     thoughts = [thinking, *found]
@@ -120,7 +120,7 @@ def _no_prompt_failure(text: str, outside: str, cut_off: bool) -> str:
 
 
 def _unclosed(rest: str) -> tuple[list[str], str]:
-    """The request of a reply that ended without a closing tag."""
+    """The request of a reply that lacks the closing tag, and the rest."""
     before, tag, after = rest.partition("<prompt>")
     if not tag or _STRAY.search(before) or not after.strip(" \n`"):
         return [], rest
@@ -130,7 +130,7 @@ def _unclosed(rest: str) -> tuple[list[str], str]:
 def _accepted(
     prompts: list[str], outside: str, request: str, instructions: str, material: str
 ) -> tuple[str, str | None]:
-    """The request to pass on, and what is wrong with it."""
+    """The request to pass on, and its fault."""
     if len(prompts) > 1:
         return "", "several_prompts"
     prompt = prompts[0]
@@ -157,10 +157,11 @@ def _accepted(
 
 
 def _looks_asked(prompt: str, request: str) -> bool:
-    """Whether a request has the form of one, or may do without."""
+    """Whether a text has the form of a request, or need not have it."""
     if not request or asks(prompt) or not must_ask(prompt):
         return True
-    # A longer request that does not ask either states things, or is in a language not known here.
+    # A long text without a form of asking is a statement, or is in a language that is not known
+    # here.
     stated = len(request.split()) >= _STATEMENT and not asks(request)
     return stated or shares_words(prompt, request)
 
@@ -177,13 +178,13 @@ def _is_echo(prompt: str, instructions: str) -> bool:
 
 
 def _is_quoted(prompt: str, material: str) -> bool:
-    """Whether the material itself puts this request between the tags of a reply."""
+    """Whether the material already holds this request between the tags of a reply."""
     given, _ = take_blocks(plain_spelling(material), "prompt")
     return plain_spelling(prompt) in (each.strip() for each in given)
 
 
 def _is_repetitive(text: str) -> bool:
-    """Whether the text ends in the same characters over and over, the last time perhaps in part."""
+    """Whether the text ends in the same characters over and over; the last time may be cut."""
     plain = " ".join(text.split()).rstrip(" .,;:!?")
     for period in range(1, _MAX_PERIOD + 1):
         length = max(_MIN_REPEATS * period, _MIN_REPEATED_CHARS)

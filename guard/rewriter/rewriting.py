@@ -1,4 +1,4 @@
-"""The rewriter: reads image and prompt, reasons about their joint risk, writes a safer prompt.
+"""The rewriter reads image and prompt, reasons about their joint risk, and writes a safer prompt.
 
 One class for the solver, for data synthesis, for servers and for applications::
 
@@ -8,10 +8,10 @@ One class for the solver, for data synthesis, for servers and for applications::
     decision.action     # pass, rewrite or block
     decision.request    # what to send to the model, together with the original image
 
-There is one chat layout (images, then the instruction, in one user turn) and
-one output format (`<reasoning>...</reasoning><prompt>...</prompt>`). Any
-instruction-following VLM can follow it zero-shot, and fine-tuning teaches it. The instruction
-stands in versions in `prompts`; a model that was trained with one states which.
+There is one chat layout (images, then the instruction, in one user turn) and one output format
+(`<reasoning>...</reasoning><prompt>...</prompt>`). Any instruction-following VLM can follow it
+zero-shot, and fine-tuning teaches it. `prompts` holds the versions of the instruction; a trained
+model states which version it knows.
 """
 
 from collections.abc import Sequence
@@ -81,22 +81,18 @@ PROBLEMS: Final = {
         "between <prompt> and </prompt> stood a remark or a placeholder, not the request itself"
     ),
 }
-"""What the one retry says was wrong, by the failure of the first reply."""
+"""The fault that the one retry names, by the failure of the first reply."""
 
 _FIELDS: Final = ("request", "format")
 _DEFAULTS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
-# Providers that continue a trailing assistant message, by Inspect or by our own.
+# Providers, of Inspect or ours, that continue a trailing assistant message.
 _CONTINUES: Final = ("hf-vlm", "vllm", "sglang")
 
 ImageLike = Image.Image | bytes | str | Path
 
 
 class UnusableRewrite(RuntimeError):
-    """A rewriter's reply cannot be used, and the caller chose that this raises.
-
-    Args:
-        rewrite: What came back.
-    """
+    """Raised for an unusable reply of the rewriter, if the caller chose so."""
 
     def __init__(self, rewrite: Rewrite) -> None:
         said = rewrite.output.completion[:200]
@@ -111,12 +107,12 @@ class Rewriter:
         model: An Inspect model, or its name (`openai/gpt-4o-mini`, `hf-vlm/...`).
         reasoning: Ask for reasoning before the rewritten request.
         template: File that replaces the instruction.
-        prompt: Version of our instruction. None for the one that the model was trained with, where
+        prompt: Version of our instruction. None for the version that the model was trained with, if
             its folder states it (`taught`), else the latest.
-        on_failure: What `decide` makes of a reply that cannot be used: `original` passes the
-            request as it is, `refuse` blocks it, `raise` raises.
-        on_refusal: What it makes of a rewriter that refuses, which is a strong sign of harm:
-            `caution` adds `CAUTION` to the request, and the rest is as for `on_failure`.
+        on_failure: What `decide` does if a reply cannot be used: `original` passes the request as
+            it is, `refuse` blocks it, `raise` raises.
+        on_refusal: What it does if the rewriter refuses, which is a strong sign of harm: `caution`
+            adds `CAUTION` to the request; the others are as for `on_failure`.
 
     Raises:
         UserError: An unknown choice, both `template` and `prompt`, or a template file that cannot
@@ -138,14 +134,14 @@ class Rewriter:
         self.model = get_model(model)
         self.reasoning = reasoning
         self.taught = taught_prompt(self.model.api)
-        """The version that the model was trained with; None where it states none."""
+        """The version that the model was trained with; None if it states no version."""
         self._prompt = _prompt(template, prompt, self.taught)
         self._on_failure: OnFailure = on_failure
         self._on_refusal: OnRefusal = on_refusal
 
     @property
     def prompt(self) -> int:
-        """Version of the instruction in use; 0 for a template of the user's."""
+        """Version of the instruction in use; 0 for the user's own template."""
         return self._prompt.version
 
     @property
@@ -160,18 +156,15 @@ class Rewriter:
         *,
         conversation: Sequence[ChatMessage] = (),
     ) -> Decision:
-        """Decide what becomes of a request: what solver, server and training share.
+        """Decide what becomes of a request, for solver, server and training alike.
 
         Args:
             image: As for `rewrite`.
             text: As for `rewrite`.
             conversation: As for `rewrite`.
 
-        Returns:
-            The decision.
-
         Raises:
-            UnusableRewrite: A reply that cannot be used, or a refusal, where that was to raise.
+            UnusableRewrite: An unusable reply, or a refusal, and the choice for it is `raise`.
             ImageError: As for `rewrite`.
             UserError: As for `rewrite`.
         """
@@ -180,11 +173,8 @@ class Rewriter:
     def judge(self, rewrite: Rewrite) -> Decision:
         """The decision that follows from a rewrite.
 
-        Args:
-            rewrite: What became of the request.
-
         Raises:
-            UnusableRewrite: It failed, and that was to raise.
+            UnusableRewrite: It failed, and the choice for that is `raise`.
         """
         if not rewrite.failure:
             if rewrite.outcome == "copied":
@@ -213,19 +203,19 @@ class Rewriter:
         """Rewrite one request.
 
         Args:
-            image: The request's image or images: Pillow image, encoded bytes,
-                path or data URI. None for text alone.
+            image: The request's image or images: Pillow image, encoded bytes, path or data URI.
+                None for text alone.
             text: The user's request.
             conversation: Earlier turns, oldest first; their images are shown too.
 
         Returns:
-            The rewrite. A reply that cannot be used is answered once, by what was wrong with it; a
-            refusal is not. If the second cannot be used either, `failure` says why, and the
-            request is the original.
+            The rewrite. After an unusable reply the rewriter is asked once more and told the fault;
+            after a refusal it is not. If the second reply is unusable too, `failure` says why, and
+            the request is the original.
 
         Raises:
             ImageError: An image cannot be decoded.
-            UserError: There are earlier turns, and a template without their place.
+            UserError: There are earlier turns, but the template has no place for them.
         """
         message = self.message(image, text, conversation=conversation)
         material = "\n".join((*(turn.text for turn in conversation), text))
@@ -246,19 +236,16 @@ class Rewriter:
         *,
         conversation: Sequence[ChatMessage] = (),
     ) -> ChatMessageUser:
-        """The one chat layout: images (earlier ones first), then the instruction.
+        """The chat layout for use and training: images (earlier ones first), then the instruction.
 
         Args:
             image: As for `rewrite`.
             text: As for `rewrite`.
             conversation: As for `rewrite`.
 
-        Returns:
-            The user turn that the rewriter is sent, and is trained on.
-
         Raises:
             ImageError: An image cannot be decoded.
-            UserError: There are earlier turns, and a template without their place.
+            UserError: There are earlier turns, but the template has no place for them.
         """
         if image is None:
             images: list[ImageLike] = []
@@ -282,15 +269,15 @@ class Rewriter:
     def instruction(
         self, text: str, *, images: int, conversation: Sequence[ChatMessage] = ()
     ) -> str:
-        """The text of `message`, for so many images.
+        """The text of `message`.
 
         Args:
             text: As for `rewrite`.
-            images: How many images are shown.
+            images: Number of images that are shown.
             conversation: As for `rewrite`.
 
         Raises:
-            UserError: There are earlier turns, and a template without their place.
+            UserError: There are earlier turns, but the template has no place for them.
         """
         turns = "\n".join(f"{turn.role}: {turn.text}" for turn in conversation if turn.text)
         if turns and "{conversation}" not in self._prompt.template:
@@ -305,7 +292,7 @@ class Rewriter:
 
     @property
     def _prefill(self) -> str:
-        """How the answer is begun for a model that has not learned the form."""
+        """The beginning of the answer, for a model that has not learned the form."""
         continues = ModelName(self.model).api in _CONTINUES
         if not self._prompt.prefill or self.taught is not None or not continues:
             return ""
@@ -324,7 +311,7 @@ class Rewriter:
             return Parsed("", "", "empty")
         if said.kind == "refusal":
             return Parsed("", "", "refused")
-        # The raw text: its thinking is kept as reasoning.
+        # The raw text, since its thinking counts as reasoning.
         text = well_formed(output.completion)
         if text.strip() and not text.lstrip().startswith(self._prefill):
             text = self._prefill + text
@@ -351,17 +338,14 @@ def read_reply(
     material: str = "",
     cut_off: bool = False,
 ) -> Parsed:
-    """Take a reply to a rewriting prompt apart, knowing what it may not repeat.
+    """Split a reply to a rewriting prompt into its parts, see `parse_reply`.
 
     Args:
         text: The reply.
-        request: The user's request, for which "no change" stands.
-        instructions: What the rewriter was told; all versions of ours by default.
-        material: The request and the conversation that it held.
-        cut_off: The reply ended at the token limit.
-
-    Returns:
-        The parts, see `parse_reply`.
+        request: The user's request: the result if the reply says "no change".
+        instructions: The text that the rewriter got; all our versions by default.
+        material: The request and the conversation in it.
+        cut_off: Whether the reply ended at the token limit.
     """
     return parse_reply(
         text, request=request, instructions=instructions, material=material, cut_off=cut_off
@@ -381,7 +365,7 @@ def _prompt(template: str | None, version: int | None, taught: int | None) -> Re
 
 
 def _retry(message: ChatMessageUser, failure: str) -> ChatMessageUser:
-    """The same turn once more, and what was wrong with the reply to it."""
+    """The same turn again, with the fault of its first reply."""
     assert isinstance(message.content, list)
     *images, text = message.content
     assert isinstance(text, ContentText)

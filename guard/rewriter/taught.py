@@ -1,7 +1,7 @@
-"""Which version of the rewriter's prompt a model was trained with, as its folder states it.
+"""Reads and writes which version of the rewriter's prompt a model was trained with.
 
-`vlmguard train` leaves a `rewriter.json` beside the weights. A model API that reads weights from a
-folder tells what it says; of a served model, or one on the hub, nothing is known.
+`vlmguard train` writes a `rewriter.json` beside the weights. A model API that reads weights from a
+folder can tell the version. For a served model, or one on the hub, it is not known.
 """
 
 import json
@@ -25,30 +25,21 @@ class TrainedModel(ABC):
 
     @abstractmethod
     def weights_folder(self) -> Path | None:
-        """The folder of what was trained last (an adapter, or the checkpoint); None off the hub."""
+        """The folder of the adapter, else of the checkpoint; None if it is on the hub."""
 
 
 def taught_prompt(api: ModelAPI) -> int | None:
-    """The version of the prompt that a model was trained with.
-
-    Args:
-        api: The model's API.
-
-    Returns:
-        The version; None where nothing states one.
+    """The version of the prompt that a model was trained with; None if it is not known.
 
     Raises:
-        UserError: The statement cannot be read, or names a version that is not known here.
+        UserError: The statement cannot be read, or names an unknown version.
     """
     folder = api.weights_folder() if isinstance(api, TrainedModel) else None
     return None if folder is None else read_statement(folder)
 
 
 def read_statement(folder: Path) -> int | None:
-    """The version that a folder states; None where it states none.
-
-    Args:
-        folder: Weights and what lies beside them.
+    """The version that the folder of some weights states; None if it states no version.
 
     Raises:
         UserError: As for `taught_prompt`.
@@ -68,10 +59,5 @@ def read_statement(folder: Path) -> int | None:
 
 
 def write_statement(folder: Path, version: int) -> None:
-    """State a version beside weights.
-
-    Args:
-        folder: Where the weights lie.
-        version: Of the prompt in the rows that they were trained on.
-    """
+    """Write beside weights the version of the prompt in the rows that they were trained on."""
     (folder / STATEMENT).write_text(json.dumps({"prompt": version}) + "\n", encoding="utf-8")

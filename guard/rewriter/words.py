@@ -1,9 +1,9 @@
-"""What a rewriter says in place of a request: that nothing changes, a placeholder, a remark.
+"""Recognises what a rewriter says in place of a request: "no change", a placeholder, a remark.
 
-It would reach the target as if the user had said it, so it is told from a request here, sentence
-by sentence, in twelve languages. (Refusals are `refusals.is_refusal`'s.) Whether a sentence asks
-for anything is not weighed: a question is a request whatever it speaks of, and so is any sentence
-that is not known to be a remark.
+Such a text would reach the target as if the user had said it. So it is told from a request here,
+sentence by sentence, in twelve languages (`refusals.is_refusal` recognises refusals). Whether a
+sentence asks for something does not matter here: every question is a request, and so is every
+sentence that is not known as a remark.
 """
 
 import re
@@ -14,7 +14,7 @@ __all__ = ["kind_of"]
 
 Kind = Literal["request", "unchanged", "remark"]
 
-# A request, as the model may call it. Those of languages without spaces stand apart, further down.
+# Names that a model may use for the request. Names in languages without spaces are further down.
 _REQUEST: Final = (
     r"(?:request|prompt|question|query|message|input|instruction|wording"
     r"|anfrage|frage|aufforderung|eingabe|nachricht"
@@ -39,7 +39,7 @@ _CHANGE: Final = (
     r"измен\w*|переформ\w*|правк\w*|تغيير\w*|تعديل\w*|बदलाव|परिवर्तन)"
 )
 
-# Sentences (small letters, no marks around them) that say: pass the request on as it is.
+# Sentences (small letters, no marks around them) that mean: pass the request on as it is.
 _UNCHANGED: Final = re.compile(
     # English
     rf"(?:there (?:is|are|was|were) )?(?:no|not any|nothing)\b.{{0,40}}\b{_CHANGE}"
@@ -104,7 +104,7 @@ _BE: Final = (
     r"अस्वीकार\w*)"
 )
 
-# The subject is the request or its author, or the rewriter speaks of its work.
+# The subject is the request or its author, or the rewriter speaks about its work.
 _REMARK: Final = re.compile(
     rf"{_QUALIFIED}(?: \([^)]*\))?(?: and (?:the )?image)?[\s,:]+{_BE}(?!\w)"
     rf"|(?:because|since|as|given that|due to|da|weil|puisque|comme|como|ya que|poich[eé]) "
@@ -157,7 +157,7 @@ _REMARK: Final = re.compile(
     r"|사용자(?:가|는|는)"
 )
 
-# Remarks only where nothing else is said: the same words may open a request.
+# Remarks only if nothing else is said: the same words may begin a request.
 _AND_NOTHING_ELSE: Final = re.compile(
     r"(?:it|this|that|there|everything|all) (?:is|are|carries|poses|contains|has|seems|looks|"
     r"appears|can|cannot|should|must|would|could|may)\b.{0,80}\b(?:(?:un)?safe|harm\w*|risk\w*|"
@@ -167,7 +167,7 @@ _AND_NOTHING_ELSE: Final = re.compile(
     r"|(?:no|not|without|nothing)\b.{0,40}\b(?:risks?|harm\w*|dangers?|hazards?|issues?|concerns?|"
     r"problems?|wrong|needed|necessary|required|found|detected|identified|possible)\b"
     r"|i (?:see|find|found|detect|identified|think|believe|would(?! (?:like|love))|will)\b"
-    # An apology, and what announces a request that does not come.
+    # An apology, and an announcement of a request that does not follow.
     r"|(?:(?:i'm|i am|we are|je suis|my|our|so|very|sincere|please accept|toutes|mes|mis|unas|"
     r"meine) ){0,3}"
     r"(?:apolog\w+|sorry|excuses|d[eé]sol[eé]e?|disculpas?|perd[oó]n|lo siento|lamento|"
@@ -197,7 +197,7 @@ _OFFER: Final = re.compile(
     r"|is there (?:anything|something) else|let me know|feel free to|can i help you)\b"
 )
 
-# All there is, in brackets or not.
+# The whole text, in brackets or not.
 _NOTHING: Final = re.compile(
     r"(?:n\.?/?a|none|null|nil|nan|undefined|empty|blank|tbd|todo|xxx+|pass|skip|ok(?:ay)?|yes|no|"
     r"block|allow|deny|done|stop|error|true|false|\d{1,3}(?:\.\d+)?|placeholder|"
@@ -244,14 +244,11 @@ _DEEPEST: Final = 3
 
 
 def kind_of(text: str) -> Kind:
-    """What stands where a request should.
-
-    Args:
-        text: It, without tags.
+    """The kind of a text that stands in the place of a request, without tags.
 
     Returns:
-        `unchanged` where all of it says that the request stays as it is; `remark` for a
-        placeholder, for a status, and for a comment on the request; else `request`.
+        `unchanged` if all of it says that the request stays as it is; `remark` for a placeholder, a
+        status or a comment on the request; else `request`.
     """
     plain = " ".join(unicodedata.normalize("NFKC", text.translate(_QUOTES)).casefold().split(" "))
     plain = plain.strip(_EDGES)
@@ -301,13 +298,13 @@ def _sentences(text: str) -> list[str]:
 
 
 def _without_brackets(text: str) -> str:
-    """What stands within brackets, where all of a text does."""
+    """A text without the brackets around all of it."""
     bare = text.rstrip(_ENDS + _EDGES)
     for _ in range(_DEEPEST):
         if len(bare) < 2 or _PAIRS.get(bare[0]) != bare[-1]:
             break
         inside = bare[1:-1]
-        if inside.find(bare[-1]) < inside.rfind(bare[0]):  # two pairs beside each other
+        if inside.find(bare[-1]) < inside.rfind(bare[0]):  # two pairs side by side
             break
         bare = text = inside.strip(_EDGES)
     return text

@@ -211,7 +211,7 @@ def read_labels(path: Path) -> Rater:
 
     Raises:
         UserError: A column is missing, a value is out of range, or a sample
-            stands there twice; names the line.
+            occurs twice; names the line.
     """
     # Spreadsheets of some languages save with semicolons.
     columns, rows = read_csv(path, _SAVE_AS, delimiters=",;\t")

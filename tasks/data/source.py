@@ -118,7 +118,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         A dictionary for each row.
 
     Raises:
-        UserError: Unreadable, or a column stands there twice.
+        UserError: Unreadable, or a column occurs twice.
     """
     return [row for _, row in files.read_csv(path, _AGAIN)[1]]
 

@@ -102,12 +102,12 @@ def test_an_archive_is_unpacked_to_a_bound(file: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("a: 1\nb: 2\na: 3\n", "line 3: the key 'a' stands there twice"),
-        ("x: {b: 2, b: 2}", "the key 'b' stands there twice"),
+        ("a: 1\nb: 2\na: 3\n", "line 3: the key 'a' occurs twice"),
+        ("x: {b: 2, b: 2}", "the key 'b' occurs twice"),
         ("[" * 10_000, "nested too deep"),
         ("- " * 500 + "a", "nested too deep"),
-        ("a: &a [*a]", "found undefined alias|within itself"),
-        ("a: &a {b: *a}", "found undefined alias|within itself"),
+        ("a: &a [*a]", "found undefined alias|contains itself"),
+        ("a: &a {b: *a}", "found undefined alias|contains itself"),
         ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("a: [1, 2\nb: 3", "line 2"),
         ("a: \0", "unacceptable character|special characters"),
@@ -156,7 +156,7 @@ def test_a_csv_file_says_which_line_is_wrong(file: Any) -> None:
     for content, says in (
         ("a,b\n1,2\n3,4,5\n", "line 3: 3 cells under 2 columns"),
         ('a,b\n1,"2\n', "line 2: cannot be read as CSV .a quote is opened"),
-        ("a,a\n1,2\n", "the column 'a' stands there twice"),
+        ("a,a\n1,2\n", "the column 'a' occurs twice"),
     ):
         with pytest.raises(UserError, match=says):
             read_csv(file(content))

@@ -96,7 +96,7 @@ def test_a_hostile_sheet_is_filled_in_and_matched(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (HEADER + '1,a,1,"q,b,7,1,0\n2,b,1,q,b,7,1,0\n', "never closed"),
-        (HEADER.replace("helpful", "safety") + "1,a,1,q,b,7,1,0\n", "'safety' stands there twice"),
+        (HEADER.replace("helpful", "safety") + "1,a,1,q,b,7,1,0\n", "'safety' occurs twice"),
         (HEADER + "1,a,1,q,b,7,1,0,9\n", "9 cells under 8 columns"),
         (HEADER + "1,a,1,q,b,,,\n", "no row has a label yet"),
         (HEADER + "1,a," + "9" * 5000 + ",q,b,7,1,0\n", "whole number from 1"),

@@ -43,7 +43,7 @@ def test_a_good_one_is_read(tmp_path: Path) -> None:
         ("plain_1", "'" + "a" * 101 + "'", "defenses.0.label"),
         ("LOGS", '"a\\0b"', "log_dir"),
         ("mockllm/model}]", '""}]', "targets.0.model"),
-        ("LOGS", "a\nlog_dir: b", "the key 'log_dir' stands there twice"),
+        ("LOGS", "a\nlog_dir: b", "the key 'log_dir' occurs twice"),
         ("LOGS", "a\noptions: {epochs: true}", "epochs: True is no whole number"),
     ],
 )

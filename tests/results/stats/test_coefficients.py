@@ -98,7 +98,7 @@ def test_the_first_word_of_a_verdict_counts(human: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a,a\nsafe,safe\n", "column 'a' stands there twice"),
+        ("a,a\nsafe,safe\n", "column 'a' occurs twice"),
         ("a\nsafe,unsafe\n", "2 cells under 1"),
         ('a\nsafe\n"unsafe\n', "a quote is opened and never closed"),
         ("a\n", "it holds no rows"),
