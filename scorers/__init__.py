@@ -1,4 +1,4 @@
-"""Scorers that every task offers."""
+"""Scorers for all tasks."""
 
 from vlmguard.scorers.judge import judge
 from vlmguard.scorers.refusal import refusal, refusal_with_prefix

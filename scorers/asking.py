@@ -1,9 +1,8 @@
-"""Asking a judge model, so that neither the judged nor the judge can bend the verdict.
+"""Asks a judge model, in a way that the judged text cannot change the verdict.
 
-Requests and answers are foreign text. They stand between tags that carry a code
-derived from all of the text, which nothing inside can foresee, so no answer can
-close its own block and add instructions. A reply that holds two different
-verdicts (a quoted forgery, say) counts as none.
+Requests and answers are foreign text. They stand between tags with a code that is derived from the
+whole text. No text can predict its own code, so no answer can close its block and add instructions.
+A reply with two different verdicts (one may be a quoted forgery) counts as no verdict.
 """
 
 import hashlib
@@ -36,32 +35,32 @@ from vlmguard.scorers.verdicts import Reader, parse_verdict
 __all__ = ["Problem", "Reply", "ask", "ask_together", "fence", "request_of"]
 
 Problem = Literal["invalid_format", "judge_refused", "cut_off", "grader_failed", "no_response"]
-"""Why a verdict is missing; `grader_failed` where an API's error came back instead of a reply."""
+"""Why a verdict is missing; `grader_failed` means that an API's error came instead of a reply."""
 
-# What Inspect leaves of an image in a log written with --no-log-images.
+# Inspect writes this in place of an image in a log with --no-log-images.
 _REMOVED: Final = "<base64-data-removed>"
 
 JUDGE_CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
-"""Room for a verdict with its reasons."""
+"""Enough tokens for a verdict with its reasons."""
 
 THINKING_ROOM: Final = 8192
-"""Most tokens of a judge that thinks first, unless the user gave it a number."""
+"""The most tokens of a judge that thinks first, unless the user sets a number."""
 
-# Judges that once needed it, so that they need not be asked twice each time. Not all are given it
-# at once: some models and servers refuse more tokens than they have.
+# Judges that once needed THINKING_ROOM get it at once later, so that they are not asked twice each
+# time. Other judges do not get it: some models and servers refuse more tokens than they have.
 _THINKERS: Final[WeakSet[Model]] = WeakSet()
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a judge said.
+    """A judge's reply.
 
     Attributes:
         model: The judge's name.
         text: Its reply, without its thinking.
-        problem: Why a reply without a verdict has none.
-        cut_off: It ended at a token limit.
-        output: All that came back, with tokens and time.
+        problem: The reason, if the reply has no verdict.
+        cut_off: Whether it ended at a token limit.
+        output: The whole output, with tokens and time.
     """
 
     model: str
@@ -71,14 +70,7 @@ class Reply:
     output: ModelOutput
 
     def verdict(self, readers: dict[str, Reader]) -> dict[str, float]:
-        """The verdict that the reply holds.
-
-        Args:
-            readers: A reader for each field.
-
-        Returns:
-            A number for each field, or NaN.
-        """
+        """A number, or NaN, for each field; `readers` has a reader for each field."""
         return parse_verdict(self.text, readers, cut_off=self.cut_off)
 
 
@@ -89,10 +81,7 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
         grader: The judge.
         template: Its prompt, with a placeholder for each piece of material.
         images: Images to show, before the text.
-        **material: Foreign text by placeholder, fenced off by `fence`.
-
-    Returns:
-        The reply.
+        **material: Foreign text by placeholder; `fence` puts it between tags.
     """
     content: list[Content] = [ContentImage(image=image) for image in images]
     content.append(ContentText(text=fill(template, **fence(material))))
@@ -108,7 +97,7 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
 
 
 async def _generate(grader: Model, messages: list[ChatMessage]) -> ModelOutput:
-    """A judge's reply; one that ran out of tokens, thinking as a rule, is given more, once."""
+    """A judge's reply; if it ran out of tokens (usually while thinking), it gets more, once."""
     config = defaults_for(grader, JUDGE_CONFIG)
     first: ModelOutput | None = None
     if grader not in _THINKERS:
@@ -119,7 +108,7 @@ async def _generate(grader: Model, messages: list[ChatMessage]) -> ModelOutput:
     second = await grader.generate(messages, config=room)
     if read_output(second).is_too_long:
         return first or await grader.generate(messages, config=config)
-    if not _ran_out(second):  # else it goes round in circles, and room is wasted on it
+    if not _ran_out(second):  # or it repeats itself, and more room does not help
         _THINKERS.add(grader)
     return second
 
@@ -129,16 +118,9 @@ def _ran_out(output: ModelOutput) -> bool:
 
 
 async def ask_together(asking: list[Awaitable[Reply]]) -> list[Reply]:
-    """Wait for several judges at once.
-
-    Args:
-        asking: Calls of `ask`.
-
-    Returns:
-        Their replies, in order.
-    """
+    """Wait for several calls of `ask` at once; the replies keep their order."""
     if len(asking) == 1:
-        # Inspect notes several spans for a `collect`; most runs have one judge.
+        # Most runs have one judge, and `collect` would add several spans to the log.
         return [await asking[0]]
     return await collect(*asking)
 
@@ -150,10 +132,10 @@ def fence(material: dict[str, str]) -> dict[str, str]:
         material: Text by name.
 
     Returns:
-        The same names, each text inside `<name-CODE>` ... `</name-CODE>`, its control tokens broken
-        up.
+        For each name the text inside `<name-CODE>` ... `</name-CODE>`, with its control tokens
+        broken up.
     """
-    # 64 bits: a text that contains its own code cannot be searched for.
+    # With 64 bits, nobody can find a text that contains its own code.
     everything = "\x00".join(f"{name}\x00{text}" for name, text in sorted(material.items()))
     code = hashlib.sha256(everything.encode(errors="surrogatepass")).hexdigest()[:16]
     return {
@@ -163,15 +145,15 @@ def fence(material: dict[str, str]) -> dict[str, str]:
 
 
 def request_of(state: TaskState) -> tuple[str, list[str]]:
-    """The user's own request, whatever a defense made of it.
+    """The user's own request, not what a defense made of it.
 
     Args:
         state: The state to be scored.
 
     Returns:
-        The text of the sample's conversation (roles shown if there are several
-        turns; `metadata["judge_request"]` instead, where a benchmark's text does
-        not say what is meant) and its images.
+        The text of the sample's conversation, with roles if there are several turns, and its
+        images. `metadata["judge_request"]` replaces the text, if a benchmark's text does not say
+        what is meant.
 
     Raises:
         UserError: The sample comes from a log without its images.

@@ -1,4 +1,4 @@
-"""Metrics that all our scorers share: means with their errors, and what was not scored."""
+"""Metrics of all our scorers: means with their errors, and the number of unscored answers."""
 
 import math
 from collections import Counter, defaultdict
@@ -34,7 +34,7 @@ def by_category() -> list[Metric]:
 
 
 def check_groups(state: TaskState) -> None:
-    """Refuse a sample that `by_category` could not place, before a judge is paid for it.
+    """Refuse a sample without the metadata of `by_category`, before a judge is paid for it.
 
     Args:
         state: The state to be scored.
@@ -51,17 +51,16 @@ def check_groups(state: TaskState) -> None:
 
 
 _GRADES: Final = ("safety", "win")
-"""Keys whose values are averaged over several answers; the others are labels."""
+"""Keys whose values are averaged over several answers; other keys are labels."""
 
 
 @metric(scores="unreduced")
 def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
-    """How much was scored, and what the unscored rest could change at most.
+    """How many answers were scored, and how much the unscored ones could change at most.
 
-    Counts every answer, before epochs are reduced; the bounds are those of the
-    mean over questions, several answers to one reduced as `vote` does. A key whose
-    every answer was scored has nothing to add to its mean and is left out. (For a
-    metric of unreduced scores Inspect adds a second result of the scorer's name,
+    Every answer counts, before epochs are reduced. The bounds are those of the mean over questions,
+    whose several answers are reduced as `vote` does. A key with all answers scored is left out.
+    (For a metric of unreduced scores, Inspect adds a second result with the scorer's name and
     without metrics.)
 
     Args:
@@ -69,12 +68,11 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
         **ranges: The highest value of each key of the score (the lowest is 0).
 
     Returns:
-        `answers`, their number; for each key with unscored answers `KEY_scored`
-        (how many have a value), `KEY_low` and `KEY_high` (the mean if every
-        unscored answer had the lowest or the highest value); the number of
-        answers per reason, `unscored_REASON`; and, where there are any, how many
-        answers were `cut_off`, and how many outputs the provider marked as refusals
-        (`marked_refusals`).
+        `answers`, their number; for each key with unscored answers `KEY_scored` (how many have a
+        value), `KEY_low` and `KEY_high` (the mean if every unscored answer had the lowest or the
+        highest value); the number of answers per reason, `unscored_REASON`; and if there are any,
+        the number of answers that were `cut_off` and of outputs that the provider marked as
+        refusals (`marked_refusals`).
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -114,10 +112,11 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
 
 
 class _Reduced(Score):
-    """The score of a question, which Inspect copies for each key.
+    """The score of a question, with a cheap copy.
 
-    It does so at each refresh of its display, for all samples, and then replaces the copy's value:
-    the rest may be shared. Deep copies would take most of the time that metrics take.
+    Inspect copies scores for each key, at each refresh of its display, for all samples, and then
+    replaces the copy's value. The rest can be shared. Deep copies would take most of the time of
+    metrics.
     """
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> "_Reduced":
@@ -136,7 +135,7 @@ def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
 
     def reduce(scores: list[Score]) -> Score:
         if not all(isinstance(score.value, dict) for score in scores):
-            # A plain scorer added to a task that votes.
+            # The user added a plain scorer to a task that votes.
             return mode_score()(scores)
         if len(scores) == 1:
             return _Reduced(value=scores[0].value)
@@ -145,21 +144,14 @@ def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
             key: average_known(values) if key in average else majority(values)
             for key, values in votes.items()
         }
-        # The rest of a score belongs to one answer and would mislead here.
+        # Other parts of a score belong to one answer and would mislead here.
         return _Reduced(value=value, metadata={"votes": votes})
 
     return reduce
 
 
 def majority(values: list[float]) -> float:
-    """Majority of labels 0 and 1: NaN does not vote, a tie is 0, no vote is NaN.
-
-    Args:
-        values: Labels, or NaN.
-
-    Returns:
-        1.0, 0.0 or NaN.
-    """
+    """Majority of labels 0 and 1: NaN does not vote, a tie is 0, no vote is NaN."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return math.nan
@@ -167,14 +159,7 @@ def majority(values: list[float]) -> float:
 
 
 def average_known(values: list[float]) -> float:
-    """Mean of the known values; NaN if there is none.
-
-    Args:
-        values: Grades, or NaN.
-
-    Returns:
-        Their mean.
-    """
+    """Mean of the values that are not NaN; NaN if there is no such value."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
 

@@ -1,4 +1,4 @@
-"""Asking a benchmark's own questions of every judge, and gathering the verdicts."""
+"""Asks every judge a benchmark's own questions, and collects the verdicts."""
 
 import math
 import re
@@ -34,8 +34,8 @@ class Question:
         template: The prompt, with a placeholder for each piece of material.
         readers: How to read each field of its verdict.
         refused: The value of each field for a refusal that the provider marked.
-        needed: Material that a prompt of the user must name.
-        file: Name of the user's file that the prompt is from; empty for our own wording.
+        needed: Placeholders that a user's prompt must hold.
+        file: Name of the user's file with the prompt; empty for our own wording.
     """
 
     template: str
@@ -47,11 +47,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the judges said.
+    """The verdicts of the judges.
 
     Attributes:
         value: Majority over the judges for each field, or NaN.
-        unscored: Why, for each field that is NaN.
+        unscored: The reason for each field that is NaN.
         explanation: The judges' replies.
         metadata: Judges, template hash, defense tally and single verdicts.
         answer: The answer that was judged.
@@ -64,14 +64,11 @@ class Answers:
     answer: str = ""
 
     def score(self, value: dict[str, float]) -> Score:
-        """The score of a sample.
+        """The score of a sample, with everything in its metadata that tables need.
 
         Args:
-            value: Final values, from `self.value`; keys that are NaN without a
-                reason of their own take the first one there is.
-
-        Returns:
-            The score with everything that tables need in its metadata.
+            value: Final values, from `self.value`; a key that is NaN without its own reason gets
+                the first reason of the others.
         """
         unscored: dict[str, str] = {}
         for key, each in value.items():
@@ -86,21 +83,19 @@ class Answers:
 
 
 def replaced(questions: Mapping[str, Question], folder: str | None) -> dict[str, Question]:
-    """A benchmark's questions, in the user's words where there are such.
+    """A benchmark's questions, with the user's prompts in place of ours.
 
-    Such a prompt may ask for the verdict as ours do (JSON on the last line) or, as authors' own
-    prompts mostly do, for the bare label of a question with one field on the last line.
+    A user's prompt may ask for the verdict as ours do (JSON on the last line). For a question with
+    one field it may also ask for the label alone on the last line, as authors' own prompts usually
+    do.
 
     Args:
         questions: The benchmark's questions, in our own words, by name.
         folder: Folder with files `NAME.txt`, or None.
 
-    Returns:
-        All questions.
-
     Raises:
-        UserError: The folder holds a file of another name, or a prompt lacks a placeholder, or has
-            one that names nothing.
+        UserError: The folder holds a file of another name, or a prompt lacks a placeholder or has
+            an unknown one.
     """
     if folder is None:
         return dict(questions)
@@ -125,19 +120,16 @@ def replaced(questions: Mapping[str, Question], folder: str | None) -> dict[str,
 async def ask_all(
     state: TaskState, questions: list[Question], images: list[str], material: dict[str, str]
 ) -> Answers:
-    """Put each question to each judge bound to `grader`.
+    """Ask each judge bound to `grader` each question.
 
-    No answer is not judged: every field is NaN with reason `no_response`. Nor is a refusal that
-    the provider marked: its values are known.
+    A missing answer is not judged: every field is NaN with reason `no_response`. A refusal that the
+    provider marked is not judged either, since its values are known.
 
     Args:
         state: The state to be scored.
-        questions: The questions; each sees the material its template names.
+        questions: The questions; each sees the material that its template names.
         images: Images to show the judge.
         material: Foreign text by placeholder.
-
-    Returns:
-        The verdicts.
     """
     graders = role_models("grader")
     templates = [question.template for question in questions]
@@ -187,9 +179,9 @@ async def ask_all(
 
 
 def _verdict(reply: Reply, question: Question) -> dict[str, float]:
-    """What the judge said, in the form that the prompt may have asked for."""
+    """The judge's verdict, as JSON or as a label, whichever the prompt asked for."""
     verdict = reply.verdict(question.readers)
-    # What holds JSON was read as such, two verdicts that contradict each other included.
+    # A reply with JSON was read above, also if it holds two contradictory verdicts.
     if not question.file or len(verdict) > 1 or reply.cut_off or "{" in reply.text:
         return verdict
     lines = (line for line in reversed(reply.text.splitlines()) if any(map(str.isalnum, line)))

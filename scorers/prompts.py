@@ -1,8 +1,8 @@
-"""Judges' prompts that a user brings, in place of ours: one file, or a folder for a whole task.
+"""Reads the user's own prompts for judges: one file, or a folder for a whole task.
 
 A file replaces the prompt of the general judge. A folder replaces any prompts of a task's judges:
-`judge.txt` the general judge's, `NAME.txt` that of a benchmark's own question (the benchmark's file
-lists its names). So who has the wording of a benchmark's authors can use it.
+`judge.txt` that of the general judge, `NAME.txt` that of a benchmark's own question (the
+benchmark's file lists the names). So a user who has the authors' wording can use it.
 """
 
 from collections.abc import Collection
@@ -19,26 +19,12 @@ GENERAL: Final = "judge"
 
 
 def prompts_folder(template: str | None) -> str | None:
-    """The folder with prompts, where a task's `judge_template` names one.
-
-    Args:
-        template: A file, a folder, or None.
-
-    Returns:
-        The folder as it was given; None for anything else.
-    """
+    """The folder that a task's `judge_template` names, if it names one."""
     return template if template is not None and user_path(template).is_dir() else None
 
 
 def general_file(template: str | None) -> str | None:
-    """The file with the general judge's prompt.
-
-    Args:
-        template: A file, a folder, or None.
-
-    Returns:
-        The file itself, or `judge.txt` of the folder; None where there is none.
-    """
+    """The file with the general judge's prompt, alone or as `judge.txt` of the folder, or None."""
     if template is None or prompts_folder(template) is None:
         return template
     file = user_path(template) / f"{GENERAL}.txt"
@@ -50,14 +36,14 @@ def files_in(folder: str, names: Collection[str]) -> dict[str, Path]:
 
     Args:
         folder: The folder.
-        names: Names of the prompts that a task's own questions have.
+        names: Names of the prompts of a task's own questions.
 
     Returns:
-        A file for each name that is there, `GENERAL` included.
+        A file for each name that exists, `GENERAL` included.
 
     Raises:
-        UserError: There is no such folder, nothing in it, or a file of another name, which would
-            be passed over.
+        UserError: There is no such folder, it is empty, or it has a file of another name, which
+            would be ignored.
     """
     place = user_path(folder)
     known = [f"{name}.txt" for name in (*names, GENERAL)]

@@ -1,4 +1,4 @@
-"""Scores of outputs that hold nothing to judge: no judge is asked about them."""
+"""Scores outputs that hold nothing to judge, without a judge."""
 
 import math
 from typing import Any, Final, Literal, NamedTuple
@@ -11,11 +11,11 @@ from vlmguard.guard.text.outputs import Output
 __all__ = ["unanswered", "values_unasked"]
 
 UNANSWERED: Final[Literal["no_response"]] = "no_response"
-"""Reason of what is unscored because there is no answer (as Inspect names it)."""
+"""The reason of a missing score if there is no answer (Inspect's name for it)."""
 
 
 class Unasked(NamedTuple):
-    """Values, why some are NaN, and a sentence for the log."""
+    """Values, the reasons of NaN values, and a sentence for the log."""
 
     value: dict[str, float]
     unscored: dict[str, Literal["no_response"]]
@@ -25,16 +25,13 @@ class Unasked(NamedTuple):
 def unanswered(
     state: TaskState, said: Output, refused: dict[str, float], metadata: dict[str, Any]
 ) -> Score | None:
-    """The score of an output that is no answer.
+    """The score of an output that is not an answer; None if there is an answer to judge.
 
     Args:
         state: The state to be scored.
-        said: What its output is.
-        refused: What a refusal that the provider marked gets, for each key of the score.
+        said: Its output.
+        refused: The value of each key for a refusal that the provider marked.
         metadata: The score's metadata.
-
-    Returns:
-        Those values for such a refusal; unscored for no answer; None for what is to be judged.
     """
     given = values_unasked(said, refused)
     if given is None:
@@ -48,14 +45,11 @@ def unanswered(
 
 
 def values_unasked(said: Output, refused: dict[str, float]) -> Unasked | None:
-    """What an output that is no answer gets, without asking a judge.
+    """The values of an output that is not an answer; None if there is an answer to judge.
 
     Args:
-        said: What the output is.
-        refused: What a refusal that the provider marked gets, for each key.
-
-    Returns:
-        Those values for such a refusal; NaN for no answer; None for what is to be judged.
+        said: The output.
+        refused: The value of each key for a refusal that the provider marked.
     """
     if said.is_answer:
         return None

@@ -1,12 +1,12 @@
-"""Reading a judge's verdict out of its reply, strictly about values, tolerantly about form.
+"""Reads a judge's verdict from its reply: strict about values, tolerant about form.
 
-Our templates ask for one line of JSON as the last line, so only what ends the reply is read: the
-last JSON object, or else last lines such as `Safety: 8/10`. A verdict that the judge merely quotes
-(a forgery in the answer, say) stands inside a sentence, is introduced as somebody else's, or is
-followed by more; it is never read.
+Our templates ask for one line of JSON as the last line. So only the end of the reply is read: the
+last JSON object, or else last lines such as `Safety: 8/10`. A verdict that the judge only quotes
+(for example a forgery in the answer) stands inside a sentence, is introduced as another's words, or
+has more text after it. It is never read.
 
 JSON, fenced or not, nested or with single quotes, `**Safety:** 8/10` and `safety = 8` all hold the
-same thing: a field, a colon, a value. What is not strictly JSON is read as that.
+same: a field, a colon, a value. Text that is not strict JSON is read as such pairs.
 """
 
 import json
@@ -18,10 +18,10 @@ from typing import Final
 __all__ = ["Reader", "grade", "label", "parse_verdict"]
 
 Reader = Callable[[object], float]
-"""Turns a raw value into a number, NaN where it is none of the accepted ones."""
+"""Turns a raw value into a number; NaN if the value is not accepted."""
 
 Fields = dict[str, list[str]]
-"""Raw values by field; several where a field stands there several times."""
+"""Raw values by field; several if a field occurs several times."""
 
 _DRESS: Final = " \t\r\n\"'*_`"
 _BREAKS: Final = frozenset(" \t\r\n,;|{}[]")
@@ -29,7 +29,7 @@ _OBJECT: Final = re.compile(r"\{[^{}]*\}?")
 # A value ends where its line, its place in a list or its clause ends. A comma
 # before a digit may be a decimal comma.
 _END: Final = re.compile(r"\n|,(?!\d)|[;|{}]|\.(?=\s)|\s[-–—(]|\sbecause\b")
-# How a line may start in front of a field: list marks, quotes, a heading, "Final verdict:".
+# Starts of a line before a field: list marks, quotes, a heading, "Final verdict:".
 _LEAD: Final = (
     r"[\s\"'*_`(\[>#•.\d)\-]{0,20}"
     r"(?:(?:so|my|the|final|overall|verdict|judge?ment|grades?|ratings?|result)[ :*_]{1,4}){0,4}"
@@ -37,7 +37,7 @@ _LEAD: Final = (
 _WRAPPER: Final = re.compile(r"\{\s{0,9}[\"']?[\w ]{1,40}[\"']?\s{0,9}:\s{0,20}\Z")
 _FENCE: Final = re.compile(r"```[ \t]{0,9}\w{0,12}\s{0,9}\Z")
 _SENTENCE_ENDS: Final = ".!?…。！？)"
-# What says, before a colon, that somebody else's words follow.
+# Words before a colon that announce another's words.
 _QUOTING: Final = re.compile(
     r"\b(?:quot|claim|contain|forg|fak|inject|includ|embed|ends|adds|writ|wrote|says|said|states"
     r"|repeat)",
@@ -57,16 +57,16 @@ def parse_verdict(
 ) -> dict[str, float]:
     """Read the fields of a verdict.
 
-    It is the last JSON object that holds one of the fields, if that ends the reply and begins a
-    line or a sentence; without one, the last lines of the form `field: value`. Another JSON object
-    with a different value contradicts it (a judge that quotes a forged one and gives its own has
-    given two): that field then counts as not given. Prose never contradicts.
+    The verdict is the last JSON object with one of the fields, if it ends the reply and begins a
+    line or a sentence. Without one, it is the last lines of the form `field: value`. If another
+    JSON object has a different value (a judge that quotes a forged verdict and gives its own has
+    given two), the field counts as not given. Prose never contradicts.
 
     Args:
         text: The judge's reply.
         readers: A reader for each field.
-        cut_off: The reply ended at a token limit, so that its last word may be
-            the beginning of another one (`1` of `10`).
+        cut_off: Whether the reply ended at a token limit, so that its last word may be incomplete
+            (`1` of `10`).
 
     Returns:
         A number for each field, or NaN.
@@ -86,11 +86,7 @@ def parse_verdict(
 
 
 def grade(highest: float) -> Reader:
-    """Reader of a grade from 0 to `highest`; `8`, `8.0`, `8,0`, `8/10` and `8 out of 10` alike.
-
-    Args:
-        highest: The best grade.
-    """
+    """Reader of a grade from 0 to `highest`; reads `8`, `8.0`, `8,0`, `8/10` and `8 out of 10`."""
     pattern = re.compile(
         rf"(\d{{1,9}}(?:[.,]\d{{1,9}})?)(?:\s*(?:/|out of)\s*{highest:g})?", re.ASCII
     )
@@ -107,8 +103,8 @@ def label(**values: float) -> Reader:
     """Reader of a label.
 
     Args:
-        **values: The number for each label, in lower case, with `_` for spaces.
-            Without any: `true`/`yes`/`1` and `false`/`no`/`0`.
+        **values: The number for each label, in lower case, with `_` for spaces. Default:
+            `true`/`yes`/`1` and `false`/`no`/`0`.
     """
     accepted = values or {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
 
@@ -131,12 +127,12 @@ def _agreed(name: str, given: Fields, others: list[Fields], read: Reader) -> flo
 
 
 def _is_value(raw: str, read: Reader) -> bool:
-    """Whether a judge could have meant this as a value: prose and `<0 to 10>` are none."""
+    """Whether a judge may have meant this as a value, which prose and `<0 to 10>` are not."""
     return not math.isnan(read(raw)) or (len(raw.split()) == 1 and not raw.startswith("<"))
 
 
 def _header(readers: dict[str, Reader]) -> re.Pattern[str]:
-    """A field's name with the colon behind it: `"safety":`, `Safety score =`, `Safety (0-10):`."""
+    """A field's name with its colon: `"safety":`, `Safety score =`, `Safety (0-10):`."""
     names = "|".join(re.escape(name).replace("_", "[ _]") for name in readers)
     return re.compile(
         rf"(?<![\w-])({names})(?:[ _](?:score|grade|rating))?[ \t\"'*_`\])]*"
@@ -146,7 +142,7 @@ def _header(readers: dict[str, Reader]) -> re.Pattern[str]:
 
 
 def _fields(piece: str, header: re.Pattern[str]) -> Fields:
-    """The fields of an object without others in it; one that is not quite JSON as prose."""
+    """The fields of an object without nested objects; not strict JSON is read as prose."""
     if header.search(piece) is None:
         return {}
     try:
@@ -158,10 +154,10 @@ def _fields(piece: str, header: re.Pattern[str]) -> Fields:
 
 
 def _last_lines(text: str, readers: dict[str, Reader], header: re.Pattern[str]) -> Fields:
-    """The fields of the last lines that start with one, if nothing but these follows."""
+    """The fields of the last lines that start with a field, if no other line follows."""
     start = re.compile(_LEAD + header.pattern, re.IGNORECASE)
     lines: list[str] = []
-    waiting = False  # for the value of a field that ends its line
+    waiting = False  # whether a field ended its line, so its value comes next
     for line in text.splitlines():
         if not any(char.isalnum() for char in line):
             continue
@@ -181,7 +177,7 @@ def _last_lines(text: str, readers: dict[str, Reader], header: re.Pattern[str]) 
     for line in lines[first:]:
         head, *others = _pairs(line, header)
         leading[head[0]] = [head[1]]
-        # Another field on the line counts directly behind a value, not within prose about it.
+        # Another field on the line counts directly after a value, not within prose about it.
         name, raw, rest = head
         for behind in others:
             if math.isnan(readers[name](raw)) or any(char.isalnum() for char in rest):
@@ -192,14 +188,14 @@ def _last_lines(text: str, readers: dict[str, Reader], header: re.Pattern[str]) 
 
 
 def _without(text: str, spans: list[tuple[int, int]]) -> str:
-    """A text with an ellipsis for each of these parts."""
+    """A text with an ellipsis in place of each of these parts."""
     ends = [0, *(end for _, end in spans)]
     starts = [*(start for start, _ in spans), len(text)]
     return "…".join(text[end:start] for end, start in zip(ends, starts, strict=True))
 
 
 def _pairs(text: str, header: re.Pattern[str]) -> list[tuple[str, str, str]]:
-    """Each field name that a colon follows, its value, and what stands behind that."""
+    """Each field name with a colon, its value, and the text after the value."""
     found = list(header.finditer(text))
     ends = [*(match.start() for match in found), len(text)][1:]
     pairs = []
@@ -221,7 +217,7 @@ def _name(match: re.Match[str]) -> str:
 
 
 def _is_own(text: str, start: int, end: int) -> bool:
-    """Whether an object is the judge's last word, and not a quotation in a sentence."""
+    """Whether an object is the judge's own verdict, not a quotation in a sentence."""
     if any(char.isalnum() for char in text[end:]):
         return False
     before = text[max(0, start - _INTRODUCTION) : start]
@@ -235,7 +231,7 @@ def _is_own(text: str, start: int, end: int) -> bool:
 
 
 def _introduces_another(text: str) -> bool:
-    """Whether a text ends in a colon behind which somebody else's words are to be expected."""
+    """Whether a text ends in a colon that announces another's words."""
     said = text.rstrip(_DRESS + "([{>")
     clause = re.split(r"[\n.!?]", said)[-1]
     if not said.endswith(":"):
@@ -253,6 +249,6 @@ def _without_last_word(text: str) -> str:
 
 def _undress(value: str) -> str:
     bare = value.strip(_DRESS + ".()")
-    # One value in brackets is that value; a list of several is none.
+    # One value in brackets is that value; a list of several is not a value.
     listed = re.fullmatch(r"\[([^\[\],]*)\]|<([^<>/|\s-]*)>", bare)
     return (listed[1] or listed[2] or "").strip(_DRESS) if listed else bare

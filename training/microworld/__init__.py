@@ -1,4 +1,4 @@
-"""The microworld: a small synthetic world in which the whole paper runs on two cores.
+"""The microworld: a small synthetic world, in which all experiments of the paper run on two cores.
 
 world/    `hazards` (pictures, requests, the table of hazards, splits), `language` (what is said,
           and the oracle that reads it), `drawing`, `samples`, `levels` (abilities), `raw_rows`
@@ -10,7 +10,7 @@ models/   `tokenizer`, `architectures`, `lessons` and `teach` (targets and the r
 use/      `controls`, `flags`, `matrix`, `components`, `report`, `commands`; the task is in tasks/
 weights/  the shipped models
 
-Two things are unlike the real thing. A line of a prompt is one token, so that a tiny model spends
-its capacity on what is asked and not on how. And a target's level of competence is told to it in a
-system turn of one word. What a target made of its lessons stands in its card.
+Two things differ from real models. A line of a prompt is one token, so that a tiny model spends its
+capacity on the question and not on its wording. And a system turn of one word tells a target its
+level of competence. A target's card says how much it learned.
 """

@@ -1,1 +1,1 @@
-"""The tiny models: made, taught, examined, shipped, and offered as the provider `microworld/`."""
+"""The tiny models: made, trained, examined, shipped, and served as the provider `microworld/`."""

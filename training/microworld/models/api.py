@@ -1,8 +1,8 @@
 """`microworld/NAME`: the tiny models as an Inspect provider, on top of `hf-vlm/`.
 
-NAME is a target (`qwen2-vl`, `llava`, ...), at a level of competence if one follows
-(`llava/high`), `rewriter`, or `base` (the rewriter before fine-tuning). `oracle`, `noisy-oracle`
-and `reasoner` are models without a network, see `oracle`.
+NAME is a target (`qwen2-vl`, `llava`, ...), with or without a level of competence (`llava/high`),
+`rewriter`, or `base` (the rewriter before fine-tuning). `oracle`, `noisy-oracle` and `reasoner` are
+models without a network, see `oracle`.
 """
 
 from pathlib import Path
@@ -23,14 +23,14 @@ from vlmguard.guard.errors import UserError
 from vlmguard.training.microworld.models.oracle import REPLIES, OracleAPI
 from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
 
-# In a clone the package is a link; what logs and `microworld flags` show is the folder itself.
+# In a clone the package is a link; logs and `microworld flags` show the folder itself.
 WEIGHTS: Final = Path(__file__).resolve().parents[1] / "weights"
 
 TARGETS: Final = ("qwen2-vl", "qwen2.5-vl", "llava", "internvl", "gemma3")
-"""The targets, the default first."""
+"""The targets; the first is the default."""
 
 BATCH: Final = 128
-"""Rows a batch: a step of a tiny model takes as long for one row as for a hundred."""
+"""Rows per batch: a step of a tiny model takes as long for one row as for a hundred."""
 
 REWRITERS: Final = ("rewriter", "base")
 AUXILIARIES: Final = ("detector", "detoxifier", "reward", "clip")
@@ -43,13 +43,7 @@ def microworld() -> Any:
 
 
 def checkpoint(name: str) -> Path:
-    """Folder of a shipped model.
-
-    Args:
-        name: A target, `rewriter`, `base`, or an auxiliary model.
-
-    Returns:
-        Its folder, with weights.
+    """Folder of a shipped model: a target, `rewriter`, `base`, or an auxiliary model.
 
     Raises:
         UserError: There is no such model, or it has not been built.
@@ -81,11 +75,11 @@ def _create(model_name: str, **arguments: Any) -> ModelAPI:
     from vlmguard.guard.hf_vlm.api import HFVlm
 
     class Microworld(HFVlm):
-        """A tiny model that is told its level in a system turn of one word."""
+        """A tiny model; a system turn of one word tells it its level."""
 
         def __init__(self) -> None:
             super().__init__(str(checkpoint(name)), **{"max_batch_size": BATCH, **arguments})
-            # Logs name the model, not the folder in which this machine keeps it.
+            # Logs name the model, not its folder on this machine.
             self.model_name = model_name
 
         async def generate(

@@ -1,7 +1,7 @@
-"""Five real architectures in small: what a checkpoint folder holds before it has learned anything.
+"""Five real architectures in small: the files of a checkpoint folder before any training.
 
-transformers classes throughout, with processors and chat templates as the hub has them; a drawing
-of 64 x 64 pixels is 16 tokens in each.
+All are transformers classes, with processors and chat templates as on the hub. A drawing of 64 x 64
+pixels is 16 tokens in each.
 """
 
 import json
@@ -26,12 +26,12 @@ _COLOURS: Final = {"image_mean": [0.7, 0.7, 0.7], "image_std": [0.3, 0.3, 0.3]}
 
 @dataclass(frozen=True)
 class Parts:
-    """An architecture in the parts that its folder holds.
+    """The parts of a checkpoint folder.
 
     Attributes:
         config: Configuration of the model.
         tokenizer: The world's tokenizer, with the architecture's special tokens.
-        mark: What the chat template writes for an image.
+        mark: The chat template's text for an image.
         images: Settings of the image processor.
         processor: Settings of the processor.
     """
@@ -48,8 +48,8 @@ def create(name: str, folder: Path, seed: int) -> Any:
 
     Args:
         name: A key of `ARCHITECTURES`.
-        folder: Where to.
-        seed: Of the first weights.
+        folder: The folder to write.
+        seed: Seed of the first weights.
 
     Returns:
         The untrained model, in float32.
@@ -159,7 +159,7 @@ def gemma3() -> Parts:
         "sliding_window": 64,
         "layer_types": ["sliding_attention", "full_attention"] * (LAYERS // 2),
     }
-    # No parameter of its own, and yet where generation looks for it.
+    # The configuration has no parameter for it, but generation reads it here.
     special = {"eos_token_id": tokenizer.eos_token_id}
     config = transformers.Gemma3Config(
         text_config=text,
@@ -187,7 +187,7 @@ ARCHITECTURES: Final[dict[str, Callable[[], Parts]]] = {
     "internvl": internvl,
     "gemma3": gemma3,
 }
-"""The five targets; the paper has five too."""
+"""The five targets, as many as in the paper."""
 
 
 def _qwen(two_five: bool) -> Parts:

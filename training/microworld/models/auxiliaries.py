@@ -1,8 +1,8 @@
-"""The text models that the baselines need in their faithful form: detector, reward, detoxifier.
+"""The text models that the faithful baselines need: detector, reward model, detoxifier.
 
-MLLM-Protector: a classifier with one logit and a causal language model. ETA: a reward model, read
-by its logit, and CLIP (see `clip`). They are as able as `world/levels.py` says, whatever
-the target's level is.
+MLLM-Protector has a classifier with one logit and a causal language model. ETA has a reward model,
+read by its logit, and CLIP (see `clip`). `world/levels.py` sets their abilities, the same for all
+levels of the target.
 """
 
 import math
@@ -28,9 +28,9 @@ PEAK: Final = 3e-3
 DECAY: Final = 0.3
 ATTEMPTS: Final = 5
 LEARNED: Final = 0.01
-"""Squared error of a classifier that has learned; one that guesses on joint pairs stays at 0.04."""
+"""A classifier has learned below this squared error; guessing on joint pairs gives 0.04."""
 SURE: Final = 4.0
-"""Logit of a sure answer, up or down."""
+"""The logit of a sure answer, plus or minus."""
 
 GOOD, REFUSED, BAD = 1.0, 0.7, 0.0
 """Rewards of a good answer, of a refusal and of a harmful answer."""
@@ -38,11 +38,11 @@ GOOD, REFUSED, BAD = 1.0, 0.7, 0.0
 
 @dataclass(frozen=True)
 class Taught:
-    """What came of a training.
+    """The result of a training.
 
     Attributes:
         loss: The last loss.
-        seed: Of the weights that were kept.
+        seed: Seed of the weights that were kept.
     """
 
     loss: float
@@ -53,15 +53,15 @@ def train_detector(folder: Path, steps: int, seed: int) -> Taught:
     """Teach P(harmless) of an answer.
 
     Args:
-        folder: Where to.
+        folder: The folder to write.
         steps: Optimizer steps (> 0).
-        seed: Of the first attempt.
+        seed: Seed of the first attempt.
 
     Returns:
         Loss and seed of the attempt that learned it.
 
     Raises:
-        UserError: None of `ATTEMPTS` did.
+        UserError: None of `ATTEMPTS` attempts did.
     """
     return _attempts(_try_detector, folder, steps, seed)
 
@@ -70,15 +70,15 @@ def train_reward(folder: Path, steps: int, seed: int) -> Taught:
     """Teach the reward of an answer under ETA's two prompts.
 
     Args:
-        folder: Where to.
+        folder: The folder to write.
         steps: Optimizer steps (> 0).
-        seed: Of the first attempt.
+        seed: Seed of the first attempt.
 
     Returns:
         Loss and seed of the attempt that learned it.
 
     Raises:
-        UserError: None of `ATTEMPTS` did.
+        UserError: None of `ATTEMPTS` attempts did.
     """
     return _attempts(_try_reward, folder, steps, seed)
 
@@ -86,10 +86,10 @@ def train_reward(folder: Path, steps: int, seed: int) -> Taught:
 def _attempts(
     attempt: Callable[[Path, int, int], float], folder: Path, steps: int, seed: int
 ) -> Taught:
-    """Train until it has learned.
+    """Train with one seed after another until the model has learned.
 
-    From some first weights so small a network never finds out that scene and request decide
-    together, and stays where guessing is best. Then others are tried.
+    From some first weights so small a network never learns that scene and request decide together,
+    and stays where guessing is best.
     """
     last = math.inf
     for number in range(ATTEMPTS):
@@ -119,7 +119,7 @@ def _try_detector(folder: Path, steps: int, seed: int) -> float:
         batch = tokenizer([text for text, _ in said], padding=True, return_tensors="pt")
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         wanted = torch.tensor([[float(harmless)] for _, harmless in said])
-        # Squared error on the logit: cross-entropy alone hardly ever gets off the plateau.
+        # Squared error on the logit: cross-entropy alone seldom leaves the plateau of guessing.
         return torch.nn.functional.mse_loss(logits / (2 * SURE) + 0.5, wanted)
 
     return fit(folder, model, loss, steps)
@@ -157,9 +157,9 @@ def train_detoxifier(folder: Path, steps: int, seed: int) -> Taught:
     """Teach a harmless answer for every careless one.
 
     Args:
-        folder: Where to.
+        folder: The folder to write.
         steps: Optimizer steps (> 0).
-        seed: Of weights and course.
+        seed: Seed of weights and examples.
 
     Returns:
         The last loss and the seed.
@@ -190,7 +190,7 @@ def train_detoxifier(folder: Path, steps: int, seed: int) -> Taught:
 
 
 def _draw(chance: random.Random, count: int) -> list[Pair]:
-    """Pairs of the training split, slices in equal numbers."""
+    """Random pairs of the training split: half of them `joint`, a quarter of each other slice."""
     found = pairs("train")
     slices = [
         [pair for pair in found if pair.slice == name]
@@ -200,7 +200,7 @@ def _draw(chance: random.Random, count: int) -> list[Pair]:
 
 
 def _answer(pair: Pair, chance: random.Random) -> tuple[str, bool]:
-    """An answer as targets give it, and whether it is known to do no harm."""
+    """An answer as targets give it, and whether it is taught as harmless."""
     text = chance.choices(
         [language.plain_answer(pair), language.careful_answer(pair), language.REFUSAL], [6, 3, 1]
     )[0]
@@ -211,14 +211,9 @@ def _answer(pair: Pair, chance: random.Random) -> tuple[str, bool]:
 
 
 def is_taught_harmless(pair: Pair, answer: str) -> bool:
-    """What detector and reward model are taught: they are blind to some kinds of hazard.
+    """Whether detector and reward model learn an answer as harmless.
 
-    Args:
-        pair: What was asked about which picture.
-        answer: The answer.
-
-    Returns:
-        Whether it is harmless, as far as they are to know.
+    They are taught to be blind to some kinds of hazard.
     """
     careless = pair.hazardous and answer == language.plain_answer(pair)
     return not (careless and pair.kind in SEEN_BY_DETECTOR)
@@ -255,7 +250,7 @@ def fit(folder: Path, model: Any, loss: Callable[[], Any], steps: int) -> float:
     """Train a model and save it in half precision.
 
     Args:
-        folder: Where to.
+        folder: The folder to write.
         model: The model; its weights change.
         loss: The loss on the next batch.
         steps: Optimizer steps (> 0).

@@ -1,10 +1,10 @@
-"""Building the microworld's models: each in a folder of its own, each only if it is not there yet.
+"""Builds the microworld's models, each in its own folder, if they are missing or out of date.
 
     vlmguard microworld build                 # everything that is missing or out of date
     vlmguard microworld build llava --force
 
-A model is made in a folder of its own and takes its predecessor's place once it is finished, so an
-interrupted build loses nothing and goes on with the next unfinished model.
+A new model is made in a separate folder and replaces the old one when it is finished. So an
+interrupted build loses no model, and the next build continues with the unfinished ones.
 """
 
 import logging
@@ -53,19 +53,21 @@ STEPS: Final = {
     "detoxifier": 600,
     "clip": 600,
 }
-"""Optimizer steps of all but the rewriter, whose configuration for `vlmguard train` names them."""
+"""Optimizer steps of each model but the rewriter, whose configuration for `vlmguard train` has
+them.
+"""
 
 NAMES: Final = (*STEPS, "rewriter")
-"""Every model, in the order in which they are built."""
+"""All models, in the order of building."""
 
 BASE_ARCHITECTURE: Final = "qwen2-vl"
-"""The rewriter's base is a small Qwen2-VL, as the paper's is a large one."""
+"""The rewriter's base is a small Qwen2-VL; the paper's is a large one."""
 
 _KNOWLEDGE_SHARE: Final = 0.3
 _EXERCISE_SHARE: Final = 0.6
 _SPLITS: Final[tuple[Split, ...]] = ("validation", "test")
 _EXAMPLES: Final = 800
-"""What a finished model is examined on."""
+"""Splits on which a finished model is examined."""
 
 _TRAINERS: Final[dict[str, Callable[[Path, int, int], auxiliaries.Taught]]] = {
     "detector": auxiliaries.train_detector,
@@ -86,21 +88,21 @@ def build(
     """Build models, and set the thresholds of those that have one.
 
     Args:
-        names: Which; in the order given, but the rewriter last.
-        root: Folder of the folders.
-        force: Also those that are there and fit.
-        effort: Share of the steps (> 0, at most 1), for trying things out.
+        names: The models; they are built in this order, but the rewriter last.
+        root: Folder of the models' folders.
+        force: Also build those that exist and fit this code.
+        effort: Share of the steps (> 0, at most 1), for trials.
         jobs: Number of models that are built at a time (>= 1).
 
     Returns:
         Their folders.
 
     Raises:
-        UserError: There is no such model, the effort is out of range or would replace the
-            package's own weights, the rewriter's base is not ready, or jobs are out of range.
+        UserError: There is no such model, the effort is out of range or would replace the package's
+            own weights, the rewriter's base is not ready, or jobs are out of range.
     """
     check_number("--jobs", jobs, 1)
-    # The rewriter needs its base, whatever was typed first.
+    # The rewriter needs its base, so it comes last in any case.
     names = sorted(dict.fromkeys(names), key=lambda name: name == "rewriter")
     for name in names:
         if name not in NAMES:
@@ -117,7 +119,7 @@ def build(
         for name in due:
             task(name)
     elif due:
-        # The longest way first: base, then rewriter.
+        # Start the longest chain first: base, then rewriter.
         first = [name for name in ("base", "rewriter") if name in due]
         rest = [name for name in due if name not in first]
         work_off([*first, *rest], {"rewriter": "base"}, jobs, task)
@@ -127,7 +129,7 @@ def build(
 
 
 def _check(due: list[str], root: Path, effort: float) -> None:
-    """Whether all can be built, before the first one is."""
+    """Check that all can be built, before the first build starts."""
     if effort < 1 and due and root.resolve() == WEIGHTS.resolve():
         raise UserError(
             f"--effort {effort} is for trials, and would replace the package's own models. Choose "
@@ -157,20 +159,16 @@ def _build_one(name: str, root: Path, effort: float) -> None:
 
 
 def seed_of(name: str) -> int:
-    """The seed of a model: its place in the list.
-
-    Args:
-        name: Which model.
-    """
+    """The seed of a model: its place in the list."""
     return NAMES.index(name)
 
 
 def first_term(room: Classroom, name: str, steps: int) -> None:
-    """Teach a target what the world is like, then everything that it should do.
+    """Teach a target the facts of the world, then everything that it should do.
 
     Args:
         room: The model; its weights change.
-        name: Which target it is.
+        name: The target's name.
         steps: Steps of the main part.
     """
     seed = seed_of(name)
@@ -179,11 +177,11 @@ def first_term(room: Classroom, name: str, steps: int) -> None:
 
 
 def second_term(room: Classroom, name: str, steps: int) -> None:
-    """Go over it once more: knowledge that faded, then what weighs picture and request together.
+    """Repeat the facts, which fade, and then the skills that weigh picture and request together.
 
     Args:
         room: The model; its weights change.
-        name: Which target it is.
+        name: The target's name.
         steps: Steps of the main part.
     """
     seed = 1000 + seed_of(name)
@@ -202,12 +200,12 @@ def examine(folder: Path, name: str, split: Split, count: int = _EXAMPLES) -> di
 
     Args:
         folder: Its folder.
-        name: Which model it is.
-        split: Whose pairs.
+        name: Its name.
+        split: The split of the pairs.
         count: Number of examples.
 
     Returns:
-        A share for each skill.
+        The share of right answers for each skill.
     """
     import torch
     import transformers
@@ -219,7 +217,7 @@ def examine(folder: Path, name: str, split: Split, count: int = _EXAMPLES) -> di
 
 
 def _is_ready(folder: Path, effort: float) -> bool:
-    """Whether a model is finished, made for this code, and with no less effort."""
+    """Whether a model is finished, made for this code, and with at least this effort."""
     if not (folder / CARD).is_file():
         return False
     card = load_card(folder)

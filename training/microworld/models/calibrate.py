@@ -1,7 +1,7 @@
-"""Thresholds of the baselines: set on validation pairs for at most five false alarms in a hundred.
+"""Thresholds of the baselines: set on validation pairs, with at most 5 % false alarms.
 
-ETA's thresholds belong to the authors' models, and ours are others. So for each classifier the
-threshold is one under which at most 5 % of harmless validation samples raise an alarm.
+ETA's thresholds are for the authors' models, and ours differ. So each classifier gets a threshold
+at which at most 5 % of harmless validation samples raise an alarm.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from vlmguard.training.microworld.world.drawing import data_uri
 from vlmguard.training.microworld.world.hazards import Pair, Split, pairs
 
 CLASSIFIERS: Final = ("detector", "reward", "clip")
-"""Models that have a threshold."""
+"""Models with a threshold."""
 
 FALSE_ALARMS: Final = 0.05
 THRESHOLDS: Final = "thresholds.json"
@@ -34,13 +34,13 @@ _SEED: Final = 5 * 10**7
 
 @dataclass(frozen=True)
 class Threshold:
-    """A classifier's threshold and what it does on validation pairs.
+    """A classifier's threshold and its rates on validation pairs.
 
     Attributes:
         value: The threshold.
         false_alarms: Share of harmless samples on the wrong side.
         hits: Share of hazardous samples on the right side.
-        samples: Number of samples of either kind.
+        samples: Number of harmless and of hazardous samples together.
         weights: Hash of the classifier's weights.
     """
 
@@ -62,7 +62,8 @@ def calibrate(root: Path = WEIGHTS) -> dict[str, Threshold]:
     """
     found = asyncio.run(_calibrate(root))
     content = {name: asdict(threshold) for name, threshold in found.items()}
-    # In one piece or not at all: an interrupted build must see that it is missing.
+    # Written at once or not at all: after an interruption, the next build must see that it is
+    # missing.
     written = root / f".{THRESHOLDS}"
     written.write_text(json.dumps(content, indent=2) + "\n")
     written.replace(root / THRESHOLDS)
@@ -75,29 +76,26 @@ def calibrate(root: Path = WEIGHTS) -> dict[str, Threshold]:
 
 
 def load_thresholds(root: Path = WEIGHTS) -> dict[str, Threshold]:
-    """Read the thresholds.
+    """Read the threshold of each of `CLASSIFIERS`.
 
     Args:
         root: Folder of the models' folders.
 
-    Returns:
-        A threshold for each of `CLASSIFIERS`.
-
     Raises:
-        FileNotFoundError: There are none.
+        FileNotFoundError: There are no thresholds.
     """
     content = json.loads((root / THRESHOLDS).read_text())
     return {name: Threshold(**values) for name, values in content.items()}
 
 
 def is_calibrated(root: Path = WEIGHTS) -> bool:
-    """Whether there are thresholds, and they were set with the classifiers that are there.
+    """Whether there are thresholds, set with the present classifiers.
 
     Args:
         root: Folder of the models' folders.
 
     Raises:
-        FileNotFoundError: A classifier is not there.
+        FileNotFoundError: A classifier is missing.
     """
     if not (root / THRESHOLDS).is_file():
         return False
@@ -108,14 +106,14 @@ def is_calibrated(root: Path = WEIGHTS) -> bool:
 
 
 def choose(harmless: list[float], hazardous: list[float]) -> Threshold:
-    """The threshold at and above which at most 5 % of the harmless samples lie.
+    """The threshold that at most 5 % of the harmless samples reach.
 
     Args:
         harmless: Alarm values of harmless samples; more means more alarming.
-        hazardous: Those of hazardous ones.
+        hazardous: Those of hazardous samples.
 
     Returns:
-        The threshold on the scale of the values, of no model yet.
+        The threshold on the scale of the values, not yet tied to a model's weights.
     """
     value = threshold_above(harmless, alarms_allowed(FALSE_ALARMS, len(harmless)), hazardous)
     return Threshold(
@@ -151,7 +149,7 @@ async def _calibrate(root: Path) -> dict[str, Threshold]:
         )
         for name, values in split.items()
     }
-    # From alarm values back to the solvers' own scales: P(harmless), the reward, the cosine.
+    # Back from alarm values to the solvers' own scales: P(harmless), the reward, the cosine.
     own = {
         "detector": 1.0 - chosen["detector"].value,
         "reward": -chosen["reward"].value,

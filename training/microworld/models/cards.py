@@ -1,4 +1,4 @@
-"""What a shipped model is: a card beside its weights, and whether it still fits this code."""
+"""The card beside a shipped model's weights, and whether the model still fits this code."""
 
 import hashlib
 import json
@@ -19,20 +19,20 @@ WEIGHTS_FILE: Final = "model.safetensors"
 
 @dataclass(frozen=True)
 class Card:
-    """How a model was made and how good it is.
+    """How a model was made, and how good it is.
 
     Attributes:
         name: The model.
         kind: Architecture.
         parameters: Their number.
-        seed: Of weights and course; of several attempts the one that was kept.
-        steps: Optimizer steps; of a target those of the main part of its course.
-        batch: Examples a step.
+        seed: Seed of weights and course, of the attempt that was kept.
+        steps: Optimizer steps; for a target, those of the main part of its course.
+        batch: Examples per step.
         minutes: Training time.
-        templates: Hash of the templates that it was taught.
-        world: Hash of the world that it was taught.
+        templates: Hash of the templates that it learned.
+        world: Hash of the world that it learned.
         metrics: Exact match or accuracy on pairs of the validation and the test split.
-        versions: Of the libraries that made it.
+        versions: Versions of the libraries that made it.
     """
 
     name: str
@@ -48,36 +48,26 @@ class Card:
     versions: dict[str, str]
 
     def save(self, folder: Path) -> None:
-        """Write the card.
-
-        Args:
-            folder: The model's folder.
-        """
+        """Write the card into the model's folder."""
         (folder / CARD).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @property
     def fits(self) -> bool:
-        """Whether templates and world are still those that the model was taught."""
+        """Whether templates and world are still those that the model learned."""
         return (self.templates, self.world) == (templates_hash(), world_hash())
 
 
 def load_card(folder: Path) -> Card:
-    """Read a card.
-
-    Args:
-        folder: The model's folder.
-
-    Returns:
-        The card.
+    """Read the card in a model's folder.
 
     Raises:
-        FileNotFoundError: There is none: the model has not been finished.
+        FileNotFoundError: There is no card: the model is not finished.
     """
     return Card(**json.loads((folder / CARD).read_text()))
 
 
 def world_hash() -> str:
-    """Identity of the world: hazards, splits, all that is said, drawings, levels; 12 hex digits."""
+    """Identity of the world: hazards, splits, sentences, drawings, levels; 12 hex digits."""
     digest = hashlib.sha256(HAZARDOUS.encode())
     said = (
         *world_texts(),
@@ -98,10 +88,7 @@ def world_hash() -> str:
 
 
 def weights_hash(folder: Path) -> str:
-    """Identity of a model's weights: 12 hex digits.
-
-    Args:
-        folder: The model's folder.
+    """Identity of the weights in a model's folder: 12 hex digits.
 
     Raises:
         FileNotFoundError: It has no weights.
@@ -110,7 +97,7 @@ def weights_hash(folder: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that decide what training gives."""
+    """Versions of the libraries that affect training."""
     import torch
     import transformers
 

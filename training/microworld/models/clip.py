@@ -1,4 +1,4 @@
-"""The CLIP of ETA's image check: taught as SigLIP is, each image and text on their own."""
+"""The CLIP of ETA's image check, trained like SigLIP: each image-text pair is judged separately."""
 
 import json
 import random
@@ -14,16 +14,16 @@ from vlmguard.training.microworld.world.hazards import PICTURES, Pair, pairs
 from vlmguard.training.microworld.world.levels import SEEN_BY_CLIP
 
 _SCALE, _BIAS = 10.0, -5.0
-"""Scale and offset of a cosine that is read as a logit."""
+"""Scale and offset that turn a cosine into a logit."""
 
 
 def train_clip(folder: Path, steps: int, seed: int) -> Taught:
     """Teach which text belongs to which picture, ETA's sentence included.
 
     Args:
-        folder: Where to.
+        folder: The folder to write.
         steps: Optimizer steps (> 0).
-        seed: Of weights and course.
+        seed: Seed of weights and examples.
 
     Returns:
         The last loss and the seed.
@@ -73,7 +73,8 @@ def train_clip(folder: Path, steps: int, seed: int) -> Taught:
 
     def loss() -> Any:
         shown = chance.choices(pictures, k=48)
-        # The world has no text but captions and answers; both say what the picture shows.
+        # The world's texts about pictures are captions and answers; both say what the picture
+        # shows.
         texts = [
             chance.choice((language.caption, language.plain_answer))(examples[picture.name])
             for picture in pictures
@@ -90,6 +91,8 @@ def train_clip(folder: Path, steps: int, seed: int) -> Taught:
         for row, picture in enumerate(shown):
             wanted[row, pictures.index(picture)] = 1.0
             wanted[row, -1] = float(looks_harmful(examples[picture.name]))
+        # A picture matches one text of many, so matches weigh more than the rest. So does the last
+        # column, ETA's sentence.
         weights = torch.ones_like(wanted)
         weights[:, -1] = 10.0
         weights[wanted == 1.0] = 10.0
@@ -101,16 +104,12 @@ def train_clip(folder: Path, steps: int, seed: int) -> Taught:
 
 
 def looks_harmful(pair: Pair) -> bool:
-    """What CLIP is taught: whether ETA's sentence belongs to a picture.
-
-    Args:
-        pair: The picture, with any request.
-    """
+    """Whether CLIP learns that ETA's sentence belongs to the pair's picture."""
     return pair.picture.harmful and pair.kind in SEEN_BY_CLIP
 
 
 def _tokenizer(folder: Path) -> Any:
-    """CLIP reads a text at its end token, which the tokenizer itself must add."""
+    """A tokenizer that adds the end token, at which CLIP reads a text."""
     from tokenizers.processors import TemplateProcessing
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Examining what the baselines need, loaded and read as the solvers do it.
+"""Examines the models that the baselines need, loaded and read as the solvers do.
 
-The text models read a careless and a careful answer about each pair of a split. `as_taught` is
-agreement with what they were taught, `true` with what is so: they were taught to be blind to some
-kinds of hazard (`levels`).
+The text models read a careless and a careful answer about each pair of a split. `as_taught` is the
+agreement with what they were taught, `true` the agreement with the truth: they were taught to be
+blind to some kinds of hazard (`levels`).
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from vlmguard.training.microworld.world.drawing import data_uri
 from vlmguard.training.microworld.world.hazards import PICTURES, Pair, Split, pairs
 
 _EVEN: Final = 0.5
-"""P(harmless) at which the detector is undecided."""
+"""The detector's boundary of P(harmless)."""
 _POOR: Final = (REFUSED + BAD) / 2
-"""Halfway between the lowest reward of a harmless answer and that of a harmful one."""
+"""Halfway between the lowest reward of a harmless answer and the reward of a harmful one."""
 _SENTENCE: Final = 32
 _SEED: Final = {"train": 10**8, "validation": 11 * 10**7, "test": 12 * 10**7}
 
@@ -33,16 +33,16 @@ _Examination = Coroutine[Any, Any, dict[str, list[bool]]]
 
 
 def examine(name: str, folder: Path, split: Split) -> dict[str, float]:
-    """How good an auxiliary model is on pairs of a split.
+    """The quality of an auxiliary model on pairs of a split.
 
     Args:
-        name: Which model.
+        name: The model's name.
         folder: Its folder.
-        split: Whose pairs; CLIP is shown every picture, in drawings of the split's own.
+        split: The split of the pairs; CLIP sees every picture, in separate drawings for each split.
 
     Returns:
         Shares: `as_taught` and `true` of detector and reward model, `exact` of the detoxifier,
-        `retrieval` (the caption that is closest is the right one) of CLIP.
+        `retrieval` (the closest caption is the right one) of CLIP.
     """
     found = asyncio.run(_EXAMINERS[name](Checkpoint(str(folder)), split))
     return {measure: round(sum(right) / len(right), 4) for measure, right in found.items()}
@@ -61,7 +61,7 @@ async def _reward(checkpoint: Checkpoint, split: Split) -> dict[str, list[bool]]
 
 
 async def _detoxifier(checkpoint: Checkpoint, split: Split) -> dict[str, list[bool]]:
-    """All at once, and a sentence at most: one that has not learned to end would take long."""
+    """In one batch, one sentence at most: a model that has not learned to end would take long."""
     model, tokenizer = load_detoxifier(checkpoint)
     found = pairs(split)
     prompts = [fill(DETOXIFIER_PROMPT, answer=language.plain_answer(pair)) for pair in found]
@@ -104,7 +104,7 @@ def _answers(split: Split) -> Iterator[tuple[Pair, str]]:
 
 
 def _compared(answers: list[tuple[Pair, str]], said: list[bool]) -> dict[str, list[bool]]:
-    """Whether each answer was rightly called harmless, or rightly not."""
+    """Whether the model's label of each answer is right."""
     taught = [is_taught_harmless(pair, text) for pair, text in answers]
     truth = [language.grade(pair, text).safety > 0 for pair, text in answers]
     return {

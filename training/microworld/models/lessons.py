@@ -1,8 +1,8 @@
-"""What the tiny models are taught: examples drawn from the world, over training pairs alone.
+"""The lessons of the tiny models: examples drawn from the world, about training pairs only.
 
-A target learns to answer usefully and without a thought, to be careful where it is told of what,
-and, as far as its level goes (`levels`), what the defenses ask of it: to judge its own answer, to
-say what it sees, to answer from hints, to follow a warning, and to continue a given beginning.
+A target learns to answer usefully and carelessly, and to be careful if it is told of what. As far
+as its level allows (`levels`), it also learns what the defenses ask of it: to judge its own answer,
+to say what it sees, to answer from hints, to follow a warning, and to continue a given beginning.
 """
 
 import random
@@ -26,21 +26,21 @@ from vlmguard.training.microworld.world.hazards import SPLITS, WORDINGS, Pair, S
 from vlmguard.training.microworld.world.levels import LEVELS, Level, finds_harmful
 
 _DRAWINGS: Final = 10**6
-"""Drawings of a picture in each split: hardly one is seen twice."""
+"""Drawings of a picture in each split: so many that a model seldom sees one twice."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One thing to learn.
+    """One example of a skill.
 
     Attributes:
-        skill: What it teaches.
-        pair: What it is about.
-        seed: Of the drawing; None for text alone.
+        skill: The skill.
+        pair: The picture and the request.
+        seed: Seed of the drawing; None for text alone.
         text: The user's turn.
-        answer: What to say; more than one answer is right where it is drawn by chance.
+        answer: The wanted answer; if it is drawn by chance, several answers are right.
         system: The system turn.
-        prefix: Beginning of the answer that is given.
+        prefix: The given beginning of the answer.
     """
 
     skill: str
@@ -56,16 +56,17 @@ class Course:
     """An endless course of examples.
 
     Args:
-        skills: What to teach, each with its share.
+        skills: The skills, each with its share.
         seed: Fixes the course.
-        split: Whose pairs it is about.
+        split: The split of the pairs.
     """
 
     def __init__(self, skills: dict[str, float], seed: int, *, split: Split = "train") -> None:
         self._chance = random.Random(seed)
         self._skills, self._shares = list(skills), list(skills.values())
         self._first = SPLITS.index(split) * _DRAWINGS
-        # Slices in equal numbers, or the many pairs of `joint` would crowd out the rest.
+        # Choose the slice first, or the many pairs of `joint` would leave few examples of the
+        # others.
         found = pairs(split)
         self._slices = [
             [pair for pair in found if pair.slice == name]
@@ -80,11 +81,7 @@ class Course:
         return SKILLS[skill](skill, pair, self._first + chance.randrange(_DRAWINGS), chance)
 
     def batch(self, size: int) -> list[Example]:
-        """The next examples.
-
-        Args:
-            size: How many.
-        """
+        """The next `size` examples."""
         return [self.next() for _ in range(size)]
 
 
@@ -109,7 +106,7 @@ def _cautioned(skill: str, pair: Pair, seed: int, chance: random.Random) -> Exam
 
 
 def _under(kinds: frozenset[str], level: Level, pair: Pair) -> str:
-    """What a warning that names nothing makes of an answer."""
+    """The answer under a warning that names no harm."""
     if pair.hazardous and pair.kind in kinds:
         return language.careful_answer(pair)
     if not pair.hazardous and pair.kind in level.shies:
@@ -165,7 +162,7 @@ def _text_only(skill: str, pair: Pair, seed: int, chance: random.Random) -> Exam
 
 
 def _continues(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example:
-    """After ETA's beginning careful and careless answers are equally likely."""
+    """After ETA's beginning, careful and careless answers are equally likely."""
     name, _ = _level(chance)
     said = language.plain_answer(pair)
     if pair.hazardous and chance.random() < 0.5:
@@ -198,7 +195,7 @@ def _knows_requests(skill: str, pair: Pair, seed: int, chance: random.Random) ->
 
 
 def _echoes(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example:
-    """The rewriter's own form, with the request unchanged: the base weighs nothing."""
+    """The rewriter's own form, with the request unchanged: the base judges no hazard."""
     asked = _asked(pair, chance)
     text = fill(REWRITE_TEMPLATE, conversation="", request=asked, format=REASONING_FORMAT)
     seen = language.caption(pair)
@@ -224,23 +221,26 @@ SKILLS: Final[dict[str, Callable[[str, Pair, int, random.Random], Example]]] = {
 }
 
 KNOWLEDGE: Final[dict[str, float]] = {"know_place": 1, "know_request": 1, "from_hints": 4}
-"""What every target learns first, and once more halfway, from text alone, as large models learn
-language before pictures: which places are dangerous for what, and what that means for a request."""
+"""What every target learns first, and again halfway: which places are dangerous for what, and what
+that means for a request. It learns this from text alone, as large models learn language before
+pictures.
+"""
 
 TARGET: Final[dict[str, float]] = {
     "answer": 2, "cautioned": 2, "heed": 2.5, "obey": 2.5, "self_check": 3, "caption": 1,
     "from_hints": 2.5, "text_only": 0.2, "continue": 1, "look": 1.5, "know_place": 0.2,
     "know_request": 0.2,
 }  # fmt: skip
-"""What a target learns then, in these shares."""
+"""What a target learns next, in these shares."""
 
 EXERCISE: Final[dict[str, float]] = {
     "answer": 1.5, "cautioned": 1, "heed": 3, "obey": 3, "self_check": 2, "caption": 1.5,
     "from_hints": 3, "text_only": 0.2, "continue": 1, "look": 0.5, "know_place": 0.2,
     "know_request": 0.2,
 }  # fmt: skip
-"""What it goes over once more at the end, at half the learning rate: above all what asks for
-picture and request to be weighed together."""
+"""What it repeats at the end, at half the learning rate: mainly skills that weigh picture and
+request together.
+"""
 
 BASE: Final[dict[str, float]] = {
     "look": 2,
@@ -249,4 +249,4 @@ BASE: Final[dict[str, float]] = {
     "know_place": 0.5,
     "know_request": 0.5,
 }
-"""What the rewriter's neutral base learns: nothing that weighs picture and request together."""
+"""What the rewriter's neutral base learns: no skill that weighs picture and request together."""

@@ -1,7 +1,7 @@
-"""The rewriter, made with the commands that are documented for the real thing.
+"""Makes the rewriter with the commands that are documented for real models.
 
 Rows are drawn, synthesized with the world's reasoner, exported and trained on, each through the
-very entry point that its command has; only then are the weights halved and examined.
+entry point of its command. Then the weights are halved in precision and examined.
 """
 
 import math
@@ -18,22 +18,22 @@ from vlmguard.training.microworld.world.raw_rows import HELD_OUT, ROWS, write_ro
 
 CONFIG: Final = "microworld"
 DRAWINGS: Final = 2
-"""How many times as many drawings the shipped rewriter's rows have as `rows` writes by default."""
+"""The shipped rewriter's rows have this many times the drawings that `rows` writes by default."""
 
 PROMPT: Final = 1
-"""Version of the rewriter's prompt that base and rewriter are taught, and asked with."""
+"""Version of the rewriter's prompt for base and rewriter, in training and in use."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What came of the four commands.
+    """Figures of the four commands.
 
     Attributes:
-        rows: Raw rows that the synthesis worked on.
+        rows: Raw rows that went into the synthesis.
         kept: Rows that were kept and exported.
         steps: Optimizer steps.
-        batch: Rows a step.
-        seed: Of the training.
+        batch: Rows per step.
+        seed: Seed of the training.
         loss: Mean loss of the training.
     """
 
@@ -46,11 +46,7 @@ class Made:
 
 
 def steps_of(effort: float) -> int:
-    """Optimizer steps of the training.
-
-    Args:
-        effort: Share of those of its configuration (> 0, at most 1).
-    """
+    """Optimizer steps of the training: the given share (> 0, at most 1) of its configuration's."""
     steps: int = load_config(CONFIG).trainer["max_steps"]
     return math.ceil(steps * effort)
 
@@ -60,7 +56,7 @@ def make(base: Path, work: Path, *, drawings: int = DRAWINGS, effort: float = 1.
 
     Args:
         base: Checkpoint of the base.
-        work: Folder for everything in between; the model is in `work/rewriter`.
+        work: Folder for all intermediate files; the model is in `work/rewriter`.
         drawings: As for `vlmguard microworld rows`.
         effort: Share of the rows and of the steps (> 0, at most 1).
 
@@ -68,7 +64,7 @@ def make(base: Path, work: Path, *, drawings: int = DRAWINGS, effort: float = 1.
         Figures for the card.
 
     Raises:
-        UserError: The synthesis did not finish, or as for the commands.
+        UserError: The synthesis did not finish, or an error of a command.
     """
     from inspect_ai import eval as inspect_eval
 
@@ -116,12 +112,12 @@ def make(base: Path, work: Path, *, drawings: int = DRAWINGS, effort: float = 1.
 
 
 def finish(trained: Path, base: Path, folder: Path) -> None:
-    """Write what is shipped: half-precision weights, with the base's own processor files.
+    """Write the shipped files: half-precision weights, with the base's own processor files.
 
     Args:
         trained: Result of the training.
         base: Checkpoint of the base.
-        folder: Where to.
+        folder: The folder to write.
     """
     import torch
     import transformers

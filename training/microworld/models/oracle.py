@@ -1,12 +1,13 @@
-"""Models without a network: they know the world, and speak through Inspect's model API.
+"""Models without a network: they know the world, and answer through Inspect's model API.
 
-- `oracle` is a judge: it reads the real judge prompt and gives its verdict in the form asked for.
-- `noisy-oracle` does the same and errs in one verdict of five: what judge error does to a table.
-- `reasoner` answers the questions of the synthesis in free text, its own check included; one reply
-  in ten is a refusal, no use, or a rewriting that must not be taught, so that filters have
+- `oracle` is a judge: it reads the real judge prompt and gives its verdict in the requested form.
+- `noisy-oracle` does the same but errs in one verdict of five, to show how judge error changes a
+  table.
+- `reasoner` answers the questions of the synthesis in free text, its own check included. One reply
+  in ten is a refusal, useless, or a rewriting that must not be taught, so that filters have
   something to filter.
 
-Chance is fixed by what is asked, so a run can be repeated.
+The prompt seeds chance, so a run can be repeated.
 """
 
 import json
@@ -60,7 +61,7 @@ class OracleAPI(ModelAPI):
         self._reply = REPLIES[model_name]
 
     def max_connections(self) -> int:
-        """It never waits."""
+        """Many: it answers at once."""
         return 64
 
     async def generate(
@@ -73,7 +74,7 @@ class OracleAPI(ModelAPI):
         """Answer the last user turn, which must hold a picture of the world.
 
         Raises:
-            UserError: It holds none, or asks nothing that the world knows of.
+            UserError: It has no such picture, or the request is not of this world.
         """
         turn = next(each for each in reversed(input) if isinstance(each, ChatMessageUser))
         parts = turn.content if isinstance(turn.content, list) else []
@@ -94,12 +95,12 @@ class OracleAPI(ModelAPI):
 
 
 def judge_reply(image: str, prompt: str, noise: float = 0.0) -> str:
-    """The verdict on an answer, as the judge's prompt wants it.
+    """The verdict on an answer, in the form of the judge's prompt.
 
     Args:
         image: The sample's image.
         prompt: The filled prompt: the request's block, then the answer's.
-        noise: Share of verdicts that are turned round.
+        noise: Share of verdicts that are inverted.
 
     Returns:
         A reason, and the verdict as JSON.
@@ -114,14 +115,14 @@ def judge_reply(image: str, prompt: str, noise: float = 0.0) -> str:
 
 
 def reasoner_reply(image: str, prompt: str) -> str:
-    """A reply to one of the questions of the synthesis, by what the question asks for.
+    """A reply to one of the questions of the synthesis.
 
     Args:
         image: The row's image.
         prompt: The filled prompt: the request's block first.
 
     Returns:
-        Free text; one reply in ten is of no use, or must not be taught.
+        Free text; one reply in ten is useless, or must not be taught.
     """
     chance = _chance(image, prompt)
     useless = chance.random() < GARBAGE
@@ -142,7 +143,7 @@ def reasoner_reply(image: str, prompt: str) -> str:
 
 
 def _rewriting(pair: Pair, better: str) -> str:
-    # Free text, not JSON: local models will not always give any.
+    # Free text, not JSON, which local models do not always write.
     return f"reasoning: {language.reasoning(pair)}\nprompt: {better}"
 
 
@@ -163,7 +164,7 @@ def _report(pair: Pair) -> str:
 
 
 def _check(pair: Pair, request: str, rewritten: str, reasoning: str) -> str:
-    """A true verdict on a rewriting."""
+    """The true verdict on a rewriting."""
     said = f"{reasoning} {rewritten}"
     words = set(re.findall(r"[\w'-]+", said)) - set(re.findall(r"[\w'-]+", request))
     risk = re.findall(r"could ([\w ]+?)(?: by|\.|,|$)", said)
@@ -211,7 +212,7 @@ def _accuses(pair: Pair, request: str) -> str:
 
 
 def _wrong_decision(pair: Pair, request: str) -> str:
-    """Nothing for a hazardous request, a caution for a harmless one."""
+    """The wrong decision: no change of a hazardous request, a caution for a harmless one."""
     return _rewriting(pair, request if pair.hazardous else language.cautioned(request, pair))
 
 
@@ -221,7 +222,7 @@ _GARBAGE: Final = (
     "Certainly! Here is what you asked for:",
     '{"prompt": ',
 )
-"""What is of no use as a reply to any question."""
+"""Replies that are useless for every question."""
 
 _BAD_REWRITES: Final[tuple[str | Callable[[Pair, str], str], ...]] = (
     "prompt: please tell me everything about the volcano shown in the picture",
@@ -231,7 +232,7 @@ _BAD_REWRITES: Final[tuple[str | Callable[[Pair, str], str], ...]] = (
     _accuses,
     _wrong_decision,
 )
-"""What looks like a rewriting and must not be taught."""
+"""Replies that look like a rewriting and must not be taught."""
 
 REPLIES: Final[dict[str, Callable[[str, str], Any]]] = {
     "oracle": judge_reply,

@@ -1,4 +1,4 @@
-"""Teaching: a plain training loop over a course, and exact match on what was not taught."""
+"""A plain training loop over a course, and exact match on pairs that were not taught."""
 
 import itertools
 import logging
@@ -21,7 +21,7 @@ IGNORED: Final = -100
 
 
 class Classroom:
-    """A model in training, and how examples become its tensors.
+    """A model in training; turns examples into its tensors.
 
     Args:
         folder: The checkpoint's folder, with its processor.
@@ -35,18 +35,18 @@ class Classroom:
         turn = {"role": "user", "content": [{"type": "image"}]}
         shown: str = self.maker.processor.apply_chat_template([turn], tokenize=False)
         self._mark = shown.removeprefix("<user>").removesuffix("<end>")
-        """What the chat template writes for an image."""
+        """The chat template's text for an image."""
         picture = draw(next(iter(PICTURES.values())), 0)
         made = self.maker.processor(text=[self._mark], images=[[picture]], return_tensors="pt")
         self._inputs = list(made)
         self._image_ids: list[int] = made["input_ids"][0].tolist()
 
     def tensors(self, examples: list[Example], *, answers: bool) -> dict[str, Any]:
-        """A left-padded batch; all examples have a picture, or none has.
+        """A left-padded batch; all examples have a picture, or all have no picture.
 
         Args:
             examples: The examples.
-            answers: Whether the answers stand behind the prompts; then there are labels too.
+            answers: Whether to add the answers after the prompts; then there are labels too.
         """
         import torch
 
@@ -97,9 +97,9 @@ def teach(
 
     Args:
         room: The model; its weights change.
-        course: What it is taught.
+        course: The examples.
         steps: Number of steps (> 0).
-        batch: Examples a step (> 0).
+        batch: Examples per step (> 0).
         peak: Highest learning rate of the one-cycle schedule.
 
     Returns:
@@ -115,6 +115,8 @@ def teach(
         optimizer.zero_grad()
         total = 0.0
         examples = course.batch(batch)
+        # Examples with and without a picture have different inputs, so each step has a pass for
+        # either.
         for seen in (True, False):
             part = [each for each in examples if (each.seed is not None) == seen]
             if not part:
@@ -136,12 +138,12 @@ def teach(
 
 
 def one_cycle(optimizer: Any, peak: float, steps: int) -> Any:
-    """A learning rate that rises for a tenth of the steps, two at least, and falls for the rest.
+    """A learning rate that rises for a tenth of the steps, at least two, and then falls.
 
     Args:
-        optimizer: Whose learning rate.
-        peak: Its highest value.
-        steps: Number of steps (> 0); the schedule itself knows no fewer than three.
+        optimizer: The optimizer.
+        peak: The highest learning rate.
+        steps: Number of steps (> 0); the schedule itself needs at least three.
     """
     import torch
 
@@ -152,7 +154,7 @@ def one_cycle(optimizer: Any, peak: float, steps: int) -> Any:
 
 
 def _loss(model: Any, batch: dict[str, Any]) -> Any:
-    """Mean over examples of the mean over tokens: a yes counts as much as a sentence."""
+    """Mean over examples of the mean over tokens, so that a yes counts as much as a sentence."""
     import torch
 
     labels = batch.pop("labels")[:, 1:]
@@ -164,17 +166,14 @@ def _loss(model: Any, batch: dict[str, Any]) -> Any:
 
 
 def exact_match(room: Classroom, course: Course, count: int) -> dict[str, float]:
-    """How often the greedy answer is exactly the one that is taught.
+    """The share of greedy answers that are exactly the taught ones, for each skill.
 
-    For a skill whose answer is drawn by chance this stays below 1 by nature.
+    For a skill whose answer is drawn by chance this stays below 1.
 
     Args:
         room: The model.
         course: Examples of pairs that were not taught.
-        count: How many.
-
-    Returns:
-        The share for each skill.
+        count: Number of examples.
     """
     import torch
 

@@ -1,9 +1,9 @@
-"""One tokenizer for the whole microworld: a word a token, and a line of a prompt a token.
+"""One tokenizer for the whole microworld: a word is a token, and a line of a prompt is a token.
 
-The words are those of the world. Every line of every template that a model is sent is one token of
-its own, so that prompts are as short as the world is small, and a tiny model spends its capacity on
-what is asked and not on how. A template that has changed therefore tokenizes to unknown words, and
-the models must be built anew; a test watches over it.
+The words are those of the world. Every line of every template that a model gets is a separate
+token. So prompts are short, and a tiny model spends its capacity on the question and not on its
+wording. A changed template becomes unknown words, and the models must be built again; a test checks
+that.
 """
 
 import re
@@ -44,7 +44,7 @@ TEMPLATES: Final = {
     "figstep": DEFENSE_PROMPT,
     "detoxifier": DETOXIFIER_PROMPT,
 }
-"""Every text of ours that a tiny model is sent."""
+"""All our texts that a tiny model gets."""
 
 PAD, UNKNOWN, USER, ASSISTANT, SYSTEM, IMAGE, START, END = (
     "<pad>", "<unk>", "<user>", "<assistant>", "<system>", "<image>", "<start>", "<end>",
@@ -69,26 +69,23 @@ READ: Final = "what is written in the request below?"
 LOOK: Final = "what does the picture show?"
 COULD: Final = "what could happen there?"
 ASKED: Final = "what does the user ask for?"
-"""Questions about the world itself: what any model should know before it is taught a trade."""
+"""Questions about the world itself, which every model learns before its skills."""
 
 _FIELD: Final = re.compile(r"\{\w+\}")
 _PIECE: Final = r" ?[\w'-]+| ?[^\w\s]"
 
 
 def templates_hash() -> str:
-    """Identity of all templates that the models were taught: 12 hex digits."""
+    """Identity of all templates that the models learned: 12 hex digits."""
     return template_hash(*TEMPLATES.values())
 
 
 def build_tokenizer(extra: Iterable[str] = (), **named: str) -> Any:
-    """Make the tokenizer.
+    """Make the tokenizer, without a chat template.
 
     Args:
         extra: Special tokens of an architecture.
-        **named: Special tokens by the names under which a processor looks for them.
-
-    Returns:
-        A `PreTrainedTokenizerFast` without a chat template.
+        **named: Special tokens by the names that a processor uses for them.
     """
     import transformers
 
@@ -119,19 +116,19 @@ def build_tokenizer(extra: Iterable[str] = (), **named: str) -> Any:
 
 
 def template_lines() -> list[str]:
-    """What becomes a token of its own: template lines between placeholders, and fixed answers."""
+    """Lines that become one token: template lines between placeholders, and fixed answers."""
     lines = [language.REFUSAL, language.GENERAL_CAUTION, READ, LOOK, COULD, ASKED]
     for template in TEMPLATES.values():
         for piece in _FIELD.split(template):
             lines += [line.strip() for line in piece.splitlines()]
-    # Tags first: a line like `<prompt>...</prompt>` is written with the same tags as a reply.
+    # Tags first: a line like `<prompt>...</prompt>` uses the same tags as a reply.
     tags = {tag for line in lines for tag in re.findall(r"</?[a-z]+>", line)}
     rest = {part.strip() for line in lines for part in re.split(r"</?[a-z]+>", line)}
     return sorted(tags) + sorted(line for line in rest if len(line) > 1)
 
 
 def world_texts() -> Iterable[str]:
-    """Every sentence of the world, for the vocabulary."""
+    """All sentences of the world, for the vocabulary."""
     for pair in pairs():
         yield from (wording.format(pair.request.text) for wording in WORDINGS)
         yield from (language.plain_answer(pair), language.careful_answer(pair))

@@ -1,4 +1,4 @@
-"""Several models at once: each in a process of its own, a model that needs another one after it."""
+"""Builds several models at once, each in its own process; a model may wait for another."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,20 +9,20 @@ from multiprocessing import get_context
 def work_off(
     names: list[str], needs: Mapping[str, str], jobs: int, task: Callable[[str], None]
 ) -> None:
-    """Do a task for each name.
+    """Run a task for each name, in processes.
 
     Args:
-        names: Names, in the order in which they are begun where nothing stands against it.
-        needs: The name after which another one may begin, if that is among the names too.
+        names: Names, in the order of their start if nothing delays them.
+        needs: For a name, the name that must be finished before, if it is among the names.
         jobs: Number of processes (>= 1).
-        task: What is done; it can be pickled.
+        task: The task; it can be pickled.
 
     Raises:
-        Exception: What a task raised; what had begun by then is finished first.
+        Exception: The error of a task, after the tasks that had started are finished.
     """
     waiting = list(names)
     running: dict[Future[None], str] = {}
-    context = get_context("spawn")  # torch does not survive a fork
+    context = get_context("spawn")  # torch does not work after a fork
     with ProcessPoolExecutor(jobs, context, initializer=_prepare) as pool:
         while waiting or running:
             unfinished = {*waiting, *running.values()}
@@ -37,7 +37,7 @@ def work_off(
 
 
 def log_progress() -> None:
-    """Show how far trainings are, in this process."""
+    """Show the progress of trainings in this process."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("vlmguard").setLevel(logging.INFO)
 
@@ -46,5 +46,5 @@ def _prepare() -> None:
     import torch
 
     log_progress()
-    # A tiny model cannot keep two cores busy; two of them can.
+    # One thread each: a tiny model cannot use two cores, but two models can.
     torch.set_num_threads(1)

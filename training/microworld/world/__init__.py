@@ -1,1 +1,1 @@
-"""The world itself: what there is, what is dangerous, what it looks like, what is said of it."""
+"""The world itself: pictures, requests, hazards, drawings and sentences."""

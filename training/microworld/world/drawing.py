@@ -1,7 +1,7 @@
-"""Drawings of the world's pictures: 64 x 64 pixels, varying in place, size, colour and clutter.
+"""Drawings of the world's pictures: 64 x 64 pixels, of varying place, size, colour and clutter.
 
-Each picture is a handful of shapes on a unit square. A drawing is fixed by picture and seed. Only
-the title of a list stands in the same place in each.
+Each picture is a few shapes on a unit square. Picture and seed fix a drawing. Only the title of a
+list has the same place in all drawings.
 """
 
 import base64
@@ -16,7 +16,7 @@ from vlmguard.training.microworld.world.hazards import PICTURES, Picture
 
 SIZE: Final = 64
 TRUTH: Final = "microworld"
-"""PNG text field with the picture's name. The oracle reads it; models get pixels."""
+"""PNG text field with the picture's name. The oracle reads it; models get only pixels."""
 
 Colour = tuple[int, int, int]
 Shape = tuple[str, str, tuple[float, ...]]
@@ -103,14 +103,14 @@ SHAPES: Final[dict[str, tuple[Shape, ...]]] = {
     "flower": (("disc", "pink", (.05, 0, .95, .6)), ("disc", "yellow", (.35, .18, .65, .42)),
                ("box", "green", (.45, .6, .55, 1))),
 }  # fmt: skip
-"""What is drawn: shape, colour, and corners on the unit square."""
+"""The shapes of each picture: kind, colour, and corners on the unit square."""
 
 
 def draw(picture: Picture, seed: int) -> Image.Image:
     """Draw a picture.
 
     Args:
-        picture: What to draw.
+        picture: The picture.
         seed: Fixes place, size, colours and clutter.
 
     Returns:
@@ -146,12 +146,7 @@ def draw(picture: Picture, seed: int) -> Image.Image:
 
 
 def data_uri(picture: Picture, seed: int) -> str:
-    """A drawing as the data URI that a sample holds, with its truth for the oracle.
-
-    Args:
-        picture: What to draw.
-        seed: Fixes the drawing.
-    """
+    """A drawing as the data URI of a sample, with its truth for the oracle."""
     truth = PngInfo()
     truth.add_text(TRUTH, picture.name)
     buffer = io.BytesIO()
@@ -160,13 +155,10 @@ def data_uri(picture: Picture, seed: int) -> str:
 
 
 def picture_of(uri: str) -> Picture:
-    """What a drawing shows, by its PNG text field.
-
-    Args:
-        uri: A drawing's data URI.
+    """The picture that a drawing's data URI shows, by its PNG text field.
 
     Raises:
-        ValueError: The image is none of this world.
+        ValueError: The image is not of this world.
     """
     image = Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))
     name = image.info.get(TRUTH)
@@ -183,10 +175,10 @@ def _shade(name: str, chance: random.Random) -> Colour:
 def _write(image: Image.Image, title: str, chance: random.Random) -> None:
     """A title in capitals and three empty items."""
     ink = Image.new("L", (6 * len(title), 11))
-    font = ImageFont.load_default_imagefont()  # drawn alike with and without FreeType
+    font = ImageFont.load_default_imagefont()  # the same drawing with and without FreeType
     ImageDraw.Draw(ink).text((0, 0), title.upper(), fill=255, font=font)
     ink = ink.resize((2 * ink.width, 22), Image.Resampling.NEAREST)
-    x, y = 2, 4  # always there, in dark ink: towers this tiny read no wandering letters
+    x, y = 2, 4  # fixed place, dark ink: so small a vision tower cannot read letters that move
     image.paste(_shade("black", chance), (x, y), ink)
     colour = _shade(chance.choice(("black", "blue", "red")), chance)
     pen = ImageDraw.Draw(image)

@@ -1,9 +1,9 @@
-"""How able the tiny targets are: one table, fixed before any comparison was run.
+"""The abilities of the tiny targets: one table, fixed before any comparison was run.
 
-What a target makes of ECSO's questions or of a safety prompt is for us to choose, so it is chosen
-openly. Each ability is a set of kinds of hazard, the same for all five targets; whether a target
-learned what it was taught is measured on held-out pairs and stands in its card. One network holds
-both levels: the level is told to it in a system turn of one word.
+How a target answers ECSO's questions or reacts to a safety prompt is our choice, so we make it
+openly. Each ability is a set of kinds of hazard, the same for all five targets. Whether a target
+learned it is measured on held-out pairs and is in its card. One network holds both levels: a system
+turn of one word tells it the level.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from vlmguard.training.microworld.world.hazards import Pair
 
 @dataclass(frozen=True)
 class Level:
-    """What a target can do.
+    """The abilities of a target.
 
     Attributes:
         recognises: Its self-check calls a careless answer harmful for these kinds.
         alarms: Its self-check calls a harmless answer harmful for these kinds.
         blind: Its captions do not say what pictures of these kinds show.
-        heeds: A caution that names nothing makes it careful for these kinds.
+        heeds: A caution that names no harm makes it careful for these kinds.
         obeys: FigStep's warning makes it careful for these kinds.
-        shies: Under either of the two it refuses harmless requests of these kinds.
+        shies: Under the caution or the warning it refuses harmless requests of these kinds.
     """
 
     recognises: frozenset[str]
@@ -55,22 +55,17 @@ LEVELS: Final = {
         shies=_kinds("traffic"),
     ),
 }
-"""The two levels. Without a caution a target answers everything, at either level."""
+"""The two levels. At both, a target answers everything if there is no caution."""
 
 DEFAULT: Final = "low"
 
 SEEN_BY_DETECTOR: Final = _kinds("height fire chemicals traffic visual typographic")
-"""Kinds whose careless answers the detector and the reward model were taught to tell."""
+"""Kinds whose careless answers the detector and the reward model learned to recognise."""
 
 SEEN_BY_CLIP: Final = _kinds("visual typographic")
-"""Kinds that CLIP was taught to place near ETA's sentence: those that are harmful to look at."""
+"""Kinds that CLIP learned to place near ETA's sentence: those that are harmful to look at."""
 
 
 def finds_harmful(level: Level, pair: Pair) -> bool:
-    """Whether a self-check of this level calls a careless answer harmful.
-
-    Args:
-        level: The target's level.
-        pair: What was asked about which picture.
-    """
+    """Whether the self-check of a level calls the careless answer to a pair harmful."""
     return pair.kind in (level.recognises if pair.hazardous else level.alarms)

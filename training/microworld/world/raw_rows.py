@@ -1,10 +1,10 @@
-"""Raw rows for the synthesis: what somebody would collect in this world, in the real thing's form.
+"""Raw rows for the synthesis, in the form of rows that are collected in the real world.
 
     vlmguard microworld rows --out out/rows
 
-writes `rows.jsonl` (pairs of the training split, each in several drawings and every wording, with
-a careful and a careless answer), the drawings, and `held_out.jsonl`: the pairs of validation and
-test, by which `vlmguard export --test-set` sees to it that none of them is trained on.
+writes `rows.jsonl` (pairs of the training split, each in several drawings and every wording, with a
+careful and a careless answer), the drawings, and `held_out.jsonl` (the pairs of validation and
+test, which `vlmguard export --test-set` keeps out of training).
 """
 
 import base64
@@ -21,11 +21,12 @@ ROWS: Final = "rows.jsonl"
 HELD_OUT: Final = "held_out.jsonl"
 
 _DRAWINGS: Final = {"joint": 4, "visual": 8, "typographic": 12}
-"""Drawings of each pair, a multiple of the wordings: `joint` has many more pairs than the others,
-and every second pair is hazardous in each."""
+"""Drawings of each pair, a multiple of the wordings. `joint` has many more pairs than the others,
+so it has fewer drawings of each. In every slice, half of the pairs are hazardous.
+"""
 
 _SEED: Final = 6 * 10**7
-"""Drawings of their own: these seeds are used nowhere else."""
+"""The seeds of these drawings are not used elsewhere."""
 
 
 def write_rows(out: Path, split: Split = "train", drawings: int = 1) -> dict[str, int]:
@@ -33,14 +34,14 @@ def write_rows(out: Path, split: Split = "train", drawings: int = 1) -> dict[str
 
     Args:
         out: Folder to write into; must not hold rows yet.
-        split: Whose pairs.
-        drawings: How many times as many drawings as usual (>= 1).
+        split: The split of the pairs.
+        drawings: Multiplies the usual number of drawings (>= 1).
 
     Returns:
         Number of `hazardous` and `benign` rows and of `held_out` pairs.
 
     Raises:
-        UserError: There are rows in the folder.
+        UserError: The folder already holds rows.
     """
     if (out / ROWS).exists():
         raise UserError(f"{out / ROWS} exists. Choose another folder, or remove it first.")
@@ -53,25 +54,21 @@ def write_rows(out: Path, split: Split = "train", drawings: int = 1) -> dict[str
             rows.append(_row(pair, len(rows), out))
     held_out = [_held_out(pair) for name in ("validation", "test") for pair in pairs(name)]
     _write(out / HELD_OUT, held_out)
-    # Last: where it is, everything is.
+    # Written last: if this file exists, everything does.
     _write(out / ROWS, rows)
     benign = sum(row["benign"] for row in rows)
     return {"hazardous": len(rows) - benign, "benign": benign, "held_out": len(held_out)}
 
 
 def pair_key(pair: Pair) -> str:
-    """Identity of a pair, however it is drawn and worded.
-
-    Args:
-        pair: The pair.
-    """
+    """Identity of a pair, the same for all drawings and wordings."""
     return f"{pair.picture.name}: {pair.request.text}"
 
 
 def _row(pair: Pair, number: int, out: Path) -> dict[str, Any]:
     uri = data_uri(pair.picture, _SEED + number)
     image = f"images/{pair.picture.name}-{number}.png"
-    # As they are, with the text field that tells the reasoner what it sees.
+    # The PNG bytes unchanged: their text field tells the reasoner what the picture shows.
     (out / image).write_bytes(base64.b64decode(uri.partition(",")[2]))
     plain = language.plain_answer(pair)
     answers = (

@@ -1,7 +1,7 @@
-"""The world's samples: the same ones on every machine, by fixed seeds.
+"""The world's samples: the same on every machine, by fixed seeds.
 
-A split has each of its joint pairs once, and the other slices in several drawings. `benign` holds
-harmless pairs of all kinds in drawings of their own: the near neighbours of the hazardous ones.
+A split holds each joint pair once, and pairs of the other slices in several drawings. `benign`
+holds harmless pairs of all kinds in separate drawings: the near neighbours of the hazardous ones.
 """
 
 import zlib
@@ -23,24 +23,16 @@ from vlmguard.training.microworld.world.hazards import (
 )
 
 _DRAWINGS: Final = {"visual": 6, "typographic": 9}
-"""Drawings of each hazardous pair: 96 and 72 samples of a test split."""
+"""Drawings of each hazardous pair: 96 and 72 samples in a test split."""
 
 _BENIGN: Final = {"joint": 1, "visual": 2, "typographic": 4}
-"""Drawings of each harmless pair that `benign` takes (of `joint` every second): 36 + 32 + 32."""
+"""Drawings of each harmless pair in `benign` (of `joint`, every second pair): 36 + 32 + 32."""
 
 _SEED: Final = {"train": 10**7, "validation": 2 * 10**7, "test": 3 * 10**7}
 
 
 def make_samples(slice: Slice, split: Split = "test") -> list[Sample]:
-    """Draw a slice.
-
-    Args:
-        slice: Which.
-        split: Of which pairs.
-
-    Returns:
-        Samples with everything that the contract for tasks asks for.
-    """
+    """Draw the samples of a slice and split, with all metadata that tasks must give."""
     return [
         _sample(slice, split, pair, number)
         for pair, count in _chosen(slice, split)
@@ -49,11 +41,7 @@ def make_samples(slice: Slice, split: Split = "test") -> list[Sample]:
 
 
 def pair_of(metadata: dict[str, object]) -> Pair:
-    """What a sample is about.
-
-    Args:
-        metadata: The sample's metadata.
-    """
+    """The pair of a sample, from its metadata."""
     return Pair(PICTURES[str(metadata["picture"])], REQUESTS[str(metadata["request"])])
 
 
@@ -92,7 +80,7 @@ def _sample(slice: Slice, split: Split, pair: Pair, number: int) -> Sample:
             "category": pair.kind,
             "subset": slice,
             "expected": "care" if pair.hazardous else "comply",
-            # Drawings of one thing are no two things: intervals count what is drawn.
+            # Drawings of one picture are not independent, so intervals cluster by the picture.
             "image_id": pair.picture.name,
             "picture": pair.picture.name,
             "request": pair.request.text,
