@@ -8,34 +8,33 @@ Findings of ACL 2026, https://arxiv.org/abs/2504.12661
     inspect eval training/synthesize.py -T data=vlguard,spa_vl:DIR -T responses=sample \
         -T safety=8904 -T benign=977 --model TARGET --model-role grader=G --model-role reasoner=R
 
-A row is an image, a request, a safe and an unsafe answer; `synthesis/sources.py` lists what can
-be read. `safety=8904` and `benign=977` are the paper's numbers. Three stages with the
-role `reasoner` (the paper's is InternVL2.5-38B; any model that Inspect can call will do):
+A row is an image, a request, a safe and an unsafe answer; `synthesis/sources.py` lists the sources.
+`safety=8904` and `benign=977` are the paper's numbers. Three stages with the role `reasoner` (the
+paper's is InternVL2.5-38B; any model that Inspect can call is possible):
 
 1. hindsight: what makes the unsafe answer riskier than the safe one - features F;
 2. analysis: textual, visual and joint triggers, from image, request and F - report A;
 3. rewrite: the new request and its reasoning, from image, request and A.
 
-`-T stages=analysis,rewrite` switches stages off (without hindsight no answers are needed).
-A benign row takes one call, which leaves it alone or makes it clearer. `keep` then drops
-what breaks a rule or does not convince a checker; its metrics are the yield and the cost of
-each stage. Calls: 4 for a safety row, 2 for a benign one, one less each with
-`-T check=rules`. `responses=sample` adds `samples` target and judge calls for each row that
-lacks an answer. `rejection=N` tries up to N rewritings on the target (`--model`), judged by
-`grader`: one stays only if safety rises and helpfulness does not fall; 2 calls for the
-original request and 3 at most for each try.
+`-T stages=analysis,rewrite` switches stages off (without hindsight no answers are needed). A benign
+row takes one call, which leaves it alone or makes it clearer. `keep` then drops rows that break a
+rule or that the checker rejects; its metrics are the yield and the cost of each stage. Calls: 4 for
+a safety row, 2 for a benign one, one less each with `-T check=rules`. `responses=sample` adds
+`samples` target and judge calls for each row that lacks an answer. `rejection=N` tries up to N
+rewritings on the target (`--model`), judged by `grader`: one stays only if safety rises and
+helpfulness does not fall; 2 calls for the original request and 3 at most for each try.
 
-A row whose call fails (an endpoint may not take every image) is left unfinished; the run stops
-when 5 % of the rows have failed (`--fail-on-error` moves that mark).
+A row whose call fails (an endpoint may not take every image) stays unfinished. The run stops when 5
+% of the rows have failed (`--fail-on-error` changes this limit).
 
-Resume: `inspect eval-retry LOG`, or run under `inspect eval-set`. Finished rows are not paid
-for again; `--log-buffer 1` writes each one at once, so that even a kill loses only rows in
-work. Then: `vlmguard export LOG --out DIR`.
+Resume: `inspect eval-retry LOG`, or run under `inspect eval-set`. Finished rows are not paid for
+again; `--log-buffer 1` writes each row at once, so that even a kill loses only unfinished rows.
+Then: `vlmguard export LOG --out DIR`.
 
-Deviations from the paper: its prompts, filters and the formula of its report are not
-published, so all are ours. The reasoner sees the answers in stage 1 alone, and what it says
-must stand on image and request, because that is all the rewriter will have. Whether the
-paper's rewriter writes reasoning is not confirmed; `vlmguard export --targets` offers both.
+Deviations from the paper: its prompts, filters and the formula of its report are not published, so
+all are ours. The reasoner sees the answers in stage 1 only; its reasons must follow from image and
+request, because the rewriter will have nothing else. Whether the paper's rewriter writes reasoning
+is not confirmed; `vlmguard export --targets` offers both.
 """
 
 import logging
@@ -108,14 +107,13 @@ def synthesize(
         benign: Number of benign rows to draw, likewise.
         seed: Seed of the drawing.
         stages: Stages for safety rows; `rewrite` must be among them.
-        responses: `given`, or `sample` those that are missing from `--model`,
-            sorted by `grader`.
+        responses: `given`, or `sample`: missing answers come from `--model`, sorted by `grader`.
         samples: Answers to sample for such a row, at least 1.
-        rejection: Rewritings to try on `--model` before a row is given up; 0
-            keeps the first without a try.
+        rejection: Rewritings to try on `--model` before a row is dropped; 0 keeps the first
+            untried.
         check: `model` (rules, then one call) or `rules`.
-        structured: Hand the form of replies to the provider as a schema; `auto`
-            does so where Inspect's provider takes one.
+        structured: Pass the form of replies to the provider as a schema; `auto`: if Inspect's
+            provider takes one.
         hindsight_template: File that replaces the prompt of stage 1.
         analysis_template: File that replaces the prompt of stage 2.
         rewrite_template: File that replaces the prompt of stage 3.
@@ -147,10 +145,10 @@ def synthesize(
             benign_template=benign_template,
         ),
         scorer=keep(check, check_template, structured),
-        # Rows are counted, not averaged over epochs.
+        # Epochs make no sense here: rows are counted, not averaged.
         epochs=Epochs(1, []),
         headline_metric=HeadlineMetric(scorer="keep", metric="kept_share"),
-        # One row that an endpoint will not take must not stop ten thousand.
+        # One row that an endpoint refuses must not stop ten thousand.
         fail_on_error=FAILED_SHARE,
         version="3-A",
         metadata={
@@ -172,12 +170,12 @@ def three_stages(
     rewrite_template: str | None = None,
     benign_template: str | None = None,
 ) -> Solver:
-    """Work out a row's rewritten request, leaving a `SynthesisRecord`.
+    """Make a row's rewritten request and its `SynthesisRecord`.
 
     Args:
         stages: Stages for safety rows.
-        samples: Answers to sample where one is missing; 0 for none.
-        rejection: Rewritings to try on the target; 0 for none.
+        samples: Answers to sample if one is missing; 0 samples none.
+        rejection: Rewritings to try on the target; 0 tries none.
         structured: As in the task.
         hindsight_template: As in the task.
         analysis_template: As in the task.
@@ -213,7 +211,7 @@ def three_stages(
             if not record.drop:
                 await rewrite(row, ask, rejection)
         finally:
-            # Once and whole: a StoreModel would be checked and compared at each step.
+            # Written once at the end: a StoreModel would be checked and compared at each step.
             record.save(state.metadata)
         return state
 

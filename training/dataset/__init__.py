@@ -1,1 +1,1 @@
-"""Kept rows as a data set: collected, split, compared with the test sets, written with a card."""
+"""Makes a data set of kept rows: collected, split, compared with test sets, written with a card."""

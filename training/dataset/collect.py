@@ -1,4 +1,4 @@
-"""Kept rows out of synthesis logs."""
+"""Collects kept rows from synthesis logs."""
 
 import base64
 import logging
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 TASK: Final = "synthesize"
 SCORER: Final = "keep"
-# Most of a log, and nothing that a row is made of.
+# Not read: these fields are most of a log, and no row needs them.
 _UNREAD: Final = {"events", "messages", "output"}
 
 
@@ -37,8 +37,8 @@ class KeptRow:
     """A row to export.
 
     Attributes:
-        item: Id, image and request, as the leak check wants them; `item.image`
-            is a file with the image as the reasoner saw it.
+        item: Id, image and request, for the leak check; `item.image` is a file with the image as
+            the reasoner saw it.
         columns: The provenance columns of the data set.
     """
 
@@ -48,16 +48,16 @@ class KeptRow:
 
 @dataclass
 class Collected:
-    """What the logs hold.
+    """The content of the logs.
 
     Attributes:
         rows: Kept rows, by id.
         read: Number of finished rows, kept or not.
-        superseded: Number of rows that an older log holds as well.
-        dropped: Number of rows dropped for each reason; one row may have several.
+        superseded: Number of rows of older logs that a newer log replaces.
+        dropped: Number of rows dropped for each reason; a row may have several.
         cost: Calls, tokens, seconds and dollars by stage, over all finished rows.
-        logs: What is known of each log, newest first.
-        voided: Test sets that rows were taken from.
+        logs: A summary of each log, newest first.
+        voided: Test sets from which rows were taken.
     """
 
     rows: list[KeptRow] = field(default_factory=list)
@@ -72,27 +72,25 @@ class Collected:
 def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
     """Read the kept rows of synthesis logs.
 
-    A row that several logs hold (a log and its retry, say), with the same id,
-    request and image, is taken from the newest one. Different rows of the same
-    id (of two files of the same name, say) are all kept, and get ids of their
-    own. A log that is not finished gives the rows that are.
+    A row that is in several logs (for example a log and its retry), with the same id, request and
+    image, is taken from the newest one. Different rows with one id (for example from two files of
+    the same name) are all kept and get new ids. Of an unfinished log, the finished rows are used.
 
     Args:
         paths: Log files, or folders of them.
-        images: Folder to put the images into, each once.
+        images: Folder for the images; each is written once.
 
     Returns:
         The rows and what became of the others.
 
     Raises:
-        UserError: No log, a log of another task, an image that is nowhere, or
-            no kept row.
+        UserError: No log, a log of another task, a missing image, or no kept row.
     """
     collected = Collected()
     costs: list[dict[str, float]] = []
     seen: set[_Key] = set()
     unfinished: set[_Key] = set()
-    # Ids as exported, and as the logs have them where that differs.
+    # Exported ids, and the logs' ids if they differ.
     taken: set[str] = set()
     renamed: dict[str, str] = {}
     store = _ImageStore(images)
@@ -145,7 +143,7 @@ def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
 
 
 class _Key(NamedTuple):
-    """What makes a row the same row in several logs."""
+    """The identity of a row across logs."""
 
     id: str
     request: str
@@ -153,14 +151,14 @@ class _Key(NamedTuple):
 
 
 class _ImageStore:
-    """Image files, each written once and fingerprinted once."""
+    """A folder of image files; each image is written and fingerprinted once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._prints: dict[Path, Fingerprint] = {}
 
     def add(self, uri: str, sha256: str) -> tuple[Path, Fingerprint]:
-        # The bytes as they were sent to the reasoner: the rewriter must see the same picture.
+        # The bytes that the reasoner got, so that the rewriter sees the same picture.
         path = self.folder / sha256
         if path not in self._prints:
             self._prints[path] = fingerprint(from_data_uri(uri))
@@ -193,7 +191,7 @@ def _headers(paths: Iterable[Path]) -> list[EvalLog]:
                 f"{header.location} is not from training/synthesize.py: it does not say which test "
                 f"sets its rows come from. Leave it out."
             )
-    # A file that was named and lies in a named folder, too, is one log.
+    # A log that is named, and is in a named folder too, counts once.
     return list({log.eval.eval_id + log.eval.created: log for log in headers}.values())
 
 
@@ -208,7 +206,7 @@ def _header(location: str) -> EvalLog:
 
 def _samples(header: EvalLog) -> Iterable[EvalSample]:
     if header.status == "started":
-        # Killed: the log has no summary yet, only the samples that were written.
+        # The run was killed: the log has no summary, only the samples written until then.
         log = read_eval_log(header.location, resolve_attachments=True, exclude_fields=_UNREAD)
         return log.samples or []
     return read_eval_log_samples(
@@ -220,7 +218,7 @@ def _samples(header: EvalLog) -> Iterable[EvalSample]:
 
 
 def _key(sample: EvalSample) -> _Key:
-    # Where the image could not be read, its place is all that is known.
+    # If the image could not be read, only its path is known.
     image = sample.metadata.get("image_sha256") or sample.metadata["image_file"]
     return _Key(str(sample.id), _message(sample).text, image)
 
@@ -239,7 +237,7 @@ def _free_id(row_id: str, taken: Container[str]) -> str:
 
 
 def _score_metadata(sample: EvalSample) -> dict[str, Any] | None:
-    """Metadata of the newest score of ours; None if the sample was not scored."""
+    """Metadata of our newest score; None if the sample was not scored."""
     scores = [score for name, score in (sample.scores or {}).items() if name.startswith(SCORER)]
     return scores[-1].metadata if scores else None
 
@@ -295,7 +293,7 @@ def _summary(header: EvalLog, kept: int) -> dict[str, Any]:
 
 def _drop_twins(collected: Collected, renamed: Container[str]) -> None:
     rows = sorted(collected.rows, key=lambda row: row.item.id)
-    # Where rows share an id by chance, their images may share a name by chance.
+    # Rows that share an id by chance may share an image name by chance.
     images = [str(row.item.sha256) if row.item.id in renamed else row.item.image_id for row in rows]
     twins = near_duplicates(
         [

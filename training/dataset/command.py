@@ -1,4 +1,4 @@
-"""`vlmguard export`: its arguments, declared without what an export needs."""
+"""The arguments of `vlmguard export`, declared without the heavy imports of an export."""
 
 import argparse
 import os

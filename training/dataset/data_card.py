@@ -1,4 +1,4 @@
-"""The data card that lies beside an exported data set."""
+"""Writes the data card of an exported data set."""
 
 from typing import Any, Final
 
@@ -52,14 +52,7 @@ requests that carry no risk and must be left alone. No image is on both sides of
 
 
 def data_card(provenance: dict[str, Any]) -> str:
-    """Describe a data set.
-
-    Args:
-        provenance: Content of its `provenance.json`.
-
-    Returns:
-        Markdown.
-    """
+    """Markdown that describes a data set, from the content of its `provenance.json`."""
     rows, leaks = provenance["rows"], provenance["leaks"]
     return CARD.format(
         targets="its reasoning and the request to pass on"
@@ -80,13 +73,13 @@ def data_card(provenance: dict[str, Any]) -> str:
 
 
 def shared_images(leaks: dict[str, Any]) -> str:
-    """The images that `--leak-key pair` lets be in a test set as well.
+    """The images that a test set holds too and `--leak-key pair` allows.
 
     Args:
         leaks: The `leaks` of a `provenance.json`.
 
     Returns:
-        Their number and names, the first 20 of them; empty if there are none.
+        Their number and the first 20 names; empty if there are none.
     """
     found = sorted({(leak["image_id"], leak["test_set"]) for leak in leaks["shared_images"]})
     listed = ", ".join(f"{image} in {test_set}" for image, test_set in found[:20])

@@ -1,17 +1,17 @@
-r"""Kept rows as a `datasets` data set that TRL's `SFTTrainer` takes as it is.
+r"""Writes kept rows as a `datasets` data set that TRL's `SFTTrainer` can read.
 
     vlmguard export logs/ --out data/rewriter
     vlmguard export LOG --out DIR --targets direct --test-sets FOLDER --on-leak drop
 
-Each row is one exchange in the rewriter's one chat layout: the image, what
-`Rewriter.message` asks, and the reply to learn. `--targets reasoning` teaches the reasoning
-and the request, `direct` the request alone. The prompt shown is version 2 (`--prompt 1` for the
-older one); `vlmguard train` states the version beside the weights, and inference follows it.
-Train and validation are split by image: copies and near-duplicates of an image stay on one side.
+Each row is one exchange in the rewriter's chat layout: the image, the prompt of `Rewriter.message`,
+and the reply to learn. `--targets reasoning` teaches the reasoning and the request, `direct` the
+request alone. The prompt shown is version 2 (`--prompt 1` for the older one); `vlmguard train`
+states the version beside the weights, and inference follows it. Train and validation are split by
+image: copies and near-duplicates of an image are in one split.
 
-Rows are compared with the test sets first (`training/dataset/leaks.py`); a leak stops the export
-unless `--on-leak` says what to do with it. Everything is written into a folder beside DIR
-and renamed when complete, so that DIR is either whole or not there.
+Rows are first compared with the test sets (`training/dataset/leaks.py`); a leak stops the export
+unless `--on-leak` says otherwise. All files are written into a folder beside DIR, which is renamed
+when complete, so that DIR is either complete or missing.
 """
 
 import errno
@@ -63,16 +63,15 @@ def export(
         seed: Seed of the split.
         test_sets: Folder with the test sets to compare with, or None.
         own_sets: JSONL files with further test sets.
-        leak_key: What may not be in a test set.
-        strict_text: Whether the text alone blocks, too.
-        on_leak: What to do about it.
+        leak_key: What a test set must not share: the `image`, or only the `pair` of image and text.
+        strict_text: Whether the same text alone is a leak, too.
+        on_leak: What to do about a leak.
 
     Returns:
         The content of `provenance.json`.
 
     Raises:
-        UserError: Unusable logs or options, leaks, or no room on the disk;
-            nothing is left at `out`.
+        UserError: Unusable logs or options, leaks, or a full disk; nothing is written at `out`.
     """
     if out.exists():
         raise UserError(f"{out} exists. Choose another folder, or remove it first.")
@@ -80,7 +79,7 @@ def export(
         raise UserError(f"--validation {validation}: choose a share from 0 to below 1.")
     if test_sets is not None and not test_sets.is_dir():
         raise UserError(f"--test-sets {test_sets} is no folder.")
-    # Only its chat layout is used; the model is Inspect's placeholder for none.
+    # Only its chat layout is used; the model is Inspect's placeholder.
     rewriter = Rewriter(get_model("none/none"), reasoning=targets == "reasoning", prompt=prompt)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -122,11 +121,7 @@ def export(
 
 
 def summary(provenance: dict[str, Any]) -> str:
-    """What was exported, dropped and paid, for the terminal.
-
-    Args:
-        provenance: Content of `provenance.json`.
-    """
+    """What was exported, dropped and paid, for the terminal, from a `provenance.json`."""
     rows, leaks = provenance["rows"], provenance["leaks"]
     lines = [
         f"{rows['read']} rows read, {rows['exported']} exported "
@@ -166,21 +161,21 @@ def summary(provenance: dict[str, Any]) -> str:
 def _write(
     work: Path, splits: dict[str, list[KeptRow]], provenance: dict[str, Any], rewriter: Rewriter
 ) -> None:
-    # Imported on demand: nothing else here needs it, and it takes seconds.
+    # Imported here: only this function needs it, and the import takes seconds.
     import datasets
 
     features = _features()
     made = {}
     for name, rows in splits.items():
         if not rows:
-            # The library saves a split without rows, and then cannot load it.
+            # The library can save a split without rows, but cannot load it.
             continue
 
         def generate(rows: list[KeptRow] = rows) -> Iterator[dict[str, Any]]:
             for row in rows:
                 yield example(row, rewriter)
 
-        # Given, or the library would pickle all rows to find one.
+        # A given fingerprint saves the library from pickling all rows to compute one.
         fingerprint = f"{work.name.strip('.')}-{name}"
         made[name] = datasets.Dataset.from_generator(
             generate,
@@ -248,7 +243,7 @@ def _features() -> Any:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, is a full disk (libraries wrap it)."""
+    """Whether an error, or one of its causes, is a full disk (libraries wrap it)."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

@@ -1,4 +1,4 @@
-"""When two images count as the same: a perceptual hash, and a search among many."""
+"""Finds images that count as the same, by a perceptual hash."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import numpy as np
 from PIL import Image
 
 NEAR_BITS: Final = 12
-"""Of a fingerprint's 256 bits, how many may differ. Measured on FigStep-Tiny, whose 50 typographic
-images look much alike: re-encoding, scaling and cropping a few pixels change at most 10 bits, two
-different images differ in at least 16."""
+"""How many of a fingerprint's 256 bits may differ. Measured on FigStep-Tiny, whose 50 typographic
+images look much alike: re-encoding, scaling and cropping by a few pixels change at most 10 bits,
+and two different images differ in at least 16.
+"""
 
 NEAR_COLOUR: Final = 16.0
-"""Mean difference of the coarse colours, of 255, up to which two images may be the same."""
+"""The largest mean difference of the coarse colours (of 255) for two images to be the same."""
 
 _SIDE: Final = 16
 _MARGIN: Final = 2
@@ -21,7 +22,7 @@ _MARGIN: Final = 2
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What stays of an image through scaling and re-encoding.
+    """Features of an image that survive scaling and re-encoding.
 
     Attributes:
         bits: 256 bits: is each of 16x16 places brighter than its left neighbour?
@@ -34,18 +35,11 @@ class Fingerprint:
 
 
 def fingerprint(picture: Image.Image) -> Fingerprint:
-    """A perceptual hash: brightness steps (dHash) and coarse colours.
-
-    Args:
-        picture: Any picture.
-
-    Returns:
-        Its fingerprint.
-    """
+    """A perceptual hash: brightness steps (dHash) and coarse colours."""
     rgb = picture.convert("RGB")
     grey = rgb.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.LANCZOS)
     levels = np.frombuffer(grey.tobytes(), dtype=np.uint8).reshape(_SIDE, _SIDE + 1).astype(int)
-    # The margin keeps compression noise in flat areas out.
+    # The margin ignores compression noise in flat areas.
     steps = levels[:, 1:] > levels[:, :-1] + _MARGIN
     colours = rgb.resize((4, 4), Image.Resampling.BOX).tobytes()
     return Fingerprint(np.packbits(steps).tobytes(), colours)
@@ -63,14 +57,7 @@ class ImageIndex:
         self._colours = _table([each.colours for each in fingerprints], 48).astype(np.int16)
 
     def near(self, image: Fingerprint) -> list[int]:
-        """Indices of the images that look the same.
-
-        Args:
-            image: What to look for.
-
-        Returns:
-            Indices into the fingerprints, rising; empty if there is none.
-        """
+        """Indices of the images that look the same as this one, rising."""
         differing = np.bitwise_count(self._bits ^ np.frombuffer(image.bits, np.uint8)).sum(axis=1)
         colours = np.frombuffer(image.colours, np.uint8).astype(np.int16)
         distance = np.abs(self._colours - colours).mean(axis=1)

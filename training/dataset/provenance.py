@@ -1,4 +1,4 @@
-"""What `provenance.json` says of an exported data set, the settled leaks included."""
+"""Builds the `provenance.json` of an exported data set, with its leaks."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -17,11 +17,11 @@ _LIBRARIES: Final = ("vlmguard", "inspect-ai", "datasets")
 
 
 def settle_leaks(collected: Collected, found: LeakReport, on_leak: OnLeak) -> dict[str, Any]:
-    """Stop, drop or keep.
+    """Stop, drop the leaking rows, or keep them.
 
     Args:
-        collected: The rows; with `drop`, those that leak are taken out.
-        found: What the comparison found.
+        collected: The rows; with `drop`, those that leak are removed.
+        found: The result of the comparison.
         on_leak: What to do.
 
     Returns:
@@ -56,7 +56,7 @@ def settle_leaks(collected: Collected, found: LeakReport, on_leak: OnLeak) -> di
         "strict_text": found.strict_text,
         "checked": found.checked,
         "unchecked": found.unchecked,
-        # What `vlmguard train` refuses: images and pairs, and texts with strict_text.
+        # Leaks that `vlmguard train` refuses: images and pairs, and texts with strict_text.
         "images": [leak for leak in left if leak["kind"] not in ("pair", "text")],
         "pairs": [leak for leak in left if leak["kind"] == "pair"],
         "texts": texts,
@@ -76,19 +76,16 @@ def build_provenance(
     rewriter_template: str,
     seed: int,
 ) -> dict[str, Any]:
-    """Describe a data set.
+    """The description of a data set, as JSON values.
 
     Args:
         collected: The rows, and what became of the others.
         splits: The rows by split.
-        leaks: As `settle_leaks` gives them.
+        leaks: The report of `settle_leaks`.
         targets: What is taught.
         rewriter_prompt: Version of the rewriter's prompt.
         rewriter_template: Its hash.
         seed: Seed of the split.
-
-    Returns:
-        What JSON can hold.
     """
     columns = [row.columns for row in collected.rows]
     cost: dict[str, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""Train and validation, split by image."""
+"""Splits rows into train and validation, by image."""
 
 import random
 from collections import Counter
@@ -8,7 +8,7 @@ from vlmguard.training.dataset.fingerprints import ImageIndex
 
 
 def split_by_image(rows: list[KeptRow], validation: float, seed: int) -> dict[str, list[KeptRow]]:
-    """Split rows so that no image, nor a near-duplicate of it, is on both sides.
+    """Split rows so that no image, and no near-duplicate of it, is on both sides.
 
     Args:
         rows: The rows.
@@ -16,8 +16,8 @@ def split_by_image(rows: list[KeptRow], validation: float, seed: int) -> dict[st
         seed: Seed of the drawing.
 
     Returns:
-        `train` and `validation`; at least one image on each side where there
-        are two and `validation` is not 0. An empty side is not written.
+        `train` and `validation`. Each has at least one image if there are two and `validation` is
+        not 0. An empty side is not written.
     """
     groups = image_groups(rows)
     members: dict[int, int] = Counter(groups)
@@ -25,7 +25,7 @@ def split_by_image(rows: list[KeptRow], validation: float, seed: int) -> dict[st
     random.Random(seed).shuffle(order)
     held: set[int] = set()
     wanted = validation * len(rows)
-    # The last group always trains.
+    # The last group is always in train.
     for group in order[:-1]:
         if sum(members[each] for each in held) >= wanted:
             break
@@ -37,10 +37,7 @@ def split_by_image(rows: list[KeptRow], validation: float, seed: int) -> dict[st
 
 
 def image_groups(rows: list[KeptRow]) -> list[int]:
-    """Number the images so that those that look the same share a number.
-
-    Args:
-        rows: The rows.
+    """Number the images so that images that look the same share a number.
 
     Returns:
         A number for each row: the index of the first row of its group.
@@ -56,7 +53,7 @@ def image_groups(rows: list[KeptRow]) -> list[int]:
 
     by_id: dict[str, int] = {}
     for number, (row, look) in enumerate(zip(rows, prints, strict=True)):
-        # One source's name for an image holds even where a copy was re-encoded.
+        # The same name within a source means the same image, even if a copy was re-encoded.
         twins = [by_id.setdefault(row.item.image_id, number)]
         twins += index.near(look)
         for twin in twins:

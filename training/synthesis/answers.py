@@ -1,4 +1,4 @@
-"""Answers of a target: sampled and sorted by the judge, or compared before and after."""
+"""Answers of a target: sampled and sorted by the judge, or compared before and after rewriting."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from vlmguard.scorers.verdicts import grade, label
 from vlmguard.training.synthesis.prompts import StageCall, stage_call
 
 SAFE_FROM: Final = 7.0
-"""Safety from which an answer counts as safe, as in the judge's `safe_and_helpful`."""
+"""An answer with this safety or more counts as safe, as in the judge's `safe_and_helpful`."""
 
 _BEST: Final = 10.0
 _READERS: Final = {"safety": grade(_BEST), "helpful": label()}
@@ -32,13 +32,13 @@ _READERS: Final = {"safety": grade(_BEST), "helpful": label()}
 
 @dataclass(frozen=True)
 class JudgedAnswer:
-    """An answer and what the judge thinks of it.
+    """An answer and the judge's grades.
 
     Attributes:
         text: The answer.
         safety: 0 to 10, or NaN.
         helpful: 0 or 1, or NaN.
-        calls: The calls that it took.
+        calls: The calls for it.
     """
 
     text: str
@@ -60,19 +60,19 @@ async def judged_answer(
     stage: str,
     temperature: float = 0.0,
 ) -> JudgedAnswer:
-    """Let the target answer, and have the answer judged.
+    """Let the target answer, and let the judges grade the answer.
 
     Args:
-        target: Who answers.
+        target: The model that answers.
         images: The row's images.
-        asked: What the target is asked.
+        asked: The target's prompt.
         request: The user's own request, which the judge sees.
         stage: Name of the stage in the log.
-        temperature: The target's temperature; settings of the user's win.
+        temperature: The target's temperature; the user's settings override it.
 
     Returns:
-        The answer, without thinking, with the mean of the judges' grades. No answer has
-        none; a refusal that the provider marked is safe and not helpful.
+        The answer, without thinking, with the mean of the judges' grades. A missing answer has no
+        grades; a refusal that the provider marked is safe and not helpful.
     """
     content: list[Content] = [ContentImage(image=image) for image in images]
     content.append(ContentText(text=asked))
@@ -101,17 +101,7 @@ async def judged_answer(
 async def sample_answers(
     target: Model, images: Sequence[str], request: str, count: int
 ) -> list[JudgedAnswer]:
-    """Draw answers at temperature 1 and have each judged.
-
-    Args:
-        target: Who answers.
-        images: The row's images.
-        request: The request.
-        count: How many, at least 1.
-
-    Returns:
-        The answers, in no particular order.
-    """
+    """Sample `count` answers (at least 1) at temperature 1, in no particular order, each judged."""
     return await collect(
         *(
             judged_answer(target, images, request, request, stage="sample", temperature=1.0)
@@ -121,14 +111,11 @@ async def sample_answers(
 
 
 def sort_answers(answers: Sequence[JudgedAnswer]) -> tuple[str | None, str | None]:
-    """The safest answer and the least safe one.
-
-    Args:
-        answers: Judged answers; those without a text cannot be taught.
+    """The safest answer and the least safe one, of those that have a text.
 
     Returns:
-        The safest of those with safety of at least 7 (a helpful one if
-        possible), and the least safe of those below; None where there is none.
+        The safest of those with safety of at least 7 (a helpful one if possible), and the least
+        safe of those below 7; None for a side without answers.
     """
     said = [each for each in answers if each.text.strip()]
     safe = [each for each in said if each.safety >= SAFE_FROM]
@@ -139,14 +126,14 @@ def sort_answers(answers: Sequence[JudgedAnswer]) -> tuple[str | None, str | Non
 
 
 def hopeless(before: JudgedAnswer, *, benign: bool) -> str | None:
-    """Why no rewritten request can pass `improves`, so that none need be tried.
+    """Why no rewritten request can pass `improves`, so that none is tried.
 
     Args:
         before: The answer to the original request.
         benign: As for `improves`.
 
     Returns:
-        `original_unjudged`, `already_safe`, or None if there is something to gain.
+        `original_unjudged`, `already_safe`, or None if a gain is possible.
     """
     if math.isnan(before.safety) or math.isnan(before.helpful):
         return "original_unjudged"
@@ -154,16 +141,15 @@ def hopeless(before: JudgedAnswer, *, benign: bool) -> str | None:
 
 
 def improves(before: JudgedAnswer, after: JudgedAnswer, *, benign: bool) -> bool:
-    """Whether a rewritten request earns its place.
+    """Whether a rewritten request leads to a better answer.
 
     Args:
         before: The answer to the original request.
         after: The answer to the rewritten one.
-        benign: There is no risk to lower: safety need not rise, only not fall.
+        benign: Whether the request carries no risk: safety then need not rise, but may not fall.
 
     Returns:
-        True if safety rises and helpfulness does not fall. Unknown grades
-        count against it.
+        True if safety rises and helpfulness does not fall; False if a grade is not known.
     """
     if benign:
         return after.safety >= before.safety and after.helpful >= before.helpful

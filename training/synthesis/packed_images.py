@@ -1,4 +1,4 @@
-"""Parquet files with images inside: those are taken out when a row has been chosen, not before."""
+"""Parquet files with images inside; images are taken out only for rows that are drawn."""
 
 import hashlib
 import os
@@ -29,15 +29,15 @@ def batches(file: Path, *, images: bool) -> Iterator[Any]:
 
     Args:
         file: The file.
-        images: Whether its column `image` is wanted, or all the others.
+        images: Whether to read its column `image`, or all other columns.
 
     Yields:
         Its rows, up to 128 at a time, as pyarrow's `RecordBatch`.
 
     Raises:
-        UserError: No readable Parquet file.
+        UserError: Not a readable Parquet file.
     """
-    # Imported on demand: only Parquet files need it.
+    # Imported here, since only Parquet files need it.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -52,14 +52,13 @@ def batches(file: Path, *, images: bool) -> Iterator[Any]:
 
 
 def unpack(images: Iterable[PackedImage]) -> dict[PackedImage, Path]:
-    """Put packed images into files of their own, below the user's cache folder.
+    """Write packed images to separate files, below the user's cache folder.
 
     Args:
-        images: Which ones; each Parquet file is read once.
+        images: The images; each Parquet file is read once.
 
     Returns:
-        The file of each image; rows whose image is empty lead to a path that
-        does not exist.
+        The file of each image. For a row without an image, the path does not exist.
 
     Raises:
         UserError: A file cannot be read.
@@ -88,7 +87,7 @@ def _saved(data: bytes | None, file: Path, number: int) -> Path:
     path = cache / "vlmguard" / "images" / f"{hashlib.sha256(data).hexdigest()[:24]}{suffix}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete, or a full disk would leave half an image behind.
+        # Renamed when complete, or a full disk would leave half an image.
         partial = path.with_suffix(f".{os.getpid()}")
         partial.write_bytes(data)
         partial.replace(path)

@@ -1,4 +1,4 @@
-"""Reading a reasoner's replies: JSON where it kept to it, any recognisable form where not."""
+"""Reads a reasoner's replies: JSON if it wrote JSON, else any form that is recognised."""
 
 import json
 import re
@@ -18,25 +18,25 @@ _BULLET: Final = re.compile(r"^[^\S\n]*(?:[-*\u2022]|\d+[.)])\s+(.+)$", re.MULTI
 _VIEWS: Final = ("textual", "visual", "joint")
 _OBJECT_START: Final = re.compile(r'\{\s*"[^"\\]{0,200}"\s*:')
 _READINGS: Final = 100
-"""How often a reply is read at most in search of its JSON object."""
+"""The most characters read in search of the JSON object, as a multiple of the reply's length."""
 _NOTHING: Final = frozenset(("", "none", "n/a", "nothing", "no risk", "empty", "null", "-"))
 
 
 class Features(BaseModel):
-    """Reply of the hindsight stage: F."""
+    """Reply of the hindsight stage: features F."""
 
     features: list[str]
 
 
 class Report(BaseModel):
-    """Reply of the analysis stage: A."""
+    """Reply of the analysis stage: report A."""
 
     textual: str
     visual: str
     joint: str
 
     def text(self) -> str:
-        """The views that say something, one a line; empty if none does."""
+        """The views that are not empty, one a line."""
         views = (("textual", self.textual), ("visual", self.visual), ("joint", self.joint))
         return "\n".join(f"{name}: {view.strip()}" for name, view in views if not _is_nothing(view))
 
@@ -49,14 +49,7 @@ class Rewriting(BaseModel):
 
 
 def problem_of(output: ModelOutput) -> str:
-    """Why a reply that could not be read could not be.
-
-    Args:
-        output: The reply.
-
-    Returns:
-        `empty`, `refused`, `cut_off` or `invalid_format`.
-    """
+    """Why a reply could not be read: `empty`, `refused`, `cut_off` or `invalid_format`."""
     said = read_output(output)
     if said.kind == "refusal":
         return "refused"
@@ -70,21 +63,13 @@ def problem_of(output: ModelOutput) -> str:
 
 
 def is_cut_off(output: ModelOutput) -> bool:
-    """Whether a reply ended at a token limit.
-
-    Args:
-        output: The reply.
-    """
+    """Whether a reply ended at a token limit."""
     said = read_output(output)
     return said.kind == "cut_off" or said.reason == "token_limit"
 
 
 def is_filtered(output: ModelOutput) -> bool:
-    """Whether the provider marked a reply as a refusal.
-
-    Args:
-        output: The reply.
-    """
+    """Whether the provider marked a reply as a refusal."""
     return read_output(output).kind == "refusal"
 
 
@@ -96,7 +81,7 @@ def read_features(text: str, *, cut_off: bool) -> list[str] | None:
         cut_off: The reply ended at the token limit; only a whole JSON object counts.
 
     Returns:
-        The features, possibly none; None if the reply cannot be read.
+        The features; may be empty. None if the reply cannot be read.
     """
     found = _json_object(text, ("features",))
     if found is not None:
@@ -104,7 +89,7 @@ def read_features(text: str, *, cut_off: bool) -> list[str] | None:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list):
             return None
-        # Some models give an object for each feature instead of a sentence.
+        # Some models write an object for each feature instead of a sentence.
         sentences = [
             ": ".join(str(part) for part in item.values()) if isinstance(item, dict) else str(item)
             for item in items
@@ -122,11 +107,11 @@ def read_report(text: str, *, cut_off: bool) -> Report | None:
     """Read the three views of the analysis stage.
 
     Args:
-        text: The reply: JSON, or `textual: ...` and so on in any dress.
+        text: The reply: JSON, or `textual: ...` and so on with any markup.
         cut_off: The reply ended at the token limit; only a whole JSON object counts.
 
     Returns:
-        The report; None if no view can be found.
+        The report; None if no view is found.
     """
     found = _json_object(text, _VIEWS)
     if found is None and not cut_off:
@@ -148,10 +133,10 @@ def read_rewriting(text: str, *, instructions: str, cut_off: bool) -> Parsed:
             `<prompt>` counts.
 
     Returns:
-        The parts. What is usable is decided by the rule for the rewriter's
-        replies, so that nothing is taught which would later be rejected.
+        The parts. The rules for the rewriter's replies decide what is usable, so that no reply is
+        taught that would later be rejected.
     """
-    # Thinking holds drafts; where nothing else gives reasons, it is the reasoning.
+    # Thinking holds drafts. It counts as the reasoning only if the reply has no other.
     reply = strip_thinking(text)
     found = _json_object(reply, ("prompt",))
     if found is None and not cut_off and "<prompt>" not in reply.lower():
@@ -163,14 +148,11 @@ def read_rewriting(text: str, *, instructions: str, cut_off: bool) -> Parsed:
 
 
 def target_text(reasoning: str, prompt: str) -> str:
-    """What the rewriter is taught to reply.
+    """The reply that the rewriter learns, in its one output format.
 
     Args:
         reasoning: Its reasoning; empty for the request alone.
         prompt: The request to pass on.
-
-    Returns:
-        Text in the rewriter's one output format.
     """
     thoughts = f"<reasoning>{reasoning}</reasoning>\n" if reasoning else ""
     return f"{thoughts}<prompt>{prompt}</prompt>"
@@ -191,7 +173,8 @@ def _flat(value: object) -> str:
 def _json_object(text: str, keys: Sequence[str]) -> dict[str, Any] | None:
     """The last JSON object in the text that holds one of the keys."""
     found = None
-    # Each attempt that fails has read the text for nothing up to where it failed.
+    # A failed attempt has read the text up to its error. Many failures would make the time
+    # quadratic, so they share a budget.
     patience = _READINGS * len(text)
     end = 0
     for start in _OBJECT_START.finditer(text):
@@ -204,7 +187,7 @@ def _json_object(text: str, keys: Sequence[str]) -> dict[str, Any] | None:
             if patience < 0:
                 break
         except (ValueError, RecursionError):
-            break  # a longer number, or deeper nesting, than in any reply that means something
+            break  # a longer number, or deeper nesting, than in any sensible reply
         else:
             if any(key in item for key in keys):
                 found = item
@@ -212,7 +195,7 @@ def _json_object(text: str, keys: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _labelled(text: str, names: Sequence[str]) -> dict[str, str]:
-    """Sections that start with `name:` on a line of their own, in any dress."""
+    """Sections that start with `name:` at the start of a line, with any markup."""
     label = re.compile(
         r"^[ \t>{\"'*_#\-\d.()]*("
         + "|".join(names)
@@ -228,7 +211,7 @@ def _labelled(text: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def _undressed(text: str) -> str:
-    """A section without markup around it and without the quotes of half a JSON object."""
+    """A section without markup around it and without the quotes of an incomplete JSON object."""
     plain = text.strip(" \n\t*_`").rstrip("},").strip(" \n\t*_`,")
     quoted = len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'"
     return plain[1:-1].strip() if quoted else plain

@@ -1,6 +1,6 @@
-"""One row through the stages: what is asked when, and what ends it.
+"""Takes one row through the stages: the order of questions, and the reasons to stop.
 
-Each step notes its calls and results in the row's `SynthesisRecord`; a row whose record has a
+Each step writes its calls and results into the row's `SynthesisRecord`. A row whose record has a
 `drop` goes no further.
 """
 
@@ -38,7 +38,7 @@ from vlmguard.training.synthesis.scorer import candidate
 
 @dataclass(frozen=True)
 class RowInWork:
-    """A row and what has been made of it.
+    """A row and its results so far.
 
     Attributes:
         request: The request x.
@@ -59,25 +59,25 @@ class RowInWork:
 
     @property
     def safe(self) -> str | None:
-        """The answer that handled the risk, given or sampled."""
+        """The answer that handles the risk, given or sampled."""
         given: str | None = self.metadata["safe"]
         return self.record.safe or given
 
     @property
     def unsafe(self) -> str | None:
-        """The answer that did not, given or sampled."""
+        """The answer that does not handle the risk, given or sampled."""
         given: str | None = self.metadata["unsafe"]
         return self.record.unsafe or given
 
 
 @dataclass(frozen=True)
 class Reasoner:
-    """The model that works the stages.
+    """The model that does the work of the stages.
 
     Attributes:
-        model: Who is asked.
+        model: The model.
         prompts: The question of each stage, and of `benign` rows.
-        structured: As in the task.
+        structured: Whether to use structured output, as for `ask_stage`.
     """
 
     model: Model
@@ -94,7 +94,7 @@ class Reasoner:
         temperature: float | None = None,
         **material: str,
     ) -> ModelOutput:
-        """Put a stage's question about a row, and note the call.
+        """Ask a stage's question about a row, and note the call.
 
         Args:
             row: The row.
@@ -102,10 +102,7 @@ class Reasoner:
             schema: Form of the reply.
             prompt: Name of the question, if it is not the stage's own.
             temperature: As for `ask_stage`.
-            **material: Foreign text by placeholder, the request aside.
-
-        Returns:
-            The output.
+            **material: Foreign text by placeholder, without the request.
         """
         output = await ask_stage(
             self.model,
@@ -122,12 +119,7 @@ class Reasoner:
 
 
 async def complete_answers(row: RowInWork, count: int) -> None:
-    """Sample and sort the answers that a row lacks.
-
-    Args:
-        row: The row.
-        count: Answers to sample.
-    """
+    """Sample `count` answers of a row that lacks one, and sort them."""
     record = row.record
     if record.drop or (row.safe and row.unsafe):
         return
@@ -143,12 +135,7 @@ async def complete_answers(row: RowInWork, count: int) -> None:
 
 
 async def hindsight(row: RowInWork, ask: Reasoner) -> None:
-    """Stage 1: features F from the two answers.
-
-    Args:
-        row: The row.
-        ask: The reasoner.
-    """
+    """Stage 1: features F from the two answers."""
     record = row.record
     if record.drop:
         return
@@ -163,12 +150,7 @@ async def hindsight(row: RowInWork, ask: Reasoner) -> None:
 
 
 async def analysis(row: RowInWork, ask: Reasoner) -> None:
-    """Stage 2: report A from image, request and F.
-
-    Args:
-        row: The row.
-        ask: The reasoner.
-    """
+    """Stage 2: report A from image, request and F."""
     record = row.record
     if record.drop:
         return
@@ -189,13 +171,12 @@ async def rewrite(row: RowInWork, ask: Reasoner, tries: int) -> None:
     Args:
         row: The row.
         ask: The reasoner.
-        tries: Rewritings to try on the target until one proves better; 0 keeps the first
-            without a try.
+        tries: Rewritings to try on the target until one is better; 0 keeps the first one untried.
     """
     record = row.record
     before: JudgedAnswer | None = None
     for attempt in range(max(1, tries)):
-        # A second try of a greedy model would be the first one again.
+        # A greedy model would write the same rewriting again.
         failure = await _rewrite_once(row, ask, temperature=1.0 if attempt else None)
         record.drop = f"rewrite_{failure}" if failure else None
         if failure:
@@ -203,7 +184,7 @@ async def rewrite(row: RowInWork, ask: Reasoner, tries: int) -> None:
         if not tries or (row.benign and record.rewritten == row.request):
             return
         if broken_rules(candidate(record, row.request, row.metadata)):
-            # The scorer names the rule, unless a later try does better.
+            # The scorer names the broken rule, unless a later try is better.
             continue
         if before is None:
             before = await _try(row, row.request, "try_original")
@@ -219,7 +200,7 @@ async def rewrite(row: RowInWork, ask: Reasoner, tries: int) -> None:
 
 
 async def _rewrite_once(row: RowInWork, ask: Reasoner, temperature: float | None) -> str | None:
-    """One rewriting into the record; returns why it cannot be used, or None."""
+    """Write one rewriting into the record; returns why it cannot be used, or None."""
     record = row.record
     prompt = "benign" if row.benign else "rewrite"
     known = record.report or "\n".join(f"- {feature}" for feature in record.features)
@@ -238,11 +219,11 @@ async def _rewrite_once(row: RowInWork, ask: Reasoner, temperature: float | None
     )
     if parsed.failure:
         return parsed.failure
-    # What is meant to stay as it is must be copied to the letter.
+    # A request that is meant to stay unchanged must be an exact copy.
     same = normalise_text(parsed.prompt) == normalise_text(row.request)
     record.reasoning = parsed.reasoning
     record.rewritten = row.request if same else parsed.prompt
-    # An answer to an earlier rewriting says nothing about this one.
+    # A trial of an earlier rewriting does not count for this one.
     record.trial.pop("rewritten", None)
     return None
 

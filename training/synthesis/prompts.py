@@ -1,9 +1,9 @@
-"""What the reasoner is asked in each stage, and how its replies are read.
+"""The reasoner's questions in each stage, and the record of a row.
 
-Structured output is asked for where Inspect's provider passes a schema on; replies
-are read the same tolerant way in any case. Requests and answers are foreign text and
-stand in fenced blocks. From the analysis on, the reasoner no longer sees the
-answers: what the rewriter is taught must follow from image and request alone.
+Structured output is requested if Inspect's provider passes a schema on; replies are read in the
+same tolerant way in any case. Requests and answers are foreign text and stand in fenced blocks.
+From the analysis on, the reasoner no longer sees the answers: the rewriter must learn from image
+and request alone.
 """
 
 from collections.abc import Sequence
@@ -126,13 +126,13 @@ FIELDS: Final = {
 STRUCTURED: Final = frozenset(
     ("openai", "azureai", "google", "vertex", "mistral", "grok", "groq", "vllm", "sglang")
 )
-"""Inspect's providers that pass a schema on; whether it is enforced is up to the model served."""
+"""Inspect's providers that pass a schema on; the served model may or may not enforce it."""
 
 Structured = Literal["auto"] | bool
-"""Whether a schema is handed to the provider; `auto`: where Inspect's provider takes one."""
+"""Whether a schema is passed to the provider; `auto`: if Inspect's provider takes one."""
 
 RECORD: Final = "synthesis"
-"""Where a sample's metadata hold its `SynthesisRecord`. (Inspect would log a store three times.)"""
+"""Key of the `SynthesisRecord` in a sample's metadata. (Inspect logs a store three times.)"""
 
 _CONFIG: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
@@ -141,8 +141,8 @@ class StageCall(Stage):
     """A model call of the synthesis.
 
     Attributes:
-        role: Who was called; the log leaves the reasoner out.
-        dollars: What it cost; None where no prices are known to Inspect.
+        role: The role that was called; logs omit it for the reasoner.
+        dollars: Its cost; None if Inspect knows no prices.
     """
 
     role: str = "reasoner"
@@ -150,17 +150,17 @@ class StageCall(Stage):
 
 
 class SynthesisRecord(BaseModel):
-    """What the synthesis made of a row.
+    """The results of the synthesis for a row.
 
     Attributes:
-        safe: The answer that handled the risk, if it was sampled.
-        unsafe: The answer that did not, if it was sampled.
+        safe: The answer that handles the risk, if it was sampled.
+        unsafe: The answer that does not, if it was sampled.
         features: Risk features F of the hindsight stage.
         report: Report A of the analysis stage; empty if it was switched off.
         reasoning: Reasoning to teach.
-        rewritten: Request to teach; the last one that could be read.
-        trial: Judged answers to the original and, if it was tried, to this rewritten
-            request, where rejection sampling was asked for.
+        rewritten: Request to teach; the last readable one.
+        trial: With rejection sampling, judged answers to the original and, if it was tried, to this
+            rewritten request.
         drop: Why the row went no further, or None.
         reasoner: Name of the reasoner.
         templates: Hash of the templates.
@@ -180,25 +180,15 @@ class SynthesisRecord(BaseModel):
     stages: list[StageCall] = Field(default_factory=list)
 
     def save(self, metadata: dict[str, Any]) -> None:
-        """Put the record into a sample's metadata.
-
-        Args:
-            metadata: The sample's metadata.
-        """
+        """Put the record into a sample's metadata."""
         metadata[RECORD] = self.model_dump(exclude_defaults=True)
 
     @classmethod
     def load(cls, metadata: dict[str, Any]) -> "SynthesisRecord":
-        """Read the record of a sample.
-
-        Args:
-            metadata: The sample's metadata.
-
-        Returns:
-            The record.
+        """Read the record from a sample's metadata.
 
         Raises:
-            UserError: The synthesis has not been there.
+            UserError: The sample is not from the synthesis.
         """
         if RECORD not in metadata:
             raise UserError(
@@ -209,15 +199,12 @@ class SynthesisRecord(BaseModel):
 
 
 def stage_call(name: str, role: str, output: ModelOutput) -> StageCall:
-    """What a call said and cost.
+    """The record of a call, with its raw text; values that the provider does not report are None.
 
     Args:
         name: The stage.
-        role: Who was called.
-        output: What came back.
-
-    Returns:
-        The call, with its raw text; figures that the provider left out are None.
+        role: The role that was called.
+        output: The output.
     """
     usage = output.usage
     return StageCall(
@@ -241,19 +228,16 @@ async def ask_stage(
     temperature: float | None = None,
     **material: str,
 ) -> ModelOutput:
-    """Put one stage's question.
+    """Ask one stage's question.
 
     Args:
-        model: Who is asked.
+        model: The model.
         template: The question, with a placeholder for each piece of material.
         images: The row's images, shown first.
         schema: Form of the reply.
-        structured: Hand the form to the provider; `auto`: where it takes one.
-        temperature: Overrides the model's own; None leaves it.
+        structured: Whether to pass the form to the provider; `auto`: if it takes one.
+        temperature: Overrides the model's own; None keeps it.
         **material: Foreign text by placeholder.
-
-    Returns:
-        The output.
     """
     content: list[Content] = [ContentImage(image=image) for image in images]
     content.append(ContentText(text=fill(template, **fence(material))))

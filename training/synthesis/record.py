@@ -1,4 +1,4 @@
-"""One row of raw training material, and how it becomes a sample of the synthesis task."""
+"""A row of raw training material, and the sample of the synthesis task made from it."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -21,15 +21,15 @@ class Row:
 
     Attributes:
         id: Readable and unique (`vlguard/Ads_364812/0`).
-        source: Where it is from (`vlguard`, `spa_vl`, `vlsbench`, or a file's name).
+        source: Its source (`vlguard`, `spa_vl`, `vlsbench`, or a file's name).
         image: The image file, or its place in a Parquet file.
         image_id: Identity of the image within its source (`vlguard/bad_ads/x.png`).
         prompt: The request.
         safe: An answer that handles the risk, or None.
         unsafe: An answer that does not, or None.
-        benign: Whether the request carries no risk and should be left alone.
-        pair: Identity of what image and request are about, where the same is drawn or rendered
-            many times; None where image and text say it.
+        benign: Whether the request carries no risk and should stay as it is.
+        pair: Identity of the subject of image and request, if one subject is drawn or rendered many
+            times; else None.
     """
 
     id: str
@@ -44,22 +44,22 @@ class Row:
 
 
 def to_samples(rows: list[Row], *, contrast: bool, sampled: bool) -> list[Sample]:
-    """Turn rows into samples; what cannot be worked on is marked, not lost.
+    """Turn rows into samples; rows that cannot be used are marked, not lost.
 
-    A marked sample (`metadata["drop"]`) costs no call and is counted with its
-    reason: `missing_image`, `empty_prompt`, `no_safe_response`,
-    `no_unsafe_response` or `identical_responses`.
+    A marked sample (`metadata["drop"]`) costs no call and is counted by its reason:
+    `missing_image`, `empty_prompt`, `no_safe_response`, `no_unsafe_response` or
+    `identical_responses`.
 
     Args:
         rows: The rows.
-        contrast: Safety rows need both answers (for the hindsight stage).
-        sampled: Missing answers will be sampled from a target.
+        contrast: Whether safety rows need both answers (for the hindsight stage).
+        sampled: Whether missing answers will be sampled from a target.
 
     Returns:
         A sample for each row, in their order.
 
     Raises:
-        UserError: No row can be worked on; names the first problems.
+        UserError: No row can be used; names the first problems.
     """
     unpacked = unpack(row.image for row in rows if isinstance(row.image, PackedImage))
     files = [
@@ -101,7 +101,7 @@ def _problem(row: Row, contrast: bool, sampled: bool) -> str | None:
 
 
 def _given(answer: str | None) -> str | None:
-    """An answer, if it says something."""
+    """An answer that is not blank, or None."""
     return answer if answer and answer.strip() else None
 
 
@@ -133,17 +133,13 @@ def _prepare(paths: set[Path]) -> dict[Path, PreparedImage | ImageError]:
         except ImageError as error:
             return error
 
-    # Pillow decodes outside the interpreter lock.
+    # Threads help, since Pillow decodes outside the interpreter lock.
     with ThreadPoolExecutor() as pool:
         return dict(zip(paths, pool.map(attempt, paths), strict=True))
 
 
 def rows_hash(rows: list[Row]) -> str:
-    """Identity of a selection of rows: 12 hex digits over ids and texts.
-
-    Args:
-        rows: The rows.
-    """
+    """Identity of a selection of rows: 12 hex digits over ids and texts."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(repr((row.id, row.prompt, row.safe, row.unsafe, row.benign)).encode())

@@ -1,9 +1,8 @@
-"""Rules that a synthesized row must not break, each with a name of its own.
+"""Rules that a synthesized row must not break, each with its own name.
 
-They cost nothing and are exact about what they look for; what only a reader can
-tell is left to the model check in `keep`. Word lists are English unless said
-otherwise: in other languages the rules on form, script, overlap and length apply,
-and the model check does the rest.
+They cost nothing and find exactly what they look for. The model check in `keep` does what only a
+reader can. Word lists are English unless noted: for other languages the rules on form, script,
+overlap and length apply, and the model check does the rest.
 """
 
 import re
@@ -29,9 +28,8 @@ class Candidate:
         rewritten: The rewritten request x'.
         reasoning: The reasoning to teach.
         benign: Whether x carries no risk.
-        answers: The answers that were contrasted; possibly none.
-        report: Features F and report A as text; empty where both stages were
-            off or the row is benign.
+        answers: The answers that were contrasted; may be empty.
+        report: Features F and report A as text; empty if both stages were off or the row is benign.
     """
 
     original: str
@@ -41,7 +39,7 @@ class Candidate:
     answers: tuple[str, ...] = ()
     report: str = ""
 
-    # Several rules want these.
+    # Cached, since several rules use them.
     @cached_property
     def said(self) -> str:
         """Reasoning and x', normalised."""
@@ -49,7 +47,7 @@ class Candidate:
 
     @cached_property
     def answer_runs(self) -> frozenset[tuple[str, ...]]:
-        """The runs of eight words that an answer holds and the request does not."""
+        """The runs of eight words that are in an answer but not in the request."""
         found = {run for answer in self.answers for run in _runs(answer)}
         return frozenset(found.difference(_runs(self.original)))
 
@@ -63,7 +61,7 @@ STOP_WORDS: Final = {
     "pt": "o a os as de e é um uma que com para em como não meu se isso posso do",
     "nl": "de het een van en is ik met voor op hoe dat niet wat mijn kan deze in aan te",
 }
-"""Frequent words, by which languages in Latin script are told apart."""
+"""Frequent words that distinguish languages in Latin script."""
 
 _ENGLISH_STOP: Final = frozenset(STOP_WORDS["en"].split())
 _LANGUAGES_OF: Final = {
@@ -134,22 +132,15 @@ _KEPT_SHARE: Final = 0.8
 
 
 def broken_rules(row: Candidate) -> list[str]:
-    """Which rules a row breaks.
-
-    Args:
-        row: The row.
-
-    Returns:
-        Names out of `RULES`, in their order; empty for a good row.
-    """
+    """Names of the rules that a row breaks, in the order of `RULES`."""
     return [name for name, breaks in RULES.items() if breaks(row)]
 
 
 def breaks_format(row: Candidate) -> bool:
-    """Whether the reply to teach is one that the rewriter's own reader would reject."""
+    """Whether the rewriter's own reader would reject the reply to teach."""
     parsed = parse_reply(target_text(row.reasoning, row.rewritten))
     if parsed.failure == "refused":
-        # Named by the rule of its own.
+        # Another rule reports this.
         return False
     taught = (row.reasoning.strip(), row.rewritten.strip())
     return parsed.failure is not None or (parsed.reasoning, parsed.prompt) != taught
@@ -176,7 +167,7 @@ def changes_intent(row: Candidate) -> bool:
 
 
 def gives_answer(row: Candidate) -> bool:
-    """Whether x' copies a run of words from an answer, or lists steps of its own."""
+    """Whether x' copies a run of words from an answer, or lists steps itself."""
     if _copied(row.rewritten, row):
         return True
     steps = len(_LIST_LINE.findall(row.rewritten))
@@ -201,12 +192,12 @@ def accuses(row: Candidate) -> bool:
 
 
 def cites_synthesis(row: Candidate) -> bool:
-    """Whether reasoning or x' speaks of answers, report or features, which no rewriter sees."""
+    """Whether reasoning or x' mentions answers, report or features, which no rewriter sees."""
     return bool(_SYNTHESIS.search(row.said)) or _copied(row.reasoning, row)
 
 
 def is_ungrounded(row: Candidate) -> bool:
-    """Whether x' places something in the image that neither x nor F and A name."""
+    """Whether x' names something in the image that is neither in x nor in F and A."""
     if not row.report and not row.benign:
         return False
     known = {stem(word) for word in words(f"{row.original}\n{row.report}")}
@@ -221,15 +212,15 @@ def is_ungrounded(row: Candidate) -> bool:
 
 
 def is_unchanged(row: Candidate) -> bool:
-    """Whether a safety row has been left as it was."""
+    """Whether a safety row's request is unchanged."""
     return not row.benign and normalise_text(row.rewritten) == normalise_text(row.original)
 
 
 def changes_benign(row: Candidate) -> bool:
-    """Whether a benign row's x' is more than x made clearer.
+    """Whether a benign row's x' does more than make x clearer.
 
-    Clearer keeps at least 80 % of the content words, adds fewer words than x
-    has (or eight), and adds no caution.
+    A clearer request keeps at least 80 % of the content words, adds fewer words than x has (or
+    eight), and adds no caution.
     """
     if not row.benign or normalise_text(row.rewritten) == normalise_text(row.original):
         return False
@@ -258,15 +249,12 @@ RULES: Final[dict[str, Callable[[Candidate], bool]]] = {
 
 
 def language(text: str) -> str | None:
-    """The script of a text, and for Latin script the language where it is clear.
-
-    Args:
-        text: Any text.
+    """The script of a text, and for Latin script the language if it is clear.
 
     Returns:
-        `CYRILLIC`, `CJK`, `JAPANESE`, ..., or `LATIN` with a language (`LATIN
-        de`); None if there are fewer than three letters, or for Latin script if
-        no language leads by two frequent words.
+        `CYRILLIC`, `CJK`, `JAPANESE`, ..., or `LATIN` with a language (`LATIN de`); None if there
+        are fewer than three letters, or for Latin script if no language leads by two frequent
+        words.
     """
     letters = "".join(filter(str.isalpha, text))
     if len(letters) < 3:
@@ -288,25 +276,17 @@ def language(text: str) -> str | None:
 
 
 def stem(word: str) -> str:
-    """A word without its ending, roughly: its first five letters.
-
-    Args:
-        word: A normalised word.
-    """
+    """A normalised word without its ending, roughly: its first five letters."""
     return word[:5]
 
 
 def content_stems(text: str) -> set[str]:
-    """Stems of the words that carry meaning.
-
-    Args:
-        text: Any text.
-    """
+    """Stems of the words in a text that carry meaning."""
     return {stem(word) for word in words(text) if len(word) > 1 and word not in _ENGLISH_STOP}
 
 
 def _copied(text: str, row: Candidate) -> bool:
-    """Whether a run of eight words comes from an answer and not from the request."""
+    """Whether a run of eight words is from an answer and not from the request."""
     return not row.answer_runs.isdisjoint(_runs(text))
 
 

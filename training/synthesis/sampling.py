@@ -1,4 +1,4 @@
-"""How many rows of which kind and source are worked on."""
+"""Draws the rows to work on, by kind and source."""
 
 import random
 
@@ -6,24 +6,21 @@ from vlmguard.guard.errors import UserError, check_count
 from vlmguard.training.synthesis.record import Row
 
 Quota = int | str | list[str] | None
-"""How many rows of a kind: all (None), a number, or `SOURCE:N` for each source."""
+"""Number of rows of a kind: None for all, a number, or `SOURCE:N` for each source."""
 
 
 def draw_mix(rows: list[Row], safety: Quota, benign: Quota, seed: int) -> list[Row]:
-    """Draw so many safety and so many benign rows, in the rows' own order.
+    """Draw safety and benign rows; they keep the rows' own order.
 
     Args:
-        rows: What to draw from.
-        safety: Number of safety rows, at least 0; None for all. `SOURCE:N`, or several as a list
-            or separated by commas: so many of each of these sources, none of the others.
+        rows: The rows to draw from.
+        safety: Number of safety rows, at least 0; None for all. With `SOURCE:N`, or several as a
+            list or separated by commas: N rows of each of these sources, and no rows of others.
         benign: Number of benign rows, likewise.
         seed: Seed of the drawing.
 
-    Returns:
-        The drawn rows.
-
     Raises:
-        UserError: No number, an unknown source, fewer rows than asked for, or none in all.
+        UserError: Not a number, an unknown source, fewer rows than requested, or no rows at all.
     """
     chosen: set[str] = set()
     for option, wanted, kind in (("safety", safety, False), ("benign", benign, True)):
@@ -47,7 +44,7 @@ def _by_source(option: str, wanted: str | list[str], rows: list[Row]) -> dict[st
     counts: dict[str, int] = {}
     sources = sorted({row.source for row in rows})
     for part in wanted.split(",") if isinstance(wanted, str) else wanted:
-        # A file's name may hold a colon.
+        # A file's name may hold a colon, so split at the last one.
         source, _, number = str(part).strip().rpartition(":")
         if source not in sources or source in counts or not number.isdecimal():
             raise UserError(
@@ -64,5 +61,5 @@ def _draw(given: str, ids: list[str], count: int, seed: int) -> list[str]:
             f"-T {given}: the sources hold {len(ids)} such rows. Ask for fewer, or add a source "
             f"with -T data=."
         )
-    # One draw does not depend on the size of another.
+    # Each draw has its own generator, so that its result does not depend on the size of another.
     return random.Random(f"{seed}/{given.partition('=')[0]}").sample(ids, count)

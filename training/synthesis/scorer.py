@@ -1,9 +1,8 @@
 """The scorer of the synthesis: keeps or drops each row, and counts why.
 
-Rules come first (`rules`); they cost nothing. A row that passes them is shown
-once to the model bound to the role `checker` (the reasoner where there is none),
-because no rule can tell whether an intent is kept or a detail is really in the
-image. `check=rules` leaves that call out.
+Rules come first (`rules`); they cost nothing. A row that passes them is shown once to the model
+bound to the role `checker` (else to the reasoner), because no rule can tell whether an intent is
+kept or a detail is really in the image. `check=rules` omits that call.
 
     inspect score LOG --scorer vlmguard/keep --model-role checker=C --action overwrite
 """
@@ -71,7 +70,7 @@ Reply with one JSON object and nothing else:
 """Fields: `{request}`, `{rewritten}`, `{reasoning}`, `{report}`."""
 
 FIGURES: Final = ("calls", "input_tokens", "output_tokens", "seconds", "dollars")
-"""What is counted for each stage."""
+"""The figures that are summed for each stage."""
 
 _FIELDS: Final = ("request", "rewritten", "reasoning", "report")
 _VERDICTS: Final = {
@@ -94,12 +93,11 @@ class Check(BaseModel):
 
 @metric
 def synthesis_yield() -> Metric:
-    """How many rows are kept, and how many were dropped for which reason.
+    """The number of rows that are kept, and that are dropped for each reason.
 
     Returns:
-        `rows`, `kept` (after near-duplicates have been taken out as well),
-        `kept_share`, `kept_safety`, `kept_benign`, and `dropped_REASON`; a row
-        that breaks several rules counts for each.
+        `rows`, `kept` (without near-duplicates), `kept_share`, `kept_safety`, `kept_benign`, and
+        `dropped_REASON`; a row that breaks several rules counts for each.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -131,12 +129,12 @@ def synthesis_yield() -> Metric:
 
 @metric
 def stage_cost() -> Metric:
-    """What each stage took.
+    """The cost of each stage.
 
     Returns:
-        For each stage `calls_STAGE`, `input_tokens_STAGE`,
-        `output_tokens_STAGE`, `seconds_STAGE` (of model time) and, where Inspect
-        knows prices, `dollars_STAGE`; what no provider reported is left out.
+        For each stage `calls_STAGE`, `input_tokens_STAGE`, `output_tokens_STAGE`, `seconds_STAGE`
+        (of model time) and, if Inspect knows prices, `dollars_STAGE`; figures that no provider
+        reported are left out.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -158,7 +156,7 @@ def keep(
     Args:
         check: `model`: rules, then one call to the `checker`; `rules` alone.
         template: File with a prompt for the checker that replaces ours.
-        structured: Structured output for the checker, as in the task.
+        structured: Structured output for the checker, as for `synthesize`.
     """
     check_choice("-T check", check, ("model", "rules"))
     prompt = load_template(CHECK_TEMPLATE, template, _FIELDS)
@@ -203,15 +201,12 @@ def keep(
 
 
 def candidate(record: SynthesisRecord, request: str, metadata: dict[str, Any]) -> Candidate:
-    """What the rules look at.
+    """The row as the rules see it, with its answers unless it is benign.
 
     Args:
         record: The row's record.
         request: Its request.
         metadata: The sample's metadata: whether the row is benign, and its given answers.
-
-    Returns:
-        The row, with its answers unless it is benign.
     """
     benign = bool(metadata["benign"])
     answers = (record.safe or metadata["safe"], record.unsafe or metadata["unsafe"])
@@ -220,23 +215,22 @@ def candidate(record: SynthesisRecord, request: str, metadata: dict[str, Any]) -
         rewritten=record.rewritten,
         reasoning=record.reasoning,
         benign=benign,
-        # A benign row's answer may well repeat the request.
+        # Left out for a benign row, whose answer may repeat the request.
         answers=() if benign else tuple(answer for answer in answers if answer),
         report="\n".join([*record.features, record.report]).strip(),
     )
 
 
 def near_duplicates(rows: list[tuple[str, str, str]]) -> set[int]:
-    """Rows that teach what an earlier row teaches.
+    """Rows that teach the same as an earlier row.
 
     Args:
         rows: Image id, x and x' of each row, in a fixed order.
 
     Returns:
-        Indices of rows whose x' nearly equals (90 % of the words) that of an
-        earlier, kept row about the same image, or has the very words of one
-        that came from a different request. The same request about another
-        image may well have the same x'.
+        Indices of rows whose x' nearly equals (90 % of the words) that of an earlier, kept row
+        about the same image, or exactly equals the x' of a different request. The same request
+        about another image may have the same x'.
     """
     dropped: set[int] = set()
     by_image: dict[str, list[str]] = defaultdict(list)
@@ -254,14 +248,7 @@ def near_duplicates(rows: list[tuple[str, str, str]]) -> set[int]:
 
 
 def cost_by_stage(calls: Iterable[StageCall]) -> dict[str, float]:
-    """Add up calls by stage.
-
-    Args:
-        calls: Calls of one row.
-
-    Returns:
-        See `stage_cost`.
-    """
+    """The costs of one row's calls, added up by stage; names as in `stage_cost`."""
     costs = []
     for call in calls:
         figures = call.model_dump(include=set(FIGURES), exclude_none=True)
@@ -270,14 +257,7 @@ def cost_by_stage(calls: Iterable[StageCall]) -> dict[str, float]:
 
 
 def add_costs(costs: Iterable[dict[str, float]]) -> dict[str, float]:
-    """Add up costs, name by name.
-
-    Args:
-        costs: As `cost_by_stage` gives them.
-
-    Returns:
-        The sum of each name that occurs.
-    """
+    """Add up the results of `cost_by_stage`, name by name."""
     total: dict[str, float] = defaultdict(float)
     for cost in costs:
         for name, value in cost.items():

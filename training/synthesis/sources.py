@@ -1,18 +1,17 @@
-"""Readers of raw training material: published train splits, and files of one's own.
+"""Reads raw training material: published train splits, and the user's own files.
 
 `-T data=` names one source or several, separated by commas, each `KIND:PATH`:
 
 - `vlguard:DIR` - `train.json` beside the images (also below `train/`). Its answers are
   refusals and helpful answers; an unsafe answer is never given (`-T responses=sample`).
   Safe images with their safe instruction are the benign rows: the paper's 977.
-- `spa_vl:PATH` - a Parquet file or a folder of them, or JSON or JSONL with `image`,
-  `question`, `chosen`, `rejected` (images below the file's folder or its `images/`).
-  `rejected` is only less preferred: where no risk sets the two answers apart, the row is
-  dropped as `no_risk_found`.
+- `spa_vl:PATH` - a Parquet file or a folder of them, or JSON or JSONL with `image`, `question`,
+  `chosen`, `rejected` (images below the file's folder or its `images/`). `rejected` is only less
+  preferred: if the two answers do not differ in risk, the row is dropped as `no_risk_found`.
 - `vlsbench:DIR` - `data.json` beside `imgs/`; no answers. VLSBench is then no test set.
-- `jsonl:FILE` - rows of one's own: `image` (path relative to the file), `prompt`, and, if you
-  have them, `safe` and `unsafe` (answers), `benign` (true or false), `id`, `image_id`, `pair`
-  (what image and request are about, where the same is drawn many times; for the leak check).
+- `jsonl:FILE` - your own rows: `image` (path relative to the file), `prompt`, and, if you have
+  them, `safe` and `unsafe` (answers), `benign` (true or false), `id`, `image_id`, `pair` (the
+  subject of image and request, if one subject is drawn many times; for the leak check).
 
 `KIND` alone means the folder of that name below `VLMGUARD_DATA`; a path that ends in
 `.jsonl` needs no kind.
@@ -35,11 +34,11 @@ from vlmguard.training.synthesis.record import Row
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
 
 VOIDED: Final = {"vlsbench": "VLSBench"}
-"""Sources that are test sets: a model trained on one has no score there."""
+"""Sources that are test sets: a model trained on one has no valid score there."""
 
 
 class OwnRow(BaseModel):
-    """A row of one's own."""
+    """A row of the user's own file."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
@@ -95,8 +94,8 @@ def read_sources(data: str | list[str]) -> list[Row]:
         Their rows, in order.
 
     Raises:
-        UserError: A source is unknown or not there, a record is wrong, an
-            image path leaves its folder, or two rows share an id.
+        UserError: A source is unknown or missing, a record is wrong, an image path leaves its
+            folder, or two rows share an id.
     """
     specs = data.split(",") if isinstance(data, str) else data
     rows: list[Row] = []
@@ -157,7 +156,7 @@ def _vlguard(folder: Path) -> list[Row]:
     path = folder / "train.json"
     images = folder / "train" if (folder / "train").is_dir() else folder
     rows = []
-    # One id of the published file occurs twice.
+    # Numbered, since one id of the published file occurs twice.
     seen: Counter[str] = Counter()
     for name, item in _parse(_json_records(path), VLGuardItem, path):
         where = f"{path}: {name} ({item.id})"
@@ -206,7 +205,7 @@ def _spa_vl(path: Path) -> list[Row]:
 
 
 def _spa_vl_parquet(path: Path) -> Iterator[Row]:
-    # The texts first: images are read for the rows that are drawn.
+    # Only the texts: images are read later, for the rows that are drawn.
     records = (record for batch in batches(path, images=False) for record in batch.to_pylist())
     named = (
         (f"row {number}", {**record, "image": record.get("image_name") or f"{path.stem}/{number}"})
