@@ -23,9 +23,9 @@ from typing import Any, Final
 import numpy as np
 import yaml
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
-from inspect_ai.model import ContentImage
 
 from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.messages import images_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
@@ -312,16 +312,10 @@ def _seen(defense: str, sample: EvalSample, prompted: bool) -> Seen | None:
         if check.note in notes:
             values.append(_alarm(check, notes))
         else:
-            values.append(math.inf if prompted or not _has_image(sample) else math.nan)
+            values.append(math.inf if prompted or not images_of(sample.input) else math.nan)
     return Seen(tuple(values), str(sample.metadata.get("image_id") or sample.id))
 
 
 def _alarm(check: Check, notes: dict[str, Any]) -> float:
     score = float(notes[check.note])
     return -score if check.low else score
-
-
-def _has_image(sample: EvalSample) -> bool:
-    messages = [] if isinstance(sample.input, str) else sample.input
-    parts = [part for each in messages if isinstance(each.content, list) for part in each.content]
-    return any(isinstance(part, ContentImage) for part in parts)

@@ -11,20 +11,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from weakref import WeakSet
 
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageUser,
-    Content,
-    ContentImage,
-    ContentText,
-    GenerateConfig,
-    Model,
-    ModelOutput,
-)
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.messages import images_of, user_message
 from vlmguard.guard.refusals import is_refusal
 from vlmguard.guard.roles import defaults_for
 from vlmguard.guard.templates import fill
@@ -83,9 +75,7 @@ async def ask(grader: Model, template: str, images: list[str], **material: str) 
         images: Images to show, before the text.
         **material: Foreign text by placeholder; `fence` puts it between tags.
     """
-    content: list[Content] = [ContentImage(image=image) for image in images]
-    content.append(ContentText(text=fill(template, **fence(material))))
-    output = await _generate(grader, [ChatMessageUser(content=content)])
+    output = await _generate(grader, [user_message(images, fill(template, **fence(material)))])
     said = read_output(output)
     cut_off = said.kind == "cut_off" or said.reason == "token_limit"
     problem: Problem = "cut_off" if cut_off else "invalid_format"
@@ -162,13 +152,7 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
     if isinstance(state.input, str):
         return str(stated or state.input), []
     turns: list[ChatMessage] = state.input
-    images = [
-        part.image
-        for turn in turns
-        if isinstance(turn.content, list)
-        for part in turn.content
-        if isinstance(part, ContentImage)
-    ]
+    images = images_of(turns)
     if _REMOVED in images:
         raise UserError(
             f"Sample {state.sample_id}: its log was written without images (--no-log-images), so "

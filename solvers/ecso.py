@@ -45,6 +45,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard, register
 from vlmguard.guard.errors import check_choice
+from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import recorded
 from vlmguard.guard.roles import checks_for
 from vlmguard.guard.sampling import in_full, refuses_sampling
@@ -52,7 +53,7 @@ from vlmguard.guard.templates import fill, load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import BUDGETS, Budget, first_answer
-from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer, user_message
+from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
 
 CARD: Final = DefenseCard(
     name="ecso",

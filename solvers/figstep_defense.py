@@ -25,9 +25,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard, register
 from vlmguard.guard.errors import check_choice
+from vlmguard.guard.messages import with_addition
 from vlmguard.guard.record import recorded
 from vlmguard.guard.templates import load_template, template_hash
-from vlmguard.solvers.turn import last_turn, with_addition
+from vlmguard.solvers.turn import last_turn
 
 CARD: Final = DefenseCard(
     name="figstep_defense",

@@ -34,6 +34,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard, Role, register
 from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.messages import with_text
 from vlmguard.guard.record import DefenseRecord, recorded
 from vlmguard.guard.rewriter import Rewriter, UnusableRewrite
 from vlmguard.guard.rewriter.decision import ON_FAILURE, ON_REFUSAL, OnFailure, OnRefusal, Rewrite
@@ -41,7 +42,7 @@ from vlmguard.guard.rewriter.prompts import PROMPTS, REWRITE_TEMPLATE
 from vlmguard.guard.roles import load_models
 from vlmguard.guard.templates import load_template
 from vlmguard.solvers.fallback import refusal
-from vlmguard.solvers.turn import last_turn, with_text
+from vlmguard.solvers.turn import last_turn
 
 CARD: Final = DefenseCard(
     name="vlmguard",

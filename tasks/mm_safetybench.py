@@ -75,12 +75,13 @@ from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
+from vlmguard.guard.messages import image_parts
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.metrics import by_category, coverage, vote
 from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.prompts import prompts_folder
 from vlmguard.scorers.verdicts import label
-from vlmguard.tasks.data.dataset import build_dataset, draw, images_of, user_input
+from vlmguard.tasks.data.dataset import build_dataset, draw, user_input
 from vlmguard.tasks.data.image_sizes import images_fit
 from vlmguard.tasks.data.parquet import read_questions, unpack_images
 from vlmguard.tasks.data.source import Text, locate, parse_records, read_json
@@ -488,6 +489,6 @@ def _draw_images(samples: list[Sample], font_file: str | None) -> str:
                 "-T render=true: the hub's copy has no key phrases to draw. Use the authors' "
                 "question files (-T data_dir=)."
             )
-        for part in images_of(sample):
+        for part in image_parts(sample.input):
             part.image = render_phrase(phrase, font)
     return " ".join(str(part) for part in font.getname())

@@ -16,6 +16,7 @@ from inspect_ai.model import (
 )
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.messages import parts_of
 from vlmguard.guard.text.control_tokens import break_up
 from vlmguard.guard.text.untrusted import well_formed
 
@@ -120,9 +121,8 @@ def _parts(
 ) -> list[dict[str, Any]]:
     if message.role == "tool" or (isinstance(message, ChatMessageAssistant) and message.tool_calls):
         raise UserError("hf-vlm/ does not support tools. Use a server and openai-api/ for them.")
-    content = message.content
     parts: list[dict[str, Any]] = []
-    for item in [ContentText(text=content)] if isinstance(content, str) else content:
+    for item in parts_of(message):
         if isinstance(item, ContentImage):
             parts.append({"type": "image", "image": item.image})
         elif isinstance(item, ContentText):

@@ -22,10 +22,7 @@ from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageUser,
-    Content,
-    ContentImage,
     ContentReasoning,
-    ContentText,
     GenerateConfig,
     Model,
     ModelName,
@@ -36,6 +33,7 @@ from PIL import Image
 
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.messages import images_of, parts_of, user_message, with_text
 from vlmguard.guard.rewriter.decision import (
     CAUTION,
     ON_FAILURE,
@@ -253,18 +251,9 @@ class Rewriter:
             images = [image]
         else:
             images = list(image)
-        earlier = [
-            part.image
-            for turn in conversation
-            if isinstance(turn.content, list)
-            for part in turn.content
-            if isinstance(part, ContentImage)
-        ]
-        content: list[Content] = [
-            ContentImage(image=to_data_uri(each)) for each in [*earlier, *images]
-        ]
-        instruction = self.instruction(text, images=len(content), conversation=conversation)
-        return ChatMessageUser(content=[*content, ContentText(text=instruction)])
+        shown = [to_data_uri(each) for each in [*images_of(conversation), *images]]
+        instruction = self.instruction(text, images=len(shown), conversation=conversation)
+        return user_message(shown, instruction)
 
     def instruction(
         self, text: str, *, images: int, conversation: Sequence[ChatMessage] = ()
@@ -323,8 +312,7 @@ class Rewriter:
             cut_off=said.kind == "cut_off" or said.reason == "token_limit",
         )
         # Providers move a model's native thinking out of the text.
-        content = output.message.content
-        parts = content if isinstance(content, list) else []
+        parts = parts_of(output.message)
         native = [part.reasoning.strip() for part in parts if isinstance(part, ContentReasoning)]
         reasoning = "\n".join(each for each in (*native, parsed.reasoning) if each)
         return Parsed(parsed.prompt, reasoning, parsed.failure)
@@ -366,8 +354,4 @@ def _prompt(template: str | None, version: int | None, taught: int | None) -> Re
 
 def _retry(message: ChatMessageUser, failure: str) -> ChatMessageUser:
     """The same turn again, with the fault of its first reply."""
-    assert isinstance(message.content, list)
-    *images, text = message.content
-    assert isinstance(text, ContentText)
-    said = text.text + fill(RETRY_TEMPLATE, problem=PROBLEMS[failure])
-    return ChatMessageUser(content=[*images, ContentText(text=said)])
+    return with_text(message, message.text + fill(RETRY_TEMPLATE, problem=PROBLEMS[failure]))

@@ -9,8 +9,9 @@ token usage nor a response id, or it names an `error`.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from inspect_ai.model import Content, ContentText, ModelOutput
+from inspect_ai.model import ContentText, ModelOutput
 
+from vlmguard.guard.messages import parts_of
 from vlmguard.guard.text.thinking import split_thinking
 
 __all__ = ["Output", "read_output"]
@@ -73,7 +74,7 @@ def read_output(output: ModelOutput) -> Output:
         if stopped:
             full = output.stop_reason == "model_length"
             return Output("no_answer", "context_length" if full else "token_limit", "")
-        thought = thoughts or any(part.type == "reasoning" for part in _parts(output))
+        thought = thoughts or any(part.type == "reasoning" for part in parts_of(output.message))
         return Output("no_answer", "only_thinking" if thought else "empty", "")
     return Output("cut_off", output.stop_reason, text) if stopped else Output("answer", "", text)
 
@@ -83,9 +84,5 @@ def _is_generated(output: ModelOutput) -> bool:
 
 
 def _has_refusal_part(output: ModelOutput) -> bool:
-    return any(isinstance(part, ContentText) and part.refusal for part in _parts(output))
-
-
-def _parts(output: ModelOutput) -> list[Content]:
-    content = output.message.content
-    return content if isinstance(content, list) else []
+    parts = parts_of(output.message)
+    return any(isinstance(part, ContentText) and part.refusal for part in parts)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from html import escape
 
 from inspect_ai.log import EvalSample, read_eval_log_sample
-from inspect_ai.model import ContentImage
 
+from vlmguard.guard.messages import images_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.results.sanitize import clean
 
@@ -54,21 +54,15 @@ def exchange(sample: EvalSample) -> Exchange:
     Returns:
         The exchange.
     """
-    images: list[str] = []
-    if isinstance(sample.input, str):
-        request = sample.input
-    else:
-        request = "\n".join(message.text for message in sample.input)
-        for message in sample.input:
-            parts = message.content if isinstance(message.content, list) else []
-            images += [part.image for part in parts if isinstance(part, ContentImage)]
+    said = sample.input
+    request = said if isinstance(said, str) else "\n".join(message.text for message in said)
     rewritten = DefenseRecord.of(sample).rewritten or ""
     return Exchange(
         request=request,
         rewritten=rewritten if rewritten != request else "",
         answer=sample.output.completion,
         # Only bytes that lie in the log: a reference could be fetched by whoever opens a page.
-        images=tuple(image for image in images if image.startswith("data:image/")),
+        images=tuple(image for image in images_of(said) if image.startswith("data:image/")),
     )
 
 

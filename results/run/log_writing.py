@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from inspect_ai import Task
-from inspect_ai.model import ContentImage
 
+from vlmguard.guard.messages import images_of
 from vlmguard.results.run.config import Matrix
 
 # One more sample is gathered for so much of either.
@@ -44,27 +44,15 @@ def _gathered(task: Task, matrix: Matrix) -> int:
     samples = list(task.dataset)[: matrix.limit]
     answers = len(samples) * int(matrix.options.get("epochs", 1))
     share = answers / len(samples) if samples else 0
-    size = sum(_image_bytes(sample.input) for sample in samples) * share
+    images = [image for sample in samples for image in images_of(sample.input)]
+    size = sum(map(_size, images)) * share
     if matrix.options.get("log_images") is False:
         size = 0
     return round(size / _BYTES + answers / _SAMPLES)
 
 
-def _image_bytes(messages: Any) -> int:
-    """Bytes of a sample's images, as a log holds them: base64, compressed."""
-    if isinstance(messages, str):
-        return 0
-    images = [
-        part.image
-        for message in messages
-        if not isinstance(message.content, str)
-        for part in message.content
-        if isinstance(part, ContentImage)
-    ]
-    return sum(map(_size, images))
-
-
 def _size(image: str) -> int:
+    """Bytes of an image as a log holds it: base64, compressed."""
     if image.startswith("data:"):
         return len(image) * 3 // 4
     # What else a task of others may name (an address, say) is not known before it is fetched.

@@ -16,13 +16,14 @@ from inspect_ai.model import (
 from inspect_ai.util import collect
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.messages import parts_of, with_addition
 from vlmguard.guard.record import DefenseRecord, Stage
 from vlmguard.guard.sampling import Server, in_full
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.solvers.eta.scorers import Scorers
 from vlmguard.solvers.fallback import UnusableReply
-from vlmguard.solvers.turn import Turn, with_addition
+from vlmguard.solvers.turn import Turn
 
 PREFIX: Final = "As an AI assistant"
 
@@ -278,7 +279,7 @@ def tokens_of(index: int, texts: list[str], output: ModelOutput, limit: int) -> 
 def _candidate(choice: ChatCompletionChoice) -> Candidate:
     message = choice.message
     thoughts, text = split_thinking(message.text)
-    parts = message.content if isinstance(message.content, list) else []
+    reasoned = any(part.type == "reasoning" for part in parts_of(message))
     noted = choice.logprobs.content if choice.logprobs else []
     if noted and not thoughts:
         text += _behind_stop(text, noted[-1].token)
@@ -288,7 +289,7 @@ def _candidate(choice: ChatCompletionChoice) -> Candidate:
         text=text,
         ended=choice.stop_reason == "stop" and STOP not in text,
         full=choice.stop_reason not in ("stop", "max_tokens"),
-        thought=not text and bool(thoughts or any(part.type == "reasoning" for part in parts)),
+        thought=not text and (bool(thoughts) or reasoned),
         tokens=len(noted) or None,
     )
 

@@ -9,7 +9,7 @@ from vlmguard.guard.cards import Card
 from vlmguard.guard.data_source import DATA_ROOT, MissingFile, Source, file_hash, local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, prepare_image
-from vlmguard.tasks.data.dataset import images_of
+from vlmguard.guard.messages import images_of
 
 __all__ = ["check", "describe"]
 
@@ -157,9 +157,9 @@ def _variant(source: Source, name: str, decoded: dict[str, str | None]) -> Varia
     try:
         samples = source.card.load(source, name)
         paths = {
-            str(source.inside(Path(part.image), str(sample.id)))
+            str(source.inside(Path(image), str(sample.id)))
             for sample in samples
-            for part in images_of(sample)
+            for image in images_of(sample.input)
         }
     except MissingFile:
         return VariantReport(name, "absent", expected)

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
+from inspect_ai.model import ChatMessage
 
 from vlmguard.guard.data_source import Source, file_hash
 from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image, size_of
+from vlmguard.guard.messages import image_parts, images_of, user_message
 from vlmguard.guard.record import DATA_DIGEST
 from vlmguard.guard.templates import template_hash
 from vlmguard.tasks.data.image_sizes import Sizes, extreme_sizes
 
-__all__ = ["build_dataset", "draw", "images_of", "user_input"]
+__all__ = ["build_dataset", "draw", "user_input"]
 
 T = TypeVar("T")
 
@@ -34,21 +35,7 @@ def user_input(text: str, *images: Path) -> list[ChatMessage]:
     Returns:
         The input for `Sample`.
     """
-    content: list[Content] = [ContentImage(image=str(image)) for image in images]
-    return [ChatMessageUser(content=[*content, ContentText(text=text)])]
-
-
-def images_of(sample: Sample) -> list[ContentImage]:
-    """The image parts of a sample's input, in order."""
-    if isinstance(sample.input, str):
-        return []
-    return [
-        part
-        for message in sample.input
-        if isinstance(message.content, list)
-        for part in message.content
-        if isinstance(part, ContentImage)
-    ]
+    return [user_message(map(str, images), text)]
 
 
 def build_dataset(
@@ -89,10 +76,10 @@ def build_dataset(
     identity = {DATA_DIGEST: template_hash(json.dumps(provenance, sort_keys=True))}
     for sample in samples:
         sample.metadata = {**(sample.metadata or {}), **identity}
-        notes = [note for part in images_of(sample) for note in prepared[part.image].notes]
+        notes = [note for image in images_of(sample.input) for note in prepared[image].notes]
         if notes:
             sample.metadata["image_notes"] = notes
-        for part in images_of(sample):
+        for part in image_parts(sample.input):
             part.image = prepared[part.image].reference
     return MemoryDataset(samples, name=source.card.name, location=str(source.root)), provenance
 
@@ -122,10 +109,10 @@ def _sizes(samples: list[Sample], prepared: dict[str, PreparedImage]) -> Sizes:
     """One size a sample: that of its thinnest image."""
     return {
         str(sample.id): max(
-            (prepared[part.image].size for part in parts), key=lambda size: max(size) / min(size)
+            (prepared[image].size for image in images), key=lambda size: max(size) / min(size)
         )
         for sample in samples
-        if (parts := images_of(sample))
+        if (images := images_of(sample.input))
     }
 
 
@@ -145,12 +132,12 @@ def _prepare_images(samples: list[Sample], source: Source) -> dict[str, Prepared
     problems: list[str] = []
     prepared: dict[str, PreparedImage] = {}
     for sample in samples:
-        for part in images_of(sample):
-            if part.image.startswith("data:"):
-                digest = hashlib.sha256(part.image.encode()).hexdigest()
-                prepared[part.image] = PreparedImage(part.image, digest, (), size_of(part.image))
+        for image in images_of(sample.input):
+            if image.startswith("data:"):
+                digest = hashlib.sha256(image.encode()).hexdigest()
+                prepared[image] = PreparedImage(image, digest, (), size_of(image))
                 continue
-            path = source.inside(Path(part.image), str(sample.id))
+            path = source.inside(Path(image), str(sample.id))
             users.setdefault(str(path), str(sample.id))
 
     def attempt(path: str) -> PreparedImage | ImageError:

@@ -15,10 +15,11 @@ from inspect_ai.log import (
     read_eval_log,
     read_eval_log_samples,
 )
-from inspect_ai.model import ChatMessageUser, ContentImage
+from inspect_ai.model import ChatMessageUser
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
+from vlmguard.guard.messages import images_of
 from vlmguard.training.dataset.fingerprints import Fingerprint, fingerprint
 from vlmguard.training.dataset.testsets import Item
 from vlmguard.training.synthesis.prompts import SynthesisRecord
@@ -245,9 +246,8 @@ def _score_metadata(sample: EvalSample) -> dict[str, Any] | None:
 def _kept(sample: EvalSample, row_id: str, images: _ImageStore) -> KeptRow:
     metadata, record = sample.metadata, SynthesisRecord.load(sample.metadata)
     message = _message(sample)
-    parts = message.content if isinstance(message.content, list) else []
     try:
-        (reference,) = [part.image for part in parts if isinstance(part, ContentImage)]
+        (reference,) = images_of([message])
         uri = reference if reference.startswith("data:") else to_data_uri(metadata["image_file"])
         path, image_print = images.add(uri, metadata["image_sha256"])
     except (ImageError, ValueError) as error:

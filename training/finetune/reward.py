@@ -22,18 +22,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from inspect_ai.model import (
-    ChatMessageUser,
-    Content,
-    ContentImage,
-    ContentText,
-    GenerateConfig,
-    Model,
-    get_model,
-)
+from inspect_ai.model import GenerateConfig, Model, get_model
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.messages import user_message
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.rewriter import read_reply
 from vlmguard.guard.roles import defaults_for
@@ -216,11 +209,9 @@ class Reward:
         return Said("cut_off" if reply.cut_off else "answer", reply.text)
 
     async def _answer(self, images: tuple[str, ...], prompt: str) -> Said:
-        content: list[Content] = [ContentImage(image=image) for image in images]
-        content.append(ContentText(text=prompt))
         defaults = GenerateConfig(temperature=0.0, max_tokens=self._config.answer_max_tokens)
         output = await self.target.generate(
-            [ChatMessageUser(content=content)], config=defaults_for(self.target, defaults)
+            [user_message(images, prompt)], config=defaults_for(self.target, defaults)
         )
         said = read_output(output)
         return Said(said.kind, said.text)

@@ -5,17 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from inspect_ai.model import (
-    ChatMessageUser,
-    Content,
-    ContentImage,
-    ContentText,
-    GenerateConfig,
-    Model,
-    ModelOutput,
-)
+from inspect_ai.model import GenerateConfig, Model, ModelOutput
 from inspect_ai.util import collect
 
+from vlmguard.guard.messages import user_message
 from vlmguard.guard.roles import defaults_for, role_models
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import ask
@@ -74,11 +67,9 @@ async def judged_answer(
         The answer, without thinking, with the mean of the judges' grades. A missing answer has no
         grades; a refusal that the provider marked is safe and not helpful.
     """
-    content: list[Content] = [ContentImage(image=image) for image in images]
-    content.append(ContentText(text=asked))
     config = GenerateConfig(temperature=temperature, max_tokens=512)
     output: ModelOutput = await target.generate(
-        [ChatMessageUser(content=content)], config=defaults_for(target, config)
+        [user_message(images, asked)], config=defaults_for(target, config)
     )
     calls = [stage_call(stage, "target", output)]
     said = read_output(output)

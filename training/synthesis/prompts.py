@@ -11,10 +11,6 @@ from functools import cache
 from typing import Any, Final, Literal
 
 from inspect_ai.model import (
-    ChatMessageUser,
-    Content,
-    ContentImage,
-    ContentText,
     GenerateConfig,
     Model,
     ModelName,
@@ -25,6 +21,7 @@ from inspect_ai.util import json_schema
 from pydantic import BaseModel, Field
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import Stage
 from vlmguard.guard.roles import defaults_for
 from vlmguard.guard.sampling import in_full
@@ -239,14 +236,13 @@ async def ask_stage(
         temperature: Overrides the model's own; None keeps it.
         **material: Foreign text by placeholder.
     """
-    content: list[Content] = [ContentImage(image=image) for image in images]
-    content.append(ContentText(text=fill(template, **fence(material))))
+    asked = user_message(images, fill(template, **fence(material)))
     config = defaults_for(model, _CONFIG)
     if structured is True or (structured == "auto" and ModelName(model).api in STRUCTURED):
         config = config.model_copy(update={"response_schema": _form(schema)})
     if temperature is not None:
         config = in_full(model, config.model_copy(update={"temperature": temperature}))
-    return await model.generate([ChatMessageUser(content=content)], config=config)
+    return await model.generate([asked], config=config)
 
 
 @cache

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageUser, Content, ContentImage, ContentText
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image
+from vlmguard.guard.messages import user_message
 from vlmguard.training.dataset.similarity import normalise_text
 from vlmguard.training.synthesis.packed_images import PackedImage, unpack
 
@@ -106,7 +106,7 @@ def _given(answer: str | None) -> str | None:
 
 
 def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str | None) -> Sample:
-    content: list[Content] = []
+    images: list[str] = []
     metadata: dict[str, Any] = {
         "source": row.source,
         "benign": row.benign,
@@ -118,12 +118,11 @@ def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str |
         "drop": drop,
     }
     if isinstance(image, PreparedImage):
-        content.append(ContentImage(image=image.reference))
+        images.append(image.reference)
         metadata["image_sha256"] = image.sha256
         if image.notes:
             metadata["image_notes"] = list(image.notes)
-    content.append(ContentText(text=row.prompt))
-    return Sample(id=row.id, input=[ChatMessageUser(content=content)], metadata=metadata)
+    return Sample(id=row.id, input=[user_message(images, row.prompt)], metadata=metadata)
 
 
 def _prepare(paths: set[Path]) -> dict[Path, PreparedImage | ImageError]:

@@ -20,7 +20,6 @@ from typing import Any, Final
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageUser,
-    ContentImage,
     GenerateConfig,
     ModelAPI,
     ModelOutput,
@@ -29,6 +28,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.messages import images_of
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.drawing import picture_of
 from vlmguard.training.microworld.world.hazards import PICTURES, Pair, plain_request
@@ -77,10 +77,8 @@ class OracleAPI(ModelAPI):
             UserError: It has no such picture, or the request is not of this world.
         """
         turn = next(each for each in reversed(input) if isinstance(each, ChatMessageUser))
-        parts = turn.content if isinstance(turn.content, list) else []
-        images = [part.image for part in parts if isinstance(part, ContentImage)]
         try:
-            text = self._reply(images[-1], turn.text)
+            text = self._reply(images_of([turn])[-1], turn.text)
         except (IndexError, KeyError, ValueError) as error:
             raise UserError(
                 f"microworld/{self.model_name} knows the microworld's pictures and requests alone, "

@@ -8,8 +8,9 @@ They are no defenses and not among the suite's; the matrix adds them to every ta
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.guard.messages import with_text
 from vlmguard.guard.record import recorded
-from vlmguard.solvers.turn import last_turn, with_text
+from vlmguard.solvers.turn import last_turn
 from vlmguard.training.microworld.world.language import GENERAL_CAUTION, REFUSAL
 
 

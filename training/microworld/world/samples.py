@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 
+from vlmguard.guard.messages import user_message
 from vlmguard.training.microworld.world.drawing import data_uri
 from vlmguard.training.microworld.world.hazards import (
     PICTURES,
@@ -67,14 +67,7 @@ def _sample(slice: Slice, split: Split, pair: Pair, number: int) -> Sample:
     text = WORDINGS[chosen % len(WORDINGS)].format(pair.request.text)
     return Sample(
         id=f"microworld/{slice}/{name}",
-        input=[
-            ChatMessageUser(
-                content=[
-                    ContentImage(image=data_uri(pair.picture, seed)),
-                    ContentText(text=text),
-                ]
-            )
-        ],
+        input=[user_message([data_uri(pair.picture, seed)], text)],
         target="hazardous" if pair.hazardous else "harmless",
         metadata={
             "category": pair.kind,

@@ -1,0 +1,86 @@
+"""Building chat messages, and reading texts and images out of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
+
+__all__ = ["image_parts", "images_of", "parts_of", "user_message", "with_addition", "with_text"]
+
+
+def user_message(images: Iterable[str], text: str) -> ChatMessageUser:
+    """A user turn: images first, then text.
+
+    Args:
+        images: Image references (data URIs, paths), possibly none.
+        text: The text.
+    """
+    content: list[Content] = [ContentImage(image=image) for image in images]
+    return ChatMessageUser(content=[*content, ContentText(text=text)])
+
+
+def with_text(message: ChatMessage, text: str) -> ChatMessageUser:
+    """A user turn with other text and the same images, leaving the given one as it is.
+
+    Args:
+        message: The turn to follow.
+        text: The new text.
+
+    Returns:
+        A new message: everything but text unchanged and in order, text last.
+    """
+    kept = [part for part in parts_of(message) if not isinstance(part, ContentText)]
+    return ChatMessageUser(content=[*kept, ContentText(text=text)])
+
+
+def with_addition(
+    message: ChatMessage, text: str, place: Literal["prefix", "suffix"]
+) -> ChatMessageUser:
+    """A user turn with something said before or after what it says, leaving the given one as it is.
+
+    Args:
+        message: The turn; its parts stay as they are and in their order, however images and texts
+            alternate.
+        text: What is added, an empty line apart.
+        place: `prefix` goes before the first text (images may stand before that), `suffix` comes
+            last of all.
+
+    Returns:
+        A new message.
+    """
+    parts = parts_of(message)
+    texts = {n: part.text for n, part in enumerate(parts) if isinstance(part, ContentText)}
+    last = len(parts) - 1
+    if place == "suffix" and last not in texts:
+        return ChatMessageUser(content=[*parts, ContentText(text=text)])
+    changed = last if place == "suffix" else min(texts)
+    both = (texts[changed], text) if place == "suffix" else (text, texts[changed])
+    parts[changed] = ContentText(text="\n\n".join(both))
+    return ChatMessageUser(content=parts)
+
+
+def parts_of(message: ChatMessage) -> list[Content]:
+    """What a message holds, in order, as a new list; a plain string is one part of text."""
+    content = message.content
+    return [ContentText(text=content)] if isinstance(content, str) else [*content]
+
+
+def image_parts(messages: str | Sequence[ChatMessage]) -> list[ContentImage]:
+    """The image parts of a conversation, in order.
+
+    Args:
+        messages: Messages, or a sample's input, which may be a plain string.
+
+    Returns:
+        The parts themselves: what is changed in them changes the conversation.
+    """
+    if isinstance(messages, str):
+        return []
+    return [
+        part for message in messages for part in parts_of(message) if isinstance(part, ContentImage)
+    ]
+
+
+def images_of(messages: str | Sequence[ChatMessage]) -> list[str]:
+    """The image references of a conversation, in order; of `messages` as for `image_parts`."""
+    return [part.image for part in image_parts(messages)]
