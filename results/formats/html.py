@@ -80,7 +80,7 @@ def page(
     text = json.dumps(null(content), allow_nan=False)
     # Inside a script element "</script" and "<!--" would end or bend it.
     text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    template = resources.files("vlmguard.results.formats").joinpath("page.html")
+    template = resources.files("vlmguard.results.formats").joinpath("templates/leaderboard.html")
     return template.read_text(encoding="utf-8").replace(_PLACE, text)
 
 
