@@ -8,7 +8,6 @@ vlmguard diff A.eval B.eval --html flips.html --no-images
 import json
 import math
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any, Final
 
 import pandas as pd
@@ -16,13 +15,8 @@ import pandas as pd
 from vlmguard.guard.errors import UserError
 from vlmguard.results.changes import Change, change_sheet, changes
 from vlmguard.results.formats.spreadsheet import csv_text
-from vlmguard.results.logs.exchange import (
-    Exchange,
-    html_images,
-    html_page,
-    html_text,
-    read_exchange,
-)
+from vlmguard.results.formats.templating import render
+from vlmguard.results.logs.exchange import Exchange, read_exchange
 from vlmguard.results.logs.frame import Results, read_results
 from vlmguard.results.logs.measures import COMMON, SAFETY, measures_of
 from vlmguard.results.logs.read import Run
@@ -194,26 +188,14 @@ def as_html(found: Diff, images: bool) -> str:
     Returns:
         The page.
     """
-    sheet = change_sheet(found.changes)
-    lines = [
-        "".join(f"<td>{escape(one_line(text))}</td>" for text in row)
-        for row in [sheet.header, *sheet.rows]
-    ]
-    blocks = [f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"]
-    blocks += [f"<p>{escape(note)}</p>" for note in sheet.notes]
-    for flip in found.flips:
-        sides = "".join(
-            f"<div>{html_text(f'{letter}: rewritten prompt', side.rewritten)}"
-            f"{html_text(f'{letter}: answer', side.answer)}</div>"
-            for letter, side in (("A", flip.first), ("B", flip.second))
-        )
-        blocks.append(
-            f"<article><h2>{escape(one_line(f'{flip.sample} ({flip.category})'))}: "
-            f"{escape(one_line('; '.join(flip.changes)))}</h2>"
-            f"{html_images(flip.first.images) if images else ''}"
-            f"{html_text('Request', flip.first.request)}<div class='two'>{sides}</div></article>"
-        )
-    return html_page("Flipped samples", " ".join(_intro(found)), blocks)
+    return render(
+        "flips.html",
+        title="Flipped samples",
+        intro=" ".join(_intro(found)),
+        measures=change_sheet(found.changes),
+        flips=found.flips,
+        images=images,
+    )
 
 
 def intro(found: Diff) -> str:

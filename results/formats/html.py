@@ -1,9 +1,7 @@
 """The leaderboard as one HTML page that needs nothing else: no server, no network."""
 
 import base64
-import json
 from dataclasses import asdict
-from importlib import resources
 from typing import Any, Final
 
 from vlmguard.results.formats.csv_json import null
@@ -12,9 +10,13 @@ from vlmguard.results.formats.sheets import (
     LEGEND,
     control_note,
     duel_sheet,
+    gain_sheet,
     group_title,
+    left_out_sheet,
+    published_sheet,
     tested_note,
 )
+from vlmguard.results.formats.templating import render
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published
@@ -26,8 +28,6 @@ _CAPTIONS: Final = {
     "categories": "Safe and helpful by category",
     "cost": "Safety against what a sample costs",
 }
-
-
 _LEGEND: Final = [
     "Below a mean: paired difference to the undefended target; point at it, or open the row, for "
     "its 95 % interval (clustered by image; none below ten images). ▲ better, ▼ worse: the test "
@@ -53,36 +53,38 @@ def page(
     Returns:
         The HTML text.
     """
-    content: dict[str, Any] = asdict(board)
+    group_notes = [f"{group_title(each)}: {each.note}." for each in board.groups if each.note]
+    return render(
+        "leaderboard.html",
+        title="vlmguard leaderboard",
+        data=_data(board),
+        targets=len({target for target, _ in board.rows()}),
+        benchmarks=len({group.column.title for group in board.groups}),
+        notes=[*board.notes, *extras.notes],
+        legend=[
+            *(*_LEGEND, tested_note(board), *COST_NOTES[:2], *control_note(board)),
+            *group_notes,
+        ],
+        gains=gain_sheet(board),
+        extra=[*([duel_sheet(board)] if board.duels else []), *extras.sheets],
+        figures=[
+            {
+                "caption": _CAPTIONS.get(title, title.replace("-", " ").capitalize()),
+                "source": f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}",
+            }
+            for title, image in figures.items()
+        ],
+        published=published_sheet(published),
+        left_out=left_out_sheet(board),
+    )
+
+
+def _data(board: Leaderboard) -> dict[str, Any]:
+    """What the page's script reads: it makes the first table, which can be sorted and filtered."""
+    content = asdict(board)
     for group, shown in zip(board.groups, content["groups"], strict=True):
         shown["title"] = group_title(group)
         for measure, fields in zip(group.measures, shown["measures"], strict=True):
             fields |= {"share": measure.is_share, "heading": measure.heading}
-    content |= {
-        "rows": board.rows(),
-        "notes": [*board.notes, *extras.notes],
-        "legend": [*_LEGEND, tested_note(board), *COST_NOTES[:2], *control_note(board)],
-        "extra": [
-            {"title": s.title, "header": s.header, "rows": s.rows, "labels": s.labels}
-            | {"notes": s.notes}
-            for s in [*([duel_sheet(board)] if board.duels else []), *extras.sheets]
-        ],
-        "left_out": list(board.left_out.items()),
-        "published": [asdict(row) for row in published],
-        "figures": [
-            {
-                "caption": _CAPTIONS.get(title, title.replace("-", " ").capitalize()),
-                "source": f"data:image/svg+xml;base64,{_base64(image)}",
-            }
-            for title, image in figures.items()
-        ],
-    }
-    text = json.dumps(null(content), allow_nan=False)
-    # Inside a script element "</script" and "<!--" would end or bend it.
-    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    template = resources.files("vlmguard.results.formats").joinpath("templates/leaderboard.html")
-    return template.read_text(encoding="utf-8").replace(_PLACE, text)
-
-
-def _base64(image: bytes) -> str:
-    return base64.b64encode(image).decode()
+    data: dict[str, Any] = null(content | {"rows": board.rows()})
+    return data

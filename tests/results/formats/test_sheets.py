@@ -100,7 +100,8 @@ def test_no_table_calls_a_small_p_zero() -> None:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
 def test_the_page_shows_p_as_the_tables_do(repo: Path) -> None:
-    script = (repo / "results" / "formats" / "templates" / "leaderboard.html").read_text(encoding="utf-8")
+    templates = repo / "results" / "formats" / "templates"
+    script = (templates / "leaderboard.js").read_text(encoding="utf-8")
     (shown,) = [line for line in script.splitlines() if line.startswith("const showP =")]
     assert script.count("showP(found.p)") == 2
     asked = f"{shown} console.log(JSON.stringify({list(SMALL)}.map(showP)), showP(null))"

@@ -40,10 +40,11 @@ def test_notes_tables_and_figures_stand_in_every_format(board: Leaderboard, tmp_
     assert "- On held-out scenes." in texts["md"]
     assert texts["tex"].startswith("% A toy world: no word")
     assert r"detector & 91.0 & 4.5 \\" in texts["tex"]
-    content = json.loads(texts["html"].split('id="data">')[1].split("</script>")[0])
-    assert content["notes"] == extras.notes
-    assert ["detector", "91.0", "4.5"] in [row for each in content["extra"] for row in each["rows"]]
-    assert content["figures"][-1]["caption"] == "Rates"
+    assert f'<p class="caveat">{extras.notes[0]}</p>' in texts["html"]
+    row = '<tr><td class="text">detector</td><td>91.0</td><td>4.5</td></tr>'
+    assert row in texts["html"]
+    assert '<p class="note">On held-out scenes.</p>' in texts["html"]
+    assert "<figcaption>Rates</figcaption>" in texts["html"]
     assert "<i>" not in texts["html"]
     stored = json.loads((tmp_path / "leaderboard.json").read_text())
     assert "Components" in [each["title"] for each in stored["tables"]]

@@ -1,0 +1,45 @@
+"""HTML pages from the templates beside this file; all that is put into one is escaped."""
+
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vlmguard.results.sanitize import clean, one_line
+
+__all__ = ["render"]
+
+
+def render(name: str, **values: object) -> str:
+    """Fill in a template.
+
+    Args:
+        name: Its file, e.g. `labels.html`.
+        values: What it asks for. Texts lose what `clean` takes away, and are escaped.
+
+    Returns:
+        The page.
+    """
+    return _environment().get_template(name).render(values)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("vlmguard.results.formats"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_cleaned,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["one_line"] = one_line
+    # JSON has no NaN, and pages keep the order of what they are given.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
+    return environment
+
+
+def _cleaned(value: Any) -> Any:
+    """A text made harmless; HTML that a macro or filter made is of another class."""
+    return clean(value) if type(value) is str else value

@@ -1,0 +1,89 @@
+"""Templates of pages: foreign text in any place stays text."""
+
+from html.parser import HTMLParser
+from importlib import resources
+from types import SimpleNamespace
+
+import pytest
+from jinja2 import UndefinedError
+
+from vlmguard.results.formats.html import page
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.formats.templating import render
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.published_numbers import Published
+from vlmguard.results.logs.exchange import Exchange
+
+EVIL = (
+    "'\"></script></style></pre><script>alert(1)</script><img src=x onerror=y>{{ 7 * 7 }}\x1b\u202e"
+)
+IMAGE = "data:image/png;base64,AAAA"
+SHEET = Sheet(EVIL, [EVIL, "n"], [[EVIL, EVIL]], notes=[EVIL], labels=1)
+EXCHANGE = Exchange(request=EVIL, rewritten=EVIL, answer=EVIL, images=(IMAGE, EVIL))
+FLIP = SimpleNamespace(sample=EVIL, category=EVIL, changes=(EVIL,), first=EXCHANGE, second=EXCHANGE)
+
+
+class Tags(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def leaderboard(evil: Leaderboard) -> str:
+    row = Published(
+        **dict.fromkeys(("benchmark", "subset", "target", "method", "metric", "source"), EVIL),
+        value=1.0,
+        higher_is_better=True,
+        certainty="abstract",
+    )
+    return page(evil, [row], {EVIL: b"<svg/>"}, Extras(notes=[EVIL], sheets=[SHEET]))
+
+
+PAGES = {
+    "labels.html": lambda _: render(
+        "labels.html", title=EVIL, intro=EVIL, exchanges=[EXCHANGE], images=True
+    ),
+    "flips.html": lambda _: render(
+        "flips.html", title=EVIL, intro=EVIL, measures=SHEET, flips=[FLIP], images=True
+    ),
+    "leaderboard.html": leaderboard,
+}
+PARTS = {"base.html", "samples.html", "exchange.html", "tables.html"}
+
+
+def test_every_template_is_tried_below() -> None:
+    folder = resources.files("vlmguard.results.formats") / "templates"
+    names = {each.name for each in folder.iterdir() if each.name.endswith(".html")}
+    assert names == PAGES.keys() | PARTS
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_foreign_text_stays_text(name: str, evil: Leaderboard) -> None:
+    text = PAGES[name](evil)
+    found = Tags(text)
+    assert [tag for tag, _ in found.tags].count("script") == (
+        2 if name == "leaderboard.html" else 0
+    )
+    assert not [tag for tag, attributes in found.tags if "onerror" in attributes]
+    shown = " ".join(found.text)
+    assert "<script>alert(1)</script>" in shown
+    assert "{{ 7 * 7 }}" in shown
+    # Nothing steers the terminal of whoever reads the source, or turns its lines around.
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_a_value_that_is_not_given_is_an_error() -> None:
+    with pytest.raises(UndefinedError):
+        render("labels.html", title="", exchanges=[], images=False)
