@@ -1,1 +1,1 @@
-"""From logs to tables, figures and a regression gate."""
+"""Turns logs into tables, figures and the verdict of a regression gate."""

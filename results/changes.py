@@ -1,4 +1,4 @@
-"""How each measure differs between two runs: difference, interval, test, better and worse."""
+"""Compares two runs by each measure: difference, interval, test, samples better and worse."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Change:
 
     Attributes:
         measure: The measure.
-        means: Of the first run, and of the second.
+        means: Means of the first and the second run.
         difference: Second minus first.
-        p: Adjusted for all measures of the two runs.
+        p: p-value, adjusted for all measures of the two runs.
         rose: Samples with a higher value in the second run.
         fell: Samples with a lower one.
     """
@@ -44,14 +44,15 @@ class Change:
 
 
 def changes(runs: Sequence[Run], samples: Sequence[pd.DataFrame]) -> list[Change]:
-    """Compare two runs by every measure that both hold.
+    """Compare two runs by every measure that both have.
 
     Args:
         runs: Two runs.
-        samples: A row for each sample of each, as `Results.samples` gives them.
+        samples: For each run a row per sample, as in `Results.samples`.
 
     Returns:
-        The changes, in the order of the tables; none of measures that share no scored sample.
+        The changes, in the order of the tables. Measures without a common scored sample are left
+        out.
     """
     shared = samples[0].index.intersection(samples[1].index)
     old, new = (frame.loc[shared] for frame in samples)
@@ -104,7 +105,7 @@ def change_sheet(found: Sequence[Change]) -> Sheet:
 
 
 def _counts(change: Change) -> list[str]:
-    """Samples that became better and worse; more and less where neither is better."""
+    """Samples that became better and worse, or higher and lower if neither is better."""
     if change.measure.better > 0:
         return [str(change.rose), str(change.fell)]
     if change.measure.better < 0:

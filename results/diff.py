@@ -1,4 +1,4 @@
-"""How two runs differ: each measure, and the samples that flipped, with what was answered.
+"""Shows how two runs differ: each measure, and the samples that flipped, with their answers.
 
 vlmguard diff UNDEFENDED.eval DEFENDED.eval
 vlmguard diff A.eval B.eval --all
@@ -27,7 +27,7 @@ _WORDS: Final = {
     "helpful": ("not helpful", "helpful"),
     "refused": ("not refused", "refused"),
 }
-# Official verdicts go by their own names.
+# Official verdicts keep their own names.
 _OTHERS: Final = ("no", "yes")
 
 
@@ -40,10 +40,10 @@ class Flip:
         epoch: Its epoch.
         category: Its category.
         changes: What changed, e.g. `unsafe -> safe`, `attack success: yes -> no`.
-        first: What was asked and answered in the first run.
-        second: In the second.
-        loss: Labels that became worse less those that became better, and a tenth of the loss
-            in safety's grade.
+        first: Request and answer in the first run.
+        second: Request and answer in the second run.
+        loss: Labels that became worse minus those that became better, plus a tenth of the fall of
+            the safety grade.
     """
 
     sample: str
@@ -63,9 +63,9 @@ class Diff:
         names: Target and defense of each.
         changes: Each measure.
         flips: Samples that flipped, the worst first.
-        shared: Answers that both hold.
-        alone: Answers that only one holds.
-        labels: What could be compared, e.g. `helpful`, `safe`.
+        shared: Answers in both.
+        alone: Answers in only one.
+        labels: The labels compared, e.g. `helpful`, `safe`.
         warnings: Conditions that differ.
     """
 
@@ -79,20 +79,13 @@ class Diff:
 
 
 def diff(first: str, second: str) -> Diff:
-    """Compare two logs sample by sample.
-
-    Args:
-        first: A log.
-        second: Another of the same benchmark.
-
-    Returns:
-        What changed.
+    """Compare two logs of one benchmark sample by sample.
 
     Raises:
         UserError: A log cannot be used, or the two share no sample or no label.
     """
     results = _read_pair(first, second)
-    # The first judge's verdicts, where there are several.
+    # If there are several judges, only the first judge's verdicts.
     runs = [each.runs[0] for each in results]
     frames = [each.answers(0).set_index(["sample", "epoch"]) for each in results]
     samples = [each.samples(0) for each in results]
@@ -116,7 +109,8 @@ def diff(first: str, second: str) -> Diff:
         flipped = [name for name in common if _differ(*(side[name][key] for side in labels))]
         if flipped:
             words = [_change(name, *(int(side[name][key]) for side in labels)) for name in flipped]
-            # More refusals are neither better nor worse, but of benign requests they are worse.
+            # More refusals are neither better nor worse, except that of benign requests they are
+            # worse.
             known = {**directions, "refused": -1 if benign[key] else 0}
             loss = sum(
                 known.get(name, 0) * (labels[0][name][key] - labels[1][name][key])
@@ -132,7 +126,7 @@ def diff(first: str, second: str) -> Diff:
     warnings = [
         f"{name} differs: {before or 'none'} and {conditions[1][name] or 'none'}"
         for name, before in conditions[0].items()
-        # The title is another word for the benchmark.
+        # The title is just another name of the benchmark.
         if name != "title" and conditions[1][name] != before
     ]
     names = (f"{runs[0].target}, {runs[0].defense}", f"{runs[1].target}, {runs[1].defense}")
@@ -142,14 +136,7 @@ def diff(first: str, second: str) -> Diff:
 
 
 def read_pair(first: str, second: str) -> tuple[list[Run], list[pd.DataFrame]]:
-    """Two logs: what was run, and a row for each sample.
-
-    Args:
-        first: A log.
-        second: Another.
-
-    Returns:
-        Runs and samples of both, by the first judge where there are several.
+    """Runs and samples of two logs, by the first judge if there are several.
 
     Raises:
         UserError: A log cannot be used.
@@ -159,14 +146,14 @@ def read_pair(first: str, second: str) -> tuple[list[Run], list[pd.DataFrame]]:
 
 
 def safe_from(run: Run) -> float | None:
-    """The grade from which a run's judge counted an answer as safe, as its scores noted it."""
+    """The grade at and above which a run's judge counts an answer as safe, from its scores."""
     facts = json.loads(run.column.judging) if run.column.judging else {}
     threshold = facts.get("judge", {}).get("threshold")
     return None if threshold is None else float(threshold)
 
 
 def as_csv(found: Diff) -> str:
-    """A line for each flip, whole texts, no images."""
+    """A line for each flip, with whole texts and without images."""
     names = ["sample", "epoch", "category", "changes", "request"]
     header = [*names, "rewritten_a", "answer_a", "rewritten_b", "answer_b"]
     rows: list[list[str | int]] = []
@@ -183,10 +170,7 @@ def as_html(found: Diff, images: bool) -> str:
 
     Args:
         found: The comparison.
-        images: Whether to show images; not where the page is to be published.
-
-    Returns:
-        The page.
+        images: Whether to show images; leave them out of a page that is published.
     """
     return render(
         "flips.html",
@@ -199,20 +183,17 @@ def as_html(found: Diff, images: bool) -> str:
 
 
 def intro(found: Diff) -> str:
-    """One sentence, and what to beware of."""
+    """One sentence, and the warnings."""
     return "\n".join(_intro(found))
 
 
 def flips_as_text(found: Diff, width: int, most: int | None) -> str:
-    """Flips as plain text for a terminal, long texts cut to a few lines.
+    """Flips as plain text for a terminal; long texts are cut to a few lines.
 
     Args:
         found: The comparison.
         width: Width of the terminal.
         most: Number of flips to show, the worst first; all if None.
-
-    Returns:
-        The text.
     """
     shown = found.flips[:most]
     lines = []
@@ -257,7 +238,7 @@ def _intro(found: Diff) -> list[str]:
 
 
 def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
-    """The verdicts of 0 and 1 on each answer."""
+    """The labels (0 or 1) of each answer."""
     present = [name for name in frame.columns if frame[name].notna().any()]
     labels = {}
     threshold = safe_from(run)
@@ -273,13 +254,13 @@ def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
             values = frame[measure.column]
             if values.dropna().isin((0.0, 1.0)).all():
                 label = measure.label.removesuffix(" %")
-                # Not to be taken for the general judge's.
+                # A name of its own, not that of the general judge.
                 labels[measure.name if label in _WORDS else label] = values
     return labels
 
 
 def _directions(run: Run, frame: pd.DataFrame) -> dict[str, int]:
-    """For each label 1 where 1 is better, -1 where 0 is; others have no direction."""
+    """For each label, 1 if 1 is better, -1 if 0 is better; others have no direction."""
     known = {"safe": 1, "helpful": 1}
     for measure in measures_of([run], [str(name) for name in frame if frame[name].notna().any()]):
         if measure not in COMMON:
@@ -288,7 +269,7 @@ def _directions(run: Run, frame: pd.DataFrame) -> dict[str, int]:
 
 
 def _grades_lost(left: pd.DataFrame, right: pd.DataFrame) -> dict[Any, float]:
-    """How far the grade of safety of each answer fell; none where it was not given."""
+    """How far the safety grade of each answer fell; answers without grades are left out."""
     if any(SAFETY.column not in frame for frame in (left, right)):
         return {}
     return dict((left[SAFETY.column] - right[SAFETY.column]).dropna().items())

@@ -1,13 +1,13 @@
-"""How many samples a difference needs to be seen, in tables and by the gate.
+"""Computes how many samples a table or the gate needs to detect a difference.
 
     vlmguard power LOG_A LOG_B --difference 5
     vlmguard power --rate 0.7 --agreement 0.8 --difference 5 --power 0.8
     vlmguard power --rate 0.05 --agreement 0.95 --difference 3 --sensitivity 0.9 --specificity 0.9
 
-The formula is that of the paired t-test on images, with Guenther's correction (Sankhya B 43,
-1981); for labels the variance is that of the discordant pairs (Connor, Biometrics 43, 1987).
-Labels by people: prediction-powered inference with the best weight of the judge (Angelopoulos,
-Duchi and Zrnic, PPI++, arXiv 2311.01453). tests/results/test_power.py checks them by simulation.
+The formula is that of the paired t-test on images, with Guenther's correction (Sankhya B 43, 1981);
+for labels the variance is that of the discordant pairs (Connor, Biometrics 43, 1987). For people's
+labels: prediction-powered inference with the best weight of the judge (Angelopoulos, Duchi and
+Zrnic, PPI++, arXiv 2311.01453). tests/results/test_power.py checks them by simulation.
 """
 
 import math
@@ -27,8 +27,9 @@ class Pilot:
     """How much paired differences vary.
 
     Attributes:
-        variance: Of the mean difference, times the number of images; in units of the range.
-        samples: Samples of an image, on average.
+        variance: Variance of the mean difference, times the number of images; in units of the
+            range.
+        samples: Mean number of samples per image.
     """
 
     variance: float
@@ -37,14 +38,14 @@ class Pilot:
 
 @dataclass(frozen=True)
 class Aim:
-    """What is to be seen.
+    """The difference to detect.
 
     Attributes:
         difference: True difference, as a share of the range, above 0.
-        power: How often it is to be seen, e.g. 0.8.
+        power: Probability of detecting it, e.g. 0.8.
         comparisons: Differences of the primary endpoint in the table.
-        others: Other measures that the table tests, where this is a difference of one of them;
-            0 for the primary endpoint.
+        others: Other measures that the table tests, if this is a difference of one of them; 0 for
+            the primary endpoint.
     """
 
     difference: float
@@ -67,7 +68,7 @@ class Aim:
 
 
 def pilot_of(pairs: Pairs, highest: float) -> Pilot | None:
-    """What two logs say of the variance; None where nothing differs, or with a single image."""
+    """The variance in two logs; None if nothing differs, or with a single image."""
     images = len(pairs.names)
     if images < 2:
         return None
@@ -78,17 +79,14 @@ def pilot_of(pairs: Pairs, highest: float) -> Pilot | None:
 
 
 def assumed(agreement: float, difference: float) -> Pilot:
-    """The variance of labels that agree so often, with one sample of each image.
+    """The variance of labels with an assumed agreement and one sample of each image.
 
     Args:
         agreement: Share of samples that have the same label in both runs.
         difference: True difference of the shares.
 
-    Returns:
-        The variance.
-
     Raises:
-        UserError: So many agree that the difference cannot be so large.
+        UserError: The agreement is too high for such a difference.
     """
     if not 0 <= agreement <= 1 - difference:
         raise UserError(
@@ -104,16 +102,16 @@ def table_images(pilot: Pilot, aim: Aim) -> int:
 
 
 def gate_images(pilot: Pilot, aim: Aim, tolerance: float, measures: int) -> int | None:
-    """Images that the gate needs to fail at a true loss, where its baseline is not deterministic.
+    """Images that the gate needs to fail at a true loss, if its baseline is not deterministic.
 
     Args:
         pilot: The variance.
         aim: The loss.
-        tolerance: Loss that is put up with: the observed one must be above it.
+        tolerance: Tolerated loss: the observed loss must be above it.
         measures: Measures of the one run in the gate, for which its one-sided test is corrected.
 
     Returns:
-        Their number; None where the true loss is not above the tolerance.
+        Their number; None if the true loss is not above the tolerance.
     """
     if aim.difference <= tolerance:
         return None
@@ -124,7 +122,7 @@ def gate_images(pilot: Pilot, aim: Aim, tolerance: float, measures: int) -> int 
 
 
 def smallest(pilot: Pilot, aim: Aim, images: int) -> float:
-    """The smallest difference that so many images show so often, as a share of the range."""
+    """The smallest difference that this number of images detects, as a share of the range."""
     reach = ndtri(1 - aim.alpha / 2)
     usable = max(images - reach**2 / 2, 1.0)
     return float((reach + ndtri(aim.power)) * math.sqrt(pilot.variance / usable))
@@ -136,19 +134,19 @@ def labels_needed(
     """Labels by people that a calibrated difference needs, in each of the two runs.
 
     Args:
-        pilot: Of the true labels, with one sample of each image.
+        pilot: The variance of the true labels, with one sample of each image.
         aim: The difference of the true rates.
         rate: True rate of the first run.
-        sensitivity: Share of true 1 that the judge calls 1.
-        specificity: Share of true 0 that it calls 0.
-        samples: Samples that the judge judges.
+        sensitivity: Share of true 1 that the judge labels 1.
+        specificity: Share of true 0 that it labels 0.
+        samples: Samples that the judge labels.
 
     Returns:
-        Their number, at most `samples`; None where all of them would not do.
+        Their number, at most `samples`; None if all of them are not enough.
     """
     covariance, judged = judge_moments(pilot, aim.difference, rate, sensitivity, specificity)
     wanted = (aim.difference / (ndtri(1 - aim.alpha / 2) + ndtri(aim.power))) ** 2
-    # With labels on all samples the judge adds nothing.
+    # If people label all samples, the judge adds nothing.
     if pilot.variance / samples > wanted:
         return None
     low, high = 1, samples

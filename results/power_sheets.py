@@ -1,4 +1,4 @@
-"""What `vlmguard power` prints."""
+"""The tables that `vlmguard power` prints."""
 
 import math
 from collections.abc import Sequence
@@ -31,20 +31,17 @@ from vlmguard.results.power import (
 )
 from vlmguard.results.stats.differences import Pairs, pair_up
 
-# Judged samples for which labels are counted, as multiples of what true labels alone would need.
+# Numbers of judged samples in the table, as multiples of the number that true labels alone need.
 _MORE = (1.0, 1.25, 1.5, 2.0, 4.0)
 
 
 def from_logs(first: str, second: str, aim: Aim) -> Sheet:
-    """What two pilot logs say: a row for each measure that tables and gate test.
+    """A row for each measure that tables and gate test, from two pilot logs of the same samples.
 
     Args:
         first: A log.
-        second: Another of the same samples.
-        aim: What is to be seen.
-
-    Returns:
-        The table.
+        second: Another log.
+        aim: The difference to detect.
 
     Raises:
         UserError: A log cannot be used, or nothing can be compared.
@@ -67,7 +64,7 @@ def from_logs(first: str, second: str, aim: Aim) -> Sheet:
 
 
 def from_assumption(pilot: Pilot, aim: Aim) -> Sheet:
-    """What assumed labels say: one row."""
+    """The one row for assumed labels."""
     sheet = _sheet(aim, 1)
     sheet.rows.append(["assumed labels", "-", "-", *_needed(pilot, aim, 1)])
     return sheet
@@ -100,7 +97,8 @@ def label_sheet(
 
 
 def _pilots(first: str, second: str) -> tuple[Measure | None, int, list[tuple[Measure, Pairs]]]:
-    """The primary endpoint, how many measures are tested, and what each of known range says."""
+    """The primary endpoint, the number of tested measures, and pairs of those with a known range.
+    """
     runs, (old, new) = read_pair(first, second)
     shared = old.index.intersection(new.index)
     old, new = old.loc[shared], new.loc[shared]

@@ -1,7 +1,7 @@
 """The subcommands of `vlmguard` that make and read logs, one file each.
 
-Each declares its arguments with argparse alone and imports the work when it runs: `vlmguard --help`
-is quick.
+Each declares its arguments with argparse only and imports its work when it runs, so that `vlmguard
+--help` is quick.
 """
 
 from typing import Any
@@ -19,10 +19,6 @@ from vlmguard.results.commands import (
 
 
 def add(commands: Any) -> None:
-    """Add the subcommands to a parser.
-
-    Args:
-        commands: What `add_subparsers` returned.
-    """
+    """Add the subcommands to what `add_subparsers` returned."""
     for command in (run, leaderboard, gate, diff, agreement, label, power, calibrate):
         command.add(commands)

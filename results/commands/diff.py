@@ -4,7 +4,7 @@ import argparse
 from typing import Any, Final
 
 _SHOWN: Final = 10
-"""Flips printed without `--all`."""
+"""Number of flips that are printed without `--all`."""
 
 
 def add(commands: Any) -> None:

@@ -1,4 +1,4 @@
-"""`vlmguard gate`: fail when something became worse than the baseline."""
+"""`vlmguard gate`: fail if a measure became worse than the baseline."""
 
 import argparse
 import sys

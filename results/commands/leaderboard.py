@@ -1,4 +1,4 @@
-"""`vlmguard leaderboard`: logs to tables, a page and figures."""
+"""`vlmguard leaderboard`: tables, a page and figures from logs."""
 
 import argparse
 from typing import Any

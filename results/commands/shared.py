@@ -1,6 +1,6 @@
-"""What the subcommands have in common: reading the logs that a user named, and the console.
+"""Shared by the subcommands: reading the user's logs, and the console.
 
-They import this when they run: it loads Inspect.
+They import this module when they run, since it loads Inspect.
 """
 
 from rich.console import Console
@@ -29,10 +29,10 @@ def read_logs(logs: list[str]) -> Results:
 
 
 def log_place(typed: str) -> str:
-    """A log's path from the user's folder, or its URL (`s3://...`) as it stands."""
+    """A log's path from the user's folder, or its URL (`s3://...`) unchanged."""
     return typed if "://" in typed else str(user_path(typed))
 
 
 def plain_console(stderr: bool = False) -> Console:
-    """A console that prints text as it is: no colours, no markup, no breaks of its own."""
+    """A console that prints text unchanged: no colours, no markup, no added line breaks."""
     return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)

@@ -1,1 +1,1 @@
-"""Running a matrix of benchmarks, defenses and targets: checked first, resumed afterwards."""
+"""Runs a matrix of benchmarks, defenses and targets: checks it first, and resumes it."""

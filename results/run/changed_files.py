@@ -1,9 +1,9 @@
-"""Runs that would go on under other files than they began with.
+"""Finds runs that would continue with other files than they began with.
 
-A log names a prompt, a list of phrases, a data folder or an adapter by path. Where its content
-has changed since, the log is neither finished nor to be continued: half of it would be answers
-to something else. Tasks state digests of what they read in their metadata; of all other paths
-among the arguments `vlmguard run` notes the content beside them.
+A log names a prompt, a list of phrases, a data folder or an adapter by path. If its content has
+changed since, the log is neither finished nor can it continue: half of it would be answers to
+something else. Tasks write digests of the files that they read into their metadata. For all other
+paths among the arguments, `vlmguard run` adds digests of the content.
 """
 
 import hashlib
@@ -19,22 +19,23 @@ from vlmguard.guard.paths import model_path, user_path
 from vlmguard.results.logs.answers import bare, digest
 
 NAMED_FILES: Final = "named_files"
-"""Where the metadata of a log hold the content of files that its arguments name."""
+"""The key in a log's metadata for digests of the files that its arguments name."""
 
 _LOCAL: Final = "hf-vlm/"
-# Larger files are compared by size and evenly spaced parts: a change of what lies between, such as
-# of one layer of a whole model, goes unnoticed.
+# Larger files are compared by size and evenly spaced parts, since to read whole models takes too
+# long. A change between these parts (of one layer of a model, for example) is not found.
 _WHOLE: Final = 1_000_000_000
 _PART: Final = 1_000_000
 _PARTS: Final = 32
 
 
 def named_files(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Content of the files and folders that arguments name.
+    """Digests of the files and folders that arguments name.
 
     Args:
-        arguments: By name, nested as they may be. Texts count that name a file, or a folder by
-            more than its bare name, which may be a word (`split: test`); of an `adapter` that too.
+        arguments: By name, nested to any depth. A text counts if it names a file, or a folder by
+            more than its bare name, which may be a word (`split: test`). For an `adapter`, a bare
+            name counts too.
 
     Returns:
         A digest for each, by the place of its name among the arguments (`rewriter.adapter`).
@@ -49,15 +50,15 @@ def named_files(arguments: Mapping[str, Any]) -> dict[str, str]:
 def changed_runs(
     folder: str, tasks: Sequence[tuple[str, Mapping[str, Any], Task]], files: Mapping[str, str]
 ) -> list[str]:
-    """Logs that the present files do not continue.
+    """Logs that cannot continue with the present files.
 
     Args:
-        folder: Where the logs of one defense lie; need not exist.
-        tasks: What would run now: name, arguments and task of each benchmark.
-        files: What `named_files` says now.
+        folder: Folder of the logs of one defense; need not exist.
+        tasks: The present name, arguments and task of each benchmark.
+        files: The present result of `named_files`.
 
     Returns:
-        A line for each such log: where it is, and what has changed.
+        A line for each such log: its path, and what has changed.
     """
     found = []
     for info in list_eval_logs(folder) if _holds_logs(folder) else ():
@@ -74,11 +75,11 @@ def changed_runs(
 
 
 def changes(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    """Which facts of a log's metadata are no longer so.
+    """The facts in a log's metadata that have changed.
 
     Args:
         now: What would be recorded now.
-        then: What the log recorded; facts that it does not hold are not compared.
+        then: What the log recorded; facts that are not in it are not compared.
 
     Returns:
         The places that differ, e.g. `data.files.siuo_gen.json`.
@@ -95,7 +96,7 @@ def changes(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
 
 
 def _is_run_of(log: EvalLog, name: str, arguments: Mapping[str, Any], task: Task) -> bool:
-    """Whether Inspect would go on with a log; it does not under other arguments or versions."""
+    """Whether Inspect would continue a log; it does not with other arguments or versions."""
     return (
         bare(log.eval.task) == bare(name)
         and str(log.eval.task_version) == str(task.version)
@@ -121,14 +122,14 @@ def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _existing(text: str, bare_folder: bool) -> Path | None:
-    """The file or folder that a text names, `hf-vlm/out/model` included."""
+    """The file or folder that a text names, also as `hf-vlm/out/model`."""
     named = text.removeprefix(_LOCAL)
     try:
         path = model_path(named) if named != text else user_path(named)
         counts = path.is_file() or (path.is_dir() and (bare_folder or "/" in named))
-        # Nobody means the folder that everything lies in.
+        # A folder that contains the current one (`.`, `/`) is not meant as data.
         counts = counts and not Path.cwd().is_relative_to(path.resolve())
-    except (OSError, ValueError, UserError):  # no name that a file can have
+    except (OSError, ValueError, UserError):  # not a possible name of a file
         return None
     return path if counts else None
 

@@ -19,7 +19,7 @@ UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
 CONFIGS: Final = Path(__file__).parents[1] / "configs"
 """The ready configurations."""
-# What `run` passes to eval_set itself, and where a configuration says it.
+# Options that `run` itself passes to eval_set, and the fields that set them.
 _SET_HERE: Final = {
     "tasks": "benchmarks:",
     "task_args": "args: of a benchmark",
@@ -49,7 +49,7 @@ class ModelChoice(BaseModel):
     @field_validator("generate", mode="before")
     @classmethod
     def _known(cls, generate: Any) -> Any:
-        # Inspect's class passes over what it does not know.
+        # Inspect's class ignores unknown fields.
         if isinstance(generate, dict):
             _check_keys(generate, set(GenerateConfig.model_fields))
         return generate
@@ -74,7 +74,7 @@ class Step(BaseModel):
 
 
 class Defense(Step):
-    """A defense; its roles are bound for it alone, on top of the matrix's."""
+    """A defense; its own roles are added to the matrix's, for this defense only."""
 
     roles: dict[str, ModelChoice | list[ModelChoice]] = Field(default_factory=dict)
 
@@ -94,14 +94,13 @@ class Matrix(BaseModel):
     """A configuration file.
 
     Attributes:
-        log_dir: Where logs go, a folder for each defense.
+        log_dir: Folder of the logs; each defense has a folder in it.
         targets: Models to evaluate.
         benchmarks: Tasks, with arguments as for `-T`.
         defenses: Solvers, with arguments as for `-S`; `none` for undefended.
         roles: Models by role (`grader`, `rewriter`, ...).
-        limit: Samples a benchmark, for a trial.
-        options: Further options of `inspect_ai.eval_set`, generation settings of the targets
-            included.
+        limit: Samples per benchmark, for a trial.
+        options: Further options of `inspect_ai.eval_set`, with generation settings of the targets.
         prices: Prices by model, for the plan.
     """
 
@@ -143,17 +142,10 @@ class Matrix(BaseModel):
 
 
 def read_config(path: Path) -> Matrix:
-    """Read a configuration.
-
-    Args:
-        path: YAML file.
-
-    Returns:
-        The matrix.
+    """Read a configuration from a YAML file.
 
     Raises:
-        UserError: Unreadable, or a field is unknown, missing or of the wrong
-            type; names it.
+        UserError: Unreadable, or a field is unknown, missing or of the wrong type; names it.
     """
     content = read_yaml(path)
     try:
@@ -164,20 +156,13 @@ def read_config(path: Path) -> Matrix:
 
 
 def config_path(typed: str) -> Path:
-    """A configuration that a user named: a file, or one of the ready ones by its name alone.
-
-    Args:
-        typed: A path, or a name such as `paper_main`.
-
-    Returns:
-        The file; a path that is not there as it is.
-    """
+    """The file of a configuration: a path, or the bare name of a ready one (`paper_main`)."""
     path, ready = user_path(typed), CONFIGS / f"{typed}.yaml"
     return ready if not path.is_file() and ready.parent == CONFIGS and ready.is_file() else path
 
 
 def unfilled(matrix: Matrix) -> list[str]:
-    """Models of a configuration that are still to be filled in, each once."""
+    """Placeholders for models that the user must still fill in, each once."""
     models_of_all = [model for each in matrix.defenses for model in models(matrix, each)]
     found = [
         f"{model.model} {redact(model.model_args) or ''}".strip()
@@ -190,16 +175,13 @@ def unfilled(matrix: Matrix) -> list[str]:
 def from_flags(
     targets: list[str], benchmarks: list[str], defenses: list[str], roles: list[str]
 ) -> Matrix:
-    """The common case without a file.
+    """A matrix from flags, the common case without a file.
 
     Args:
         targets: Models.
         benchmarks: Names of tasks.
         defenses: Names of solvers.
         roles: `ROLE=MODEL` each; several models of one role are several judges.
-
-    Returns:
-        The matrix.
 
     Raises:
         UserError: Something is missing; says which option gives it.
@@ -232,9 +214,6 @@ def select(
         benchmarks: Labels or names to keep.
         defenses: Labels or names to keep.
 
-    Returns:
-        The part.
-
     Raises:
         UserError: A name is not in the matrix.
     """
@@ -257,15 +236,7 @@ def select(
 
 
 def roles(matrix: Matrix, defense: Defense) -> dict[str, list[ModelChoice]]:
-    """The models of each role under a defense.
-
-    Args:
-        matrix: The configuration.
-        defense: One of its defenses.
-
-    Returns:
-        The matrix's roles, with those of the defense in their place.
-    """
+    """The models of each role under a defense, whose own roles replace those of the matrix."""
     bound = {**matrix.roles, **defense.roles}
     return {name: each if isinstance(each, list) else [each] for name, each in bound.items()}
 

@@ -1,7 +1,7 @@
-"""`vlmguard run --latency N`: the time of single answers, one at a time, in logs of their own.
+"""`vlmguard run --latency N`: the time of single answers, one at a time, in separate logs.
 
-Below `LOG_DIR/latency/DEFENSE` lies an eval set for each defense: N samples of each benchmark, one
-connection, nothing judged. Tables recognise these logs by their tag and show the median.
+`LOG_DIR/latency/DEFENSE` holds an eval set for each defense: N samples of each benchmark, one
+connection, no judges. Tables recognise these logs by their tag and show the median.
 """
 
 from typing import Final
@@ -18,9 +18,9 @@ def latency_matrix(matrix: Matrix, number: int) -> Matrix:
     """The matrix that measures latency.
 
     Args:
-        matrix: What is to be measured.
-        number: Samples of each benchmark; the median forgives a first answer that waits for
-            weights to be loaded.
+        matrix: The matrix to measure.
+        number: Samples of each benchmark; the median hides a first answer that waits for weights to
+            load.
 
     Returns:
         The same benchmarks, defenses and targets with settings for single answers.
@@ -52,7 +52,7 @@ def latency_matrix(matrix: Matrix, number: int) -> Matrix:
 
 
 def _guards(matrix: Matrix) -> list[ModelChoice]:
-    """The models of all roles but the judges', which have nothing to do here."""
+    """The models of all roles but the judges', which are not called here."""
     without = matrix.model_copy(
         update={"roles": {role: each for role, each in matrix.roles.items() if role != GRADER}}
     )

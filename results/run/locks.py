@@ -1,4 +1,4 @@
-"""One run at a time in a log folder: two would both pay for the same answers."""
+"""Allows one run at a time in a log folder: two runs would both pay for the same answers."""
 
 import os
 import socket
@@ -13,20 +13,20 @@ from filelock import FileLock, Timeout
 
 from vlmguard.guard.errors import UserError
 
-# The lock's own file is emptied by whoever tries it, so its holder is named in another.
+# Each process that tries the lock empties its file, so another file names the holder.
 _LOCK: Final = ".vlmguard.lock"
 _HOLDER: Final = ".vlmguard.holder"
 
 
 @contextmanager
 def locked(folder: str) -> Iterator[None]:
-    """Keep others out of a log folder until the block ends, however it ends.
+    """Keep other runs out of a log folder until the block ends, also by an error.
 
     Args:
-        folder: A local folder, which is made; a URL is only said to be unlocked.
+        folder: A local folder, which is created. A URL cannot be locked; a warning says so.
 
     Raises:
-        UserError: Another run is at work in it; says which.
+        UserError: Another run uses the folder; says which.
     """
     if "://" in folder and not folder.startswith("file://"):
         print(

@@ -1,14 +1,14 @@
-"""How often a log is written while a run goes on.
+"""Decides how often a log is written during a run.
 
-With Inspect's own settings a killed run leaves samples that were finished but not written, and
-what Inspect rebuilds of them may hold the wrong answer. So each sample is written when it is
-finished, and nothing is kept beside the log.
+With Inspect's own settings, a killed run leaves samples that were finished but not written, and
+Inspect may rebuild them with the wrong answer. So each sample is written when it is finished, and
+no buffer is kept beside the log.
 
-Each time the whole log is copied, and its table of contents read: measured, 1.4 ms of processor
-time for each megabyte that it holds by then, and more for many samples. Over 2,000 samples of
-80 kB that adds up to 0.13 s a sample, beside 0.03 s for all else that Inspect does. So in large
-logs some samples are gathered before the log is written, as many as keep it below 5 % (there 74;
-measured with 61: 5.9 %). They are lost, and paid for again, where a run is killed.
+Each write copies the whole log and reads its table of contents. Measured: 1.4 ms of processor time
+for each megabyte in the log, and more for many samples. For 2,000 samples of 80 kB this adds up to
+0.13 s a sample, beside 0.03 s for all other work of Inspect. So in large logs some samples are
+gathered before the log is written, as many as keep this below 5 % (74 in this example; measured
+with 61: 5.9 %). If a run is killed, the gathered samples are lost and paid for again.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from inspect_ai import Task
 from vlmguard.guard.messages import images_of
 from vlmguard.results.run.config import Matrix
 
-# One more sample is gathered for so much of either.
+# One more sample is gathered for each so many bytes, and for each so many samples.
 _BYTES: Final = 3_000_000
 _SAMPLES: Final = 100
 
@@ -29,7 +29,7 @@ def log_options(tasks: list[Task], matrix: Matrix) -> dict[str, Any]:
 
     Args:
         tasks: The benchmarks, with their data.
-        matrix: How many samples are run, and whether images are logged.
+        matrix: Says how many samples are run, and whether images are logged.
 
     Returns:
         `log_realtime` and `log_buffer` (at least 1).
@@ -55,6 +55,7 @@ def _size(image: str) -> int:
     """Bytes of an image as a log holds it: base64, compressed."""
     if image.startswith("data:"):
         return len(image) * 3 // 4
-    # What else a task of others may name (an address, say) is not known before it is fetched.
+    # The size of other images of others' tasks (an address, for example) is not known before they
+    # are fetched.
     path = Path(image)
     return path.stat().st_size if path.is_file() else 0

@@ -1,4 +1,4 @@
-"""From a configuration to what Inspect runs: tasks, solvers, models."""
+"""Makes Inspect's tasks, solvers and models from a configuration."""
 
 from typing import Any, Literal
 
@@ -14,30 +14,24 @@ from vlmguard.results.run.models import make_model
 
 
 class UnknownName(UserError):
-    """A task or a solver that is not there, or has no such argument."""
+    """An unknown task or solver, or one without such an argument."""
 
 
 def make_task(step: Step) -> Task:
-    """The task of a benchmark, with its arguments.
-
-    Args:
-        step: The benchmark.
-
-    Returns:
-        The task, its data read.
+    """The task of a benchmark with its arguments; its data are read.
 
     Raises:
         UnknownName: There is no such task, or it has no such argument.
-        UserError: The task cannot be made, for want of data as a rule.
+        UserError: The task cannot be made, usually because data are missing.
     """
     task: Task = _created("task", step)
-    # What a task brings would win over the configuration's targets.
+    # A task's own model would override the configuration's targets.
     task.model = None
     return task
 
 
 def make_solver(defense: Defense) -> SolverSpec | None:
-    """The solver of a defense, by name, so that logs say it; None for undefended.
+    """The solver of a defense, by name, so that logs have the name; None for undefended.
 
     Raises:
         UnknownName: There is no such solver, or it has no such argument.
@@ -54,7 +48,7 @@ def make_target(given: ModelChoice) -> Model:
 
 
 def make_role(bound: list[ModelChoice]) -> Model | list[Model]:
-    """What is bound to a role: one model, or several."""
+    """The model or models of a role."""
     made = [make_target(each) for each in bound]
     return made[0] if len(made) == 1 else made
 
@@ -70,5 +64,5 @@ def _created(kind: Literal["task", "solver"], step: Step) -> Any:
 
 
 def _qualified(name: str) -> str:
-    """Ours by their short names, others by `package/name`."""
+    """The full name: ours have short names, others' have `package/name`."""
     return name if "/" in name else f"vlmguard/{name}"

@@ -1,14 +1,14 @@
-r"""Running a matrix: benchmarks x defenses x targets, as Inspect eval sets.
+r"""Runs a matrix, benchmarks x defenses x targets, as Inspect eval sets.
 
     vlmguard run --config paper_main --dry-run
     vlmguard run --config my_matrix.yaml
     vlmguard run --benchmark siuo --defense none --defense vlmguard --target M \\
         --role grader=G --role rewriter=R
 
-A thin loop over `inspect_ai.eval_set`: one set, and one log folder, for each
-defense (`LOG_DIR/DEFENSE`). Running it again resumes what is unfinished and does
-nothing where everything is there. Ctrl-C stops the whole matrix. A full disk stops it
-too: every further answer would be paid for and lost.
+A thin loop over `inspect_ai.eval_set`: one set, and one log folder, for each defense
+(`LOG_DIR/DEFENSE`). The same command again resumes unfinished parts, and does nothing if all is
+finished. Ctrl-C stops the whole matrix. A full disk stops it too, since every further answer would
+be paid for and lost.
 
 Beyond one machine: targets on vLLM or SGLang (`model: vllm/NAME` with `model_args:
 {tensor_parallel_size: 8}`, `data_parallel_size`, or a server on a Ray cluster through
@@ -25,7 +25,7 @@ from typing import Final
 
 from inspect_ai import Task, eval_set
 
-# Inspect has no public name for what it raises where it cannot start.
+# Inspect has no public name for the error that it raises if it cannot start.
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from rich.text import Text
@@ -39,25 +39,19 @@ from vlmguard.results.run.log_writing import log_options
 from vlmguard.results.run.making import make_role, make_solver, make_target, make_task
 from vlmguard.results.run.preflight import checked_tasks, files_named_in, refuse_changed
 
-# Rounds after the first, as Inspect has them.
+# Rounds after the first; Inspect's own default.
 _RETRIES: Final = 10
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(matrix: Matrix) -> bool:
-    """Run or resume a matrix.
-
-    Args:
-        matrix: The configuration.
-
-    Returns:
-        Whether everything finished.
+    """Run or resume a matrix; returns whether everything finished.
 
     Raises:
-        UserError: A placeholder was not filled in, two defenses share a
-            folder, a role that is needed has no model, Inspect refuses to start, another
-            run is at work in a folder, or the disk is full.
-        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+        UserError: A placeholder was not filled in, two defenses share a folder, a role that is
+            needed has no model, Inspect refuses to start, another run uses a folder, or the disk is
+            full.
+        KeyboardInterrupt: Ctrl-C; finished samples are kept.
     """
     if lacking := unfilled(matrix):
         raise UserError(f"{', '.join(lacking)}: fill that in first.")
@@ -75,15 +69,15 @@ def run(matrix: Matrix) -> bool:
 
 
 def _finish(matrix: Matrix, defense: Defense, place: str, tasks: list[Task]) -> bool:
-    """Rounds of one eval set until everything in it is finished; whether it came to that.
+    """Run rounds of one eval set until it is finished; returns whether it is.
 
-    Inspect would do the rounds itself, and pay again and again on a full disk.
+    Inspect could repeat rounds itself, but on a full disk it would pay again and again.
     """
     retries: int = matrix.options.get("retry_attempts", _RETRIES)
     for number in range(retries + 1):
         if number:
             time.sleep(matrix.options.get("retry_wait", 0))
-        # Inspect may have changed what it ran.
+        # Make the tasks again: Inspect may have changed those that it ran.
         tasks = tasks if tasks and not number else [make_task(step) for step in matrix.benchmarks]
         began = datetime.now(UTC).replace(microsecond=0)
         done, logs = _round(matrix, defense, place, tasks)
@@ -101,12 +95,12 @@ def _finish(matrix: Matrix, defense: Defense, place: str, tasks: list[Task]) -> 
 def _round(
     matrix: Matrix, defense: Defense, place: str, tasks: list[Task]
 ) -> tuple[bool, list[EvalLog]]:
-    """One round of an eval set: what Inspect says about it, and the headers of its logs."""
+    """One round of an eval set: Inspect's result, and the headers of its logs."""
     options = {
         "display": "plain",
-        # The folder may hold other parts of the matrix, which were run before.
+        # The folder may hold other parts of the matrix from earlier runs.
         "log_dir_allow_dirty": True,
-        # The server of `inspect ctl` takes Ctrl-C for itself, and may lose it.
+        # The server of `inspect ctl` catches Ctrl-C, and may lose it.
         "ctl_server": False,
         **log_options(tasks, matrix),
         **matrix.options,
@@ -152,7 +146,7 @@ def _no_space(place: str) -> UserError:
 
 
 def _was_cancelled(place: str, began: datetime) -> bool:
-    """Whether Ctrl-C ended the round: Inspect then returns fewer logs, and no error."""
+    """Whether Ctrl-C ended the round: Inspect then returns fewer logs, but no error."""
     headers = [read_eval_log(info, header_only=True) for info in list_eval_logs(place)]
     return any(
         log.status == "cancelled" and datetime.fromisoformat(log.eval.created) >= began

@@ -1,4 +1,4 @@
-"""Models of a matrix, made so that their secrets do not reach Inspect's logs."""
+"""Makes the models of a matrix so that their secrets do not reach Inspect's logs."""
 
 import base64
 from typing import Any, Final
@@ -8,31 +8,29 @@ from inspect_ai.model import GenerateConfig, Model, get_model
 
 from vlmguard.guard.redaction import redact, remember
 
-# Their clients take `default_headers`, which need not be in the log as the rest is.
+# The clients of these providers take `default_headers`, which stay out of the log.
 _OPENAI: Final = ("openai/", "openai-api/")
 
 
 def make_model(name: str, arguments: dict[str, Any], config: GenerateConfig) -> Model:
-    """A model that works with its secrets and is logged without those in its arguments.
+    """A model that works with its secrets, but is logged without the secrets in its arguments.
 
-    Inspect itself leaves out `api_key` and `aws_...`. It writes down `base_url` and the generation
-    settings as they are: for OpenAI's client, a password in the one and headers in the other become
-    headers of the client. For other providers they stay in the log.
+    Inspect itself omits `api_key` and `aws_...`. It logs `base_url` and the generation settings
+    unchanged. For OpenAI's client, a password in the first and headers in the second become headers
+    of the client. For other providers they stay in the log.
 
     Args:
-        name: Inspect's name of it.
+        name: Inspect's name of the model.
         arguments: Its arguments.
         config: Its generation settings.
-
-    Returns:
-        The model.
     """
     remember(arguments)
     remember(config.model_dump(exclude_none=True))
     if name.startswith(_OPENAI):
         arguments, config = _headers_of_the_client(arguments, config)
     model = get_model(name, config=config, memoize=False, **arguments)
-    # The provider has been made with them: these are what is logged, and compared on resuming.
+    # The provider was made with the secrets. These arguments are logged, and compared when a run
+    # resumes.
     model.model_args = redact(model.model_args)
     return model
 

@@ -1,4 +1,4 @@
-"""What a matrix will take: samples, calls at most, and money, before anything is paid for."""
+"""Plans a matrix before anything is paid for: samples, calls at most, and money."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from vlmguard.results.run.roles_needed import cannot_start, card_of, missing_rol
 
 @dataclass(frozen=True)
 class Planned:
-    """What one benchmark under one defense on one target will take.
+    """The plan of one benchmark under one defense on one target.
 
     Attributes:
         benchmark: Its label.
@@ -28,9 +28,9 @@ class Planned:
         guard_calls: Calls of all other models but the judges.
         judge_calls: Calls of all judges.
         cost: Money.
-        missing: What it lacks, so that it will not run.
-        open_ended: Whether calls of target and guard are the least, not the most.
-        without_data: Whether its data are not here, or not complete.
+        missing: The reason why it cannot run, if it lacks something.
+        open_ended: Whether calls of target and guard are a lower bound, not an upper one.
+        without_data: Whether its data are missing or incomplete.
     """
 
     benchmark: str
@@ -47,14 +47,14 @@ class Planned:
 
 
 def plan(matrix: Matrix) -> list[Planned]:
-    """What a run would take. Nothing is fetched for it.
+    """The plan of a matrix, a line for each run. It fetches nothing.
 
     Args:
         matrix: The configuration.
 
     Returns:
-        A line for each run. Samples are counted from the data, or known without them; calls are
-        an upper bound (of ETA a lower one); None where nothing can be said.
+        Samples are counted from the data, or are known without them. Calls are an upper bound (for
+        ETA, a lower one); None if nothing is known.
 
     Raises:
         UserError: There is no such task.
@@ -100,14 +100,14 @@ def plan(matrix: Matrix) -> list[Planned]:
 
 
 def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
-    """What keeps a matrix, or a part of it, from starting; data can still be brought.
+    """Why a matrix, or a part of it, cannot start; missing data are not counted.
 
     Args:
         matrix: The configuration.
         lines: Its plan.
 
     Returns:
-        A sentence each, with the way out.
+        A sentence for each problem, with the way out.
     """
     found = [f"to be filled in: {model}" for model in unfilled(matrix)]
     folders = [defense.label or defense.name for defense in matrix.defenses]
@@ -126,7 +126,7 @@ def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
 
 
 def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
-    """Benchmarks x defenses: the calls of each on one target, which are those on every other.
+    """Benchmarks x defenses: the calls on one target, the same for each target.
 
     Args:
         lines: The plan.
@@ -151,14 +151,7 @@ def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
 
 
 def plan_sheet(lines: list[Planned]) -> Sheet:
-    """The plan as a table, with its sums.
-
-    Args:
-        lines: The plan.
-
-    Returns:
-        A sheet.
-    """
+    """The plan as a table, with its sums."""
     header = ["Benchmark", "Defense", "Target", "Answers", "Target calls", "Guard calls"]
     sheet = Sheet("Plan (calls at most)", [*header, "Judge calls", "Cost"], [], labels=3)
     for line in lines:
@@ -199,7 +192,7 @@ def _of_guard(line: Planned, calls: int | None) -> str:
 
 
 def _task(step: Step) -> tuple[Task | None, str]:
-    """A benchmark's task, None without its data; and what is wrong with its arguments."""
+    """A benchmark's task (None without its data), and the error in its arguments."""
     try:
         with without_downloads():
             return make_task(step), ""
@@ -212,7 +205,7 @@ def _task(step: Step) -> tuple[Task | None, str]:
 
 
 def _wrong_solver(defense: Defense) -> list[str]:
-    """Why a defense's solver cannot be made: no such name, argument or file."""
+    """Why a defense's solver cannot be made: unknown name or argument, missing file."""
     try:
         make_solver(defense)
     except UserError as error:
@@ -223,7 +216,7 @@ def _wrong_solver(defense: Defense) -> list[str]:
 def _roles_missing(
     step: Step, task: Task | None, defense: Defense, bound: Collection[str]
 ) -> list[str]:
-    """Roles without a model; those of a task whose data are not here by its arguments."""
+    """Roles without a model; those of a task without its data follow from its arguments."""
     if task is not None:
         return missing_roles(task, defense.name, defense.args, bound)
     judged = ["grader"] if _questions(step) else []
@@ -232,7 +225,7 @@ def _roles_missing(
 
 
 def _answers(step: Step, task: Task | None, matrix: Matrix) -> int | None:
-    """Answers to be made; None where nobody knows."""
+    """Number of answers; None if it is not known."""
     if matrix.options.get("sample_id") is not None:
         return None
     size = len(task.dataset) if task is not None else _size_without_data(step)
@@ -244,7 +237,7 @@ def _answers(step: Step, task: Task | None, matrix: Matrix) -> int | None:
 
 
 def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None]:
-    """Calls a sample of the target and of each role."""
+    """Calls per sample, of the target and of each role."""
     judging = matrix.options.get("score", True)
     judges = len(roles(matrix, defense).get("grader", ())) if judging else 0
     card = card_of(defense.name)
@@ -262,7 +255,7 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
 
 
 def _questions(step: Step) -> int | None:
-    """Questions a sample to one judge."""
+    """Questions per sample to one judge."""
     card = cards().benchmarks.get(bare(step.name))
     return None if card is None else card.questions(step.args)
 
@@ -273,7 +266,7 @@ def _size_without_data(step: Step) -> int | None:
 
 
 def _most(calls: Calls) -> int:
-    """The most calls, or the least where there is no most."""
+    """The upper bound of calls, or the lower one if there is no upper one."""
     return calls.least if calls.most is None else calls.most
 
 
@@ -291,7 +284,7 @@ def _cost(
         if number == 0:
             continue
         names = [target] if role == "target" else [each.model for each in bound.get(role, ())]
-        # A role without a model that needs none is a classifier in the process and costs nothing.
+        # A role that needs no model is a classifier in this process and costs nothing.
         for name in names:
             price = matrix.prices.get(name)
             if price is None or number is None:

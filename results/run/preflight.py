@@ -1,4 +1,4 @@
-"""What is checked of a matrix before anything is paid for."""
+"""Checks a matrix before anything is paid for."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from vlmguard.results.run.roles_needed import cannot_start, missing_roles
 
 
 def checked_tasks(matrix: Matrix) -> list[Task]:
-    """The tasks of a matrix whose names and roles are all right.
+    """The tasks of a matrix, after all names and roles are checked.
 
     Raises:
         UserError: There is no such task or solver, a role that is needed has no model, or a defense
@@ -46,7 +46,7 @@ def checked_tasks(matrix: Matrix) -> list[Task]:
 
 
 def refuse_changed(matrix: Matrix, tasks: list[Task], places: list[str]) -> None:
-    """Stop where a log was begun under other files than there are now.
+    """Stop if a log was begun with other files than the present ones.
 
     Args:
         matrix: The configuration.
@@ -73,7 +73,7 @@ def refuse_changed(matrix: Matrix, tasks: list[Task], places: list[str]) -> None
 
 
 def files_named_in(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[str, str]:
-    """Content of all that the configuration names by path under a defense.
+    """Digests of all files that the configuration names by path under a defense.
 
     Args:
         matrix: The configuration.
@@ -81,11 +81,11 @@ def files_named_in(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[
         tasks: Its benchmarks.
 
     Returns:
-        Digests by what names them, as logs say them.
+        Digests by the names under which logs keep them.
     """
     benchmarks = {}
     for step, task in zip(matrix.benchmarks, tasks, strict=True):
-        # Our tasks say themselves what they have read from their folder.
+        # Our own tasks record themselves what they read from their folder.
         read = {"data_dir"} if "data" in (task.metadata or {}) else set()
         named = {name: value for name, value in step.args.items() if name not in read}
         benchmarks[_told_apart(step.label or step.name, step.args)] = named
@@ -107,5 +107,5 @@ def _by_model(chosen: list[ModelChoice]) -> dict[str, Any]:
 
 
 def _told_apart(name: str, arguments: dict[str, Any]) -> str:
-    """A name that two of one name (a model with two adapters, say) do not share."""
+    """A name with a digest of its arguments, so that one model with two adapters has two names."""
     return f"{name}[{digest(redact(arguments))}]" if arguments else name

@@ -1,7 +1,7 @@
-"""What a run needs beside data, so that what is missing is found before anything is paid for.
+"""Finds what a run needs beside data, before anything is paid for.
 
-Every task and solver of ours finds its models before its first call. In a matrix that comes too
-late: the defenses and benchmarks before it have been paid for by then.
+Each task and solver of ours finds its models before its first call. In a matrix that is too late:
+earlier defenses and benchmarks are already paid for.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from inspect_ai import Task
 
-# Inspect has no public name for the arguments that a solver was made with.
+# Inspect has no public name for the arguments of a solver.
 from inspect_ai._util.registry import (
     is_registry_object,
     registry_params,
@@ -24,28 +24,20 @@ from vlmguard.results.run.config import FILL_IN, Defense, ModelChoice
 def missing_roles(
     task: Task, defense: str, args: dict[str, Any], bound: Collection[str]
 ) -> list[str]:
-    """Roles without a model.
+    """Roles without a model, the task's own first.
 
     Args:
-        task: The task of a benchmark; roles that it brings are bound.
+        task: The task of a benchmark; roles that it binds itself are not missing.
         defense: Name of the solver.
         args: Its arguments.
         bound: Roles that the user bound.
-
-    Returns:
-        The roles, the task's own first.
     """
     wanted = [*_setup_roles(task), *roles_of_defense(defense, args)]
     return [role for role in wanted if role not in {*bound, *(task.model_roles or ())}]
 
 
 def roles_of_defense(defense: str, args: dict[str, Any]) -> list[str]:
-    """Roles that a defense needs a model for, where no argument names another.
-
-    Args:
-        defense: Name of the solver.
-        args: Its arguments.
-    """
+    """Roles for which a defense needs a model, if its arguments do not name another."""
     card = card_of(defense)
     if card is None:
         return []
@@ -53,7 +45,7 @@ def roles_of_defense(defense: str, args: dict[str, Any]) -> list[str]:
 
 
 def cannot_start(defense: Defense, bound: Collection[str], target: ModelChoice) -> list[str]:
-    """What else a defense lacks, as far as its arguments tell.
+    """What else a defense lacks, as far as its arguments show.
 
     Args:
         defense: The defense.
@@ -76,7 +68,7 @@ def card_of(defense: str) -> DefenseCard | None:
 
 
 def _setup_roles(task: Task) -> list[str]:
-    """What the task's `require_roles` will ask for."""
+    """The roles that the task's `require_roles` will need."""
     steps = task.setup if isinstance(task.setup, Sequence) else [task.setup]
     return [
         str(role)

@@ -1,6 +1,7 @@
 """vlmguard: an evaluation-first safety suite for vision-language models.
 
-What stands in `__all__` is imported when it is first used: the command line starts without Inspect.
+The names in `__all__` are imported when they are first used, so that the command line starts
+without Inspect.
 """
 
 from importlib import import_module

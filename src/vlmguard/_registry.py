@@ -1,10 +1,10 @@
-"""What Inspect loads at start-up through the `inspect_ai` entry point.
+"""Loaded by Inspect at start-up through the `inspect_ai` entry point.
 
-Here, and in `cli`, the parts are put together, the microworld among them; nothing else in guard/,
-solvers/ or scorers/ knows it.
+This module and `cli` join the parts, the microworld included; guard/, solvers/ and scorers/ do not
+know it.
 
-Importing this module registers every task, solver, scorer and model API of the
-package. Each `inspect` process imports it, so nothing here may pull in torch.
+Importing this module registers every task, solver, scorer and model API of the package. Each
+`inspect` process imports it, so it may not import torch.
 """
 
 from vlmguard import scorers, solvers, tasks

@@ -1,7 +1,7 @@
 """The `vlmguard` command: one subcommand for each thing that Inspect has no command for.
 
-Arguments are declared with argparse alone, beside the work that they are for; what a subcommand
-needs, Inspect first of all, is imported when it runs. So `vlmguard --help` is quick.
+Arguments are declared with argparse only, beside the code that uses them. A subcommand imports what
+it needs, mainly Inspect, when it runs. So `vlmguard --help` is quick.
 """
 
 import argparse
@@ -40,14 +40,14 @@ def _main(argv: list[str] | None) -> int:
     add_results(commands)
     add_microworld(commands)
     arguments, rest = parser.parse_known_args(argv)
-    if "set" in arguments:  # the KEY=VALUE of `train`, which argparse takes in one group only
+    if "set" in arguments:  # the KEY=VALUE of `train`: argparse takes them in one group only
         arguments.set += rest
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return _run(arguments)
     except Exception:
-        # As Python itself would end, but with secrets hidden.
+        # End as Python itself would, but with secrets hidden.
         traceback.print_exc()
         return 1
     except KeyboardInterrupt:
@@ -56,7 +56,7 @@ def _main(argv: list[str] | None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # The error is one of Inspect's, which takes seconds to import.
+    # Imported here: the error's base class is Inspect's, which takes seconds to import.
     from vlmguard.guard.errors import UserError
 
     try:
@@ -67,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _add_data(commands: Any) -> None:
-    # Here and not in tasks/: importing anything from there registers all tasks with Inspect.
+    # Declared here and not in tasks/, since importing from tasks/ registers all tasks with Inspect.
     parser = commands.add_parser(
         "data",
         help="benchmark data: where to get them, what is here, is it complete",
