@@ -8,6 +8,7 @@ from typing import Final
 from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
+from vlmguard.guard.packed_images import image_cache
 from vlmguard.guard.paths import leaves
 
 __all__ = ["DATA_ROOT", "MissingFile", "Source", "file_hash", "local"]
@@ -74,7 +75,7 @@ class Source:
         return next((place for place in places if place.is_dir()), places[0])
 
     def inside(self, path: Path, record: str) -> Path:
-        """Refuse a path that leaves the data folder.
+        """Refuse a path that leaves the data folder; images of Parquet files lie elsewhere.
 
         Args:
             path: Path built from a record's field.
@@ -87,7 +88,7 @@ class Source:
             UserError: The path is absolute in the record, climbs out by `..`,
                 or is a symlink to somewhere else.
         """
-        if leaves(self.boundary, path, record):
+        if leaves(self.boundary, path, record) and leaves(image_cache().resolve(), path, record):
             raise UserError(
                 f"{record}: {path} leaves the data folder {self.boundary}. Put the file itself "
                 f"into the folder, or point -T data_dir= at the folder that holds it."

@@ -83,7 +83,7 @@ from vlmguard.scorers.prompts import prompts_folder
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.data.dataset import build_dataset, draw, user_input
 from vlmguard.tasks.data.image_sizes import images_fit
-from vlmguard.tasks.data.parquet import read_questions, unpack_images
+from vlmguard.tasks.data.parquet import read_questions
 from vlmguard.tasks.data.source import Text, locate, parse_records, read_json
 from vlmguard.tasks.data.typo import load_font, render_phrase
 from vlmguard.tasks.scoring import JudgeChoice, judge_questions, scoring
@@ -412,31 +412,30 @@ def _read_authors(source: Source, scenario: str, path: Path, image_type: str) ->
     wrong = next((key for key in entries if not (key.isascii() and key.isdigit())), None)
     if wrong is not None:
         raise UserError(f"{path}: the id {wrong!r} is no number. Correct the record.")
-    images = source.folder("data/imgs", "imgs") / scenario / _NAMES[image_type]
+    folder = source.folder("data/imgs", "imgs") / scenario / _NAMES[image_type]
     rows = [(f"record {key}", row) for key, row in entries.items()]
-    return [
-        _sample(
-            scenario, key, item.text(image_type), image_type, images / f"{key}.jpg", item.phrase
+    samples = []
+    for key, item in zip(entries, parse_records(rows, Item, path), strict=True):
+        image = None if image_type == "text_only" else folder / f"{key}.jpg"
+        samples.append(
+            _sample(scenario, key, item.text(image_type), image_type, image, item.phrase)
         )
-        for key, item in zip(entries, parse_records(rows, Item, path), strict=True)
-    ]
+    return samples
 
 
 def _read_parquet(source: Source, scenario: str, path: Path, image_type: str) -> list[Sample]:
-    folder = source.root / "unpacked" / scenario / _NAMES[image_type]
-    images = {} if image_type == "text_only" else unpack_images(path, folder)
     return [
-        _sample(scenario, key, text, image_type, images.get(key, folder / f"{key}.jpg"), None)
-        for key, text in read_questions(path)
+        _sample(scenario, key, text, image_type, image, None)
+        for key, text, image in read_questions(path, images=image_type != "text_only")
     ]
 
 
 def _sample(
-    scenario: str, key: str, text: str, image_type: str, image: Path, phrase: str | None
+    scenario: str, key: str, text: str, image_type: str, image: Path | None, phrase: str | None
 ) -> Sample:
     return Sample(
         id=f"mm_safetybench/{image_type}/{scenario}/{key}",
-        input=user_input(text, *([] if image_type == "text_only" else [image])),
+        input=user_input(text, *([image] if image else [])),
         metadata={
             "category": scenario,
             "subset": image_type,

@@ -23,6 +23,7 @@ from support.folders import SCENARIOS, draw_image, write_json, write_mm_safetybe
 
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
+from vlmguard.tasks.data.dataset import images_of
 from vlmguard.tasks.data.typo import load_font, render_phrase, wrap
 from vlmguard.tasks.mm_safetybench import (
     CARD,
@@ -170,18 +171,25 @@ def write_parquet(root: Path, image_type: str, rows: list[dict[str, Any]]) -> No
         pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def picture(image_format: str) -> dict[str, Any]:
+def picture(image_format: str, colour: str = "green") -> dict[str, Any]:
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), "green").save(buffer, format=image_format)
+    Image.new("RGB", (8, 8), colour).save(buffer, format=image_format)
     return {"bytes": buffer.getvalue(), "path": None}
 
 
-def test_hub_layout(tmp_path: Path) -> None:
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_hub_layout(tmp_path: Path, cache: Path) -> None:
     rows = [
         {"id": "10", "question": "Second?", "image": picture("PNG")},
         {"id": "03", "question": "First?", "image": picture("JPEG")},
     ]
     write_parquet(tmp_path, "SD", rows)
+    before = set(tmp_path.rglob("*"))
     for _ in range(2):  # the second time from the images written by the first
         task = mm_safetybench("sd", judge="none", data_dir=str(tmp_path))
         first, second = list(task.dataset)[:2]
@@ -190,9 +198,18 @@ def test_hub_layout(tmp_path: Path) -> None:
             "mm_safetybench/sd/01-Illegal_Activitiy/10",
         ]
         assert text_of(first) == "First?"
-        assert first.input[0].content[0].image.endswith("SD/3.jpg")  # type: ignore[union-attr]
-        assert second.input[0].content[0].image.endswith("SD/10.png")  # type: ignore[union-attr]
+        files = [Path(part.image) for each in (first, second) for part in images_of(each)]
+        assert [file.suffix for file in files] == [".jpg", ".png"]
+        held = [picture(image_format)["bytes"] for image_format in ("JPEG", "PNG")]
+        assert [file.read_bytes() for file in files] == held
+        assert all(file.is_relative_to(cache) for file in files)
     assert len(task.dataset) == 26
+    # Nothing is written beside the user's data.
+    assert before == {each for each in tmp_path.rglob("*") if not each.is_relative_to(cache)}
+    # A file of the same name that holds another picture is read anew.
+    write_parquet(tmp_path, "SD", [{**rows[1], "image": picture("PNG", "red")}])
+    (part,) = images_of(load(local(CARD, tmp_path), "sd")[0])
+    assert Path(part.image).read_bytes() == picture("PNG", "red")["bytes"]
     write_parquet(tmp_path, "Text_only", [{"id": 0, "question": "Plain?", "image": None}])
     assert text_of(load(local(CARD, tmp_path), "text_only")[0]) == "Plain?"
     write_parquet(tmp_path, "TYPO", rows)
@@ -215,10 +232,10 @@ def test_broken_parquet_is_named(tmp_path: Path, rows: list[dict[str, Any]], mes
         mm_safetybench("sd", judge="none", data_dir=str(tmp_path))
 
 
-def test_file_that_is_no_parquet(tmp_path: Path) -> None:
+def test_file_that_is_no_parquet(tmp_path: Path, cache: Path) -> None:
     write_parquet(tmp_path, "SD", [{"id": "1", "question": "Q?", "image": picture("PNG")}])
     (tmp_path / "data/Sex/SD.parquet").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match=r"Sex/SD.parquet: not a readable parquet file"):
+    with pytest.raises(UserError, match=r"Sex/SD.parquet: cannot be read as Parquet"):
         mm_safetybench("sd", judge="none", data_dir=str(tmp_path))
 
 

@@ -1,14 +1,11 @@
-"""Parquet files with images inside; images are taken out only for rows that are drawn."""
+"""Images inside Parquet files, taken out only for rows that are drawn."""
 
-import hashlib
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.packed_images import image_file, read_parquet
 
 
 @dataclass(frozen=True)
@@ -22,33 +19,6 @@ class PackedImage:
 
     file: Path
     row: int
-
-
-def batches(file: Path, *, images: bool) -> Iterator[Any]:
-    """Read a Parquet file.
-
-    Args:
-        file: The file.
-        images: Whether to read its column `image`, or all other columns.
-
-    Yields:
-        Its rows, up to 128 at a time, as pyarrow's `RecordBatch`.
-
-    Raises:
-        UserError: Not a readable Parquet file.
-    """
-    # Imported here, since only Parquet files need it.
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        parquet = pq.ParquetFile(file)
-        columns = [name for name in parquet.schema_arrow.names if (name == "image") is images]
-        yield from parquet.iter_batches(batch_size=128, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"{file}: cannot be read as Parquet ({error}). Download it again."
-        ) from error
 
 
 def unpack(images: Iterable[PackedImage]) -> dict[PackedImage, Path]:
@@ -66,29 +36,9 @@ def unpack(images: Iterable[PackedImage]) -> dict[PackedImage, Path]:
     wanted: dict[Path, set[int]] = defaultdict(set)
     for image in images:
         wanted[image.file].add(image.row)
-    found: dict[PackedImage, Path] = {}
-    for file, rows in wanted.items():
-        number = 0
-        for batch in batches(file, images=True):
-            column = batch.column("image")
-            for index in range(len(column)):
-                if number in rows:
-                    data = (column[index].as_py() or {}).get("bytes")
-                    found[PackedImage(file, number)] = _saved(data, file, number)
-                number += 1
-    return found
-
-
-def _saved(data: bytes | None, file: Path, number: int) -> Path:
-    if not data:
-        return file.parent / f"(row {number} of {file.name} holds no image)"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
-    path = cache / "vlmguard" / "images" / f"{hashlib.sha256(data).hexdigest()[:24]}{suffix}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete, or a full disk would leave half an image.
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(data)
-        partial.replace(path)
-    return path
+    return {
+        PackedImage(file, number): image_file(row["image"], file, number)
+        for file, numbers in wanted.items()
+        for number, row in enumerate(read_parquet(file, ["image"]))
+        if number in numbers
+    }

@@ -27,8 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from vlmguard.guard.errors import UserError, first_fault
 from vlmguard.guard.files import read_json, read_json_lines
+from vlmguard.guard.packed_images import read_parquet
 from vlmguard.guard.paths import leaves, user_path
-from vlmguard.training.synthesis.packed_images import PackedImage, batches
+from vlmguard.training.synthesis.packed_images import PackedImage
 from vlmguard.training.synthesis.record import Row
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -206,10 +207,9 @@ def _spa_vl(path: Path) -> list[Row]:
 
 def _spa_vl_parquet(path: Path) -> Iterator[Row]:
     # Only the texts: images are read later, for the rows that are drawn.
-    records = (record for batch in batches(path, images=False) for record in batch.to_pylist())
     named = (
         (f"row {number}", {**record, "image": record.get("image_name") or f"{path.stem}/{number}"})
-        for number, record in enumerate(records)
+        for number, record in enumerate(read_parquet(path, without=["image"]))
     )
     for number, (_, item) in enumerate(_parse(named, PreferenceItem, path)):
         yield _preference(f"spa_vl/{path.stem}/{number}", PackedImage(path, number), item)
