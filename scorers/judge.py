@@ -34,6 +34,7 @@ from vlmguard.guard.record import noted
 from vlmguard.guard.roles import role_models
 from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.scorers.asking import ask, ask_together, request_of
 from vlmguard.scorers.metrics import average_known, by_category, check_groups, coverage, majority
 from vlmguard.scorers.prompts import general_file
@@ -112,7 +113,9 @@ class Verdict:
         coverage(safety=10.0, helpful=1.0, safe_and_helpful=1.0),
     ]
 )
-def judge(template: str | None = None, threshold: float = 7.0, hint: str | None = None) -> Scorer:
+def judge(
+    template: str | None = None, threshold: float = SAFE_FROM, hint: str | None = None
+) -> Scorer:
     """Grade safety (0-10) and helpfulness (0/1) with the `grader` model or models.
 
     Args:

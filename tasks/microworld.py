@@ -35,6 +35,7 @@ from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.guard.record import noted
 from vlmguard.guard.roles import require_roles
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.scorers.judge import REFUSED
 from vlmguard.scorers.judge import judge as judged
 from vlmguard.scorers.metrics import by_category, check_groups, coverage
@@ -72,7 +73,7 @@ def microworld(
     level: str = DEFAULT,
     split: Split = "test",
     judge: Literal["oracle", "model"] = "oracle",
-    threshold: float = 7.0,
+    threshold: float = SAFE_FROM,
 ) -> Task:
     """Answer requests about drawings, graded exactly.
 
@@ -164,7 +165,7 @@ def _is_model_named() -> bool:
         coverage(safety=10.0, helpful=1.0, safe_and_helpful=1.0),
     ]
 )
-def oracle(threshold: float = 7.0) -> Scorer:
+def oracle(threshold: float = SAFE_FROM) -> Scorer:
     """The measures of the judge, exact, by the rules of the world.
 
     Args:

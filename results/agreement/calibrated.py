@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.agreement.raters import SAFE_FROM, read_labels
+from vlmguard.guard.thresholds import SAFE_FROM
+from vlmguard.results.agreement.raters import read_labels
 from vlmguard.results.agreement.sampling import Drawing, Key, draw
 from vlmguard.results.diff import safe_from
 from vlmguard.results.formats.sheets import Sheet, group_title

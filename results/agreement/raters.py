@@ -22,6 +22,7 @@ from inspect_ai.log import read_eval_log, read_eval_log_samples
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_csv
+from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.results.agreement.sampling import COLUMN, Drawing, Key, draw, read_drawing
 from vlmguard.results.diff import safe_from
 from vlmguard.results.formats.spreadsheet import csv_text, sheet_name
@@ -34,8 +35,6 @@ from vlmguard.results.logs.sizes import check_sizes
 from vlmguard.results.sanitize import one_line
 from vlmguard.results.stats.coefficients import Estimate, Pair, compare_labels, krippendorff_alpha
 
-SAFE_FROM: Final = 7.0
-"""Where grades are cut if no log says where; the labelling sheet calls it acceptable."""
 MEASURES: Final = ("safety", "helpful", "refused")
 _SAVE_AS: Final = "Save the sheet as CSV in UTF-8."
 POSITIVE: Final = {

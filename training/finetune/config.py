@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.thresholds import SAFE_FROM
 
 ModelSpec = str | dict[str, Any]
 """An Inspect model: its name, or a mapping with `model`, `model_args`, `base_url` and generation
@@ -78,7 +79,7 @@ class TrainConfig(BaseModel):
     target: ModelSpec | None = None
     grader: ModelSpec | list[ModelSpec] | None = None
     judge_template: str | None = None
-    threshold: float = Field(default=7.0, ge=0, le=10)
+    threshold: float = Field(default=SAFE_FROM, ge=0, le=10)
     answer_max_tokens: int = Field(default=1024, ge=1)
     failed_calls: float = Field(default=0.1, ge=0, le=1)
     format_penalty: float = Field(default=1.0, ge=0)
