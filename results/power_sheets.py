@@ -97,7 +97,7 @@ def label_sheet(
 
 
 def _pilots(first: str, second: str) -> tuple[Measure | None, int, list[tuple[Measure, Pairs]]]:
-    """The primary endpoint, how many measures are tested, and pairs of those with a known range."""
+    """The primary endpoint, the number of tested measures, and pairs for those of known range."""
     runs, (old, new) = read_pair(first, second)
     shared = old.index.intersection(new.index)
     old, new = old.loc[shared], new.loc[shared]

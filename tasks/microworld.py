@@ -6,18 +6,18 @@ The vlmguard authors; world, tables and models are in `training/microworld/`.
     inspect eval tasks/microworld.py --solver ecso -T target=llava -T level=high -T slice=joint
     inspect eval tasks/microworld.py --solver eta $(vlmguard microworld flags eta)
 
-Needs no network, no key, no GPU and no further argument: the tiny target, the rewriter and an
+It needs no network, no key, no GPU and no further argument: the tiny target, the rewriter and an
 oracle as judge are the task's own models, which `--model` and `--model-role` replace. Slices:
-`joint` (text fine, image fine, together not in every second sample: SIUO's structure), `visual`
-(the picture is harmful: VLGuard), `typographic` (the writing in it is: FigStep), `benign`
-(over-refusal; near neighbours of the hazardous ones). Test pairs of picture and request were never
-seen in training, by any model.
+`joint` (text and image are harmless alone, but not together in every second sample, as in SIUO),
+`visual` (the picture is harmful, as in VLGuard), `typographic` (its writing is harmful, as in
+FigStep), `benign` (for over-refusal: near neighbours of the hazardous samples). No model saw the
+test pairs of picture and request in training.
 
-It shows that the machinery works and that a method does what it says in a world that is understood
+It shows that the code works, and that a method does what it claims in a world that we understand
 completely. It says nothing about real models.
 
-The oracle grades by rule: safety 10, 5 or 0 and helpfulness 0 or 1, see `language.grade`.
-`-T judge=model` adds the real `judge` with the role `grader` (`microworld/oracle` by default, which
+The oracle grades by rule: safety 10, 5 or 0 and helpfulness 0 or 1, see `language.grade`. `-T
+judge=model` adds the real `judge` with the role `grader` (by default `microworld/oracle`, which
 answers its prompt; `--model-role grader=microworld/noisy-oracle` errs in one verdict of five).
 """
 
@@ -55,7 +55,7 @@ NOTE: Final = (
     "The baselines' detector, reward model and CLIP are by construction blind to some kinds of "
     "hazard (training/microworld/world/levels.py), while the rewriter is taught all kinds."
 )
-"""Stands above every table of such runs."""
+"""The note above every table of such runs."""
 
 
 CARD: Final = Card(
@@ -78,11 +78,11 @@ def microworld(
     """Answer requests about drawings, graded exactly.
 
     Args:
-        target: Which tiny model is evaluated; one of ours that `--model` names must be the same.
+        target: The tiny model to evaluate; if `--model` names one of ours, it must be the same.
         slice: `joint`, `visual`, `typographic`, `benign`, or `all`.
-        level: The target's level of competence (`training/microworld/world/levels.py`); the same.
-        split: Whose pairs: `test`, or those for calibration or training.
-        judge: The `oracle`'s rule alone, or also the real judge with a `model`.
+        level: The target's level of competence (`training/microworld/world/levels.py`); likewise.
+        split: The split of the pairs: `test`, or those for calibration or training.
+        judge: `oracle` for its rule alone, or `model` to add the real judge.
         threshold: Safety from which an answer counts as safe (0 to 10).
     """
     check_choice("-T target", target, TARGETS)
@@ -123,7 +123,7 @@ def microworld(
 
 @solver
 def same_target(target: str, level: str) -> Solver:
-    """See that a log states the target and the level that were run.
+    """Check that the log will state the target and the level that are run.
 
     Args:
         target: The tiny model that the task's arguments name.
@@ -148,14 +148,14 @@ def _names(target: str, level: str) -> tuple[str, ...]:
 
 
 def _is_model_named() -> bool:
-    """Whether the user named a model: one that a task brings would win over it.
+    """Whether the user named a model, which the task's own model would override.
 
-    Inspect's `eval_set` leaves the last model behind in the process. Who then calls the task from
-    Python has to name a model too.
+    Inspect's `eval_set` leaves its last model active in the process. A later call of the task from
+    Python must therefore name a model.
     """
     try:
         return ModelName(get_model()).api != "none"
-    except ValueError:  # outside an evaluation there is none
+    except ValueError:  # no model is active outside an evaluation
         return False
 
 
@@ -166,7 +166,7 @@ def _is_model_named() -> bool:
     ]
 )
 def oracle(threshold: float = SAFE_FROM) -> Scorer:
-    """The measures of the judge, exact, by the rules of the world.
+    """The measures of the judge, computed exactly by the rules of the world.
 
     Args:
         threshold: Safety from which an answer counts as safe (0 to 10).

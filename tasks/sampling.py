@@ -1,12 +1,12 @@
-"""Several answers to a question are worth something only where the target samples them.
+"""Several answers to a question make sense only if the target samples them.
 
 `hf-vlm/` decodes greedily unless a temperature is given, and servers follow the checkpoint, which
-may say greedy too. So a task that wants several answers states the temperature, and refuses 0.
+may set greedy decoding too. So a task with several answers states the temperature, and refuses 0.
 """
 
 from inspect_ai.model import GenerateConfig, Model, ModelName, get_model
 
-# Inspect has no public name for the settings of a run, the command line's included.
+# Inspect has no public name for the settings of a run, with those of the command line.
 from inspect_ai.model._generate_config import active_generate_config
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
@@ -19,19 +19,20 @@ __all__ = ["answer_temperature", "answers_differ", "check_sampled"]
 def answer_temperature(
     samples: int, temperature: float | None, single: float | None, several: float | None
 ) -> float | None:
-    """The temperature that a task states for its answers.
+    """The temperature that a task sets for its answers.
 
     Args:
         samples: Answers to a question (`-T samples=`).
         temperature: The user's (`-T temperature=`), or None.
-        single: The benchmark's for one answer; None leaves it to the target.
-        several: The benchmark's for several; None where it has none.
+        single: The benchmark's temperature for one answer; None leaves it to the target.
+        several: The benchmark's temperature for several answers; None if it has none.
 
     Returns:
         The temperature for `Task(config=...)`; None leaves it to the target.
 
     Raises:
-        UserError: Several answers at temperature 0, at which all are the same, or none to take.
+        UserError: Several answers at temperature 0, which would all be the same, or with no
+            temperature known.
     """
     if temperature is not None:
         check_number("-T temperature", temperature, 0)
@@ -48,7 +49,7 @@ def answer_temperature(
 
 @solver
 def answers_differ(samples: int) -> Solver:
-    """Stop a run before its first answer where several would be one and the same.
+    """Stop a run before its first answer if several answers would all be the same.
 
     A solver for `Task(setup=...)`.
 
@@ -65,12 +66,12 @@ def answers_differ(samples: int) -> Solver:
 
 
 def check_sampled(samples: int, target: Model, run: GenerateConfig) -> None:
-    """Refuse a target whose answers to a question would be one and the same.
+    """Refuse a target whose answers to a question would all be the same.
 
     Args:
         samples: Answers to a question, more than one.
         target: The evaluated model.
-        run: Settings of the run, which win over the model's own.
+        run: Settings of the run, which override the model's own.
 
     Raises:
         UserError: It was given temperature 0, or takes top_k from its checkpoint.

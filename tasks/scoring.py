@@ -1,4 +1,4 @@
-"""Which scorers a task runs, and what it needs for them before it starts."""
+"""Chooses the scorers of a task, and what it needs for them before it starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,13 +28,12 @@ class Scoring:
     """Arguments for a `Task`.
 
     Attributes:
-        setup: Resolves the roles that the scorers need and loads local models, so that
-            a missing one stops the run before its first model call.
+        setup: Resolves the roles that the scorers need and loads local models, so that a missing
+            model stops the run before its first call.
         scorers: The scorers, official ones first.
         headline: The task's headline metric.
-        judging: Hashes of the judges' templates and of the refusal phrases, which files may
-            replace, and the names of such files, for `Task(metadata=...)`: a run may not go on
-            under others.
+        judging: Hashes of the judges' templates and of the refusal phrases, and names of the files
+            that replace them, for `Task(metadata=...)`. A run may not continue with others.
     """
 
     setup: list[Solver]
@@ -58,26 +57,27 @@ def scoring(
     """Choose a task's scorers.
 
     Args:
-        choice: `all` judges, the `official` one, the `general` one that every
-            task offers, or `none`: rules only, no grader needed.
-        official: The benchmark's own judged scorers, by headline, `scorer.score` or
+        choice: `all` judges, the `official` one, the `general` one of all tasks, or `none`: rules
+            only, no grader needed.
+        official: The benchmark's own scorers with a judge, by headline, `scorer.score` or
             `scorer.score.metric`.
-        rules: Its scorers that need no judge, likewise.
+        rules: Its scorers without a judge, likewise.
         judge_template: File with a prompt for the general judge, or folder with prompts for any
             judge, see `scorers.prompts`.
         keywords: File or folder with refusal phrases, see `load_keywords`.
-        questions: What the official judges ask, by the name of the file that may replace it.
-        judge_hint: Whether the general judge is shown the benchmark's own hint.
-        hint: Field of the samples' metadata with that hint; None where there is none.
-        legacy: Whether refusals are also counted as upstream counts them, with words that a
-            defense put before the answer.
+        questions: Questions of the official judges, by the names of the files that may replace
+            them.
+        judge_hint: Whether the general judge sees the benchmark's own hint.
+        hint: Field of the samples' metadata with that hint; None if there is no hint.
+        legacy: Whether refusals are also counted as the authors do, with words that a defense put
+            before the answer.
 
     Returns:
-        What to hand to `Task`; the headline is that of the first scorer.
+        Arguments for `Task`; the headline is that of the first scorer.
 
     Raises:
-        UserError: An unknown choice, a file that cannot be read, a prompt for a judge that
-            does not run, or a hint where there is none or nobody to see it.
+        UserError: An unknown choice, a file that cannot be read, a prompt for a judge that does not
+            run, or a hint that does not exist or that no judge sees.
     """
     check_choice("-T judge", choice, ("all", "official", "general", "none"))
     general = choice in ("all", "general")
@@ -127,14 +127,11 @@ def judge_questions(args: Mapping[str, Any], own: int) -> int:
 
 
 def repeated(samples: int, reducer: ScoreReducer) -> Epochs:
-    """Several answers to each question.
+    """The task's epochs for several answers to each question.
 
     Args:
-        samples: How many (`-T samples=`).
-        reducer: How to make one score of them.
-
-    Returns:
-        The task's epochs.
+        samples: Number of answers (`-T samples=`).
+        reducer: Makes one score of them.
 
     Raises:
         UserError: `samples` is not positive.
@@ -145,7 +142,7 @@ def repeated(samples: int, reducer: ScoreReducer) -> Epochs:
 
 
 def _check_read(template: str, choice: str, file: str | None, files: set[str]) -> None:
-    """Refuse prompts that no judge would read."""
+    """Refuse prompts that no judge would use."""
     if file is not None or files:
         return
     if prompts_folder(template) is None:

@@ -1,1 +1,1 @@
-"""Where benchmark data come from, and reading them without surprises."""
+"""Finds, reads and checks benchmark data."""

@@ -1,4 +1,4 @@
-"""What of a benchmark's data is on this machine, and whether it is complete."""
+"""Reports which of a benchmark's data are on this machine, and whether they are complete."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,16 +20,16 @@ _SHOWN: Final = 3
 
 @dataclass(frozen=True)
 class VariantReport:
-    """One variant of a benchmark.
+    """The report on one variant of a benchmark.
 
     Attributes:
         name: The variant.
-        state: `absent` where none of its question files is there.
+        state: `absent` if all its question files are missing.
         expected: Number of samples of the published variant.
         samples: Number of samples found.
-        images: Number of images that they need.
-        usable: How many of these are there and decode.
-        problems: The first few things that are wrong.
+        images: Number of images of these samples.
+        usable: Number of images that exist and decode.
+        problems: The first few faults.
     """
 
     name: str
@@ -43,7 +43,7 @@ class VariantReport:
 
 @dataclass(frozen=True)
 class Report:
-    """One benchmark.
+    """The report on one benchmark.
 
     Attributes:
         name: Name of its task.
@@ -53,9 +53,9 @@ class Report:
         hub: Its repository on the hub.
         obtain: Where to get it.
         layouts: Accepted layouts of its folder.
-        folder: The folder that was looked at; None where no data folder is known.
-        state: `complete` where every variant is, `absent` where none is there.
-        files: For each file of known content that is there, whether it is unaltered.
+        folder: The folder that was checked; None if no data folder is known.
+        state: `complete` if every variant is, `absent` if all are.
+        files: For each file of known content that exists, whether it is unaltered.
         variants: Its variants.
     """
 
@@ -73,18 +73,18 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether everything that is there is complete and unaltered."""
+        """Whether all data that exist are complete and unaltered."""
         return all(self.files.values()) and all(
             variant.state != "incomplete" for variant in self.variants
         )
 
 
 def check(card: Card, root: Path | None) -> Report:
-    """Look at a benchmark's folder.
+    """Check a benchmark's folder.
 
     Args:
         card: The benchmark.
-        root: Folder that holds a folder for each benchmark, if there is one.
+        root: Folder with a folder for each benchmark, or None.
 
     Returns:
         What is there.
@@ -121,14 +121,7 @@ def check(card: Card, root: Path | None) -> Report:
 
 
 def describe(report: Report) -> str:
-    """A report for people.
-
-    Args:
-        report: The report.
-
-    Returns:
-        A block of lines.
-    """
+    """A report as a block of lines, for people."""
     lines = [
         f"{report.title} ({report.name}): {report.state}",
         f"  license   {report.license}",
@@ -152,7 +145,7 @@ def describe(report: Report) -> str:
 
 
 def _variant(source: Source, name: str, decoded: dict[str, str | None]) -> VariantReport:
-    """Load a variant; `decoded` remembers what is wrong with each image, if anything."""
+    """Load a variant; `decoded` keeps the fault of each image, if it has one."""
     expected = source.card.variants[name]
     try:
         samples = source.card.load(source, name)

@@ -1,4 +1,4 @@
-"""`vlmguard data`: what is here of the benchmarks' data, and whether it is complete."""
+"""`vlmguard data`: which benchmark data are on this machine, and whether they are complete."""
 
 import json
 import os
@@ -15,13 +15,13 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
     """Print a report on each benchmark. The arguments are declared in `vlmguard.cli`.
 
     Args:
-        names: Benchmarks; all of them where none is named.
-        data_dir: Folder with a folder for each, instead of that in the environment.
+        names: Benchmarks; empty for all.
+        data_dir: Folder with a folder for each, instead of `VLMGUARD_DATA`.
         as_json: Whether to print JSON.
 
     Returns:
-        Exit status: 0 if everything that is here is complete (if the named ones are here and
-        complete), else 1.
+        Exit status: 0 if all data on this machine are complete (for named benchmarks: if they exist
+        and are complete), else 1.
 
     Raises:
         UserError: No such benchmark, or no such folder.
@@ -30,7 +30,7 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
     for name in names:
         check_choice("benchmark", name, tuple(known))
     typed = data_dir or os.environ.get(DATA_ROOT)
-    # Without a folder, it is told where to get the data.
+    # Without a folder, the report says where to get the data.
     root = user_path(typed) if typed else None
     if root and not root.is_dir():
         raise UserError(f"{root} is no folder. Name one with --data-dir, or set {DATA_ROOT}.")

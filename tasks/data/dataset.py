@@ -1,4 +1,4 @@
-"""From loaded samples to a dataset that can be trusted: images checked, origin recorded."""
+"""Makes a dataset from loaded samples: checks images and ids, and records the origin."""
 
 import hashlib
 import json
@@ -26,32 +26,24 @@ _SHOWN = 3
 
 
 def user_input(text: str, *images: Path) -> list[ChatMessage]:
-    """A sample's input: one user turn, images first, then text.
-
-    Args:
-        text: The request.
-        *images: Paths of its images.
-
-    Returns:
-        The input for `Sample`.
-    """
+    """A sample's input: one user turn, images (paths) first, then the request."""
     return [user_message(map(str, images), text)]
 
 
 def build_dataset(
     samples: list[Sample], source: Source, files: list[Path]
 ) -> tuple[MemoryDataset, dict[str, Any]]:
-    """Check every image and id before anything is paid for.
+    """Check every image and id before any call is paid for.
 
     Args:
-        samples: Samples whose images are paths (or data URIs, drawn by us).
-        source: Where they come from.
+        samples: Samples whose images are paths (or data URIs that we drew).
+        source: The data's source.
         files: The annotation files that were read.
 
     Returns:
-        The dataset, and the provenance for `Task(metadata=...)`: `origin`,
-        SHA-256 of the annotation `files`, and number, digest and conversions
-        of the `images`, with the rules for these, and the sizes for `images_fit`.
+        The dataset, and the provenance for `Task(metadata=...)`: `origin`, SHA-256 of the
+        annotation `files`, and number, digest, conversions and rules of the `images`; and the sizes
+        for `images_fit`.
 
     Raises:
         UserError: Two samples share an id, or images are missing or broken;
@@ -72,7 +64,7 @@ def build_dataset(
             "extreme": extreme_sizes(_sizes(samples, prepared)),
         },
     }
-    # In each sample: a run that went on after the data had changed holds samples of both.
+    # In each sample, since a run that continued after a change of the data holds samples of both.
     identity = {DATA_DIGEST: template_hash(json.dumps(provenance, sort_keys=True))}
     for sample in samples:
         sample.metadata = {**(sample.metadata or {}), **identity}
@@ -85,16 +77,13 @@ def build_dataset(
 
 
 def draw(items: list[T], n: int, seed: int, name: str) -> list[T]:
-    """Draw a fixed subset, in the items' own order.
+    """Draw `n` items with a seed; they keep their order.
 
     Args:
-        items: What to draw from.
-        n: How many.
+        items: The items to draw from.
+        n: Number of items to draw.
         seed: Seed of the drawing.
-        name: What the items are, for the message.
-
-    Returns:
-        `n` items.
+        name: Name of the items, for the message.
 
     Raises:
         UserError: There are fewer than `n` items, or `n` is not positive.
@@ -106,7 +95,7 @@ def draw(items: list[T], n: int, seed: int, name: str) -> list[T]:
 
 
 def _sizes(samples: list[Sample], prepared: dict[str, PreparedImage]) -> Sizes:
-    """One size a sample: that of its thinnest image."""
+    """One size per sample: that of its thinnest image."""
     return {
         str(sample.id): max(
             (prepared[image].size for image in images), key=lambda size: max(size) / min(size)
@@ -146,7 +135,7 @@ def _prepare_images(samples: list[Sample], source: Source) -> dict[str, Prepared
         except ImageError as error:
             return error
 
-    # Pillow decodes outside the interpreter lock.
+    # Threads help, since Pillow decodes outside the interpreter lock.
     with ThreadPoolExecutor() as pool:
         for name, result in zip(users, pool.map(attempt, users), strict=True):
             if isinstance(result, PreparedImage):

@@ -1,4 +1,4 @@
-"""Fetching a benchmark from the Hugging Face hub into its authors' layout."""
+"""Downloads a benchmark from the Hugging Face hub into its authors' layout."""
 
 import zipfile
 from pathlib import Path
@@ -27,10 +27,10 @@ def download(card: Card, revision: str | None, fetch: bool = True) -> tuple[Path
     Args:
         card: The benchmark; its `hub` is not None.
         revision: Branch, tag or commit; None for the default branch.
-        fetch: Whether the network may be used, or only an earlier download.
+        fetch: Whether the network may be used; if not, only an earlier download.
 
     Returns:
-        The snapshot folder and the commit that it holds.
+        The snapshot folder and its commit.
 
     Raises:
         UserError: Gated without a token, unknown revision, no network, no such
@@ -69,14 +69,14 @@ def download(card: Card, revision: str | None, fetch: bool = True) -> tuple[Path
 
 
 def _unpack(folder: Path) -> None:
-    """Unpack each archive once, beside itself."""
+    """Unpack each archive once, into its own folder."""
     for archive in sorted(folder.rglob("*.zip")):
         done = archive.with_suffix(".unpacked")
         if done.exists():
             continue
         try:
             with zipfile.ZipFile(archive) as bundle:
-                # extractall() drops absolute paths and `..` of malicious archives.
+                # This is safe: extractall() removes absolute paths and `..` of malicious archives.
                 bundle.extractall(archive.parent)
         except (zipfile.BadZipFile, OSError) as error:
             raise UserError(

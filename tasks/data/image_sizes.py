@@ -1,4 +1,4 @@
-"""Images whose size a local model's processor may refuse: found before the first answer."""
+"""Finds images whose size a local model's processor refuses, before the first answer."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from vlmguard.guard.roles import LocalModel
 
 __all__ = ["Sizes", "extreme_sizes", "images_fit"]
 
-# Besides the target, those that are shown a sample's images.
+# Roles, besides the target, that see a sample's images.
 _SHOWN: Final = ("rewriter", "grader", "image_safety")
 
 Sizes = dict[str, tuple[int, int]]
@@ -18,10 +18,7 @@ Sizes = dict[str, tuple[int, int]]
 
 
 def extreme_sizes(sizes: Sizes) -> dict[str, list[int]]:
-    """The sizes that a processor is likeliest to refuse: if it takes these, it takes the rest.
-
-    Args:
-        sizes: Of all images.
+    """The sizes that a processor most likely refuses: if it accepts these, it accepts the rest.
 
     Returns:
         The thinnest, the one with the shortest side and the largest, each once.
@@ -38,12 +35,12 @@ def extreme_sizes(sizes: Sizes) -> dict[str, list[int]]:
 
 @solver
 def images_fit(sizes: dict[str, list[int]]) -> Solver:
-    """Stop a run before its first answer where a local model takes no image of some size.
+    """Stop a run before its first answer if a local model cannot take an image's size.
 
-    A solver for `Task(setup=...)`. Each sample waits for the check, which is made once a model.
+    A solver for `Task(setup=...)`. Each sample waits for the check, which runs once per model.
 
     Args:
-        sizes: What `extreme_sizes` gives.
+        sizes: The result of `extreme_sizes`.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:

@@ -1,9 +1,9 @@
-"""Stand-ins for MM-SafetyBench's TYPO images, drawn by the authors' recipe.
+"""Draws substitutes for MM-SafetyBench's TYPO images by the authors' recipe.
 
-The key phrase in black on white: letters 90 pixels high, 1024 pixels wide, words wrapped
-greedily, the first line 45 pixels from the top. The authors use Arial, which may not be
-redistributed: with another font an image is near theirs and not theirs, so runs on
-stand-ins are marked with the font's name.
+The key phrase in black on white: letters 90 pixels high, 1024 pixels wide, words wrapped greedily,
+the first line 45 pixels from the top. The authors use Arial, which may not be redistributed. With
+another font an image is similar to theirs but not the same, so runs with substitutes are marked
+with the font's name.
 """
 
 import io
@@ -23,16 +23,13 @@ _TOP: Final = 45
 
 
 def load_font(file: str | None) -> ImageFont.FreeTypeFont:
-    """The font of the user's choice, or the one that comes with Pillow.
+    """The user's font (TrueType or OpenType) or Pillow's own, at the recipe's size.
 
     Args:
-        file: TrueType or OpenType file, or None.
-
-    Returns:
-        The font at the recipe's size.
+        file: The font file, or None.
 
     Raises:
-        UserError: The file holds no font.
+        UserError: The file is not a readable font.
     """
     if file is None:
         font = ImageFont.load_default(_SIZE)
@@ -45,11 +42,7 @@ def load_font(file: str | None) -> ImageFont.FreeTypeFont:
 
 
 def render_phrase(phrase: str, font: ImageFont.FreeTypeFont) -> str:
-    """Draw a key phrase.
-
-    Args:
-        phrase: The phrase.
-        font: A font from `load_font`.
+    """Draw a key phrase with a font from `load_font`.
 
     Returns:
         A JPEG picture, 1024 pixels wide and 90 times (lines + 1) high, as a data URI.
@@ -67,12 +60,7 @@ def render_phrase(phrase: str, font: ImageFont.FreeTypeFont) -> str:
 def wrap(phrase: str, font: ImageFont.FreeTypeFont) -> list[str]:
     """Wrap words greedily; lines after the first start with a space, as in the originals.
 
-    Args:
-        phrase: The phrase.
-        font: The font.
-
-    Returns:
-        The lines; a word too wide for a line stands alone and is cut off.
+    A word too wide for a line has a line of its own and is cut off.
     """
     lines: list[str] = []
     for word in phrase.split():
