@@ -4,10 +4,10 @@ A threshold belongs to the model, the wording and the kind of answers that it wa
 scores of a defense's checks lie in the records of its samples, so that logs of a run on harmless
 requests are all that is needed: those whose benchmark expects an answer (`expected: comply`).
 
-One check (`mllm_protector`, `guard_model`) gets the threshold under which the share of harmless
-samples that raise an alarm is the largest that is not above the rate. ETA raises an alarm only
-where both of its checks fail: both get the same share of alarms of their own, the largest at which
-both together stay within the rate.
+A single check (`Check`, on the defense's card) gets the threshold under which the share of harmless
+samples that raise an alarm is the largest that is not above the rate. A defense with several raises
+an alarm only where all of them do: each gets the same share of alarms of its own, the largest at
+which all together stay within the rate.
 
 The interval of the rate reached is that of shares in tables (`stats/intervals.py`), clustered by
 image. For independent samples and one check it is also that of the rate on further samples, though
@@ -16,14 +16,15 @@ which Clopper and Pearson's ends are found.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import yaml
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 
+from vlmguard.guard.cards import Check, DefenseCard, cards
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.messages import images_of
 from vlmguard.guard.record import DefenseRecord
@@ -34,35 +35,6 @@ from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import one_line
 from vlmguard.results.stats.differences import FEWEST_CLUSTERS, LEVEL
 from vlmguard.results.stats.intervals import Ends, cluster_robust, share_interval
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check of a defense that has a threshold.
-
-    Attributes:
-        option: The solver's argument (`-S`).
-        note: Where the record's notes hold the score.
-        low: Whether low scores raise an alarm, or high ones.
-        bounds: The thresholds that the solver takes.
-    """
-
-    option: str
-    note: str
-    low: bool
-    bounds: tuple[float, float] = (-math.inf, math.inf)
-
-
-CHECKS: Final = {
-    "eta": (Check("post_threshold", "reward", True), Check("pre_threshold", "clip", False)),
-    "mllm_protector": (Check("threshold", "harmless", True, (0.0, 1.0)),),
-    "guard_model": (Check("threshold", "risk", False, (0.0, 1.0)),),
-}
-"""The checks of each defense. An alarm is raised where all of them are."""
-
-ALL_CHECKS: Final = {"eta": "-S post_threshold=1000 -S pre_threshold=2"}
-"""What makes a defense carry out every check on every answer. (Every answer of ETA's then fails its
-check, so that the image is compared too, and every image passes, so that nothing is decoded.)"""
 
 
 @dataclass(frozen=True)
@@ -119,7 +91,7 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
     """Set the thresholds of a defense from the scores that its records hold.
 
     Args:
-        defense: A name in `CHECKS`.
+        defense: Name of a solver whose card has checks.
         results: Logs of one configuration of it (its thresholds may differ), on any targets.
         rate: The share of harmless samples that may raise an alarm, above 0 and below 1.
 
@@ -130,10 +102,12 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
         UserError: No log is of this defense, they are of different configurations, scores or
             harmless samples are missing or too few, or no threshold has so few false alarms.
     """
-    check_choice("calibrate", defense, tuple(CHECKS))
-    checks = CHECKS[defense]
-    runs = _runs(defense, results)
-    harmless, others, unscored = _read(defense, runs)
+    with_checks = {name: card for name, card in cards().defenses.items() if card.checks}
+    check_choice("calibrate", defense, tuple(with_checks))
+    card = with_checks[defense]
+    checks = card.checks
+    runs = _runs(card, results)
+    harmless, others, unscored = _read(card, runs)
     images = len({each.cluster for each in harmless})
     needed = math.ceil(1 / rate - 1e-9)
     if len(harmless) < needed or images < FEWEST_CLUSTERS:
@@ -141,14 +115,14 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
             f"{defense}: {len(harmless)} scored answers to harmless requests (expected: comply) "
             f"about {images} images, {len(others)} to others, {unscored} without a score; a rate "
             f"of {rate:g} needs at least {needed} harmless ones and {FEWEST_CLUSTERS} images. Run "
-            f"it on a harmless set, e.g. inspect eval vlmguard/vlguard -T subset=safe_safe."
+            f"it on more harmless requests (README: vlmguard calibrate)."
         )
     lacking = sum(any(map(math.isnan, each.alarms)) for each in harmless)
     if lacking:
         raise UserError(
             f"{defense}: {lacking} of {len(harmless)} harmless answers passed one check and were "
             f"never put to the other, so nothing is known of its scores. Run them again with "
-            f"{ALL_CHECKS[defense]}, which carries out both and changes no answer."
+            f"{as_flags(card.all_checks)}, which carries out both and changes no answer."
         )
     limits = choose([each.alarms for each in harmless], rate)
     thresholds = {}
@@ -213,6 +187,11 @@ def solver_config(found: Calibration) -> str:
     return "".join(f"# {line}\n" for line in comment) + yaml.safe_dump(found.args)
 
 
+def as_flags(args: Mapping[str, float]) -> str:
+    """Arguments as the command line takes them: `-S threshold=1000 -S ...`."""
+    return " ".join(f"-S {name}={value:g}" for name, value in args.items())
+
+
 def choose(alarms: Sequence[tuple[float, ...]], rate: float) -> list[float]:
     """Limits at and above which all checks together raise at most so many alarms.
 
@@ -249,19 +228,21 @@ def _is_alarm(values: tuple[float, ...], limits: Sequence[float]) -> bool:
     return all(value >= limit for value, limit in zip(values, limits, strict=True))
 
 
-def _runs(defense: str, results: Results) -> list[Run]:
+def _runs(card: DefenseCard, results: Results) -> list[Run]:
     """The logs of a defense, each once; all of one configuration."""
+    defense = card.name
     runs = list({run.path: run for run in results.runs if run.defense == defense}.values())
     if not runs:
         found = ", ".join(sorted({run.defense for run in results.runs}))
         raise UserError(
             f"no log of {defense} among {len(results.runs)} usable ones (these are of {found}). "
-            f"Run it on a harmless set first: inspect eval vlmguard/vlguard -T subset=safe_safe "
+            f"Run it on harmless requests first (README: vlmguard calibrate): inspect eval TASK "
             f"--solver {defense} ..."
         )
-    first = _configuration(runs[0])
+    thresholds = {check.option for check in card.checks}
+    first = _configuration(runs[0], thresholds)
     for run in runs[1:]:
-        if _configuration(run) != first:
+        if _configuration(run, thresholds) != first:
             raise UserError(
                 f"{runs[0].path} and {run.path} are of different configurations of {defense} "
                 "(version, arguments, texts or models in roles), and a threshold belongs to one. "
@@ -270,22 +251,22 @@ def _runs(defense: str, results: Results) -> list[Run]:
     return runs
 
 
-def _configuration(run: Run) -> tuple[object, ...]:
+def _configuration(run: Run, thresholds: Container[str]) -> tuple[object, ...]:
     spec = read_eval_log(run.path, header_only=True).eval
-    thresholds = {check.option for check in CHECKS[run.defense]}
     args = {k: v for k, v in (spec.solver_args_passed or {}).items() if k not in thresholds}
     return (args, run.defense_version, run.template, run.guards)
 
 
-def _read(defense: str, runs: list[Run]) -> tuple[list[Seen], list[Seen], int]:
+def _read(card: DefenseCard, runs: list[Run]) -> tuple[list[Seen], list[Seen], int]:
     """The checks of all answers to harmless requests, and to others; how many have none."""
     harmless: list[Seen] = []
     others: list[Seen] = []
     unscored = 0
     for run in runs:
-        prompted = read_eval_log(run.path, header_only=True).eval.model_roles or {}
+        bound = read_eval_log(run.path, header_only=True).eval.model_roles or {}
+        prompted = {role.option for role in card.roles if role.name in bound}
         for sample in read_eval_log_samples(run.path, exclude_fields={"events", "store"}):
-            seen = _seen(defense, sample, "image_safety" in prompted)
+            seen = _seen(card.checks, sample, prompted)
             if seen is None:
                 unscored += 1
             elif sample.metadata.get("expected") == "comply":
@@ -295,16 +276,19 @@ def _read(defense: str, runs: list[Run]) -> tuple[list[Seen], list[Seen], int]:
     return harmless, others, unscored
 
 
-def _seen(defense: str, sample: EvalSample, prompted: bool) -> Seen | None:
+def _seen(
+    checks: Sequence[Check], sample: EvalSample, prompted: Container[str | None]
+) -> Seen | None:
     """The checks of a sample; None where its record holds no score (no answer, an error).
 
     Args:
-        defense: A name in `CHECKS`.
-        sample: A sample of its log.
-        prompted: Whether a prompted model, which has no threshold, looks at images.
+        checks: The checks of its defense.
+        sample: The sample.
+        prompted: Checkpoints (`Check.model`) in whose place a prompted model was asked, which has
+            no threshold.
     """
     notes = DefenseRecord.of(sample).notes
-    first, *rest = CHECKS[defense]
+    first, *rest = checks
     if first.note not in notes:
         return None
     values = [_alarm(first, notes)]
@@ -312,7 +296,8 @@ def _seen(defense: str, sample: EvalSample, prompted: bool) -> Seen | None:
         if check.note in notes:
             values.append(_alarm(check, notes))
         else:
-            values.append(math.inf if prompted or not images_of(sample.input) else math.nan)
+            others_decide = check.model in prompted or not images_of(sample.input)
+            values.append(math.inf if others_decide else math.nan)
     return Seen(tuple(values), str(sample.metadata.get("image_id") or sample.id))
 
 

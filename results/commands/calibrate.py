@@ -17,14 +17,12 @@ def add(commands: Any) -> None:
             "for."
         ),
         epilog=(
-            "eta: rewards and CLIP cosines; run it with -S post_threshold=1000 -S "
-            "pre_threshold=2, so that both are measured everywhere and nothing is decoded. "
-            "mllm_protector: P(harmless) of a detector's checkpoint (a prompted one says 0 or 1 "
-            "alone). guard_model: there is no solver of this name yet; logs of one that notes "
-            "`risk` (0 to 1, alarm at or above its `threshold`) in its records will do."
+            "A defense with several checks is run so that every check is made on every answer: "
+            "where that was not done, the message says which options do it. A prompted model in "
+            "place of a checkpoint has no threshold."
         ),
     )
-    parser.add_argument("defense", choices=("eta", "mllm_protector", "guard_model"))
+    parser.add_argument("defense", help="a solver whose checks have thresholds")
     parser.add_argument("logs", nargs="+", metavar="LOG", help="logs, or folders of logs")
     parser.add_argument(
         "--false-alarms",

@@ -20,12 +20,24 @@ from support.clones import made_anew
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
+from vlmguard.guard.cards import _DEFENSES, Calls, Check, DefenseCard
 from vlmguard.guard.record import METADATA_KEY, DefenseRecord, recorded
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
 from vlmguard.results.calibrate import choose
 
 Notes = Callable[[int], dict[str, float]]
 Maker = Callable[..., None]
+GUARD_MODEL = DefenseCard(
+    name="guard_model",
+    title="Guard model",
+    version="1-A",
+    paper="",
+    summary="a model reads the answer and tells its risk",
+    target_calls=Calls(1, 1),
+    checks=(Check("threshold", "risk", low=False, bounds=(0.0, 1.0)),),
+)
+"""A defense of others, whose high scores raise an alarm."""
+
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -40,6 +52,11 @@ def scoring() -> Solver:
         return state
 
     return solve
+
+
+@pytest.fixture(autouse=True)
+def guard_model_has_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_DEFENSES, GUARD_MODEL.name, GUARD_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +203,9 @@ def test_other_defenses_and_two_wordings_are_refused(
         make_log("guard_model", lambda n: {"risk": n / 24}, template=text)
     assert "are of different configurations" in refusal(tmp_path, capsys, "guard_model", 0.1)
     assert "no log of eta among 2 usable ones" in refusal(tmp_path, capsys, "eta", 0.1)
+    said = refusal(tmp_path, capsys, "ecso", 0.1)
+    assert "calibrate=ecso is not known" in said
+    assert "guard_model" in said
 
 
 TASK = """
