@@ -19,9 +19,8 @@ __all__ = ["ecso", "eta", "figstep_defense", "mllm_protector", "vlmguard"]
 def _register_bare(factory: Callable[..., Solver]) -> None:
     """Also register a solver without its package prefix (`--solver ecso`).
 
-    Inspect prefixes the names of solvers that are defined in an installed
-    package (`vlmguard/ecso`); a function whose module is not importable keeps
-    its bare name.
+    Inspect adds a prefix to the names of solvers in an installed package (`vlmguard/ecso`). A
+    function whose module cannot be imported keeps its bare name.
     """
 
     @wraps(factory)

@@ -1,8 +1,8 @@
-"""How many tokens an answer may have: as many as the undefended model's, unless the user says so.
+"""Limits the tokens of an answer: as many as the undefended model has, unless the user chooses.
 
-A defense whose answers may run longer than those it is compared with is not compared fairly. The
-authors of ECSO, ETA and MLLM-Protector give every answer 1,024 new tokens; benchmarks here give
-other numbers, 256 say.
+A comparison is unfair if a defense's answers may be longer than those of the undefended model. The
+authors of ECSO, ETA and MLLM-Protector give every answer 1,024 new tokens; benchmarks here set
+other limits, for example 256.
 """
 
 from typing import Final, Literal
@@ -15,7 +15,7 @@ from inspect_ai.solver import Generate, TaskState
 __all__ = ["AUTHORS_TOKENS", "BUDGETS", "Budget", "first_answer"]
 
 Budget = Literal["task", "authors"]
-"""Whose limit answers have: the task's, or 1,024 tokens as the defenses' authors."""
+"""The limit of answers: the `task`'s, or 1,024 tokens as the defenses' `authors` set."""
 
 BUDGETS: Final = ("task", "authors")
 
@@ -25,22 +25,22 @@ AUTHORS_TOKENS: Final = 1024
 async def first_answer(
     state: TaskState, generate: Generate, budget: Budget
 ) -> tuple[TaskState, int | None]:
-    """Have the target answer, and tell how long the answers that follow may be.
+    """Let the target answer, and return the token limit of the answers that follow.
 
     Args:
         state: The state before generation.
         generate: Inspect's own.
-        budget: With `authors`, this answer too has 1,024 tokens, or the target's `--max-tokens`
-            where these are more (a target that thinks first needs room).
+        budget: With `authors`, this answer too has 1,024 tokens, or the target's `--max-tokens` if
+            that is more (a target that thinks first needs room).
 
     Returns:
-        The state after generation, and the limit that it answered under (> 0); None where neither
-        task, user nor provider set one.
+        The state after generation, and the limit of this answer (> 0); None if neither task, user
+        nor provider sets one.
     """
     if budget == "authors":
         tokens = max(AUTHORS_TOKENS, get_model().config.max_tokens or 0)
         return await generate(state, max_tokens=tokens), tokens
     state = await generate(state)
-    # Settings of a task are told to nobody but the call, which is noted with all that was in force.
+    # Inspect passes a task's settings to the call only, so read them from the call's record.
     call = transcript().history.events_since_last(ModelEvent)[0]
     return state, call.config.max_tokens if isinstance(call, ModelEvent) else None

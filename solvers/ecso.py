@@ -15,26 +15,25 @@ Four steps, each a fresh conversation with the target itself:
 3. Caption: image and request, asking for what the image shows that matters.
 4. Safe answer: caption and request, no image. This is final.
 
-Cost: 2 target calls where the answer is judged safe, 4 where it is not. Steps 2
-to 4 run greedily, as in the authors' MM-SafetyBench runs, and checks with at most
-1,024 tokens; a target that thinks first can be given more (`--max-tokens`); one that
-takes no temperature checks under its own settings, which is noted as approximation.
+Cost: 2 target calls if the answer is judged safe, 4 if not. Steps 2 to 4 run greedily, as in the
+authors' MM-SafetyBench runs, and checks have at most 1,024 tokens; `--max-tokens` gives more to a
+target that thinks first. A target that takes no temperature checks with its own settings, which is
+noted as approximation.
 
-Step 1 runs under the run's own settings, like the undefended model, and step 4 may
-have as many tokens as step 1; `budget=authors` gives both 1,024, as the authors do.
+Step 1 has the run's own settings, like the undefended model, and step 4 may have as many tokens as
+step 1; `budget=authors` gives both 1,024, as the authors do.
 
 Deviations: prompts are in our own wording (`check_template`, `caption_template` and
-`answer_template` take others); the request stands in tags, without the period that
-the authors' scripts append to it in step 3. `verdict=first_word` and `contains` are
-lenient readings of the check for models that will not answer in one word; a reply
-that is no plain yes or no counts as safe, as it does with the authors, and is noted
-as failure `no_verdict`. `keep_image=true` is the variant of the authors' utility
-scripts. In a conversation the steps concern the last user turn's request; system
-turns stand before each step, and images of earlier turns beside those of the last
-(not in step 4), but only step 1 sees what was said before. Without an image there
-is nothing to describe: step 3 is left out, and step 4 asks for a harmless answer.
-No answer, and a refusal that the provider marked, pass without a check. Thinking is
-left out of what is shown and read; a caption that is none is noted as `no_caption`.
+`answer_template` replace them); the request stands in tags, without the period that the authors'
+scripts append to it in step 3. `verdict=first_word` and `contains` are lenient readings of the
+check for models that do not answer in one word. A reply that is not a plain yes or no counts as
+safe, as in the authors' code, and is noted as failure `no_verdict`. `keep_image=true` is the
+variant of the authors' utility scripts. In a conversation, the steps are about the request of the
+last user turn. Each step gets the system turns, and the images of earlier turns beside those of the
+last (not in step 4), but only step 1 sees earlier texts. Without an image there is nothing to
+describe: step 3 is left out, and step 4 asks for a harmless answer. A missing answer, and a refusal
+that the provider marked, pass without a check. Thinking is neither shown nor read; a missing
+caption is noted as `no_caption`.
 """
 
 import re
@@ -124,17 +123,17 @@ def ecso(
     caption_template: str | None = None,
     answer_template: str | None = None,
 ) -> Solver:
-    """Let the target judge its own answer, and answer again from a caption if it is harmful.
+    """Let the target judge its own answer, and if it is harmful answer again from a caption.
 
     Args:
-        verdict: How the self-check is read: `exact` (the authors': "yes" or
-            "yes." and nothing else), `first_word`, or `contains`.
-        keep_image: Show the image in step 4 too (the authors' utility scripts).
-        budget: Limit of an answer: the `task`'s, as undefended, or 1,024 tokens (`authors`).
+        verdict: How to read the self-check: `exact` (as the authors: only "yes" or "yes."),
+            `first_word`, or `contains`.
+        keep_image: Show the image in step 4 too (as in the authors' utility scripts).
+        budget: Limit of an answer: the `task`'s, as without a defense, or 1,024 tokens (`authors`).
         check_template: File with a prompt for step 2; fields `{request}`, `{answer}`.
         caption_template: File with a prompt for step 3; field `{request}`.
-        answer_template: File with a prompt for step 4; fields `{caption}`, `{request}`. Without
-            an image, ours remains.
+        answer_template: File with a prompt for step 4; fields `{caption}`, `{request}`. Without an
+            image, our own prompt is used.
     """
     check_choice("-S verdict", verdict, ("exact", "first_word", "contains"))
     check_choice("-S budget", budget, BUDGETS)
@@ -208,7 +207,7 @@ def is_harmful(reply: str, verdict: str) -> bool:
         verdict: The reading: `exact`, `first_word` or `contains`.
 
     Returns:
-        True for "harmful". Anything that is no yes counts as safe.
+        True for "harmful". Any reply but a yes counts as safe.
     """
     plain = reply.strip().lower()
     if verdict == "exact":
@@ -219,14 +218,14 @@ def is_harmful(reply: str, verdict: str) -> bool:
 
 
 def is_plain(reply: str, verdict: str) -> bool:
-    """Whether the self-check is a yes or no that this reading understands.
+    """Whether the self-check is a clear yes or no in this reading.
 
     Args:
         reply: What the target said.
         verdict: The reading: `exact`, `first_word` or `contains`.
 
     Returns:
-        False for a reply that counts as safe only for want of a verdict.
+        False for a reply that counts as safe only because it has no verdict.
     """
     plain = reply.strip().lower()
     if verdict == "exact":

@@ -1,4 +1,4 @@
-"""What happens when an auxiliary model's reply cannot be used."""
+"""Handles unusable replies of auxiliary models."""
 
 from typing import Final
 
@@ -15,10 +15,10 @@ REFUSAL_MESSAGE: Final = "I'm sorry, but I can't help with this request."
 
 
 class UnusableReply(Exception):
-    """An auxiliary model replied, but not with what it was asked for.
+    """An auxiliary model's reply that is not in the requested form.
 
     Args:
-        reason: What is wrong, in one word or two (`no_grade`).
+        reason: The fault, in one or two words (`no_grade`).
         reply: The reply.
     """
 
@@ -35,13 +35,13 @@ def refusal(state: TaskState) -> ModelOutput:
 def fall_back(
     state: TaskState, record: DefenseRecord, on_failure: str, unusable: UnusableReply
 ) -> None:
-    """Go on without the auxiliary model, as the user chose.
+    """Continue without the auxiliary model, as the user chose.
 
     Args:
         state: The state, with the target's answer.
         record: Where the failure is noted.
         on_failure: `original` keeps the target's answer, `refuse` replaces it, `raise` fails.
-        unusable: What came back.
+        unusable: The unusable reply.
 
     Raises:
         RuntimeError: With `raise`.

@@ -6,16 +6,15 @@ Sisi Duan, Xiaoyun Wang; AAAI 2025, https://arxiv.org/abs/2311.05608
 
     inspect eval tasks/figstep.py --solver figstep_defense -S placement=suffix
 
-The target is told to look first for text in the image and not to help if that
-text asks for something harmful. Cost: one target call.
+The warning tells the target to look first for text in the image, and not to help if that text asks
+for something harmful. Cost: one target call.
 
-Deviations: FigStep's repository holds the attack only. The defense is known
-from the comparisons of others; its exact wording and its placement are not
-confirmed. Ours is our own wording, with the known ingredients in their order,
-and goes into the system turn by default (as VLMGuard-R1 is said to use it);
-`placement=suffix` appends it to the request, `prefix` puts it before; images and
-texts that alternate stay in their order. `hf-vlm/`
-folds a system turn into the user turn where a chat template has none, and logs it.
+Deviations: FigStep's repository holds only the attack. The defense is known from other papers'
+comparisons; its exact wording and placement are not confirmed. Ours is in our own wording, with the
+known parts in their order. By default it is in the system turn (as VLMGuard-R1 is said to use it);
+`placement=suffix` appends it to the request, `prefix` puts it before the request. Alternating
+images and texts keep their order. If a chat template has no system turn, `hf-vlm/` moves its text
+into the user turn, and logs that.
 """
 
 from typing import Final, Literal
@@ -74,7 +73,7 @@ def figstep_defense(
                 warned = with_addition(state.messages[turn.index], prompt, placement)
                 record.rewritten = warned.text
                 state.messages[turn.index] = warned
-            # The warning is always there: this defense has no trigger of its own.
+            # The warning is always there: this defense has no trigger.
             record.triggered = True
 
             state = await generate(state)

@@ -1,4 +1,4 @@
-"""The request that a defense works on: the last user turn and its parts."""
+"""The request for a defense: the last user turn and its parts."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Turn:
     Attributes:
         index: Its place in the messages.
         text: Its text.
-        images: Its images, as data URIs or whatever the sample holds.
+        images: Its images, as data URIs or in the sample's own form.
         earlier: The messages before it.
     """
 
@@ -31,12 +31,12 @@ class Turn:
 
     @property
     def seen(self) -> list[str]:
-        """All images of the conversation up to this turn, in order: a request may mean any."""
+        """All images of the conversation up to this turn, in order: the request may mean any."""
         return images_of(self.earlier) + self.images
 
     @property
     def system(self) -> list[ChatMessage]:
-        """The system turns before it, under which every answer is given."""
+        """The system turns before it, which apply to every answer."""
         return [message for message in self.earlier if isinstance(message, ChatMessageSystem)]
 
 
@@ -64,17 +64,13 @@ def last_turn(state: TaskState) -> Turn:
 
 
 def answer_to_check(state: TaskState, record: DefenseRecord) -> str | None:
-    """The target's answer, for a defense that works on it.
+    """The target's answer without its thinking, or None if there is nothing to check.
 
-    Where there is none, and where the provider marked a refusal, there is nothing to check or to
-    write anew: such an output is to pass as it is, and costs nothing.
+    A missing answer, or a refusal that the provider marked, passes unchanged and costs no call.
 
     Args:
         state: The state after generation.
-        record: Where `no_answer` is noted as failure.
-
-    Returns:
-        The answer without its thinking, or None.
+        record: Gets `no_answer` as failure.
     """
     said = read_output(state.output)
     if said.kind == "no_answer":
@@ -83,11 +79,6 @@ def answer_to_check(state: TaskState, record: DefenseRecord) -> str | None:
 
 
 def replace_answer(state: TaskState, output: ModelOutput) -> None:
-    """Make `output` the sample's answer in place of the one it has.
-
-    Args:
-        state: The state after generation; its last message is the answer.
-        output: The answer that counts.
-    """
+    """Make `output` the sample's answer in place of its last message."""
     state.output = output
     state.messages = [*state.messages[:-1], output.message]

@@ -11,20 +11,19 @@ The rewriter (role `rewriter`) reads image and prompt, infers their joint risk
 and writes a new prompt; the target gets the original image and the new prompt.
 It runs on every input. Cost: one rewriter call and one target call.
 
-Options (`-S`): what a reply leads to that cannot be used even after one retry that says what was
-wrong (`on_failure`), what a refusal of the rewriter leads to (`on_refusal`), and the version of the
-prompt (`prompt`). A rewriter that was trained states the version of its rows beside its weights,
-and is asked with it unless `prompt` says otherwise; any other is asked with version 2, whose gain
-over version 1 on real models is unmeasured. The record tells copied, rewritten, refused and
-unusable replies apart, and holds version and hash of the prompt.
+Options (`-S`): what to do if a reply cannot be used even after one retry that names the fault
+(`on_failure`), what to do if the rewriter refuses (`on_refusal`), and the version of the prompt
+(`prompt`). A trained rewriter states the version of its rows beside its weights, and is asked with
+this version unless `prompt` says otherwise. Any other is asked with version 2, whose gain over
+version 1 on real models is not measured. The record distinguishes copied, rewritten, refused and
+unusable replies, and holds version and hash of the prompt.
 
-Deviations from the paper: no weights were released, so any model can be bound
-to the role, prompted zero-shot or fine-tuned on the same layout; whether the
-paper's rewriter writes its reasoning out is not confirmed (`reasoning=false`
-asks for the prompt alone); the prompt is in our own wording. What happens when
-the rewriter's reply cannot be used, or refuses, is not described in the paper: by default
-the original prompt is passed on, in the second case with a fixed caution (`decision.CAUTION`),
-and the rates are shown in every table.
+Deviations from the paper: no weights were released, so any model can be bound to the role, prompted
+zero-shot or fine-tuned on the same layout. Whether the paper's rewriter writes its reasoning is not
+confirmed (`reasoning=false` asks for the prompt alone). The prompt is in our own wording. The paper
+does not say what happens if the rewriter's reply is unusable or a refusal: by default the original
+prompt is passed on, after a refusal with a fixed caution (`decision.CAUTION`), and every table
+shows the rates.
 """
 
 from typing import Final
@@ -70,13 +69,12 @@ def vlmguard(
 
     Args:
         reasoning: Ask the rewriter for its reasoning before the prompt.
-        on_failure: What a reply that cannot be used leads to: the `original`
-            prompt is passed on, the request is refused (`refuse`, no target
-            call), or the sample fails (`raise`).
-        on_refusal: What a rewriter that refuses leads to: the prompt is passed on with a fixed
-            `caution`, or as for `on_failure`.
-        prompt: Version of the rewriting prompt, 1 or 2; by default the one that the rewriter was
-            trained with, where its folder states it, else 2.
+        on_failure: What to do if a reply cannot be used: pass on the `original` prompt, `refuse`
+            the request (no target call), or let the sample fail (`raise`).
+        on_refusal: What to do if the rewriter refuses: pass on the prompt with a fixed `caution`,
+            or as for `on_failure`.
+        prompt: Version of the rewriting prompt, 1 or 2. Default: the version that the rewriter was
+            trained with, if its folder states it, else 2.
         template: File with a rewriting prompt that replaces ours.
     """
     check_choice("-S on_failure", on_failure, ON_FAILURE)
@@ -96,7 +94,7 @@ def vlmguard(
             on_failure=on_failure,
             on_refusal=on_refusal,
         )
-        await load_models()  # the rewriter is asked first, in vain if the target cannot be had
+        await load_models()  # before the rewriter is paid for, in case the target cannot be loaded
         turn = last_turn(state)
 
         with recorded(state, "vlmguard", turn.text, CARD.version) as record:

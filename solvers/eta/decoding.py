@@ -1,4 +1,4 @@
-"""ETA's alignment: best-of-N under reward and utility, by sentence or by whole answer."""
+"""ETA's alignment: best of N by reward and utility, for each sentence or for the whole answer."""
 
 import json
 from dataclasses import dataclass, replace
@@ -42,21 +42,23 @@ KEEP_STOP: Final[dict[str, dict[str, Any]]] = {
     "vllm": {"include_stop_str_in_output": True},
     "sglang": {"no_stop_trim": True},
 }
-"""What continues a trailing assistant message, and how each is told to leave the stop string in
-the text, so that the end of a sentence and the end of the text can be told apart."""
+"""Servers that continue a trailing assistant message, and how each is told to keep the stop string
+in the text, which distinguishes the end of a sentence from the end of the text.
+"""
 
 WHOLE_TOKENS: Final = ("hf-vlm", "vllm")
-"""What cuts the text behind the stop string, in the middle of a token perhaps: on many tokenizers
-".\\n\\n" is one, and without its line breaks a list runs into one line. The log-probabilities name
-the whole token; SGLang leaves it whole by itself."""
+"""Servers that cut the text after the stop string, perhaps within a token: many tokenizers have a
+token ".\\n\\n", and without its line breaks a list becomes one line. The log-probabilities name the
+whole token; SGLang keeps it whole itself.
+"""
 
 CONTINUE: Final = {"add_generation_prompt": False, "continue_final_message": True}
-"""How both servers are told to continue; Inspect does so for `vllm/` and `sglang/` alone."""
+"""How both servers are told to continue; Inspect does this only for `vllm/` and `sglang/`."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What candidates are drawn and chosen by.
+    """How candidates are drawn and chosen.
 
     Attributes:
         target: The model.
@@ -67,9 +69,9 @@ class Draw:
         alpha: Weight of the utility term.
         n: Number of candidates.
         temperature: Sampling temperature.
-        top_k: Tokens that each token is drawn from, sentence by sentence.
+        top_k: Number of best tokens from which each token is drawn, sentence by sentence.
         tokens: The most new tokens of an answer (> 0).
-        server: What serves the target, where its provider does not say so.
+        server: The server of the target, if its provider does not tell.
     """
 
     target: Model
@@ -86,7 +88,7 @@ class Draw:
 
     @property
     def has_utility(self) -> bool:
-        """Whether there is an image to compare with, and CLIP to do it."""
+        """Whether the utility can be computed: there are an image and CLIP."""
         return bool(self.turn.seen) and self.scorers.image_role is None
 
 
@@ -95,12 +97,12 @@ class Candidate:
     """A continuation.
 
     Attributes:
-        text: The text without its thinking; if it ended in the stop string, with that and what
-            else the last token holds.
-        ended: Whether the model ended its text here (a sentence end is none).
-        full: Whether the context is full, so that nothing can follow.
-        thought: Whether it is thinking alone, and so no continuation at all.
-        tokens: Its number of tokens, where the provider tells that.
+        text: The text without its thinking. If it ended in the stop string, it includes the whole
+            last token.
+        ended: Whether the model ended its text here, not only a sentence.
+        full: Whether the context is full, so that no text can follow.
+        thought: Whether it is only thinking, and so not a continuation.
+        tokens: Its number of tokens, if the provider tells it.
     """
 
     text: str
@@ -115,8 +117,8 @@ def check_continues(target: Model, continues: bool, server: Server | None) -> No
 
     Args:
         target: The model.
-        continues: Whether the user vouches for a provider that is not known to.
-        server: What serves the target, if the user says so.
+        continues: Whether the user says that an unknown provider continues a prefix.
+        server: The server of the target, if the user names it.
 
     Raises:
         UserError: It is not known to continue a prefix.
@@ -132,17 +134,17 @@ def check_continues(target: Model, continues: bool, server: Server | None) -> No
 
 
 async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int]:
-    """Write an answer sentence by sentence, behind the prefix.
+    """Write an answer sentence by sentence, after the prefix.
 
     Args:
-        draw: What candidates are drawn and chosen by.
-        record: Where calls are noted.
+        draw: How candidates are drawn and chosen.
+        record: Gets the calls.
 
     Returns:
-        The answer with the prefix, whether it came to its end, and the number of sentences.
+        The answer with the prefix, whether it is complete, and the number of sentences.
 
     Raises:
-        UnusableReply: There was nothing but thinking to choose from.
+        UnusableReply: All candidates were only thinking.
     """
     text = PREFIX
     left = draw.tokens
@@ -168,7 +170,7 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
         if not candidates:
             raise UnusableReply("only_thinking", output.choices[0].message.text)
         if text.endswith("\n"):
-            # Many chat templates drop it, and the model writes it once more.
+            # Many chat templates drop this white space, and the model writes it again.
             candidates = [replace(each, text=each.text.lstrip("\n")) for each in candidates]
 
         texts = [candidate.text for candidate in candidates]
@@ -196,15 +198,15 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     """Draw whole answers, in separate calls, and take the best.
 
     Args:
-        draw: What candidates are drawn and chosen by.
-        record: Where calls are noted.
-        epoch: Number of the epoch (from 1); each has seeds of its own.
+        draw: How candidates are drawn and chosen.
+        record: Gets the calls.
+        epoch: Number of the epoch (from 1); each has its own seeds.
 
     Returns:
-        The answer, whether it came to its end, and 1.
+        The answer, whether it is complete, and 1.
 
     Raises:
-        UnusableReply: None of them is an answer.
+        UnusableReply: None of the candidates is an answer.
     """
     messages = list(draw.asked)
     opening = OPENING_TEMPLATE.removeprefix("{request}").strip()
@@ -213,7 +215,8 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     messages[draw.turn.index] = begun
 
     async def answer(seed: int) -> ModelOutput:
-        # Equal requests would be answered alike from Inspect's cache, or under one fixed seed.
+        # Each has its own seed: equal requests would get the same answer, from Inspect's cache or
+        # by a fixed seed.
         config = GenerateConfig(temperature=draw.temperature, max_tokens=draw.tokens, seed=seed)
         return await draw.target.generate(
             messages, config=in_full(draw.target, config, draw.server)
@@ -240,7 +243,7 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
 
 
 def read_candidates(output: ModelOutput) -> list[Candidate]:
-    """Tell the ends of sentences from the ends of texts, and both from thinking.
+    """Read candidates: whether each ended a sentence or the text, or is only thinking.
 
     A model that stops, but not at the stop string, has ended its text.
     """
@@ -248,23 +251,23 @@ def read_candidates(output: ModelOutput) -> list[Candidate]:
 
 
 def best_of(scores: list[float], texts: list[str]) -> int:
-    """The place of the highest score: of equal ones the first whose text is not empty.
+    """The index of the highest score; of equal scores, the first whose text is not empty.
 
     Args:
         scores: One or more.
-        texts: As many; an empty one ends the answer for want of anything better alone.
+        texts: As many. An empty text would end the answer, so it wins only if it alone is best.
     """
     return max(range(len(scores)), key=lambda place: (scores[place], bool(texts[place].strip())))
 
 
 def tokens_of(index: int, texts: list[str], output: ModelOutput, limit: int) -> int:
-    """Estimate the tokens of one candidate, as usage is reported for all together.
+    """Estimate the tokens of one candidate, since usage is reported for all together.
 
     Args:
-        index: Which candidate.
-        texts: All of them.
-        output: What they came in.
-        limit: The most that one can have; assumed where no usage is reported.
+        index: Index of the candidate.
+        texts: The texts of all candidates.
+        output: Their output.
+        limit: The most tokens of one candidate; used if no usage is reported.
 
     Returns:
         Its share of the tokens by length of text, from 1 to `limit`.
@@ -284,7 +287,7 @@ def _candidate(choice: ChatCompletionChoice) -> Candidate:
     if noted and not thoughts:
         text += _behind_stop(text, noted[-1].token)
     if thoughts and text[:1].isalnum():
-        text = f" {text}"  # it was stripped, and stands behind the prefix now
+        text = f" {text}"  # it was stripped, but follows the prefix
     return Candidate(
         text=text,
         ended=choice.stop_reason == "stop" and STOP not in text,
@@ -295,7 +298,7 @@ def _candidate(choice: ChatCompletionChoice) -> Candidate:
 
 
 def _behind_stop(text: str, token: str) -> str:
-    """What the last token holds behind the stop string, where the text was cut there."""
+    """The rest of the last token after the stop string, if the text was cut there."""
     before, stop, rest = token.partition(STOP)
     return rest if stop and text.endswith(before.lstrip() + stop) else ""
 
@@ -321,13 +324,13 @@ def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
 
 
 def _note_bare(text: str, record: DefenseRecord) -> None:
-    """Say so where nothing came behind the prefix: it stands, as with the authors."""
+    """Note an answer that is only the prefix, which stays the answer, as with the authors."""
     if text.strip() == PREFIX:
         record.failure = "bare_prefix"
 
 
 def _note_equal(draw: Draw, record: DefenseRecord, choices: bool) -> None:
-    """Say so where there was never anything to choose from, as if the target were greedy."""
+    """Note that all candidates were always equal, as if the target were greedy."""
     if draw.n > 1 and not choices:
         record.failure = "equal_candidates"
 

@@ -1,4 +1,4 @@
-"""ETA's scorers replaced by prompted models: approximate, and only where a role is bound.
+"""Prompted models in place of ETA's scorers: approximate, and only if a role is bound.
 
 `--model-role reward=MODEL` grades answers from 0 to 10 instead of the reward model;
 `--model-role image_safety=MODEL` looks at the image instead of CLIP.
@@ -43,20 +43,20 @@ _DEFAULTS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 async def graded(
     model: Model, rubric: str, answers: list[str], record: DefenseRecord, stage: str
 ) -> list[float]:
-    """Have a model grade answers, each in a call of its own.
+    """Let a model grade answers, each in its own call.
 
     Args:
         model: The judge.
-        rubric: What a good answer is.
+        rubric: The description of a good answer.
         answers: The answers.
-        record: Where the calls are noted.
-        stage: Under which name.
+        record: Gets the calls.
+        stage: Their name in the record.
 
     Returns:
         A grade from 0 to 1 for each answer.
 
     Raises:
-        UnusableReply: A reply that is no number from 0 to 10.
+        UnusableReply: A reply that is not a number from 0 to 10.
     """
     config = defaults_for(model, _DEFAULTS)
 
@@ -71,15 +71,12 @@ async def graded(
 
 
 async def image_unsafe(model: Model, images: list[str], record: DefenseRecord) -> bool:
-    """Have a model look for unsafe content.
+    """Let a vision-language model look for unsafe content; returns whether any image shows some.
 
     Args:
-        model: A vision-language model.
+        model: The model.
         images: The images.
-        record: Where the call is noted.
-
-    Returns:
-        Whether any of them shows some.
+        record: Gets the call.
 
     Raises:
         UnusableReply: A reply that is neither yes nor no.
@@ -95,10 +92,10 @@ async def image_unsafe(model: Model, images: list[str], record: DefenseRecord) -
 
 
 def read_grade(reply: str) -> float:
-    """Read a grade from 0 to 10, as a figure from 0 to 1.
+    """Read a grade from 0 to 10, as a number from 0 to 1.
 
     Raises:
-        UnusableReply: The last line gives none, see `last_grade`.
+        UnusableReply: The last line has no grade, see `last_grade`.
     """
     grade = last_grade(reply, 10.0)
     if grade is None:

@@ -1,7 +1,7 @@
-"""Who scores answers and images for ETA: the authors' models, or roles that the user bound.
+"""Finds the models that score answers and images for ETA: the authors', or roles of the user's.
 
-Found before the target is called; a role wins over the local model only by being bound, and then
-the run is marked approximate.
+This happens before the target is called. A role replaces the local model only if the user binds it;
+the run is then marked approximate.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Scorers:
 
     @property
     def approximations(self) -> list[str]:
-        """In which respects these are not the authors' scorers."""
+        """Points in which these differ from the authors' scorers."""
         return [
             *(["reward: a prompted model"] if self.reward_role else []),
             *(["image_safety: a prompted model, no utility term"] if self.image_role else []),
@@ -41,7 +41,7 @@ class Scorers:
 
     @property
     def templates(self) -> list[str]:
-        """The prompts of the models that were bound instead."""
+        """The prompts of the role models."""
         return [
             *([GRADE_TEMPLATE] if self.reward_role else []),
             *([IMAGE_TEMPLATE] if self.image_role else []),
@@ -50,7 +50,7 @@ class Scorers:
     async def score(
         self, rubric: str, answers: list[str], record: DefenseRecord, stage: str
     ) -> list[float]:
-        """Reward of each answer (a grade from 0 to 1 with the role)."""
+        """The reward of each answer (with the role, a grade from 0 to 1)."""
         if self.reward_role is not None:
             return await graded(self.reward_role, rubric, answers, record, stage)
         reading = await rewards(self.reward, rubric, answers)
@@ -60,7 +60,7 @@ class Scorers:
     async def similarity(
         self, images: list[str], texts: list[str], record: DefenseRecord, stage: str
     ) -> list[float]:
-        """Cosine of each text and the closest image."""
+        """The cosine of each text and its closest image."""
         reading = await clip_similarity(self.clip, images, texts)
         record.add_stage(reading.stage(stage, "clip"))
         return reading.values
@@ -83,11 +83,8 @@ async def find_scorers(reward: Checkpoint, clip: Checkpoint) -> Scorers:
         reward: Checkpoint of the reward model.
         clip: Checkpoint of CLIP; loaded when a sample needs it.
 
-    Returns:
-        The scorers.
-
     Raises:
-        UserError: The reward model cannot be loaded, or its code lacks the user's consent.
+        UserError: The reward model cannot be loaded, or the user has not consented to its code.
     """
     bound = model_roles()
     reward_role = get_model(role="reward", required=True) if "reward" in bound else None
