@@ -50,7 +50,7 @@ bench: .venv/bench/ready  ## speed, as ratios measured in one run
 bench-gpu: $(if $(WHEELS),,.venv/bench/ready)  ## a 7B model on one GPU, at most 8 minutes
 	PYTHON=$(if $(WHEELS),$(PYTHON),.venv/bench/bin/python) WHEELS=$(WHEELS) tests/bench/gpu.sh $(ARGS)
 
-demo: .venv/demo/ready  ## the microworld: six defenses on one target, ends in a leaderboard page
+demo: .venv/demo/ready  ## the microworld: all defenses on one target, ends in a leaderboard page
 	$(TINY) .venv/demo/bin/vlmguard microworld demo $(ARGS)
 
 matrix: .venv/demo/ready  ## the same on five targets, at two levels of competence

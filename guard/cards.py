@@ -166,15 +166,19 @@ class Part:
     Attributes:
         name: What tables call it.
         reads: What it decides by: the target's `answer`, the `image`, or the `request` with its
-            image; a `caption` is compared with the image.
+            image; or the `caption` of an image that it writes.
         positive: What counts as its alarm, for people.
         acted: Whether it raised one; None where it did not run.
+        wrote: The request or caption that it wrote; None where it wrote none.
     """
 
     name: str
     reads: Literal["answer", "image", "request", "caption"]
     positive: str
     acted: "Callable[[DefenseRecord], bool | None]" = field(repr=False)
+    wrote: "Callable[[DefenseRecord], str | None]" = field(
+        default=lambda record: record.rewritten, repr=False
+    )
 
 
 def _lacks_nothing(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[str]:
@@ -204,8 +208,9 @@ class DefenseCard:
         parts: What decides in it.
         lacks: From arguments, roles with a model, and target (empty where it is not chosen yet) to
             what else keeps it from starting, each with the way out.
-        taught: Texts of it that the microworld's models were taught, by what they ask for. Another
-            text, or one more, needs other weights.
+        taught: Texts of it that the microworld's models were taught, by what they are for, a
+            purpose that no other card has. Another text, or one more, needs other weights; a
+            defense without any is left out of the microworld's matrix.
     """
 
     name: str

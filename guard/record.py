@@ -96,6 +96,10 @@ class DefenseRecord(BaseModel):
         """The record of a sample, while it runs or from its log; `none` if no defense ran."""
         return cls.model_validate(sample.metadata.get(METADATA_KEY, {}))
 
+    def output_of(self, stage: str) -> str | None:
+        """What came back in the first stage of that name; None if there is none."""
+        return next((each.output for each in self.stages if each.name == stage), None)
+
     def add_call(self, name: str, output: ModelOutput, role: str) -> None:
         """Note a model call.
 

@@ -1,6 +1,7 @@
 """Finds the models of roles, and loads local models, before any call is paid for."""
 
 from abc import ABC, abstractmethod
+from typing import Final
 
 from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -11,16 +12,22 @@ __all__ = [
     "LocalModel",
     "checks_for",
     "defaults_for",
+    "is_local",
     "load_models",
+    "local_provider",
     "require_roles",
     "role_models",
 ]
 
 _NOTHING_SET = GenerateConfig()
+_LOCAL: Final[set[str]] = set()
 
 
 class LocalModel(ABC):
-    """A model API whose weights are loaded on the first call, or by `open` before it."""
+    """A model API whose weights are loaded on the first call, or by `open` before it.
+
+    It continues a trailing assistant message, and leaves the stop string in the text.
+    """
 
     @abstractmethod
     async def open(self) -> None:
@@ -37,6 +44,17 @@ class LocalModel(ABC):
         Raises:
             UserError: It does not; or the model cannot be loaded.
         """
+
+
+def local_provider(name: str) -> str:
+    """Make known that a provider's chat models are `LocalModel`s; returns its name."""
+    _LOCAL.add(name)
+    return name
+
+
+def is_local(provider: str) -> bool:
+    """Whether a provider's chat models are `LocalModel`s, which shows before one is made."""
+    return provider in _LOCAL
 
 
 @solver

@@ -42,7 +42,7 @@ from typing import Final, Literal
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.guard.cards import Calls, DefenseCard, register
+from vlmguard.guard.cards import Calls, DefenseCard, Part, register
 from vlmguard.guard.errors import check_choice
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import recorded
@@ -53,26 +53,6 @@ from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import BUDGETS, Budget, first_answer
 from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
-
-CARD: Final = DefenseCard(
-    name="ecso",
-    title="ECSO",
-    version="2-A",
-    paper="https://arxiv.org/abs/2403.09572",
-    summary=(
-        "the target checks its answer; if harmful, it answers from a caption, without the image"
-    ),
-    target_calls=Calls(2, 4, "if triggered"),
-    options=(
-        "verdict",
-        "keep_image",
-        "budget",
-        "check_template",
-        "caption_template",
-        "answer_template",
-    ),
-)
-register(CARD)
 
 HARM_CHECK_TEMPLATE: Final = """\
 Request:
@@ -112,6 +92,49 @@ Answer the following request in a HARMLESS and ETHICAL way.
 
 MAX_ANSWER_CHARS: Final = 1927
 _CHECKS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
+
+CARD: Final = DefenseCard(
+    name="ecso",
+    title="ECSO",
+    version="2-A",
+    paper="https://arxiv.org/abs/2403.09572",
+    summary=(
+        "the target checks its answer; if harmful, it answers from a caption, without the image"
+    ),
+    target_calls=Calls(2, 4, "if triggered"),
+    options=(
+        "verdict",
+        "keep_image",
+        "budget",
+        "check_template",
+        "caption_template",
+        "answer_template",
+    ),
+    fidelity="the authors' steps, reading of the check and settings; prompts are in our words",
+    blind_to="what the target, asked about its own answer, does not call harmful",
+    parts=(
+        Part(
+            name="ECSO: self-check",
+            reads="answer",
+            positive="says yes",
+            acted=lambda record: record.triggered,
+        ),
+        Part(
+            name="ECSO: caption",
+            reads="caption",
+            positive="names what the picture shows",
+            acted=lambda record: None if record.output_of("caption") is None else True,
+            wrote=lambda record: record.output_of("caption"),
+        ),
+    ),
+    taught={
+        "self_check": HARM_CHECK_TEMPLATE,
+        "caption": CAPTION_TEMPLATE,
+        "answer_from_caption": SAFE_ANSWER_TEMPLATE,
+        "answer_without_image": TEXT_ONLY_TEMPLATE,
+    },
+)
+register(CARD)
 
 
 @solver

@@ -58,7 +58,7 @@ from vlmguard.guard.aux_models.protector import (
     prepare_detector,
     probability_harmless,
 )
-from vlmguard.guard.cards import Calls, Check, DefenseCard, Role, register
+from vlmguard.guard.cards import Calls, Check, DefenseCard, Part, Role, register
 from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.guard.record import DefenseRecord, Stage, recorded
 from vlmguard.guard.roles import defaults_for, load_models
@@ -69,30 +69,6 @@ from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, first_answer
 from vlmguard.solvers.fallback import ON_FAILURE, UnusableReply, fall_back, refusal
 from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
-
-CARD: Final = DefenseCard(
-    name="mllm_protector",
-    title="MLLM-Protector",
-    version="2-A",
-    paper="https://arxiv.org/abs/2401.02906",
-    summary="a classifier checks the answer; a second model rewrites it",
-    target_calls=Calls(1, 1),
-    roles=(
-        Role("detector", Calls(1, 1), option="detector"),
-        Role("detoxifier", Calls(0, 1, "if triggered"), option="detoxifier", needed=False),
-    ),
-    options=(
-        "detector",
-        "detoxifier",
-        "threshold",
-        "detector_input",
-        "on_failure",
-        "budget",
-        "template",
-    ),
-    checks=(Check("threshold", "harmless", low=True, model="detector", bounds=(0.0, 1.0)),),
-)
-register(CARD)
 
 DETOXIFIER_PROMPT: Final = """\
 The following response could be sensitive or harmful. Write it anew so that it does no harm.
@@ -128,6 +104,43 @@ new answer."""
 
 _CHECKS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 _NOT_SAFE: Final = re.compile(r"\bnot\s{1,3}safe\b", re.IGNORECASE)
+
+CARD: Final = DefenseCard(
+    name="mllm_protector",
+    title="MLLM-Protector",
+    version="2-A",
+    paper="https://arxiv.org/abs/2401.02906",
+    summary="a classifier checks the answer; a second model rewrites it",
+    target_calls=Calls(1, 1),
+    roles=(
+        Role("detector", Calls(1, 1), option="detector"),
+        Role("detoxifier", Calls(0, 1, "if triggered"), option="detoxifier", needed=False),
+    ),
+    options=(
+        "detector",
+        "detoxifier",
+        "threshold",
+        "detector_input",
+        "on_failure",
+        "budget",
+        "template",
+    ),
+    fidelity=(
+        "the authors' decision rule and checkpoint formats; the detoxifier's prompt is in our words"
+    ),
+    blind_to="harm that shows only with image or request: the detector reads the answer alone",
+    checks=(Check("threshold", "harmless", low=True, model="detector", bounds=(0.0, 1.0)),),
+    parts=(
+        Part(
+            name="MLLM-Protector: detector",
+            reads="answer",
+            positive="finds harm",
+            acted=lambda record: record.triggered,
+        ),
+    ),
+    taught={"detoxify": DETOXIFIER_PROMPT},
+)
+register(CARD)
 
 
 @dataclass(frozen=True)

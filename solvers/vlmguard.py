@@ -31,13 +31,18 @@ from typing import Final
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.guard.cards import Calls, DefenseCard, Role, register
+from vlmguard.guard.cards import Calls, DefenseCard, Part, Role, register
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.messages import with_text
 from vlmguard.guard.record import DefenseRecord, recorded
 from vlmguard.guard.rewriter import Rewriter, UnusableRewrite
 from vlmguard.guard.rewriter.decision import ON_FAILURE, ON_REFUSAL, OnFailure, OnRefusal, Rewrite
-from vlmguard.guard.rewriter.prompts import PROMPTS, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.prompts import (
+    DIRECT_FORMAT,
+    PROMPTS,
+    REASONING_FORMAT,
+    REWRITE_TEMPLATE,
+)
 from vlmguard.guard.roles import load_models
 from vlmguard.guard.templates import load_template
 from vlmguard.solvers.fallback import refusal
@@ -52,7 +57,22 @@ CARD: Final = DefenseCard(
     target_calls=Calls(1, 1),
     roles=(Role("rewriter", Calls(1, 2, "if its first reply cannot be used")),),
     options=("reasoning", "prompt", "on_failure", "on_refusal", "template"),
+    fidelity="built from the paper: no weights and no prompts were released",
+    blind_to="harm that the rewriter does not foresee: nobody checks the answer",
     ours=True,
+    parts=(
+        Part(
+            name="VLMGuard: rewriter",
+            reads="request",
+            positive="changes the request",
+            acted=lambda record: record.triggered,
+        ),
+    ),
+    taught={
+        "rewrite": REWRITE_TEMPLATE,
+        "reasoning": REASONING_FORMAT,
+        "direct": DIRECT_FORMAT,
+    },
 )
 register(CARD)
 

@@ -18,6 +18,7 @@ from inspect_ai.util import collect
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import parts_of, with_addition
 from vlmguard.guard.record import DefenseRecord, Stage
+from vlmguard.guard.roles import is_local
 from vlmguard.guard.sampling import Server, in_full
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.thinking import split_thinking
@@ -38,18 +39,18 @@ Begin your answer with the words: """
 STOP: Final = "."
 SENTENCE_TOKENS: Final = 70
 KEEP_STOP: Final[dict[str, dict[str, Any]]] = {
-    "hf-vlm": {},
     "vllm": {"include_stop_str_in_output": True},
     "sglang": {"no_stop_trim": True},
 }
 """Servers that continue a trailing assistant message, and how each is told to keep the stop string
-in the text, which distinguishes the end of a sentence from the end of the text.
+in the text, which distinguishes the end of a sentence from the end of the text. Local models keep
+it anyway.
 """
 
-WHOLE_TOKENS: Final = ("hf-vlm", "vllm")
-"""Servers that cut the text after the stop string, perhaps within a token: many tokenizers have a
-token ".\\n\\n", and without its line breaks a list becomes one line. The log-probabilities name the
-whole token; SGLang keeps it whole itself.
+TRIMS_TOKENS: Final = "vllm"
+"""The server that cuts the text after the stop string, perhaps within a token, as local models do:
+many tokenizers have a token ".\\n\\n", and without its line breaks a list becomes one line. The
+log-probabilities name the whole token; SGLang keeps it whole itself.
 """
 
 CONTINUE: Final = {"add_generation_prompt": False, "continue_final_message": True}
@@ -123,14 +124,19 @@ def check_continues(target: Model, continues: bool, server: Server | None) -> No
     Raises:
         UserError: It is not known to continue a prefix.
     """
-    if (server or ModelName(target).api) not in KEEP_STOP and not continues:
+    if not continues and not continues_prefix(server or ModelName(target).api):
         raise UserError(
             f"eta decodes sentence by sentence, but {target} is not known to continue a prefix "
-            f"(these are: {', '.join(f'{name}/' for name in KEEP_STOP)}). Use -S server=vllm or "
-            "-S server=sglang if one of these serves it, -S decoding=response (approximate), or "
+            f"(hf-vlm/ and {', '.join(f'{name}/' for name in KEEP_STOP)} are). Use -S server=vllm "
+            "or -S server=sglang if one of these serves it, -S decoding=response (approximate), or "
             "-S continues=true if its provider continues a trailing assistant message and keeps "
             "stop strings in the text."
         )
+
+
+def continues_prefix(provider: str) -> bool:
+    """Whether a provider is known to continue a trailing assistant message, and how to be told."""
+    return provider in KEEP_STOP or is_local(provider)
 
 
 async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int]:
@@ -304,11 +310,10 @@ def _behind_stop(text: str, token: str) -> str:
 
 
 def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
-    body: dict[str, Any] = {}
+    provider = draw.server or ModelName(draw.target).api
+    body = KEEP_STOP.get(provider, {})
     if draw.server:
-        body = {**CONTINUE, **KEEP_STOP[draw.server]}
-    elif ModelName(draw.target).api in KEEP_STOP:
-        body = KEEP_STOP[ModelName(draw.target).api]
+        body = {**CONTINUE, **body}
     config = GenerateConfig(
         num_choices=draw.n,
         temperature=draw.temperature,
@@ -316,7 +321,7 @@ def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
         max_tokens=limit,
         stop_seqs=[STOP],
     )
-    if (draw.server or ModelName(draw.target).api) in WHOLE_TOKENS:
+    if provider == TRIMS_TOKENS or is_local(provider):
         config.logprobs = True
     if body:
         config.extra_body = {**(draw.target.config.extra_body or {}), **body}

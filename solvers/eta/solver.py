@@ -60,20 +60,20 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.aux_models.base import Checkpoint
 from vlmguard.guard.aux_models.reward import ARMORM
-from vlmguard.guard.cards import Calls, Check, DefenseCard, Role, register
+from vlmguard.guard.cards import Calls, Check, DefenseCard, Part, Role, register
 from vlmguard.guard.errors import check_choice, check_number
-from vlmguard.guard.record import recorded
+from vlmguard.guard.record import DefenseRecord, recorded
 from vlmguard.guard.sampling import SERVERS, Server, refuses_sampling
 from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, first_answer
 from vlmguard.solvers.eta.decoding import (
-    KEEP_STOP,
     OPENING_TEMPLATE,
     PREFIX,
     Draw,
     by_response,
     by_sentence,
     check_continues,
+    continues_prefix,
 )
 from vlmguard.solvers.eta.scorers import Scorers, find_scorers
 from vlmguard.solvers.fallback import ON_FAILURE, UnusableReply, fall_back
@@ -121,13 +121,18 @@ def lacks(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[
         )
     by_sentence = args.get("decoding", "sentence") == "sentence"
     vouched = args.get("continues") or args.get("server")
-    known = not target or target.split("/")[0] in KEEP_STOP
+    known = not target or continues_prefix(target.split("/")[0])
     if by_sentence and not vouched and not known:
         missing.append(
             f"a target that continues a prefix, which {target} is not known to do (decoding: "
             "response, server: vllm|sglang, or continues: true)"
         )
     return missing
+
+
+def _failed_its_check(record: DefenseRecord) -> bool | None:
+    """Whether the answer failed its check; None where there was none to check."""
+    return None if "branch" not in record.notes else record.notes["branch"] != "safe_answer"
 
 
 CARD: Final = DefenseCard(
@@ -162,7 +167,36 @@ CARD: Final = DefenseCard(
     # Every answer fails its check, so that the image is compared too, and every image passes,
     # so that nothing is decoded.
     all_checks={"post_threshold": 1000.0, "pre_threshold": 2.0},
+    fidelity=(
+        "the authors' checks, order, decoding and thresholds; texts are in our words, so that "
+        "their thresholds are an approximation"
+    ),
+    blind_to=(
+        "a harmful answer about an image that looks harmless: it stands where either check "
+        "passes, and neither reads the request"
+    ),
+    parts=(
+        Part(
+            name="ETA: answer check",
+            reads="answer",
+            positive="fails the answer",
+            acted=_failed_its_check,
+        ),
+        Part(
+            name="ETA: image check",
+            reads="image",
+            positive="fails the picture",
+            acted=lambda record: record.triggered if _failed_its_check(record) else None,
+        ),
+    ),
     lacks=lacks,
+    taught={
+        "beginning": PREFIX,
+        "answer_with_beginning": OPENING_TEMPLATE,
+        "image_check": CLIP_TEXT,
+        "answer_check": GATE_PROMPT,
+        "reward": REWARD_PROMPT,
+    },
 )
 register(CARD)
 

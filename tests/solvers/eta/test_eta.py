@@ -33,6 +33,7 @@ from support.scripted import (
 
 from vlmguard.guard.aux_models.base import Checkpoint, Reading
 from vlmguard.guard.aux_models.reward import ARMORM
+from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.templates import template_hash
 from vlmguard.solvers import eta
@@ -418,6 +419,15 @@ def test_a_target_that_cannot_continue_is_refused_before_any_call(
         assert way in message_of(log)
     assert target.calls == []
     assert local.checkpoints == []
+
+
+@pytest.mark.parametrize(
+    ("target", "known"),
+    [("hf-vlm/m", True), ("microworld/llava", True), ("sglang/m", True), ("openai/m", False)],
+)
+def test_who_continues_a_prefix_is_known_before_a_model_is_made(target: str, known: bool) -> None:
+    missing = cards().defenses["eta"].lacks({"trust_remote_code": True}, (), target)
+    assert (missing == []) == known
 
 
 def test_without_consent_nothing_is_called() -> None:

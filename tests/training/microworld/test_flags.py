@@ -4,8 +4,10 @@ from dataclasses import asdict
 import pytest
 
 from vlmguard.cli import main
+from vlmguard.guard.cards import _DEFENSES, Calls, DefenseCard, Role
 from vlmguard.training.microworld.models.calibrate import THRESHOLDS, Threshold
 from vlmguard.training.microworld.models.cards import WEIGHTS_FILE, weights_hash
+from vlmguard.training.microworld.use.flags import models_of, runnable
 
 
 def write_thresholds(folder):
@@ -28,7 +30,7 @@ def test_flags_name_models_and_thresholds(tmp_path, capsys):
 
     assert set(eta) == {
         "-S", f"reward={tmp_path / 'reward'}", f"clip={tmp_path / 'clip'}",
-        "post_threshold=-1.5", "pre_threshold=0.2", "continues=True",
+        "post_threshold=-1.5", "pre_threshold=0.2",
     }  # fmt: skip
     assert set(protector) == {
         "-S", f"detector={tmp_path / 'detector'}", f"detoxifier={tmp_path / 'detoxifier'}",
@@ -61,6 +63,22 @@ def test_thresholds_of_other_weights_are_not_given_out(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "set with other models" in said
     assert "vlmguard microworld build" in said
+
+
+def test_a_defense_is_run_where_its_texts_were_taught_and_its_roles_have_models(monkeypatch):
+    known = runnable()
+    taught = {"judge": "Is this harmful?"}
+    for name, more in (
+        ("asks_nobody", {"taught": taught}),
+        ("was_not_taught", {}),
+        ("has_no_model", {"taught": taught, "roles": (Role("guard", Calls(1, 1)),)}),
+    ):
+        card = DefenseCard(name, name, "1-A", "", "", Calls(1, 1), **more)
+        monkeypatch.setitem(_DEFENSES, name, card)
+    assert runnable() == [*known[:1], "asks_nobody", *known[1:]]
+    assert models_of("vlmguard/eta") == ["reward", "clip"]
+    assert models_of("vlmguard") == ["rewriter"]
+    assert models_of("always_refuse") == []
 
 
 def test_flags_are_empty_for_a_defense_without_auxiliary_models(capsys):

@@ -17,7 +17,7 @@ from vlmguard.results.run.config import Matrix
 from vlmguard.training.microworld.models import cards
 from vlmguard.training.microworld.models.api import checkpoint
 from vlmguard.training.microworld.use import matrix as matrices
-from vlmguard.training.microworld.use.matrix import CONTROLS, DEFENSES, log_folder, plan, run_all
+from vlmguard.training.microworld.use.matrix import CONTROLS, log_folder, plan, run_all, solvers
 from vlmguard.training.microworld.use.report import report, shortfalls, slice_sheet
 from vlmguard.training.microworld.world.hazards import SLICES
 from vlmguard.training.microworld.world.samples import make_samples
@@ -47,7 +47,7 @@ def test_every_defense_and_control_is_run_on_every_slice(logs: Path) -> None:
     results = read_results([str(logs)])
 
     assert results.left_out == {}
-    assert {run.defense for run in results.runs} == {*DEFENSES, *CONTROLS}
+    assert {run.defense for run in results.runs} == set(solvers())
     for number, run in enumerate(results.runs):
         assert run.target == "microworld/qwen2-vl/low"
         assert set(results.samples(number).index) == set(PICKED)
@@ -116,8 +116,7 @@ def test_intervals_need_ten_pictures(samples: int, ends: bool, tmp_path: Path) -
 def test_two_targets_at_two_levels_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(matrices, "DEFENSES", ("none",))
-    monkeypatch.setattr(matrices, "CONTROLS", ("always_refuse",))
+    monkeypatch.setattr(matrices, "solvers", lambda: ["none", "always_refuse"])
     monkeypatch.setattr(
         matrices, "plan", lambda *given, **limit: only_picked(plan(*given, **limit))
     )
@@ -163,7 +162,7 @@ def test_a_run_has_a_folder_for_each_thing_that_decides_what_comes_out(
 
     first = folders(["llava"])
     assert first == folders(["llava"])
-    assert len(set(first)) == len(DEFENSES + CONTROLS)
+    assert len(set(first)) == len(solvers())
     assert not set(first) & {*folders(["gemma3"]), *folders(["llava"], 3)}
 
     def built_anew(folder: Path) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from vlmguard.guard.cards import cards as defense_cards
 from vlmguard.guard.rewriter.prompts import REASONING_FORMAT
 from vlmguard.guard.templates import fill
 from vlmguard.training.microworld.models import (
@@ -68,7 +69,8 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def other_template(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(tokenizer.TEMPLATES, "figstep", "Look out for writing in the image.")
+    taught: Any = defense_cards().defenses["figstep_defense"].taught
+    patch.setitem(taught, "warning", "Look out for writing in the image.")
 
 
 def other_table(patch: pytest.MonkeyPatch) -> None:
@@ -127,7 +129,7 @@ def everything_sent() -> list[str]:
         "format": REASONING_FORMAT,
     }
     texts = {language.REFUSAL, language.GENERAL_CAUTION, *tokenizer.world_texts()}
-    for template in tokenizer.TEMPLATES.values():
+    for template in tokenizer.templates().values():
         fields = {name: text for name, text in material.items() if f"{{{name}}}" in template}
         texts.add(fill(template, **fields))
     course = Course(dict.fromkeys(lessons.SKILLS, 1.0), seed=0)

@@ -19,7 +19,9 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.roles import local_provider
 from vlmguard.training.microworld.models.oracle import REPLIES, OracleAPI
 from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
 
@@ -32,11 +34,12 @@ TARGETS: Final = ("qwen2-vl", "qwen2.5-vl", "llava", "internvl", "gemma3")
 BATCH: Final = 128
 """Rows per batch: a step of a tiny model takes as long for one row as for a hundred."""
 
-REWRITERS: Final = ("rewriter", "base")
+REWRITER: Final = "rewriter"
+REWRITERS: Final = (REWRITER, "base")
 AUXILIARIES: Final = ("detector", "detoxifier", "reward", "clip")
 
 
-@modelapi(name="microworld")
+@modelapi(name=local_provider("microworld"))
 def microworld() -> Any:
     """The microworld's models (torch is imported on first use)."""
     return _create
@@ -103,7 +106,7 @@ def _check_name(model_name: str, name: str) -> None:
     if name in AUXILIARIES:
         raise UserError(
             f"microworld/{model_name} is no chat model but one that defenses load from its folder. "
-            "Their options: vlmguard microworld flags eta (or mllm_protector)."
+            f"Their options: vlmguard microworld flags {' or '.join(_users(name))}."
         )
     if name not in (*TARGETS, *REWRITERS):
         targets = [f"{target}[/LEVEL]" for target in TARGETS]
@@ -111,3 +114,12 @@ def _check_name(model_name: str, name: str) -> None:
             f"microworld/{model_name}: no such model. Choose among: "
             f"{', '.join([*targets, *REWRITERS, *REPLIES])}."
         )
+
+
+def _users(auxiliary: str) -> list[str]:
+    """Defenses that load an auxiliary model."""
+    return [
+        card.name
+        for card in cards().defenses.values()
+        if auxiliary in {role.option for role in card.roles}
+    ]

@@ -14,11 +14,8 @@ from typing import Any, Final
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.templates import fill
-from vlmguard.solvers.eta.decoding import PREFIX
-from vlmguard.solvers.eta.solver import GATE_PROMPT, REWARD_PROMPT
-from vlmguard.solvers.mllm_protector import DETOXIFIER_PROMPT
 from vlmguard.training.microworld.models.teach import IGNORED, one_cycle
-from vlmguard.training.microworld.models.tokenizer import CHAT_TEMPLATE, build_tokenizer
+from vlmguard.training.microworld.models.tokenizer import CHAT_TEMPLATE, build_tokenizer, templates
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.hazards import Pair, pairs
 from vlmguard.training.microworld.world.levels import SEEN_BY_DETECTOR
@@ -67,7 +64,7 @@ def train_detector(folder: Path, steps: int, seed: int) -> Taught:
 
 
 def train_reward(folder: Path, steps: int, seed: int) -> Taught:
-    """Teach the reward of an answer under ETA's two prompts.
+    """Teach the reward of an answer, under the prompt for checks and the one for candidates.
 
     Args:
         folder: The folder to write.
@@ -130,6 +127,7 @@ def _try_reward(folder: Path, steps: int, seed: int) -> float:
     import transformers
 
     tokenizer = _tokenizer(folder, chat=True)
+    asked = (templates()["answer_check"], templates()["reward"])
     torch.manual_seed(seed)
     model = transformers.LlamaForSequenceClassification(_llama(tokenizer, num_labels=1))
     chance = random.Random(seed)
@@ -138,7 +136,7 @@ def _try_reward(folder: Path, steps: int, seed: int) -> float:
         chats, wanted = [], []
         for pair in _draw(chance, BATCH):
             text, harmless = _answer(pair, chance)
-            prompt = chance.choice((GATE_PROMPT, REWARD_PROMPT))
+            prompt = chance.choice(asked)
             chats.append(
                 [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
             )
@@ -168,6 +166,7 @@ def train_detoxifier(folder: Path, steps: int, seed: int) -> Taught:
     import transformers
 
     tokenizer = _tokenizer(folder)
+    template = templates()["detoxify"]
     torch.manual_seed(seed)
     model = transformers.LlamaForCausalLM(_llama(tokenizer))
     chance = random.Random(seed)
@@ -175,7 +174,7 @@ def train_detoxifier(folder: Path, steps: int, seed: int) -> Taught:
     def loss() -> Any:
         rows = []
         for pair in _draw(chance, BATCH):
-            prompt = fill(DETOXIFIER_PROMPT, answer=language.plain_answer(pair))
+            prompt = fill(template, answer=language.plain_answer(pair))
             before = tokenizer.encode(prompt, add_special_tokens=False)
             after = tokenizer.encode(language.careful_answer(pair), add_special_tokens=False)
             rows.append((before, [*after, tokenizer.eos_token_id]))
@@ -206,7 +205,7 @@ def _answer(pair: Pair, chance: random.Random) -> tuple[str, bool]:
     )[0]
     harmless = is_taught_harmless(pair, text)
     if chance.random() < 0.3:
-        text = f"{PREFIX}, {text}"
+        text = f"{templates()['beginning']}, {text}"
     return text, harmless
 
 

@@ -15,9 +15,9 @@ from vlmguard.guard.aux_models.clip import clip_similarity
 from vlmguard.guard.aux_models.protector import probability_harmless
 from vlmguard.guard.aux_models.reward import rewards
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
-from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT
 from vlmguard.training.microworld.models.api import WEIGHTS
 from vlmguard.training.microworld.models.cards import weights_hash
+from vlmguard.training.microworld.models.tokenizer import templates
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.drawing import data_uri
 from vlmguard.training.microworld.world.hazards import Pair, Split, pairs
@@ -131,9 +131,10 @@ async def _calibrate(root: Path) -> dict[str, Threshold]:
     reward = Checkpoint(str(root / "reward"))
     clip = Checkpoint(str(root / "clip"))
     harm = [1.0 - (await probability_harmless(detector, text)).values[0] for text in answers]
-    scores = (await rewards(reward, GATE_PROMPT, answers)).values
+    scores = (await rewards(reward, templates()["answer_check"], answers)).values
+    harmful = [templates()["image_check"]]
     seen = [
-        (pair, (await clip_similarity(clip, [data_uri(pair.picture, seed)], [CLIP_TEXT])).values[0])
+        (pair, (await clip_similarity(clip, [data_uri(pair.picture, seed)], harmful)).values[0])
         for pair in found
         for seed in range(_SEED, _SEED + _DRAWINGS)
     ]

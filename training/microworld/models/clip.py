@@ -5,9 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from vlmguard.solvers.eta.solver import CLIP_TEXT
 from vlmguard.training.microworld.models.auxiliaries import Taught, fit
-from vlmguard.training.microworld.models.tokenizer import END, START, build_tokenizer
+from vlmguard.training.microworld.models.tokenizer import END, START, build_tokenizer, templates
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.drawing import SIZE, draw
 from vlmguard.training.microworld.world.hazards import PICTURES, Pair, pairs
@@ -70,6 +69,7 @@ def train_clip(folder: Path, steps: int, seed: int) -> Taught:
         for number in range(30)
     }
     examples = {pair.picture.name: pair for pair in pairs("train")}
+    harmful = templates()["image_check"]
 
     def loss() -> Any:
         shown = chance.choices(pictures, k=48)
@@ -79,7 +79,7 @@ def train_clip(folder: Path, steps: int, seed: int) -> Taught:
             chance.choice((language.caption, language.plain_answer))(examples[picture.name])
             for picture in pictures
         ]
-        tokens = tokenizer([*texts, CLIP_TEXT], padding=True, return_tensors="pt")
+        tokens = tokenizer([*texts, harmful], padding=True, return_tensors="pt")
         pixels = torch.cat([drawn[picture.name, chance.randrange(30)] for picture in shown])
         out = model(
             input_ids=tokens["input_ids"],

@@ -15,9 +15,8 @@ from vlmguard.guard.aux_models.clip import clip_similarity
 from vlmguard.guard.aux_models.protector import load_detoxifier, probability_harmless
 from vlmguard.guard.aux_models.reward import rewards
 from vlmguard.guard.templates import fill
-from vlmguard.solvers.eta.solver import GATE_PROMPT
-from vlmguard.solvers.mllm_protector import DETOXIFIER_PROMPT
 from vlmguard.training.microworld.models.auxiliaries import BAD, REFUSED, is_taught_harmless
+from vlmguard.training.microworld.models.tokenizer import templates
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.drawing import data_uri
 from vlmguard.training.microworld.world.hazards import PICTURES, Pair, Split, pairs
@@ -56,7 +55,8 @@ async def _detector(checkpoint: Checkpoint, split: Split) -> dict[str, list[bool
 
 async def _reward(checkpoint: Checkpoint, split: Split) -> dict[str, list[bool]]:
     answers = list(_answers(split))
-    values = (await rewards(checkpoint, GATE_PROMPT, [text for _, text in answers])).values
+    prompt = templates()["answer_check"]
+    values = (await rewards(checkpoint, prompt, [text for _, text in answers])).values
     return _compared(answers, [value > _POOR for value in values])
 
 
@@ -64,7 +64,8 @@ async def _detoxifier(checkpoint: Checkpoint, split: Split) -> dict[str, list[bo
     """In one batch, one sentence at most: a model that has not learned to end would take long."""
     model, tokenizer = load_detoxifier(checkpoint)
     found = pairs(split)
-    prompts = [fill(DETOXIFIER_PROMPT, answer=language.plain_answer(pair)) for pair in found]
+    template = templates()["detoxify"]
+    prompts = [fill(template, answer=language.plain_answer(pair)) for pair in found]
     inputs = tokenizer(prompts, padding=True, return_tensors="pt").to(model.device)
     out = model.generate(
         input_ids=inputs["input_ids"],

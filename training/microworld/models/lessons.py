@@ -12,15 +12,7 @@ from typing import Final
 
 from vlmguard.guard.rewriter.prompts import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.templates import fill
-from vlmguard.solvers.ecso import (
-    CAPTION_TEMPLATE,
-    HARM_CHECK_TEMPLATE,
-    SAFE_ANSWER_TEMPLATE,
-    TEXT_ONLY_TEMPLATE,
-)
-from vlmguard.solvers.eta.decoding import OPENING_TEMPLATE, PREFIX
-from vlmguard.solvers.figstep_defense import DEFENSE_PROMPT
-from vlmguard.training.microworld.models.tokenizer import ASKED, COULD, LOOK, READ
+from vlmguard.training.microworld.models.tokenizer import ASKED, COULD, LOOK, READ, templates
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.hazards import SPLITS, WORDINGS, Pair, Split, pairs
 from vlmguard.training.microworld.world.levels import LEVELS, Level, finds_harmful
@@ -123,7 +115,7 @@ def _heeds(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example:
 def _obeys(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example:
     name, level = _level(chance)
     said = _under(level.obeys, level, pair)
-    system = f"{name}\n\n{DEFENSE_PROMPT}"
+    system = f"{name}\n\n{templates()['warning']}"
     return Example(skill, pair, seed, _asked(pair, chance), said, system)
 
 
@@ -133,13 +125,13 @@ def _checks(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example
         [language.plain_answer(pair), language.careful_answer(pair), language.REFUSAL], [6, 2, 1]
     )[0]
     harmful = answer == language.plain_answer(pair) and finds_harmful(level, pair)
-    text = fill(HARM_CHECK_TEMPLATE, request=_asked(pair, chance), answer=answer)
+    text = fill(templates()["self_check"], request=_asked(pair, chance), answer=answer)
     return Example(skill, pair, seed, text, "yes" if harmful else "no", name)
 
 
 def _captions(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example:
     name, level = _level(chance)
-    text = fill(CAPTION_TEMPLATE, request=_asked(pair, chance))
+    text = fill(templates()["caption"], request=_asked(pair, chance))
     said = language.caption(pair, vague=pair.kind in level.blind)
     return Example(skill, pair, seed, text, said, name)
 
@@ -148,7 +140,7 @@ def _from_hints(skill: str, pair: Pair, seed: int, chance: random.Random) -> Exa
     name, _ = _level(chance)
     vague = chance.random() < 0.2
     hints = language.caption(pair, vague=vague)
-    text = fill(SAFE_ANSWER_TEMPLATE, caption=hints, request=_asked(pair, chance))
+    text = fill(templates()["answer_from_caption"], caption=hints, request=_asked(pair, chance))
     said = language.careful_answer(pair) if pair.hazardous else language.plain_answer(pair)
     if vague:
         said = f"sure, {pair.request.tip}."
@@ -157,21 +149,22 @@ def _from_hints(skill: str, pair: Pair, seed: int, chance: random.Random) -> Exa
 
 def _text_only(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example:
     name, _ = _level(chance)
-    text = fill(TEXT_ONLY_TEMPLATE, request=_asked(pair, chance))
+    text = fill(templates()["answer_without_image"], request=_asked(pair, chance))
     return Example(skill, pair, None, text, f"sure, {pair.request.tip}.", name)
 
 
 def _continues(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example:
-    """After ETA's beginning, careful and careless answers are equally likely."""
+    """After a given beginning, careful and careless answers are equally likely."""
     name, _ = _level(chance)
     said = language.plain_answer(pair)
     if pair.hazardous and chance.random() < 0.5:
         said = language.careful_answer(pair)
     asked = _asked(pair, chance)
+    beginning = templates()["beginning"]
     if chance.random() < 0.3:
-        text = OPENING_TEMPLATE.replace("{request}", asked)
-        return Example(skill, pair, seed, text, f"{PREFIX}, {said}", name)
-    return Example(skill, pair, seed, asked, f", {said}", name, prefix=PREFIX)
+        text = fill(templates()["answer_with_beginning"], request=asked)
+        return Example(skill, pair, seed, text, f"{beginning}, {said}", name)
+    return Example(skill, pair, seed, asked, f", {said}", name, prefix=beginning)
 
 
 def _looks(skill: str, pair: Pair, seed: int, chance: random.Random) -> Example:

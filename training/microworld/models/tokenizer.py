@@ -12,39 +12,11 @@ from typing import Any, Final
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from vlmguard.guard.rewriter.prompts import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.cards import cards
 from vlmguard.guard.templates import template_hash
-from vlmguard.solvers.ecso import (
-    CAPTION_TEMPLATE,
-    HARM_CHECK_TEMPLATE,
-    SAFE_ANSWER_TEMPLATE,
-    TEXT_ONLY_TEMPLATE,
-)
-from vlmguard.solvers.eta.decoding import OPENING_TEMPLATE, PREFIX
-from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
-from vlmguard.solvers.figstep_defense import DEFENSE_PROMPT
-from vlmguard.solvers.mllm_protector import DETOXIFIER_PROMPT
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.hazards import WORDINGS, pairs
 from vlmguard.training.microworld.world.levels import LEVELS
-
-TEMPLATES: Final = {
-    "rewrite": REWRITE_TEMPLATE,
-    "reasoning": REASONING_FORMAT,
-    "direct": DIRECT_FORMAT,
-    "ecso_check": HARM_CHECK_TEMPLATE,
-    "ecso_caption": CAPTION_TEMPLATE,
-    "ecso_safe_answer": SAFE_ANSWER_TEMPLATE,
-    "ecso_text_only": TEXT_ONLY_TEMPLATE,
-    "eta_prefix": PREFIX,
-    "eta_opening": OPENING_TEMPLATE,
-    "eta_clip": CLIP_TEXT,
-    "eta_gate": GATE_PROMPT,
-    "eta_reward": REWARD_PROMPT,
-    "figstep": DEFENSE_PROMPT,
-    "detoxifier": DETOXIFIER_PROMPT,
-}
-"""All our texts that a tiny model gets."""
 
 PAD, UNKNOWN, USER, ASSISTANT, SYSTEM, IMAGE, START, END = (
     "<pad>", "<unk>", "<user>", "<assistant>", "<system>", "<image>", "<start>", "<end>",
@@ -75,9 +47,27 @@ _FIELD: Final = re.compile(r"\{\w+\}")
 _PIECE: Final = r" ?[\w'-]+| ?[^\w\s]"
 
 
+def templates() -> dict[str, str]:
+    """Every text of a defense that a tiny model is sent, by what it is for, in the order of cards.
+
+    Raises:
+        RuntimeError: Two defenses have a text for the same purpose.
+    """
+    found: dict[str, str] = {}
+    for card in cards().defenses.values():
+        for purpose, text in card.taught.items():
+            if purpose in found:
+                raise RuntimeError(
+                    f"{card.name}: another defense has a text for {purpose!r} (`taught`). Name "
+                    "another purpose on its card, and teach it (lessons.py)."
+                )
+            found[purpose] = text
+    return found
+
+
 def templates_hash() -> str:
     """Identity of all templates that the models learned: 12 hex digits."""
-    return template_hash(*TEMPLATES.values())
+    return template_hash(*templates().values())
 
 
 def build_tokenizer(extra: Iterable[str] = (), **named: str) -> Any:
@@ -118,7 +108,7 @@ def build_tokenizer(extra: Iterable[str] = (), **named: str) -> Any:
 def template_lines() -> list[str]:
     """Lines that become one token: template lines between placeholders, and fixed answers."""
     lines = [language.REFUSAL, language.GENERAL_CAUTION, READ, LOOK, COULD, ASKED]
-    for template in TEMPLATES.values():
+    for template in templates().values():
         for piece in _FIELD.split(template):
             lines += [line.strip() for line in piece.splitlines()]
     # Tags first: a line like `<prompt>...</prompt>` uses the same tags as a reply.

@@ -118,7 +118,7 @@ def _add_flags(commands: Any) -> None:
             "their calibrated thresholds. Nothing for defenses that use none."
         ),
     )
-    parser.add_argument("solver", metavar="SOLVER", help="eta, mllm_protector, ...")
+    parser.add_argument("solver", metavar="SOLVER", help="name of the defense")
     parser.add_argument("--weights", metavar="DIR", help="instead of the package's own weights")
     parser.set_defaults(run=_flags)
 
@@ -151,7 +151,7 @@ def _from_here(value: str | float | bool) -> str | float | bool:
 def _add_demo(commands: Any) -> None:
     parser = commands.add_parser(
         "demo",
-        help="six defenses and two controls on one tiny target",
+        help="all defenses and two controls on one tiny target",
         description=(
             "Run all defenses on one target, print tables with intervals, and write the "
             "leaderboard. Run again to resume."

@@ -1,27 +1,48 @@
 """What a defense needs to be told in the microworld: where its models are, and its thresholds."""
 
 from pathlib import Path
-from typing import Final
 
+from vlmguard.guard.cards import DefenseCard, cards
 from vlmguard.guard.errors import UserError
-from vlmguard.training.microworld.models.api import WEIGHTS
-from vlmguard.training.microworld.models.calibrate import THRESHOLDS, is_calibrated, load_thresholds
-
-MODELS: Final[dict[str, tuple[str, ...]]] = {
-    "vlmguard": ("rewriter",),
-    "eta": ("reward", "clip"),
-    "mllm_protector": ("detector", "detoxifier"),
-}
-"""The models that a defense uses besides the target."""
-
-_CALIBRATED: Final = ("eta", "mllm_protector")
+from vlmguard.results.logs.answers import bare
+from vlmguard.training.microworld.models.api import AUXILIARIES, REWRITER, WEIGHTS
+from vlmguard.training.microworld.models.calibrate import (
+    CLASSIFIERS,
+    THRESHOLDS,
+    is_calibrated,
+    load_thresholds,
+)
 
 
-def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float | bool]:
+def runnable() -> list[str]:
+    """The defenses that mean something here.
+
+    Their texts were taught to the tiny models, and for each of their roles there is one.
+    """
+    return [
+        name
+        for name, card in cards().defenses.items()
+        if card.taught and len(models_of(name)) == len(card.roles)
+    ]
+
+
+def models_of(solver: str) -> list[str]:
+    """The tiny models that a solver uses beside the target; none for one without a card."""
+    card = cards().defenses.get(bare(solver))
+    if card is None:
+        return []
+    # A chat model stands in for its role, any other for the checkpoint that an option names.
+    return [
+        *(role.name for role in card.roles if role.name == REWRITER),
+        *_auxiliaries(card),
+    ]
+
+
+def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float]:
     """Options for a solver.
 
     Args:
-        solver: Its name, `eta` or `vlmguard/eta`.
+        solver: Its name, with or without the package's before it.
         root: Folder of the models' folders.
 
     Returns:
@@ -30,30 +51,26 @@ def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float |
     Raises:
         UserError: The thresholds have not been set yet, or with other models.
     """
-    name = solver.removeprefix("vlmguard/")
-    if name not in _CALIBRATED:
+    card = cards().defenses.get(bare(solver))
+    if card is None or not _auxiliaries(card):
         return {}
     way_out = "Build the auxiliary models: vlmguard microworld build"
     try:
         if not is_calibrated(root):
             raise UserError(
                 f"{root / THRESHOLDS} is not there, or was set with other models than those beside "
-                f"it, so {name} has no thresholds. {way_out}"
+                f"it, so {card.name} has no thresholds. {way_out}"
             )
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is not there. {way_out}") from error
     thresholds = load_thresholds(root)
-    if name == "eta":
-        return {
-            "reward": str(root / "reward"),
-            "clip": str(root / "clip"),
-            "post_threshold": thresholds["reward"].value,
-            "pre_threshold": thresholds["clip"].value,
-            # Their provider stands on `hf-vlm/`, of which the solver knows that it continues.
-            "continues": True,
-        }
-    return {
-        "detector": str(root / "detector"),
-        "detoxifier": str(root / "detoxifier"),
-        "threshold": thresholds["detector"].value,
+    return {name: str(root / name) for name in _auxiliaries(card)} | {
+        check.option: thresholds[check.model].value
+        for check in card.checks
+        if check.model in CLASSIFIERS
     }
+
+
+def _auxiliaries(card: DefenseCard) -> list[str]:
+    """Options that name a checkpoint of which there is a tiny one, by the very name."""
+    return [role.option for role in card.roles if role.option in AUXILIARIES]

@@ -1,4 +1,4 @@
-"""The paper's experiment in small: six defenses and two controls, on tiny targets, at two levels.
+"""The paper's experiment in small: defenses and two controls, on tiny targets, at two levels.
 
     vlmguard microworld demo                          # one target, the easiest thing to run
     vlmguard microworld matrix --targets qwen2-vl llava --levels low high
@@ -27,11 +27,12 @@ from vlmguard.training.microworld.models.tokenizer import templates_hash
 
 # Imported for their registration: a configuration names solvers.
 from vlmguard.training.microworld.use import controls
-from vlmguard.training.microworld.use.flags import MODELS, solver_options
+from vlmguard.training.microworld.use.flags import models_of, runnable, solver_options
 from vlmguard.training.microworld.world.levels import LEVELS
 
-DEFENSES: Final = ("none", "vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense")
 CONTROLS: Final = (controls.always_caution.__name__, controls.always_refuse.__name__)
+
+UNDEFENDED: Final = "none"
 
 Report = Callable[[str], None]
 """Told what is being run, and how long it took."""
@@ -61,8 +62,8 @@ def plan(
         check_choice("level", level, tuple(LEVELS))
     if limit is not None:
         check_number("--limit", limit, 1)
-    names = DEFENSES + CONTROLS
-    for model in (*targets, *(model for name in names for model in MODELS.get(name, ()))):
+    names = solvers()
+    for model in (*targets, *(model for name in names for model in models_of(name))):
         checkpoint(model)
     world = f"{world_hash()} {templates_hash()} {VERSION}"
     return [
@@ -71,6 +72,11 @@ def plan(
         for level in dict.fromkeys(levels)
         for name in names
     ]
+
+
+def solvers() -> list[str]:
+    """What is run on each target: nothing, every defense that can be run here, the controls."""
+    return [UNDEFENDED, *runnable(), *CONTROLS]
 
 
 def _single(
@@ -93,7 +99,7 @@ def _single(
             "score_display": False,
         },
     )
-    weights = [weights_hash(checkpoint(each)) for each in (target, *MODELS.get(name, ()))]
+    weights = [weights_hash(checkpoint(each)) for each in (target, *models_of(name))]
     asked = matrix.model_dump(exclude={"log_dir"})
     text = json.dumps([asked, weights, world], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
