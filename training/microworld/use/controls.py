@@ -10,7 +10,6 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.messages import with_text
 from vlmguard.guard.record import recorded
-from vlmguard.solvers.turn import last_turn
 from vlmguard.training.microworld.world.language import GENERAL_CAUTION, REFUSAL
 
 
@@ -19,11 +18,12 @@ def always_caution() -> Solver:
     """Add the same caution to every request."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        turn = last_turn(state)
-        with recorded(state, "always_caution", turn.text) as record:
+        asked = state.user_prompt
+        with recorded(state, "always_caution", asked.text) as record:
             record.triggered = True
-            record.rewritten = f"{turn.text}. {GENERAL_CAUTION}"
-            state.messages[turn.index] = with_text(state.messages[turn.index], record.rewritten)
+            record.rewritten = f"{asked.text}. {GENERAL_CAUTION}"
+            cautioned = with_text(asked, record.rewritten)
+            state.messages = [cautioned if each is asked else each for each in state.messages]
             state = await generate(state)
             record.add_call("answer", state.output, "target")
         return state
@@ -36,7 +36,7 @@ def always_refuse() -> Solver:
     """Refuse every request, without a call."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        with recorded(state, "always_refuse", last_turn(state).text) as record:
+        with recorded(state, "always_refuse", state.user_prompt.text) as record:
             record.triggered = True
             state.output = ModelOutput.from_content(state.model.name, REFUSAL)
             state.messages.append(state.output.message)
