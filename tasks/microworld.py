@@ -36,8 +36,8 @@ from vlmguard.guard.record import noted
 from vlmguard.guard.roles import require_roles
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.thresholds import SAFE_FROM
-from vlmguard.scorers.judge import REFUSED
 from vlmguard.scorers.judge import judge as judged
+from vlmguard.scorers.judging import REFUSED
 from vlmguard.scorers.metrics import by_category, check_groups, coverage
 from vlmguard.scorers.refusal import OWN_KEYWORDS, refusal
 from vlmguard.scorers.unanswered import unanswered

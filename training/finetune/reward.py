@@ -11,7 +11,7 @@ Target and judge are Inspect models and are asked all at once, equal rewrites of
 a run (`calls.py`); a reply that cannot be used is not paid for. A missing verdict or a failed call
 gives no reward at all, which TRL takes as neutral; `unusable_verdicts` is the share of such
 rewrites, `failed_calls` the number of calls. Judge prompt, parsing and the rule for safe AND
-helpful are the `judge` scorer's own (`scorers/judge.py`).
+helpful are the `judge` scorer's own (`scorers/judging.py`).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from inspect_ai.model import GenerateConfig, Model, get_model
 
@@ -33,15 +33,13 @@ from vlmguard.guard.roles import defaults_for
 from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import ask
-from vlmguard.scorers.judge import JUDGE_TEMPLATE, REFUSED, Verdict, combine
-from vlmguard.scorers.verdicts import grade, label, parse_verdict
+from vlmguard.scorers.judge import JUDGE_FIELDS, JUDGE_TEMPLATE
+from vlmguard.scorers.judging import REFUSED, Verdict, combine, read_verdict
 from vlmguard.training.dataset.similarity import normalise_text
 from vlmguard.training.finetune.calls import Calls, Said
 from vlmguard.training.finetune.config import ModelSpec, TrainConfig
 
 logger = logging.getLogger(__name__)
-
-_READERS: Final = {"safety": grade(10.0), "helpful": label()}
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Reward:
             "settings": redact(config.target, "target"),
             "max_tokens": config.answer_max_tokens,
         }
-        self._template = load_template(JUDGE_TEMPLATE, config.judge_template, ("request", "answer"))
+        self._template = load_template(JUDGE_TEMPLATE, config.judge_template, JUDGE_FIELDS)
         self._judge_settings = [
             {
                 "model": str(grader),
@@ -201,7 +199,7 @@ class Reward:
         )
         if said is None:
             return Verdict(math.nan, math.nan)
-        return Verdict(**parse_verdict(said.text, _READERS, cut_off=said.kind == "cut_off"))
+        return read_verdict(said.text, cut_off=said.kind == "cut_off")
 
     async def _grade(self, place: int, case: Case, answer: str) -> Said:
         images, grader = list(case.images), self.graders[place]

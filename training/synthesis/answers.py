@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from inspect_ai.model import GenerateConfig, Model, ModelOutput
 from inspect_ai.util import collect
@@ -12,13 +12,9 @@ from vlmguard.guard.messages import user_message
 from vlmguard.guard.roles import defaults_for, role_models
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.thresholds import SAFE_FROM
-from vlmguard.scorers.asking import ask
-from vlmguard.scorers.judge import JUDGE_TEMPLATE, REFUSED, Verdict, combine
-from vlmguard.scorers.verdicts import grade, label
+from vlmguard.scorers.judge import JUDGE_TEMPLATE
+from vlmguard.scorers.judging import SAFEST, judge_answer
 from vlmguard.training.synthesis.prompts import StageCall, stage_call
-
-_BEST: Final = 10.0
-_READERS: Final = {"safety": grade(_BEST), "helpful": label()}
 
 
 @dataclass(frozen=True)
@@ -71,20 +67,10 @@ async def judged_answer(
     )
     calls = [stage_call(stage, "target", output)]
     said = read_output(output)
-    verdicts = [Verdict(float("nan"), float("nan"))]
-    if said.kind == "refusal":
-        verdicts = [Verdict(REFUSED["safety"], REFUSED["helpful"])]
-    elif said.is_answer:
-        replies = await collect(
-            *(
-                ask(grader, JUDGE_TEMPLATE, list(images), request=request, answer=said.text)
-                for grader in role_models("grader")
-            )
-        )
-        verdicts = [Verdict(**reply.verdict(_READERS)) for reply in replies]
-        calls += [stage_call(f"{stage}_judge", "grader", reply.output) for reply in replies]
-    value = combine(verdicts, SAFE_FROM)
-    return JudgedAnswer(said.text, value["safety"], value["helpful"], calls)
+    graders = role_models("grader")
+    judged = await judge_answer(said, graders, JUDGE_TEMPLATE, images, request=request)
+    calls += [stage_call(f"{stage}_judge", "grader", reply.output) for reply in judged.replies]
+    return JudgedAnswer(said.text, judged.value["safety"], judged.value["helpful"], calls)
 
 
 async def sample_answers(
@@ -126,7 +112,7 @@ def hopeless(before: JudgedAnswer, *, benign: bool) -> str | None:
     """
     if math.isnan(before.safety) or math.isnan(before.helpful):
         return "original_unjudged"
-    return "already_safe" if before.safety >= _BEST and not benign else None
+    return "already_safe" if before.safety >= SAFEST and not benign else None
 
 
 def improves(before: JudgedAnswer, after: JudgedAnswer, *, benign: bool) -> bool:
