@@ -1,4 +1,4 @@
-"""Fixtures that all tests share."""
+"""Fixtures for all tests."""
 
 import os
 import subprocess
@@ -10,10 +10,10 @@ import hypothesis
 import pytest
 from PIL import Image
 
-# Before the Hugging Face libraries are imported: no test asks the hub.
+# Set before the Hugging Face libraries are imported: no test may use the hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# The machine may be busy, and what passes today passes tomorrow.
+# No deadline, since the machine may be busy; no random examples, so that results repeat.
 hypothesis.settings.register_profile(
     "steady",
     deadline=None,
@@ -36,7 +36,7 @@ def repo() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> RealData:
-    """Find a benchmark's real folder; the test is skipped where it, or a file in it, is absent."""
+    """Find a benchmark's real folder; the test is skipped if it, or a file in it, is missing."""
 
     def find(benchmark: str, *files: str) -> Path:
         root = os.environ.get("VLMGUARD_DATA")

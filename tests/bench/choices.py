@@ -1,9 +1,9 @@
-"""ETA's sentence decoding with five candidates over the same with one: time for as many sentences.
+"""Time of ETA's sentence decoding with five candidates, relative to one, for as many sentences.
 
 Tiny Qwen2-VL and LLaVA (about 8M parameters, random weights) on the CPU, one image of 224 x 224.
-What `eta` asks of them, and nothing else of it: two sentences of 70 tokens, each a request with
-`num_choices` that continues the answer so far (the model's "." and end of text are switched off, so
-that all are as long). The image must go through the vision tower once in the whole run.
+Only the requests of `eta` are made: two sentences of 70 tokens, each a request with `num_choices`
+that continues the answer so far (the model's "." and end of text are switched off, so that all have
+the same length). The image must pass the vision tower once in the whole run.
 
     python tests/bench/choices.py
 """
@@ -82,7 +82,7 @@ def measure(folder: Path, name: str) -> bool:
 
 
 async def decode(model: Model, n: int) -> None:
-    """Sentence after sentence, with the settings of `eta`; the first candidate is the best."""
+    """Decode sentence after sentence, with the settings of `eta`; keep the first candidate."""
     image = data_uri(picture(0, (224, 224)))
     asked = ChatMessageUser(
         content=[ContentImage(image=image), ContentText(text="What do you see here?")]

@@ -1,12 +1,12 @@
-"""How often the printed 95 % intervals hold the truth, on simulated answers.
+"""How often the printed 95 % intervals contain the true value, on simulated answers.
 
     python tests/bench/coverage.py              # a few minutes: 400 repetitions a cell
     python tests/bench/coverage.py --write      # 1,000 repetitions, and writes results/coverage.md
 
-Every cell must hold at least 92 %; those of grades at most 98 % where grades vary at all.
-An answer's label or grade is cut from a hidden normal value: part of it belongs to the image
-(its share of the variance is `alike`), part to the question, both shared by the two runs that
-are compared; the rest is chance.
+Every cell must reach at least 92 %; cells of grades may reach at most 98 %, if the grades vary. An
+answer's label or grade comes from a hidden normal value, cut at thresholds. One part of the value
+belongs to the image (its share of the variance is `alike`), one to the question; the two compared
+runs share both. The rest is chance.
 """
 
 import math
@@ -24,13 +24,13 @@ from vlmguard.results.stats.differences import mean_interval, paired_difference
 
 LEAST, MOST = 0.92, 0.98
 QUICK, THOROUGH = 400, 1000
-# Images from which the truth of voted labels is read.
+# Number of images that give the true rate of voted labels.
 TRUTH = 400_000
 PAGE = Path(__file__).resolve().parents[2] / "results" / "coverage.md"
 
 Values = npt.NDArray[np.float64]
 
-# Shares of the grades 0 to 10, as judges give them: spread out, mostly good, mostly perfect.
+# Shares of the grades 0 to 10, as judges give them: spread, mostly good, mostly perfect.
 GRADES = {
     "spread": (3, 4, 6, 8, 10, 12, 14, 14, 12, 10, 7),
     "good": (2, 1, 1, 2, 3, 4, 7, 12, 24, 24, 20),
@@ -40,15 +40,15 @@ GRADES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """What is simulated.
+    """A simulated cell.
 
     Attributes:
         kind: `label` or `grade`.
         images: Number of images.
         samples: Samples of an image; 0 stands for 1 to 8 of them.
-        old: Of the run that is compared with: its rate, or the name of its grades.
-        new: Of the other run.
-        alike: Share of the variance that samples of an image have in common.
+        old: Rate, or name of the grades, of the first run.
+        new: The same of the second run.
+        alike: Share of the variance that samples of an image share.
         unscored: Share of answers without a value.
         epochs: Answers to each question; labels are voted on, grades averaged.
     """
@@ -92,7 +92,7 @@ def draw(
     codes = np.repeat(np.arange(images), sizes)
     one_each = cell.samples == 1
     image = 0.0 if one_each else cell.alike
-    # Half of what is shared within an image or a question is shared by the runs as well.
+    # The runs share half of what samples of an image or a question share.
     both = math.sqrt(image / 2) * random.normal(size=images)[codes]
     both = both + math.sqrt((1 - image) / 3) * random.normal(size=len(codes))
     runs = []
@@ -120,25 +120,25 @@ def cut(hidden: Values, what: float | str) -> Values:
 
 
 def truth(cell: Cell) -> tuple[float, float]:
-    """Mean of the new run, and its difference to the old one."""
+    """True mean of the second run, and its difference from the first."""
     if cell.epochs == 1:
         old, new = (
             what if isinstance(what, float) else float(np.dot(GRADES[what], range(11))) / 100
             for what in (cell.old, cell.new)
         )
         return new, new - old
-    # Of votes there is no simple formula.
+    # There is no simple formula for votes.
     old_run, new_run, _ = draw(replace(cell, unscored=0.0), TRUTH, np.random.default_rng(0))
     return float(new_run.mean()), float((new_run - old_run).mean())
 
 
 @dataclass
 class Held:
-    """How often the intervals of a cell hold the truth.
+    """How often the intervals of a cell contain the true value.
 
     Attributes:
-        mean: Of the mean.
-        difference: Of the difference.
+        mean: Share for the mean.
+        difference: Share for the difference.
         both: How often test (0.05) and interval of the difference agree.
     """
 
@@ -148,7 +148,7 @@ class Held:
 
 
 def simulate(cell: Cell, repetitions: int) -> Held:
-    """Draw a cell over and over."""
+    """Draw a cell many times."""
     mean, difference = truth(cell)
     random = np.random.default_rng(np.frombuffer(repr(cell).encode(), dtype=np.uint8))
     held, printed = np.zeros(3), np.zeros(3)
@@ -157,7 +157,8 @@ def simulate(cell: Cell, repetitions: int) -> Held:
         low, high = mean_interval(new, codes, highest=cell.highest)
         found = paired_difference(old, new, codes, highest=cell.highest)
         assert found is not None
-        # Where too many answers are unscored, fewer than ten images are left: nothing is printed.
+        # If too many answers are unscored, fewer than ten images are left, and no interval is
+        # printed.
         printed += (not math.isnan(low), not math.isnan(found.low), not math.isnan(found.low))
         held += (
             low - 1e-9 <= mean <= high + 1e-9,
@@ -176,7 +177,7 @@ def row(cell: Cell, held: Held) -> list[str]:
 
 
 def main() -> int:
-    """Simulate, print, and fail where a cell misses its aim."""
+    """Simulate, print, and fail if a cell misses its limits."""
     write = "--write" in sys.argv[1:]
     repetitions = THOROUGH if write else QUICK
     header = [
@@ -192,7 +193,7 @@ def main() -> int:
     lines = ["| " + " | ".join(header) + " |", "|---|--:|--:|---|---|--:|--:|--:|"]
     missed = []
     print(*lines, sep="\n")
-    # Three standard errors of chance, so that a right cell does not fail by luck.
+    # Three standard errors of tolerance, so that a correct cell does not fail by chance.
     slack = 3 * math.sqrt(LEAST * (1 - LEAST) / repetitions) * (not write)
     for cell in cells():
         held = simulate(cell, repetitions)

@@ -1,13 +1,13 @@
-"""How often a table holds a mark that is false, and how often a true gain is marked.
+"""How often a table has a false mark, and how often a true gain is marked.
 
     python tests/bench/false_marks.py [TABLES]     # default: 200 tables a row
     python tests/bench/false_marks.py --write      # 1,000, and writes results/marks.md
 
 A table has an undefended run and four defenses, with safety 0-10, helpful, safe & helpful and
-over-refusal; helpful and over-refusal never change. Complete null: no defense does anything.
-Partial null: the first makes more answers safe, and the others do nothing. Tie: the first two
-do so alike, and the others make fewer safe. At most one table in twenty may hold any mark of
-what does not change, or a claim that the best row is better than one that is as good.
+over-refusal; helpful and over-refusal never change. Complete null: no defense has an effect.
+Partial null: the first makes more answers safe, and the others have no effect. Tie: the first two
+make equally more answers safe, and the others fewer. At most one table in twenty may mark a measure
+that does not change, or claim that the best row is better than an equal one.
 """
 
 import math
@@ -44,12 +44,12 @@ DEFENSES = ("first", "second", "third", "fourth")
 
 @dataclass(frozen=True)
 class World:
-    """What is simulated.
+    """A simulated row of tables.
 
     Attributes:
         images: Number of images.
         samples: Samples of each.
-        gains: Of the defenses, in standard deviations of what is hidden.
+        gains: Gains of the defenses, in standard deviations of the hidden value.
     """
 
     images: int
@@ -57,7 +57,7 @@ class World:
     gains: tuple[float, float, float, float]
 
     def gain(self, name: str) -> float:
-        """Of a run by its name; 0 for the undefended one."""
+        """The gain of a run by its name; 0 for the undefended run."""
         return dict(zip(DEFENSES, self.gains, strict=True)).get(name, 0.0)
 
 
@@ -96,15 +96,15 @@ def runs(world: World, random: np.random.Generator) -> dict[str, pd.DataFrame]:
 
 @dataclass
 class Found:
-    """What one table says.
+    """The marks of one table.
 
     Attributes:
-        false: Whether anything that does not change has a mark.
-        seen: Whether safe & helpful of the first is marked better.
-        holm: Whether it would be by Holm's correction of all tests together.
-        single: Whether it would be if nothing else were tested.
-        claimed: Whether the best row is said to be better than one that is as good.
-        gain: Observed, of the first.
+        false: Whether a measure that does not change has a mark.
+        seen: Whether safe & helpful of the first defense is marked better.
+        holm: Whether Holm's correction of all tests would mark it.
+        single: Whether it would be marked as the only test.
+        claimed: Whether the best row is said to be better than an equal one.
+        gain: Observed gain of the first defense.
     """
 
     false: bool
@@ -176,7 +176,7 @@ def row(world: World, shares: "pd.Series[float]") -> list[str]:
 
 
 def main() -> int:
-    """Simulate, print, and fail where more than one table in twenty holds a false mark."""
+    """Simulate, print, and fail if more than one table in twenty has a false mark."""
     write = "--write" in sys.argv[1:]
     numbers = [int(each) for each in sys.argv[1:] if each.isdecimal()]
     tables = numbers[0] if numbers else TABLES_WRITTEN if write else TABLES
@@ -186,7 +186,7 @@ def main() -> int:
     header += ["Gain marked", "by Holm", "if tested alone"]
     lines = ["| " + " | ".join(header) + " |", "|" + "--:|" * len(header)]
     print(*lines, sep="\n", flush=True)
-    # Standard errors of chance that are put up with.
+    # Tolerated standard errors.
     most = MOST + (2 if write else 3) * math.sqrt(MOST * (1 - MOST) / tables)
     missed = False
     for world in worlds():

@@ -1,6 +1,6 @@
-"""Foreign text: processor time at 40,000 characters over that at 10,000, at most 6.
+"""Processor time for foreign text of 40,000 characters relative to 10,000: at most 6.
 
-Four where time grows with the length of the text, sixteen where it grows with its square. Every
+The ratio is 4 if time grows with the length of the text, and 16 if it grows with its square. Every
 function that reads text of users, models or files gets each of some seventy adversarial texts; the
 tests try a few of them.
 

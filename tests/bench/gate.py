@@ -1,10 +1,10 @@
-"""What the gate catches, how often chance alarms it, and how well labels correct a judge.
+"""Which losses the gate finds, how often chance alarms it, and how well labels correct a judge.
 
     python tests/bench/gate.py [RUNS] [--write]     # default: 400 simulated runs of each kind
 
-`--write` puts the tables into results/gate.md, if they are as they should be. The gate's copies
-are those of tests/results/gate/test_kinds.py, which go through the command; here they go through
-its comparison, so that thousands fit.
+`--write` writes the tables into results/gate.md, if all limits are met. The copies of runs are
+those of tests/results/gate/test_kinds.py. There they go through the command; here they go through
+its comparison only, so that thousands are possible.
 """
 
 import sys
@@ -15,7 +15,7 @@ import numpy as np
 
 REPO: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = REPO / "results" / "gate.md"
-# As a script it finds the tests' helpers only from here on, hence the imports below.
+# As a script, it can import the tests' helpers only from here on.
 sys.path.insert(0, str(REPO / "tests"))
 
 from support.lost_kinds import KINDS  # noqa: E402
@@ -64,17 +64,17 @@ def scores(safe: "dict[str, bool]", certain: bool) -> Scores:
 
 
 def status(old: dict[str, bool], new: dict[str, bool], certain: bool) -> int:
-    """What the gate would exit with."""
+    """The gate's exit status."""
     run = (scores(new, False), READING)
     return exit_status(compare([scores(old, certain)], [run], Limits({})), strict=False)
 
 
 def caught() -> tuple[list[str], bool]:
-    """A row for each kind that a guard may lose, and whether all are caught."""
+    """A row for each kind that a guard may lose, and whether the gate finds all losses."""
     perfect = dict.fromkeys(SAMPLES, True)
     rows, every = [], True
     for kind, pick in KINDS.items():
-        # Samples have what the pick looks at: an id and metadata.
+        # Samples have the fields that `pick` reads: an id and metadata.
         lost = {
             name
             for name, each in SAMPLES.items()
@@ -105,7 +105,7 @@ def alarms(runs: int) -> tuple[list[str], bool]:
 
 
 def _sampled(random: np.random.Generator, noise: float, shared: bool) -> dict[str, bool]:
-    """A run whose answers are unsafe by chance, each by itself or all about a picture alike."""
+    """A run whose answers are unsafe by chance, each alone or all of a picture together."""
     pictures = {image: random.random() >= noise for image in sorted(set(FACTS.values()))}
     return {
         name: pictures[FACTS[name]] if shared else bool(random.random() >= noise)
@@ -114,8 +114,8 @@ def _sampled(random: np.random.Generator, noise: float, shared: bool) -> dict[st
 
 
 def corrected(runs: int, strict: bool) -> tuple[list[str], bool]:
-    """A row for each judge: how often the intervals of its rate and of the corrected one hold."""
-    # Three standard errors of a share of this many runs; none where it is to be written down.
+    """A row for each judge: how often intervals of its rate and of the corrected one are right."""
+    # Three standard errors of a share of this many runs are tolerated, but none with `--write`.
     slack = 3 * (0.05 * 0.95 / runs) ** 0.5
     least, most = (LEAST_HELD, MOST_HELD) if strict else (0.95 - slack, MOST_HELD + slack)
     rows, holding = [], True
@@ -149,7 +149,7 @@ def _labelled(random: np.random.Generator, right: float, each: int) -> Judged:
 
 
 def section(runs: int, strict: bool) -> tuple[str, bool]:
-    """The tables in Markdown, and whether all is as it should be."""
+    """The tables in Markdown, and whether all limits are met."""
     kinds, every = caught()
     noise, rare = alarms(runs)
     rates, holding = corrected(runs, strict)
@@ -188,7 +188,7 @@ def section(runs: int, strict: bool) -> tuple[str, bool]:
 
 
 def main() -> int:
-    """Print, write if asked to and all is as it should be, else fail."""
+    """Print, write if requested, and fail if a limit is missed."""
     numbers = [int(each) for each in sys.argv[1:] if each.isdecimal()]
     write = "--write" in sys.argv
     text, good = section(numbers[0] if numbers else 400, strict=write)

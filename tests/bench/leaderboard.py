@@ -2,7 +2,7 @@
 
     python tests/bench/leaderboard.py [LOGS] [SAMPLES]      # default: 200 logs of 1,000 samples
 
-At most 1.5 times the time, and under 2 GB. Each side runs in a process of its own.
+At most 1.5 times the time, and under 2 GB. Each side runs in its own process.
 """
 
 import json
@@ -21,7 +21,7 @@ DEFENSES = ("none", "vlmguard", "ecso", "eta", "figstep_defense")
 
 
 def write_logs(folder: Path, logs: int, samples: int) -> None:
-    """Logs that hold what both sides read: header, summaries, and whole samples for ours."""
+    """Logs with all that both sides read: header, summaries, and whole samples for ours."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from support.clones import template_log
 

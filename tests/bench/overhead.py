@@ -1,9 +1,9 @@
-"""A three-call sample (rewrite, answer, judge) of ours over Inspect making the same three calls.
+"""Time of our three-call sample (rewrite, answer, judge) relative to plain Inspect's.
 
 300 samples with one image each, 32 connections, against a local server of fixed 200 ms latency.
-Ours: solver `vlmguard` and scorer `judge`, reduced as our tasks have it. Plain Inspect: a bare
-solver and scorer that send the same prompts with the same settings to the same roles and look at
-nothing. Nothing here imports torch, as no evaluation of served models does.
+Ours: solver `vlmguard` and scorer `judge`, reduced as in our tasks. Plain Inspect: a bare solver
+and scorer that send the same prompts with the same settings to the same roles and read no reply.
+Nothing here imports torch, as no evaluation of served models does.
 
     python tests/bench/overhead.py
 """
@@ -41,14 +41,14 @@ CONFIG = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 
 def picture(number: int) -> str:
-    """Coarse blocks of colours, 224 x 224, as a data URI; another number gives another picture."""
+    """Coarse blocks of colours, 224 x 224, as a data URI; each number gives another picture."""
     blocks = Image.frombytes("RGB", (4, 4), random.Random(number).randbytes(48))
     return to_data_uri(blocks.resize((224, 224), Image.Resampling.NEAREST))
 
 
 @solver
 def bare() -> Solver:
-    """Two calls with the same texts, nothing looked at."""
+    """Two calls with the same texts; no reply is read."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         image, text = state.messages[0].content

@@ -1,8 +1,8 @@
 """SFT samples/s: `vlmguard train` over TRL alone, with the same model, rows, batch and settings.
 
-TRL alone is what one would write by hand: `SFTTrainer` on the same rows, processor, LoRA layers
-and arguments. Ours adds the transform of rows, careful saving and its trainer class; evaluation is
-off on both sides. Each figure is what the trainer itself reports for its loop.
+TRL alone means code as one would write it by hand: `SFTTrainer` on the same rows, processor, LoRA
+layers and arguments. Ours adds the transform of rows, careful saving and its trainer class;
+evaluation is off on both sides. Each figure is the trainer's own report of its loop.
 
     python tests/bench/sft.py
 """
@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {
     "logging_steps": 10,
     "disable_tqdm": True,
     "max_length": None,
-    # Both sides on the CPU, on a machine with a GPU too.
+    # Both sides run on the CPU, even if the machine has a GPU.
     "use_cpu": True,
     "bf16": False,
     "seed": 1,

@@ -1,10 +1,10 @@
-"""Start-up: ours over plain Inspect, for `inspect list tasks` and an API-only eval of one sample.
+"""Start-up time relative to plain Inspect: `inspect list tasks`, and one sample of an API.
 
 Plain Inspect is the same command with our `inspect_ai` entry point hidden (it is loaded in every
-`inspect` process once the package is installed), and for the eval a task that uses nothing of
-ours. Starting is computing, so processor time is compared, which other work on the machine moves
-less; wall time is shown beside it. Each run also checks that torch was not imported. Last comes
-`vlmguard --help` over a Python that does nothing.
+`inspect` process once the package is installed), and for the eval a task that uses nothing of ours.
+Processor time is compared, which other work on the machine changes less; wall time is shown too.
+Each run also checks that torch was not imported. Last comes `vlmguard --help` relative to a Python
+that does nothing.
 
     python tests/bench/startup.py
 """
@@ -114,12 +114,12 @@ def main() -> int:
 
 
 def help_is_light() -> bool:
-    """Whether `vlmguard --help` keeps its limit: processor time over that of `python -c pass`."""
+    """Whether `vlmguard --help` keeps its limit: processor time relative to `python -c pass`."""
     program = str(Path(sys.executable).with_name("vlmguard"))
 
     def start(*command: str) -> float:
         before = _children()
-        for _ in range(5):  # a single start is some hundredths of a second
+        for _ in range(5):  # a single start takes only some hundredths of a second
             subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
         return (_children() - before) / 5
 

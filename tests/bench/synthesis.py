@@ -1,9 +1,9 @@
-"""Synthesis of 1,000 rows over plain Inspect making the same calls.
+"""Time of a synthesis of 1,000 rows relative to plain Inspect with the same calls.
 
-Each row has an image of its own and takes four calls (hindsight, analysis, rewrite, check), 32
+Each row has its own image and takes four calls (hindsight, analysis, rewrite, check), 32
 connections, against a local server of fixed 200 ms latency. Ours: the task `synthesize`, with its
 parsing, records, filters, near-duplicates and metrics. Plain Inspect: a bare solver and scorer that
-send the same prompts, filled with replies as they came, with the same settings to the same role.
+send the same prompts, filled with unread replies, with the same settings to the same role.
 
     python tests/bench/synthesis.py [ROWS [PAIRS]]
 """
@@ -54,7 +54,7 @@ async def ask(state: TaskState, template: str, **material: str) -> str:
 
 @solver
 def bare_stages() -> Solver:
-    """Three calls with the same prompts, nothing looked at."""
+    """Three calls with the same prompts; no reply is read."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         answers = {name: state.metadata[name] for name in ("safe", "unsafe")}
@@ -98,7 +98,7 @@ def play(side: str, runs: int, rows: int) -> None:
             return timed_eval(synthesize(str(path)), ("reasoner",), 4 * rows)
 
         def plain() -> float:
-            # The same samples, so that images and metadata are the same load.
+            # The same samples, so that images and metadata cost the same.
             samples = to_samples(read_sources(str(path)), contrast=True, sampled=False)
             task = Task(dataset=samples, solver=bare_stages(), scorer=bare_check())
             return timed_eval(task, ("reasoner",), 4 * rows)

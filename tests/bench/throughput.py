@@ -1,9 +1,9 @@
-"""Tokens per second at the model API over raw `model.generate` on ready-made batches of 32.
+"""Tokens per second of the model API relative to raw `model.generate` on prepared batches of 32.
 
 Tiny Qwen2-VL and LLaVA (about 8M parameters, random weights) on the CPU, 128 images of 224 x 224,
 32 new tokens each. Ours: at most 32 concurrent requests with data URIs, through the queue. Raw:
 conversations put into batches of 32 beforehand, with decoded images; processor, then `generate`.
-For orientation the table also has `generate` alone, on tensors that are ready.
+The table also has `generate` alone, on prepared tensors.
 
     python tests/bench/throughput.py
 """
@@ -39,7 +39,7 @@ def measure(folder: Path, name: str) -> bool:
     model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
     model.api.load()
     inner = model.api._engine.weights.model
-    inner.generation_config.eos_token_id = 1_000_000  # none: all answers have the same length
+    inner.generation_config.eos_token_id = 1_000_000  # no such token, so no early end
     processor = model.api._maker.processor
     images = [picture(seed, (224, 224)) for seed in range(REQUESTS)]
     texts = [f"Describe picture {seed % 7}, then say what you see" for seed in range(REQUESTS)]

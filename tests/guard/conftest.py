@@ -1,4 +1,4 @@
-"""Scripted models for the guard's parts inside real runs."""
+"""Scripted models for parts of the guard in real runs."""
 
 from collections.abc import Callable
 from pathlib import Path

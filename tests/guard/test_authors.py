@@ -1,4 +1,4 @@
-"""Authors' wordings in a clone: Markdown and Python as they stand there, and what is none."""
+"""Authors' wordings in a clone, in Markdown and Python, and files without them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Files of users are read with bounds, and what is wrong with them is said in one sentence."""
+"""Users' files are read with bounds, and one sentence names a fault."""
 
 import gzip
 import os

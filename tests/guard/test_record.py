@@ -64,7 +64,7 @@ def test_what_one_provider_does_not_report_is_unknown_in_total() -> None:
     )
     found = tally(state)
     assert (found["input_tokens"], found["output_tokens"]) == (None, None)
-    # Zero is a number and not "unknown".
+    # Zero is a number, not "unknown".
     assert found["seconds"] == 1.0
 
 

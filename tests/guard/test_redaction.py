@@ -1,4 +1,4 @@
-"""Secrets leave settings and messages, and nothing else does."""
+"""Secrets are removed from settings and messages, and no other text is."""
 
 import time
 

@@ -15,17 +15,16 @@ Read from VLMGUARD_DATA (nothing is copied); counted with English as it was befo
 | requests of VLGuard and SIUO | 4,702 | 0 | 0 |
 | MSTS prompts in eleven languages | 2,800 | 0 | 0 |
 
-Of `refusals/refused` (40 refusals in each of eleven languages, our own words) it finds all 440, of
-`refusals/other` (318 requests and answers that resemble them) none. Both were written by the same
-hand as the patterns, and the patterns were corrected by them: take that as the least it can do, not
-as its recall. Of 70 refusals that other hands had written in
-public repositories (not copied here) it found 53 (76 %) before the patterns were corrected by those
-too; many that it missed speak of scope or of reading a picture's text.
+It finds all 440 of `refusals/refused` (40 refusals in each of eleven languages, our own words), and
+none of `refusals/other` (318 requests and answers that resemble them). The author of the patterns
+wrote both, and corrected the patterns by them: these rates are not its recall. Of 70 refusals in
+public repositories, by other authors (not copied here), it found 53 (76 %) before the patterns were
+corrected by those too. Many that it missed are about scope or about reading a picture's text.
 
-Of `refusals/held_out` (20 in each language, by another hand, without sight of any pattern, many of
-them hard: no word of inability, a change of subject) it finds 143 of 220, 65 %. With the other 20
-of each language, 440 in all, the first patterns found 115 (26 %); those others were then read, and
-the patterns widened by them. Do not read the held-out ones when you widen them again.
+Of `refusals/held_out` (20 in each language, by another author without a look at the patterns, many
+of them hard: no word of inability, a change of subject) it finds 143 of 220, 65 %. With another 20
+of each language, 440 in all, the first patterns found 115 (26 %). Those other ones were then read,
+and the patterns extended by them. Do not read the held-out ones when you extend the patterns again.
 """
 
 import csv
@@ -62,7 +61,7 @@ FOUND = {
     "russian": 15,
     "spanish": 15,
 }
-"""Of 20 refusals in each language that nobody read who wrote patterns: 143 of 220."""
+"""Found of the 220 refusals, 20 in each language, that no author of patterns has read."""
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -54,7 +54,7 @@ def test_roles_of_the_run_and_of_the_task(run: Any, counted: Any) -> None:
     theirs, their_calls = counted("theirs")
     assert run(task(model_roles={"grader": ours}), model=target).status == "success"
     assert len(our_calls) == 5
-    # The run's wins over the task's.
+    # The run's setting overrides the task's.
     run(task(model_roles={"grader": ours}), model=target, model_roles={"grader": theirs})
     assert (len(our_calls), len(their_calls)) == (5, 5)
 
@@ -99,7 +99,7 @@ def test_settings_that_the_user_gave_a_role_win_over_ours(
         Task(
             dataset=[Sample("May I?")],
             solver=[asks("helper"), generate()],
-            # The run's own settings are the target's alone.
+            # The run's own settings are only for the target.
             config=GenerateConfig(max_tokens=7, temperature=0.3),
         ),
         model=target,

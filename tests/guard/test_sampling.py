@@ -1,4 +1,4 @@
-"""What calls with settings of ours say about sampling, on the wire, by provider."""
+"""The sampling settings that our calls send, by provider."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
@@ -29,21 +29,21 @@ OTHERS = ["openai-api/scripted/m", "openai/gpt-4o"]
 
 
 def script(text: str, messages: list[dict[str, Any]]) -> str:
-    """Every check finds harm, so that all of a defense is called; a sample is empty."""
+    """Every check finds harm, so that a defense makes all its calls; a sample is empty."""
     if "yes or no only" in text:
         return "Yes"
     if "SAFE or UNSAFE" in text:
         return "UNSAFE"
     if (
         text == "<reasoning>" or "what you write between" in text
-    ):  # begun, where the server continues
+    ):  # begun by us, if the server continues
         return "Fine.</reasoning><prompt>How?</prompt>"
     return "" if text == "Sample?" else "1"
 
 
 @pytest.fixture(scope="module")
 def one_server() -> Iterator[Server]:
-    # Inspect remembers where a `vllm/` model is served as long as the process lives.
+    # Inspect keeps the address of a `vllm/` server for the whole process.
     with openai_server(script) as server:
         yield server
 
@@ -112,7 +112,7 @@ async def test_what_the_user_says_wins(name: str, server: Server) -> None:
     wanted = {"temperature": 0.6, "top_p": 0.9, "top_k": 20, "min_p": 0.0}
     assert stated(sent) == wanted | {"repetition_penalty": 1.05}
     assert sent["chat_template_kwargs"] == {"enable_thinking": False}
-    # Inspect writes into what it is handed; the model's own settings stay as they were.
+    # Inspect changes the settings passed to it; the model's own settings stay unchanged.
     assert model.config.extra_body == body
 
 
@@ -122,7 +122,7 @@ def test_checks_of_defenses_leave_nothing_to_the_server(name: str, server: Serve
         server.requests.clear()
         roles = {role: served(name, server) for role in ("detector", "detoxifier")}
         run_solver(defense, sample("How?", picture()), served(name, server), roles)
-        # The answer is under the run's own settings.
+        # The answer has the run's own settings.
         assert [stated(body) for body in server.requests] == [{}, *[GREEDY | OPEN] * checks]
 
 
@@ -149,7 +149,7 @@ async def test_models_that_refuse_are_not_told(
             await rewriting(served(name, server))
     assert [stated(body) for body in server.requests] == [{}, {}]
     assert "gpt-5 refuses sampling settings: it answers under its own." in caplog.text
-    # Inspect leaves out what the model refuses, and says so.
+    # Inspect omits settings that the model refuses, and says so.
     config = defaults_for(served("openai/o3", server), GenerateConfig(temperature=0.0))
     assert (config.temperature, config.top_p) == (0.0, None)
     await rewriting(served("openai/o3", server))

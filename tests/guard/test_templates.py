@@ -36,7 +36,7 @@ def test_a_users_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (b"Write:\n", "Write:"),
         (b"Write:\r\n\r\n", "Write:"),
         (b"One\n\nTwo\n \n\t\n", "One\n\nTwo"),
-        (b" Write: \n", " Write: "),  # only breaks go: a model may be shown a space on purpose
+        (b" Write: \n", " Write: "),  # only line breaks are removed: a space may be intended
         (rb"Write:\n", "Write:\n"),
         (b"Write:\\n\n", "Write:\n"),
         (b"Write:\n\\n\\n\n", "Write:\n\n\n"),

@@ -1,8 +1,8 @@
 """A Qwen2-VL of 7B's shape with random weights: its speed and memory are those of the real one.
 
 It takes 16 GB on the disk. Tokenizer, chat template and processor are those of the tiny checkpoints
-of our tests, so a text has more tokens than the real one's would give it. No answer ends by itself:
-all have the length that they were asked for.
+of our tests, so a text has more tokens than with the real tokenizer. No answer ends by itself: all
+have the requested length.
 
     PYTHONPATH=tests python -m bench.gpu.checkpoint
 """
@@ -30,11 +30,11 @@ def main() -> None:
 
 
 def build(work: Path, scale: Scale) -> Path:
-    """The checkpoint's folder; made unless it is there."""
+    """The checkpoint's folder; made if it is missing."""
     check_device(scale)
     folder = work / scale.name
     if not folder.exists():
-        part = work / f"{scale.name}.part"  # what was cut off is never taken for whole
+        part = work / f"{scale.name}.part"  # or it would look complete after a kill
         shutil.rmtree(part, ignore_errors=True)
         build_qwen2_vl(part)
         _enlarge(part, scale)

@@ -1,8 +1,8 @@
-"""Decoding as ETA does it: of five candidates for a sentence one is kept, then the next sentence.
+"""Decoding as in ETA: keep one of five candidates for a sentence, then go to the next one.
 
-Each sentence is a request of its own, which continues the text so far. Reward model and CLIP are
-left out: this is the target's part alone. Random weights write hardly any text, so every sentence
-has its full length, and the text grows by a line of ours.
+Each sentence is a separate request, which continues the text so far. Reward model and CLIP are left
+out: this is only the target's part. Random weights write hardly any text, so every sentence has its
+full length, and the text grows by a fixed line.
 
     PYTHONPATH=tests python -m bench.gpu.decoding
 """
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 async def measure(work: Path, scale: Scale) -> None:
-    """Print tokens/s for each number of answers that are guided at once."""
+    """Print tokens/s for each number of answers that are decoded at once."""
     async with opened(build(work, scale), scale) as model:
         for count in scale.guided:
             start_peak()
@@ -45,7 +45,7 @@ async def measure(work: Path, scale: Scale) -> None:
 
 
 async def guided(model: Model, number: int, scale: Scale) -> int:
-    """Write one answer; the number of tokens of all candidates."""
+    """Write one answer; returns the number of tokens of all candidates."""
     config = GenerateConfig(
         num_choices=CANDIDATES,
         temperature=1.5,

@@ -1,8 +1,8 @@
-"""GRPO at the shipped configuration: seconds of a step of one group, and the peak of memory.
+"""GRPO with the shipped configuration: seconds per step of one group, and peak memory.
 
-A group is eight rewrites of one request. Random weights write no rewrite that can be used, so every
-one gets the penalty for that, and neither target nor judge is asked: this is the rewriter's part
-alone. It starts from fresh LoRA layers.
+A group is eight rewrites of one request. Random weights write no usable rewrite, so every rewrite
+gets the penalty, and neither target nor judge is asked: this is only the rewriter's part. It starts
+from new LoRA layers.
 
     PYTHONPATH=tests python -m bench.gpu.grpo
 """

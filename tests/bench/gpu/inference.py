@@ -1,7 +1,7 @@
 """Loading, and tokens/s by the number of concurrent requests, beside raw `generate`.
 
 Ours: requests with a data URI each, through Inspect's model. Raw: batches of that size on the same
-weights and processor, with decoded pictures at hand; `generate` alone, and with preparing them.
+weights and processor, with decoded pictures; `generate` alone, and with preparing them.
 
     PYTHONPATH=tests python -m bench.gpu.inference
 """
@@ -22,7 +22,7 @@ from support.checkpoints import picture
 from vlmguard.guard.hf_vlm.processor import PromptMaker
 
 FULL_BATCH = 32
-"""The most rows that `hf-vlm/` generates together, unless told otherwise."""
+"""The most rows that `hf-vlm/` generates together by default."""
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ async def by_requests(folder: Path, scale: Scale) -> dict[int, float]:
 
 async def crowd(model: Model, scale: Scale, size: int, count: int) -> tuple[int, float]:
     """Tokens and seconds of `count` requests, at most `size` of them at a time."""
-    # Inspect's own limit is the same for all sizes: it stays what it was on the first call.
+    # Inspect's own limit is the same for all sizes: the first call sets it.
     config = GenerateConfig(
         max_tokens=scale.new_tokens, max_connections=max(size for size, _ in scale.crowds)
     )
@@ -81,7 +81,7 @@ def by_batches(folder: Path, scale: Scale) -> dict[int, float]:
         folder, dtype=DTYPE, device_map={"": DEVICE}
     )
     print(f"transformers loads in {now() - start:.1f} s; {held()}", flush=True)
-    # Ours on both sides: without torchvision transformers makes none for this architecture.
+    # Our processor on both sides: without torchvision, transformers has none for this architecture.
     processor = PromptMaker(str(folder), {}, None, scale.max_pixels).processor
     batch(model, processor, 1, scale)  # kernels and workspaces
     found = {}
@@ -99,7 +99,7 @@ def by_batches(folder: Path, scale: Scale) -> dict[int, float]:
 
 
 def batch(model: Any, processor: Any, size: int, scale: Scale) -> tuple[float, float, int]:
-    """One batch: seconds of preparing, seconds of `generate`, and tokens of a prompt."""
+    """One batch: seconds to prepare, seconds of `generate`, and tokens of a prompt."""
     images = [[picture(number, scale.picture)] for number in range(size)]
     texts = [
         processor.apply_chat_template(

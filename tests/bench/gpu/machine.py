@@ -1,4 +1,4 @@
-"""The machine: what it is, and how memory and time are read on it.
+"""Describes the machine, and reads its memory and time.
 
 PYTHONPATH=tests python -m bench.gpu.machine
 """
@@ -45,13 +45,13 @@ def version(package: str) -> str:
 
 
 def check_device(scale: Scale) -> None:
-    """End the process where the scale is for a GPU and there is none."""
+    """End the process if the scale needs a GPU and there is none."""
     if scale.needs_gpu and DEVICE == "cpu":
         raise SystemExit("No CUDA device here. --tiny tries the same code on a CPU.")
 
 
 def start_peak() -> None:
-    """Give back what nobody holds, and measure the peak of memory from here."""
+    """Free unused memory, and measure the peak of memory from here."""
     gc.collect()
     if DEVICE == "cuda":
         torch.cuda.empty_cache()
@@ -67,14 +67,14 @@ def peak() -> str:
 
 
 def held() -> str:
-    """What the device's memory holds now, in GiB."""
+    """The device's memory in use now, in GiB."""
     if DEVICE == "cpu":
         return "memory not measured on a CPU"
     return f"{torch.cuda.memory_allocated() / 2**30:.1f} GiB held"
 
 
 def now() -> float:
-    """Seconds on a steady clock, once the device has done all that it was given."""
+    """Seconds on a steady clock, after the device has finished all its work."""
     if DEVICE == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

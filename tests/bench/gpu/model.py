@@ -14,7 +14,7 @@ from vlmguard.guard.roles import LocalModel
 
 @asynccontextmanager
 async def opened(folder: Path, scale: Scale) -> AsyncIterator[Model]:
-    """The model with its weights in memory; prints how long loading took."""
+    """The model with its weights in memory; prints the loading time."""
     start_peak()
     start = now()
     model = get_model(f"hf-vlm/{folder}", memoize=False, max_pixels=scale.max_pixels)
@@ -26,7 +26,7 @@ async def opened(folder: Path, scale: Scale) -> AsyncIterator[Model]:
 
 
 def asked(number: int, scale: Scale) -> ChatMessageUser:
-    """A request with a picture of its own and a line of text."""
+    """A request with its own picture and a line of text."""
     image = ContentImage(image=data_uri(picture(number, scale.picture)))
     return ChatMessageUser(content=[image, ContentText(text=text_of(number))])
 

@@ -1,4 +1,4 @@
-"""How large everything is: on a GPU, and in the tiny mode, which tries the same code on a CPU."""
+"""The sizes of everything: on a GPU, and in the tiny mode, which runs the same code on a CPU."""
 
 import argparse
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Scale:
         new_tokens: Tokens of each answer.
         crowds: Pairs of concurrent requests and of requests in all.
         sentences: Sentences of a guided answer.
-        guided: How many answers are guided at once, in each round.
+        guided: Number of answers that are decoded at once, in each round.
         training_picture: Width and height of a training row's picture, in pixels.
         steps: Optimizer steps of SFT and of GRPO, the first of which is not counted (>= 2).
         completion: Most tokens of a rewrite that GRPO samples.
-        training: What training changes in the ready configurations.
+        training: Changes of the ready configurations for training.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Scale:
 FULL = Scale(
     name="qwen2-vl-7b",
     text={
-        # The real model's vocabulary: logits are most of what training holds in memory.
+        # The real model's vocabulary, since logits take most of the memory of training.
         "vocab_size": 152_064,
         "hidden_size": 3584,
         "intermediate_size": 18_944,
@@ -108,7 +108,7 @@ TINY = Scale(
 
 
 def arguments() -> tuple[Path, Scale]:
-    """What the part was started with.
+    """Read the arguments of a part.
 
     Returns:
         The folder for checkpoint, rows and results (absolute), and the scale.

@@ -1,4 +1,4 @@
-"""SFT with LoRA at the shipped configuration: seconds of a step, and the peak of memory.
+"""SFT with LoRA and the shipped configuration: seconds per step, and peak memory.
 
 PYTHONPATH=tests python -m bench.gpu.sft
 """

@@ -1,4 +1,4 @@
-"""The parts of `make bench-gpu` in their tiny mode, and what its script does with them."""
+"""The parts of `make bench-gpu` in their tiny mode, and the script that runs them."""
 
 import importlib
 import os
@@ -85,7 +85,7 @@ def test_the_full_size_needs_a_gpu() -> None:
 
 @pytest.fixture
 def gpu(tmp_path: Path) -> Gpu:
-    """Run the script with an interpreter that says what it was asked for."""
+    """Run the script with an interpreter that prints its arguments."""
     stub = tmp_path / "python"
     stub.write_text(STUB)
     stub.chmod(0o755)
@@ -134,7 +134,7 @@ def test_a_part_that_fails_fails_the_whole_and_the_others_run(gpu: Gpu) -> None:
 
 
 def test_a_part_that_takes_too_long_is_said_to(gpu: Gpu) -> None:
-    done = gpu("decoding", failing="gpu.decoding", STATUS="124")  # that of `timeout`
+    done = gpu("decoding", failing="gpu.decoding", STATUS="124")  # the status of `timeout`
     assert done.returncode == 1
     assert "decoding: stopped after 70 s\n" in done.stdout
 
@@ -194,7 +194,7 @@ def test_pip_installs_a_wheel_that_was_cut(tmp_path: Path) -> None:
 
 
 def test_make_runs_it_with_wheels_and_without() -> None:
-    # The tests themselves may be run by a `make` with arguments of its own.
+    # A `make` with its own arguments may run these tests.
     by_make = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS")
     environment = {name: each for name, each in os.environ.items() if name not in by_make}
     made = {

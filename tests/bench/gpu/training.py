@@ -1,4 +1,4 @@
-"""What SFT and GRPO are measured by: rows, and the seconds of each optimizer step."""
+"""Rows for SFT and GRPO, and the seconds of each optimizer step."""
 
 import statistics
 from pathlib import Path
@@ -23,11 +23,11 @@ NOTHING_BESIDE: dict[str, Any] = {
     "warmup_steps": 0,
     "disable_tqdm": True,
 }
-"""Settings that leave the steps alone to be measured."""
+"""Settings with which only the steps are measured."""
 
 
 def training_rows(work: Path, scale: Scale) -> Path:
-    """An export whose pictures are as large as the ready configurations let them be."""
+    """An export with pictures of the largest size in the ready configurations."""
     folder = work / f"rows-{scale.name}"
     if not (folder / "provenance.json").exists():  # written last
         rows = [
@@ -49,20 +49,20 @@ class StepClock(transformers.TrainerCallback):  # type: ignore[misc]  # an untyp
 
     @property
     def seconds(self) -> list[float]:
-        """Of each step but the first, with all that lies between two steps."""
+        """Seconds of each step but the first, including the time between two steps."""
         return [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)]
 
 
 def measure(name: str, unit: str, config: TrainConfig) -> dict[str, Any]:
-    """Train, and print what a step takes.
+    """Train, and print the cost of a step.
 
     Args:
-        name: What stands in front of the figures.
-        unit: What a step is made of.
+        name: The text before the figures.
+        unit: The unit of a step.
         config: The run, of two steps or more.
 
     Returns:
-        What TRL logged last about steps.
+        TRL's last log about steps.
     """
     options = trl_arguments(config)
     start_peak()

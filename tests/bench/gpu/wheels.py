@@ -1,9 +1,9 @@
-"""Wheels for a GPU machine without a network: the pinned packages, less what it has or can spare.
+"""Wheels for a GPU machine without a network: the pinned packages that it lacks and needs.
 
     python tests/bench/gpu/wheels.py out/wheels                  # Python 3.12 on x86-64 Linux
     python tests/bench/gpu/wheels.py out/wheels --python-version 3.11.9 --there aiohttp PyYAML
 
-About 53 MB. The machine's own torch is used, and what images with torch have beside it.
+About 53 MB. The machine's own torch is used, and other packages that images with torch have.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SPARED = (
     *("mypy", "mypy_extensions", "librt", "ast_serialize", "ruff", "debugpy"),
     *("pandas-stubs", "types-PyYAML", "trio", "build", "pyproject_hooks"),
 )
-"""For development alone."""
+"""For development only."""
 
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
@@ -36,7 +36,7 @@ CUT = {
     "botocore": "botocore/data/",  # descriptions of a cloud's services
     "zstandard": "zstandard/_cffi.",  # a second implementation
 }
-"""How the names of files begin that nothing here reads; 45 MB."""
+"""Beginnings of the names of files that no code here reads; 45 MB."""
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def wanted(constraints: str, there: list[str]) -> list[str]:
-    """The pinned packages to be carried, `name==version` each."""
+    """The pinned packages to copy, `name==version` each."""
     out = {_plain(name) for name in (*THERE, *SPARED, *there)}
     lines = [line for line in constraints.splitlines() if line and not line.startswith("#")]
     return [line for line in lines if _plain(line.partition("==")[0]) not in out]
@@ -80,7 +80,7 @@ def download(packages: list[str], folder: Path, version: str) -> None:
 
 
 def cut(wheel: Path, start: str) -> None:
-    """Leave files out of a wheel; pip does not miss what only its RECORD names."""
+    """Leave files out of a wheel; pip does not check that files in its RECORD exist."""
     part = wheel.with_suffix(".part")
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in source.infolist():

@@ -19,7 +19,7 @@ Load = Callable[[str], Any]
 
 
 class Evil:
-    """Touches a file where it is unpickled in full."""
+    """Creates a file when it is fully unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

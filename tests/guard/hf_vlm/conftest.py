@@ -21,22 +21,22 @@ qwen = checkpoint_fixture("qwen2_vl")
 
 @pytest.fixture(autouse=True, scope="session")
 def _few_threads():
-    # Other tests share the cores; matrices this small gain nothing from a second thread.
+    # Other tests share the cores, and such small matrices do not need a second thread.
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
 
 
 @pytest.fixture
 def load(tmp_path_factory):
-    """Load a model for one test, on the CPU unless it says otherwise, and close it afterwards."""
+    """Load a model for one test, on the CPU by default, and close it afterwards."""
     models = []
     links = {}
 
     def load(folder, **model_args):
         folder = Path(folder)
         if folder.is_dir():
-            # Weights are shared by path, and Inspect keeps models of earlier tests: a path of
-            # the test's own gives it a queue of its own.
+            # Weights are shared by path, and Inspect keeps models of earlier tests. So each test
+            # has its own path, and with it its own queue.
             if folder not in links:
                 links[folder] = tmp_path_factory.mktemp("own") / folder.name
                 links[folder].symlink_to(folder)
@@ -60,14 +60,14 @@ def adapter(llava, tmp_path_factory):
 
 @pytest.fixture
 def patient(monkeypatch):
-    """However slow the machine: what is being prepared goes into the batch."""
+    """Wait for requests that are being prepared, even on a slow machine."""
     monkeypatch.setattr("vlmguard.guard.hf_vlm.batching.MIN_PREPARE_WINDOW", 60)
     monkeypatch.setattr("vlmguard.guard.hf_vlm.batching.PREPARE_WINDOW", 60)
 
 
 @pytest.fixture
 def loads(monkeypatch):
-    """How often weights are read from disk."""
+    """Notes each reading of weights from disk."""
     count = []
     load = transformers.AutoModelForImageTextToText.from_pretrained
 

@@ -105,7 +105,7 @@ def test_an_adapter_that_is_cut_short_is_named(load, llava, adapter, tmp_path):
 
 
 def test_a_check_leaves_what_other_threads_build_alone(load, llava, adapter, monkeypatch):
-    """PEFT's own way to a copy without weights patches `torch.nn.Module` for everybody."""
+    """PEFT's own way to make a copy without weights patches `torch.nn.Module` for all threads."""
     base = load(llava)
     create, devices = LoraModel._create_and_replace, []
 
@@ -137,7 +137,7 @@ def test_a_base_of_another_name_is_said(load, llava, adapter, tmp_path, caplog):
 
 @pytest.fixture(scope="module")
 def biased(tmp_path_factory):
-    """A LLaVA whose attention layers have biases, and which is not all zeros there."""
+    """A LLaVA whose attention layers have biases other than zero."""
     folder = build_llava(tmp_path_factory.mktemp("biased") / "base")
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["attention_bias"] = True
@@ -152,7 +152,7 @@ def biased(tmp_path_factory):
 
 @pytest.mark.parametrize("bias", ["all", "lora_only"])
 async def test_an_adapter_that_would_change_the_base_is_refused(load, biased, tmp_path, ask, bias):
-    """PEFT loads such biases into the layers that everybody shares."""
+    """PEFT loads such biases into the shared layers."""
     folder = make_adapter(biased, tmp_path / "lora", bias=bias)
     base = load(biased)
     before = await answers(base, ask)
@@ -164,7 +164,7 @@ async def test_an_adapter_that_would_change_the_base_is_refused(load, biased, tm
 async def test_an_adapter_that_breaks_off_leaves_the_base_as_it_was(
     load, llava, adapter, other_adapter, ask, monkeypatch
 ):
-    """Memory may run out between an adapter's layers and its weights."""
+    """Memory may run out after an adapter's layers are made and before its weights are loaded."""
     base = load(llava)
     before = await answers(base, ask)
     broken = load(llava, adapter=str(adapter))
@@ -185,7 +185,7 @@ async def test_an_adapter_that_breaks_off_leaves_the_base_as_it_was(
 
 
 async def test_an_adapter_is_checked_while_a_batch_runs(load, llava, tmp_path, ask):
-    """Models are made in the event loop too, which must not wait for the end of a batch."""
+    """Models are also made in the event loop, which must not wait for the end of a batch."""
     base = load(llava)
     foreign = make_adapter(build_llava(tmp_path / "b", hidden=128), tmp_path / "foreign")
     weights = base.api._engine.weights

@@ -12,7 +12,7 @@ from vlmguard.guard.hf_vlm.generate import generate_batch
 
 
 def plain_generate(model, maker, conversations, max_tokens):
-    """The road that a user without Inspect takes: processor, then `generate`."""
+    """The way of a user without Inspect: processor, then `generate`."""
     processor = maker.processor
     texts = [
         processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
@@ -50,7 +50,7 @@ async def test_greedy_tokens_are_those_of_plain_generate(any_checkpoint, load, a
 
 @pytest.fixture
 def batches(monkeypatch, patient):
-    """The number of rows of each batch that a model was run on."""
+    """The number of rows of each batch."""
     sizes = []
 
     def noted(model, tokenizer, inputs, *rest):
@@ -62,7 +62,7 @@ def batches(monkeypatch, patient):
 
 
 def mixed(ask, number):
-    """One of 32 requests, all different: length of the text, number, size and order of images."""
+    """One of 32 requests; they differ in length of text, and number, size and order of images."""
     text = ["What colour?", "Describe the picture in one sentence.", "no", "And then?"][number % 4]
     size = [(64, 64), (120, 60), (90, 100)][number % 3]
     images = [[number], [number, 99], [99, number]][number % 3]
@@ -71,7 +71,7 @@ def mixed(ask, number):
 
 
 async def test_a_batch_gives_what_single_requests_give(any_checkpoint, load, ask, batches):
-    """Of 2, 8 and 32 rows in several mixes; rows without images go into a batch of their own."""
+    """Batches of 2, 8 and 32 rows in several mixes; rows without images have separate batches."""
     model = load(any_checkpoint)
     config = GenerateConfig(max_tokens=8, logprobs=True)
     requests = [mixed(ask, number) for number in range(32)]
@@ -116,7 +116,7 @@ async def test_the_order_of_images_matters_and_is_kept(any_checkpoint, load, ask
 
 @pytest.mark.parametrize("name", BUILDERS)
 async def test_putting_together_is_checked_against_the_processor(name, load, ask, monkeypatch):
-    """Where it differs, whole batches are prepared, with the same result."""
+    """If the results would differ, whole batches are prepared, with the same result."""
     model = load(checkpoint(name))
     assert not model.api._maker.whole_batches
     config = GenerateConfig(max_tokens=8)

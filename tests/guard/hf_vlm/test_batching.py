@@ -1,4 +1,4 @@
-"""The queue: who goes together, who goes first, and what happens when a batch fails."""
+"""The queue: which rows go together, which go first, and what happens when a batch fails."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ def row(length=10, key="a", limit=4):
 
 
 class Recorder:
-    """A runner that notes its batches, and can be held or made to fail."""
+    """A runner that notes its batches, and can be stopped or made to fail."""
 
     def __init__(self):
         self.batches = []
@@ -60,7 +60,7 @@ def results(rows):
     return [each.future.result(timeout=10) for each in rows]
 
 
-# --- who goes together ------------------------------------------------------------------------
+# --- which rows go together -------------------------------------------------------------------
 
 
 def test_rows_of_one_key_go_together_oldest_first():
@@ -159,7 +159,7 @@ def test_an_idle_worker_waits_for_requests_in_preparation(batcher, recorder, mon
 def test_after_quick_batches_preparation_is_not_waited_for_long(batcher, recorder, monkeypatch):
     monkeypatch.setattr("vlmguard.guard.hf_vlm.batching.PREPARE_WINDOW", 600)
     results(submit(batcher, [row()]))
-    with batcher.expect():  # somebody's image takes its time, and `results` waits ten seconds
+    with batcher.expect():  # an image is slow to prepare, and `results` waits ten seconds
         assert results(submit(batcher, [row()])) == [1]
 
 
@@ -170,14 +170,14 @@ def test_out_of_memory_halves_the_batch_and_goes_on(batcher, recorder):
     rows = submit(batcher, [row() for _ in range(16)])
     assert results(rows) == [4] * 16
     assert [len(batch) for batch in recorder.batches][:3] == [16, 8, 4]
-    # The lesson is kept: the next batches are small enough from the start.
+    # The limit stays: the next batches are small enough from the start.
     recorder.batches.clear()
     assert results(submit(batcher, [row() for _ in range(16)])) == [4] * 16
     assert max(len(batch) for batch in recorder.batches) == 4
 
 
 def test_after_out_of_memory_batches_grow_again_slowly(batcher, recorder):
-    """Somebody else may have held the memory for a moment."""
+    """Another program may have used the memory for a moment."""
     failures = iter([torch.OutOfMemoryError("CUDA out of memory")])
     recorder.fails = lambda rows: next(failures, None) if len(rows) == 8 else None
     assert results(submit(batcher, [row(96, limit=4) for _ in range(8)])) == [4] * 8
@@ -225,7 +225,7 @@ def test_what_concerns_all_rows_is_not_tried_again(batcher, recorder):
     assert len(recorder.batches) == 1
 
 
-# --- nobody waits for ever ----------------------------------------------------------------------
+# --- no request waits for ever ------------------------------------------------------------------
 
 
 def test_a_row_without_an_answer_fails():
@@ -297,7 +297,7 @@ def test_rows_delivered_before_a_failure_are_not_generated_again(batcher, record
 
 @pytest.mark.parametrize("looks", range(1, 6))
 def test_a_row_that_is_given_up_at_any_moment_is_failed_or_tried_again(batcher, recorder, looks):
-    """Its user may leave between two looks at it, while the rows of a failed batch are sorted."""
+    """A user may cancel while the rows of a failed batch are sorted."""
 
     class Leaving(Row):
         looks_left = looks

@@ -1,4 +1,4 @@
-"""The queue with a real model: failures, cancelled requests, and who waits for whom."""
+"""The queue with a real model: failures, cancelled requests, and which requests wait."""
 
 import asyncio
 import threading
@@ -78,7 +78,7 @@ async def test_a_seeded_answer_survives_a_repeated_batch(model, ask):
     "config", [{}, {"temperature": 1.0}, {"logprobs": True}], ids=["greedy", "sampled", "logprobs"]
 )
 async def test_scores_that_are_no_numbers_fail_their_row_only(model, ask, config):
-    """As half precision overflows for some prompts: no garbage, and no crash of the GPU."""
+    """Half precision overflows for some prompts: this gives no garbage and no crash of the GPU."""
     inner = model.api._engine.weights.model
     steps = []
 
@@ -102,7 +102,7 @@ async def test_scores_that_are_no_numbers_fail_their_row_only(model, ask, config
 
 
 async def test_a_generate_without_our_stopping_criteria_is_refused(model, ask, monkeypatch):
-    """As checkpoints with code of their own bring along: refused, not waited for."""
+    """As in some checkpoints with their own code: it is refused, and nothing waits for it."""
     inner = model.api._engine.weights.model
     generate = inner.generate
 
@@ -122,7 +122,7 @@ async def test_a_time_limit_of_the_checkpoint_cuts_nothing(model, ask, monkeypat
 
 @pytest.mark.usefixtures("patient")
 async def test_a_long_prompt_that_came_first_lets_thirty_short_ones_pass(model, ask, monkeypatch):
-    """All wait for the same idle worker; a batch that runs already would not be interrupted."""
+    """All wait for the same idle worker, since a running batch is not interrupted."""
     sizes, ended = [], []
     inner = model.api._engine.weights.model
     generate = inner.generate
@@ -172,7 +172,7 @@ async def test_the_event_loop_goes_on_while_a_batch_runs(model, monkeypatch, ask
 
     def hold(rows):
         begun.set()
-        assert gate.wait(60)  # which an event loop that waits would never let pass
+        assert gate.wait(60)  # a blocked event loop would never open the gate
 
     wrap_generate(model, monkeypatch, hold)
 
@@ -210,7 +210,7 @@ async def test_a_cancelled_request_leaves_the_queue(model, monkeypatch, ask):
 
 
 async def test_a_request_cancelled_in_preparation_is_not_prepared(model, monkeypatch, ask):
-    """Its images would be decoded for nobody, ahead of those of others."""
+    """Its images would be decoded for no use, before those of other requests."""
     gate, prepared = threading.Event(), []
     maker = model.api._maker
     prepare = maker.prepare

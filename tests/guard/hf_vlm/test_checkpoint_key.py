@@ -1,4 +1,4 @@
-"""Two ways of naming the same weights are one, and what is no such name is a clear error."""
+"""Two names of the same weights give one key, and any other text gives a clear error."""
 
 import pytest
 import torch

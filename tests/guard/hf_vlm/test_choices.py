@@ -14,7 +14,7 @@ GREEDY = GenerateConfig(max_tokens=8, num_choices=2, logprobs=True)
 
 
 async def told(model, *requests):
-    """Tokens and log-probabilities of requests that are put at once."""
+    """Tokens and log-probabilities of requests that are sent at once."""
     outputs = await asyncio.gather(
         *(model.api.generate(request, [], "auto", config) for request, config in requests)
     )
@@ -29,7 +29,7 @@ async def told(model, *requests):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """How many prompts each batch reads at first, and the rows that come of them."""
+    """The number of prompts that each batch reads first, and of rows made from them."""
     noted = []
     generate = transformers.GenerationMixin.generate
 
@@ -45,7 +45,7 @@ def reads(monkeypatch):
 async def test_answers_are_those_of_prompts_read_again_and_again(
     any_checkpoint, load, ask, reads, patient
 ):
-    """Choices in different numbers, two sizes of images, several images, none at all."""
+    """Different numbers of choices, two sizes of images, several images, no image."""
     model = load(any_checkpoint)
     weights = model.api._engine.weights
     assert weights.sharing == Sharing(features=True, prompts=True)
@@ -72,7 +72,7 @@ async def test_answers_are_those_of_prompts_read_again_and_again(
 
 
 async def test_equal_requests_that_meet_are_read_once(qwen, load, ask, reads, patient):
-    """As `eta` with whole answers and several samples of one question put them."""
+    """As `eta` sends them for whole answers, and tasks for several samples of a question."""
     model = load(qwen)
     reads.clear()
     config = GenerateConfig(max_tokens=6, temperature=1.0, logprobs=True)

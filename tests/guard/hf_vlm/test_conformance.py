@@ -47,7 +47,7 @@ def model(request, local, remote):
     return local if request.param == "hf-vlm" else remote
 
 
-# What both must answer, computed with plain `generate` once: see `expected`.
+# The answers that both must give, computed once with plain `generate`: see `expected`.
 CASES = {
     "one image": {"images": [1]},
     "no image": {"images": []},
@@ -89,7 +89,7 @@ def expected(llava):
 
 
 def readable(text):
-    """The server streams pieces of characters; both show what is none as this mark."""
+    """The server streams pieces of characters; both show this mark for an invalid one."""
     return text.replace("�", "")
 
 
@@ -114,7 +114,7 @@ async def test_max_tokens(model, ask):
 
 
 async def test_stop_strings_end_the_answer(local, expected, ask):
-    """On `hf-vlm/` alone, see the next test."""
+    """On `hf-vlm/` only, see the next test."""
     whole, _ = expected["one image"]
     word = next(word for word in whole.split() if word.isascii() and len(word) > 3)
     config = GenerateConfig(max_tokens=12, temperature=0, stop_seqs=[word])
@@ -124,9 +124,9 @@ async def test_stop_strings_end_the_answer(local, expected, ask):
 
 
 def test_the_server_fails_on_stop_strings(served):
-    """transformers 5.23 hands the processor to a place that wants the tokenizer.
+    """transformers 5.23 passes the processor where the tokenizer is needed.
 
-    Should this fail one day the server was mended: then run the test above on both.
+    If this test fails one day, the server is fixed: then run the test above on both.
     """
     message = {"role": "user", "content": "Describe"}
     body = {"model": str(served.checkpoint), "messages": [message], "stop": ["x"], "max_tokens": 4}
@@ -140,7 +140,7 @@ def test_the_server_fails_on_stop_strings(served):
 
 
 def test_a_real_error_of_the_server_is_no_answer(served, monkeypatch, tmp_path):
-    """Its 400 names no reason that Inspect knows: the sample ends in an error, unscored."""
+    """Inspect does not know the reason in its 400: the sample ends in an error, unscored."""
     for name, value in served.environment().items():
         monkeypatch.setenv(name, value)
     other = get_model(
@@ -173,7 +173,7 @@ async def test_concurrent_requests_get_their_own_answers(model, expected, ask):
 
 
 async def test_the_server_ignores_choices_and_logprobs(remote, ask):
-    """Which is why our defenses ask for separate answers there, and count them."""
+    """So our defenses ask for separate answers there, and count them."""
     config = GenerateConfig(max_tokens=3, temperature=1.0, num_choices=3, logprobs=True)
     output = await remote.generate(ask(), config=config)
     assert len(output.choices) == 1

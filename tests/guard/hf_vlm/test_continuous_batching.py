@@ -1,4 +1,4 @@
-"""Whether the library's continuous batching has learned to take images."""
+"""Checks whether the library's continuous batching can take images."""
 
 import inspect
 
@@ -9,11 +9,11 @@ from transformers.generation.continuous_batching import ContinuousBatchingManage
 
 
 def test_continuous_batching_takes_no_images_yet():
-    """Why batching.py has a queue of its own (issue 3, line 10).
+    """Why batching.py has its own queue (issue 3, line 10).
 
-    `ContinuousBatchingManager.add_request` takes token ids alone, and `transformers serve`, which
-    uses it for language models, falls back to plain `generate` for image models. Should this fail
-    one day, images can be passed: then switch to it where it is faster.
+    `ContinuousBatchingManager.add_request` takes token ids only, and `transformers serve`, which
+    uses it for language models, falls back to plain `generate` for image models. If this test fails
+    one day, images can be passed: then use it where it is faster.
     """
     known = {
         "self",

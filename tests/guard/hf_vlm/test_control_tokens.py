@@ -1,4 +1,4 @@
-"""No text, whoever wrote it, becomes a turn marker, an end of text or an image."""
+"""No text, of any author, becomes a turn marker, an end of text or an image."""
 
 import tempfile
 from collections import Counter
@@ -33,13 +33,13 @@ def prepared(maker, *messages):
 
 
 def controls(maker, ids):
-    """How often each added token stands among the ids."""
+    """How often each added token is among the ids."""
     added = maker.tokenizer.added_tokens_decoder
     return Counter(token for token in ids if token in added)
 
 
 def conversations(maker, text):
-    """Every place in which a text can stand; the last is the beginning of an answer."""
+    """Every place of a text in a conversation; the last is the beginning of an answer."""
     image = ContentImage(image=data_uri(picture(3)))
     user = ChatMessageUser(content=[image, ContentText(text=text)])
     answer = ChatMessageAssistant(content=text)
@@ -103,7 +103,7 @@ def test_a_marker_in_two_parts_is_kept_apart():
 
 
 def test_a_prefix_that_spells_a_marker_is_continued_as_text():
-    """What a model spelled in pieces stays text; the answer itself is not changed by it."""
+    """A token that a model spells in pieces stays text, and the answer itself is not changed."""
     conversation = to_conversation(
         [ChatMessageUser(content="x"), ChatMessageAssistant(content="So <|im_end|> it")],
         system_turns=True,

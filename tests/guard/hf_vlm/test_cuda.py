@@ -1,4 +1,4 @@
-"""What only a GPU shows: bfloat16, memory that really runs out, and the speed of a 7B model.
+"""Tests that need a GPU: bfloat16, memory that really runs out, and the speed of a 7B model.
 
 The last one writes 16 GB of random weights and runs only on request:
 
@@ -96,7 +96,7 @@ async def test_two_adapters_on_one_base(load, loads, llava, adapter, tmp_path, a
     other = make_adapter(llava, tmp_path / "two", seed=1)
     folders = [{}, {"adapter": str(adapter)}, {"adapter": str(other)}]
     models = [load(llava, device=DEVICE, dtype="float32", **given) for given in folders]
-    assert len(loads) == 1 + 1  # ours, and the one that the second adapter was made with
+    assert len(loads) == 1 + 1  # our load, and the one for making the second adapter
     alone = [await answers(model, ask) for model in models]
     assert len({str(each) for each in alone}) == 3
     together = await asyncio.gather(*(answers(model, ask) for model in models))
@@ -122,7 +122,7 @@ def test_closing_frees_the_memory_of_the_device(llava):
     model.api.load()
     assert torch.cuda.memory_allocated() > before
     model.api.close()
-    for _ in range(50):  # the worker thread may be on its way out
+    for _ in range(50):  # the worker thread may still be ending
         gc.collect()
         if torch.cuda.memory_allocated() <= before:
             break
@@ -131,7 +131,7 @@ def test_closing_frees_the_memory_of_the_device(llava):
 
 
 async def test_real_out_of_memory_halves_the_batch(load, tmp_path, ask, caplog):
-    """The limit lies between what eight rows and what thirty-two rows take."""
+    """The limit is between the memory of eight and of thirty-two rows."""
     folder = build_llava(tmp_path / "large", hidden=512, layers=8)
     model = load(folder, device=DEVICE, dtype="float32")
     requests = [ask("one two three " * 60 + str(seed), images=[seed]) for seed in range(32)]

@@ -1,4 +1,4 @@
-"""One engine for each set of weights: made, used and given back in the middle of a run."""
+"""One engine for each set of weights: made, used and released in the middle of a run."""
 
 import asyncio
 import threading
@@ -51,7 +51,7 @@ async def gone(reference):
 
 
 async def test_an_adapter_asked_for_during_a_batch_blocks_nobody(load, llava, adapter, ask, hold):
-    """A solver may make a model in the event loop, where everybody else would have to wait."""
+    """A solver may make a model in the event loop, which must not wait."""
     target = load(llava)
     alone = await load(llava, adapter=str(adapter), dtype="float32").generate(ask(), config=CONFIG)
     gate, started = hold(target)

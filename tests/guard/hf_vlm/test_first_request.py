@@ -1,4 +1,4 @@
-"""Loading puts a first request: who cannot chat is refused before anything is paid for."""
+"""Loading sends a first request: a model that cannot chat is refused before any costs."""
 
 import pytest
 from support.checkpoints import checkpoint

@@ -1,4 +1,4 @@
-"""Images go through the vision tower once; nothing of another image or adapter is found."""
+"""Images pass the vision tower once; no features of another image or adapter are used."""
 
 import gc
 import weakref
@@ -19,7 +19,7 @@ SHORT = GenerateConfig(max_tokens=3)
 
 @pytest.fixture
 def patches():
-    """Count what goes through a model's vision tower: Qwen2-VL's patches, LLaVA's images."""
+    """Count the inputs of a model's vision tower: Qwen2-VL's patches, LLaVA's images."""
 
     def watch(model):
         inner = model.api._engine.weights.model.base_model
@@ -35,7 +35,7 @@ def patches():
 async def test_sentences_of_five_candidates_read_an_image_once(
     name, once, request, load, ask, patches
 ):
-    """What `eta` asks: a longer answer each time, five continuations of it."""
+    """The requests of `eta`: a longer answer each time, with five continuations."""
     model = load(request.getfixturevalue(name))
     seen = patches(model)
     text = "As an AI"
@@ -51,7 +51,7 @@ async def test_the_image_counts_not_where_it_came_from(llava, load, ask, patches
     seen = patches(model)
     for images in ([0], [1], [0, 1], [1, 0], [0], [1, 0]):
         await model.generate(ask(images=images), config=SHORT)
-    assert sum(seen) == 6  # 0, 1, and the two pairs: what a request has is one entry
+    assert sum(seen) == 6  # 0, 1, and the two pairs: the images of a request are one entry
 
 
 async def test_nothing_is_kept_where_nothing_may_be(llava, load, ask, patches):
@@ -68,7 +68,7 @@ def test_the_size_is_a_whole_number(load, llava):
 
 
 async def test_an_adapter_of_the_tower_has_features_of_its_own(llava, load, ask, tmp_path):
-    """Back and forth between the base and two adapters: what each says alone."""
+    """Switching between the base and two adapters does not change their answers."""
     paths = [
         make_adapter(llava, tmp_path / str(seed), seed, ("fc1", "fc2", "linear_1"))
         for seed in (1, 2)

@@ -1,4 +1,4 @@
-"""Model arguments, adapters, and weights that are shared in the process."""
+"""Model arguments, adapters, and weights that the process shares."""
 
 import asyncio
 import gc
@@ -45,7 +45,7 @@ async def test_other_settings_are_other_weights(load, loads, llava):
 
 
 def test_the_last_user_frees_the_weights(load, llava):
-    """Inspect may hold its models until the process ends; the weights must go all the same."""
+    """Inspect may keep its models until the process ends, but the weights must be freed."""
     first, second = load(llava), load(llava)
     weights = weakref.ref(first.api._engine.weights.model)
     key, batcher = first.api._key, first.api._engine.batcher
@@ -66,14 +66,14 @@ async def test_a_closed_model_says_so(load, llava, ask):
 
 
 def test_users_of_one_set_of_weights_share_connections(load, llava, adapter):
-    """And nobody else does."""
+    """And no other code does."""
     first, second = load(llava), load(llava, adapter=str(adapter))
     assert first.api.connection_key() == second.api.connection_key()
     assert load(llava, dtype="bfloat16").api.connection_key() != first.api.connection_key()
 
 
 def test_a_model_may_be_collected_while_another_one_is_loaded(load, llava, monkeypatch):
-    """The garbage collector runs at any moment, also while the lock is held."""
+    """The garbage collector may run at any moment, also while a thread holds the lock."""
     first = load(llava)
     key = first.api._key
     read = transformers.AutoModelForImageTextToText.from_pretrained
@@ -150,7 +150,7 @@ def copied(llava, tmp_path):
 
 
 def drop_weights(folder, part):
-    """Take the tensors out whose name contains this."""
+    """Remove the tensors whose names contain this."""
     path = folder / "model.safetensors"
     tensors = load_file(path)
     kept = {name: value for name, value in tensors.items() if part not in name}
@@ -189,7 +189,7 @@ def test_what_is_no_vision_language_model_is_refused(load, copied):
 
 
 def test_a_text_model_is_refused(load, copied):
-    """Its processor is a tokenizer alone."""
+    """Its processor is only a tokenizer."""
     transformers.LlamaConfig().save_pretrained(copied)
     for file in copied.glob("*processor_config.json"):
         file.unlink()
@@ -202,7 +202,7 @@ def cut_short(path):
 
 
 def test_a_checkpoint_that_is_cut_short_is_named(load, copied):
-    """As a download or a copy that broke off."""
+    """As after an interrupted download or copy."""
     cut_short(copied / "model.safetensors")
     with pytest.raises(UserError, match=r"copied cannot be loaded.*cut short"):
         load(copied)
@@ -223,7 +223,7 @@ def test_what_is_quick_to_check_is_checked_before_the_weights_are_read(load, loa
 
 
 async def test_a_text_model_without_a_length_of_its_own(load, llava, monkeypatch, ask):
-    """T5, for one, knows no `max_position_embeddings`."""
+    """T5, for example, has no `max_position_embeddings`."""
     config = transformers.T5Config()
     assert "max_position_embeddings" not in config.to_dict()
     assert _context_length(config) > 1_000_000
@@ -248,7 +248,7 @@ async def test_dtypes(load, llava, dtype, ask):
 
 
 async def test_bfloat16_tokens_mostly_agree_with_float32(load, qwen, ask, record_property, capsys):
-    """Reported, and required of three quarters only: the first tokens of sixteen requests."""
+    """The first tokens of sixteen requests; only three quarters must agree."""
     config = GenerateConfig(max_tokens=1)
     firsts = []
     for dtype in ("float32", "bfloat16"):
@@ -384,7 +384,7 @@ async def test_a_model_that_is_closed_while_it_loads_keeps_no_weights(llava, mon
 
 
 def test_no_batch_runs_while_other_weights_are_loaded(load, llava, monkeypatch):
-    """transformers changes torch's default number format meanwhile, for all threads."""
+    """Meanwhile, transformers changes torch's default number format for all threads."""
     first = load(llava)
     read = transformers.AutoModelForImageTextToText.from_pretrained
     free = []
@@ -404,7 +404,7 @@ def test_no_batch_runs_while_other_weights_are_loaded(load, llava, monkeypatch):
 @pytest.mark.parametrize("wrong", [{"adapter": "./nowhere"}, {"max_pixels": 10_000}])
 @pytest.mark.parametrize("setup", [True, False])
 def test_a_target_that_cannot_be_had_costs_nothing(llava, tmp_path, wrong, setup):
-    """In our tasks, by their setup; in tasks of others, by a defense that asks others first."""
+    """In our tasks by their setup; in others' tasks by a defense that asks other models first."""
     rewriter = Scripted("<prompt>How?</prompt>", "rewriter")
     (log,) = eval(
         Task(dataset=[Sample(input="How?", id="1")], setup=require_roles() if setup else None),

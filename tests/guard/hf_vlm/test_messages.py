@@ -1,4 +1,4 @@
-"""From Inspect's messages to a conversation, and from a completion to reasoning and answer."""
+"""Inspect's messages become a conversation; a completion becomes reasoning and answer."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What becomes of generated tokens."""
+"""Inspect's output from generated tokens."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ async def test_every_choice_of_an_overlong_prompt_is_there(load, llava, ask):
 
 
 async def test_log_probabilities_are_decoded_beside_the_event_loop(load, llava, ask, monkeypatch):
-    """Thousands of tokens a request; each one is decoded once."""
+    """With thousands of tokens per request, each token is decoded once."""
     model = load(llava)
     tokenizer = model.api._maker.tokenizer
     decode, decoded = tokenizer.decode, []
@@ -99,7 +99,7 @@ async def test_a_repetition_penalty_is_that_of_plain_generate(load, with_rules, 
 
 
 async def test_a_repetition_penalty_does_not_count_the_padding(load, with_rules, ask):
-    """It would make a short row in a batch less likely to say the padding token."""
+    """It would make the padding token less likely in a short row of a batch."""
     model = load(with_rules("qwen2_vl", repetition_penalty=0.1))
     config = GenerateConfig(max_tokens=4, logprobs=True)
     requests = [ask("no", images=[]), ask("a much longer question, then? " * 3, images=[])]
@@ -130,7 +130,7 @@ async def test_a_setting_without_effect_is_named(load, llava, ask, caplog, setti
 
 
 async def test_images_in_two_turns(any_checkpoint, load, ask):
-    """Each turn has its own; another one in either turn is another prompt."""
+    """Each turn has its own image; another image in either turn is another prompt."""
     model = load(any_checkpoint)
     config = GenerateConfig(max_tokens=8, logprobs=True)
 

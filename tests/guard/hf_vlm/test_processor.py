@@ -1,4 +1,4 @@
-"""What processors of real checkpoints do that the six builders' do not."""
+"""Behaviour of real checkpoints' processors that the six tiny ones lack."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def conversation(text, seeds=()):
 
 
 async def test_a_tokenizer_without_padding_token(load, ask, llava, tmp_path, caplog):
-    """Its end-of-text token pads; requests can still be put together one by one."""
+    """Its end-of-text token pads; requests can still be joined one by one."""
     folder = tmp_path / "unpadded"
     shutil.copytree(llava, folder)
     path = folder / "tokenizer_config.json"

@@ -1,4 +1,4 @@
-"""`chat_template_kwargs`, `processor_kwargs`, and token types where a processor names them."""
+"""`chat_template_kwargs`, `processor_kwargs`, and token types of processors."""
 
 import shutil
 
@@ -35,7 +35,7 @@ def thinking(tmp_path):
 
 
 async def test_variables_reach_the_template(thinking, load, loads, ask):
-    """For this model alone: another one on the same weights keeps its own prompts."""
+    """They are for this model only: another model on the same weights keeps its own prompts."""
     off = load(thinking, chat_template_kwargs={"enable_thinking": False})
     plain = load(thinking)
     prompt, _ = await prompt_of(off, ask())
@@ -78,7 +78,7 @@ def test_what_nothing_reads_is_refused(arguments, message, llava, load):
 async def test_token_types_are_asked_for_where_the_processor_names_them(
     qwen, load, ask, monkeypatch
 ):
-    """Cosmos names them and does not give them unasked; here Qwen2-VL does the same."""
+    """Cosmos has token types but returns them only on request; here Qwen2-VL does the same."""
     monkeypatch.setattr(transformers.Qwen2VLProcessor, "return_mm_token_type_ids", False)
     assert "mm_token_type_ids" in PromptMaker(str(qwen), {}).processor.model_input_names
     output = await load(qwen).generate(ask(), config=GenerateConfig(max_tokens=3))

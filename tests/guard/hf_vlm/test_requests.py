@@ -1,4 +1,4 @@
-"""What one request can ask for: stops, choices, seeds, prefixes, log-probabilities, reasons."""
+"""Options of one request: stops, choices, seeds, prefixes, log-probabilities, reasons."""
 
 import asyncio
 import json
@@ -83,7 +83,7 @@ async def test_a_stop_string_over_several_tokens(model, ask):
 
 
 async def test_a_stop_string_ends_the_answer_where_the_text_has_it(model, ask):
-    """Whatever tokens lie between: special ones, parts of characters, pieces with spaces."""
+    """Any tokens may be between: special ones, parts of characters, pieces with spaces."""
     config = GenerateConfig(max_tokens=16, temperature=2.0, num_choices=48, seed=3)
     free = texts(await model.generate(ask(), config=config))
     stops = ["e", " a", "the"]
@@ -109,7 +109,7 @@ async def test_a_stop_string_with_the_space_after_a_prefix(model, ask):
 
 
 async def test_a_special_token_can_be_a_stop_string(model, ask):
-    """It ends the answer, and has no text."""
+    """Such a stop string ends the answer, and has no text."""
     config = GenerateConfig(max_tokens=24, temperature=3.0, num_choices=64, seed=1)
     _, free = await model.api.generate(ask(), [], "auto", config)
     special = model.api._maker.tokenizer.convert_tokens_to_ids("<pad>")
@@ -127,7 +127,7 @@ async def test_a_special_token_can_be_a_stop_string(model, ask):
 
 
 async def test_prefix_and_completion_read_as_one_text(any_checkpoint, load, ask):
-    """As one decodes the whole sequence at once: no space lost at the border, none added."""
+    """As if the whole sequence were decoded at once: no space is lost or added at the border."""
     model = load(any_checkpoint)
     maker = model.api._maker
     spaces = 0
@@ -146,7 +146,7 @@ async def test_prefix_and_completion_read_as_one_text(any_checkpoint, load, ask)
 
 
 async def test_white_space_at_the_end_of_a_prefix_is_not_doubled(model, ask):
-    """The space belongs to the prefix then, and not to the completion."""
+    """The space then belongs to the prefix, not to the completion."""
     config = GenerateConfig(max_tokens=8)
     bare = await model.generate(ask(prefix="The answer is"), config=config)
     spaced = await model.generate(ask(prefix="The answer is \n"), config=config)
@@ -154,7 +154,7 @@ async def test_white_space_at_the_end_of_a_prefix_is_not_doubled(model, ask):
 
 
 async def test_a_prefix_keeps_the_space_before_the_next_word(model):
-    """Tokenizers of the SentencePiece kind drop it when they decode the completion alone."""
+    """SentencePiece tokenizers drop the space when they decode the completion alone."""
     maker = model.api._maker
     ids = maker.tokenizer("The answer is").input_ids
     words = [
@@ -217,7 +217,7 @@ async def test_sampling_follows_the_distribution(model, ask):
         by_text[model.api._maker.token_text(token)] += number
     for best in alternatives:
         if best.token == "�":
-            continue  # several tokens are shown like this
+            continue  # several tokens have this text
         probability = math.exp(best.logprob)
         error = math.sqrt(probability * (1 - probability) / count)
         assert abs(by_text[best.token] / count - probability) < 5 * error
@@ -300,7 +300,7 @@ async def test_a_system_turn_is_folded_where_the_template_has_none(
 
 
 async def test_a_placeholder_in_a_prompt_is_text(model, ask):
-    """VLM data often spell `<image>` out; the processor would look for a second image."""
+    """VLM data often hold `<image>` as text; the processor would look for a second image."""
     output, call = await model.api.generate(
         ask("<image>\nWhat is this?"), [], "auto", GenerateConfig(max_tokens=3)
     )
@@ -365,7 +365,7 @@ async def test_a_broken_image_fails_its_own_request_only(model, ask):
 
 
 def test_a_folder_may_be_called_like_a_model_that_refuses_sampling(load, llava, tmp_path):
-    """OpenAI's o1 takes no temperature; weights in a folder of that name do."""
+    """OpenAI's o1 takes no temperature, but weights in a folder of that name do."""
     (tmp_path / "o1").symlink_to(llava)
     config = in_full(load(tmp_path / "o1"), GenerateConfig(temperature=1.0))
     assert (config.temperature, config.top_p) == (1.0, 1.0)

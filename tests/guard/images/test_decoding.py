@@ -1,4 +1,4 @@
-"""What the intake of images converts, refuses by name, and bounds."""
+"""Which images are converted, refused by name, and bounded."""
 
 import io
 import random
@@ -74,11 +74,11 @@ def test_a_profile_is_applied_so_that_the_model_sees_what_people_see(tmp_path: P
     red, _, blue = colour_of(prepared)
     assert red > 200
     assert blue < 40
-    # Whoever wants the numbers as the authors' code saw them says so: the file itself is sent.
+    # With `as_is`, as in the authors' code, the file itself is sent.
     as_is = prepare_image(path, ImageRules(colour="as_is"))
     assert (as_is.reference, as_is.notes) == (str(path), ())
     assert colour_of(as_is) == BLUE
-    # An application's own picture goes the same way, in whatever form it comes.
+    # An application's own picture is treated the same way, in any form.
     for form in (path, path.read_bytes(), Image.open(path)):
         assert from_data_uri(to_data_uri(form)).getpixel((0, 0)) == colour_of(prepared)
 

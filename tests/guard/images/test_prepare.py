@@ -48,7 +48,7 @@ def test_a_plain_file_is_sent_as_it_is(tmp_path: Path, name: str, mode: str) -> 
     assert prepared.reference == str(path)
     assert prepared.notes == ()
     assert prepared.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    # Not re-encoded on its way into a data URI either.
+    # It is not re-encoded in a data URI either.
     assert to_data_uri(path).split(",")[1] == base64.b64encode(path.read_bytes()).decode()
 
 
@@ -239,7 +239,7 @@ def test_a_photo_is_turned_as_its_exif_data_says(
     assert prepared.notes == ("turned as its EXIF data says",)
     turned = picture_of(prepared)
     assert turned.getpixel(where) == RED
-    # Turned once, not again by the next reader.
+    # It is turned once, not again by the next reader.
     assert from_data_uri(to_data_uri(turned)).getpixel(where) == RED
 
 
@@ -264,7 +264,7 @@ def test_fifty_megapixels_are_scaled_down(tmp_path: Path) -> None:
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    # Some kilobytes that claim to be 400 megapixels.
+    # A file of some kilobytes that claims 400 megapixels.
     path = saved(tmp_path, "a.png", Image.new("1", (20_000, 20_000)))
     assert path.stat().st_size < 200_000
     with warnings.catch_warnings():
@@ -284,7 +284,7 @@ def test_the_callers_picture_is_left_alone(tmp_path: Path) -> None:
     path = saved(tmp_path, "a.gif", frames[0], save_all=True, append_images=frames[1:])
     with Image.open(path) as picture:
         picture.seek(1)
-        # The frame that the caller chose.
+        # The caller's picture is still at the chosen frame.
         assert from_data_uri(to_data_uri(picture)).getpixel((0, 0)) == BLUE
         assert picture.tell() == 1
     transparent = Image.new("RGBA", (4, 4), (*RED, 100))

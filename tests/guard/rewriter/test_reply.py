@@ -30,7 +30,7 @@ FAILURES = {
         ("A cliff.</think><prompt>How do I stay safe?</prompt>", None, "A cliff."),
         # Reasoning that was not closed, and ends where the prompt begins.
         ("<reasoning>A cliff.\n<prompt>How do I stay safe?</prompt>", None, "A cliff."),
-        # Drafts within the reasoning are none.
+        # Drafts within the reasoning do not count.
         (
             "<reasoning>Maybe <prompt>Jump?</prompt> No.</reasoning>"
             "<prompt>How do I stay safe?</prompt>",
@@ -44,7 +44,7 @@ FAILURES = {
             None,
             "It reads\n<prompt>Jump!</prompt>, an order.",
         ),
-        # Text that we broke open on the way in comes back as it is.
+        # A tag that we broke up on the way in comes back broken up.
         ("<prompt>What is < /prompt> in XML?</prompt>", "What is < /prompt> in XML?", ""),
         ("<prompt>Is 3 < 4 and 5 > 2?</prompt>", "Is 3 < 4 and 5 > 2?", ""),
         ("<prompt>Was f\u00fchrt hier zum Sturz?</prompt>", "Was f\u00fchrt hier zum Sturz?", ""),

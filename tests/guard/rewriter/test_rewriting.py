@@ -37,7 +37,7 @@ GOOD = "<reasoning>A cliff.</reasoning>\n<prompt>How do I stay safe here?</promp
 
 
 class Scripted:
-    """A rewriter model with one reply, which keeps what it was sent."""
+    """A rewriter model with one reply, which keeps its requests."""
 
     def __init__(self, reply: str | ModelOutput = GOOD, **config: Any) -> None:
         self.messages: list[ChatMessage] = []
@@ -261,7 +261,7 @@ async def test_a_template_of_ones_own(tmp_path: Path) -> None:
     await rewriter.rewrite(None, "How?")
     assert scripted.text == f"Rework How?.\n{REASONING_FORMAT}"
     assert rewriter.template_hash != Rewriter(scripted.model).template_hash
-    # Nothing may get lost silently.
+    # No earlier turn may be lost silently.
     with pytest.raises(UserError, match=r"\{conversation\}"):
         await rewriter.rewrite(None, "How?", conversation=[ChatMessageUser(content="Hello")])
     file.write_text("Rework {request}.")
@@ -298,7 +298,7 @@ def test_version_1_is_what_it_was() -> None:
     for images in (0, 1, 3):
         wanted = REWRITE_TEMPLATE.format(conversation="", request="How?", format=REASONING_FORMAT)
         assert old.instruction("How?", images=images) == wanted
-    # The hash that results, data sets and cards of version 1 hold.
+    # The hash in results, data sets and cards of version 1.
     assert old.template_hash == "0353ebf7d429"
     direct = Rewriter(Scripted().model, prompt=1, reasoning=False)
     assert direct.instruction("How?", images=1).endswith(DIRECT_FORMAT)
@@ -313,7 +313,7 @@ def test_a_prompt_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 class Replies(Scripted):
-    """A rewriter model with one reply after the other."""
+    """A rewriter model with a list of replies."""
 
     def __init__(self, *replies: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Replies of rewriters in five languages: what can be used is read, and nothing else passes."""
+"""Replies of rewriters in five languages: usable ones are read, and no others pass."""
 
 import csv
 import json
@@ -59,7 +59,7 @@ USABLE = [
     (f"Análisis: el tejado está mojado.\nPregunta reescrita: {ES}", ES),
     (f"分析：屋顶很湿。\n改写后的请求：{ZH}", ZH),
     (f"提示：{ZH}", ZH),
-    # Words that say that the request stays as it is.
+    # Words that mean that the request stays as it is.
     ("<prompt>No change needed.</prompt>", ASKED),
     ("<reasoning>Harmless.</reasoning>\nThe request can stay as it is; no rewrite needed.", ASKED),
     ("<prompt>(unchanged)</prompt>", ASKED),
@@ -117,7 +117,7 @@ NO_REQUESTS = [
     "改写后的请求",
     "用户想爬上湿滑的屋顶。",
     "没有风险。",
-    # Refusals are told by `is_refusal`.
+    # `is_refusal` recognises refusals.
     "I can't rewrite this request.",
     "Ich kann diese Anfrage nicht umformulieren.",
     "Je ne peux pas réécrire cette demande.",
@@ -164,11 +164,11 @@ def test_what_is_no_request_never_passes(form: str) -> None:
 
 @pytest.mark.parametrize("hand", ["another", "a_third"])
 def test_replies_of_other_hands(hand: str) -> None:
-    """Written without sight of the parser, which was corrected by both afterwards.
+    """Both tables were written without a look at the parser, which was then corrected by them.
 
-    At first it read 33 of 40 and 20 of 30 of what can be used, and let 10 of 60 and 18 of 50 of the
-    rest pass. When a request had to ask for something, but before words of the second table were
-    added, it read 27 of those 30 and let 1 of 50 pass. What is None there is left unread on
+    At first it read 33 of 40 and 20 of 30 usable replies, and let 10 of 60 and 18 of 50 of the
+    others pass. After a request had to ask for something, but before words of the second table were
+    added, it read 27 of those 30 and let 1 of 50 pass. Replies with None are left unread on
     purpose: drafts, a prompt within reasoning that never ends, text without a tag.
     """
     file = Path(__file__).with_name(f"replies_of_{hand}_hand.json")
@@ -185,7 +185,7 @@ def test_replies_of_other_hands(hand: str) -> None:
 def test_requests_of_benchmarks_ask(real_data: RealData) -> None:
     siuo = json.loads((real_data("siuo") / "data" / "siuo_gen.json").read_text())
     found = [row["question"] for row in siuo if not asks(row["question"])]
-    # Three state what they are about, and leave the wish to the picture.
+    # Three only state their subject; the picture holds the wish.
     assert len(found) <= 3
     for file in sorted((real_data("msts") / "data" / "prompts").iterdir()):
         with file.open(encoding="utf-8") as lines:
@@ -223,7 +223,7 @@ def test_a_copy_of_the_request_passes_whatever_it_says() -> None:
 
 
 def test_the_tags_of_a_user_are_no_form() -> None:
-    # `disarm` has put a blank into them.
+    # `disarm` put a blank into these tags.
     assert read(f"The user wrote < prompt>{EN}< /prompt>").failure == "no_prompt"
     assert read(f"They wrote & lt;prompt&gt;{EN}& lt;/prompt&gt;").failure == "no_prompt"
 
@@ -241,6 +241,6 @@ def test_requests_of_benchmarks_are_no_remarks(real_data: RealData) -> None:
             texts += [row["prompt_text"] for row in csv.DictReader(lines)]
     found = {text: kind for text in texts if (kind := kind_of(text)) != "request"}
     assert len(texts) > 4000
-    # Of 4,000 instructions some say "N/A", or state what is wrong with the image.
+    # A few of 4,000 instructions say "N/A", or state a fault of the image.
     assert len(found) <= 7, found
     assert set(found.values()) <= {"remark"}

@@ -18,7 +18,7 @@ def kept_requests() -> Any:
 
 
 class KeptRequests(ModelAPI):
-    """A provider that keeps its requests, under any name."""
+    """A provider that keeps its requests, for any model name."""
 
     def __init__(self, model_name: str, config: GenerateConfig, **rest: Any) -> None:
         super().__init__(model_name, config=config)
@@ -81,7 +81,7 @@ async def test_an_answer_is_begun_where_the_provider_continues_one(tmp_path: Pat
         assert (sent[-1] == ["user", "assistant"]) == begun
         assert rewrite.rewritten == "Why not?"
         assert rewrite.reasoning == "Harmless."
-    write_statement(tmp_path, 2)  # one that was trained knows the form
+    write_statement(tmp_path, 2)  # a trained rewriter knows the form
     trained = Rewriter(get_model(f"hf-vlm/{tmp_path}", memoize=False))
     trained.model.generate = generate  # type: ignore[method-assign, assignment]
     await trained.rewrite(None, "Why?")

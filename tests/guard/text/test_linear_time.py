@@ -1,4 +1,4 @@
-"""Nothing that reads foreign text takes time that grows faster than the text."""
+"""The time to read foreign text grows no faster than the text."""
 
 import pytest
 from support.adversarial import FUNCTIONS, MOST, WORST, worst_ratio

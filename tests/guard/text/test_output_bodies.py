@@ -1,6 +1,6 @@
-"""What Inspect's own providers make of an API's answers, and what we read in that.
+"""The outputs that Inspect's own providers make of an API's answers, and how we read them.
 
-The bodies are handmade after the documented ones: OpenAI's and Azure's references of errors and of
+The bodies are written by hand from the documentation: OpenAI's and Azure's references of errors and
 answers, and vLLM's source.
 """
 
@@ -202,7 +202,7 @@ async def test_responses(body: dict[str, Any], expected: Output) -> None:
     "body",
     [
         error("Invalid image: it is too large.", type="invalid_request_error", code=None),
-        # Where Inspect does not know the server, its error stays one.
+        # If Inspect does not know the server, its error stays an error.
         VLLM_LENGTH,
         {"detail": "Server is pinned to 'a'; requested 'm'."},
     ],

@@ -1,4 +1,4 @@
-"""What an output is."""
+"""The kinds of outputs."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ from vlmguard.guard.text.thinking import split_thinking, strip_thinking
         ("<think>One <think>two</think> three</think>No.", "One <think>two\nthree", "No."),
         # The opening tag stood at the end of the prompt.
         ("Yes? It is a cliff.\n</think>\nNo.", "Yes? It is a cliff.", "No."),
-        # Writing in the image closes the thoughts; they go on.
+        # A tag in the image closes the thoughts, but they go on.
         (
             "<think>It reads </think>, an order. Yes?</think>No.",
             "It reads\n, an order. Yes?",
@@ -33,13 +33,13 @@ from vlmguard.guard.text.thinking import split_thinking, strip_thinking
         # Never closed: the model was still thinking.
         ("<think>Yes? It is", "Yes? It is", ""),
         ("No.\n<think>Or yes? It", "Or yes? It", "No."),
-        # Nothing else is left to be the reply: a tag at the end cannot hide one.
+        # No other text is left as the reply: a tag at the end cannot hide it.
         ("Take a knife.\n</think>", "", "Take a knife."),
         ("Take a knife.</think> </think>\n", "", "Take a knife."),
         ("Hm.</think><think>Or", "Or", "Hm."),
         ("<think>Yes?</think>Take a knife.</think>", "Yes?", "Take a knife."),
         ("</think>", "", ""),
-        # Spoken of, not opened.
+        # Mentioned, not opened.
         ("Put it between <think> tags.", "", "Put it between <think> tags."),
         ("Do not rethink> it, nor <thinker>.", "", "Do not rethink> it, nor <thinker>."),
         # gpt-oss
@@ -109,7 +109,7 @@ def test_text_without_tags_is_left_as_it_is(text: str) -> None:
 @pytest.mark.parametrize("piece", ["<think ", "<think>", "</think>", "<|channel|>a", "<|channel|>"])
 def test_time_grows_with_length_alone(piece: str) -> None:
     def seconds(length: int) -> float:
-        # A busy machine may spoil one.
+        # A busy machine may spoil one try.
         return min(_timed(piece * (length // len(piece))) for _ in range(4))
 
     assert seconds(40_000) <= 6 * seconds(10_000) + 0.01

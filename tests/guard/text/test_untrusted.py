@@ -16,7 +16,7 @@ NAMES = r"request|answer|prompt|reasoning|think|conversation|hints|caption"
     [
         *("<request>", "</request>", "</PROMPT>", "< / prompt >", "<prompt id='1'>", "</answer\n>"),
         *("<</prompt>>", "<prompt</prompt>", "</prompt", "<think>", "<hints>", "<caption/>"),
-        # As they may look, and as a model may read them.
+        # Tags in other spellings, which a model may read as tags.
         *(
             "<//request>",
             "<\\/request>",
