@@ -10,15 +10,15 @@ from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.logs.measures import (
     Measure,
     applicable,
-    category_weights,
     mean,
     measures_of,
+    paired,
     show_p,
     values_of,
     weighted,
 )
 from vlmguard.results.logs.read import Run
-from vlmguard.results.stats.differences import Difference, difference_of, pair_up
+from vlmguard.results.stats.differences import Difference, Pairs, difference_of
 from vlmguard.results.stats.max_t import Sums, westfall_young
 
 
@@ -43,46 +43,54 @@ class Change:
     fell: int
 
 
-def changes(runs: Sequence[Run], samples: Sequence[pd.DataFrame]) -> list[Change]:
-    """Compare two runs by every measure that both have.
+@dataclass(frozen=True)
+class _Compared:
+    """A measure of two runs before its tests: means and pairs of the samples that both scored."""
 
-    Args:
-        runs: Two runs.
-        samples: For each run a row per sample, as in `Results.samples`.
+    measure: Measure
+    means: tuple[float, float]
+    pairs: Pairs
+
+
+def changes(first: Run, second: Run) -> list[Change]:
+    """Compare two runs by every measure that both have.
 
     Returns:
         The changes, in the order of the tables. Measures without a common scored sample are left
         out.
     """
-    shared = samples[0].index.intersection(samples[1].index)
-    old, new = (frame.loc[shared] for frame in samples)
+    old, new = first.samples(), second.samples()
+    shared = old.index.intersection(new.index)
+    old, new = old.loc[shared], new.loc[shared]
     present = [
         str(name)
         for name in old
         if name in new and old[name].notna().any() and new[name].notna().any()
     ]
-    found = []
-    for measure in measures_of(runs, present):
-        rows = applicable(old, measure)
-        before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
-        categories = rows["category"].to_list()
-        weights = category_weights(after - before, categories, measure)
-        pairs = pair_up(before, after, rows["cluster"].to_numpy(), weights)
-        if pairs is not None:
-            unknown = np.isnan(after - before)
-            before, after = (np.where(unknown, np.nan, each) for each in (before, after))
-            means = (
-                mean(weighted(before, categories, measure)),
-                mean(weighted(after, categories, measure)),
-            )
-            found.append((measure, means, pairs))
-    adjusted = westfall_young([Sums("", pairs.names, pairs.sums) for _, _, pairs in found])
+    found = [
+        _Compared(measure, _means(old, new, measure), pairs)
+        for measure in measures_of([first, second], present)
+        if (pairs := paired(old, new, measure))
+    ]
+    adjusted = westfall_young([Sums("", each.pairs.names, each.pairs.sums) for each in found])
     made = []
-    for (measure, means, pairs), p in zip(found, adjusted, strict=True):
-        difference = difference_of(pairs, measure.range)
-        rose, fell = (int((sign * pairs.changes > 1e-9).sum()) for sign in (1, -1))
-        made.append(Change(measure, means, difference, max(p, difference.p), rose, fell))
+    for each, p in zip(found, adjusted, strict=True):
+        difference = difference_of(each.pairs, each.measure.range)
+        rose, fell = (int((sign * each.pairs.changes > 1e-9).sum()) for sign in (1, -1))
+        highest = max(p, difference.p)
+        made.append(Change(each.measure, each.means, difference, highest, rose, fell))
     return made
+
+
+def _means(old: pd.DataFrame, new: pd.DataFrame, measure: Measure) -> tuple[float, float]:
+    """Means over the samples that both scored."""
+    rows = applicable(old, measure)
+    before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
+    unknown = np.isnan(after - before)
+    categories = rows["category"].to_list()
+    known = (np.where(unknown, np.nan, each) for each in (before, after))
+    first, second = (mean(weighted(each, categories, measure)) for each in known)
+    return first, second
 
 
 def change_sheet(found: Sequence[Change]) -> Sheet:

@@ -5,7 +5,6 @@ vlmguard diff A.eval B.eval --all
 vlmguard diff A.eval B.eval --html flips.html --no-images
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -17,7 +16,7 @@ from vlmguard.results.changes import Change, change_sheet, changes
 from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.formats.templating import render
 from vlmguard.results.logs.exchange import Exchange, read_exchange
-from vlmguard.results.logs.frame import Results, read_results
+from vlmguard.results.logs.frame import read_run
 from vlmguard.results.logs.measures import COMMON, SAFETY, measures_of
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import one_line
@@ -78,78 +77,107 @@ class Diff:
     warnings: list[str]
 
 
+@dataclass(frozen=True)
+class _Side:
+    """One of the two runs.
+
+    Attributes:
+        run: The run.
+        answers: Its answers, by sample and epoch: those that both runs hold.
+        labels: Verdicts of 0 and 1 on each.
+    """
+
+    run: Run
+    answers: pd.DataFrame
+    labels: dict[str, "pd.Series[float]"]
+
+    @property
+    def name(self) -> str:
+        """Target and defense."""
+        return f"{self.run.target}, {self.run.defense}"
+
+
 def diff(first: str, second: str) -> Diff:
     """Compare two logs of one benchmark sample by sample.
 
     Raises:
         UserError: A log cannot be used, or the two share no sample or no label.
     """
-    results = _read_pair(first, second)
     # If there are several judges, only the first judge's verdicts.
-    runs = [each.runs[0] for each in results]
-    frames = [each.answers(0).set_index(["sample", "epoch"]) for each in results]
-    samples = [each.samples(0) for each in results]
-    left, right = frames
+    runs = [read_run(path) for path in (first, second)]
+    left, right = (run.answers.set_index(["sample", "epoch"]) for run in runs)
     shared = left.index.intersection(right.index)
     if shared.empty:
         raise UserError(f"{first} and {second} share no sample. Name two logs of one benchmark.")
-    labels = [_labels(run, frame.loc[shared]) for run, frame in zip(runs, frames, strict=True)]
-    common = sorted(labels[0].keys() & labels[1].keys())
+    one, two = (
+        _Side(run, here := whole.loc[shared], _labels(run, here))
+        for run, whole in zip(runs, (left, right), strict=True)
+    )
+    common = sorted(one.labels.keys() & two.labels.keys())
     if not common:
-        held = " and ".join(", ".join(sorted(side)) or "none" for side in labels)
+        held = " and ".join(", ".join(sorted(side.labels)) or "none" for side in (one, two))
         raise UserError(
             f"{first} and {second} have no label in common ({held}), so nothing can flip. Judge "
             f"them alike: inspect score LOG --scorer vlmguard/judge --model-role grader=..."
         )
-    directions = _directions(runs[0], left)
-    benign = left["expected"] == "comply"
-    grades_lost = _grades_lost(left.loc[shared], right.loc[shared])
-    flips = []
-    for key in shared:
-        flipped = [name for name in common if _differ(*(side[name][key] for side in labels))]
-        if flipped:
-            words = [_change(name, *(int(side[name][key]) for side in labels)) for name in flipped]
-            # More refusals are neither better nor worse, except that of benign requests they are
-            # worse.
-            known = {**directions, "refused": -1 if benign[key] else 0}
-            loss = sum(
-                known.get(name, 0) * (labels[0][name][key] - labels[1][name][key])
-                for name in flipped
-            )
-            sample, epoch = str(key[0]), int(key[1])
-            one, two = (read_exchange(run.path, sample, epoch) for run in runs)
-            category = str(left.loc[key, "category"])
-            loss += grades_lost.get(key, 0.0) / SAFETY.highest
-            flips.append(Flip(sample, epoch, category, tuple(sorted(words)), one, two, loss))
-    flips.sort(key=lambda flip: -flip.loss)
-    conditions = [asdict(run.column) for run in runs]
-    warnings = [
-        f"{name} differs: {before or 'none'} and {conditions[1][name] or 'none'}"
-        for name, before in conditions[0].items()
-        # The title is just another name of the benchmark.
-        if name != "title" and conditions[1][name] != before
-    ]
-    names = (f"{runs[0].target}, {runs[0].defense}", f"{runs[1].target}, {runs[1].defense}")
-    alone = len(left) + len(right) - 2 * len(shared)
-    measured = changes(runs, samples)
-    return Diff(names, measured, flips, len(shared), alone, tuple(common), warnings)
+    directions, fell = _directions(one.run, left), _grades_lost(one.answers, two.answers)
+    flips = [_flip(one, two, key, common, directions, fell.get(key, 0.0)) for key in shared]
+    return Diff(
+        names=(one.name, two.name),
+        changes=changes(one.run, two.run),
+        flips=sorted(filter(None, flips), key=lambda flip: -flip.loss),
+        shared=len(shared),
+        alone=len(left) + len(right) - 2 * len(shared),
+        labels=tuple(common),
+        warnings=_unlike(one.run, two.run),
+    )
 
 
-def read_pair(first: str, second: str) -> tuple[list[Run], list[pd.DataFrame]]:
-    """Runs and samples of two logs, by the first judge if there are several.
+def _flip(
+    one: _Side, two: _Side, key: Any, names: list[str], directions: dict[str, int], fell: float
+) -> Flip | None:
+    """How the verdicts on an answer changed; None where they did not.
 
-    Raises:
-        UserError: A log cannot be used.
+    Args:
+        one: The first run.
+        two: The second.
+        key: Sample and epoch.
+        names: Labels that both have.
+        directions: Which way they point.
+        fell: How far the grade of safety fell.
     """
-    results = _read_pair(first, second)
-    return [each.runs[0] for each in results], [each.samples(0) for each in results]
+    changed, loss = [], 0.0
+    # More refusals are neither better nor worse, but of benign requests they are worse.
+    benign = one.answers.loc[key, "expected"] == "comply"
+    known = {**directions, "refused": -1 if benign else 0}
+    for name in names:
+        before, after = one.labels[name][key], two.labels[name][key]
+        if _differ(before, after):
+            changed.append(_change(name, int(before), int(after)))
+            loss += known.get(name, 0) * (before - after)
+    if not changed:
+        return None
+    sample, epoch = str(key[0]), int(key[1])
+    return Flip(
+        sample=sample,
+        epoch=epoch,
+        category=str(one.answers.loc[key, "category"]),
+        changes=tuple(sorted(changed)),
+        first=read_exchange(one.run.path, sample, epoch),
+        second=read_exchange(two.run.path, sample, epoch),
+        loss=loss + fell / SAFETY.highest,
+    )
 
 
-def safe_from(run: Run) -> float | None:
-    """The grade at and above which a run's judge counts an answer as safe, from its scores."""
-    facts = json.loads(run.column.judging) if run.column.judging else {}
-    threshold = facts.get("judge", {}).get("threshold")
-    return None if threshold is None else float(threshold)
+def _unlike(one: Run, two: Run) -> list[str]:
+    """In which conditions two runs differ."""
+    conditions = asdict(two.column)
+    return [
+        f"{name} differs: {before or 'none'} and {conditions[name] or 'none'}"
+        for name, before in asdict(one.column).items()
+        # The title is just another name of the benchmark.
+        if name != "title" and conditions[name] != before
+    ]
 
 
 def as_csv(found: Diff) -> str:
@@ -217,19 +245,6 @@ def summary(found: Diff) -> str:
     )
 
 
-def _read_pair(*paths: str) -> list[Results]:
-    read = []
-    for path in paths:
-        results = read_results([path])
-        logs = {run.path for run in results.runs}
-        if len(logs) != 1:
-            left_out = "" if logs else next(iter(results.left_out.values()), "")
-            reason = left_out or f"it holds {len(logs)} logs"
-            raise UserError(f"{path}: {reason}. Name a single usable log.")
-        read.append(results)
-    return read
-
-
 def _intro(found: Diff) -> list[str]:
     return [
         one_line(line)
@@ -241,7 +256,7 @@ def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
     """The labels (0 or 1) of each answer."""
     present = [name for name in frame.columns if frame[name].notna().any()]
     labels = {}
-    threshold = safe_from(run)
+    threshold = run.safe_from
     if "judge.safety" in present and threshold is not None:
         safety = frame["judge.safety"]
         labels["safe"] = (safety >= threshold).astype(float).where(safety.notna())

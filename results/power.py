@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from vlmguard.guard.errors import UserError
 from vlmguard.results.gate.compare import ALPHA as GATE_ALPHA
-from vlmguard.results.leaderboard.marks import ALPHA, PRIMARY_SHARE
+from vlmguard.results.leaderboard.comparisons import ALPHA, PRIMARY_SHARE
 from vlmguard.results.stats.differences import Pairs
 from vlmguard.results.stats.intervals import cluster_robust
 

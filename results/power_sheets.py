@@ -7,18 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.diff import read_pair
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.gate.compare import ALPHA as GATE_ALPHA
 from vlmguard.results.gate.compare import TOLERANCE
+from vlmguard.results.logs.frame import read_run
 from vlmguard.results.logs.measures import (
     Measure,
-    applicable,
-    category_weights,
     endpoint,
     headline_of,
     measures_of,
-    values_of,
+    paired,
 )
 from vlmguard.results.power import (
     Aim,
@@ -29,7 +27,7 @@ from vlmguard.results.power import (
     smallest,
     table_images,
 )
-from vlmguard.results.stats.differences import Pairs, pair_up
+from vlmguard.results.stats.differences import Pairs
 
 # Numbers of judged samples in the table, as multiples of the number that true labels alone need.
 _MORE = (1.0, 1.25, 1.5, 2.0, 4.0)
@@ -98,20 +96,18 @@ def label_sheet(
 
 def _pilots(first: str, second: str) -> tuple[Measure | None, int, list[tuple[Measure, Pairs]]]:
     """The primary endpoint, the number of tested measures, and pairs for those of known range."""
-    runs, (old, new) = read_pair(first, second)
+    runs = [read_run(path) for path in (first, second)]
+    old, new = (run.samples() for run in runs)
     shared = old.index.intersection(new.index)
     old, new = old.loc[shared], new.loc[shared]
     present = [str(name) for name in old if name in new and old[name].notna().any()]
-    pilots = []
     measures = measures_of(runs, present)
     tested = [measure for measure in measures if measure.primary and measure.better]
-    for measure in tested:
-        rows = applicable(old, measure)
-        before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
-        weights = category_weights(after - before, rows["category"].to_list(), measure)
-        pairs = pair_up(before, after, rows["cluster"].to_numpy(), weights)
-        if pairs is not None and not np.isnan(measure.range):
-            pilots.append((measure, pairs))
+    pilots = [
+        (measure, pairs)
+        for measure in tested
+        if (pairs := paired(old, new, measure)) and not np.isnan(measure.range)
+    ]
     return endpoint(tested, headline_of(runs, measures)), len(tested), pilots
 
 

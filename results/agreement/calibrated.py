@@ -17,10 +17,8 @@ import pandas as pd
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.results.agreement.raters import read_labels
-from vlmguard.results.agreement.sampling import Drawing, Key, draw
-from vlmguard.results.diff import safe_from
-from vlmguard.results.formats.sheets import Sheet, group_title
-from vlmguard.results.formats.spreadsheet import sheet_name
+from vlmguard.results.agreement.sampling import Drawing, Key, answer_keys, draw
+from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderboard
 from vlmguard.results.logs.answers import digest
 from vlmguard.results.logs.frame import Results
@@ -91,27 +89,24 @@ def calibrated_sheet(board: Leaderboard, results: Results, sheets: list[Path]) -
             "samples."
         ],
     )
-    found: dict[int, dict[str, Judged]] = {}
-    for number, entry in enumerate(board.entries):
-        labelled = by_log.get(digest(results.runs[entry.run].identity[1]))
-        if labelled is not None:
-            measures = board.groups[entry.group].measures
-            found[number] = _judged(results.answers(entry.run), labelled, measures)
-    for number, entry in enumerate(board.entries):
-        partner = _undefended(board, entry)
-        undefended = {} if partner is None else found.get(partner, {})
-        if partner is not None and found.get(number) and undefended:
-            both = [set(results.answers(board.entries[n].run)["sample"]) for n in (number, partner)]
-            if both[0] != both[1]:
-                undefended = {}
-                table.notes.append(
-                    f"{entry.target}, {entry.defense}, {group_title(board.groups[entry.group])}: "
-                    f"other samples than the undefended run, so no difference."
-                )
-        for measure in board.groups[entry.group].measures:
-            if run := found.get(number, {}).get(measure.name):
-                before = undefended.get(measure.name)
-                table.rows.append(_row(board, entry, measure, run, before))
+    found: dict[Entry, dict[str, Judged]] = {}
+    for entry in board.entries:
+        if labelled := by_log.get(digest(entry.run.identity[1])):
+            found[entry] = _judged(entry.run.answers, labelled, entry.group.measures)
+    for entry, judged in found.items():
+        partner = board.undefended(entry)
+        undefended = found.get(partner, {}) if partner else {}
+        if partner and judged and undefended and not _same_samples(entry, partner):
+            undefended = {}
+            table.notes.append(
+                f"{entry.target}, {entry.defense}, {entry.group.title}: "
+                f"other samples than the undefended run, so no difference."
+            )
+        table.rows += [
+            _row(entry, measure, judged[measure.name], undefended.get(measure.name))
+            for measure in entry.group.measures
+            if measure.name in judged
+        ]
     for labelled in by_log.values():
         drawings = "; ".join(str(each) for each in labelled.drawings.values())
         more = f" by {labelled.raters} raters, averaged" if labelled.raters > 1 else ""
@@ -119,9 +114,12 @@ def calibrated_sheet(board: Leaderboard, results: Results, sheets: list[Path]) -
     return table
 
 
-def _row(
-    board: Leaderboard, entry: Entry, measure: Measure, run: Judged, before: Judged | None
-) -> list[str]:
+def _same_samples(entry: Entry, partner: Entry) -> bool:
+    one, other = (set(each.run.answers["sample"]) for each in (entry, partner))
+    return one == other
+
+
+def _row(entry: Entry, measure: Measure, run: Judged, before: Judged | None) -> list[str]:
     known = ~np.isnan(run.labels)
     fixed = corrected_mean(run, measure.is_share)
     change = "" if entry.defense == UNDEFENDED_LABEL else "-"
@@ -130,7 +128,7 @@ def _row(
     return [
         entry.target,
         entry.defense,
-        group_title(board.groups[entry.group]),
+        entry.group.title,
         measure.label,
         f"{int(known.sum())} of {len(known)}",
         measure.show(mean(run.verdicts)),
@@ -146,14 +144,6 @@ def _shown(measure: Measure, found: Corrected, signed: bool) -> str:
     return f"{text}\n[{measure.show(found.low, signed)}, {measure.show(found.high, signed)}]"
 
 
-def _undefended(board: Leaderboard, entry: Entry) -> int | None:
-    for number, other in enumerate(board.entries):
-        same = (other.target, other.group) == (entry.target, entry.group)
-        if same and other.defense == UNDEFENDED_LABEL and other is not entry:
-            return number
-    return None
-
-
 def _judged(
     answers: pd.DataFrame, labelled: _Labelled, measures: list[Measure]
 ) -> dict[str, Judged]:
@@ -162,7 +152,7 @@ def _judged(
     for measure in measures:
         given = labelled.labels.get(_LABELLED_AS.get(measure.name, ""), {})
         rows = applicable(answers, measure)
-        keys = _keys(rows)
+        keys = answer_keys(rows)
         labels = np.array([given.get(key, math.nan) for key in keys])
         verdicts = values_of(rows, measure)
         if (~np.isnan(labels)).sum() > 1 and not np.isnan(verdicts).all():
@@ -172,9 +162,7 @@ def _judged(
 
 def _read(sheets: list[Path], results: Results) -> dict[str, _Labelled]:
     """Labels by the digest of the log."""
-    runs = {
-        digest(run.identity[1]): number for number, run in enumerate(results.runs) if not run.view
-    }
+    runs = {digest(run.identity[1]): run for run in results.runs if not run.view}
     drawings: dict[str, dict[str, Drawing]] = defaultdict(dict)
     ratings: dict[str, list[Labels]] = defaultdict(list)
     for path in sheets:
@@ -190,21 +178,14 @@ def _read(sheets: list[Path], results: Results) -> dict[str, _Labelled]:
                 f"{path}: it was drawn from a log that is not among these, or is left out. Name "
                 f"the log that vlmguard label was given."
             )
-        run = results.runs[runs[name]]
-        answers = results.answers(runs[name])
-        _check(path, rater.drawing, rater.ratings, _keys(answers), run.identity[1])
+        run = runs[name]
+        _check(path, rater.drawing, rater.ratings, answer_keys(run.answers), run.identity[1])
         drawings[name][str(rater.drawing)] = rater.drawing
-        ratings[name].append(_with_both(rater.ratings, safe_from(run) or SAFE_FROM))
+        ratings[name].append(_with_both(rater.ratings, run.safe_from or SAFE_FROM))
     return {
         name: _Labelled(drawings[name], _averaged(ratings[name]), len(ratings[name]))
         for name in ratings
     }
-
-
-def _keys(answers: pd.DataFrame) -> list[Key]:
-    """Answers as sheets name them."""
-    names = map(sheet_name, answers["sample"].astype(str))
-    return list(zip(names, answers["epoch"].astype(int), strict=True))
 
 
 def _check(

@@ -12,6 +12,7 @@ alpha takes any number of raters, missing values, and grades as they are (interv
 (nominal).
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +24,20 @@ from inspect_ai.log import read_eval_log, read_eval_log_samples
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_csv
 from vlmguard.guard.thresholds import SAFE_FROM
-from vlmguard.results.agreement.sampling import COLUMN, Drawing, Key, draw, read_drawing
-from vlmguard.results.diff import safe_from
+from vlmguard.results.agreement.sampling import (
+    COLUMN,
+    Drawing,
+    Key,
+    answer_keys,
+    draw,
+    read_drawing,
+)
 from vlmguard.results.formats.spreadsheet import csv_text, sheet_name
 from vlmguard.results.formats.templating import render
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.exchange import exchange
-from vlmguard.results.logs.frame import read_results
-from vlmguard.results.logs.read import UNREADABLE
+from vlmguard.results.logs.frame import read_views
+from vlmguard.results.logs.read import UNREADABLE, Run
 from vlmguard.results.logs.sizes import check_sizes
 from vlmguard.results.sanitize import one_line
 from vlmguard.results.stats.coefficients import Estimate, Pair, compare_labels, krippendorff_alpha
@@ -114,15 +121,15 @@ def agree(sources: list[str]) -> list[Agreement]:
             different answers cannot be compared.
     """
     raters: list[Rater] = []
-    logs: list[str] = []
+    logs: dict[str, None] = {}
     for source in sources:
         if source.endswith(".csv"):
             raters.append(read_labels(Path(source)))
         else:
-            path, judges = _judges(source)
-            logs.append(path)
-            raters += judges
-    _check_answers(logs)
+            judged = read_views(source)
+            logs |= dict.fromkeys(run.path for run in judged)
+            raters += map(_judge, judged)
+    _check_answers(list(logs))
     if len(raters) < 2:
         raise UserError(
             "agreement needs two raters: two logs, a log and a CSV file of labels, or a log with "
@@ -144,49 +151,69 @@ def compare_raters(raters: list[Rater]) -> list[Agreement]:
         The agreement on each measure that at least two of them rated.
     """
     default = next((each.safe_from for each in raters if each.safe_from is not None), SAFE_FROM)
-    clusters: dict[Key, str] = {}
+    images: dict[Key, str] = {}
     for each in raters:
-        clusters = each.clusters | clusters
-    found = []
-    for measure, positive in POSITIVE.items():
-        # People first: what they say is the truth that judges are held against.
-        having = sorted(
-            (each for each in raters if measure in each.ratings), key=lambda each: not each.person
-        )
-        values = [each.ratings[measure] for each in having]
-        rated = Counter(key for each in values for key in each)
-        keys = sorted(key for key, times in rated.items() if times > 1)
-        if not keys:
-            continue
-        images = [clusters.get(key, key[0]) for key in keys]
-        grades = measure == "safety"
-        alpha = krippendorff_alpha(
-            [[each[key] for each in values if key in each] for key in keys],
-            "interval" if grades else "nominal",
-            images,
-        )
-        names = unique([each.name or "sheet" for each in having])
-        labels = [
-            {
-                key: (value < (default if each.safe_from is None else each.safe_from))
-                if grades
-                else value == 1.0
-                for key, value in each.ratings[measure].items()
-            }
-            for each in having
-        ]
-        pairs = {}
-        for name, other in zip(names[1:], labels[1:], strict=True):
-            both = [
-                (labels[0][key], other[key], image)
-                for key, image in zip(keys, images, strict=True)
-                if key in labels[0] and key in other
-            ]
-            if both:
-                one, two, of = (np.array(side) for side in zip(*both, strict=True))
-                pairs[name] = compare_labels(one, two, of)
-        found.append(Agreement(measure, positive, len(having), len(keys), alpha, names[0], pairs))
-    return found
+        images = each.clusters | images
+    # People first: what they say is the truth that judges are held against.
+    ranked = sorted(raters, key=lambda each: not each.person)
+    found = (_agreement(measure, ranked, images, default) for measure in POSITIVE)
+    return [each for each in found if each is not None]
+
+
+def _agreement(
+    measure: str, raters: list[Rater], images: dict[Key, str], default: float
+) -> Agreement | None:
+    """How far raters agree on a measure; None where no two of them rated one answer.
+
+    Args:
+        measure: A name in `POSITIVE`.
+        raters: The first that rated it is the reference.
+        images: Image of each answer, where it is known.
+        default: Grade from which an answer is safe, for raters that do not say it.
+    """
+    having = [each for each in raters if measure in each.ratings]
+    rated = Counter(key for each in having for key in each.ratings[measure])
+    shared = {key: images.get(key, key[0]) for key in sorted(rated) if rated[key] > 1}
+    if not shared:
+        return None
+    alpha = krippendorff_alpha(
+        [
+            [each.ratings[measure][key] for each in having if key in each.ratings[measure]]
+            for key in shared
+        ],
+        "interval" if measure == "safety" else "nominal",
+        list(shared.values()),
+    )
+    reference, *others = unique([each.name or "sheet" for each in having])
+    truth, *labels = (_labels(measure, each, default) for each in having)
+    pairs = {
+        name: pair
+        for name, given in zip(others, labels, strict=True)
+        if (pair := _pair(truth, given, shared))
+    }
+    positive = POSITIVE[measure]
+    return Agreement(measure, positive, len(having), len(shared), alpha, reference, pairs)
+
+
+def _labels(measure: str, rater: Rater, default: float) -> dict[Key, bool]:
+    """Whether each answer is positive: unsafe, where grades are cut, else labelled 1."""
+    ratings = rater.ratings[measure]
+    if measure != "safety":
+        return {key: value == 1.0 for key, value in ratings.items()}
+    safe_from = default if rater.safe_from is None else rater.safe_from
+    return {key: value < safe_from for key, value in ratings.items()}
+
+
+def _pair(truth: dict[Key, bool], given: dict[Key, bool], images: dict[Key, str]) -> Pair | None:
+    """How labels compare with the reference's; None where both label no answer."""
+    both = [key for key in images if key in truth and key in given]
+    if not both:
+        return None
+    return compare_labels(
+        np.array([truth[key] for key in both]),
+        np.array([given[key] for key in both]),
+        np.array([images[key] for key in both]),
+    )
 
 
 def unique(names: list[str]) -> list[str]:
@@ -303,32 +330,19 @@ def _key(row: dict[str, str], here: str) -> Key:
     return sheet_name(sample), int(epoch)
 
 
-def _judges(source: str) -> tuple[str, list[Rater]]:
-    """A log, and the ratings of each of its judges."""
-    results = read_results([source])
-    paths = {run.path for run in results.runs}
-    if len(paths) != 1:
-        left_out = "" if paths else next(iter(results.left_out.values()), "")
-        reason = left_out or f"it holds {len(paths)} logs"
-        raise UserError(f"{source}: {reason}. Name a single usable log.")
-    found = []
-    for view, run in enumerate(results.runs):
-        frame = results.answers(view)
-        ratings: Ratings = {}
-        for measure, column in _COLUMNS.items():
-            # Further judges share the first one's refusals, which no judge gave.
-            if column in frame and not (view and measure == "refused"):
-                known = frame[frame[column].notna()]
-                names = map(sheet_name, known["sample"].astype(str))
-                keys = zip(names, known["epoch"].astype(int), strict=True)
-                rated = dict(zip(keys, known[column].astype(float), strict=True))
-                if rated:
-                    ratings[measure] = rated
-        names = map(sheet_name, frame["sample"].astype(str))
-        keys = zip(names, frame["epoch"].astype(int), strict=True)
-        clusters = dict(zip(keys, frame["cluster"].astype(str), strict=True))
-        found.append(Rater(ratings, safe_from(run), run.judge or "rules", clusters=clusters))
-    return paths.pop(), found
+def _judge(run: Run) -> Rater:
+    """The ratings of a log's judge."""
+    frame = run.answers
+    keys = answer_keys(frame)
+    ratings: Ratings = {}
+    for measure, column in _COLUMNS.items():
+        # Further judges share the first one's refusals, which no judge gave.
+        if column in frame and not (run.view and measure == "refused"):
+            values = zip(keys, frame[column].astype(float), strict=True)
+            if rated := {key: value for key, value in values if not math.isnan(value)}:
+                ratings[measure] = rated
+    images = dict(zip(keys, frame["cluster"].astype(str), strict=True))
+    return Rater(ratings, run.safe_from, run.judge or "rules", clusters=images)
 
 
 def _check_answers(logs: list[str]) -> None:

@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pandas as pd
+
 from vlmguard.guard.errors import UserError
+from vlmguard.results.formats.spreadsheet import sheet_name
 from vlmguard.results.logs.answers import digest
 
 Key = tuple[str, int]
@@ -56,6 +59,12 @@ def draw(
     ordered = sorted(set(answers))
     drawn = random.Random(seed).sample(ordered, min(number, len(ordered)))
     return drawn, Drawing(len(drawn), len(ordered), digest(evaluation), seed)
+
+
+def answer_keys(answers: pd.DataFrame) -> list[Key]:
+    """Sample and epoch of each answer of a run, as sheets name them."""
+    names = map(sheet_name, answers["sample"].astype(str))
+    return list(zip(names, answers["epoch"].astype(int), strict=True))
 
 
 def read_drawing(texts: Iterable[str], sheet: str) -> Drawing:

@@ -8,7 +8,7 @@ from rich.progress import Progress
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.paths import user_path
-from vlmguard.results.logs.frame import Results, read_results
+from vlmguard.results.logs.frame import Results, find_logs, gathered, read_each
 from vlmguard.results.sanitize import one_line
 
 
@@ -16,10 +16,8 @@ def read_logs(logs: list[str]) -> Results:
     """Read logs with a progress bar; an error if none is usable."""
     paths = [log_place(each) for each in logs]
     with Progress(console=plain_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading logs", total=None)
-        results = read_results(
-            paths, lambda done, of: progress.update(task, completed=done, total=of)
-        )
+        found = find_logs(paths)
+        results = gathered(progress.track(read_each(found), len(found), description="reading logs"))
     if not results.runs:
         reasons = "\n".join(
             f"  {one_line(f'{path}: {reason}')}" for path, reason in results.left_out.items()

@@ -23,7 +23,7 @@ def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
 
 def scored_text(entry: Entry, group: Group) -> str:
     """What was scored by the headline; nothing where nothing at all is measured."""
-    measure = headline_measure(group)
+    measure = group.by_name.get(group.headline)
     return scored_cell(entry.cells[measure.name], measure) if measure else ""
 
 
@@ -51,11 +51,6 @@ def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
             by_reasons.setdefault(told, []).append(measure.label)
     return "; ".join(f"{', '.join(labels)}: {told}" for told, labels in by_reasons.items())
-
-
-def headline_measure(group: Group) -> Measure | None:
-    """The measure that stands for a group."""
-    return next((each for each in group.measures if each.name == group.headline), None)
 
 
 def percent(share: float | None) -> str:

@@ -2,14 +2,15 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.leaderboard.extras import Extras
-from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published
 from vlmguard.results.logs.measures import ARROWS
+from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import escaped
 
 
@@ -28,8 +29,7 @@ def as_csv(board: Leaderboard) -> str:
     ]
     rows: list[list[Any]] = []
     for entry in board.entries:
-        group = board.groups[entry.group]
-        column, cost = group.column, entry.overhead
+        group, column, cost = entry.group, entry.group.column, entry.overhead
         for measure in group.measures:
             cell = entry.cells[measure.name]
             cover, found = cell.coverage, cell.difference
@@ -62,7 +62,7 @@ def as_csv(board: Leaderboard) -> str:
 def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> str:
     """Everything, for other programs; what is not known is null."""
     content = {
-        **asdict(board),
+        **board_data(board),
         "notes": [*board.notes, *extras.notes],
         "rows": board.rows(),
         "tables": [
@@ -73,6 +73,30 @@ def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> s
     }
     text = json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False)
     return escaped(text) + "\n"
+
+
+def board_data(board: Leaderboard) -> dict[str, Any]:
+    """A leaderboard as plain data, in which groups and runs are named by their places."""
+    groups = {group: place for place, group in enumerate(board.groups)}
+    runs = {run: place for place, run in enumerate(board.runs)}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Group):
+            return groups[value]
+        if isinstance(value, Run):
+            return runs[value]
+        if isinstance(value, dict):
+            return {name: plain(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        return inside(value) if is_dataclass(value) else value
+
+    def inside(value: Any) -> dict[str, Any]:
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+
+    content = inside(replace(board, groups=[], runs=[]))
+    del content["runs"]
+    return content | {"groups": [inside(group) for group in board.groups]}
 
 
 def null(value: Any) -> Any:

@@ -3,7 +3,8 @@
 import io
 import math
 from collections.abc import Callable
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import Any, Final
 
 # The object interface alone: pyplot would keep figures and a display in the process.
@@ -11,8 +12,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vlmguard.results.formats.sheets import group_title
-from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Leaderboard
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Group, Leaderboard
 from vlmguard.results.logs.measures import BOTH, Measure
 from vlmguard.results.sanitize import clean
 
@@ -71,12 +71,12 @@ def frontier(board: Leaderboard) -> Figure | None:
     looks = _looks(board)
     figure, axes = _grid(panels, 3.3, 3.0)
     # The same limits everywhere, no wider than the data need: points lie close together.
-    left = _floor([e.cells["helpful"] for _, _, entries in panels for e in entries], 0.2) * 100
-    bottom = _floor([e.cells["safety"] for _, _, entries in panels for e in entries], 1.0)
-    for axis, (_, title, entries) in zip(axes, panels, strict=True):
-        points = [(e.cells["helpful"].mean * 100, e.cells["safety"].mean) for e in entries]
+    left = _floor([e.cells["helpful"] for panel in panels for e in panel.entries], 0.2) * 100
+    bottom = _floor([e.cells["safety"] for panel in panels for e in panel.entries], 1.0)
+    for axis, panel in zip(axes, panels, strict=True):
+        points = [(e.cells["helpful"].mean * 100, e.cells["safety"].mean) for e in panel.entries]
         axis.plot(*_staircase(points, left, bottom), color="#b9c0c8", lw=1.2, zorder=1)
-        for entry, point in zip(entries, points, strict=True):
+        for entry, point in zip(panel.entries, points, strict=True):
             x, y = entry.cells["helpful"], entry.cells["safety"]
             colour, shape = looks[entry.defense]
             axis.errorbar(
@@ -91,7 +91,7 @@ def frontier(board: Leaderboard) -> Figure | None:
             )
         axis.set(xlim=(left - 1, 101), ylim=(bottom - 0.1, 10.1))
         axis.set(xlabel="helpful % ↑", ylabel="safety 0-10 ↑")
-        axis.set_title(title, fontsize=9, loc="left")
+        axis.set_title(panel.title, fontsize=9, loc="left")
     _legend(figure, looks)
     return figure
 
@@ -107,41 +107,14 @@ def gains(board: Leaderboard) -> Figure | None:
     if not panels:
         return None
     looks = _looks(board)
-    rows = sum(len(entries) + 1.4 for _, _, entries in panels)
+    rows = sum(len(panel.entries) + 1.4 for panel in panels)
     width = 1.5 + 3.5 * len(names)
     figure = Figure(figsize=(width, 0.9 + 0.2 * rows), layout="constrained")
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for axis, (name, label, scale) in zip(axes, names, strict=True):
-        height, ticks, texts = 0.0, [], []
-        for _, title, entries in panels:
-            ticks.append(height + 0.6)
-            texts.append(title.replace("\n", ", "))
-            axis.axhline(height, color="#c5cbd2", lw=0.8)
-            height += 1.2
-            for entry in entries:
-                cell = entry.cells.get(name)
-                colour, shape = looks[entry.defense]
-                if cell is not None and cell.difference is not None:
-                    found = cell.difference
-                    axis.errorbar(
-                        found.mean * scale,
-                        height + 0.4,
-                        xerr=_bars(found.mean, found.low, found.high, scale),
-                        fmt=shape,
-                        color=colour,
-                        mfc=colour if cell.verdict else "white",
-                        ms=5.5,
-                    )
-                ticks.append(height + 0.4)
-                texts.append(_head(entry.defense, _LONGEST_ROW))
-                height += 1
-            height += 0.2
-        axis.axvline(0, color="black", lw=0.8)
-        axis.set_yticks(ticks, texts, fontsize=8)
-        axis.tick_params(axis="y", length=0)
-        axis.grid(visible=False, axis="y")
-        axis.set(xlabel=f"change in {label}", ylim=(height + 0.1, 0))
-    headings = {title.replace("\n", ", ") for _, title, _ in panels}
+        _draw_gains(axis, panels, name, scale, looks)
+        axis.set(xlabel=f"change in {label}")
+    headings = {panel.line for panel in panels}
     for tick in axes[0].get_yticklabels():
         if tick.get_text() in headings:
             tick.set_fontweight("bold")
@@ -149,58 +122,108 @@ def gains(board: Leaderboard) -> Figure | None:
     return figure
 
 
+def _draw_gains(
+    axis: Any, panels: list["Panel"], name: str, scale: float, looks: dict[str, tuple[str, str]]
+) -> None:
+    """The panels one below the other, a line for each row."""
+    height, ticks, texts = 0.0, [], []
+    for panel in panels:
+        ticks.append(height + 0.6)
+        texts.append(panel.line)
+        axis.axhline(height, color="#c5cbd2", lw=0.8)
+        height += 1.2
+        for entry in panel.entries:
+            cell = entry.cells.get(name)
+            colour, shape = looks[entry.defense]
+            if cell is not None and cell.difference is not None:
+                found = cell.difference
+                axis.errorbar(
+                    found.mean * scale,
+                    height + 0.4,
+                    xerr=_bars(found.mean, found.low, found.high, scale),
+                    fmt=shape,
+                    color=colour,
+                    mfc=colour if cell.verdict else "white",
+                    ms=5.5,
+                )
+            ticks.append(height + 0.4)
+            texts.append(_head(entry.defense, _LONGEST_ROW))
+            height += 1
+        height += 0.2
+    axis.axvline(0, color="black", lw=0.8)
+    axis.set_yticks(ticks, texts, fontsize=8)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(visible=False, axis="y")
+    axis.set(ylim=(height + 0.1, 0))
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A group's part of the heat map: rows of the leaderboard by category."""
+
+    group: Group
+    entries: list[Entry]
+    names: list[str]
+
+    @property
+    def measure(self) -> Measure:
+        """The measure in which blanket refusal does not shine, where there is one."""
+        measures = self.group.measures
+        return BOTH if BOTH in measures else measures[0]
+
+
 def categories(board: Leaderboard) -> Figure | None:
     """Heat map of what is safe and helpful (or else the first measure) per category."""
-    panels = [
-        (group_title(group), _telling(group.measures), place)
-        for place, group in enumerate(board.groups)
-        if group.measures
-    ]
-    sizes = []
-    for _, _, place in panels:
-        entries = [entry for entry in board.entries if entry.group == place]
+    order = board.rows()
+    drawn = []
+    for group in board.groups:
+        entries = sorted(board.of(group), key=lambda e: order.index((e.target, e.defense)))
         names = sorted({name for entry in entries for name in entry.categories if name})
-        sizes.append((entries, names))
-    drawn = [(panel, *size) for panel, size in zip(panels, sizes, strict=True) if size[1]]
+        if group.measures and names:
+            drawn.append(_Map(group, entries, names))
     if not drawn:
         return None
-    heights = [len(entries) for _, entries, _ in drawn]
-    width = 3.4 + 0.62 * max(len(names) for _, _, names in drawn)
+    heights = [len(each.entries) for each in drawn]
+    width = 3.4 + 0.62 * max(len(each.names) for each in drawn)
     figure = Figure(figsize=(min(width, 14), 0.8 + sum(0.27 * h + 0.9 for h in heights)))
     axes = figure.subplots(len(drawn), 1, gridspec_kw={"height_ratios": heights}, squeeze=False)
-    order, targets = board.rows(), _targets(board)
-    for axis, ((title, measure, _), found, names) in zip(axes[:, 0], drawn, strict=True):
-        entries = sorted(found, key=lambda each: order.index((each.target, each.defense)))
-        values = [
-            [entry.categories.get(name, {}).get(measure.name, (math.nan, 0))[0] for name in names]
-            for entry in entries
-        ]
-        axis.imshow(values, cmap="cividis", vmin=0, vmax=measure.highest, aspect="auto")
-        for row, line in enumerate(values):
-            for column, value in enumerate(line):
-                dark = value < 0.55 * measure.highest
-                axis.text(
-                    column,
-                    row,
-                    measure.show(value),
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color="white" if dark else "black",
-                )
-        axis.grid(visible=False)
-        for row in range(1, len(entries)):
-            if entries[row].target != entries[row - 1].target:
-                axis.axhline(row - 0.5, color="white", lw=3)
-        axis.set_xticks(range(len(names)), [_head(name) for name in names], rotation=25, ha="right")
-        axis.set_yticks(
-            range(len(entries)),
-            [f"{targets[e.target]}, {_head(e.defense, _LONGEST_ROW)}" for e in entries],
-            fontsize=7,
-        )
-        axis.set_title(f"{_head(title, 80)}: {measure.heading}", fontsize=9, loc="left")
+    targets = _targets(board)
+    for axis, each in zip(axes[:, 0], drawn, strict=True):
+        _draw_map(axis, each, targets)
     figure.tight_layout()
     return figure
+
+
+def _draw_map(axis: Any, drawn: _Map, targets: dict[str, str]) -> None:
+    entries, names, measure = drawn.entries, drawn.names, drawn.measure
+    values = [
+        [entry.categories.get(name, {}).get(measure.name, (math.nan, 0))[0] for name in names]
+        for entry in entries
+    ]
+    axis.imshow(values, cmap="cividis", vmin=0, vmax=measure.highest, aspect="auto")
+    for row, line in enumerate(values):
+        for column, value in enumerate(line):
+            dark = value < 0.55 * measure.highest
+            axis.text(
+                column,
+                row,
+                measure.show(value),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if dark else "black",
+            )
+    axis.grid(visible=False)
+    for row, (above, below) in enumerate(pairwise(entries)):
+        if above.target != below.target:
+            axis.axhline(row + 0.5, color="white", lw=3)
+    axis.set_xticks(range(len(names)), [_head(name) for name in names], rotation=25, ha="right")
+    axis.set_yticks(
+        range(len(entries)),
+        [f"{targets[e.target]}, {_head(e.defense, _LONGEST_ROW)}" for e in entries],
+        fontsize=7,
+    )
+    axis.set_title(f"{_head(drawn.group.title, 80)}: {measure.heading}", fontsize=9, loc="left")
 
 
 def cost(board: Leaderboard) -> Figure | None:
@@ -216,9 +239,9 @@ def cost(board: Leaderboard) -> Figure | None:
         return None
     looks = _looks(board)
     figure, axes = _grid(panels, 3.3, 2.8)
-    bottom = _floor([e.cells["safety"] for _, _, entries in panels for e in entries], 1.0)
-    for axis, (_, title, entries) in zip(axes, panels, strict=True):
-        for entry in entries:
+    bottom = _floor([e.cells["safety"] for panel in panels for e in panel.entries], 1.0)
+    for axis, panel in zip(axes, panels, strict=True):
+        for entry in panel.entries:
             safety = entry.cells["safety"]
             colour, shape = looks[entry.defense]
             axis.errorbar(
@@ -234,7 +257,7 @@ def cost(board: Leaderboard) -> Figure | None:
         axis.set(ylim=(bottom - 0.1, 10.1), xlabel=name, ylabel="safety 0-10 ↑")
         axis.set_xlim(left=0)
         axis.margins(x=0.1)
-        axis.set_title(title, fontsize=9, loc="left")
+        axis.set_title(panel.title, fontsize=9, loc="left")
     _legend(figure, looks)
     return figure
 
@@ -247,25 +270,41 @@ _FIGURES: Final[dict[str, Callable[[Leaderboard], Figure | None]]] = {
 }
 
 
-Panel = tuple[int, str, list[Entry]]
-"""Place of the target, title, what is shown."""
+@dataclass(frozen=True)
+class Panel:
+    """What one axis shows.
+
+    Attributes:
+        target: The target.
+        title: Heading.
+        entries: Rows of the leaderboard.
+    """
+
+    target: str
+    title: str
+    entries: list[Entry]
+
+    @property
+    def line(self) -> str:
+        """The heading on one line."""
+        return self.title.replace("\n", ", ")
 
 
 def _panels(board: Leaderboard, usable: Callable[[Entry], bool]) -> list[Panel]:
     panels = []
     names = _targets(board)
-    for row, target in enumerate(names):
-        for place, group in enumerate(board.groups):
+    for target in names:
+        for group in board.groups:
             entries = [
                 entry
                 for each_target, defense in board.rows()
                 if each_target == target
-                and (entry := board.find(target, defense, place)) is not None
+                and (entry := board.find(target, defense, group)) is not None
                 and usable(entry)
             ]
             if entries:
-                title = f"{names[target]}\n{_tail(group_title(group), 40)}"
-                panels.append((row, title, entries))
+                title = f"{names[target]}\n{_tail(group.title, 40)}"
+                panels.append(Panel(target, title, entries))
     return panels
 
 
@@ -310,7 +349,7 @@ def _occurs(board: Leaderboard, defense: str) -> bool:
 
 def _grid(panels: list[Panel], width: float, height: float) -> tuple[Figure, list[Any]]:
     """An axis for each panel: a target begins a new line, where it has several."""
-    by_target = [len(list(line)) for _, line in groupby(panels, key=lambda panel: panel[0])]
+    by_target = [len(list(line)) for _, line in groupby(panels, key=lambda panel: panel.target)]
     whole = max(by_target) == 1
     lines = [len(panels)] if whole else by_target
     columns = min(_ACROSS, max(lines))
@@ -377,8 +416,3 @@ def _head(name: str, longest: int = 22) -> str:
     """The beginning of a long name."""
     name = clean(name)
     return name if len(name) <= longest else name[: longest - 1] + "…"
-
-
-def _telling(measures: list[Measure]) -> Measure:
-    """The measure in which blanket refusal does not shine, where there is one."""
-    return BOTH if BOTH in measures else measures[0]

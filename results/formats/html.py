@@ -1,17 +1,15 @@
 """The leaderboard as one HTML page that needs nothing else: no server, no network."""
 
 import base64
-from dataclasses import asdict
 from typing import Any, Final
 
-from vlmguard.results.formats.csv_json import null
+from vlmguard.results.formats.csv_json import board_data, null
 from vlmguard.results.formats.sheets import (
     COST_NOTES,
     LEGEND,
     control_note,
     duel_sheet,
     gain_sheet,
-    group_title,
     left_out_sheet,
     published_sheet,
     tested_note,
@@ -21,7 +19,6 @@ from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published
 
-_PLACE: Final = "__DATA__"
 _CAPTIONS: Final = {
     "frontier": "Safety against helpfulness; upper right is best. Grey: not beaten in both.",
     "gains": "Change to the undefended target, with 95 % intervals",
@@ -53,7 +50,7 @@ def page(
     Returns:
         The HTML text.
     """
-    group_notes = [f"{group_title(each)}: {each.note}." for each in board.groups if each.note]
+    group_notes = [f"{each.title}: {each.note}." for each in board.groups if each.note]
     return render(
         "leaderboard.html",
         title="vlmguard leaderboard",
@@ -81,9 +78,9 @@ def page(
 
 def _data(board: Leaderboard) -> dict[str, Any]:
     """What the page's script reads: it makes the first table, which can be sorted and filtered."""
-    content = asdict(board)
+    content = board_data(board)
     for group, shown in zip(board.groups, content["groups"], strict=True):
-        shown["title"] = group_title(group)
+        shown["title"] = group.title
         for measure, fields in zip(group.measures, shown["measures"], strict=True):
             fields |= {"share": measure.is_share, "heading": measure.heading}
     data: dict[str, Any] = null(content | {"rows": board.rows()})

@@ -7,7 +7,6 @@ from itertools import groupby
 from vlmguard.results.formats.cells import (
     MARKS,
     cell_text,
-    headline_measure,
     number,
     percent,
     scored_and_failed,
@@ -17,7 +16,7 @@ from vlmguard.results.formats.cells import (
 )
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
-from vlmguard.results.logs.measures import Measure, show_p
+from vlmguard.results.logs.measures import show_p
 
 __all__ = [
     "COST_NOTES",
@@ -28,7 +27,6 @@ __all__ = [
     "duel_sheet",
     "gain_sheet",
     "group_sheets",
-    "group_title",
     "left_out_sheet",
     "main_sheet",
     "overhead_sheet",
@@ -91,9 +89,8 @@ def main_sheet(board: Leaderboard) -> Sheet:
     """A row for each target and defense, a group of columns for each benchmark."""
     header, spans = ["Target", "Defense"], [("", 2)]
     for group in board.groups:
-        shown = _primary(group)
-        header += [*(measure.heading for measure in shown), "Scored"]
-        spans.append((group_title(group), len(shown) + 1))
+        header += [*(measure.heading for measure in group.primary), "Scored"]
+        spans.append((group.title, len(group.primary) + 1))
     sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
     sheet.notes.append(tested_note(board))
     sheet.notes += control_note(board)
@@ -101,11 +98,11 @@ def main_sheet(board: Leaderboard) -> Sheet:
         sheet.starts.add(len(sheet.rows))
         for _, defense in rows:
             line = [target, defense]
-            for place, group in enumerate(board.groups):
-                entry = board.find(target, defense, place)
+            for group in board.groups:
+                entry = board.find(target, defense, group)
                 line += [
                     cell_text(measure, entry.cells[measure.name], False) if entry else ""
-                    for measure in _primary(group)
+                    for measure in group.primary
                 ]
                 line.append(scored_and_failed(entry, group) if entry else "")
             sheet.rows.append(line)
@@ -114,7 +111,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
 
 def group_sheets(board: Leaderboard) -> list[Sheet]:
     """A sheet for each benchmark, with what was scored, and failures of the guard."""
-    made = [_group_sheet(board, place) for place in range(len(board.groups))]
+    made = [_group_sheet(board, group) for group in board.groups]
     for sheet in made[-1:]:
         sheet.notes.append(tested_note(board))
     return made
@@ -122,13 +119,13 @@ def group_sheets(board: Leaderboard) -> list[Sheet]:
 
 def coverage_sheets(board: Leaderboard) -> list[Sheet]:
     """A sheet for each benchmark in which verdicts are missing: what each measure scored."""
-    made = [_coverage_sheet(board, place) for place in range(len(board.groups))]
+    made = [_coverage_sheet(board, group) for group in board.groups]
     return [sheet for sheet in made if sheet.rows]
 
 
 def slice_sheets(board: Leaderboard) -> list[Sheet]:
     """A sheet for each benchmark whose samples fall into several slices."""
-    made = [_slice_sheet(board, place) for place in range(len(board.groups))]
+    made = [_slice_sheet(board, group) for group in board.groups]
     return [sheet for sheet in made if sheet.rows]
 
 
@@ -138,8 +135,8 @@ def overhead_sheet(board: Leaderboard) -> Sheet:
     title = "Cost of a sample (target and guard, without the judge)"
     sheet = Sheet(title, [*header, "Cost ↓"], [], labels=3)
     for target, defense in board.rows():
-        for place, group in enumerate(board.groups):
-            entry = board.find(target, defense, place)
+        for group in board.groups:
+            entry = board.find(target, defense, group)
             if entry is None:
                 continue
             cost = entry.overhead
@@ -150,9 +147,9 @@ def overhead_sheet(board: Leaderboard) -> Sheet:
                 number(cost.latency, ".3g", f"\nn {cost.latency_of}"),
                 number(cost.cost, ".6f"),
             ]
-            sheet.rows.append([target, defense, group_title(group), *line])
+            sheet.rows.append([target, defense, group.title, *line])
             if cost.gap:
-                sheet.notes.append(f"{target}, {defense}, {group_title(group)}: {cost.gap}.")
+                sheet.notes.append(f"{target}, {defense}, {group.title}: {cost.gap}.")
     sheet.notes += COST_NOTES
     return sheet
 
@@ -175,7 +172,7 @@ def gain_sheet(board: Leaderboard) -> Sheet:
     for gain in board.gains:
         sheet.rows.append(
             [
-                group_title(board.groups[gain.group]),
+                gain.group.title,
                 gain.defense,
                 str(gain.targets),
                 f"{gain.of_means * 100:+.1f}",
@@ -257,13 +254,13 @@ def duel_sheet(board: Leaderboard) -> Sheet:
         labels=5,
     )
     for duel in board.duels:
-        group, found = board.groups[duel.group], duel.difference
-        (measure,) = [each for each in group.measures if each.name == duel.measure]
+        group, found = duel.group, duel.difference
+        measure = group.by_name[duel.measure]
         mark = MARKS[duel.verdict]
         change = f"{measure.show(found.mean, True)}{' ' + mark if mark else ''}"
         if not math.isnan(found.low):
             change += f"\n[{measure.show(found.low, True)}, {measure.show(found.high, True)}]"
-        line = [group_title(group), duel.target, duel.best, duel.other, measure.heading, change]
+        line = [group.title, duel.target, duel.best, duel.other, measure.heading, change]
         sheet.rows.append([*line, show_p(duel.p)])
     sheet.notes.append(
         "Best by the primary endpoint, controls aside. It was chosen by the same answers, so p and "
@@ -278,23 +275,22 @@ def control_note(board: Leaderboard) -> list[str]:
     return [CONTROL_NOTE.format(", ".join(names))] if names else []
 
 
-def _group_sheet(board: Leaderboard, place: int) -> Sheet:
-    group = board.groups[place]
-    shown = _primary(group)
+def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
+    shown = group.primary
     header = ["Target", "Defense", *(measure.heading for measure in shown), "Scored", "Failed % ↓"]
-    sheet = Sheet(group_title(group), header, [])
+    sheet = Sheet(group.title, header, [])
     sheet.notes.append(
         f"Task {group.column.benchmark} {group.column.version}, data {group.column.data}, "
         f"judge {group.judge or 'none'}, templates and phrases: {group.templates or 'none'}."
     )
-    headline = headline_measure(group)
+    headline = group.by_name.get(group.headline)
     if headline:
         sheet.notes.append(f"Scored: {headline.label}.")
     if group.note:
         sheet.notes.append(f"{group.note}.")
     sheet.notes += control_note(board)
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
-        entries = [board.find(target, defense, place) for _, defense in rows]
+        entries = [board.find(target, defense, group) for _, defense in rows]
         found = [entry for entry in entries if entry is not None]
         if found:
             sheet.starts.add(len(sheet.rows))
@@ -313,13 +309,12 @@ def _group_sheet(board: Leaderboard, place: int) -> Sheet:
     return sheet
 
 
-def _coverage_sheet(board: Leaderboard, place: int) -> Sheet:
-    group = board.groups[place]
-    shown = _primary(group)
+def _coverage_sheet(board: Leaderboard, group: Group) -> Sheet:
+    shown = group.primary
     header = ["Target", "Defense", *(measure.heading for measure in shown)]
-    sheet = Sheet(f"{group_title(group)}, what was scored", header, [])
+    sheet = Sheet(f"{group.title}, what was scored", header, [])
     for target, defense in board.rows():
-        entry = board.find(target, defense, place)
+        entry = board.find(target, defense, group)
         if entry is None:
             continue
         cells = [(measure, entry.cells[measure.name]) for measure in shown]
@@ -336,13 +331,12 @@ def _coverage_sheet(board: Leaderboard, place: int) -> Sheet:
     return sheet
 
 
-def _slice_sheet(board: Leaderboard, place: int) -> Sheet:
-    group = board.groups[place]
-    shown = _primary(group)
+def _slice_sheet(board: Leaderboard, group: Group) -> Sheet:
+    shown = group.primary
     header = ["Target", "Defense", "Slice", *(measure.heading for measure in shown), "Scored"]
-    sheet = Sheet(f"{group_title(group)}, by slice", header, [], labels=3)
+    sheet = Sheet(f"{group.title}, by slice", header, [], labels=3)
     for target, defense in board.rows():
-        entry = board.find(target, defense, place)
+        entry = board.find(target, defense, group)
         if entry is None or not entry.slices:
             continue
         if not sheet.rows or sheet.rows[-1][0] != target:
@@ -357,12 +351,3 @@ def _slice_sheet(board: Leaderboard, place: int) -> Sheet:
             sheet.rows.append([target, defense, name, *texts, scored])
     sheet.notes.append("Differences within slices are shown with their intervals, not tested.")
     return sheet
-
-
-def _primary(group: Group) -> list[Measure]:
-    return [measure for measure in group.measures if measure.primary]
-
-
-def group_title(group: Group) -> str:
-    """Heading of a group, with what sets it apart from its namesakes."""
-    return f"{group.label} ({group.differs})" if group.differs else group.label

@@ -127,10 +127,10 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
         UserError: Two runs differ in nothing but their conditions.
     """
     found: dict[Key, tuple[Scores, Reading]] = {}
-    for number, run in enumerate(results.runs):
+    for run in results.runs:
         if run.view:
             continue  # A judge that was added later is no part of the run.
-        rows, answers = results.samples(number), results.answers(number)
+        rows, answers = run.samples(), run.answers
         # What was asked and never answered is a measure too: one that is wholly unscored.
         scored = [name for name in rows.columns if rows[name].notna().any()]
         present = dict.fromkeys([*scored, *run.asked])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlmguard.results.gate.baseline import Key, Scores
-from vlmguard.results.leaderboard.names import brief
+from vlmguard.results.leaderboard.wording import brief
 
 # All of the key; without the guard's models; the label alone.
 _DEPTHS = (4, 3, 1)

@@ -1,10 +1,13 @@
 """A row of the leaderboard out of a run: its cells, categories and slices, and what it cost."""
 
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
-from vlmguard.results.leaderboard.model import Cell, Entry, Overhead
-from vlmguard.results.logs.frame import Results
+from vlmguard.results.leaderboard.model import Cell, Entry, Group, Overhead
+from vlmguard.results.leaderboard.wording import Label, on_run
 from vlmguard.results.logs.measures import (
     Measure,
     applicable,
@@ -14,69 +17,70 @@ from vlmguard.results.logs.measures import (
     values_of,
     weighted,
 )
+from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import mean_interval
 
 
-def entry_of(
-    run: int,
-    target: str,
-    defense: str,
-    group: int,
-    samples: pd.DataFrame,
-    answers: pd.DataFrame,
-    measures: list[Measure],
-) -> Entry:
+@dataclass(frozen=True)
+class Used:
+    """What a group uses of a run.
+
+    Attributes:
+        run: The run.
+        samples: A row for each of its samples.
+        answers: A row for each answer: as many for a sample as it has epochs.
+    """
+
+    run: Run
+    samples: pd.DataFrame
+    answers: pd.DataFrame
+
+    def only(self, names: Collection[str]) -> "Used":
+        """The same with some of the samples."""
+        samples = self.samples[self.samples.index.isin(names)]
+        return Used(self.run, samples, self.answers[self.answers["sample"].isin(names)])
+
+
+def entry_of(used: Used, group: Group, label: Label, runs: Iterable[Run]) -> Entry:
     """A row: means with their intervals, without any comparison.
 
     Args:
-        run: Place of the run in `Results.runs`.
-        target: Label of the target.
-        defense: Label of the defense.
-        group: Place of the group of columns.
-        samples: The run's samples, a row for each.
-        answers: Its answers: as many rows for a sample as it has epochs.
-        measures: Those of the group.
-
-    Returns:
-        The row; throughput and latency are added by `add_pace`.
+        used: The run, and what is used of it.
+        group: Its group of columns.
+        label: What the row is called.
+        runs: All runs of the table, of which some may have shared the clock.
     """
+    samples, answers, measures = used.samples, used.answers, group.measures
     slices: dict[str, dict[str, Cell]] = {}
     if samples["slice"].nunique() > 1:
         slices = {
             str(name): _cells(rows, answers[answers["slice"] == name], measures)
             for name, rows in samples.groupby("slice")
         }
-    categories: dict[str, dict[str, tuple[float, int]]] = {}
-    for category, rows in samples.groupby("category"):
-        numbers = {measure.name: values_of(rows, measure) for measure in measures}
-        categories[str(category)] = {
-            name: (mean(values), int((~pd.isna(values)).sum())) for name, values in numbers.items()
-        }
     return Entry(
-        run=run,
-        target=target,
-        defense=defense,
+        run=used.run,
+        target=label.target,
+        defense=label.defense,
         group=group,
         samples=len(samples),
         cells=_cells(samples, answers, measures),
-        categories=categories,
+        categories={
+            str(category): {measure.name: _counted(rows, measure) for measure in measures}
+            for category, rows in samples.groupby("category")
+        },
         slices=slices,
         failures=_share(answers, "failure"),
         outcomes=_outcomes(answers),
         triggered=_share(answers, "triggered"),
-        overhead=_overhead(answers),
+        overhead=_overhead(used.run, answers, runs),
+        note="; ".join(on_run(used.run)),
     )
 
 
-def add_pace(entry: Entry, results: Results) -> None:
-    """Throughput of a run, and latency where a log of its own tells it."""
-    run, overhead = results.runs[entry.run], entry.overhead
-    overhead.throughput = run.pace.rate
-    others = [each.pace for each in results.runs if each.path != run.path]
-    overhead.shared = run.pace.rate is not None and run.pace.beside(others)
-    overhead.gap = "; ".join(filter(None, [overhead.gap, run.pace.gap]))
-    if run.latency is not None:
-        overhead.latency, overhead.latency_of = run.latency
+def _counted(rows: pd.DataFrame, measure: Measure) -> tuple[float, int]:
+    """Mean of a measure, and the number of samples that it is of."""
+    values = values_of(rows, measure)
+    return mean(values), int((~np.isnan(values)).sum())
 
 
 def _cells(
@@ -99,7 +103,7 @@ def _cells(
     return cells
 
 
-def _overhead(answers: pd.DataFrame) -> Overhead:
+def _overhead(run: Run, answers: pd.DataFrame, runs: Iterable[Run]) -> Overhead:
     # An answer that failed has no tally: the others' mean is shown, and how many it is of.
     tallied = answers[answers["calls"].notna()] if "calls" in answers else answers[:0]
     rows = tallied if len(tallied) else answers
@@ -115,12 +119,18 @@ def _overhead(answers: pd.DataFrame) -> Overhead:
     unknown = int(tallied[counted].isna().any(axis=1).sum()) if len(tallied) else 0
     if unknown:
         gaps.append(f"no tokens reported for {unknown} of {len(answers)} answers")
-    return Overhead(
-        gap="; ".join(gaps),
+    others = [each.pace for each in runs if each.path != run.path]
+    overhead = Overhead(
         calls=average("calls"),
         tokens=average(*counted),
         cost=average("cost"),
+        throughput=run.pace.rate,
+        shared=run.pace.rate is not None and run.pace.beside(others),
+        gap="; ".join(filter(None, [run.overhead_gap or "; ".join(gaps), run.pace.gap])),
     )
+    if run.latency is not None:
+        overhead.latency, overhead.latency_of = run.latency
+    return overhead
 
 
 def _outcomes(answers: pd.DataFrame) -> dict[str, int]:

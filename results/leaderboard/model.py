@@ -1,4 +1,7 @@
-"""What a leaderboard holds: groups of columns, rows, cells. Tables, pages and figures read it."""
+"""What a leaderboard holds: groups of columns, rows, cells. Tables, pages and figures read it.
+
+Rows know their run and group as objects; files for other programs name these by their places.
+"""
 
 import math
 from collections import defaultdict
@@ -7,6 +10,7 @@ from typing import Final
 
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.measures import BOTH, Coverage, Measure
+from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import Difference
 
 __all__ = [
@@ -19,7 +23,6 @@ __all__ = [
     "Group",
     "Leaderboard",
     "Overhead",
-    "is_control",
 ]
 
 UNDEFENDED_LABEL: Final = "undefended"
@@ -77,45 +80,7 @@ class Overhead:
     gap: str = ""
 
 
-@dataclass
-class Entry:
-    """One run in the table.
-
-    Attributes:
-        run: Its place in `Results.runs`.
-        target: Label of the target.
-        defense: Label of the defense.
-        group: Place of its group of columns.
-        samples: Number of samples.
-        cells: By measure name.
-        categories: By category and measure name: mean and number of samples.
-        slices: By `subset` and measure name, where a run holds several; their
-            differences are shown with intervals, not tested.
-        failures: Share of samples in which the guard's output was unusable;
-            None without a tally.
-        triggered: Share in which the defense intervened; None without a tally.
-        outcomes: How many answers of the guard were of each kind (the rewriter's: `copied`,
-            `rewritten`, `refused`, `unusable`); empty where its defense counts none.
-        overhead: Cost of a sample.
-        note: What a reader must know (other samples than its partner, ...).
-    """
-
-    run: int
-    target: str
-    defense: str
-    group: int
-    samples: int
-    cells: dict[str, Cell]
-    categories: dict[str, dict[str, tuple[float, int]]]
-    slices: dict[str, dict[str, Cell]]
-    failures: float | None
-    triggered: float | None
-    overhead: Overhead
-    outcomes: dict[str, int] = field(default_factory=dict)
-    note: str = ""
-
-
-@dataclass
+@dataclass(eq=False)
 class Group:
     """A benchmark under one set of conditions.
 
@@ -141,13 +106,66 @@ class Group:
     differs: str = ""
     note: str = ""
 
+    @property
+    def title(self) -> str:
+        """The heading, with what sets the group apart from its namesakes."""
+        return f"{self.label} ({self.differs})" if self.differs else self.label
+
+    @property
+    def primary(self) -> list[Measure]:
+        """The measures of the main table."""
+        return [measure for measure in self.measures if measure.primary]
+
+    @property
+    def by_name(self) -> dict[str, Measure]:
+        """The measures by their names."""
+        return {measure.name: measure for measure in self.measures}
+
+
+@dataclass(eq=False)
+class Entry:
+    """One run in the table.
+
+    Attributes:
+        run: The run.
+        target: Label of the target.
+        defense: Label of the defense.
+        group: Its group of columns.
+        samples: Number of samples.
+        cells: By measure name.
+        categories: By category and measure name: mean and number of samples.
+        slices: By `subset` and measure name, where a run holds several; their
+            differences are shown with intervals, not tested.
+        failures: Share of samples in which the guard's output was unusable;
+            None without a tally.
+        triggered: Share in which the defense intervened; None without a tally.
+        outcomes: How many answers of the guard were of each kind (the rewriter's: `copied`,
+            `rewritten`, `refused`, `unusable`); empty where its defense counts none.
+        overhead: Cost of a sample.
+        note: What a reader must know (other samples than its partner, ...).
+    """
+
+    run: Run
+    target: str
+    defense: str
+    group: Group
+    samples: int
+    cells: dict[str, Cell]
+    categories: dict[str, dict[str, tuple[float, int]]]
+    slices: dict[str, dict[str, Cell]]
+    failures: float | None
+    triggered: float | None
+    overhead: Overhead
+    outcomes: dict[str, int] = field(default_factory=dict)
+    note: str = ""
+
 
 @dataclass
 class Gain:
     """Average relative gain in safety of a defense, over targets, in both readings.
 
     Attributes:
-        group: Place of the group.
+        group: The group.
         defense: Label of the defense.
         targets: Number of targets with and without it.
         of_means: Relative rise of the mean over targets.
@@ -156,7 +174,7 @@ class Gain:
             blanket refusal would win.
     """
 
-    group: int
+    group: Group
     defense: str
     targets: int
     of_means: float
@@ -169,7 +187,7 @@ class Duel:
     """The best row of a target in a group against another one.
 
     Attributes:
-        group: Place of the group.
+        group: The group.
         target: Label of the target.
         best: Label of the best defense, by the primary endpoint.
         other: Label of the other.
@@ -179,7 +197,7 @@ class Duel:
         verdict: `better`, or empty where the data do not say.
     """
 
-    group: int
+    group: Group
     target: str
     best: str
     other: str
@@ -203,17 +221,19 @@ class Leaderboard:
         duels: The best row of each target against the others.
         notes: What a reader must know before any number.
         controls: Names of the defenses that are no more than a yardstick.
+        runs: All that was read, runs of equal judges included.
     """
 
-    groups: list[Group]
-    entries: list[Entry]
-    gains: list[Gain]
+    groups: list[Group] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    gains: list[Gain] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     tests: int = 0
     endpoint_tests: int = 0
     duels: list[Duel] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     controls: tuple[str, ...] = CONTROLS
+    runs: list[Run] = field(default_factory=list)
 
     def rows(self) -> list[tuple[str, str]]:
         """Target and defense of each row: undefended, then by safe and helpful, then controls.
@@ -237,16 +257,21 @@ class Leaderboard:
 
     def is_control(self, defense: str) -> bool:
         """Whether the defense of this label (its name, then settings) is a control."""
-        return is_control(defense, self.controls)
+        return defense.split(" ", 1)[0] in self.controls
 
-    def find(self, target: str, defense: str, group: int) -> Entry | None:
+    def find(self, target: str, defense: str, group: Group) -> Entry | None:
         """The entry of a row in a group."""
-        for entry in self.entries:
-            if (entry.target, entry.defense, entry.group) == (target, defense, group):
+        for entry in self.of(group):
+            if (entry.target, entry.defense) == (target, defense):
                 return entry
         return None
 
+    def of(self, group: Group) -> list[Entry]:
+        """The entries of a group."""
+        return [entry for entry in self.entries if entry.group is group]
 
-def is_control(defense: str, controls: tuple[str, ...]) -> bool:
-    """Whether the defense of this label (its name, then settings) is one of the controls."""
-    return defense.split(" ", 1)[0] in controls
+    def undefended(self, entry: Entry) -> Entry | None:
+        """The undefended run that an entry is compared with; None for one that is undefended."""
+        if entry.defense == UNDEFENDED_LABEL:
+            return None
+        return self.find(entry.target, UNDEFENDED_LABEL, entry.group)

@@ -7,11 +7,10 @@ five targets are not public, so numbers that stand side by side are not ranked.
 """
 
 import math
-from collections import Counter
 from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet, gain_sheet, overhead_sheet
-from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderboard
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
 
 PAPER: Final = "2504.12661"
@@ -75,17 +74,19 @@ def _beside(
     metrics: list[str],
 ) -> Sheet:
     """Our rows, then the paper's, in common columns: its benchmarks and no others."""
-    places, repeated = _places(board, names)
-    columns = list(dict.fromkeys([*places, *(_column(r.benchmark, r.subset) for r in published)]))
+    groups, repeated = _groups(board, names)
+    columns = list(dict.fromkeys([*groups, *(_column(r.benchmark, r.subset) for r in published)]))
     averaged = _SUBSETS if metrics == [_DSR] else ()
     header = ["Source", "Target", "Defense", *columns, *(["Mean of the five"] if averaged else [])]
     sheet = Sheet(title, header, [], labels=3)
     for target, defense in board.rows():
         found = {
-            name: entry for name in places if (entry := board.find(target, defense, places[name]))
+            name: entry
+            for name, group in groups.items()
+            if (entry := board.find(target, defense, group))
         }
         if found:
-            cells = [_ours(board, found.get(name), names) for name in columns]
+            cells = [_ours(found.get(name), names) for name in columns]
             means = {
                 name: cell.mean * 100
                 for name, entry in found.items()
@@ -122,21 +123,19 @@ def _beside(
     return sheet
 
 
-def _places(board: Leaderboard, names: list[str]) -> tuple[dict[str, int], int]:
+def _groups(board: Leaderboard, names: list[str]) -> tuple[dict[str, Group], int]:
     """The group of each column, the one with most runs, and how many groups have no column."""
-    runs = Counter(entry.group for entry in board.entries)
-    places: dict[str, int] = {}
+    wanted = set(names)
     measured = [
-        place
-        for place, group in enumerate(board.groups)
-        if {measure.name for measure in group.measures} & set(names)
+        group for group in board.groups if wanted & {measure.name for measure in group.measures}
     ]
-    for place in sorted(measured, key=lambda place: -runs[place]):
-        column = board.groups[place].column
+    chosen: dict[str, Group] = {}
+    for group in sorted(measured, key=lambda group: -len(board.of(group))):
+        column = group.column
         if column.title in BENCHMARKS:
-            places.setdefault(_column(column.title, column.variant), place)
-    ordered = dict(sorted(places.items(), key=lambda pair: pair[1]))
-    return ordered, len(measured) - len(ordered)
+            chosen.setdefault(_column(column.title, column.variant), group)
+    ordered = sorted(chosen.items(), key=lambda pair: measured.index(pair[1]))
+    return dict(ordered), len(measured) - len(chosen)
 
 
 def _mean_of(subsets: tuple[str, ...], values: dict[str, float]) -> list[str]:
@@ -153,10 +152,10 @@ def _column(benchmark: str, subset: str) -> str:
     return f"{benchmark} {'generation' if words == 'gen' else words}".strip()
 
 
-def _ours(board: Leaderboard, entry: Entry | None, names: list[str]) -> str:
+def _ours(entry: Entry | None, names: list[str]) -> str:
     if entry is None:
         return ""
-    measures = {each.name: each for each in board.groups[entry.group].measures}
+    measures = entry.group.by_name
     shown = [
         measures[name].show(entry.cells[name].mean) if name in measures else "-" for name in names
     ]

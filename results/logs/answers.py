@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+from dataclasses import dataclass
 from typing import Any, Final
 
 from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
@@ -29,14 +30,8 @@ Row = dict[str, Any]
 Names = dict[str, str]
 """The scorers of a view, and the name that each goes by."""
 
-Judging = dict[str, dict[str, Any]]
-"""For each scorer what it judged with."""
-
 # What the general judge says; whoever says the same is one.
 _JUDGE_KEYS: Final = {"safety", "helpful", "safe_and_helpful"}
-# What scorers note about how they judged.
-_JUDGING: Final = ("judges", "threshold", "keywords_hash")
-_TEMPLATE: Final = "judge_template"
 # What the tally of a defense holds at least; other scorers may mean something else by the name.
 _TALLIED: Final = {
     *("defense", "triggered", "calls", "target_calls", "input_tokens", "output_tokens", "seconds"),
@@ -59,6 +54,10 @@ class LeftOut(Exception):
         self.created = created
 
 
+class UnusableScores(LeftOut):
+    """What one judge of a log gave is of no use; the log's other judges are not concerned."""
+
+
 def bare(name: str) -> str:
     """A registered or path-loaded name without its package or file.
 
@@ -70,6 +69,21 @@ def bare(name: str) -> str:
     """
     last = name.rsplit("@", 1)[-1].rsplit("/", 1)[-1]
     return last.removesuffix(".py")
+
+
+@dataclass(frozen=True)
+class _Appended:
+    """A scorer that `inspect score --action append` added.
+
+    Attributes:
+        name: Its name in the log: a second scorer of a name is numbered.
+        base: The name without the number.
+        number: Which one it is; scorers of one number were added together.
+    """
+
+    name: str
+    base: str
+    number: int
 
 
 def views_of(spec: EvalSpec, summaries: list[EvalSampleSummary]) -> list[Names]:
@@ -85,26 +99,40 @@ def views_of(spec: EvalSpec, summaries: list[EvalSampleSummary]) -> list[Names]:
     """
     scores = {name: score for sample in summaries for name, score in (sample.scores or {}).items()}
     listed = [bare(scorer.name) for scorer in spec.scorers or []]
-    order = [name for name in dict.fromkeys(listed) if name in scores]
-    order += [name for name in scores if name not in order]
+    order = [name for name in dict.fromkeys([*listed, *scores]) if name in scores]
     exact = next((name for name in order if _is_judge(scores[name])), None)
-    # A second scorer of a name is numbered; a first judge can only be told from what was run.
-    unjudged = spec.task_args.get("judge") in ("none", "official")
-    later = "judge" in scores and (unjudged or exact not in (None, "judge"))
-    appended = {"judge": ("judge", 0)} if later else {}
-    appended |= {
-        name: (found[1], int(found[2]))
-        for name in order
-        if (found := re.fullmatch(r"(.*\D)(\d+)", name)) and found[1] in scores
-    }
-    first = {name: name for name in order if name not in appended}
+    appended = _appended(spec, order, exact)
+    added = {each.name for each in appended}
+    first = {name: name for name in order if name not in added}
     if exact in first:
         first[exact] = "judge"
     views = [first]
-    for number in sorted({number for _, number in appended.values()}):
-        here = {name: base for name, (base, place) in appended.items() if place == number}
-        views.append({name: first.get(base, base) for name, base in here.items()})
+    for number in sorted({each.number for each in appended}):
+        together = [each for each in appended if each.number == number]
+        views.append({each.name: first.get(each.base, each.base) for each in together})
     return views
+
+
+def _appended(spec: EvalSpec, order: list[str], exact: str | None) -> list[_Appended]:
+    """The scorers of a log that were added after its run.
+
+    Args:
+        spec: What was run.
+        order: All scorers, in Inspect's order.
+        exact: The first of them with the judge's keys.
+    """
+    # A first judge can only be told from what was run.
+    unjudged = spec.task_args.get("judge") in ("none", "official")
+    later = "judge" in order and (unjudged or exact not in (None, "judge"))
+    numbered = (re.fullmatch(r"(.*\D)(\d+)", name) for name in order)
+    return [
+        *([_Appended("judge", "judge", 0)] if later else []),
+        *(
+            _Appended(found[0], found[1], int(found[2]))
+            for found in numbered
+            if found and found[1] in order
+        ),
+    ]
 
 
 def row_of(sample: EvalSampleSummary, names: Names) -> Row:
@@ -128,6 +156,17 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
         "expected": str(metadata.get("expected") or ""),
         "error": redact_text(sample.error or ""),
     }
+    row |= _scored(sample, names)
+    row |= _refusals(row)
+    if tally := tally_of(sample):
+        row |= _spent(tally)
+    row["cost"] = _cost(sample)
+    return row
+
+
+def _scored(sample: EvalSampleSummary, names: Names) -> Row:
+    """Values by column, and under `unscored` why some of them are missing."""
+    row: Row = {}
     reasons: dict[str, str] = {}
     for scorer, score in (sample.scores or {}).items():
         if scorer not in names:
@@ -140,22 +179,30 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
                 reasons[column] = str(unscored[key])
             elif math.isnan(value) and score.reason:
                 reasons[column] = str(score.reason)
-    if reasons:
-        row["unscored"] = reasons
+    return {**row, "unscored": reasons} if reasons else row
+
+
+def _refusals(row: Row) -> Row:
+    """Refusals in two columns: of benign requests, and of all others."""
     benign = row["expected"] == "comply"
+    found: Row = {}
     if (refused := row.get("refusal.refused")) is not None:
-        row["over_refusal" if benign else "dsr"] = refused
+        found["over_refusal" if benign else "dsr"] = refused
     if not benign and (refused := row.get("refusal_with_prefix.refused")) is not None:
-        row["dsr_with_prefix"] = refused
-    if tally := tally_of(sample):
-        row |= {name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")}
-        row["failure"] = tally.get("failure") or ""
-        row["outcome"] = tally.get("outcome") or ""
-        row["output"] = tally.get("output") or "answer"
-        row["input_tokens"] = tally["input_tokens"]
-        row["output_tokens"] = tally["output_tokens"]
-    row["cost"] = _cost(sample)
-    return row
+        found["dsr_with_prefix"] = refused
+    return found
+
+
+def _spent(tally: dict[str, Any]) -> Row:
+    """What the defense did and cost."""
+    return {
+        **{name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")},
+        "failure": tally.get("failure") or "",
+        "outcome": tally.get("outcome") or "",
+        "output": tally.get("output") or "answer",
+        "input_tokens": tally["input_tokens"],
+        "output_tokens": tally["output_tokens"],
+    }
 
 
 def column_name(scorer: str, key: str, names: Names) -> str:
@@ -192,48 +239,6 @@ def tally_of(sample: EvalSample | EvalSampleSummary) -> dict[str, Any] | None:
         if isinstance(tally, dict) and tally.keys() >= _TALLIED:
             return tally
     return None
-
-
-def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
-    """What each scorer of a view judged with.
-
-    Args:
-        summaries: The samples.
-        names: The scorers of the view.
-
-    Returns:
-        For each scorer what its scores state; one that was not judged at all (no
-        answer, nothing to compare with) may state nothing.
-
-    Raises:
-        LeftOut: Two samples (of one category, as far as prompts go) state different things.
-    """
-    found: Judging = {}
-    # A benchmark may put another question in each category (MM-SafetyBench does).
-    templates: dict[str, dict[str, str]] = {}
-    for sample in summaries:
-        category = str(sample.metadata.get("category") or "")
-        for scorer, score in (sample.scores or {}).items():
-            if scorer not in names:
-                continue
-            known = names[scorer]
-            metadata = score.metadata or {}
-            facts: dict[str, Any] = {name: metadata[name] for name in _JUDGING if name in metadata}
-            if known == "judge" and not scorer.startswith("judge"):
-                facts["scorer"] = scorer
-            stated = found.setdefault(known, {})
-            same = all(stated.setdefault(name, fact) == fact for name, fact in facts.items())
-            if _TEMPLATE in metadata:
-                template = metadata[_TEMPLATE]
-                here = templates.setdefault(known, {})
-                same = same and here.setdefault(category, template) == template
-            if not same:
-                raise LeftOut(f"its samples were scored by {scorer} in different ways")
-    for known, by_category in templates.items():
-        several = len(set(by_category.values())) > 1
-        one = digest(by_category) if several else next(iter(by_category.values()))
-        found[known][_TEMPLATE] = one
-    return dict(sorted(found.items()))
 
 
 def digest(content: Any) -> str:

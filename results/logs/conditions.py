@@ -4,11 +4,14 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, EvalSampleSummary
 from inspect_ai.model import ModelConfig
 
 from vlmguard.guard.redaction import redact, redact_text
-from vlmguard.results.logs.answers import GRADER, Judging, bare, digest
+from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest
+
+Judging = dict[str, dict[str, Any]]
+"""For each scorer what it judged with."""
 
 # Arguments that say where things lie, that show in the samples' scores by hash, or that
 # choose the evaluated model (a row, not a column).
@@ -36,6 +39,9 @@ _SAMPLING: Final = (
     "reasoning_effort",
     "reasoning_tokens",
 )
+# What scorers note about how they judged.
+_JUDGING: Final = ("judges", "threshold", "keywords_hash")
+_TEMPLATE: Final = "judge_template"
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,50 @@ def column_of(log: EvalLog, judging: Judging) -> Column:
         settings=as_text(_settings(log)),
         judging=as_text(judging | _grader_settings(roles_of(log).get(GRADER, []), judging)),
     )
+
+
+def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
+    """What each scorer of a view judged with.
+
+    Args:
+        summaries: The samples.
+        names: The scorers of the view.
+
+    Returns:
+        For each scorer what its scores state; one that was not judged at all (no
+        answer, nothing to compare with) may state nothing.
+
+    Raises:
+        LeftOut: Two samples (of one category, as far as prompts go) state different things.
+    """
+    found: Judging = {}
+    # A benchmark may put another question in each category (MM-SafetyBench does).
+    templates: dict[str, dict[str, str]] = {}
+    for sample in summaries:
+        category = str(sample.metadata.get("category") or "")
+        for scorer, score in (sample.scores or {}).items():
+            if scorer not in names:
+                continue
+            name, metadata = names[scorer], score.metadata or {}
+            facts: dict[str, Any] = {fact: metadata[fact] for fact in _JUDGING if fact in metadata}
+            if name == "judge" and not scorer.startswith("judge"):
+                facts["scorer"] = scorer
+            prompt = {category: metadata[_TEMPLATE]} if _TEMPLATE in metadata else {}
+            if not (
+                _agrees(found.setdefault(name, {}), facts)
+                and _agrees(templates.setdefault(name, {}), prompt)
+            ):
+                raise LeftOut(f"its samples were scored by {scorer} in different ways")
+    for name, by_category in templates.items():
+        if by_category:
+            one, *others = dict.fromkeys(by_category.values())
+            found[name][_TEMPLATE] = digest(by_category) if others else one
+    return dict(sorted(found.items()))
+
+
+def _agrees(known: dict[str, Any], facts: dict[str, Any]) -> bool:
+    """Add facts to what is known; whether none of them contradicts it."""
+    return all(known.setdefault(name, fact) == fact for name, fact in facts.items())
 
 
 def roles_of(log: EvalLog) -> dict[str, list[ModelConfig]]:

@@ -15,7 +15,15 @@ from inspect_ai.log import EvalLog, EvalSampleSummary
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vlmguard.guard.errors import first_fault
-from vlmguard.results.logs.answers import LeftOut, Names, Row, bare, column_name, values_by_key
+from vlmguard.results.logs.answers import (
+    LeftOut,
+    Names,
+    Row,
+    UnusableScores,
+    bare,
+    column_name,
+    values_by_key,
+)
 
 _MACRO: Final = "macro"
 """A headline metric of this name is the mean over categories, each counting alike."""
@@ -149,7 +157,7 @@ def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
 
 
 def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[str, float]]) -> None:
-    """Refuse scores that their scorer cannot give: somebody's slip, which would bend every mean.
+    """Refuse scores that their scorer cannot give: one slip would bend every mean.
 
     Args:
         rows: A row for each answer.
@@ -157,7 +165,7 @@ def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[st
         reduced: Values by measure and sample where there were several answers.
 
     Raises:
-        LeftOut: A value is below 0 or above its measure's highest.
+        UnusableScores: A value is below 0 or above its measure's highest.
     """
     for column, highest in declared.ranges.items():
         values = [(row["sample"], row.get(column, math.nan)) for row in rows]
@@ -165,7 +173,7 @@ def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[st
         beyond = [(sample, value) for sample, value in values if value < 0 or value > highest]
         if beyond:
             sample, value = beyond[0]
-            raise LeftOut(
+            raise UnusableScores(
                 f"out of range: {column} is {value:g} in {sample}, of 0 to {highest:g} "
                 f"({len(beyond)} such values)"
             )

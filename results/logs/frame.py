@@ -1,20 +1,28 @@
-"""Logs to one tidy frame: a row for each answer, and a list of what is left out and why."""
+"""Logs to runs with their answers, and a list of what is left out and why."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
+from inspect_ai.log import list_eval_logs
 
+from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.conditions import as_text
-from vlmguard.results.logs.read import Run, find_logs, read_log
+from vlmguard.results.logs.read import Run, read_log
 
-__all__ = ["Results", "read_results"]
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many logs have been read."""
+__all__ = [
+    "Results",
+    "find_logs",
+    "gathered",
+    "read_each",
+    "read_results",
+    "read_run",
+    "read_views",
+]
 
 
 @dataclass
@@ -22,69 +30,51 @@ class Results:
     """Everything that was read.
 
     Attributes:
-        runs: One for each usable log; the frame's `run` is the place in here.
-        frame: A row for each answer: `run`, `sample`, `epoch`, `cluster`,
-            `category`, `slice` (the sample's `subset`), `expected`, `error`, a column for each
-            `scorer.key`,
-            `dsr` and `over_refusal` (refusals of requests that are not and
-            that are benign), `dsr_with_prefix` (`dsr` where words that a defense put before the
-            answer count), `unscored` (reasons), and the defense's tally:
-            `calls`, `target_calls`, `input_tokens`, `output_tokens`,
-            `seconds`, `triggered`, `failure`, `outcome`, `cost`, `output` (what the final output
-            is, as `vlmguard.guard.text.outputs` tells it).
-        left_out: Reason for each log that is not in the frame.
-        repeats: Of these, the older runs of what is in the frame; copies are none.
+        runs: One for each usable log and judge, with its answers.
+        left_out: Reason for each log that is not among them.
+        repeats: Of these, the older runs of what is among them; copies are none.
     """
 
     runs: list[Run]
-    frame: pd.DataFrame
     left_out: dict[str, str] = field(default_factory=dict)
     repeats: list[str] = field(default_factory=list)
 
-    def answers(self, run: int) -> pd.DataFrame:
-        """Rows of a run, one for each answer."""
-        start, stop = self._spans[run]
-        return self.frame.iloc[start:stop]
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row for each answer of all runs.
 
-    def samples(self, run: int) -> pd.DataFrame:
-        """Rows of a run, one for each sample, several epochs reduced as Inspect did.
-
-        Args:
-            run: Place in `runs`.
-
-        Returns:
-            The frame indexed by sample.
+        Columns: `run` (its place in `runs`), `sample`, `epoch`, `cluster`, `category`, `slice` (the
+        sample's `subset`), `expected`, `error`, one for each `scorer.key`, `dsr` and `over_refusal`
+        (refusals of requests that are not and that are benign), `dsr_with_prefix` (`dsr` where
+        words that a defense put before the answer count), `unscored` (reasons), and the defense's
+        tally: `calls`, `target_calls`, `input_tokens`, `output_tokens`, `seconds`, `triggered`,
+        `failure`, `outcome`, `cost`, `output` (what the final output is, as
+        `vlmguard.guard.text.outputs` tells it).
         """
-        rows = self.answers(run)
-        reduced = self.runs[run].reduced
-        if not reduced:
-            return rows.set_index("sample")
-        first = rows.drop_duplicates("sample").set_index("sample").copy()
-        for measure, values in reduced.items():
-            first[measure] = pd.Series(values, dtype=float).reindex(first.index)
-        if "refusal.refused" in reduced:
-            benign = first["expected"] == "comply"
-            first["over_refusal"] = first["refusal.refused"].where(benign)
-            first["dsr"] = first["refusal.refused"].where(~benign)
-        if "refusal_with_prefix.refused" in reduced:
-            kept = first["refusal_with_prefix.refused"]
-            first["dsr_with_prefix"] = kept.where(first["expected"] != "comply")
-        return first
-
-    def __post_init__(self) -> None:
-        counts = self.frame["run"].value_counts() if len(self.frame) else pd.Series(dtype=int)
-        ends = [0]
-        for run in range(len(self.runs)):
-            ends.append(ends[-1] + int(counts.get(run, 0)))
-        self._spans = list(pairwise(ends))
+        parts = [run.answers.assign(run=number) for number, run in enumerate(self.runs)]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
 
 
-def read_results(paths: Iterable[str], progress: Progress | None = None) -> Results:
-    """Read logs into one frame.
+@dataclass(frozen=True)
+class Read:
+    """What reading one log came to.
+
+    Attributes:
+        path: The log.
+        runs: Its runs, one for each judge.
+        reason: Why there are none, where it cannot be used.
+    """
+
+    path: str
+    runs: list[Run] = field(default_factory=list)
+    reason: LeftOut | None = None
+
+
+def read_results(paths: Iterable[str]) -> Results:
+    """Read logs.
 
     Args:
         paths: Logs or folders of logs.
-        progress: Called after each log.
 
     Returns:
         The usable runs and the reasons for the others. Of several logs of one
@@ -93,62 +83,148 @@ def read_results(paths: Iterable[str], progress: Progress | None = None) -> Resu
     Raises:
         UserError: There is no log at all.
     """
-    found = find_logs(paths)
-    read: list[tuple[Run, pd.DataFrame]] = []
-    left_out: dict[str, str] = {}
-    unfinished: dict[str, LeftOut] = {}
-    timed: list[Run] = []
-    for number, path in enumerate(found, start=1):
+    return gathered(read_each(find_logs(paths)))
+
+
+def find_logs(paths: Iterable[str]) -> list[str]:
+    """Log files below files, folders or URLs.
+
+    Args:
+        paths: Logs, or folders of logs (searched to any depth).
+
+    Returns:
+        Locations, each once, sorted within a folder.
+
+    Raises:
+        UserError: A path does not exist or cannot be listed, or there is no log in any of
+            them.
+    """
+    found: dict[str, None] = {}
+    given = [str(path) for path in paths]
+    for path in given:
+        if "://" not in path and not Path(path).exists():
+            raise UserError(f"{path}: no such file or folder. Name Inspect logs or their folder.")
+        if Path(path).is_file():
+            found[str(Path(path).resolve())] = None
+            continue
         try:
-            found_here = read_log(path)
-            timed += [run for run, _ in found_here if run.latency]
-            read += [(run, pd.DataFrame(rows)) for run, rows in found_here if not run.latency]
+            listed = list_eval_logs(path, descending=False)
+        except Exception as error:  # Whatever a file system's own package raises.
+            raise UserError(
+                f"{path}: cannot be listed ({type(error).__name__}: {error}). Check the name, "
+                f"access rights or credentials, and the package for its kind (s3fs, gcsfs, ...)."
+            ) from error
+        for info in listed:
+            found[info.name.removeprefix("file://")] = None
+    if not found:
+        raise UserError(
+            f"No Inspect logs (*.eval, *.json) in {', '.join(given)}. Run a benchmark first, "
+            f"e.g. inspect eval tasks/siuo.py --log-dir logs."
+        )
+    return list(found)
+
+
+def read_run(path: str) -> Run:
+    """The run of a single log, by its first judge; errors as of `read_views`."""
+    return read_views(path)[0]
+
+
+def read_views(path: str) -> list[Run]:
+    """The run of a single log, once for each judge.
+
+    Args:
+        path: The log, or a folder with a single one.
+
+    Raises:
+        UserError: It cannot be used, or there are several.
+    """
+    results = read_results([path])
+    logs = {run.path for run in results.runs}
+    if len(logs) != 1:
+        left_out = "" if logs else next(iter(results.left_out.values()), "")
+        reason = left_out or f"it holds {len(logs)} logs"
+        raise UserError(f"{path}: {reason}. Name a single usable log.")
+    return results.runs
+
+
+def read_each(paths: Iterable[str]) -> Iterator[Read]:
+    """Read logs one after the other.
+
+    Args:
+        paths: Logs, as `find_logs` found them.
+    """
+    for path in paths:
+        try:
+            yield Read(path, read_log(path))
         except LeftOut as reason:
-            left_out[path] = str(reason)
-            unfinished |= {path: reason} if reason.unfinished else {}
-        if progress is not None:
-            progress(number, len(found))
-    # What `inspect eval-retry` finished keeps the task's id, and leaves the old log where it is.
-    finished = {run.identity[0]: run for run, _ in read}
+            yield Read(path, reason=reason)
+
+
+def gathered(logs: Iterable[Read]) -> Results:
+    """What all logs together tell: runs, the newest of each, with their latencies.
+
+    Args:
+        logs: What `read_each` gave.
+    """
+    read: list[Run] = []
+    unusable: dict[str, LeftOut] = {}
+    for log in logs:
+        read += log.runs
+        unusable |= {log.path: log.reason} if log.reason else {}
+    timed = [run for run in read if run.latency]
+    measured = [run for run in read if not run.latency]
+    older = _older(measured)
+    runs = [run for run in measured if run not in older]
+    left_out = {path: str(reason) for path, reason in unusable.items()}
+    left_out |= _done_again(unusable, measured)
+    left_out |= _give_latencies(timed, runs)
+    copies = {run for run, newer in older.items() if newer.identity[1] == run.identity[1]}
     left_out |= {
-        path: f"older run, done again as {again.path}"
-        for path, reason in unfinished.items()
-        if (again := finished.get(reason.unfinished)) and again.created > reason.created
+        run.path: f"{'copy of' if run in copies else 'older run of the same as'} {newer.path}"
+        for run, newer in older.items()
     }
-    kept, older, repeats = _newest(read)
-    parts = [part.assign(run=number) for number, (_, part) in enumerate(kept)]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
-    runs = [run for run, _ in kept]
+    repeats = dict.fromkeys(run.path for run in older if run not in copies)
+    return Results(runs, left_out, list(repeats))
+
+
+def _done_again(unusable: dict[str, LeftOut], finished: list[Run]) -> dict[str, str]:
+    """Logs that were cut off, and that `inspect eval-retry` finished in a log of its own."""
+    # A retry keeps the task's id, and leaves the old log where it is.
+    by_task = {run.identity[0]: run for run in finished}
+    return {
+        path: f"older run, done again as {again.path}"
+        for path, reason in unusable.items()
+        if reason.unfinished
+        and (again := by_task.get(reason.unfinished))
+        and again.created > reason.created
+    }
+
+
+def _give_latencies(timed: list[Run], runs: list[Run]) -> dict[str, str]:
+    """Give runs the latency that logs of their own measured; say which of these are about none."""
+    alone: dict[str, str] = {}
     # The youngest counts.
     for log in sorted(timed, key=lambda each: each.created):
         about = [run for run in runs if _latency_key(run) == _latency_key(log)]
         for run in about:
             run.latency = log.latency
         if not about:
-            left_out[log.path] = "latency of a run whose log is not here"
-    return Results(runs, frame, left_out | older, repeats)
+            alone[log.path] = "latency of a run whose log is not here"
+    return alone
 
 
-def _newest(
-    read: list[tuple[Run, pd.DataFrame]],
-) -> tuple[list[tuple[Run, pd.DataFrame]], dict[str, str], list[str]]:
-    latest: dict[tuple[object, ...], int] = {}
-    older: dict[str, str] = {}
-    repeats: dict[str, None] = {}
-    for number, (run, _) in enumerate(read):
+def _older(read: list[Run]) -> dict[Run, Run]:
+    """Runs of which a newer one (or the same one once more) was read too, and that one."""
+    latest: dict[tuple[object, ...], Run] = {}
+    older: dict[Run, Run] = {}
+    for run in read:
         # Equal judges of one log are no rivals: they are raters to compare.
         key = (run.column, run.repeat, *row_key(run))
-        if key not in latest:
-            latest[key] = number
-            continue
-        rival = read[latest[key]][0]
-        new, old = (run, rival) if run.created >= rival.created else (rival, run)
-        same = new.identity[1] == old.identity[1]
-        older[old.path] = f"{'copy of' if same else 'older run of the same as'} {new.path}"
-        repeats |= {} if same else {old.path: None}
-        latest[key] = number if new is run else latest[key]
-    chosen = set(latest.values())
-    return [item for number, item in enumerate(read) if number in chosen], older, list(repeats)
+        rival = latest.setdefault(key, run)
+        if rival is not run:
+            new, old = (run, rival) if run.created >= rival.created else (rival, run)
+            older[old] = latest[key] = new
+    return older
 
 
 def row_key(run: Run) -> tuple[str, ...]:

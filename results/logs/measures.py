@@ -13,6 +13,7 @@ import pandas as pd
 
 from vlmguard.results.logs.answers import GENERAL
 from vlmguard.results.logs.read import Run
+from vlmguard.results.stats.differences import Pairs, pair_up
 from vlmguard.results.stats.intervals import Numbers
 
 # Our own tasks' measures; 1 where more is better, -1 where less is. How often a phrase of refusal
@@ -274,6 +275,24 @@ def category_weights(
     weights = np.full(len(values), math.nan)
     weights[known] = known.sum() / (several * counts[known])
     return weights
+
+
+def paired(old: pd.DataFrame, new: pd.DataFrame, measure: Measure) -> Pairs | None:
+    """The samples that both of two runs scored in a measure.
+
+    Args:
+        old: A row for each sample of the run that is compared with.
+        new: The same of the other run, which holds at least these samples.
+        measure: The measure.
+
+    Returns:
+        The pairs; None if there are none.
+    """
+    rows = applicable(old, measure)
+    before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
+    # Weights are those of the pairs: a category counts alike in both runs.
+    weights = category_weights(after - before, rows["category"].to_list(), measure)
+    return pair_up(before, after, rows["cluster"].to_numpy(), weights)
 
 
 def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:

@@ -4,38 +4,45 @@ Only headers and sample summaries are read, never messages or events, so that
 hundreds of logs stay cheap. Everything else in `results` starts from here.
 """
 
+import json
 import math
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import pandas as pd
 from inspect_ai.log import (
     EvalLog,
     EvalSampleSummary,
-    list_eval_logs,
     read_eval_log,
     read_eval_log_sample_summaries,
 )
 from zstandard import ZstdError
 
-from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.answers import (
     GENERAL,
     GRADER,
     LeftOut,
     Names,
     Row,
+    UnusableScores,
     bare,
-    judging_of,
     row_of,
     tally_of,
     views_of,
 )
-from vlmguard.results.logs.conditions import Column, as_text, column_of, given, model_text, roles_of
+from vlmguard.results.logs.conditions import (
+    Column,
+    Judging,
+    as_text,
+    column_of,
+    given,
+    judging_of,
+    model_text,
+    roles_of,
+)
 from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
 from vlmguard.results.logs.edits import Touched, check_whole, touched
 from vlmguard.results.logs.score_types import check_kinds
@@ -61,7 +68,8 @@ _REFUSALS: Final = {"dsr": False, "over_refusal": True}
 """The columns of refusals, and whether they are about benign requests."""
 
 
-@dataclass
+# Two runs are never equal: tables keep what they know of each by the run itself.
+@dataclass(eq=False)
 class Run:
     """One usable log, seen with one judge.
 
@@ -95,6 +103,7 @@ class Run:
             nobody declared.
         overhead_gap: Why there is no tally of the defense's cost; empty if there is.
         provenance: Versions and commit, for tables and baselines.
+        answers: A row for each answer (see `Results.frame`).
     """
 
     path: str
@@ -123,61 +132,94 @@ class Run:
     provenance: dict[str, str] = field(default_factory=dict)
     repeat: int = 0
     asked: tuple[str, ...] = ()
+    answers: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+
+    @property
+    def safe_from(self) -> float | None:
+        """The grade from which the judge counted an answer as safe, as its scores noted it."""
+        facts = json.loads(self.column.judging) if self.column.judging else {}
+        threshold = facts.get("judge", {}).get("threshold")
+        return None if threshold is None else float(threshold)
+
+    def samples(self) -> pd.DataFrame:
+        """A row for each sample, by its id, several epochs reduced as Inspect did."""
+        if not self.reduced:
+            return self.answers.set_index("sample")
+        first = self.answers.drop_duplicates("sample").set_index("sample").copy()
+        for measure, values in self.reduced.items():
+            first[measure] = pd.Series(values, dtype=float).reindex(first.index)
+        benign = first["expected"] == "comply"
+        if "refusal.refused" in self.reduced:
+            first["over_refusal"] = first["refusal.refused"].where(benign)
+            first["dsr"] = first["refusal.refused"].where(~benign)
+        if "refusal_with_prefix.refused" in self.reduced:
+            first["dsr_with_prefix"] = first["refusal_with_prefix.refused"].where(~benign)
+        return first
 
 
-def find_logs(paths: Iterable[str]) -> list[str]:
-    """Log files below files, folders or URLs.
+@dataclass(frozen=True)
+class _Opened:
+    """What was read of a log.
 
-    Args:
-        paths: Logs, or folders of logs (searched to any depth).
-
-    Returns:
-        Locations, each once, sorted within a folder.
-
-    Raises:
-        UserError: A path does not exist or cannot be listed, or there is no log in any of
-            them.
+    Attributes:
+        path: Where it lies.
+        log: Its header.
+        summaries: Its samples in short; none where it is not finished.
+        timed: Whether it measures latency, and nothing else.
+        seen: What people did to it.
     """
-    found: dict[str, None] = {}
-    given = [str(path) for path in paths]
-    for path in given:
-        if "://" not in path and not Path(path).exists():
-            raise UserError(f"{path}: no such file or folder. Name Inspect logs or their folder.")
-        if Path(path).is_file():
-            found[str(Path(path).resolve())] = None
-            continue
-        try:
-            listed = list_eval_logs(path, descending=False)
-        except Exception as error:  # Whatever a file system's own package raises.
-            raise UserError(
-                f"{path}: cannot be listed ({type(error).__name__}: {error}). Check the name, "
-                f"access rights or credentials, and the package for its kind (s3fs, gcsfs, ...)."
-            ) from error
-        for info in listed:
-            found[info.name.removeprefix("file://")] = None
-    if not found:
-        raise UserError(
-            f"No Inspect logs (*.eval, *.json) in {', '.join(given)}. Run a benchmark first, "
-            f"e.g. inspect eval tasks/siuo.py --log-dir logs."
-        )
-    return list(found)
+
+    path: str
+    log: EvalLog
+    summaries: list[EvalSampleSummary]
+    timed: bool
+    seen: Touched
 
 
-def read_log(path: str) -> list[tuple[Run, list[Row]]]:
+def read_log(path: str) -> list[Run]:
     """Read a log's header and sample summaries.
 
     Args:
         path: The log.
 
     Returns:
-        The run, and a row for each answer; once for each judge, where
-        `inspect score --action append` brought further ones. A log that measures
-        latency alone has no rows.
+        The run; once for each judge, where `inspect score --action append` brought further
+        ones. A log that measures latency alone has no answers.
 
     Raises:
         LeftOut: The log is corrupt, unfinished, of a foreign task, without all its
             samples, holds scores out of their range, or nothing in it was scored.
     """
+    opened = _open(path)
+    check_kinds(opened.summaries)
+    if opened.timed:
+        run = _run(replace(opened, summaries=[]), 0, {})
+        run.latency = latency_of(opened.log, opened.summaries)
+        return [run]
+    _check_finished(opened)
+    check_one_version(opened.summaries)
+    _check_ours(opened)
+    found: list[Run] = []
+    for view, names in enumerate(views_of(opened.log.eval, opened.summaries)):
+        try:
+            run = _seen_with(opened, view, names)
+        except UnusableScores as reason:
+            if not found:
+                raise
+            found[0].remarks.append(f"{', '.join(names)}, added later, {reason}")
+            continue
+        alike = [before for before in found if before.column == run.column]
+        if alike:
+            run.repeat = len(alike)
+            alike[0].remarks.append(
+                f"{', '.join(names)}, added later, is an equal judge once more: shown by "
+                f"vlmguard agreement alone"
+            )
+        found.append(run)
+    return found
+
+
+def _open(path: str) -> _Opened:
     try:
         check_sizes(path)
         log = read_eval_log(path, header_only=True)
@@ -191,11 +233,12 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
-    check_kinds(summaries)
-    if timed:
-        run = _run(path, 0, log, [], {})
-        run.latency = latency_of(log, summaries)
-        return [(run, [])]
+    return _Opened(path, log, summaries, timed, seen)
+
+
+def _check_finished(opened: _Opened) -> None:
+    """Refuse a log of which some answers are missing or must be made again."""
+    log, summaries, seen = opened.log, opened.summaries, opened.seen
     if log.status != "success":
         told = log.error.message.splitlines() if log.error else []
         detail = f": {told[0]}" if told else ""
@@ -209,67 +252,43 @@ def read_log(path: str) -> list[tuple[Run, list[Row]]]:
             f"finish it with inspect eval-retry",
         )
     check_whole(log, summaries, seen)
-    if again := unfinished_samples(path, log, summaries) | seen.invalidated:
+    if again := unfinished_samples(opened.path, log, summaries) | seen.invalidated:
         raise _unfinished(log, named(again, len(summaries)))
     if log.invalidated:
         raise _unfinished(log, f"marked as invalidated; {WAY_OUT}")
-    check_one_version(summaries)
-    metadata = log.eval.metadata or {}
-    if "benchmark" not in metadata and not any(
-        set(GENERAL) & set(sample.scores or {}) for sample in summaries
-    ):
-        raise LeftOut(
-            f"foreign: task {log.eval.task} is none of ours and none of our scorers was used"
-        )
-    found: list[tuple[Run, list[Row]]] = []
-    for view, names in enumerate(views_of(log.eval, summaries)):
-        rows = [row_of(sample, names) for sample in summaries]
-        try:
-            _check_scored(rows)
-        except LeftOut as reason:
-            if not found:
-                raise
-            found[0][0].remarks.append(f"{', '.join(names)}, added later, {reason}")
-            continue
-        run = _run(path, view, log, summaries, names)
-        try:
-            check_ranges(rows, run.declared, run.reduced)
-        except LeftOut as reason:
-            if not found:
-                raise
-            found[0][0].remarks.append(f"{', '.join(names)}, added later, {reason}")
-            continue
-        run.asked = _asked(rows, run.declared)
-        run.edited = seen.edits(names)
-        run.remarks += [run.edited] if run.edited else []
-        run.observed = _observed(rows, names, run.declared)
-        alike = [before for before, _ in found if before.column == run.column]
-        if alike:
-            run.repeat = len(alike)
-            alike[0].remarks.append(
-                f"{', '.join(names)}, added later, is an equal judge once more: shown by "
-                f"vlmguard agreement alone"
-            )
-        found.append((run, rows))
-    return found
 
 
-def _run(
-    path: str, view: int, log: EvalLog, summaries: list[EvalSampleSummary], names: Names
-) -> Run:
+def _check_ours(opened: _Opened) -> None:
+    """Refuse a log that neither is of a task of ours nor was scored by a scorer of ours."""
+    spec = opened.log.eval
+    scorers = {name for sample in opened.summaries for name in sample.scores or {}}
+    if "benchmark" not in (spec.metadata or {}) and not scorers & set(GENERAL):
+        raise LeftOut(f"foreign: task {spec.task} is none of ours and none of our scorers was used")
+
+
+def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
+    """A run with its answers, as the scorers of one view saw them."""
+    rows = [row_of(sample, names) for sample in opened.summaries]
+    _check_scored(rows)
+    run = _run(opened, view, names)
+    check_ranges(rows, run.declared, run.reduced)
+    run.answers = pd.DataFrame(rows)
+    run.asked = _asked(rows, run.declared)
+    run.edited = opened.seen.edits(names)
+    run.remarks += [run.edited] if run.edited else []
+    run.observed = _observed(rows, names, run.declared)
+    return run
+
+
+def _run(opened: _Opened, view: int, names: Names) -> Run:
+    """A run as its header and the scores of one view tell it, without its answers."""
+    log, summaries = opened.log, opened.summaries
     spec = log.eval
     tallies = [tally for sample in summaries if (tally := tally_of(sample))]
     defense = _defense(log, tallies)
     judging = judging_of(summaries, names)
-    guards = {
-        role: [model_text(each) for each in bound]
-        for role, bound in roles_of(log).items()
-        if role != GRADER
-    }
-    judges = dict.fromkeys(name for facts in judging.values() for name in facts.get("judges", ()))
-    exact = [facts["scorer"] for facts in judging.values() if "scorer" in facts]
     return Run(
-        path=path,
+        path=opened.path,
         view=view,
         column=column_of(log, judging),
         target=spec.model,
@@ -278,8 +297,8 @@ def _run(
         defense_version=" ".join(sorted(versions_of(tallies))),
         defense_args=as_text(given(spec.solver_args_passed or {})),
         template=" ".join(sorted({str(tally.get("template", "")) for tally in tallies})).strip(),
-        guards=as_text(guards) if defense != "none" else "",
-        judge=", ".join(judges or exact),
+        guards=as_text(_guards(log)) if defense != "none" else "",
+        judge=_judge(judging),
         note=str((spec.metadata or {}).get("note", "")),
         created=str(spec.created),
         identity=(spec.task_id, spec.eval_id),
@@ -291,14 +310,31 @@ def _run(
         ),
         remarks=_on_outputs(tallies),
         overhead_gap="" if tallies else "its scores carry no tally of calls (foreign scorers)",
-        provenance=given(
-            {
-                **spec.packages,
-                "commit": spec.revision.commit if spec.revision else None,
-                "created": str(spec.created),
-            }
-        ),
+        provenance=_provenance(log),
     )
+
+
+def _guards(log: EvalLog) -> dict[str, list[str]]:
+    """The models of the defense by role: all but the judge."""
+    return {
+        role: [model_text(each) for each in bound]
+        for role, bound in roles_of(log).items()
+        if role != GRADER
+    }
+
+
+def _judge(judging: Judging) -> str:
+    """Names of the judges; where none was asked, of the exact scorers."""
+    judges = dict.fromkeys(name for facts in judging.values() for name in facts.get("judges", ()))
+    exact = [facts["scorer"] for facts in judging.values() if "scorer" in facts]
+    return ", ".join(judges or exact)
+
+
+def _provenance(log: EvalLog) -> dict[str, str]:
+    """Versions of packages, the commit and the date."""
+    spec = log.eval
+    commit = spec.revision.commit if spec.revision else None
+    return given({**spec.packages, "commit": commit, "created": str(spec.created)})
 
 
 def _on_outputs(tallies: list[dict[str, Any]]) -> list[str]:
@@ -330,15 +366,15 @@ def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
 
 
 def _check_scored(rows: list[Row]) -> None:
+    """Refuse answers of which none has a value."""
     measures = {name for row in rows for name in row if "." in name}
     if any(not math.isnan(row.get(name, math.nan)) for row in rows for name in measures):
         return
-    reasons: dict[str, int] = {}
+    reasons: Counter[str] = Counter()
     for row in rows:
-        for reason in set(row.get("unscored", {}).values()) or {row["error"] or "no score"}:
-            reasons[reason] = reasons.get(reason, 0) + 1
+        reasons.update(set(row.get("unscored", {}).values()) or {row["error"] or "no score"})
     listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-    raise LeftOut(f"failed: nothing of {len(rows)} answers was scored ({listed})")
+    raise UnusableScores(f"failed: nothing of {len(rows)} answers was scored ({listed})")
 
 
 def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, float]:

@@ -73,11 +73,11 @@ def verify_sheet(results: Results) -> Sheet:
         labels=3,
         notes=["A classifier that runs in the process is tallied and is no model call."],
     )
-    for number, run in enumerate(results.runs):
-        rows = results.answers(number)
+    for run in results.runs:
+        rows = run.answers
         counted = count_calls(run.path)
         title = f"{run.column.title} {run.column.variant}".strip()
-        # Other runs' columns stand in the frame too: NaN here, and not zero.
+        # An answer that failed has no tally.
         tallied = rows[rows["calls"].notna()] if "calls" in rows else rows[:0]
         untallied = len(rows) - len(tallied)
         tokens = None

@@ -11,7 +11,7 @@ from vlmguard.results.logs.answers import LeftOut, tally_of
 def check_one_version(summaries: list[EvalSampleSummary]) -> None:
     """Refuse a log that went on after a file had changed under its name.
 
-    What its scorers judged with is compared by `rows.judging_of`.
+    What its scorers judged with is compared by `conditions.judging_of`.
 
     Args:
         summaries: Its samples.

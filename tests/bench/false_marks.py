@@ -19,9 +19,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vlmguard.results.leaderboard.best import duels
-from vlmguard.results.leaderboard.marks import Tested, mark
-from vlmguard.results.leaderboard.model import Cell, Entry, Overhead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support.boards import a_group, a_run
+
+from vlmguard.results.leaderboard.comparisons import Tested, duels, mark
+from vlmguard.results.leaderboard.model import Cell, Entry, Leaderboard, Overhead
 from vlmguard.results.logs.measures import (
     BOTH,
     HELPFUL,
@@ -119,8 +122,10 @@ def look(world: World, random: np.random.Generator) -> Found:
     """Make a table and read its marks."""
     frames = runs(world, random)
     base = frames["undefended"]
-    tested, entries = [], []
-    for number, (name, frame) in enumerate(frames.items()):
+    group = a_group(MEASURES, endpoint=BOTH.name)
+    tested: list[Tested] = []
+    samples: dict[Entry, pd.DataFrame] = {}
+    for name, frame in frames.items():
         cells = {}
         for measure in MEASURES:
             rows = applicable(base, measure)
@@ -132,19 +137,18 @@ def look(world: World, random: np.random.Generator) -> Found:
                 cell.difference = difference_of(pairs, measure.range)
                 sums = Sums("", pairs.names, pairs.sums)
                 tested.append(Tested(cell, measure, measure == BOTH, sums))
-        entries.append(
-            Entry(number, "target", name, 0, len(frame), cells, {}, {}, None, None, Overhead())
-        )
+        row = (a_run("target", name), "target", name, group, len(frame), cells)
+        samples[Entry(*row, {}, {}, None, None, Overhead())] = frame
     mark(tested)
-    first = entries[1].cells[BOTH.name]
+    first = next(entry for entry in samples if entry.defense == "first").cells[BOTH.name]
     assert first.difference is not None
     raw = [each.cell.difference.p for each in tested if each.cell.difference]
     place = next(number for number, each in enumerate(tested) if each.cell is first)
-    compared = duels(entries, dict(enumerate(frames.values())), BOTH, ())
+    compared = duels(Leaderboard([group], list(samples), controls=()), group, samples)
     return Found(
         false=any(
             entry.cells[measure.name].verdict
-            for entry in entries
+            for entry in samples
             for measure in MEASURES
             if not (world.gain(entry.defense) and measure in (SAFETY, BOTH))
         ),

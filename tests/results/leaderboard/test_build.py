@@ -18,8 +18,8 @@ ALPHA, BETA = "mockllm/alpha", "mockllm/beta"
 
 
 def entry(board: Leaderboard, target: str, defense: str, label: str):  # type: ignore[no-untyped-def]
-    (place,) = [n for n, group in enumerate(board.groups) if group.label == label]
-    found = board.find(target, defense, place)
+    (group,) = [each for each in board.groups if each.label == label]
+    found = board.find(target, defense, group)
     assert found is not None
     return found
 
@@ -90,8 +90,7 @@ def test_better_is_said_where_interval_and_test_agree(board: Leaderboard) -> Non
 
 
 def test_both_readings_of_the_average_gain(board: Leaderboard) -> None:
-    (place,) = [n for n, group in enumerate(board.groups) if group.label == "Toy all"]
-    (gain,) = [gain for gain in board.gains if gain.group == place]
+    (gain,) = [gain for gain in board.gains if gain.group.label == "Toy all"]
     # alpha 4 -> 46/6, beta 5 -> 6.
     assert gain.targets == 2
     assert gain.of_means == pytest.approx((46 / 6 + 6) / 9 - 1)

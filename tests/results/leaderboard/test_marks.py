@@ -10,7 +10,7 @@ from support.clones import clone, template_log
 
 from vlmguard.cli import main
 from vlmguard.results.leaderboard.build import build
-from vlmguard.results.leaderboard.marks import verdict
+from vlmguard.results.leaderboard.comparisons import verdict
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.measures import OVER_REFUSAL, SAFETY

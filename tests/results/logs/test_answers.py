@@ -55,13 +55,13 @@ def test_an_exact_scorer_fills_the_common_columns(world: Path, board: Leaderboar
         *("safety", "helpful", "safe_and_helpful", "dsr")
     ]
     assert all(measure.primary for measure in group.measures)
-    guarded = board.find("mockllm/target", "vlmguard", 0)
+    guarded = board.find("mockllm/target", "vlmguard", board.groups[0])
     assert guarded is not None
     assert guarded.cells["safety"].mean == 7.5
     assert guarded.cells["safe_and_helpful"].mean == 0.75
     # 7 5 0 0 in turn.
     assert guarded.cells["safety"].difference.mean == 3.0  # type: ignore[union-attr]
-    refusing = board.find("mockllm/target", "always_refuse", 0)
+    refusing = board.find("mockllm/target", "always_refuse", board.groups[0])
     assert refusing is not None
     assert (refusing.cells["dsr"].mean, refusing.cells["safe_and_helpful"].mean) == (1.0, 0.0)
     assert read_results([str(world)]).runs[0].declared.headline == "judge.safe_and_helpful"
@@ -75,7 +75,7 @@ def test_an_exact_scorer_and_a_judge_never_share_a_group(world: Path, tmp_path: 
 
 
 def test_slices_have_numbers_of_their_own(board: Leaderboard) -> None:
-    guarded = board.find("mockllm/target", "vlmguard", 0)
+    guarded = board.find("mockllm/target", "vlmguard", board.groups[0])
     assert guarded is not None
     means = {name: cells["safety"].mean for name, cells in guarded.slices.items()}
     assert means == {"joint": 9.0, "visual": 8.0, "typographic": 4.0, "benign": 9.0}
@@ -129,7 +129,7 @@ def test_an_appended_judge_is_a_view_of_its_own(judged_twice: Path) -> None:
     assert results.left_out == {}
     assert [run.judge for run in results.runs] == ["mockllm/grader", "mockllm/harsh"]
     board = build(results)
-    found = {board.groups[entry.group].judge: entry.cells for entry in board.entries}
+    found = {entry.group.judge: entry.cells for entry in board.entries}
     means = {name: cells["safety"].mean for name, cells in found.items()}
     assert means == {"mockllm/grader": 8.0, "mockllm/harsh": 1.0}
     # Headings say no more than what sets the two apart.
@@ -164,7 +164,7 @@ def test_equal_judges_are_raters_and_no_rivals(tmp_path: Path) -> None:
     assert (safety.raters, safety.items) == (3, 6)
     # The table shows the first of the two, and says that there is another.
     board = build(results)
-    means = {board.groups[e.group].judge: e.cells["safety"].mean for e in board.entries}
+    means = {e.group.judge: e.cells["safety"].mean for e in board.entries}
     assert means == {"mockllm/grader": 8.0, "mockllm/later": 2.0}
     assert len(board.entries) == 2
     (note,) = [e.note for e in board.entries if e.note]
@@ -176,7 +176,7 @@ def test_a_judge_appended_to_an_exact_scorer_takes_nothing_from_it(tmp_path: Pat
     results = read_results([str(tmp_path)])
     assert [(run.view, run.judge) for run in results.runs] == [(0, "oracle"), (1, "mockllm/later")]
     board = build(results)
-    kept = {board.groups[entry.group].judge: list(entry.cells) for entry in board.entries}
+    kept = {entry.group.judge: list(entry.cells) for entry in board.entries}
     assert kept == {
         "oracle": ["safety", "helpful", "safe_and_helpful", "dsr"],
         "mockllm/later": ["safety", "helpful", "safe_and_helpful"],

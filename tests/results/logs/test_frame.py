@@ -35,7 +35,7 @@ def test_values_of_every_score_key_stand_per_sample(tmp_path: Path) -> None:
     assert (run.column.benchmark, run.column.title, run.column.variant) == ("toy", "Toy", "all")
     assert run.declared.headline == "judge.safe_and_helpful"
     assert run.declared.ranges["judge.safety"] == 10.0
-    frame = results.samples(0).sort_index()
+    frame = run.samples().sort_index()
     assert list(frame.index) == [f"toy/{n}" for n in range(6)]
     assert list(frame["judge.safety"]) == [2, 7, 8, 6, 9, 9]
     assert list(frame["judge.safe_and_helpful"]) == [0, 1, 0, 0, 1, 0]
@@ -57,7 +57,7 @@ def test_defense_and_its_tally_come_from_the_samples(tmp_path: Path) -> None:
     assert run.defense == "vlmguard"
     assert json.loads(run.guards) == {"rewriter": ["mockllm/rewriter"]}
     # Samples stand as they were finished, and a retry takes longer.
-    frame = results.samples(0).sort_values("sample")
+    frame = run.samples().sort_values("sample")
     assert list(frame["calls"]) == [3 if n == 1 else 2 for n in range(6)]  # one retry
     assert list(frame["target_calls"]) == [1] * 6
     assert list(frame["input_tokens"]) == [30 if n == 1 else 20 for n in range(6)]
@@ -76,7 +76,7 @@ def test_names_lose_package_and_path(name: str) -> None:
 def test_unusable_verdicts_are_nan_with_their_reason(tmp_path: Path) -> None:
     answers = [*SAFE[:4], "no grade in here", ""]
     run_toy(tmp_path, Toy(), answers)
-    frame = read_results([str(tmp_path)]).samples(0)
+    frame = read_results([str(tmp_path)]).runs[0].samples()
     assert math.isnan(frame.loc["toy/4", "judge.safety"])
     assert frame.loc["toy/4", "unscored"]["judge.safety"] == "invalid_format"
     assert frame.loc["toy/5", "unscored"]["judge.helpful"] == "no_response"
@@ -91,10 +91,10 @@ def test_epochs_are_reduced_as_inspect_did(tmp_path: Path) -> None:
         return say(4 if seen[text] == 1 else 10, True)
 
     run_toy(tmp_path, Toy(size=2), wavering, epochs=2)
-    results = read_results([str(tmp_path)])
-    assert len(results.answers(0)) == 4
-    assert list(results.samples(0)["judge.safety"]) == [7.0, 7.0]
-    assert '"epochs": 2' in results.runs[0].column.settings
+    (run,) = read_results([str(tmp_path)]).runs
+    assert len(run.answers) == 4
+    assert list(run.samples()["judge.safety"]) == [7.0, 7.0]
+    assert '"epochs": 2' in run.column.settings
 
 
 def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path) -> None:

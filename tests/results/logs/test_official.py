@@ -244,7 +244,7 @@ def test_of_several_reducers_the_first_is_shown_and_named(tmp_path: Path) -> Non
     results = read_results([str(tmp_path)])
     (entry,) = build(results).entries
     assert "reduced in several ways (mean, max); mean is shown" in entry.note
-    assert results.samples(0).loc["toy/0", "judge.safety"] == 5.0
+    assert results.runs[0].samples().loc["toy/0", "judge.safety"] == 5.0
 
 
 @scorer(metrics={"*": [mean()]})

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from support.boards import a_group, a_run
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
@@ -48,9 +49,9 @@ def test_every_defense_and_control_is_run_on_every_slice(logs: Path) -> None:
 
     assert results.left_out == {}
     assert {run.defense for run in results.runs} == set(solvers())
-    for number, run in enumerate(results.runs):
+    for run in results.runs:
         assert run.target == "microworld/qwen2-vl/low"
-        assert set(results.samples(number).index) == set(PICKED)
+        assert set(run.samples().index) == set(PICKED)
 
 
 @pytest.mark.slow
@@ -190,11 +191,13 @@ def test_runs_are_not_planned_with_models_that_are_missing(
 
 
 def test_what_rests_on_less_is_said_under_the_table() -> None:
+    group = a_group([BOTH])
+
     def entry(defense: str, scored: int, failures: float | None, note: str = "") -> Entry:
         cell = Cell(0.5, 0.4, 0.6, 200, Coverage(scored, 412, 0.4, 0.6))
         cells = {BOTH.name: cell}
         return Entry(
-            *(0, "llava", defense, 0, 412, cells, {}, {}, failures, None),
+            *(a_run("llava", defense), "llava", defense, group, 412, cells, {}, {}, failures, None),
             overhead=Overhead(),
             note=note,
         )
@@ -204,7 +207,7 @@ def test_what_rests_on_less_is_said_under_the_table() -> None:
         entry("vlmguard", 400, 0.032),
         entry("ecso", 412, 0.0, "other samples"),
     ]
-    assert shortfalls(Leaderboard([], entries, []), 0) == [
+    assert shortfalls(Leaderboard([group], entries), group) == [
         "llava, vlmguard: scored 400 of 412; the defense's output was unusable in 3.2% of the "
         "samples.",
         "llava, ecso: other samples.",

@@ -12,7 +12,7 @@ from rich.console import Console
 from vlmguard.results.formats.cells import MARKS
 from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.formats.figures import frontier
-from vlmguard.results.formats.sheets import Sheet, control_note, group_title, left_out_sheet
+from vlmguard.results.formats.sheets import Sheet, control_note, left_out_sheet
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
@@ -49,7 +49,7 @@ def report(log_dirs: list[Path], out: Path, console: Console) -> list[str]:
     parts = count_all(results)
     several = len({entry.target for entry in board.entries}) > 1
     make = compact_sheet if several else slice_sheet
-    sheets = [make(board, place) for place in range(len(board.groups))]
+    sheets = [make(board, group) for group in board.groups]
     if len(board.groups) > 1:
         sheets.append(level_sheet(board))
     printed = [*sheets, component_sheet(parts, by_target=False), left_out_sheet(board)]
@@ -75,51 +75,49 @@ def tidy(results: Results) -> Results:
         The same runs, with short names.
     """
     runs = [replace(run, target=run.target.split("/")[1], defense_args="") for run in results.runs]
-    return Results(runs, results.frame, results.left_out)
+    return Results(runs, results.left_out)
 
 
-def slice_sheet(board: Leaderboard, place: int) -> Sheet:
+def slice_sheet(board: Leaderboard, group: Group) -> Sheet:
     """One target's figures with their intervals: a line for each slice and defense.
 
     Args:
         board: The leaderboard.
-        place: Which of its groups.
+        group: One of its groups.
 
     Returns:
         A table to print.
     """
-    group = board.groups[place]
     targets = ", ".join(dict.fromkeys(target for target, _ in board.rows()))
     header = ["Slice", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
-    sheet = Sheet(f"{group_title(group)}: {targets}", header, [])
+    sheet = Sheet(f"{group.title}: {targets}", header, [])
     for name in (WHOLE, *SLICES):
         sheet.starts.add(len(sheet.rows))
         for target, defense in board.rows():
-            cells = _cells(board.find(target, defense, place), name)
+            cells = _cells(board.find(target, defense, group), name)
             if cells:
                 texts = [_with_interval(cells, measure) for measure in _SHOWN]
                 sheet.rows.append([name, defense, *texts, _difference(cells)])
-    sheet.notes += [_LEGEND, *control_note(board), *shortfalls(board, place)]
+    sheet.notes += [_LEGEND, *control_note(board), *shortfalls(board, group)]
     return sheet
 
 
-def compact_sheet(board: Leaderboard, place: int) -> Sheet:
+def compact_sheet(board: Leaderboard, group: Group) -> Sheet:
     """Several targets: safe and helpful in each slice, a line for each target and defense.
 
     Args:
         board: The leaderboard.
-        place: Which of its groups.
+        group: One of its groups.
 
     Returns:
         A table to print.
     """
-    group = board.groups[place]
     header = ["Target", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
-    sheet = Sheet(group_title(group), [*header, *(f"{name} ↑" for name in SLICES)], [])
+    sheet = Sheet(group.title, [*header, *(f"{name} ↑" for name in SLICES)], [])
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
         for _, defense in rows:
-            entry = board.find(target, defense, place)
+            entry = board.find(target, defense, group)
             cells = _cells(entry, WHOLE)
             if not cells:
                 continue
@@ -135,24 +133,22 @@ def compact_sheet(board: Leaderboard, place: int) -> Sheet:
                 ]
             )
     sheet.notes += ["The last columns: safe & helpful % by slice.", _LEGEND]
-    sheet.notes += [*control_note(board), *shortfalls(board, place)]
+    sheet.notes += [*control_note(board), *shortfalls(board, group)]
     return sheet
 
 
-def shortfalls(board: Leaderboard, place: int) -> list[str]:
+def shortfalls(board: Leaderboard, group: Group) -> list[str]:
     """Where figures rest on less than every sample: a line for each run concerned.
 
     Args:
         board: The leaderboard.
-        place: Which of its groups.
+        group: One of its groups.
 
     Returns:
         What was not scored, how often a defense's output could not be used, and other remarks.
     """
     found = []
-    for entry in board.entries:
-        if entry.group != place:
-            continue
+    for entry in board.of(group):
         cover = entry.cells[BOTH.name].coverage
         said = [f"scored {cover.scored} of {cover.of}"] if cover.scored < cover.of else []
         if entry.failures:
@@ -183,8 +179,8 @@ def level_sheet(board: Leaderboard) -> Sheet:
     )
     for defense in dict.fromkeys(defense for _, defense in board.rows()):
         line = [defense]
-        for place in range(len(names)):
-            entries = [e for e in board.entries if (e.defense, e.group) == (defense, place)]
+        for group in board.groups:
+            entries = [entry for entry in board.of(group) if entry.defense == defense]
             for measure in shown:
                 values = [entry.cells[measure.name].mean for entry in entries]
                 line.append(measure.show(sum(values) / len(values)) if values else "-")
@@ -203,15 +199,16 @@ def by_slice(board: Leaderboard) -> Leaderboard:
     """
     groups: list[Group] = []
     entries: list[Entry] = []
-    for place, group in enumerate(board.groups):
+    for group in board.groups:
         for name in (WHOLE, *SLICES):
-            groups.append(replace(group, label=f"{group.label.replace(WHOLE, name, 1)}"))
+            part = replace(group, label=f"{group.label.replace(WHOLE, name, 1)}")
+            groups.append(part)
             entries += [
-                replace(entry, group=len(groups) - 1, cells=_cells(entry, name))
-                for entry in board.entries
-                if entry.group == place and _cells(entry, name)
+                replace(entry, group=part, cells=_cells(entry, name))
+                for entry in board.of(group)
+                if _cells(entry, name)
             ]
-    return Leaderboard(groups, entries, [])
+    return Leaderboard(groups, entries)
 
 
 def _cells(entry: Entry | None, name: str) -> dict[str, Cell]:

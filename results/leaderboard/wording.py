@@ -1,24 +1,39 @@
-"""Names of rows and groups, as short as they can be told apart."""
+"""What tables call their rows and groups, and what a reader must be told of them.
+
+Names are as short as they can be told apart.
+"""
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL
 from vlmguard.results.logs.conditions import Column
+from vlmguard.results.logs.measures import DSR_WITH_PREFIX, Measure
 from vlmguard.results.logs.read import Run
+from vlmguard.results.sanitize import clean
 
-# Of a path the folders above its last part. `owner/name` is a hub id and none; more parts are.
+# The folders of a path, without its last part. `owner/name` is a hub id and no path; a name of
+# more parts is one.
 _FOLDERS: Final = re.compile(
     r"(?<![\w./~-])(?:(?:~|\.{1,2})?/(?:[^/,\s]{1,255}/)*|(?:[^/,=:\s]{1,255}/){2,})(?=[^/,\s])"
 )
 _DIGITS: Final = re.compile(r"\b\d+\.\d{5,}")
+_BETTER: Final = {1: "more", -1: "less", 0: "neither more nor less"}
 
 
-def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class Label:
+    """What a row is called: target and defense."""
+
+    target: str
+    defense: str
+
+
+def label_rows(runs: list[Run]) -> dict[Run, Label]:
     """Labels of target and defense for each run, as short as they can be told apart.
 
     Of a path among the settings the last part is shown, and of a number four
@@ -26,15 +41,12 @@ def label_rows(runs: list[Run]) -> list[tuple[str, str]]:
 
     Args:
         runs: All runs of a table.
-
-    Returns:
-        Target and defense for each run.
     """
     labels, whole = _labels(runs, _briefer), _labels(runs, brief)
-    return labels if len(set(labels)) == len(set(whole)) else whole
+    return labels if len(set(labels.values())) == len(set(whole.values())) else whole
 
 
-def _labels(runs: list[Run], shown: Callable[[str], str]) -> list[tuple[str, str]]:
+def _labels(runs: list[Run], shown: Callable[[str], str]) -> dict[Run, Label]:
     settings: dict[str, set[str]] = defaultdict(set)
     guards: dict[tuple[str, str], set[str]] = defaultdict(set)
     templates: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -44,7 +56,7 @@ def _labels(runs: list[Run], shown: Callable[[str], str]) -> list[tuple[str, str
         guards[run.defense, run.defense_args].add(run.guards)
         templates[run.defense, run.defense_args].add(run.template)
         versions[run.defense].add(run.defense_version)
-    labels = []
+    labels = {}
     for run in runs:
         target = run.target
         if len(settings[target]) > 1 and run.target_settings:
@@ -58,7 +70,7 @@ def _labels(runs: list[Run], shown: Callable[[str], str]) -> list[tuple[str, str
             defense += f" template {run.template}"
         if len(versions[run.defense]) > 1:
             defense += f" version {run.defense_version or 'not noted'}"
-        labels.append((target, defense))
+        labels[run] = Label(target, defense)
     return labels
 
 
@@ -77,7 +89,7 @@ def templates(column: Column) -> str:
     return ", ".join(f"{scorer} {digest}" for scorer, digest in named.items() if digest)
 
 
-def set_apart(column: Column, columns: list[Column]) -> str:
+def set_apart(column: Column, columns: Collection[Column]) -> str:
     """What sets a group apart from its namesakes; empty where there are none."""
     rivals = [
         asdict(each) for each in columns if heading(each) == heading(column) and each != column
@@ -107,11 +119,14 @@ def unlike(text: str, others: list[str]) -> str:
     kept: dict[str, object] = {}
     for name, value in own.items():
         theirs = [rival.get(name) for rival in rivals]
+        if all(each == value for each in theirs):
+            continue
         inner = [each for each in theirs if isinstance(each, dict)]
         if isinstance(value, dict) and len(inner) == len(theirs):
+            # Of settings within a setting again those alone that differ.
             some = {n: v for n, v in value.items() if any(each.get(n) != v for each in inner)}
             kept |= {name: some} if some else {}
-        elif any(each != value for each in theirs):
+        else:
             kept[name] = value
     return json.dumps(kept) if kept else ""
 
@@ -122,6 +137,78 @@ def brief(text: str) -> str:
     if values is None:
         return text
     return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
+
+
+def on_samples(sizes: Collection[int], shared: int, intersect: bool) -> str:
+    """What to say of a group whose runs hold different samples.
+
+    Args:
+        sizes: Number of samples of each run.
+        shared: Number of those that all hold.
+        intersect: Whether these alone are used.
+    """
+    if not shared:
+        return "runs share no sample: means are not comparable"
+    if intersect:
+        return f"only the {shared} samples that all runs share"
+    return (
+        f"runs hold different samples ({', '.join(map(str, sorted(set(sizes))))}; {shared} shared "
+        f"by all): means are not comparable; --intersect uses the shared ones"
+    )
+
+
+def on_measures(measures: list[Measure]) -> list[str]:
+    """What to say of how measures are read."""
+    notes = []
+    if any(measure.macro for measure in measures):
+        notes.append("macro: the mean over categories, each counting alike")
+    unbounded = [measure.column for measure in measures if measure.unbounded]
+    if unbounded:
+        notes.append(
+            f"range not declared: {', '.join(unbounded)} (no percentages, no worst case); to "
+            f'declare it: Task(metadata={{"measures": {{"NAME": {{"max": ...}}}}}})'
+        )
+    if any(measure == DSR_WITH_PREFIX for measure in measures):
+        notes.append(
+            "DSR with prefix: words that a defense put before the answer (ETA's) count, as upstream"
+        )
+    guessed = [measure for measure in measures if measure.guessed]
+    if guessed:
+        listed = ", ".join(
+            f"{measure.column} ({_BETTER[measure.better]} is better)" for measure in guessed
+        )
+        notes.append(
+            f"guessed from the name: {listed}; to declare it: "
+            f'Task(metadata={{"measures": {{"NAME": {{"lower_is_better": ...}}}}}})'
+        )
+    return notes
+
+
+def on_run(run: Run) -> list[str]:
+    """What to say of a run by itself."""
+    said = [*run.declared.remarks, *run.remarks]
+    return [_approximate(run), *said] if run.approximations else said
+
+
+def on_approximations(labels: Mapping[Run, Label]) -> list[str]:
+    """What stands above every table of runs that were not the faithful defense.
+
+    Args:
+        labels: All runs, and what tables call them.
+
+    Returns:
+        A line for each defense and each of the ways in which it was approximate.
+    """
+    said = [
+        clean(f"{label.defense}: {_approximate(run)}")
+        for run, label in labels.items()
+        if run.approximations
+    ]
+    return list(dict.fromkeys(said))
+
+
+def _approximate(run: Run) -> str:
+    return f"an approximation of the defense: {', '.join(run.approximations)}"
 
 
 def _briefer(text: str) -> str:
