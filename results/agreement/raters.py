@@ -35,10 +35,10 @@ from vlmguard.results.agreement.sampling import (
 from vlmguard.results.formats.spreadsheet import csv_text, sheet_name
 from vlmguard.results.formats.templating import render
 from vlmguard.results.logs.answers import LeftOut
+from vlmguard.results.logs.checks import check_sizes
 from vlmguard.results.logs.exchange import exchange
 from vlmguard.results.logs.frame import read_views
 from vlmguard.results.logs.read import UNREADABLE, Run
-from vlmguard.results.logs.sizes import check_sizes
 from vlmguard.results.sanitize import one_line
 from vlmguard.results.stats.coefficients import Estimate, Pair, compare_labels, krippendorff_alpha
 

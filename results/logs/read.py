@@ -33,6 +33,15 @@ from vlmguard.results.logs.answers import (
     tally_of,
     views_of,
 )
+from vlmguard.results.logs.checks import (
+    Touched,
+    check_kinds,
+    check_one_version,
+    check_sizes,
+    check_whole,
+    touched,
+    versions_of,
+)
 from vlmguard.results.logs.conditions import (
     Column,
     Judging,
@@ -44,12 +53,8 @@ from vlmguard.results.logs.conditions import (
     roles_of,
 )
 from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
-from vlmguard.results.logs.edits import Touched, check_whole, touched
-from vlmguard.results.logs.score_types import check_kinds
-from vlmguard.results.logs.sizes import check_sizes
 from vlmguard.results.logs.timing import LATENCY_TAG, Pace, latency_of, pace_of
 from vlmguard.results.logs.unfinished import WAY_OUT, named, unfinished_samples
-from vlmguard.results.logs.versions import check_one_version, versions_of
 
 UNREADABLE: Final = (
     *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError, RecursionError),

@@ -24,7 +24,7 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.results.logs.answers import LeftOut
-from vlmguard.results.logs.versions import check_one_version
+from vlmguard.results.logs.checks import check_one_version
 from vlmguard.results.run.changed_files import changes, named_files
 from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.preflight import files_named_in

@@ -1,0 +1,215 @@
+"""Which logs cannot be trusted: too large, damaged, incomplete, of several versions, or edited.
+
+Summaries, from which tables are made, do not say how many whole samples there are, nor what people
+did to them. So the bytes of the samples are searched, and only those that somebody touched are
+decoded: hundreds of logs stay cheap.
+"""
+
+import json
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+from inspect_ai.log import EvalLog, EvalSampleSummary
+
+from vlmguard.guard.record import DATA_DIGEST
+from vlmguard.guard.redaction import redact_text
+from vlmguard.results.logs.answers import LeftOut, tally_of
+from vlmguard.results.logs.unfinished import Key
+
+MAX_MEMBER: Final = 500_000_000
+"""Bytes of one part of a log, unpacked; a sample with many large images has some 50 million."""
+_NUMBERS: Final = ("calls", "target_calls", "input_tokens", "output_tokens", "seconds")
+# In a text the quotes would be escaped; in metadata the names may stand for something else.
+# Two patterns that begin with letters are searched ten times faster than one with a choice.
+_EDITED: Final = re.compile(rb'history":\s*\[\s*\{')
+_INVALIDATED: Final = re.compile(rb'invalidation":\s*\{')
+
+
+@dataclass
+class Touched:
+    """What people did to a log.
+
+    Attributes:
+        count: Number of whole samples in it.
+        invalidated: By id and epoch of each invalidated sample: by whom, and why.
+        edited: By scorer, then by who edited scores and why: the number of answers.
+    """
+
+    count: int = 0
+    invalidated: dict[Key, str] = field(default_factory=dict)
+    edited: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def edits(self, scorers: Iterable[str]) -> str:
+        """What to say of some scorers' scores; empty if nobody edited them."""
+        return "; ".join(
+            f"{scorer}: {count} of {self.count} edited by {who}"
+            for scorer in scorers
+            for who, count in sorted(self.edited.get(scorer, {}).items())
+        )
+
+
+def check_sizes(path: str) -> None:
+    """Refuse a local log of which a part would fill the memory.
+
+    Args:
+        path: The log. One at a URL is not checked: its sizes are known only when it is fetched.
+
+    Raises:
+        LeftOut: It states a part larger than `MAX_MEMBER`.
+        OSError: It cannot be read.
+        zipfile.BadZipFile: It is damaged.
+    """
+    if "://" in path:
+        return
+    if not zipfile.is_zipfile(path):
+        sizes = {"the file": Path(path).stat().st_size}
+    else:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {member.filename: member.file_size for member in archive.infolist()}
+    for name, size in sizes.items():
+        if size > MAX_MEMBER:
+            raise LeftOut(
+                f"too large: {name} has {size // 1_000_000} MB when unpacked (at most "
+                f"{MAX_MEMBER // 1_000_000}); leave images out of logs with --no-log-images"
+            )
+
+
+def check_kinds(summaries: list[EvalSampleSummary]) -> None:
+    """Refuse scores with metadata that no scorer writes: logs may be edited, or made elsewhere.
+
+    Raises:
+        LeftOut: Names sample, scorer and field.
+    """
+    for sample in summaries:
+        for scorer, score in (sample.scores or {}).items():
+            metadata = score.metadata or {}
+            fits = {
+                "judges": _are_texts(metadata.get("judges", [])),
+                "threshold": _is_number(metadata.get("threshold", 0.0)),
+                "unscored": isinstance(metadata.get("unscored", {}), dict),
+            }
+            for name, good in fits.items():
+                if not good:
+                    raise LeftOut(
+                        f"sample {sample.id}: {name} of {scorer} is {str(metadata[name])[:60]!r}, "
+                        f"which no scorer writes; score it again with inspect score"
+                    )
+        tally = tally_of(sample) or {}
+        numbers = [tally[name] for name in _NUMBERS if tally.get(name) is not None]
+        if not (all(map(_is_number, numbers)) and _are_texts(tally.get("approximations", []))):
+            raise LeftOut(f"sample {sample.id}: its tally of the defense holds what is no figure")
+
+
+def check_one_version(summaries: list[EvalSampleSummary]) -> None:
+    """Refuse a log that went on after a file had changed under its name.
+
+    What its scorers judged with is compared by `conditions.judging_of`.
+
+    Raises:
+        LeftOut: Samples were guarded by different versions of a solver or under different prompts,
+            or come from different data.
+    """
+    tallies = [tally for sample in summaries if (tally := tally_of(sample))]
+    # A defense that failed before it had read its prompts notes none.
+    prompts = {str(tally["template"]) for tally in tallies if tally.get("template")}
+    data = {
+        str(sample.metadata[DATA_DIGEST]) for sample in summaries if DATA_DIGEST in sample.metadata
+    }
+    for what, found, cause in (
+        ("defense", versions_of(tallies), "vlmguard was"),
+        ("prompts of its defense", prompts, "a file was"),
+        ("data", data, "a file was"),
+    ):
+        if len(found) > 1:
+            listed = ", ".join(each or "none noted" for each in sorted(found))
+            raise LeftOut(
+                f"its samples ran under {len(found)} versions of the {what} ({listed}): {cause} "
+                f"changed before the run went on; run it again in a folder of its own"
+            )
+
+
+def versions_of(tallies: list[dict[str, Any]]) -> set[str]:
+    """Versions of the defense, from the tallies of samples; empty text where none was noted."""
+    return {str(tally.get("version", "")) for tally in tallies if tally["defense"] != "none"}
+
+
+def touched(path: str) -> Touched:
+    """Search the samples of a log for what people did to them.
+
+    Args:
+        path: The log (`.eval` or `.json`), or its URL: then the file is fetched.
+    """
+    found = Touched()
+    for raw in _samples(path):
+        found.count += 1
+        if not (_EDITED.search(raw) or _INVALIDATED.search(raw)):
+            continue
+        sample = json.loads(raw)
+        if sample.get("invalidation"):
+            who = _who(sample["invalidation"])
+            found.invalidated[sample["id"], sample["epoch"]] = f"invalidated by {who}"
+        for scorer, score in (sample.get("scores") or {}).items():
+            editors = {_who(edit.get("provenance") or {}) for edit in _edits(score)}
+            found.edited.setdefault(scorer, Counter()).update(editors)
+    return found
+
+
+def check_whole(log: EvalLog, summaries: list[EvalSampleSummary], seen: Touched) -> None:
+    """Refuse a log in which a sample is missing or stands twice, in short or in full.
+
+    Args:
+        log: The header.
+        summaries: The samples in short.
+        seen: What the whole samples told.
+
+    Raises:
+        LeftOut: Samples are missing or stand there twice.
+    """
+    counts = Counter((str(sample.id), sample.epoch) for sample in summaries)
+    twice = [f"{sample}, epoch {epoch}" for (sample, epoch), n in counts.items() if n > 1]
+    if twice:
+        raise LeftOut(f"it holds several answers to {twice[0]} ({len(twice)} such samples)")
+    of = max(log.results.total_samples if log.results else 0, len(summaries))
+    there = min(seen.count, len(summaries))
+    if there < of or not there:
+        raise LeftOut(f"it holds {there or 'no'} {f'of its {of} ' if of else ''}samples")
+
+
+def _samples(path: str) -> Iterator[bytes]:
+    """The samples of a log, each once, as JSON."""
+    opened: Any = fsspec.open(path, "rb")  # its types allow for a list of files
+    with opened as file:
+        if path.endswith(".json"):
+            samples = json.load(file).get("samples") or ()
+            yield from (json.dumps(sample).encode() for sample in samples)
+            return
+        # Inspect teaches zipfile its compression. Of entries of one name the last counts.
+        with zipfile.ZipFile(file) as archive:
+            for name in dict.fromkeys(archive.namelist()):
+                if name.startswith("samples/"):
+                    yield archive.read(name)
+
+
+def _edits(score: dict[str, Any]) -> list[dict[str, Any]]:
+    """A score's edits; the first of its history is what the scorer said, without an author."""
+    history = score.get("history") or []
+    return [edit for number, edit in enumerate(history) if number or edit.get("provenance")]
+
+
+def _who(provenance: dict[str, Any]) -> str:
+    author, reason = provenance.get("author") or "somebody unnamed", provenance.get("reason")
+    return redact_text(f"{author}: {reason}" if reason else str(author))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
