@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import pandas as pd
+from rich.cells import cell_len, set_cell_size
 
 from vlmguard.guard.errors import UserError
 from vlmguard.results.changes import Change, change_sheet, changes
@@ -303,4 +304,4 @@ def _differ(first: float, second: float) -> bool:
 
 def _cut(text: str, length: int) -> str:
     single = one_line(text)
-    return single if len(single) <= length else f"{single[:length]}..."
+    return single if cell_len(single) <= length else f"{set_cell_size(single, length)}..."

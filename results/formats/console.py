@@ -3,12 +3,13 @@
 Names of models and texts of logs are foreign: nothing of them is taken for markup.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +19,8 @@ from vlmguard.results.sanitize import clean
 # Narrower terminals break numbers over lines rather than cut names off.
 _WIDE: Final = 110
 _LAST_FOLDED: Final = "Defense"
+_LEAST: Final = 8
+"""Columns of a terminal that a name keeps before numbers are broken."""
 
 
 def print_sheets(sheets: list[Sheet], console: Console) -> None:
@@ -35,19 +38,20 @@ def print_sheets(sheets: list[Sheet], console: Console) -> None:
 def _rich(sheet: Sheet, console: Console) -> RenderableType:
     notes = [Text(f"  {clean(note)}", style="dim") for note in sheet.notes]
     if console.width >= _WIDE:
-        return Group(_wide_table(sheet, console.width), *notes, Text(""))
+        return Group(_wide_table(sheet, console), *notes, Text(""))
     if not sheet.starts:
-        table = _narrow_table(sheet.title, sheet.header, sheet.rows, sheet.labels, console.width)
-        return Group(table, *notes, Text(""))
+        return Group(_narrow_table(sheet, console), *notes, Text(""))
     # No room for a column of targets: a table for each, without intervals.
     blocks = [sheet.rows[a:b] for a, b in pairwise([*sorted(sheet.starts), len(sheet.rows)])]
     tables = [
         _narrow_table(
-            f"{sheet.title}: {rows[0][0]}",
-            sheet.header[1:],
-            [[_without_brackets(cell) for cell in row[1:]] for row in rows],
-            sheet.labels - 1,
-            console.width,
+            Sheet(
+                f"{sheet.title}: {rows[0][0]}",
+                sheet.header[1:],
+                [[_without_brackets(cell) for cell in row[1:]] for row in rows],
+                labels=sheet.labels - 1,
+            ),
+            console,
         )
         for rows in blocks
     ]
@@ -55,18 +59,10 @@ def _rich(sheet: Sheet, console: Console) -> RenderableType:
     return Group(*tables, *notes, Text(""))
 
 
-def _wide_table(sheet: Sheet, room: int) -> Table:
+def _wide_table(sheet: Sheet, console: Console) -> Table:
     table = Table(title=_bold(sheet.title), title_justify="left", box=SIMPLE)
     # Each column has a blank at either side, and a separator.
-    widths = _wide_widths(sheet, room - 3 * len(sheet.header) - 1)
-    for number, name in enumerate(sheet.header):
-        left = number < sheet.labels
-        table.add_column(
-            Text(clean(name)),
-            justify="left" if left else "right",
-            overflow="fold",
-            width=widths[number],
-        )
+    _add_columns(table, sheet, console, console.width - 3 * len(sheet.header) - 1)
     for number, row in enumerate(sheet.rows):
         if number in sheet.starts and number:
             table.add_section()
@@ -76,63 +72,57 @@ def _wide_table(sheet: Sheet, room: int) -> Table:
     return table
 
 
-def _narrow_table(
-    title: str, header: list[str], rows: list[list[str]], labels: int, room: int
-) -> Table:
+def _narrow_table(sheet: Sheet, console: Console) -> Table:
     table = Table(
-        title=_bold(title),
+        title=_bold(sheet.title),
         title_justify="left",
         box=SIMPLE,
         padding=0,
         pad_edge=False,
         show_edge=False,
     )
-    names = [name.replace("Over-", "Over- ") for name in header]
-    for number, width in enumerate(_widths(names, rows, labels, room - len(names) + 1)):
-        justify: Literal["left", "right"] = "left" if number < labels else "right"
-        table.add_column(Text(clean(names[number])), justify=justify, overflow="fold", width=width)
-    for row in rows:
+    header = [name.replace("Over-", "Over- ") for name in sheet.header]
+    shown = replace(sheet, header=header)
+    _add_columns(table, shown, console, console.width - len(header) + 1)
+    for row in sheet.rows:
         table.add_row(*(_coloured(cell) for cell in row))
     return table
 
 
-def _widths(header: list[str], rows: list[list[str]], labels: int, room: int) -> list[int]:
-    """Widths that break no number as long as names can give way."""
-    widths = [
-        max(
-            *(len(word) for word in name.split()),
-            *(len(line) for row in rows for line in row[number].split("\n")),
+def _add_columns(table: Table, sheet: Sheet, console: Console, room: int) -> None:
+    """Columns whose widths are rich's own, but for those that must not be broken."""
+    unbroken = _unbroken(sheet, console, room)
+    for number, name in enumerate(sheet.header):
+        table.add_column(
+            Text(clean(name)),
+            justify="left" if number < sheet.labels else "right",
+            overflow="fold",
+            width=unbroken.get(number),
         )
-        for number, name in enumerate(header)
-    ]
-    for columns, least in ((range(labels), 8), (range(labels, len(header)), 4), (range(labels), 4)):
-        _narrow(widths, columns, least, room)
-    return widths
 
 
-def _wide_widths(sheet: Sheet, room: int) -> list[int]:
-    """Widths on one line; without room headings are broken, then names, defenses last."""
-    widths = [
-        max(len(line) for row in [sheet.header, *sheet.rows] for line in row[number].split("\n"))
-        for number in range(len(sheet.header))
-    ]
-    for number in range(sheet.labels, len(sheet.header)):
-        if sum(widths) > room:
-            lines = [line for row in sheet.rows for line in row[number].split("\n")]
-            widths[number] = max(map(len, [*sheet.header[number].split(), *lines]))
-    others = [n for n, name in enumerate(sheet.header[: sheet.labels]) if name != _LAST_FOLDED]
-    for columns in (others, range(sheet.labels)):
-        _narrow(widths, columns, 8, room)
-    return widths
+def _unbroken(sheet: Sheet, console: Console, room: int) -> dict[int, int]:
+    """Widths of columns that give no room, so that rich folds the others; all that can be spared.
 
+    Without room headings are broken between words, then names, those of defenses last, and
+    numbers only where names are down to `_LEAST`.
+    """
 
-def _narrow(widths: list[int], columns: Sequence[int], least: int, room: int) -> None:
-    """Take from the widest of some columns until all have room, or each has its least."""
-    while columns and sum(widths) > room:
-        widest = max(columns, key=lambda number: widths[number])
-        if widths[widest] <= least:
-            break
-        widths[widest] -= 1
+    def measured(text: str) -> Measurement:
+        return Measurement.get(console, console.options, Text(clean(text)))
+
+    columns = range(len(sheet.header))
+    cells = [max(measured(row[number]).maximum for row in sheet.rows) for number in columns]
+    names = [measured(name) for name in sheet.header]
+    if sum(max(name.maximum, cell) for name, cell in zip(names, cells, strict=True)) <= room:
+        return {}
+    least = [max(name.minimum, cell) for name, cell in zip(names, cells, strict=True)]
+    numbers = [*columns[sheet.labels :]]
+    last = [n for n in columns[: sheet.labels] if sheet.header[n] == _LAST_FOLDED]
+    for kept in ([*last, *numbers], numbers):
+        if sum(least[number] for number in kept) + _LEAST * (len(columns) - len(kept)) <= room:
+            return {number: least[number] for number in kept}
+    return {}
 
 
 def _without_brackets(cell: str) -> str:

@@ -4,6 +4,7 @@ import io
 import re
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from vlmguard.results.formats import sheets
@@ -58,3 +59,31 @@ def test_names_of_defenses_are_folded_last() -> None:
     assert "figstep_defense" in out.getvalue()
     assert max(map(len, out.getvalue().splitlines())) <= 120
     assert out.getvalue().count("100.0") == 14
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_wide_characters_take_the_room_that_they_need(width: int) -> None:
+    """Each of these characters takes two columns of a terminal."""
+    name = "\u6a21\u578b" * 4
+    header = ["Target", "Defense", *(f"Measure {number} % \u2191" for number in range(5))]
+    rows = [[name, "none", *["100.0\n[+88.8, +99.9]"] * 5]]
+    out = io.StringIO()
+    print_sheets([sheets.Sheet("Wide", header, rows, starts={0})], Console(file=out, width=width))
+    text = out.getvalue()
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert text.count("100.0") == 5
+    assert text.count("\u6a21") == 4
+    assert name in text
+    assert text.count("[+88.8, +99.9]") == (5 if width >= 110 else 0)
+
+
+def test_numbers_break_only_where_names_have_given_all() -> None:
+    header = ["Name", *(f"n {number}" for number in range(6))]
+    rows = [["a-name-of-thirty-characters-0123", *["123456789"] * 6]]
+    for width, whole in ((70, 6), (40, 0)):
+        out = io.StringIO()
+        sheet = sheets.Sheet("Narrow", header, rows, labels=1)
+        print_sheets([sheet], Console(file=out, width=width))
+        assert out.getvalue().count("123456789") == whole
+        assert max(map(cell_len, out.getvalue().splitlines())) <= width
+        assert re.sub(r"\D", "", out.getvalue()).count("1") >= 6
