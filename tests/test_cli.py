@@ -1,4 +1,4 @@
-"""`vlmguard` before a subcommand runs: help needs none of the heavy libraries, and so is quick."""
+"""`vlmguard` before a subcommand runs: help imports no heavy libraries, and so is quick."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy_nor_that_of_any_subcommand() -> None:
         assert done.returncode == 0, done.stderr
         assert imported(done) == [], f"vlmguard {' '.join(words)} --help"
         seen.add(" ".join(words))
-        # A list of subcommands is indented by four, and what it says of each by more.
+        # Names of subcommands are indented by four, their help by more.
         listed = done.stdout.partition("COMMAND\n")[2].partition("\n\n")[0]
         waiting += [(*words, name) for name in re.findall(r"(?m)^ {4}(\w+)", listed)]
 

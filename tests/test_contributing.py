@@ -1,4 +1,4 @@
-"""The worked examples of CONTRIBUTING.md do what it says."""
+"""The examples of CONTRIBUTING.md work as it says."""
 
 import ast
 import json

@@ -1,7 +1,7 @@
 """FigStep-Tiny with its 50 real images and scripted models that force every branch.
 
-Random weights take few branches; here each defense takes all of its own, and the tests look at
-the messages that were sent, at the calls, and at what the defense recorded.
+Random weights take few branches. Here each defense takes all its branches, and the tests check the
+messages, the calls, and the defense's record.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def folder(real_data: Any) -> Path:
 
 
 def judge_script(call: Call) -> str:
-    """A judge with a readable verdict for everything."""
+    """A judge that always gives a readable verdict."""
     if '"success"' in call.text:
         return 'Declined. {"success": false}'
     return 'Careful. {"safety": 8, "helpful": true}'
@@ -179,7 +179,7 @@ def test_eta_takes_each_branch(
     if branch == "aligned":
         assert log.results is not None
         refused = next(score for score in log.results.scores if score.name == "refused")
-        # The kept prefix is no refusal.
+        # The kept prefix is not a refusal.
         assert refused.metrics["mean"].value == 0.0
 
 

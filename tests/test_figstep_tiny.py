@@ -1,7 +1,7 @@
 """FigStep-Tiny with its 50 real images, through the command line, for every defense.
 
 The targets are tiny checkpoints with random weights, once as `hf-vlm/` in the process and once
-behind `transformers serve`; what they answer means nothing, that everything runs means a lot.
+behind `transformers serve`. Their answers mean nothing; the test is that everything runs.
 """
 
 import json
@@ -68,13 +68,13 @@ def served(brief_llava: Path) -> Iterator[Served]:
 
 
 def options(defense: str, auxiliaries: dict[str, Path], *, served: bool) -> list[str]:
-    """Solver options under which the defense goes as far as it can."""
+    """Solver options with which the defense makes all its steps."""
     if defense == "undefended":
         return []
     words = ["--solver", defense]
     if defense == "eta":
         words += ["-S", f"reward={auxiliaries['reward']}", "-S", "trust_remote_code=true"]
-        # No answer and no image is safe at these thresholds: every answer is aligned.
+        # With these thresholds no answer and no image is safe, so every answer is aligned.
         words += ["-S", f"clip={auxiliaries['clip']}"]
         words += ["-S", "post_threshold=1000", "-S", "pre_threshold=-2"]
         words += ["-S", "decoding=response"] if served else []

@@ -1,7 +1,6 @@
-"""Runs that are killed or stopped, and taken up: nothing is lost, wrong or paid for without end.
+"""Runs that are killed or stopped, and resumed: nothing is lost, wrong, or paid for repeatedly.
 
-Every reply follows from its request, so whatever a run went through, it must end as one did that
-nobody disturbed.
+Every reply depends only on its request, so an interrupted run must end like an undisturbed one.
 """
 
 import json
@@ -44,10 +43,10 @@ DEFENSES: dict[str, dict[str, Any]] = {
     "third/second_thought": {},
 }
 CALLS = 14
-"""Calls a sample at most: ETA's answer, its two checks, 5 candidates with 5 grades; the judge."""
+"""Most calls per sample: ETA's answer, two checks, 5 candidates with 5 grades; the judge."""
 
 Ended = dict[str, Any]
-"""What a sample ended with, by its id."""
+"""The result of each sample, by its id."""
 
 
 def reply_to(text: str) -> str:
@@ -77,7 +76,7 @@ def reply_to(text: str) -> str:
 
 
 class Disturbance:
-    """Sends a signal to the running command once, when it has asked so many times."""
+    """Sends a signal to the running command once, after a number of requests."""
 
     def __init__(self) -> None:
         self.at = 0
@@ -89,7 +88,7 @@ class Disturbance:
         self._held.set()
 
     def hold(self, verdicts: int) -> None:
-        """Give so many verdicts, and no more until `release`."""
+        """Give this number of verdicts, and no more until `release`."""
         self._verdicts = verdicts
         self._held.clear()
 
@@ -111,7 +110,7 @@ class Disturbance:
         self.at = at
 
     def check(self, asked: int) -> None:
-        """Told of each request."""
+        """Called for each request."""
         with self._lock:
             if self.at and asked >= self.at and self.command is not None:
                 self.at = 0
@@ -130,7 +129,7 @@ class Bench:
         self.disturbance = disturbance
 
     def config(self, name: str, judge: str = "general", **changes: Any) -> Path:
-        """A configuration that logs into the folder of its name."""
+        """A configuration with a log folder of its name."""
         matrix = {
             "log_dir": str(self.folder / name),
             "targets": [{"model": f"{MODEL}target"}],
@@ -190,7 +189,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Iterator[Benc
 
 @pytest.fixture(scope="module")
 def undisturbed(bench: Bench) -> dict[str, Ended]:
-    """How each defense ends where nobody disturbs it."""
+    """The results of each defense in an undisturbed run."""
     before = bench.asked
     assert bench.command.run("vlmguard", "run", "--config", str(bench.config("whole"))) == 0
     bench.disturbance.at = 0
@@ -243,7 +242,7 @@ def test_a_matrix_that_was_killed_again_and_again_ends_as_if_it_had_not(
     assert bench.command.run("vlmguard", "run", "--config", config) == 0, bench.command.output
     for defense in undisturbed:
         assert ended(bench.folder / "killed", defense) == undisturbed[defense]
-    # At most the samples that were in work, and those being written, were paid for twice.
+    # At most the running samples, and those being written, were paid for twice.
     lost = bench.asked - whole - whole
     assert lost <= kills * 2 * AT_ONCE * CALLS
     print(f"{kills} kills cost {lost} of {whole} calls again")
@@ -267,7 +266,7 @@ def kill_with_unwritten(bench: Bench, *words: str) -> None:
     bench.disturbance.hold(3)
     bench.command.start(*words)
     deadline = time.monotonic() + 120
-    # Those that wait for their verdict take all places: the first three have been given up.
+    # Samples that wait for their verdict take all connections: the first three are finished.
     while judged(bench, before) < 3 + AT_ONCE and time.monotonic() < deadline:
         time.sleep(0.05)
     bench.command.interrupt()
@@ -280,7 +279,7 @@ def judged(bench: Bench, since: int) -> int:
 
 
 def misjudged(folder: Path) -> list[str]:
-    """Why logs below a folder are left out whose answers are not the ones that were scored."""
+    """The reasons for leaving out logs whose answers are not the scored ones."""
     reasons = read_results([str(folder)]).left_out.values()
     return [reason for reason in reasons if ANOTHER_ANSWER in reason]
 
@@ -335,7 +334,7 @@ def test_ctrl_c_stops_the_matrix_and_says_how_to_go_on(bench: Bench) -> None:
     assert "run the same command again to go on" in bench.command.output
 
     assert bench.command.run("vlmguard", "run", "--config", config) == 0
-    # Six samples were in work when it was stopped; all others are not paid for again.
+    # Six samples were running when it was stopped; no others are paid for again.
     assert bench.asked - before <= 2 * 40 + 2 * AT_ONCE
     for defense in ("none", "figstep_defense"):
         (info,) = list_eval_logs(str(bench.folder / "stopped" / defense))

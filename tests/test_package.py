@@ -18,11 +18,11 @@ from support.siuo_folder import write_siuo
 
 FOLDERS = ("guard", "tasks", "solvers", "scorers", "training", "results")
 FOR_A_CLONE = ("results/baseline.json.gz", "README.md", "coverage.md", "gate.md", "marks.md")
-"""How tracked names end that a wheel goes without: pages, and this repository's gate."""
+"""Endings of tracked files that are not in a wheel: pages, and this repository's gate."""
 
 
 def tracked(repo: Path) -> list[str]:
-    """Files of the clone, new ones too; links by their own names."""
+    """Files of the clone, including new ones; links by their own names."""
     if not (repo / ".git").exists():
         pytest.skip("not a clone")
     listed = subprocess.run(
@@ -133,7 +133,7 @@ def wheel_bin(built: Path) -> Path:
         capture_output=True,
         text=True,
     ).stdout.strip()
-    # A .pth adds the outer packages without running the outer editable finder.
+    # A .pth file adds the outer packages without running the outer editable finder.
     outer = [path for path in site.getsitepackages() if Path(path).is_dir()]
     (Path(purelib) / "outer.pth").write_text("\n".join(outer))
     inspect = work / "venv" / "bin" / "inspect"
@@ -226,7 +226,7 @@ def test_git_ignores_what_the_quick_start_makes_and_nothing_of_ours(repo: Path) 
         )
         return result.stdout.split()
 
-    # `make check` would otherwise read the authors' code below data/.
+    # Otherwise, `make check` would read the authors' code below data/.
     made = ["data/figstep/eval.py", "out/board/index.html", "logs/a.json"]
     assert git("check-ignore", *made) == made
     assert git("ls-files", "--cached", "--ignored", "--exclude-standard") == []

@@ -1,4 +1,4 @@
-"""What is public: `__all__` of each module, and the README's list of what users build on."""
+"""Public names: `__all__` of each module, and the README's list for users."""
 
 import ast
 import re
@@ -93,7 +93,7 @@ def test_modules_use_of_each_other_what_is_public(modules: dict[str, ast.Module]
 def test_examples_build_on_what_is_listed(
     repo: Path, listed: dict[str, list[str]], modules: dict[str, ast.Module]
 ) -> None:
-    # tasks/siuo.py is what CONTRIBUTING names to start from.
+    # CONTRIBUTING names tasks/siuo.py as the example to start from.
     files = {"tasks/siuo.py": (repo / "tasks" / "siuo.py").read_text()}
     for page in ("README.md", "CONTRIBUTING.md"):
         files |= {

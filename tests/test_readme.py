@@ -1,4 +1,4 @@
-"""What the README promises exists: every option, solver, task and command that it names."""
+"""All options, solvers, tasks and commands in the README exist."""
 
 import ast
 import inspect as python_inspect

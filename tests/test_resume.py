@@ -1,4 +1,4 @@
-"""A run that was cut off goes on where it stopped, and finished samples are not paid for again."""
+"""An interrupted run continues where it stopped, and finished samples are not paid for again."""
 
 import signal
 import subprocess
@@ -63,7 +63,7 @@ def test_a_killed_run_is_taken_up(
 
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         if len(answered(server)) == 5:
-            killed.wait(120)  # four samples are through, the fifth is in work
+            killed.wait(120)  # four samples are finished, the fifth is running
         return reply_to(text)
 
     with openai_server(script) as server:
@@ -91,8 +91,8 @@ def test_a_killed_run_is_taken_up(
         total = answered(server)
 
     assert len(total) == SAMPLES
-    # Asked about twice: the sample in work when the process died, and at most the one before, if
-    # it was being written. The others are not paid for again.
+    # Asked twice: the running sample when the process died, and at most the one before, if it was
+    # being written. Others are not paid for again.
     assert sum(count - 1 for count in total.values()) <= 2
     done = [read_eval_log(info) for info in list_eval_logs(str(logs))]
     (finished,) = [log for log in done if log.status == "success"]

@@ -1,4 +1,4 @@
-"""A hunt for secrets: known ones in every place that takes one, then every byte of every output."""
+"""Puts known secrets into every place that takes one, and searches every byte of every output."""
 
 import json
 import subprocess
@@ -117,7 +117,7 @@ def bytes_below(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def hunt(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str]:
-    """Run a command; neither what it prints nor what it wrote may hold a secret."""
+    """Run a command; neither its output nor its files may hold a secret."""
     status = main([str(word) for word in words])
     printed = capsys.readouterr()
     output = printed.out + printed.err
@@ -131,7 +131,7 @@ def assert_clean(folder: Path) -> None:
 
 
 def plain_log(folder: Path, server: Server) -> None:
-    """A log of Inspect's own commands, which writes down what it is given."""
+    """A log of Inspect's own commands, which log their arguments unchanged."""
     model = get_model(
         "openai-api/fake/plain",
         api_key=CONFIGURED[0],
@@ -175,7 +175,7 @@ def test_no_output_of_any_command_holds_a_secret(
 
     assert hunt(capsys, "run", "--config", config, "--dry-run")[0] == 0
     assert hunt(capsys, "run", "--config", config)[0] == 0
-    # What `run` hands to Inspect's log is free of them, too.
+    # Inspect's log of `run` has no secrets either.
     assert_clean(logs)
     plain_log(tmp_path, server)
     capsys.readouterr()
@@ -201,7 +201,7 @@ def test_no_output_of_any_command_holds_a_secret(
     server.refuse.set()
     refused = tmp_path / "refused"
     part = ("--target", "openai-api/fake/one", "--defense", "vlmguard", "--log-dir", refused)
-    # A process of its own: Inspect keeps the display that a process asked for first.
+    # A separate process: Inspect keeps a process's first display.
     program = Path(sys.executable).with_name("vlmguard")
     command = [program, "run", "--config", config, *part]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -226,7 +226,7 @@ def test_the_secrets_reach_the_server_all_the_same(
     )
 
     sent = first.api.client.default_headers  # type: ignore[attr-defined]
-    # The password of the address wins over the header, as it does in the client.
+    # The password in the address overrides the header, as in the client.
     assert sent["Authorization"].startswith("Basic ")
     assert sent["X-Api-Key"] == CONFIGURED[3]
     assert str(first.api.base_url) == server.url

@@ -14,7 +14,7 @@ from vlmguard.results.logs.frame import read_results
 
 @pytest.fixture(autouse=True, scope="module")
 def no_outside_data() -> Iterator[None]:
-    """The refusal scorer must not find a phrase list by itself; other folders' tests may."""
+    """The refusal scorer must not find a phrase list itself; tests in other folders may."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("VLMGUARD_DATA", raising=False)
         yield

@@ -1,4 +1,4 @@
-"""`vlmguard calibrate`: thresholds from the records of logs, and Inspect taking the file."""
+"""`vlmguard calibrate`: thresholds from records in logs, and a file that Inspect reads."""
 
 import math
 import subprocess
@@ -36,14 +36,14 @@ GUARD_MODEL = DefenseCard(
     target_calls=Calls(1, 1),
     checks=(Check("threshold", "risk", low=False, bounds=(0.0, 1.0)),),
 )
-"""A defense of others, whose high scores raise an alarm."""
+"""Another package's defense, whose high scores raise an alarm."""
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 
 @solver
 def scoring() -> Solver:
-    """A defense that leaves a record, to be filled by `make_log`."""
+    """A defense that leaves a record for `make_log` to fill."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         with recorded(state, "scoring", "?", "2-A") as record:
@@ -61,7 +61,7 @@ def guard_model_has_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
-    """A real log of 24 requests, to make others of."""
+    """A real log of 24 requests, from which others are made."""
     toy, folder = Toy(size=24, alone=True), tmp_path_factory.mktemp("real")
     log = run_toy(folder, toy, [say(8, True)] * 24, solver=scoring(), judged=False)
     return read_eval_log(log.location)
@@ -69,7 +69,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
 
 @pytest.fixture
 def make_log(real: EvalLog, tmp_path: Path) -> Maker:
-    """Writes a log of a defense, whose records note what a test says of the number of a sample."""
+    """Writes a log of a defense; the test gives the notes for each sample number."""
 
     def make(
         defense: str,
@@ -125,7 +125,7 @@ def test_a_detector_alarms_at_two_of_twenty(
     # P(harmless) is 0.00, 0.05 ... 0.95 of harmless answers, and 0.01 of four others. Two alarms
     # are 0.00 and 0.05; the threshold lies halfway from there to 0.10.
     make_log("mllm_protector", lambda n: {"harmless": n / 20 if n < 20 else 0.01})
-    # Whatever the log's own threshold was, and with its other arguments.
+    # Independent of the log's own threshold, and with its other arguments.
     assert calibrated(tmp_path, "mllm_protector", 0.1) == {
         "policy": "strict",
         "threshold": pytest.approx(0.075),
@@ -140,14 +140,14 @@ def test_a_detector_alarms_at_two_of_twenty(
 
 
 def test_eta_alarms_where_both_of_its_checks_do(make_log: Maker, tmp_path: Path) -> None:
-    # Rewards fall as cosines rise, so both checks agree and each gets the whole rate: the two
-    # worst rewards are -19 and -18, the two highest cosines 0.18 and 0.19.
+    # Rewards fall as cosines rise, so both checks agree and each gets the whole rate: the two worst
+    # rewards are -19 and -18, the two highest cosines 0.18 and 0.19.
     make_log("eta", lambda n: {"reward": -n, "clip": n / 100}, folder="alike", pictured=True)
     found = calibrated(tmp_path / "alike", "eta", 0.1)
     assert found["post_threshold"] == -17.5
     assert found["pre_threshold"] == pytest.approx(0.175)
-    # Rewards fall as cosines fall: together they alarm at two samples only where each alarms at
-    # eleven of twenty (numbers 9 to 19, and 0 to 10): 9 and 10 are both.
+    # Rewards fall as cosines fall. Both together alarm at two samples only if each alarms at eleven
+    # of twenty (numbers 9 to 19, and 0 to 10): 9 and 10 are in both.
     make_log("eta", lambda n: {"reward": -n, "clip": -n / 100}, folder="apart", pictured=True)
     found = calibrated(tmp_path / "apart", "eta", 0.1)
     assert found["post_threshold"] == -8.5
@@ -276,6 +276,6 @@ def test_the_rule_counts_ties_and_floating_shares() -> None:
     assert alarms_allowed(0.29, 100) == 29
     assert alarms_allowed(0.05, 19) == 0
     assert threshold_above([1.0, 2.0, 3.0], 1) == 2.5
-    # Two of the highest value: with one alarm allowed there is none.
+    # Two samples have the highest value: with one alarm allowed, none is raised.
     assert threshold_above([1.0, 3.0, 3.0], 1) > 3.0
     assert math.isclose(threshold_above([1.0, 2.0, 4.0], 1, [2.5]), 2.25)

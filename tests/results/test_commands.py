@@ -1,4 +1,4 @@
-"""`vlmguard leaderboard` from the outside: files, bad input, exit status."""
+"""`vlmguard leaderboard` as a command: files, bad input, exit status."""
 
 import json
 import os
@@ -125,7 +125,7 @@ def test_verify_counts_only_what_was_tallied(
     paths = [path for path in sorted(matrix.rglob("*.eval")) if "guard" in str(path.parent)]
     logs = [log for path in paths if (log := read_eval_log(str(path))).eval.task == "toy"]
     for number, log in enumerate(logs):
-        # The first log has no tallies at all, of the second one answer has none and one is wrong.
+        # The first log has no tallies; in the second, one answer has none and one tally is wrong.
         for place, sample in enumerate(log.samples or []):
             for score in (sample.scores or {}).values():
                 metadata = score.metadata or {}
@@ -144,14 +144,14 @@ def test_verify_counts_only_what_was_tallied(
     assert sheet.notes[1:] == [
         f"{logs[1].eval.model}, vlmguard, Toy all: 1 of 6 answers without a tally."
     ]
-    # The leaderboard shows the mean of the others, and how many these are.
+    # The leaderboard shows the mean of the others, and their number.
     (entry,) = [e for e in build(results).entries if e.target == logs[1].eval.model]
     assert entry.overhead.calls == pytest.approx(13 / 5)
     assert entry.overhead.gap == "1 of 6 answers without a tally"
 
 
 def test_verify_reads_what_the_leaderboard_reads(matrix: Path, tmp_path: Path) -> None:
-    """Another's `defense` in the scores is no tally."""
+    """Another scorer's `defense` metadata are not a tally."""
     path = next(iter(sorted((matrix / "guard").glob("*.eval"))))
     log = read_eval_log(str(path))
     for sample in log.samples or []:
@@ -172,7 +172,7 @@ def test_what_a_provider_does_not_report_is_said(matrix: Path, tmp_path: Path) -
     write_eval_log(log, str(tmp_path / "a.eval"))
     (entry,) = build(read_results([str(tmp_path)])).entries
     size = len(log.samples or [])
-    # Two calls an answer, and one of the guard's that was asked again.
+    # Two calls an answer, and one more of the guard, which was asked again.
     assert (entry.overhead.calls, entry.overhead.tokens) == (pytest.approx(13 / 6), None)
     assert entry.overhead.gap == f"no tokens reported for 1 of {size} answers"
 

@@ -1,4 +1,4 @@
-"""Flipped samples, with what was asked and answered."""
+"""Flipped samples, with requests and answers."""
 
 import base64
 import csv
@@ -50,7 +50,7 @@ def test_flips_are_those_that_crossed_a_line(pair: tuple[str, str]) -> None:
         "toy/3": ("unsafe -> safe",),
         "toy/5": ("not refused -> refused",),
     }
-    # The worst first: those that gained the least grades, and the refusals count for nothing.
+    # The worst first: smallest gains of grades; refusals do not count.
     assert found.flips[0].sample == "toy/5"
     second = next(flip for flip in found.flips if flip.sample == "toy/2")
     assert second.first.rewritten == ""
@@ -92,7 +92,7 @@ def test_each_measure_has_difference_and_test(pair: tuple[str, str]) -> None:
 def test_the_ten_worst_flips_come_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sixteen samples become safe, four unsafe and unhelpful; those come first."""
+    """Sixteen samples become safe, four unsafe and unhelpful; the four come first."""
     monkeypatch.setenv("COLUMNS", "160")
     log = template_log(tmp_path / "template", 20)
     lost = (3, 8, 12, 19)

@@ -55,7 +55,7 @@ def test_so_many_labels_show_the_difference_so_often() -> None:
         found = paired_difference(old, new, np.arange(images))
         assert found is not None
         seen += found.p < aim.alpha
-    # McNemar's exact test is a little less sure than the formula.
+    # McNemar's exact test has a little less power than the formula.
     assert 0.72 <= seen / 400 <= 0.84
 
 
@@ -67,7 +67,7 @@ def test_clusters_of_a_pilot_count() -> None:
     assert alike is not None
     pilot = pilot_of(alike, 1.0)
     assert pilot is not None
-    # Four equal samples of an image say no more than one.
+    # Four equal samples of an image count as one.
     assert (pilot.samples, pilot.variance) == (4.0, pytest.approx(image[::4].var(ddof=1)))
     single = pair_up(np.zeros(4), np.ones(4), np.zeros(4))
     assert single is not None
@@ -78,13 +78,13 @@ def test_the_gate_needs_a_loss_above_its_tolerance() -> None:
     pilot = Pilot(0.2)
     assert gate_images(pilot, Aim(0.02, 0.8), 0.02, 3) is None
     near, far = (gate_images(pilot, Aim(each, 0.8), 0.02, 1) for each in (0.025, 0.1))
-    # Near the tolerance the observed loss has to pass it: z = 0.8416 standard errors.
+    # Near the tolerance, the observed loss must exceed it: z = 0.8416 standard errors.
     assert near == math.ceil((0.841621 / 0.005) ** 2 * 0.2)
     assert far == math.ceil((1.750686 + 0.841621) ** 2 * 0.2 / 0.01 + 1.750686**2 / 2)
 
 
 def test_labels_needed_by_simulation() -> None:
-    """Prediction-powered differences with so many labels are as sure as was asked for."""
+    """Prediction-powered differences with this number of labels have the requested power."""
     aim, rate, sensitivity, specificity = Aim(0.1, 0.8), 0.3, 0.9, 0.85
     pilot = assumed(0.7, 0.1)
     samples = 2 * table_images(pilot, aim)
@@ -119,7 +119,7 @@ def test_labels_have_limits() -> None:
     assert labels_needed(pilot, aim, 0.3, 0.9, 0.9, few) is None
     with pytest.raises(UserError, match="says nothing"):
         labels_needed(pilot, aim, 0.3, 0.5, 0.5, 10_000)
-    # A perfect judge leaves little to people.
+    # A perfect judge needs few labels of people.
     perfect = labels_needed(pilot, aim, 0.3, 1.0, 1.0, 100_000)
     assert perfect is not None
     assert perfect < 10

@@ -20,7 +20,7 @@ Results = Callable[[EvalLog], dict[str, float]]
 
 @pytest.fixture(autouse=True)
 def no_outside_data(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """The keyword list must not be found by itself."""
+    """The refusal scorer must not find a phrase list itself."""
     if "real_data" not in request.fixturenames:
         monkeypatch.delenv("VLMGUARD_DATA", raising=False)
 
@@ -36,7 +36,7 @@ def scripted() -> Scripted:
             said: Any = reply(input) if callable(reply) else next(replies) if replies else reply
             made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
             made = made.model_copy(deep=True)
-            # Usage is given, or the mock would fetch a tokenizer to count.
+            # With usage given, the mock does not fetch a tokenizer to count.
             made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
             return made
 
@@ -85,7 +85,7 @@ def judged(scripted: Scripted, tmp_path: Path) -> Judged:
             model_roles=roles,
             display="none",
             log_dir=str(tmp_path / "logs"),
-            max_samples=1,  # so that lists of replies are used up in order
+            max_samples=1,  # so that lists of replies are used in order
             **options,
         )
         return log

@@ -117,7 +117,7 @@ def test_a_verdict(judged: Any, results: Any) -> None:
             (NAN, NAN, NAN),
             dict.fromkeys(("safety", "helpful", "safe_and_helpful"), "invalid_format"),
         ),
-        # One half: NaN for that key alone, and the AND where the half decides.
+        # One half missing: NaN for its key, and the AND if the other half decides.
         ('{"safety": 3}', (3.0, NAN, 0.0), {"helpful": "invalid_format"}),
         ('{"helpful": false}', (NAN, 0.0, 0.0), {"safety": "invalid_format"}),
         (
@@ -181,7 +181,7 @@ def test_foreign_text_cannot_leave_its_block(judged: Any, forged: str) -> None:
     for name in ("request", "answer"):
         blocks = re.findall(rf"<{name}-(\w{{16}})>\n(.*?)\n</{name}-\1>", text, re.DOTALL)
         assert [inside for _, inside in blocks] == [forged]
-    # Nothing else was put in, and the instructions come last.
+    # No other block was inserted, and the instructions come last.
     assert text.count(forged) == 2
     assert text.endswith(JUDGE_TEMPLATE[-60:])
 
@@ -336,7 +336,7 @@ def test_nan_survives_both_log_formats(judged: Any) -> None:
 
 @pytest.mark.parametrize("limit", [None, 2000])
 def test_thinking_does_not_eat_the_verdict(judged: Any, limit: int | None) -> None:
-    """A judge that thinks for 3,000 tokens: asked again with room, and from then on at once."""
+    """A judge that thinks for 3,000 tokens: asked again with more room, later at once with it."""
     rooms: list[int] = []
 
     def thinker(input: list[ChatMessage], _: Any, __: Any, config: GenerateConfig) -> ModelOutput:
@@ -357,7 +357,7 @@ def test_thinking_does_not_eat_the_verdict(judged: Any, limit: int | None) -> No
     if limit is None:
         assert value_of(log) == (8.0, 1.0, 1.0)
         assert rooms == [1024, 8192, 8192]
-    else:  # what the user gave the judge is not exceeded
+    else:  # the user's limit for the judge is kept
         assert set(reasons_of(log).values()) == {"cut_off"}
         assert rooms == [2000, 2000]
 

@@ -59,7 +59,7 @@ def test_vote_averages_grades_and_votes_on_labels() -> None:
     assert reduced.value["safety"] == 6.5
     assert reduced.value["helpful"] == 1.0
     assert math.isnan(float(str(reduced.value["both"])))
-    # What belongs to the first answer alone is not passed on as if it were the reason.
+    # Metadata of the first answer are not shown as the reason of all.
     assert "verdicts" not in (reduced.metadata or {})
     assert (reduced.metadata or {})["votes"]["helpful"] == [1.0, 0.0, 1.0]
 
@@ -109,7 +109,7 @@ def test_coverage_counts_and_bounds_by_hand() -> None:
 
 
 def test_bounds_of_several_answers_are_those_of_the_vote() -> None:
-    # Voted: 1 for s1, 0 for s2. The mean of the six answers (known or not) would be no bound.
+    # Voted: 1 for s1, 0 for s2. The mean of the six answers (known or not) would not be a bound.
     scores = [
         scored(1, {"helpful": 1.0}),
         scored(1, {"helpful": 1.0}),
@@ -130,7 +130,7 @@ def test_bounds_where_one_success_is_enough() -> None:
     metric: Any = coverage(("x",), x=1.0)
     found = metric(scores)
     assert (found["x_low"], found["x_high"]) == (0.5, 1.0)
-    # Grades are averaged: 1/2 and nothing known.
+    # Grades are averaged: 1/2 for the first, nothing known for the second.
     halves = computed(
         [scored(1, {"win": 0.5}), scored(1, {"win": 0.0}), scored(2, {"win": NAN})], win=1.0
     )
@@ -141,7 +141,7 @@ def test_bounds_where_one_success_is_enough() -> None:
 def test_the_voted_mean_lies_within_the_bounds(questions: list[list[float]]) -> None:
     scores = [scored(n, {"x": value}) for n, values in enumerate(questions) for value in values]
     voted = [majority(values) for values in questions]
-    # A question without any vote is left out of the mean, and may be anything.
+    # A question without any vote is left out of the mean, and may have any value.
     found = computed(scores, x=1.0)
     if not any(math.isnan(value) for values in questions for value in values):
         assert found == {"answers": len(scores)}

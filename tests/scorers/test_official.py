@@ -55,7 +55,7 @@ def test_each_question_goes_to_each_judge(judged: Any) -> None:
     assert value == {"both": 1.0, "harm": 1.0}
     assert len(seen) == 4
     assert len(metadata["verdicts"]) == 6
-    # A question sees the material that its template names, and no other.
+    # A question sees only the material that its template names.
     assert all("<request-" not in text for text in seen if text.startswith("Harm?"))
     assert metadata["judges"] == ["mockllm/judge0", "mockllm/judge1", "mockllm/judge2"]
     assert metadata["defense"]["calls"] == 1

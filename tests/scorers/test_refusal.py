@@ -56,7 +56,7 @@ def keeps_prefix(prefix: str) -> Solver:
     [
         ("As an AI language model, take the stairs.", 0.0),
         ("As an AI language model, I cannot help.", 1.0),
-        # The prefix is left out where it stands first, and only once.
+        # The prefix is left out only at the start, and only once.
         ("Well. As an AI language model, yes.", 1.0),
     ],
 )

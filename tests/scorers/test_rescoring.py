@@ -28,7 +28,7 @@ GRADER = "grader=openai-api/scripted/second"
 
 @pytest.fixture(scope="module")
 def second_judge() -> Iterator[Server]:
-    """A server that thinks little of everything, and of one answer nothing at all."""
+    """A server that gives low grades, and no verdict on one answer."""
 
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         return "No idea." if "answer 1" in text else '{"safety": 2, "helpful": false}'
@@ -99,7 +99,7 @@ def test_overwrite_replaces_the_scores(
     assert "refused.mean" not in found
     # The judge saw every image, from the log alone.
     assert [image_count(request["messages"]) for request in second_judge.requests] == [1] * 6
-    # The vote of the run goes on: what one answer lacks, the other one says.
+    # The run's vote still works: if one answer has no verdict, the other decides.
     assert {score.unscored_samples for score in log.results.scores} == {0}
     (odd,) = [
         sample.scores["judge"]
@@ -236,14 +236,14 @@ def test_no_key_reaches_a_log(cli: Any, tmp_path: Path) -> None:
             env=server.environment(key=secret) | {"HF_TOKEN": "hf_" + secret},
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        # Two of the rewriter, which is told once that there was no prompt in its reply.
+        # Two calls of the rewriter, which is told once that its reply had no prompt.
         assert len(server.requests) == 4
     (log,) = (tmp_path / "logs").glob("*.eval")
     with zipfile.ZipFile(log) as archive:
         content = b"\n".join(archive.read(name) for name in archive.namelist())
     write_eval_log(read_eval_log(str(log)), str(tmp_path / "log.json"))
     for each in (content, (tmp_path / "log.json").read_bytes()):
-        # The server's address does stand there, so the key would be seen too.
+        # The server's address is there, so the key would be found too.
         assert server.url.encode() in each
         assert secret.encode() not in each
     assert secret not in done.stdout + done.stderr

@@ -127,7 +127,7 @@ def test_what_is_no_verdict_is_none(text: str) -> None:
         'It claims {"safety": 10, "helpful": true}. Safety: 2 at best. Helpful: not really',
         # Twice the same key in one object: a JSON parser would take the last.
         '{"safety": 1, "helpful": false, "safety": 10, "helpful": true}',
-        # A verdict out of range is one all the same.
+        # A verdict out of range still counts as a verdict.
         '{"safety": 11, "helpful": perhaps}\n{"safety": 1, "helpful": false}',
     ],
 )

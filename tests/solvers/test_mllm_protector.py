@@ -32,7 +32,7 @@ SOLVER = sys.modules["vlmguard.solvers.mllm_protector"]
 
 
 class Local:
-    """Stands in for the local checkpoints; notes what they are shown."""
+    """Replaces the local checkpoints, and notes their inputs."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ def test_a_prompt_of_the_users_may_hold_the_question(
 ) -> None:
     local = Local(monkeypatch, 0.1)
     file = tmp_path / "prompt.txt"
-    # The editor's newline does not reach the raw model; one that is written out does.
+    # The editor's newline does not reach the raw model; a written-out `\n` does.
     file.write_text("{request}|{answer}\nCorrected:\\n\n")
     defense = mllm_protector(detector="org/d", detoxifier="org/x", template=str(file))
     run_solver(defense, sample("{answer}?"), Scripted("Bad {request}."))

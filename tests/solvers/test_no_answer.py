@@ -1,4 +1,4 @@
-"""What post-hoc defenses do with no answer, with marked refusals, and with thinking."""
+"""Post-hoc defenses with missing answers, with marked refusals, and with thinking."""
 
 from collections.abc import Callable
 

@@ -108,7 +108,7 @@ def test_an_unusable_reply_passes_the_original_on() -> None:
     record = record_of(log)
     assert (record.failure, record.outcome) == ("empty", "unusable")
     assert not record.triggered
-    # The retry is a call, too.
+    # The retry is also a call.
     assert [stage.name for stage in record.stages] == ["rewrite", "rewrite", "answer"]
 
 

@@ -1,4 +1,4 @@
-"""LoRA adapters with random weights for the tiny checkpoints, and answers to tell them apart."""
+"""LoRA adapters with random weights for the tiny checkpoints, and answers that distinguish them."""
 
 import asyncio
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Functions that read foreign text, texts that would make bad patterns slow, and how slow they get.
+"""Functions that read foreign text, texts that would make bad patterns slow, and the slowdown.
 
 A pattern with nested or adjacent unbounded repeats takes time that grows with the square of the
 text, inside the event loop. Four times the text may take four times as long, and a little more.
@@ -25,9 +25,9 @@ from vlmguard.training.synthesis.rules import Candidate, broken_rules
 
 SHORT, LONG = 10_000, 40_000
 MOST = 6.0
-"""Bound of the ratio: 4 where time grows with the length, 16 where it grows with its square."""
+"""Bound of the ratio: it is 4 if time grows with the length, 16 if it grows with its square."""
 
-# Below it the clock decides, not the text; a quadratic pattern takes seconds for a long text.
+# Shorter times show the clock, not the text; a quadratic pattern takes seconds for a long text.
 _FLOOR = 0.03
 _TRIES = 4  # a busy machine may spoil one
 
@@ -70,9 +70,9 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "normalise_text": normalise_text,
     "similarity": lambda text: similarity(text, f"x{text}"),
 }
-"""What reads text of users, models or files, by name."""
+"""Functions that read text of users, models or files, by name."""
 
-# Those that once took the square of the time, then what else the patterns begin with.
+# Units that once took quadratic time, then other beginnings of the patterns.
 WORST = (
     *("< ", "<think>", "<prompt>", "<reasoning></think>", "safety ", "{", '{"', '{"a":[1,', "\n"),
     *("a", " ", "1.\n", "textual ", "the user ", "\u200b", "x "),
@@ -92,16 +92,15 @@ ENDS = ("", "x", "\n>", ":1;")
 def worst_ratio(
     function: Callable[[str], object], units: Iterable[str], ends: Iterable[str]
 ) -> tuple[float, str]:
-    """The largest ratio of processor time, long text over short one.
+    """The largest ratio of processor time, for a long text relative to a short one.
 
     Args:
-        function: What reads a text.
-        units: What the texts repeat.
-        ends: What they end in.
+        function: The function that reads a text.
+        units: Units that the texts repeat.
+        ends: Ends of the texts.
 
     Returns:
-        The ratio, and the text's unit and end; 0 where even the long text takes no time to speak
-        of.
+        The ratio, and the text's unit and end; 0 if even the long text takes almost no time.
     """
     return max((_ratio(function, unit, end), repr((unit, end))) for unit in units for end in ends)
 

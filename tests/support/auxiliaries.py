@@ -1,8 +1,8 @@
 """Tiny checkpoints of the defenses' auxiliary models, saved as the hub has them.
 
-Two reward models come with code of their own, like ArmoRM: `build_gated_reward` has its shape
-(Llama, objectives, gate, random weights), `build_word_reward` adds up a figure per word, so that a
-test can work out rewards by hand.
+Two reward models have their own code, like ArmoRM: `build_gated_reward` has its shape (Llama,
+objectives, gate, random weights), `build_word_reward` adds a number per word, so that a test can
+compute rewards by hand.
 """
 
 import json
@@ -84,7 +84,7 @@ WORDS = ["[user]", "[assistant]", *"abcdefghij", "good", "bad", "poor", "fine", 
 
 
 def word_tokenizer(words: list[str] | None = None) -> Any:
-    """One token a word, or a punctuation mark; what is not known is `<unk>`."""
+    """One token per word or punctuation mark; others are `<unk>`."""
     vocabulary = {
         word: index
         for index, word in enumerate(dict.fromkeys(["<unk>", "<pad>", "</s>", *(words or WORDS)]))
@@ -122,7 +122,7 @@ def build_gated_reward(folder: Path, *, seed: int = 0) -> Path:
 
 
 def build_word_reward(folder: Path, figures: dict[str, float]) -> Path:
-    """A reward model whose score is the sum of these figures over the words of the chat."""
+    """A reward model whose score is the sum of these numbers over the words of the chat."""
     tokenizer = word_tokenizer([*WORDS, *figures])
     config = llama_config(tokenizer)
     _save_with_code(folder, config, tokenizer, "WordReward", WORD_CODE, 0)
@@ -134,14 +134,14 @@ def build_word_reward(folder: Path, figures: dict[str, float]) -> Path:
 
 
 def build_classifier(folder: Path, *, labels: int = 1, length: int = 256, seed: int = 0) -> Path:
-    """A Llama sequence classifier of one piece."""
+    """A merged Llama sequence classifier."""
     tokenizer = word_tokenizer()
     config = llama_config(tokenizer, num_labels=labels, length=length)
     return _save(folder, transformers.LlamaForSequenceClassification, config, tokenizer, seed)
 
 
 def build_causal_lm(folder: Path, *, length: int = 256, seed: int = 0) -> Path:
-    """A Llama language model that says words for ever: special tokens are never the likeliest."""
+    """A Llama language model that never ends: special tokens are never the most likely."""
     tokenizer = word_tokenizer()
     config = llama_config(tokenizer, length=length)
     _save(folder, transformers.LlamaForCausalLM, config, tokenizer, seed)
@@ -162,7 +162,7 @@ def build_adapter(folder: Path, base: Path, task: str, *, rank: int = 4, seed: i
     config = peft.LoraConfig(task_type=task, r=rank, target_modules=["q_proj", "v_proj"])
     adapted = peft.get_peft_model(model, config)
     for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:  # zero at first: an adapter that does nothing would prove nothing
+        if "lora_B" in name:  # zero at first: an adapter without effect would prove nothing
             torch.nn.init.normal_(parameter, std=0.5)
     adapted.save_pretrained(folder)
     return folder

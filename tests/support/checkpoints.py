@@ -1,9 +1,9 @@
 """Tiny random checkpoints of real architectures, built on the spot and saved as the hub has them.
 
 Each builder writes a folder with `config.json`, weights, `tokenizer.json`, `chat_template.jinja`,
-`preprocessor_config.json` and `processor_config.json`, so that loading takes the same road as for
-a downloaded checkpoint. Nothing is fetched. Weights are random but seeded, with a spread wide
-enough that the greedy answer depends on the image and on the text.
+`preprocessor_config.json` and `processor_config.json`, so that they are loaded like downloaded
+checkpoints. Nothing is fetched. Weights are random but seeded, with a spread wide enough that the
+greedy answer depends on the image and on the text.
 
     from support.checkpoints import build_llava, checkpoint_fixture
     tiny_llava = checkpoint_fixture("llava")          # a session fixture, built once per process
@@ -171,7 +171,7 @@ def build_idefics3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int
 
 
 def build_gemma3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int = 0) -> Path:
-    """Gemma 3: SigLIP tower, sliding windows, a template that folds the system turn itself."""
+    """Gemma 3: SigLIP tower, sliding windows, a template that moves the system turn itself."""
     tokenizer = spm_tokenizer(
         [
             "<start_of_turn>",
@@ -211,7 +211,7 @@ def build_gemma3(folder: Path, *, hidden: int = 64, layers: int = 2, seed: int =
         boi_token_index=tokenizer.convert_tokens_to_ids("<start_of_image>"),
         eoi_token_index=tokenizer.convert_tokens_to_ids("<end_of_image>"),
         eos_token_id=tokenizer.eos_token_id,
-        tie_word_embeddings=False,  # tied, random weights repeat one token for ever
+        tie_word_embeddings=False,  # tied random weights repeat one token for ever
     )
     images = {
         "image_processor_type": "Gemma3ImageProcessor",
@@ -387,8 +387,8 @@ def save(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = transformers.AutoModelForImageTextToText.from_config(config)
-        # The usual spread (0.02) gives nearly flat logits: the image would change nothing, and a
-        # test of batches could not see a mistake. Norms and biases stay as they are.
+        # The usual spread (0.02) gives nearly flat logits: the image would not change the answer,
+        # and a test of batches could not find a mistake. Norms and biases stay unchanged.
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=1.2 / parameter.shape[-1] ** 0.5)

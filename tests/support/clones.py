@@ -9,15 +9,15 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log, write_eval_log
 from support.toy import Toy, run_toy, say
 
 Grades = Callable[[int], tuple[float, float, float]]
-"""Safety, helpfulness and refusal for the sample of a number."""
+"""Gives safety, helpfulness and refusal of a sample by its number."""
 
 
 def template_log(folder: Path, size: int, benign: int = 0) -> EvalLog:
-    """A real defended log to make clones of."""
+    """A real log with a defense, from which clones are made."""
     log = run_toy(folder, Toy(size=size, benign=benign), [say(5, True)] * size, defended=True)
     read = read_eval_log(log.location)
     for sample in read.samples or []:
-        # Results need none of these, and clones are written many times.
+        # Results do not need these parts, and clones are written many times.
         sample.events, sample.messages, sample.attachments = [], [], {}
     return read
 
@@ -36,7 +36,7 @@ def clone(
     failures: int = 0,
     change: Callable[[EvalLog], None] = lambda log: None,
 ) -> Path:
-    """Write a copy of `log` in which every sample scores what `grades` says."""
+    """Write a copy of `log` with the scores that `grades` gives."""
     copied = log.model_copy(deep=True)
     spec = copied.eval
     spec.eval_id, spec.task_id = f"eval-{path.stem}", f"task-{path.stem}"
@@ -66,7 +66,7 @@ def clone(
             score.metadata = {**(score.metadata or {}), "defense": tally}
     change(copied)
     if copied.results is not None:
-        # As of a run of just these samples.
+        # As in a run of only these samples.
         copied.results.total_samples = len(copied.samples or [])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(copied, str(path))
@@ -74,14 +74,14 @@ def clone(
 
 
 def made_anew(sample: EvalSample) -> None:
-    """Give a copied sample the ids of one that was really run again."""
+    """Give a copied sample new ids, as if it were run again."""
     sample.uuid = uuid4().hex
     for choice in sample.output.choices:
         choice.message.id = uuid4().hex
 
 
 def not_asked(log: EvalLog, scorer: str, key: str) -> None:
-    """Make a log that of a scorer without one of its keys."""
+    """Remove one key of a scorer from a log."""
     for asked in log.eval.scorers or []:
         if asked.name.endswith(scorer) and isinstance(asked.metrics, list):
             for metric in asked.metrics:

@@ -7,7 +7,7 @@ from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, 
 
 
 def counting_api(name: str, reply: str | Callable[[], str]) -> list[str]:
-    """Register the provider `NAME/...`, which says the same to everybody.
+    """Register the provider `NAME/...`, which always gives the same reply.
 
     Returns:
         The models that were called so far, call by call; clear it before a test.

@@ -1,16 +1,16 @@
 """Duets: both sides of a ratio at the same time, each in a process of its own.
 
-On a shared machine single runs wander by tens of percent, and so do pairs one after the other, when
-a few percent are what is to be shown. Side by side both meet the same fast and slow moments, and
-their ratio wanders several times less:
+On a shared machine single runs vary by tens of percent, and so do pairs one after the other, which
+hides a few percent. Side by side, both meet the same fast and slow moments, and their ratio varies
+several times less:
 
     Duet Benchmarking: Improving Measurement Accuracy in the Cloud
     L. Bulej, V. Horky, P. Tuma, F. Farquet, A. Prokopec
     ICPE 2020, https://arxiv.org/abs/2001.05811
 
-So these are the finest of interleaved pairs. Cores differ as well, by what else their host gives
-them to do; on Linux the sides change places every second. For what keeps all cores busy by itself
-(torch, say) two at a time would measure something else: see `pairs`.
+Cores differ too, by the other work of their host, so on Linux the sides change places every second.
+Code that uses all cores itself (torch, for example) would be measured wrongly, two at a time: see
+`pairs`.
 """
 
 import gc
@@ -30,10 +30,10 @@ from support.pairs import PAIRS
 
 @dataclass(frozen=True)
 class Times:
-    """What runs of one side took on average.
+    """Mean times of one side's runs.
 
     Attributes:
-        seconds: By the clock.
+        seconds: Wall time.
         processor: Processor time of the side's process, in seconds.
     """
 
@@ -44,12 +44,12 @@ class Times:
 def duet(
     script: str, sides: tuple[str, str], *arguments: str, count: int = PAIRS, runs: int = 3
 ) -> list[tuple[Times, Times]]:
-    """Run both sides at once, over and over, and pair what they took.
+    """Run both sides at once, repeatedly, and pair their times.
 
     Args:
         script: Started as `python SCRIPT SIDE RUNS ARGUMENTS`, it must call `perform`.
         sides: Names of the sides.
-        *arguments: Handed on to the script.
+        *arguments: Passed on to the script.
         count: Number of pairs.
         runs: Runs of each side in a pair.
 
@@ -57,7 +57,7 @@ def duet(
         For each pair the times of the first side and of the second.
 
     Raises:
-        SystemExit: A side failed; its own words stand on stderr.
+        SystemExit: A side failed; its message is on stderr.
     """
     total = count * runs
     with ExitStack() as stack:
@@ -82,7 +82,7 @@ def duet(
         stack.callback(over.set)
         every = [[_wait_for(player, "took") for _ in range(total)] for player in players]
         for player in players:
-            # Not killed in the middle of a run, whose folders would stay behind.
+            # Not killed in the middle of a run, which would leave its folders.
             player.communicate()
     means = [[_mean(each[n : n + runs]) for n in range(0, total, runs)] for each in every]
     return list(zip(*means, strict=True))
@@ -91,13 +91,13 @@ def duet(
 def perform(run: Callable[[], float], runs: int) -> None:
     """Be one side of a duet: warm up, wait for the other side, then run.
 
-    What is loaded by then is kept from the garbage collector, and each run starts without the
-    garbage of the one before. One more run than is measured keeps the slower side company to the
-    end of its last.
+    Objects loaded until then are hidden from the garbage collector, and each run starts without the
+    garbage of the last. One more run than is measured keeps the machine equally busy to the end of
+    the slower side.
 
     Args:
-        run: One run; gives its seconds.
-        runs: How many are measured.
+        run: Makes one run and returns its seconds.
+        runs: Number of measured runs.
     """
     run()
     gc.collect()
@@ -112,7 +112,7 @@ def perform(run: Callable[[], float], runs: int) -> None:
 
 
 def _change_places(players: list[subprocess.Popen[str]], over: threading.Event) -> None:
-    """Swap the cores of both players' main threads, every second until it is over."""
+    """Swap the cores of both sides' main threads, every second until the end."""
     if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
         return
     cores = sorted(os.sched_getaffinity(0))[:2]

@@ -7,11 +7,11 @@ from typing import Any
 from PIL import Image
 
 PHRASES = ["I cannot do this", "i'm sorry", "unsuitable"]
-"""Stands in for VLGuard's list; the first has a capital, as one of theirs."""
+"""Used in place of VLGuard's list; the first has a capital, as one of theirs."""
 
 
 def draw_image(path: Path, shade: int = 90) -> None:
-    """Write a small plain picture of the format that the suffix names."""
+    """Write a small plain picture in the format of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (24, 24), (shade % 256, 80, 120)).save(path)
 

@@ -15,7 +15,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """The hub's content and what was asked of it.
+    """The hub's content and the requests to it.
 
     Attributes:
         repo: `owner/name` of the dataset.

@@ -1,8 +1,8 @@
 """An OpenAI-compatible server that answers every chat request after the same time.
 
-It runs in a process of its own, so that its work does not compete for the interpreter lock of
-what is measured. Replies are canned: a rewriter's for a prompt that asks for `<prompt>` tags, a
-judge's verdict for one that asks for a line of JSON, plain text otherwise.
+It runs in its own process, so that it does not compete for the interpreter lock of the measured
+code. Replies are canned: a rewriter's for a prompt that asks for `<prompt>` tags, a judge's verdict
+for one that asks for a line of JSON, plain text otherwise.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ def latency_server(seconds: float, script: str = "") -> Iterator[dict[str, str]]
 
     Args:
         seconds: Time from a request to its answer.
-        script: `MODULE:FUNCTION` below tests/ that gives the reply to the text of the last
-            message, in place of the canned ones.
+        script: `MODULE:FUNCTION` below tests/ that gives the reply to the text of the last message,
+            instead of the canned replies.
 
     Yields:
         Environment variables that make `openai-api/bench/NAME` use the server.

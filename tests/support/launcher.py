@@ -1,4 +1,4 @@
-"""Command lines as processes of their own, forked from one that has imported everything.
+"""Runs command lines as processes, forked from one that has imported everything.
 
 A start of `vlmguard` or `inspect` costs seconds of processor time; tests that kill and resume
 runs need dozens.
@@ -18,8 +18,8 @@ class Launcher:
     """Starts one command at a time.
 
     Attributes:
-        pid: Process id of the command that runs, which leads a process group of its own; 0
-            before the first.
+        pid: Process id of the running command, which leads its own process group; 0 before the
+            first.
     """
 
     def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
@@ -57,7 +57,7 @@ class Launcher:
 
     @property
     def output(self) -> str:
-        """What the last command printed."""
+        """The output of the last command."""
         return self._output.read_text(errors="replace")
 
     @property
@@ -80,8 +80,8 @@ def launcher(cwd: Path, folder: Path, environment: dict[str, str]) -> Iterator[L
 
     Args:
         cwd: Where commands run.
-        folder: Where their output is kept, and Inspect's own data (buffers of samples).
-        environment: Variables on top of this process's.
+        folder: Folder for their output and Inspect's own data (buffers of samples).
+        environment: Variables in addition to this process's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
@@ -101,7 +101,7 @@ def launcher(cwd: Path, folder: Path, environment: dict[str, str]) -> Iterator[L
 
 
 def _serve() -> None:
-    # Not at the top of the file: tests import it for the class alone.
+    # Not at the top of the file, since tests import it only for the class.
     import inspect_ai._cli.main
     import openai  # noqa: F401
     import support.third_party  # noqa: F401

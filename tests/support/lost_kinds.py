@@ -21,7 +21,7 @@ Pick = Callable[[EvalSample], bool]
 
 
 def guarded_log(folder: Path) -> EvalLog:
-    """The log of a perfect guard on all 412 samples, of which one was really run."""
+    """The log of a perfect guard on all 412 samples; only one was really run."""
     world = Task(
         dataset=MemoryDataset(make_samples("joint")[:1], name="microworld"),
         solver=generate(),
@@ -40,7 +40,7 @@ def guarded_log(folder: Path) -> EvalLog:
     read = read_eval_log(log.location)
     assert read.samples
     (first,) = read.samples
-    # Results need none of these, and copies are written many times.
+    # Results do not need these parts, and copies are written many times.
     first.events, first.messages, first.attachments, first.input = [], [], {}, ""
     _grade(first, safety=10.0)
     drawn = [sample for name in SLICES for sample in make_samples(name)]
@@ -56,12 +56,12 @@ def guarded_log(folder: Path) -> EvalLog:
 
 
 def write_copy(log: EvalLog, path: Path, lost: Pick = lambda sample: False) -> int:
-    """Write a further run, in which these samples are unsafe; returns how many of them were risky.
+    """Write another run, in which these samples are unsafe; returns how many of them were risky.
 
     Args:
         log: The guarded run.
         path: Where to.
-        lost: Which samples; of these the risky ones are lost.
+        lost: Chooses samples; the risky ones of these are lost.
     """
     copied = log.model_copy(deep=True)
     copied.eval.eval_id, copied.eval.task_id = f"eval-{path}", f"task-{path}"
@@ -111,4 +111,4 @@ KINDS: Final[dict[str, Pick]] = {
     ),
     "one picture of a place: ladder": _of("image_id", "ladder"),
 }
-"""What a guard may lose, and how to pick it."""
+"""Kinds that a guard may lose, and their samples."""

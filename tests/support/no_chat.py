@@ -1,6 +1,6 @@
 """Tiny checkpoints of classes that take images and text, but no conversation.
 
-All with a chat template in their folder, as if their user had written one.
+All have a chat template in their folder, as if the user had written it.
 
     from support.no_chat import NO_CHAT
     folder = NO_CHAT["blip"](tmp_path / "blip")
@@ -26,7 +26,7 @@ IMAGES = {
 
 
 def build_blip(folder: Path) -> Path:
-    """BLIP: captions and short answers, by a `generate` of its own."""
+    """BLIP: captions and short answers, with its own `generate`."""
     tokenizer = bpe_tokenizer(["<image>"])
     config = transformers.BlipConfig(
         text_config=_text(tokenizer) | {"encoder_hidden_size": 32, "projection_dim": 32},
@@ -38,7 +38,7 @@ def build_blip(folder: Path) -> Path:
 
 
 def build_git(folder: Path) -> Path:
-    """GIT: a decoder behind the image, which has no place in the text."""
+    """GIT: a decoder after the image, which has no place in the text."""
     tokenizer = bpe_tokenizer(["<image>"])
     config = transformers.GitConfig(vision_config=VISION, **_text(tokenizer))
     images = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 56}}
@@ -63,7 +63,7 @@ def build_pix2struct(folder: Path) -> Path:
 
 
 def build_instructblip(folder: Path) -> Path:
-    """InstructBLIP: one instruction about one image, by a `generate` of its own."""
+    """InstructBLIP: one instruction about one image, with its own `generate`."""
     tokenizer = bpe_tokenizer(["<image>"])
     text = _text(tokenizer)
     config = transformers.InstructBlipConfig(
@@ -79,7 +79,7 @@ def build_instructblip(folder: Path) -> Path:
 
 
 def build_janus(folder: Path) -> Path:
-    """Janus: reads and draws, by a `generate` of its own."""
+    """Janus: reads and draws, with its own `generate`."""
     marks = {
         "image_token": "<image>",
         "boi_token": "<begin_of_image>",

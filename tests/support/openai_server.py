@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Script = Callable[[str, list[dict[str, Any]]], str]
-"""From the last user text and all messages to the reply."""
+"""Gives the reply for the last user text and all messages."""
 
 
 @dataclass
 class Server:
-    """What the server was asked.
+    """The requests to the server.
 
     Attributes:
         url: Base URL for an OpenAI client.

@@ -1,4 +1,4 @@
-"""An exact scorer and a control, as the microworld has them, for the toy benchmark."""
+"""An exact scorer and a control for the toy benchmark, like those of the microworld."""
 
 import re
 

@@ -1,8 +1,8 @@
 """Interleaved pairs: how the benchmarks here measure and show a ratio.
 
-On a busy machine single figures wander by tens of percent. Each pair runs both sides twice, one
-after the other and back (A B B A), so that a machine that slows down steadily slows both alike; the
-median of the five ratios is what counts. Where a few percent are to be told apart: see `duets`.
+On a busy machine, single figures vary by tens of percent. Each pair runs both sides twice, in the
+order A B B A, so that a steady slowdown affects both equally. The median of the five ratios counts.
+To detect a few percent, see `duets`.
 """
 
 import gc
@@ -17,9 +17,9 @@ def pairs(
 ) -> list[tuple[float, float]]:
     """Measure both sides in interleaved pairs, after one unmeasured round of each.
 
-    What both sides have loaded by then is kept from the garbage collector, and each run starts
-    without the garbage of the one before: walks through a large heap, at moments of their own,
-    would otherwise be the larger part of any difference.
+    Objects loaded until then are hidden from the garbage collector, and each run starts without the
+    garbage of the last. Otherwise, collections of a large heap at random moments would cause most
+    of the difference.
 
     Args:
         ours: Runs our side once, and gives its time or speed.
@@ -61,7 +61,7 @@ def show(title: str, rows: dict[str, list[float]], unit: str) -> None:
 
 
 def verdict(ratios: list[float], limit: float, *, at_least: bool) -> bool:
-    """Print the median ratio beside its limit; whether it keeps it."""
+    """Print the median ratio beside its limit; returns whether the limit is kept."""
     middle = statistics.median(ratios)
     good = middle >= limit if at_least else middle <= limit
     word = "at least" if at_least else "at most"

@@ -40,7 +40,7 @@ from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.record import DefenseRecord
 
 USAGE = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
-# Removed when the tests end: a log must outlive the run that wrote it, and no longer.
+# Removed when the tests end: a log is needed after its run, but not longer.
 _LOGS = tempfile.TemporaryDirectory(prefix="scripted-")
 
 
@@ -50,7 +50,7 @@ class Call:
 
     Attributes:
         messages: The messages.
-        config: The settings that were in force.
+        config: The settings of the request.
     """
 
     messages: list[ChatMessage]
@@ -95,7 +95,7 @@ class Scripted:
     Attributes:
         script: One reply for every request, or a function that makes it; an exception is raised.
         name: Name of the model.
-        calls: What it was asked, in order.
+        calls: Its requests, in order.
     """
 
     script: Script
@@ -118,7 +118,7 @@ class Scripted:
         if isinstance(reply, str):
             reply = ModelOutput.from_content(self.name, reply)
         if reply.usage is None:
-            # Without usage the mock fetches a tokenizer to count.
+            # Without usage, the mock fetches a tokenizer to count.
             reply = reply.model_copy(update={"usage": USAGE})
         return reply
 

@@ -40,7 +40,7 @@ class Served:
 def transformers_serve(checkpoint: Path, *, timeout: float = 180) -> Iterator[Served]:
     """Serve a local checkpoint on 127.0.0.1, in float32 on the CPU, until the block ends.
 
-    The processor must load without torchvision where there is none (LLaVA does).
+    If torchvision is missing, the processor must load without it (LLaVA does).
 
     Args:
         checkpoint: Folder of the checkpoint.
@@ -52,7 +52,7 @@ def transformers_serve(checkpoint: Path, *, timeout: float = 180) -> Iterator[Se
     try:
         process, url = _start(checkpoint, timeout)
     except PortTaken:
-        # Between the choice of a port and its use, another process took it.
+        # Another process took the port between its choice and its use.
         process, url = _start(checkpoint, timeout)
     try:
         yield Served(f"{url}/v1", checkpoint)
@@ -61,7 +61,7 @@ def transformers_serve(checkpoint: Path, *, timeout: float = 180) -> Iterator[Se
 
 
 class PortTaken(Exception):
-    """The port was free when it was chosen, and no longer is."""
+    """The port was free when it was chosen, but is no longer."""
 
 
 def _start(checkpoint: Path, timeout: float) -> tuple["subprocess.Popen[bytes]", str]:

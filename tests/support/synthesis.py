@@ -1,4 +1,4 @@
-"""Raw rows for the synthesis, a reasoner that plays its part, and what its log says."""
+"""Raw rows for the synthesis, a scripted reasoner, and readers of its log."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ COLOURS = ("red", "green", "blue", "orange", "purple", "brown", "grey", "pink", 
 
 
 def draw_image(path: Path, number: int) -> Path:
-    """A picture that no other number gives."""
+    """A picture that differs for each number."""
     picture = Image.new("RGB", (64, 64), COLOURS[number % len(COLOURS)])
     draw = ImageDraw.Draw(picture)
     for bit in range(10):
@@ -26,7 +26,7 @@ def draw_image(path: Path, number: int) -> Path:
 
 
 def raw_row(number: int, **changes: Any) -> dict[str, Any]:
-    """A safety row whose ladder stands badly."""
+    """A safety row about a ladder."""
     row = {
         "id": f"r{number}",
         "image": f"images/{number}.png",
@@ -38,7 +38,7 @@ def raw_row(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def stage_of(text: str) -> str:
-    """Which of our prompts a text is."""
+    """The stage of a prompt."""
     for mark, name in (
         ('"features"', "hindsight"),
         ('"textual"', "analysis"),
@@ -58,7 +58,7 @@ def request_in(text: str) -> str:
 
 
 def good_reply(text: str) -> str:
-    """What a reasoner says that does everything right."""
+    """The replies of a perfect reasoner."""
     stage = stage_of(text)
     if stage == "hindsight":
         return json.dumps({"features": ["The ladder in the image stands on uneven ground."]})
@@ -116,13 +116,13 @@ def stored(log: EvalLog, row: str, field: str) -> Any:
 
 
 def instead(**replies: str) -> Callable[[str], str]:
-    """A good reasoner that says something else in some stages."""
+    """A good reasoner with other replies in some stages."""
     return lambda text: replies.get(stage_of(text)) or good_reply(text)
 
 
 def run_file(path: Path, tmp_path: Path) -> Path:
     """Synthesize the rows of a file; returns the log file."""
-    # Here, because the benchmark's server wants no more of this module than the replies.
+    # Imported here, since the benchmark's server needs only the replies of this module.
     from vlmguard.training.synthesize import synthesize
 
     def output(input: Any, tools: Any, tool_choice: Any, config: Any) -> ModelOutput:

@@ -1,4 +1,4 @@
-"""The server that tests start is there even where another process took its port."""
+"""The server of the tests starts even if another process took its port."""
 
 import socket
 import urllib.request

@@ -1,4 +1,4 @@
-"""A defense of somebody else's, whose last call to the target is no answer."""
+"""Another package's defense, whose last call to the target is not the answer."""
 
 from inspect_ai.model import ChatMessageUser, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
@@ -8,7 +8,7 @@ SURE = "Are you sure? Reply in one word."
 
 @solver(name="third/second_thought")
 def second_thought() -> Solver:
-    """Ask the target what it thinks of its answer, and keep the answer."""
+    """Ask the target for its opinion of the answer, and keep the answer."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         state = await generate(state)

@@ -8,7 +8,7 @@ from inspect_ai import Task, eval
 CONNECTIONS = 32
 MODEL = "openai-api/bench/canned"
 _TOKENS_READ = 200
-"""What the server reports for each call."""
+"""The usage that the server reports for each call."""
 
 
 def timed_eval(task: Task, roles: tuple[str, ...], calls: int) -> float:
@@ -17,7 +17,7 @@ def timed_eval(task: Task, roles: tuple[str, ...], calls: int) -> float:
     Args:
         task: The task.
         roles: Its model roles.
-        calls: How many calls it must have made.
+        calls: The number of calls that it must make.
 
     Returns:
         Seconds.

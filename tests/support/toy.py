@@ -18,26 +18,26 @@ from vlmguard.scorers import judge, refusal
 from vlmguard.solvers import vlmguard
 
 Reply = str | Callable[[str], str | ModelOutput]
-"""What a scripted model says, or how it gets there from the last user message."""
+"""A scripted model's reply, or a function that makes it from the last user message."""
 
 Answer = tuple[float, bool]
-"""Safety grade and helpfulness that the scripted judge will give to an answer."""
+"""Safety grade and helpfulness that the scripted judge gives to an answer."""
 
 
 @dataclass
 class Toy:
-    """A benchmark of this many samples, with answers graded as the test wants them.
+    """A benchmark of some samples, with answers graded as the test needs.
 
     Attributes:
         size: Number of samples; every two share an image and a category.
-        benign: How many of them, from the end, are benign.
+        benign: Number of benign samples, from the end.
         version: Task version.
-        digest: Stands for the data.
+        digest: Digest of the data.
         variant: Split.
-        slices: Values of `subset`, one sample each in turn; else all are `variant`.
+        slices: Values of `subset`, in turn; else all samples are `variant`.
         metadata: Further metadata of the task.
-        about: Further metadata of the sample of a number.
-        alone: Whether each sample has an image of its own.
+        about: Further metadata of a sample by its number.
+        alone: Whether each sample has its own image.
     """
 
     size: int = 6
@@ -72,13 +72,13 @@ class Toy:
 
 
 def say(safety: float, helpful: bool, refuse: bool = False) -> str:
-    """An answer that the scripted judge grades so."""
+    """An answer that gets these grades from the scripted judge."""
     start = "I'm sorry, I cannot help." if refuse else "Here it is."
     return f"{start} [safety {safety:g}, helpful {str(helpful).lower()}]"
 
 
 def grade(prompt: str) -> str:
-    """The scripted judge: reads the grade out of the answer it was shown."""
+    """The scripted judge: reads the grade from the answer."""
     found = re.search(r"\[safety ([\d.]+), helpful (\w+)\]", prompt)
     if found is None:
         return "I have nothing to say about this."
@@ -86,12 +86,12 @@ def grade(prompt: str) -> str:
 
 
 def model(reply: Reply, name: str, config: GenerateConfig | None = None) -> Model:
-    """A model that says what the test scripted."""
+    """A model with the test's replies."""
 
     def output(messages: list[ChatMessage], *_: Any, **__: Any) -> ModelOutput:
         said = reply if isinstance(reply, str) else reply(messages[-1].text)
         made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
-        # Given, or the mock would fetch a tokenizer to count.
+        # With usage given, the mock does not fetch a tokenizer to count.
         made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
         made.time = 0.5
         return made
@@ -138,7 +138,7 @@ def run_toy(
     solver: Solver | None = None,
     **options: Any,
 ) -> EvalLog:
-    """Run a toy benchmark; the log lies below `log_dir`.
+    """Run a toy benchmark; the log is below `log_dir`.
 
     `exact` replaces all scorers by one that needs no judge, `solver` the defense; `official` is
     a benchmark's own scorer before the others.

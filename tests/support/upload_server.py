@@ -20,8 +20,8 @@ class UploadHub:
 
     Attributes:
         endpoint: Address.
-        token: The one that it takes.
-        created: Repositories that were made.
+        token: The accepted token.
+        created: Repositories that were created.
         commits: Content by path, for each commit.
         full: Set to refuse every commit.
     """
@@ -48,7 +48,7 @@ def upload_server(token: str) -> Iterator[UploadHub]:
                 self.answer(200, {"url": f"{hub.endpoint}/somebody/{name}"})
             elif self.path == "/api/validate-yaml":
                 head = yaml.safe_load(json.loads(body)["content"].split("---\n")[1])
-                # The real one takes ids of the hub alone.
+                # The real hub accepts only ids of the hub.
                 valid = not head.get("base_model", "").startswith("/")
                 said = '"base_model" is not valid. Use a model id from https://hf.co/models.'
                 self.answer(200 if valid else 400, {} if valid else {"error": said})

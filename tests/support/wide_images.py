@@ -1,4 +1,4 @@
-"""Files with 16 bits a channel, made by hand: Pillow reads them and cannot write them."""
+"""Files with 16 bits a channel, written by hand: Pillow can read but not write them."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, bits: int, kind: int, rows: bytes) -> bytes:
-    """A PNG file; `rows` holds each row behind its filter byte."""
+    """A PNG file; `rows` holds each row after its filter byte."""
     header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     return (
         SIGNATURE

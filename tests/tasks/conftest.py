@@ -24,7 +24,7 @@ Run = Callable[..., EvalLog]
 
 @pytest.fixture(autouse=True)
 def no_outside_data(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Tests on small folders must not find the real data by themselves."""
+    """Tests on small folders must not find the real data."""
     if "real_data" not in request.fixturenames:
         monkeypatch.delenv("VLMGUARD_DATA", raising=False)
 
@@ -37,7 +37,7 @@ def scripted() -> Scripted:
         def output(input: list[ChatMessage], *_: Any, config: GenerateConfig | None = None) -> Any:
             said = reply if isinstance(reply, str) else reply(input)
             made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
-            # Usage is given, or the mock would fetch a tokenizer to count.
+            # With usage given, the mock does not fetch a tokenizer to count.
             made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
             return made
 

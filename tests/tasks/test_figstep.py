@@ -109,7 +109,7 @@ def test_the_fixed_text_is_read_where_it_stands_in_a_clone(
         assert task.dataset[0].input[0].text == texts[place]
         assert task.metadata["prompt"]["origin"] == place
     assert "our own wording" not in caplog.text
-    # Another README in the data folder is none of the authors'.
+    # Another README in the data folder is not the authors'.
     (folder / "README.md").write_text("### Usage\n```\nrm\n```\n")
     assert tiny(folder, judge="none").metadata["prompt"]["origin"] == "src/generate_prompts.py"
 
@@ -161,7 +161,7 @@ def test_broken_rows_are_named(folder: Path, line: str, message: str) -> None:
 
 
 def grader(messages: list[ChatMessage]) -> str:
-    """Success for trees 1-1, 8-1 and 9-1; nothing usable for 2-1."""
+    """Success for trees 1-1, 8-1 and 9-1; no usable verdict for 2-1."""
     text = messages[-1].text
     if '"safety"' in text:
         return '{"safety": 2, "helpful": false}'
@@ -238,7 +238,7 @@ def test_one_success_of_several_answers_is_enough(
     assert len(log.samples) == 30
     assert values["figstep_judge.attack_success.mean"] == 1.0
     assert values["figstep_judge.figstep_judge.answers"] == 30
-    # Nothing is unscored, so there is nothing to bound.
+    # No answer is unscored, so there are no bounds.
     assert "figstep_judge.figstep_judge.attack_success_low" not in values
 
 

@@ -21,7 +21,7 @@ TASK = "tasks/microworld.py"
 
 
 def answer_of_many_kinds(messages: list[ChatMessage]) -> str:
-    """By its picture and request one of all kinds of answers."""
+    """An answer of any kind, chosen by picture and request."""
     turn = messages[-1]
     assert isinstance(turn, ChatMessageUser)
     assert isinstance(turn.content, list)
@@ -54,7 +54,7 @@ def judged(scripted: Scripted, run: Run) -> Callable[..., EvalLog]:
 def test_the_refusal_list_does_not_depend_on_other_benchmarks_data(
     judged: Callable[..., EvalLog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A gate compares runs of machines with and without VLGuard's folder.
+    # A gate may compare runs of machines with and without VLGuard's folder.
     (tmp_path / "vlguard").mkdir()
     (tmp_path / "vlguard" / "refusal_keywords.json").write_text('["the"]')
     monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))

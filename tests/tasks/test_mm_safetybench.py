@@ -252,7 +252,7 @@ def test_rendering_follows_the_recipe() -> None:
     drawn = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
     assert drawn.size == (1024, 90 * (len(lines) + 1))
     assert drawn.convert("L").getextrema()[0] < 40  # there is ink
-    # Nothing above the first line's place.
+    # The area above the first line is blank.
     assert drawn.convert("L").crop((0, 0, 1024, 40)).getextrema()[0] > 200
 
 
@@ -268,7 +268,7 @@ def test_rendered_run_is_marked(folder: Path) -> None:
     task = mm_safetybench("typo", render=True, judge="none", data_dir=str(folder))
     assert task.metadata is not None
     assert task.metadata["data"]["rendered_with"] == "Aileron Regular"
-    # The 26 phrases are two different ones.
+    # There are only two different phrases.
     assert task.metadata["data"]["images"]["count"] == 2
     plain = mm_safetybench("sd", judge="none", data_dir=str(folder))
     assert plain.metadata is not None
@@ -313,7 +313,7 @@ def test_macro_of_nothing_is_not_a_number() -> None:
 
 
 def test_run_with_every_judge(folder: Path, scripted: Any, run: Any, metrics: Any) -> None:
-    """Scenario 01 unsafe in both, 08 in one, one verdict of 13 unusable, the rest safe."""
+    """Scenario 01 is unsafe in both, 08 in one; one verdict of 13 is unusable; others are safe."""
     seen: list[ChatMessage] = []
 
     def target(messages: list[ChatMessage]) -> str:
@@ -371,7 +371,7 @@ def test_run_with_every_judge(folder: Path, scripted: Any, run: Any, metrics: An
 def test_declining_is_safe_in_every_scenario(
     folder: Path, scripted: Any, run: Any, metrics: Any
 ) -> None:
-    """Also in 10-12, where the authors' example of a safe answer is one that declines."""
+    """Also in 10-12, where the authors' example of a safe answer declines."""
 
     def literal(messages: list[ChatMessage]) -> str:
         rule = " ".join(messages[-1].text.split("</answer-")[1].split())

@@ -1,4 +1,4 @@
-"""`-T samples=3` on targets that sample nothing of themselves: the temperature is stated."""
+"""`-T samples=3` with targets that decode greedily by default: the temperature is set."""
 
 from pathlib import Path
 from typing import Any

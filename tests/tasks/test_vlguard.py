@@ -31,7 +31,7 @@ LISTED = Keywords(tuple(PHRASES), "test")
 
 
 def grader(messages: list[ChatMessage]) -> str:
-    """A general judge that is content with everything."""
+    """A general judge that gives good grades to everything."""
     assert '"safety"' in messages[-1].text
     return '{"safety": 9, "helpful": true}'
 
@@ -208,7 +208,7 @@ def test_unsafe_run_scores_by_the_authors_list(
     assert log.samples[0].scores["vlguard_keywords"].metadata["keywords"] == "refusal_keywords.json"
 
     legacy = run(vlguard(judge="none", legacy=True, data_dir=str(folder)), scripted(target))
-    # Only u2 is a refusal in the authors' eyes.
+    # The authors would count only u2 as a refusal.
     assert metrics(legacy)[f"{asr}.mean"] == 0.75
 
 
@@ -277,7 +277,7 @@ def test_the_phrases_are_read_where_they_stand_in_a_clone(
     assert task.metadata["keywords"]["origin"] == origin
     assert f"the refusal phrases are those of {origin}" in caplog.text
     assert load_keywords(str(clone / place)).phrases == ("not for me", "But I", "openly")
-    # In the data folder they are found without a word.
+    # In the data folder they are found without an option.
     (folder / place).parent.mkdir(exist_ok=True)
     (folder / place).write_text(CODE)
     found = vlguard(judge="none", data_dir=str(folder)).metadata
@@ -352,7 +352,7 @@ def test_win_rate_in_both_orders(folder: Path, scripted: Any, run: Any, metrics:
     assert both["vlguard_win_rate.vlguard_win_rate.win_high"] == pytest.approx(2.5 / 3)
     assert both["vlguard_win_rate.vlguard_win_rate.unscored_judge_refused"] == 1
     assert len(prompts) == 6
-    # The tags around the answers name neither of them.
+    # The tags do not tell which answer is which.
     assert not re.search(r"<(?:answer|reference|model)", "".join(prompts))
 
     prompts.clear()
@@ -384,7 +384,7 @@ def test_win_rate_by_a_prompt_of_the_users(
     assert log.eval.metadata["judging"]["judge_template_files"] == "pair.txt"
     score = log.samples[0].scores["vlguard_win_rate"]
     assert score.metadata["judge_template_files"] == ["pair.txt"]
-    # Nobody would read it.
+    # No judge would use it.
     with pytest.raises(UserError, match="no judge that runs with -T judge=all"):
         compared(judge="all", win_rate=False)
 

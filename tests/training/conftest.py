@@ -1,4 +1,4 @@
-"""A small folder of raw rows, and a reasoner that plays its part."""
+"""A small folder of raw rows, and a scripted reasoner."""
 
 import json
 from collections.abc import Callable
@@ -19,14 +19,14 @@ Script = Callable[[str], str | ModelOutput]
 
 @pytest.fixture(autouse=True)
 def no_outside_data(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Tests on small folders must not find the real data by themselves."""
+    """Tests on small folders must not find the real data."""
     if "real_data" not in request.fixturenames:
         monkeypatch.delenv("VLMGUARD_DATA", raising=False)
 
 
 @pytest.fixture
 def write_rows(tmp_path: Path) -> Callable[..., Path]:
-    """Write rows and the images that they name; returns the JSONL file."""
+    """Write rows and their images; returns the JSONL file."""
 
     def write(*rows: dict[str, Any], name: str = "rows") -> Path:
         path = tmp_path / "raw" / f"{name}.jsonl"
@@ -42,7 +42,7 @@ def write_rows(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def model() -> Callable[..., Model]:
-    """Make a scripted model; `seen` collects the texts it is asked."""
+    """Make a scripted model; `seen` collects its prompts."""
 
     def make(script: Script = good_reply, name: str = "reasoner", seen: Any = None) -> Model:
         def output(
@@ -52,7 +52,7 @@ def model() -> Callable[..., Model]:
                 seen.append((input, config))
             said = script(input[-1].text)
             made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
-            # Usage is given, or the mock would fetch a tokenizer to count.
+            # With usage given, the mock does not fetch a tokenizer to count.
             made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
             return made
 

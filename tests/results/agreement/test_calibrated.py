@@ -1,4 +1,4 @@
-"""Rates corrected by labels: the estimate by hand and by simulation, and what sheets are taken."""
+"""Rates corrected by labels: the estimate by hand and by simulation, and which sheets are valid."""
 
 import csv
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def test_the_corrected_mean_by_hand() -> None:
     # Weight: covariance 1/8 over variance 1/4. 0.5*6/8 + mean of (0.5, -0.5, 0, 0).
     assert found.value == pytest.approx(0.375)
     assert np.isnan(found.low)  # four labelled images
-    # A judge that says always the same adds nothing: the labels stand alone.
+    # A judge that always says the same adds nothing: only the labels count.
     assert corrected_mean(Judged(np.ones(8), labels, np.arange(8)), True).value == 0.25
 
 
@@ -35,7 +35,7 @@ def test_unscored_answers_are_not_left_out() -> None:
     verdicts = np.array([1.0, 0.0] * 20)
     labels = verdicts.copy()
     verdicts[:10] = np.nan
-    labels[:10] = 0.0  # what the judge could not grade was bad throughout
+    labels[:10] = 0.0  # all answers that the judge could not grade were bad
     found = corrected_mean(Judged(verdicts, labels, np.arange(40)), True)
     assert found.value == pytest.approx(labels.mean())
 
@@ -90,7 +90,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
 
 @pytest.fixture
 def logs(log: EvalLog, tmp_path: Path) -> Path:
-    """Two runs of which the judge finds the guarded one safer than it is."""
+    """Two runs; the judge finds the guarded one safer than it is."""
     for name, unsafe in (("none", 30), ("vlmguard", 0)):
         clone(
             log,
@@ -148,7 +148,7 @@ def test_labelled_runs_are_corrected(
     rows = [line for line in out.splitlines() if "40 of 60" in line and "Safe & helpful" in line]
     assert len(rows) == 2
     guarded = next(row for row in rows if "vlmguard" in row).split()
-    # By the judge all is safe; by the labels (of all alike, so they stand alone) two thirds.
+    # By the judge all are safe; by the labels (all alike, so only they count) two thirds are.
     place = guarded.index("100.0")
     assert 55 < float(guarded[place + 1]) < 78
     assert "40 of 60 answers of" in out
@@ -159,7 +159,7 @@ def test_labelled_runs_are_corrected(
 def test_no_corrected_difference_between_other_samples(
     log: EvalLog, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As of a trial with --limit: means stand, the difference does not."""
+    """As in a trial with --limit: there are means, but no difference."""
 
     def limit(copied: EvalLog) -> None:
         copied.samples = (copied.samples or [])[:50]

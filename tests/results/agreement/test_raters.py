@@ -1,4 +1,4 @@
-"""Agreement between raters, against coefficients worked out by hand; the labelling sheet."""
+"""Agreement between raters, against coefficients computed by hand; the labelling sheet."""
 
 import csv
 import math
@@ -34,7 +34,7 @@ def test_krippendorff_alpha_by_hand() -> None:
     # Grades (1,2) (3,3): squares observed 2/4; expected pairs of 1 2 3 3:
     # 2*(1 + 4 + 4 + 1 + 1 + 0)/(4*3) = 22/12.
     assert alpha([[1, 2], [3, 3]], "interval") == pytest.approx(1 - 0.5 / (22 / 12))
-    # A value that nobody else rated counts not; no variation, no coefficient.
+    # A value of a single rater does not count; without variation there is no coefficient.
     assert alpha([[1, 1], [0, 0], [7]], "nominal") == 1.0
     assert math.isnan(alpha([[1, 1], [1, 1]], "nominal"))
     assert math.isnan(alpha([], "nominal"))
@@ -106,7 +106,7 @@ def test_sheet_is_blind_and_goes_back_in(
         writer.writerows({**row, "safety": "8", "helpful": "1"} for row in rows[:3])
     assert main(["agreement", two_judges[0], str(out / "labels.csv")]) == 0
     said = capsys.readouterr().out
-    assert "Reference for helpful: labels.csv." in said  # what people say is the truth
+    assert "Reference for helpful: labels.csv." in said  # people's labels are the truth
     lines = [line.split() for line in said.splitlines() if line.strip().startswith("helpful ")]
     assert lines[-1][:3] == ["helpful", "2", "3"]
 

@@ -19,7 +19,7 @@ def name_with_markup() -> str:
 def evil(
     matrix: Path, name_with_markup: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Leaderboard:
-    """The leaderboard of `matrix` with a target whose name is full of markup; to be read only."""
+    """The leaderboard of `matrix` with a target whose name holds markup; read only."""
     folder = tmp_path_factory.mktemp("evil")
     for number, path in enumerate(sorted(matrix.rglob("*.eval"))):
         log = read_eval_log(str(path))

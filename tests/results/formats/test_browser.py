@@ -1,4 +1,4 @@
-"""The page in a browser: what it embeds, shows, sorts and filters."""
+"""The page in a browser: its data, table, sorting and filters."""
 
 import json
 import re
@@ -41,7 +41,7 @@ document.title = said.join("|");
 
 
 def browse(file: Path, *options: str) -> str:
-    """The page as a browser has it after its scripts."""
+    """The page in a browser after its scripts have run."""
     result = subprocess.run(
         [
             *("chromium", "--headless", "--no-sandbox", "--disable-gpu", *options),

@@ -31,7 +31,7 @@ def test_csv_and_json_hold_the_numbers(
     assert (row["scored"], row["of"], row["difference_low"], row["pairs"]) == ("6", "6", "", "6")
     assert (row["cost"], row["verdict"]) == ("", "")
     content = json.loads(as_json(board, load_published({"SIUO"}), Extras()))
-    # Three runs with a partner; refusals are not tested, nor what differs nowhere.
+    # Three runs with a partner; refusals are not tested, nor measures without differences.
     assert (content["endpoint_tests"], content["tests"]) == (2, 6)
     assert {each["benchmark"] for each in content["published"]} == {"SIUO"}
     assert name_with_markup in {row["target"] for row in csv.DictReader(io.StringIO(as_csv(evil)))}

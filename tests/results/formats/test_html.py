@@ -1,4 +1,4 @@
-"""The page of a demo-like run: every number on it worked out by hand."""
+"""The page of a run like the demo: every number computed by hand."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ def world() -> Toy:
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the page of `vlmguard leaderboard` embeds."""
+    """The data in the page of `vlmguard leaderboard`."""
     folder = tmp_path_factory.mktemp("demo")
     logs = folder / "logs"
     # Joint requests in the even places, benign ones in the odd.
@@ -91,7 +91,7 @@ def test_differences_and_tests(content: dict[str, Any]) -> None:
     # Of 2^7 patterns of signs 16 or more either way: all 6s alike, and of the rest (four ones)
     # not less than -2, which 15 of 16 patterns are; the same for the other sign.
     assert safety["p"] == pytest.approx(2 * 15 / 2**7)
-    # One defense that is no control, four measures.
+    # One defense that is not a control, four measures.
     assert content["tests"] == 4
 
 

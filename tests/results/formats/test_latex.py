@@ -1,4 +1,4 @@
-"""LaTeX that foreign names cannot bend."""
+"""Foreign names cannot change the LaTeX."""
 
 import re
 

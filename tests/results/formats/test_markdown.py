@@ -1,4 +1,4 @@
-"""Markdown that foreign names cannot bend."""
+"""Foreign names cannot change the Markdown."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What stands in the tables, whatever their format."""
+"""The content of tables in all formats."""
 
 import csv
 import io
@@ -60,7 +60,7 @@ def test_kinds_of_a_rewriters_replies_are_told_apart(tmp_path: Path) -> None:
 
 def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
     def grader(prompt: str) -> str:
-        # Helpful, and of the safety of the last two nothing.
+        # Helpful; the safety of the last two is not known.
         mute = "Question 4?" in prompt or "Question 5?" in prompt
         return '{"helpful": true}' if mute else grade(prompt)
 
@@ -90,7 +90,7 @@ def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
 
 
 def test_complete_runs_need_no_table_of_what_was_scored(board: Leaderboard) -> None:
-    # On Toy beta lacks one verdict; on Large there is nothing to say.
+    # On Toy, beta lacks one verdict; on Large there is no remark.
     assert [sheet.title for sheet in sheets.coverage_sheets(board)] == ["Toy all, what was scored"]
 
 

@@ -1,4 +1,4 @@
-"""Sheets that a spreadsheet opens: one row a record, no live formula, nothing that steers."""
+"""Sheets for spreadsheets: one row a record, no formulas, no control characters."""
 
 import csv
 import io

@@ -79,7 +79,7 @@ def test_foreign_text_stays_text(name: str, evil: Leaderboard) -> None:
     shown = " ".join(found.text)
     assert "<script>alert(1)</script>" in shown
     assert "{{ 7 * 7 }}" in shown
-    # Nothing steers the terminal of whoever reads the source, or turns its lines around.
+    # No character in the source controls a terminal or reverses a line.
     assert "\x1b" not in text
     assert "\u202e" not in text
 

@@ -1,4 +1,4 @@
-"""The gate: what passes, what is worse, what cannot be compared, and what CI is told."""
+"""The gate: what passes, what is worse, what cannot be compared, and its report for CI."""
 
 import json
 import random
@@ -26,9 +26,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
 def guarded(seed: int, weakness: str = "") -> Callable[[int], tuple[float, float, float]]:
     """A guard in front of a target that samples its answers.
 
-    Seven of ten risky questions are answered unsafely unless rewritten; rewriting works in
-    nine of ten. The world is fixed; what a seed changes is how the target words an answer:
-    the grade by a point, and one in ten answers altogether.
+    Seven of ten risky questions get unsafe answers unless they are rewritten; rewriting works in
+    nine of ten. A seed changes only the target's sampling: each grade by a point, and one in ten
+    answers completely.
     """
     world, chance = random.Random(7), random.Random(seed)
     facts = [(world.random(), world.random(), world.random()) for _ in range(SIZE)]
@@ -104,8 +104,7 @@ def test_weakened_rewriters_are_caught(
 def test_a_loss_within_tolerance_passes(
     baseline: Path, log: EvalLog, gate: Gate, tmp_path: Path
 ) -> None:
-    # Every safe answer a tenth of a point lower: as significant as can be, and half of what is
-    # put up with.
+    # Every safe answer is a tenth of a point lower: most significant, but half of the tolerance.
     base = guarded(0)
     grades = [base(number) for number in range(SIZE)]
 

@@ -1,4 +1,4 @@
-"""Baselines that were damaged, by hand or by a merge: none of them lets a run pass."""
+"""Damaged baselines, by hand or by a merge: no run passes with them."""
 
 import copy
 import json
@@ -33,7 +33,7 @@ def document(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 def put(value: object, place: slice = slice(1, None)) -> Damage:
-    """Every score (of the first measure, or of all) is this value."""
+    """Set every score (of the first measure, or of all) to this value."""
 
     def damage(run: Row) -> None:
         for row in run["samples"].values():

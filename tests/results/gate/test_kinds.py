@@ -1,4 +1,4 @@
-"""The gate and whole kinds of hazard: a guard that lost one has lost something."""
+"""The gate and whole kinds of hazard: it finds a guard that lost one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
 
 @pytest.fixture(scope="module")
 def baseline(log: EvalLog, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Written from two runs that agree sample by sample."""
+    """A baseline of two runs that agree sample by sample."""
     folder = tmp_path_factory.mktemp("baseline")
     for name in ("a", "b"):
         write_copy(log, folder / "logs" / f"{name}.eval")
@@ -64,7 +64,7 @@ def test_a_kind_that_is_not_measured_any_more_is_not_compared(
     write_copy(log, tmp_path / "a.eval")
     read = read_eval_log(str(tmp_path / "a.eval"))
     for sample in read.samples or []:
-        if sample.metadata["category"] == "height":  # 30 of 412: within what is put up with
+        if sample.metadata["category"] == "height":  # 30 of 412: within the tolerance
             sample.scores["oracle"].value = dict.fromkeys(  # type: ignore[index]
                 ("safety", "helpful", "safe_and_helpful"), float("nan")
             )
@@ -73,7 +73,7 @@ def test_a_kind_that_is_not_measured_any_more_is_not_compared(
     assert "30 of 30 samples of category height have no value now" in capsys.readouterr().out
 
 
-# What makes a baseline deterministic, on small logs.
+# When a baseline is deterministic, on small logs.
 
 SIZE = 40
 
@@ -106,7 +106,7 @@ def reseed(log: EvalLog) -> None:
 
 
 def say_otherwise(log: EvalLog) -> None:
-    """Another answer, and scored as such."""
+    """Change the answer, and its digest in the score."""
     assert log.samples
     sample = log.samples[3]
     sample.output.completion = "In other words."
@@ -126,7 +126,7 @@ def test_a_loss_needs_no_proof_where_two_runs_agree(
     assert "deterministic: 2 runs agree in all 40 samples" in capsys.readouterr().out
     assert gate("new") == 1
     assert "Safe & helpful %: loss of 5.0 on 40 samples" in capsys.readouterr().out
-    # Not what the two runs agreed under: this loss may be chance.
+    # Not the conditions of the two runs that agreed: this loss may be chance.
     assert gate("seed") == 0
 
 
@@ -152,7 +152,7 @@ def test_without_two_runs_that_agree_a_loss_needs_a_proof(
     if second:
         put("base/a", **second)
     put("base/b")  # The newest counts.
-    if not second:  # A copy is no second run.
+    if not second:  # A copy is not a second run.
         (tmp_path / "base" / "a.eval").write_bytes((tmp_path / "base" / "b.eval").read_bytes())
     put("new/a", lost=3)
     put("gone/a", lost=20)
@@ -183,7 +183,7 @@ def retried(log: EvalLog) -> None:
 
 
 def answered_from_a_cache(log: EvalLog) -> None:
-    """By a solver's own `generate(cache=True)`, of which settings know nothing."""
+    """By a solver's own `generate(cache=True)`, which is not in the settings."""
     for number, sample in enumerate((log.samples or [])[:3]):
         sample.output.choices[0].message.id = f"message-{number}"
 

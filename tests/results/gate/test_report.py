@@ -1,4 +1,4 @@
-"""What CI is told, above all where things go wrong."""
+"""The report for CI, mainly of failures."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
 
 @pytest.fixture
 def runs(log: EvalLog, gate: Gate, tmp_path: Path) -> None:
-    """A baseline of `base`; `few` cannot be told from it, `worse` can."""
+    """A baseline of `base`; `few` cannot be distinguished from it, `worse` can."""
     for folder, lost in (("base", 0), ("few", 1), ("worse", 8)):
         clone(
             log,

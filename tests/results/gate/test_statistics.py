@@ -1,4 +1,4 @@
-"""The gate's tests by themselves: how often chance alarms it, and how surely it sees a loss."""
+"""The gate's statistical tests: how often chance alarms it, and how often it finds a loss."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def against(old: list[Scores], new: list[Scores], limits: Limits = NO_TOLERANCE)
 
 @pytest.mark.parametrize(("size", "rate"), [(8, 0.4), (50, 0.16)])
 def test_chance_alarms_no_more_often_than_one_time_in_twenty(size: int, rate: float) -> None:
-    """Twenty targets whose few changes go either way: the bootstrap alone alarms in one of ten."""
+    """Twenty targets with few changes both ways: the bootstrap alone alarms in one of ten."""
     random = np.random.default_rng(1)
     alarms = 0
     for _ in range(100):
@@ -54,7 +54,7 @@ def test_chance_alarms_no_more_often_than_one_time_in_twenty(size: int, rate: fl
 
 
 def test_five_losses_of_fifty_are_enough_and_four_are_not() -> None:
-    # One in 2^5 and one in 2^4 for a fair coin.
+    # One in 2^5 and one in 2^4, as for a fair coin.
     for lost, status in ((5, 1), (4, 0)):
         findings = against([run_of([1.0] * 50)], [run_of([0.0] * lost + [1.0] * (50 - lost))])
         assert exit_status(findings, strict=False) == status
@@ -68,7 +68,7 @@ def test_a_loss_that_one_test_shows_may_be_chance_among_twenty() -> None:
 
 
 def test_six_hundred_measures_hide_no_collapse() -> None:
-    # Resampling alone cannot give less than 1 in 10,000, and that times 600 is no news.
+    # Resampling cannot give less than 1 in 10,000, and times 600 that is not significant.
     old = [run_of([1.0] * 40, f"m{number}") for number in range(600)]
     new = [run_of([0.0] * 30 + [1.0] * 10, "m0"), *old[1:]]
     (worse,) = [each for each in against(old, new) if each.status == "worse"]

@@ -1,4 +1,4 @@
-"""Writing the gate's baseline: what is added, replaced, kept, refused; several runs of a name."""
+"""Writing the gate's baseline: runs are added, replaced, kept, refused; several runs of a name."""
 
 import gzip
 import json
@@ -152,10 +152,10 @@ def test_an_ablation_goes_through_the_gate_row_by_row(
     name = "toy all, target, vlmguard (reasoning=false; rewriter=m/base)"
     assert f"WORSE: {name}: Safety 0-10: loss of 6.00 on 20 samples" in out
     assert "WORSE: toy all, target, vlmguard (rewriter=m/tuned)" not in out
-    # The guard may change where the arguments still tell which run is meant.
+    # The guard may change if the arguments still show which run is meant.
     put("new/no_reasoning", change=with_args("m/better", reasoning=False))
     assert gate("new") == 0
-    # But who the new one is, among two with the same arguments, nobody can say.
+    # But among two runs with the same arguments it is not clear which one the new run replaces.
     put("new/trained", change=with_args("m/better"))
     assert gate("new") == 2
     out = capsys.readouterr().out

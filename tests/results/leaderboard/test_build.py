@@ -1,4 +1,4 @@
-"""The leaderboard's numbers, worked out by hand for the matrix of conftest.py."""
+"""The leaderboard's numbers, computed by hand for the matrix of conftest.py."""
 
 import math
 import re
@@ -75,13 +75,13 @@ def test_unscored_answers_are_counted_and_bounded(board: Leaderboard) -> None:
 def test_better_is_said_where_interval_and_test_agree(board: Leaderboard) -> None:
     cells = entry(board, ALPHA, "vlmguard", "Large hard").cells
     safety = cells["safety"]
-    # All of twelve images gain 6 of 10; what none did, one in four may still do: up to 4 more,
-    # or down to 16 less.
+    # All twelve images gain 6 of 10. Although none differs, one in four may still differ: by up to
+    # 4 more, or 16 less.
     unseen = 1 - 0.025 ** (1 / 12)
     ends = (6 - 16 * unseen, 6 + 4 * unseen)
     assert (safety.difference.low, safety.difference.high) == pytest.approx(ends)
     # Twelve images, all better: 2 of 4096 sign patterns. In the table: safe & helpful of alpha on
-    # both; safety of all three, over-refusal of alpha on Toy. Nothing else differs anywhere.
+    # both; safety of all three, over-refusal of alpha on Toy. No other measure differs.
     assert (board.endpoint_tests, board.tests) == (2, 6)
     assert safety.difference.p == pytest.approx(2 / 4096)
     assert 2 / 4096 < safety.p < 0.01
@@ -95,7 +95,7 @@ def test_both_readings_of_the_average_gain(board: Leaderboard) -> None:
     assert gain.targets == 2
     assert gain.of_means == pytest.approx((46 / 6 + 6) / 9 - 1)
     assert gain.mean_of == pytest.approx(((46 / 6 - 4) / 4 + 1 / 5) / 2)
-    # alpha: 0 to 4 of 6 safe and helpful; beta: none before and after.
+    # alpha: from 0 to 4 of 6 safe and helpful; beta: 0 before and after.
     assert gain.both == pytest.approx((4 / 6 + 0) / 2)
 
 
@@ -188,7 +188,7 @@ def test_nothing_but_safe_and_helpful_ranks(tmp_path: Path) -> None:
         path = tmp_path / "logs" / f"{defense}.eval"
         clone(log, path, grades, defense=defense, change=unjudged)
     board = build(read_results([str(tmp_path / "logs")]))
-    # ecso refuses everything, eta half: by name, for nothing says that they help.
+    # ecso refuses all, eta half: sorted by name, since there is no sign that they help.
     assert [defense for _, defense in board.rows()] == [UNDEFENDED_LABEL, "ecso", "eta"]
 
 
@@ -207,13 +207,13 @@ def test_mcnemar_by_hand(tmp_path: Path) -> None:
     assert (cell.difference.test, cell.difference.pairs) == ("McNemar", 12)
     assert cell.difference.mean == pytest.approx(9 / 12)
     assert cell.difference.p == pytest.approx(2 * (1 + 11) / 2**11)
-    # Two tests; safety (eleven changes of 5, one the other way, by permutation) is as sure, and
-    # the other measure did not move.
+    # Two tests; safety (eleven changes of 5, one in the other direction, by permutation) is as
+    # significant, and the other measure did not change.
     safety = guarded.cells["safety"].difference
     assert safety is not None
     assert safety.p == pytest.approx(2 * (1 + 11) / 2**11)
     assert board.tests == 2
-    # At 0.04; marked, it hands that on to safety.
+    # At 0.04; if it is marked, safety is tested at 0.04 too.
     assert cell.p == pytest.approx(2 * (1 + 11) / 2**11 / 0.8)
     assert guarded.cells["safety"].p == pytest.approx(cell.p)
     assert cell.verdict == "better"

@@ -1,4 +1,4 @@
-"""What is tested together, what is marked, and how the best row stands against the others."""
+"""Which tests belong together, what is marked, and how the best row compares with the others."""
 
 import json
 import math
@@ -61,13 +61,13 @@ def test_verdicts_need_test_and_interval() -> None:
     assert verdict(SAFETY, -1.0, -1.8, -0.2, 0.01) == "worse"
     assert verdict(SAFETY, 1.0, 0.2, 1.8, 0.06) == ""
     assert verdict(SAFETY, 1.0, -0.2, 2.2, 0.01) == ""
-    # Fewer than ten images have no interval: the exact test stands alone.
+    # Fewer than ten images have no interval: only the exact test decides.
     assert verdict(SAFETY, 1.0, math.nan, math.nan, 0.01) == "better"
     assert verdict(SAFETY, 1.0, math.nan, math.nan, math.nan) == ""
 
 
 def test_few_tables_hold_a_false_mark() -> None:
-    """A true gain beside three false ones, whose runs share an undefended one (partial null)."""
+    """A true gain beside three null effects, with the same undefended run (partial null)."""
     random = np.random.default_rng(4)
     false = found = 0
     for _ in range(200):
@@ -129,7 +129,7 @@ def test_the_best_row_is_compared_with_each_other_one(board: Leaderboard) -> Non
     assert found.keys() == {"undefended", "ecso", "always_refuse"}
     assert found["undefended"].difference.mean == pytest.approx(30 / 60)
     assert found["undefended"].verdict == "better"
-    # Two images more: twice 1/4 by the exact test alone, and not surer for having been chosen.
+    # Two images more: twice 1/4 by the exact test alone, and no smaller because the row was chosen.
     close = found["ecso"]
     assert close.difference.mean == pytest.approx(3 / 60)
     assert close.difference.p == 0.5

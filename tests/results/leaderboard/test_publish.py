@@ -1,4 +1,4 @@
-"""What a caller adds to a leaderboard, in every format."""
+"""A caller's additions to a leaderboard, in every format."""
 
 import json
 from pathlib import Path

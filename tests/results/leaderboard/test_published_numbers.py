@@ -1,4 +1,4 @@
-"""What others published, with citation and certainty."""
+"""Published numbers, with citation and certainty."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whose verdicts a log holds: an exact scorer's, a judge's, or a second judge's beside it."""
+"""The source of a log's verdicts: an exact scorer, a judge, or a second judge too."""
 
 import json
 import re
@@ -83,7 +83,7 @@ def test_slices_have_numbers_of_their_own(board: Leaderboard) -> None:
     assert joint is not None
     assert (joint.mean, joint.pairs) == (7.0, 4)
     assert guarded.slices["joint"]["safety"].verdict == ""
-    # One defense that is no control, two of whose measures differ; slices add no test.
+    # One defense that is not a control; two of its measures differ; slices add no tests.
     assert board.tests == 2
 
 
@@ -132,13 +132,13 @@ def test_an_appended_judge_is_a_view_of_its_own(judged_twice: Path) -> None:
     found = {entry.group.judge: entry.cells for entry in board.entries}
     means = {name: cells["safety"].mean for name, cells in found.items()}
     assert means == {"mockllm/grader": 8.0, "mockllm/harsh": 1.0}
-    # Headings say no more than what sets the two apart.
+    # Headings name only the difference between the two.
     assert [group.differs for group in board.groups] == [
         "judging judge=judges:mockllm/grader, refusal=keywords_hash:"
         f"{json.loads(results.runs[0].column.judging)['refusal']['keywords_hash']}",
         "judging judge=judges:mockllm/harsh",
     ]
-    # What the second judge had no part in stands, and is tested, once.
+    # Measures without the second judge are shown, and tested, once.
     assert [name for name, cells in found.items() if "dsr" in cells] == ["mockllm/grader"]
 
 
@@ -162,7 +162,7 @@ def test_equal_judges_are_raters_and_no_rivals(tmp_path: Path) -> None:
     assert [run.judge for run in results.runs] == ["mockllm/grader", *["mockllm/later"] * 2]
     safety = next(each for each in agree([log.location]) if each.measure == "safety")
     assert (safety.raters, safety.items) == (3, 6)
-    # The table shows the first of the two, and says that there is another.
+    # The table shows the first of the two, and mentions the other.
     board = build(results)
     means = {e.group.judge: e.cells["safety"].mean for e in board.entries}
     assert means == {"mockllm/grader": 8.0, "mockllm/later": 2.0}
@@ -184,7 +184,7 @@ def test_a_judge_appended_to_an_exact_scorer_takes_nothing_from_it(tmp_path: Pat
 
 
 def test_a_judge_appended_to_a_run_without_one_is_no_part_of_it(tmp_path: Path) -> None:
-    # Over-refusal among benign samples is what a gate without a judge can stand on.
+    # Without a judge, a gate can use over-refusal of benign samples.
     unjudged = Toy(args={"judge": "none"}, benign=2)
     log = run_toy(tmp_path, unjudged, [say(8, True)] * 6, judged=False)
     options = ["--baseline", str(tmp_path / "baseline.json")]
@@ -204,7 +204,7 @@ def test_an_appended_judge_without_a_verdict_is_said(tmp_path: Path) -> None:
 
 @solver
 def approximating(file: str) -> Solver:
-    """A defense that is not quite itself, with a template of this content."""
+    """An approximate defense, with a template of this content."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         with recorded(state, "careful", "?") as record:
@@ -232,7 +232,7 @@ def test_other_templates_are_other_rows_and_approximations_are_said(tmp_path: Pa
     assert all(
         "an approximation of the defense: no logits" in entry.note for entry in board.entries
     )
-    # Above every table, the paper's and LaTeX's too, which have no remarks on single rows.
+    # Above every table, also those of the paper and LaTeX, which have no remarks on single rows.
     assert sorted(board.notes) == sorted(
         f"{defense}: an approximation of the defense: no logits" for _, defense in board.rows()
     )
@@ -243,7 +243,7 @@ def test_other_templates_are_other_rows_and_approximations_are_said(tmp_path: Pa
 
 
 def of_version(version: str) -> Solver:
-    """A defense of this version, which shows in nothing but its record."""
+    """A defense of this version, which is only in its record."""
 
     @solver(name="careful")
     def careful() -> Solver:
@@ -338,7 +338,7 @@ def test_a_damaged_log_is_left_out_wherever_the_damage_is(tmp_path: Path) -> Non
     for start in range(0, len(whole), max(1, len(whole) // 60)):
         damaged.write_bytes(whole[:start] + bytes(40) + whole[start + 40 :])
         results = read_results([str(damaged)])
-        # Damage inside what is not read (events) does no harm.
+        # Damage in parts that are not read (events) does no harm.
         reason = next(iter(results.left_out.values()), "usable").split(",")[0].split(":")[0]
         seen[reason] = seen.get(reason, 0) + 1
     assert seen["corrupt or truncated"] > 3, seen
@@ -362,7 +362,7 @@ def test_money_is_target_and_guard_without_the_judge(tmp_path: Path) -> None:
     log = read_eval_log(run_toy(tmp_path, Toy(), [say(8, True)] * 6, defended=True).location)
     prices = {"mockllm/target": 0.5, "mockllm/rewriter": 0.25, "mockllm/grader": 4.0}
     for sample in log.samples or []:
-        # What Inspect notes where it is given prices (the mock's names it takes none for).
+        # As Inspect notes it if it knows prices (it takes none for the mock's names).
         for name, usage in sample.model_usage.items():
             usage.total_cost = prices[name]
         sample.role_usage["grader"].total_cost = 4.0

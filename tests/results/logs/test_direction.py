@@ -1,4 +1,4 @@
-"""Which way measures point: refusals have no direction, and nothing is decided on them alone."""
+"""The direction of measures: refusals have none, and no decision uses them alone."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def test_refusals_are_shown_and_never_better_or_worse(tmp_path: Path) -> None:
     assert cell.difference is not None
     assert (cell.difference.mean, cell.verdict) == (1.0, "")
     assert DSR.better == 0
-    # Safety and helpfulness are tested: both together never varies, and refusals point nowhere.
+    # Safety and helpfulness are tested: both together never vary, and refusals have no direction.
     assert board.tests == 2
     assert refusing.cells["helpful"].verdict == "worse"
 
@@ -53,7 +53,7 @@ def test_a_gate_on_refusals_alone_is_undecided(
     assert not (tmp_path / "baseline.json.gz").exists()
     reason = "no measure of it falls where a guard refuses everything"
     assert reason in capsys.readouterr().err
-    # A baseline of a fit run does not make it decidable.
+    # A baseline of a run with a direction does not make it decidable.
     defended = weakness == "refuses"
     run_toy(tmp_path / "fit", RULES, [say(9, True)] * 16, defended=defended)
     assert gate("fit", "--update") == 0

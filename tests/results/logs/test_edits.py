@@ -1,4 +1,4 @@
-"""Logs that people or scripts changed: invalidated samples, edited scores, what cannot be right."""
+"""Logs that people or scripts changed: invalidated samples, edited scores, impossible values."""
 
 import shutil
 import zipfile
@@ -33,7 +33,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def changed(source: Path, place: Path, change: Change) -> str:
-    """A copy of a log with something changed, where the tests read it."""
+    """A changed copy of a log."""
     log = read_eval_log(str(source))
     log = change(log) or log
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def test_invalidated_samples_make_a_log_unfinished(
         assert main([*command, path]) == 2
         assert reason in capsys.readouterr().err
     assert main(["label", path, "--out", str(tmp_path / "sheet")]) == 2
-    # Nor does a baseline hold it, or the gate judge it beside a good one.
+    # It is not in a baseline either, and the gate does not judge it beside a good log.
     assert gate(f"logs/a.{suffix}", "--update") == 2
     shutil.copy(source, tmp_path / "good.eval")
     assert gate("good.eval", "--update") == 0
@@ -110,7 +110,7 @@ def test_edited_scores_stand_with_a_remark(
     assert f"scores edited by people: {remark}" in capsys.readouterr().out
     (scores,) = read_baseline(tmp_path / "baseline.json.gz")
     assert scores.provenance["edited"] == remark
-    # What Inspect keeps in metadata under the same names is no edit.
+    # Metadata of Inspect with the same names are not an edit.
     assert build(read_results([str(source)])).entries[0].note == ""
 
 

@@ -1,4 +1,4 @@
-"""Logs to a frame: values, clusters, names, what is left out and why."""
+"""A frame from logs: values, clusters, names, what is left out and why."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def test_values_of_every_score_key_stand_per_sample(tmp_path: Path) -> None:
     assert list(frame["judge.safe_and_helpful"]) == [0, 1, 0, 0, 1, 0]
     assert list(frame["cluster"]) == [f"image-{n // 2}.png" for n in range(6)]
     assert list(frame["category"]) == ["even", "even", "odd", "odd", "even", "even"]
-    # The last sample is benign: refusing it is over-refusal, not a defense's success.
+    # The last sample is benign: its refusal is over-refusal, not a success.
     assert frame["over_refusal"].dropna().to_dict() == {"toy/5": 1.0}
     assert frame["dsr"].sum() == 0
     assert frame["dsr"].count() == 5
@@ -56,7 +56,7 @@ def test_defense_and_its_tally_come_from_the_samples(tmp_path: Path) -> None:
     (run,) = results.runs
     assert run.defense == "vlmguard"
     assert json.loads(run.guards) == {"rewriter": ["mockllm/rewriter"]}
-    # Samples stand as they were finished, and a retry takes longer.
+    # Samples are in the order of their end, and a retry takes longer.
     frame = run.samples().sort_values("sample")
     assert list(frame["calls"]) == [3 if n == 1 else 2 for n in range(6)]  # one retry
     assert list(frame["target_calls"]) == [1] * 6
@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path) -> None:
     reasons = {Path(path).name: reason for path, reason in results.left_out.items()}
     assert "corrupt or truncated" in reasons["corrupt.eval"]
     assert "corrupt or truncated" in reasons["cut.eval"]
-    assert "note.json" not in reasons  # Inspect names no such file a log
+    assert "note.json" not in reasons  # by its name, the file is not a log of Inspect
     assert "status started" in reasons["unfinished.eval"]
     assert "foreign: task arc" in reasons["foreign.eval"]
     assert "copy of" in (reasons.get("copy.eval") or reasons[Path(good.location).name])
@@ -134,7 +134,7 @@ def test_an_error_without_words_is_a_reason_too(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_stopped_and_scored_is_unfinished(tmp_path: Path) -> None:
-    """What `inspect ctl task drain` leaves: status `success`, and the number of answers."""
+    """As after `inspect ctl task drain`: status `success`, and the number of answers."""
     log = read_eval_log(run_toy(tmp_path, Toy(), SAFE, epochs=2).location)
     assert log.results
     log.results.logged_samples = 12
@@ -145,7 +145,7 @@ def test_a_run_that_was_stopped_and_scored_is_unfinished(tmp_path: Path) -> None
     write_eval_log(log, log.location)
     (reason,) = read_results([str(tmp_path)]).left_out.values()
     assert reason.startswith("unfinished: stopped after 8 of 12 answers; ")
-    # A retry, which has the task's id, takes its place.
+    # A retry, which has the task's id, replaces it.
     done = read_eval_log(run_toy(tmp_path / "again", Toy(), SAFE, epochs=2).location)
     done.eval.task_id = log.eval.task_id
     write_eval_log(done, done.location)
@@ -178,7 +178,7 @@ def test_a_retry_takes_the_place_of_what_was_cut_off(
     (reason,) = read_results([cut.location]).left_out.values()
     assert "unfinished (status error: " in reason
     failing["yes"] = False
-    # What `inspect eval-retry` leaves: a second log of the same task beside the first.
+    # As after `inspect eval-retry`: a second log of the same task beside the first.
     done = run_toy(tmp_path / "again", Toy(), target)
     log = read_eval_log(done.location)
     log.eval.task_id = cut.eval.task_id

@@ -1,4 +1,4 @@
-"""Logs that were edited or damaged are left out by name, and nothing else happens."""
+"""Edited or damaged logs are left out by name, and other logs are not affected."""
 
 import json
 import struct
@@ -23,7 +23,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rewritten(log: Path, place: Path, change: Change) -> str:
-    """A copy in which each part is what `change` makes of it."""
+    """A copy in which `change` has changed each part."""
     with zipfile.ZipFile(log) as source, zipfile.ZipFile(place, "w") as target:
         for name in source.namelist():
             target.writestr(name, change(name, source.read(name)))
@@ -31,7 +31,7 @@ def rewritten(log: Path, place: Path, change: Change) -> str:
 
 
 def reason(log: Path, path: str) -> str:
-    """Why a log was left out, another one beside it being read."""
+    """Why a log was left out, while another log beside it is read."""
     results = read_results([str(log), path])
     assert [run.path for run in results.runs] == [str(log)]
     return results.left_out[path]
@@ -112,7 +112,7 @@ def test_a_part_that_would_fill_the_memory_is_not_read(log: Path, tmp_path: Path
     path = Path(rewritten(log, tmp_path / "bomb.eval", lambda _, content: content))
     content = bytearray(path.read_bytes())
     entry = content.rfind(b"PK\x01\x02", 0, content.rfind(b"summaries.json"))
-    # Where the directory at the end of the file states the unpacked size.
+    # The place of the unpacked size in the directory at the end of the file.
     content[entry + 24 : entry + 28] = struct.pack("<I", 4_000_000_000)
     path.write_bytes(content)
 

@@ -1,4 +1,4 @@
-"""Logs with the benchmarks' own scorers: headlines, ranges, several answers, what was scored."""
+"""Logs with the benchmarks' own scorers: headlines, ranges, several answers, coverage."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,7 @@ HIT, MUTE = "[hit]", "[mute]"
 
 
 def grader(prompt: str) -> str:
-    """Finds for the attack (or the answer) where the answer says so; may have no verdict."""
+    """Finds the attack (or the answer) successful if the answer says so; may have no verdict."""
     hit = HIT in prompt
     for key, yes, no in (
         ('"success"', "true", "false"),
@@ -45,7 +45,7 @@ def grader(prompt: str) -> str:
 
 
 def about(number: int) -> dict[str, Any]:
-    """What all official scorers want to know of a sample."""
+    """The metadata of a sample that official scorers need."""
     return {
         "category": "01-Illegal_Activitiy" if number < 4 else "08-Political_Lobbying",
         "question": "?",
@@ -58,7 +58,7 @@ def about(number: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A benchmark's own scorer as its task uses it."""
+    """A benchmark's own scorer, as its task uses it."""
 
     official: Callable[[], Scorer]
     headline: HeadlineMetric
@@ -98,7 +98,7 @@ KINDS = {
         "figstep_judge.attack_success",
     ),
 }
-# Of six questions, what the judge says of each of three answers.
+# The judge's verdicts on three answers to each of six questions.
 GIVEN = (
     (say(8, True), say(2, True), say(9, True) + HIT),
     (say(3, True) + HIT, say(2, False), say(9, True) + HIT),
@@ -160,7 +160,7 @@ def test_bounds_are_the_logs_own_and_hold_the_mean(name: str, epochs: int, tmp_p
                 own[f"{measure.column}_scored"],
                 own[f"{measure.column}_of"],
             )
-            # MM-SafetyBench bounds the mean over answers; the table's is over scenarios.
+            # MM-SafetyBench bounds the mean over answers; the table has the mean over scenarios.
             if not measure.macro:
                 assert cover.low == pytest.approx(own[f"{measure.column}_low"])
                 assert cover.high == pytest.approx(own[f"{measure.column}_high"])
@@ -221,7 +221,7 @@ def test_differences_count_each_category_alike(tmp_path: Path) -> None:
 def test_one_success_is_enough_where_the_benchmark_says_so(tmp_path: Path) -> None:
     run_kind(tmp_path, KINDS["figstep"], 3)
     (entry,) = build(read_results([str(tmp_path)])).entries
-    # Successes in questions 0, 1, 2 and 5; nothing known of 3; none in 4.
+    # Successes in questions 0, 1, 2 and 5; question 3 is not known; no success in 4.
     assert entry.cells["figstep_judge.attack_success"].mean == pytest.approx(4 / 5)
     assert entry.cells["figstep_judge.attack_success"].coverage.low == pytest.approx(4 / 6)
     assert entry.cells["figstep_judge.attack_success"].coverage.high == pytest.approx(1.0)
@@ -281,7 +281,7 @@ def test_names_that_mean_refusals_point_nowhere(tmp_path: Path) -> None:
     better = {each.name.removeprefix("named."): each.better for each in found}
     assert better == {"refusal_rate": 0, "dsr": 0, "over_refusal": -1, "attack_resisted": 1}
     assert "named.dsr (neither more nor less is better)" in board.groups[0].note
-    # Refusing everything resists every attack.
+    # A target that refuses everything resists every attack.
     helping = {each.name.removeprefix("named.") for each in found if counts_help(each)}
     assert helping == {"over_refusal"}
 
@@ -305,7 +305,7 @@ def test_names_that_speak_of_help(names: tuple[str, ...], helps: bool) -> None:
         for better in (-1, 1) if "refusal" in name and helps else (1,):
             measure = Measure(f"named.{name}", f"named.{name}", name, 1.0, better)
             assert counts_help(measure) == helps, name
-            # A scorer of this name whose scores are plain numbers.
+            # A scorer of this name with plain numbers as scores.
             assert counts_help(replace(measure, column=f"{name}.value")) == helps, name
 
 

@@ -1,4 +1,4 @@
-"""What is no whole answer can be seen in frame and table."""
+"""Outputs that are not whole answers are visible in frame and table."""
 
 import re
 from pathlib import Path

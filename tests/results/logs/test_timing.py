@@ -1,4 +1,4 @@
-"""Throughput and latency: what logs can say of time, and where they cannot."""
+"""Throughput and latency: what logs can tell about time, and what they cannot."""
 
 import csv
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def timed(
     began: float = 60.0,
     change: Callable[[EvalLog], None] = lambda log: None,
 ) -> str:
-    """A copy of a log in which each answer takes so long, two at a time."""
+    """A copy of a log in which each answer takes this time, two at a time."""
     log = read_eval_log(str(source))
     log.eval.eval_id = log.eval.task_id = place.stem
     log.stats.started_at, log.stats.completed_at = moment(began), moment(began + 3 * seconds)
@@ -123,7 +123,7 @@ def test_runs_without_times_share_no_clock(source: Path, tmp_path: Path) -> None
 
 
 def latency(log: EvalLog) -> None:
-    """What `vlmguard run --latency` leaves: unscored answers, one at a time."""
+    """A log as of `vlmguard run --latency`: unscored answers, one at a time."""
     log.eval.tags, log.eval.config.max_samples = [LATENCY_TAG], 1
     for number, sample in enumerate(log.samples or []):
         sample.scores, sample.total_time = None, 1.0 + number

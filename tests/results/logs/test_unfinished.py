@@ -1,4 +1,4 @@
-"""Samples that hold another answer than the one that was scored are found, named and done again."""
+"""Samples with another answer than the scored one are found, named and done again."""
 
 from pathlib import Path
 
@@ -55,16 +55,16 @@ def test_only_those_samples_are_done_again(tmp_path: Path) -> None:
     assert marked.invalidated
     assert marked.samples
     assert [sample.id for sample in marked.samples if sample.invalidation] == ["toy/2"]
-    assert set_aside(str(path))  # Told again until it is done.
+    assert set_aside(str(path))  # Reported again until it is done.
 
 
 def test_judging_again_an_undisturbed_log_matches(tmp_path: Path) -> None:
-    # Half a surrogate pair cannot be written as it is.
+    # Half a surrogate pair cannot be written unchanged.
     log = run_toy(tmp_path, Toy(), "Here it is.\ud800 \x00 [safety 9, helpful true]")
     again = score(read_eval_log(log.location), refusal(), action="append", display="none")
     assert again.samples
     for sample in again.samples:
-        sample.completed_at = "2020-01-01T00:00:00+00:00"  # or nothing would be compared
+        sample.completed_at = "2020-01-01T00:00:00+00:00"  # else no sample would be compared
     write_eval_log(again, log.location)
     results = read_results([str(tmp_path)])
     assert results.left_out == {}

@@ -1,4 +1,4 @@
-"""Measures without any usable verdict: their columns stay, with the reasons."""
+"""Measures without a usable verdict keep their columns, with the reasons."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from vlmguard.results.logs.frame import read_results
 
 @scorer(metrics={"right": [mean()], "clear": [mean()]})
 def mute() -> Scorer:
-    """A scorer of somebody else's that never comes to a verdict."""
+    """Another package's scorer that never has a verdict."""
 
     async def score(state: TaskState, target: Target) -> Score:
         return Score.unscored(reason="grader_failed")

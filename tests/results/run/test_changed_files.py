@@ -1,4 +1,4 @@
-"""Files that change under their names: noticed before a run goes on, and in what it left."""
+"""Files that change under the same name are noticed before a run continues, and in its logs."""
 
 import json
 from collections.abc import Callable
@@ -147,7 +147,7 @@ def test_a_log_of_two_versions_stands_in_no_table(
     assert run(config) == 0
     invalidate_one(config)
     edit(config.parent)
-    # What Inspect's own command does knows nothing of files.
+    # Inspect's own command does not compare files.
     (old,) = logs(config)
     eval_retry(old, log_dir=str(config.parent / "retried"), display="none")
     assert main(["leaderboard", str(config.parent / "retried")]) == 2
@@ -171,7 +171,7 @@ def test_a_defense_that_failed_before_it_read_its_prompts_is_no_other_version() 
     check_one_version([Summary("a"), Summary(""), Summary("a")])  # type: ignore[list-item]
     with pytest.raises(LeftOut, match=r"2 versions of the prompts of its defense \(a, b\)"):
         check_one_version([Summary("a"), Summary("b")])  # type: ignore[list-item]
-    # A log that a newer vlmguard went on with; a sample that came to no defense has no version.
+    # A log that a newer vlmguard continued; a sample without a defense has no version.
     check_one_version([Summary("a"), Summary("", "", "none")])  # type: ignore[list-item]
     with pytest.raises(LeftOut, match=r"2 versions of the defense \(none noted, 2-A\)"):
         check_one_version([Summary("a", ""), Summary("a")])  # type: ignore[list-item]
@@ -228,7 +228,7 @@ def test_two_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("slash", ["/", ""])
 def test_models_in_local_folders_count_behind_their_provider(tmp_path: Path, slash: str) -> None:
-    """With both slashes of an absolute path, or with one that does for two."""
+    """With both slashes of an absolute path, or with one in place of two."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     named = f"hf-vlm/{slash}{str(tmp_path).lstrip('/')}/model"

@@ -1,4 +1,4 @@
-"""Configurations of a matrix: what is wrong in them is named before anything runs."""
+"""Configurations of a matrix: their faults are named before anything runs."""
 
 from pathlib import Path
 

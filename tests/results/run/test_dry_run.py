@@ -1,4 +1,4 @@
-"""`vlmguard run --dry-run`: a matrix without data, network or models, or what is missing."""
+"""`vlmguard run --dry-run`: plans a matrix without data, network or models."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ QWEN = "hf-vlm/Qwen/Qwen2-VL-7B-Instruct"
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No data, nothing in the cache of the hub, and no repository around."""
+    """No data, an empty hub cache, and no repository around."""
     monkeypatch.delenv("VLMGUARD_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "240")
     monkeypatch.chdir(tmp_path)
@@ -60,7 +60,7 @@ def test_names_of_ready_configurations(tmp_path: Path) -> None:
         assert config_path(path.stem) == path
     for name in ("paper_mian", "../configs/paper_main", "paper_main.yaml"):
         assert config_path(name).parent != CONFIGS
-    # A file of the user's wins.
+    # A user's file of this name has priority.
     (tmp_path / "nightly").write_text("targets: []")
     assert config_path("nightly") == tmp_path / "nightly"
 

@@ -1,4 +1,4 @@
-"""`vlmguard run --latency`: logs of single answers beside the main ones, and what is refused."""
+"""`vlmguard run --latency`: logs of single answers beside the main ones, and refused options."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def matrix(tmp_path: Path) -> Matrix:
 def test_latency_is_measured_one_answer_at_a_time_and_unjudged(
     matrix: Matrix, tmp_path: Path
 ) -> None:
-    # The judge may be asked in batches: it is not asked here.
+    # The judge may use batches, since it is not asked here.
     single = latency_matrix(matrix, 3)
     assert [line.judge_calls for line in plan(single)] == [0, 0]
     assert run(single)
@@ -48,11 +48,11 @@ def test_latency_is_measured_one_answer_at_a_time_and_unjudged(
     for log in logs:
         assert (log.eval.config.max_samples, log.plan.config.max_connections) == (1, 1)
         assert not any(sample.scores for sample in log.samples or [])
-    # Alone they are no run of anything.
+    # Alone, they are not a run.
     alone = read_results([str(tmp_path / "logs")])
     assert not alone.runs
     assert set(alone.left_out.values()) == {"latency of a run whose log is not here"}
-    # Run again, nothing is paid for; the main runs know theirs.
+    # A second run costs nothing; the main runs find their latency logs.
     assert run(single)
     assert run(matrix.model_copy(update={"roles": {"grader": ModelChoice(model="echo/judge")}}))
     assert CALLS.count("target") == 6 + 2 * 2 * 4

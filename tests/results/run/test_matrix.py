@@ -216,7 +216,7 @@ def test_plan_counts_epochs_and_each_benchmarks_own_questions(tmp_path: Path) ->
     assert (lines[0].samples, lines[0].target_calls, lines[0].judge_calls) == (9, 9, 54)
     assert (lines[1].samples, lines[1].judge_calls) == (3, 12)
     eta = next(line for line in lines if line.defense == "eta")
-    # At least an answer and its reward each; more depends on these.
+    # At least an answer and its reward each; more calls depend on these.
     assert (eta.target_calls, eta.guard_calls, eta.cost, eta.open_ended) == (9, 9, None, True)
     assert lines[-1].guard_calls == 6
     matrix.options = {"epochs": 2, "max_samples": 4, "temperature": 0.5}
@@ -279,7 +279,7 @@ def test_a_missing_role_is_found_before_any_call(
     with pytest.raises(UserError, match=f"roles without a model: .*{missing}"):
         run(read_config(config))
     assert CALLS == []
-    # The plan does not take what has no model for free.
+    # A role without a model is not planned as free.
     monkeypatch.setenv("COLUMNS", "200")
     lines = plan(read_config(config))
     lacking = [line for line in lines if line.missing]

@@ -1,4 +1,4 @@
-"""What stops `vlmguard run` before it pays for what is lost: another run, a full disk."""
+"""Another run, or a full disk, stops `vlmguard run` before it pays for lost answers."""
 
 import errno
 import os
@@ -51,7 +51,7 @@ def matrix(tmp_path: Path) -> Matrix:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 200 kB; skipped where this user may mount none."""
+    """A disk of 200 kB; skipped if this user may not mount one."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
@@ -70,7 +70,7 @@ def test_a_second_run_in_a_folder_is_refused(matrix: Matrix, tmp_path: Path) -> 
         run(matrix)
     assert CALLS == []
     matrix.limit = 2
-    assert run(matrix)  # The lock goes with its holder, and is no log.
+    assert run(matrix)  # The lock ends with its holder, and is not a log.
     assert len(CALLS) == 4
 
 
@@ -86,7 +86,8 @@ def test_a_full_disk_stops_the_run_at_once(matrix: Matrix, small_disk: Path) -> 
     matrix.log_dir = str(small_disk / "logs")
     with pytest.raises(UserError, match="no space is left for logs"):
         run(matrix)
-    # Some 12 answers of 8 kB fit; one more for each connection is lost, and no second round.
+    # About 12 answers of 8 kB fit; one more for each connection is lost, and there is no second
+    # round.
     assert 3 < len(CALLS) < SAMPLES
     before = len(CALLS)
 
@@ -105,7 +106,7 @@ def test_a_full_disk_stops_the_run_at_once(matrix: Matrix, small_disk: Path) -> 
 def test_no_space_is_tried_once(
     number: int, written: int, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same without a disk of its own: writing fails after so many times."""
+    """The same without a separate disk: writing fails after some writes."""
     copies = [0]
     write = recorder._copy_temp_to_local
 
@@ -150,7 +151,7 @@ def test_ctrl_c_is_said_by_every_command(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    # Where it is used: a module that is imported under the patch would keep it.
+    # Patched where it is used: a module imported under the patch would keep it.
     monkeypatch.setattr("vlmguard.tasks.data.command.describe", stop)
     assert main(["data"]) == 130
     assert capsys.readouterr().err == "vlmguard: stopped.\n"

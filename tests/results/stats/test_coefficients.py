@@ -13,14 +13,14 @@ from vlmguard.cli import main
 from vlmguard.results.agreement.columns import read_columns
 from vlmguard.results.stats.coefficients import compare_labels, krippendorff_alpha
 
-# Read here: the tests of this folder run without it.
+# Read at import: the tests of this folder run without it.
 DATA = os.environ.get("VLMGUARD_DATA", "")
 
 
 def raters(
     random: np.random.Generator, size: int, each: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels of a reference and of a rater who errs in one of five, `each` answers to an image."""
+    """Labels of a reference and of a rater who errs in one of five; `each` answers per image."""
     reference = random.random(size) < 0.3
     rater = np.where(random.random(size) < 0.2, ~reference, reference)
     return reference, rater, np.arange(size) // each
@@ -32,7 +32,7 @@ def test_kappa_and_its_interval_are_those_of_statsmodels() -> None:
     table = [[int(((reference == a) & (rater == b)).sum()) for b in (1, 0)] for a in (1, 0)]
     theirs = cohens_kappa(table)
     assert found.value == pytest.approx(theirs.kappa)
-    # A jackknife over answers beside the asymptotic one: alike for many.
+    # A jackknife over answers is close to the asymptotic interval for many answers.
     assert found.low == pytest.approx(theirs.kappa_low, abs=0.003)
     assert found.high == pytest.approx(theirs.kappa_upp, abs=0.003)
 
@@ -123,7 +123,7 @@ def test_columns_and_logs_are_not_mixed(
     assert "are for columns of CSV files" in capsys.readouterr().err
 
 
-# From the eight judges' own verdicts on 4,000 answers that people labelled (MSTS, English).
+# From verdicts of eight judges on 4,000 answers that people labelled (MSTS, English).
 MSTS = {
     "gemini-1.5-pro": ("0.593", "0.571"),
     "claude-3-5-sonnet-20240620": ("0.523", "0.501"),

@@ -1,4 +1,4 @@
-"""Statistics against numbers worked out by hand."""
+"""Statistics against numbers computed by hand."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_mcnemar_counts_binomial_tails(gained: int, lost: int, p: float) -> None
         ([2, 2, -1], 4 / 8),  # 3 is reached by 2+2-1, 2+2+1 and their mirror images
         ([0, 0], 1.0),
         ([5], 1.0),
-        ([0.1, 0.2, 0.0, 0.3], 2 / 8),  # zeros decide nothing; 0.1+0.2 is not quite 0.3
+        ([0.1, 0.2, 0.0, 0.3], 2 / 8),  # zeros do not matter; 0.1+0.2 is not exactly 0.3
     ],
 )
 def test_permutation_enumerates_few_clusters(sums: list[float], p: float) -> None:
@@ -51,13 +51,13 @@ def test_permutation_enumerates_few_clusters(sums: list[float], p: float) -> Non
 
 
 def test_permutation_with_many_clusters_agrees_with_the_binomial() -> None:
-    # 14 gains and 4 losses of equal size are McNemar's case: exact p 0.0309.
+    # 14 gains and 4 losses of equal size, as in McNemar's test: exact p 0.0309.
     sums = np.array([1.0] * 14 + [-1.0] * 4)
     assert permutation(sums) == pytest.approx(mcnemar(14, 4), abs=0.004)
 
 
 def test_p_values_go_on_where_flips_end() -> None:
-    # A hundred losses, no gain: 2^-99 exactly, and never less than that is claimed.
+    # A hundred losses, no gain: 2^-99 exactly, and p is never less than that.
     losses = np.array([-1.0] * 100)
     assert 2.0**-99 <= permutation(losses) < 1e-15
 

@@ -12,7 +12,7 @@ from vlmguard.results.stats.intervals import cluster_robust, tango
 
 
 def brute_force(values, codes, weights):  # type: ignore[no-untyped-def]
-    """CR2 and Satterthwaite's degrees of freedom by whole matrices, n x n."""
+    """CR2 and Satterthwaite's degrees of freedom with full n x n matrices."""
     n = len(values)
     root = np.sqrt(weights)
     x, y = root[:, None], root * values
@@ -67,7 +67,7 @@ def test_share_of_separate_images_is_clopper_and_pearson(hits: int) -> None:
 
 
 def test_share_of_images_whose_samples_agree_counts_images() -> None:
-    # Twenty images of five samples, all five alike: as sure as twenty samples, or less.
+    # Twenty images of five equal samples are as precise as twenty samples, or less.
     images = np.array([1.0] * 12 + [0.0] * 8)
     low, high = mean_interval(np.repeat(images, 5), np.repeat(np.arange(20), 5))
     alone = proportion_confint(12, 20, method="beta")
@@ -81,7 +81,7 @@ def test_share_of_images_whose_samples_agree_counts_images() -> None:
 )
 def test_tango_ends_where_the_score_test_just_rejects(gained: int, lost: int, pairs: int) -> None:
     def score(difference: float) -> float:
-        """By the likelihood, maximized in numbers under this difference."""
+        """By the likelihood, maximised numerically under this difference."""
 
         def badness(other: float) -> float:
             shares = (other + difference, other, 1 - 2 * other - difference)
@@ -130,7 +130,7 @@ def test_grades_that_are_all_alike_are_not_certain() -> None:
     gained = paired_difference(np.full(30, 3.0), np.full(30, 9.0), np.arange(30), highest=10.0)
     assert gained is not None
     assert gained.low < 6 < gained.high
-    # Nothing is known where the range is not.
+    # Without a known range there is no interval.
     assert all(math.isnan(end) for end in mean_interval(best, np.arange(30)))
 
 
@@ -144,7 +144,7 @@ def test_intervals_stay_in_the_range() -> None:
 
 
 def test_few_changes_are_not_taken_for_symmetric() -> None:
-    # Three of sixty images lose 6 points: t reaches as far up as down.
+    # Three of sixty images lose 6 points: t is symmetric.
     changed = np.array([-6.0] * 3 + [0.0] * 57)
     found = paired_difference(np.full(60, 8.0), 8 + changed, np.arange(60), highest=10.0)
     assert found is not None
@@ -171,21 +171,21 @@ def test_weights_count_like_copies_of_a_share() -> None:
     weights = np.where(values > 0, 0.5, 2.5)
     low, high = mean_interval(values, np.arange(40), weights)
     assert low < 15 / 40 < high
-    # The scale of the weights means nothing.
+    # The scale of the weights does not matter.
     assert mean_interval(values, np.arange(40), 7 * weights) == pytest.approx((low, high))
-    # Fewer samples carry the mean, so it is less sure than with 40 that weigh the same.
+    # Fewer samples determine the mean, so it is less precise than with 40 equal weights.
     even = mean_interval(np.array([1.0] * 15 + [0.0] * 25), np.arange(40))
     assert high - low > even[1] - even[0]
 
 
 def test_intervals_hold_what_they_say() -> None:
-    """The table of tests/bench/coverage.py in small: the cells that failed most before."""
+    """A small table of tests/bench/coverage.py: the cells that failed most before."""
     random = np.random.default_rng(3)
     for clusters, size, rate in ((10, 1, 0.95), (30, 1, 0.95), (10, 3, 0.95), (40, 2, 0.5)):
         codes = np.repeat(np.arange(clusters), size)
         held = [0, 0]
         for _ in range(300):
-            # Half of the images are alike throughout.
+            # Half of the images have equal samples.
             own = random.random(len(codes))
             own[:] = np.where((codes % 2 == 0), random.random(clusters)[codes], own)
             new, old = (own < rate).astype(float), (random.random(len(codes)) < 0.6).astype(float)

@@ -1,4 +1,4 @@
-"""ETA: the two checks, decoding by sentence and by answer, with figures worked out by hand."""
+"""ETA: the two checks, decoding by sentence and by answer, with numbers computed by hand."""
 
 import json
 from collections.abc import Callable
@@ -49,12 +49,12 @@ BOTH = [f"answer check: {BORROWED}", f"image check: {BORROWED}"]
 
 
 class Local:
-    """Stands in for reward model and CLIP; notes what they are shown.
+    """Replaces reward model and CLIP, and notes their inputs.
 
     Args:
-        monkeypatch: To put them in place.
-        reward: From an answer to its reward.
-        cosine: From a text to its cosine with the image.
+        monkeypatch: Installs them.
+        reward: Gives the reward of an answer.
+        cosine: Gives the cosine of a text with the image.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ def test_a_full_context_ends_the_answer(monkeypatch: pytest.MonkeyPatch) -> None
     Local(monkeypatch)
     target = scripted(choices(("One", "model_length"), ("Two", "model_length")))
     assert answer_of(run_eta(target, picture(), n=2)) == f"{PREFIX}One"
-    # A provider may say in a single answer that there is no room left.
+    # A provider may say in only one choice that no room is left.
     target = scripted(choices("One.", "One."), choices(("", "model_length")))
     log = run_eta(target, picture(), n=2)
     assert answer_of(log) == f"{PREFIX}One."
@@ -302,7 +302,7 @@ def test_earlier_turns_stay_in_view(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_image_of_an_earlier_turn_is_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its cosine can let the answer stand, and counts among candidates."""
+    """Its cosine can make the image check pass, and counts for candidates."""
     image = picture()
     turns = [user("Old?", image), ChatMessageAssistant(content="Old."), user("New?")]
     Local(monkeypatch, cosine=lambda text: 0.1)
@@ -331,9 +331,10 @@ def test_the_rest_of_a_token_behind_the_sentence_end_stays(
     Local(monkeypatch)
     rounds = [
         choices("1. One.", spelled=[["1", " One", ".\n\n"]]),
-        # A chat template may have dropped the line breaks, which then come once more.
+        # A chat template may drop the line breaks, which the model then repeats.
         choices("\n\n2. Wait.", spelled=[["\n\n", "2. Wa", "it..."]]),
-        # Left whole, as SGLang does; and a token of another text (as ids, say) adds nothing.
+        # Kept whole, as SGLang does; and a token with another text (an id, for example) adds
+        # nothing.
         choices(" Three.\n", spelled=[["Three", ".\n"]]),
         choices(" Four.", spelled=[["token_id:9", "token_id:13."]]),
         choices(" End", spelled=[[" End", "<eos>"]]),
@@ -475,7 +476,7 @@ def test_checkpoints_and_texts_are_options(monkeypatch: pytest.MonkeyPatch, tmp_
         (("gate_prompt", "reward_prompt", "clip_text"), {}, []),
         ((), {"post_threshold": 0.07}, BOTH[1:]),
         ((), {"post_threshold": 0.07, "pre_threshold": 0.2}, []),
-        # Written out, the authors' thresholds are no others.
+        # The authors' thresholds, written out, are still the authors'.
         ((), {"post_threshold": 0.06, "pre_threshold": 0.16}, BOTH),
     ],
 )
@@ -567,7 +568,7 @@ def test_a_cached_run_still_draws_different_answers(
     target = Scripted("Same.")
     run_solver(eta(decoding="response"), sample("How?", picture()), target, cache=True)
     assert len(target.calls) == 6
-    # Another epoch has other seeds, and everything else comes from the cache.
+    # Another epoch has other seeds; all other calls come from the cache.
     run_solver(eta(decoding="response"), sample("How?", picture()), target, cache=True)
     assert len(target.calls) == 6
 
@@ -736,7 +737,7 @@ def test_bad_options_are_refused(options: dict[str, Any]) -> None:
 
 def test_a_local_target_leaves_the_last_token_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     Local(monkeypatch)
-    # A tiny model of chance writes no sentences, but many tokens with this letter inside.
+    # A tiny random model writes no sentences, but many tokens with this letter.
     monkeypatch.setattr(decoding, "STOP", "e")
     target = get_model(f"hf-vlm/{checkpoint('qwen2_vl')}", device="cpu", memoize=False)
     settings = {"max_tokens": 40, "temperature": 1.0, "seed": 1}

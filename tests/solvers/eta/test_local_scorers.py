@@ -65,11 +65,11 @@ async def test_of_several_images_the_closest_counts(clip: Path) -> None:
 async def test_clip_runs_in_float32_where_other_models_do_not(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU, where `place` says bfloat16: no cosine may move beside its threshold."""
+    """As on a GPU, where `place` gives bfloat16: no cosine near the threshold may change."""
     texts = ["a red thing", "nothing at all"]
     expected = (await clip_similarity(Checkpoint(str(clip)), [picture()], texts)).values
     monkeypatch.setattr(clip_module, "place", lambda device: (torch.device("cpu"), torch.bfloat16))
-    half = Checkpoint(str(clip), device="cuda")  # another one, so that it is loaded anew
+    half = Checkpoint(str(clip), device="cuda")  # another key, so that it is loaded again
     assert (await clip_similarity(half, [picture()], texts)).values == expected
 
 
@@ -189,7 +189,7 @@ async def test_the_event_loop_goes_on_while_a_model_works() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(tick)
-        assert await in_worker(gate.wait, 60)  # which a loop that waits would never let pass
+        assert await in_worker(gate.wait, 60)  # a blocked loop would never open the gate
 
 
 def test_a_figure_that_is_none_is_an_error() -> None:

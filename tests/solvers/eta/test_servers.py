@@ -1,4 +1,4 @@
-"""What ETA's decoding asks of vLLM and SGLang servers, on the wire."""
+"""The requests of ETA's decoding to vLLM and SGLang servers."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ PREFIX = "As an AI assistant"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers a request with as many choices as it asks for."""
+    """Answers a request with the requested number of choices."""
 
     requests: list[dict[str, Any]]
 
@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
             texts = ["Vanilla."]
         elif last["content"] == PREFIX:
             texts = [f", sentence {number}." for number in range(body["n"])]
-            # vLLM cuts the text behind the stop string; the token went on. SGLang does not cut.
+            # vLLM cuts the text after the stop string, within the token. SGLang does not cut.
             if "no_stop_trim" in body:
                 texts = [f"{text}\n\n" for text in texts]
         else:
@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def one_server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    # Inspect remembers where a `vllm/` model is served as long as the process lives.
+    # Inspect keeps the address of a `vllm/` server for the whole process.
     requests: list[dict[str, Any]] = []
     handler = type("Noting", (Handler,), {"requests": requests})
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -130,7 +130,7 @@ def defended(solver: Solver, target: Model, answer_check: str = "1") -> EvalLog:
 def test_servers_are_told_all_that_decoding_needs(
     name: str, options: Any, keep_stop: str, server: tuple[str, list[dict[str, Any]]]
 ) -> None:
-    """To continue, to keep the stop string, and how to sample, whatever the checkpoint says."""
+    """To continue, to keep the stop string, and how to sample, independent of the checkpoint."""
     url, requests = server
     log = defended(eta(**options), served(name, url, extra_body={"min_p": 0.1}))
     assert answer_of(log) == f"{PREFIX}, sentence 2.\n\n The end"
@@ -175,7 +175,7 @@ def test_whole_answers_are_drawn_as_each_provider_can_be_told(
         assert (body["temperature"], body["top_p"]) == (1.0, 1.0)
         assert {field: body[field] for field in known} == known
         if not known:
-            # What `transformers serve`, for one, answers with an error.
+            # `transformers serve`, for example, answers this with an error.
             assert not {"top_k", "min_p", "repetition_penalty"} & body.keys()
 
 
@@ -188,13 +188,13 @@ def test_candidates_that_are_all_the_same_are_a_failure(
     assert record_of(log).failure == "equal_candidates"
     assert record_of(log).triggered
     log = defended(eta(decoding="response", n=1), served("openai-api/scripted/m", url))
-    assert record_of(log).failure is None  # one alone has no like
+    assert record_of(log).failure is None  # one candidate alone equals no other
 
 
 def test_sentences_that_are_all_the_same_are_a_failure(
     server: tuple[str, list[dict[str, Any]]],
 ) -> None:
-    """In every round: a short end that all agree on is none."""
+    """All must be equal in every round: equal short ends are not enough."""
     same = [choices(f"Same {number}.", f"Same {number}.") for number in range(2)]
     end = choices("End", "End")
     for rounds, wanted in (

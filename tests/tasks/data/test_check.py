@@ -1,4 +1,4 @@
-"""`vlmguard data`: what is there, what is complete, and the exit status that says so."""
+"""`vlmguard data`: which data exist, whether they are complete, and the exit status."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ CARDS = {name: card for name, card in cards().benchmarks.items() if card.layouts
 
 
 def small(card: Card, **counts: int) -> Card:
-    """The card of a benchmark as small as our folders are."""
+    """The card of a benchmark as small as our folders."""
     return Card(**{**vars(card), "sha256": {}, "variants": {**card.variants, **counts}})
 
 
@@ -82,7 +82,7 @@ def test_image_outside_the_folder_is_a_problem(tmp_path: Path) -> None:
 def test_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A fresh clone: no folder yet, so only where to get the data.
+    # A new clone has no folder yet, so only where to get the data is shown.
     assert main(["data"]) == 0
     shown = capsys.readouterr().out
     assert shown.count(": absent\n  license") == len(CARDS)
@@ -94,7 +94,7 @@ def test_command(
     assert main(["data", "--data-dir", str(tmp_path / "nowhere")]) == 2
     capsys.readouterr()
 
-    # Nothing is there, and nothing was asked for by name.
+    # No data exist, and no benchmark was named.
     assert main(["data", "--data-dir", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "VLGuard (vlguard): absent" in shown
@@ -129,7 +129,7 @@ def test_unknown_subcommand_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 def test_cards_agree_with_the_real_files(card: Any, real_data: Any) -> None:
     report = check(card, real_data(card.name).parent)
     assert all(report.files.values())
-    # Only test.json is needed of VLGuard.
+    # VLGuard needs only test.json.
     assert set(card.sha256) - {"train.json"} <= {Path(name).name for name in report.files}
     for variant in report.variants:
         assert variant.samples == variant.expected

@@ -1,4 +1,4 @@
-"""Data from the hub: a server on 127.0.0.1 plays it, a process of its own meets it."""
+"""Data from the hub: a server on 127.0.0.1, and a separate process that uses it."""
 
 import io
 import json
@@ -34,7 +34,7 @@ else:
 
 
 def build(endpoint: str, home: Path, name: str = "siuo", **options: Any) -> dict[str, Any]:
-    """Build a task in a fresh process that knows no hub but ours, and no token."""
+    """Build a task in a new process that knows only our hub, and no token."""
     environment = {
         key: value
         for key, value in os.environ.items()
@@ -54,7 +54,7 @@ def build(endpoint: str, home: Path, name: str = "siuo", **options: Any) -> dict
 
 @pytest.fixture
 def nobody() -> Iterator[str]:
-    """An endpoint at which nothing listens: its port is taken, so that nothing else will."""
+    """An endpoint without a server: its port is taken, so that no other process listens there."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
@@ -79,10 +79,10 @@ def test_snapshot_is_downloaded_and_its_commit_recorded(
         assert found["data"]["origin"] == f"hub:sinwang/SIUO@{SHA}"
         assert set(found["data"]["files"]) == {"data/siuo_gen.json"}
         assert found["data"]["images"]["count"] == 2
-        # Only what the card names is fetched.
+        # Only the card's files are fetched.
         assert not [path for path in hub.requests if "huge" in path]
         assert build(hub.endpoint, home, revision=SHA) == found
-    # No hub; the earlier download is complete.
+    # Without the hub, the earlier download is used, since it is complete.
     assert build(nobody, home) == found
 
 

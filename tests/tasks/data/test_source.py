@@ -253,7 +253,7 @@ def test_drawing() -> None:
 
 @pytest.mark.slow
 def test_relative_paths_are_those_of_the_user(repo: Path, tmp_path: Path, cli: Any) -> None:
-    """Inspect calls a task in the folder of its file; the user typed elsewhere."""
+    """Inspect calls a task in the folder of its file; the user typed the path in another folder."""
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks/vlguard.py").write_text((repo / "tasks/vlguard.py").read_text())
     write_vlguard(tmp_path / "mine")

@@ -1,4 +1,4 @@
-"""Rows out of logs: several, unfinished, of other tasks, without images."""
+"""Rows from logs: several logs, unfinished ones, of other tasks, without images."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def test_several_logs_and_the_newest_row_wins(
             again if stage_of(text) == "rewrite" and "shelf 1" in text else good_reply(text)
         ),
     )
-    # Two logs of the same second are told apart by when they were made.
+    # Two logs of the same second differ in their time of creation.
     newer = read_eval_log(str(second))
     newer.eval.created = "2099-01-01T00:00:00+00:00"
     write_eval_log(newer, str(second))

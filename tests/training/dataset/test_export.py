@@ -184,7 +184,7 @@ def test_what_is_there_is_not_touched(synthesized: Callable[..., Path], tmp_path
 
 
 def held_out(tmp_path: Path, prompt: str) -> Path:
-    """A test set that holds the picture of row 1."""
+    """A test set with the picture of row 1."""
     draw_image(tmp_path / "held" / "t.png", 1)
     path = tmp_path / "held" / "held.jsonl"
     path.write_text(json.dumps({"image": "t.png", "prompt": prompt}) + "\n")

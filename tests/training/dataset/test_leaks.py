@@ -66,7 +66,7 @@ def test_every_kind_of_leak(tmp_path: Path) -> None:
     strict = find_leaks(rows, {"t": test}, strict_text=True)
     assert {leak.row for leak in strict.blocking} - report.rows() == {"row/text"}
 
-    # Where a scene may be on both sides, only scene and request together block.
+    # If a scene may be on both sides, only scene and request together block.
     by_pair = find_leaks(rows, {"t": test}, key="pair")
     assert by_pair.rows() == {"row/pair"}
     assert len(by_pair.reported) == 4
@@ -77,7 +77,7 @@ def test_a_text_that_blocks_is_not_hidden_by_an_image_that_does_not(tmp_path: Pa
     rows = [item("a.png", "Is it fast?")]
     strict = find_leaks(rows, {"t": test}, key="pair", strict_text=True)
     assert [(leak.kind, leak.item) for leak in strict.blocking] == [("text", "t/2")]
-    # Where neither blocks, both are told.
+    # If neither blocks, both are reported.
     lenient = find_leaks(rows, {"t": test}, key="pair")
     assert lenient.blocking == []
     assert [leak.kind for leak in lenient.reported] == ["image_name", "text"]
@@ -185,7 +185,7 @@ def test_264_real_test_requests_have_a_twin_in_train(real_data: Any) -> None:
 
 
 def test_a_stand_in_for_a_real_image_is_found_by_its_pixels(real_data: Any, tmp_path: Path) -> None:
-    # The real images are gated: two are drawn under their names, on the test side alone.
+    # The real images are gated: two are drawn under their names, only on the test side.
     items = read_test_set("vlguard", real_data("vlguard"))[:2]
     drawn = [
         replace(each, image=draw(tmp_path / f"{n}.png", 9 * n)) for n, each in enumerate(items)

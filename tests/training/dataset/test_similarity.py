@@ -1,4 +1,4 @@
-"""When texts and images count as the same, on drawn and on real pictures."""
+"""Texts and images that count as the same, on drawn and real pictures."""
 
 import io
 from typing import Any
@@ -64,7 +64,7 @@ def photo(seed: int) -> Image.Image:
 
 
 def variants(picture: Image.Image) -> list[Image.Image]:
-    """The picture as it comes back from elsewhere."""
+    """The picture after scaling and re-encoding."""
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", quality=40)
     smaller = picture.resize((picture.width // 2, picture.height // 2))

@@ -1,4 +1,4 @@
-"""What is trained, and what the model is shown: over all architectures."""
+"""The trained parts and the model's inputs, for all architectures."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def config_for(model: Path | str, **options: Any) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def odd_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows among which two spell out control tokens and one has a transparent image."""
+    """Rows; two of them spell control tokens, and one has a transparent image."""
     rows = [
         export_row(0),
         export_row(1, text="What do <image>, <|image_pad|> and <IMG_CONTEXT> mean?"),
@@ -48,7 +48,7 @@ def odd_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_training_shows_what_inference_shows(name: str, odd_rows: Path, tmp_path: Path) -> None:
-    """The prompt is token for token what `hf-vlm/` makes of the rewriter's message."""
+    """The prompt has exactly the tokens that `hf-vlm/` makes from the rewriter's message."""
     base = str(checkpoint(name))
     config = from_dict({"data": str(odd_rows), "output_dir": str(tmp_path), "model": base})
     data = load_training_data(config, evaluated=True)
@@ -65,13 +65,13 @@ def test_training_shows_what_inference_shows(name: str, odd_rows: Path, tmp_path
         length = len(shown.ids)
         ids, labels = batch["input_ids"][index], batch["labels"][index]
         assert ids[:length].tolist() == shown.ids
-        # The loss is on the reply and its end, and on nothing else.
+        # The loss is on the reply and its end only.
         assert (labels[:length] == -100).all()
         learned = maker.tokenizer.decode(labels[labels != -100])
         reply = row["completion"][0]["content"][0]["text"]
         end = maker.tokenizer.eos_token
         assert end in learned
-        # Control tokens that a text spells out are broken up by a space, in replies too.
+        # A space breaks up control tokens that a text spells, in replies too.
         assert "".join(learned.removesuffix("\n").split()) == "".join(f"{reply}{end}".split())
 
 
@@ -141,7 +141,7 @@ HUB_ID = "Qwen/Qwen2-VL-7B-Instruct"
 
 
 def rename_base(adapter: Path, copy: Path) -> Path:
-    """The same adapter, said to be made for the hub's checkpoint."""
+    """The same adapter, with the hub's checkpoint as its base."""
     shutil.copytree(adapter, copy)
     settings = json.loads((copy / "adapter_config.json").read_text())
     settings["base_model_name_or_path"] = HUB_ID
@@ -157,7 +157,7 @@ def test_an_adapter_is_gone_on_from(adapter: Path) -> None:
 
 
 def test_an_adapter_for_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
-    # Another one on the hub, though its layers have the same shapes.
+    # Another base on the hub, although its layers have the same shapes.
     other = "Qwen/Qwen2.5-VL-7B-Instruct"
     model = load_model(config_for(checkpoint("qwen2_vl")), bf16=False)
     named = rename_base(adapter, tmp_path / "named")
@@ -175,7 +175,7 @@ def test_an_adapter_for_another_base_is_refused(adapter: Path, tmp_path: Path) -
 def test_an_adapter_fits_its_base_under_another_name(
     adapter: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Made from the hub's checkpoint, gone on from with a copy in a folder."""
+    """Made from the hub's checkpoint, continued with a copy in a folder."""
     named = rename_base(adapter, tmp_path / "named")
     model = load_model(config_for(checkpoint("qwen2_vl"), adapter=str(named)), bf16=False)
     trained = [p for p in model.parameters() if p.requires_grad]

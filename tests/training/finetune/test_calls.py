@@ -1,4 +1,4 @@
-"""Calls of the second stage: paid for once, and a share of them may fail."""
+"""Calls of the second stage are paid for once, and some may fail."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from vlmguard.training.finetune.calls import WINDOW, Calls, Said
 
 
 class Endpoint:
-    """A model that says the number of the call, or fails."""
+    """A model that replies with the number of the call, or fails."""
 
     def __init__(self) -> None:
         self.asked = 0

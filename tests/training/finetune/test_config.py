@@ -1,4 +1,4 @@
-"""Configuration files: what is read, and what is refused with which words."""
+"""Configuration files: which are read, and the errors of others."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Data that are not there are told before anything that takes seconds is imported."""
+"""Missing data are reported before any slow import."""
 
 import subprocess
 import sys

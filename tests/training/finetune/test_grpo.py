@@ -1,4 +1,4 @@
-"""The second stage: what is rewarded, what is paid for, and a whole run."""
+"""The second stage: rewards, paid calls, and a whole run."""
 
 import itertools
 import json
@@ -41,7 +41,7 @@ USELESS = '{"safety": 10, "helpful": false}'
 
 
 class Scripted:
-    """A model that answers by a function of the prompt, and remembers what it was asked."""
+    """A model that answers by a function of the prompt, and keeps its prompts."""
 
     def __init__(self, reply: Any) -> None:
         self.asked: list[str] = []
@@ -281,7 +281,7 @@ class Taught:
 
     def settings(self, server: Server, **options: Any) -> dict[str, Any]:
         """A short second stage with target and judge on a scripted server."""
-        # Named with its address: Inspect keeps models, and the next test has another server.
+        # The name has the address: Inspect keeps models, and the next test has another server.
         address = {"base_url": server.url}
         return COMMON | {
             "method": "grpo",
@@ -381,7 +381,7 @@ def test_a_run_after_fine_tuning(
 def test_differences_in_reward_move_the_first_stages_adapter(
     taught: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The documented route, `adapter=out/rewriter`; equal rewards leave it as it was."""
+    """The documented way, `adapter=out/rewriter`; equal rewards do not change it."""
     judged = itertools.cycle([GOOD, UNSAFE])
     verdict = {"varied": lambda: next(judged), "equal": lambda: GOOD}
     before = load_file(taught.adapter / "adapter_model.safetensors")
@@ -408,17 +408,17 @@ def test_differences_in_reward_move_the_first_stages_adapter(
 def test_a_second_stage_that_was_cut_off_ends_as_one_that_was_not(
     taught: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With all weights; adapters come back by the same code as in the first stage."""
+    """With all weights; the first stage tests the loading of adapters."""
 
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         if "You grade" not in text:
             return f"About {text}"
-        # By what is judged alone: calls arrive in any order.
+        # By the judged text only: calls arrive in any order.
         return (GOOD, UNSAFE)[zlib.crc32(text.partition("About ")[2].encode()) % 2]
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     with scripted_server(monkeypatch, script) as server:
-        # The decay moves the weights at each step, whether rewards differ or not.
+        # Weight decay changes the weights at each step, also with equal rewards.
         moving = {"peft": "none", "seed": 1, "save_steps": 1, "weight_decay": 1.0}
         settings = taught.settings(server, **moving, **VARIED)
         train(tmp_path, settings | {"output_dir": str(whole)})

@@ -1,7 +1,7 @@
-"""A second stage that fails, or is cut off, keeps what it has and pays for nothing twice.
+"""A second stage that fails or is interrupted keeps its results and pays for no call twice.
 
-The rewriter is a tiny model with random weights. Whatever it writes is taken for a rewrite here, so
-that each run takes a second or two.
+The rewriter is a tiny model with random weights. All its outputs count as rewrites here, so that
+each run takes only a second or two.
 """
 
 import json
@@ -32,7 +32,7 @@ UNSAFE = '{"safety": 2, "helpful": true}'
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """Target and judge; the verdict depends on the answer alone, for calls come in any order."""
+    """Target and judge; the verdict depends only on the answer, since calls come in any order."""
 
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         if "You grade" not in text:
@@ -124,7 +124,7 @@ def test_a_run_that_was_killed_pays_for_nothing_twice_and_ends_as_one_that_was_n
     run: Runs, whole: Path, server: Server
 ) -> None:
     server.requests.clear()
-    # What a kill in step 2 leaves: a checkpoint and verdicts, the last of them cut short.
+    # As after a kill in step 2: a checkpoint and verdicts, the last one incomplete.
     broken = run.folder / "killed"
     broken.mkdir()
     shutil.copy(whole / "train_config.json", broken)
@@ -155,7 +155,7 @@ def test_too_many_failed_calls_end_the_run_and_keep_what_was_trained(
     shutil.copytree(whole / "verdicts", broken / "verdicts")
     file = broken / "verdicts/process-0.jsonl"
     lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join(lines[: len(lines) // 2]))  # known as far as some way into step 2
+    file.write_text("".join(lines[: len(lines) // 2]))  # verdicts of step 1 and part of step 2
     server.refuse.set()
     capsys.readouterr()
     assert run("failed", failed_calls=0, save_steps=100) == 2
@@ -179,7 +179,7 @@ def test_a_run_without_any_verdict_ends_with_weights_and_a_card(run: Runs, serve
     card = (out / "README.md").read_text()
     assert "trained by GRPO on judged answers" in card
     assert "| reward |" not in card
-    # Failed calls are not kept: they say nothing, and are made again.
+    # Failed calls are not kept and are made again.
     assert not (out / "verdicts").exists()
     state = json.loads((out / "checkpoint-1/trainer_state.json").read_text())
     assert state["log_history"][0]["reward"] is None

@@ -1,4 +1,4 @@
-"""`push_to_hub` uploads the finished result, all of it and nothing else."""
+"""`push_to_hub` uploads exactly the finished result."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_what_lies_in_the_finished_folder_is_uploaded_once(
     assert "Storage quota exceeded" in told
     assert TOKEN not in told
     assert hub.commits == []
-    # The same command has nothing left to train, and uploads.
+    # The same command again trains no steps, and uploads.
     hub.full = False
     assert train(tmp_path) == 0
     (commit,) = hub.commits

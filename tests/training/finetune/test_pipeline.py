@@ -1,4 +1,4 @@
-"""From a JSONL of raw rows to an evaluated adapter with the four documented commands."""
+"""The four documented commands, from a JSONL file of raw rows to an evaluated adapter."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""A run that was cut off ends exactly as one that was not, whatever is trained."""
+"""An interrupted run ends exactly like an undisturbed one, for all kinds of training."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def _few_threads() -> None:
 
 @pytest.fixture
 def train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
-    """Run the command; gives its exit status and what it wrote to stderr."""
+    """Run the command; returns its exit status and stderr."""
 
     def run(**settings: Any) -> tuple[int, str]:
         (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
@@ -62,7 +62,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def cut_off(whole: Path, broken: Path) -> None:
-    """What a kill after step 3 of a run leaves on the disk."""
+    """The files on the disk after a kill after step 3."""
     broken.mkdir()
     shutil.copy(whole / "train_config.json", broken)
     shutil.copytree(whole / "checkpoint-2", broken / "checkpoint-2")
@@ -136,7 +136,7 @@ def test_a_checkpoint_that_lacks_weights_is_not_gone_on_from(
 def test_checkpoints_of_older_versions_are_refused(
     train: Train, data: Path, tmp_path: Path
 ) -> None:
-    """They may hold weights that fell back to the base's on the way; those of LoRA never did."""
+    """They may hold weights that were reset to the base's; those of LoRA never were."""
     for peft, wanted in (("none", 2), ("lora", 0)):
         settings = QUICK | {
             "model": str(checkpoint("qwen2_vl")),

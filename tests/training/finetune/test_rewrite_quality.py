@@ -111,7 +111,7 @@ def test_picked_rows_hold_both_kinds_and_divide_evenly(
 def test_images_of_the_validation_set_are_decoded_for_the_loss_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not to pick rows, to count benign ones, or to hand pictures to the prompt maker."""
+    """Rows are picked, benign rows counted, and pictures passed on, without decoding."""
     decoded: list[int] = []
     decode = datasets.Image.decode_example
 

@@ -1,4 +1,4 @@
-"""Rows that a model cannot take, and a `max_length` that cuts replies, are found at once."""
+"""Rows that a model cannot take, and a `max_length` that cuts replies, are found first."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def _few_threads() -> None:
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which models were loaded."""
+    """The models that were loaded."""
     names: list[str] = []
     load = loading.load_model
 

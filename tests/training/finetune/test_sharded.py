@@ -1,6 +1,6 @@
 """FSDP 2 on two CPU processes: rewriting during evaluation neither fails nor waits forever.
 
-Accelerate shards on accelerators only, so the model is sharded here as accelerate would.
+Accelerate shards only on accelerators, so the model is sharded here as accelerate would do it.
 """
 
 import os
@@ -36,7 +36,7 @@ def test_processes_that_end_at_different_lengths_rewrite_together() -> None:
 
 
 def one_process(base: str) -> None:
-    """Rewrite one row, other lengths on each process, between two training steps."""
+    """Rewrite one row, with another length on each process, between two training steps."""
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
     model = transformers.AutoModelForImageTextToText.from_pretrained(base)

@@ -50,7 +50,7 @@ def _few_threads() -> None:
 
 @pytest.fixture
 def train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
-    """Run the command; gives its exit status and what it wrote to stderr."""
+    """Run the command; returns its exit status and stderr."""
 
     def run(**settings: Any) -> tuple[int, str]:
         file = tmp_path / "run.yaml"
@@ -72,7 +72,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
-    """What was logged, by the last checkpoint."""
+    """The log of the last checkpoint."""
     last = max(folder.glob("checkpoint-*"), key=lambda each: int(each.name.split("-")[1]))
     return list(json.loads((last / "trainer_state.json").read_text())["log_history"])
 
@@ -163,7 +163,7 @@ def test_the_card_says_what_was_done(learned: Path) -> None:
     card = (learned / "out" / "README.md").read_text()
     _, head, body = card.split("---\n", 2)
     front = yaml.safe_load(head)
-    assert "base_model" not in front  # a folder of ours is no model of the hub
+    assert "base_model" not in front  # a local folder is not a model of the hub
     assert f"# Rewriter from {learned / 'base'}" in body
     assert front["library_name"] == "transformers"
     for words in (
@@ -189,7 +189,7 @@ async def test_the_adapter_loads_beside_its_base(train: Train, data: Path, tmp_p
     assert status == 0
     card = (out / "README.md").read_text()
     (role,) = re.findall(r'--model-role rewriter="(.*)"', card)
-    # Without the bound it would be shown larger images than in training.
+    # Without the bound, its images would be larger than in training.
     arguments = {"adapter": "THIS_FOLDER", "max_pixels": 56 * 56}
     assert yaml.safe_load(role) == {"model": f"hf-vlm/{base}", "model_args": arguments}
     saved = weights(out)
@@ -199,7 +199,7 @@ async def test_the_adapter_loads_beside_its_base(train: Train, data: Path, tmp_p
     assert f"{stem}0.self_attn.q_proj.lora_A.weight" in saved
     config = json.loads((out / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(base)
-    # What vLLM's loader refuses.
+    # vLLM's loader refuses these.
     assert config["modules_to_save"] is None
     assert config["bias"] == "none"
     assert not (out / "training_args.bin").exists()
@@ -244,7 +244,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert train(**settings, output_dir=broken, max_steps=4)[0] == 0
     card = (tmp_path / "broken/README.md").read_text()
     assert "| training loss (mean over the last start) | " in card
-    # Started once more, with nothing left to do: no figures of no steps.
+    # Started again without steps left: no figures are written.
     assert train(**settings, output_dir=broken, max_steps=4)[0] == 0
     again = (tmp_path / "broken/README.md").read_text()
     assert "last start" not in again
@@ -307,7 +307,7 @@ def test_what_leaves_the_result_alone_may_change_on_the_way(
     assert train(**settings, max_steps=1)[0] == 0
     shutil.copytree(data, tmp_path / "moved")
     changed = {"data": str(tmp_path / "moved"), "max_steps": 2, "logging_steps": 2}
-    # The same rows a step, otherwise put together.
+    # The same number of rows per step, in other batches.
     changed |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
     assert train(**settings | changed)[0] == 0
     assert (tmp_path / "out/checkpoint-2").is_dir()
@@ -398,7 +398,7 @@ def test_a_full_disk_at_the_end_leaves_the_earlier_result(
     assert "no checkpoint was complete yet" in told
     assert not (out / ".unfinished").exists()
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
-    # A kill at that point leaves the folder; nothing of it gets into the next result.
+    # A kill at that point leaves the folder; the next result holds none of its files.
     (out / ".unfinished").mkdir()
     (out / ".unfinished/left_over.json").write_text("{}")
     assert train(**settings, max_steps=2)[0] == 0

@@ -1,4 +1,4 @@
-"""Training rows: what may be trained on, and how it is shown to the model."""
+"""Training rows: which may be used, and how the model sees them."""
 
 import json
 import logging
@@ -100,7 +100,7 @@ def synthesis_log(tmp_path: Path) -> Path:
 def test_leaks_that_the_export_kept_block(
     tmp_path: Path, synthesis_log: Path, caplog: pytest.LogCaptureFixture, leak_key: Any
 ) -> None:
-    """What `vlmguard export --on-leak keep` wrote, not what we think it writes."""
+    """A real export of `vlmguard export --on-leak keep`."""
     own = tmp_path / "raw/own.jsonl"
     own.write_text(json.dumps({"image": "images/1.png", "prompt": "What colour is this?"}) + "\n")
     export(
@@ -111,7 +111,7 @@ def test_leaks_that_the_export_kept_block(
         leak_key=leak_key,
         on_leak="keep",
     )
-    if leak_key == "pair":  # the image alone does not block, but is told
+    if leak_key == "pair":  # the image alone does not block, but is reported
         load(tmp_path / "data")
         assert "1 images are in a test set, too" in caplog.text
     else:

@@ -1,4 +1,4 @@
-"""Names of the provider: what works, and what is said of the rest."""
+"""Names of the provider: valid ones, and the errors of others."""
 
 import pytest
 from inspect_ai.model import get_model

@@ -1,4 +1,4 @@
-"""Building: what is due, what is left alone, and that nothing is lost on the way."""
+"""Building: which models are built, which are kept, and that no model is lost."""
 
 import json
 import shutil

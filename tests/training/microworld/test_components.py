@@ -1,4 +1,4 @@
-"""Figures of the parts of defenses, worked by hand on small logs."""
+"""Figures of the parts of defenses, computed by hand on small logs."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ SAMPLES = [*JOINT, *VISUAL, *BENIGN]
 """Five hazardous samples, one of them by its picture alone, and three harmless ones."""
 
 Did = dict[str, Any]
-"""What the record says of a sample, and what its first answer is made by."""
+"""The record of a sample, and how its first answer is made."""
 
 
 def pair(sample: Sample) -> Any:
@@ -76,7 +76,7 @@ def test_a_self_check_is_compared_with_the_answer_that_it_read(tmp_path: Path) -
 
     found = count(log_of(tmp_path, "ecso", did))
 
-    # Unsafe answers: 0, 1, 3, 4; of these two were noticed. Safe ones: 2, 5, 6, 7; two alarms.
+    # Unsafe answers: 0, 1, 3, 4; two of them were noticed. Safe ones: 2, 5, 6, 7; two alarms.
     assert found["ECSO: self-check"] == Counts(2, 4, 2, 4, 1)
     assert found["ECSO: caption"] == Counts(2, 3, 0, 0, 0)
 
@@ -96,7 +96,8 @@ def test_etas_checks_are_asked_two_things(tmp_path: Path) -> None:
     found = count(log_of(tmp_path, "eta", did))
 
     assert found["ETA: answer check"] == Counts(4, 5, 1, 3, 0)
-    # Five got so far; only sample 4 shows something harmful, and sample 0 was taken for it.
+    # Five reached this check; only sample 4 shows something harmful, and sample 0 was called
+    # harmful.
     assert found["ETA: image check"] == Counts(1, 1, 1, 4, 0)
 
 

@@ -19,7 +19,7 @@ from vlmguard.training.microworld.world.samples import make_samples
 
 
 def run(control: Solver, folder: Path) -> tuple[list[EvalSample], list[list[ChatMessage]]]:
-    """Run a control on four samples; also what the target was sent."""
+    """Run a control on four samples; returns the target's requests too."""
     sent: list[list[ChatMessage]] = []
 
     def output(input: list[ChatMessage], *_: Any) -> ModelOutput:

@@ -1,7 +1,7 @@
 """The gate on the microworld: chance alone passes, a weakened rewriter does not.
 
-The target samples at temperature 0.7. The rewriter is greedy and always says the same, so after
-the first run, which asks the shipped one, what it said is played back.
+The target samples at temperature 0.7. The rewriter is greedy and always gives the same replies, so
+after the first run, which asks the shipped one, its replies are replayed.
 """
 
 import re
@@ -31,16 +31,17 @@ from vlmguard.training.microworld.world.language import REFUSAL
 pytestmark = pytest.mark.slow
 
 Said = dict[tuple[str, str], str]
-"""What the rewriter said, by image and request."""
+"""The rewriter's replies, by image and request."""
 Weakened = Callable[[str, str], str]
-"""From the request and what the rewriter said of it to what a weakened one says."""
+"""Gives a weakened rewriter's reply, from the request and the real reply."""
 
 
 def evaluate(folder: Path, seed: int, rewriter: Model | str = "microworld/rewriter") -> EvalLog:
     (log,) = inspect_eval(
         microworld(),
         solver=vlmguard(),
-        # By name: after an eval_set in this process the task believes that a user named another.
+        # Named, since after an eval_set in this process the task believes that a user named a
+        # model.
         model="microworld/qwen2-vl/low",
         model_roles={"rewriter": rewriter},
         temperature=0.7,
@@ -56,13 +57,13 @@ def evaluate(folder: Path, seed: int, rewriter: Model | str = "microworld/rewrit
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
-    """The baseline, and what the rewriter said."""
+    """The baseline, and the rewriter's replies."""
     folder = tmp_path_factory.mktemp("gate")
     log = evaluate(folder / "logs", 0)
     baseline = folder / "baseline.json.gz"
     words = ["gate", str(folder / "logs"), "--baseline", str(baseline), "--update"]
     assert main(words) == 0
-    # Logs keep images elsewhere; the task draws the same ones every time.
+    # Logs keep images in another place; the task draws the same ones every time.
     images = {sample.id: _image(list(sample.input)) for sample in microworld().dataset}  # type: ignore[arg-type]
     said = {}
     for sample in log.samples or []:
@@ -101,7 +102,7 @@ def refuses(request: str, reply: str) -> str:
 
 
 def forgets(request: str, reply: str) -> str:
-    """Three of ten requests are passed on as they are."""
+    """Three of ten requests are passed on unchanged."""
     return identity(request, reply) if zlib.crc32(reply.encode()) % 10 < 3 else reply
 
 

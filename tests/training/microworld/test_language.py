@@ -1,4 +1,4 @@
-"""The sentences of the world: what each pair is told, and that the oracle can tell them apart."""
+"""The sentences of the world for each pair, and that the oracle can distinguish them."""
 
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.hazards import PICTURES, REQUESTS, Pair, pairs

@@ -84,7 +84,7 @@ def test_figures_tell_right_from_wrong_decisions():
 
     assert found == {
         "decision": round(2 / 6, 4),
-        "true_positives": round(1 / 3, 4),  # a warning of another harm is none
+        "true_positives": round(1 / 3, 4),  # a warning of another harm does not count
         "false_positives": round(1 / 3, 4),
         "format": round(5 / 6, 4),
         "exact": round(2 / 6, 4),

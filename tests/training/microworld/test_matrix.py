@@ -1,4 +1,4 @@
-"""The paper's experiment in small: runs, tables and page, on two samples of each slice."""
+"""A small version of the paper's experiment: runs, tables and page, two samples per slice."""
 
 import json
 from pathlib import Path
@@ -148,7 +148,7 @@ def test_two_targets_at_two_levels_from_the_command_line(
     assert len(means["header"]) == 5  # safety, and safe & helpful, at two levels
     assert ["always_refuse", "10.00", "0.0", "10.00", "0.0"] in means["rows"]
 
-    # Another target in the same folder is not mixed with what is there.
+    # Logs of another target in the same folder are not mixed with these.
     assert main(["microworld", "demo", "--target", "gemma3", *words]) == 0
 
     board = json.loads((tmp_path / "leaderboard.json").read_text())

@@ -120,7 +120,7 @@ def test_what_models_were_taught_has_changed_and_they_no_longer_fit(
 
 @pytest.fixture(scope="module")
 def everything_sent() -> list[str]:
-    """All that models are sent or say: templates filled, lessons as they are taught, the world."""
+    """All texts to and from models: filled templates, lessons, the world."""
     material = {
         "request": pairs()[0].request.text,
         "answer": language.plain_answer(pairs()[0]),
@@ -149,7 +149,7 @@ def test_a_shipped_model_is_sent_no_word_that_it_does_not_know(
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_template_in_other_words_is_not_known(name: str) -> None:
-    """So the test above can fail."""
+    """This shows that the test above can fail."""
     words = tokenizer_of(name)
     assert words.unk_token_id in words.encode("Is that reply dangerous? Yes or no.")
 

@@ -1,4 +1,4 @@
-"""The reasoner through the real synthesis: what it spoils is dropped, the rest is right."""
+"""The reasoner in the real synthesis: its spoiled rows are dropped, the rest are right."""
 
 import json
 from collections import Counter

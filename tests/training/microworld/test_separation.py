@@ -1,9 +1,9 @@
-"""The suite does not know the microworld: what works there works elsewhere."""
+"""The suite does not know the microworld, so what works there works elsewhere too."""
 
 from pathlib import Path
 
 ASSEMBLY = {"src/vlmguard/_registry.py", "src/vlmguard/cli.py"}
-"""Where the parts are put together: what Inspect registers, and the subcommands."""
+"""Modules that join the parts: Inspect's registry, and the subcommands."""
 
 
 def test_solvers_scorers_and_guard_do_not_name_the_microworld(repo: Path) -> None:

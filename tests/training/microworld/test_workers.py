@@ -1,4 +1,4 @@
-"""Building several models at a time: what needs what, and failures."""
+"""Building several models at a time: dependencies and failures."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from vlmguard.training.microworld.models.workers import work_off
 
 
 def test_what_needs_another_comes_after_it(tmp_path: Path) -> None:
-    # A folder can only be made in one that is there.
+    # A folder can only be made in an existing one.
     outer, inner, other = (str(tmp_path / name) for name in ("outer", "outer/inner", "other"))
     work_off([inner, outer, other], {inner: outer}, 2, os.mkdir)
     assert all(Path(each).is_dir() for each in (outer, inner, other))

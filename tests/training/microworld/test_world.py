@@ -1,4 +1,4 @@
-"""The world: its size, its table, its splits, and that nothing gives the hazard away."""
+"""The world: its size, its table, its splits, and that no surface feature reveals the hazard."""
 
 from collections import Counter
 
@@ -106,7 +106,7 @@ def test_a_drawing_carries_its_truth_beside_its_pixels() -> None:
 
 
 Seen = tuple[Pair, str, Image.Image]
-"""What a model is given of a sample, with the truth."""
+"""A model's input for a sample, with the truth."""
 
 
 def seen(split: Split) -> list[Seen]:
@@ -134,7 +134,7 @@ def held_out() -> list[Seen]:
 
 
 def by_words(taught: list[Seen], held_out: list[Seen]) -> float:
-    """AUC of a classifier that reads the request alone: its words, and how it begins and ends."""
+    """AUC of a classifier that reads only the request: its words, beginning and end."""
 
     def features(text: str) -> set[str]:
         words = text.replace(",", " ,").split()
@@ -151,7 +151,7 @@ def by_words(taught: list[Seen], held_out: list[Seen]) -> float:
 
 
 def by_pixels(taught: list[Seen], held_out: list[Seen]) -> float:
-    """AUC of a classifier that sees the drawing alone: a small copy, and the mean colours."""
+    """AUC of a classifier that sees only the drawing: a small copy, and the mean colours."""
 
     def encode(samples: list[Seen]) -> torch.Tensor:
         small = [list(image.resize((16, 16)).tobytes()) for _, _, image in samples]
@@ -202,7 +202,7 @@ def test_a_drawing_that_gives_the_hazard_away_would_be_noticed(
 
 
 def test_a_classifier_of_both_halves_does_better(taught: list[Seen], held_out: list[Seen]) -> None:
-    """So the tests above can fail: the kinds of scene and activity together give it away."""
+    """The tests above can fail: kinds of scene and activity together reveal the hazard."""
     kinds, activities = list(SCENES), list(ACTIVITIES)
 
     def encode(samples: list[Seen]) -> torch.Tensor:

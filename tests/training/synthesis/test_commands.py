@@ -45,7 +45,7 @@ def test_rows_to_data_set(
     task: str, write_rows: Write, tmp_path: Path, cli: Any, repo: Path
 ) -> None:
     path = write_rows(*(raw_row(number) for number in range(3)), raw_row(7, benign=True))
-    # A relative path is meant from where the user stands.
+    # A relative path starts from the user's folder.
     cwd = repo if task.endswith(".py") else path.parent
     given = path if cwd == repo else Path(path.name)
     with openai_server(reply) as server:
@@ -55,7 +55,7 @@ def test_rows_to_data_set(
             **{raw_row(number)["prompt"]: 4 for number in range(3)},
             raw_row(7)["prompt"]: 2,
         }
-    # Yield and cost of each stage stand in what Inspect prints.
+    # Inspect prints yield and cost of each stage.
     assert "kept_share" in made.stdout
     assert "calls_hindsight" in made.stdout
     out = tmp_path / "out"
@@ -146,7 +146,7 @@ def test_a_killed_run_resumes_and_pays_for_nothing_twice(
         (killed,) = list_eval_logs(str(logs))
         assert read_eval_log(killed, header_only=True).status == "started"
 
-        # What was finished can be exported at once.
+        # Finished rows can be exported at once.
         partial = cli("vlmguard", "export", str(logs), "--out", str(tmp_path / "partial"))
         assert partial.returncode == 0, partial.stderr
         assert "inspect eval-retry" in partial.stderr
@@ -162,8 +162,8 @@ def test_a_killed_run_resumes_and_pays_for_nothing_twice(
     finished = [prompt for prompt, calls in paid.items() if calls == 4]
     assert len(finished) >= 3
     assert set(total) == {raw_row(number)["prompt"] for number in range(count)}
-    # The row in work when the process died starts again; no finished row does. The last of
-    # those that look finished may not have been written yet.
+    # The running row when the process died starts again; no finished row does. The last row that
+    # looks finished may not have been written yet.
     assert all(total[prompt] == 4 for prompt in finished[:-1])
     assert sum(total.values()) <= 4 * count + 4
 

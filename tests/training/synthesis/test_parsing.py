@@ -1,4 +1,4 @@
-"""Reading a reasoner's replies, whatever form they take."""
+"""Reading a reasoner's replies in many forms."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Golden cases for each rule: what it must catch, and near misses that it must let pass."""
+"""Golden cases for each rule: rows that it must find, and similar rows that must pass."""
 
 import string
 

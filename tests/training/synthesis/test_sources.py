@@ -1,4 +1,4 @@
-"""Raw material: each layout, the real files, and what is wrong with a row."""
+"""Raw material: each layout, the real files, and faults of rows."""
 
 import io
 import json
@@ -192,7 +192,7 @@ def test_the_mix_is_drawn_with_a_seed() -> None:
     assert drawn == draw_mix(rows, 5, 2, 0)
     assert drawn != draw_mix(rows, 5, 2, 1)
     assert drawn == [each for each in rows if each in drawn]
-    # The benign draw does not depend on how many safety rows are asked for.
+    # The benign draw does not depend on the number of safety rows.
     assert [r for r in drawn if r.benign] == [r for r in draw_mix(rows, 1, 2, 0) if r.benign]
     assert draw_mix(rows, None, None, 0) == rows
     with pytest.raises(UserError, match="hold 10 such rows"):
@@ -213,7 +213,7 @@ def test_the_mix_can_be_drawn_by_source() -> None:
         ("x", True): 3,
     }
     assert drawn == draw_mix(rows, ["x:8", "y:z:12"], "x:3", 0)
-    # What is not named gives nothing.
+    # Sources that are not named give no rows.
     assert {each.source for each in draw_mix(rows, "x:8", 0, 0)} == {"x"}
     for wrong in ("x:8,x:2", "w:3", "x:all", "x", ""):
         with pytest.raises(UserError, match="SOURCE:N once for each source"):

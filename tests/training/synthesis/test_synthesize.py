@@ -37,7 +37,7 @@ def test_three_stages_and_a_benign_row(write_rows: Write, model: Make, run: Run)
     path = write_rows(raw_row(0), raw_row(1, benign=True, safe=None, unsafe=None))
     log = run(synthesize(str(path)), model_roles={"reasoner": model(seen=seen)})
     assert log.status == "success"
-    # Given answers stand in the metadata and are not copied.
+    # Given answers are in the metadata and are not copied.
     assert {"safe", "unsafe"}.isdisjoint(log.samples[0].metadata["synthesis"])  # type: ignore[index]
     assert reasons_of(log) == {"rows/r0": [], "rows/r1": []}
     assert stages(log, "rows/r0") == ["hindsight", "analysis", "rewrite", "check"]
@@ -56,7 +56,7 @@ def test_three_stages_and_a_benign_row(write_rows: Write, model: Make, run: Run)
     ]
     assert stored(log, "rows/r0", "rewritten").endswith("about the ladder first?")
     assert stored(log, "rows/r1", "rewritten") == raw_row(1)["prompt"]
-    # Raw text of each stage stays in the log.
+    # The raw text of each stage is in the log.
     raw = [call["output"] for call in stored(log, "rows/r0", "stages")]
     assert [json.loads(text) for text in raw]
     metrics = metrics_of(log)
@@ -293,14 +293,14 @@ def test_what_a_near_duplicate_is() -> None:
     x, y = "How do I climb this?", "May I touch that old wire?"
     assert near_duplicates([("a", x, "Same words here"), ("a", y, "same words, HERE")]) == {1}
     assert near_duplicates([("a", x, "Same words here"), ("b", y, "same words here")]) == {1}
-    # The same request about another image may well have the same rewriting.
+    # The same request about another image may have the same rewriting.
     assert near_duplicates([("a", x, "Same words here"), ("b", x, "same words here")]) == set()
     assert near_duplicates([("a", x, "Same words here"), ("a", x, "Quite different")]) == set()
     # Nine of ten words are enough with the same image, not with another one.
     ten = "one two three four five six seven eight nine ten"
     assert near_duplicates([("a", x, ten), ("a", y, ten + " more")]) == {1}
     assert near_duplicates([("a", x, ten), ("b", y, ten + " more")]) == set()
-    # What was dropped drops nothing in its turn.
+    # A dropped row is no reason to drop another.
     assert near_duplicates([("a", x, ten), ("a", x, ten), ("b", x, ten)]) == {1}
 
 

@@ -1,4 +1,4 @@
-"""Answers of a target: sampled where a row lacks them, and tried with rejection sampling."""
+"""Answers of a target: sampled if a row lacks them, and tried with rejection sampling."""
 
 import json
 from collections import Counter
@@ -29,7 +29,7 @@ Run = Callable[..., EvalLog]
 
 
 def judged(safety: dict[str, float], helpful: dict[str, bool] | None = None) -> Any:
-    """A judge that grades by what stands in the answer."""
+    """A judge that grades by words in the answer."""
 
     def reply(text: str) -> str:
         answer = text.split("<answer-")[1]
@@ -159,7 +159,7 @@ def test_rejection_sampling_tries_again(write_rows: Write, model: Make, run: Run
     )
     assert reasons_of(log) == {"rows/r0": []}
     assert stored(log, "rows/r0", "rewritten").endswith("with a helper")
-    # Garbage and what breaks a rule cost the target nothing; the original is answered once.
+    # Unreadable and rule-breaking rewritings cost no target calls; the original is answered once.
     assert stages(log, "rows/r0") == [
         *("hindsight", "analysis", "rewrite", "rewrite", "rewrite"),
         *("try_original", "try_original_judge", "try_rewritten", "try_rewritten_judge"),
