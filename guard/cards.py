@@ -1,7 +1,7 @@
-"""Cards: what there is to know of a benchmark, a defense or a measure, said once beside its code.
+"""Cards: the facts about a benchmark, a defense or a measure, stated once beside its code.
 
-A task has a `Card` in its file, a solver a `DefenseCard`, a scorer registers how its measures are
-read. Tables, plans, leak checks and commands ask `cards()`; nothing else repeats a name:
+A task has a `Card` in its file, and a solver a `DefenseCard`. A scorer registers how to read its
+measures. Tables, plans, leak checks and commands use `cards()`; no other module repeats a name:
 
     CARD: Final = DefenseCard(name="second_look", ...)                 # in solvers/second_look.py
     register(CARD)
@@ -42,11 +42,11 @@ class Measure(BaseModel):
     """How to read a measure; the form of `Task(metadata={"measures": {NAME: {...}}})`.
 
     Attributes:
-        label: Heading in tables; made of the name by default.
-        lower_is_better: Which way it points; None leaves that to its name.
-        neutral: It points no way.
+        label: Heading in tables; made from the name by default.
+        lower_is_better: Its direction; None derives it from the name.
+        neutral: Whether it has no direction.
         max: Its largest value, the smallest being 0; 1 for a share.
-        help: Whether it falls where a guard refuses everything.
+        help: Whether it falls if a guard refuses everything.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +64,7 @@ def _nothing_to_load(source: "Source", variant: str) -> "list[Sample]":
 
 @dataclass(frozen=True)
 class Card:
-    """A benchmark: what its task measures, and what a user must know to bring its data.
+    """A benchmark: its task's measures, and what a user must know to get its data.
 
     Attributes:
         name: Name of the task and of its folder below `VLMGUARD_DATA`.
@@ -77,12 +77,12 @@ class Card:
         layouts: Accepted layouts, relative to the benchmark's folder.
         sha256: First 8 hex digits of the SHA-256 of known files.
         variants: Number of samples of each variant.
-        load: Reads the samples of a variant from a folder; images are paths, whether they are
-            there or not. A task that draws its data has neither variants nor this.
-        size: From the task's arguments to its number of samples; None where that is not known
+        load: Reads the samples of a variant from a folder; images are paths, which may not exist. A
+            task that draws its data has neither variants nor this.
+        size: Gives the number of samples for the task's arguments; None if that is not known
             without the data.
-        questions: From the task's arguments to the number of questions that each judge is asked
-            about an answer.
+        questions: Gives the number of questions to each judge about an answer, for the task's
+            arguments.
         measures: How to read its own measures, by `SCORER.KEY` or the key alone.
     """
 
@@ -108,8 +108,8 @@ class Calls:
 
     Attributes:
         least: The fewest.
-        most: The most; None where the answer decides.
-        when: What decides, for people: `if triggered`.
+        most: The most; None if that depends on the answer.
+        when: What the number depends on, for people: `if triggered`.
     """
 
     least: int
@@ -146,10 +146,10 @@ class Check:
 
     Attributes:
         option: The solver's argument (`-S`).
-        note: Where the record's notes hold the score.
+        note: The key of the score in the record's notes.
         low: Whether low scores raise an alarm, or high ones.
-        model: Argument that names the checkpoint whose scores these are, if there is one.
-        bounds: The thresholds that the solver takes.
+        model: Argument that names the checkpoint of the scores, if there is one.
+        bounds: The range of thresholds that the solver accepts.
     """
 
     option: str
@@ -161,15 +161,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a defense that decides something, for tables that compare it with the truth.
+    """A part of a defense that makes a decision, for tables that compare it with the truth.
 
     Attributes:
-        name: What tables call it.
-        reads: What it decides by: the target's `answer`, the `image`, or the `request` with its
-            image; or the `caption` of an image that it writes.
+        name: Its name in tables.
+        reads: The input of its decision: the target's `answer`, the `image`, or the `request` with
+            its image; or the `caption` of an image that it writes.
         positive: What counts as its alarm, for people.
-        acted: Whether it raised one; None where it did not run.
-        wrote: The request or caption that it wrote; None where it wrote none.
+        acted: Whether it raised an alarm; None if it did not run.
+        wrote: The request or caption that it wrote, or None.
     """
 
     name: str
@@ -193,24 +193,24 @@ class DefenseCard:
         name: Name of the solver.
         title: Name of the method.
         version: `NUMBER-LETTER`; raised when scores of old and new rows must not be mixed.
-        paper: Where it was published.
-        summary: What it does, in a line.
+        paper: Its publication.
+        summary: What it does, in one line.
         target_calls: Calls of the target for one sample.
         roles: Models besides the target.
         options: The solver's arguments that matter most, in the order of the README.
         fidelity: How closely it follows its authors.
         blind_to: Harms that it cannot see by construction.
         ours: Whether it is the method that this suite builds; it comes first in lists and figures.
-        published_as: What published tables call it; the title by default.
-        checks: Its checks with a threshold. An alarm is raised where all of them are.
-        all_checks: Arguments under which every check is carried out on every answer, where the
-            defaults do not do that.
-        parts: What decides in it.
-        lacks: From arguments, roles with a model, and target (empty where it is not chosen yet) to
-            what else keeps it from starting, each with the way out.
-        taught: Texts of it that the microworld's models were taught, by what they are for, a
-            purpose that no other card has. Another text, or one more, needs other weights; a
-            defense without any is left out of the microworld's matrix.
+        published_as: Its name in published tables; the title by default.
+        checks: Its checks with a threshold. The defense raises an alarm if all of them do.
+        all_checks: Arguments with which every check runs on every answer, if the defaults do not do
+            that.
+        parts: Its parts that make decisions.
+        lacks: Says what else it needs to start, each with the way out, from its arguments, the
+            roles with a model, and the target (empty if it is not chosen yet).
+        taught: Its texts that the microworld's models learned, by purpose; no other card has the
+            same purpose. Another text, or one more, needs new weights. A defense without such texts
+            is left out of the microworld's matrix.
     """
 
     name: str
@@ -255,7 +255,7 @@ _MEASURES: Final[dict[str, Mapping[str, Measure]]] = {}
 
 
 def register(card: Card | DefenseCard) -> None:
-    """Make a card known."""
+    """Register a card."""
     if isinstance(card, Card):
         _BENCHMARKS[card.name] = card
     else:
@@ -263,7 +263,7 @@ def register(card: Card | DefenseCard) -> None:
 
 
 def register_measures(scorer: str, measures: Mapping[str, Measure]) -> None:
-    """Say how the measures of a scorer are read, whichever task it scores.
+    """Register how to read the measures of a scorer, for all tasks.
 
     Args:
         scorer: Its name, without a package.
@@ -285,9 +285,9 @@ def registered() -> Cards:
 def cards() -> Cards:
     """All cards of the package, and those that others registered.
 
-    Imports every task and solver: call it when something runs, not when a module is imported.
+    Imports every task and solver, so call it at run time, not while a module is imported.
     """
-    # Half of the cards would look like all of them.
+    # An incomplete set of cards would look complete.
     if "__all__" not in vars(import_module("vlmguard._registry")):
         raise RuntimeError(
             "cards() was called while tasks and solvers are still being imported: call it when "

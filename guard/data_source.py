@@ -18,7 +18,7 @@ DATA_ROOT: Final = "VLMGUARD_DATA"
 
 
 class MissingFile(MissingData):
-    """A file that a benchmark needs is not there."""
+    """A file that a benchmark needs is missing."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Source:
         root: Folder in one of the accepted layouts.
         boundary: Folder that no image path may leave (symlinks resolved).
         origin: `local`, or `hub:REPO@SHA`.
-        images: How its pictures are taken in.
+        images: How its pictures are prepared.
     """
 
     card: Card
@@ -40,7 +40,7 @@ class Source:
     images: ImageRules = DEFAULT_RULES
 
     def first_existing(self, *candidates: str) -> Path:
-        """The first of several places that exists.
+        """The first of several paths that exists.
 
         Args:
             *candidates: Paths relative to the root.
@@ -49,7 +49,7 @@ class Source:
             The existing path.
 
         Raises:
-            MissingFile: None of them exists.
+            MissingFile: All are missing.
         """
         for candidate in candidates:
             if (self.root / candidate).exists():
@@ -62,8 +62,8 @@ class Source:
     def folder(self, *candidates: str) -> Path:
         """The first of several image folders that exists, or else the first one.
 
-        A missing folder is no error here: its images are reported one by one,
-        and the text is complete without them.
+        A missing folder is not an error here: its images are reported one by one, and the texts are
+        complete without them.
 
         Args:
             *candidates: Paths relative to the root.
@@ -75,7 +75,7 @@ class Source:
         return next((place for place in places if place.is_dir()), places[0])
 
     def inside(self, path: Path, record: str) -> Path:
-        """Refuse a path that leaves the data folder; images of Parquet files lie elsewhere.
+        """Refuse a path that leaves the data folder; images of Parquet files are in another folder.
 
         Args:
             path: Path built from a record's field.
@@ -85,8 +85,8 @@ class Source:
             The path as it was given.
 
         Raises:
-            UserError: The path is absolute in the record, climbs out by `..`,
-                or is a symlink to somewhere else.
+            UserError: The record's path is absolute, leaves by `..`, or is a symlink to another
+                place.
         """
         if leaves(self.boundary, path, record) and leaves(image_cache().resolve(), path, record):
             raise UserError(
@@ -107,7 +107,7 @@ def local(card: Card, folder: Path, images: ImageRules = DEFAULT_RULES) -> Sourc
     Args:
         card: The benchmark.
         folder: The benchmark's own folder.
-        images: How to take in its pictures.
+        images: How to prepare its pictures.
 
     Returns:
         The source.

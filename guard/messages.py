@@ -1,4 +1,4 @@
-"""Building chat messages, and reading texts and images out of them."""
+"""Builds chat messages, and reads texts and images from them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -12,7 +12,7 @@ def user_message(images: Iterable[str], text: str) -> ChatMessageUser:
     """A user turn: images first, then text.
 
     Args:
-        images: Image references (data URIs, paths), possibly none.
+        images: Image references (data URIs, paths); may be empty.
         text: The text.
     """
     content: list[Content] = [ContentImage(image=image) for image in images]
@@ -20,14 +20,14 @@ def user_message(images: Iterable[str], text: str) -> ChatMessageUser:
 
 
 def with_text(message: ChatMessage, text: str) -> ChatMessageUser:
-    """A user turn with other text and the same images, leaving the given one as it is.
+    """A new user turn with other text and the same images.
 
     Args:
         message: The turn to follow.
         text: The new text.
 
     Returns:
-        A new message: everything but text unchanged and in order, text last.
+        A new message: all parts but text are unchanged and in order; the text is last.
     """
     kept = [part for part in parts_of(message) if not isinstance(part, ContentText)]
     return ChatMessageUser(content=[*kept, ContentText(text=text)])
@@ -36,17 +36,13 @@ def with_text(message: ChatMessage, text: str) -> ChatMessageUser:
 def with_addition(
     message: ChatMessage, text: str, place: Literal["prefix", "suffix"]
 ) -> ChatMessageUser:
-    """A user turn with something said before or after what it says, leaving the given one as it is.
+    """A new user turn with a text added before or after its own.
 
     Args:
-        message: The turn; its parts stay as they are and in their order, however images and texts
-            alternate.
-        text: What is added, an empty line apart.
-        place: `prefix` goes before the first text (images may stand before that), `suffix` comes
-            last of all.
-
-    Returns:
-        A new message.
+        message: The turn; its images and texts keep their order.
+        text: The added text, separated by an empty line.
+        place: `prefix` comes before the first text (images may be before that), `suffix` comes
+            last.
     """
     parts = parts_of(message)
     texts = {n: part.text for n, part in enumerate(parts) if isinstance(part, ContentText)}
@@ -60,7 +56,7 @@ def with_addition(
 
 
 def parts_of(message: ChatMessage) -> list[Content]:
-    """What a message holds, in order, as a new list; a plain string is one part of text."""
+    """The parts of a message, in order, as a new list; a plain string is one part of text."""
     content = message.content
     return [ContentText(text=content)] if isinstance(content, str) else [*content]
 
@@ -72,7 +68,7 @@ def image_parts(messages: str | Sequence[ChatMessage]) -> list[ContentImage]:
         messages: Messages, or a sample's input, which may be a plain string.
 
     Returns:
-        The parts themselves: what is changed in them changes the conversation.
+        The parts themselves: a change of them changes the conversation.
     """
     if isinstance(messages, str):
         return []

@@ -1,7 +1,7 @@
-"""Parquet files with images inside: reading their rows, and giving images files of their own.
+"""Parquet files with images inside: reads their rows, and writes their images to files.
 
-The files lie below the user's cache folder and are named after their content: nothing is written
-beside the user's data, an image is written once, and what is there is never out of date.
+The files are in the user's cache folder and are named by their content. So nothing is written
+beside the user's data, an image is written once, and an existing file is never out of date.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ def read_parquet(
 
     Args:
         file: The file.
-        columns: The columns to read; all where none is named.
+        columns: The columns to read; empty for all.
         without: Columns to leave out (images take longest).
 
     Yields:
         Its rows.
 
     Raises:
-        UserError: No readable Parquet file, or a column is missing.
+        UserError: Not a readable Parquet file, or a column is missing.
     """
-    # Imported on demand: only Parquet files need it.
+    # Imported here, since only Parquet files need it.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -53,7 +53,7 @@ def read_parquet(
 
 
 def image_file(cell: object, file: Path, row: int) -> Path:
-    """A file with the image of a row, below the cache folder; written where it is not there yet.
+    """A file with the image of a row, below the cache folder; written if it is missing.
 
     Args:
         cell: The row's image: encoded bytes, or a structure with the field `bytes`.
@@ -61,8 +61,8 @@ def image_file(cell: object, file: Path, row: int) -> Path:
         row: Number of the row, from 0.
 
     Returns:
-        Its path, with the suffix of its format; one that does not exist, and says why, where the
-        row holds no image.
+        Its path, with the suffix of its format. If the row has no image, a path that does not
+        exist, whose name says why.
 
     Raises:
         UserError: The cache folder cannot be written.
@@ -76,7 +76,7 @@ def image_file(cell: object, file: Path, row: int) -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete, or a full disk would leave half an image behind.
+        # Renamed when complete, or a full disk would leave half an image.
         partial = path.with_suffix(f".{os.getpid()}")
         partial.write_bytes(data)
         partial.replace(path)

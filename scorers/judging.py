@@ -44,7 +44,7 @@ class Judged:
 
     Attributes:
         value: `safety`, `helpful` and `safe_and_helpful`, each possibly NaN.
-        verdicts: The verdict of each judge; none if no judge was asked.
+        verdicts: The verdict of each judge; empty if no judge was asked.
         replies: Their replies, in the same order.
     """
 
@@ -73,7 +73,7 @@ async def judge_answer(
         prompt: The judges' prompt; fields `{request}`, `{answer}` and those of `more`.
         images: The images of the request.
         request: The user's own request.
-        threshold: Safety from which an answer counts as safe, 0 to 10.
+        threshold: An answer with this safety (0 to 10) or more counts as safe.
         **more: Further material for the prompt, by placeholder.
     """
     if (given := values_unasked(said, REFUSED)) is not None:

@@ -1,4 +1,4 @@
-"""HTML pages from the templates beside this file; all that is put into one is escaped."""
+"""Makes HTML pages from the templates beside this file; all values are escaped."""
 
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ def render(name: str, **values: object) -> str:
 
     Args:
         name: Its file, e.g. `labels.html`.
-        values: What it asks for. Texts lose what `clean` takes away, and are escaped.
+        values: Its values. Texts are cleaned by `clean` and escaped.
 
     Returns:
         The page.
@@ -35,11 +35,11 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["one_line"] = one_line
-    # JSON has no NaN, and pages keep the order of what they are given.
+    # JSON has no NaN, and pages keep the order of their values.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
     return environment
 
 
 def _cleaned(value: Any) -> Any:
-    """A text made harmless; HTML that a macro or filter made is of another class."""
+    """A cleaned text; HTML that a macro or filter made is of another class."""
     return clean(value) if type(value) is str else value

@@ -1,4 +1,4 @@
-"""Reading the settings of a training run: one YAML or JSON file, checked key by key.
+"""Reads the settings of a training run from one YAML or JSON file, checked key by key.
 
 Beside the keys of `TrainConfig` the file takes every argument of TRL's `SFTConfig` (with
 `method: grpo`, of `GRPOConfig`), at the top level::
@@ -31,14 +31,13 @@ def load_config(source: str, overrides: dict[str, Any] | None = None) -> TrainCo
 
     Args:
         source: A YAML or JSON file, or the name of a ready one (`qwen2-vl-7b-lora`).
-        overrides: Values that win over the file's.
+        overrides: Values that override the file's.
 
     Returns:
         The configuration; keys that are TRL's are in `trainer`.
 
     Raises:
-        UserError: No such file, a syntax error, a key that nobody knows, a value that does not
-            fit.
+        UserError: No such file, a syntax error, an unknown key, a value that does not fit.
     """
     values = config_values(source, overrides)
     try:
@@ -48,7 +47,7 @@ def load_config(source: str, overrides: dict[str, Any] | None = None) -> TrainCo
 
 
 def config_values(source: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The values of a configuration, not yet compared with what TRL knows (which takes seconds).
+    """The values of a configuration, not yet compared with TRL's keys (which takes seconds).
 
     Args:
         source: As for `load_config`.
@@ -131,7 +130,7 @@ def config_path(source: str) -> Path:
 
 
 def _fault(error: ValidationError, values: dict[str, Any]) -> str:
-    """What is wrong with the first key; where a key takes several kinds, what each of them is."""
+    """The fault of the first key; if a key takes several kinds of values, the fault for each."""
     faults = error.errors(include_url=False)
     key = str(faults[0]["loc"][0])
     wanted = dict.fromkeys(each["msg"] for each in faults if each["loc"][0] == key)
@@ -139,7 +138,7 @@ def _fault(error: ValidationError, values: dict[str, Any]) -> str:
 
 
 class _Loader(CarefulLoader):
-    """YAML 1.2 where it matters: `1e-4` is a number, `no` (a strategy of TRL's) a word."""
+    """YAML with two rules of version 1.2: `1e-4` is a number, `no` (a strategy of TRL) a word."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:bool"]

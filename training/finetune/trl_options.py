@@ -1,7 +1,7 @@
 """The arguments of TRL's own configuration: which there are, and our defaults for them.
 
-Where our defaults differ from TRL's: `max_length` is none (a cut among image tokens breaks the
-forward pass), `bf16` follows the hardware, evaluation and saving happen once per epoch (`grpo`:
+Our defaults differ from TRL's as follows: there is no `max_length` (a cut among image tokens breaks
+the forward pass), `bf16` follows the hardware, evaluation and saving happen once per epoch (`grpo`:
 saving every 50 steps, no evaluation), and the learning rate follows method and peft.
 """
 
@@ -21,7 +21,7 @@ LEARNING_RATES: Final = {
     ("grpo", "none"): 1e-6,
 }
 
-# TRL would ignore these, or they would break the rewriter's one chat layout.
+# TRL would ignore these keys, or they would break the rewriter's chat layout.
 _OURS: Final = {
     "model_init_kwargs": "model, revision, dtype and attn_implementation",
     "resume_from_checkpoint": "resume",
@@ -70,7 +70,7 @@ def trl_arguments(config: TrainConfig) -> Any:
         "use_cpu": not accelerated,
         "learning_rate": LEARNING_RATES[config.method, config.peft],
         "save_total_limit": 2,
-        "hub_strategy": "end",  # what is uploaded, and when, is in `hub.py`
+        "hub_strategy": "end",  # `hub.py` decides what is uploaded, and when
     }
     if config.method == "sft":
         values |= {"max_length": None, "eval_strategy": "epoch", "save_strategy": "epoch"}
