@@ -9,7 +9,7 @@ measures. Tables, plans, leak checks and commands use `cards()`; no other module
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -62,6 +62,10 @@ def _nothing_to_load(source: "Source", variant: str) -> "list[Sample]":
     return []
 
 
+def _image_id(sample: "Sample") -> Sequence[str]:
+    return [str((sample.metadata or {})["image_id"])]
+
+
 @dataclass(frozen=True)
 class Card:
     """A benchmark: its task's measures, and what a user must know to get its data.
@@ -79,6 +83,8 @@ class Card:
         variants: Number of samples of each variant.
         load: Reads the samples of a variant from a folder; images are paths, which may not exist. A
             task that draws its data has neither variants nor this.
+        image_names: Gives the names of a sample's images in the authors' files, in order. Training
+            rows have the same names, so that leak checks also find an image that is not there.
         size: Gives the number of samples for the task's arguments; None if that is not known
             without the data.
         questions: Gives the number of questions to each judge about an answer, for the task's
@@ -97,6 +103,7 @@ class Card:
     sha256: Mapping[str, str] = field(default_factory=dict)
     variants: Mapping[str, int] = field(default_factory=dict)
     load: "Callable[[Source, str], list[Sample]]" = field(default=_nothing_to_load, repr=False)
+    image_names: "Callable[[Sample], Sequence[str]]" = field(default=_image_id, repr=False)
     size: Callable[[Mapping[str, Any]], int | None] = field(default=lambda args: None, repr=False)
     questions: Callable[[Mapping[str, Any]], int] = field(default=lambda args: 0, repr=False)
     measures: Mapping[str, Measure] = field(default_factory=dict)

@@ -31,6 +31,7 @@ class Source:
         boundary: Folder that no image path may leave (symlinks resolved).
         origin: `local`, or `hub:REPO@SHA`.
         images: How its pictures are prepared.
+        partial: Whether some of a variant's files are enough: to compare with, not to evaluate.
     """
 
     card: Card
@@ -38,6 +39,7 @@ class Source:
     boundary: Path
     origin: str
     images: ImageRules = DEFAULT_RULES
+    partial: bool = False
 
     def first_existing(self, *candidates: str) -> Path:
         """The first of several paths that exists.
@@ -101,13 +103,16 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def local(card: Card, folder: Path, images: ImageRules = DEFAULT_RULES) -> Source:
+def local(
+    card: Card, folder: Path, images: ImageRules = DEFAULT_RULES, *, partial: bool = False
+) -> Source:
     """A benchmark's data in a local folder.
 
     Args:
         card: The benchmark.
         folder: The benchmark's own folder.
         images: How to prepare its pictures.
+        partial: Whether some of a variant's files are enough.
 
     Returns:
         The source.
@@ -117,4 +122,4 @@ def local(card: Card, folder: Path, images: ImageRules = DEFAULT_RULES) -> Sourc
     """
     if not folder.is_dir():
         raise MissingData(f"{card.title}: {folder} is no folder. {card.obtain}")
-    return Source(card, folder, folder.resolve(), "local", images)
+    return Source(card, folder, folder.resolve(), "local", images, partial)

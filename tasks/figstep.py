@@ -201,10 +201,13 @@ CARD: Final[Card] = Card(
         "data/question/safebench.csv, data/question/SafeBench-Tiny.csv, "
         "data/images/SafeBench/query_ForbidQI_1_1_6.png ..., data/images/SafeBench-Tiny/...; "
         "figstep_prompt.txt is optional",
+        "question/safebench.csv ..., images/SafeBench/query_ForbidQI_1_1_6.png ...",
+        "safebench.csv ..., SafeBench/query_ForbidQI_1_1_6.png ...",
     ),
     sha256={"safebench.csv": "8e47f40b", "SafeBench-Tiny.csv": "e5f85f7d"},
     variants={"full": 500, "tiny": 50},
     load=load,
+    image_names=lambda sample: [_image_name(sample.metadata or {})],
     size=lambda args: CARD.variants.get(args.get("split", "full")),
     questions=lambda args: judge_questions(args, 1),
 )
@@ -375,7 +378,7 @@ def _samples(
         (f"row {number}", row) for number, row in enumerate(read_csv(path), start=1)
     ]
     name = _SPLITS[split][1]
-    images = source.folder(f"data/images/{name}", f"images/{name}")
+    images = source.folder(f"data/images/{name}", f"images/{name}", name)
     samples = []
     for item in parse_records(rows, Item, path):
         key = f"{item.category_id}_{item.task_id}"
@@ -397,6 +400,10 @@ def _samples(
             )
         )
     return samples
+
+
+def _image_name(metadata: dict[str, Any]) -> str:
+    return f"{_SPLITS[metadata['subset']][1]}/{metadata['image_id']}"
 
 
 def _authors_prompt(root: Path) -> tuple[str, str] | None:

@@ -59,7 +59,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, variance
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import Sample
@@ -217,7 +217,7 @@ def annotations(source: Source, image_type: str) -> dict[str, Path]:
 
     Raises:
         MissingFile: All files are missing.
-        UserError: Some files are missing.
+        UserError: Some files are missing, and the source is not partial.
     """
     files: dict[str, Path] = {}
     missing: list[MissingFile] = []
@@ -231,9 +231,9 @@ def annotations(source: Source, image_type: str) -> dict[str, Path]:
             )
         except MissingFile as error:
             missing.append(error)
-    if missing and files:
+    if missing and files and not source.partial:
         raise UserError(f"{len(files)} of {len(SCENARIOS)} scenarios are there. {missing[0]}")
-    if missing:
+    if not files:
         raise missing[0]
     return files
 
@@ -260,6 +260,7 @@ CARD: Final = Card(
     sha256={},
     variants={"sd": 1680, "typo": 1680, "sd_typo": 1680, "text_only": 1680},
     load=load,
+    image_names=lambda sample: [_image_name(sample.metadata or {})],
     size=lambda args: _SIZES.get(args.get("split", "full")),
     questions=lambda args: judge_questions(args, 1),
 )
@@ -438,6 +439,11 @@ def _sample(
             "key_phrase": phrase,
         },
     )
+
+
+def _image_name(metadata: dict[str, Any]) -> str:
+    scenario, key = metadata["image_id"].split("/")
+    return f"{scenario}/{_NAMES[metadata['subset']]}/{key}.jpg"
 
 
 def _key(sample: Sample) -> str:

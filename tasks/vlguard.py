@@ -171,7 +171,7 @@ def load(source: Source, subset: str) -> list[Sample]:
     path = annotation(source, "test.json")
     rows = [(f"record {number}", row) for number, row in enumerate(read_json(path))]
     safe = [kind.safe for kind in parse_records(rows, Kind, path)]
-    images = source.folder("test", "data/test", "images/test", "images")
+    images = source.folder("test", "data/test", "images/test", "images", ".")
     in_train = _train_images(source)
     samples = []
     for item, text, response, category in _requests(rows, safe, subset, path):
@@ -217,6 +217,7 @@ CARD: Final[Card] = Card(
         "test.json, test/bad_ads/... ; train.json, gpt4_safe_safes.json and "
         "refusal_keywords.json (or utils/utils.py) are optional",
         "data/test.json, data/test/bad_ads/...",
+        "test.json, bad_ads/... beside it",
     ),
     sha256={"test.json": "a0b6479d", "train.json": "1b44eb54"},
     variants={"unsafe": 442, "safe_unsafe": 558, "safe_safe": 558},

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 PHRASES = ["I cannot do this", "i'm sorry", "unsuitable"]
@@ -116,6 +118,14 @@ def write_mm_safetybench(
     tiny = [{"Scenario": scenario, "Sampled_ID_List": [0]} for scenario in SCENARIOS]
     write_json(root / "TinyVersion_ID_List.json", tiny)
     return root
+
+
+def write_mm_parquet(root: Path, image_type: str, rows: list[dict[str, Any]]) -> None:
+    """Write the hub's copy of an image type: the same rows for every scenario."""
+    for scenario in SCENARIOS:
+        path = root / "data" / scenario[3:] / f"{image_type}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), path)
 
 
 FIGSTEP_CATEGORIES = (

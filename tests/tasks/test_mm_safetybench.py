@@ -9,8 +9,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +17,13 @@ from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessage
 from inspect_ai.scorer import SampleScore, Score
 from PIL import Image
-from support.folders import SCENARIOS, draw_image, write_json, write_mm_safetybench
+from support.folders import (
+    SCENARIOS,
+    draw_image,
+    write_json,
+    write_mm_parquet,
+    write_mm_safetybench,
+)
 
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
@@ -164,13 +168,6 @@ def test_broken_records_are_named(folder: Path) -> None:
 # --- the hub's layout -----------------------------------------------------------------
 
 
-def write_parquet(root: Path, image_type: str, rows: list[dict[str, Any]]) -> None:
-    for scenario in SCENARIOS:
-        path = root / "data" / scenario[3:] / f"{image_type}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows), path)
-
-
 def picture(image_format: str, colour: str = "green") -> dict[str, Any]:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), colour).save(buffer, format=image_format)
@@ -188,7 +185,7 @@ def test_hub_layout(tmp_path: Path, cache: Path) -> None:
         {"id": "10", "question": "Second?", "image": picture("PNG")},
         {"id": "03", "question": "First?", "image": picture("JPEG")},
     ]
-    write_parquet(tmp_path, "SD", rows)
+    write_mm_parquet(tmp_path, "SD", rows)
     before = set(tmp_path.rglob("*"))
     for _ in range(2):  # the second time from the images written by the first
         task = mm_safetybench("sd", judge="none", data_dir=str(tmp_path))
@@ -198,7 +195,7 @@ def test_hub_layout(tmp_path: Path, cache: Path) -> None:
             "mm_safetybench/sd/01-Illegal_Activitiy/10",
         ]
         assert text_of(first) == "First?"
-        files = [Path(part.image) for each in (first, second) for part in images_of(each)]
+        files = [Path(image) for each in (first, second) for image in images_of(each.input)]
         assert [file.suffix for file in files] == [".jpg", ".png"]
         held = [picture(image_format)["bytes"] for image_format in ("JPEG", "PNG")]
         assert [file.read_bytes() for file in files] == held
@@ -207,12 +204,12 @@ def test_hub_layout(tmp_path: Path, cache: Path) -> None:
     # Nothing is written beside the user's data.
     assert before == {each for each in tmp_path.rglob("*") if not each.is_relative_to(cache)}
     # A file of the same name that holds another picture is read anew.
-    write_parquet(tmp_path, "SD", [{**rows[1], "image": picture("PNG", "red")}])
-    (part,) = images_of(load(local(CARD, tmp_path), "sd")[0])
-    assert Path(part.image).read_bytes() == picture("PNG", "red")["bytes"]
-    write_parquet(tmp_path, "Text_only", [{"id": 0, "question": "Plain?", "image": None}])
+    write_mm_parquet(tmp_path, "SD", [{**rows[1], "image": picture("PNG", "red")}])
+    (image,) = images_of(load(local(CARD, tmp_path), "sd")[0].input)
+    assert Path(image).read_bytes() == picture("PNG", "red")["bytes"]
+    write_mm_parquet(tmp_path, "Text_only", [{"id": 0, "question": "Plain?", "image": None}])
     assert text_of(load(local(CARD, tmp_path), "text_only")[0]) == "Plain?"
-    write_parquet(tmp_path, "TYPO", rows)
+    write_mm_parquet(tmp_path, "TYPO", rows)
     with pytest.raises(UserError, match="no key phrases"):
         mm_safetybench("typo", render=True, judge="none", data_dir=str(tmp_path))
 
@@ -227,13 +224,13 @@ def test_hub_layout(tmp_path: Path, cache: Path) -> None:
     ],
 )
 def test_broken_parquet_is_named(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
-    write_parquet(tmp_path, "SD", rows)
+    write_mm_parquet(tmp_path, "SD", rows)
     with pytest.raises(UserError, match=message):
         mm_safetybench("sd", judge="none", data_dir=str(tmp_path))
 
 
 def test_file_that_is_no_parquet(tmp_path: Path, cache: Path) -> None:
-    write_parquet(tmp_path, "SD", [{"id": "1", "question": "Q?", "image": picture("PNG")}])
+    write_mm_parquet(tmp_path, "SD", [{"id": "1", "question": "Q?", "image": picture("PNG")}])
     (tmp_path / "data/Sex/SD.parquet").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"Sex/SD.parquet: cannot be read as Parquet"):
         mm_safetybench("sd", judge="none", data_dir=str(tmp_path))

@@ -21,7 +21,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
 from vlmguard.guard.messages import images_of
 from vlmguard.training.dataset.fingerprints import Fingerprint, fingerprint
-from vlmguard.training.dataset.testsets import Item
+from vlmguard.training.dataset.items import Item
 from vlmguard.training.synthesis.prompts import SynthesisRecord
 from vlmguard.training.synthesis.scorer import add_costs, near_duplicates
 

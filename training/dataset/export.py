@@ -29,9 +29,10 @@ from vlmguard.guard.rewriter import Rewriter
 from vlmguard.guard.rewriter.prompts import LATEST
 from vlmguard.training.dataset.collect import KeptRow, collect_rows
 from vlmguard.training.dataset.data_card import data_card, shared_images
-from vlmguard.training.dataset.leaks import Key, find_leaks, lacking, load_test_sets
+from vlmguard.training.dataset.leaks import Key, find_leaks
 from vlmguard.training.dataset.provenance import OnLeak, Targets, build_provenance, settle_leaks
 from vlmguard.training.dataset.split import split_by_image
+from vlmguard.training.dataset.testsets import load_test_sets
 from vlmguard.training.synthesis.parsing import target_text
 from vlmguard.training.synthesis.sources import VOIDED
 
@@ -87,13 +88,13 @@ def export(
         (work / "images").mkdir()
         collected = collect_rows(logs, work / "images")
         voided = {name for name, title in VOIDED.items() if title in collected.voided}
-        held = load_test_sets(test_sets, own_sets or [], voided)
+        held, missing = load_test_sets(test_sets, own_sets or [], voided)
         found = find_leaks(
             [row.item for row in collected.rows],
             held,
             key=leak_key,
             strict_text=strict_text,
-            missing=lacking(test_sets, held),
+            missing=missing,
         )
         report = settle_leaks(collected, found, on_leak)
         splits = split_by_image(collected.rows, validation, seed)

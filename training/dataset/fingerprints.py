@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 NEAR_BITS: Final = 12
-"""How many of a fingerprint's 256 bits may differ. Measured on FigStep-Tiny, whose 50 typographic
-images look much alike: re-encoding, scaling and cropping by a few pixels change at most 10 bits,
-and two different images differ in at least 16.
+"""How many of a fingerprint's 256 bits may differ. Measured on 50 typographic
+test images that look much alike: re-encoding, scaling and cropping by a few pixels change at most
+10 bits, and two different images differ in at least 16.
 """
 
 NEAR_COLOUR: Final = 16.0

@@ -1,34 +1,24 @@
-"""Does a test set hold what we train on?
+"""Whether a test set holds what is trained on.
 
-The same or a near-duplicate image blocks training, and so does the same image with
-the same text. The same text alone is reported; `strict_text` makes it block (264 of
-VLGuard's 1,558 test requests have a twin in its train split, "describe this" and the
-like). Where the images are few and drawn, as in the microworld, `key="pair"` lets an
-image be on both sides and blocks pairs alone; rows and test items can name their `pair`,
-which then counts however the image is drawn and the request is worded.
+The same or a near-duplicate image blocks training, and so does the same image with the same text.
+The same text alone is reported; `strict_text` makes it block (short requests like "describe this"
+are in train and test splits of one benchmark by the hundred). Where a few pictures are drawn again
+and again, as in the microworld, `key="pair"` allows an image on both sides and blocks only pairs of
+image and request. Rows and test items may name their `pair`, which is compared instead of drawing
+and wording.
 
-Images are compared by name within one source, by the bytes of the file, and by a
-perceptual fingerprint. Names are enough to find VLGuard's 8 images that are in both
-its train and its test split.
+Images are compared by name within one source, by the bytes of the file, and by a perceptual
+fingerprint. A name is enough to find an image that is in two splits of a source.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from vlmguard.guard.errors import UserError
 from vlmguard.training.dataset.fingerprints import ImageIndex
+from vlmguard.training.dataset.items import Item
 from vlmguard.training.dataset.similarity import normalise_text
-from vlmguard.training.dataset.testsets import (
-    TEST_SETS,
-    Item,
-    missing_parts,
-    read_own_set,
-    read_test_set,
-    with_images,
-)
 
 Kind = Literal["image_name", "image_bytes", "near_image", "pair", "text"]
 Key = Literal["image", "pair"]
@@ -41,9 +31,9 @@ class Leak:
     Attributes:
         row: Id of the training row.
         test_set: Name of the test set.
-        item: Id of the test item; one of them, if several match.
+        item: Id of the test item, or of one of several that match.
         image_id: The training row's image.
-        kind: How they were found to be the same.
+        kind: In what they are the same.
     """
 
     row: str
@@ -60,11 +50,10 @@ class LeakReport:
     Attributes:
         key: What blocks: the `image`, or only the `pair` of image and text.
         strict_text: The text alone blocks too.
-        checked: For each test set its number of items, and of items whose
-            image was there to compare.
+        checked: For each test set its number of items, and of items whose image was there.
         unchecked: Test sets that were not there, and missing parts of others.
-        blocking: Leaks that block training; for each row and test set the strongest.
-        reported: Leaks that are only reported, of rows that the test set does not block.
+        blocking: Leaks that block training; for each row and test set the strongest one.
+        reported: Leaks that do not block, of rows that the test set does not block.
     """
 
     key: Key
@@ -79,53 +68,6 @@ class LeakReport:
         return {leak.row for leak in self.blocking}
 
 
-def load_test_sets(root: Path | None, own: Iterable[Path], skip: set[str]) -> dict[str, list[Item]]:
-    """Read every test set that is there, images included.
-
-    Args:
-        root: Folder with a folder for each known test set, or None.
-        own: JSONL files of one's own.
-        skip: Known test sets to leave out.
-
-    Returns:
-        Items by test set; a known set that is not there has none.
-
-    Raises:
-        UserError: A file is not what it should be, or its name is taken.
-    """
-    found: dict[str, list[Item]] = {}
-    for name in TEST_SETS:
-        if name not in skip:
-            there = root is not None and (root / name).is_dir()
-            found[name] = with_images(read_test_set(name, root / name)) if there and root else []
-    for path in own:
-        if path.stem in (*TEST_SETS, *found):
-            raise UserError(
-                f"--test-set {path}: the name {path.stem} is taken by another test set. Rename the "
-                f"file."
-            )
-        found[path.stem] = with_images(read_own_set(path))
-    return found
-
-
-def lacking(root: Path | None, test_sets: dict[str, list[Item]]) -> list[str]:
-    """Parts of known test sets that could not be read, although the set is there.
-
-    Args:
-        root: As for `load_test_sets`.
-        test_sets: What it found.
-
-    Returns:
-        Their names, with the set's name before them.
-    """
-    return [
-        part
-        for name, items in test_sets.items()
-        if root is not None and items and name in TEST_SETS
-        for part in missing_parts(name, root / name)
-    ]
-
-
 def find_leaks(
     rows: list[Item],
     test_sets: dict[str, list[Item]],
@@ -138,13 +80,10 @@ def find_leaks(
 
     Args:
         rows: Training rows.
-        test_sets: Items by test set, as `load_test_sets` gives them.
+        test_sets: Items by test set; one without items is reported as unchecked.
         key: What blocks.
-        strict_text: Let the text alone block.
-        missing: Parts of them that could not be read, for the report.
-
-    Returns:
-        The report.
+        strict_text: Whether the text alone blocks too.
+        missing: Parts of the test sets that are not there, for the report.
     """
     report = LeakReport(
         key,
@@ -172,7 +111,7 @@ def _blocks(kind: Kind, key: Key, strict_text: bool) -> bool:
 
 
 def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[list[Leak]]:
-    """For each row its leaks, the strongest first: the pair, or the image and the text."""
+    """For each row its leaks, strongest first: the pair, or else image and text."""
     by_name: dict[str, list[Item]] = defaultdict(list)
     by_bytes: dict[str, list[Item]] = defaultdict(list)
     by_text: dict[str, list[Item]] = defaultdict(list)

@@ -8,8 +8,9 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.rewriter.prompts import REASONING_FORMAT, REWRITE_TEMPLATE
 from vlmguard.guard.templates import fill
+from vlmguard.training.dataset.items import Item
 from vlmguard.training.dataset.leaks import find_leaks
-from vlmguard.training.dataset.testsets import Item, read_own_set
+from vlmguard.training.dataset.testsets import read_own_set
 from vlmguard.training.microworld.models.api import checkpoint
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.drawing import picture_of

@@ -1,0 +1,361 @@
+"""Test sets: every layout, with images and without, and what is missing or damaged."""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+from PIL import Image
+from support.folders import write_figstep, write_mm_parquet, write_mm_safetybench, write_vlguard
+from support.siuo_folder import write_siuo
+
+from vlmguard.guard.cards import Card, cards
+from vlmguard.guard.data_source import MissingFile
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.messages import user_message
+from vlmguard.training.dataset.items import Item, with_images
+from vlmguard.training.dataset.leaks import find_leaks
+from vlmguard.training.dataset.testsets import load_test_sets, read_benchmark, read_own_set
+
+BENCHMARKS = {name: card for name, card in cards().benchmarks.items() if card.layouts}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def packed(root: Path, count: int = 2, kinds: tuple[str, ...] = ("SD", "TYPO", "SD_TYPO")) -> Path:
+    """Write the hub's copy of MM-SafetyBench."""
+    for shade, kind in enumerate(kinds):
+        rows = []
+        for number in range(count):
+            file = io.BytesIO()
+            Image.new("RGB", (24, 24), (90 * shade, 100 * number, 200)).save(file, format="PNG")
+            image = {"bytes": file.getvalue(), "path": None}
+            rows.append({"id": number, "question": f"Shown {number}?", "image": image})
+        write_mm_parquet(root, kind, rows)
+    return root
+
+
+def authors_mm(root: Path) -> Path:
+    return write_mm_safetybench(root, image_types=("SD", "TYPO", "SD_TYPO"))
+
+
+def below(folder: str, write: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    """The same files, moved out of or into a folder (`-data`, `+data`)."""
+
+    def moved(root: Path) -> Path:
+        if folder.startswith("+"):
+            write(root / folder[1:])
+            return root
+        write(root)
+        for file in list((root / folder[1:]).iterdir()):
+            file.rename(root / file.name)
+        (root / folder[1:]).rmdir()
+        return root
+
+    return moved
+
+
+# For each layout: how it is written, number of items, an image of it and its request.
+LAYOUTS: dict[str, tuple[Callable[[Path], Path], int, str, str]] = {
+    "siuo": (lambda root: write_siuo(root, 3), 3, "S-01.png", "May I paint this room in colour 1?"),
+    "siuo, no data/": (
+        below("-data", lambda root: write_siuo(root, 3)),
+        *(3, "S-01.png", "May I paint this room in colour 1?"),
+    ),
+    "vlguard": (write_vlguard, 10, "bad_ads/s1.png", "What colour is wall 1?"),
+    "vlguard, data/": (
+        below("+data", write_vlguard),
+        *(10, "bad_ads/s1.png", "What colour is wall 1?"),
+    ),
+    "vlguard, no test/": (
+        below("-test", write_vlguard),
+        *(10, "bad_ads/s1.png", "What colour is wall 1?"),
+    ),
+    "mm_safetybench": (
+        authors_mm,
+        *(78, "06-Fraud/SD_TYPO/2.jpg", "Bottom 1 of 06-Fraud?"),
+    ),
+    "mm_safetybench, no data/": (
+        below("-data", authors_mm),
+        *(78, "06-Fraud/SD/2.jpg", "Shown 1 of 06-Fraud?"),
+    ),
+    "mm_safetybench, Parquet": (packed, 78, "06-Fraud/TYPO/1.jpg", "Shown 1?"),
+    "figstep": (write_figstep, 10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", ""),
+    "figstep, no data/": (
+        below("-data", write_figstep),
+        *(10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", ""),
+    ),
+    "figstep, no folders": (
+        below("-question", below("-images", below("-data", write_figstep))),
+        *(10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", ""),
+    ),
+}
+
+
+def without_images(folder: Path) -> None:
+    for file in [*folder.rglob("*.png"), *folder.rglob("*.jpg")]:
+        file.unlink()
+    for file in folder.rglob("*.parquet"):
+        rows = [{"id": n, "question": f"Shown {n}?", "image": None} for n in range(2)]
+        write_mm_parquet(folder, file.stem, rows)
+
+
+def as_links(folder: Path, target: Path) -> None:
+    """Make a folder what the hub's client makes: links to files that lie elsewhere."""
+    blobs = target.parent / "blobs"
+    blobs.mkdir(parents=True)
+    for number, file in enumerate([each for each in folder.rglob("*") if each.is_file()]):
+        link = target / file.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(blobs / str(number))
+        link.symlink_to(os.path.relpath(blobs / str(number), link.parent))
+
+
+@pytest.mark.parametrize("images", ["there", "absent", "links"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_row_that_is_a_test_image_is_found(layout: str, images: str, tmp_path: Path) -> None:
+    write, count, image, request = LAYOUTS[layout]
+    name = layout.split(",")[0]
+    write(tmp_path / "sets" / name)
+    if images == "absent":
+        without_images(tmp_path / "sets" / name)
+    if images == "links":
+        as_links(tmp_path / "sets" / name, tmp_path / "hub" / "snapshot")
+        (tmp_path / "sets" / name).rename(tmp_path / "empty")
+        (tmp_path / "sets" / name).symlink_to(tmp_path / "hub" / "snapshot")
+    before = set((tmp_path / "sets").rglob("*"))
+
+    sets, _ = load_test_sets(tmp_path / "sets", [], set())
+    (found,) = [
+        item
+        for item in sets[name]
+        if item.image_id == f"{name}/{image}" and item.text == request and item.image
+    ]
+    Image.linear_gradient("L").save(tmp_path / "clean.png")
+    rows = [
+        Item("named", f"{name}/{image}", "Something else?"),
+        Item("clean", "own/clean.png", "Something else?", tmp_path / "clean.png"),
+    ]
+    expected = {"named": "image_name"}
+    if request:
+        rows.append(Item("asked", f"{name}/{image}", request.upper()))
+        expected["asked"] = "pair"
+    if images != "absent":
+        assert found.image
+        (tmp_path / "copy").write_bytes(found.image.read_bytes())
+        Image.open(found.image).save(tmp_path / "near.bmp")
+        rows.append(Item("copied", "own/1.png", "Something else?", tmp_path / "copy"))
+        rows.append(Item("redone", "own/2.png", "Something else?", tmp_path / "near.bmp"))
+        expected |= {"copied": "image_bytes", "redone": "near_image"}
+    report = find_leaks(with_images(rows), sets)
+    assert {leak.row: leak.kind for leak in report.blocking} == expected
+    assert report.reported == []
+    there = 0 if images == "absent" else count
+    assert report.checked == {name: {"items": count, "images": there}}
+    assert before == set((tmp_path / "sets").rglob("*"))
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    write_figstep(tmp_path / "figstep")
+    scenario = authors_mm(tmp_path / "mm_safetybench") / "data/processed_questions/07-Sex.json"
+    scenario.unlink()
+    packed(tmp_path / "siuo")  # Another benchmark's files: nothing of this one is there.
+    (tmp_path / "vlguard").mkdir()
+    sets, missing = load_test_sets(tmp_path, [], {"vlsbench"})
+    report = find_leaks([], sets, missing=missing)
+    assert report.unchecked == [
+        *("siuo", "vlguard"),
+        *("figstep/full", "figstep/tiny (40 of 50 samples)"),
+        "mm_safetybench/sd (1,656 of 1,680 samples)",
+        "mm_safetybench/typo (1,656 of 1,680 samples)",
+        "mm_safetybench/sd_typo (1,656 of 1,680 samples)",
+        "mm_safetybench/text_only (1,656 of 1,680 samples)",
+    ]
+    assert set(report.checked) == {"figstep", "mm_safetybench"}
+    assert len(sets["mm_safetybench"]) == 72
+
+
+def test_an_image_type_that_was_not_downloaded_is_named(tmp_path: Path) -> None:
+    packed(tmp_path, kinds=("SD", "TYPO"))
+    _, missing = read_benchmark(BENCHMARKS["mm_safetybench"], tmp_path)
+    assert missing[2:] == ["mm_safetybench/sd_typo", "mm_safetybench/text_only"]
+
+
+def test_benchmarks_without_files_are_no_test_sets(tmp_path: Path) -> None:
+    (tmp_path / "microworld").mkdir()
+    sets, missing = load_test_sets(tmp_path, [], {"siuo"})
+    assert sets == {name: [] for name in ("figstep", "mm_safetybench", "vlguard", "vlsbench")}
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("siuo", "data/siuo_gen.json", "{", r"siuo_gen\.json: cannot be read.*Download it again"),
+        (
+            "vlguard",
+            "test.json",
+            '[{"name": "x"}]',
+            r"test\.json: record 0: field 'image'.*Correct",
+        ),
+        ("vlguard", "data/test.json", "[]", r"data/test\.json: holds no records"),
+        ("figstep", "safebench.csv", "category_id\n1\n", r"safebench\.csv: row 1: field 'dataset'"),
+        ("vlsbench", "data.json", '[{"id": 1}]', r"data\.json: not the layout of vlsbench"),
+        ("vlsbench", "data.json", "{", r"data\.json: cannot be read.*Download it again"),
+    ],
+)
+def test_a_damaged_file_is_named(
+    name: str, file: str, content: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name / file
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_test_sets(tmp_path, [], set())
+
+
+def card_of(**variants: list[Sample]) -> Card:
+    """A benchmark of these samples; a variant without any is not there."""
+
+    def load(source: Any, variant: str) -> list[Sample]:
+        if not variants[variant]:
+            raise MissingFile(variant)
+        return variants[variant]
+
+    return Card(
+        name="mine",
+        title="Mine",
+        layouts=("mine.json",),
+        variants={name: len(samples) for name, samples in variants.items()},
+        load=load,
+        image_names=lambda sample: (sample.metadata or {})["images"],
+    )
+
+
+def sample(sample_id: str, text: str, *images: str) -> Sample:
+    content = [*(ContentImage(image=image) for image in images), ContentText(text=text)]
+    return Sample(
+        id=sample_id,
+        input=[ChatMessageUser(content=content)],
+        metadata={"images": [f"n-{image}" for image in images]},
+    )
+
+
+def test_what_becomes_of_samples(tmp_path: Path) -> None:
+    card = card_of(
+        bare=[sample("mine/1", "One?", "a.png"), sample("mine/2", "Two?", "b.png", "c.png")],
+        # The same questions in another form; of one of them, another image.
+        wrapped=[sample("mine/1", "Choose: One?", "a.png"), sample("mine/2", "Pick:", "d.png")],
+        # Two questions of one id: both count.
+        double=[sample("mine/7", "Five?", "e.png"), sample("mine/7", "Six?", "e.png")],
+        plain=[Sample(id="mine/9", input="No image?")],
+        absent=[],
+    )
+    items, missing = read_benchmark(card, tmp_path)
+    assert [(item.id, item.image_id, item.text) for item in items] == [
+        ("mine/1", "mine/n-a.png", "One?"),
+        ("mine/2", "mine/n-b.png", "Two?"),
+        ("mine/2", "mine/n-c.png", "Two?"),
+        ("mine/2", "mine/n-d.png", "Pick:"),
+        ("mine/7", "mine/n-e.png", "Five?"),
+        ("mine/7", "mine/n-e.png", "Six?"),
+    ]
+    assert missing == ["mine/absent"]
+
+
+def test_a_text_that_all_samples_share_counts_for_none(tmp_path: Path) -> None:
+    card = card_of(
+        fixed=[sample("mine/1", "Fill in.", "a.png"), sample("mine/2", "Fill in.", "b.png")],
+        single=[sample("mine/3", "Fill in.", "c.png")],
+    )
+    items, _ = read_benchmark(card, tmp_path)
+    assert [item.text for item in items] == ["", "", "Fill in."]
+
+
+def test_every_benchmark_names_its_images(tmp_path: Path) -> None:
+    for name, card in BENCHMARKS.items():
+        write = LAYOUTS[name][0]
+        write(tmp_path / name)
+        items, _ = read_benchmark(card, tmp_path / name)
+        # The name is the end of the path below the folder of images.
+        assert all(str(item.image).endswith(item.image_id.removeprefix(name)) for item in items)
+
+
+def test_two_test_sets_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a/test.jsonl", "b/test.jsonl", "siuo.jsonl", "vlsbench.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"image": "a.png", "prompt": "One?"}\n')
+    with pytest.raises(UserError, match=r"b/test\.jsonl: the name test is taken"):
+        load_test_sets(None, [tmp_path / "a/test.jsonl", tmp_path / "b/test.jsonl"], set())
+    for taken in ("siuo", "vlsbench"):
+        with pytest.raises(UserError, match=f"the name {taken} is taken"):
+            load_test_sets(None, [tmp_path / f"{taken}.jsonl"], {taken})
+
+
+def test_own_test_set(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    path = tmp_path / "held.jsonl"
+    path.write_text(
+        '{"image": "a.png", "prompt": "One?"}\n'
+        '{"image": "a.png", "prompt": "Two?", "image_id": "scene-1", "id": "z"}\n'
+    )
+    sets, missing = load_test_sets(None, [path], set())
+    first, second = sets.pop("held")
+    assert (first.id, first.image_id) == ("held/1", "held/a.png")
+    assert (second.id, second.image_id) == ("held/z", "scene-1")
+    assert first.print is not None
+    assert sets == {name: [] for name in sorted({*BENCHMARKS, "vlsbench"})}
+    assert missing == []
+
+
+@pytest.mark.parametrize("line", ["{", '{"prompt": "p"}', "[1]"])
+def test_a_bad_own_test_set_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "held.jsonl"
+    path.write_text(line)
+    with pytest.raises(UserError, match=r"held\.jsonl: .*cannot be read as"):
+        read_own_set(path)
+
+
+def test_an_image_name_that_is_no_path_is_still_a_name(tmp_path: Path) -> None:
+    names = ["x" * 5000 + ".png", "a\0b.png", "/dev/zero"]
+    message = user_message(names, "What is this?")
+    card = card_of(only=[Sample(id="m/1", input=[message], metadata={"images": names})])
+    items, _ = read_benchmark(card, tmp_path)
+    assert [item.image_id for item in with_images(items)] == [f"mine/{name}" for name in names]
+
+
+def test_vlsbench_is_read_by_its_own_layout(tmp_path: Path) -> None:
+    record = {"instruction_id": 7, "image_path": "imgs/7.png", "instruction": "Is it dry?"}
+    (tmp_path / "vlsbench/imgs").mkdir(parents=True)
+    (tmp_path / "vlsbench/data.json").write_text(json.dumps([record]))
+    Image.new("RGB", (9, 9)).save(tmp_path / "vlsbench/imgs/7.png")
+    (item,) = load_test_sets(tmp_path, [], set())[0]["vlsbench"]
+    assert (item.id, item.image_id, item.text) == (
+        *("vlsbench-test/7", "vlsbench/imgs/7.png"),
+        "Is it dry?",
+    )
+    assert item.print is not None
+
+
+def test_real_test_sets_are_read_whole(real_data: Any) -> None:
+    names = ("siuo", "vlguard", "mm_safetybench", "figstep", "vlsbench")
+    (root,) = {real_data(name).parent for name in names}
+    sets, missing = load_test_sets(root, [], set())
+    assert missing == []
+    assert {name: len(items) for name, items in sets.items() if name in names} == {
+        "siuo": 167,
+        "vlguard": 1558,
+        "mm_safetybench": 5040,
+        "figstep": 550,
+        "vlsbench": 2241,
+    }
+    assert all(len({each.id for each in items}) == len(items) for items in sets.values())
