@@ -11,6 +11,7 @@ Nobody's slip may let a loss pass: what is damaged, incomplete or out of range i
 import gzip
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -80,9 +81,21 @@ class Scores:
     provenance: dict[str, str] = field(default_factory=dict)
     deterministic: dict[str, str] = field(default_factory=dict)
 
+    def values(self, measure: str) -> dict[str, float | None]:
+        """The value of each sample in a measure; None where unscored."""
+        place = 1 + self.measures.index(measure)
+        return {
+            sample: float(value) if isinstance(value := row[place], int | float) else None
+            for sample, row in self.samples.items()
+        }
+
+    def images(self, samples: Iterable[str]) -> list[str]:
+        """The image of each of some samples."""
+        return [str(self.samples[sample][0]) for sample in samples]
+
     @property
     def label(self) -> str:
-        """What names the run in messages, as long as no other goes by that name."""
+        """What names the run in messages, as long as no other has the same name."""
         return f"{self.benchmark} {self.variant}".strip() + f", {self.target}, {self.defense}"
 
     @property
@@ -120,8 +133,8 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
         results: What was read.
 
     Returns:
-        For each run its scores (the first judge's) and how to read them. What has no direction
-        (the refusal rate, DSR) is left out: more of it is neither a gain nor a loss.
+        For each run its scores (by the first judge) and how to read them. Measures without a
+        direction (the refusal rate, DSR) are left out: more of them is neither a gain nor a loss.
 
     Raises:
         UserError: Two runs differ in nothing but their conditions.
@@ -130,56 +143,15 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
     for run in results.runs:
         if run.view:
             continue  # A judge that was added later is no part of the run.
-        rows, answers = run.samples(), run.answers
-        # What was asked and never answered is a measure too: one that is wholly unscored.
-        scored = [name for name in rows.columns if rows[name].notna().any()]
-        present = dict.fromkeys([*scored, *run.asked])
-        measures = [each for each in measures_of([run], present) if each.primary and each.better]
-        columns = []
-        unscored = {}
-        for measure in measures:
-            rows_of = applicable(rows, measure)
-            columns.append(dict(zip(rows_of.index, values_of(rows_of, measure), strict=True)))
-            counted = coverage(answers, measure)
-            unscored[measure.name] = 1 - counted.scored / counted.of
-        scores = Scores(
-            benchmark=run.column.benchmark,
-            variant=run.column.variant,
-            target=run.target,
-            defense=run.defense,
-            conditions=_conditions(run),
-            judge=run.judge,
-            failures=_failures(answers),
-            unscored=unscored,
-            measures=[measure.name for measure in measures],
-            samples={
-                str(sample): [str(cluster), *(_known(column.get(sample)) for column in columns)]
-                for sample, cluster in rows["cluster"].items()
-            },
-            provenance={
-                **run.provenance,
-                "guards": run.guards,
-                # No condition: a guard that a new version made worse is what a gate looks for.
-                "defense_version": run.defense_version,
-                "defense_args": run.defense_args,
-                "target_settings": run.target_settings,
-                **({"edited": run.edited} if run.edited else {}),
-                "log": Path(run.path).name,
-            },
-        )
+        samples = run.samples()
+        measures = _measures(run, samples)
+        scores, reading = _scores(run, samples, measures), _reading(run, samples, measures)
         if scores.key in found:
             raise UserError(
                 f"{found[scores.key][0].provenance['log']} and {scores.provenance['log']} are both "
                 f"{scores.label}, with other settings, data, judge, or version of task or defense: "
                 f"gate one of them at a time, each with a baseline of its own."
             )
-        reading = Reading(
-            measures={measure.name: measure for measure in measures},
-            categories={str(sample): str(name) for sample, name in rows["category"].items()},
-            slices={str(sample): str(name) for sample, name in rows["slice"].items()},
-            fixed_by=_fixed_by(run),
-            path=run.path,
-        )
         found[scores.key] = (scores, reading)
     return list(found.values())
 
@@ -234,26 +206,92 @@ def write_baseline(path: Path, runs: list[Scores]) -> None:
     write_files(path.parent, {path.name: packed})
 
 
+def _measures(run: Run, samples: pd.DataFrame) -> list[Measure]:
+    """The measures of a run that a gate looks at."""
+    scored = [name for name in samples.columns if samples[name].notna().any()]
+    # What was asked and never answered is a measure too: one that is wholly unscored.
+    present = dict.fromkeys([*scored, *run.asked])
+    return [each for each in measures_of([run], present) if each.primary and each.better]
+
+
+def _scores(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Scores:
+    about = {measure.name: applicable(samples, measure) for measure in measures}
+    values = {
+        measure.name: dict(
+            zip(about[measure.name].index, values_of(about[measure.name], measure), strict=True)
+        )
+        for measure in measures
+    }
+    covered = {measure.name: coverage(run.answers, measure) for measure in measures}
+    return Scores(
+        benchmark=run.column.benchmark,
+        variant=run.column.variant,
+        target=run.target,
+        defense=run.defense,
+        conditions=_conditions(run),
+        judge=run.judge,
+        failures=_failures(run.answers),
+        unscored={name: 1 - each.scored / each.of for name, each in covered.items()},
+        measures=list(values),
+        samples={
+            str(sample): [str(cluster), *(_known(each.get(sample)) for each in values.values())]
+            for sample, cluster in samples["cluster"].items()
+        },
+        provenance={
+            **run.provenance,
+            "guards": run.guards,
+            # No condition: a guard that a new version made worse is what a gate looks for.
+            "defense_version": run.defense_version,
+            "defense_args": run.defense_args,
+            "target_settings": run.target_settings,
+            **({"edited": run.edited} if run.edited else {}),
+            "log": Path(run.path).name,
+        },
+    )
+
+
+def _reading(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Reading:
+    return Reading(
+        measures={measure.name: measure for measure in measures},
+        categories={str(sample): str(name) for sample, name in samples["category"].items()},
+        slices={str(sample): str(name) for sample, name in samples["slice"].items()},
+        fixed_by=_fixed_by(run),
+        path=run.path,
+    )
+
+
 def _broken(scores: Scores) -> str:
     """What is wrong with a run, though all types are right; empty if nothing is."""
-    if missing := [name for name in CONDITIONS if name not in scores.conditions]:
-        return f"its conditions lack {', '.join(missing)}"
-    if unknown := set(scores.conditions) - set(CONDITIONS):
-        return f"unknown conditions {', '.join(sorted(unknown))}"
-    if empty := [name for name in ("task version", "data") if not scores.conditions[name]]:
-        return f"{empty[0]} is empty"
-    if not scores.measures or len(set(scores.measures)) < len(scores.measures):
-        return "it has no measures, or one of them twice"
-    if set(scores.unscored) != set(scores.measures):
-        return "its shares of unscored answers are not those of its measures"
-    if scores.deterministic and set(scores.deterministic) != {*FIXED_BY, "versions", "logs"}:
-        return "it does not say in full under what it is deterministic"
-    if not scores.samples:
-        return "it has no samples"
+    measures, conditions = set(scores.measures), scores.conditions
+    missing = [name for name in CONDITIONS if name not in conditions]
+    unknown = sorted(set(conditions) - set(CONDITIONS))
+    noted = set(scores.deterministic)
+    faults = (
+        (missing, f"its conditions lack {', '.join(missing)}"),
+        (unknown, f"unknown conditions {', '.join(unknown)}"),
+        *((not conditions.get(name), f"{name} is empty") for name in ("task version", "data")),
+        (not 0 < len(scores.measures) == len(measures), "it has no measures, or one of them twice"),
+        (
+            set(scores.unscored) != measures,
+            "its shares of unscored answers are not those of its measures",
+        ),
+        (
+            noted and noted != {*FIXED_BY, "versions", "logs"},
+            "it does not say in full under what it is deterministic",
+        ),
+        (not scores.samples, "it has no samples"),
+    )
+    return next((fault for found, fault in faults if found), "") or _broken_row(scores)
+
+
+def _broken_row(scores: Scores) -> str:
+    """What is wrong with the first broken row of a run's samples; empty if none is broken."""
+    length = 1 + len(scores.measures)
     for sample, row in scores.samples.items():
-        if len(row) != 1 + len(scores.measures):
-            return f"{sample} has {len(row)} entries instead of {1 + len(scores.measures)}"
-        if not isinstance(row[0], str) or any(isinstance(value, str) for value in row[1:]):
+        if len(row) != length:
+            return f"{sample} has {len(row)} entries instead of {length}"
+        image, *values = row
+        if not isinstance(image, str) or any(isinstance(value, str) for value in values):
             return f"{sample} must have its image first and then numbers"
     return ""
 

@@ -19,7 +19,7 @@ from vlmguard.results.gate.baseline import (
 )
 from vlmguard.results.gate.comparable import Limits, helped, unfit
 from vlmguard.results.gate.compare import Finding, compare, exit_status, provable
-from vlmguard.results.gate.matching import match
+from vlmguard.results.gate.matching import Match, match
 from vlmguard.results.gate.repeats import with_repeats
 from vlmguard.results.logs.frame import Results
 from vlmguard.results.sanitize import clean
@@ -99,15 +99,8 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
             was written.
     """
     read = scores_of(results)
-    current, rows = with_repeats(results, read), helped(read)
-    reasons = [f"{log}: {reason}" for log, reason in _missing(results).items()]
-    reasons += [
-        f"{scores.label}: {text}"
-        for scores, reading, _ in current
-        for text in unfit(scores, reading, limits, rows)
-    ]
-    if reasons:
-        raise UserError(f"no baseline is written from unusable runs: {'; '.join(reasons)}")
+    _refuse_unfit(results, read, limits)
+    current = with_repeats(results, read)
     before = read_baseline(baseline) if baseline.exists() else []
     matches = match(before, [scores for scores, _, _ in current])
     runs = [run for each in matches if (run := each.new or each.old)]
@@ -117,17 +110,32 @@ def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
         scores.key: [said, *_provable(scores, reading, tests), *_edited(scores)]
         for scores, reading, said in current
     }
-    lines = []
+    lines = [f"Wrote {baseline}: {len(matches)} runs."]
     for each in matches:
-        if each.new is None:
-            lines.append(f"kept: {each.name}")
-        elif each.old is None:
-            lines.append(f"added: {each.name}")
-        else:
-            lines.append(f"replaced: {each.name}{_difference(each.old, each.new)}")
-        lines += [f"  {line}" for line in (told[each.new.key] if each.new else [])]
-    written = [f"  {clean(line)}" for line in lines]
-    return [f"Wrote {baseline}: {len(matches)} runs.", *written]
+        lines.append(f"  {clean(_came_to(each))}")
+        lines += [f"    {clean(line)}" for line in (told[each.new.key] if each.new else [])]
+    return lines
+
+
+def _refuse_unfit(results: Results, read: list[tuple[Scores, Reading]], limits: Limits) -> None:
+    rows = helped(read)
+    reasons = [f"{log}: {reason}" for log, reason in _missing(results).items()]
+    reasons += [
+        f"{scores.label}: {text}"
+        for scores, reading in read
+        for text in unfit(scores, reading, limits, rows)
+    ]
+    if reasons:
+        raise UserError(f"no baseline is written from unusable runs: {'; '.join(reasons)}")
+
+
+def _came_to(found: Match) -> str:
+    """What became of a run of the baseline, or of a new one."""
+    if found.new is None:
+        return f"kept: {found.name}"
+    if found.old is None:
+        return f"added: {found.name}"
+    return f"replaced: {found.name}{_difference(found.old, found.new)}"
 
 
 def _edited(scores: Scores) -> list[str]:

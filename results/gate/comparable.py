@@ -140,8 +140,8 @@ def _without_value(
     before, after = (
         {
             sample
-            for sample, row in scores.samples.items()
-            if sample in other.samples and row[scores.measures.index(name) + 1] is not None
+            for sample, value in scores.values(name).items()
+            if sample in other.samples and value is not None
         }
         for scores, other in ((old, new), (new, old))
     )
@@ -165,20 +165,15 @@ def _without_value(
 
 def _out_of_range(name: str, old: Scores, reading: Reading) -> list[str]:
     measure = reading.measures[name]
-    place = old.measures.index(name) + 1
     highest = float("inf") if measure.unbounded else measure.highest
     lowest = -highest if measure.unbounded else 0.0
-    outside = [
-        sample
-        for sample, row in old.samples.items()
-        if isinstance(value := row[place], float) and not lowest <= value <= highest
-    ]
-    if not outside:
-        return []
-    return [
-        f"{name} of {outside[0]} is {old.samples[outside[0]][place]} in the baseline, and reaches "
-        f"from {lowest:g} to {highest:g}: the file is damaged, renew it with --update"
-    ]
+    for sample, value in old.values(name).items():
+        if value is not None and not lowest <= value <= highest:
+            return [
+                f"{name} of {sample} is {value} in the baseline, and reaches from {lowest:g} to "
+                f"{highest:g}: the file is damaged, renew it with --update"
+            ]
+    return []
 
 
 def _change(before: str, after: str) -> str:

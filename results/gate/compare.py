@@ -146,35 +146,41 @@ def exit_status(findings: list[Finding], strict: bool) -> int:
 
 def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading) -> _Comparison:
     """Put a measure beside its baseline; some sample must have a value in both."""
-    in_old, in_new = old.measures.index(name) + 1, new.measures.index(name) + 1
-    pairs, held, left_out = [], [], 0
-    for sample in sorted(old.samples.keys() & new.samples.keys()):
-        before, after = old.samples[sample][in_old], new.samples[sample][in_new]
-        held += [sample] if before is not None else []
-        if isinstance(before, float) and isinstance(after, float):
-            pairs.append((sample, before, after))
-        else:
-            left_out += before is not None or after is not None
-    samples = [sample for sample, _, _ in pairs]
+    before, after = old.values(name), new.values(name)
+    shared = sorted(before.keys() & after.keys())
+    held = [sample for sample in shared if before[sample] is not None]
+    samples = [sample for sample in held if after[sample] is not None]
+    either = [
+        sample for sample in shared if before[sample] is not None or after[sample] is not None
+    ]
     measure = reading.measures[name]
     better = float(measure.better)
-    olds, news = (np.array([pair[side] for pair in pairs]) * better for side in (1, 2))
+    olds, news = (
+        np.array([values[sample] for sample in samples], dtype=np.float64) * better
+        for values in (before, after)
+    )
     possible = olds - (0.0 if better > 0 else -measure.highest)
-    clusters = np.array([str(new.samples[sample][0]) for sample in samples])
+    clusters = np.array(new.images(samples))
     # Where the headline is a mean over categories, so is the loss.
     categories = [reading.categories[sample] for sample in samples]
-    weights = weighted(np.ones(len(pairs)), categories, measure)
+    weights = weighted(np.ones(len(samples)), categories, measure)
     whole = part("", olds * weights, news * weights, possible * weights, clusters, samples)
     parts = [
         part(kind, olds[at], news[at], possible[at], clusters[at], [samples[place] for place in at])
         for kind, at in kinds(samples, held, reading).items()
     ]
-    noted = old.deterministic
-    certain = bool(noted) and all(noted[fact] == reading.fixed_by[fact] for fact in FIXED_BY)
-    remark = ""
-    if certain and noted["versions"] != reading.fixed_by["versions"]:
-        remark = f"; made with {noted['versions']}, now {reading.fixed_by['versions']}"
-    return _Comparison(run, measure, whole, parts, left_out, certain, remark)
+    certain, remark = _certain(old, reading)
+    return _Comparison(run, measure, whole, parts, len(either) - len(samples), certain, remark)
+
+
+def _certain(old: Scores, reading: Reading) -> tuple[bool, str]:
+    """Whether each loss counts, as the baseline is deterministic, and what else differs from it."""
+    noted, now = old.deterministic, reading.fixed_by
+    if not noted or any(noted[fact] != now[fact] for fact in FIXED_BY):
+        return False, ""
+    if noted["versions"] == now["versions"]:
+        return True, ""
+    return True, f"; made with {noted['versions']}, now {now['versions']}"
 
 
 def _decide(compared: list[_Comparison], limits: Limits) -> list[Finding]:
