@@ -5,11 +5,9 @@ from pathlib import Path
 
 from vlmguard.guard.errors import UserError
 from vlmguard.results.formats import sheets
-from vlmguard.results.formats.csv_json import as_csv, as_json
+from vlmguard.results.formats.documents import escape_markdown, latex, markdown
+from vlmguard.results.formats.exports import as_csv, as_json, page
 from vlmguard.results.formats.figures import as_bytes, figures
-from vlmguard.results.formats.html import page
-from vlmguard.results.formats.latex import latex
-from vlmguard.results.formats.markdown import escape_markdown, markdown
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.writing import write_files
 from vlmguard.results.leaderboard.extras import Extras

@@ -14,7 +14,7 @@ from support.toy import Toy, grade, run_toy, say
 
 from vlmguard.results.formats import sheets
 from vlmguard.results.formats.console import print_sheets
-from vlmguard.results.formats.csv_json import as_csv
+from vlmguard.results.formats.exports import as_csv
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard

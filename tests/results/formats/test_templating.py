@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from jinja2 import UndefinedError
 
-from vlmguard.results.formats.html import page
+from vlmguard.results.formats.exports import page
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.templating import render
 from vlmguard.results.leaderboard.extras import Extras

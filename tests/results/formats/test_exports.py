@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.clones import clone, template_log
 
-from vlmguard.results.formats.csv_json import as_csv, as_json
+from vlmguard.results.formats.exports import as_csv, as_json
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
