@@ -7,7 +7,7 @@ from typing import Final
 
 from vlmguard.guard.errors import UserError, reason_of, short
 
-__all__ = ["leaves", "model_path", "user_path"]
+__all__ = ["inside", "leaves", "model_path", "user_path"]
 
 # Inspect changes into the task file's folder before it calls the task, and would look there for a
 # relative path in `-T data_dir=`. The entry point imports this module earlier, while the current
@@ -56,6 +56,23 @@ def model_path(typed: str) -> Path:
     rooted = Path("/", typed)
     if not path.exists() and "/" in typed and (rooted / "config.json").is_file():
         return rooted
+    return path
+
+
+def inside(folder: Path, name: str, record: str) -> Path:
+    """The path of a file that a record names, which may not be outside a folder.
+
+    Args:
+        folder: The folder.
+        name: The file's path, relative to the folder.
+        record: Name of the record, for the message.
+
+    Raises:
+        UserError: As for `leaves`, or the path leaves the folder.
+    """
+    path = folder / name
+    if leaves(folder.resolve(), path, record):
+        raise UserError(f"{record}: the path {name} leaves {folder}. Put the file itself inside.")
     return path
 
 

@@ -70,6 +70,7 @@ from vlmguard.guard.files import read_text
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
 from vlmguard.guard.paths import user_path
+from vlmguard.guard.records import Text, read_records
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.metrics import by_category, coverage, vote
 from vlmguard.scorers.official import Question, ask_all, replaced
@@ -77,7 +78,7 @@ from vlmguard.scorers.prompts import prompts_folder
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.data.dataset import build_dataset, user_input
 from vlmguard.tasks.data.image_sizes import images_fit
-from vlmguard.tasks.data.source import Text, locate, parse_records, read_csv
+from vlmguard.tasks.data.source import locate
 from vlmguard.tasks.sampling import answer_temperature, answers_differ
 from vlmguard.tasks.scoring import JudgeChoice, judge_questions, repeated, scoring
 
@@ -374,13 +375,10 @@ def _samples(
     source: Source, split: str, text: Callable[[Item], str], *, with_image: bool
 ) -> list[Sample]:
     path = annotation(source, split)
-    rows: list[tuple[str, Any]] = [
-        (f"row {number}", row) for number, row in enumerate(read_csv(path), start=1)
-    ]
     name = _SPLITS[split][1]
     images = source.folder(f"data/images/{name}", f"images/{name}", name)
     samples = []
-    for item in parse_records(rows, Item, path):
+    for item in read_records(path, Item):
         key = f"{item.category_id}_{item.task_id}"
         image = f"query_{item.dataset}_{key}_6.png"
         advice = int(item.category_id) >= _ADVICE_FROM

@@ -71,9 +71,11 @@ from pydantic import BaseModel, Field
 from vlmguard.guard.cards import Card, register
 from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.files import read_json
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
 from vlmguard.guard.messages import image_parts
+from vlmguard.guard.records import AGAIN, Text, parse_records, read_records
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.metrics import by_category, coverage, vote
 from vlmguard.scorers.official import Question, ask_all, replaced
@@ -82,7 +84,7 @@ from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.data.dataset import build_dataset, draw, user_input
 from vlmguard.tasks.data.image_sizes import images_fit
 from vlmguard.tasks.data.parquet import read_questions
-from vlmguard.tasks.data.source import Text, locate, parse_records, read_json
+from vlmguard.tasks.data.source import locate
 from vlmguard.tasks.data.typo import load_font, render_phrase
 from vlmguard.tasks.scoring import JudgeChoice, judge_questions, scoring
 
@@ -401,9 +403,9 @@ def _macro(strata: list[list[float]]) -> tuple[float, float]:
 
 
 def _read_authors(source: Source, scenario: str, path: Path, image_type: str) -> list[Sample]:
-    entries = read_json(path)
-    if not isinstance(entries, dict):
-        raise UserError(f"{path}: not a dictionary of questions by id. Download it again.")
+    entries = read_json(path, AGAIN)
+    if not isinstance(entries, dict) or not entries:
+        raise UserError(f"{path}: not a dictionary of questions by id. {AGAIN}")
     wrong = next((key for key in entries if not (key.isascii() and key.isdigit())), None)
     if wrong is not None:
         raise UserError(f"{path}: the id {wrong!r} is no number. Correct the record.")
@@ -463,11 +465,8 @@ def _select(samples: list[Sample], split: str, seed: int, source: Source) -> lis
             for sample in draw(members, _PER_SCENARIO, seed, f"-T split=paper: {name}")
         ]
     path = source.first_existing("TinyVersion_ID_List.json", "data/TinyVersion_ID_List.json")
-    rows = [(f"record {number}", row) for number, row in enumerate(read_json(path))]
     chosen = {
-        f"{item.scenario}/{number}"
-        for item in parse_records(rows, TinyItem, path)
-        for number in item.ids
+        f"{item.scenario}/{number}" for item in read_records(path, TinyItem) for number in item.ids
     }
     found = [sample for sample in samples if (sample.metadata or {})["image_id"] in chosen]
     if len(found) != len(chosen):

@@ -54,6 +54,7 @@ from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
 from vlmguard.guard.record import noted
+from vlmguard.guard.records import Text, read_records
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import request_of
 from vlmguard.scorers.metrics import by_category, coverage, vote
@@ -64,7 +65,7 @@ from vlmguard.scorers.unanswered import unanswered
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.data.dataset import build_dataset, user_input
 from vlmguard.tasks.data.image_sizes import images_fit
-from vlmguard.tasks.data.source import Text, locate, parse_records, read_json
+from vlmguard.tasks.data.source import locate
 from vlmguard.tasks.sampling import answer_temperature, answers_differ
 from vlmguard.tasks.scoring import JudgeChoice, judge_questions, repeated, scoring
 
@@ -196,11 +197,10 @@ def load(source: Source, track: str) -> list[Sample]:
         UserError: A file, or a field of a record, is missing or wrong.
     """
     path = annotation(source, track)
-    rows = [(f"record {number}", row) for number, row in enumerate(read_json(path))]
     images = source.folder("data/images", "images")
     if track == "multiple_choice":
-        return [_choice_sample(item, images) for item in parse_records(rows, ChoiceItem, path)]
-    return [_sample(item, images) for item in parse_records(rows, Item, path)]
+        return [_choice_sample(item, images) for item in read_records(path, ChoiceItem)]
+    return [_sample(item, images) for item in read_records(path, Item)]
 
 
 def annotation(source: Source, track: str) -> Path:

@@ -60,6 +60,7 @@ from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
 from vlmguard.guard.record import noted
+from vlmguard.guard.records import Text, named_records, parse_records, read_records
 from vlmguard.guard.refusals import contains_phrase
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import request_of
@@ -71,7 +72,7 @@ from vlmguard.scorers.unanswered import unanswered
 from vlmguard.scorers.verdicts import Reader, label
 from vlmguard.tasks.data.dataset import build_dataset, draw, user_input
 from vlmguard.tasks.data.image_sizes import images_fit
-from vlmguard.tasks.data.source import Text, locate, parse_records, read_json
+from vlmguard.tasks.data.source import locate
 from vlmguard.tasks.scoring import JudgeChoice, judge_questions, scoring
 
 Subset = Literal["unsafe", "safe_unsafe", "safe_safe"]
@@ -169,7 +170,7 @@ def load(source: Source, subset: str) -> list[Sample]:
         UserError: A file, or a field of a record, is missing or wrong.
     """
     path = annotation(source, "test.json")
-    rows = [(f"record {number}", row) for number, row in enumerate(read_json(path))]
+    rows = named_records(path)
     safe = [kind.safe for kind in parse_records(rows, Kind, path)]
     images = source.folder("test", "data/test", "images/test", "images", ".")
     in_train = _train_images(source)
@@ -459,8 +460,7 @@ def _train_images(source: Source) -> set[str] | None:
     for name in ("train.json", "data/train.json"):
         path = source.root / name
         if path.is_file():
-            rows = [(f"record {number}", row) for number, row in enumerate(read_json(path))]
-            return {item.image for item in parse_records(rows, Kind, path)}
+            return {item.image for item in read_records(path, Kind)}
     return None
 
 
@@ -475,8 +475,7 @@ def _add_references(samples: list[Sample], source: Source) -> Path:
             f"https://github.com/ys-zong/VLGuard, put it beside test.json into a folder of your "
             f"own, and name the folder with -T data_dir=."
         ) from error
-    rows = [(f"record {number}", row) for number, row in enumerate(read_json(path))]
-    stored = {item.id: item.output for item in parse_records(rows, Reference, path)}
+    stored = {item.id: item.output for item in read_records(path, Reference)}
     for sample in samples:
         assert sample.metadata is not None
         pair = sample.metadata["pair_id"]

@@ -9,7 +9,8 @@ then sees the same picture, and sees it as people do.
 import base64
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "PreparedImage",
     "from_data_uri",
     "prepare_image",
+    "prepare_images",
     "size_of",
     "to_data_uri",
 ]
@@ -131,6 +133,22 @@ def prepare_image(path: Path, rules: ImageRules = DEFAULT_RULES) -> PreparedImag
         noted = (f"{file_format} named {suffix}",)
         return PreparedImage(_uri(mime, data), sha256, noted, picture.size)
     return PreparedImage(str(path), sha256, (), picture.size)
+
+
+def prepare_images(
+    paths: Collection[Path], rules: ImageRules = DEFAULT_RULES
+) -> dict[Path, PreparedImage | ImageError]:
+    """Prepare many images as `prepare_image` does; an image that cannot be used gives its error."""
+
+    def attempt(path: Path) -> PreparedImage | ImageError:
+        try:
+            return prepare_image(path, rules)
+        except ImageError as error:
+            return error
+
+    # Threads help, since Pillow decodes outside the interpreter lock.
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(paths, pool.map(attempt, paths), strict=True))
 
 
 def to_data_uri(image: "Image.Image | bytes | str | Path") -> str:

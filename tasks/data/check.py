@@ -1,6 +1,5 @@
 """Reports which of a benchmark's data are on this machine, and whether they are complete."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -8,7 +7,7 @@ from typing import Final, Literal
 from vlmguard.guard.cards import Card
 from vlmguard.guard.data_source import DATA_ROOT, MissingFile, Source, file_hash, local
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.images.prepare import ImageError, prepare_image
+from vlmguard.guard.images.prepare import ImageError, prepare_images
 from vlmguard.guard.messages import images_of
 
 __all__ = ["check", "describe"]
@@ -97,7 +96,7 @@ def check(card: Card, root: Path | None) -> Report:
         for name, prefix in card.sha256.items():
             for path in sorted(folder.rglob(name)):
                 files[str(path.relative_to(folder))] = file_hash(path).startswith(prefix)
-        decoded: dict[str, str | None] = {}
+        decoded: dict[Path, str | None] = {}
         variants = [_variant(source, name, decoded) for name in card.variants]
     states: set[State] = {variant.state for variant in variants}
     state: State = "incomplete"
@@ -144,13 +143,13 @@ def describe(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _variant(source: Source, name: str, decoded: dict[str, str | None]) -> VariantReport:
+def _variant(source: Source, name: str, decoded: dict[Path, str | None]) -> VariantReport:
     """Load a variant; `decoded` keeps the fault of each image, if it has one."""
     expected = source.card.variants[name]
     try:
         samples = source.card.load(source, name)
         paths = {
-            str(source.inside(Path(image), str(sample.id)))
+            source.inside(Path(image), str(sample.id))
             for sample in samples
             for image in images_of(sample.input)
         }
@@ -158,9 +157,8 @@ def _variant(source: Source, name: str, decoded: dict[str, str | None]) -> Varia
         return VariantReport(name, "absent", expected)
     except UserError as error:
         return VariantReport(name, "incomplete", expected, problems=[str(error)])
-    new = sorted(paths - decoded.keys())
-    with ThreadPoolExecutor() as pool:
-        decoded.update(zip(new, pool.map(_problem, new), strict=True))
+    for path, result in prepare_images(paths - decoded.keys()).items():
+        decoded[path] = str(result) if isinstance(result, ImageError) else None
     broken = [problem for path in sorted(paths) if (problem := decoded[path])]
     problems = broken[:_SHOWN]
     if len(broken) > _SHOWN:
@@ -175,11 +173,3 @@ def _variant(source: Source, name: str, decoded: dict[str, str | None]) -> Varia
         usable=len(paths) - len(broken),
         problems=problems,
     )
-
-
-def _problem(path: str) -> str | None:
-    try:
-        prepare_image(Path(path))
-    except ImageError as error:
-        return str(error)
-    return None

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ from inspect_ai.model import ChatMessage
 
 from vlmguard.guard.data_source import Source, file_hash
 from vlmguard.guard.errors import MissingData, UserError
-from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image, size_of
+from vlmguard.guard.images.prepare import PreparedImage, prepare_images, size_of
 from vlmguard.guard.messages import image_parts, images_of, user_message
 from vlmguard.guard.record import DATA_DIGEST
 from vlmguard.guard.templates import template_hash
@@ -117,7 +116,7 @@ def _check_ids(samples: list[Sample], source: Source) -> None:
 
 
 def _prepare_images(samples: list[Sample], source: Source) -> dict[str, PreparedImage]:
-    users: dict[str, str] = {}
+    users: dict[Path, str] = {}
     problems: list[str] = []
     prepared: dict[str, PreparedImage] = {}
     for sample in samples:
@@ -127,21 +126,13 @@ def _prepare_images(samples: list[Sample], source: Source) -> dict[str, Prepared
                 prepared[image] = PreparedImage(image, digest, (), size_of(image))
                 continue
             path = source.inside(Path(image), str(sample.id))
-            users.setdefault(str(path), str(sample.id))
+            users.setdefault(path, str(sample.id))
 
-    def attempt(path: str) -> PreparedImage | ImageError:
-        try:
-            return prepare_image(Path(path), source.images)
-        except ImageError as error:
-            return error
-
-    # Threads help, since Pillow decodes outside the interpreter lock.
-    with ThreadPoolExecutor() as pool:
-        for name, result in zip(users, pool.map(attempt, users), strict=True):
-            if isinstance(result, PreparedImage):
-                prepared[name] = result
-            else:
-                problems.append(f"{users[name]}: {result}")
+    for path, result in prepare_images(users, source.images).items():
+        if isinstance(result, PreparedImage):
+            prepared[str(path)] = result
+        else:
+            problems.append(f"{users[path]}: {result}")
     if problems:
         shown = "; ".join(problems[:_SHOWN])
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""

@@ -18,7 +18,7 @@ from vlmguard.guard.files import (
     read_json_lines,
     read_text,
 )
-from vlmguard.guard.paths import leaves, user_path
+from vlmguard.guard.paths import inside, leaves, user_path
 from vlmguard.guard.yaml_files import parse_yaml, read_yaml
 
 
@@ -192,3 +192,14 @@ def test_a_path_of_a_record_that_cannot_be_followed_is_named(tmp_path: Path) -> 
         assert "record 3" in str(refused.value)
     assert leaves(tmp_path, tmp_path / ".." / "x", "record 3")
     assert not leaves(tmp_path, tmp_path / "x" / ".." / "y", "record 3")
+
+
+def test_a_record_names_no_file_outside_its_folder(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (tmp_path / "secret").touch()
+    (images / "link").symlink_to(tmp_path / "secret")
+    assert inside(images, "a/b.png", "record 3") == images / "a" / "b.png"
+    for name in ("../secret", "/etc/passwd", "link", "a/../../secret"):
+        with pytest.raises(UserError, match=r"record 3: the path .* leaves"):
+            inside(images, name, "record 3")

@@ -1,7 +1,6 @@
 """A row of raw training material, and the sample of the synthesis task made from it."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from inspect_ai.dataset import Sample
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image
+from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_images
 from vlmguard.guard.messages import user_message
 from vlmguard.training.dataset.similarity import normalise_text
 from vlmguard.training.synthesis.packed_images import PackedImage, unpack
@@ -65,7 +64,7 @@ def to_samples(rows: list[Row], *, contrast: bool, sampled: bool) -> list[Sample
     files = [
         unpacked[row.image] if isinstance(row.image, PackedImage) else row.image for row in rows
     ]
-    prepared = _prepare(set(files))
+    prepared = prepare_images(set(files))
     samples, problems = [], []
     for row, file in zip(rows, files, strict=True):
         image = prepared[file]
@@ -123,18 +122,6 @@ def _sample(row: Row, file: Path, image: PreparedImage | ImageError, drop: str |
         if image.notes:
             metadata["image_notes"] = list(image.notes)
     return Sample(id=row.id, input=[user_message(images, row.prompt)], metadata=metadata)
-
-
-def _prepare(paths: set[Path]) -> dict[Path, PreparedImage | ImageError]:
-    def attempt(path: Path) -> PreparedImage | ImageError:
-        try:
-            return prepare_image(path)
-        except ImageError as error:
-            return error
-
-    # Threads help, since Pillow decodes outside the interpreter lock.
-    with ThreadPoolExecutor() as pool:
-        return dict(zip(paths, pool.map(attempt, paths), strict=True))
 
 
 def rows_hash(rows: list[Row]) -> str:

@@ -19,20 +19,19 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from vlmguard.guard.errors import UserError, first_fault
-from vlmguard.guard.files import read_json, read_json_lines
+from vlmguard.guard.data_source import DATA_ROOT
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.packed_images import read_parquet
-from vlmguard.guard.paths import leaves, user_path
+from vlmguard.guard.paths import inside, user_path
+from vlmguard.guard.records import Text, named_records, parse_records
 from vlmguard.training.synthesis.packed_images import PackedImage
 from vlmguard.training.synthesis.record import Row
-
-Text = Annotated[str, StringConstraints(pattern=r"\S")]
 
 VOIDED: Final = {"vlsbench": "VLSBench"}
 """Sources that are test sets: a model trained on one has no valid score there."""
@@ -124,9 +123,9 @@ def _read_one(spec: str) -> list[Row]:
             )
         kind, place = "jsonl", spec
     if not place:
-        root = os.environ.get("VLMGUARD_DATA")
+        root = os.environ.get(DATA_ROOT)
         if not root:
-            raise UserError(f"-T data={kind}: say where it is ({kind}:PATH), or set VLMGUARD_DATA.")
+            raise UserError(f"-T data={kind}: say where it is ({kind}:PATH), or set {DATA_ROOT}.")
         place = str(Path(root) / kind)
     path = user_path(place)
     if not path.exists():
@@ -136,12 +135,12 @@ def _read_one(spec: str) -> list[Row]:
 
 def _jsonl(path: Path) -> list[Row]:
     rows = []
-    for name, item in _parse(_json_lines(path), OwnRow, path):
+    for name, item in _checked(path, OwnRow, ".jsonl"):
         rows.append(
             Row(
-                id=f"{path.stem}/{item.id or name.removeprefix('line ')}",
+                id=f"{path.stem}/{item.id or name.split()[-1]}",
                 source=path.stem,
-                image=_inside(path.parent, item.image, f"{path}: {name}"),
+                image=inside(path.parent, item.image, name),
                 image_id=item.image_id or f"{path.stem}/{item.image}",
                 prompt=item.prompt,
                 safe=item.safe,
@@ -159,8 +158,8 @@ def _vlguard(folder: Path) -> list[Row]:
     rows = []
     # Numbered, since one id of the published file occurs twice.
     seen: Counter[str] = Counter()
-    for name, item in _parse(_json_records(path), VLGuardItem, path):
-        where = f"{path}: {name} ({item.id})"
+    for name, item in _checked(path, VLGuardItem):
+        where = f"{name} ({item.id})"
         seen[item.id] += 1
         again = f"~{seen[item.id]}" if seen[item.id] > 1 else ""
         for number, turn in enumerate(item.turns):
@@ -172,7 +171,7 @@ def _vlguard(folder: Path) -> list[Row]:
                 Row(
                     id=f"vlguard/{item.id}{again}/{number}",
                     source="vlguard",
-                    image=_inside(images, item.image, where),
+                    image=inside(images, item.image, where),
                     image_id=f"vlguard/{item.image}",
                     prompt=turn[key],
                     safe=turn.get("response"),
@@ -191,14 +190,13 @@ def _spa_vl(path: Path) -> list[Row]:
         return [row for file in parquet for row in _spa_vl_parquet(file)]
     if path.is_dir():
         raise UserError(f"{path} holds no .parquet file. Name the JSON or JSONL file itself.")
-    records = _json_lines(path) if path.suffix == ".jsonl" else _json_records(path)
     images = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
     rows = []
-    for name, item in _parse(records, PreferenceItem, path):
+    for name, item in _checked(path, PreferenceItem):
         rows.append(
             _preference(
                 f"spa_vl/{path.stem}/{name.split()[-1]}",
-                _inside(images, item.image, f"{path}: {name}"),
+                inside(images, item.image, name),
                 item,
             )
         )
@@ -211,7 +209,7 @@ def _spa_vl_parquet(path: Path) -> Iterator[Row]:
         (f"row {number}", {**record, "image": record.get("image_name") or f"{path.stem}/{number}"})
         for number, record in enumerate(read_parquet(path, without=["image"]))
     )
-    for number, (_, item) in enumerate(_parse(named, PreferenceItem, path)):
+    for number, item in enumerate(parse_records(named, PreferenceItem, path, strict=False)):
         yield _preference(f"spa_vl/{path.stem}/{number}", PackedImage(path, number), item)
 
 
@@ -234,14 +232,14 @@ def _vlsbench(folder: Path) -> list[Row]:
         Row(
             id=f"vlsbench/{item.instruction_id}",
             source="vlsbench",
-            image=_inside(folder, item.image_path, f"{path}: {name}"),
+            image=inside(folder, item.image_path, name),
             image_id=f"vlsbench/{item.image_path}",
             prompt=item.instruction,
             safe=None,
             unsafe=None,
             benign=False,
         )
-        for name, item in _parse(_json_records(path), VLSBenchItem, path)
+        for name, item in _checked(path, VLSBenchItem)
     ]
 
 
@@ -253,32 +251,8 @@ READERS: Final[dict[str, Callable[[Path], list[Row]]]] = {
 }
 
 
-def _inside(folder: Path, name: str, where: str) -> Path:
-    path = folder / name
-    if leaves(folder.resolve(), path, where):
-        raise UserError(f"{where}: the image path {name} leaves {folder}. Put the image inside.")
-    return path
-
-
-def _json_records(path: Path) -> list[tuple[str, Any]]:
-    records = read_json(path, "Download it again.")
-    if not isinstance(records, list):
-        raise UserError(f"{path}: holds no list of records. Download it again.")
-    return [(f"record {number}", record) for number, record in enumerate(records)]
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    return ((f"line {number}", record) for number, record in read_json_lines(path))
-
-
-def _parse(
-    records: Iterable[tuple[str, Any]], model: type[R], path: Path
-) -> Iterator[tuple[str, R]]:
-    for name, record in records:
-        try:
-            yield name, model.model_validate(record)
-        except ValidationError as error:
-            field, said = first_fault(error)
-            raise UserError(
-                f"{path}: {name}: field '{field or 'record'}': {said}. Correct the record."
-            ) from error
+def _checked(path: Path, model: type[R], form: str | None = None) -> Iterator[tuple[str, R]]:
+    """Name and content of each record of a file."""
+    rows = named_records(path, form)
+    names = (f"{path}: {name}" for name, _ in rows)
+    return zip(names, parse_records(rows, model, path, strict=False), strict=True)

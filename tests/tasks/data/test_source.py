@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 from PIL import Image
-from pydantic import BaseModel
 from support.folders import draw_image, write_vlguard
 from support.icc import SRGB, rgb_profile
 from support.openai_server import openai_server
@@ -17,7 +16,7 @@ from support.siuo_folder import write_siuo
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.tasks.data.dataset import draw
-from vlmguard.tasks.data.source import Text, locate, parse_records, read_csv, read_json
+from vlmguard.tasks.data.source import locate
 from vlmguard.tasks.siuo import CARD, siuo
 
 
@@ -201,20 +200,6 @@ def test_broken_records_are_named(
         build(folder)
 
 
-def test_unreadable_files_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    with pytest.raises(UserError, match="cannot be read"):
-        read_json(path)
-    path.write_bytes(b"\xff{")
-    with pytest.raises(UserError, match="cannot be read as UTF-8"):
-        read_json(path)
-    with pytest.raises(UserError, match="cannot be read as UTF-8"):
-        read_csv(path)
-    path.write_text('[{"a": 1, "b": {"c": 1, "c": 2}}]')
-    with pytest.raises(UserError, match="the key 'c' occurs twice"):
-        read_json(path)
-
-
 # --- places ---------------------------------------------------------------------------
 
 
@@ -285,11 +270,3 @@ def test_users_see_a_message_and_no_traceback(repo: Path, tmp_path: Path, cli: A
     assert result.returncode == 1
     assert "nowhere is no folder. Clone https://github.com/sinwang20/SIUO" in shown
     assert "Traceback" not in shown
-
-
-def test_half_characters_in_records_are_replaced(tmp_path: Path) -> None:
-    class Item(BaseModel):
-        text: Text
-
-    (item,) = parse_records([("record 0", {"text": "half \ud83d"})], Item, tmp_path / "a.json")
-    assert item.text == "half \ufffd"
