@@ -27,7 +27,7 @@ from support.folders import (
 
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
-from vlmguard.tasks.data.dataset import images_of
+from vlmguard.guard.messages import images_of
 from vlmguard.tasks.data.typo import load_font, render_phrase, wrap
 from vlmguard.tasks.mm_safetybench import (
     CARD,
