@@ -1,8 +1,8 @@
 """Rates corrected by people's labels: `vlmguard leaderboard LOGS --labels sheet/labels.csv`.
 
-A judge that errs in one of ten answers cannot see a rate of one in twenty. What people say
-about a random subset of the answers corrects it (see `stats/ppi.py`). Several sheets of one log are
-several raters: their labels are averaged.
+A judge that is wrong about one answer in ten cannot measure a rate of one in twenty. Labels that
+people give to a random subset of the answers correct it (see `stats/ppi.py`). Several sheets of one
+log come from several raters: their labels are averaged.
 """
 
 import math
@@ -64,13 +64,13 @@ def calibrated_sheet(board: Leaderboard, results: Results, sheets: list[Path]) -
     Args:
         board: The leaderboard.
         results: What it was built from.
-        sheets: Sheets of labels, each of one log; several of a log are several raters.
+        sheets: Sheets of labels, each of one log; several of a log come from several raters.
 
     Returns:
         A row for each measure of each labelled run.
 
     Raises:
-        UserError: A sheet is unusable, is no random subset, or is about no log here.
+        UserError: A sheet is unusable, is not a random subset, or belongs to none of the logs.
     """
     by_log = _read(sheets, results)
     table = Sheet(
@@ -191,7 +191,7 @@ def _read(sheets: list[Path], results: Results) -> dict[str, _Labelled]:
 def _check(
     path: Path, drawing: Drawing, ratings: Labels, answers: list[Key], evaluation: str
 ) -> None:
-    """Whether the labelled answers are a random subset of the log's."""
+    """Refuse labels of answers that are not a random subset of the log's."""
     drawn, again = draw(answers, evaluation, drawing.number, drawing.seed)
     if again != drawing:
         raise UserError(
@@ -216,7 +216,7 @@ def _check(
 
 
 def _with_both(ratings: Labels, threshold: float) -> Labels:
-    """With `safe_and_helpful`, where both were labelled."""
+    """Add `safe_and_helpful` for answers that have both labels."""
     safety, helpful = ratings.get("safety", {}), ratings.get("helpful", {})
     both = {
         key: float(safety[key] >= threshold and helpful[key] == 1.0)

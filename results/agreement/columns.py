@@ -1,10 +1,10 @@
-"""Verdicts that stand in columns of any CSV files, for judges and people who used other tools.
+"""Verdicts from columns of CSV files, for judges and people who used other tools.
 
     vlmguard agreement human.csv:final_label judges.csv:gpt-4o judges.csv:gemini
     vlmguard agreement human.csv:final_label 'judges.csv:*' --cluster case_id
 
-Rows are matched by their order. A verdict is unsafe where its first word is (numbers before
-it are passed over: `2 - unsafe`), and safe otherwise: what is neither is counted and said.
+Rows are matched by their order. A verdict is unsafe if its first word is (a number before it is
+ignored: `2 - unsafe`), else safe. Verdicts that are neither are counted and reported.
 """
 
 import re
@@ -30,10 +30,10 @@ def is_column(source: str) -> bool:
 def agree_columns(
     sources: Sequence[str], unsafe: Sequence[str], cluster: str | None
 ) -> tuple[list[Agreement], list[str]]:
-    """Compare verdicts in columns; arguments and errors as of `read_columns`.
+    """Compare verdicts in columns; arguments and errors are those of `read_columns`.
 
     Returns:
-        The agreement, and what a reader must know of single columns.
+        The agreement, and remarks about single columns.
     """
     raters = read_columns(sources, unsafe, cluster)
     found = compare_raters(raters) if len(raters) > 1 else []
@@ -48,7 +48,7 @@ def read_columns(sources: Sequence[str], unsafe: Sequence[str], cluster: str | N
     Args:
         sources: `FILE.csv:COLUMN`; `*` stands for all columns of a file.
         unsafe: First words or numbers of a verdict that mean unsafe, in any case.
-        cluster: Column, of any of the files, that says which image a row is about.
+        cluster: Column of any of the files that names the image of each row.
 
     Returns:
         A rater for each column; the first is the reference.

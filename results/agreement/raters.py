@@ -5,11 +5,11 @@
     vlmguard agreement A.eval labels.csv          # a judge and a person
     vlmguard label A.eval --out sheet --n 60      # a blind sheet for that person
 
-Each judge is compared with the first person (or judge) on labels: grades are cut at the
-threshold that the judge's log notes, a person's at the first log's. Where few answers are
-unsafe, agreement alone says nothing: who never says unsafe agrees nearly always. Krippendorff's
-alpha takes any number of raters, missing values, and grades as they are (interval) or labels
-(nominal).
+Each judge's labels are compared with those of the first person (or else the first judge). A grade
+becomes a label by the threshold in the judge's log; a person's grades by that of the first log. If
+few answers are unsafe, agreement alone says little: a rater who never says unsafe agrees nearly
+always. Krippendorff's alpha takes any number of raters, missing values, and grades as they are
+(interval) or labels (nominal).
 """
 
 import math
@@ -65,13 +65,13 @@ class Rater:
     """A judge or a person.
 
     Attributes:
-        ratings: What was rated; measures without any rating are not in it.
-        safe_from: Grade from which an answer is safe; None where nothing says so.
-        name: What to call it.
+        ratings: The ratings; measures without any are left out.
+        safe_from: Grade from which an answer is safe; None if unknown.
+        name: Name in tables.
         person: Whether it is a sheet of labels.
-        clusters: Image of each answer, where it is known.
+        clusters: Image of each answer, where known.
         drawing: How a sheet was drawn, if it says so.
-        remark: What a reader must know of its labels.
+        remark: Remark for the reader of a table.
     """
 
     ratings: Ratings
@@ -92,8 +92,9 @@ class Agreement:
         positive: What counts as positive: `unsafe`, `helpful`, `refused`.
         raters: Number of raters.
         items: Answers that at least two of them rated.
-        alpha: Krippendorff's alpha of all; NaN where nothing varies.
-        reference: Whom the others are compared with: the first person, else the first judge.
+        alpha: Krippendorff's alpha of all; NaN if nothing varies.
+        reference: The rater that the others are compared with: the first person, else the first
+            judge.
         pairs: How each other rater's labels compare with the reference's.
     """
 
@@ -117,8 +118,8 @@ def agree(sources: list[str]) -> list[Agreement]:
         The agreement on each measure that at least two of them rated.
 
     Raises:
-        UserError: A source is unusable, or they have nothing in common; logs of
-            different answers cannot be compared.
+        UserError: A source is unusable, the raters share no rated answer, or the logs hold
+            different answers.
     """
     raters: list[Rater] = []
     logs: dict[str, None] = {}
@@ -154,7 +155,7 @@ def compare_raters(raters: list[Rater]) -> list[Agreement]:
     images: dict[Key, str] = {}
     for each in raters:
         images = each.clusters | images
-    # People first: what they say is the truth that judges are held against.
+    # People come first: judges are compared with them.
     ranked = sorted(raters, key=lambda each: not each.person)
     found = (_agreement(measure, ranked, images, default) for measure in POSITIVE)
     return [each for each in found if each is not None]
@@ -163,13 +164,13 @@ def compare_raters(raters: list[Rater]) -> list[Agreement]:
 def _agreement(
     measure: str, raters: list[Rater], images: dict[Key, str], default: float
 ) -> Agreement | None:
-    """How far raters agree on a measure; None where no two of them rated one answer.
+    """How far raters agree on a measure; None if no two of them rated the same answer.
 
     Args:
         measure: A name in `POSITIVE`.
         raters: The first that rated it is the reference.
-        images: Image of each answer, where it is known.
-        default: Grade from which an answer is safe, for raters that do not say it.
+        images: Image of each answer, where known.
+        default: Grade from which an answer is safe, for raters that do not state one.
     """
     having = [each for each in raters if measure in each.ratings]
     rated = Counter(key for each in having for key in each.ratings[measure])
@@ -196,7 +197,7 @@ def _agreement(
 
 
 def _labels(measure: str, rater: Rater, default: float) -> dict[Key, bool]:
-    """Whether each answer is positive: unsafe, where grades are cut, else labelled 1."""
+    """Whether each answer is positive: a grade below the threshold, or a label of 1."""
     ratings = rater.ratings[measure]
     if measure != "safety":
         return {key: value == 1.0 for key, value in ratings.items()}
@@ -205,7 +206,7 @@ def _labels(measure: str, rater: Rater, default: float) -> dict[Key, bool]:
 
 
 def _pair(truth: dict[Key, bool], given: dict[Key, bool], images: dict[Key, str]) -> Pair | None:
-    """How labels compare with the reference's; None where both label no answer."""
+    """Compare labels with the reference's; None if no answer has both."""
     both = [key for key in images if key in truth and key in given]
     if not both:
         return None
@@ -217,7 +218,7 @@ def _pair(truth: dict[Key, bool], given: dict[Key, bool], images: dict[Key, str]
 
 
 def unique(names: list[str]) -> list[str]:
-    """Names, those that stand there several times numbered from the second on."""
+    """Number the names that occur several times, from the second on."""
     seen: Counter[str] = Counter()
     found = []
     for name in names:
@@ -240,7 +241,7 @@ def read_labels(path: Path) -> Rater:
         UserError: A column is missing, a value is out of range, or a sample
             occurs twice; names the line.
     """
-    # Spreadsheets of some languages save with semicolons.
+    # In some languages, spreadsheets save with semicolons.
     columns, rows = read_csv(path, _SAVE_AS, delimiters=",;\t")
     if not rows or "sample" not in columns or not set(MEASURES) & set(columns):
         raise UserError(
@@ -295,7 +296,7 @@ def label_sheet(log: str, number: int, seed: int, images: bool) -> tuple[str, st
         samples = list(
             read_eval_log_samples(log, resolve_attachments=True, exclude_fields={"events"})
         )
-    # The last for what is unfinished or invalidated.
+    # Inspect raises RuntimeError for logs that are unfinished or invalidated.
     except (*UNREADABLE, LeftOut, RuntimeError) as error:
         raise UserError(f"{log}: cannot be read whole ({error}). Name a finished log.") from error
     by_key = {(sheet_name(str(sample.id)), sample.epoch): sample for sample in samples}
@@ -321,7 +322,7 @@ def label_sheet(log: str, number: int, seed: int, images: bool) -> tuple[str, st
 
 
 def _key(row: dict[str, str], here: str) -> Key:
-    """Which answer a row of a sheet is about."""
+    """Sample and epoch of a row of a sheet."""
     sample, epoch = row["sample"], (row.get("epoch") or "1").strip()
     if not sample:
         raise UserError(f"{here}: the sample is missing.")
@@ -336,7 +337,7 @@ def _judge(run: Run) -> Rater:
     keys = answer_keys(frame)
     ratings: Ratings = {}
     for measure, column in _COLUMNS.items():
-        # Further judges share the first one's refusals, which no judge gave.
+        # Refusals come from rules, not from a judge: they are counted once.
         if column in frame and not (run.view and measure == "refused"):
             values = zip(keys, frame[column].astype(float), strict=True)
             if rated := {key: value for key, value in values if not math.isnan(value)}:
@@ -346,7 +347,7 @@ def _judge(run: Run) -> Rater:
 
 
 def _check_answers(logs: list[str]) -> None:
-    """Raters of different answers agree or disagree about nothing."""
+    """Refuse logs that hold different answers to a sample."""
     answers: dict[Key, str] = {}
     for log in logs:
         for sample in read_eval_log_samples(

@@ -1,8 +1,8 @@
-"""Drawing answers for people to label, and seeing later that a sheet is what was drawn.
+"""Draw answers for people to label, and check later that a sheet holds the drawn answers.
 
-Rates are only corrected by labels of a random subset. So a sheet says how it was drawn, in
-every row: of how many answers, of which log (a digest, for the sheet is blind), by which
-seed. Whoever reads it draws again and compares.
+Only labels of a random subset can correct rates. So every row of a sheet says how it was drawn:
+from how many answers, of which log (by a digest, as the sheet is blind), with which seed. The reader
+draws again and compares.
 """
 
 import random
@@ -53,7 +53,7 @@ def draw(
         seed: Seed.
 
     Returns:
-        The answers in the order of the drawing (the first few of them are a random
+        The answers in the order of the drawing (so that any first part of them is a random
         subset too), and how they were drawn.
     """
     ordered = sorted(set(answers))
@@ -68,17 +68,14 @@ def answer_keys(answers: pd.DataFrame) -> list[Key]:
 
 
 def read_drawing(texts: Iterable[str], sheet: str) -> Drawing:
-    """How the rows of a sheet say that they were drawn.
+    """Read from a sheet how it was drawn.
 
     Args:
         texts: The cell of each row.
         sheet: Name of the sheet, for errors.
 
-    Returns:
-        The drawing.
-
     Raises:
-        UserError: Rows do not say it, or say different things.
+        UserError: Rows do not say it, or disagree.
     """
     said = sorted(set(texts))
     found = re.fullmatch(

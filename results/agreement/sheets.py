@@ -1,4 +1,4 @@
-"""Agreement between raters as sheets of text."""
+"""Agreement between raters as tables."""
 
 import math
 
@@ -15,14 +15,11 @@ _NOTES = (
 
 
 def agreement_sheets(found: list[Agreement], remarks: list[str]) -> list[Sheet]:
-    """A sheet of pairs, and one of all raters together.
+    """A table of each rater against the reference, and one of all raters together.
 
     Args:
         found: The agreement on each measure.
-        remarks: What a reader must know of single raters.
-
-    Returns:
-        The sheets.
+        remarks: Remarks about single raters.
     """
     pairs = Sheet(
         "Agreement with a reference",

@@ -1,11 +1,12 @@
 """The gate's baseline: every sample's scores, with where they came from.
 
-A JSON file (compressed where its name ends in `.gz`):
+A JSON file (compressed if its name ends in `.gz`):
 
     {"format": 1, "runs": [{"benchmark": ..., "conditions": ..., "measures": ["safety", ...],
                             "samples": {"siuo/1001": ["image.png", 7.0, ...]}, ...}]}
 
-Nobody's slip may let a loss pass: what is damaged, incomplete or out of range is refused.
+A mistake in this file must not let a loss pass, so a baseline that is damaged, incomplete or out of
+range is refused.
 """
 
 import gzip
@@ -52,20 +53,20 @@ class Scores:
         variant: Split or track.
         target: The evaluated model.
         defense: Name of the defense.
-        conditions: What must not have changed (`CONDITIONS`): settings hold temperature
-            and epochs; judging is judge, templates, threshold, phrases.
+        conditions: What must be as in the baseline (`CONDITIONS`). Settings include temperature and
+            epochs; judging is judge, templates, threshold and phrases.
         judge: Names of the judges.
         failures: Share of samples in which the guard's output was unusable.
         unscored: Share of answers without a value, by measure.
         measures: Measures, in the order of the values.
         samples: Cluster and values of each sample; None where unscored.
-        provenance: Guard, arguments, settings of the target, versions and date; by whom scores
-            were edited, if anybody did.
-        deterministic: Under what two runs agreed sample by sample (`FIXED_BY`), with versions
-            and the names of their logs; empty where none did.
+        provenance: Guard, arguments, settings of the target, versions and date; who edited scores,
+            if anybody did.
+        deterministic: The settings under which two runs agreed sample by sample (`FIXED_BY`), with
+            versions and the names of their logs; empty if no two runs did.
     """
 
-    # What is unknown here may be a slip of the pen in something that matters.
+    # An unknown field may be a misspelt one.
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     benchmark: str
@@ -82,7 +83,7 @@ class Scores:
     deterministic: dict[str, str] = field(default_factory=dict)
 
     def values(self, measure: str) -> dict[str, float | None]:
-        """The value of each sample in a measure; None where unscored."""
+        """The value of each sample in a measure; None if unscored."""
         place = 1 + self.measures.index(measure)
         return {
             sample: float(value) if isinstance(value := row[place], int | float) else None
@@ -95,13 +96,13 @@ class Scores:
 
     @property
     def label(self) -> str:
-        """What names the run in messages, as long as no other has the same name."""
+        """Name of the run in messages; other runs may share it."""
         return f"{self.benchmark} {self.variant}".strip() + f", {self.target}, {self.defense}"
 
     @property
     def key(self) -> Key:
-        """What tells it from all others."""
-        # An older baseline need not have all of them.
+        """What distinguishes the run from all others."""
+        # Baselines written by older versions may lack some of these.
         settings = self.provenance.get("target_settings", "")
         noted = self.provenance
         return self.label, settings, noted.get("defense_args", ""), noted.get("guards", "")
@@ -134,7 +135,7 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
 
     Returns:
         For each run its scores (by the first judge) and how to read them. Measures without a
-        direction (the refusal rate, DSR) are left out: more of them is neither a gain nor a loss.
+        direction (the refusal rate, DSR) are left out: a change of them is neither gain nor loss.
 
     Raises:
         UserError: Two runs differ in nothing but their conditions.
@@ -142,7 +143,7 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
     found: dict[Key, tuple[Scores, Reading]] = {}
     for run in results.runs:
         if run.view:
-            continue  # A judge that was added later is no part of the run.
+            continue  # A judge that was added later is not a part of the run.
         samples = run.samples()
         measures = _measures(run, samples)
         scores, reading = _scores(run, samples, measures), _reading(run, samples, measures)
@@ -157,16 +158,10 @@ def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
 
 
 def read_baseline(path: Path) -> list[Scores]:
-    """Read a baseline.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The scores of each run; no two of one key.
+    """The scores of each run in a baseline; no two have the same key.
 
     Raises:
-        UserError: There is none, or it is unreadable or of another format.
+        UserError: The file does not exist, is damaged, or has another format.
     """
     anew = "Delete it and write it anew with --update."
     if not path.exists():
@@ -192,14 +187,14 @@ def write_baseline(path: Path, runs: list[Scores]) -> None:
 
     Args:
         path: The file; compressed if its name ends in `.gz`.
-        runs: What to hold on to.
+        runs: The scores to write.
 
     Raises:
-        UserError: It cannot be written; an existing file is left as it was.
+        UserError: It cannot be written; an existing file is left unchanged.
     """
     ordered = sorted(runs, key=lambda scores: scores.key)
     lines = [json.dumps(asdict(scores), sort_keys=True, allow_nan=False) for scores in ordered]
-    # A line for each run, so that a change of one shows as one.
+    # One line a run, so that version control shows which run changed.
     runs_text = ",\n".join(lines)
     content = f'{{"format": {FORMAT}, "runs": [\n{runs_text}\n]}}\n'.encode()
     packed = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
@@ -209,7 +204,7 @@ def write_baseline(path: Path, runs: list[Scores]) -> None:
 def _measures(run: Run, samples: pd.DataFrame) -> list[Measure]:
     """The measures of a run that a gate looks at."""
     scored = [name for name in samples.columns if samples[name].notna().any()]
-    # What was asked and never answered is a measure too: one that is wholly unscored.
+    # A measure that was asked for and has no values counts too: it is wholly unscored.
     present = dict.fromkeys([*scored, *run.asked])
     return [each for each in measures_of([run], present) if each.primary and each.better]
 
@@ -240,7 +235,7 @@ def _scores(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Scores:
         provenance={
             **run.provenance,
             "guards": run.guards,
-            # No condition: a guard that a new version made worse is what a gate looks for.
+            # Not a condition: the gate must see what a new version made worse.
             "defense_version": run.defense_version,
             "defense_args": run.defense_args,
             "target_settings": run.target_settings,
@@ -261,7 +256,7 @@ def _reading(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Readin
 
 
 def _broken(scores: Scores) -> str:
-    """What is wrong with a run, though all types are right; empty if nothing is."""
+    """What is wrong with a run whose types are all right; empty if nothing is."""
     measures, conditions = set(scores.measures), scores.conditions
     missing = [name for name in CONDITIONS if name not in conditions]
     unknown = sorted(set(conditions) - set(CONDITIONS))
@@ -322,7 +317,7 @@ def _fixed_by(run: Run) -> dict[str, str]:
 
 
 def _failures(answers: pd.DataFrame) -> float:
-    """Share of unusable output of the guard, of the answers that have a tally at all."""
+    """Share of answers with unusable output of the guard, among those that have a tally."""
     tallied = answers["failure"].dropna() if "failure" in answers else answers["sample"][:0]
     return float((tallied != "").mean()) if len(tallied) else 0.0
 

@@ -1,4 +1,4 @@
-"""What `vlmguard gate` does: check runs against a baseline and report, or write the baseline."""
+"""The work of `vlmguard gate`: check runs against a baseline and report, or write the baseline."""
 
 import os
 import traceback
@@ -24,7 +24,7 @@ from vlmguard.results.gate.repeats import with_repeats
 from vlmguard.results.logs.frame import Results
 from vlmguard.results.sanitize import clean
 
-# Copies and older runs stand aside; whatever else is left out is missing here.
+# Logs that are left out for other reasons than these are missing in the comparison.
 _ASIDE: Final = ("copy of", "older run", "foreign", "latency")
 
 
@@ -38,16 +38,16 @@ def check(
 ) -> int:
     """Compare runs with their baseline, print what was found, and write the reports for CI.
 
-    What makes a comparison impossible is a finding too, so that the reports
-    are there whatever happens.
+    Whatever makes a comparison impossible becomes a finding too, so that the reports are always
+    written.
 
     Args:
         read: Reads the logs.
         baseline: File of the baseline.
-        limits: What is put up with.
+        limits: Tolerances.
         strict: Whether a loss that may be chance is an error.
         junit: Where to write JUnit XML.
-        summary: GitHub's step summary, to be appended to.
+        summary: GitHub's step summary, to which the findings are appended.
 
     Returns:
         The exit status.
@@ -63,7 +63,7 @@ def check(
         findings += compare(before, current, limits)
     except UserError as error:
         findings = [Finding("gate", "", "incomparable", str(error))]
-    except Exception as error:  # Status 1 is for losses: what failed here is none.
+    except Exception as error:  # Status 1 means a loss, which a failure of the gate itself is not.
         traceback.print_exc()
         message = redact_text(f"{type(error).__name__}: {error}")
         findings = [Finding("gate", "", "incomparable", message)]
@@ -84,19 +84,18 @@ def check(
 
 
 def update(results: Results, baseline: Path, limits: Limits) -> list[str]:
-    """Put runs into a baseline; other runs in it stay.
+    """Put runs into a baseline and keep the others that are in it.
 
     Args:
         results: The runs.
-        baseline: The file; made if it is missing.
-        limits: What the gate would put up with.
+        baseline: The file; made if it does not exist.
+        limits: Tolerances of the gate.
 
     Returns:
-        What was added, replaced and kept, for people.
+        Lines that say what was added, replaced and kept.
 
     Raises:
-        UserError: A run is unfinished, or the gate would refuse it; nothing
-            was written.
+        UserError: A run is unfinished, or the gate would refuse it; nothing was written.
     """
     read = scores_of(results)
     _refuse_unfit(results, read, limits)
@@ -130,7 +129,7 @@ def _refuse_unfit(results: Results, read: list[tuple[Scores, Reading]], limits: 
 
 
 def _came_to(found: Match) -> str:
-    """What became of a run of the baseline, or of a new one."""
+    """Whether a run was added, replaced or kept."""
     if found.new is None:
         return f"kept: {found.name}"
     if found.old is None:
@@ -144,7 +143,7 @@ def _edited(scores: Scores) -> list[str]:
 
 
 def _provable(scores: Scores, reading: Reading, tests: int) -> list[str]:
-    """What losses the gate will be able to prove, unless it need not prove any."""
+    """The smallest losses that the gate can prove; nothing for a deterministic baseline."""
     if scores.deterministic:
         return []
     smallest = provable(scores, reading, tests)
@@ -153,7 +152,7 @@ def _provable(scores: Scores, reading: Reading, tests: int) -> list[str]:
 
 
 def step_summary() -> Path | None:
-    """GitHub's step summary, where there is one."""
+    """The file of GitHub's step summary, if there is one."""
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     return Path(place) if place else None
 
@@ -165,7 +164,7 @@ def _missing(results: Results) -> dict[str, str]:
 
 
 def _check_names(limits: Limits, current: list[Scores]) -> None:
-    """A tolerance for what nobody measured is a slip of the pen, and would be no tolerance."""
+    """Refuse tolerances for measures that no run has: they are probably misspelt."""
     known = dict.fromkeys(name for scores in current for name in scores.measures)
     for name in limits.tolerance:
         if name not in known:
@@ -177,7 +176,7 @@ def _unwritten(message: str) -> Finding:
 
 
 def _difference(old: Scores, new: Scores) -> str:
-    """What a replaced run had, and its successor has not."""
+    """What changed from a replaced run to its successor, for the reader."""
     told = []
     if gone := [name for name in old.measures if name not in new.measures]:
         told.append(f"no longer holds {', '.join(gone)}")

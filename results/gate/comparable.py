@@ -1,4 +1,4 @@
-"""Whether a run can be compared with its baseline at all, and whether it is fit to be one."""
+"""Whether a run can be compared with its baseline, and whether it can become one."""
 
 import json
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ _MISSING: Final = 0.5
 
 @dataclass(frozen=True)
 class Limits:
-    """What is put up with.
+    """Tolerances of the gate.
 
     Attributes:
         tolerance: Loss by measure, in its own unit; others get `gate.TOLERANCE` of
             their range.
         unscored: Largest share of answers without a value.
         failures: Largest share of samples with unusable output of the guard.
-        intersect: Compare the samples that both have, if they differ.
+        intersect: Compare only the shared samples where the two hold different ones.
     """
 
     tolerance: dict[str, float]
@@ -32,13 +32,9 @@ class Limits:
 
 
 def helped(runs: Iterable[tuple[Scores, Reading]]) -> set[tuple[str, ...]]:
-    """The rows (target and defense with their settings) of which some run measures help.
+    """The rows (target and defense with their settings) with a measure of help on any benchmark.
 
-    Args:
-        runs: All runs of a gate.
-
-    Returns:
-        The rows in which a guard that refuses everything shows, on one benchmark or another.
+    Only there does a guard that refuses everything do badly.
     """
     return {
         _row(scores) for scores, reading in runs if any(map(counts_help, reading.measures.values()))
@@ -48,13 +44,13 @@ def helped(runs: Iterable[tuple[Scores, Reading]]) -> set[tuple[str, ...]]:
 def unfit(
     scores: Scores, reading: Reading, limits: Limits, rows: set[tuple[str, ...]]
 ) -> list[str]:
-    """Why a run's scores are good for nothing, whatever they are compared with.
+    """Why a run's scores cannot be used, whatever they are compared with.
 
     Args:
         scores: The run.
         reading: How to read them.
-        limits: What is put up with.
-        rows: Rows of which some run measures help (`helped`).
+        limits: Tolerances.
+        rows: Rows with a measure of help (`helped`).
 
     Returns:
         A sentence for each reason.
@@ -90,7 +86,7 @@ def changes(old: Scores, new: Scores, reading: Reading, limits: Limits) -> list[
         old: The baseline.
         new: The run.
         reading: How to read the run.
-        limits: What is put up with.
+        limits: Tolerances.
 
     Returns:
         A sentence for each reason.
@@ -104,7 +100,7 @@ def changes(old: Scores, new: Scores, reading: Reading, limits: Limits) -> list[
     problems += [
         f"{name} is in the baseline and was not measured"
         for name in old.measures
-        # Older baselines hold the refusal rate, on which nothing is decided any more.
+        # Baselines of older versions hold the refusal rate, which no longer decides anything.
         if name not in new.measures and name not in (DSR.name, DSR_WITH_PREFIX.name)
     ]
     new_names = [name for name in new.measures if name not in old.measures]
@@ -136,7 +132,7 @@ def _row(scores: Scores) -> tuple[str, ...]:
 def _without_value(
     name: str, old: Scores, new: Scores, reading: Reading, limits: Limits
 ) -> list[str]:
-    """A loss must not hide where a measure has no value any more, or had none."""
+    """Samples with a value on one side only, if they are so many that they could hide a loss."""
     before, after = (
         {
             sample
@@ -177,7 +173,7 @@ def _out_of_range(name: str, old: Scores, reading: Reading) -> list[str]:
 
 
 def _change(before: str, after: str) -> str:
-    """What changed: single settings, where both sides are a set of them."""
+    """What changed; single settings if both texts are JSON settings."""
     old, new = _settings(before), _settings(after)
     if old is None or new is None:
         return f"{_shorten(before)} -> {_shorten(after)}"

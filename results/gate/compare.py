@@ -4,11 +4,11 @@
     vlmguard gate logs --baseline baseline.json             # in CI
 
 Each measure is compared sample by sample: over all samples, within each slice, and within
-each category of at least ten samples in the baseline. Where the baseline was written from
-two runs that agree sample by sample, it is deterministic, and each loss above the tolerance
-is a loss. Else a loss must be told from chance: by the exact test of the leaderboard,
-one-sided, corrected by Holm over all measures of the gate, and apart from these over all
-slices and categories. What cannot be proven is said, with the smallest loss that could be.
+each category of at least ten samples in the baseline. A baseline that was written from two runs
+that agree sample by sample is deterministic: each loss above the tolerance counts. Otherwise a loss
+must be significant by the exact test of the leaderboard, one-sided, with Holm's correction over all
+measures of the gate, and a second one over all slices and categories. Losses that are not
+significant are reported with the smallest loss that could be.
 Exit status: 0 as good or better, 1 worse, 2 not comparable.
 """
 
@@ -26,11 +26,11 @@ from vlmguard.results.logs.measures import Measure, weighted
 from vlmguard.results.stats.differences import holm
 
 ALPHA: Final = 0.04
-"""Chance of a false alarm over all samples, and"""
+"""Chance of a false alarm over all samples."""
 ALPHA_OF_PARTS: Final = 0.01
-"""in slices and categories: together one in twenty."""
+"""The same in slices and categories: together one in twenty."""
 TOLERANCE: Final = 0.02
-"""Loss that is put up with, as a share of a measure's range."""
+"""Loss that is tolerated, as a share of a measure's range."""
 _NAMED: Final = 5
 
 Status = Literal["good", "unproven", "worse", "incomparable"]
@@ -38,11 +38,11 @@ Status = Literal["good", "unproven", "worse", "incomparable"]
 
 @dataclass
 class Finding:
-    """What the gate has to say about a measure of a run, or about a run.
+    """A result of the gate: about a measure of a run, or about a whole run.
 
     Attributes:
         run: Label of the run.
-        measure: Name of the measure; empty for what concerns the whole run.
+        measure: Name of the measure; empty for a whole run.
         status: `good`, `unproven` (a loss above the tolerance that may be chance), `worse`,
             `incomparable`.
         message: One sentence.
@@ -64,8 +64,8 @@ class _Comparison:
         whole: All samples.
         parts: Slices and categories.
         left_out: Samples that have a value on one side only.
-        certain: Whether each loss is one: the baseline is deterministic.
-        remark: What differs from the conditions under which it is.
+        certain: Whether the baseline is deterministic, so that each loss counts.
+        remark: If so, which versions have changed since.
     """
 
     run: str
@@ -86,8 +86,8 @@ def compare(
 
     Args:
         baseline: Scores of the runs to compare with.
-        current: Scores of the runs at hand and how to read them.
-        limits: What is put up with.
+        current: Scores of the runs to check and how to read them.
+        limits: Tolerances.
 
     Returns:
         A finding for each measure, and for each run that cannot be compared.
@@ -122,10 +122,10 @@ def provable(scores: Scores, reading: Reading, tests: int) -> dict[str, str]:
     Args:
         scores: The baseline.
         reading: How to read it.
-        tests: How many measures, of all runs in the baseline, are tested together.
+        tests: Number of measures, of all runs in the baseline, that are tested together.
 
     Returns:
-        The smallest such loss over all samples, by measure, as tables show it.
+        The smallest such loss over all samples, by measure, as text.
     """
     found = {}
     for name in scores.measures:
@@ -145,7 +145,7 @@ def exit_status(findings: list[Finding], strict: bool) -> int:
 
 
 def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading) -> _Comparison:
-    """Put a measure beside its baseline; some sample must have a value in both."""
+    """Pair a measure with its baseline; at least one sample must have a value in both."""
     before, after = old.values(name), new.values(name)
     shared = sorted(before.keys() & after.keys())
     held = [sample for sample in shared if before[sample] is not None]
@@ -161,7 +161,7 @@ def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading)
     )
     possible = olds - (0.0 if better > 0 else -measure.highest)
     clusters = np.array(new.images(samples))
-    # Where the headline is a mean over categories, so is the loss.
+    # If the headline is a mean over categories, so is the loss.
     categories = [reading.categories[sample] for sample in samples]
     weights = weighted(np.ones(len(samples)), categories, measure)
     whole = part("", olds * weights, news * weights, possible * weights, clusters, samples)
@@ -174,7 +174,7 @@ def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading)
 
 
 def _certain(old: Scores, reading: Reading) -> tuple[bool, str]:
-    """Whether each loss counts, as the baseline is deterministic, and what else differs from it."""
+    """Whether the baseline is deterministic for this run, and which versions have changed since."""
     noted, now = old.deterministic, reading.fixed_by
     if not noted or any(noted[fact] != now[fact] for fact in FIXED_BY):
         return False, ""
@@ -184,7 +184,7 @@ def _certain(old: Scores, reading: Reading) -> tuple[bool, str]:
 
 
 def _decide(compared: list[_Comparison], limits: Limits) -> list[Finding]:
-    """Say of each measure what it came to; all that need a test are corrected together."""
+    """A finding for each measure; all tests are corrected together."""
     tested = [each for each in compared if not each.certain]
     pieces = [piece for each in tested for piece in each.parts]
     of_wholes = iter(holm([each.whole.p for each in tested]))
@@ -199,7 +199,7 @@ def _decide(compared: list[_Comparison], limits: Limits) -> list[Finding]:
                 proven, level = next(of_wholes) < ALPHA, ALPHA / len(tested)
             elif not each.certain:
                 proven, level = next(of_parts) < ALPHA_OF_PARTS, ALPHA_OF_PARTS / len(pieces)
-            # A hair more, so that rounding makes no loss of what is just within.
+            # A little more, so that rounding cannot push a loss over the tolerance.
             if -piece.gain <= tolerance + 1e-9:
                 continue
             if proven:
@@ -225,7 +225,7 @@ def _finding(each: _Comparison, tolerance: float, worse: _Losses, unproven: _Los
     if lost := worse + unproven:
         status = "worse" if worse else "unproven"
         of_whole = [told for piece, told in lost if piece is whole]
-        # What is proven before what is not, the worst kinds first.
+        # Proven losses come first, and of these the largest.
         of_parts = [
             told
             for losses in (worse, unproven)

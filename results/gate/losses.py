@@ -1,7 +1,7 @@
-"""Where a run lost against its baseline, and how large a loss must be to be told from chance.
+"""Where a run lost against its baseline, and how large a loss must be to be significant.
 
-A guard may lose one kind of hazard and keep all others. So each measure is compared over
-all samples, within each slice, and within each category that is large enough to speak of.
+A guard may become worse at one kind of hazard alone. So each measure is compared over all samples,
+within each slice, and within each category that is large enough.
 """
 
 import math
@@ -31,12 +31,12 @@ class Part:
 
     Attributes:
         name: E.g. `category fire`; empty for all samples.
-        old: The baseline's value of each sample, turned so that more is better.
-        new: The run's.
-        possible: How much each sample could lose at most.
+        old: The baseline's value of each sample, with the sign that makes more better.
+        new: The run's value of each.
+        possible: Largest possible loss of each sample.
         clusters: Image of each sample.
         samples: Their ids.
-        p: One-sided p-value of a loss, not corrected; 1 where nothing was lost.
+        p: One-sided p-value of a loss, not corrected; 1 if nothing was lost.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Part:
 
     @property
     def lost(self) -> list[str]:
-        """Samples that lost, those that lost most first."""
+        """Samples that lost, the largest losses first."""
         gains = self.gains
         order = np.argsort(gains, kind="stable")
         return [self.samples[place] for place in order if gains[place] < 0]
@@ -77,20 +77,20 @@ def part(
 
     Args:
         name: What to call them.
-        old: The baseline's value of each sample, turned so that more is better; no NaN.
-        new: The run's.
-        possible: How much each could lose at most.
+        old: The baseline's value of each sample, with the sign that makes more better; no NaN.
+        new: The run's value of each.
+        possible: Largest possible loss of each sample.
         clusters: Image of each sample.
         samples: Their ids.
 
     Returns:
-        The part. Its test flips the signs of whole images: a run and its repetition may as
-        well change places, so it is exact for any number of images and any grades.
+        The part. Its test flips the signs of whole images. Under the null hypothesis a run and its
+        baseline are exchangeable, so the test is exact for any number of images and any grades.
     """
     moved = _by_image(new - old, clusters)
     moved = moved[moved != 0.0]
     sizes = np.abs(moved)
-    # Both tests are symmetric: one side is half of two.
+    # Both tests are symmetric: the one-sided p-value is half the two-sided one.
     p = 1.0
     if moved.sum() < 0:
         alike = sizes.max() - sizes.min() < 1e-9
@@ -100,16 +100,16 @@ def part(
 
 
 def kinds(samples: Sequence[str], held: Iterable[str], reading: Reading) -> dict[str, Clusters]:
-    """Slices, and categories that are large enough, with the places of their samples.
+    """Slices, and categories that are large enough, with the positions of their samples.
 
     Args:
         samples: Ids.
-        held: Ids of those that have a value in the baseline: by these a category is large
-            enough, or it would be lost from sight where some have no value any more.
+        held: Ids of the samples with a value in the baseline. These decide whether a category is
+            large enough: otherwise a category could disappear because samples lost their values.
         reading: Slice and category of each.
 
     Returns:
-        Places by name; none where there is a single slice or category.
+        Positions by name; nothing for a run with a single slice or category.
     """
     known = list(held)
     found: dict[str, Clusters] = {}
@@ -131,18 +131,18 @@ def kinds(samples: Sequence[str], held: Iterable[str], reading: Reading) -> dict
 
 
 def smallest_provable(looked_at: Part, level: float) -> float:
-    """How large a loss must be to be proven, wherever it sits.
+    """The smallest loss that is significant wherever it occurs.
 
-    A loss that sits in k images and is met by no gain has a p-value of 2^-k. So what a few
-    large images hold can be lost and not be told from chance. Where a comparison is at hand,
-    the noise seen in it counts too.
+    A loss in k images, with no gain elsewhere, has a p-value of 2^-k. So the samples of a few large
+    images may all be lost without significance. In a comparison, the noise that is seen there
+    counts too.
 
     Args:
-        looked_at: The samples; without any gains for a baseline by itself.
-        level: What the p-value must stay below, from 0 to 1.
+        looked_at: The samples; all gains are 0 for a baseline alone.
+        level: Level of the test, from 0 to 1.
 
     Returns:
-        The loss, in the measure's unit; NaN where no loss could be proven at all.
+        The loss, in the measure's unit; NaN if no loss could be significant.
     """
     few = math.floor(math.log2(1 / level))
     held = np.sort(_by_image(looked_at.possible, looked_at.clusters))[::-1]
@@ -160,10 +160,10 @@ def _by_image(values: Numbers, clusters: Clusters) -> Numbers:
 
 
 def _critical(moved: Numbers, level: float) -> float:
-    """The loss that flipped signs reach no more often than `level`; 0 where none is that rare."""
+    """The loss that random signs reach with probability `level`; 0 if no loss is so rare."""
     if len(moved) == 0 or 0.5 ** len(moved) >= level:
         return 0.0
-    if level * _FLIPS < 1:  # Hoeffding's bound goes on where the flips end.
+    if level * _FLIPS < 1:  # Too rare for the number of flips: Hoeffding's bound.
         return float(np.sqrt(2 * (moved @ moved) * math.log(1 / level)))
     random = np.random.default_rng((_SEED, len(moved), 2))
     signs = random.integers(0, 2, size=(_FLIPS, len(moved)), dtype=np.int8) * np.int8(2) - 1

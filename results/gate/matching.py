@@ -1,8 +1,8 @@
-"""Which run of a baseline a run is to be compared with, and what to call the two.
+"""Which run of a baseline a run is compared with, and the name of the two in messages.
 
-A guard may change between a run and its baseline: that is what the gate is there for.
-So two runs belong together where target, benchmark and defense agree and nothing else
-goes by that name. Where several do (an ablation), arguments and models tell them apart.
+A guard may change between a run and its baseline: finding that is the purpose of the gate. So two
+runs belong together if target, benchmark and defense agree and no other run has the same three. If
+several have (an ablation), arguments and models distinguish them.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vlmguard.results.gate.baseline import Key, Scores
 from vlmguard.results.leaderboard.wording import brief
 
-# All of the key; without the guard's models; the label alone.
+# How much of the key must agree: all, all but the guard's models, the label alone.
 _DEPTHS = (4, 3, 1)
 
 
@@ -21,7 +21,7 @@ class Match:
     """A run and its baseline; one of them may be missing.
 
     Attributes:
-        name: What to call them; no other match has this name.
+        name: Name in messages; no other match has it.
         old: The baseline.
         new: The run.
     """
@@ -35,11 +35,11 @@ def match(old: Sequence[Scores], new: Sequence[Scores]) -> list[Match]:
     """Find each run's baseline.
 
     Args:
-        old: The baseline; no two of one key.
-        new: Runs; no two of one key.
+        old: The baseline; no two have the same key.
+        new: Runs; no two have the same key.
 
     Returns:
-        Each of both, once.
+        Every run of both, each in one match.
     """
     partners: dict[Key, Scores] = {}
     for depth in _DEPTHS:
@@ -64,13 +64,13 @@ def match(old: Sequence[Scores], new: Sequence[Scores]) -> list[Match]:
 
 
 def full_name(scores: Scores) -> str:
-    """A run's label with the arguments and models that tell it from its namesakes."""
+    """A run's label with its arguments and models."""
     details = "; ".join(brief(each) for each in scores.key[1:] if each)
     return f"{scores.label} ({details or 'no arguments'})"
 
 
 def _only(runs: Sequence[Scores], depth: int) -> dict[tuple[str, ...], Scores]:
-    """The runs that are alone with the beginning of their key."""
+    """The runs that share the beginning of their key with no other, by that beginning."""
     counts = Counter(scores.key[:depth] for scores in runs)
     return {scores.key[:depth]: scores for scores in runs if counts[scores.key[:depth]] == 1}
 

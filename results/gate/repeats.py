@@ -1,7 +1,7 @@
-"""Whether runs of the same thing agree sample by sample: only then is every change a real one.
+"""Whether repeated runs agree sample by sample: only then is every later change a real one.
 
-Answers that were made once and stand in two logs agree whatever made them: those from Inspect's
-cache keep the id of their message, those of copied or retried logs the id of their sample.
+Two logs may also agree because they hold the same answers. Answers from Inspect's cache keep the id
+of their message, those of copied or retried logs the id of their sample.
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ _UNREAD: Final = set(EvalSample.model_fields) - _READ
 @dataclass(frozen=True)
 class _Answer:
     text: str
-    # Of the sample and of the message.
+    # Ids of the sample and of the message.
     ids: frozenset[str]
 
 
@@ -39,16 +39,15 @@ _Answers = dict[tuple[str, int], _Answer]
 def with_repeats(
     results: Results, current: list[tuple[Scores, Reading]]
 ) -> list[tuple[Scores, Reading, str]]:
-    """Call those runs deterministic whose repetitions among the logs agree with them.
+    """Mark those runs as deterministic whose repetitions among the logs agree with them.
 
     Args:
-        results: What was read; of several runs of one thing the newest counts, copies not.
-        current: Its runs.
+        results: What was read, with the paths of older runs.
+        current: The newest runs.
 
     Returns:
-        For each run its scores, with `deterministic` filled in where another run, whose
-        answers were made anew, agreed in every answer and every score, how to read them, and
-        what was found, for people.
+        For each run its scores, how to read them, and a sentence for people. `deterministic` is
+        filled in if another run, with newly made answers, agreed in every answer and score.
     """
     others: dict[Key, list[tuple[Scores, Reading]]] = defaultdict(list)
     for path in results.repeats:
@@ -105,7 +104,7 @@ def _unlike(one: Scores, answers: _Answers, other: Scores, again: _Answers) -> s
 
 
 def _made_once(paths: list[str], answers: list[_Answers]) -> str:
-    """Why runs would agree though what made them is not deterministic; empty if for nothing."""
+    """Why runs agree even if the models are not deterministic; empty if there is no such reason."""
     for path in paths:
         if any(config.cache for config in configs_of(read_eval_log(path, header_only=True))):
             return (

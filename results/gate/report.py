@@ -24,15 +24,7 @@ _VERDICTS: Final = {
 
 
 def text(findings: list[Finding], status: int) -> str:
-    """Plain text, worst first.
-
-    Args:
-        findings: What was found.
-        status: Exit status.
-
-    Returns:
-        A line for each finding and a verdict.
-    """
+    """Plain text: a line for each finding, worst first, and a verdict for the exit status."""
     order = ["worse", "incomparable", "unproven", "good"]
     ranked = sorted(findings, key=lambda each: order.index(each.status))
     lines = [
@@ -42,15 +34,7 @@ def text(findings: list[Finding], status: int) -> str:
 
 
 def junit(findings: list[Finding], strict: bool) -> str:
-    """JUnit XML: worse is a failure, not comparable an error.
-
-    Args:
-        findings: What was found.
-        strict: Whether a loss that cannot be proven is an error.
-
-    Returns:
-        The document.
-    """
+    """JUnit XML: worse is a failure, not comparable an error (if strict, not proven too)."""
     errors: list[Status] = ["incomparable", "unproven"] if strict else ["incomparable"]
     root = ElementTree.Element("testsuites")
     for run, group in groupby(sorted(findings, key=lambda each: each.run), lambda each: each.run):
