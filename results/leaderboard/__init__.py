@@ -1,1 +1,1 @@
-"""The leaderboard: its rows and columns, what is marked in it, and what others published."""
+"""The leaderboard: its rows and columns, its marks, and the numbers that others published."""

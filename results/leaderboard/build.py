@@ -3,10 +3,9 @@
     vlmguard leaderboard logs
     vlmguard leaderboard logs --out site
 
-Results stand in one group only if task version, data, split, settings, judge and
-templates agree; a difference to the undefended target is taken sample by sample,
-and called better or worse where the test over all differences of the table says so
-(`comparisons`) and the 95 % interval does not deny it.
+Runs are in one group only if task version, data, split, settings, judge and templates agree. The
+difference to the undefended target is taken sample by sample, and marked as better or worse if the
+test over all differences of the table says so (`comparisons`) and the 95 % interval excludes zero.
 """
 
 from collections import defaultdict
@@ -52,12 +51,12 @@ __all__ = ["build"]
 
 @dataclass(frozen=True)
 class _Used:
-    """What a group uses of a run.
+    """The part of a run that its group uses.
 
     Attributes:
         run: The run.
         samples: A row for each of its samples.
-        answers: A row for each answer: as many for a sample as it has epochs.
+        answers: A row for each answer; with several epochs, several for a sample.
     """
 
     run: Run
@@ -65,7 +64,7 @@ class _Used:
     answers: pd.DataFrame
 
     def only(self, names: Collection[str]) -> "_Used":
-        """The same with some of the samples."""
+        """The same, restricted to some samples."""
         samples = self.samples[self.samples.index.isin(names)]
         return _Used(self.run, samples, self.answers[self.answers["sample"].isin(names)])
 
@@ -78,8 +77,8 @@ def build(
     Args:
         results: What was read.
         intersect: Use only the samples that all runs of a group share.
-        controls: Names of defenses that are no more than a yardstick: they are
-            compared like the others, and stand apart.
+        controls: Names of defenses that serve as a yardstick only: they are compared like the
+            others and listed after them.
     """
     labels = label_rows(results.runs)
     noted = dict.fromkeys(clean(run.note) for run in results.runs)
@@ -107,7 +106,7 @@ def build(
 
 
 def _by_column(runs: list[Run]) -> dict[Column, list[Run]]:
-    """Runs that may be compared together; those of one judge that is there twice count once."""
+    """Groups of runs that may be compared. Of equal judges of a log only the first counts."""
     found: dict[Column, list[Run]] = defaultdict(list)
     for run in runs:
         if not run.repeat:
@@ -117,7 +116,7 @@ def _by_column(runs: list[Run]) -> dict[Column, list[Run]]:
 
 
 def _used(runs: list[Run], intersect: bool) -> tuple[list[_Used], str]:
-    """What is used of each run, and what to say where they hold different samples."""
+    """The used part of each run, and a note if the runs hold different samples."""
     used = [_Used(run, run.samples(), run.answers) for run in runs]
     shared = set.intersection(*(set(each.samples.index) for each in used))
     sizes = [len(each.samples) for each in used]
@@ -155,10 +154,10 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
     """A row: means with their intervals, without any comparison.
 
     Args:
-        used: The run, and what is used of it.
+        used: The used part of the run.
         group: Its group of columns.
-        label: What the row is called.
-        runs: All runs of the table, of which some may have shared the clock.
+        label: Names of target and defense.
+        runs: All runs of the table, to see which of them ran at the same time.
     """
     samples, answers, measures = used.samples, used.answers, group.measures
     slices: dict[str, dict[str, Cell]] = {}
@@ -188,7 +187,7 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
 
 
 def _counted(rows: pd.DataFrame, measure: Measure) -> tuple[float, int]:
-    """Mean of a measure, and the number of samples that it is of."""
+    """Mean of a measure, and its number of samples."""
     values = values_of(rows, measure)
     return mean(values), int((~np.isnan(values)).sum())
 
@@ -214,7 +213,7 @@ def _cells(
 
 
 def _overhead(run: Run, answers: pd.DataFrame, runs: Iterable[Run]) -> Overhead:
-    # An answer that failed has no tally: the others' mean is shown, and how many it is of.
+    # A failed answer has no tally: the mean is that of the others, and the gap says so.
     tallied = answers[answers["calls"].notna()] if "calls" in answers else answers[:0]
     rows = tallied if len(tallied) else answers
     missing = len(answers) - len(tallied)

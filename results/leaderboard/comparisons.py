@@ -1,14 +1,14 @@
 """Which runs are compared, and which of the differences are marked better or worse.
 
 Each defense is compared with the undefended run of its target, sample by sample. The primary
-endpoint of a benchmark (safe & helpful, where it is judged) is tested at 0.04, all other measures
-of the table together at 0.01, and at 0.05 once every primary endpoint is marked: at most one table
-in twenty holds any false mark. What cannot tell is not tested: controls, measures without a
-direction, and measures in which no sample differs.
+endpoint of a benchmark (safe & helpful, if it is judged) is tested at 0.04, all other measures of
+the table together at 0.01, and at 0.05 if every primary endpoint is marked: at most one table in
+twenty has any false mark. Not tested are controls, measures without a direction, and measures in
+which no sample differs.
 
 The best row of a benchmark is compared with each other row of the same target. It is chosen by the
-same answers, so p-values and intervals hold for all pairs of rows together, whichever pair is
-looked at: p by maxT over all pairs, intervals by Bonferroni.
+same answers, so p-values and intervals must hold for all pairs of rows together: p by maxT over all
+pairs, intervals by Bonferroni.
 """
 
 import math
@@ -39,7 +39,7 @@ from vlmguard.results.stats.max_t import Sums, westfall_young
 
 ALPHA: Final = 0.05
 PRIMARY_SHARE: Final = 0.8
-"""Part of it that is spent on the primary endpoints, where there are other measures too."""
+"""Share of `ALPHA` for the primary endpoints, if there are other measures too."""
 
 Samples = Mapping[Entry, pd.DataFrame]
 """A row for each sample of each run of a group."""
@@ -50,10 +50,10 @@ class Tested:
     """A difference that is tested.
 
     Attributes:
-        cell: Where it stands; it has a difference.
+        cell: The cell with the difference.
         measure: Its measure.
         primary: Whether this is the primary endpoint.
-        sums: What is flipped.
+        sums: The sums whose signs the test flips.
     """
 
     cell: Cell
@@ -64,7 +64,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two rows and the samples that both hold."""
+    """Two rows, and their shared samples in a measure."""
 
     one: Entry
     other: Entry
@@ -77,10 +77,10 @@ def compare(board: Leaderboard, group: Group, samples: Samples) -> list[Tested]:
     Args:
         board: The leaderboard.
         group: One of its groups.
-        samples: Of each of its runs.
+        samples: The samples of its runs.
 
     Returns:
-        The differences that are to be tested together with those of all other groups.
+        The differences to test, together with those of all other groups.
     """
     tested: list[Tested] = []
     for entry in board.of(group):
@@ -123,19 +123,19 @@ def mark(tested: Sequence[Tested]) -> tuple[int, int]:
     rest = [each for each in varied if not each.primary]
     share = PRIMARY_SHARE if first and rest else 1.0
     _adjust(first, lambda p: p / share)
-    # Once all of the first are marked, what was spent on them goes to the rest.
+    # If all of the first are marked, their share of `ALPHA` goes to the rest.
     passed = max((each.cell.p for each in first), default=0.0)
     _adjust(rest, (lambda p: min(p / (1 - share), max(p, passed))) if first else (lambda p: p))
     return len(first), len(rest)
 
 
 def verdict(measure: Measure, mean: float, low: float, high: float, p: float) -> str:
-    """`better` or `worse` where the test says so and the interval does not deny it, else empty.
+    """`better` or `worse` if the test says so and the interval excludes zero, else empty.
 
     Args:
         measure: What is measured.
         mean: Difference.
-        low: Lower end of its interval; NaN where none is given.
+        low: Lower end of its interval; NaN if there is none.
         high: Upper end.
         p: Adjusted p-value.
     """
@@ -149,12 +149,12 @@ def duels(board: Leaderboard, group: Group, samples: Samples) -> list[Duel]:
 
     Args:
         board: The leaderboard.
-        group: One of its groups; its primary endpoint says which row is best.
-        samples: Of each of its runs.
+        group: One of its groups; the primary endpoint decides which row is best.
+        samples: The samples of its runs.
 
     Returns:
-        A comparison of the best row, which is never a control, with each other row that holds
-        the same samples and has any value.
+        A comparison of the best row (never a control) with each other row that has the same
+        samples and any value.
     """
     measure = group.by_name.get(group.endpoint)
     if measure is None:
@@ -190,7 +190,7 @@ def gains(board: Leaderboard) -> list[Gain]:
 
 
 def _gain(board: Leaderboard, group: Group, defense: str, entries: list[Entry]) -> Gain | None:
-    """The gain of a defense; None where it is compared nowhere, or with no safety at all."""
+    """The gain of a defense; None without a comparison, or if an undefended mean is not above 0."""
     pairs: list[tuple[float, float]] = []
     both: list[float] = []
     for entry in entries:
@@ -200,7 +200,7 @@ def _gain(board: Leaderboard, group: Group, defense: str, entries: list[Entry]) 
         pairs.append((undefended.cells[SAFETY.name].mean, cell.mean))
         if (useful := entry.cells.get(BOTH.name)) and useful.difference:
             both.append(useful.difference.mean)
-    # A relative gain over nothing is not defined.
+    # There is no relative gain over 0.
     if not pairs or not all(old > 0 for old, _ in pairs):
         return None
     before, after = sum(old for old, _ in pairs), sum(new for _, new in pairs)
@@ -225,7 +225,7 @@ def _fill_differences(
         cell = cells[measure.name]
         cell.difference = difference_of(pairs, measure.range)
         if measure.primary and measure.better:
-            # Images of one benchmark are flipped together, whatever target they were shown to.
+            # An image of a benchmark is flipped alike for all targets that it was shown to.
             pool = f"{group.column.benchmark} {group.column.data}"
             sums = Sums(pool, pairs.names, pairs.sums)
             tested.append(Tested(cell, measure, measure.name == group.endpoint, sums))
@@ -264,7 +264,7 @@ def _adjust(tests: list[Tested], spend: Callable[[float], float]) -> None:
         cell, found = each.cell, each.cell.difference
         if found is None:
             raise ValueError("only differences are tested")
-        # Flips are random, the exact test of one difference alone is not.
+        # The flips are random; the exact test of the single difference is a lower bound.
         cell.p = min(1.0, spend(max(p, found.p)))
         cell.verdict = verdict(each.measure, found.mean, found.low, found.high, cell.p)
 

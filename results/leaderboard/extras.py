@@ -1,4 +1,4 @@
-"""What a caller adds to a leaderboard: remarks, tables and figures that no log holds.
+"""What a caller adds to a leaderboard: notes, tables and figures that are not in the logs.
 
     board = build(read_results(["logs"]))
     write_leaderboard(board, Path("site"), Extras(
@@ -8,8 +8,8 @@
         figures={"components": figure},
     ))
 
-A task can say a remark itself (`Task(metadata={"note": ...})`): then it stands in
-every table of its logs, whoever makes it.
+A task can give a note itself (`Task(metadata={"note": ...})`): it stands above every table of its
+logs.
 """
 
 from dataclasses import dataclass, field

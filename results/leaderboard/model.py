@@ -1,6 +1,6 @@
-"""What a leaderboard holds: groups of columns, rows, cells. Tables, pages and figures read it.
+"""The data of a leaderboard: groups of columns, rows, cells. Tables, pages and figures show them.
 
-Rows know their run and group as objects; files for other programs name these by their places.
+Rows refer to their run and group directly; exported files refer to them by number.
 """
 
 import math
@@ -36,13 +36,13 @@ class Cell:
 
     Attributes:
         mean: Mean over scored samples.
-        low: Lower end of its 95 % interval; NaN where there is none.
+        low: Lower end of its 95 % interval; NaN if there is none.
         high: Upper end.
         clusters: Images among the scored samples.
         coverage: How much was scored, and the worst-case bounds.
         difference: To the undefended run; None without one.
-        p: Adjusted p-value of the difference; NaN where it was not tested.
-        verdict: `better`, `worse`, or empty where the data do not say.
+        p: Adjusted p-value of the difference; NaN if not tested.
+        verdict: `better`, `worse`, or empty if neither is significant.
     """
 
     mean: float
@@ -57,17 +57,17 @@ class Cell:
 
 @dataclass
 class Overhead:
-    """Mean cost of a sample, the judge left out; None where it is not known.
+    """Mean cost of a sample without the judge; None if not known.
 
     Attributes:
         calls: Model calls.
         tokens: Tokens read and written.
-        cost: Money, where Inspect was given prices.
+        cost: Money, if Inspect was given prices.
         throughput: Answers of the run per second of wall time, judging included.
-        shared: Whether other runs of the table were made at the same time.
-        latency: Median seconds of a single answer at one connection, where it was measured.
-        latency_of: Number of answers that it is of.
-        gap: What is not known, or of how many answers, and why.
+        shared: Whether other runs of the table ran at the same time.
+        latency: Median seconds of a single answer at one connection, if measured.
+        latency_of: Number of answers behind it.
+        gap: What is not known, or only of some answers, and why.
     """
 
     calls: float | None = None
@@ -88,12 +88,12 @@ class Group:
         column: The conditions.
         label: Heading.
         judge: Judges' names.
-        templates: Hashes of what was judged with: templates and lists of phrases.
+        templates: Hashes of the judge's templates and of lists of phrases.
         measures: Measures in order.
-        headline: Name of the one that stands for it: `Scored` is of this one.
-        endpoint: Name of the primary endpoint; empty where no measure has a direction.
-        differs: What sets it apart from other groups of the same benchmark.
-        note: What a reader must know.
+        headline: Name of the measure that `Scored` is about.
+        endpoint: Name of the primary endpoint; empty if no measure has a direction.
+        differs: What distinguishes it from other groups of the same benchmark.
+        note: Notes for the reader.
     """
 
     column: Column
@@ -108,7 +108,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The heading, with what sets the group apart from its namesakes."""
+        """The heading, with what distinguishes the group from others of the benchmark."""
         return f"{self.label} ({self.differs})" if self.differs else self.label
 
     @property
@@ -134,15 +134,15 @@ class Entry:
         samples: Number of samples.
         cells: By measure name.
         categories: By category and measure name: mean and number of samples.
-        slices: By `subset` and measure name, where a run holds several; their
-            differences are shown with intervals, not tested.
+        slices: By `subset` and measure name, if a run has several; their differences
+            are shown with intervals and not tested.
         failures: Share of samples in which the guard's output was unusable;
             None without a tally.
         triggered: Share in which the defense intervened; None without a tally.
-        outcomes: How many answers of the guard were of each kind (the rewriter's: `copied`,
-            `rewritten`, `refused`, `unusable`); empty where its defense counts none.
+        outcomes: Number of the guard's answers of each kind (of the rewriter: `copied`,
+            `rewritten`, `refused`, `unusable`); empty if its defense does not count them.
         overhead: Cost of a sample.
-        note: What a reader must know (other samples than its partner, ...).
+        note: Notes for the reader (other samples than the undefended run, ...).
     """
 
     run: Run
@@ -162,7 +162,7 @@ class Entry:
 
 @dataclass
 class Gain:
-    """Average relative gain in safety of a defense, over targets, in both readings.
+    """Average relative gain in safety of a defense over targets, computed in two ways.
 
     Attributes:
         group: The group.
@@ -170,8 +170,8 @@ class Gain:
         targets: Number of targets with and without it.
         of_means: Relative rise of the mean over targets.
         mean_of: Mean of the targets' relative rises.
-        both: Mean change of the share that is safe and helpful: without it,
-            blanket refusal would win.
+        both: Mean change of the share that is safe and helpful: by safety alone, refusing
+            everything would win.
     """
 
     group: Group
@@ -194,7 +194,7 @@ class Duel:
         measure: Name of the primary endpoint.
         difference: Best minus other; its interval holds for all pairs of rows together.
         p: Adjusted for all pairs of rows.
-        verdict: `better`, or empty where the data do not say.
+        verdict: `better`, or empty if that is not significant.
     """
 
     group: Group
@@ -217,11 +217,11 @@ class Leaderboard:
         gains: Average gains in safety.
         left_out: Reason for each log that is in no table.
         tests: Number of differences to the undefended targets that were tested together.
-        endpoint_tests: How many of them are of primary endpoints.
+        endpoint_tests: Number of those in primary endpoints.
         duels: The best row of each target against the others.
-        notes: What a reader must know before any number.
-        controls: Names of the defenses that are no more than a yardstick.
-        runs: All that was read, runs of equal judges included.
+        notes: Notes above all tables.
+        controls: Names of the defenses that serve as a yardstick only.
+        runs: All runs that were read, those of equal judges included.
     """
 
     groups: list[Group] = field(default_factory=list)
@@ -238,8 +238,8 @@ class Leaderboard:
     def rows(self) -> list[tuple[str, str]]:
         """Target and defense of each row: undefended, then by safe and helpful, then controls.
 
-        Nothing else ranks: refusing everything is best in any measure of safety alone. Rows
-        without it stand in the order of their names.
+        Other measures do not rank: refusing everything is best in any measure of safety alone.
+        Rows without a value are sorted by name.
         """
         scores: dict[tuple[str, str], list[float]] = defaultdict(list)
         for entry in self.entries:
@@ -256,7 +256,7 @@ class Leaderboard:
         return sorted(scores, key=order)
 
     def is_control(self, defense: str) -> bool:
-        """Whether the defense of this label (its name, then settings) is a control."""
+        """Whether a label (name, then settings) is that of a control."""
         return defense.split(" ", 1)[0] in self.controls
 
     def find(self, target: str, defense: str, group: Group) -> Entry | None:
@@ -271,7 +271,7 @@ class Leaderboard:
         return [entry for entry in self.entries if entry.group is group]
 
     def undefended(self, entry: Entry) -> Entry | None:
-        """The undefended run that an entry is compared with; None for one that is undefended."""
+        """The undefended run that an entry is compared with, if there is one."""
         if entry.defense == UNDEFENDED_LABEL:
             return None
         return self.find(entry.target, UNDEFENDED_LABEL, entry.group)

@@ -3,7 +3,7 @@
 Chen, Pang et al., VLMGuard-R1, Findings of ACL 2026, arXiv 2504.12661: the main
 table (safety 0-10 and helpfulness), the table of refusal strings (DSR), and the
 cost of a sample. The paper's judge prompts, its list of phrases and three of its
-five targets are not public, so numbers that stand side by side are not ranked.
+five targets are not public, so its numbers and ours are not ranked together.
 """
 
 import math
@@ -16,7 +16,7 @@ from vlmguard.results.leaderboard.published_numbers import Published, load_publi
 PAPER: Final = "2504.12661"
 BENCHMARKS: Final = ("SIUO", "VLGuard", "MM-SafetyBench", "FigStep")
 _BASE: Final = "none (base)"
-# What the paper's overall refusal rate is the mean of.
+# The paper's overall refusal rate is the mean of these.
 _SUBSETS: Final = (
     "MM-SafetyBench sd",
     "MM-SafetyBench sd_typo",
@@ -38,14 +38,7 @@ _DSR: Final = "refusal-string DSR %"
 
 
 def paper_sheets(board: Leaderboard) -> list[Sheet]:
-    """Main table with the average gains, DSR table and cost table.
-
-    Args:
-        board: Our numbers.
-
-    Returns:
-        Four sheets.
-    """
+    """Main table, average gains, DSR table and cost table."""
     known = [row for row in load_published(set(BENCHMARKS)) if PAPER in row.source]
     main = _beside(
         board,
@@ -73,41 +66,14 @@ def _beside(
     names: list[str],
     metrics: list[str],
 ) -> Sheet:
-    """Our rows, then the paper's, in common columns: its benchmarks and no others."""
+    """Our rows, then the paper's, in a column for each of its benchmarks."""
     groups, repeated = _groups(board, names)
     columns = list(dict.fromkeys([*groups, *(_column(r.benchmark, r.subset) for r in published)]))
     averaged = _SUBSETS if metrics == [_DSR] else ()
     header = ["Source", "Target", "Defense", *columns, *(["Mean of the five"] if averaged else [])]
     sheet = Sheet(title, header, [], labels=3)
-    for target, defense in board.rows():
-        found = {
-            name: entry
-            for name, group in groups.items()
-            if (entry := board.find(target, defense, group))
-        }
-        if found:
-            cells = [_ours(found.get(name), names) for name in columns]
-            means = {
-                name: cell.mean * 100
-                for name, entry in found.items()
-                if not math.isnan((cell := entry.cells[names[0]]).mean)
-            }
-            sheet.rows.append(["ours", target, defense, *cells, *_mean_of(averaged, means)])
-    values = {
-        (row.target, row.method, _column(row.benchmark, row.subset), row.metric): row.value
-        for row in published
-    }
-    pairs = dict.fromkeys((row.target, row.method) for row in published)
-    for target, method in sorted(pairs, key=lambda pair: (pair[0], pair[1] != _BASE, pair[1])):
-        cells, known = [], {}
-        for name in columns:
-            numbers = [values.get((target, method, name, metric)) for metric in metrics]
-            shown = ["-" if number is None else f"{number:g}" for number in numbers]
-            cells.append(" / ".join(shown) if set(shown) != {"-"} else "")
-            if numbers[0] is not None:
-                known[name] = numbers[0]
-        line = ["paper", target, _METHODS.get(method, method), *cells]
-        sheet.rows.append([*line, *_mean_of(averaged, known)])
+    sheet.rows += _our_rows(board, groups, columns, names, averaged)
+    sheet.rows += _paper_rows(published, columns, metrics, averaged)
     certainties = sorted({row.certainty for row in published})
     sheet.notes.append(
         f"Paper: arXiv {PAPER}, certainty {', '.join(certainties)}; judge GPT-4o with prompts that "
@@ -123,8 +89,55 @@ def _beside(
     return sheet
 
 
+def _our_rows(
+    board: Leaderboard,
+    groups: dict[str, Group],
+    columns: list[str],
+    names: list[str],
+    averaged: tuple[str, ...],
+) -> list[list[str]]:
+    lines = []
+    for target, defense in board.rows():
+        found = {
+            name: entry
+            for name, group in groups.items()
+            if (entry := board.find(target, defense, group))
+        }
+        if found:
+            cells = [_ours(found.get(name), names) for name in columns]
+            means = {
+                name: cell.mean * 100
+                for name, entry in found.items()
+                if not math.isnan((cell := entry.cells[names[0]]).mean)
+            }
+            lines.append(["ours", target, defense, *cells, *_mean_of(averaged, means)])
+    return lines
+
+
+def _paper_rows(
+    published: list[Published], columns: list[str], metrics: list[str], averaged: tuple[str, ...]
+) -> list[list[str]]:
+    lines = []
+    values = {
+        (row.target, row.method, _column(row.benchmark, row.subset), row.metric): row.value
+        for row in published
+    }
+    pairs = dict.fromkeys((row.target, row.method) for row in published)
+    for target, method in sorted(pairs, key=lambda pair: (pair[0], pair[1] != _BASE, pair[1])):
+        cells, known = [], {}
+        for name in columns:
+            numbers = [values.get((target, method, name, metric)) for metric in metrics]
+            shown = ["-" if number is None else f"{number:g}" for number in numbers]
+            cells.append(" / ".join(shown) if set(shown) != {"-"} else "")
+            if numbers[0] is not None:
+                known[name] = numbers[0]
+        line = ["paper", target, _METHODS.get(method, method), *cells]
+        lines.append([*line, *_mean_of(averaged, known)])
+    return lines
+
+
 def _groups(board: Leaderboard, names: list[str]) -> tuple[dict[str, Group], int]:
-    """The group of each column, the one with most runs, and how many groups have no column."""
+    """For each column the group with most runs, and the number of groups that have no column."""
     wanted = set(names)
     measured = [
         group for group in board.groups if wanted & {measure.name for measure in group.measures}
@@ -139,7 +152,7 @@ def _groups(board: Leaderboard, names: list[str]) -> tuple[dict[str, Group], int
 
 
 def _mean_of(subsets: tuple[str, ...], values: dict[str, float]) -> list[str]:
-    """The unweighted mean where all subsets are known; nothing where none is wanted."""
+    """The unweighted mean, blank unless all subsets are known; no cell without subsets."""
     if not subsets:
         return []
     known = [values[name] for name in subsets if name in values]

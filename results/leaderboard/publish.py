@@ -19,14 +19,11 @@ __all__ = ["board_sheets", "published_for", "write_leaderboard"]
 
 
 def board_sheets(board: Leaderboard) -> list[Sheet]:
-    """All tables of the full layout but the wide one, which no terminal has room for.
-
-    Args:
-        board: The leaderboard.
+    """All tables of the full layout except the main one, which is too wide for terminals.
 
     Returns:
-        A table for each benchmark, what was scored where verdicts are missing, the best row
-        against the others, slices where there are any, cost, gains.
+        A table for each benchmark, what was scored if verdicts are missing, the best row against
+        the others, slices if there are any, cost, gains.
     """
     return [
         *sheets.group_sheets(board),
@@ -39,7 +36,7 @@ def board_sheets(board: Leaderboard) -> list[Sheet]:
 
 
 def published_for(board: Leaderboard) -> list[Published]:
-    """What others published on the benchmarks of a leaderboard."""
+    """Published numbers on the benchmarks of a leaderboard."""
     return load_published({group.column.title for group in board.groups})
 
 
@@ -53,16 +50,16 @@ def write_leaderboard(
 
     Args:
         board: The leaderboard.
-        folder: Where to; made if it is missing.
-        extras: What the caller adds.
-        tables: Tables instead of the full layout's.
+        folder: Made if it does not exist.
+        extras: Additions of the caller.
+        tables: Replace the tables of the full layout.
 
     Returns:
         Names of the files.
 
     Raises:
-        UserError: The folder cannot be written to, in which case nothing in it
-            has changed; or an extra figure has no name for a file.
+        UserError: The folder cannot be written to (nothing in it has changed then), or the title
+            of an extra figure cannot be a file name.
     """
     extras = extras or Extras()
     for title in extras.figures:

@@ -1,10 +1,9 @@
-"""Numbers that others published, with citation and certainty; never ranked with ours.
+"""Published numbers of others, with citation and certainty; never ranked with ours.
 
     # Convert, once, into published.csv:
     python -m vlmguard.results.leaderboard.published_numbers SOURCE.csv
 
-Judges, subsets and scales differ from paper to paper, so these rows stand in a
-block of their own, as their authors stated them.
+Judges, subsets and scales differ between papers, so these rows have a table of their own.
 """
 
 import sys
@@ -55,14 +54,7 @@ class Published:
 
 
 def load_published(benchmarks: set[str] | None = None) -> list[Published]:
-    """Read the packaged table.
-
-    Args:
-        benchmarks: Names to keep, in any case; None keeps all.
-
-    Returns:
-        The rows, in the order of the file.
-    """
+    """The rows of the packaged table about some benchmarks (names in any case), or all."""
     wanted = None if benchmarks is None else {name.lower() for name in benchmarks}
     with resources.as_file(resources.files("vlmguard.results.leaderboard").joinpath(FILE)) as path:
         lines = read_csv(path)[1]
@@ -84,14 +76,11 @@ def load_published(benchmarks: set[str] | None = None) -> list[Published]:
 
 
 def convert(source: Path) -> list[Published]:
-    """Check a collected table and bring it into our columns and order.
+    """Check a collected table, and sort it.
 
     Args:
         source: CSV with the columns method, target_model, benchmark, subset,
             metric, value, higher_is_better, source, certainty.
-
-    Returns:
-        The rows, sorted.
 
     Raises:
         UserError: A field is blank or unknown; names line and field.
@@ -129,7 +118,7 @@ def convert(source: Path) -> list[Published]:
 
 
 def as_csv(rows: list[Published]) -> str:
-    """The rows as they stand in the packaged file."""
+    """The rows in the form of the packaged file."""
     lines = [
         {
             **asdict(row),

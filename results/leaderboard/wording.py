@@ -1,6 +1,6 @@
-"""What tables call their rows and groups, and what a reader must be told of them.
+"""Names of rows and groups in tables, and notes for their reader.
 
-Names are as short as they can be told apart.
+Names are as short as they can be while they stay distinct.
 """
 
 import json
@@ -16,8 +16,7 @@ from vlmguard.results.logs.measures import DSR_WITH_PREFIX, Measure
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import clean
 
-# The folders of a path, without its last part. `owner/name` is a hub id and no path; a name of
-# more parts is one.
+# The folders of a path, without its last part. `owner/name` is a hub id, not a path.
 _FOLDERS: Final = re.compile(
     r"(?<![\w./~-])(?:(?:~|\.{1,2})?/(?:[^/,\s]{1,255}/)*|(?:[^/,=:\s]{1,255}/){2,})(?=[^/,\s])"
 )
@@ -27,20 +26,17 @@ _BETTER: Final = {1: "more", -1: "less", 0: "neither more nor less"}
 
 @dataclass(frozen=True)
 class Label:
-    """What a row is called: target and defense."""
+    """Names of target and defense in a row."""
 
     target: str
     defense: str
 
 
 def label_rows(runs: list[Run]) -> dict[Run, Label]:
-    """Labels of target and defense for each run, as short as they can be told apart.
+    """Labels of all runs of a table, as short as they can be while they stay distinct.
 
-    Of a path among the settings the last part is shown, and of a number four
-    digits, unless two labels would become equal thereby.
-
-    Args:
-        runs: All runs of a table.
+    Paths in settings are cut to their last part and numbers to four digits, unless that makes two
+    labels equal.
     """
     labels, whole = _labels(runs, _briefer), _labels(runs, brief)
     return labels if len(set(labels.values())) == len(set(whole.values())) else whole
@@ -80,7 +76,7 @@ def heading(column: Column) -> str:
 
 
 def templates(column: Column) -> str:
-    """E.g. `judge 1a2b3c`: two tables under one judge may still differ in these."""
+    """Hashes of templates and phrases, e.g. `judge 1a2b3c`; tables of one judge may differ."""
     facts = json.loads(column.judging) if column.judging else {}
     named = {
         scorer: found.get("judge_template") or found.get("keywords_hash")
@@ -90,7 +86,7 @@ def templates(column: Column) -> str:
 
 
 def set_apart(column: Column, columns: Collection[Column]) -> str:
-    """What sets a group apart from its namesakes; empty where there are none."""
+    """What distinguishes a group from others with the same heading; empty if there are none."""
     rivals = [
         asdict(each) for each in columns if heading(each) == heading(column) and each != column
     ]
@@ -103,14 +99,9 @@ def set_apart(column: Column, columns: Collection[Column]) -> str:
 
 
 def unlike(text: str, others: list[str]) -> str:
-    """Of JSON settings those in which others differ; other text as it is.
+    """Those of JSON settings that at least one of the others lacks or has with another value.
 
-    Args:
-        text: JSON settings, or any text.
-        others: What it stands beside.
-
-    Returns:
-        The settings that at least one of the others has otherwise, or lacks.
+    Any other text is returned unchanged.
     """
     own = _settings(text)
     if own is None:
@@ -123,7 +114,7 @@ def unlike(text: str, others: list[str]) -> str:
             continue
         inner = [each for each in theirs if isinstance(each, dict)]
         if isinstance(value, dict) and len(inner) == len(theirs):
-            # Of settings within a setting again those alone that differ.
+            # Of nested settings only those that differ, too.
             some = {n: v for n, v in value.items() if any(each.get(n) != v for each in inner)}
             kept |= {name: some} if some else {}
         else:
@@ -132,7 +123,7 @@ def unlike(text: str, others: list[str]) -> str:
 
 
 def brief(text: str) -> str:
-    """JSON settings as `name=value`, readable."""
+    """JSON settings as `name=value`."""
     values = _settings(text)
     if values is None:
         return text
@@ -140,12 +131,12 @@ def brief(text: str) -> str:
 
 
 def on_samples(sizes: Collection[int], shared: int, intersect: bool) -> str:
-    """What to say of a group whose runs hold different samples.
+    """Note on a group whose runs hold different samples.
 
     Args:
         sizes: Number of samples of each run.
-        shared: Number of those that all hold.
-        intersect: Whether these alone are used.
+        shared: Number of samples that all runs have.
+        intersect: Whether only these are used.
     """
     if not shared:
         return "runs share no sample: means are not comparable"
@@ -158,7 +149,7 @@ def on_samples(sizes: Collection[int], shared: int, intersect: bool) -> str:
 
 
 def on_measures(measures: list[Measure]) -> list[str]:
-    """What to say of how measures are read."""
+    """Notes on how measures are read."""
     notes = []
     if any(measure.macro for measure in measures):
         notes.append("macro: the mean over categories, each counting alike")
@@ -185,20 +176,13 @@ def on_measures(measures: list[Measure]) -> list[str]:
 
 
 def on_run(run: Run) -> list[str]:
-    """What to say of a run by itself."""
+    """Notes on a single run."""
     said = [*run.declared.remarks, *run.remarks]
     return [_approximate(run), *said] if run.approximations else said
 
 
 def on_approximations(labels: Mapping[Run, Label]) -> list[str]:
-    """What stands above every table of runs that were not the faithful defense.
-
-    Args:
-        labels: All runs, and what tables call them.
-
-    Returns:
-        A line for each defense and each of the ways in which it was approximate.
-    """
+    """Notes above all tables: a line for each defense that deviates from its paper, and how."""
     said = [
         clean(f"{label.defense}: {_approximate(run)}")
         for run, label in labels.items()
@@ -212,7 +196,7 @@ def _approximate(run: Run) -> str:
 
 
 def _briefer(text: str) -> str:
-    """The same with the last part of each path, and four digits of each number."""
+    """The same with paths cut to their last part and numbers to four digits."""
     return _DIGITS.sub(lambda number: f"{float(number[0]):.4g}", _FOLDERS.sub("", brief(text)))
 
 
