@@ -32,6 +32,7 @@ __all__ = [
     "pickled",
     "place",
     "resolve_source",
+    "split_revision",
 ]
 
 P = ParamSpec("P")
@@ -49,7 +50,8 @@ class Checkpoint:
         revision: Branch, tag or commit on the hub.
         device: `cpu`, `cuda`, `cuda:1`, ...; None for CUDA if there is a device, else the CPU.
         trust_remote_code: Whether the user consents to running the checkpoint's own code.
-        base: For a PEFT adapter: folder or hub id that replaces the base named in it.
+        base: For a PEFT adapter: folder, hub id or `HUB_ID@REVISION` of the base that replaces the
+            one named in it.
     """
 
     name: str
@@ -57,6 +59,21 @@ class Checkpoint:
     device: str | None = None
     trust_remote_code: bool = False
     base: str | None = None
+
+    @classmethod
+    def named(
+        cls,
+        typed: str,
+        device: str | None = None,
+        trust_remote_code: bool = False,
+        base: str | None = None,
+    ) -> "Checkpoint":
+        """A checkpoint as the user typed it: a folder, a hub id, or `HUB_ID@REVISION`.
+
+        Raises:
+            UserError: As for `split_revision`.
+        """
+        return cls(*split_revision(typed), device, trust_remote_code, base)
 
     @property
     def source(self) -> str:
@@ -113,9 +130,39 @@ def resolve_source(name: str) -> str:
     folder = user_path(name)
     if folder.is_dir():
         return str(folder)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if _is_path(name):
         raise UserError(f"Checkpoint {name}: no such folder ({folder}).")
     return name
+
+
+def split_revision(typed: str) -> tuple[str, str | None]:
+    """Split a checkpoint as the user typed it: `HUB_ID@REVISION`, or a name alone.
+
+    Args:
+        typed: Folder or hub id; the latter may be followed by a branch, tag or commit.
+
+    Returns:
+        Name and revision; None without one. The name of a folder may hold an @ itself.
+
+    Raises:
+        UserError: There is nothing before or after the @, or a folder before it.
+    """
+    if user_path(typed).is_dir() or "@" not in typed:
+        return typed, None
+    name, _, revision = typed.partition("@")
+    if not name or not revision:
+        raise UserError(f"Checkpoint {typed}: write HUB_ID@REVISION, or HUB_ID alone.")
+    if user_path(name).is_dir():
+        raise UserError(
+            f"Checkpoint {typed}: {name} is a folder here, and only a hub id has a revision. Leave "
+            f"out @{revision}."
+        )
+    return (typed, None) if _is_path(name) else (name, revision)
+
+
+def _is_path(name: str) -> bool:
+    """Whether it cannot be a hub id, which is `NAME` or `OWNER/NAME`."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from vlmguard.guard.aux_models.base import (
     load_complete,
     loading,
     place,
+    split_revision,
 )
 from vlmguard.guard.aux_models.base import resolve_source as resolve
 from vlmguard.guard.errors import UserError
@@ -256,7 +257,8 @@ def _base(checkpoint: Checkpoint) -> tuple[str, str | None]:
     import peft
 
     if checkpoint.base is not None:
-        return resolve(checkpoint.base), None
+        name, revision = split_revision(checkpoint.base)
+        return resolve(name), revision
     config = peft.PeftConfig.from_pretrained(checkpoint.source, revision=checkpoint.revision)
     if not config.base_model_name_or_path:
         raise UserError(f"Adapter {checkpoint.name} names no base. Name it with -S ..._base=.")

@@ -119,6 +119,6 @@ def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
 def _no_consent(checkpoint: Checkpoint) -> UserError:
     return UserError(
         f"Reward model {checkpoint.name} runs Python code that comes with the checkpoint. Read it, "
-        "then consent with -S trust_remote_code=true (and pin it with -S reward_revision=COMMIT), "
+        "then consent with -S trust_remote_code=true (and pin it with -S reward=NAME@COMMIT), "
         "or bind another judge of answers with --model-role reward=MODEL (approximate)."
     )

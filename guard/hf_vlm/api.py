@@ -4,6 +4,7 @@ Usage:
     inspect eval ... --model hf-vlm/Qwen/Qwen2-VL-7B-Instruct -M max_pixels=1003520
     inspect eval ... --model hf-vlm//data/qwen2-vl      # an absolute path; one slash is enough
     inspect eval ... --model hf-vlm/out/my-folder -M adapter=out/lora
+    inspect eval ... --model hf-vlm/Qwen/Qwen2-VL-7B-Instruct@main      # as -M revision=main
     --model-role rewriter="{model: hf-vlm/BASE, model_args: {adapter: DIR}}"
 
 Model arguments (`-M`): `adapter` (PEFT folder or hub id), `revision`, `dtype` (auto, float32,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import torch
 
-from vlmguard.guard.aux_models.base import resolve_source
+from vlmguard.guard.aux_models.base import resolve_source, split_revision
 from vlmguard.guard.errors import UserError, check_choice, check_count
 from vlmguard.guard.paths import model_path
 
@@ -71,7 +71,7 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
     """Read a checkpoint's name and the model arguments as the user typed them.
 
     Args:
-        checkpoint: Hub id or folder.
+        checkpoint: Hub id (`HUB_ID@REVISION` for a revision) or folder.
         arguments: Some of `ARGUMENTS`. `dtype` and `device` may be `auto` (the default): CUDA if
             there is a device, bfloat16 on CUDA and float32 elsewhere. `device` may be a number,
             `device_map` a dictionary.
@@ -85,28 +85,34 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
     """
     check_arguments(arguments)
     given = {name: value for name, value in arguments.items() if value is not None}
+    source, revision = _source(checkpoint)
+    if revision is not None and "revision" in given:
+        raise UserError(f"-M revision and {checkpoint} both name a revision: give one of them.")
+    if revision is None and "revision" in given:
+        revision = str(given["revision"])  # YAML reads 1234567 as a number.
     device = _device_here(given.get("device", "auto"))
     dtype = given.get("dtype", "auto")
     if dtype == "auto":
         dtype = "bfloat16" if device.type == "cuda" else "float32"
     return WeightsKey(
-        checkpoint=_source(checkpoint),
+        checkpoint=source,
         dtype=dtype,
         device=None if "device_map" in given else str(device),
-        # YAML reads 1234567 as a number.
-        revision=str(given["revision"]) if "revision" in given else None,
+        revision=revision,
         device_map=_device_map(given["device_map"]) if "device_map" in given else None,
         attn_implementation=given.get("attn_implementation"),
         **{name: given.get(name, False) for name in _FLAGS},
     )
 
 
-def _source(typed: str) -> str:
+def _source(typed: str) -> tuple[str, str | None]:
+    """Absolute folder, or hub id with its revision if it names one."""
     folder = model_path(typed)
     if folder.is_dir():
-        return str(folder)
+        return str(folder), None
     try:
-        return resolve_source(typed)
+        name, revision = split_revision(typed)
+        return resolve_source(name), revision
     except UserError as error:
         raise UserError(
             f"{error} An absolute path has two slashes: hf-vlm//{typed.lstrip('/')}."
