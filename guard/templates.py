@@ -2,14 +2,19 @@
 
 import hashlib
 import re
+from collections.abc import Collection, Mapping
 from functools import lru_cache
+from pathlib import Path
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_text
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.text.untrusted import well_formed
 
-__all__ = ["fill", "load_template", "template_hash"]
+__all__ = ["fill", "load_template", "load_templates", "prompt_files", "template_hash"]
+
+Prompt = tuple[str, tuple[str, ...]]
+"""A text of ours, and the fields that one in its place must hold."""
 
 
 def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:
@@ -38,6 +43,60 @@ def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> st
         wanted = ", ".join("{" + field + "}" for field in missing)
         raise UserError(f"Template file {file} lacks the placeholder(s) {wanted}. Add them.")
     return _ended(text)
+
+
+def load_templates(
+    ours: Mapping[str, Prompt], folder: str | None, others: Collection[str] = ()
+) -> dict[str, str]:
+    """Return our templates, or the user's files instead of some of them.
+
+    Args:
+        ours: Our own, by name.
+        folder: Folder whose `NAME.txt` replaces the template of that name, or None.
+        others: Names of prompts in the folder that somebody else reads.
+
+    Returns:
+        A text for each name.
+
+    Raises:
+        UserError: As for `prompt_files` and `load_template`.
+    """
+    files = {} if folder is None else prompt_files(folder, (*ours, *others))
+    return {
+        name: load_template(text, str(files[name]) if name in files else None, fields)
+        for name, (text, fields) in ours.items()
+    }
+
+
+def prompt_files(folder: str, names: Collection[str]) -> dict[str, Path]:
+    """The files of a folder of prompts, `NAME.txt` each.
+
+    Args:
+        folder: The folder.
+        names: Names of the prompts that can be replaced.
+
+    Returns:
+        A file for each name that has one.
+
+    Raises:
+        UserError: There is no such folder, it is empty, or it has a file of another name, which
+            would be ignored.
+    """
+    place = user_path(folder)
+    known = [f"{name}.txt" for name in names]
+    if not place.is_dir():
+        raise UserError(
+            f"{folder}: no such folder. Prompts are read from files in it: {', '.join(known)}."
+        )
+    files = sorted(each for each in place.iterdir() if not each.name.startswith("."))
+    strange = [each.name for each in files if each.name not in known]
+    if strange or not files:
+        what = f"holds {', '.join(strange)}" if strange else "is empty"
+        raise UserError(
+            f"The folder of prompts {folder} {what}. The prompts that can be replaced here are "
+            f"{', '.join(known)}."
+        )
+    return {each.stem: each for each in files}
 
 
 def fill(template: str, **values: str) -> str:

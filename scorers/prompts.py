@@ -9,8 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from vlmguard.guard.errors import UserError
 from vlmguard.guard.paths import user_path
+from vlmguard.guard.templates import prompt_files
 
 __all__ = ["GENERAL", "files_in", "general_file", "prompts_folder"]
 
@@ -42,21 +42,6 @@ def files_in(folder: str, names: Collection[str]) -> dict[str, Path]:
         A file for each name that exists, `GENERAL` included.
 
     Raises:
-        UserError: There is no such folder, it is empty, or it has a file of another name, which
-            would be ignored.
+        UserError: As for `prompt_files`.
     """
-    place = user_path(folder)
-    known = [f"{name}.txt" for name in (*names, GENERAL)]
-    if not place.is_dir():
-        raise UserError(
-            f"{folder}: no such folder. Prompts are read from files in it: {', '.join(known)}."
-        )
-    files = sorted(each for each in place.iterdir() if not each.name.startswith("."))
-    strange = [each.name for each in files if each.name not in known]
-    if strange or not files:
-        what = f"holds {', '.join(strange)}" if strange else "is empty"
-        raise UserError(
-            f"The folder of prompts {folder} {what}. The prompts that can be replaced here are "
-            f"{', '.join(known)}."
-        )
-    return {each.stem: each for each in files}
+    return prompt_files(folder, (*names, GENERAL))

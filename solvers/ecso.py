@@ -23,12 +23,12 @@ noted as approximation.
 Step 1 has the run's own settings, like the undefended model, and step 4 may have as many tokens as
 step 1; `budget=authors` gives both 1,024, as the authors do.
 
-Deviations: prompts are in our own wording (`check_template`, `caption_template` and
-`answer_template` replace them); the request stands in tags, without the period that the authors'
-scripts append to it in step 3. `verdict=first_word` and `contains` are lenient readings of the
-check for models that do not answer in one word. A reply that is not a plain yes or no counts as
-safe, as in the authors' code, and is noted as failure `no_verdict`. `keep_image=true` is the
-variant of the authors' utility scripts. In a conversation, the steps are about the request of the
+Deviations: prompts are in our own wording (files in `templates=FOLDER` replace them); the request
+stands in tags, without the period that the authors' scripts append to it in step 3.
+`verdict=first_word` and `contains` are lenient readings of the check for models that do not answer
+in one word. A reply that is not a plain yes or no counts as safe, as in the authors' code, and is
+noted as failure `no_verdict`. `keep_image=true` is the variant of the authors' utility scripts. In
+a conversation, the steps are about the request of the
 last user turn. Each step gets the system turns, and the images of earlier turns beside those of the
 last (not in step 4), but only step 1 sees earlier texts. Without an image there is nothing to
 describe: step 3 is left out, and step 4 asks for a harmless answer. A missing answer, and a refusal
@@ -48,7 +48,7 @@ from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import recorded
 from vlmguard.guard.roles import checks_for
 from vlmguard.guard.sampling import in_full, refuses_sampling
-from vlmguard.guard.templates import fill, load_template, template_hash
+from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import BUDGETS, Budget, first_answer
@@ -96,20 +96,13 @@ _CHECKS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 CARD: Final = DefenseCard(
     name="ecso",
     title="ECSO",
-    version="2-A",
+    version="2-B",
     paper="https://arxiv.org/abs/2403.09572",
     summary=(
         "the target checks its answer; if harmful, it answers from a caption, without the image"
     ),
     target_calls=Calls(2, 4, "if triggered"),
-    options=(
-        "verdict",
-        "keep_image",
-        "budget",
-        "check_template",
-        "caption_template",
-        "answer_template",
-    ),
+    options=("verdict", "keep_image", "budget", "templates"),
     fidelity="the authors' steps, reading of the check and settings; prompts are in our words",
     blind_to="what the target, asked about its own answer, does not call harmful",
     parts=(
@@ -142,9 +135,7 @@ def ecso(
     verdict: Literal["exact", "first_word", "contains"] = "exact",
     keep_image: bool = False,
     budget: Budget = "task",
-    check_template: str | None = None,
-    caption_template: str | None = None,
-    answer_template: str | None = None,
+    templates: str | None = None,
 ) -> Solver:
     """Let the target judge its own answer, and if it is harmful answer again from a caption.
 
@@ -153,16 +144,20 @@ def ecso(
             `first_word`, or `contains`.
         keep_image: Show the image in step 4 too (as in the authors' utility scripts).
         budget: Limit of an answer: the `task`'s, as without a defense, or 1,024 tokens (`authors`).
-        check_template: File with a prompt for step 2; fields `{request}`, `{answer}`.
-        caption_template: File with a prompt for step 3; field `{request}`.
-        answer_template: File with a prompt for step 4; fields `{caption}`, `{request}`. Without an
-            image, our own prompt is used.
+        templates: Folder with prompts that replace ours: `self_check.txt` (step 2; fields
+            `{request}`, `{answer}`), `caption.txt` (step 3; `{request}`), `answer_from_caption.txt`
+            (step 4; `{caption}`, `{request}`; without an image, ours remains).
     """
     check_choice("-S verdict", verdict, ("exact", "first_word", "contains"))
     check_choice("-S budget", budget, BUDGETS)
-    check_prompt = load_template(HARM_CHECK_TEMPLATE, check_template, ("request", "answer"))
-    caption_prompt = load_template(CAPTION_TEMPLATE, caption_template, ("request",))
-    answer_prompt = load_template(SAFE_ANSWER_TEMPLATE, answer_template, ("caption", "request"))
+    check_prompt, caption_prompt, answer_prompt = load_templates(
+        {
+            "self_check": (HARM_CHECK_TEMPLATE, ("request", "answer")),
+            "caption": (CAPTION_TEMPLATE, ("request",)),
+            "answer_from_caption": (SAFE_ANSWER_TEMPLATE, ("caption", "request")),
+        },
+        templates,
+    ).values()
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         target = get_model()

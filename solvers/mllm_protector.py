@@ -18,11 +18,12 @@ Code: https://github.com/pipilurj/MLLM-protector
 
 Cost: one target and one detector call, and one detoxifier call where triggered.
 
-Checkpoints are folders or hub ids, PEFT adapters or merged; nothing is fetched that was not named.
+Checkpoints are folders, hub ids or `HUB_ID@REVISION`, PEFT adapters or merged; nothing is fetched
+that was not named.
 The authors' are `renjiepi/protector_detector_3b_lora` (on `openlm-research/open_llama_3b_v2`) and
 `renjiepi/mllm_protector_detoxifier` (on a 7B Llama; the base is contested: Vicuna v1.5 in the
-training script). Of `renjiepi/protector_detector_7b_lora` it is doubtful that it is a classifier;
-what is none is refused.
+training script). Of `renjiepi/protector_detector_7b_lora` it is doubtful that it is a classifier,
+and a checkpoint that is not one is refused.
 
 Deviations: the detoxifier's prompt is in our own wording, so that the authors' weights see another
 text than in training. They trained it with the question and evaluate it without, as here by
@@ -108,7 +109,7 @@ _NOT_SAFE: Final = re.compile(r"\bnot\s{1,3}safe\b", re.IGNORECASE)
 CARD: Final = DefenseCard(
     name="mllm_protector",
     title="MLLM-Protector",
-    version="2-A",
+    version="2-B",
     paper="https://arxiv.org/abs/2401.02906",
     summary="a classifier checks the answer; a second model rewrites it",
     target_calls=Calls(1, 1),
@@ -173,17 +174,16 @@ def mllm_protector(
     on_failure: Literal["original", "refuse", "raise"] = "original",
     template: str | None = None,
     detector_base: str | None = None,
-    detector_revision: str | None = None,
     detoxifier_base: str | None = None,
-    detoxifier_revision: str | None = None,
     device: str | None = None,
     budget: Budget = "task",
 ) -> Solver:
     """Check the answer with a harm detector, and rewrite it if it is harmful.
 
     Args:
-        detector: Detector checkpoint: folder or hub id of an adapter or a merged classifier.
-        detoxifier: Detoxifier checkpoint: folder or hub id of an adapter or a merged causal LM.
+        detector: Detector checkpoint: folder, hub id, or `HUB_ID@REVISION` of an adapter or a
+            merged classifier.
+        detoxifier: Detoxifier checkpoint, likewise: an adapter or a merged causal LM.
         threshold: The answer is harmful if P(harmless) is below (0 to 1).
         detector_input: What the detector reads: `response` (the authors' evaluation), or `qa`,
             "Question: ...", an empty line, "Answer: ..." (their training).
@@ -192,9 +192,7 @@ def mllm_protector(
         template: File with a prompt that replaces ours for the detoxifier, checkpoint or role;
             field `{answer}`, and `{request}` where it is to see the question too.
         detector_base: Base of the detector adapter, instead of the one that it names.
-        detector_revision: Revision of the detector on the hub.
         detoxifier_base: Base of the detoxifier adapter, instead of the one that it names.
-        detoxifier_revision: Revision of the detoxifier on the hub.
         device: Device of both checkpoints (default: CUDA where there is one).
         budget: Limit of an answer: the `task`'s, as undefended (where there is none, 1,024 for
             the rewritten one), or 1,024 tokens (`authors`). A `max_tokens` of the role
@@ -206,8 +204,8 @@ def mllm_protector(
     check_number("-S threshold", threshold, 0, 1)
     prompt = load_template(DETOXIFIER_PROMPT, template, ("answer",))
     asking = load_template(REWRITE_TEMPLATE, template, ("answer",))
-    detector_at = _checkpoint(detector, detector_revision, detector_base, device)
-    detoxifier_at = _checkpoint(detoxifier, detoxifier_revision, detoxifier_base, device)
+    detector_at = _checkpoint(detector, device, detector_base)
+    detoxifier_at = _checkpoint(detoxifier, device, detoxifier_base)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         detect = await _detector(detector_at)
@@ -353,10 +351,5 @@ def _bound(role: str) -> bool:
     return role in bound_roles()
 
 
-def _checkpoint(
-    name: str | None, revision: str | None, base: str | None, device: str | None
-) -> Checkpoint | None:
-    if name is None:
-        return None
-    # YAML reads a revision of digits as a number.
-    return Checkpoint(name, None if revision is None else str(revision), device, base=base)
+def _checkpoint(typed: str | None, device: str | None, base: str | None) -> Checkpoint | None:
+    return None if typed is None else Checkpoint.named(typed, device, base=base)

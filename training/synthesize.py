@@ -48,7 +48,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.errors import UserError, check_choice, check_count
 from vlmguard.guard.roles import role_models
-from vlmguard.guard.templates import load_template, template_hash
+from vlmguard.guard.templates import load_templates, prompt_files, template_hash
 from vlmguard.scorers.asking import request_of
 from vlmguard.training.synthesis.pipeline import (
     Reasoner,
@@ -76,6 +76,17 @@ logger = logging.getLogger(__name__)
 
 STAGES = ("hindsight", "analysis", "rewrite")
 
+TEMPLATES = {
+    "hindsight": HINDSIGHT_TEMPLATE,
+    "analysis": ANALYSIS_TEMPLATE,
+    "rewrite": OPTIMIZE_TEMPLATE,
+    "benign": BENIGN_TEMPLATE,
+}
+"""Our prompts by the names of the files that replace them."""
+
+CHECKER = "check"
+"""Name of the checker's prompt, which belongs to the scorer."""
+
 FAILED_SHARE = 0.05
 """Share of rows whose calls may fail before the run stops; `--fail-on-error` overrides it."""
 
@@ -92,11 +103,7 @@ def synthesize(
     rejection: int = 0,
     check: Literal["model", "rules"] = "model",
     structured: Structured = "auto",
-    hindsight_template: str | None = None,
-    analysis_template: str | None = None,
-    rewrite_template: str | None = None,
-    benign_template: str | None = None,
-    check_template: str | None = None,
+    templates: str | None = None,
 ) -> Task:
     """Synthesize training rows for the rewriter.
 
@@ -114,11 +121,8 @@ def synthesize(
         check: `model` (rules, then one call) or `rules`.
         structured: Pass the form of replies to the provider as a schema; `auto`: if Inspect's
             provider takes one.
-        hindsight_template: File that replaces the prompt of stage 1.
-        analysis_template: File that replaces the prompt of stage 2.
-        rewrite_template: File that replaces the prompt of stage 3.
-        benign_template: File that replaces the prompt for benign rows.
-        check_template: File that replaces the checker's prompt.
+        templates: Folder with prompts that replace ours: `hindsight.txt`, `analysis.txt` and
+            `rewrite.txt` (stages 1 to 3), `benign.txt` (benign rows), `check.txt` (the checker).
     """
     check_choice("-T responses", responses, ("given", "sample"))
     check_choice("-T structured", structured, ("auto", True, False))
@@ -139,18 +143,15 @@ def synthesize(
             samples=samples if sampled else 0,
             rejection=rejection,
             structured=structured,
-            hindsight_template=hindsight_template,
-            analysis_template=analysis_template,
-            rewrite_template=rewrite_template,
-            benign_template=benign_template,
+            templates=templates,
         ),
-        scorer=keep(check, check_template, structured),
+        scorer=keep(check, _checker_file(templates), structured),
         # Epochs make no sense here: rows are counted, not averaged.
         epochs=Epochs(1, []),
         headline_metric=HeadlineMetric(scorer="keep", metric="kept_share"),
         # One row that an endpoint refuses must not stop ten thousand.
         fail_on_error=FAILED_SHARE,
-        version="3-A",
+        version="3-B",
         metadata={
             "rows": rows_hash(rows),
             "sources": sorted({row.source for row in rows}),
@@ -165,10 +166,7 @@ def three_stages(
     samples: int = 0,
     rejection: int = 0,
     structured: Structured = "auto",
-    hindsight_template: str | None = None,
-    analysis_template: str | None = None,
-    rewrite_template: str | None = None,
-    benign_template: str | None = None,
+    templates: str | None = None,
 ) -> Solver:
     """Make a row's rewritten request and its `SynthesisRecord`.
 
@@ -177,18 +175,11 @@ def three_stages(
         samples: Answers to sample if one is missing; 0 samples none.
         rejection: Rewritings to try on the target; 0 tries none.
         structured: As in the task.
-        hindsight_template: As in the task.
-        analysis_template: As in the task.
-        rewrite_template: As in the task.
-        benign_template: As in the task.
+        templates: As in the task.
     """
-    prompts = {
-        "hindsight": load_template(HINDSIGHT_TEMPLATE, hindsight_template, FIELDS["hindsight"]),
-        "analysis": load_template(ANALYSIS_TEMPLATE, analysis_template, FIELDS["analysis"]),
-        "rewrite": load_template(OPTIMIZE_TEMPLATE, rewrite_template, FIELDS["rewrite"]),
-        "benign": load_template(BENIGN_TEMPLATE, benign_template, FIELDS["benign"]),
-    }
-
+    prompts = load_templates(
+        {name: (text, FIELDS[name]) for name, text in TEMPLATES.items()}, templates, (CHECKER,)
+    )
     identity = template_hash(*prompts.values())
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -216,6 +207,14 @@ def three_stages(
         return state
 
     return solve
+
+
+def _checker_file(folder: str | None) -> str | None:
+    """The checker's prompt in the user's folder, if it has one."""
+    if folder is None:
+        return None
+    file = prompt_files(folder, (*TEMPLATES, CHECKER)).get(CHECKER)
+    return None if file is None else str(file)
 
 
 def _stages(stages: str | list[str]) -> tuple[str, ...]:

@@ -38,6 +38,11 @@ Begin your answer with the words: """
 
 STOP: Final = "."
 SENTENCE_TOKENS: Final = 70
+TEMPERATURE: Final = 1.5
+TOP_K: Final = 5
+WHOLE_TEMPERATURE: Final = 1.0
+"""Ours, for whole answers: most APIs that draw them lack the top_k that goes with the authors' 1.5.
+"""
 KEEP_STOP: Final[dict[str, dict[str, Any]]] = {
     "vllm": {"include_stop_str_in_output": True},
     "sglang": {"no_stop_trim": True},
@@ -69,8 +74,6 @@ class Draw:
         rubric: Prompt of the reward model.
         alpha: Weight of the utility term.
         n: Number of candidates.
-        temperature: Sampling temperature.
-        top_k: Number of best tokens from which each token is drawn, sentence by sentence.
         tokens: The most new tokens of an answer (> 0).
         server: The server of the target, if its provider does not tell.
     """
@@ -82,8 +85,6 @@ class Draw:
     rubric: str
     alpha: float
     n: int
-    temperature: float
-    top_k: int
     tokens: int
     server: Server | None = None
 
@@ -223,7 +224,7 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     async def answer(seed: int) -> ModelOutput:
         # Each has its own seed: equal requests would get the same answer, from Inspect's cache or
         # by a fixed seed.
-        config = GenerateConfig(temperature=draw.temperature, max_tokens=draw.tokens, seed=seed)
+        config = GenerateConfig(temperature=WHOLE_TEMPERATURE, max_tokens=draw.tokens, seed=seed)
         return await draw.target.generate(
             messages, config=in_full(draw.target, config, draw.server)
         )
@@ -316,8 +317,8 @@ def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
         body = {**CONTINUE, **body}
     config = GenerateConfig(
         num_choices=draw.n,
-        temperature=draw.temperature,
-        top_k=draw.top_k,
+        temperature=TEMPERATURE,
+        top_k=TOP_K,
         max_tokens=limit,
         stop_seqs=[STOP],
     )

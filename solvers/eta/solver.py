@@ -38,7 +38,7 @@ Candidates that are all the same, in every sentence, are the failure `equal_cand
 
 Deviations: prompts and CLIP sentence are in our own wording, but the thresholds belong to the
 authors'; `approximations`, and so every table, says so, until the texts of both checks come from
-your files (`gate_prompt`, `clip_text`) or the thresholds are your own (`vlmguard calibrate eta`).
+your files (`templates=FOLDER`) or the thresholds are your own (`vlmguard calibrate eta`).
 Text is re-tokenised between sentences where the authors keep the cache. "." is matched as a string;
 what else the last token holds (".\n\n" is one on Qwen and InternVL) stays, as far as the server
 tells it: `hf-vlm/` and vLLM are asked for log-probabilities, which name the token, SGLang leaves it
@@ -64,7 +64,7 @@ from vlmguard.guard.cards import Calls, Check, DefenseCard, Part, Role, register
 from vlmguard.guard.errors import check_choice, check_number
 from vlmguard.guard.record import DefenseRecord, recorded
 from vlmguard.guard.sampling import SERVERS, Server, refuses_sampling
-from vlmguard.guard.templates import load_template, template_hash
+from vlmguard.guard.templates import load_templates, template_hash
 from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, first_answer
 from vlmguard.solvers.eta.decoding import (
     OPENING_TEMPLATE,
@@ -96,6 +96,14 @@ GATE_PROMPT: Final = REWARD_PROMPT + (
     " It is fine to answer with one word, one phrase or one number: such an answer deserves an "
     "extremely high score."
 )
+
+TEXTS: Final = {
+    "answer_check": GATE_PROMPT,
+    "reward": REWARD_PROMPT,
+    "image_check": CLIP_TEXT,
+}
+"""The texts that the thresholds belong to, and the one for candidates, by the names of their files.
+"""
 
 POST_THRESHOLD: Final = 0.06
 PRE_THRESHOLD: Final = 0.16
@@ -138,7 +146,7 @@ def _failed_its_check(record: DefenseRecord) -> bool | None:
 CARD: Final = DefenseCard(
     name="eta",
     title="ETA",
-    version="2-A",
+    version="2-B",
     paper="https://arxiv.org/abs/2410.06625",
     summary=(
         "reward model and CLIP check the answer and image; if both fail, best of 5 per sentence"
@@ -157,6 +165,7 @@ CARD: Final = DefenseCard(
         "reward",
         "clip",
         "trust_remote_code",
+        "templates",
         "on_failure",
         "budget",
     ),
@@ -210,17 +219,11 @@ def eta(
     pre_threshold: float = PRE_THRESHOLD,
     alpha: float = 1.0,
     n: int = 5,
-    temperature: float | None = None,
-    top_k: int = 5,
     reward: str = ARMORM,
-    reward_revision: str | None = None,
-    trust_remote_code: bool = False,
     clip: str = CLIP,
-    clip_revision: str | None = None,
+    trust_remote_code: bool = False,
     device: str | None = None,
-    gate_prompt: str | None = None,
-    reward_prompt: str | None = None,
-    clip_text: str | None = None,
+    templates: str | None = None,
     on_failure: Literal["original", "refuse", "raise"] = "original",
     budget: Budget = "task",
 ) -> Solver:
@@ -236,17 +239,13 @@ def eta(
         pre_threshold: The image is safe below (cosine, -1 to 1).
         alpha: Weight of the utility term (>= 0).
         n: Candidates (>= 1).
-        temperature: Of the candidates (default 1.5; 1.0 with `decoding=response`).
-        top_k: Tokens that each token of a candidate is drawn from; for `sentence`.
-        reward: Reward model: folder or hub id.
-        reward_revision: Its revision on the hub; pin it where it runs code of its own.
+        reward: Reward model: folder, hub id, or `HUB_ID@REVISION`; pin it if it runs code of its
+            own.
+        clip: CLIP model, likewise.
         trust_remote_code: Consent to running the code that comes with the reward model.
-        clip: CLIP model: folder or hub id.
-        clip_revision: Its revision on the hub.
-        device: Device of both (default: CUDA where there is one).
-        gate_prompt: File with another prompt for the answer check.
-        reward_prompt: File with another prompt for the rewards of candidates.
-        clip_text: File with another sentence for the image check.
+        device: Device of both (default: CUDA if there is a device).
+        templates: Folder with texts that replace ours: `answer_check.txt`, `reward.txt` (for the
+            rewards of candidates), `image_check.txt`.
         on_failure: What a reply of a role model that cannot be used leads to: the `original`
             answer stands, it is refused (`refuse`), or the sample fails (`raise`).
         budget: Limit of an answer: the `task`'s, as undefended (where there is none, 1,024 for
@@ -257,20 +256,13 @@ def eta(
     check_choice("-S budget", budget, BUDGETS)
     check_choice("-S server", server, (None, *SERVERS))
     check_number("-S n", n, 1)
-    check_number("-S top_k", top_k, 1)
     check_number("-S alpha", alpha, 0)
     check_number("-S pre_threshold", pre_threshold, -math.inf)
     if post_threshold is not None:
         check_number("-S post_threshold", post_threshold, -math.inf)
-    if temperature is not None:
-        check_number("-S temperature", temperature, 0.01)
-    gate_rubric = load_template(GATE_PROMPT, gate_prompt, ())
-    rubric = load_template(REWARD_PROMPT, reward_prompt, ())
-    sentence = load_template(CLIP_TEXT, clip_text, ())
-    reward_at = Checkpoint(reward, _revision(reward_revision), device, trust_remote_code)
-    clip_at = Checkpoint(clip, _revision(clip_revision), device)
-    if temperature is None:
-        temperature = 1.5 if decoding == "sentence" else 1.0
+    texts = load_templates({name: (text, ()) for name, text in TEXTS.items()}, templates)
+    reward_at = Checkpoint.named(reward, device, trust_remote_code)
+    clip_at = Checkpoint.named(clip, device)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         target = get_model()
@@ -285,15 +277,13 @@ def eta(
 
         with recorded(state, "eta", turn.text, CARD.version) as record:
             record.template = template_hash(
-                *(gate_rubric, rubric, sentence),
+                *texts.values(),
                 *([OPENING_TEMPLATE] if decoding == "response" else []),
                 *scorers.templates,
             )
             record.approximations = [
                 *scorers.approximations,
-                *_borrowed_thresholds(
-                    scorers, (threshold, gate_prompt), (pre_threshold, clip_text)
-                ),
+                *_borrowed_thresholds(scorers, threshold, pre_threshold, texts),
                 *(["decoding=response"] if decoding == "response" else []),
                 *(["sampling: the target's own"] if refuses_sampling(target) else []),
             ]
@@ -304,25 +294,27 @@ def eta(
             if answer is None:
                 return state
             try:
-                (score,) = await scorers.score(gate_rubric, [answer], record, "answer_check")
+                (score,) = await scorers.score(
+                    texts["answer_check"], [answer], record, "answer_check"
+                )
                 record.notes = {
                     "post_threshold": threshold,
                     "pre_threshold": pre_threshold,
-                    "own_wording": not (gate_prompt and reward_prompt and clip_text),
+                    "own_wording": any(texts[name] == text for name, text in TEXTS.items()),
                     "reward": score,
                     "branch": "safe_answer",
                 }
                 if score > threshold:
                     return state
                 if turn.seen and not await scorers.is_image_unsafe(
-                    turn.seen, sentence, pre_threshold, record
+                    turn.seen, texts["image_check"], pre_threshold, record
                 ):
                     record.notes = {**record.notes, "branch": "safe_image"}
                     return state
 
                 record.triggered = True
                 draw = Draw(
-                    *(target, asked, turn, scorers, rubric, alpha, n, temperature, top_k),
+                    *(target, asked, turn, scorers, texts["reward"], alpha, n),
                     *(tokens or AUTHORS_TOKENS, server),
                 )
                 if decoding == "sentence":
@@ -346,24 +338,22 @@ def eta(
 
 
 def _borrowed_thresholds(
-    scorers: Scorers, answer: tuple[float, str | None], image: tuple[float, str | None]
+    scorers: Scorers, post_threshold: float, pre_threshold: float, texts: Mapping[str, str]
 ) -> list[str]:
     """Which checks ask in our wording under a threshold that belongs to the authors'.
 
     Args:
         scorers: Who checks; a prompted model has no threshold of the authors.
-        answer: Threshold of the answer check, and the user's file with its text.
-        image: Those of the image check.
+        post_threshold: That of the answer check.
+        pre_threshold: That of the image check.
+        texts: What they ask, by the names in `TEXTS`.
     """
     said = "own wording under the authors' threshold"
     borrowed = []
-    if scorers.reward_role is None and answer == (POST_THRESHOLD, None):
+    ours = texts["answer_check"] == GATE_PROMPT and post_threshold == POST_THRESHOLD
+    if scorers.reward_role is None and ours:
         borrowed.append(f"answer check: {said}")
-    if scorers.image_role is None and image == (PRE_THRESHOLD, None):
+    ours = texts["image_check"] == CLIP_TEXT and pre_threshold == PRE_THRESHOLD
+    if scorers.image_role is None and ours:
         borrowed.append(f"image check: {said}")
     return borrowed
-
-
-def _revision(typed: str | None) -> str | None:
-    # YAML reads a revision of digits as a number.
-    return None if typed is None else str(typed)

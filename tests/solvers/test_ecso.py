@@ -133,15 +133,14 @@ def test_the_image_can_be_kept_in_step_four() -> None:
 
 def test_prompts_can_be_replaced_by_files(tmp_path: Path) -> None:
     files = {
-        "check_template": "Q {request} A {answer}: yes or no only?",
-        "caption_template": "{request} Describe the image, please.",
-        "answer_template": "Seen: {caption} HARMLESS reply to {request}",
+        "self_check": "Q {request} A {answer}: yes or no only?",
+        "caption": "{request} Describe the image, please.",
+        "answer_from_caption": "Seen: {caption} HARMLESS reply to {request}",
     }
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    given = {name: str(tmp_path / name) for name in files}
+        (tmp_path / f"{name}.txt").write_text(text)
     target = script("yes")
-    log = run_solver(ecso(**given), sample("How?", picture()), target)  # type: ignore[arg-type]
+    log = run_solver(ecso(templates=str(tmp_path)), sample("How?", picture()), target)
     assert [call.text for call in target.calls] == [
         "How?",
         "Q How? A First answer.: yes or no only?",
@@ -153,14 +152,14 @@ def test_prompts_can_be_replaced_by_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "field"),
-    [("check_template", "answer"), ("caption_template", "request"), ("answer_template", "caption")],
+    ("name", "field"),
+    [("self_check", "answer"), ("caption", "request"), ("answer_from_caption", "caption")],
 )
-def test_a_prompt_without_its_field_is_refused(option: str, field: str, tmp_path: Path) -> None:
+def test_a_prompt_without_its_field_is_refused(name: str, field: str, tmp_path: Path) -> None:
     every = {"request", "answer", "caption"} - {field}
-    (tmp_path / "t.txt").write_text(" ".join(f"{{{each}}}" for each in every))
+    (tmp_path / f"{name}.txt").write_text(" ".join(f"{{{each}}}" for each in every))
     with pytest.raises(UserError, match=f"lacks the placeholder.*{{{field}}}"):
-        ecso(**{option: str(tmp_path / "t.txt")})  # type: ignore[arg-type]
+        ecso(templates=str(tmp_path))
 
 
 def test_the_check_sees_the_first_1927_characters() -> None:

@@ -90,8 +90,7 @@ def test_a_harmful_answer_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
     local, target = Local(monkeypatch, 0.4999), Scripted("Bad {answer} text.")
     log = run_solver(
         mllm_protector(
-            detector="org/d",
-            detector_revision=1234567,  # type: ignore[arg-type]  # as YAML reads it
+            detector="org/d@1234567",
             detoxifier="org/x",
             detoxifier_base="org/base",
             device="cpu",

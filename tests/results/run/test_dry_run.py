@@ -95,8 +95,8 @@ def write(folder: Path, **content: object) -> Path:
         ({"defenses": [{"name": "vlmguard"}]}, "no model for the role rewriter"),
         ({"defenses": [{"name": "vlmgard"}]}, "solver vlmgard"),
         (
-            {"defenses": [{"name": "ecso", "args": {"check_template": "nowhere.txt"}}]},
-            "nowhere.txt",
+            {"defenses": [{"name": "ecso", "args": {"templates": "nowhere"}}]},
+            "nowhere: no such folder",
         ),
         ({"defenses": [{"name": "none"}, {"name": "none"}]}, "share a log folder"),
         (

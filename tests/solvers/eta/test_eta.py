@@ -440,29 +440,25 @@ def test_without_consent_nothing_is_called() -> None:
 
 def test_checkpoints_and_texts_are_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     local = Local(monkeypatch)
-    for name in ("gate", "reward", "clip"):
-        (tmp_path / name).write_text(f"{name} text\n")
+    for name in ("answer_check", "reward", "image_check"):
+        (tmp_path / f"{name}.txt").write_text(f"{name} text\n")
     log = run_eta(
         scripted(choices("")),
         picture(),
         n=1,
-        reward="org/r",
-        reward_revision=1234567,
+        reward="org/r@1234567",
         trust_remote_code=True,
-        clip="org/c",
-        clip_revision="abc",
+        clip="org/c@abc",
         device="cpu",
-        gate_prompt=str(tmp_path / "gate"),
-        reward_prompt=str(tmp_path / "reward"),
-        clip_text=str(tmp_path / "clip"),
+        templates=str(tmp_path),
         post_threshold=0.5,
     )
     assert local.checkpoints == [
         Checkpoint("org/r", "1234567", "cpu", trust_remote_code=True),
         Checkpoint("org/c", "abc", "cpu"),
     ]
-    assert [prompt for prompt, _ in local.rewarded] == ["gate text", "reward text"]
-    assert local.compared[0][1] == ["clip text"]
+    assert [prompt for prompt, _ in local.rewarded] == ["answer_check text", "reward text"]
+    assert local.compared[0][1] == ["image_check text"]
     record = record_of(log)
     assert record.notes["own_wording"] is False
     assert record.notes["post_threshold"] == 0.5
@@ -471,9 +467,9 @@ def test_checkpoints_and_texts_are_options(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.parametrize(
     ("files", "options", "named"),
     [
-        (("gate_prompt",), {}, BOTH[1:]),
-        (("clip_text",), {}, BOTH[:1]),
-        (("gate_prompt", "reward_prompt", "clip_text"), {}, []),
+        (("answer_check",), {}, BOTH[1:]),
+        (("image_check",), {}, BOTH[:1]),
+        (("answer_check", "reward", "image_check"), {}, []),
         ((), {"post_threshold": 0.07}, BOTH[1:]),
         ((), {"post_threshold": 0.07, "pre_threshold": 0.2}, []),
         # The authors' thresholds, written out, are still the authors'.
@@ -488,9 +484,10 @@ def test_own_wording_under_the_authors_thresholds_is_an_approximation(
     named: list[str],
 ) -> None:
     Local(monkeypatch, lambda text: 1.0)
-    (tmp_path / "theirs").write_text("the authors' text")
-    texts = {name: str(tmp_path / "theirs") for name in files}
-    log = run_eta(scripted(), picture(), **texts, **options)
+    for name in files:
+        (tmp_path / f"{name}.txt").write_text("the authors' text")
+    templates = str(tmp_path) if files else None
+    log = run_eta(scripted(), picture(), templates=templates, **options)
     assert record_of(log).approximations == named
 
 
@@ -724,10 +721,9 @@ def test_tokens_are_shared_out_by_length() -> None:
         {"decoding": "token"},
         {"on_failure": "ignore"},
         {"n": 0},
-        {"top_k": 0},
         {"alpha": -1},
-        {"temperature": 0},
-        {"clip_text": "/absent/file"},
+        {"templates": "/absent/folder"},
+        {"reward": "org/model@"},
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:

@@ -134,7 +134,7 @@ async def test_armorm_without_consent_is_refused_without_asking_the_hub(
         raise OSError("no network in this test")
 
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    with pytest.raises(UserError, match="reward_revision=COMMIT"):
+    with pytest.raises(UserError, match="reward=NAME@COMMIT"):
         await prepare_reward(Checkpoint(ARMORM))
     assert asked == []
 

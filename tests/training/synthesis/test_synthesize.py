@@ -118,7 +118,7 @@ def test_features_stand_in_for_a_report_that_was_switched_off(
         ({"samples": "many"}, "-T samples=many"),
         ({"rejection": -1}, "-T rejection=-1"),
         ({"rejection": 1.5}, "-T rejection=1.5: a whole number"),
-        ({"rewrite_template": "/no/file"}, "cannot be read"),
+        ({"templates": "/no/folder"}, "no such folder"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str, write_rows: Write) -> None:
@@ -369,19 +369,26 @@ def test_the_users_settings_win(write_rows: Write, model: Make, run: Run) -> Non
 def test_templates_can_be_replaced(
     write_rows: Write, model: Make, run: Run, tmp_path: Path
 ) -> None:
-    file = tmp_path / "mine.txt"
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    file = folder / "rewrite.txt"
+    (folder / "check.txt").write_text(
+        'Check: {request} {rewritten} {reasoning} {report} {"intent_kept": true}'
+    )
     file.write_text('Mine: {request} {report} {"reasoning": "", "prompt": ""}')
     seen: list[Any] = []
     path = str(write_rows(raw_row(0)))
-    own = run(
-        synthesize(path, rewrite_template=str(file)), model_roles={"reasoner": model(seen=seen)}
-    )
-    assert any(input[-1].text.startswith("Mine: <request-") for input, _ in seen)
+    own = run(synthesize(path, templates=str(folder)), model_roles={"reasoner": model(seen=seen)})
+    for start in ("Mine: <request-", "Check: "):
+        assert any(input[-1].text.startswith(start) for input, _ in seen)
     plain = run(synthesize(path), model_roles={"reasoner": model()})
     assert stored(own, "rows/r0", "templates") != stored(plain, "rows/r0", "templates")
     file.write_text("No fields.")
     with pytest.raises(UserError, match="lacks the placeholder"):
-        synthesize(path, rewrite_template=str(file))
+        synthesize(path, templates=str(folder))
+    (folder / "rewriting.txt").write_text("Another name.")
+    with pytest.raises(UserError, match=r"holds rewriting\.txt.*hindsight\.txt"):
+        synthesize(path, templates=str(folder))
 
 
 def test_foreign_text_cannot_leave_its_block(write_rows: Write, model: Make, run: Run) -> None:
