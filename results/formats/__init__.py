@@ -1,1 +1,1 @@
-"""How results look: sheets of text for every format, the page, figures, files for programs."""
+"""Output of results: tables for every format, the page, figures, files for programs."""

@@ -1,4 +1,4 @@
-"""The text of single cells of a leaderboard's tables: means, differences, what was scored."""
+"""Texts of single cells of a leaderboard's tables: means, differences, what was scored."""
 
 import math
 
@@ -9,7 +9,7 @@ MARKS = {"better": "▲", "worse": "▼", "": ""}
 
 
 def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
-    """A mean, and below it difference, mark and (if wanted) interval where there are any."""
+    """A mean, and below it the difference with its mark and (if wanted) interval, if any."""
     lines = [measure.show(cell.mean)]
     difference = cell.difference
     if difference is not None:
@@ -22,13 +22,13 @@ def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
 
 
 def scored_text(entry: Entry, group: Group) -> str:
-    """What was scored by the headline; nothing where nothing at all is measured."""
+    """What the headline measure scored; empty without any measure."""
     measure = group.by_name.get(group.headline)
     return scored_cell(entry.cells[measure.name], measure) if measure else ""
 
 
 def scored_cell(cell: Cell, measure: Measure) -> str:
-    """What was scored, of how many images, and between what ends the mean would lie in full."""
+    """Scored answers, their images, and the bounds of the mean if some answers are missing."""
     found = cell.coverage
     text = f"{found.scored} of {found.of}\n{cell.clusters} image{'' if cell.clusters == 1 else 's'}"
     if found.scored == found.of:
@@ -37,13 +37,13 @@ def scored_cell(cell: Cell, measure: Measure) -> str:
 
 
 def scored_and_failed(entry: Entry, group: Group) -> str:
-    """The first line of `scored_text`, and how often the guard failed, if it did."""
+    """The first line of `scored_text`, and the share of the guard's failures, if any."""
     failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
     return scored_text(entry, group).split("\n")[0] + failed
 
 
 def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
-    """Why answers have no value: measures with the same reasons together; empty if all have."""
+    """Why answers have no value, with measures grouped by reasons; empty if all have one."""
     by_reasons: dict[str, list[str]] = {}
     for measure in measures:
         reasons = entry.cells[measure.name].coverage.reasons
@@ -54,10 +54,10 @@ def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1 as percent, `-` where it is not known."""
+    """A share of 0 to 1 as percent, `-` if not known."""
     return "-" if share is None else f"{share * 100:.1f}"
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
-    """A number in a format of Python's, with its unit; `-` where it is not known."""
+    """A number in a Python format with its unit, `-` if not known."""
     return "-" if value is None else f"{value:{form}}{unit}"

@@ -1,4 +1,4 @@
-"""Sheets as Markdown and LaTeX; foreign text is escaped, so that it is shown as it is."""
+"""Sheets as Markdown and LaTeX. Foreign text is escaped, so that it is shown literally."""
 
 import re
 from typing import Final
@@ -46,7 +46,7 @@ def markdown(sheet: Sheet) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Foreign text that Markdown shows as it is, line breaks in a cell included."""
+    """Foreign text, escaped for Markdown; line breaks become `<br>`."""
     escaped = re.sub(r"([\\`*_\[\]|<>#~])", r"\\\1", clean(text))
     return escaped.replace("\r", " ").replace("\n", "<br>")
 
@@ -78,7 +78,7 @@ def _stacked(cell: str) -> str:
     if len(lines) == 1:
         return lines[0]
     small = [rf"\scriptsize {line}" for line in lines[1:]]
-    # An empty group keeps LaTeX from reading "[" after a line break as an option.
+    # With an empty group, LaTeX does not read "[" after a line break as an option.
     return r"\shortstack[r]{" + r" \\{} ".join([lines[0], *small]) + "}"
 
 

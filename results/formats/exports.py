@@ -43,7 +43,7 @@ _LEGEND: Final = [
 
 
 def as_csv(board: Leaderboard) -> str:
-    """All numbers, a line for each target, defense, benchmark and measure."""
+    """All numbers: a line for each target, defense, benchmark and measure."""
     names = ["mean", "low", "high", "scored", "of", "scored_clusters"]
     names += ["worst_case_low", "worst_case_high", "unscored"]
     differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
@@ -88,7 +88,7 @@ def as_csv(board: Leaderboard) -> str:
 
 
 def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> str:
-    """Everything, for other programs; what is not known is null."""
+    """Everything, for other programs; unknown values are null."""
     content = {
         **board_data(board),
         "notes": [*board.notes, *extras.notes],
@@ -106,16 +106,13 @@ def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> s
 def page(
     board: Leaderboard, published: list[Published], figures: dict[str, bytes], extras: Extras
 ) -> str:
-    """Write the page.
+    """The leaderboard as one HTML page that needs no server and no network.
 
     Args:
-        board: What it shows.
-        published: Numbers of others, for a block of their own.
+        board: The leaderboard.
+        published: Published numbers, for a table of their own.
         figures: SVG images by title.
-        extras: What the caller adds (its figures are among `figures`).
-
-    Returns:
-        The HTML text.
+        extras: Additions of the caller (its figures are among `figures`).
     """
     group_notes = [f"{each.title}: {each.note}." for each in board.groups if each.note]
     return render(
@@ -144,7 +141,7 @@ def page(
 
 
 def _data(board: Leaderboard) -> dict[str, Any]:
-    """What the page's script reads: it makes the first table, which can be sorted and filtered."""
+    """Data for the page's script, which makes the first table: it can be sorted and filtered."""
     content = board_data(board)
     for group, shown in zip(board.groups, content["groups"], strict=True):
         shown["title"] = group.title
@@ -155,7 +152,7 @@ def _data(board: Leaderboard) -> dict[str, Any]:
 
 
 def board_data(board: Leaderboard) -> dict[str, Any]:
-    """A leaderboard as plain data, in which groups and runs are named by their places."""
+    """A leaderboard as plain data; groups and runs are referred to by their positions."""
     groups = {group: place for place, group in enumerate(board.groups)}
     runs = {run: place for place, run in enumerate(board.runs)}
 
@@ -179,7 +176,7 @@ def board_data(board: Leaderboard) -> dict[str, Any]:
 
 
 def null(value: Any) -> Any:
-    """Content for JSON, in which what is not a finite number is null."""
+    """Content for JSON, with null for numbers that are not finite."""
     if isinstance(value, dict):
         return {name: null(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Figures of the leaderboard: colour-blind safe, told apart by shape too, readable in print."""
+"""Figures of the leaderboard: colour-blind safe, with distinct shapes too, readable in print."""
 
 import io
 import math
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any, Final
 
-# The object interface alone: pyplot would keep figures and a display in the process.
+# Without pyplot, which keeps figures and a display in the process.
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Gr
 from vlmguard.results.logs.measures import BOTH, Measure
 from vlmguard.results.sanitize import clean
 
-# Okabe and Ito's palette, with black for what is undefended and grey for controls.
+# Okabe and Ito's palette; black is for undefended runs, grey for controls.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B")
 CONTROL_COLOUR: Final = "#8c939b"
 SHAPES: Final = ("o", "s", "^", "D", "v", "P", "X")
@@ -36,14 +36,7 @@ _ACROSS: Final = 4
 
 
 def figures(board: Leaderboard) -> dict[str, Figure]:
-    """Draw all figures that the leaderboard has data for.
-
-    Args:
-        board: What to draw.
-
-    Returns:
-        Figures by title.
-    """
+    """Draw all figures that the leaderboard has data for, by title."""
     drawn: dict[str, Figure] = {}
     with rc_context(STYLE):
         for name, draw in _FIGURES.items():
@@ -70,7 +63,7 @@ def frontier(board: Leaderboard) -> Figure | None:
         return None
     looks = _looks(board)
     figure, axes = _grid(panels, 3.3, 3.0)
-    # The same limits everywhere, no wider than the data need: points lie close together.
+    # The same limits everywhere, and narrow ones: points lie close together.
     left = _floor([e.cells["helpful"] for panel in panels for e in panel.entries], 0.2) * 100
     bottom = _floor([e.cells["safety"] for panel in panels for e in panel.entries], 1.0)
     for axis, panel in zip(axes, panels, strict=True):
@@ -125,7 +118,7 @@ def gains(board: Leaderboard) -> Figure | None:
 def _draw_gains(
     axis: Any, panels: list["Panel"], name: str, scale: float, looks: dict[str, tuple[str, str]]
 ) -> None:
-    """The panels one below the other, a line for each row."""
+    """Draw the panels one below the other, with a line for each row."""
     height, ticks, texts = 0.0, [], []
     for panel in panels:
         ticks.append(height + 0.6)
@@ -159,7 +152,7 @@ def _draw_gains(
 
 @dataclass(frozen=True)
 class _Map:
-    """A group's part of the heat map: rows of the leaderboard by category."""
+    """The heat map of a group: rows of the leaderboard by category."""
 
     group: Group
     entries: list[Entry]
@@ -167,7 +160,7 @@ class _Map:
 
     @property
     def measure(self) -> Measure:
-        """The measure in which blanket refusal does not shine, where there is one."""
+        """Safe and helpful, which refusing everything does not raise; else the first measure."""
         measures = self.group.measures
         return BOTH if BOTH in measures else measures[0]
 
@@ -227,7 +220,7 @@ def _draw_map(axis: Any, drawn: _Map, targets: dict[str, str]) -> None:
 
 
 def cost(board: Leaderboard) -> Figure | None:
-    """Safety against what the guard costs: in latency where all have one, else in calls."""
+    """Safety against the cost of the guard: latency if all runs have it, else calls."""
     timed = all(e.overhead.latency is not None for e in board.entries)
     name = "latency, s ↓" if timed else "calls a sample ↓"
 
@@ -321,7 +314,7 @@ def _compared(entry: Entry, name: str) -> bool:
 
 
 def _targets(board: Leaderboard) -> dict[str, str]:
-    """Short names of targets: without provider where that leaves them apart."""
+    """Short names of targets: without the provider if they stay distinct."""
     full = list(dict.fromkeys(target for target, _ in board.rows()))
     last = [name.rsplit("/", 1)[-1] for name in full]
     chosen = last if len(set(last)) == len(full) else full
@@ -335,7 +328,7 @@ def _looks(board: Leaderboard) -> dict[str, tuple[str, str]]:
     controls = [name for name in defenses if board.is_control(name)]
     others = sorted(set(defenses) - set(controls), key=lambda n: (n.split()[0] != "vlmguard", n))
     for number, defense in enumerate(others):
-        # Where colours run out, a shifted shape still tells two defenses apart.
+        # When colours repeat, the shapes of two defenses still differ.
         shape = SHAPES[(number + 1 + number // len(COLOURS)) % len(SHAPES)]
         looks[defense] = (COLOURS[number % len(COLOURS)], shape)
     for number, defense in enumerate(controls):
@@ -348,7 +341,7 @@ def _occurs(board: Leaderboard, defense: str) -> bool:
 
 
 def _grid(panels: list[Panel], width: float, height: float) -> tuple[Figure, list[Any]]:
-    """An axis for each panel: a target begins a new line, where it has several."""
+    """An axis for each panel; each target begins a new line if one has several panels."""
     by_target = [len(list(line)) for _, line in groupby(panels, key=lambda panel: panel.target)]
     whole = max(by_target) == 1
     lines = [len(panels)] if whole else by_target
@@ -375,7 +368,7 @@ def _floor(cells: list[Cell], step: float) -> float:
 def _staircase(
     points: list[tuple[float, float]], left: float, bottom: float
 ) -> tuple[list[float], list[float]]:
-    """Outline of what no other point beats in both directions, from the axes to the axes."""
+    """Outline of the points that no other point beats in both directions, from axis to axis."""
     known = {point for point in points if not any(map(math.isnan, point))}
     best = sorted(point for point in known if not any(_beats(each, point) for each in known))
     xs, ys = [left], [best[0][1] if best else bottom]
@@ -402,12 +395,12 @@ def _legend(figure: Figure, looks: dict[str, tuple[str, str]]) -> None:
 def _bars(mean: float, low: float, high: float, scale: float) -> list[list[float]] | None:
     if math.isnan(low) or math.isnan(high):
         return None
-    # Rounding may put an end past the mean; a bar cannot be negative.
+    # By rounding, an end may lie past the mean; a bar must not be negative.
     return [[max(0.0, mean - low) * scale], [max(0.0, high - mean) * scale]]
 
 
 def _tail(name: str, longest: int = _LONGEST) -> str:
-    """The telling end of a long name."""
+    """The end of a long name."""
     name = clean(name)
     return name if len(name) <= longest else "…" + name[-longest + 1 :]
 

@@ -1,4 +1,4 @@
-"""What was asked and answered: the texts and images of single samples."""
+"""Request, answer and images of single samples."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ class Exchange:
 
     Attributes:
         request: What the user asked.
-        rewritten: What the target was asked instead; empty if nothing else.
+        rewritten: The request that the target got instead, if it differs; else empty.
         answer: The answer that was scored.
-        images: Images of the request as data URIs, where the log holds them.
+        images: Images of the request as data URIs, if the log holds them.
     """
 
     request: str
@@ -26,16 +26,7 @@ class Exchange:
 
 
 def read_exchange(path: str, sample: str | int, epoch: int) -> Exchange:
-    """Read one sample's texts and images.
-
-    Args:
-        path: The log.
-        sample: Its id.
-        epoch: Its epoch.
-
-    Returns:
-        The exchange.
-    """
+    """Read one sample of a log, by its id and epoch."""
     return exchange(
         read_eval_log_sample(
             path, sample, epoch, resolve_attachments=True, exclude_fields={"events"}
@@ -44,14 +35,7 @@ def read_exchange(path: str, sample: str | int, epoch: int) -> Exchange:
 
 
 def exchange(sample: EvalSample) -> Exchange:
-    """The texts and images of a sample.
-
-    Args:
-        sample: A whole sample, attachments resolved.
-
-    Returns:
-        The exchange.
-    """
+    """The texts and images of a whole sample with resolved attachments."""
     said = sample.input
     request = said if isinstance(said, str) else "\n".join(message.text for message in said)
     rewritten = DefenseRecord.of(sample).rewritten or ""
@@ -59,6 +43,6 @@ def exchange(sample: EvalSample) -> Exchange:
         request=request,
         rewritten=rewritten if rewritten != request else "",
         answer=sample.output.completion,
-        # Only bytes that lie in the log: a reference could be fetched by whoever opens a page.
+        # Only bytes from the log: a link would be fetched by the browser that shows a page.
         images=tuple(image for image in images_of(said) if image.startswith("data:image/")),
     )

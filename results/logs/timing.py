@@ -1,10 +1,10 @@
-"""How fast a run was, as far as its log can say: throughput of a run, latency of single answers.
+"""How fast a run was, as far as its log shows: throughput of a run, latency of single answers.
 
-The seconds of a call say little of a run in which calls wait for each other: a slow server with
-many connections would look slower than a slow defense. So there are two measures, and no third:
+The duration of a call says little about a run in which calls wait for each other: a slow server
+with many connections would look slower than a slow defense. So there are only two measures:
 
-- throughput: answers per second of wall time, judging included, of any run that was made in one go;
-- latency: median seconds of one answer, one at a time (`vlmguard run --latency N`), unjudged.
+- throughput: answers per second of wall time, judging included, of a run without interruption;
+- latency: median seconds of one answer at a time (`vlmguard run --latency N`), without judging.
 """
 
 import math
@@ -22,7 +22,7 @@ from vlmguard.results.logs.conditions import roles_of
 
 LATENCY_TAG: Final = "vlmguard-latency"
 """Tag of a log that measures latency, and nothing else."""
-# Logs say when they began in whole seconds.
+# Logs note the time of their start in whole seconds.
 _LEEWAY: Final = timedelta(seconds=2)
 
 
@@ -31,10 +31,10 @@ class Pace:
     """Throughput of a run.
 
     Attributes:
-        rate: Answers per second of wall time; None where the log cannot say it.
-        gap: Why not, or what else took part of the time.
-        began: When the first answer was begun, in seconds since 1970; NaN if not known.
-        ended: When the last one was finished.
+        rate: Answers per second of wall time; None if not known.
+        gap: Why it is not known, or what else took a part of the time.
+        began: Start of the first answer, in seconds since 1970; NaN if not known.
+        ended: End of the last one.
     """
 
     rate: float | None = None
@@ -43,21 +43,20 @@ class Pace:
     ended: float = math.nan
 
     def beside(self, others: Iterable["Pace"]) -> bool:
-        """Whether one of some other runs was made at the same time: they shared the clock."""
-        # Nothing is before or after NaN: a run without times shares no clock.
+        """Whether any of some other runs ran at the same time."""
+        # Comparisons with NaN are false: a run without times overlaps none.
         return any(self.began < other.ended and other.began < self.ended for other in others)
 
 
 def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
-    """The throughput that a finished log tells.
+    """The throughput of a finished log.
+
+    There is no rate if some answers are from an earlier run (the time in between was not work), or
+    may come from Inspect's cache.
 
     Args:
         log: Its header.
         summaries: Its samples.
-
-    Returns:
-        No rate where a part of the answers was made in an earlier run (the time between is no
-        work), or may come from Inspect's cache.
     """
     starts = [_moment(sample.started_at) for sample in summaries if sample.started_at]
     ends = [_moment(sample.completed_at) for sample in summaries if sample.completed_at]
@@ -81,14 +80,11 @@ def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
 
 
 def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float, int]:
-    """The latency that a log of `vlmguard run --latency` tells.
+    """Median seconds of an answer in a log of `vlmguard run --latency`, and number of answers.
 
     Args:
         log: Its header.
         summaries: Its samples.
-
-    Returns:
-        Median seconds of an answer, and the number of answers.
 
     Raises:
         LeftOut: It is unfinished, or calls were not made one at a time and uncached.
@@ -105,7 +101,7 @@ def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float,
 
 
 def configs_of(log: EvalLog, judging: bool = True) -> list[GenerateConfig]:
-    """Generation settings of the target, of the defense's models, and of the judges if wanted."""
+    """Generation settings of the target, the defense's models and (if `judging`) the judges."""
     roles = roles_of(log).items()
     others = [model.config for role, b in roles if judging or role != GRADER for model in b]
     return [log.eval.model_generate_config, log.plan.config, *others]

@@ -1,9 +1,9 @@
-"""Samples of a finished log that count for nothing: until they are done again, it is unfinished.
+"""Samples that make a finished log unfinished: they must be done again.
 
-After a kill, Inspect rebuilds samples that were finished but not yet written to the log, and
-takes as their answer the last output of the role that was called first: ECSO's self-check, the
-rewriter's reply. Our scorers note a digest of the answer that they judged (`record.noted`); a
-sample that holds another one is not what its score says.
+After a kill, Inspect rebuilds samples that were finished but not yet written to the log. As their
+answer it takes the last output of the role that was called first: ECSO's self-check, or the
+rewriter's reply. Our scorers note a digest of the answer that they judged (`record.noted`), so that
+a sample with another answer is found.
 """
 
 from datetime import datetime, timedelta
@@ -34,37 +34,31 @@ _MARK_FIRST: Final = (
     "and then inspect eval-set or eval-retry"
 )
 _NAMED: Final = 5
-# Only answers are read: images and events take most of a sample.
+# Only answers are read, as images and events are most of a sample.
 _UNREAD: Final = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "output"}
-# Logs say when they began in whole seconds.
+# Logs note the time of their start in whole seconds.
 _LEEWAY: Final = timedelta(seconds=2)
 
 
 def unfinished_samples(
     path: str, log: EvalLog, summaries: list[EvalSampleSummary]
 ) -> dict[Key, str]:
-    """The samples that must be done again, and why.
+    """The samples that must be done again: the reason, by id and epoch.
 
     Args:
         path: The log.
         log: Its header.
         summaries: Its samples.
-
-    Returns:
-        A reason by id and epoch; empty for a log that is finished.
     """
     return _other_answers(path, log, summaries)
 
 
 def named(unfinished: dict[Key, str], of: int) -> str:
-    """What is unfinished, for people.
+    """A message: for each reason the number of samples and some of them, and what to do.
 
     Args:
         unfinished: Reasons by id and epoch; not empty.
         of: Number of samples in the log.
-
-    Returns:
-        For each reason how many samples, and which; and the way out.
     """
     by_reason: dict[str, list[str]] = {}
     for (name, epoch), reason in unfinished.items():
@@ -81,11 +75,11 @@ def named(unfinished: dict[Key, str], of: int) -> str:
 def set_aside(path: str) -> dict[Key, str]:
     """Mark the samples of a log that must be done again, so that Inspect does them again.
 
-    `vlmguard run` does this itself; for a log of `inspect eval-set` or `eval`, call it before the
+    `vlmguard run` does this itself. For a log of `inspect eval-set` or `eval`, call it before the
     eval set is started again, or before `inspect eval-retry`.
 
     Args:
-        path: The log; it is rewritten if there is anything to mark.
+        path: The log; it is rewritten only if samples are marked.
 
     Returns:
         The reasons by id and epoch.
@@ -132,9 +126,9 @@ def _other_answers(path: str, log: EvalLog, summaries: list[EvalSampleSummary]) 
 
 
 def _may_be_rebuilt(path: str, log: EvalLog, sample: EvalSampleSummary) -> bool:
-    """Whether a sample is older than its log, which took it over from one that was cut off.
+    """Whether a sample is older than its log, and so was taken over from one that was cut off.
 
-    Reading every answer of every log would cost some 5 ms each.
+    Only such answers are read: reading each one takes about 5 ms.
     """
     if "-recovered" in path or sample.completed_at is None:
         return True

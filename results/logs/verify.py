@@ -1,4 +1,4 @@
-"""Checking the tally in the scores against the model calls that a log recorded."""
+"""Checks the tally in the scores against the model calls in a log."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Counted:
     Attributes:
         calls: Model calls.
         tokens: Tokens read and written.
-        differing: Samples whose calls or tokens are not those of their tally.
+        differing: Samples whose calls or tokens differ from their tally.
         of: Samples with a tally.
     """
 
@@ -28,17 +28,13 @@ class Counted:
 
 
 def count_calls(path: str) -> Counted:
-    """Count a log's model calls, the judge's left out, and compare with the tallies.
+    """Count a log's model calls without the judge's, and compare with the tallies.
 
-    A call that Inspect answered from its cache is counted: its output keeps
-    the usage, and so does the tally. What is no model call (a classifier in
-    the process) is in the tally alone.
+    A call that Inspect answered from its cache counts, as its output keeps the usage. What is not a
+    model call (a classifier in the process) is only in the tally.
 
     Args:
         path: A log with events.
-
-    Returns:
-        Totals and the number of samples that differ.
     """
     counted = Counted()
     for sample in read_eval_log_samples(
@@ -62,7 +58,7 @@ def count_calls(path: str) -> Counted:
 
 
 def verify_sheet(results: Results) -> Sheet:
-    """Calls and tokens of each run, tallied and counted from events."""
+    """Calls and tokens of each run: by its tallies, and counted from its events."""
     sheet = Sheet(
         "Cost checked against the recorded model calls",
         [
@@ -77,7 +73,7 @@ def verify_sheet(results: Results) -> Sheet:
         rows = run.answers
         counted = count_calls(run.path)
         title = f"{run.column.title} {run.column.variant}".strip()
-        # An answer that failed has no tally.
+        # A failed answer has no tally.
         tallied = rows[rows["calls"].notna()] if "calls" in rows else rows[:0]
         untallied = len(rows) - len(tallied)
         tokens = None
