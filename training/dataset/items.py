@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vlmguard.guard.files import read_bytes
 from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
 from vlmguard.training.dataset.fingerprints import Fingerprint, fingerprint
 
@@ -42,6 +43,9 @@ def with_images(items: list[Item]) -> list[Item]:
     Returns:
         The items in the same order; `sha256` and `print` are set where the image exists and can
         be decoded.
+
+    Raises:
+        UserError: An image is there and cannot be read.
     """
     # Unlike Path.is_file(), this takes names of any length.
     paths = {item.image for item in items if item.image and os.path.isfile(item.image)}
@@ -57,7 +61,7 @@ def with_images(items: list[Item]) -> list[Item]:
 
 
 def _read_image(path: Path) -> tuple[str, Fingerprint] | None:
-    data = path.read_bytes()
+    data = read_bytes(path, "Make it readable, or remove it.")
     try:
         picture = from_data_uri(to_data_uri(data))
     except ImageError:
