@@ -6,16 +6,44 @@ is not there is still known by its name. What is not there was not compared, and
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from inspect_ai.dataset import Sample
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from vlmguard.guard.cards import Card, cards
 from vlmguard.guard.data_source import MissingFile, local
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.files import read_json_lines
 from vlmguard.guard.messages import images_of
+from vlmguard.guard.records import named_records, parse_records
 from vlmguard.training.dataset import vlsbench
 from vlmguard.training.dataset.items import Item, with_images
+
+
+class OwnItem(BaseModel):
+    """A line of a test set of one's own.
+
+    Attributes:
+        prompt: The request.
+        image: Path of the image; may be left out if `image_id` is given.
+        image_id: Name of the image within its source; by default made of the path.
+        id: Name of the item; by default the number of the line.
+        pair: Name of what image and prompt are about.
+    """
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    prompt: str
+    image: str | None = None
+    image_id: str | None = None
+    id: str | None = None
+    pair: str | None = None
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> Self:
+        if not self.image and not self.image_id:
+            raise ValueError("neither image nor image_id is given")
+        return self
 
 
 def load_test_sets(
@@ -111,35 +139,23 @@ def _request(sample: Sample) -> str:
 
 
 def read_own_set(path: Path) -> list[Item]:
-    """Read a test set of one's own: JSONL with `image` and `prompt`.
-
-    Each line may also hold `id`, `image_id`, and `pair`, which names what image and prompt are
-    about; `image` may be empty where `image_id` is given.
+    """Read a test set of one's own.
 
     Args:
-        path: The file; image paths are relative to it.
-
-    Returns:
-        Its items.
+        path: JSONL file, see `OwnItem`; image paths are relative to it.
 
     Raises:
-        UserError: Unreadable, or a line lacks a field.
+        UserError: The file cannot be read or is empty, or a line lacks a field.
     """
-    items = []
-    try:
-        for number, row in read_json_lines(path):
-            items.append(
-                Item(
-                    f"{path.stem}/{row.get('id', number)}",
-                    row.get("image_id") or f"{path.stem}/{row['image']}",
-                    row["prompt"],
-                    path.parent / row["image"] if row.get("image") else None,
-                    pair=row.get("pair"),
-                )
-            )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a test set ({error!r}). Each line is a JSON object with "
-            f"image and prompt."
-        ) from error
-    return items
+    records = named_records(path, ".jsonl")
+    parsed = parse_records(records, OwnItem, path, strict=False)
+    return [
+        Item(
+            f"{path.stem}/{item.id or name.split()[-1]}",
+            item.image_id or f"{path.stem}/{item.image}",
+            item.prompt,
+            path.parent / item.image if item.image else None,
+            pair=item.pair,
+        )
+        for (name, _), item in zip(records, parsed, strict=True)
+    ]

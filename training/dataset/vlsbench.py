@@ -6,9 +6,9 @@ This file goes when VLSBench has a card: a card of this name is used instead of 
 from pathlib import Path
 from typing import Final
 
-from vlmguard.guard.errors import UserError
-from vlmguard.guard.files import read_json
+from vlmguard.guard.records import read_records
 from vlmguard.training.dataset.items import Item
+from vlmguard.training.synthesis.sources import VLSBenchItem
 
 NAME: Final = "vlsbench"
 
@@ -28,17 +28,12 @@ def read_vlsbench(folder: Path) -> list[Item]:
     path = folder / "data.json"
     if not path.exists():
         return []
-    try:
-        return [
-            Item(
-                f"{NAME}-test/{row['instruction_id']}",
-                f"{NAME}/{row['image_path']}",
-                row["instruction"],
-                folder / row["image_path"],
-            )
-            for row in read_json(path, "Download it again.")
-        ]
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: not the layout of {NAME} ({error!r}). Correct the file, or remove the folder."
-        ) from error
+    return [
+        Item(
+            f"{NAME}-test/{record.instruction_id}",
+            f"{NAME}/{record.image_path}",
+            record.instruction,
+            folder / record.image_path,
+        )
+        for record in read_records(path, VLSBenchItem)
+    ]

@@ -211,7 +211,7 @@ def test_benchmarks_without_files_are_no_test_sets(tmp_path: Path) -> None:
         ),
         ("vlguard", "data/test.json", "[]", r"data/test\.json: holds no records"),
         ("figstep", "safebench.csv", "category_id\n1\n", r"safebench\.csv: row 1: field 'dataset'"),
-        ("vlsbench", "data.json", '[{"id": 1}]', r"data\.json: not the layout of vlsbench"),
+        ("vlsbench", "data.json", '[{"id": 1}]', r"record 0: field 'instruction_id'.*Correct"),
         ("vlsbench", "data.json", "{", r"data\.json: cannot be read.*Download it again"),
     ],
 )
@@ -309,23 +309,33 @@ def test_own_test_set(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     path = tmp_path / "held.jsonl"
     path.write_text(
-        '{"image": "a.png", "prompt": "One?"}\n'
-        '{"image": "a.png", "prompt": "Two?", "image_id": "scene-1", "id": "z"}\n'
+        '{"image": "a.png", "prompt": "One?"}\n{"prompt": "Two?", "image_id": "scene-1", "id": 7}\n'
     )
     sets, missing = load_test_sets(None, [path], set())
     first, second = sets.pop("held")
     assert (first.id, first.image_id) == ("held/1", "held/a.png")
-    assert (second.id, second.image_id) == ("held/z", "scene-1")
+    assert (second.id, second.image_id) == ("held/7", "scene-1")
     assert first.print is not None
     assert sets == {name: [] for name in sorted({*BENCHMARKS, "vlsbench"})}
     assert missing == []
 
 
-@pytest.mark.parametrize("line", ["{", '{"prompt": "p"}', "[1]"])
-def test_a_bad_own_test_set_is_named(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: cannot be read as JSON"),
+        ('{"prompt": "p"}', "line 1: .*neither image nor image_id is given"),
+        ('{"image": "", "prompt": "p"}', "line 1: .*neither image nor image_id is given"),
+        ('{"image": "a.png"}', "line 1: field 'prompt'"),
+        ('{"image": "a.png", "prompt": 5.5}\n{"image": [], "prompt": ""}', "line 2: field 'image'"),
+        ("[1]", "line 1: field 'record'"),
+        ("", "holds no records"),
+    ],
+)
+def test_a_bad_own_test_set_is_named(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "held.jsonl"
     path.write_text(line)
-    with pytest.raises(UserError, match=r"held\.jsonl: .*cannot be read as"):
+    with pytest.raises(UserError, match=rf"held\.jsonl: .*{message}"):
         read_own_set(path)
 
 
