@@ -11,6 +11,7 @@ Zrnic, PPI++, arXiv 2311.01453). tests/results/test_power.py checks them by simu
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from scipy.special import ndtri
@@ -149,15 +150,12 @@ def labels_needed(
     # If people label all samples, the judge adds nothing.
     if pilot.variance / samples > wanted:
         return None
-    low, high = 1, samples
-    while low < high:
-        middle = (low + high) // 2
-        saved = covariance**2 / judged * (1 - middle / samples)
-        if (pilot.variance - saved) / middle <= wanted:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+
+    def enough(labels: int) -> bool:
+        saved = covariance**2 / judged * (1 - labels / samples)
+        return bool((pilot.variance - saved) / labels <= wanted)
+
+    return 1 + bisect_left(range(1, samples), True, key=enough)
 
 
 def judge_moments(

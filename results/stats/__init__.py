@@ -1,1 +1,1 @@
-"""Statistics: means and differences with intervals that hold, tests that stand together."""
+"""Means and differences with their intervals, tests, and corrections for many tests."""

@@ -13,10 +13,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
 
 from vlmguard.results.stats.differences import FEWEST_CLUSTERS, LEVEL, mean_interval
-from vlmguard.results.stats.intervals import Numbers
+from vlmguard.results.stats.intervals import Numbers, student
 
 Labels = npt.NDArray[np.bool_]
 Clusters = npt.NDArray[Any]
@@ -192,7 +191,7 @@ def _jackknife(value: float, without: Numbers) -> tuple[float, float]:
     if count < FEWEST_CLUSTERS or np.isnan(without).any():
         return _NONE
     spread = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
-    width = float(t.ppf((1 + LEVEL) / 2, count - 1)) * spread
+    width = student(count - 1, LEVEL) * spread
     return max(-1.0, value - width), min(1.0, value + width)
 
 

@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import bisect
 from scipy.special import betaincinv, ndtri, stdtrit
 
 Numbers = npt.NDArray[np.float64]
@@ -94,7 +95,7 @@ def t_interval(fit: Fit, level: float) -> Ends:
     """Student's interval; NaN where nothing varies, for then nothing is known of the variance."""
     if fit.variance <= 0:
         return math.nan, math.nan
-    reach = _t(fit.df, level) * math.sqrt(fit.variance)
+    reach = student(fit.df, level) * math.sqrt(fit.variance)
     return fit.mean - reach, fit.mean + reach
 
 
@@ -103,7 +104,7 @@ def share_interval(fit: Fit, level: float) -> Ends:
     share, spread = fit.mean, fit.mean * (1 - fit.mean)
     samples = _effective(fit, spread / max(fit.samples - 1, 1))
     if not fit.independent:
-        samples *= (_z(level) / _t(fit.df, level)) ** 2
+        samples *= (_z(level) / student(fit.df, level)) ** 2
     tail, count = (1 - level) / 2, share * samples
     low = 0.0 if share <= 0 else float(betaincinv(count, samples - count + 1, tail))
     high = 1.0 if share >= 1 else float(betaincinv(count + 1, samples - count, 1 - tail))
@@ -119,7 +120,7 @@ def grade_interval(fit: Fit, highest: float, level: float) -> Ends:
     else:
         ratio = fit.variance / highest**2 / largest
         samples = fit.alike / max(ratio, ratio + _UNSEEN * (1 - ratio))
-    t = _t(fit.df, level)
+    t = student(fit.df, level)
     center = (share + t * t / (2 * samples)) / (1 + t * t / samples)
     reach = math.sqrt(share * (1 - share) / samples + t * t / (4 * samples**2))
     reach *= t / (1 + t * t / samples)
@@ -141,7 +142,7 @@ def label_difference_interval(gained: float, lost: float, fit: Fit, level: float
     pairs = fit.samples
     spread = (gained + lost - (gained - lost) ** 2 / pairs) / pairs
     effective = _effective(fit, spread / max(pairs - 1, 1))
-    width = _z(level) if fit.independent else _t(fit.df, level)
+    width = _z(level) if fit.independent else student(fit.df, level)
     scale = effective / pairs
     return tango(gained * scale, lost * scale, effective, width)
 
@@ -207,15 +208,9 @@ def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
             return math.copysign(math.inf, distance) if distance else 0.0
         return distance * math.sqrt(pairs / variance)
 
-    def where(low: float, high: float, value: float) -> float:
-        """The score falls with the difference: halve the bracket."""
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if score(middle) > value else (low, middle)
-        return (low + high) / 2
-
-    low = where(-1.0, observed, width) if observed > -1 else -1.0
-    high = where(observed, 1.0, -width) if observed < 1 else 1.0
+    # The score falls with the difference, from infinity to minus infinity.
+    low = bisect(lambda at: score(at) - width, -1, observed) if observed > -1 else -1.0
+    high = bisect(lambda at: score(at) + width, observed, 1) if observed < 1 else 1.0
     return low, high
 
 
@@ -234,7 +229,8 @@ def _effective(fit: Fit, variance: float) -> float:
     return fit.samples if fit.independent else fit.samples / max(1.0, fit.variance / variance)
 
 
-def _t(df: float, level: float) -> float:
+def student(df: float, level: float) -> float:
+    """Student's quantile for a two-sided interval, e.g. 2.26 at 9 degrees of freedom and 0.95."""
     return float(stdtrit(df, (1 + level) / 2))
 
 

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
 
 from vlmguard.results.stats.differences import FEWEST_CLUSTERS, LEVEL
-from vlmguard.results.stats.intervals import Numbers
+from vlmguard.results.stats.intervals import Numbers, student
 
 
 @dataclass(frozen=True)
@@ -107,5 +106,5 @@ def _combined(runs: Sequence[tuple[float, Judged]], share: bool) -> Corrected:
     variance = float(sums @ sums) * len(sums) / max(len(sums) - 1, 1) + unseen
     if images < FEWEST_CLUSTERS or not variance:
         return Corrected(value, math.nan, math.nan)
-    width = float(t.ppf((1 + LEVEL) / 2, images - 1)) * math.sqrt(variance)
+    width = student(images - 1, LEVEL) * math.sqrt(variance)
     return Corrected(value, value - width, value + width)

@@ -11,6 +11,7 @@ from support.clones import clone, template_log
 
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
+from vlmguard.results.gate.compare import ALPHA as GATE_ALPHA
 from vlmguard.results.power import (
     Aim,
     Pilot,
@@ -31,6 +32,20 @@ def test_images_are_those_of_the_paired_t_test(difference: float, power: float) 
     aim = Aim(difference, power)
     exact = tt_solve_power(difference / 0.3, alpha=aim.alpha, power=power)
     assert table_images(Pilot(0.3**2), aim) == pytest.approx(exact, abs=1.2)
+
+
+@pytest.mark.parametrize("images", [30, 200])
+def test_the_smallest_difference_is_that_of_the_paired_t_test(images: int) -> None:
+    aim = Aim(0.05, 0.8)
+    exact = 0.3 * tt_solve_power(nobs=images, alpha=aim.alpha, power=0.8)
+    assert smallest(Pilot(0.3**2), aim, images) == pytest.approx(exact, rel=0.005)
+
+
+@pytest.mark.parametrize("measures", [1, 4])
+def test_images_for_the_gate_are_those_of_a_one_sided_t_test(measures: int) -> None:
+    exact = tt_solve_power(0.05 / 0.3, alpha=GATE_ALPHA / measures, power=0.8, alternative="larger")
+    found = gate_images(Pilot(0.3**2), Aim(0.05, 0.8), 0.0, measures)
+    assert found == pytest.approx(exact, abs=1.2)
 
 
 def test_the_smallest_difference_is_the_other_way_round() -> None:
