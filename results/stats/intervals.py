@@ -209,8 +209,8 @@ def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
         return distance * math.sqrt(pairs / variance)
 
     # The score falls with the difference, from infinity to minus infinity.
-    low = bisect(lambda at: score(at) - width, -1, observed) if observed > -1 else -1.0
-    high = bisect(lambda at: score(at) + width, observed, 1) if observed < 1 else 1.0
+    low = bisect(lambda at: score(at) - width, -1, observed, xtol=1e-15) if observed > -1 else -1.0
+    high = bisect(lambda at: score(at) + width, observed, 1, xtol=1e-15) if observed < 1 else 1.0
     return low, high
 
 
