@@ -13,6 +13,7 @@ import pytest
 from inspect_ai.log import EvalLog
 from inspect_ai.model import Model
 from PIL import Image
+from support.folders import write_vlguard
 from support.synthesis import draw_image, good_reply, raw_row, rows, run_file, stage_of
 
 from vlmguard.cli import main
@@ -164,7 +165,8 @@ def test_drops_and_cost_are_told(
     assert "3 rows read, 2 exported (1 train, 1 validation; 0 benign)." in printed
     assert "Dropped: analysis_invalid_format 1." in printed
     assert "Stage hindsight: 3 calls, 30 input_tokens, 15 output_tokens" in printed
-    assert "NOT compared with siuo, vlguard" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("NOT compared with")]
+    assert {"siuo,", "vlguard,"} < set(line.split())
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
@@ -230,6 +232,21 @@ def test_text_alone_is_reported_and_blocks_on_request(
     assert (report["images"], report["pairs"]) == ([], [])
     with pytest.raises(UserError, match="rows/r2"):
         export([log], tmp_path / "strict", own_sets=[own], strict_text=True)
+
+
+def test_a_benchmark_in_another_layout_stops_the_export(
+    synthesized: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = synthesized(raw_row(0), raw_row(1, image_id="vlguard/bad_ads/s2.png"))
+    write_vlguard(tmp_path / "sets" / "vlguard" / "data")
+    shutil.rmtree(tmp_path / "sets" / "vlguard" / "data" / "test")
+    command = ["export", str(log), "--out", str(tmp_path / "out"), "--test-sets"]
+    assert main([*command, str(tmp_path / "sets")]) == 2
+    assert "rows/r1 (vlguard/bad_ads/s2.png) is in vlguard as" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "sets"), "--on-leak", "drop"]) == 0
+    printed = capsys.readouterr().out
+    assert "Compared with vlguard (10 items, 0 images)." in printed
+    assert "vlguard/unsafe (438 of 442 samples)" in printed
 
 
 def test_nothing_is_left_when_every_row_leaks(
