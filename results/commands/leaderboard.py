@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
         "--layout",
         choices=("full", "paper"),
         default="full",
-        help="paper: the tables of VLMGuard-R1, our numbers beside the published ones",
+        help="paper: the paper's tables, our numbers beside the published ones",
     )
     parser.set_defaults(run=_leaderboard)
 

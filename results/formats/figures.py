@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from vlmguard.guard.package import PACKAGE
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Group, Leaderboard
 from vlmguard.results.logs.measures import BOTH, Measure
 from vlmguard.results.sanitize import clean
@@ -27,7 +28,7 @@ STYLE: Final[dict[Any, Any]] = {
     "axes.grid": True,
     "grid.color": "#e3e6ea",
     "axes.axisbelow": True,
-    "svg.hashsalt": "vlmguard",
+    "svg.hashsalt": PACKAGE,
     "text.parse_math": False,
 }
 _LONGEST: Final = 28

@@ -161,7 +161,7 @@ def on_measures(measures: list[Measure]) -> list[str]:
         )
     if any(measure == DSR_WITH_PREFIX for measure in measures):
         notes.append(
-            "DSR with prefix: words that a defense put before the answer (ETA's) count, as upstream"
+            "DSR with prefix: words that a defense put before the answer count, as upstream"
         )
     guessed = [measure for measure in measures if measure.guessed]
     if guessed:

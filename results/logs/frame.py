@@ -118,8 +118,8 @@ def find_logs(paths: Iterable[str]) -> list[str]:
             found[info.name.removeprefix("file://")] = None
     if not found:
         raise UserError(
-            f"No Inspect logs (*.eval, *.json) in {', '.join(given)}. Run a benchmark first, "
-            f"e.g. inspect eval tasks/siuo.py --log-dir logs."
+            f"No Inspect logs (*.eval, *.json) in {', '.join(given)}. Run a benchmark first: "
+            "inspect eval vlmguard/BENCHMARK --log-dir logs."
         )
     return list(found)
 

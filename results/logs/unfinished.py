@@ -21,6 +21,7 @@ from inspect_ai.log import (
     write_eval_log,
 )
 
+from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.record import ANSWER_DIGEST, answer_digest
 
 Key = tuple[int | str, int]
@@ -95,7 +96,7 @@ def set_aside(path: str) -> dict[Key, str]:
             for sample in log.samples or []
             if sample.uuid and found.get((sample.id, sample.epoch)) == reason
         ]
-        log = invalidate_samples(log, uuids, ProvenanceData(author="vlmguard", reason=reason))
+        log = invalidate_samples(log, uuids, ProvenanceData(author=PACKAGE, reason=reason))
     write_eval_log(log, path)
     return found
 

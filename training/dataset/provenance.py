@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any, Final, Literal
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.package import PACKAGE
 from vlmguard.training.dataset.collect import Collected, KeptRow
 from vlmguard.training.dataset.leaks import LeakReport
 from vlmguard.training.synthesis.scorer import FIGURES
@@ -13,7 +14,7 @@ from vlmguard.training.synthesis.scorer import FIGURES
 Targets = Literal["reasoning", "direct"]
 OnLeak = Literal["stop", "drop", "keep"]
 
-_LIBRARIES: Final = ("vlmguard", "inspect-ai", "datasets")
+_LIBRARIES: Final = (PACKAGE, "inspect-ai", "datasets")
 
 
 def settle_leaks(collected: Collected, found: LeakReport, on_leak: OnLeak) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.redaction import redact
 from vlmguard.training.finetune.config import TrainConfig
 
-PACKAGES: Final = ("vlmguard", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
+PACKAGES: Final = (PACKAGE, "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 CARD: Final = """\
 ---
@@ -151,7 +152,9 @@ def _commands(config: TrainConfig, targets: str, prompt: int) -> str:
     else:
         role = "rewriter=hf-vlm/THIS_FOLDER"
         other = "# with vLLM (not confirmed yet): --model-role rewriter=vllm/THIS_FOLDER"
-    return f"inspect eval vlmguard/siuo --solver {solver} \\\n  --model-role {role} ...\n{other}"
+    return (
+        f"inspect eval {PACKAGE}/BENCHMARK --solver {solver} \\\n  --model-role {role} ...\n{other}"
+    )
 
 
 def _data(provenance: dict[str, Any], rows: dict[str, int]) -> str:

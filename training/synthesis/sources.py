@@ -121,7 +121,7 @@ def _read_one(spec: str) -> list[Row]:
                 f"-T data={spec} is not known. Choose {', '.join(READERS)}, as KIND:PATH, or name "
                 f"a .jsonl file."
             )
-        kind, place = "jsonl", spec
+        kind, place = jsonl.__name__, spec
     if not place:
         root = os.environ.get(DATA_ROOT)
         if not root:
@@ -130,18 +130,19 @@ def _read_one(spec: str) -> list[Row]:
     path = user_path(place)
     if not path.exists():
         raise UserError(f"-T data={spec}: {path} does not exist.")
-    return READERS[kind](path)
+    return READERS[kind](path, path.stem if kind == jsonl.__name__ else kind)
 
 
-def _jsonl(path: Path) -> list[Row]:
+def jsonl(path: Path, source: str) -> list[Row]:
+    """Rows of the user's own."""
     rows = []
     for name, item in _checked(path, OwnRow, ".jsonl"):
         rows.append(
             Row(
-                id=f"{path.stem}/{item.id or name.split()[-1]}",
-                source=path.stem,
+                id=f"{source}/{item.id or name.split()[-1]}",
+                source=source,
                 image=inside(path.parent, item.image, name),
-                image_id=item.image_id or f"{path.stem}/{item.image}",
+                image_id=item.image_id or f"{source}/{item.image}",
                 prompt=item.prompt,
                 safe=item.safe,
                 unsafe=item.unsafe,
@@ -152,7 +153,8 @@ def _jsonl(path: Path) -> list[Row]:
     return rows
 
 
-def _vlguard(folder: Path) -> list[Row]:
+def vlguard(folder: Path, source: str) -> list[Row]:
+    """VLGuard's train split."""
     path = folder / "train.json"
     images = folder / "train" if (folder / "train").is_dir() else folder
     rows = []
@@ -169,10 +171,10 @@ def _vlguard(folder: Path) -> list[Row]:
                 raise UserError(f"{where}: an entry of instr-resp holds no instruction.")
             rows.append(
                 Row(
-                    id=f"vlguard/{item.id}{again}/{number}",
-                    source="vlguard",
+                    id=f"{source}/{item.id}{again}/{number}",
+                    source=source,
                     image=inside(images, item.image, where),
-                    image_id=f"vlguard/{item.image}",
+                    image_id=f"{source}/{item.image}",
                     prompt=turn[key],
                     safe=turn.get("response"),
                     unsafe=None,
@@ -182,12 +184,13 @@ def _vlguard(folder: Path) -> list[Row]:
     return rows
 
 
-def _spa_vl(path: Path) -> list[Row]:
+def spa_vl(path: Path, source: str) -> list[Row]:
+    """SPA-VL's preferences."""
     parquet = sorted(path.glob("**/*.parquet")) if path.is_dir() else []
     if path.suffix == ".parquet":
         parquet = [path]
     if parquet:
-        return [row for file in parquet for row in _spa_vl_parquet(file)]
+        return [row for file in parquet for row in _spa_vl_parquet(file, source)]
     if path.is_dir():
         raise UserError(f"{path} holds no .parquet file. Name the JSON or JSONL file itself.")
     images = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
@@ -195,7 +198,8 @@ def _spa_vl(path: Path) -> list[Row]:
     for name, item in _checked(path, PreferenceItem):
         rows.append(
             _preference(
-                f"spa_vl/{path.stem}/{name.split()[-1]}",
+                source,
+                f"{path.stem}/{name.split()[-1]}",
                 inside(images, item.image, name),
                 item,
             )
@@ -203,22 +207,22 @@ def _spa_vl(path: Path) -> list[Row]:
     return rows
 
 
-def _spa_vl_parquet(path: Path) -> Iterator[Row]:
+def _spa_vl_parquet(path: Path, source: str) -> Iterator[Row]:
     # Only the texts: images are read later, for the rows that are drawn.
     named = (
         (f"row {number}", {**record, "image": record.get("image_name") or f"{path.stem}/{number}"})
         for number, record in enumerate(read_parquet(path, without=["image"]))
     )
     for number, item in enumerate(parse_records(named, PreferenceItem, path, strict=False)):
-        yield _preference(f"spa_vl/{path.stem}/{number}", PackedImage(path, number), item)
+        yield _preference(source, f"{path.stem}/{number}", PackedImage(path, number), item)
 
 
-def _preference(row_id: str, image: Path | PackedImage, item: PreferenceItem) -> Row:
+def _preference(source: str, row_id: str, image: Path | PackedImage, item: PreferenceItem) -> Row:
     return Row(
-        id=row_id,
-        source="spa_vl",
+        id=f"{source}/{row_id}",
+        source=source,
         image=image,
-        image_id=f"spa_vl/{item.image}",
+        image_id=f"{source}/{item.image}",
         prompt=item.question,
         safe=item.chosen,
         unsafe=item.rejected,
@@ -226,14 +230,15 @@ def _preference(row_id: str, image: Path | PackedImage, item: PreferenceItem) ->
     )
 
 
-def _vlsbench(folder: Path) -> list[Row]:
+def vlsbench(folder: Path, source: str) -> list[Row]:
+    """VLSBench, which is then no test set."""
     path = folder / "data.json"
     return [
         Row(
-            id=f"vlsbench/{item.instruction_id}",
-            source="vlsbench",
+            id=f"{source}/{item.instruction_id}",
+            source=source,
             image=inside(folder, item.image_path, name),
-            image_id=f"vlsbench/{item.image_path}",
+            image_id=f"{source}/{item.image_path}",
             prompt=item.instruction,
             safe=None,
             unsafe=None,
@@ -243,12 +248,10 @@ def _vlsbench(folder: Path) -> list[Row]:
     ]
 
 
-READERS: Final[dict[str, Callable[[Path], list[Row]]]] = {
-    "vlguard": _vlguard,
-    "spa_vl": _spa_vl,
-    "vlsbench": _vlsbench,
-    "jsonl": _jsonl,
+READERS: Final[dict[str, Callable[[Path, str], list[Row]]]] = {
+    reader.__name__: reader for reader in (vlguard, spa_vl, vlsbench, jsonl)
 }
+"""By kind: from a path and the name of the source to its rows, whose ids begin with that name."""
 
 
 def _checked(path: Path, model: type[R], form: str | None = None) -> Iterator[tuple[str, R]]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 
+from vlmguard.guard.package import PACKAGE
+
 
 def work_off(
     names: list[str], needs: Mapping[str, str], jobs: int, task: Callable[[str], None]
@@ -39,7 +41,7 @@ def work_off(
 def log_progress() -> None:
     """Show the progress of trainings in this process."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("vlmguard").setLevel(logging.INFO)
+    logging.getLogger(PACKAGE).setLevel(logging.INFO)
 
 
 def _prepare() -> None:
