@@ -34,6 +34,11 @@ __all__ = [
 _FREE_CONTEXT: Final = 1 << 30
 """Length if neither tokenizer nor configuration names one."""
 
+_WRONG_BASE: Final = (
+    "Name the right base with -S detector_base= or detoxifier_base=; a detector adapter must also "
+    "hold its trained classifier head."
+)
+
 
 @dataclass(frozen=True)
 class Rewritten:
@@ -138,21 +143,14 @@ def merged_classifier(checkpoint: Checkpoint) -> tuple[Any, Any]:
     """Format 2: a merged sequence classifier."""
     import transformers
 
-    source = checkpoint.source
-    device, dtype = place(checkpoint.device)
-    model = load_complete(
-        transformers.AutoModelForSequenceClassification,
-        source,
-        "a harm classifier",
-        revision=checkpoint.revision,
-        dtype=dtype,
-    )
+    factory = transformers.AutoModelForSequenceClassification
+    model, tokenizer = _merged(checkpoint, factory, "a harm classifier")
     if model.config.num_labels != 1:
         raise UserError(
             f"Checkpoint {checkpoint.name} is not MLLM-Protector's harm classifier: it has "
             f"{model.config.num_labels} labels, one logit is needed (sigmoid = P(harmless))."
         )
-    return model.to(device), _tokenizer(checkpoint, source, checkpoint.revision)
+    return model, tokenizer
 
 
 def lora_causal_lm(checkpoint: Checkpoint) -> tuple[Any, Any]:
@@ -170,16 +168,14 @@ def merged_causal_lm(checkpoint: Checkpoint) -> tuple[Any, Any]:
     """Format 4: a merged causal LM."""
     import transformers
 
-    source = checkpoint.source
+    return _merged(checkpoint, transformers.AutoModelForCausalLM, "a causal LM")
+
+
+def _merged(checkpoint: Checkpoint, factory: Any, purpose: str) -> tuple[Any, Any]:
+    source, revision = checkpoint.source, checkpoint.revision
     device, dtype = place(checkpoint.device)
-    model = load_complete(
-        transformers.AutoModelForCausalLM,
-        source,
-        "a causal LM",
-        revision=checkpoint.revision,
-        dtype=dtype,
-    )
-    return model.to(device), _tokenizer(checkpoint, source, checkpoint.revision)
+    model = load_complete(factory, source, purpose, revision=revision, dtype=dtype)
+    return model.to(device), _tokenizer(checkpoint, source, revision)
 
 
 def _probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
@@ -232,9 +228,10 @@ def _complete(checkpoint: Checkpoint, prompt: str, tokens: int) -> Rewritten:
 
 def _is_adapter(checkpoint: Checkpoint, task: str, purpose: str) -> bool:
     """Whether this is a PEFT adapter; one for another task is refused."""
-    import peft
     import transformers
     from transformers.utils import find_adapter_config_file
+
+    from vlmguard.guard.adapters import adapter_config
 
     source = checkpoint.source
     with loading(checkpoint.name):
@@ -243,7 +240,7 @@ def _is_adapter(checkpoint: Checkpoint, task: str, purpose: str) -> bool:
             # If it is not an adapter, it must at least have a configuration.
             transformers.PretrainedConfig.get_config_dict(source, revision=checkpoint.revision)
             return False
-        found = peft.PeftConfig.from_pretrained(source, revision=checkpoint.revision).task_type
+        found = adapter_config(_label(checkpoint), source, checkpoint.revision).task_type
     if found != task:
         raise UserError(
             f"Checkpoint {checkpoint.name} is not {purpose}: its adapter was trained for {found}, "
@@ -254,14 +251,14 @@ def _is_adapter(checkpoint: Checkpoint, task: str, purpose: str) -> bool:
 
 def _base(checkpoint: Checkpoint) -> tuple[str, str | None]:
     """The adapter's base (folder or hub id) and its revision."""
-    import peft
+    from vlmguard.guard.adapters import adapter_config
 
     if checkpoint.base is not None:
         name, revision = split_revision(checkpoint.base)
         return resolve(name), revision
-    config = peft.PeftConfig.from_pretrained(checkpoint.source, revision=checkpoint.revision)
+    config = adapter_config(_label(checkpoint), checkpoint.source, checkpoint.revision)
     if not config.base_model_name_or_path:
-        raise UserError(f"Adapter {checkpoint.name} names no base. Name it with -S ..._base=.")
+        raise UserError(f"{_label(checkpoint)} names no base. Name it with -S ..._base=.")
     return resolve(config.base_model_name_or_path), config.revision
 
 
@@ -269,23 +266,20 @@ def _adapted(model: Any, checkpoint: Checkpoint) -> Any:
     """Put an adapter on its base; one that does not fit or lacks a trained part is refused."""
     import peft
 
-    source = checkpoint.source
+    from vlmguard.guard.adapters import adapter_config, fitting, load_into
+
+    label, source = _label(checkpoint), checkpoint.source
     options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
-    config = peft.PeftConfig.from_pretrained(source, **options)
+    config = adapter_config(label, source, checkpoint.revision)
     config.inference_mode = True
-    try:
+    with fitting(label, config, model.name_or_path, _WRONG_BASE):
         wrapper = peft.get_peft_model(model, config)
-        result = wrapper.load_adapter(source, adapter_name="default", **options)
-        absent = [key for key in result.missing_keys if ".default." in key]
-        if absent or result.unexpected_keys:
-            raise KeyError(f"no place or no value for {[*absent, *result.unexpected_keys][0]}")
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(
-            f"Adapter {checkpoint.name} and base {model.name_or_path} do not fit together: "
-            f"{str(error)[:300]} Name the right base with -S detector_base= or detoxifier_base=; "
-            "a detector adapter must also hold its trained classifier head."
-        ) from error
+        load_into(wrapper, source, "default", **options)
     return wrapper.eval()
+
+
+def _label(checkpoint: Checkpoint) -> str:
+    return f"Adapter {checkpoint.name}"
 
 
 def _tokenizer(checkpoint: Checkpoint, base: str, revision: str | None) -> Any:

@@ -8,19 +8,17 @@ names and are switched from batch to batch.
 import importlib.util
 import json
 import logging
-import pickle
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import peft
 import torch
 import transformers
-from safetensors import SafetensorError
 
-from vlmguard.guard.aux_models.base import load_complete, pickled
+from vlmguard.guard.adapters import adapter_config, fitting, is_for, load_into
+from vlmguard.guard.aux_models.base import load_complete
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.batch import Sharing
 from vlmguard.guard.hf_vlm.checkpoint_key import DTYPES, PromptSettings, WeightsKey
@@ -120,38 +118,20 @@ class Weights:
         Raises:
             UserError: Not an adapter, one of an unsuitable kind, or one for another base.
         """
-        config = _adapter_config(source)
-        base = str(config.base_model_name_or_path)
-        if Path(base).name != Path(self.key.checkpoint).name:
-            logger.warning(
-                "Adapter %s was made for %s, not for %s.", source, base, self.key.checkpoint
-            )
+        label = f"-M adapter={source}"
+        config = _sharing_config(label, source)
+        is_for(label, config, self.key.checkpoint)
         model_config = transformers.AutoConfig.from_pretrained(self.key.checkpoint, **self._options)
         with torch.device("meta"):
             skeleton = transformers.AutoModelForImageTextToText.from_config(
                 model_config, trust_remote_code=self.key.trust_remote_code
             )
-        try:
+        with fitting(label, config, self.key.checkpoint, "Name that base as the model."):
             # Not with PEFT's low_cpu_mem_usage: meanwhile, models that other threads build would
             # have no weights either.
             with torch.device("meta"):
                 wrapper = peft.PeftModel(skeleton, config, adapter_name="check")
-            result = wrapper.load_adapter(
-                source, adapter_name="check", torch_device="cpu", low_cpu_mem_usage=True
-            )
-            _check_fit("check", result)
-        except pickle.UnpicklingError as error:
-            raise UserError(pickled(f"-M adapter={source}")) from error
-        except SafetensorError as error:
-            raise UserError(
-                f"-M adapter={source}: its adapter_model.safetensors is broken, cut short perhaps "
-                f"({error}). Copy or download it again."
-            ) from error
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError(
-                f"-M adapter={source} does not fit {self.key.checkpoint}: it was made for {base}. "
-                f"Name that base as the model. ({str(error)[:300]})"
-            ) from error
+            load_into(wrapper, source, "check", torch_device="cpu", low_cpu_mem_usage=True)
 
     def add_adapter(self, source: str) -> str:
         """Load a PEFT adapter beside the base; the base's own answers stay as they are.
@@ -209,33 +189,19 @@ class Weights:
         self._peft = wrapper
 
 
-def _adapter_config(source: str) -> Any:
+def _sharing_config(label: str, source: str) -> Any:
     """The configuration of an adapter that can share a base with others."""
-    try:
-        config = peft.PeftConfig.from_pretrained(source)
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"-M adapter={source}: no PEFT adapter there (a folder or hub repository with "
-            f"adapter_config.json is needed). {error}"
-        ) from error
+    config = adapter_config(label, source)
     if config.is_prompt_learning:
-        raise UserError(f"-M adapter={source}: {config.peft_type} adapters are not supported.")
+        raise UserError(f"{label}: {config.peft_type} adapters are not supported.")
     bias = config.to_dict().get("bias", "none")
     if bias != "none":
         raise UserError(
-            f"-M adapter={source} was trained with bias={bias!r}: it would change the biases of "
+            f"{label} was trained with bias={bias!r}: it would change the biases of "
             "the base, which other roles share. Merge it into the base (merge_and_unload of PEFT) "
             "and name the result as the model."
         )
     return config
-
-
-def _check_fit(name: str, result: Any) -> None:
-    """Refuse an adapter with tensors that have no place in the model, or with tensors missing."""
-    missing = [key for key in result.missing_keys if f".{name}." in key]
-    if result.unexpected_keys or missing:
-        keys = [*result.unexpected_keys, *missing]
-        raise ValueError(f"{len(keys)} tensors without a counterpart, the first is {keys[0]}")
 
 
 def _load_model(key: WeightsKey, options: dict[str, Any]) -> Any:

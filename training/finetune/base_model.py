@@ -1,20 +1,16 @@
 """The checkpoint to train: loaded, frozen where it stays as it is, with its LoRA layers named."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import peft
 import torch
 import transformers
-from safetensors import SafetensorError
 
+from vlmguard.guard.adapters import adapter_config, fitting, is_for, load_into
 from vlmguard.guard.aux_models.base import loading
-from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.processor import PromptMaker
 from vlmguard.training.finetune.config import TrainConfig
-
-logger = logging.getLogger(__name__)
 
 
 def load_processor(config: TrainConfig) -> PromptMaker:
@@ -121,46 +117,21 @@ def with_adapter(model: Any, config: TrainConfig) -> Any:
             other layers.
     """
     source = str(config.adapter)
-    try:
-        saved = peft.PeftConfig.from_pretrained(source)
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"adapter: {source} is no PEFT adapter (a folder or hub repository with "
-            f"adapter_config.json is needed). {error}"
-        ) from error
-    base = str(saved.base_model_name_or_path)
-    if Path(base).name != Path(config.model).name:
-        # Folders are renamed, hub ids are not; and checkpoints can differ in nothing but values.
-        if not (_is_folder(base) or _is_folder(config.model)):
-            raise UserError(_misfit(source, base, config.model, "another checkpoint"))
-        logger.warning("adapter: %s was made for %s, not for %s.", source, base, config.model)
+    label, remedy = f"adapter={source}", "Set `model` to that base, or leave the adapter out."
+    saved = adapter_config(label, source)
     saved.inference_mode = False
-    try:
+    with fitting(label, saved, config.model, remedy):
+        # Folders are renamed, hub ids are not; and checkpoints can differ in nothing but values.
+        renamed = _is_folder(str(saved.base_model_name_or_path)) or _is_folder(config.model)
+        if not is_for(label, saved, config.model) and not renamed:
+            raise ValueError("another checkpoint")
         wrapped = peft.PeftModel(model, saved, autocast_adapter_dtype=True)
-        result = wrapped.load_adapter(source, adapter_name="default", is_trainable=True)
-    except SafetensorError as error:
-        raise UserError(
-            f"adapter: adapter_model.safetensors of {source} is broken, cut short perhaps "
-            f"({error}). Copy or download it again."
-        ) from error
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(_misfit(source, base, config.model, str(error)[:300])) from error
-    missing = [key for key in result.missing_keys if ".default." in key]
-    if result.unexpected_keys or missing:
-        first = [*result.unexpected_keys, *missing][0]
-        raise UserError(_misfit(source, base, config.model, f"no counterpart for {first}"))
+        load_into(wrapped, source, "default", is_trainable=True)
     return wrapped
 
 
 def _is_folder(checkpoint: str) -> bool:
     return checkpoint.startswith(("/", ".", "~")) or Path(checkpoint).is_dir()
-
-
-def _misfit(source: str, base: str, model: str, detail: str) -> str:
-    return (
-        f"adapter: {source} does not fit {model}: it was made for {base}. Set `model` to that "
-        f"base, or leave the adapter out. ({detail})"
-    )
 
 
 def _dtype(config: TrainConfig, bf16: bool) -> torch.dtype:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import peft
 
+from vlmguard.guard.adapters import unmatched
 from vlmguard.guard.aux_models.base import loading
 from vlmguard.guard.errors import UserError
 
@@ -65,8 +66,7 @@ def load_weights(model: Any, checkpoint: Path) -> None:
     if isinstance(model, peft.PeftModel):
         with loading(str(checkpoint)):
             result = model.load_adapter(str(checkpoint), "default", is_trainable=True)
-        missing = [key for key in result.missing_keys if ".default." in key]
-        _refuse_misfit(checkpoint, [*missing, *result.unexpected_keys])
+        _refuse_misfit(checkpoint, unmatched(result, "default"))
         return
     with loading(str(checkpoint)):
         try:

@@ -184,12 +184,6 @@ def test_an_adapter_fits_its_base_under_another_name(
     assert f"was made for {HUB_ID}, not for" in caplog.text
 
 
-def test_an_adapter_that_is_cut_short_is_named(adapter: Path) -> None:
-    cut_short(adapter / "adapter_model.safetensors")
-    with pytest.raises(UserError, match=r"adapter_model\.safetensors of .* is broken"):
-        load_model(config_for(checkpoint("qwen2_vl"), adapter=str(adapter)), bf16=False)
-
-
 def test_a_checkpoint_that_is_cut_short_is_named(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(checkpoint("qwen2_vl"), copy)
@@ -203,5 +197,5 @@ def cut_short(file: Path) -> None:
 
 
 def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no PEFT adapter"):
+    with pytest.raises(UserError, match="no PEFT adapter there"):
         with_adapter(object(), config_for("base", adapter=str(tmp_path)))
