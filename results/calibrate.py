@@ -1,18 +1,18 @@
-"""Thresholds of a defense, set so that few harmless samples raise an alarm.
+"""Sets the thresholds of a defense so that few harmless samples raise an alarm.
 
-A threshold belongs to the model, the wording and the kind of answers that it was set for. The
-scores of a defense's checks lie in the records of its samples, so that logs of a run on harmless
-requests are all that is needed: those whose benchmark expects an answer (`expected: comply`).
+A threshold is valid for the model, the wording and the kind of answers for which it was set. The
+records of samples hold the scores of a defense's checks, so logs of a run on harmless requests are
+enough: those whose benchmark expects an answer (`expected: comply`).
 
-A single check (`Check`, on the defense's card) gets the threshold under which the share of harmless
-samples that raise an alarm is the largest that is not above the rate. A defense with several raises
-an alarm only where all of them do: each gets the same share of alarms of its own, the largest at
-which all together stay within the rate.
+A single check (`Check`, on the defense's card) gets the threshold at which the share of harmless
+samples that raise an alarm is largest, but not above the rate. A defense with several checks raises
+an alarm only if all of them do: each gets the same share of alarms, the largest at which all
+together stay within the rate.
 
-The interval of the rate reached is that of shares in tables (`stats/intervals.py`), clustered by
-image. For independent samples and one check it is also that of the rate on further samples, though
-the threshold was set on these: the share above an order statistic has the beta distributions by
-which Clopper and Pearson's ends are found.
+The interval of the reached rate is that of shares in tables (`stats/intervals.py`), clustered by
+image. For independent samples and one check it also holds for the rate on further samples, although
+the threshold was set on these: the share above an order statistic has the beta distributions that
+give Clopper and Pearson's ends.
 """
 
 import math
@@ -42,9 +42,9 @@ class Seen:
     """The checks of one answer.
 
     Attributes:
-        alarms: An alarm value for each check, more meaning more alarming; infinite for a check
-            that leaves the decision to the others (there is no image, or no threshold), NaN for
-            one that was not carried out.
+        alarms: An alarm value for each check; more means more alarming. Infinite for a check that
+            leaves the decision to the others (there is no image, or no threshold), NaN for one that
+            did not run.
         cluster: The image.
     """
 
@@ -54,22 +54,22 @@ class Seen:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds, and what they do on the samples that they were set on.
+    """Thresholds, and their rates on the samples on which they were set.
 
     Attributes:
         defense: The solver.
-        args: Its arguments for `--solver-config`, thresholds included.
-        thresholds: Of these, the thresholds.
+        args: Its arguments for `--solver-config`, with the thresholds.
+        thresholds: The thresholds alone.
         guards: Models in roles, as tables show them; empty without any.
-        rate: The rate of false alarms that was asked for.
+        rate: The requested rate of false alarms.
         false_alarms: Harmless answers that raise an alarm.
         harmless: Harmless answers.
         images: Images among them.
-        interval: 95 % interval of the rate reached.
+        interval: 95 % interval of the reached rate.
         alarms: Other answers that raise an alarm.
         others: Other answers.
         logs: Number of logs.
-        notes: What else a reader must know.
+        notes: Further notes for readers.
     """
 
     defense: str
@@ -88,7 +88,7 @@ class Calibration:
 
 
 def calibrate(defense: str, results: Results, rate: float) -> Calibration:
-    """Set the thresholds of a defense from the scores that its records hold.
+    """Set the thresholds of a defense from the scores in its records.
 
     Args:
         defense: Name of a solver whose card has checks.
@@ -99,8 +99,8 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
         The thresholds.
 
     Raises:
-        UserError: No log is of this defense, they are of different configurations, scores or
-            harmless samples are missing or too few, or no threshold has so few false alarms.
+        UserError: No log is of this defense, logs have different configurations, scores or harmless
+            samples are missing or too few, or no threshold has so few false alarms.
     """
     with_checks = {name: card for name, card in cards().defenses.items() if card.checks}
     check_choice("calibrate", defense, tuple(with_checks))
@@ -128,7 +128,7 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
     thresholds = {}
     for check, limit in zip(checks, limits, strict=True):
         if math.isinf(limit):
-            continue  # Never made on these samples.
+            continue  # This check never ran on these samples.
         value = -limit if check.low else limit
         low, high = check.bounds
         if not low <= value <= high:
@@ -165,7 +165,7 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
 
 
 def as_text(found: Calibration) -> str:
-    """What was set and reached, in a few lines of plain text."""
+    """The thresholds and reached rates, in a few lines of plain text."""
     low, high = (end * 100 for end in found.interval)
     lines = [f"{option} = {value:.6g}" for option, value in found.thresholds.items()]
     lines.append(
@@ -182,30 +182,30 @@ def as_text(found: Calibration) -> str:
 
 
 def solver_config(found: Calibration) -> str:
-    """The arguments as `--solver-config` takes them: YAML, with what was reached as a comment."""
+    """The arguments for `--solver-config`: YAML, with the reached rates as a comment."""
     comment = [f"vlmguard calibrate {found.defense}", *as_text(found).splitlines()]
     return "".join(f"# {line}\n" for line in comment) + yaml.safe_dump(found.args)
 
 
 def as_flags(args: Mapping[str, float]) -> str:
-    """Arguments as the command line takes them: `-S threshold=1000 -S ...`."""
+    """Arguments for the command line: `-S threshold=1000 -S ...`."""
     return " ".join(f"-S {name}={value:g}" for name, value in args.items())
 
 
 def choose(alarms: Sequence[tuple[float, ...]], rate: float) -> list[float]:
-    """Limits at and above which all checks together raise at most so many alarms.
+    """Limits with which all checks together raise at most this share of alarms.
 
     Args:
         alarms: For each harmless sample an alarm value for each check.
         rate: Share of samples that may raise an alarm.
 
     Returns:
-        A limit for each check, on the scale of its alarm values; minus infinity for a check whose
-        values are all infinite.
+        A limit for each check, on the scale of its alarm values, which are alarms at and above it;
+        minus infinity for a check whose values are all infinite.
     """
     allowed = alarms_allowed(rate, len(alarms))
     chosen = _limits(alarms, allowed)
-    # Two checks agree on fewer alarms than each raises.
+    # All checks must agree, so together they raise fewer alarms than each alone.
     for count in range(allowed + 1, len(alarms)):
         limits = _limits(alarms, count)
         if sum(_is_alarm(each, limits) for each in alarms) > allowed:
@@ -215,7 +215,7 @@ def choose(alarms: Sequence[tuple[float, ...]], rate: float) -> list[float]:
 
 
 def _limits(alarms: Sequence[tuple[float, ...]], count: int) -> list[float]:
-    """The limit of each check at which it raises that share of alarms by itself."""
+    """The limit of each check at which it alone raises this number of alarms."""
     limits = []
     for values in zip(*alarms, strict=True):
         known = [value for value in values if math.isfinite(value)]
@@ -258,7 +258,7 @@ def _configuration(run: Run, thresholds: Container[str]) -> tuple[object, ...]:
 
 
 def _read(card: DefenseCard, runs: list[Run]) -> tuple[list[Seen], list[Seen], int]:
-    """The checks of all answers to harmless requests, and to others; how many have none."""
+    """The checks of answers to harmless requests and to others, and the number without checks."""
     harmless: list[Seen] = []
     others: list[Seen] = []
     unscored = 0
@@ -279,13 +279,13 @@ def _read(card: DefenseCard, runs: list[Run]) -> tuple[list[Seen], list[Seen], i
 def _seen(
     checks: Sequence[Check], sample: EvalSample, prompted: Container[str | None]
 ) -> Seen | None:
-    """The checks of a sample; None where its record holds no score (no answer, an error).
+    """The checks of a sample; None if its record has no score (no answer, an error).
 
     Args:
         checks: The checks of its defense.
         sample: The sample.
-        prompted: Checkpoints (`Check.model`) in whose place a prompted model was asked, which has
-            no threshold.
+        prompted: Checkpoints (`Check.model`) that a prompted model replaced, which has no
+            threshold.
     """
     notes = DefenseRecord.of(sample).notes
     first, *rest = checks

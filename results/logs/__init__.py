@@ -1,1 +1,1 @@
-"""Reading logs: what is in them, whether it can be trusted, and what it means as numbers."""
+"""Reads logs: their content, whether it can be trusted, and its numbers."""

@@ -1,9 +1,9 @@
 """One answer of a log as a row of the frame: what it scored, and what it cost.
 
-Three scorers go by one name here, so that their values stand in one column:
-`judge`; a judge that `inspect score --action append` added (a view of its own
-on the log); and an exact scorer with the judge's keys, where no judge was used.
-What they judged with is kept apart: two of them never share a table.
+Three scorers have one name here, so that their values share a column: `judge`; a judge that
+`inspect score --action append` added (a separate view of the log); and an exact scorer with the
+judge's keys, if no judge was used. Their judging conditions differ, so two of them never share a
+table.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from inspect_ai.scorer import Score, value_to_float
 from vlmguard.guard.redaction import redact_text
 
 GENERAL: Final = ("judge", "refusal", "refusal_with_prefix")
-"""Scorers that every task offers; all others are a benchmark's own."""
+"""Scorers of all tasks; others are a benchmark's own."""
 
 GRADER: Final = "grader"
-"""The role of the judge: the only one that is no part of the defense."""
+"""The role of the judge: the only one that is not part of the defense."""
 
 Row = dict[str, Any]
 """One answer: sample, cluster, category, scores by `scorer.key`, tally."""
 
 Names = dict[str, str]
-"""The scorers of a view, and the name that each goes by."""
+"""The scorers of a view, and the name of each in the frame."""
 
-# What the general judge says; whoever says the same is one.
+# Keys of the general judge; a scorer with these keys counts as one.
 _JUDGE_KEYS: Final = {"safety", "helpful", "safe_and_helpful"}
-# What the tally of a defense holds at least; other scorers may mean something else by the name.
+# The fields that a defense's tally must have, since other scorers may use the name `defense` too.
 _TALLIED: Final = {
     *("defense", "triggered", "calls", "target_calls", "input_tokens", "output_tokens", "seconds"),
 }
@@ -43,9 +43,9 @@ class LeftOut(Exception):
     """A log that no table can use; the message is the reason.
 
     Attributes:
-        unfinished: Inspect's id of the task, if the log is a run that was cut off or
-            whose samples must be done again: a retry carries the same.
-        created: When it was run, as Inspect notes it: a retry is younger.
+        unfinished: Inspect's id of the task, if the run was interrupted or samples must be done
+            again; a retry has the same id.
+        created: Time of the run, as Inspect notes it; a retry is later.
     """
 
     def __init__(self, reason: str, unfinished: str = "", created: str = "") -> None:
@@ -55,7 +55,7 @@ class LeftOut(Exception):
 
 
 class UnusableScores(LeftOut):
-    """What one judge of a log gave is of no use; the log's other judges are not concerned."""
+    """Scores of one judge that cannot be used; the log's other judges are not affected."""
 
 
 def bare(name: str) -> str:
@@ -76,9 +76,9 @@ class _Appended:
     """A scorer that `inspect score --action append` added.
 
     Attributes:
-        name: Its name in the log: a second scorer of a name is numbered.
+        name: Its name in the log; a second scorer of a name has a number.
         base: The name without the number.
-        number: Which one it is; scorers of one number were added together.
+        number: Its number; scorers with one number were added together.
     """
 
     name: str
@@ -87,15 +87,15 @@ class _Appended:
 
 
 def views_of(spec: EvalSpec, summaries: list[EvalSampleSummary]) -> list[Names]:
-    """The judges of a log: one view for the scorers of the run, one for each that was appended.
+    """The judges of a log: one view for the run's scorers, and one for each appended judge.
 
     Args:
         spec: What was run; Inspect lists appended scorers after those of the run.
         summaries: The samples.
 
     Returns:
-        For each view the scorers in it and the names they go by. Those of an
-        appended judge are its own alone, or the rest would be tested twice.
+        For each view its scorers and their names in the frame. The view of an appended judge has
+        only its own scorers, or the others would be tested twice.
     """
     scores = {name: score for sample in summaries for name, score in (sample.scores or {}).items()}
     listed = [bare(scorer.name) for scorer in spec.scorers or []]
@@ -121,7 +121,7 @@ def _appended(spec: EvalSpec, order: list[str], exact: str | None) -> list[_Appe
         order: All scorers, in Inspect's order.
         exact: The first of them with the judge's keys.
     """
-    # A first judge can only be told from what was run.
+    # Only the run's specification shows which judge was first.
     unjudged = spec.task_args.get("judge") in ("none", "official")
     later = "judge" in order and (unjudged or exact not in (None, "judge"))
     numbered = (re.fullmatch(r"(.*\D)(\d+)", name) for name in order)
@@ -140,16 +140,16 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
 
     Args:
         sample: Its summary.
-        names: The scorers to look at.
+        names: The scorers of the view.
 
     Returns:
-        The row; a value that is not known is NaN.
+        The row; unknown values are NaN.
     """
     metadata = sample.metadata
     row: Row = {
         "sample": str(sample.id),
         "epoch": sample.epoch,
-        # A sample without an image is a cluster of its own.
+        # A sample without an image is its own cluster.
         "cluster": str(metadata.get("image_id") or sample.id),
         "category": str(metadata.get("category") or ""),
         "slice": str(metadata.get("subset") or ""),
@@ -165,7 +165,7 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
 
 
 def _scored(sample: EvalSampleSummary, names: Names) -> Row:
-    """Values by column, and under `unscored` why some of them are missing."""
+    """Values by column, and under `unscored` the reasons for missing values."""
     row: Row = {}
     reasons: dict[str, str] = {}
     for scorer, score in (sample.scores or {}).items():
@@ -194,7 +194,7 @@ def _refusals(row: Row) -> Row:
 
 
 def _spent(tally: dict[str, Any]) -> Row:
-    """What the defense did and cost."""
+    """The actions and cost of the defense."""
     return {
         **{name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")},
         "failure": tally.get("failure") or "",
@@ -209,13 +209,13 @@ def column_name(scorer: str, key: str, names: Names) -> str:
     """The frame's column for a key of a scorer.
 
     Args:
-        scorer: The name it goes by.
+        scorer: Its name in the frame.
         key: The key.
         names: The scorers of the view.
 
     Returns:
-        `scorer.key`; an exact scorer's `refused` is the refusal scorer's, if
-        that was not used.
+        `scorer.key`; an exact scorer's `refused` takes the refusal scorer's column, if that scorer
+        was not used.
     """
     if key == "refused" and scorer == "judge" and "refusal" not in names:
         return "refusal.refused"
@@ -233,7 +233,7 @@ def values_by_key(score: Score) -> dict[str, float]:
 
 
 def tally_of(sample: EvalSample | EvalSampleSummary) -> dict[str, Any] | None:
-    """The defense's tally, from the first score that carries it."""
+    """The defense's tally, from the first score that has it."""
     for score in (sample.scores or {}).values():
         tally = (score.metadata or {}).get("defense")
         if isinstance(tally, dict) and tally.keys() >= _TALLIED:
@@ -252,7 +252,7 @@ def _is_judge(score: Score) -> bool:
 
 
 def _cost(sample: EvalSampleSummary) -> float | None:
-    """Money for target and guard together: everything less the judge's share."""
+    """Cost of target and guard together: the total without the judge's part."""
     prices = [usage.total_cost for usage in sample.model_usage.values()]
     judged = sample.role_usage.get(GRADER)
     known = [price for price in prices if price is not None]

@@ -1,8 +1,8 @@
-"""Which logs cannot be trusted: too large, damaged, incomplete, of several versions, or edited.
+"""Finds logs that cannot be trusted: too large, damaged, incomplete, mixed, or edited.
 
-Summaries, from which tables are made, do not say how many whole samples there are, nor what people
-did to them. So the bytes of the samples are searched, and only those that somebody touched are
-decoded: hundreds of logs stay cheap.
+Tables use summaries, which do not tell the number of whole samples, or people's changes. So the
+bytes of the samples are searched, and only changed samples are decoded: this is fast for hundreds
+of logs.
 """
 
 import json
@@ -23,10 +23,13 @@ from vlmguard.results.logs.answers import LeftOut, tally_of
 from vlmguard.results.logs.unfinished import Key
 
 MAX_MEMBER: Final = 500_000_000
-"""Bytes of one part of a log, unpacked; a sample with many large images has some 50 million."""
+"""The most bytes of one part of a log, unpacked; a sample with many large images has about 50
+million.
+"""
 _NUMBERS: Final = ("calls", "target_calls", "input_tokens", "output_tokens", "seconds")
-# In a text the quotes would be escaped; in metadata the names may stand for something else.
-# Two patterns that begin with letters are searched ten times faster than one with a choice.
+# A text would have escaped quotes, so it does not match; metadata may use the names for something
+# else. To search for two patterns that begin with letters is ten times faster than for one with a
+# choice.
 _EDITED: Final = re.compile(rb'history":\s*\[\s*\{')
 _INVALIDATED: Final = re.compile(rb'invalidation":\s*\{')
 
@@ -46,7 +49,7 @@ class Touched:
     edited: dict[str, Counter[str]] = field(default_factory=dict)
 
     def edits(self, scorers: Iterable[str]) -> str:
-        """What to say of some scorers' scores; empty if nobody edited them."""
+        """A remark on edited scores of some scorers; empty if none was edited."""
         return "; ".join(
             f"{scorer}: {count} of {self.count} edited by {who}"
             for scorer in scorers
@@ -55,13 +58,13 @@ class Touched:
 
 
 def check_sizes(path: str) -> None:
-    """Refuse a local log of which a part would fill the memory.
+    """Refuse a local log with a part that would fill the memory.
 
     Args:
-        path: The log. One at a URL is not checked: its sizes are known only when it is fetched.
+        path: The log. A URL is not checked, since its sizes are known only after fetching it.
 
     Raises:
-        LeftOut: It states a part larger than `MAX_MEMBER`.
+        LeftOut: It has a part larger than `MAX_MEMBER`.
         OSError: It cannot be read.
         zipfile.BadZipFile: It is damaged.
     """
@@ -107,16 +110,15 @@ def check_kinds(summaries: list[EvalSampleSummary]) -> None:
 
 
 def check_one_version(summaries: list[EvalSampleSummary]) -> None:
-    """Refuse a log that went on after a file had changed under its name.
+    """Refuse a log whose run continued after a file had changed under the same name.
 
-    What its scorers judged with is compared by `conditions.judging_of`.
+    `conditions.judging_of` compares the conditions of its scorers.
 
     Raises:
-        LeftOut: Samples were guarded by different versions of a solver or under different prompts,
-            or come from different data.
+        LeftOut: Samples have different versions of a solver, different prompts, or different data.
     """
     tallies = [tally for sample in summaries if (tally := tally_of(sample))]
-    # A defense that failed before it had read its prompts notes none.
+    # A defense that failed before it read its prompts notes no version of them.
     prompts = {str(tally["template"]) for tally in tallies if tally.get("template")}
     data = {
         str(sample.metadata[DATA_DIGEST]) for sample in summaries if DATA_DIGEST in sample.metadata
@@ -135,15 +137,15 @@ def check_one_version(summaries: list[EvalSampleSummary]) -> None:
 
 
 def versions_of(tallies: list[dict[str, Any]]) -> set[str]:
-    """Versions of the defense, from the tallies of samples; empty text where none was noted."""
+    """Versions of the defense, from the tallies of samples; an empty text if none was noted."""
     return {str(tally.get("version", "")) for tally in tallies if tally["defense"] != "none"}
 
 
 def touched(path: str) -> Touched:
-    """Search the samples of a log for what people did to them.
+    """Search the samples of a log for people's changes.
 
     Args:
-        path: The log (`.eval` or `.json`), or its URL: then the file is fetched.
+        path: The log (`.eval` or `.json`), or its URL, which is fetched.
     """
     found = Touched()
     for raw in _samples(path):
@@ -161,15 +163,15 @@ def touched(path: str) -> Touched:
 
 
 def check_whole(log: EvalLog, summaries: list[EvalSampleSummary], seen: Touched) -> None:
-    """Refuse a log in which a sample is missing or stands twice, in short or in full.
+    """Refuse a log in which a summary or a whole sample is missing or occurs twice.
 
     Args:
         log: The header.
-        summaries: The samples in short.
-        seen: What the whole samples told.
+        summaries: The summaries of its samples.
+        seen: What the whole samples showed.
 
     Raises:
-        LeftOut: Samples are missing or stand there twice.
+        LeftOut: Samples are missing or occur twice.
     """
     counts = Counter((str(sample.id), sample.epoch) for sample in summaries)
     twice = [f"{sample}, epoch {epoch}" for (sample, epoch), n in counts.items() if n > 1]
@@ -183,13 +185,14 @@ def check_whole(log: EvalLog, summaries: list[EvalSampleSummary], seen: Touched)
 
 def _samples(path: str) -> Iterator[bytes]:
     """The samples of a log, each once, as JSON."""
-    opened: Any = fsspec.open(path, "rb")  # its types allow for a list of files
+    opened: Any = fsspec.open(path, "rb")  # its types allow a list of files
     with opened as file:
         if path.endswith(".json"):
             samples = json.load(file).get("samples") or ()
             yield from (json.dumps(sample).encode() for sample in samples)
             return
-        # Inspect teaches zipfile its compression. Of entries of one name the last counts.
+        # Inspect adds its compression to zipfile. Of several entries with one name, the last
+        # counts.
         with zipfile.ZipFile(file) as archive:
             for name in dict.fromkeys(archive.namelist()):
                 if name.startswith("samples/"):
@@ -197,7 +200,7 @@ def _samples(path: str) -> Iterator[bytes]:
 
 
 def _edits(score: dict[str, Any]) -> list[dict[str, Any]]:
-    """A score's edits; the first of its history is what the scorer said, without an author."""
+    """A score's edits; the first entry of its history is the scorer's own, without an author."""
     history = score.get("history") or []
     return [edit for number, edit in enumerate(history) if number or edit.get("provenance")]
 

@@ -1,4 +1,4 @@
-"""Under what conditions a log was made: what must agree for two results to be compared."""
+"""The conditions of a log, which must agree for two results to be compared."""
 
 import json
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest
 Judging = dict[str, dict[str, Any]]
 """For each scorer what it judged with."""
 
-# Arguments that say where things lie, that show in the samples' scores by hash, or that
-# choose the evaluated model (a row, not a column).
+# Arguments that are not conditions: paths, arguments whose hash is in the samples' scores, and
+# those that choose the evaluated model (a row, not a column).
 _PLACES: Final = {
     "data_dir",
     "target",
@@ -26,7 +26,7 @@ _PLACES: Final = {
     "prompt_file",
     "font",
 }
-# What tasks note about their data beside its digest.
+# Other facts about data, besides the digest, that tasks note.
 _CHOICES: Final = ("split", "drawn", "prompt", "keywords")
 _SAMPLING: Final = (
     "system_message",
@@ -39,7 +39,7 @@ _SAMPLING: Final = (
     "reasoning_effort",
     "reasoning_tokens",
 )
-# What scorers note about how they judged.
+# Facts about judging that scorers note.
 _JUDGING: Final = ("judges", "threshold", "keywords_hash")
 _TEMPLATE: Final = "judge_template"
 
@@ -49,13 +49,13 @@ class Column:
     """What must agree for two results to be compared.
 
     Attributes:
-        benchmark: Display name of the task, alike for path and installed runs.
+        benchmark: Display name of the task, the same for runs by path and by package.
         title: Name of the benchmark.
         variant: Split or track.
         version: Task version.
-        data: Digest of the data's files, wherever they lay.
-        settings: Task arguments, drawing and sampling settings that bear on scores.
-        judging: For each scorer what it judged with: model, template, phrases.
+        data: Digest of the data's files, independent of their folder.
+        settings: Task arguments, drawing and sampling settings that affect scores.
+        judging: For each scorer its model, template, phrases.
     """
 
     benchmark: str
@@ -72,7 +72,7 @@ def column_of(log: EvalLog, judging: Judging) -> Column:
 
     Args:
         log: Its header.
-        judging: What each scorer judged with.
+        judging: The judging conditions of each scorer.
 
     Returns:
         The conditions.
@@ -91,21 +91,21 @@ def column_of(log: EvalLog, judging: Judging) -> Column:
 
 
 def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
-    """What each scorer of a view judged with.
+    """The judging conditions of each scorer of a view.
 
     Args:
         summaries: The samples.
         names: The scorers of the view.
 
     Returns:
-        For each scorer what its scores state; one that was not judged at all (no
-        answer, nothing to compare with) may state nothing.
+        For each scorer the facts in its scores; scores of answers that were not judged (no answer,
+        nothing to compare with) may have none.
 
     Raises:
-        LeftOut: Two samples (of one category, as far as prompts go) state different things.
+        LeftOut: Two samples (for prompts: of one category) state different facts.
     """
     found: Judging = {}
-    # A benchmark may put another question in each category (MM-SafetyBench does).
+    # A benchmark may ask another question in each category (as MM-SafetyBench does).
     templates: dict[str, dict[str, str]] = {}
     for sample in summaries:
         category = str(sample.metadata.get("category") or "")
@@ -130,7 +130,7 @@ def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
 
 
 def _agrees(known: dict[str, Any], facts: dict[str, Any]) -> bool:
-    """Add facts to what is known; whether none of them contradicts it."""
+    """Add facts to the known ones; returns whether they agree."""
     return all(known.setdefault(name, fact) == fact for name, fact in facts.items())
 
 
@@ -141,18 +141,18 @@ def roles_of(log: EvalLog) -> dict[str, list[ModelConfig]]:
 
 
 def model_text(model: ModelConfig) -> str:
-    """A model with what was set: a base and its adapter are two guards, not one."""
+    """A model with its settings: a base alone and with an adapter are two guards."""
     settings = _model_settings(model)
     return f"{model.model} {as_text(settings)}" if settings else model.model
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """What has a value."""
+    """The items that have a value."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def as_text(values: dict[str, Any]) -> str:
-    """Settings as one text, alike for equal settings, secrets by digest; nothing for none."""
+    """Settings as one text, the same for equal settings, with secrets by digest, or empty."""
     if not values:
         return ""
     return json.dumps(redact(values), sort_keys=True, default=lambda each: redact_text(str(each)))
@@ -169,7 +169,7 @@ def _settings(log: EvalLog) -> dict[str, Any]:
         for name in _CHOICES
         if name in metadata
     }
-    # As Inspect generates: what task and command line set wins over the model's own.
+    # As Inspect generates: task and command line override the model's own settings.
     config = spec.model_generate_config.merge(log.plan.config).model_dump()
     settings |= {name: config[name] for name in _SAMPLING}
     if (spec.config.epochs or 1) > 1:
@@ -178,7 +178,7 @@ def _settings(log: EvalLog) -> dict[str, Any]:
 
 
 def _data_digest(data: Any) -> str:
-    """Digest of contents alone: the same files are the same data wherever they lie."""
+    """Digest of contents only: the same files in another folder are the same data."""
     if not isinstance(data, dict):
         return digest(data)
     content = {name: value for name, value in data.items() if name != "origin"}
@@ -193,7 +193,7 @@ def _model_settings(model: ModelConfig) -> dict[str, Any]:
 
 
 def _grader_settings(graders: list[ModelConfig], judging: Judging) -> Judging:
-    """Arguments of the judges, where the log says them (it need not, if it was judged again)."""
+    """Arguments of the judges, if the log has them (it may not, if it was judged again)."""
     named = {name for facts in judging.values() for name in facts.get("judges", ())}
     settings = {each.model: _model_settings(each) for each in graders if each.model in named}
     known = {name: each for name, each in settings.items() if each}

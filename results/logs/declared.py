@@ -1,6 +1,6 @@
-"""What a log's header says about its measures: headline, range, direction, several answers.
+"""Reads facts about measures from a log's header: headline, range, direction, several answers.
 
-A task may declare what its scorers' names do not tell (`SCORER.KEY`, or the key alone):
+A task may declare facts that its scorers' names do not tell (`SCORER.KEY`, or the key alone):
 
     Task(metadata={"measures": {"asr": {"lower_is_better": True, "max": 1},
                                 "solved": {"help": True}}})
@@ -26,7 +26,7 @@ from vlmguard.results.logs.answers import (
 )
 
 _MACRO: Final = "macro"
-"""A headline metric of this name is the mean over categories, each counting alike."""
+"""A headline metric of this name is the mean over categories with equal weights."""
 
 
 _RANGES: Final = {
@@ -36,11 +36,11 @@ _RANGES: Final = {
     "refusal.refused": 1.0,
     "refusal_with_prefix.refused": 1.0,
 }
-"""Highest values of the measures that every task has, whoever scored."""
+"""Highest values of the measures of all tasks, for any scorer."""
 
 
 class Declaration(BaseModel):
-    """What a task says about a measure."""
+    """A task's declaration of a measure."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,14 +55,14 @@ class Declared:
 
     Attributes:
         headline: Column of the task's headline measure.
-        asked: Columns of all measures that the scorers were asked for.
+        asked: Columns of all measures that the scorers should give.
         macro: Whether the headline is a mean over categories.
-        ranges: Highest value of each measure, where the log says it.
-        directions: 1 where more is better, -1 where less is, where the task says it.
-        help: Whether it falls where a guard refuses everything, where the task says it.
-        reducer: How several answers to a question were made one; empty for one answer.
-        any_of: Columns of which one success among several answers is enough.
-        remarks: What a reader must know.
+        ranges: Highest value of each measure, if the log says it.
+        directions: 1 if more is better, -1 if less is, for measures with a declaration.
+        help: Whether it falls if a guard refuses everything, for measures with a declaration.
+        reducer: How several answers to a question were reduced to one; empty for one answer.
+        any_of: Columns in which one success among several answers is enough.
+        remarks: Remarks for readers.
     """
 
     headline: str
@@ -77,7 +77,7 @@ class Declared:
 
 
 def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> Declared:
-    """Read what a header says about measures.
+    """Read the facts about measures in a header.
 
     Args:
         log: The header.
@@ -130,10 +130,10 @@ def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
         names: The scorers of the view.
 
     Returns:
-        Values by measure and sample; nothing for one answer a question.
+        Values by measure and sample; empty for one answer per question.
 
     Raises:
-        LeftOut: The log does not hold the reduction of a scorer.
+        LeftOut: The log lacks the reduction of a scorer.
     """
     if (log.eval.config.epochs or 1) == 1:
         return {}
@@ -157,12 +157,12 @@ def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
 
 
 def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[str, float]]) -> None:
-    """Refuse scores that their scorer cannot give: one slip would bend every mean.
+    """Refuse scores that their scorer cannot give, since one wrong value would change every mean.
 
     Args:
         rows: A row for each answer.
-        declared: How far measures reach.
-        reduced: Values by measure and sample where there were several answers.
+        declared: The ranges of measures.
+        reduced: Values by measure and sample, if there were several answers.
 
     Raises:
         UnusableScores: A value is below 0 or above its measure's highest.
@@ -180,7 +180,7 @@ def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[st
 
 
 def _reducer(log: EvalLog) -> str:
-    """The headline's reducer, else the first that was asked for; empty for one answer."""
+    """The headline's reducer, else the first one; empty for one answer."""
     if (log.eval.config.epochs or 1) == 1:
         return ""
     headline = log.eval.headline_metric
@@ -195,7 +195,7 @@ def _reducer(log: EvalLog) -> str:
 def _columns(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> list[str]:
     """All columns of a view: the keys that a scorer's metrics name, and those of its first score.
 
-    A score without any verdict (`Score.unscored()`) has no keys, and a header need not name any.
+    A score without any verdict (`Score.unscored()`) has no keys, and a header may not name them.
     """
     keys = {scorer: _keys_asked(log, names[scorer], names) for scorer in names}
     waiting = set(names)
@@ -226,8 +226,8 @@ def _keys_asked(log: EvalLog, name: str, names: Names) -> dict[str, None]:
 def _headline(log: EvalLog, columns: list[str], names: Names) -> tuple[str, bool]:
     """Column of the headline, and whether it is a mean over categories.
 
-    A headline may be a metric that has no value in single samples: then the first value of its
-    scorer stands for it.
+    A headline may be a metric without values for single samples. Then the first value of its scorer
+    replaces it.
     """
     headline = log.eval.headline_metric
     if headline is not None and headline.scorer:
@@ -241,7 +241,7 @@ def _headline(log: EvalLog, columns: list[str], names: Names) -> tuple[str, bool
 
 
 def _covered(log: EvalLog, names: Names) -> tuple[dict[str, float], frozenset[str]]:
-    """Highest values, and where one success is enough: options of the `coverage` metric."""
+    """Options of the `coverage` metric: highest values, and keys of which one success is enough."""
     ranges: dict[str, float] = {}
     any_of: set[str] = set()
     for scorer in log.eval.scorers or []:

@@ -1,4 +1,4 @@
-"""Logs to runs with their answers, and a list of what is left out and why."""
+"""Reads logs into runs with their answers, and lists the logs that are left out and why."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -27,12 +27,12 @@ __all__ = [
 
 @dataclass
 class Results:
-    """Everything that was read.
+    """All logs that were read.
 
     Attributes:
-        runs: One for each usable log and judge, with its answers.
-        left_out: Reason for each log that is not among them.
-        repeats: Of these, the older runs of what is among them; copies are none.
+        runs: A run for each usable log and judge, with its answers.
+        left_out: The reason for each log that is left out.
+        repeats: Those of them that are older runs of a configuration in `runs`; copies are not.
     """
 
     runs: list[Run]
@@ -45,11 +45,10 @@ class Results:
 
         Columns: `run` (its place in `runs`), `sample`, `epoch`, `cluster`, `category`, `slice` (the
         sample's `subset`), `expected`, `error`, one for each `scorer.key`, `dsr` and `over_refusal`
-        (refusals of requests that are not and that are benign), `dsr_with_prefix` (`dsr` where
-        words that a defense put before the answer count), `unscored` (reasons), and the defense's
-        tally: `calls`, `target_calls`, `input_tokens`, `output_tokens`, `seconds`, `triggered`,
-        `failure`, `outcome`, `cost`, `output` (what the final output is, as
-        `vlmguard.guard.text.outputs` tells it).
+        (refusals of other and of benign requests), `dsr_with_prefix` (`dsr` that counts words that
+        a defense put before the answer), `unscored` (reasons), and the defense's tally: `calls`,
+        `target_calls`, `input_tokens`, `output_tokens`, `seconds`, `triggered`, `failure`,
+        `outcome`, `cost`, `output` (kind of the final output, see `vlmguard.guard.text.outputs`).
         """
         parts = [run.answers.assign(run=number) for number, run in enumerate(self.runs)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
@@ -57,12 +56,12 @@ class Results:
 
 @dataclass(frozen=True)
 class Read:
-    """What reading one log came to.
+    """The result of reading one log.
 
     Attributes:
         path: The log.
         runs: Its runs, one for each judge.
-        reason: Why there are none, where it cannot be used.
+        reason: Why it cannot be used, if so.
     """
 
     path: str
@@ -77,11 +76,11 @@ def read_results(paths: Iterable[str]) -> Results:
         paths: Logs or folders of logs.
 
     Returns:
-        The usable runs and the reasons for the others. Of several logs of one
-        run (copies, retries, repetitions) the newest counts.
+        The usable runs and the reasons for the others. Of several logs of one run (copies, retries,
+        repeats) the newest counts.
 
     Raises:
-        UserError: There is no log at all.
+        UserError: There is no log.
     """
     return gathered(read_each(find_logs(paths)))
 
@@ -96,8 +95,7 @@ def find_logs(paths: Iterable[str]) -> list[str]:
         Locations, each once, sorted within a folder.
 
     Raises:
-        UserError: A path does not exist or cannot be listed, or there is no log in any of
-            them.
+        UserError: A path does not exist or cannot be listed, or no path has a log.
     """
     found: dict[str, None] = {}
     given = [str(path) for path in paths]
@@ -109,7 +107,7 @@ def find_logs(paths: Iterable[str]) -> list[str]:
             continue
         try:
             listed = list_eval_logs(path, descending=False)
-        except Exception as error:  # Whatever a file system's own package raises.
+        except Exception as error:  # Each file system's package has its own errors.
             raise UserError(
                 f"{path}: cannot be listed ({type(error).__name__}: {error}). Check the name, "
                 f"access rights or credentials, and the package for its kind (s3fs, gcsfs, ...)."
@@ -125,7 +123,7 @@ def find_logs(paths: Iterable[str]) -> list[str]:
 
 
 def read_run(path: str) -> Run:
-    """The run of a single log, by its first judge; errors as of `read_views`."""
+    """The run of a single log, by its first judge; errors as for `read_views`."""
     return read_views(path)[0]
 
 
@@ -136,7 +134,7 @@ def read_views(path: str) -> list[Run]:
         path: The log, or a folder with a single one.
 
     Raises:
-        UserError: It cannot be used, or there are several.
+        UserError: It cannot be used, or there are several logs.
     """
     results = read_results([path])
     logs = {run.path for run in results.runs}
@@ -161,10 +159,10 @@ def read_each(paths: Iterable[str]) -> Iterator[Read]:
 
 
 def gathered(logs: Iterable[Read]) -> Results:
-    """What all logs together tell: runs, the newest of each, with their latencies.
+    """The results of all logs together: the newest run of each, with latencies.
 
     Args:
-        logs: What `read_each` gave.
+        logs: The results of `read_each`.
     """
     read: list[Run] = []
     unusable: dict[str, LeftOut] = {}
@@ -188,8 +186,8 @@ def gathered(logs: Iterable[Read]) -> Results:
 
 
 def _done_again(unusable: dict[str, LeftOut], finished: list[Run]) -> dict[str, str]:
-    """Logs that were cut off, and that `inspect eval-retry` finished in a log of its own."""
-    # A retry keeps the task's id, and leaves the old log where it is.
+    """Interrupted logs that `inspect eval-retry` finished in another log."""
+    # A retry keeps the task's id, and does not remove the old log.
     by_task = {run.identity[0]: run for run in finished}
     return {
         path: f"older run, done again as {again.path}"
@@ -201,9 +199,9 @@ def _done_again(unusable: dict[str, LeftOut], finished: list[Run]) -> dict[str, 
 
 
 def _give_latencies(timed: list[Run], runs: list[Run]) -> dict[str, str]:
-    """Give runs the latency that logs of their own measured; say which of these are about none."""
+    """Give runs the latency from separate logs; returns logs of latencies without a run."""
     alone: dict[str, str] = {}
-    # The youngest counts.
+    # The newest counts.
     for log in sorted(timed, key=lambda each: each.created):
         about = [run for run in runs if _latency_key(run) == _latency_key(log)]
         for run in about:
@@ -214,11 +212,11 @@ def _give_latencies(timed: list[Run], runs: list[Run]) -> dict[str, str]:
 
 
 def _older(read: list[Run]) -> dict[Run, Run]:
-    """Runs of which a newer one (or the same one once more) was read too, and that one."""
+    """Runs of which a newer one, or a copy, was read too, each with that one."""
     latest: dict[tuple[object, ...], Run] = {}
     older: dict[Run, Run] = {}
     for run in read:
-        # Equal judges of one log are no rivals: they are raters to compare.
+        # Equal judges of one log do not replace each other: they are raters to compare.
         key = (run.column, run.repeat, *row_key(run))
         rival = latest.setdefault(key, run)
         if rival is not run:
@@ -228,16 +226,16 @@ def _older(read: list[Run]) -> dict[Run, Run]:
 
 
 def row_key(run: Run) -> tuple[str, ...]:
-    """What makes a row of a table: target and defense, each with its settings, and its version."""
+    """The identity of a table's row: target and defense with their settings, and the version."""
     defense = (run.defense, run.defense_version, run.defense_args, run.template, run.guards)
     return (run.target, run.target_settings, *defense)
 
 
 def _latency_key(run: Run) -> tuple[str, ...]:
-    """What a log of latencies has in common with the run that it is about.
+    """The facts that a log of latencies shares with the run that it is about.
 
-    Templates show in scores alone, which it has none of; how many answers a question gets does
-    not bear on the time of one.
+    Templates are only in scores, which it lacks. The number of answers per question does not affect
+    the time of one.
     """
     settings = json.loads(run.column.settings) if run.column.settings else {}
     kept = {name: each for name, each in settings.items() if name not in ("epochs", "reducer")}

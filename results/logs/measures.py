@@ -1,4 +1,4 @@
-"""What is measured, which way is better, and how much of it was scored at all."""
+"""Measures: their names, directions and ranges, and how many answers were scored."""
 
 import math
 import re
@@ -16,8 +16,8 @@ from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import Pairs, pair_up
 from vlmguard.results.stats.intervals import Numbers
 
-# Our own tasks' measures; 1 where more is better, -1 where less is. How often a phrase of refusal
-# was said has no direction: risky requests are refused by good guards and by useless ones.
+# Measures of our own tasks; 1 if more is better, -1 if less is. The rate of refusal phrases has no
+# direction: good guards and useless ones both refuse risky requests.
 _KNOWN: Final = {
     "attack_success": -1,
     "safe": 1,
@@ -39,7 +39,7 @@ _TURNED_ROUND: Final = re.compile(
 _NEUTRAL: Final = re.compile(r"^(refus(ed|als?)|refusal_rate|dsr)$")
 _NEEDLESS: Final = re.compile(r"(over|false)[-_ ]?refus")
 ARROWS: Final = {1: "↑", -1: "↓", 0: ""}
-"""What stands after the name of a measure: which way it points."""
+"""The mark after a measure's name, for its direction."""
 # A guard that refuses everything gets none of these,
 _HELP: Final = re.compile(
     r"(?<!un)helpful|(?<![a-z])useful|(?<!in)effective|(?<!in)correct|accura|(?<![a-z])wins?(?![a-z])"
@@ -52,7 +52,7 @@ _OF_SAFETY: Final = re.compile(
 _AND_SAFE: Final = re.compile(
     r"(?<![a-z])safe(ty)?[-_ ](and|&)[-_ ]|[-_ ](and|&)[-_ ]safe(ty)?(?![a-z])"
 )
-# What the reducer `vote` averages: grades and halves, where all else is a label.
+# Measures that the reducer `vote` averages: grades and halves. It votes on labels.
 _GRADES: Final = ("safety", "win")
 
 
@@ -64,16 +64,16 @@ class Measure:
         column: Its name in the frame.
         name: Short name, unique in a table.
         label: Heading.
-        highest: Largest possible value; 1 stands for a share. The largest there is, if
-            the range is not declared and this is no share.
-        better: 1 where more is better, -1 where less is, 0 where neither is.
-        primary: Whether it stands in the main table and is tested there.
-        macro: Whether it is a mean over categories, each counting alike.
+        highest: Largest possible value; 1 for a share. The largest observed value, if the range is
+            not declared and this is not a share.
+        better: 1 if more is better, -1 if less is, 0 if neither is.
+        primary: Whether it is in the main table and is tested there.
+        macro: Whether it is a mean over categories with equal weights.
         guessed: Whether `better` was guessed from the name.
         unbounded: Whether the range is not declared and values leave 0 to 1.
-        help: Whether it falls where everything is refused, if its task says so.
-        reduce: How several answers to a question become one: `vote`, `mean`, `max`
-            (one success is enough), `median`, or another name, that is not known here.
+        help: Whether it falls if everything is refused, if its task says so.
+        reduce: How several answers to a question become one: `vote`, `mean`, `max` (one success is
+            enough), `median`, or another name that is not known here.
     """
 
     column: str
@@ -86,7 +86,7 @@ class Measure:
     guessed: bool = False
     unbounded: bool = False
     help: bool | None = None
-    # The same measure, whatever the number of answers.
+    # The same measure for any number of answers.
     reduce: str = field(default="vote", compare=False)
 
     @property
@@ -96,19 +96,19 @@ class Measure:
 
     @property
     def range(self) -> float:
-        """Largest possible value; NaN where it is not known."""
+        """Largest possible value; NaN if it is not known."""
         return math.nan if self.unbounded else self.highest
 
     @property
     def heading(self) -> str:
-        """The label with an arrow, where more or less is better."""
+        """The label with an arrow, if the measure has a direction."""
         return f"{self.label} {ARROWS[self.better]}".rstrip()
 
     def show(self, value: float, signed: bool = False) -> str:
         """A value as tables show it: percent for shares, two digits for grades."""
         if math.isnan(value):
             return "-"
-        # The hair more rounds halves up, as the HTML page does.
+        # The small addition rounds halves up, as the HTML page does.
         size = abs(value) * (100 if self.is_share else 1) + 1e-9
         text = f"{size:.1f}" if self.is_share else f"{size:.2f}"
         sign = "-" if value < 0 and float(text) else "+" if signed else ""
@@ -116,7 +116,7 @@ class Measure:
 
 
 def show_p(p: float) -> str:
-    """A p-value as tables show it: three decimals, and `<0.001` for what would be none of them."""
+    """A p-value as tables show it: three decimals, and `<0.001` for smaller ones."""
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
@@ -131,14 +131,14 @@ COMMON: Final = (SAFETY, HELPFUL, BOTH, DSR, DSR_WITH_PREFIX, OVER_REFUSAL)
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much was scored, and what the rest could change.
+    """How many answers were scored, and how much the others could change.
 
     Attributes:
         scored: Answers with a value.
         of: Answers that should have one.
-        low: Mean if all others had the lowest value.
+        low: Mean if all other answers had the lowest value.
         high: Mean if all others had the highest.
-        reasons: Why the others have none, and how many each.
+        reasons: Reasons of the others, with the number of answers.
     """
 
     scored: int
@@ -153,11 +153,11 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
 
     Args:
         runs: Runs of one benchmark under one set of conditions.
-        columns: Columns of their frame that hold any value.
+        columns: Columns of their frame with at least one value.
 
     Returns:
-        The common ones that occur, then the benchmark's own; of these the
-        headline is primary (the first, if nothing else would be).
+        The common measures that occur, then the benchmark's own. Of these, the headline is primary
+        (the first, if no measure would be primary).
     """
     known = list(runs)
     present = list(columns)
@@ -174,15 +174,15 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
 
 
 def headline_of(runs: Iterable[Run], measures: Sequence[Measure]) -> str:
-    """The measure that stands for a set of runs, of which tables say how much was scored.
+    """The headline measure of a set of runs; tables show how many of its answers were scored.
 
     Args:
         runs: Runs of one benchmark under one set of conditions.
-        measures: What they report.
+        measures: Their measures.
 
     Returns:
-        Name of the tasks' headline measure; where that is none of them, of safe and helpful, or of
-        the first. Empty where there is no measure.
+        Name of the tasks' headline measure, if it is one of them; else safe and helpful, else the
+        first. Empty if there is no measure.
     """
     names = [measure.name for measure in measures if measure.primary]
     headlines = [run.declared.headline for run in runs]
@@ -201,7 +201,7 @@ def endpoint(measures: Iterable[Measure], headline: str) -> Measure | None:
 
 
 def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
-    """Rows that a measure is about: benign ones for over-refusal, the others for DSR."""
+    """Rows of a measure: benign ones for over-refusal, the others for DSR."""
     if measure == OVER_REFUSAL:
         return rows[rows["expected"] == "comply"]
     of_risky = measure in (DSR, DSR_WITH_PREFIX)
@@ -215,8 +215,8 @@ def counts_help(measure: Measure) -> bool:
         measure: Any measure.
 
     Returns:
-        True for helpfulness, over-refusal, what a task declares to be help, and a benchmark's
-        own measures whose names speak of useful or right answers (not of right refusals).
+        True for helpfulness, over-refusal, measures that a task declares as help, and a benchmark's
+        own measures whose names are about useful or right answers (not right refusals).
     """
     if measure in COMMON:
         return measure in (HELPFUL, BOTH, OVER_REFUSAL)
@@ -232,14 +232,14 @@ def counts_help(measure: Measure) -> bool:
 
 
 def values_of(rows: pd.DataFrame, measure: Measure) -> Numbers:
-    """A measure's values; NaN where unscored or never asked."""
+    """A measure's values; NaN if unscored or not requested."""
     if measure.column not in rows:
         return np.full(len(rows), math.nan)
     return rows[measure.column].to_numpy(dtype=float)
 
 
 def weighted(values: Numbers, categories: Sequence[Any], measure: Measure) -> Numbers:
-    """Values whose plain mean is the measure's: scaled, where each category counts alike.
+    """Values whose plain mean is the measure's: scaled if categories have equal weights.
 
     Args:
         values: One for each sample; NaN where unscored.
@@ -256,7 +256,7 @@ def weighted(values: Numbers, categories: Sequence[Any], measure: Measure) -> Nu
 def category_weights(
     values: Numbers, categories: Sequence[Any], measure: Measure
 ) -> Numbers | None:
-    """Weights that let each category count alike; None where all samples do.
+    """Weights that give categories equal weight; None if samples have equal weight.
 
     Args:
         values: One for each sample; NaN where unscored.
@@ -264,7 +264,7 @@ def category_weights(
         measure: The measure.
 
     Returns:
-        A weight for each sample, 1 on average; NaN where unscored.
+        A weight for each sample, with a mean of 1; NaN if unscored.
     """
     if not measure.macro:
         return None
@@ -278,11 +278,11 @@ def category_weights(
 
 
 def paired(old: pd.DataFrame, new: pd.DataFrame, measure: Measure) -> Pairs | None:
-    """The samples that both of two runs scored in a measure.
+    """The samples that two runs both scored in a measure.
 
     Args:
-        old: A row for each sample of the run that is compared with.
-        new: The same of the other run, which holds at least these samples.
+        old: A row for each sample of the first run.
+        new: The same of the second run, which has at least these samples.
         measure: The measure.
 
     Returns:
@@ -290,21 +290,21 @@ def paired(old: pd.DataFrame, new: pd.DataFrame, measure: Measure) -> Pairs | No
     """
     rows = applicable(old, measure)
     before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
-    # Weights are those of the pairs: a category counts alike in both runs.
+    # Weights are those of the pairs, so that a category has the same weight in both runs.
     weights = category_weights(after - before, rows["category"].to_list(), measure)
     return pair_up(before, after, rows["cluster"].to_numpy(), weights)
 
 
 def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:
-    """Count what was scored and bound the mean, several answers per sample included.
+    """Count the scored answers and bound the mean, also for several answers per sample.
 
     Args:
         answers: A row for each answer of a run.
         measure: The measure.
 
     Returns:
-        Counts over answers; bounds of the mean over samples (NaN where it is not
-        known how several answers become one, or how far the measure reaches).
+        Counts over answers; bounds of the mean over samples (NaN if the reduction of several
+        answers, or the range, is not known).
     """
     rows = applicable(answers, measure)
     values = values_of(rows, measure)
@@ -320,13 +320,13 @@ def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:
 
 
 def _reasons(rows: pd.DataFrame, measure: Measure) -> dict[str, int]:
-    """Why answers have no value; the commonest reason first."""
+    """Why answers have no value; the most frequent reason first."""
     column = "refusal.refused" if measure in (DSR, OVER_REFUSAL) else measure.column
     counts: Counter[str] = Counter()
     noted = rows["unscored"] if "unscored" in rows else [None] * len(rows)
     for reasons, error in zip(noted, rows["error"], strict=True):
         known = reasons if isinstance(reasons, dict) else {}
-        # A score without any verdict gives one reason for all its keys.
+        # A score without any verdict has one reason for all its keys.
         whole = known.get(f"{column.partition('.')[0]}.value")
         failed = "error" if error else "no score"
         counts[known.get(column) or whole or failed] += 1
@@ -334,12 +334,12 @@ def _reasons(rows: pd.DataFrame, measure: Measure) -> dict[str, int]:
 
 
 def mean(values: "npt.NDArray[np.floating[Any]]") -> float:
-    """Mean of the known values; NaN if there are none."""
+    """Mean of the known values, else NaN."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
-# As the reducers of the same names do; of labels that are voted on a tie is 0.
+# As the reducers of the same names; a tied vote on labels is 0.
 _REDUCE: Final[dict[str, Callable[[Any], pd.Series]]] = {
     "vote": lambda grouped: (grouped.mean() > 0.5).astype(float),
     "mean": lambda grouped: grouped.mean(),
@@ -366,7 +366,7 @@ def _common(runs: list[Run], measure: Measure) -> Measure:
 
 
 def _own_measure(runs: list[Run], column: str) -> Measure:
-    """A benchmark's own measure, as its log declares it or its name suggests."""
+    """A benchmark's own measure, by the log's declaration or by its name."""
     scorer, _, key = column.partition(".")
     name = scorer if key == "value" else key
     headline_of = [run for run in runs if run.declared.headline == column]

@@ -1,7 +1,7 @@
-"""Reading one Inspect log: what was run, and what each answer scored and cost.
+"""Reads one Inspect log: the run, and the scores and cost of each answer.
 
-Only headers and sample summaries are read, never messages or events, so that
-hundreds of logs stay cheap. Everything else in `results` starts from here.
+Only headers and sample summaries are read, never messages or events, so that hundreds of logs can
+be read fast. All other modules of `results` start from here.
 """
 
 import json
@@ -60,7 +60,7 @@ UNREADABLE: Final = (
     *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError, RecursionError),
     *(zipfile.BadZipFile, zlib.error, ZstdError),
 )
-"""What Inspect raises for a log that is damaged, cut off, or none at all."""
+"""Inspect's errors for a log that is damaged or cut off, or for another kind of file."""
 
 _OUTPUTS: Final = {
     "cut_off": "cut off",
@@ -73,40 +73,38 @@ _REFUSALS: Final = {"dsr": False, "over_refusal": True}
 """The columns of refusals, and whether they are about benign requests."""
 
 
-# Two runs are never equal: tables keep what they know of each by the run itself.
+# Two runs are never equal: tables use runs as keys.
 @dataclass(eq=False)
 class Run:
-    """One usable log, seen with one judge.
+    """A usable log with the scores of one judge.
 
     Attributes:
         path: Where it lies.
-        view: Which of its judges: 0 the first, then those that were appended.
-        asked: Columns of all measures that were asked for, scored or not.
-        repeat: How many views of the log before it are of an equal judge: tables show
-            the first alone.
-        column: What it can be compared with.
+        view: Number of its judge: 0 is the first, then the appended ones.
+        asked: Columns of all requested measures, scored or not.
+        repeat: Number of earlier views of the log with an equal judge; tables show only the first.
+        column: The conditions under which it can be compared.
         target: The evaluated model.
         target_settings: Its arguments, as text.
         defense: Name of the defense without package; `none` without one.
-        defense_version: Version of its solver; empty where a log notes none.
+        defense_version: Version of its solver; empty if the log notes none.
         defense_args: Arguments that were passed to it, as text.
-        template: Hash of its templates, which an argument may name by file alone.
+        template: Hash of its templates, since an argument may name only their file.
         guards: Models bound to roles other than the grader's, as text.
-        judge: Judges' names (an exact scorer's own); empty where nothing was judged.
-        note: What the task wants every table to say.
-        created: When it was run.
+        judge: Judges' names (for an exact scorer its own); empty without a judge.
+        note: The task's note for every table.
+        created: Time of the run.
         identity: Inspect's ids of task and evaluation.
         declared: How to read its measures.
-        reduced: Values by measure and sample where there were several epochs.
-        approximations: In which respects the defense was not the faithful one.
-        remarks: What else a reader must know.
-        pace: Its throughput, where the log tells it.
+        reduced: Values by measure and sample, if there were several epochs.
+        approximations: Points in which the defense differed from the faithful one.
+        remarks: Further remarks for readers.
+        pace: Its throughput, if the log tells it.
         latency: Median seconds of an answer and the number of answers, from a log that measures
-            nothing else: its own, or the one that belongs to this run.
-        edited: By whom scores were edited after the scorers gave them; empty if by nobody.
-        observed: Largest size of a value of each measure that leaves 0 to 1 and whose range
-            nobody declared.
-        overhead_gap: Why there is no tally of the defense's cost; empty if there is.
+            only latency: this one, or the one for this run.
+        edited: Who edited scores later; empty if they were not edited.
+        observed: Largest absolute value of each measure beyond 0 to 1 without a declared range.
+        overhead_gap: Why the tally of the defense's cost is missing; empty if it is there.
         provenance: Versions and commit, for tables and baselines.
         answers: A row for each answer (see `Results.frame`).
     """
@@ -141,13 +139,13 @@ class Run:
 
     @property
     def safe_from(self) -> float | None:
-        """The grade from which the judge counted an answer as safe, as its scores noted it."""
+        """The grade at and above which the judge counted an answer as safe, from its scores."""
         facts = json.loads(self.column.judging) if self.column.judging else {}
         threshold = facts.get("judge", {}).get("threshold")
         return None if threshold is None else float(threshold)
 
     def samples(self) -> pd.DataFrame:
-        """A row for each sample, by its id, several epochs reduced as Inspect did."""
+        """A row for each sample by its id; several epochs are reduced as Inspect did."""
         if not self.reduced:
             return self.answers.set_index("sample")
         first = self.answers.drop_duplicates("sample").set_index("sample").copy()
@@ -169,9 +167,9 @@ class _Opened:
     Attributes:
         path: Where it lies.
         log: Its header.
-        summaries: Its samples in short; none where it is not finished.
-        timed: Whether it measures latency, and nothing else.
-        seen: What people did to it.
+        summaries: Summaries of its samples; empty if it is not finished.
+        timed: Whether it measures only latency.
+        seen: People's changes of it.
     """
 
     path: str
@@ -188,12 +186,12 @@ def read_log(path: str) -> list[Run]:
         path: The log.
 
     Returns:
-        The run; once for each judge, where `inspect score --action append` brought further
-        ones. A log that measures latency alone has no answers.
+        The run, once for each judge, if `inspect score --action append` added judges. A log that
+        measures only latency has no answers.
 
     Raises:
-        LeftOut: The log is corrupt, unfinished, of a foreign task, without all its
-            samples, holds scores out of their range, or nothing in it was scored.
+        LeftOut: The log is corrupt, unfinished, of a foreign task, lacks samples, has scores out of
+            their range, or has no scored answer.
     """
     opened = _open(path)
     check_kinds(opened.summaries)
@@ -233,7 +231,7 @@ def _open(path: str) -> _Opened:
         timed = LATENCY_TAG in (log.eval.tags or [])
         seen = Touched() if timed or not summaries else touched(path)
         if summaries and (log.eval.config.epochs or 1) > 1 and not log.reductions:
-            # The header of a JSON log goes without the scores of several answers.
+            # The header of a JSON log lacks the scores of several answers.
             log.reductions = read_eval_log(path).reductions
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -242,13 +240,14 @@ def _open(path: str) -> _Opened:
 
 
 def _check_finished(opened: _Opened) -> None:
-    """Refuse a log of which some answers are missing or must be made again."""
+    """Refuse a log with answers that are missing or must be made again."""
     log, summaries, seen = opened.log, opened.summaries, opened.seen
     if log.status != "success":
         told = log.error.message.splitlines() if log.error else []
         detail = f": {told[0]}" if told else ""
         raise _unfinished(log, f"(status {log.status}{detail}); finish it with inspect eval-retry")
-    # Set where somebody stopped a run and let Inspect score what there was: status "success".
+    # Set if a user stopped a run and let Inspect score the finished samples: its status is
+    # "success".
     resolved = log.results.logged_samples if log.results else None
     if log.results and resolved is not None and resolved < log.results.total_samples:
         raise _unfinished(
@@ -264,7 +263,7 @@ def _check_finished(opened: _Opened) -> None:
 
 
 def _check_ours(opened: _Opened) -> None:
-    """Refuse a log that neither is of a task of ours nor was scored by a scorer of ours."""
+    """Refuse a log that is neither of our tasks nor scored by our scorers."""
     spec = opened.log.eval
     scorers = {name for sample in opened.summaries for name in sample.scores or {}}
     if "benchmark" not in (spec.metadata or {}) and not scorers & set(GENERAL):
@@ -272,7 +271,7 @@ def _check_ours(opened: _Opened) -> None:
 
 
 def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
-    """A run with its answers, as the scorers of one view saw them."""
+    """A run with its answers, by the scorers of one view."""
     rows = [row_of(sample, names) for sample in opened.summaries]
     _check_scored(rows)
     run = _run(opened, view, names)
@@ -286,7 +285,7 @@ def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
 
 
 def _run(opened: _Opened, view: int, names: Names) -> Run:
-    """A run as its header and the scores of one view tell it, without its answers."""
+    """A run by its header and the scores of one view, without its answers."""
     log, summaries = opened.log, opened.summaries
     spec = log.eval
     tallies = [tally for sample in summaries if (tally := tally_of(sample))]
@@ -320,7 +319,7 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
 
 
 def _guards(log: EvalLog) -> dict[str, list[str]]:
-    """The models of the defense by role: all but the judge."""
+    """The models of the defense by role, without the judge."""
     return {
         role: [model_text(each) for each in bound]
         for role, bound in roles_of(log).items()
@@ -329,7 +328,7 @@ def _guards(log: EvalLog) -> dict[str, list[str]]:
 
 
 def _judge(judging: Judging) -> str:
-    """Names of the judges; where none was asked, of the exact scorers."""
+    """Names of the judges, else of the exact scorers."""
     judges = dict.fromkeys(name for facts in judging.values() for name in facts.get("judges", ()))
     exact = [facts["scorer"] for facts in judging.values() if "scorer" in facts]
     return ", ".join(judges or exact)
@@ -343,7 +342,7 @@ def _provenance(log: EvalLog) -> dict[str, str]:
 
 
 def _on_outputs(tallies: list[dict[str, Any]]) -> list[str]:
-    """How many outputs were no whole answers, and why."""
+    """How many outputs were not whole answers, and why."""
     found = Counter((tally.get("output"), tally.get("output_reason")) for tally in tallies)
     listed = [
         f"{count} {words} ({reason})"
@@ -360,7 +359,7 @@ def _unfinished(log: EvalLog, reason: str) -> LeftOut:
 
 
 def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
-    """Columns of what was asked for, whether or not there is a value."""
+    """Columns of requested measures, with or without values."""
     asked = list(declared.asked)
     if "refusal.refused" in asked:
         benign = {row["expected"] == "comply" for row in rows}
@@ -371,7 +370,7 @@ def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
 
 
 def _check_scored(rows: list[Row]) -> None:
-    """Refuse answers of which none has a value."""
+    """Refuse answers if none has a value."""
     measures = {name for row in rows for name in row if "." in name}
     if any(not math.isnan(row.get(name, math.nan)) for row in rows for name in measures):
         return
@@ -383,7 +382,7 @@ def _check_scored(rows: list[Row]) -> None:
 
 
 def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, float]:
-    """Largest sizes of the benchmark's own measures that are no shares, as nothing says more."""
+    """Largest absolute values of the benchmark's own measures that are not shares."""
     own = set(names.values()) - set(GENERAL)
     largest: dict[str, float] = {}
     outside: set[str] = set()
@@ -399,7 +398,7 @@ def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, fl
 
 
 def _defense(log: EvalLog, tallies: list[dict[str, Any]]) -> str:
-    """What ran: the samples' own record first, for a solver may have any name."""
+    """The defense that ran: first by the samples' own record, since a solver may have any name."""
     recorded = {str(tally["defense"]) for tally in tallies} - {"none"}
     if len(recorded) > 1:
         raise LeftOut(f"its samples name several defenses: {', '.join(sorted(recorded))}")

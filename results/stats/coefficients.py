@@ -1,9 +1,9 @@
-"""How far raters agree, with intervals that respect that answers about one image are alike.
+"""Agreement of raters, with intervals that allow for similar answers about one image.
 
-Shares (sensitivity, specificity, precision, prevalence) have the intervals of `intervals`.
-F1 is a rising function of one share: of what either rater calls positive, the part that
-both do. Cohen's kappa and Krippendorff's alpha have the jackknife's, leaving out whole
-images. None has an interval below ten images; kappa and alpha have none where raters never differ.
+Shares (sensitivity, specificity, precision, prevalence) have the intervals of `intervals`. F1 is a
+rising function of one share: of the answers that either rater calls positive, the part that both
+do. Cohen's kappa and Krippendorff's alpha have jackknife intervals, which leave out whole images.
+Below ten images no coefficient has an interval; kappa and alpha have none if raters never differ.
 """
 
 import math
@@ -24,7 +24,7 @@ _NONE: Final = (math.nan, math.nan)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval; NaN where there is none."""
+    """A number and its 95 % interval; NaN if there is no interval."""
 
     value: float
     low: float
@@ -39,11 +39,11 @@ class Pair:
         items: Answers that both labelled.
         clusters: Images among them.
         prevalence: Share of positives by the reference.
-        same: Share on which they agree; high by itself where positives are rare.
+        same: Share on which they agree; it is high in any case if positives are rare.
         kappa: Cohen's kappa.
         sensitivity: Of the reference's positives, the share that the rater finds (recall).
-        specificity: Of its negatives, the share that the rater calls so.
-        precision: Of the rater's positives, the share that are the reference's.
+        specificity: Of its negatives, the share that the rater calls negative.
+        precision: Of the rater's positives, the share that are positive by the reference.
         f1: Harmonic mean of precision and sensitivity.
     """
 
@@ -59,15 +59,12 @@ class Pair:
 
 
 def compare_labels(reference: Labels, rater: Labels, clusters: Clusters) -> Pair:
-    """Compare two raters.
+    """Compare a rater's labels with a reference's.
 
     Args:
         reference: Whether each answer is positive by the reference.
-        rater: The same by the other.
+        rater: The same by the rater.
         clusters: Image of each answer.
-
-    Returns:
-        The comparison.
     """
     either = reference | rater
     overlap = _share(reference & rater, either, clusters)
@@ -92,7 +89,7 @@ def cohen_kappa(pairs: list[tuple[bool, bool]]) -> float:
         pairs: Both raters' labels for each item.
 
     Returns:
-        -1 to 1; NaN without items, or where chance alone would agree always.
+        -1 to 1; NaN without items, or if chance alone would always agree.
     """
     one, other = (np.array([pair[side] for pair in pairs], dtype=bool) for side in (0, 1))
     return float(_kappas(_table(one, other).sum(axis=0, keepdims=True))[0])
@@ -106,12 +103,12 @@ def krippendorff_alpha(
     """Krippendorff's alpha.
 
     Args:
-        units: The values that each item was given; items with one value count not.
+        units: The values of each item; items with one value do not count.
         level: Whether values are labels or numbers on a scale.
-        clusters: Image of each item; each its own if left out.
+        clusters: Image of each item; by default each item has its own.
 
     Returns:
-        1 for perfect agreement, 0 for chance; NaN where nothing varies.
+        1 for perfect agreement, 0 for chance; NaN if nothing varies.
     """
     names = [str(place) for place in range(len(units))] if clusters is None else clusters
     known = [(unit, name) for unit, name in zip(units, names, strict=True) if len(unit) > 1]
@@ -170,7 +167,7 @@ def _kappa(one: Labels, other: Labels, clusters: Clusters) -> Estimate:
 
 
 def _table(one: Labels, other: Labels) -> Numbers:
-    """For each item which of the four cells of a table it falls into."""
+    """For each item its cell among the four of a table."""
     cells = [one & other, one & ~other, ~one & other, ~one & ~other]
     return np.column_stack(cells).astype(np.float64)
 
@@ -186,7 +183,7 @@ def _kappas(tables: Numbers) -> Numbers:
 
 
 def _jackknife(value: float, without: Numbers) -> tuple[float, float]:
-    """95 % interval from the values without each image in turn."""
+    """The 95 % interval from the values with each image left out in turn."""
     count = len(without)
     if count < FEWEST_CLUSTERS or np.isnan(without).any():
         return _NONE

@@ -1,9 +1,9 @@
 """Means and paired differences on the same samples, with intervals and tests.
 
-Answers about one image resemble each other, so whole images vary and are permuted,
-never single answers. All random numbers come from one fixed seed: equal logs give
-equal tables. Where no random flip reaches, a bound on the tail takes over.
-The test decides whether there is a difference; the interval says how large it may be.
+Answers about one image resemble each other. So the units of variance and of permutation are whole
+images, never single answers. All random numbers come from one fixed seed, so that equal logs give
+equal tables. If no random flip is as extreme as the observed sum, a bound on the tail gives p. The
+test decides whether there is a difference; the interval says how large it may be.
 """
 
 import math
@@ -28,7 +28,7 @@ from vlmguard.results.stats.intervals import (
 
 LEVEL: Final = 0.95
 FEWEST_CLUSTERS: Final = 10
-"""With fewer clusters no interval is given: none holds what it says."""
+"""With fewer clusters no interval is given, since none covers as often as it claims."""
 PERMUTATIONS: Final = 20_000
 _EXACT_CLUSTERS: Final = 12
 _SEED: Final = 20250417
@@ -40,7 +40,7 @@ class Difference:
     """Mean paired difference: new minus old.
 
     Attributes:
-        mean: In the measure's own unit.
+        mean: The difference in the measure's own unit.
         low: Lower end of the 95 % interval; NaN with fewer than ten clusters.
         high: Upper end.
         p: Two-sided p-value of the test, not yet corrected.
@@ -64,9 +64,9 @@ class Pairs:
 
     Attributes:
         changes: New minus old.
-        codes: Image of each, as a place in `names`.
+        codes: Image of each sample, as an index into `names`.
         names: The images.
-        weights: 1 on average.
+        weights: Weights with a mean of 1.
         weighted: Whether the weights may differ.
         labels: Whether all values are 0 or 1 (or -1).
     """
@@ -98,18 +98,18 @@ def paired_difference(
     """Compare two runs sample by sample.
 
     The interval is Tango's for labels, else Student's on a cluster-robust variance (see
-    `intervals`). The test is the exact McNemar test for labels where no two samples share a
-    cluster, else a permutation test that flips the sign of whole clusters (exact up to
-    12 clusters that differ, 20,000 random flips beyond, Hoeffding's bound where
-    none of these reaches).
+    `intervals`). The test is the exact McNemar test for labels if no two samples share a cluster.
+    Else it is a permutation test that flips the sign of whole clusters: exact up to 12 clusters
+    that differ, beyond that 20,000 random flips, and Hoeffding's bound if none of these is as
+    extreme.
 
     Args:
-        old: Values of the run that is compared with; NaN where unscored.
-        new: Values of the other run, in the same order of samples.
+        old: Values of the first run; NaN if unscored.
+        new: Values of the second run, in the same order of samples.
         clusters: Cluster (image) of each sample.
-        weights: Of each sample, above 0 where both are scored; all alike if left out.
-        highest: Largest possible value, where it is known (the smallest is 0). Values that
-            are all 0 and 1 are labels, unless it says otherwise.
+        weights: Weight of each sample, above 0 if both are scored; equal by default.
+        highest: Largest possible value, if known (the smallest is 0). Values that are all 0 and 1
+            are labels, unless this is above 1.
         level: Confidence of the interval.
 
     Returns:
@@ -122,7 +122,7 @@ def paired_difference(
 def pair_up(
     old: Numbers, new: Numbers, clusters: npt.NDArray[Any], weights: Numbers | None = None
 ) -> Pairs | None:
-    """Samples that both runs scored; None if there are none. Arguments: `paired_difference`'s."""
+    """Samples that both runs scored, or None. Arguments as for `paired_difference`."""
     known = ~(np.isnan(old) | np.isnan(new))
     if not known.any():
         return None
@@ -138,7 +138,7 @@ def pair_up(
 
 
 def difference_of(pairs: Pairs, highest: float = math.nan, level: float = LEVEL) -> Difference:
-    """The mean difference of pairs. Arguments and what is returned: `paired_difference`'s."""
+    """The mean difference of pairs. Arguments and result as for `paired_difference`."""
     changes, sums = pairs.changes, pairs.sums
     if pairs.labels and len(sums) == len(changes) and not pairs.weighted:
         p, test = mcnemar(int((sums > 0).sum()), int((sums < 0).sum())), "McNemar"
@@ -169,16 +169,16 @@ def mean_interval(
     """Interval of a mean (see `intervals`).
 
     Args:
-        values: One for each sample; NaN where unscored.
+        values: One value for each sample; NaN if unscored.
         clusters: Cluster of each sample.
-        weights: Of each sample, above 0 where it is scored; all alike if left out.
-        highest: Largest possible value, where it is known (the smallest is 0). Values that
-            are all 0 and 1 are shares, unless it says otherwise.
+        weights: Weight of each sample, above 0 if it is scored; equal by default.
+        highest: Largest possible value, if known (the smallest is 0). Values that are all 0 and 1
+            are shares, unless this is above 1.
         level: Confidence of the interval.
 
     Returns:
-        Lower and upper end; NaN with fewer than ten scored clusters, and where nothing
-        varies and the range is not known or not kept to.
+        Lower and upper end; NaN with fewer than ten scored clusters, or if nothing varies and the
+        range is not known or not kept.
     """
     known = ~np.isnan(values)
     values, codes = values[known], _codes(clusters[known])
@@ -217,7 +217,7 @@ def permutation(sums: Numbers) -> float:
     moved = sums[sums != 0.0]
     if len(moved) == 0:
         return 1.0
-    # A hair below the observed sum, so that sums equal but for rounding count as equal.
+    # Slightly below the observed sum, so that sums that differ only by rounding count as equal.
     observed = abs(moved.sum()) - 1e-6 * np.abs(moved).sum()
     if len(moved) <= _EXACT_CLUSTERS:
         patterns = (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1
@@ -229,20 +229,14 @@ def permutation(sums: Numbers) -> float:
         extreme += int((np.abs(block @ moved.astype(np.float32)) >= observed).sum())
     p = (extreme + 1) / (PERMUTATIONS + 1)
     if extreme == 0:
-        # Hoeffding's bound holds for any sums, and goes on where the flips end.
+        # Random flips cannot give a p below 1 / (PERMUTATIONS + 1). Hoeffding's bound holds for any
+        # sums and can be smaller.
         p = min(p, 2 * math.exp(-(float(moved.sum()) ** 2) / (2 * float(moved @ moved))))
     return p
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's correction for several tests.
-
-    Args:
-        p_values: Uncorrected.
-
-    Returns:
-        Adjusted p-values in the same order, at most 1.
-    """
+    """Holm's correction: adjusted p-values of several tests in the same order, at most 1."""
     # As statsmodels' `multipletests`, which runs the garbage collector at each call (0.1 s).
     raw = np.array(p_values)
     order = np.argsort(raw)
@@ -267,11 +261,12 @@ def _shares(weights: Numbers | None, known: npt.NDArray[np.bool_]) -> Numbers:
 
 
 def _signs(clusters: int) -> npt.NDArray[np.int8]:
-    """Random signs for each cluster, in each permutation."""
+    """Random signs of each cluster in each permutation."""
     return _sign_table(1 << (clusters - 1).bit_length())[:, :clusters]
 
 
-# Few sizes, which the tests of many tables share.
+# Cached: signs are drawn for powers of two of clusters, so that the tests of many tables share few
+# arrays.
 @lru_cache(maxsize=4)
 def _sign_table(clusters: int) -> npt.NDArray[np.int8]:
     random = np.random.default_rng((_SEED, clusters, 1))

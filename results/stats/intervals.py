@@ -1,19 +1,19 @@
-"""Intervals that hold what they say for few images, and near 0 and 100 %.
+"""Intervals that cover as often as they claim, also for few images and near 0 and 100 %.
 
-Answers about one image resemble each other. The variance is therefore cluster-robust
-(CR2) with Satterthwaite's degrees of freedom: Bell and McCaffrey, Survey Methodology
-28 (2002); Pustejovsky and Tipton, J. Bus. Econ. Stat. 36 (2018). For a mean both have a
-closed form. How the interval lies around its mean depends on what is measured:
+Answers about one image resemble each other. The variance is therefore cluster-robust (CR2) with
+Satterthwaite's degrees of freedom: Bell and McCaffrey, Survey Methodology 28 (2002); Pustejovsky
+and Tipton, J. Bus. Econ. Stat. 36 (2018). For a mean both have a closed form. The form of the
+interval depends on the measure:
 
 - shares: Clopper-Pearson at the effective number of samples, Korn and Graubard,
   Survey Methodology 24 (1998);
-- grades within a known range: Wilson's score interval at the effective number, for the
-  plain t interval covers too rarely where most grades are the highest one;
-- differences of labels: Tango's score interval, Statistics in Medicine 17 (1998), at the
-  number of pairs, or at the effective one where images hold several samples;
-- differences of grades: the t interval, never narrower than Tango's where few changed.
+- grades within a known range: Wilson's score interval at the effective number, since the plain t
+  interval covers too rarely if most grades are the highest one;
+- differences of labels: Tango's score interval, Statistics in Medicine 17 (1998), at the number of
+  pairs, or at the effective number if images have several samples;
+- differences of grades: the t interval, but never narrower than Tango's if few changed.
 
-How often they hold is simulated in tests/bench/coverage.py and shown in results/README.md.
+tests/bench/coverage.py simulates how often they cover; results/README.md shows it.
 """
 
 import math
@@ -28,24 +28,24 @@ from scipy.special import betaincinv, ndtri, stdtrit
 Numbers = npt.NDArray[np.float64]
 Ends = tuple[float, float]
 
-# Where fewer clusters than this changed, the t interval of a difference is not trusted alone.
+# If fewer clusters than this changed, the t interval of a difference is not used alone.
 _FEW_CHANGED: Final = 20
-# Grades that happen to lie close together: this part of the largest possible variance is added.
+# This part of the largest possible variance is added, in case grades are close together by chance.
 _UNSEEN: Final = 0.03
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A mean and how sure it is.
+    """A mean and its precision.
 
     Attributes:
         mean: Weighted mean.
-        variance: Of the mean, CR2.
+        variance: CR2 variance of the mean.
         df: Satterthwaite's degrees of freedom.
         samples: Number of samples.
         clusters: Number of clusters.
-        independent: Whether every cluster holds one sample and all weigh the same.
-        alike: Number of clusters that would be as sure, if all weighed the same (Kish).
+        independent: Whether every cluster has one sample and all weights are equal.
+        alike: Number of clusters of equal weight with the same precision (Kish).
     """
 
     mean: float
@@ -60,12 +60,12 @@ class Fit:
 def cluster_robust(values: Numbers, codes: npt.NDArray[np.intp], weights: Numbers) -> Fit:
     """Fit a mean to clustered values.
 
-    The working model is that of independent values whose variances are inverse to the weights.
+    The working model is independent values with variances inverse to the weights.
 
     Args:
-        values: One for each sample, none of them NaN.
+        values: One value for each sample, without NaN.
         codes: Cluster of each sample, numbered from 0 without gaps; two or more.
-        weights: Of each sample, above 0.
+        weights: Weight of each sample, above 0.
 
     Returns:
         The fit.
@@ -75,7 +75,7 @@ def cluster_robust(values: Numbers, codes: npt.NDArray[np.intp], weights: Number
     mean = float(weights @ values) / total
     residuals = np.bincount(codes, weights=weights * (values - mean))
     inflated = 1 / (1 - sizes / total)
-    # Sums of equal values differ by their rounding, which is no variance.
+    # Sums of equal values differ by rounding, which is not variance.
     residuals[np.abs(residuals) < 1e-10 * (weights @ np.abs(values)) / total] = 0.0
     variance = float(inflated @ residuals**2) / total**2
     crossed = inflated * sizes**2
@@ -92,7 +92,7 @@ def cluster_robust(values: Numbers, codes: npt.NDArray[np.intp], weights: Number
 
 
 def t_interval(fit: Fit, level: float) -> Ends:
-    """Student's interval; NaN where nothing varies, for then nothing is known of the variance."""
+    """Student's interval; NaN if nothing varies, since the variance is then not known."""
     if fit.variance <= 0:
         return math.nan, math.nan
     reach = student(fit.df, level) * math.sqrt(fit.variance)
@@ -131,7 +131,7 @@ def label_difference_interval(gained: float, lost: float, fit: Fit, level: float
     """Tango's interval of a difference of labels, at the effective number of pairs.
 
     Args:
-        gained: Pairs that went from 0 to 1 (their weights, where they have some).
+        gained: Number, or weight, of pairs that went from 0 to 1.
         lost: Pairs that went from 1 to 0.
         fit: Of the differences.
         level: E.g. 0.95.
@@ -150,21 +150,22 @@ def label_difference_interval(gained: float, lost: float, fit: Fit, level: float
 def grade_difference_interval(
     differences: Numbers, weights: Numbers, fit: Fit, changed: int, reach: float, level: float
 ) -> Ends:
-    """Student's interval of a difference of grades, widened where few clusters changed.
+    """Student's interval of a difference of grades, wider if few clusters changed.
 
     Args:
         differences: New minus old.
-        weights: Of each sample; their mean is 1.
+        weights: Weight of each sample; their mean is 1.
         fit: Of the differences.
         changed: Clusters whose sum of differences is not 0.
-        reach: Largest possible difference; NaN where it is not known.
+        reach: Largest possible difference; NaN if it is not known.
         level: E.g. 0.95.
 
     Returns:
-        Lower and upper end; NaN where all differences are the same and `reach` is not known.
+        Lower and upper end; NaN if all differences are the same and `reach` is not known.
     """
     if fit.variance <= 0:
-        # What was never seen in so many clusters may still be this frequent.
+        # A change that no cluster shows may still be this frequent: the exact upper limit of a
+        # share without any event in `alike` clusters.
         unseen = 1 - ((1 - level) / 2) ** (1 / fit.alike)
         return (
             fit.mean - unseen * (fit.mean + reach),
@@ -172,7 +173,8 @@ def grade_difference_interval(
         )
     low, high = t_interval(fit, level)
     if changed < min(_FEW_CHANGED, fit.clusters):
-        # As if each change were the typical one.
+        # Tango's interval as if each change had the typical size: with few changes, the sample
+        # variance misses those that were not seen.
         sizes = weights * np.abs(differences)
         unit = float(sizes @ np.abs(differences) / sizes.sum())
         gained = float(weights @ np.maximum(differences, 0)) / unit
@@ -187,7 +189,7 @@ def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
     """Tango's score interval of a difference of paired shares.
 
     Args:
-        gained: Pairs that went from 0 to 1; need not be whole.
+        gained: Number of pairs that went from 0 to 1; need not be whole.
         lost: Pairs that went from 1 to 0.
         pairs: All pairs.
         width: Quantile, e.g. 1.96.
@@ -198,7 +200,7 @@ def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
     observed = (gained - lost) / pairs
 
     def score(difference: float) -> float:
-        """How many standard errors the observed difference lies above this one."""
+        """By how many standard errors the observed difference is above this one."""
         b = -gained - lost + (2 * pairs - gained + lost) * difference
         c = -lost * difference * (1 - difference)
         root = math.sqrt(max(b * b - 8 * pairs * c, 0.0))
@@ -215,14 +217,14 @@ def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
 
 
 def _effective(fit: Fit, variance: float) -> float:
-    """Samples that would be as sure if they were independent.
+    """The number of independent samples with the same precision.
 
     Args:
-        fit: Of what was seen.
-        variance: Of the mean, if all samples were independent.
+        fit: The observed fit.
+        variance: Variance of the mean, if all samples were independent.
 
     Returns:
-        At most the number of samples; where nothing varies, each cluster counts once.
+        At most the number of samples; if nothing varies, each cluster counts once.
     """
     if variance <= 0:
         return fit.alike

@@ -1,9 +1,9 @@
-"""Several tests together: Westfall and Young's step-down maxT over flips of whole images.
+"""Corrects several tests together: Westfall and Young's step-down maxT over flips of whole images.
 
-All differences of a family are flipped by the same signs, image by image, so that their
-dependence counts: ten measures that say the same cost hardly more than one (Westfall and
-Young, Resampling-Based Multiple Testing, 1993, algorithm 4.1). The share of families with
-any false mark is simulated in tests/bench/false_marks.py and shown in results/README.md.
+The same signs flip all differences of a family, image by image, which keeps their dependence: ten
+measures that always agree cost little more than one (Westfall and Young, Resampling-Based Multiple
+Testing, 1993, algorithm 4.1). tests/bench/false_marks.py simulates the share of families with a
+false mark; results/README.md shows it.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _BLOCK: Final = 1_000
 
 @dataclass(frozen=True)
 class Sums:
-    """What a test flips.
+    """The sums whose signs a test flips.
 
     Attributes:
-        pool: Where names of images are unique: equal names are flipped together there.
+        pool: Names of images are unique within a pool: there, equal names are flipped together.
         names: The images.
-        sums: Sum of the differences in each.
+        sums: Sum of the differences of each image.
     """
 
     pool: str
@@ -37,7 +37,7 @@ class Sums:
 
     @property
     def varies(self) -> bool:
-        """Whether anything differs: else there is nothing to test."""
+        """Whether any difference is not 0; else there is nothing to test."""
         return bool(np.any(self.sums != 0))
 
 
@@ -45,18 +45,18 @@ def westfall_young(family: Sequence[Sums]) -> list[float]:
     """Adjusted p-values of two-sided tests that sums of differences are zero.
 
     Args:
-        family: What is tested together.
+        family: The tests that are corrected together.
 
     Returns:
-        A p-value for each, in the same order; 1 where nothing differs. Exact where no more
-        than 12 images differ in all, else from 10,000 flips.
+        A p-value for each, in the same order; 1 if nothing differs. Exact if at most 12 images
+        differ in all, else from 10,000 flips.
     """
     if not family:
         return []
     blocks, spread = _matrices(family)
     moved = sum(len(matrix) for _, matrix in blocks)
     observed = np.abs([each.sums.sum() for each in family]) / spread
-    # A hair below, so that sums equal but for rounding count as equal.
+    # Slightly below, so that sums that differ only by rounding count as equal.
     observed = observed * (1 - 1e-5) - 1e-6
     order = np.argsort(-observed, kind="stable")
     reached = np.zeros(len(family))
@@ -66,14 +66,18 @@ def westfall_young(family: Sequence[Sums]) -> list[float]:
         drawn = _signs(moved, start, min(_BLOCK, flips - start), exact)
         place, totals = 0, np.zeros((len(drawn), len(family)), dtype=np.float32)
         for columns, matrix in blocks:
+            # Images of different pools never share a name, so each pool has its own rows of signs.
+            # Blocks bound the memory, and float32 halves it: rounding is far below the tolerance
+            # above.
             totals[:, columns] += drawn[:, place : place + len(matrix)] @ matrix
             place += len(matrix)
         scores = (np.abs(totals) / spread)[:, order]
-        # Of each test and all that are less clear than it.
+        # Step down: each test competes with the maximum of itself and all less significant ones.
         highest = np.maximum.accumulate(scores[:, ::-1], axis=1)[:, ::-1]
         reached += (highest >= observed[order]).sum(axis=0)
     shares = reached / flips if exact else (reached + 1) / (flips + 1)
     adjusted = np.empty(len(family))
+    # A less significant test may not get a smaller p than a more significant one.
     adjusted[order] = np.maximum.accumulate(shares)
     return [float(min(p, 1.0)) for p in adjusted]
 
@@ -81,7 +85,7 @@ def westfall_young(family: Sequence[Sums]) -> list[float]:
 def _matrices(
     family: Sequence[Sums],
 ) -> tuple[list[tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]], Numbers]:
-    """For each pool its tests and their sums by image, and the spread of each test."""
+    """The tests of each pool with their sums by image, and each test's spread."""
     blocks = []
     spread = np.ones(len(family))
     for pool in dict.fromkeys(each.pool for each in family):
@@ -98,7 +102,7 @@ def _matrices(
 
 
 def _signs(images: int, start: int, count: int, exact: bool) -> npt.NDArray[np.float32]:
-    """Signs of each image, in each flip."""
+    """The sign of each image in each flip: all patterns if exact, else random ones."""
     if exact:
         bits = (np.arange(start, start + count)[:, None] >> np.arange(images)) & 1
     else:

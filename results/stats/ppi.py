@@ -1,14 +1,14 @@
 """Means of a judge's verdicts corrected by a labelled random subset: prediction-powered inference.
 
 Angelopoulos, Bates, Fannjiang, Jordan and Zrnic, Science 382 (2023), with the tuned weight of
-Angelopoulos, Duchi and Zrnic, "PPI++" (arXiv 2311.01453). The mean of the verdicts over all
-answers is right as far as the judge is; what labels say about its errors is added:
+Angelopoulos, Duchi and Zrnic, "PPI++" (arXiv 2311.01453). The mean of the verdicts over all answers
+is as biased as the judge. The labels estimate its errors, which are added:
 
     corrected = w * mean(verdicts) + mean over labelled(label - w * verdict)
 
-with the weight `w` that makes the result surest: 1 for a judge that never errs, 0 for one that says
-nothing, and then the labels stand alone. The labelled answers are among all answers here, so
-the variance is that of the sum of both terms for each image.
+with the weight `w` that gives the smallest variance: 1 for a judge that never errs, 0 for one
+without information, where only the labels count. The labelled answers are among all answers here,
+so the variance is that of the sum of both terms for each image.
 """
 
 import math
@@ -28,9 +28,9 @@ class Judged:
     """A run's answers.
 
     Attributes:
-        verdicts: The judge's value of each answer; NaN where it gave none.
-        labels: People's value of each; NaN where not labelled.
-        clusters: Image of each.
+        verdicts: The judge's value of each answer; NaN if it gave none.
+        labels: People's value of each answer; NaN if it is not labelled.
+        clusters: Image of each answer.
     """
 
     verdicts: Numbers
@@ -44,8 +44,8 @@ class Corrected:
 
     Attributes:
         value: In the measure's unit.
-        low: Lower end of the 95 % interval, which counts the noise of labels and verdicts;
-            NaN with fewer than ten labelled images.
+        low: Lower end of the 95 % interval, which includes the noise of labels and verdicts; NaN
+            with fewer than ten labelled images.
         high: Upper end.
     """
 
@@ -62,7 +62,7 @@ def corrected_mean(run: Judged, share: bool) -> Corrected:
         share: Whether values are 0 or 1.
 
     Returns:
-        The mean over all answers, those without a verdict included.
+        The corrected mean over all answers, including those without a verdict.
     """
     found = _combined([(1.0, run)], share)
     return Corrected(found.value, *np.clip([found.low, found.high], 0, 1)) if share else found
@@ -72,8 +72,8 @@ def corrected_difference(old: Judged, new: Judged, share: bool) -> Corrected:
     """The difference of two runs: new minus old.
 
     Args:
-        old: The run that is compared with.
-        new: The other; what images they share is taken into account.
+        old: The first run.
+        new: The second run; images in both are treated as dependent.
         share: Whether values are 0 or 1.
 
     Returns:
@@ -97,7 +97,7 @@ def _combined(runs: Sequence[tuple[float, Judged]], share: bool) -> Corrected:
         each = weight * (verdicts - verdicts.mean()) / len(verdicts)
         each[labelled] += (errors - errors.mean()) / len(errors)
         influence.append(sign * each)
-        # One error of each kind more than was seen: few labels may hold none of a rare kind.
+        # Count one more error of each kind than was seen, since few labels may miss a rare kind.
         unseen += 2 / len(errors) ** 2 if share else 0.0
     clusters = np.concatenate([run.clusters for _, run in runs])
     _, codes = np.unique(clusters, return_inverse=True)

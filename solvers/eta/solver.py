@@ -8,16 +8,16 @@ Code: https://github.com/DripNowhy/ETA
     inspect eval tasks/siuo.py --solver eta -S decoding=response \
         --model openai/M --model-role reward=R --model-role image_safety=V     # approximate
 
-1. Answer, under the run's own settings (the authors': greedy).
-2. Answer check: the reward model reads a fixed prompt and the answer. Safe iff above 0.06.
-3. Image check, only if 2 fails: cosine of image and a fixed sentence (CLIP). Safe iff below 0.16.
-   If either check passes, the answer stands.
-4. Otherwise the answer is written anew, beginning with "As an AI assistant" (it stays in the
+1. Answer, with the run's own settings (the authors': greedy).
+2. Answer check: the reward model reads a fixed prompt and the answer. Safe if above 0.06.
+3. Image check, only if 2 fails: cosine of image and a fixed sentence (CLIP). Safe if below 0.16. If
+   either check passes, the answer stays.
+4. Otherwise a new answer is written, which begins with "As an AI assistant" (this stays in the
    answer; keyword scorers leave it out), sentence by sentence: of 5 candidates (temperature 1.5,
    top 5 tokens, up to ".", 70 tokens, the first 69; in all as many as answer 1 may have, or 1,024
-   with `budget=authors`, which then holds for both) the best by
-   `reward + alpha / k * cosine(image, sentence)` is kept, k counting sentences from 1; by reward
-   alone for k = 1 or where a candidate ended its text.
+   with `budget=authors`, which then holds for both) the best by `reward + alpha / k * cosine(image,
+   sentence)` is kept, where k counts sentences from 1; by reward alone for k = 1 or if a candidate
+   ended its text.
 
 Cost: one target call and one reward; with an unsafe answer one CLIP pass; then for each sentence
 one target call for all 5 candidates, 5 rewards and at most one CLIP pass. With
@@ -27,28 +27,29 @@ The reward model (`RLHFlow/ArmoRM-Llama3-8B-v0.1`) runs its checkpoint's code: t
 `trust_remote_code=true`. A model in the role `reward` (grades, threshold 0.5) or `image_safety`
 (yes or no, no utility term) replaces it or CLIP; this is approximate and marked so.
 
-The target must continue a prefix: `hf-vlm/`, `vllm/` and `sglang/` do, and `openai-api/` where
-`server=vllm` or `server=sglang` says what stands behind it; others may with `continues=true`.
-Elsewhere `decoding=response` draws 5 whole answers that were asked to begin with the prefix and
-takes the best by `reward + alpha * cosine`: approximate.
+The target must continue a prefix: `hf-vlm/`, `vllm/` and `sglang/` do, and `openai-api/` if
+`server=vllm` or `server=sglang` names its server; others may with `continues=true`. For other
+targets, `decoding=response` requests 5 whole answers that begin with the prefix and takes the best
+by `reward + alpha * cosine`: approximate.
 
-Sampling is stated in full for these servers (`guard/sampling.py`), which would otherwise take what
-is left out from the checkpoint, Qwen2.5-VL's top_k of 1, say; other APIs get temperature and top_p.
-Candidates that are all the same, in every sentence, are the failure `equal_candidates`.
+Sampling is stated in full for these servers (`guard/sampling.py`), which would otherwise take
+missing settings from the checkpoint, for example Qwen2.5-VL's top_k of 1; other APIs get
+temperature and top_p. If all candidates are equal in every sentence, this is the failure
+`equal_candidates`.
 
-Deviations: prompts and CLIP sentence are in our own wording, but the thresholds belong to the
-authors'; `approximations`, and so every table, says so, until the texts of both checks come from
-your files (`templates=FOLDER`) or the thresholds are your own (`vlmguard calibrate eta`).
-Text is re-tokenised between sentences where the authors keep the cache. "." is matched as a string;
-what else the last token holds (".\n\n" is one on Qwen and InternVL) stays, as far as the server
-tells it: `hf-vlm/` and vLLM are asked for log-probabilities, which name the token, SGLang leaves it
-whole. Where a provider tells no tokens of a candidate, its share of the text counts. Of equal
-candidates the first that is not empty is kept. Thinking is no candidate: a target that only thinks
-behind the prefix is the failure `only_thinking` (use `decoding=response`), and one that writes
-nothing at all `bare_prefix`. Longer texts than CLIP takes (77 tokens) are cut. Of several images,
-those of earlier turns included, the closest counts. Without an image the image check is left out
-and rewards decide. No answer, and a refusal that the provider marked, pass without a check;
-thinking is left out of what is scored.
+Deviations: prompts and CLIP sentence are in our own wording, but the thresholds were set for the
+authors'. `approximations`, and so every table, says this, until the texts of both checks come from
+your files (`templates=FOLDER`) or the thresholds are your own (`vlmguard calibrate eta`). Text is
+tokenised again between sentences, while the authors keep the cache. "." is matched as a string; the
+rest of the last token (".\n\n" is one token for Qwen and InternVL) is kept, if the server tells it:
+`hf-vlm/` and vLLM give log-probabilities, which name the token; SGLang keeps it whole. If a
+provider does not tell a candidate's tokens, its share of the text counts. Of equal candidates the
+first that is not empty is kept. Thinking is not a candidate: a target that only thinks after the
+prefix is the failure `only_thinking` (use `decoding=response`), and one that writes nothing after
+it is `bare_prefix`. Texts beyond CLIP's length (77 tokens) are cut. Of several images, including
+those of earlier turns, the closest counts. Without an image, the image check is left out and
+rewards decide. A missing answer, and a refusal that the provider marked, pass without a check;
+thinking is not scored.
 """
 
 import math
@@ -111,12 +112,12 @@ GRADE_THRESHOLD: Final = 0.5
 
 
 def lacks(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[str]:
-    """What keeps ETA from starting, as far as arguments, roles and target tell.
+    """What ETA lacks to start, as far as arguments, roles and target show.
 
     Args:
         args: Its arguments.
         bound: Roles that have a model.
-        target: The evaluated model; empty where it is not chosen yet.
+        target: The evaluated model; empty if it is not chosen yet.
 
     Returns:
         What is missing, each with the way out.
@@ -139,7 +140,7 @@ def lacks(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[
 
 
 def _failed_its_check(record: DefenseRecord) -> bool | None:
-    """Whether the answer failed its check; None where there was none to check."""
+    """Whether the answer failed its check; None if there was no answer."""
     return None if "branch" not in record.notes else record.notes["branch"] != "safe_answer"
 
 
@@ -227,16 +228,16 @@ def eta(
     on_failure: Literal["original", "refuse", "raise"] = "original",
     budget: Budget = "task",
 ) -> Solver:
-    """Check answer and image, and decode anew under a reward if both are unsafe.
+    """Check answer and image, and decode again guided by a reward if both are unsafe.
 
     Args:
         decoding: `sentence` by sentence, or whole answers (`response`, approximate).
-        continues: The target's provider is not known to continue a trailing assistant message
-            and to keep stop strings in the text, but it does.
-        server: What serves a target of `openai-api/`: `vllm` or `sglang`. It is then told all that
-            `vllm/` and `sglang/` are; others refuse such fields.
-        post_threshold: The answer is safe above (default 0.06; 0.5 with the role `reward`).
-        pre_threshold: The image is safe below (cosine, -1 to 1).
+        continues: Says that the target's provider, which is not known to, continues a trailing
+            assistant message and keeps stop strings in the text.
+        server: The server of a target of `openai-api/`: `vllm` or `sglang`. It then gets the same
+            fields as `vllm/` and `sglang/`; others refuse such fields.
+        post_threshold: The answer is safe above this (default 0.06; 0.5 with the role `reward`).
+        pre_threshold: The image is safe below this (cosine, -1 to 1).
         alpha: Weight of the utility term (>= 0).
         n: Candidates (>= 1).
         reward: Reward model: folder, hub id, or `HUB_ID@REVISION`; pin it if it runs code of its
@@ -246,10 +247,10 @@ def eta(
         device: Device of both (default: CUDA if there is a device).
         templates: Folder with texts that replace ours: `answer_check.txt`, `reward.txt` (for the
             rewards of candidates), `image_check.txt`.
-        on_failure: What a reply of a role model that cannot be used leads to: the `original`
-            answer stands, it is refused (`refuse`), or the sample fails (`raise`).
-        budget: Limit of an answer: the `task`'s, as undefended (where there is none, 1,024 for
-            what is written anew), or 1,024 tokens (`authors`).
+        on_failure: What to do if a role model's reply cannot be used: keep the `original` answer,
+            `refuse`, or let the sample fail (`raise`).
+        budget: Limit of an answer: the `task`'s, as without a defense (if there is none, 1,024 for
+            the new answer), or 1,024 tokens (`authors`).
     """
     check_choice("-S decoding", decoding, ("sentence", "response"))
     check_choice("-S on_failure", on_failure, ON_FAILURE)
@@ -326,7 +327,7 @@ def eta(
                 fall_back(state, record, on_failure, unusable)
                 return state
 
-            # A target that was merely asked for the prefix may have left it out.
+            # A target that was only asked for the prefix may have left it out.
             record.kept_prefix = PREFIX if text.startswith(PREFIX) else ""
             output = ModelOutput.from_content(
                 state.model.name, text, stop_reason="stop" if finished else "max_tokens"
@@ -340,10 +341,10 @@ def eta(
 def _borrowed_thresholds(
     scorers: Scorers, post_threshold: float, pre_threshold: float, texts: Mapping[str, str]
 ) -> list[str]:
-    """Which checks ask in our wording under a threshold that belongs to the authors'.
+    """The checks with our wording but with a threshold for the authors'.
 
     Args:
-        scorers: Who checks; a prompted model has no threshold of the authors.
+        scorers: The models that check; a prompted model has no threshold of the authors.
         post_threshold: That of the answer check.
         pre_threshold: That of the image check.
         texts: What they ask, by the names in `TEXTS`.

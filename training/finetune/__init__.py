@@ -1,1 +1,1 @@
-"""Fine-tuning the rewriter with TRL: supervised first, then GRPO; resumable, with a model card."""
+"""Fine-tunes the rewriter with TRL: supervised first, then GRPO; resumable, with a model card."""

@@ -1,12 +1,12 @@
-"""What target and judges said in the second stage: paid for once, and some calls may fail.
+"""Makes the calls of target and judges in the second stage: each is paid for once, some may fail.
 
-Everything that came back is kept on the disk, a line each, under a digest of all that decides it.
-A run that was cut off and goes on finds it there: it pays for nothing twice and sees the rewards
-that it saw before, whatever target and judges would say today.
+Each reply is kept on the disk, one per line, under a digest of all inputs that decide it. A resumed
+run reads it from there: it pays for no call twice and gets the same rewards as before, even if
+target and judges would reply differently now.
 
 A failed call is one that raises after the retries of Inspect's provider. It says nothing about a
-rewrite, is counted, and is not kept, so that it is made again when the rewrite comes again. When
-more than a share of the last `WINDOW` calls have failed, nobody is asked any more.
+rewrite, is counted, and is not kept, so that it is made again when the rewrite occurs again. If
+more than a given share of the last `WINDOW` calls failed, no more calls are made.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from vlmguard.guard.redaction import redact_text
 logger = logging.getLogger(__name__)
 
 WINDOW: Final = 200
-"""Calls of which a share may fail."""
+"""Number of last calls among which a share may fail."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Said:
     """What a model said.
 
     Attributes:
-        kind: As `read_output` tells it: `answer`, `cut_off`, `refusal` or `no_answer`.
-        text: Its words; perhaps none.
+        kind: Kind of the output by `read_output`: `answer`, `cut_off`, `refusal` or `no_answer`.
+        text: Its text; may be empty.
     """
 
     kind: str
@@ -41,15 +41,15 @@ class Said:
 
 
 class Calls:
-    """Makes calls, once each.
+    """Makes each call once.
 
     Args:
-        folder: Where what was said is kept, a file for each process; None for nowhere.
+        folder: Folder for the replies, with a file for each process; None keeps none.
         share: Share of the last calls that may fail, 0 to 1.
         process: Number of this process.
 
     Raises:
-        UserError: What is there cannot be read.
+        UserError: The replies there cannot be read.
     """
 
     def __init__(self, folder: Path | None, share: float, process: int = 0) -> None:
@@ -62,7 +62,7 @@ class Calls:
 
     @property
     def trouble(self) -> str | None:
-        """Why nobody is asked any more; None while all is well."""
+        """Why no more calls are made, or None."""
         failed = sum(self._last)
         if failed <= self._share * WINDOW:
             return None
@@ -75,18 +75,18 @@ class Calls:
     async def said(
         self, by: str, about: dict[str, Any], call: Callable[[], Awaitable[Said]]
     ) -> Said | None:
-        """What a model says, from the disk if it has said it before.
+        """A model's reply, from the disk if it is there.
 
         Args:
-            by: Who is asked.
-            about: All that decides the reply, JSON-like; `row` and `rewrite` are written down.
-            call: Asks.
+            by: The role that is called.
+            about: All inputs that decide the reply, JSON-like; `row` and `rewrite` are stored too.
+            call: Makes the call.
 
         Returns:
-            The reply; None where the call failed, or nobody is asked any more.
+            The reply; None if the call failed, or if no more calls are made.
 
         Raises:
-            UserError: A model that cannot be asked at all, or a reply that cannot be written down.
+            UserError: A model that cannot be called, or a reply that cannot be stored.
         """
         text = json.dumps({"by": by, **about}, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()
@@ -98,7 +98,7 @@ class Calls:
             said = await call()
         except UserError:
             raise
-        except Exception as error:  # each provider has errors of its own
+        except Exception as error:  # each provider has its own errors
             self._fail(by, error)
             return None
         self._last.append(False)

@@ -1,11 +1,11 @@
-"""What is on the disk stays loadable: after a kill, and when the disk is full.
+"""Keeps files on the disk loadable, after a kill and when the disk is full.
 
-A checkpoint counts as complete when its `trainer_state.json`, which is written last, can be read.
-Runs go on from the last complete one. The result is first written as a whole into a folder of its
-own, then moved to its place file by file: a full disk leaves the earlier result as it was. A kill
-between two of these renames mixes files of both; the same command puts that right. The card comes
-last, when nothing that goes wrong with it can cost the weights. How a run goes on from a checkpoint
-is in `training/finetune/resume.py`.
+A checkpoint is complete if its `trainer_state.json`, which is written last, can be read. Runs
+continue from the last complete one. The result is first written completely into a separate folder,
+then moved to its place file by file, so that a full disk leaves the earlier result unchanged. A
+kill between two of these renames mixes files of both; the same command repairs that. The card comes
+last, so that an error in it cannot cost the weights. `training/finetune/resume.py` loads a
+checkpoint.
 """
 
 import json
@@ -33,12 +33,13 @@ CARD_FILE: Final = "README.md"
 STAGE: Final = ".unfinished"
 
 FORMAT: Final = 2
-"""Of what a run leaves in its folder. 2: a run with `peft: none` has gone on from the weights of
-its own checkpoints, whenever it was started again."""
+"""Version of the files in a run's folder. 2: runs with `peft: none` always continued from the
+weights of their own checkpoints.
+"""
 
-# Everything else must be the same for checkpoints of one run to belong together. Rows are known
-# by their hash, wherever they lie; batches by their size over all processes; and going on for
-# longer is allowed.
+# Settings that may differ between checkpoints of one run; all others must be the same. Rows are
+# identified by their hash, not by their folder; batches by their size over all processes; and a
+# longer run is allowed.
 _FREE: Final = {
     *("data", "output_dir", "trainer", "resume", "strict_text", "trust_remote_code", "format"),
     *("attn_implementation", "quality_rows", "quality_batch_size", "quality_max_tokens"),
@@ -52,12 +53,12 @@ _FREE_OF_TRL: Final = (
     *("push_to_hub", "hub_", "trackio_", "use_cpu", "ddp_", "fsdp", "deepspeed", "vllm_"),
 )
 
-# PyTorch and tokenizers raise bare `RuntimeError` and `Exception` where a file cannot be written.
+# PyTorch and tokenizers raise plain `RuntimeError` and `Exception` if a file cannot be written.
 _WRITE_FAILED: Final = ("os error", "PytorchStreamWriter", "inline_container", "iostream")
 
 
 def complete_checkpoints(output_dir: Path) -> list[Path]:
-    """Checkpoints that can be gone on from, oldest first.
+    """Checkpoints from which a run can continue, oldest first.
 
     Args:
         output_dir: The run's folder.
@@ -77,31 +78,31 @@ def complete_checkpoints(output_dir: Path) -> list[Path]:
 def begin(
     output_dir: Path, config: TrainConfig, data_sha256: str, *, rows_per_step: int, main: bool
 ) -> str | None:
-    """Open a run's folder: note the run, find where to go on.
+    """Open a run's folder: note the run, and find the checkpoint to continue from.
 
     Args:
-        output_dir: The run's folder; made if need be.
+        output_dir: The run's folder; made if it is missing.
         config: The run.
         data_sha256: Identity of the data.
         rows_per_step: Rows between two updates of the weights, over all processes.
         main: Whether this process writes.
 
     Returns:
-        The checkpoint to go on from, or None for a new run.
+        The checkpoint to continue from, or None for a new run.
 
     Raises:
         UserError: The folder holds checkpoints or the result of another run, checkpoints that an
-            older version went on from wrongly, or `resume: false` would overwrite checkpoints; or
-            it cannot be written to.
+            older version continued wrongly, or `resume: false` would overwrite checkpoints; or it
+            cannot be written to.
     """
-    # A secret leaves its digest: what it was decides whether the run is the same.
+    # A secret is stored as a digest, which shows whether the run is the same.
     run = redact(config.model_dump()) | {
         "data_sha256": data_sha256,
         "rows_per_step": rows_per_step,
         "format": FORMAT,
     }
     text = json.dumps(run, indent=2, default=str) + "\n"
-    run = json.loads(text)  # as an earlier one is read
+    run = json.loads(text)  # in the form that is read later
     last = complete_checkpoints(output_dir)[-1:]
     if last:
         _check_same_run(output_dir, run, "checkpoints")
@@ -119,7 +120,7 @@ def begin(
     if main:
         try:
             output_dir.mkdir(parents=True, exist_ok=True)
-            if (output_dir / STAGE).exists():  # a run was killed while it saved its result
+            if (output_dir / STAGE).exists():  # a run was killed while saving its result
                 shutil.rmtree(output_dir / STAGE)
             _write_whole(output_dir / RUN_FILE, text)
         except OSError as error:
@@ -128,26 +129,19 @@ def begin(
 
 
 def checkpoint_step(folder: Path) -> int:
-    """How many steps were made when a checkpoint was saved.
-
-    Args:
-        folder: The complete checkpoint.
-
-    Returns:
-        The number of steps.
-    """
+    """The number of steps at which a complete checkpoint was saved."""
     return int(json.loads((folder / "trainer_state.json").read_text())["global_step"])
 
 
 @contextmanager
 def saving_errors(output_dir: Path) -> Iterator[None]:
-    """Turn a failure to save into a message that says what is still there.
+    """Turn a failure to save into a message that says which files are still there.
 
     Args:
         output_dir: The run's folder.
 
     Raises:
-        UserError: In place of the error of a failed write; others pass.
+        UserError: Replaces the error of a failed write; other errors pass.
     """
     try:
         yield
@@ -169,10 +163,10 @@ def saving_errors(output_dir: Path) -> Iterator[None]:
 
 
 class CarefulSaving:
-    """For trainers: checkpoints are saved under `saving_errors`, and without TRL's own card.
+    """For trainers: saves checkpoints under `saving_errors`, and without TRL's own card.
 
-    Their weights come back by `load_weights`, when a run goes on and when the best ones are wanted
-    at its end. (FSDP and DeepSpeed have files of their own for that, under the model's own names.)
+    `load_weights` loads their weights, when a run continues and for the best weights at its end.
+    (FSDP and DeepSpeed have their own files for that, with the model's own names.)
     """
 
     args: Any
@@ -196,7 +190,7 @@ class CarefulSaving:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with saving_errors(Path(self.args.output_dir)):
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
-            # A pickle of all settings, tokens included, which nothing here reads.
+            # A pickle of all settings, including tokens, which no code here reads.
             for file in Path(self.args.output_dir).glob("checkpoint-*/training_args.bin"):
                 file.unlink(missing_ok=True)
 
@@ -205,11 +199,11 @@ class CarefulSaving:
             super().init_hf_repo(*args, **kwargs)  # type: ignore[misc]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """No card at each checkpoint; ours is written with the result."""
+        """Write no card for checkpoints; ours is written with the result."""
 
 
 def put_result(trainer: Any, output_dir: Path, prompt: int) -> list[str]:
-    """Save the weights and the processor; once all is written, move the files to their place.
+    """Save weights and processor completely, then move the files to their place.
 
     Args:
         trainer: The trainer; every process has to call this.
@@ -217,24 +211,24 @@ def put_result(trainer: Any, output_dir: Path, prompt: int) -> list[str]:
         prompt: Version of the rewriter's prompt in the rows, stated beside the weights.
 
     Returns:
-        The names of what was moved; none but in the main process.
+        The names of the moved files; empty except in the main process.
 
     Raises:
-        UserError: A file cannot be written; an earlier result is then untouched.
+        UserError: A file cannot be written; an earlier result is then unchanged.
     """
     stage = output_dir / STAGE
     with saving_errors(output_dir):
-        # As an internal call: else it would upload the whole folder as it is now.
+        # As an internal call, since otherwise it would upload the whole folder.
         trainer.save_model(str(stage), _internal_call=True)
         if not trainer.is_world_process_zero():
             return []
-        (stage / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody needs
-        # The adapter that GRPO started from, which it keeps beside the trained one to compare.
+        (stage / "training_args.bin").unlink(missing_ok=True)  # a pickle that is not needed
+        # GRPO keeps the adapter from which it started, to compare with.
         shutil.rmtree(stage / "ref", ignore_errors=True)
         write_statement(stage, prompt)
         names = sorted(file.name for file in stage.iterdir())
         for name in names:
-            if (output_dir / name).is_dir():  # no folder takes the place of another that has files
+            if (output_dir / name).is_dir():  # a folder cannot replace another that has files
                 shutil.rmtree(output_dir / name)
             os.replace(stage / name, output_dir / name)
         stage.rmdir()
@@ -242,7 +236,7 @@ def put_result(trainer: Any, output_dir: Path, prompt: int) -> list[str]:
 
 
 def put_card(output_dir: Path, card: str) -> None:
-    """Write the model card of a result that lies in its place.
+    """Write the model card of a result that is in its place.
 
     Args:
         output_dir: The run's folder.
@@ -285,7 +279,7 @@ def _check_same_run(output_dir: Path, run: dict[str, Any], there: str) -> None:
 
 
 def _check_format(output_dir: Path, last: Path) -> None:
-    """Refuse weights of which nobody knows how often they fell back to the base's."""
+    """Refuse weights that an older version may have reset to the base's."""
     run = json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))
     if run.get("format", 1) < FORMAT:
         raise UserError(
@@ -296,7 +290,7 @@ def _check_format(output_dir: Path, last: Path) -> None:
 
 
 def _identity(run: dict[str, Any]) -> dict[str, Any]:
-    """What decides the result of a run; what the user left to TRL is not in it."""
+    """The settings that decide the result of a run, without those that the user left to TRL."""
     own = {name: value for name, value in run.items() if name not in _FREE}
     trl = {k: v for k, v in run["trainer"].items() if not k.startswith(_FREE_OF_TRL)}
     return own | trl

@@ -1,4 +1,4 @@
-"""`vlmguard train`: its arguments, declared without what training needs."""
+"""The arguments of `vlmguard train`, declared without the heavy imports of training."""
 
 import argparse
 from typing import Any
@@ -21,8 +21,8 @@ def add(commands: Any) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments.
 
-    KEY=VALUE may stand anywhere among them: whatever `parse_known_args` leaves over belongs to
-    `set`, too, and `run` looks at it.
+    KEY=VALUE may stand anywhere among them: words that `parse_known_args` does not know belong to
+    `set` too, and `run` checks them.
 
     Args:
         parser: The parser of `vlmguard train`.

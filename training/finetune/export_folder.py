@@ -1,4 +1,4 @@
-"""Whether there is an export to train on: told before anything that takes seconds is imported."""
+"""Checks that there is an export to train on, before any slow import."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def export_folder(data: str) -> Path:
     """The folder that `data` names.
 
     Args:
-        data: As in the configuration.
+        data: The configuration's `data`.
 
     Returns:
         The folder, which has the `provenance.json` that `vlmguard export` writes last.

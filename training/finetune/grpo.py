@@ -1,11 +1,11 @@
 """Second stage: train on what is evaluated, by GRPO (`method: grpo`).
 
-Rewards come from `reward.py`, and the trainer is TRL's. When too many calls to target and judge
-fail, it ends with a checkpoint of the last whole step, from which the same command goes on as if
-nothing had happened.
+Rewards come from `reward.py`, and the trainer is TRL's. If too many calls to target and judge fail,
+the run ends with a checkpoint of the last whole step, from which the same command continues
+exactly.
 
-GRPO is due to Shao et al., DeepSeekMath, https://arxiv.org/abs/2402.03300. VLMGuard-R1 itself is
-trained by supervised fine-tuning alone, as far as is known; this stage is ours.
+GRPO is due to Shao et al., DeepSeekMath, https://arxiv.org/abs/2402.03300. As far as is known,
+VLMGuard-R1 itself is trained only by supervised fine-tuning; this stage is ours.
 """
 
 import math
@@ -28,7 +28,7 @@ from vlmguard.training.finetune.reward import Reward
 COLUMNS: Final = ("prompt", "images", "id", "benign", "original", "rewritten")
 
 KEPT: Final = "verdicts"
-"""Folder in `output_dir` with what target and judges said."""
+"""Folder in `output_dir` with the replies of target and judges."""
 
 
 def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str, Any]) -> Any:
@@ -61,7 +61,7 @@ def build_grpo_trainer(config: TrainConfig, maker: PromptMaker, common: dict[str
 
 
 class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer with our reward and our way of saving.
+    """TRL's trainer with our reward and our saving.
 
     Args:
         reward: The reward.
@@ -69,7 +69,7 @@ class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
     """
 
     def __init__(self, *, reward: Reward, **rest: Any) -> None:
-        # trl takes coroutines too, and its types do not say so.
+        # TRL accepts coroutines too, although its types do not say so.
         super().__init__(reward_funcs=cast("Any", reward), **rest)
         self._calls = reward.calls
         self._settled = _randomness()
@@ -78,7 +78,7 @@ class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
         """Train.
 
         Raises:
-            UserError: Too many calls failed; what was trained is in a checkpoint.
+            UserError: Too many calls failed; a checkpoint holds the trained weights.
         """
         try:
             return super().train(*args, **rest)
@@ -91,7 +91,7 @@ class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
     def _calculate_rewards(self, *args: Any, **rest: Any) -> Any:
         rewards = super()._calculate_rewards(*args, **rest)
         trouble = self._calls.trouble
-        # All processes end together: saving needs them all.
+        # All processes must end together, since saving needs all of them.
         flag = torch.tensor([trouble is not None], device=self.accelerator.device)
         gathered: Any = self.accelerator.gather(flag)
         if gathered.any():
@@ -104,7 +104,7 @@ class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
         self._settled = _randomness()
 
     def _keep(self) -> str:
-        """Save the last whole step, with the random numbers that the next one began with."""
+        """Save the last whole step, with the random states at the start of the next one."""
         step, folder = self.state.global_step, Path(self.args.output_dir)
         checkpoint = folder / f"checkpoint-{step}"
         if not step:
@@ -116,17 +116,17 @@ class RewardedTrainer(CarefulSaving, trl.GRPOTrainer):  # type: ignore[misc]
 
 
 class WholeBatches(transformers.TrainerCallback):  # type: ignore[misc]  # an untyped library
-    """Refuses to save in the midst of a batch of rewrites, from where nothing can be gone on with.
+    """Refuses to save within a batch of rewrites, from where a run could not continue exactly.
 
     A batch may serve several steps (`steps_per_generation`, `num_iterations`). Checkpoints do not
-    hold it, so a run that goes on from one samples another.
+    hold it, so a run that continues from one would sample another batch.
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Compare `save_steps` with the steps that a batch serves.
 
         Raises:
-            UserError: It is no multiple.
+            UserError: It is not a multiple.
         """
         micro = args.steps_per_generation * args.num_iterations
         steps = micro // math.gcd(micro, args.gradient_accumulation_steps)
@@ -143,8 +143,8 @@ class _TooManyFailed(Exception):
 
 
 def _randomness() -> tuple[Any, ...]:
-    """The states of all that draws random numbers, as checkpoints hold them."""
-    # (No GPU, no states of GPUs.)
+    """The states of all random generators, as checkpoints hold them."""
+    # Without a GPU, there are no states of GPUs.
     cuda = torch.cuda.get_rng_state_all()
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
 

@@ -1,7 +1,7 @@
-"""`push_to_hub`: what is uploaded is the finished result, and nothing else of the run's folder.
+"""`push_to_hub`: uploads the finished result, and no other file of the run's folder.
 
-TRL's trainer would upload the folder as it is at each checkpoint, with settings in a pickle, what
-target and judges said, and without the card.
+TRL's trainer would upload the whole folder at each checkpoint, with settings in a pickle and the
+replies of target and judges, but without the card.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def upload(output_dir: Path, names: list[str], repo: str, arguments: Any) -> Non
         arguments: TRL's configuration; `hub_token` and `hub_revision` are used.
 
     Raises:
-        UserError: The hub refused, or could not be reached; the result is on the disk.
+        UserError: The hub refused, or could not be reached; the result stays on the disk.
     """
     with hub_errors(f"The result is complete in {output_dir}, but was not uploaded to {repo}"):
         HfApi().upload_folder(
@@ -44,15 +44,15 @@ def hub_errors(what: str) -> Iterator[None]:
     """Turn the hub's errors into a message.
 
     Args:
-        what: What could not be done, to begin it with.
+        what: The beginning of the message: the action that failed.
 
     Raises:
-        UserError: In place of an error of the hub or of the way to it.
+        UserError: Replaces an error of the hub or the network.
     """
     try:
         yield
-    except Exception as error:  # of the hub's library, or of whatever it speaks HTTP with
-        # The hub says what is wrong in the last of several lines.
+    except Exception as error:  # of the hub's library, or of its HTTP library
+        # The last of the hub's lines names the fault.
         said = " ".join(str(error).split())[:400]
         raise UserError(
             f"{what}: {type(error).__name__}: {said} See to HF_TOKEN (or hub_token), "

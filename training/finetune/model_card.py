@@ -1,4 +1,4 @@
-"""The README.md of a trained rewriter: what it was made of, how, what came out, how to use it."""
+"""The README.md of a trained rewriter: its data, training, metrics and use."""
 
 import json
 from importlib.metadata import PackageNotFoundError, version
@@ -85,8 +85,8 @@ def model_card(
         provenance: The export's `provenance.json`.
         rows: Number of rows by split.
         targets: `reasoning` or `direct`.
-        metrics: What training returned at its end; empty if there was nothing left to do.
-        history: What was logged during the run.
+        metrics: Metrics of the training; empty if no steps were left.
+        history: The log of the run.
         arguments: The arguments for TRL that the user set.
 
     Returns:
@@ -95,7 +95,7 @@ def model_card(
     latest: dict[str, Any] = {}
     for entry in history:
         latest |= {
-            # (None where no reward could be given: what was known before stands.)
+            # None if no reward could be given: the earlier value stays.
             k: v
             for k, v in entry.items()
             if v is not None and (k == "loss" or k.startswith(("eval_", "reward")))
@@ -113,7 +113,7 @@ def model_card(
 
 
 def _front(config: TrainConfig) -> str:
-    # The hub refuses a card whose base is none of its own.
+    # The hub refuses a card whose base is not on the hub.
     is_folder = config.model.startswith(("/", ".", "~")) or Path(config.model).is_dir()
     lines = [
         *([] if is_folder else [f"base_model: {json.dumps(config.model)}"]),
@@ -137,13 +137,13 @@ def _made(config: TrainConfig, targets: str) -> str:
 
 
 def _commands(config: TrainConfig, targets: str, prompt: int) -> str:
-    # Stated for whoever serves the weights, or puts them on the hub: the folder says it itself.
+    # For use from a server or the hub; a local folder states the version itself.
     solver = f"vlmguard -S prompt={prompt}"
     if targets != "reasoning":
         solver += " -S reasoning=false"
     if config.peft == "lora":
         base = config.model
-        # Images as large as in training. The processor of a whole checkpoint knows by itself.
+        # The same image size as in training. A whole checkpoint's processor already has it.
         bounds = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
         given = {"adapter": "THIS_FOLDER"} | {k: v for k, v in bounds.items() if v is not None}
         listed = ", ".join(f"{name}: {value}" for name, value in given.items())

@@ -1,9 +1,9 @@
-"""What a run goes on from is what was saved, all of it, or the run does not go on.
+"""A run continues from all that was saved, or it does not continue.
 
-transformers writes a model under the names that checkpoints on the hub have; its trainer reads such
-a file under the model's own names, leaves out what does not match (everything, for most
-architectures), and so goes on from the base's weights. Here a checkpoint is loaded like any other,
-names translated, and nothing may be missing. Files that a checkpoint lacks are found before.
+transformers saves a model with the names that checkpoints on the hub have. Its trainer reads such a
+file with the model's own names and ignores weights that do not match (all, for most architectures),
+and so continues from the base's weights. Here a checkpoint is loaded like any other, with
+translated names, and no weight may be missing. Missing files are found before.
 """
 
 from pathlib import Path
@@ -20,21 +20,22 @@ _NEEDED: Final = {
     "FSDP": ("pytorch_model_fsdp*", "optimizer*", "scheduler.pt"),
     "neither FSDP nor DeepSpeed": ("*model*.safetensors", "optimizer.pt", "scheduler.pt"),
 }
-"""What a checkpoint holds, by how the weights lie over processes; else the trainer would go on
-with fresh optimizer states, or fail somewhere on the way."""
+"""Files of a complete checkpoint, by the distribution of weights over processes. Without them, the
+trainer would continue with new optimizer states, or fail later.
+"""
 
 
 def check_resumable(trainer: Any, checkpoint: Path) -> None:
-    """See whether a checkpoint holds all that a run needs to go on from it.
+    """Check that a checkpoint holds all that a run needs to continue from it.
 
     Args:
-        trainer: The trainer that is to go on.
+        trainer: The trainer that will continue.
         checkpoint: A complete checkpoint.
 
     Raises:
         UserError: It lacks weights or the states of optimizer and scheduler (it was written with
-            `save_only_model`, or under another way of distributing the weights), or the run's
-            reference model moves (`sync_ref_model`), which no checkpoint holds.
+            `save_only_model`, or with another distribution of the weights), or the run changes its
+            reference model (`sync_ref_model`), which checkpoints do not hold.
     """
     kind = "neither FSDP nor DeepSpeed"
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
@@ -54,10 +55,10 @@ def check_resumable(trainer: Any, checkpoint: Path) -> None:
 
 
 def load_weights(model: Any, checkpoint: Path) -> None:
-    """Put a checkpoint's weights into a model that is whole in this process.
+    """Load a checkpoint's weights into a model that is complete in this process.
 
     Args:
-        model: The bare model, or a `PeftModel`, whose adapter alone is in checkpoints.
+        model: The bare model, or a `PeftModel`, of which checkpoints hold only the adapter.
         checkpoint: Folder of the checkpoint.
 
     Raises:
@@ -73,7 +74,7 @@ def load_weights(model: Any, checkpoint: Path) -> None:
             saved, info = type(model).from_pretrained(
                 checkpoint, dtype=model.dtype, output_loading_info=True
             )
-        except RuntimeError as error:  # weights of another shape
+        except RuntimeError as error:  # weights of the wrong shape
             raise UserError(_misfit(checkpoint, str(error)[:300])) from error
     _refuse_misfit(checkpoint, [*info["missing_keys"], *info["unexpected_keys"]])
     model.load_state_dict(saved.state_dict())

@@ -1,13 +1,13 @@
-"""Validation that looks at rewrites, not only at their loss.
+"""Validation by rewrites, not only by the loss.
 
 At each evaluation some validation rows are rewritten greedily, and three rates are logged beside
 the loss. They cost no judge:
 
 - `format_rate`: replies from which a request can be read (`read_reply`).
 - `intent_kept`: rewrites that keep the request's words: at least half of them, or as many as the
-  reference rewrite keeps, if that is fewer. A rough guard against rewriting into something else.
-- `benign_unchanged`: of the benign rows, rewrites equal to the request or to the reference, apart
-  from case, punctuation and white space.
+  reference rewrite keeps, if that is fewer. A rough check against rewriting into another request.
+- `benign_unchanged`: for benign rows, rewrites equal to the request or to the reference, ignoring
+  case, punctuation and white space.
 
 A reply that cannot be used counts against all three.
 """
@@ -33,7 +33,7 @@ from vlmguard.training.finetune.checkpoints import CarefulSaving
 from vlmguard.training.finetune.traindata import Transform
 
 KEPT_SHARE: Final = 0.5
-"""Share of a request's words that a rewrite has to keep."""
+"""Share of a request's words that a rewrite must keep."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Judged:
     """What is known of one rewrite.
 
     Attributes:
-        usable: A request could be read from the reply.
-        intent_kept: It keeps the request's words.
-        unchanged: It is the request itself, or the reference.
+        usable: Whether a request could be read from the reply.
+        intent_kept: Whether it keeps the request's words.
+        unchanged: Whether it is the request itself, or the reference.
     """
 
     usable: bool
@@ -58,10 +58,10 @@ def judge_rewrite(reply: str, original: str, reference: str, *, cut_off: bool = 
         reply: The rewriter's reply.
         original: The request.
         reference: The rewrite that the row teaches.
-        cut_off: The reply ended at the token limit.
+        cut_off: Whether the reply ended at the token limit.
 
     Returns:
-        The three properties; all false where the reply cannot be used.
+        The three properties; all false if the reply cannot be used.
     """
     parsed = read_reply(reply, request=original, cut_off=cut_off)
     if parsed.failure:
@@ -79,12 +79,12 @@ def rates(judged: list[Judged], benign: list[bool]) -> dict[str, float]:
     """The three rates.
 
     Args:
-        judged: One for each rewrite.
+        judged: The result for each rewrite.
         benign: Whether the row is benign.
 
     Returns:
-        `format_rate`, `intent_kept` and, where there are benign rows, `benign_unchanged`; each
-        from 0 to 1. Empty without rewrites.
+        `format_rate`, `intent_kept` and, if there are benign rows, `benign_unchanged`; each from 0
+        to 1. Empty without rewrites.
     """
     if not judged:
         return {}
@@ -101,13 +101,12 @@ def rates(judged: list[Judged], benign: list[bool]) -> dict[str, float]:
 
 
 def pick_rows(split: datasets.Dataset, count: int, processes: int) -> datasets.Dataset:
-    """Rows to rewrite: benign and others in equal parts, as far as there are enough.
+    """Rows to rewrite: benign and others in equal parts, if there are enough.
 
     Args:
-        split: The validation rows as they were exported; a transform would show, and so decode,
-            every image.
-        count: How many are wanted.
-        processes: How many processes share them; the number is made a multiple of it.
+        split: The validation rows as exported; a transform would decode every image.
+        count: Number of rows.
+        processes: Number of processes that share them; the count is made a multiple of it.
 
     Returns:
         At most `count` rows, the same at each evaluation.
@@ -128,9 +127,9 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
 
     Args:
         maker: The prompt maker.
-        quality: Validation rows to rewrite, as they were exported; None for none.
+        quality: Validation rows to rewrite, as exported, or None.
         shown: Presents rows as inference does (`as_inference_shows`).
-        quality_batch_size: How many at a time.
+        quality_batch_size: Rows per batch.
         quality_max_tokens: Most new tokens.
         **rest: As for `SFTTrainer`.
     """
@@ -169,7 +168,7 @@ class RewriterTrainer(CarefulSaving, trl.SFTTrainer):  # type: ignore[misc]
         processes, index = self.accelerator.num_processes, self.accelerator.process_index
         if len(rows) >= processes:
             rows = rows.select(range(index, len(rows), processes))
-        # Images stay encoded: the prompt maker takes them so, as at inference.
+        # Images stay encoded, since the prompt maker decodes them, as at inference.
         stored: Any = rows.with_format("arrow")
         judged: list[Judged] = []
         benign: list[bool] = []
@@ -209,8 +208,8 @@ def rewrite_batch(
     """Rewrite rows greedily.
 
     Args:
-        model: The model as it is now, in evaluation mode. Where it is sharded (FSDP 2), every
-            process has to call this equally often.
+        model: The present model, in evaluation mode. If it is sharded (FSDP 2), every process must
+            call this equally often.
         maker: Its prompt maker.
         batch: Columns `prompt` and `images` (pictures, or the bytes of image files).
         max_tokens: Most new tokens.
@@ -235,11 +234,12 @@ def rewrite_batch(
     )
     sharded = isinstance(model, FSDPModule)
     if sharded:
-        # The vision encoder runs before `forward`, which alone would gather its weights.
+        # The vision encoder runs before `forward`, but only `forward` would gather its sharded
+        # weights.
         model.unshard()
-    # Not inference mode: under FSDP its tensors would be met again in training.
+    # Not inference mode: with FSDP, training would use its tensors later.
     with torch.no_grad():
-        # (Processes that are done early go on until the last one is: `generate` sees to that.)
+        # `generate` keeps processes that are done early running until the last one is done.
         output = model.generate(**inputs, generation_config=settings)
     if sharded:
         model.reshard()
@@ -257,6 +257,6 @@ def _eos_ids(model: Any, tokenizer: Any) -> set[int]:
 
 
 def _kept(original: str, rewrite: str) -> float:
-    """Share of the request's words that the rewrite holds."""
+    """Share of the request's words that the rewrite keeps."""
     wanted, there = Counter(words(original)), Counter(words(rewrite))
     return (wanted & there).total() / wanted.total() if wanted else 1.0

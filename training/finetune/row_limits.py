@@ -1,9 +1,9 @@
-"""Rows that a model cannot take are found before the model is loaded.
+"""Finds rows that a model cannot take, before the model is loaded.
 
-A processor refuses pictures by their shape (Qwen2-VL, for one, very long ones), which would end the
-run somewhere on its way, and `max_length` may cut a reply, or leave nothing of it to learn from,
-which would not show at all. With `max_length` every row is prepared once as the trainer will, and
-its labels are counted; without, only those with pictures of a rare shape.
+A processor refuses pictures by their shape (Qwen2-VL, for example, very long ones), which would end
+the run in the middle. And `max_length` may cut a reply, or leave none of it to learn from, without
+any sign. With `max_length`, every row is prepared once as in the trainer, and its labels are
+counted. Without it, only rows with pictures of a rare shape are prepared.
 """
 
 import io
@@ -23,15 +23,16 @@ from vlmguard.training.finetune.traindata import Transform
 logger = logging.getLogger(__name__)
 
 LONG: Final = 8
-"""Times as long as wide from which a picture's shape is rare; no processor known to us refuses
-less."""
+"""A picture with this ratio of sides or more is rare; no processor that we know refuses a smaller
+ratio.
+"""
 
 SMALL: Final = 56
-"""Pixels of the shorter side below which a picture is rare."""
+"""A picture with fewer pixels on its shorter side is rare."""
 
 
 NAMED: Final = 5
-"""Rows that a message names."""
+"""Number of rows that a message names."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Length:
 
     Attributes:
         row: Its id.
-        tokens: Of prompt, pictures and reply together.
-        labels: Of the reply, which the loss is on.
+        tokens: Tokens of prompt, pictures and reply together.
+        labels: Tokens of the reply, which the loss uses.
     """
 
     row: str
@@ -52,10 +53,10 @@ class Length:
 def check_rows(
     split: datasets.Dataset, maker: PromptMaker, shown: Transform, max_length: int | None
 ) -> None:
-    """Refuse rows that the processor refuses, and a `max_length` that cuts what is to be learned.
+    """Refuse rows that the processor refuses, and a `max_length` that cuts replies.
 
     Args:
-        split: The rows as they were exported.
+        split: The rows as exported.
         maker: The prompt maker.
         shown: Presents rows as inference does (`as_inference_shows`).
         max_length: Tokens after which the trainer cuts a row; None for all.
@@ -74,7 +75,7 @@ def check_rows(
         row = rows[index]
         try:
             lengths.append(_length(row, maker))
-        # What a processor raises is its own affair: a refusal in words, or a division by zero.
+        # A processor may raise any error: a refusal in words, or a division by zero.
         except (ValueError, ArithmeticError, LookupError, RuntimeError) as error:
             sizes = ", ".join(f"{image.width} x {image.height}" for image in row["images"])
             refused.append(f"{row['id']} (images: {sizes or 'none'}): {error}")
@@ -89,7 +90,7 @@ def check_rows(
 
 
 def _refuse_cuts(lengths: list[Length], max_length: int) -> None:
-    """A reply without its end teaches to write one without, and a whole one may be gone."""
+    """Refuse cuts: a reply without its end teaches to write no end; a whole one may be gone."""
     cut = [each for each in lengths if each.tokens > max_length]
     if not cut:
         return
@@ -116,7 +117,7 @@ def _length(row: dict[str, Any], maker: PromptMaker) -> Length:
 
 
 def _with_rare_shapes(split: datasets.Dataset) -> Iterator[int]:
-    """Numbers of the rows with such pictures; only the heads of image files are read."""
+    """Numbers of the rows with such pictures; only the headers of image files are read."""
     stored: Any = split.select_columns(["id", "images"]).with_format("arrow")
     for start in range(0, len(stored), 256):
         batch = stored[start : start + 256].to_pydict()

@@ -4,9 +4,9 @@
     accelerate launch --config_file training/configs/accelerate/fsdp.yaml \
         -m vlmguard.training.finetune.train --config FILE
 
-`method: sft` imitates the exported rewrites with TRL's `SFTTrainer`; the loss is on the reply only
-and the vision tower stays as it is. `method: grpo` (`grpo.py`) goes on from there with judged
-answers. Started again, a run goes on from its last complete checkpoint.
+`method: sft` imitates the exported rewrites with TRL's `SFTTrainer`; the loss is on the reply only,
+and the vision tower is not trained. `method: grpo` (`grpo.py`) continues from there with judged
+answers. If it is started again, a run continues from its last complete checkpoint.
 """
 
 import argparse
@@ -31,12 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after `vlmguard train`; those of the process if None.
 
     Returns:
-        Exit status: 0, or 2 after an error that the user can put right.
+        Exit status: 0, or 2 after an error that the user can correct.
     """
     parser = argparse.ArgumentParser(prog="vlmguard train", description=str(__doc__).split("\n")[0])
     add_arguments(parser)
     arguments, rest = parser.parse_known_args(argv)
-    arguments.set += rest  # argparse itself takes one unbroken group of these
+    arguments.set += rest  # argparse itself takes only one unbroken group of these
     try:
         return run(arguments)
     except UserError as error:
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         Exit status 0.
 
     Raises:
-        UserError: No export in `data`, said before TRL is imported; else as for `train`.
+        UserError: No export in `data` (found before TRL is imported); else as for `train`.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     overrides = dict(_pair(word) for word in arguments.set)
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.strict_text:
         overrides["strict_text"] = True
     data = config_values(arguments.config, overrides).get("data")
-    if isinstance(data, str) and data:  # another fault is told with the others of the configuration
+    if isinstance(data, str) and data:  # other faults are reported with those of the configuration
         export_folder(data)
     train(load_config(arguments.config, overrides))
     return 0
@@ -76,8 +76,8 @@ def train(config: TrainConfig) -> dict[str, float]:
         config: The run.
 
     Returns:
-        TRL's metrics of this start (`train_loss`, `train_samples_per_second`, ...); none if the
-        run had ended before.
+        TRL's metrics of this start (`train_loss`, `train_samples_per_second`, ...); empty if the
+        run was already complete.
 
     Raises:
         UserError: Bad data, leaks, rows that the model cannot take, an adapter for another base,
@@ -116,7 +116,7 @@ def train(config: TrainConfig) -> dict[str, float]:
         check_resumable(trainer, Path(last))
     metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
     result = put_result(trainer, output_dir, data.prompt)
-    if trainer.state.global_step == done:  # a run that had ended: these would be of no steps
+    if trainer.state.global_step == done:  # complete already: metrics of no steps
         metrics = {}
     rows = {"train": len(data.train)}
     if data.validation is not None:

@@ -1,9 +1,8 @@
-"""What `vlmguard export` wrote, checked before a model is loaded, and shown as inference shows it.
+"""Loads an export, checks it before a model is loaded, and shows its rows as inference does.
 
-A training row must look to the model exactly like a request at inference. Texts and images
-therefore go through the same steps as in the `hf-vlm/` model API when a row is fetched:
-control tokens that somebody spelled out are broken up, unusual images are made plain RGB. Nothing
-is written into the export.
+A training row must look to the model exactly like a request at inference. So when a row is fetched,
+texts and images go through the same steps as in the `hf-vlm/` model API: control tokens that a text
+spells are broken up, unusual images are converted to plain RGB. The export itself is not changed.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 COLUMNS: Final = ("images", "prompt", "completion", "id", "benign", "original", "rewritten")
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
-"""Of a batch: lists by column name."""
+"""Changes a batch: lists by column name."""
 
 
 @dataclass
@@ -41,11 +40,11 @@ class TrainingData:
 
     Attributes:
         train: Rows to learn from.
-        validation: Rows to evaluate on; None where nothing is evaluated.
+        validation: Rows to evaluate on; None without evaluation.
         targets: `reasoning` or `direct`.
         prompt: Version of the rewriter's prompt in the rows.
-        drop_reasoning: The rows hold reasoning, and the targets do not: `as_inference_shows` has to
-            leave it out.
+        drop_reasoning: Whether the rows have reasoning but the targets do not, so that
+            `as_inference_shows` must leave it out.
         provenance: The export's `provenance.json`.
         sha256: Identity of the export and the targets: 12 hex digits.
     """
@@ -60,14 +59,14 @@ class TrainingData:
 
 
 def load_training_data(config: TrainConfig, *, evaluated: bool) -> TrainingData:
-    """Load the export and refuse what must not be trained on.
+    """Load the export and refuse rows that must not be trained on.
 
     Args:
         config: The run.
         evaluated: Whether the run evaluates, so that a validation split is needed.
 
     Returns:
-        The rows as they were exported, and what the run teaches of them.
+        The rows as exported, and what the run teaches.
 
     Raises:
         UserError: No such export, a missing column, an empty split, leaks, or targets that the
@@ -105,11 +104,11 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
     """Refuse training rows that occur in a test set.
 
     Args:
-        provenance: The export's `provenance.json`. Its `leaks` lists under `images`, `pairs` and
-            `texts` what is among the rows, under `shared_images` what `--leak-key pair` let pass,
-            under `checked` and `unchecked` the test sets.
+        provenance: The export's `provenance.json`. Its `leaks` lists leaks among the rows under
+            `images`, `pairs` and `texts`, images that `--leak-key pair` allowed under
+            `shared_images`, and test sets under `checked` and `unchecked`.
         folder: The export, for messages.
-        strict_text: Whether a text alone blocks, too.
+        strict_text: Whether a text alone is refused, too.
 
     Raises:
         UserError: An image or a pair (with `strict_text`, a text) of a test set.
@@ -157,14 +156,14 @@ def check_leaks(provenance: dict[str, Any], folder: Path, *, strict_text: bool) 
 
 
 def as_inference_shows(control_tokens: tuple[str, ...], *, drop_reasoning: bool) -> Transform:
-    """A transform for `Dataset.with_transform`: rows as the `hf-vlm/` model API presents them.
+    """A transform for `Dataset.with_transform`: rows as the `hf-vlm/` model API shows them.
 
     Args:
-        control_tokens: Strings that the tokenizer takes for turn markers, ends or images.
-        drop_reasoning: Whether to ask for the rewrite alone where the rows ask for reasoning.
+        control_tokens: Strings that the tokenizer reads as turn markers, ends or images.
+        drop_reasoning: Whether to ask for the rewrite alone, although the rows ask for reasoning.
 
     Returns:
-        The transform of a batch of columns; images are decoded ones.
+        The transform of a batch of columns; its images are decoded.
     """
 
     def shown_prompt(text: str) -> str:
@@ -206,7 +205,7 @@ def _load_split(folder: Path, name: str) -> datasets.Dataset:
         )
     try:
         split: Any = datasets.load_from_disk(str(folder / name))
-    except IndexError:  # what an empty split gives
+    except IndexError:  # for an empty split
         split = datasets.Dataset.from_dict({})
     except (OSError, ValueError) as error:
         raise UserError(
@@ -226,7 +225,7 @@ def _load_split(folder: Path, name: str) -> datasets.Dataset:
 
 
 def _check_reasoning_asked(split: datasets.Dataset, folder: Path) -> None:
-    """Refuse prompts from which the request for reasoning cannot be taken out."""
+    """Refuse prompts from which the request for reasoning cannot be removed."""
     for turns in split.select_columns("prompt").with_format("arrow")[:]["prompt"].to_pylist():
         texts = [part["text"] for turn in turns for part in turn["content"] if part["text"]]
         if not any(prompt.reasoning in text for prompt in PROMPTS.values() for text in texts):
@@ -237,7 +236,7 @@ def _check_reasoning_asked(split: datasets.Dataset, folder: Path) -> None:
 
 
 def _prompt(provenance: dict[str, Any], folder: Path) -> RewritePrompt:
-    """The rewriter's prompt in the rows; exports from before there were versions show the first."""
+    """The rewriter's prompt in the rows; exports without a version have the first."""
     version = provenance.get("rewriter_prompt", 1)
     if version not in PROMPTS:
         raise UserError(
@@ -250,7 +249,7 @@ def _prompt(provenance: dict[str, Any], folder: Path) -> RewritePrompt:
 def _check_template(
     split: datasets.Dataset, prompt: RewritePrompt, targets: str, folder: Path
 ) -> None:
-    """Say so where the rows were made with another wording than inference uses."""
+    """Warn if the rows have another wording than inference uses."""
     row = split.select_columns(["prompt", "original"])[0]
     wanted = prompt.text(
         request=disarm(row["original"]),
@@ -268,11 +267,11 @@ def _check_template(
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The picture that inference makes of the same file."""
+    """The picture that inference makes from the same file."""
     picture, changed = plain_picture(image.copy(), "srgb")
     if not changed:
         return picture.convert("RGB")
-    # Inference encodes these once more, too, large ones with loss.
+    # Inference encodes these again too, large ones with loss.
     return from_data_uri(to_data_uri(image))
 
 

@@ -1,4 +1,4 @@
-"""The paper's experiment in small: runs, controls, tables, and the commands for them.
+"""A small version of the paper's experiment: runs, controls, tables, and their commands.
 
 This folder may import any other; only the command line imports it.
 """

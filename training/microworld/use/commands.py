@@ -1,4 +1,4 @@
-"""The subcommands `vlmguard microworld ...`: their arguments, and what they print.
+"""The subcommands `vlmguard microworld ...`: their arguments and output.
 
 Everything heavy is imported when a command runs, so that `vlmguard --help` is quick.
 """
@@ -11,11 +11,7 @@ from typing import Any
 
 
 def add(commands: Any) -> None:
-    """Add the subcommands to a parser.
-
-    Args:
-        commands: What `add_subparsers` returned.
-    """
+    """Add the subcommands to what `add_subparsers` returned."""
     parser = commands.add_parser(
         "microworld",
         help="the small synthetic world: build its models, draw training rows",
@@ -129,7 +125,7 @@ def _flags(arguments: argparse.Namespace) -> int:
 
     options = solver_options(arguments.solver, _root(arguments.weights))
     words = [f"{name}={_from_here(value)}" for name, value in options.items()]
-    # A shell splits what $(...) prints at each space, and heeds no quotes in it.
+    # A shell splits the output of $(...) at each space, and ignores quotes in it.
     if any(" " in word for word in words):
         by_hand = " ".join(f"-S {shlex.quote(word)}" for word in words)
         raise UserError(
@@ -141,7 +137,7 @@ def _flags(arguments: argparse.Namespace) -> int:
 
 
 def _from_here(value: str | float | bool) -> str | float | bool:
-    """A path below the current folder without what lies above it; anything else as it is."""
+    """A path below the current folder, relative to it; anything else unchanged."""
     here = Path.cwd()
     if isinstance(value, str) and Path(value).is_relative_to(here):
         return str(Path(value).relative_to(here))
@@ -202,14 +198,14 @@ def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespac
     from vlmguard.training.microworld.use.matrix import log_folder, plan, run_all
     from vlmguard.training.microworld.use.report import report
 
-    # A pipe is as wide as it needs to be.
+    # A pipe has any width that is needed.
     width = None if sys.stdout.isatty() else 140
     console = Console(highlight=False, markup=False, width=width)
     out = user_path(arguments.out)
     runs = plan(targets, levels, out / "logs", limit=arguments.limit)
     console.print(f"{len(runs)} runs; what is done already is not done again.")
     run_all(runs, arguments.jobs, console.print)
-    # Not all that is in the folder: earlier runs may have had another target, or other models.
+    # Only these runs: the folder may hold earlier ones with another target, or other models.
     report([log_folder(matrix) for matrix in runs], out, console)
     console.print(f"The leaderboard: {out / 'leaderboard.html'}", soft_wrap=True)
     return 0

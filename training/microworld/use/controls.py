@@ -1,8 +1,8 @@
-"""Controls: two solvers that know nothing of a request, as a yardstick for those that do.
+"""Controls: two solvers that ignore the request, as a reference for real defenses.
 
     inspect eval tasks/microworld.py --solver training/microworld/use/controls.py@always_caution
 
-They are no defenses and not among the suite's; the matrix adds them to every table.
+They are not defenses of the suite; the matrix adds them to every table.
 """
 
 from inspect_ai.model import ModelOutput

@@ -1,4 +1,4 @@
-"""What a defense needs to be told in the microworld: where its models are, and its thresholds."""
+"""The options of a defense in the microworld: paths of its models, and thresholds."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from vlmguard.training.microworld.models.calibrate import (
 
 
 def runnable() -> list[str]:
-    """The defenses that mean something here.
+    """The defenses that can run in the microworld.
 
-    Their texts were taught to the tiny models, and for each of their roles there is one.
+    The tiny models learned their texts, and each of their roles has a tiny model.
     """
     return [
         name
@@ -27,11 +27,12 @@ def runnable() -> list[str]:
 
 
 def models_of(solver: str) -> list[str]:
-    """The tiny models that a solver uses beside the target; none for one without a card."""
+    """The tiny models that a solver uses besides the target; empty without a card."""
     card = cards().defenses.get(bare(solver))
     if card is None:
         return []
-    # A chat model stands in for its role, any other for the checkpoint that an option names.
+    # A chat model takes its role; another model takes the place of the checkpoint that an option
+    # names.
     return [
         *(role.name for role in card.roles if role.name == REWRITER),
         *_auxiliaries(card),
@@ -42,7 +43,7 @@ def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float]:
     """Options for a solver.
 
     Args:
-        solver: Its name, with or without the package's before it.
+        solver: Its name, with or without the package's name.
         root: Folder of the models' folders.
 
     Returns:
@@ -72,5 +73,5 @@ def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float]:
 
 
 def _auxiliaries(card: DefenseCard) -> list[str]:
-    """Options that name a checkpoint of which there is a tiny one, by the very name."""
+    """Options that name a checkpoint, if there is a tiny model of the same name."""
     return [role.option for role in card.roles if role.option in AUXILIARIES]

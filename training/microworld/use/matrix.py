@@ -1,11 +1,11 @@
-"""The paper's experiment in small: defenses and two controls, on tiny targets, at two levels.
+"""A small version of the paper's experiment: defenses and controls on tiny targets.
 
     vlmguard microworld demo                          # one target, the easiest thing to run
     vlmguard microworld matrix --targets qwen2-vl llava --levels low high
 
-The runs are those of `vlmguard run`, each in a log folder of its own, resumed where one was
-interrupted. A folder's name ends in a digest of all that decides what comes out (world, templates,
-weights, arguments), so that nothing is taken over from models that have been built anew since.
+The runs are those of `vlmguard run`, each in its own log folder; interrupted ones are resumed. A
+folder's name ends in a digest of all that decides the result (world, templates, weights,
+arguments), so that no results of older models are used.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from vlmguard.training.microworld.models.api import TARGETS, checkpoint
 from vlmguard.training.microworld.models.cards import weights_hash, world_hash
 from vlmguard.training.microworld.models.tokenizer import templates_hash
 
-# Imported for their registration: a configuration names solvers.
+# Imported to register the solvers that a configuration names.
 from vlmguard.training.microworld.use import controls
 from vlmguard.training.microworld.use.flags import models_of, runnable, solver_options
 from vlmguard.training.microworld.world.levels import LEVELS
@@ -35,22 +35,22 @@ CONTROLS: Final = (controls.always_caution.__name__, controls.always_refuse.__na
 UNDEFENDED: Final = "none"
 
 Report = Callable[[str], None]
-"""Told what is being run, and how long it took."""
+"""Gets the name of a run, and its time."""
 
 
 def plan(
     targets: list[str], levels: list[str], log_dir: Path, limit: int | None = None
 ) -> list[Matrix]:
-    """The runs, one target, level and defense each, in the order in which they are done.
+    """The runs, each of one target, level and defense, in their order.
 
     Args:
-        targets: Names of tiny targets; one that is named twice is run once.
-        levels: Levels of competence, the same.
-        log_dir: Where logs go: `LEVEL/DEFENSE/TARGET-DIGEST`.
-        limit: Samples a run (>= 1), for a trial.
+        targets: Names of tiny targets; repeated ones are run once.
+        levels: Levels of competence, likewise.
+        log_dir: Folder for logs: `LEVEL/DEFENSE/TARGET-DIGEST`.
+        limit: Samples per run (>= 1), for a trial.
 
     Returns:
-        A matrix of a single run each.
+        A matrix for each run.
 
     Raises:
         UserError: There is no such target or level, the limit is out of range, or models have not
@@ -75,7 +75,7 @@ def plan(
 
 
 def solvers() -> list[str]:
-    """What is run on each target: nothing, every defense that can be run here, the controls."""
+    """The solvers for each target: none, every defense that can run here, the controls."""
     return [UNDEFENDED, *runnable(), *CONTROLS]
 
 
@@ -89,7 +89,7 @@ def _single(
         benchmarks=[Step(name="microworld", args={"target": target, "level": level})],
         defenses=[defense],
         limit=limit,
-        # Nothing to look at in a log but what a table needs: a drawing can be drawn again.
+        # Logs hold only what a table needs: a drawing can be drawn again.
         options={
             "display": "none",
             "temperature": 0.0,
@@ -108,28 +108,24 @@ def _single(
 
 
 def log_folder(matrix: Matrix) -> Path:
-    """Where the log of a run is.
-
-    Args:
-        matrix: One that `plan` returned.
-    """
+    """The folder of the log of a run that `plan` returned."""
     return Path(matrix.log_dir, matrix.defenses[0].label or "")
 
 
 def run_all(matrices: list[Matrix], jobs: int, report: Report) -> None:
-    """Run what is missing.
+    """Run those that are missing.
 
     Args:
-        matrices: What `plan` returned.
-        jobs: Number of processes (>= 1); tiny models keep one core busy each, whatever torch does.
-        report: Told after each run.
+        matrices: The result of `plan`.
+        jobs: Number of processes (>= 1); each tiny model keeps one core busy.
+        report: Called after each run.
 
     Raises:
         UserError: A run did not finish.
     """
     check_number("--jobs", jobs, 1)
     start = time.monotonic()
-    context = get_context("spawn")  # torch does not survive a fork
+    context = get_context("spawn")  # torch does not work after a fork
     with ProcessPoolExecutor(min(jobs, len(matrices)), context) as pool:
         running = [pool.submit(run_one, matrix) for matrix in matrices]
         try:
@@ -142,13 +138,13 @@ def run_all(matrices: list[Matrix], jobs: int, report: Report) -> None:
 
 
 def run_one(matrix: Matrix) -> str:
-    """Do one of the runs, if it has not been done yet.
+    """Do one of the runs, if it is not done yet.
 
     Args:
         matrix: One target, level and defense.
 
     Returns:
-        What was run, and how long it took.
+        The name of the run, and its time.
 
     Raises:
         UserError: It did not finish.

@@ -1,4 +1,4 @@
-"""From logs of the microworld to tables, figures and the leaderboard page."""
+"""Makes tables, figures and the leaderboard page from logs of the microworld."""
 
 import math
 import re
@@ -24,7 +24,7 @@ from vlmguard.training.microworld.world.hazards import SLICES
 
 WHOLE: Final = "all"
 _WIDE: Final = 120
-"""Columns of a terminal that has room for intervals beside the numbers."""
+"""A terminal with this many columns has room for intervals beside the numbers."""
 _SHOWN: Final = (SAFETY, HELPFUL, BOTH)
 _LEGEND: Final = (
     "In brackets: 95 % intervals (clustered by picture; none below ten). Change: paired difference "
@@ -38,8 +38,8 @@ def report(log_dirs: list[Path], out: Path, console: Console) -> list[str]:
 
     Args:
         log_dirs: Folders of logs of the microworld.
-        out: Where the page and its companions go.
-        console: Where tables are printed.
+        out: Folder for the page and its other files.
+        console: The console for tables.
 
     Returns:
         Names of the files in `out`.
@@ -66,7 +66,7 @@ def report(log_dirs: list[Path], out: Path, console: Console) -> list[str]:
 
 
 def tidy(results: Results) -> Results:
-    """Name rows as the microworld does: the level stands in the column, paths nowhere.
+    """Give rows the microworld's names: the level is in the column, and there are no paths.
 
     Args:
         results: Runs of the microworld.
@@ -79,7 +79,7 @@ def tidy(results: Results) -> Results:
 
 
 def slice_sheet(board: Leaderboard, group: Group) -> Sheet:
-    """One target's figures with their intervals: a line for each slice and defense.
+    """One target's numbers with their intervals: a line for each slice and defense.
 
     Args:
         board: The leaderboard.
@@ -138,14 +138,14 @@ def compact_sheet(board: Leaderboard, group: Group) -> Sheet:
 
 
 def shortfalls(board: Leaderboard, group: Group) -> list[str]:
-    """Where figures rest on less than every sample: a line for each run concerned.
+    """Remarks on numbers that do not use every sample: a line for each such run.
 
     Args:
         board: The leaderboard.
         group: One of its groups.
 
     Returns:
-        What was not scored, how often a defense's output could not be used, and other remarks.
+        The unscored answers, the rate of unusable outputs of a defense, and other remarks.
     """
     found = []
     for entry in board.of(group):
@@ -212,14 +212,14 @@ def by_slice(board: Leaderboard) -> Leaderboard:
 
 
 def _cells(entry: Entry | None, name: str) -> dict[str, Cell]:
-    """The figures of a slice, or of all."""
+    """The cells of a slice, or of all samples."""
     if entry is None:
         return {}
     return entry.cells if name == WHOLE else entry.slices.get(name, {})
 
 
 def _narrow(sheet: Sheet) -> Sheet:
-    """Without intervals, which would break over lines."""
+    """The sheet without intervals, which would break over lines."""
     rows = [[re.sub(r" [\[(].*?[\])]", "", cell) for cell in row] for row in sheet.rows]
     notes = [*sheet.notes, f"Intervals need {_WIDE} columns, or see the page."]
     return replace(sheet, rows=rows, notes=notes)
@@ -240,6 +240,6 @@ def _difference(cells: dict[str, Cell]) -> str:
 
 
 def _ends(measure: Measure, low: float, high: float, signed: bool) -> str:
-    """An interval; nothing below ten images."""
+    """An interval; empty below ten images."""
     ends = f" [{measure.show(low, signed)}, {measure.show(high, signed)}]"
     return "" if math.isnan(low) else ends
