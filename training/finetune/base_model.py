@@ -1,4 +1,4 @@
-"""The checkpoint to train: loaded, frozen where it stays as it is, with its LoRA layers named."""
+"""Loads the checkpoint to train, freezes its other parts, and names its LoRA layers."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from vlmguard.training.finetune.config import TrainConfig
 def load_processor(config: TrainConfig) -> PromptMaker:
     """The checkpoint's processor, as the `hf-vlm/` model API loads it.
 
-    TRL tokenizes without special tokens, inference with them. Where the tokenizer puts a beginning
-    of text in front that the chat template lacks (LLaVA), the template gets it, so that both see
-    the same prompt.
+    TRL tokenizes without special tokens, inference with them. If the tokenizer adds a
+    beginning-of-text token that the chat template lacks (LLaVA), it is added to the template, so
+    that both see the same prompt.
 
     Args:
         config: The run.
@@ -50,12 +50,11 @@ def load_model(config: TrainConfig, *, bf16: bool) -> Any:
         bf16: Whether the run computes in bfloat16.
 
     Returns:
-        The model; a `PeftModel` where the run goes on from an adapter. What stays as it is does
+        The model; a `PeftModel` if the run continues from an adapter. Parts that are not trained do
         not require gradients.
 
     Raises:
-        UserError: No such checkpoint, or a broken one; the adapter is none, or is for another
-            base.
+        UserError: No such checkpoint, or a broken one; not an adapter, or one for another base.
     """
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     if config.revision:
@@ -72,9 +71,9 @@ def load_model(config: TrainConfig, *, bf16: bool) -> Any:
 
 
 def lora_config(model: Any, config: TrainConfig) -> peft.LoraConfig:
-    """LoRA on every linear layer of the language model, and on nothing else.
+    """LoRA on every linear layer of the language model, and on no other layer.
 
-    The modules are found by walking the language model: names alone (`q_proj`) also occur in
+    The modules are found by a walk over the language model, since names like `q_proj` also occur in
     vision towers.
 
     Args:
@@ -82,9 +81,9 @@ def lora_config(model: Any, config: TrainConfig) -> peft.LoraConfig:
         config: The run.
 
     Returns:
-        The configuration for PEFT. It names complete module paths; PEFT shortens them where short
-        names mean the same. It has neither biases nor further trained modules, which vLLM's
-        loader refuses.
+        The configuration for PEFT. It names complete module paths; PEFT shortens them if short
+        names mean the same. It has neither biases nor other trained modules, which vLLM's loader
+        refuses.
     """
     decoder = model.get_decoder()
     prefix = next(name for name, module in model.named_modules() if module is decoder)
@@ -103,7 +102,7 @@ def lora_config(model: Any, config: TrainConfig) -> peft.LoraConfig:
 
 
 def with_adapter(model: Any, config: TrainConfig) -> Any:
-    """Put an existing adapter on the model, to be trained further.
+    """Put an existing adapter on the model, to train it further.
 
     Args:
         model: The bare model.
@@ -113,15 +112,16 @@ def with_adapter(model: Any, config: TrainConfig) -> Any:
         A `PeftModel` with the adapter trainable.
 
     Raises:
-        UserError: No adapter there, a broken one, or one for another base: another hub id, or
-            other layers.
+        UserError: Not an adapter, a broken one, or one for another base: another hub id, or other
+            layers.
     """
     source = str(config.adapter)
     label, remedy = f"adapter={source}", "Set `model` to that base, or leave the adapter out."
     saved = adapter_config(label, source)
     saved.inference_mode = False
     with fitting(label, saved, config.model, remedy):
-        # Folders are renamed, hub ids are not; and checkpoints can differ in nothing but values.
+        # Compare hub ids, since checkpoints may differ only in values. Folders may be renamed, so
+        # they are not compared.
         renamed = _is_folder(str(saved.base_model_name_or_path)) or _is_folder(config.model)
         if not is_for(label, saved, config.model) and not renamed:
             raise ValueError("another checkpoint")
@@ -135,7 +135,7 @@ def _is_folder(checkpoint: str) -> bool:
 
 
 def _dtype(config: TrainConfig, bf16: bool) -> torch.dtype:
-    # All weights in training need float32 copies: bfloat16 swallows small updates.
+    # Weights in training need float32, since bfloat16 loses small updates.
     automatic = "bfloat16" if bf16 and config.peft == "lora" else "float32"
     return {
         "float32": torch.float32,
