@@ -56,8 +56,8 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.paths import user_path
     from vlmguard.results.agreement.calibrated import calibrated_sheet
     from vlmguard.results.commands.shared import plain_console, read_logs
-    from vlmguard.results.formats import sheets
     from vlmguard.results.formats.console import print_sheets
+    from vlmguard.results.leaderboard import tables
     from vlmguard.results.leaderboard.build import build
     from vlmguard.results.leaderboard.extras import Extras
     from vlmguard.results.leaderboard.paper import paper_sheets
@@ -76,18 +76,18 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     labelled = [calibrated_sheet(board, results, labels)] if labels else []
     published = published_for(board)
     paper = arguments.layout == "paper"
-    tables = paper_sheets(board) if paper else board_sheets(board)
+    shown = paper_sheets(board) if paper else board_sheets(board)
     checked = [verify_sheet(results)] if arguments.verify else []
     for note in board.notes:
         print(f"Note: {one_line(note)}\n")
-    print_sheets([*tables, *labelled, *checked], console)
+    print_sheets([*shown, *labelled, *checked], console)
     if arguments.published:
-        print_sheets([sheets.published_sheet(published)], console)
+        print_sheets([tables.published_sheet(published)], console)
     elif published:
         print(f"{len(published)} published rows for these benchmarks: --published.\n")
-    print_sheets([sheets.left_out_sheet(board)], console)
+    print_sheets([tables.left_out_sheet(board)], console)
     if arguments.out:
-        whole = tables if paper else [sheets.main_sheet(board), *tables]
+        whole = shown if paper else [tables.main_sheet(board), *shown]
         extras = Extras(sheets=labelled)
         files = write_leaderboard(board, user_path(arguments.out), extras, [*whole, *checked])
         print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")

@@ -6,7 +6,12 @@ import math
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any, Final
 
-from vlmguard.results.formats.sheets import (
+from vlmguard.results.formats.spreadsheet import csv_text
+from vlmguard.results.formats.templating import render
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Group, Leaderboard
+from vlmguard.results.leaderboard.published_numbers import Published
+from vlmguard.results.leaderboard.tables import (
     COST_NOTES,
     LEGEND,
     control_note,
@@ -16,11 +21,6 @@ from vlmguard.results.formats.sheets import (
     published_sheet,
     tested_note,
 )
-from vlmguard.results.formats.spreadsheet import csv_text
-from vlmguard.results.formats.templating import render
-from vlmguard.results.leaderboard.extras import Extras
-from vlmguard.results.leaderboard.model import Group, Leaderboard
-from vlmguard.results.leaderboard.published_numbers import Published
 from vlmguard.results.logs.measures import ARROWS
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import escaped

@@ -9,9 +9,10 @@ five targets are not public, so its numbers and ours are not ranked together.
 import math
 from typing import Final
 
-from vlmguard.results.formats.sheets import Sheet, gain_sheet, overhead_sheet
+from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
+from vlmguard.results.leaderboard.tables import gain_sheet, overhead_sheet
 
 PAPER: Final = "2504.12661"
 BENCHMARKS: Final = ("SIUO", "VLGuard", "MM-SafetyBench", "FigStep")

@@ -4,15 +4,25 @@ import re
 from pathlib import Path
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.formats import sheets
 from vlmguard.results.formats.documents import escape_markdown, latex, markdown
-from vlmguard.results.formats.exports import as_csv, as_json, page
-from vlmguard.results.formats.figures import as_bytes, figures
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.writing import write_files
+from vlmguard.results.leaderboard.exports import as_csv, as_json, page
 from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.figures import as_bytes, figures
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
+from vlmguard.results.leaderboard.tables import (
+    coverage_sheets,
+    duel_sheet,
+    gain_sheet,
+    group_sheets,
+    left_out_sheet,
+    main_sheet,
+    overhead_sheet,
+    published_sheet,
+    slice_sheets,
+)
 from vlmguard.results.sanitize import one_line
 
 __all__ = ["board_sheets", "published_for", "write_leaderboard"]
@@ -26,12 +36,12 @@ def board_sheets(board: Leaderboard) -> list[Sheet]:
         the others, slices if there are any, cost, gains.
     """
     return [
-        *sheets.group_sheets(board),
-        *sheets.coverage_sheets(board),
-        sheets.duel_sheet(board),
-        *sheets.slice_sheets(board),
-        sheets.overhead_sheet(board),
-        sheets.gain_sheet(board),
+        *group_sheets(board),
+        *coverage_sheets(board),
+        duel_sheet(board),
+        *slice_sheets(board),
+        overhead_sheet(board),
+        gain_sheet(board),
     ]
 
 
@@ -65,11 +75,11 @@ def write_leaderboard(
     for title in extras.figures:
         if not re.fullmatch(r"[\w-]+", title):
             raise UserError(f"extra figure {title!r}: name it by letters, digits, - and _ alone.")
-    shown = [sheets.main_sheet(board), *board_sheets(board)] if tables is None else tables
+    shown = [main_sheet(board), *board_sheets(board)] if tables is None else tables
     ours = [each for each in [*shown, *extras.sheets] if each.rows]
     published = published_for(board)
     notes = [*board.notes, *extras.notes]
-    written = [*ours, sheets.published_sheet(published), sheets.left_out_sheet(board)]
+    written = [*ours, published_sheet(published), left_out_sheet(board)]
     drawn = figures(board) | extras.figures
     vector = {name: as_bytes(figure, "svg") for name, figure in drawn.items()}
     head = "".join(f"> {escape_markdown(one_line(note))}\n\n" for note in notes)

@@ -1,10 +1,10 @@
-"""The leaderboard as plain sheets of text, which every output format dresses in its own way."""
+"""The tables of a leaderboard, as sheets of text."""
 
 import math
-from dataclasses import dataclass, field
 from itertools import groupby
 
-from vlmguard.results.formats.cells import (
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.cells import (
     MARKS,
     cell_text,
     number,
@@ -21,7 +21,6 @@ from vlmguard.results.logs.measures import show_p
 __all__ = [
     "COST_NOTES",
     "LEGEND",
-    "Sheet",
     "control_note",
     "coverage_sheets",
     "duel_sheet",
@@ -34,30 +33,6 @@ __all__ = [
     "slice_sheets",
     "tested_note",
 ]
-
-
-@dataclass
-class Sheet:
-    """A table of text.
-
-    Attributes:
-        title: Heading.
-        spans: Headings above the columns with the number of columns each spans;
-            empty for a single line of headings.
-        header: Column headings.
-        rows: Cells; a cell of several lines holds newlines.
-        notes: Remarks below.
-        labels: Number of leading columns that hold text.
-        starts: Rows that begin a new block.
-    """
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    spans: list[tuple[str, int]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    labels: int = 2
-    starts: set[int] = field(default_factory=set)
 
 
 LEGEND = [

@@ -20,8 +20,8 @@ from support.folders import PHRASES, draw_image, vlguard_records, write_json, wr
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import recorded
-from vlmguard.results.formats.sheets import main_sheet
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.tables import main_sheet
 from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers.judge import judge
 from vlmguard.scorers.refusal import Keywords, load_keywords

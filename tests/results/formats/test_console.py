@@ -7,15 +7,16 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from vlmguard.results.formats import sheets
 from vlmguard.results.formats.console import print_sheets
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard import tables
 from vlmguard.results.leaderboard.model import Leaderboard
 
 
 def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> None:
     out = io.StringIO()
     console = Console(file=out, width=140)
-    print_sheets([*sheets.group_sheets(board), sheets.overhead_sheet(board)], console)
+    print_sheets([*tables.group_sheets(board), tables.overhead_sheet(board)], console)
     text = out.getvalue()
     for expected in (
         "7.67",
@@ -32,7 +33,7 @@ def test_terminal_shows_means_differences_and_coverage(board: Leaderboard) -> No
 
 def test_a_narrow_terminal_breaks_no_number(board: Leaderboard) -> None:
     out = io.StringIO()
-    print_sheets(sheets.group_sheets(board), Console(file=out, width=80))
+    print_sheets(tables.group_sheets(board), Console(file=out, width=80))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     assert "Large hard: mockllm/alpha" in text
@@ -46,7 +47,7 @@ def test_a_narrow_terminal_breaks_no_number(board: Leaderboard) -> None:
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_terminal_prints_foreign_markup_as_text(evil: Leaderboard, width: int) -> None:
     out = io.StringIO()
-    print_sheets(sheets.group_sheets(evil), Console(file=out, width=width))
+    print_sheets(tables.group_sheets(evil), Console(file=out, width=width))
     assert "[bold]" in re.sub(r"\s|│", "", out.getvalue())
 
 
@@ -55,7 +56,7 @@ def test_names_of_defenses_are_folded_last() -> None:
     header = ["Target", "Defense", *(f"Number {n}" for n in range(7))]
     rows = [[target, defense, *["100.0"] * 7] for defense in ("undefended", "figstep_defense")]
     out = io.StringIO()
-    print_sheets([sheets.Sheet("Wide", header, rows, starts={0})], Console(file=out, width=120))
+    print_sheets([Sheet("Wide", header, rows, starts={0})], Console(file=out, width=120))
     assert "figstep_defense" in out.getvalue()
     assert max(map(len, out.getvalue().splitlines())) <= 120
     assert out.getvalue().count("100.0") == 14
@@ -68,7 +69,7 @@ def test_wide_characters_take_the_room_that_they_need(width: int) -> None:
     header = ["Target", "Defense", *(f"Measure {number} % \u2191" for number in range(5))]
     rows = [[name, "none", *["100.0\n[+88.8, +99.9]"] * 5]]
     out = io.StringIO()
-    print_sheets([sheets.Sheet("Wide", header, rows, starts={0})], Console(file=out, width=width))
+    print_sheets([Sheet("Wide", header, rows, starts={0})], Console(file=out, width=width))
     text = out.getvalue()
     assert max(map(cell_len, text.splitlines())) <= width
     assert text.count("100.0") == 5
@@ -82,7 +83,7 @@ def test_numbers_break_only_where_names_have_given_all() -> None:
     rows = [["a-name-of-thirty-characters-0123", *["123456789"] * 6]]
     for width, whole in ((70, 6), (40, 0)):
         out = io.StringIO()
-        sheet = sheets.Sheet("Narrow", header, rows, labels=1)
+        sheet = Sheet("Narrow", header, rows, labels=1)
         print_sheets([sheet], Console(file=out, width=width))
         assert out.getvalue().count("123456789") == whole
         assert max(map(cell_len, out.getvalue().splitlines())) <= width

@@ -2,13 +2,13 @@
 
 import re
 
-from vlmguard.results.formats import sheets
 from vlmguard.results.formats.documents import latex, markdown
+from vlmguard.results.leaderboard import tables
 from vlmguard.results.leaderboard.model import Leaderboard
 
 
 def test_markdown_has_one_cell_for_each_heading(evil: Leaderboard) -> None:
-    text = markdown(sheets.main_sheet(evil))
+    text = markdown(tables.main_sheet(evil))
     table = [line for line in text.splitlines() if line.startswith("|")]
     counts = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
     assert len(counts) == 1
@@ -17,10 +17,10 @@ def test_markdown_has_one_cell_for_each_heading(evil: Leaderboard) -> None:
 
 
 def test_latex_escapes_and_balances(evil: Leaderboard) -> None:
-    text = latex(sheets.main_sheet(evil))
+    text = latex(tables.main_sheet(evil))
     assert r"\textless{}/script\textgreater{}" in text
     assert r"\_\%\&\$\textbackslash{}\{" in text
     assert text.count(r"\begin") == text.count(r"\end") == 2
     rows = [line for line in text.splitlines() if line.endswith(r" \\") and "shortstack" in line]
     widths = {len(re.findall(r"(?<!\\)&", line)) for line in rows}
-    assert widths == {len(sheets.main_sheet(evil).header) - 1}
+    assert widths == {len(tables.main_sheet(evil).header) - 1}

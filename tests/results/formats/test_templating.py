@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from jinja2 import UndefinedError
 
-from vlmguard.results.formats.exports import page
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.templating import render
+from vlmguard.results.leaderboard.exports import page
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published

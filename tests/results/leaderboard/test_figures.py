@@ -5,8 +5,8 @@ from pathlib import Path
 from inspect_ai.log import EvalLog
 from support.clones import clone, template_log
 
-from vlmguard.results.formats.figures import as_bytes, figures
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.figures import as_bytes, figures
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.logs.frame import read_results
 

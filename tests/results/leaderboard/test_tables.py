@@ -12,10 +12,10 @@ from inspect_ai.log import read_eval_log, write_eval_log
 from rich.console import Console
 from support.toy import Toy, grade, run_toy, say
 
-from vlmguard.results.formats import sheets
 from vlmguard.results.formats.console import print_sheets
-from vlmguard.results.formats.exports import as_csv
+from vlmguard.results.leaderboard import tables
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.exports import as_csv
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard
 from vlmguard.results.logs.frame import read_results
@@ -36,8 +36,8 @@ def test_no_format_lets_a_name_steer(matrix: Path, tmp_path: Path) -> None:
     texts += [as_csv(board), *board.notes, (tmp_path / "site" / "frontier.svg").read_text()]
     for width in (60, 140):
         out = io.StringIO()
-        tables = [*board_sheets(board), sheets.main_sheet(board), sheets.left_out_sheet(board)]
-        print_sheets(tables, Console(file=out, width=width))
+        shown = [*board_sheets(board), tables.main_sheet(board), tables.left_out_sheet(board)]
+        print_sheets(shown, Console(file=out, width=width))
         texts.append(out.getvalue())
     assert not [
         text for text in texts for letter in STEERING if letter in text and ord(letter) < 32
@@ -52,7 +52,7 @@ def test_kinds_of_a_rewriters_replies_are_told_apart(tmp_path: Path) -> None:
         return "no tags" if "Question 2?" in text else "<prompt>No change needed.</prompt>"
 
     run_toy(tmp_path, Toy(), [say(8, True)] * 6, defended=True, guard=guard)
-    (sheet,) = sheets.group_sheets(build(read_results([str(tmp_path)])))
+    (sheet,) = tables.group_sheets(build(read_results([str(tmp_path)])))
     told = [note for note in sheet.notes if "replies of its guard" in note]
     kinds = "copied 4, refused 1, unusable 1"
     assert told == [f"mockllm/target, vlmguard: replies of its guard: {kinds}."]
@@ -76,7 +76,7 @@ def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
         "safe_and_helpful": 3,
         "dsr": 5,
     }
-    (sheet,) = sheets.coverage_sheets(board)
+    (sheet,) = tables.coverage_sheets(board)
     assert sheet.rows == [
         [
             *("mockllm/target", "undefended", "3 of 6\n2 images\n[4.00, 9.00]"),
@@ -91,7 +91,7 @@ def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
 
 def test_complete_runs_need_no_table_of_what_was_scored(board: Leaderboard) -> None:
     # On Toy, beta lacks one verdict; on Large there is no remark.
-    assert [sheet.title for sheet in sheets.coverage_sheets(board)] == ["Toy all, what was scored"]
+    assert [sheet.title for sheet in tables.coverage_sheets(board)] == ["Toy all, what was scored"]
 
 
 def test_no_table_calls_a_small_p_zero() -> None:

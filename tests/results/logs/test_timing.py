@@ -9,10 +9,10 @@ from inspect_ai.log import EvalLog, EvalRetryError, read_eval_log, write_eval_lo
 from inspect_ai.model import GenerateConfig
 from support.toy import Toy, run_toy, say
 
-from vlmguard.results.formats.sheets import overhead_sheet
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Entry, Overhead
 from vlmguard.results.leaderboard.publish import write_leaderboard
+from vlmguard.results.leaderboard.tables import overhead_sheet
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.timing import LATENCY_TAG
 

@@ -8,11 +8,11 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 from support.toy import Toy, run_toy, say
 
-from vlmguard.results.formats.sheets import group_sheets, main_sheet
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.paper import paper_sheets
 from vlmguard.results.leaderboard.publish import write_leaderboard
+from vlmguard.results.leaderboard.tables import group_sheets, main_sheet
 from vlmguard.results.logs.frame import read_results
 
 
