@@ -1,6 +1,7 @@
 """A benchmark's data on this machine: a folder in one of the layouts that its card accepts."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,9 +10,9 @@ from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
 from vlmguard.guard.packed_images import image_cache
-from vlmguard.guard.paths import leaves
+from vlmguard.guard.paths import leaves, user_path
 
-__all__ = ["DATA_ROOT", "MissingFile", "Source", "file_hash", "local"]
+__all__ = ["DATA_ROOT", "MissingFile", "Source", "data_root", "file_hash", "local"]
 
 DATA_ROOT: Final = "VLMGUARD_DATA"
 """Environment variable: the folder with a folder for each benchmark."""
@@ -96,6 +97,19 @@ class Source:
                 f"into the folder, or point -T data_dir= at the folder that holds it."
             )
         return path
+
+
+def data_root(named: str | None = None) -> Path | None:
+    """The folder with a folder for each benchmark, which need not exist.
+
+    Args:
+        named: The folder that the user named on the command line.
+
+    Returns:
+        That folder, or else the one that `DATA_ROOT` names, or else None.
+    """
+    root = named or os.environ.get(DATA_ROOT)
+    return user_path(root) if root else None
 
 
 def file_hash(path: Path) -> str:

@@ -16,7 +16,6 @@ would count as a refusal. `refusal_with_prefix` leaves it in, as upstream evalua
 it with `legacy=true`, and tables show both.
 """
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -25,6 +24,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
 from vlmguard.guard.authors import list_named
+from vlmguard.guard.data_source import data_root
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_json
 from vlmguard.guard.paths import user_path
@@ -128,8 +128,8 @@ def load_keywords(file: str | None) -> Keywords:
     if file == OWN_KEYWORDS:
         return Keywords(REFUSAL_PHRASES, OWN_KEYWORDS)
     if file is None:
-        root = os.environ.get("VLMGUARD_DATA")
-        found = find_keywords(user_path(root) / "vlguard") if root else None
+        root = data_root()
+        found = find_keywords(root / "vlguard") if root else None
         if found is None:
             return Keywords(REFUSAL_PHRASES, OWN_KEYWORDS)
         file = str(found)

@@ -1,13 +1,11 @@
 """`vlmguard data`: which benchmark data are on this machine, and whether they are complete."""
 
 import json
-import os
 from dataclasses import asdict
 
 from vlmguard.guard.cards import cards
-from vlmguard.guard.data_source import DATA_ROOT
+from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError, check_choice
-from vlmguard.guard.paths import user_path
 from vlmguard.tasks.data.check import check, describe
 
 
@@ -29,9 +27,8 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
     known = {name: card for name, card in cards().benchmarks.items() if card.layouts}
     for name in names:
         check_choice("benchmark", name, tuple(known))
-    typed = data_dir or os.environ.get(DATA_ROOT)
     # Without a folder, the report says where to get the data.
-    root = user_path(typed) if typed else None
+    root = data_root(data_dir)
     if root and not root.is_dir():
         raise UserError(f"{root} is no folder. Name one with --data-dir, or set {DATA_ROOT}.")
     reports = [check(known[name], root) for name in names or known]

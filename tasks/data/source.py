@@ -6,11 +6,10 @@ files are downloaded into the same layout. Nothing is downloaded where a local
 folder was named.
 """
 
-import os
 from typing import get_args
 
 from vlmguard.guard.cards import Card
-from vlmguard.guard.data_source import DATA_ROOT, Source, local
+from vlmguard.guard.data_source import DATA_ROOT, Source, data_root, local
 from vlmguard.guard.downloads import downloads_allowed
 from vlmguard.guard.errors import MissingData, UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
@@ -47,9 +46,9 @@ def locate(
     check_choice("-T colour", images.colour, get_args(Colour))
     if data_dir:
         return local(card, user_path(data_dir), images)
-    root = os.environ.get(DATA_ROOT)
-    if root and not revision and (user_path(root) / card.name).is_dir():
-        return local(card, user_path(root) / card.name, images)
+    root = data_root()
+    if root and not revision and (root / card.name).is_dir():
+        return local(card, root / card.name, images)
     if card.hub is None:
         if revision:
             raise UserError(f"{card.title} has no official hub repository. {card.obtain}")

@@ -1,7 +1,6 @@
 """The arguments of `vlmguard export`, declared without the heavy imports of an export."""
 
 import argparse
-import os
 from typing import Any
 
 
@@ -61,10 +60,10 @@ def add(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.data_source import data_root
     from vlmguard.guard.paths import user_path
     from vlmguard.training.dataset.export import export, summary
 
-    root = arguments.test_sets or os.environ.get("VLMGUARD_DATA")
     provenance = export(
         [user_path(log) for log in arguments.logs],
         user_path(arguments.out),
@@ -72,7 +71,7 @@ def _export(arguments: argparse.Namespace) -> int:
         prompt=arguments.prompt,
         validation=arguments.validation,
         seed=arguments.seed,
-        test_sets=user_path(root) if root else None,
+        test_sets=data_root(arguments.test_sets),
         own_sets=[user_path(file) for file in arguments.test_set],
         leak_key=arguments.leak_key,
         strict_text=arguments.strict_text,

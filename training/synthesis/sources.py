@@ -17,7 +17,6 @@
 `.jsonl` needs no kind.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlmguard.guard.data_source import DATA_ROOT
+from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.packed_images import read_parquet
 from vlmguard.guard.paths import inside, user_path
@@ -123,10 +122,10 @@ def _read_one(spec: str) -> list[Row]:
             )
         kind, place = jsonl.__name__, spec
     if not place:
-        root = os.environ.get(DATA_ROOT)
-        if not root:
+        root = data_root()
+        if root is None:
             raise UserError(f"-T data={kind}: say where it is ({kind}:PATH), or set {DATA_ROOT}.")
-        place = str(Path(root) / kind)
+        place = str(root / kind)
     path = user_path(place)
     if not path.exists():
         raise UserError(f"-T data={spec}: {path} does not exist.")
