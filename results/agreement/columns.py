@@ -15,7 +15,8 @@ from typing import Final
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_csv
-from vlmguard.results.agreement.raters import Agreement, Rater, compare_raters
+from vlmguard.results.agreement.agree import Agreement, compare_raters
+from vlmguard.results.agreement.raters import Rater
 
 _SOURCE: Final = re.compile(r"(.+\.csv):(.+)", re.IGNORECASE | re.DOTALL)
 _FIRST: Final = re.compile(r"\W*(?:(\d+)\b\W*)?([^\W\d]\w*)?")

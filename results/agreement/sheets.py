@@ -2,7 +2,7 @@
 
 import math
 
-from vlmguard.results.agreement.raters import Agreement
+from vlmguard.results.agreement.agree import Agreement
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.stats.coefficients import Estimate, Pair
 

@@ -34,8 +34,8 @@ def add(commands: Any) -> None:
 def _agreement(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError
     from vlmguard.guard.paths import user_path
+    from vlmguard.results.agreement.agree import agree
     from vlmguard.results.agreement.columns import UNSAFE, agree_columns, is_column
-    from vlmguard.results.agreement.raters import agree
     from vlmguard.results.agreement.sheets import agreement_sheets
     from vlmguard.results.commands.shared import log_place, plain_console
     from vlmguard.results.formats.console import print_sheets

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 def _label(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError, check_number
     from vlmguard.guard.paths import user_path
-    from vlmguard.results.agreement.raters import label_sheet
+    from vlmguard.results.agreement.sampling import label_sheet
     from vlmguard.results.commands.shared import log_place
     from vlmguard.results.formats.writing import write_files
 

@@ -11,7 +11,8 @@ from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
-from vlmguard.results.agreement.raters import agree, read_labels
+from vlmguard.results.agreement.agree import agree
+from vlmguard.results.agreement.raters import read_labels
 from vlmguard.results.formats.spreadsheet import csv_text, no_formula, sheet_name
 from vlmguard.results.sanitize import escaped
 

@@ -14,7 +14,7 @@ from support.toy import Reply, Toy, grade, model, run_toy, say
 from vlmguard.cli import main
 from vlmguard.guard.record import recorded
 from vlmguard.guard.templates import template_hash
-from vlmguard.results.agreement.raters import agree
+from vlmguard.results.agreement.agree import agree
 from vlmguard.results.diff import diff
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard

@@ -10,7 +10,8 @@ from inspect_ai.log import read_eval_log, write_eval_log
 
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
-from vlmguard.results.agreement.raters import agree, read_labels
+from vlmguard.results.agreement.agree import agree
+from vlmguard.results.agreement.raters import read_labels
 from vlmguard.results.diff import diff
 from vlmguard.results.stats.coefficients import cohen_kappa, krippendorff_alpha
 
