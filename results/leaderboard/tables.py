@@ -1,4 +1,4 @@
-"""The tables of a leaderboard, as sheets of text."""
+"""The tables of a leaderboard."""
 
 import math
 from itertools import groupby
@@ -61,7 +61,7 @@ CONTROL_NOTE = (
 
 
 def main_sheet(board: Leaderboard) -> Sheet:
-    """A row for each target and defense, a group of columns for each benchmark."""
+    """One table of all benchmarks: a row for each target and defense, columns for each benchmark."""
     header, spans = ["Target", "Defense"], [("", 2)]
     for group in board.groups:
         header += [*(measure.heading for measure in group.primary), "Scored"]
@@ -85,7 +85,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
 
 
 def group_sheets(board: Leaderboard) -> list[Sheet]:
-    """A sheet for each benchmark, with what was scored, and failures of the guard."""
+    """A table for each benchmark, with what was scored and the failures of the guard."""
     made = [_group_sheet(board, group) for group in board.groups]
     for sheet in made[-1:]:
         sheet.notes.append(tested_note(board))
@@ -93,19 +93,19 @@ def group_sheets(board: Leaderboard) -> list[Sheet]:
 
 
 def coverage_sheets(board: Leaderboard) -> list[Sheet]:
-    """A sheet for each benchmark in which verdicts are missing: what each measure scored."""
+    """For each benchmark with missing verdicts, how much each measure scored."""
     made = [_coverage_sheet(board, group) for group in board.groups]
     return [sheet for sheet in made if sheet.rows]
 
 
 def slice_sheets(board: Leaderboard) -> list[Sheet]:
-    """A sheet for each benchmark whose samples fall into several slices."""
+    """A table for each benchmark with several slices."""
     made = [_slice_sheet(board, group) for group in board.groups]
     return [sheet for sheet in made if sheet.rows]
 
 
 def overhead_sheet(board: Leaderboard) -> Sheet:
-    """What a sample costs: target and guard, the judge left out."""
+    """Cost of a sample: target and guard, without the judge."""
     header = ["Target", "Defense", "Benchmark", "Calls ↓", "Tokens ↓", "Answers/s ↑", "Latency s ↓"]
     title = "Cost of a sample (target and guard, without the judge)"
     sheet = Sheet(title, [*header, "Cost ↓"], [], labels=3)
@@ -130,7 +130,7 @@ def overhead_sheet(board: Leaderboard) -> Sheet:
 
 
 def gain_sheet(board: Leaderboard) -> Sheet:
-    """Average relative gain in safety, in both readings."""
+    """Average relative gain in safety, computed in two ways."""
     sheet = Sheet(
         "Average gain in safety over the undefended targets, both readings",
         [
@@ -159,7 +159,7 @@ def gain_sheet(board: Leaderboard) -> Sheet:
 
 
 def published_sheet(rows: list[Published]) -> Sheet:
-    """Numbers of others, as they were stated."""
+    """Published numbers of others."""
     certainties = dict.fromkeys(row.certainty for row in rows)
     return Sheet(
         "Published by others (other judges, subsets and scales: not to be ranked with ours)",
@@ -194,13 +194,13 @@ def published_sheet(rows: list[Published]) -> Sheet:
 
 
 def left_out_sheet(board: Leaderboard) -> Sheet:
-    """Logs that are in no table, and why."""
+    """Logs that are left out, and why."""
     rows = [[path, reason] for path, reason in board.left_out.items()]
     return Sheet("Left out", ["Log", "Reason"], rows)
 
 
 def tested_note(board: Leaderboard) -> str:
-    """What was tested, and how."""
+    """A note on what was tested, and how."""
     rest = board.tests - board.endpoint_tests
     names = dict.fromkeys(
         measure.label.removesuffix(" %")
@@ -221,7 +221,7 @@ def tested_note(board: Leaderboard) -> str:
 
 
 def duel_sheet(board: Leaderboard) -> Sheet:
-    """The best row of each benchmark and target against each other one."""
+    """The best row of each benchmark and target against each of the others."""
     sheet = Sheet(
         "The best row against the others",
         ["Benchmark", "Target", "Best", "Against", "Measure", "Difference", "p (adjusted)"],
@@ -245,7 +245,7 @@ def duel_sheet(board: Leaderboard) -> Sheet:
 
 
 def control_note(board: Leaderboard) -> list[str]:
-    """What the controls are, where there are any."""
+    """A note on the controls, if there are any."""
     names = dict.fromkeys(e.defense for e in board.entries if board.is_control(e.defense))
     return [CONTROL_NOTE.format(", ".join(names))] if names else []
 
@@ -317,10 +317,10 @@ def _slice_sheet(board: Leaderboard, group: Group) -> Sheet:
         if not sheet.rows or sheet.rows[-1][0] != target:
             sheet.starts.add(len(sheet.rows))
         for name, cells in entry.slices.items():
-            # Nothing benign in a slice: no over-refusal, and so on.
+            # A measure may not apply to a slice: without benign samples there is no over-refusal.
             about = [measure for measure in shown if cells[measure.name].coverage.of]
             texts = [cell_text(m, cells[m.name]) if m in about else "" for m in shown]
-            # Of the headline, where the slice has it.
+            # Of the headline, if it applies.
             of = next((m for m in about if m.name == group.headline), next(iter(about), None))
             scored = scored_cell(cells[of.name], of) if of else ""
             sheet.rows.append([target, defense, name, *texts, scored])
