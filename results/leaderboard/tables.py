@@ -61,7 +61,7 @@ CONTROL_NOTE = (
 
 
 def main_sheet(board: Leaderboard) -> Sheet:
-    """One table of all benchmarks: a row for each target and defense, columns for each benchmark."""
+    """All benchmarks in one table: a row for each target and defense."""
     header, spans = ["Target", "Defense"], [("", 2)]
     for group in board.groups:
         header += [*(measure.heading for measure in group.primary), "Scored"]
