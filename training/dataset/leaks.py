@@ -3,9 +3,8 @@
 The same or a near-duplicate image blocks training, and so does the same image with the same text.
 The same text alone is reported; `strict_text` makes it block (short requests like "describe this"
 are in train and test splits of one benchmark by the hundred). Where a few pictures are drawn again
-and again, as in the microworld, `key="pair"` allows an image on both sides and blocks only pairs of
-image and request. Rows and test items may name their `pair`, which is compared instead of drawing
-and wording.
+and again, `key="pair"` allows an image on both sides and blocks only pairs of image and request.
+Rows and test items may name their `pair`, which counts however they are drawn and worded.
 
 Images are compared by name within one source, by the bytes of the file, and by a perceptual
 fingerprint. A name is enough to find an image that is in two splits of a source.
