@@ -1,38 +1,73 @@
-"""Removes secrets from all that a command prints, from our code and from libraries."""
+"""The output of a command: without secrets, and ended quietly if its reader has left."""
 
 import io
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TextIO
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import Final, TextIO
 
 from vlmguard.guard.redaction import redact_text
 
-__all__ = ["redacted_output"]
+__all__ = ["READER_LEFT", "command_output"]
+
+READER_LEFT: Final = 141
+"""Exit status if the reader of the output left (`| head`), as shells show it: 128 + SIGPIPE."""
 
 
 @contextmanager
-def redacted_output() -> Iterator[None]:
-    """Hide the secrets in everything that is printed in this block."""
-    with (
-        redirect_stdout(_Redacting(sys.stdout)),
-        redirect_stderr(_Redacting(sys.stderr)),
-    ):
-        yield
+def command_output() -> Iterator[None]:
+    """Treat what is printed in this block as a command's output.
+
+    Secrets are hidden. If the reader of standard output leaves, the command ends with
+    `READER_LEFT` and without a message, as other tools do; if that of standard error leaves,
+    messages are dropped.
+
+    Raises:
+        SystemExit: The reader of standard output left.
+    """
+    with ExitStack() as redirected:
+        # A stream is None if the process was started with it closed.
+        if sys.stdout is not None:
+            redirected.enter_context(redirect_stdout(_Output(sys.stdout, needed=True)))
+        if sys.stderr is not None:
+            redirected.enter_context(redirect_stderr(_Output(sys.stderr, needed=False)))
+        try:
+            yield
+        finally:
+            # Here and not when Python ends, where a failure becomes a message.
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
 
 
-class _Redacting(io.TextIOBase):
+class _Output(io.TextIOBase):
     """A stream that redacts each piece written, and passes it on."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, needed: bool) -> None:
         self._stream = stream
+        self._needed = needed
 
     def write(self, text: str) -> int:
-        self._stream.write(redact_text(text))
+        try:
+            self._stream.write(redact_text(text))
+        except BrokenPipeError:
+            self._reader_left()
         return len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._reader_left()
+
+    def _reader_left(self) -> None:
+        # What is still buffered must go somewhere, or Python would complain when it ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+        if self._needed:
+            raise SystemExit(READER_LEFT)
 
     def isatty(self) -> bool:
         return self._stream.isatty()

@@ -1,9 +1,11 @@
 """`vlmguard` before a subcommand runs: help imports no heavy libraries, and so is quick."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -70,3 +72,44 @@ def test_a_subcommand_imports_what_it_needs() -> None:
     assert done.returncode == 2
     assert "vlmguard: power: name two pilot logs" in done.stderr
     assert "inspect_ai" in imported(done)
+
+
+POWER = ("power", "--rate", "0.7", "--agreement", "0.8", "--difference", "5")
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """A pipe whose reader has left, as `head` does, here before the first line."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.mark.parametrize("words", [("--help",), POWER], ids=["--help", "power"])
+def test_a_reader_that_leaves_ends_a_command_quietly(words: tuple[str, ...], unread: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words],
+        stdout=unread,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 141
+    assert done.stderr.splitlines()[:-1] == []  # the last line is PROGRAM's own
+
+
+def test_messages_that_nobody_reads_do_not_change_the_exit_status(unread: int) -> None:
+    program = PROGRAM.replace("atexit.register(tell)", "")
+    done = subprocess.run([sys.executable, "-c", program, "gate"], stderr=unread, check=False)
+
+    assert done.returncode == 2
+
+
+def test_output_may_be_closed_from_the_start() -> None:
+    command = f"exec '{sys.executable}' -c \"$0\" --help >&-"
+    done = subprocess.run(["sh", "-c", command, PROGRAM], capture_output=True, check=False)
+
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr

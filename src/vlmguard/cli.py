@@ -9,7 +9,7 @@ import sys
 import traceback
 from typing import Any
 
-from vlmguard.guard.streams import redacted_output
+from vlmguard.guard.streams import command_output
 from vlmguard.results.commands import add as add_results
 from vlmguard.training.dataset.command import add as add_export
 from vlmguard.training.finetune.command import add as add_train
@@ -24,8 +24,11 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         Exit status: that of the subcommand, 2 for a mistake in the arguments, or 130 for Ctrl-C.
+
+    Raises:
+        SystemExit: `--help`, a mistake in the arguments, or the reader of the output left (141).
     """
-    with redacted_output():
+    with command_output():
         return _main(argv)
 
 
