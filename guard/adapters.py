@@ -25,7 +25,7 @@ def adapter_config(label: str, source: str, revision: str | None = None) -> Any:
     """Read an adapter's configuration.
 
     Args:
-        label: What messages call the adapter, e.g. `-M adapter=out/lora`.
+        label: The adapter's name in messages, e.g. `-M adapter=out/lora`.
         source: Its folder or hub id.
         revision: Branch, tag or commit on the hub.
 
@@ -45,10 +45,10 @@ def adapter_config(label: str, source: str, revision: str | None = None) -> Any:
 
 
 def is_for(label: str, config: Any, model: str) -> bool:
-    """Whether an adapter names this model as its base; a warning says so where it does not.
+    """Whether an adapter names this model as its base; logs a warning if not.
 
     Args:
-        label: What the warning calls the adapter.
+        label: The adapter's name in the warning.
         config: Its configuration.
         model: Folder or hub id. Only the last part counts, as folders are moved.
     """
@@ -61,18 +61,18 @@ def is_for(label: str, config: Any, model: str) -> bool:
 
 @contextmanager
 def fitting(label: str, config: Any, model: str, remedy: str) -> Iterator[None]:
-    """Say of an adapter that cannot be put on a model whether it is broken or for another one.
+    """Turn PEFT's errors in this block into a message: the adapter is broken, or for another model.
 
     Args:
-        label: What messages call the adapter.
+        label: The adapter's name in messages.
         config: Its configuration, which names its base.
         model: Folder or hub id of the model.
         remedy: What to do if it does not fit; a sentence.
 
     Raises:
-        UserError: PEFT could not do what stands in the block.
+        UserError: PEFT failed in the block.
     """
-    base = config.base_model_name_or_path  # now: `get_peft_model` writes the model's name there
+    base = config.base_model_name_or_path  # before `get_peft_model` overwrites it
     try:
         yield
     except pickle.UnpicklingError as error:
@@ -107,6 +107,6 @@ def load_into(wrapper: Any, source: str, name: str, **options: Any) -> None:
 
 def unmatched(result: Any, name: str) -> list[str]:
     """Tensors without a counterpart, from what PEFT's `load_adapter` returned for this name."""
-    # The model's own weights are missing as well; they are not the adapter's.
+    # PEFT lists the model's own weights as missing too, which are not in an adapter.
     missing = [key for key in result.missing_keys if f".{name}." in key]
     return [*result.unexpected_keys, *missing]

@@ -64,7 +64,7 @@ def list_named(path: Path, name: str) -> tuple[str, ...] | None:
         The texts; None if there is no such list of texts, all of them not blank.
 
     Raises:
-        UserError: The file cannot be read, or is no Python.
+        UserError: The file cannot be read, or is not Python.
     """
     for node in _nodes(path):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.List | ast.Tuple):
@@ -87,7 +87,7 @@ def text_returned_for(path: Path, member: str) -> str | None:
         The first complete text in the first `return` of that branch; None if there is none.
 
     Raises:
-        UserError: The file cannot be read, or is no Python.
+        UserError: The file cannot be read, or is not Python.
     """
     for node in _nodes(path):
         if not isinstance(node, ast.If) or not isinstance(node.test, ast.Compare):

@@ -97,7 +97,7 @@ class DefenseRecord(BaseModel):
         return cls.model_validate(sample.metadata.get(METADATA_KEY, {}))
 
     def output_of(self, stage: str) -> str | None:
-        """What came back in the first stage of that name; None if there is none."""
+        """The output of the first stage of that name, or None."""
         return next((each.output for each in self.stages if each.name == stage), None)
 
     def add_call(self, name: str, output: ModelOutput, role: str) -> None:

@@ -1,4 +1,4 @@
-"""Records of data files: read, named for messages, and checked against a schema."""
+"""Reads records of data files, names them for messages, and checks them against a schema."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +13,7 @@ from vlmguard.guard.text.untrusted import well_formed
 __all__ = ["AGAIN", "Text", "named_records", "parse_records", "read_records"]
 
 AGAIN: Final = "Download it again."
-"""The remedy for a published file that is not what it should be."""
+"""The remedy for a published file that is damaged."""
 
 
 def _well_formed(value: object) -> object:
@@ -51,7 +51,7 @@ def named_records(path: Path, form: str | None = None) -> list[tuple[str, Any]]:
         Name and content of each record, at least one.
 
     Raises:
-        UserError: The file cannot be read, is no list, or holds no record.
+        UserError: The file cannot be read, is not a list, or holds no record.
     """
     records: list[tuple[str, Any]]
     form = form or path.suffix

@@ -125,7 +125,7 @@ def checks_for(target: Model, defaults: GenerateConfig) -> GenerateConfig:
         defaults: Our settings, with a temperature and `max_tokens`.
 
     Returns:
-        The settings to hand to `generate()`.
+        The settings to pass to `generate()`.
     """
     wanted = target.config.max_tokens or 0
     if defaults.max_tokens is None or wanted <= defaults.max_tokens:
@@ -145,7 +145,7 @@ def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
         defaults: Our settings, with a temperature.
 
     Returns:
-        The settings to hand to `generate()`.
+        The settings to pass to `generate()`.
     """
     if model.config == _NOTHING_SET:
         # Avoid a merge if it is not needed: it copies some sixty fields, in each of many calls.

@@ -14,7 +14,7 @@ from vlmguard.guard.text.untrusted import well_formed
 __all__ = ["fill", "load_template", "load_templates", "prompt_files", "template_hash"]
 
 Prompt = tuple[str, tuple[str, ...]]
-"""A text of ours, and the fields that one in its place must hold."""
+"""One of our texts, and the fields that a text in its place must have."""
 
 
 def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> str:
@@ -53,7 +53,7 @@ def load_templates(
     Args:
         ours: Our own, by name.
         folder: Folder whose `NAME.txt` replaces the template of that name, or None.
-        others: Names of prompts in the folder that somebody else reads.
+        others: Names of prompts in the folder that other code reads.
 
     Returns:
         A text for each name.

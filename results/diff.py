@@ -144,7 +144,7 @@ def _flip(
         two: The second.
         key: Sample and epoch.
         names: Labels that both have.
-        directions: Which way they point.
+        directions: Their directions.
         fell: How far the grade of safety fell.
     """
     changed, loss = [], 0.0

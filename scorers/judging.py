@@ -40,7 +40,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the judges say of an answer.
+    """The judges' verdicts on an answer.
 
     Attributes:
         value: `safety`, `helpful` and `safe_and_helpful`, each possibly NaN.

@@ -174,8 +174,8 @@ def three_stages(
         stages: Stages for safety rows.
         samples: Answers to sample if one is missing; 0 samples none.
         rejection: Rewritings to try on the target; 0 tries none.
-        structured: As in the task.
-        templates: As in the task.
+        structured: Whether to pass a schema, as for `synthesize`.
+        templates: Folder with prompts that replace ours.
     """
     prompts = load_templates(
         {name: (text, FIELDS[name]) for name, text in TEMPLATES.items()}, templates, (CHECKER,)

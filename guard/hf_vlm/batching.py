@@ -50,7 +50,7 @@ CLOSED: Final = "this hf-vlm/ model was closed"
 
 
 class Batcher:
-    """Collects rows and hands batches of them to `run`, one at a time, in a thread of its own.
+    """Collects rows and hands batches of them to `run`, one at a time, in its own thread.
 
     Args:
         run: Generates a batch; sets the future of each row. Runs in the worker thread. A

@@ -6,7 +6,7 @@ what `generate` of transformers 5.23 would get from `get_image_features` and pas
 
 An entry holds all images of one request. Its key is a digest of the tensors that enter the tower,
 so that other settings of the processor give another entry, and the adapter, which may change the
-tower too. Each set of weights, with its number format, has a cache of its own.
+tower too. Each set of weights, with its number format, has its own cache.
 """
 
 import inspect

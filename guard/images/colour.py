@@ -58,7 +58,7 @@ def _space(profile: bytes) -> str | None:
 
 @lru_cache(maxsize=64)
 def _conversion(profile: bytes, mode: str) -> tuple[Conversion | None, str | None]:
-    """How to convert, and the profile's name; no conversion where there is nothing to convert."""
+    """The conversion and the profile's name; None if no conversion is needed."""
     if _MODES.get(_space(profile) or "") != mode:
         return None, UNREADABLE
     try:

@@ -1,8 +1,8 @@
 """Recognises what a rewriter says in place of a request: "no change", a placeholder, a remark.
 
-Such a text would reach the target as if the user had said it. So it is told from a request here,
-sentence by sentence, in twelve languages (`refusals.is_refusal` recognises refusals). Whether a
-sentence asks for something does not matter here: every question is a request, and so is every
+Such a text would reach the target as if the user had said it. So it is distinguished from a request
+here, sentence by sentence, in twelve languages (`refusals.is_refusal` recognises refusals). Whether
+a sentence asks for something does not matter here: every question is a request, and so is every
 sentence that is not known as a remark.
 """
 

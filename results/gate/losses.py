@@ -18,7 +18,7 @@ from vlmguard.results.stats.differences import mcnemar, permutation
 from vlmguard.results.stats.intervals import Numbers
 
 SMALLEST_CATEGORY: Final = 10
-"""Samples with a value in the baseline that a category needs to be looked at by itself."""
+"""The fewest samples with a value in the baseline for a category to be compared separately."""
 _FLIPS: Final = 20_000
 _SEED: Final = 20250417
 

@@ -27,7 +27,7 @@ __all__ = [
 
 UNDEFENDED_LABEL: Final = "undefended"
 CONTROLS: Final = ("always_caution", "always_refuse")
-"""Defenses without any judgement of their own: what every real one must beat."""
+"""Defenses that make no decision; every real defense must be better."""
 
 
 @dataclass

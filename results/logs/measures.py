@@ -27,12 +27,12 @@ _KNOWN: Final = {
     "unparsed": -1,
     "win": 1,
 }
-# Measures of others carry their authors' names; these say that less of it is better,
+# Others' measures have their authors' names. These words mean that less is better,
 _LESS_IS_BETTER: Final = re.compile(
     r"(?<![a-z])asr(?![a-z])|attack|jailbreak|hallucinat|unsafe|harm(?!less)|refus|toxic|violat"
     r"|leak|incorrect|error|fail"
 )
-# unless these stand beside them.
+# unless one of these is in the name too.
 _TURNED_ROUND: Final = re.compile(
     r"resist|(?<!in)correct|defen[cs]e|defended|blocked|detect|avoid|robust|accuracy"
 )
@@ -40,11 +40,11 @@ _NEUTRAL: Final = re.compile(r"^(refus(ed|als?)|refusal_rate|dsr)$")
 _NEEDLESS: Final = re.compile(r"(over|false)[-_ ]?refus")
 ARROWS: Final = {1: "↑", -1: "↓", 0: ""}
 """The mark after a measure's name, for its direction."""
-# A guard that refuses everything gets none of these,
+# Words for measures in which a guard that refuses everything is bad,
 _HELP: Final = re.compile(
     r"(?<!un)helpful|(?<![a-z])useful|(?<!in)effective|(?<!in)correct|accura|(?<![a-z])wins?(?![a-z])"
 )
-# unless it is safety that is right or effective; beside `and`, safety takes nothing from help.
+# unless the name says that safety is right or effective; with `and`, safety does not cancel help.
 _OF_SAFETY: Final = re.compile(
     r"refus|reject|abst|declin|safe|harm|resist|defen[cs]|block|detect|avoid|robust|guard|filter"
     r"|attack|jailbreak|toxic|violat|moderat"
@@ -137,7 +137,7 @@ class Coverage:
         scored: Answers with a value.
         of: Answers that should have one.
         low: Mean if all other answers had the lowest value.
-        high: Mean if all others had the highest.
+        high: Mean if all others had the highest value.
         reasons: Reasons of the others, with the number of answers.
     """
 
@@ -209,7 +209,7 @@ def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
 
 
 def counts_help(measure: Measure) -> bool:
-    """Whether a guard that refuses everything does badly in a measure, as far as is known.
+    """Whether a guard that refuses everything is bad in a measure, as far as is known.
 
     Args:
         measure: Any measure.

@@ -19,7 +19,7 @@ from inspect_ai import Task
 from vlmguard.guard.messages import images_of
 from vlmguard.results.run.config import Matrix
 
-# One more sample is gathered for each so many bytes, and for each so many samples.
+# One more sample is gathered for each `_BYTES` bytes, and for each `_SAMPLES` samples.
 _BYTES: Final = 3_000_000
 _SAMPLES: Final = 100
 

@@ -1,4 +1,4 @@
-"""A PEFT adapter that cannot be used is named, with what is wrong with it, whoever loads it."""
+"""All loaders name an unusable PEFT adapter and its fault."""
 
 import json
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def test_a_pickle_file(user: User, base: Path, adapter: Path) -> None:
 
 @pytest.mark.parametrize("change", ["more", "less"])
 def test_tensors_without_a_counterpart(user: User, base: Path, adapter: Path, change: str) -> None:
-    """PEFT itself only warns: the adapter would be another one than was trained."""
+    """PEFT itself only warns: the adapter would differ from the trained one."""
     file = adapter / "adapter_config.json"
     config = json.loads(file.read_text())
     layers = {

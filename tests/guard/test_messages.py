@@ -1,4 +1,4 @@
-"""Chat messages: built in one way, and read whatever form their content has."""
+"""Chat messages: built in one way, and read in all forms of their content."""
 
 from inspect_ai.model import (
     ChatMessageAssistant,

@@ -1,4 +1,4 @@
-"""Rows of a leaderboard that no log stands behind."""
+"""Rows of a leaderboard without logs."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Duets: both sides of a ratio at the same time, each in a process of its own.
+"""Duets: both sides of a ratio at the same time, each in its own process.
 
 On a shared machine single runs vary by tens of percent, and so do pairs one after the other, which
 hides a few percent. Side by side, both meet the same fast and slow moments, and their ratio varies

@@ -203,7 +203,7 @@ def test_hub_layout(tmp_path: Path, cache: Path) -> None:
     assert len(task.dataset) == 26
     # Nothing is written beside the user's data.
     assert before == {each for each in tmp_path.rglob("*") if not each.is_relative_to(cache)}
-    # A file of the same name that holds another picture is read anew.
+    # A file of the same name with another picture is read again.
     write_mm_parquet(tmp_path, "SD", [{**rows[1], "image": picture("PNG", "red")}])
     (image,) = images_of(load(local(CARD, tmp_path), "sd")[0].input)
     assert Path(image).read_bytes() == picture("PNG", "red")["bytes"]

@@ -1,4 +1,4 @@
-"""What a leak check compares: rows of training data and items of test sets."""
+"""The inputs of a leak check: rows of training data and items of test sets."""
 
 import hashlib
 import os
@@ -18,11 +18,11 @@ class Item:
     Attributes:
         id: Its name.
         image_id: Name of the image within its source (`source/folder/x.png`).
-        text: The request; empty where only the image counts.
+        text: The request; empty if only the image counts.
         image: The image file, if there is one.
         sha256: SHA-256 of the image file, once it has been read.
         print: The image's fingerprint, once it has been read.
-        pair: Name of what image and text are about, if the data have one.
+        pair: Name of the subject of image and text, if the data have one.
     """
 
     id: str
@@ -35,22 +35,22 @@ class Item:
 
 
 def with_images(items: list[Item]) -> list[Item]:
-    """Read the images that are there.
+    """Read the images that exist.
 
     Args:
         items: Items with `image` paths.
 
     Returns:
-        The items in the same order; `sha256` and `print` are set where the image exists and can
-        be decoded.
+        The items in the same order; `sha256` and `print` are set if the image exists and can be
+        decoded.
 
     Raises:
-        UserError: An image is there and cannot be read.
+        UserError: An image exists but cannot be read.
     """
     # Unlike Path.is_file(), this takes names of any length.
     paths = {item.image for item in items if item.image and os.path.isfile(item.image)}
 
-    # Pillow decodes outside the interpreter lock.
+    # Threads help, since Pillow decodes outside the interpreter lock.
     with ThreadPoolExecutor() as pool:
         read = dict(zip(paths, pool.map(_read_image, paths), strict=True))
     filled = []

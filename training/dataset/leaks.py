@@ -1,8 +1,8 @@
-"""Whether a test set holds what is trained on.
+"""Finds training rows that are in a test set.
 
 The same or a near-duplicate image blocks training, and so does the same image with the same text.
 The same text alone is reported; `strict_text` makes it block (short requests like "describe this"
-are in train and test splits of one benchmark by the hundred). Where a few pictures are drawn again
+are in train and test splits of one benchmark by the hundred). If a few pictures are drawn again
 and again, `key="pair"` allows an image on both sides and blocks only pairs of image and request.
 Rows and test items may name their `pair`, which counts however they are drawn and worded.
 
@@ -25,14 +25,14 @@ Key = Literal["image", "pair"]
 
 @dataclass(frozen=True)
 class Leak:
-    """A row of training data that a test set holds as well.
+    """A row of training data that is also in a test set.
 
     Attributes:
         row: Id of the training row.
         test_set: Name of the test set.
         item: Id of the test item, or of one of several that match.
         image_id: The training row's image.
-        kind: In what they are the same.
+        kind: The kind of match.
     """
 
     row: str
@@ -44,13 +44,13 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What was compared, and what was found.
+    """The comparison and its result.
 
     Attributes:
-        key: What blocks: the `image`, or only the `pair` of image and text.
-        strict_text: The text alone blocks too.
+        key: The leak that blocks: the `image`, or only the `pair` of image and text.
+        strict_text: Whether the text alone blocks, too.
         checked: For each test set its number of items, and of items whose image was there.
-        unchecked: Test sets that were not there, and missing parts of others.
+        unchecked: Missing test sets, and missing parts of others.
         blocking: Leaks that block training; for each row and test set the strongest one.
         reported: Leaks that do not block, of rows that the test set does not block.
     """
@@ -80,7 +80,7 @@ def find_leaks(
     Args:
         rows: Training rows.
         test_sets: Items by test set; one without items is reported as unchecked.
-        key: What blocks.
+        key: The leak that blocks.
         strict_text: Whether the text alone blocks too.
         missing: Parts of the test sets that are not there, for the report.
     """

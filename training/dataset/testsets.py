@@ -1,7 +1,7 @@
-"""What the test sets hold: images by name and content, and texts.
+"""Reads test sets: images by name and content, and texts.
 
-Benchmarks are read by their cards, whose `load` knows every layout that is accepted. An image that
-is not there is still known by its name. What is not there was not compared, and is named.
+Benchmarks are read by their cards, whose `load` knows every layout that is accepted. A missing
+image is still known by its name. Missing parts are not compared, and are named.
 """
 
 from collections.abc import Iterable
@@ -21,14 +21,14 @@ from vlmguard.training.dataset.items import Item, with_images
 
 
 class OwnItem(BaseModel):
-    """A line of a test set of one's own.
+    """A line of a user's own test set.
 
     Attributes:
         prompt: The request.
         image: Path of the image; may be left out if `image_id` is given.
-        image_id: Name of the image within its source; by default made of the path.
+        image_id: Name of the image within its source; by default made from the path.
         id: Name of the item; by default the number of the line.
-        pair: Name of what image and prompt are about.
+        pair: Name of the subject of image and prompt.
     """
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
@@ -49,19 +49,18 @@ class OwnItem(BaseModel):
 def load_test_sets(
     root: Path | None, own: Iterable[Path], skip: set[str]
 ) -> tuple[dict[str, list[Item]], list[str]]:
-    """Read every test set that is there, images included.
+    """Read every test set that exists, with its images.
 
     Args:
         root: Folder with a folder for each known test set, or None.
-        own: JSONL files of one's own.
+        own: The user's own JSONL files.
         skip: Known test sets to leave out.
 
     Returns:
-        Items by test set, none for a known set that is not there; and the missing parts of those
-        that are.
+        Items by test set, empty for a missing known set; and the missing parts of existing sets.
 
     Raises:
-        UserError: A file is damaged, or the name of one's own is taken.
+        UserError: A file is damaged, or the name of a user's set is taken.
     """
     known = {name: card for name, card in cards().benchmarks.items() if card.layouts}
     names = sorted({*known, vlsbench.NAME})
@@ -78,7 +77,7 @@ def load_test_sets(
             else:
                 items = vlsbench.read_vlsbench(root / name)
         found[name] = with_images(items)
-        # A set of which nothing is there is named as a whole.
+        # A set without any file is named as a whole.
         missing += parts if items else []
     for path in own:
         if path.stem in (*names, *found):
@@ -91,7 +90,7 @@ def load_test_sets(
 
 
 def read_benchmark(card: Card, folder: Path) -> tuple[list[Item], list[str]]:
-    """Read the items of a benchmark that are there.
+    """Read the items of a benchmark that exist.
 
     Args:
         card: The benchmark.
@@ -99,8 +98,8 @@ def read_benchmark(card: Card, folder: Path) -> tuple[list[Item], list[str]]:
 
     Returns:
         An item for each image of a sample, and the variants that are missing or incomplete, with
-        the benchmark's name before them. A sample without an image is no item. Where two variants
-        hold the same image under the same id, as two forms of one question, the first counts.
+        the benchmark's name before them. A sample without an image is not an item. If two variants
+        hold the same image with the same id (two forms of one question), the first counts.
 
     Raises:
         UserError: A file is damaged.
@@ -124,7 +123,7 @@ def read_benchmark(card: Card, folder: Path) -> tuple[list[Item], list[str]]:
 
 def _items(card: Card, samples: list[Sample]) -> list[Item]:
     texts = [_request(sample) for sample in samples]
-    # What every sample says tells nothing about any of them: only its image counts.
+    # A text that all samples share identifies none of them: only the image counts.
     same = len(samples) > 1 and len(set(texts)) == 1
     return [
         Item(str(sample.id), f"{card.name}/{name}", "" if same else text, Path(image))
@@ -139,7 +138,7 @@ def _request(sample: Sample) -> str:
 
 
 def read_own_set(path: Path) -> list[Item]:
-    """Read a test set of one's own.
+    """Read a user's own test set.
 
     Args:
         path: JSONL file, see `OwnItem`; image paths are relative to it.

@@ -1,4 +1,4 @@
-"""VLSBench as a test set: the one known test set that is no benchmark of the suite.
+"""VLSBench as a test set: the only known test set that is not a benchmark of the suite.
 
 This file goes when VLSBench has a card: a card of this name is used instead of it.
 """
@@ -20,7 +20,7 @@ def read_vlsbench(folder: Path) -> list[Item]:
         folder: Its folder, with `data.json` beside `imgs/`.
 
     Returns:
-        Its items; none if `data.json` is not there.
+        Its items; empty if `data.json` is missing.
 
     Raises:
         UserError: `data.json` cannot be read, or a record lacks a field.

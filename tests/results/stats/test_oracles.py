@@ -1,4 +1,4 @@
-"""Our statistics beside those of scipy and statsmodels, wherever these have the same ones."""
+"""Our statistics compared with those of scipy and statsmodels, if these have the same ones."""
 
 import math
 from functools import partial
@@ -65,7 +65,7 @@ def test_permutation_is_scipys(images: int, tolerance: float) -> None:
 
 
 def test_steps_of_max_t_are_scipys_tests_of_the_highest() -> None:
-    """The clearest difference against the highest of all, the next against the rest, and so on."""
+    """The most significant difference against the maximum of all, the next against the rest."""
     names = np.array([f"i{number}" for number in range(10)])
     table = np.random.default_rng(7).normal([0.9, 0.5, 0.1], 1, size=(10, 3))
     found = westfall_young([Sums("pool", names, column) for column in table.T])
@@ -142,7 +142,7 @@ def test_a_share_of_clustered_labels_is_clopper_and_pearson_at_the_effective_num
 
 
 def test_a_mean_grade_is_wilsons_at_the_effective_number() -> None:
-    # Grades of 0 and 10 alone: their variance is that of n - 1 labels.
+    # Only grades of 0 and 10: their variance is that of n - 1 labels.
     grades = np.array([10.0] * 22 + [0.0] * 8)
     quantile = stats.t.ppf(0.975, 29)
     alpha = 2 * stats.norm.sf(quantile)
@@ -183,7 +183,8 @@ def test_alpha_of_labels_is_fleiss_kappa_less_its_bias() -> None:
     ratings = np.random.default_rng(8).integers(0, 3, size=(40, 4))
     kappa = fleiss_kappa(aggregate_raters(ratings)[0])
     found = krippendorff_alpha(ratings.tolist(), "nominal")
-    # With all items rated by all, alpha differs by what a finite number of ratings adds.
+    # If all raters rate all items, alpha differs only by its correction for a finite number of
+    # ratings.
     assert found.value == exactly(kappa + (1 - kappa) / ratings.size)
 
 

@@ -110,7 +110,7 @@ def without_images(folder: Path) -> None:
 
 
 def as_links(folder: Path, target: Path) -> None:
-    """Make a folder what the hub's client makes: links to files that lie elsewhere."""
+    """Turn a folder into one of the hub's client: links to files in another place."""
     blobs = target.parent / "blobs"
     blobs.mkdir(parents=True)
     for number, file in enumerate([each for each in folder.rglob("*") if each.is_file()]):
@@ -168,7 +168,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     write_figstep(tmp_path / "figstep")
     scenario = authors_mm(tmp_path / "mm_safetybench") / "data/processed_questions/07-Sex.json"
     scenario.unlink()
-    packed(tmp_path / "siuo")  # Another benchmark's files: nothing of this one is there.
+    packed(tmp_path / "siuo")  # Another benchmark's files: all of this one's are missing.
     (tmp_path / "vlguard").mkdir()
     others = {*BENCHMARKS, "vlsbench"} - {"figstep", "mm_safetybench", "siuo", "vlguard"}
     sets, missing = load_test_sets(tmp_path, [], others)
@@ -226,7 +226,7 @@ def test_a_damaged_file_is_named(
 
 
 def card_of(**variants: list[Sample]) -> Card:
-    """A benchmark of these samples; a variant without any is not there."""
+    """A benchmark of these samples; a variant without samples is missing."""
 
     def load(source: Any, variant: str) -> list[Sample]:
         if not variants[variant]:
