@@ -1,15 +1,61 @@
 """The settings of a training run that are our own; `trl_options` has TRL's."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from inspect_ai.model import GenerateConfig
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import UserError, first_fault
 from vlmguard.guard.thresholds import SAFE_FROM
 
-ModelSpec = str | dict[str, Any]
-"""An Inspect model: its name, or a mapping with `model`, `model_args`, `base_url` and generation
-settings (`temperature`, `max_tokens`, ...)."""
+
+class ModelSettings(GenerateConfig):
+    """An Inspect model: its name, its arguments, and generation settings beside them."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model: str
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    base_url: str | None = None
+
+
+def model_settings(spec: str | dict[str, Any]) -> ModelSettings:
+    """Read what a configuration says of a model.
+
+    Args:
+        spec: Its name, or a mapping with the fields of `ModelSettings`.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: An unknown setting, or one that does not fit.
+    """
+    try:
+        return ModelSettings.model_validate({"model": spec} if isinstance(spec, str) else spec)
+    except ValidationError as error:
+        where, said = first_fault(error)
+        raise ValueError(
+            f"{f'{where}: ' if where else ''}{said.rstrip('.')}. Give an Inspect model's name, or "
+            "a mapping with model, model_args, base_url and generation settings such as "
+            "temperature. Keys come from the environment."
+        ) from error
+
+
+def _checked(spec: str | dict[str, Any]) -> str | dict[str, Any]:
+    model_settings(spec)
+    return spec
+
+
+ModelSpec = Annotated[str | dict[str, Any], AfterValidator(_checked)]
+"""What `model_settings` reads, kept as it was written."""
 
 
 class TrainConfig(BaseModel):

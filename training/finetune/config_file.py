@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_json
 from vlmguard.guard.paths import user_path
+from vlmguard.guard.redaction import redact
 from vlmguard.guard.yaml_files import CarefulLoader, parse_yaml, read_yaml
 from vlmguard.training.finetune.config import TrainConfig
 from vlmguard.training.finetune.trl_options import check_trl_keys
@@ -133,8 +134,9 @@ def _fault(error: ValidationError, values: dict[str, Any]) -> str:
     """The fault of the first key; if a key takes several kinds of values, the fault for each."""
     faults = error.errors(include_url=False)
     key = str(faults[0]["loc"][0])
-    wanted = dict.fromkeys(each["msg"] for each in faults if each["loc"][0] == key)
-    return f"{key}: {values[key]!r} does not fit. {'. Or: '.join(wanted)}."
+    said = [each["msg"].removeprefix("Value error, ") for each in faults if each["loc"][0] == key]
+    wanted = [each.rstrip(".") for each in dict.fromkeys(said)]
+    return f"{key}: {redact(values[key], key)!r} does not fit. {'. Or: '.join(wanted)}."
 
 
 class _Loader(CarefulLoader):

@@ -18,13 +18,11 @@ import asyncio
 import hashlib
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from inspect_ai.model import GenerateConfig, Model, get_model
 
-from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.redaction import redact
@@ -37,7 +35,7 @@ from vlmguard.scorers.judge import JUDGE_FIELDS, JUDGE_TEMPLATE
 from vlmguard.scorers.judging import REFUSED, Verdict, combine, read_verdict
 from vlmguard.training.dataset.similarity import normalise_text
 from vlmguard.training.finetune.calls import Calls, Said
-from vlmguard.training.finetune.config import ModelSpec, TrainConfig
+from vlmguard.training.finetune.config import ModelSpec, TrainConfig, model_settings
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +83,10 @@ class Reward:
         graders: list[Model] | None = None,
     ) -> None:
         self.calls = calls
-        self.target = target or open_model("target", config.target)
+        # `TrainConfig` asks for both.
+        self.target = target or open_model(config.target or "")
         specs = config.grader if isinstance(config.grader, list) else [config.grader]
-        self.graders = graders or [open_model("grader", spec) for spec in specs]
+        self.graders = graders or [open_model(spec) for spec in specs if spec]
         self._config = config
         # What decides a reply beside the rewrite; secrets leave their digest.
         self._target_settings = {
@@ -215,33 +214,15 @@ class Reward:
         return Said(said.kind, said.text)
 
 
-def open_model(role: str, spec: ModelSpec | None) -> Model:
-    """The Inspect model that a configuration names.
-
-    Args:
-        role: Key in the configuration, for messages.
-        spec: Name, or a mapping with `model`, `model_args`, `base_url` and generation settings.
-
-    Returns:
-        The model.
-
-    Raises:
-        UserError: No name, or an unknown setting.
-    """
-    values: Mapping[str, Any] = {"model": spec} if isinstance(spec, str) else dict(spec or {})
-    settings = {k: v for k, v in values.items() if k not in ("model", "model_args", "base_url")}
-    unknown = settings.keys() - GenerateConfig.model_fields.keys()
-    if "model" not in values or unknown:
-        wrong = f"unknown: {', '.join(sorted(unknown))}" if unknown else "`model` is missing"
-        raise UserError(
-            f"{role}: {wrong}. Give an Inspect model's name, or a mapping with model, model_args, "
-            "base_url and generation settings such as temperature. Keys come from the environment."
-        )
+def open_model(spec: ModelSpec) -> Model:
+    """The Inspect model that a configuration names."""
+    settings = model_settings(spec)
+    names = set(GenerateConfig.model_fields)
     return get_model(
-        values["model"],
-        config=GenerateConfig(**settings),
-        base_url=values.get("base_url"),
-        **values.get("model_args", {}),
+        settings.model,
+        config=GenerateConfig(**settings.model_dump(include=names, exclude_unset=True)),
+        base_url=settings.base_url,
+        **settings.model_args,
     )
 
 

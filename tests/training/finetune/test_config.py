@@ -99,6 +99,33 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, Any], word
     assert file in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("grader", "words"),
+    [
+        ({"model": "m", "temprature": 1}, "temprature"),
+        ({"temperature": 1}, "model: Field required. Give an Inspect model's name, or a mapping"),
+        ({"model": "m", "temperature": "hot"}, "temperature: Input should be a valid number"),
+        (["m", {"model": "m", "max_tokens": "many"}], "max_tokens: Input should be a valid int"),
+    ],
+)
+def test_settings_of_a_model_are_checked_before_anything_is_loaded(
+    tmp_path: Path, grader: Any, words: str
+) -> None:
+    values = {**BASE, "method": "grpo", "target": "t", "grader": grader}
+    with pytest.raises(UserError) as error:
+        load_config(write(tmp_path, yaml.safe_dump(values)))
+    assert words in str(error.value)
+    assert "run.yaml: grader: " in str(error.value)
+
+
+def test_no_fault_repeats_a_key(tmp_path: Path) -> None:
+    grader = {"model": "m", "model_args": {"api_key": "sk-0123456789abcdef"}, "temprature": 1}
+    values = {**BASE, "method": "grpo", "target": "t", "grader": grader}
+    with pytest.raises(UserError, match="temprature") as error:
+        load_config(write(tmp_path, yaml.safe_dump(values)))
+    assert "0123456789" not in str(error.value)
+
+
 def test_a_whole_number_will_do_for_a_number(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, yaml.safe_dump({**BASE, "threshold": 8}))).threshold == 8
 
