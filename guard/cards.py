@@ -215,9 +215,9 @@ class DefenseCard:
         parts: Its parts that make decisions.
         lacks: Says what else it needs to start, each with the way out, from its arguments, the
             roles with a model, and the target (empty if it is not chosen yet).
-        taught: Its texts that the microworld's models learned, by purpose; no other card has the
-            same purpose. Another text, or one more, needs new weights. A defense without such texts
-            is left out of the microworld's matrix.
+        taught: Its texts that our tiny models learned, by purpose; no other card has the same
+            purpose. Another text, or one more, needs new weights. A defense without such texts is
+            left out of their experiment.
     """
 
     name: str
