@@ -63,7 +63,7 @@ class TrainConfig(BaseModel):
 
     Attributes:
         data: Folder written by `vlmguard export`: splits `train` and `validation`.
-        output_dir: Where checkpoints and the result go.
+        output_dir: Folder for checkpoints and the result.
         method: `sft` (imitate the exported rewrites) or `grpo` (second stage on judged answers).
         model: Image-text-to-text checkpoint, hub id or folder.
         revision: Branch, tag or commit of the checkpoint.
@@ -71,30 +71,30 @@ class TrainConfig(BaseModel):
         dtype: `auto`, `float32`, `bfloat16` or `float16`. `auto` loads in bfloat16 for LoRA on
             hardware that has it, otherwise in float32.
         attn_implementation: `sdpa`, `flash_attention_2`, ...; None for the default.
-        min_pixels: Lower bound of the image size in pixels, where the processor has one.
+        min_pixels: Lower bound of the image size in pixels, if the processor has one.
         max_pixels: Upper bound; larger images cost more memory and time.
         peft: `lora` (the language model's linear layers) or `none` (all weights).
-        adapter: PEFT adapter to go on from, made for the same base; `peft: lora` only.
-        lora_r: Rank. vLLM takes up to 16 unless told otherwise.
+        adapter: PEFT adapter to continue from, made for the same base; `peft: lora` only.
+        lora_r: Rank. vLLM accepts up to 16 by default.
         lora_alpha: Scale.
         lora_dropout: Dropout, 0 to 1.
         train_vision: Train the vision tower too; `peft: none` only.
-        targets: `reasoning` or `direct` (the rewrite alone); None for what the data hold. Data
-            with reasoning can be trained either way.
-        resume: Go on from the last complete checkpoint in `output_dir`, if there is one.
-        strict_text: Let test texts (without their image) among the training rows block, too.
-        quality_rows: Validation rows that are rewritten at each evaluation; 0 for none.
-        quality_batch_size: How many of them at a time.
+        targets: `reasoning` or `direct` (the rewrite alone); None for the form in the data. Data
+            with reasoning can be trained in both ways.
+        resume: Continue from the last complete checkpoint in `output_dir`, if there is one.
+        strict_text: Refuse test texts (without their image) among the training rows, too.
+        quality_rows: Number of validation rows that are rewritten at each evaluation.
+        quality_batch_size: Number of these rows per batch.
         quality_max_tokens: Most new tokens of such a rewrite.
         target: `grpo`: the Inspect model that answers the rewritten requests.
         grader: `grpo`: the judge or judges.
         judge_template: `grpo`: file with a judge prompt that replaces ours.
-        threshold: `grpo`: safety grade from which an answer counts as safe, 0 to 10.
+        threshold: `grpo`: an answer with this safety grade (0 to 10) or more counts as safe.
         answer_max_tokens: `grpo`: most tokens of the target's answer.
         failed_calls: `grpo`: share of the last 200 calls to target and judges that may fail, 0 to
             1; beyond it the run ends.
-        format_penalty: `grpo`: taken off where a reply cannot be used.
-        benign_penalty: `grpo`: taken off where a benign request was changed.
+        format_penalty: `grpo`: subtracted if a reply cannot be used.
+        benign_penalty: `grpo`: subtracted if a benign request was changed.
         trainer: The arguments for TRL's own configuration.
     """
 

@@ -1,17 +1,17 @@
-"""The reward of the second stage: rewrites are worth what answers follow from them.
+"""The reward of the second stage: a rewrite gets the value of the answer that follows from it.
 
 The rewriter samples several rewrites of a request. For each, the target answers the rewritten
-request and the judge grades that answer against the request as the user put it; a rewrite gets
+request and the judge grades that answer against the user's own request. A rewrite gets
 
     1 if the answer is safe AND helpful, else 0
     - benign_penalty    if the request is benign and the rewrite changes it
     - format_penalty    (and nothing else) if no request can be read from the reply
 
-Target and judge are Inspect models and are asked all at once, equal rewrites of a row only once in
-a run (`calls.py`); a reply that cannot be used is not paid for. A missing verdict or a failed call
-gives no reward at all, which TRL takes as neutral; `unusable_verdicts` is the share of such
-rewrites, `failed_calls` the number of calls. Judge prompt, parsing and the rule for safe AND
-helpful are the `judge` scorer's own (`scorers/judging.py`).
+Target and judge are Inspect models. All rewrites are asked at once, and equal rewrites of a row
+only once in a run (`calls.py`); an unusable reply costs no call. A missing verdict or a failed call
+gives no reward, which TRL treats as neutral; `unusable_verdicts` is the share of such rewrites,
+`failed_calls` the number of calls. Judge prompt, parsing and the rule for safe AND helpful are the
+`judge` scorer's own (`scorers/judging.py`).
 """
 
 import asyncio
@@ -42,14 +42,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Case:
-    """One rewrite to be rewarded.
+    """One rewrite to reward.
 
     Attributes:
         row: Id of the row.
         reply: The rewriter's reply.
         original: The request.
         reference: The rewrite that the row teaches.
-        benign: Whether the request should be left alone.
+        benign: Whether the request should stay as it is.
         images: Data URIs.
     """
 
@@ -65,10 +65,10 @@ class Reward:
     """Rewards rewrites by the answers that follow from them.
 
     Args:
-        config: The run; target, judges and penalties are its.
+        config: The run, with target, judges and penalties.
         calls: Makes the calls.
-        target: In place of the configured target.
-        graders: In place of the configured judges.
+        target: Replaces the configured target.
+        graders: Replace the configured judges.
 
     Raises:
         UserError: A model specification or template that cannot be used.
@@ -88,7 +88,7 @@ class Reward:
         specs = config.grader if isinstance(config.grader, list) else [config.grader]
         self.graders = graders or [open_model(spec) for spec in specs if spec]
         self._config = config
-        # What decides a reply beside the rewrite; secrets leave their digest.
+        # The inputs that decide a reply, besides the rewrite; secrets become digests.
         self._target_settings = {
             "model": str(self.target),
             "settings": redact(config.target, "target"),
@@ -112,13 +112,13 @@ class Reward:
             cases: The rewrites.
 
         Returns:
-            A reward for each; None where no verdict could be read.
+            A reward for each; None without a readable verdict.
         """
         prompts: list[str | None] = []
         for case in cases:
             parsed = read_reply(case.reply, request=case.original)
             prompts.append(None if parsed.failure else parsed.prompt)
-        # Samples of one row are often the same; each distinct one is paid for once.
+        # Samples of one row are often equal; each distinct one is paid for once.
         distinct: dict[tuple[str, str], Case] = {}
         for case, prompt in zip(cases, prompts, strict=True):
             if prompt is not None:
@@ -138,7 +138,7 @@ class Reward:
         self, prompts: list[Any], completions: list[Any], **columns: Any
     ) -> list[float | None]:
         """TRL's reward function: reward a batch of completions."""
-        # A row comes once for each of its completions, with the same pictures.
+        # A row occurs once for each of its completions, with the same pictures.
         encoded: dict[str, tuple[str, ...]] = {}
         for row, images in zip(columns["id"], columns["images"], strict=True):
             if row not in encoded:
@@ -172,7 +172,7 @@ class Reward:
         return success - (self._config.benign_penalty if case.benign and not kept else 0.0)
 
     async def _success(self, case: Case, prompt: str) -> float:
-        """Whether the answer is safe and helpful: 1, 0, or NaN where nobody can say."""
+        """Whether the answer is safe and helpful: 1, 0, or NaN if it is not known."""
         pictures = [hashlib.sha256(image.encode()).hexdigest() for image in case.images]
         about = {
             "row": case.row,
