@@ -6,11 +6,12 @@ from typing import Final
 from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.guard.sampling import in_full
+from vlmguard.guard.sampling import SERVERS, in_full
 
 __all__ = [
     "LocalModel",
     "checks_for",
+    "continues_prefix",
     "defaults_for",
     "is_local",
     "load_models",
@@ -55,6 +56,11 @@ def local_provider(name: str) -> str:
 def is_local(provider: str) -> bool:
     """Whether a provider's chat models are `LocalModel`s, which shows before one is made."""
     return provider in _LOCAL
+
+
+def continues_prefix(provider: str) -> bool:
+    """Whether a provider is known to continue a trailing assistant message, by Inspect or by us."""
+    return provider in SERVERS or is_local(provider)
 
 
 @solver

@@ -55,7 +55,7 @@ from vlmguard.guard.rewriter.prompts import (
 )
 from vlmguard.guard.rewriter.reply import Parsed, parse_reply
 from vlmguard.guard.rewriter.taught import taught_prompt
-from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.roles import continues_prefix, defaults_for
 from vlmguard.guard.templates import fill, load_template
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm, well_formed
@@ -83,8 +83,6 @@ PROBLEMS: Final = {
 
 _FIELDS: Final = ("request", "format")
 _DEFAULTS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
-# Providers, of Inspect or ours, that continue a trailing assistant message.
-_CONTINUES: Final = ("hf-vlm", "vllm", "sglang")
 
 ImageLike = Image.Image | bytes | str | Path
 
@@ -282,7 +280,7 @@ class Rewriter:
     @property
     def _prefill(self) -> str:
         """The beginning of the answer, for a model that has not learned the form."""
-        continues = ModelName(self.model).api in _CONTINUES
+        continues = continues_prefix(ModelName(self.model).api)
         if not self._prompt.prefill or self.taught is not None or not continues:
             return ""
         return "<reasoning>" if self.reasoning else "<prompt>"

@@ -18,7 +18,7 @@ from inspect_ai.util import collect
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import parts_of, with_addition
 from vlmguard.guard.record import DefenseRecord, Stage
-from vlmguard.guard.roles import is_local
+from vlmguard.guard.roles import continues_prefix, is_local
 from vlmguard.guard.sampling import Server, in_full
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.thinking import split_thinking
@@ -133,11 +133,6 @@ def check_continues(target: Model, continues: bool, server: Server | None) -> No
             "-S continues=true if its provider continues a trailing assistant message and keeps "
             "stop strings in the text."
         )
-
-
-def continues_prefix(provider: str) -> bool:
-    """Whether a provider is known to continue a trailing assistant message, and how to be told."""
-    return provider in KEEP_STOP or is_local(provider)
 
 
 async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int]:

@@ -64,6 +64,7 @@ from vlmguard.guard.aux_models.reward import ARMORM
 from vlmguard.guard.cards import Calls, Check, DefenseCard, Part, Role, register
 from vlmguard.guard.errors import check_choice, check_number
 from vlmguard.guard.record import DefenseRecord, recorded
+from vlmguard.guard.roles import continues_prefix
 from vlmguard.guard.sampling import SERVERS, Server, refuses_sampling
 from vlmguard.guard.templates import load_templates, template_hash
 from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, first_answer
@@ -74,7 +75,6 @@ from vlmguard.solvers.eta.decoding import (
     by_response,
     by_sentence,
     check_continues,
-    continues_prefix,
 )
 from vlmguard.solvers.eta.scorers import Scorers, find_scorers
 from vlmguard.solvers.fallback import ON_FAILURE, UnusableReply, fall_back
