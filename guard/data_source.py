@@ -48,9 +48,6 @@ class Source:
         Args:
             *candidates: Paths relative to the root.
 
-        Returns:
-            The existing path.
-
         Raises:
             MissingFile: All are missing.
         """
@@ -127,9 +124,6 @@ def local(
         folder: The benchmark's own folder.
         images: How to prepare its pictures.
         partial: Whether some of a variant's files are enough.
-
-    Returns:
-        The source.
 
     Raises:
         MissingData: There is no such folder.

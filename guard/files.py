@@ -62,9 +62,6 @@ def read_text(path: Path, way_out: str = "Correct or replace it.") -> str:
         path: The file.
         way_out: Last sentence of an error.
 
-    Returns:
-        Its text.
-
     Raises:
         UserError: As for `read_bytes`, or it is not UTF-8.
     """
@@ -80,9 +77,6 @@ def read_json(path: Path, way_out: str = "Correct or replace it.") -> Any:
     Args:
         path: The file; unpacked if it ends in `.gz`.
         way_out: Last sentence of an error.
-
-    Returns:
-        Its content.
 
     Raises:
         UserError: As for `read_text` and `parse_json`.
@@ -116,9 +110,6 @@ def parse_json(text: str, where: str, way_out: str = "Correct it.") -> Any:
         text: The JSON.
         where: The name for it in an error.
         way_out: Last sentence of an error.
-
-    Returns:
-        Its content.
 
     Raises:
         UserError: Not JSON, a key occurs twice in an object, `NaN` and the like, a number out of

@@ -28,9 +28,6 @@ def read_parquet(
         columns: The columns to read; empty for all.
         without: Columns to leave out (images take longest).
 
-    Yields:
-        Its rows.
-
     Raises:
         UserError: Not a readable Parquet file, or a column is missing.
     """

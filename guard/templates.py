@@ -27,9 +27,6 @@ def load_template(default: str, file: str | None, fields: tuple[str, ...]) -> st
             that is written out as the file's last characters is a line break.
         fields: Placeholders (`{name}`) that the template must hold.
 
-    Returns:
-        The template text.
-
     Raises:
         UserError: The file cannot be read, is empty, or lacks a placeholder.
     """
@@ -109,9 +106,6 @@ def fill(template: str, **values: str) -> str:
     Args:
         template: Text with placeholders.
         **values: A value for each placeholder.
-
-    Returns:
-        The filled text.
     """
     names = "|".join(re.escape(name) for name in values)
     if not names:

@@ -95,9 +95,6 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
         results: Logs of one configuration of it (its thresholds may differ), on any targets.
         rate: The share of harmless samples that may raise an alarm, above 0 and below 1.
 
-    Returns:
-        The thresholds.
-
     Raises:
         UserError: No log is of this defense, logs have different configurations, scores or harmless
             samples are missing or too few, or no threshold has so few false alarms.

@@ -46,9 +46,6 @@ def last_turn(state: TaskState) -> Turn:
     Args:
         state: The state before generation.
 
-    Returns:
-        The turn.
-
     Raises:
         UserError: The sample has no user turn, or one without text.
     """

@@ -213,9 +213,6 @@ def load_complete(factory: Any, name: str, purpose: str, **arguments: Any) -> An
         purpose: The kind of model for error messages (`a harm classifier`).
         **arguments: For `from_pretrained`.
 
-    Returns:
-        The model.
-
     Raises:
         UserError: It cannot be loaded, or weights are missing or have the wrong shape.
     """

@@ -73,9 +73,6 @@ def read_labels(path: Path) -> Rater:
         path: CSV with `sample`, `epoch` and any of `safety` (0-10), `helpful`
             and `refused` (0 or 1); blank where not rated.
 
-    Returns:
-        The ratings.
-
     Raises:
         UserError: A column is missing, a value is out of range, or a sample
             occurs twice; names the line.

@@ -16,9 +16,6 @@ def render(name: str, **values: object) -> str:
     Args:
         name: Its file, e.g. `labels.html`.
         values: Its values. Texts are cleaned by `clean` and escaped.
-
-    Returns:
-        The page.
     """
     return _environment().get_template(name).render(values)
 

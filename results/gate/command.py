@@ -48,9 +48,6 @@ def check(
         strict: Whether a loss that may be chance is an error.
         junit: Where to write JUnit XML.
         summary: GitHub's step summary, to which the findings are appended.
-
-    Returns:
-        The exit status.
     """
     try:
         before = read_baseline(baseline)

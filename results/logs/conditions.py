@@ -73,9 +73,6 @@ def column_of(log: EvalLog, judging: Judging) -> Column:
     Args:
         log: Its header.
         judging: The judging conditions of each scorer.
-
-    Returns:
-        The conditions.
     """
     spec = log.eval
     metadata = spec.metadata or {}

@@ -83,9 +83,6 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
         log: The header.
         summaries: The samples.
         names: The scorers of the view.
-
-    Returns:
-        What it says.
     """
     columns = _columns(log, summaries, names)
     headline, macro = _headline(log, columns, names)

@@ -66,9 +66,6 @@ def cluster_robust(values: Numbers, codes: npt.NDArray[np.intp], weights: Number
         values: One value for each sample, without NaN.
         codes: Cluster of each sample, numbered from 0 without gaps; two or more.
         weights: Weight of each sample, above 0.
-
-    Returns:
-        The fit.
     """
     sizes = np.bincount(codes, weights=weights)
     total = float(sizes.sum())

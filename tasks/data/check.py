@@ -84,9 +84,6 @@ def check(card: Card, root: Path | None) -> Report:
     Args:
         card: The benchmark.
         root: Folder with a folder for each benchmark, or None.
-
-    Returns:
-        What is there.
     """
     folder = root / card.name if root else None
     files: dict[str, bool] = {}

@@ -34,9 +34,6 @@ def locate(
             local folder exists.
         images: How to take in its pictures (`-T colour=`, `-T fit_images=`).
 
-    Returns:
-        The data's place and origin.
-
     Raises:
         UserError: Nothing was found (`MissingData`; the message says where to get the data), or
             options exclude each other.

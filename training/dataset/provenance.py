@@ -25,9 +25,6 @@ def settle_leaks(collected: Collected, found: LeakReport, on_leak: OnLeak) -> di
         found: The result of the comparison.
         on_leak: What to do.
 
-    Returns:
-        The report for the provenance.
-
     Raises:
         UserError: A leak with `stop`, or no row is left.
     """

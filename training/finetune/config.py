@@ -32,9 +32,6 @@ def model_settings(spec: str | dict[str, Any]) -> ModelSettings:
     Args:
         spec: Its name, or a mapping with the fields of `ModelSettings`.
 
-    Returns:
-        The settings.
-
     Raises:
         ValueError: An unknown setting, or one that does not fit.
     """

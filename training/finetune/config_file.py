@@ -54,9 +54,6 @@ def config_values(source: str, overrides: dict[str, Any] | None = None) -> dict[
         source: As for `load_config`.
         overrides: As for `load_config`.
 
-    Returns:
-        Value by key.
-
     Raises:
         UserError: No such file, a syntax error, or no pairs in it.
     """
@@ -72,9 +69,6 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
 
     Args:
         values: Value by key.
-
-    Returns:
-        The configuration.
 
     Raises:
         UserError: An unknown or missing key, or a value that does not fit.
@@ -98,9 +92,6 @@ def read_value(text: str) -> Any:
 
     Args:
         text: YAML.
-
-    Returns:
-        The value.
 
     Raises:
         UserError: Not YAML.

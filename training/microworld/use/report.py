@@ -85,9 +85,6 @@ def slice_sheet(board: Leaderboard, group: Group) -> Sheet:
     Args:
         board: The leaderboard.
         group: One of its groups.
-
-    Returns:
-        A table to print.
     """
     targets = ", ".join(dict.fromkeys(target for target, _ in board.rows()))
     header = ["Slice", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
@@ -109,9 +106,6 @@ def compact_sheet(board: Leaderboard, group: Group) -> Sheet:
     Args:
         board: The leaderboard.
         group: One of its groups.
-
-    Returns:
-        A table to print.
     """
     header = ["Target", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
     sheet = Sheet(group.title, [*header, *(f"{name} ↑" for name in SLICES)], [])
@@ -166,9 +160,6 @@ def level_sheet(board: Leaderboard) -> Sheet:
 
     Args:
         board: The leaderboard, a group for each level.
-
-    Returns:
-        A table to print.
     """
     names = [group.column.variant.rpartition(", ")[2] for group in board.groups]
     shown = (SAFETY, BOTH)
