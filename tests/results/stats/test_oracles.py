@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from vlmguard.guard.thresholds import threshold_above
-from vlmguard.results.gate.losses import part
+from vlmguard.results.gate.losses import part, smallest_provable
 from vlmguard.results.stats.coefficients import compare_labels, krippendorff_alpha
 from vlmguard.results.stats.differences import (
     holm,
@@ -23,7 +23,7 @@ from vlmguard.results.stats.differences import (
     paired_difference,
     permutation,
 )
-from vlmguard.results.stats.intervals import cluster_robust, t_interval
+from vlmguard.results.stats.intervals import cluster_robust, t_interval, tango
 from vlmguard.results.stats.max_t import Sums, westfall_young
 from vlmguard.results.stats.ppi import Judged, corrected_difference, corrected_mean
 
@@ -109,6 +109,20 @@ def test_a_loss_in_the_gate_is_tested_on_one_side() -> None:
     assert seen.p == exactly(theirs.pvalue)
 
 
+def test_the_smallest_provable_loss_is_the_quantile_of_all_flips() -> None:
+    moved = np.random.default_rng(14).normal(size=12)
+    flips = stats.permutation_test(
+        (moved,), np.sum, permutation_type="samples", n_resamples=np.inf
+    ).null_distribution
+    little = np.full(12, 1e-6)
+    images = np.arange(12)
+    names = [f"s{number}" for number in images]
+    looked_at = part("", np.zeros(12), moved, little, images, names)
+    found = smallest_provable(looked_at, 0.05) * 12
+    # Twenty thousand random flips against all 4,096.
+    assert found == pytest.approx(np.quantile(flips, 0.95), rel=0.02)
+
+
 # Intervals.
 
 
@@ -157,6 +171,18 @@ def test_a_difference_of_grades_is_that_of_statsmodels_where_many_changed() -> N
     assert found is not None
     theirs = ols(new - old, EQUAL)
     assert (found.low, found.high) == exactly(tuple(theirs.conf_int()[0]))
+
+
+def test_a_difference_of_clustered_labels_is_tangos_at_the_effective_number() -> None:
+    old, new = (clustered(15) > 0.3).astype(float), (clustered(16) > -0.6).astype(float)
+    found = paired_difference(old, new, EQUAL)
+    assert found is not None
+    gained, lost, pairs = ((new > old).sum(), (new < old).sum(), len(EQUAL))
+    independent = (new - old).var() / (pairs - 1)
+    inflation = ols(new - old, EQUAL).bse[0] ** 2 / independent
+    assert inflation > 1.1
+    ends = tango(gained / inflation, lost / inflation, pairs / inflation, stats.t.ppf(0.975, 23))
+    assert (found.low, found.high) == exactly(ends)
 
 
 # Agreement.
