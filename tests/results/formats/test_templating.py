@@ -1,7 +1,9 @@
 """Templates of pages: foreign text in any place stays text."""
 
+import re
 from html.parser import HTMLParser
 from importlib import resources
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -82,6 +84,15 @@ def test_foreign_text_stays_text(name: str, evil: Leaderboard) -> None:
     # No character in the source controls a terminal or reverses a line.
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+def test_no_code_makes_html(repo: Path) -> None:
+    """Out of templates nothing is escaped by itself."""
+    tags = re.compile(r"</(?:td|tr|th|table|div|p|html|h[1-6]|body|span|pre|article|style)>")
+    folders = ("guard", "tasks", "solvers", "scorers", "training", "results")
+    files = [file for folder in folders for file in (repo / folder).rglob("*.py")]
+    assert len(files) > 100
+    assert [str(file) for file in files if tags.search(file.read_text(encoding="utf-8"))] == []
 
 
 def test_a_value_that_is_not_given_is_an_error() -> None:
