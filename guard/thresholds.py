@@ -1,4 +1,4 @@
-"""Thresholds: of the safety grade, and of alarms."""
+"""Thresholds of the safety grade and of alarms."""
 
 import math
 from collections.abc import Sequence

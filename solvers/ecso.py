@@ -28,12 +28,11 @@ stands in tags, without the period that the authors' scripts append to it in ste
 `verdict=first_word` and `contains` are lenient readings of the check for models that do not answer
 in one word. A reply that is not a plain yes or no counts as safe, as in the authors' code, and is
 noted as failure `no_verdict`. `keep_image=true` is the variant of the authors' utility scripts. In
-a conversation, the steps are about the request of the
-last user turn. Each step gets the system turns, and the images of earlier turns beside those of the
-last (not in step 4), but only step 1 sees earlier texts. Without an image there is nothing to
-describe: step 3 is left out, and step 4 asks for a harmless answer. A missing answer, and a refusal
-that the provider marked, pass without a check. Thinking is neither shown nor read; a missing
-caption is noted as `no_caption`.
+a conversation, the steps use the request of the last user turn. Each step gets the system turns,
+and the images of earlier turns beside those of the last (not in step 4), but only step 1 sees
+earlier texts. Without an image there is nothing to describe: step 3 is left out, and step 4 asks
+for a harmless answer. A missing answer, and a refusal that the provider marked, pass without a
+check. Thinking is neither shown nor read; a missing caption is noted as `no_caption`.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Sheets as tables of a terminal, as wide as it is.
 
-Names of models and texts of logs are foreign: nothing of them is taken for markup.
+Names of models and texts of logs are foreign: they are never read as markup.
 """
 
 from dataclasses import replace
@@ -90,7 +90,7 @@ def _narrow_table(sheet: Sheet, console: Console) -> Table:
 
 
 def _add_columns(table: Table, sheet: Sheet, console: Console, room: int) -> None:
-    """Columns whose widths are rich's own, but for those that must not be broken."""
+    """Add the columns. Rich sets their widths, except of columns that must not be broken."""
     unbroken = _unbroken(sheet, console, room)
     for number, name in enumerate(sheet.header):
         table.add_column(
@@ -102,10 +102,11 @@ def _add_columns(table: Table, sheet: Sheet, console: Console, room: int) -> Non
 
 
 def _unbroken(sheet: Sheet, console: Console, room: int) -> dict[int, int]:
-    """Widths of columns that give no room, so that rich folds the others; all that can be spared.
+    """Fixed widths of the columns that must not be broken; rich folds the others.
 
-    Without room headings are broken between words, then names, those of defenses last, and
-    numbers only where names are down to `_LEAST`.
+    If there is room for everything, no width is fixed. With less room, first headings are broken
+    between words, then names (those of defenses last). Numbers are broken only if less than
+    `_LEAST` would be left for a name.
     """
 
     def measured(text: str) -> Measurement:

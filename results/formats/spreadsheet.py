@@ -1,6 +1,7 @@
-"""CSV for spreadsheets: every file of ours that one may open, and the names that come back from it.
+"""Writes CSV files that are safe to open in a spreadsheet, and reads sample names back from them.
 
-A cell out of a log is foreign: it must not start a formula, steer the program, or end its row.
+A cell that holds text of a log is foreign: it must not start a formula, control the program, or end
+its row.
 """
 
 import csv
@@ -14,11 +15,11 @@ from typing import Any, Final
 from vlmguard.results.sanitize import clean
 
 _STARTS: Final = "=+-@"
-# What programs may pass over in front of a formula: white space, and what cannot be seen.
+# Characters that programs may skip in front of a formula: white space and invisible characters.
 _PASSED_OVER: Final = re.compile(
     "[\\s\xad\u061c\u180e\u200b-\u200f\u2060-\u2064\ufeff\N{REPLACEMENT CHARACTER}']*"
 )
-# Beyond 32,767 units of UTF-16 Excel puts the rest of a cell into cells of its own.
+# Excel moves text beyond 32,767 units of UTF-16 into other cells.
 _UNITS: Final = 32_000
 _CUT: Final = " [cut here]"
 
@@ -79,7 +80,7 @@ def _cell(value: Any) -> Any:
 
 
 def _settled(text: str) -> str:
-    """Without what steers a program, with one kind of line break, no longer than a cell."""
+    """The text without control characters, with one kind of line break, no longer than a cell."""
     text = clean(text.replace("\r\n", "\n").replace("\r", "\n"))
     units = text.encode("utf-16-le")
     if len(units) <= 2 * _UNITS:

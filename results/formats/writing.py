@@ -15,8 +15,8 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
         files: Content by name.
 
     Raises:
-        UserError: The folder cannot be written to; says which files are new
-            all the same, none as a rule.
+        UserError: The folder cannot be written to. The message names the files that were replaced
+            before the failure, usually no file.
     """
     waiting: dict[str, str] = {}
     replaced: list[str] = []
@@ -37,7 +37,7 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
     except OSError as error:
         for path in waiting.values():
             Path(path).unlink(missing_ok=True)
-        # Too late to take back what is replaced; what it was is gone.
+        # Files that are already replaced cannot be restored: their old content is lost.
         done = f"Only {', '.join(replaced)} of {len(files)} files" if replaced else "Nothing"
         raise UserError(
             f"{folder} cannot be written to ({error}). {done} was overwritten; choose another "

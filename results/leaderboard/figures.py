@@ -64,7 +64,7 @@ def frontier(board: Leaderboard) -> Figure | None:
         return None
     looks = _looks(board)
     figure, axes = _grid(panels, 3.3, 3.0)
-    # The same limits everywhere, and narrow ones: points lie close together.
+    # All panels have the same limits, and narrow ones, because points lie close together.
     left = _floor([e.cells["helpful"] for panel in panels for e in panel.entries], 0.2) * 100
     bottom = _floor([e.cells["safety"] for panel in panels for e in panel.entries], 1.0)
     for axis, panel in zip(axes, panels, strict=True):

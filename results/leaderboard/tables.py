@@ -320,7 +320,7 @@ def _slice_sheet(board: Leaderboard, group: Group) -> Sheet:
             # A measure may not apply to a slice: without benign samples there is no over-refusal.
             about = [measure for measure in shown if cells[measure.name].coverage.of]
             texts = [cell_text(m, cells[m.name]) if m in about else "" for m in shown]
-            # Of the headline, if it applies.
+            # Show what the headline scored, if it applies to the slice.
             of = next((m for m in about if m.name == group.headline), next(iter(about), None))
             scored = scored_cell(cells[of.name], of) if of else ""
             sheet.rows.append([target, defense, name, *texts, scored])

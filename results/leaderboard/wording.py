@@ -99,7 +99,7 @@ def set_apart(column: Column, columns: Collection[Column]) -> str:
 
 
 def unlike(text: str, others: list[str]) -> str:
-    """Those of JSON settings that at least one of the others lacks or has with another value.
+    """The JSON settings that at least one other text lacks or has with another value.
 
     Any other text is returned unchanged.
     """
@@ -114,7 +114,7 @@ def unlike(text: str, others: list[str]) -> str:
             continue
         inner = [each for each in theirs if isinstance(each, dict)]
         if isinstance(value, dict) and len(inner) == len(theirs):
-            # Of nested settings only those that differ, too.
+            # Nested settings are also reduced to those that differ.
             some = {n: v for n, v in value.items() if any(each.get(n) != v for each in inner)}
             kept |= {name: some} if some else {}
         else:

@@ -1,9 +1,8 @@
-"""Where benchmark data come from, and reading them without surprises.
+"""Finds a benchmark's data: in a local folder, or on the hub.
 
-Data come from a local folder in the authors' layout (`-T data_dir=`, or the
-benchmark's folder below `VLMGUARD_DATA`) or from the Hugging Face hub, whose
-files are downloaded into the same layout. Nothing is downloaded where a local
-folder was named.
+Data come from a local folder in the authors' layout (`-T data_dir=`, or the benchmark's folder
+below `VLMGUARD_DATA`) or from the Hugging Face hub, whose files are downloaded into the same
+layout. Nothing is downloaded if a local folder was named.
 """
 
 from typing import get_args

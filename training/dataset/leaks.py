@@ -1,8 +1,8 @@
 """Finds training rows that are in a test set.
 
 The same or a near-duplicate image blocks training, and so does the same image with the same text.
-The same text alone is reported; `strict_text` makes it block (short requests like "describe this"
-are in train and test splits of one benchmark by the hundred). If a few pictures are drawn again
+The same text alone is reported; `strict_text` makes it block (the train and test splits of one
+benchmark share hundreds of short requests like "describe this"). If a few pictures are drawn again
 and again, `key="pair"` allows an image on both sides and blocks only pairs of image and request.
 Rows and test items may name their `pair`, which counts however they are drawn and worded.
 

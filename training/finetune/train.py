@@ -1,4 +1,4 @@
-"""Train the rewriter: `vlmguard train --config FILE [KEY=VALUE ...]`.
+r"""Train the rewriter: `vlmguard train --config FILE [KEY=VALUE ...]`.
 
     vlmguard train --config qwen2-vl-7b-lora data=out/data output_dir=out/rewriter
     accelerate launch --config_file training/configs/accelerate/fsdp.yaml \
