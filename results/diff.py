@@ -137,7 +137,7 @@ def diff(first: str, second: str) -> Diff:
 def _flip(
     one: _Side, two: _Side, key: Any, names: list[str], directions: dict[str, int], fell: float
 ) -> Flip | None:
-    """How the verdicts on an answer changed; None where they did not.
+    """How the verdicts on an answer changed; None if they did not.
 
     Args:
         one: The first run.
@@ -270,7 +270,7 @@ def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
             values = frame[measure.column]
             if values.dropna().isin((0.0, 1.0)).all():
                 label = measure.label.removesuffix(" %")
-                # A name of its own, not that of the general judge.
+                # The column keeps its own name, which differs from the general judge's.
                 labels[measure.name if label in _WORDS else label] = values
     return labels
 

@@ -1,8 +1,8 @@
 """Draw answers for people to label, and check later that a sheet holds the drawn answers.
 
 Only labels of a random subset can correct rates. So every row of a sheet says how it was drawn:
-from how many answers, of which log (by a digest, as the sheet is blind), with which seed. Whoever
-reads it draws again and compares.
+from how many answers, of which log (by a digest, as the sheet is blind), with which seed. The
+reader draws again and compares.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Writing results so that a failure leaves nothing half overwritten."""
+"""Writes results so that a failure leaves no file half written."""
 
 import os
 import tempfile

@@ -32,16 +32,20 @@ _VARYING: Final = ("seed",)
 """Settings in which two runs may differ and still be runs of the same thing."""
 
 CONDITIONS: Final = ("task version", "data", "settings", "judge or templates")
-"""What must not have changed between a baseline and a run."""
+"""Facts that must not have changed between a baseline and a run."""
 FIXED_BY: Final = ("target", "target settings", "settings")
-"""What makes a baseline deterministic, if two runs with it agree; the seed is in it."""
+"""Facts that make a baseline deterministic if two runs with the same facts agree; the seed is in
+them.
+"""
 
 Value = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Text = Annotated[str, Field(strict=True)]
 
 Key = tuple[str, str, str, str]
-"""What tells a run from all others: label, target's settings, defense's arguments, guards."""
+"""Facts that distinguish a run from all others: label, target's settings, defense's arguments,
+guards.
+"""
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,7 @@ def _reading(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Readin
 
 
 def _broken(scores: Scores) -> str:
-    """What is wrong with a run whose types are all right; empty if nothing is."""
+    """The fault of a run whose types are right; empty without one."""
     measures, conditions = set(scores.measures), scores.conditions
     missing = [name for name in CONDITIONS if name not in conditions]
     unknown = sorted(set(conditions) - set(CONDITIONS))
@@ -280,7 +284,7 @@ def _broken(scores: Scores) -> str:
 
 
 def _broken_row(scores: Scores) -> str:
-    """What is wrong with the first broken row of a run's samples; empty if none is broken."""
+    """The fault of the first broken row of a run's samples; empty without one."""
     length = 1 + len(scores.measures)
     for sample, row in scores.samples.items():
         if len(row) != length:

@@ -22,7 +22,7 @@ class Limits:
             their range.
         unscored: Largest share of answers without a value.
         failures: Largest share of samples with unusable output of the guard.
-        intersect: Compare only the shared samples where the two hold different ones.
+        intersect: Compare only the shared samples if the two hold different ones.
     """
 
     tolerance: dict[str, float]

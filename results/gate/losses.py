@@ -31,7 +31,7 @@ class Part:
 
     Attributes:
         name: E.g. `category fire`; empty for all samples.
-        old: The baseline's value of each sample, with the sign that makes more better.
+        old: The baseline's value of each sample, negated if less is better.
         new: The run's value of each.
         possible: Largest possible loss of each sample.
         clusters: Image of each sample.
@@ -77,7 +77,7 @@ def part(
 
     Args:
         name: What to call them.
-        old: The baseline's value of each sample, with the sign that makes more better; no NaN.
+        old: The baseline's value of each sample, negated if less is better; no NaN.
         new: The run's value of each.
         possible: Largest possible loss of each sample.
         clusters: Image of each sample.

@@ -1,4 +1,4 @@
-"""Whether repeated runs agree sample by sample: only then is every later change a real one.
+"""Whether repeated runs agree sample by sample. Only then every later change is real.
 
 Two logs may also agree because they hold the same answers. Answers from Inspect's cache keep the id
 of their message, those of copied or retried logs the id of their sample.

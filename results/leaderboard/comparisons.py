@@ -3,8 +3,8 @@
 Each defense is compared with the undefended run of its target, sample by sample. The primary
 endpoint of a benchmark (safe & helpful, if it is judged) is tested at 0.04, all other measures of
 the table together at 0.01, and at 0.05 if every primary endpoint is marked: at most one table in
-twenty has any false mark. Not tested are controls, measures without a direction, and measures in
-which no sample differs.
+twenty has any false mark. Controls are not tested, and neither are measures without a direction or
+without a sample that differs.
 
 The best row of a benchmark is compared with each other row of the same target. It is chosen by the
 same answers, so p-values and intervals must hold for all pairs of rows together: p by maxT over all

@@ -8,7 +8,7 @@
         figures={"components": figure},
     ))
 
-A task can give a note itself (`Task(metadata={"note": ...})`): it stands above every table of its
+A task can give a note itself (`Task(metadata={"note": ...})`): it is shown above every table of its
 logs.
 """
 

@@ -79,7 +79,7 @@ class Run:
     """A usable log with the scores of one judge.
 
     Attributes:
-        path: Where it lies.
+        path: Its place.
         view: Number of its judge: 0 is the first, then the appended ones.
         asked: Columns of all requested measures, scored or not.
         repeat: Number of earlier views of the log with an equal judge; tables show only the first.
@@ -165,7 +165,7 @@ class _Opened:
     """What was read of a log.
 
     Attributes:
-        path: Where it lies.
+        path: Its place.
         log: Its header.
         summaries: Summaries of its samples; empty if it is not finished.
         timed: Whether it measures only latency.

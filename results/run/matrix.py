@@ -2,7 +2,7 @@ r"""Runs a matrix, benchmarks x defenses x targets, as Inspect eval sets.
 
     vlmguard run --config paper_main --dry-run
     vlmguard run --config my_matrix.yaml
-    vlmguard run --benchmark siuo --defense none --defense vlmguard --target M \\
+    vlmguard run --benchmark siuo --defense none --defense vlmguard --target M \
         --role grader=G --role rewriter=R
 
 A thin loop over `inspect_ai.eval_set`: one set, and one log folder, for each defense
