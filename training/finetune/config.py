@@ -52,7 +52,7 @@ def _checked(spec: str | dict[str, Any]) -> str | dict[str, Any]:
 
 
 ModelSpec = Annotated[str | dict[str, Any], AfterValidator(_checked)]
-"""What `model_settings` reads, kept as it was written."""
+"""A model for `model_settings`, as the user wrote it."""
 
 
 class TrainConfig(BaseModel):
