@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelOutput
@@ -52,6 +52,27 @@ class Stage(BaseModel):
     input_tokens: int | None = None
     output_tokens: int | None = None
     seconds: float | None = None
+
+    @classmethod
+    def of(cls, name: str, output: ModelOutput, role: str, **more: Any) -> Self:
+        """The step of a model call, with the figures of its output.
+
+        Args:
+            name: What the call was for.
+            output: The call's output.
+            role: Role of the model that was called.
+            **more: Further fields of a subclass.
+        """
+        usage = output.usage
+        return cls(
+            name=name,
+            role=role,
+            output=output.completion,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            seconds=output.time,
+            **more,
+        )
 
 
 class DefenseRecord(BaseModel):
@@ -111,7 +132,7 @@ class DefenseRecord(BaseModel):
             output: The call's output.
             role: Role of the model that was called.
         """
-        self.add_stage(_call_stage(name, output, role))
+        self.add_stage(Stage.of(name, output, role))
 
     def add_stage(self, stage: Stage) -> None:
         """Note a step that is not an Inspect model call (a classifier, for example)."""
@@ -178,7 +199,7 @@ def tally(state: TaskState) -> dict[str, Any]:
     record = DefenseRecord.of(state)
     stages = record.stages
     if record.defense == "none" and not stages and state.output.choices:
-        stages = [_call_stage("answer", state.output, "target")]
+        stages = [Stage.of("answer", state.output, "target")]
     said = read_output(state.output)
     remarks = {
         "version": record.version,
@@ -199,18 +220,6 @@ def tally(state: TaskState) -> dict[str, Any]:
         "output_tokens": _total([stage.output_tokens for stage in stages]),
         "seconds": _total([stage.seconds for stage in stages]),
     }
-
-
-def _call_stage(name: str, output: ModelOutput, role: str) -> Stage:
-    usage = output.usage
-    return Stage(
-        name=name,
-        role=role,
-        output=output.completion,
-        input_tokens=usage.input_tokens if usage else None,
-        output_tokens=usage.output_tokens if usage else None,
-        seconds=output.time,
-    )
 
 
 def _total(values: list[Any]) -> Any:

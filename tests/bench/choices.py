@@ -10,7 +10,6 @@ the same length). The image must pass the vision tower once in the whole run.
 
 import asyncio
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -24,32 +23,20 @@ from inspect_ai.model import (
     ContentText,
     GenerateConfig,
     Model,
-    get_model,
 )
-from support.checkpoints import build_llava, build_qwen2_vl, data_uri, picture
+from support.checkpoints import data_uri, picture
 from support.pairs import pairs, show, verdict
+from support.tiny_models import each_model, endless
 
 from vlmguard.solvers.eta.decoding import PREFIX, SENTENCE_TOKENS, STOP
 
 LIMIT = 1.5
 SENTENCES, CANDIDATES = 2, 5
-SIZE = {"hidden": 256, "layers": 12, "vision": 128}
-
-
-def main() -> int:
-    good = True
-    for build in (build_qwen2_vl, build_llava):
-        with tempfile.TemporaryDirectory() as folder:
-            good &= measure(build(Path(folder) / "checkpoint", **SIZE), build.__name__[6:])
-    return 0 if good else 1
 
 
 def measure(folder: Path, name: str) -> bool:
-    model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
-    model.api.load()
-    inner = model.api._engine.weights.model
+    model, inner = endless(folder)
     tokenizer = model.api._maker.tokenizer
-    inner.generation_config.eos_token_id = 1_000_000
     inner.generation_config.suppress_tokens = [
         token for token in range(len(tokenizer)) if STOP in tokenizer.decode([token])
     ] + tokenizer.all_special_ids
@@ -99,4 +86,4 @@ async def decode(model: Model, n: int) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(each_model(measure))

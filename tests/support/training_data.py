@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from support.checkpoints import picture
 
 from vlmguard.guard.rewriter.prompts import DIRECT_FORMAT, REASONING_FORMAT, REWRITE_TEMPLATE
@@ -105,3 +107,9 @@ def write_export(
     }
     (folder / "provenance.json").write_text(json.dumps(provenance))
     return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that a run or a checkpoint left in a folder, or its adapter's."""
+    (file,) = folder.glob("*model.safetensors")
+    return load_file(file)

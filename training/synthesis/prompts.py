@@ -203,16 +203,8 @@ def stage_call(name: str, role: str, output: ModelOutput) -> StageCall:
         role: The role that was called.
         output: The output.
     """
-    usage = output.usage
-    return StageCall(
-        name=name,
-        role=role,
-        output=output.completion,
-        input_tokens=usage.input_tokens if usage else None,
-        output_tokens=usage.output_tokens if usage else None,
-        seconds=output.time,
-        dollars=usage.total_cost if usage else None,
-    )
+    dollars = output.usage.total_cost if output.usage else None
+    return StageCall.of(name, output, role, dollars=dollars)
 
 
 async def ask_stage(

@@ -14,6 +14,7 @@ import time
 import pytest
 import torch
 import transformers
+from bench.gpu.scale import FULL
 from inspect_ai.model import GenerateConfig, get_model
 from support.adapters import CONFIG, answers, make_adapter
 from support.checkpoints import build_llava, checkpoint
@@ -22,21 +23,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 DEVICE = "cuda"
 
-QWEN_7B_TEXT = {
-    "vocab_size": 152_064,
-    "hidden_size": 3584,
-    "intermediate_size": 18_944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 32_768,
-    "layer_types": ["full_attention"] * 28,
-    "rope_parameters": {
-        "rope_type": "default",
-        "mrope_section": [16, 24, 24],
-        "rope_theta": 1_000_000.0,
-    },
-}
 QWEN_7B_VISION = {
     "depth": 32,
     "hidden_size": 1280,
@@ -161,7 +147,7 @@ async def test_real_out_of_memory_halves_the_batch(load, tmp_path, ask, caplog):
 @pytest.mark.skipif(os.environ.get("VLMGUARD_7B") != "1", reason="only with VLMGUARD_7B=1")
 async def test_a_7b_configuration(load, tmp_path, ask, capsys, record_property):
     """32 requests with an image of 448 x 448 (256 tokens), 64 new tokens each."""
-    folder = enlarge(tmp_path / "qwen2.5-vl-7b", QWEN_7B_TEXT, QWEN_7B_VISION)
+    folder = enlarge(tmp_path / "qwen2.5-vl-7b", FULL.text, QWEN_7B_VISION)
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()

@@ -4,16 +4,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 from support.checkpoints import BUILDERS, checkpoint
-from support.training_data import write_export
-
-from vlmguard.training.finetune.train import main
+from support.training_data import weights
 
 Train = Callable[..., tuple[int, str]]
 
@@ -27,33 +23,6 @@ QUICK = {
     "learning_rate": 2e-3,
     "max_steps": 4,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_threads() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
-    """Run the command; returns its exit status and stderr."""
-
-    def run(**settings: Any) -> tuple[int, str]:
-        (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
-        status = main(["--config", str(tmp_path / "run.yaml")])
-        return status, capsys.readouterr().err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_export(tmp_path_factory.mktemp("data") / "data", train=8, validation=2)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    (file,) = folder.glob("*model.safetensors")
-    return load_file(file)
 
 
 def losses(folder: Path) -> list[float]:

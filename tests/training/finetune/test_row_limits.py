@@ -4,18 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 from support.checkpoints import checkpoint
 from support.training_data import export_row, write_export
 
 from vlmguard.training.finetune import base_model as loading
 from vlmguard.training.finetune.train import main
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_threads() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

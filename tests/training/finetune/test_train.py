@@ -18,9 +18,8 @@ import torch
 import transformers
 import yaml
 from inspect_ai.model import get_model
-from safetensors.torch import load_file
 from support.checkpoints import build_qwen2_vl, checkpoint
-from support.training_data import export_row, write_export
+from support.training_data import export_row, weights, write_export
 
 from vlmguard.cli import main as command
 from vlmguard.guard.errors import UserError
@@ -43,38 +42,15 @@ QUICK = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _few_threads() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
-    """Run the command; returns its exit status and stderr."""
-
-    def run(**settings: Any) -> tuple[int, str]:
-        file = tmp_path / "run.yaml"
-        file.write_text(yaml.safe_dump(settings))
-        status = main(["--config", str(file)])
-        return status, capsys.readouterr().err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_export(tmp_path_factory.mktemp("data") / "data", train=8, validation=2)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    (file,) = folder.glob("*model.safetensors")
-    return load_file(file)
-
-
 def history(folder: Path) -> list[dict[str, Any]]:
     """The log of the last checkpoint."""
     last = max(folder.glob("checkpoint-*"), key=lambda each: int(each.name.split("-")[1]))
     return list(json.loads((last / "trainer_state.json").read_text())["log_history"])
+
+
+def quick(data: Path) -> dict[str, Any]:
+    """Settings of a short run on a tiny model."""
+    return QUICK | {"model": str(checkpoint("qwen2_vl")), "data": str(data)}
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +205,7 @@ async def test_the_adapter_loads_beside_its_base(train: Train, data: Path, tmp_p
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     train: Train, data: Path, tmp_path: Path
 ) -> None:
-    settings = QUICK | {
-        "model": str(checkpoint("qwen2_vl")),
-        "data": str(data),
+    settings = quick(data) | {
         "save_strategy": "steps",
         "save_steps": 2,
     }
@@ -262,9 +236,7 @@ def test_another_runs_checkpoints_are_not_gone_on_from(
     train: Train, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    settings = QUICK | {
-        "model": str(checkpoint("qwen2_vl")),
-        "data": str(data),
+    settings = quick(data) | {
         "output_dir": str(out),
         "max_steps": 1,
         "save_strategy": "steps",
@@ -297,9 +269,7 @@ def test_another_runs_checkpoints_are_not_gone_on_from(
 def test_what_leaves_the_result_alone_may_change_on_the_way(
     train: Train, data: Path, tmp_path: Path
 ) -> None:
-    settings = QUICK | {
-        "model": str(checkpoint("qwen2_vl")),
-        "data": str(data),
+    settings = quick(data) | {
         "output_dir": str(tmp_path / "out"),
         "save_strategy": "steps",
         "save_steps": 1,
@@ -315,9 +285,7 @@ def test_what_leaves_the_result_alone_may_change_on_the_way(
 
 def test_another_runs_result_is_not_overwritten(train: Train, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    settings = QUICK | {
-        "model": str(checkpoint("qwen2_vl")),
-        "data": str(data),
+    settings = quick(data) | {
         "output_dir": str(out),
         "max_steps": 1,
         "save_strategy": "no",
@@ -356,9 +324,7 @@ def test_a_full_disk_leaves_what_was_saved_before(
     train: Train, data: Path, tmp_path: Path, fails: str
 ) -> None:
     out = tmp_path / "out"
-    settings = QUICK | {
-        "model": str(checkpoint("qwen2_vl")),
-        "data": str(data),
+    settings = quick(data) | {
         "output_dir": str(out),
         "save_strategy": "steps",
         "save_steps": 1,
@@ -383,9 +349,7 @@ def test_a_full_disk_at_the_end_leaves_the_earlier_result(
     train: Train, data: Path, tmp_path: Path, fails: str
 ) -> None:
     out = tmp_path / "out"
-    settings = QUICK | {
-        "model": str(checkpoint("qwen2_vl")),
-        "data": str(data),
+    settings = quick(data) | {
         "output_dir": str(out),
         "save_strategy": "no",
     }
@@ -462,9 +426,7 @@ def test_the_command_line_wins_over_the_file(
 
 @pytest.mark.slow
 def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
-    settings = QUICK | {
-        "model": str(checkpoint("qwen2_vl")),
-        "data": str(data),
+    settings = quick(data) | {
         "output_dir": str(tmp_path / "out"),
         "max_steps": 1,
         "save_strategy": "steps",

@@ -47,19 +47,7 @@ class Taught:
 
 
 def train_detector(folder: Path, steps: int, seed: int) -> Taught:
-    """Teach P(harmless) of an answer.
-
-    Args:
-        folder: The folder to write.
-        steps: Optimizer steps (> 0).
-        seed: Seed of the first attempt.
-
-    Returns:
-        Loss and seed of the attempt that learned it.
-
-    Raises:
-        UserError: None of `ATTEMPTS` attempts did.
-    """
+    """Teach P(harmless) of an answer; arguments, result and errors as for `train_reward`."""
     return _attempts(_try_detector, folder, steps, seed)
 
 
@@ -152,16 +140,7 @@ def _try_reward(folder: Path, steps: int, seed: int) -> float:
 
 
 def train_detoxifier(folder: Path, steps: int, seed: int) -> Taught:
-    """Teach a harmless answer for every careless one.
-
-    Args:
-        folder: The folder to write.
-        steps: Optimizer steps (> 0).
-        seed: Seed of weights and examples.
-
-    Returns:
-        The last loss and the seed.
-    """
+    """Teach a harmless answer for every careless one, into `folder`; there is one attempt."""
     import torch
     import transformers
 

@@ -17,16 +17,7 @@ _SCALE, _BIAS = 10.0, -5.0
 
 
 def train_clip(folder: Path, steps: int, seed: int) -> Taught:
-    """Teach which text belongs to which picture, ETA's sentence included.
-
-    Args:
-        folder: The folder to write.
-        steps: Optimizer steps (> 0).
-        seed: Seed of weights and examples.
-
-    Returns:
-        The last loss and the seed.
-    """
+    """Teach which text belongs to which picture, ETA's sentence included, into `folder`."""
     import torch
     import transformers
 
