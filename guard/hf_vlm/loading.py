@@ -171,13 +171,11 @@ class Weights:
             if wrapper is None:
                 wrapper = peft.PeftModel(
                     self.model,
-                    peft.PeftConfig.from_pretrained(source),
+                    adapter_config(f"-M adapter={source}", source),
                     adapter_name=name,
                     autocast_adapter_dtype=False,
                 )
-            wrapper.load_adapter(
-                source, adapter_name=name, is_trainable=False, autocast_adapter_dtype=False
-            )
+            load_into(wrapper, source, name, is_trainable=False, autocast_adapter_dtype=False)
             wrapper.eval()
             loaded = True
         finally:
