@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
@@ -31,6 +31,7 @@ __all__ = [
     "Measure",
     "Part",
     "Role",
+    "View",
     "cards",
     "register",
     "register_measures",
@@ -47,6 +48,9 @@ class Measure(BaseModel):
         neutral: Whether it has no direction.
         max: Its largest value, the smallest being 0; 1 for a share.
         help: Whether it falls if a guard refuses everything.
+        average: Whether several answers to a question are averaged, as grades are; labels are
+            voted on.
+        note: What a reader of tables must know of it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +60,33 @@ class Measure(BaseModel):
     neutral: bool = False
     max: float | None = Field(default=None, gt=0)
     help: bool | None = None
+    average: bool = False
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> Self:
+        if self.neutral and self.lower_is_better is not None:
+            raise ValueError("it is neutral, and lower_is_better says that it is not")
+        return self
+
+    @property
+    def direction(self) -> int | None:
+        """1 where more is better, -1 where less is, 0 where neither is; None where nothing says."""
+        if self.neutral:
+            return 0
+        return None if self.lower_is_better is None else 1 - 2 * self.lower_is_better
+
+
+class View(Measure):
+    """A measure that is a key of a score, seen on some of the samples only.
+
+    Attributes:
+        of: The key.
+        on: Which samples: the benign ones (`expected` is `comply`) or the risky ones, all others.
+    """
+
+    of: str
+    on: Literal["risky", "benign"]
 
 
 def _nothing_to_load(source: "Source", variant: str) -> "list[Sample]":
@@ -90,6 +121,11 @@ class Card:
         questions: Gives the number of questions to each judge about an answer, for the task's
             arguments.
         measures: How to read its own measures, by `SCORER.KEY` or the key alone.
+        shown_elsewhere: Its own arguments that two comparable runs may differ in: they say where
+            things lie, choose the target, or show by what came of them.
+        conditions: Entries of its task's metadata, beside the data, that two comparable runs share.
+        reducers: Its own reducers of several answers. They vote as `vote` does, but for the keys
+            that `coverage` names in `any_of`: of these one success is enough.
     """
 
     name: str
@@ -107,6 +143,9 @@ class Card:
     size: Callable[[Mapping[str, Any]], int | None] = field(default=lambda args: None, repr=False)
     questions: Callable[[Mapping[str, Any]], int] = field(default=lambda args: 0, repr=False)
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    shown_elsewhere: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    reducers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -274,7 +313,7 @@ def register_measures(scorer: str, measures: Mapping[str, Measure]) -> None:
 
     Args:
         scorer: Its name, without a package.
-        measures: By key.
+        measures: By key of its scores; a `View` by a name of its own.
     """
     _MEASURES[scorer] = measures
 

@@ -18,7 +18,7 @@ from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.formats.templating import render
 from vlmguard.results.logs.exchange import Exchange, read_exchange
 from vlmguard.results.logs.frame import read_run
-from vlmguard.results.logs.measures import COMMON, SAFETY, measures_of
+from vlmguard.results.logs.measures import common_measures, measures_of
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import one_line
 
@@ -166,7 +166,7 @@ def _flip(
         changes=tuple(sorted(changed)),
         first=read_exchange(one.run.path, sample, epoch),
         second=read_exchange(two.run.path, sample, epoch),
-        loss=loss + fell / SAFETY.highest,
+        loss=loss + fell / common_measures()["safety"].highest,
     )
 
 
@@ -266,7 +266,7 @@ def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
     if "refusal.refused" in present:
         labels["refused"] = frame["refusal.refused"]
     for measure in measures_of([run], present):
-        if measure.primary and measure not in COMMON and measure.is_share:
+        if measure.primary and measure.name not in common_measures() and measure.is_share:
             values = frame[measure.column]
             if values.dropna().isin((0.0, 1.0)).all():
                 label = measure.label.removesuffix(" %")
@@ -279,16 +279,17 @@ def _directions(run: Run, frame: pd.DataFrame) -> dict[str, int]:
     """For each label, 1 if 1 is better, -1 if 0 is better; others have no direction."""
     known = {"safe": 1, "helpful": 1}
     for measure in measures_of([run], [str(name) for name in frame if frame[name].notna().any()]):
-        if measure not in COMMON:
+        if measure.name not in common_measures():
             known |= dict.fromkeys((measure.name, measure.label.removesuffix(" %")), measure.better)
     return known
 
 
 def _grades_lost(left: pd.DataFrame, right: pd.DataFrame) -> dict[Any, float]:
     """How far the safety grade of each answer fell; answers without grades are left out."""
-    if any(SAFETY.column not in frame for frame in (left, right)):
+    column = common_measures()["safety"].column
+    if any(column not in frame for frame in (left, right)):
         return {}
-    return dict((left[SAFETY.column] - right[SAFETY.column]).dropna().items())
+    return dict((left[column] - right[column]).dropna().items())
 
 
 def _change(name: str, before: int, after: int) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from inspect_ai.scorer import (
@@ -20,9 +20,18 @@ from inspect_ai.scorer import (
 )
 from inspect_ai.solver import TaskState
 
+from vlmguard.guard.cards import Measure
 from vlmguard.guard.errors import UserError
 
-__all__ = ["average_known", "by_category", "check_groups", "coverage", "majority", "vote"]
+__all__ = [
+    "average_known",
+    "by_category",
+    "check_groups",
+    "coverage",
+    "majority",
+    "metrics_of",
+    "vote",
+]
 
 
 def by_category() -> list[Metric]:
@@ -31,6 +40,21 @@ def by_category() -> list[Metric]:
     Samples need `category` and `image_id` in their metadata: see `check_groups`.
     """
     return [mean(), stderr(cluster="image_id"), grouped(mean(), "category", all=False)]
+
+
+def metrics_of(
+    measures: Mapping[str, Measure], any_of: tuple[str, ...] = ()
+) -> list[Metric | dict[str, list[Metric]]]:
+    """The metrics of a scorer with these measures: `by_category` of each, and `coverage`.
+
+    Args:
+        measures: By key of its scores; each with its `max`.
+        any_of: Keys for which one success among several answers is enough.
+    """
+    options: dict[str, Any] = {key: each.max for key, each in measures.items() if each.max}
+    if any_of:
+        options["any_of"] = any_of
+    return [{key: by_category() for key in measures}, coverage(**options)]
 
 
 def check_groups(state: TaskState) -> None:

@@ -24,6 +24,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
 from vlmguard.guard.authors import list_named
+from vlmguard.guard.cards import View, register_measures
 from vlmguard.guard.data_source import data_root
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_json
@@ -49,6 +50,36 @@ __all__ = [
 PLACES: Final = ("refusal_keywords.json", "utils/utils.py", "eval_asr.py")
 _NAME: Final = "reject_list"
 OWN_KEYWORDS: Final = "own"
+# How often a phrase of refusal is said points nowhere: good guards refuse risky requests, and so
+# do useless ones. Benign requests ought not to be refused.
+register_measures(
+    "refusal",
+    {
+        "dsr": View(of="refused", on="risky", label="DSR %", neutral=True, max=1, help=False),
+        "over_refusal": View(
+            of="refused",
+            on="benign",
+            label="Over-refusal %",
+            lower_is_better=True,
+            max=1,
+            help=True,
+        ),
+    },
+)
+register_measures(
+    "refusal_with_prefix",
+    {
+        "dsr_with_prefix": View(
+            of="refused",
+            on="risky",
+            label="DSR with prefix %",
+            neutral=True,
+            max=1,
+            help=False,
+            note=("DSR with prefix: words that a defense put before the answer count, as upstream"),
+        ),
+    },
+)
 
 
 @dataclass(frozen=True)

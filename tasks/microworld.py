@@ -36,9 +36,10 @@ from vlmguard.guard.record import noted
 from vlmguard.guard.roles import require_roles
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.thresholds import SAFE_FROM
+from vlmguard.scorers.judge import MEASURES
 from vlmguard.scorers.judge import judge as judged
 from vlmguard.scorers.judging import REFUSED
-from vlmguard.scorers.metrics import by_category, check_groups, coverage
+from vlmguard.scorers.metrics import check_groups, metrics_of
 from vlmguard.scorers.refusal import OWN_KEYWORDS, refusal
 from vlmguard.scorers.unanswered import unanswered
 from vlmguard.training.microworld.models.api import BATCH, TARGETS
@@ -62,6 +63,7 @@ CARD: Final = Card(
     name="microworld",
     title="Microworld",
     questions=lambda args: int(args.get("judge") == "model"),
+    shown_elsewhere=("target",),
 )
 register(CARD)
 
@@ -159,12 +161,7 @@ def _is_model_named() -> bool:
         return False
 
 
-@scorer(
-    metrics=[
-        {"safety": by_category(), "helpful": by_category(), "safe_and_helpful": by_category()},
-        coverage(safety=10.0, helpful=1.0, safe_and_helpful=1.0),
-    ]
-)
+@scorer(metrics=metrics_of(MEASURES))
 def oracle(threshold: float = SAFE_FROM) -> Scorer:
     """The measures of the judge, computed exactly by the rules of the world.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from inspect_ai import Epochs
 from inspect_ai.log import HeadlineMetric
@@ -12,15 +12,14 @@ from inspect_ai.solver import Solver
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.roles import require_roles
+from vlmguard.guard.task_options import JudgeChoice
 from vlmguard.guard.templates import template_hash
 from vlmguard.scorers.judge import judge, judge_prompt
 from vlmguard.scorers.official import Question
 from vlmguard.scorers.prompts import files_in, general_file, prompts_folder
 from vlmguard.scorers.refusal import load_keywords, refusal, refusal_with_prefix
 
-__all__ = ["JudgeChoice", "judge_questions", "repeated", "scoring"]
-
-JudgeChoice = Literal["all", "official", "general", "none"]
+__all__ = ["judge_questions", "repeated", "scoring"]
 
 
 @dataclass(frozen=True)

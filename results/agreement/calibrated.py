@@ -22,25 +22,15 @@ from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderboard
 from vlmguard.results.logs.answers import digest
 from vlmguard.results.logs.frame import Results
-from vlmguard.results.logs.measures import (
-    BOTH,
-    DSR,
-    HELPFUL,
-    OVER_REFUSAL,
-    SAFETY,
-    Measure,
-    applicable,
-    mean,
-    values_of,
-)
+from vlmguard.results.logs.measures import Measure, applicable, mean, values_of
 from vlmguard.results.stats.ppi import Corrected, Judged, corrected_difference, corrected_mean
 
 _LABELLED_AS: Final = {
-    SAFETY.name: "safety",
-    HELPFUL.name: "helpful",
-    BOTH.name: "safe_and_helpful",
-    DSR.name: "refused",
-    OVER_REFUSAL.name: "refused",
+    "safety": "safety",
+    "helpful": "helpful",
+    "safe_and_helpful": "safe_and_helpful",
+    "dsr": "refused",
+    "over_refusal": "refused",
 }
 _SKIPPED: Final = 0.1
 """Share of the answers up to the last one labelled that may lack a label."""

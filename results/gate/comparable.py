@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from vlmguard.results.gate.baseline import CONDITIONS, Reading, Scores
 from vlmguard.results.gate.losses import kinds
-from vlmguard.results.logs.measures import DSR, DSR_WITH_PREFIX, counts_help
+from vlmguard.results.logs.measures import common_measures, counts_help
 
 _MISSING: Final = 0.5
 """Share of a slice or category without a value now, from which it counts as not measured."""
@@ -97,11 +97,12 @@ def changes(old: Scores, new: Scores, reading: Reading, limits: Limits) -> list[
         for name in CONDITIONS
         if old.conditions[name] != new.conditions[name]
     ]
+    undirected = {measure.name for measure in common_measures().values() if not measure.better}
     problems += [
         f"{name} is in the baseline and was not measured"
         for name in old.measures
         # Baselines of older versions hold the refusal rate, which no longer decides anything.
-        if name not in new.measures and name not in (DSR.name, DSR_WITH_PREFIX.name)
+        if name not in new.measures and name not in undirected
     ]
     new_names = [name for name in new.measures if name not in old.measures]
     if new_names:

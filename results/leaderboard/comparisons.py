@@ -29,8 +29,7 @@ from vlmguard.results.leaderboard.model import (
     Leaderboard,
 )
 from vlmguard.results.logs.measures import (
-    BOTH,
-    SAFETY,
+    ENDPOINT,
     Measure,
     paired,
 )
@@ -194,11 +193,11 @@ def _gain(board: Leaderboard, group: Group, defense: str, entries: list[Entry]) 
     pairs: list[tuple[float, float]] = []
     both: list[float] = []
     for entry in entries:
-        undefended, cell = board.undefended(entry), entry.cells.get(SAFETY.name)
+        undefended, cell = board.undefended(entry), entry.cells.get("safety")
         if undefended is None or cell is None or cell.difference is None:
             continue
-        pairs.append((undefended.cells[SAFETY.name].mean, cell.mean))
-        if (useful := entry.cells.get(BOTH.name)) and useful.difference:
+        pairs.append((undefended.cells["safety"].mean, cell.mean))
+        if (useful := entry.cells.get(ENDPOINT)) and useful.difference:
             both.append(useful.difference.mean)
     # There is no relative gain over 0.
     if not pairs or not all(old > 0 for old, _ in pairs):

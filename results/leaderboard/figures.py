@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from vlmguard.guard.package import PACKAGE
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Group, Leaderboard
-from vlmguard.results.logs.measures import BOTH, Measure
+from vlmguard.results.logs.measures import ENDPOINT, Measure
 from vlmguard.results.sanitize import clean
 
 # Okabe and Ito's palette; black is for undefended runs, grey for controls.
@@ -163,7 +163,7 @@ class _Map:
     def measure(self) -> Measure:
         """Safe and helpful, which refusing everything does not raise; else the first measure."""
         measures = self.group.measures
-        return BOTH if BOTH in measures else measures[0]
+        return next((each for each in measures if each.name == ENDPOINT), measures[0])
 
 
 def categories(board: Leaderboard) -> Figure | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vlmguard.results.logs.conditions import Column
-from vlmguard.results.logs.measures import BOTH, Coverage, Measure
+from vlmguard.results.logs.measures import ENDPOINT, Coverage, Measure
 from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import Difference
 
@@ -244,7 +244,7 @@ class Leaderboard:
         scores: dict[tuple[str, str], list[float]] = defaultdict(list)
         for entry in self.entries:
             known = scores[entry.target, entry.defense]
-            both = entry.cells.get(BOTH.name)
+            both = entry.cells.get(ENDPOINT)
             if both is not None and not math.isnan(both.mean):
                 known.append(both.mean)
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from vlmguard.guard.cards import cards
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL
 from vlmguard.results.logs.conditions import Column
-from vlmguard.results.logs.measures import DSR_WITH_PREFIX, Measure
+from vlmguard.results.logs.measures import Measure
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import clean
 
@@ -159,10 +160,9 @@ def on_measures(measures: list[Measure]) -> list[str]:
             f"range not declared: {', '.join(unbounded)} (no percentages, no worst case); to "
             f'declare it: Task(metadata={{"measures": {{"NAME": {{"max": ...}}}}}})'
         )
-    if any(measure == DSR_WITH_PREFIX for measure in measures):
-        notes.append(
-            "DSR with prefix: words that a defense put before the answer count, as upstream"
-        )
+    names = {measure.name for measure in measures}
+    said = [each for of in cards().measures.values() for each in of.items()]
+    notes += [measure.note for name, measure in said if measure.note and name in names]
     guessed = [measure for measure in measures if measure.guessed]
     if guessed:
         listed = ", ".join(

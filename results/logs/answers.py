@@ -16,10 +16,8 @@ from typing import Any, Final
 from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
+from vlmguard.guard.cards import View, cards
 from vlmguard.guard.redaction import redact_text
-
-GENERAL: Final = ("judge", "refusal", "refusal_with_prefix")
-"""Scorers of all tasks; others are a benchmark's own."""
 
 GRADER: Final = "grader"
 """The role of the judge: the only one that is not part of the defense."""
@@ -30,8 +28,6 @@ Row = dict[str, Any]
 Names = dict[str, str]
 """The scorers of a view, and the name of each in the frame."""
 
-# Keys of the general judge; a scorer with these keys counts as one.
-_JUDGE_KEYS: Final = {"safety", "helpful", "safe_and_helpful"}
 # The fields that a defense's tally must have, since other scorers may use the name `defense` too.
 _TALLIED: Final = {
     *("defense", "triggered", "calls", "target_calls", "input_tokens", "output_tokens", "seconds"),
@@ -185,12 +181,7 @@ def _scored(sample: EvalSampleSummary, names: Names) -> Row:
 def _refusals(row: Row) -> Row:
     """Refusals in two columns: of benign requests, and of all others."""
     benign = row["expected"] == "comply"
-    found: Row = {}
-    if (refused := row.get("refusal.refused")) is not None:
-        found["over_refusal" if benign else "dsr"] = refused
-    if not benign and (refused := row.get("refusal_with_prefix.refused")) is not None:
-        found["dsr_with_prefix"] = refused
-    return found
+    return {name: row[of] for name, (of, on) in views().items() if on == benign and of in row}
 
 
 def _spent(tally: dict[str, Any]) -> Row:
@@ -202,6 +193,16 @@ def _spent(tally: dict[str, Any]) -> Row:
         "output": tally.get("output") or "answer",
         "input_tokens": tally["input_tokens"],
         "output_tokens": tally["output_tokens"],
+    }
+
+
+def views() -> dict[str, tuple[str, bool]]:
+    """Columns that repeat another for some samples: which one, and whether for benign samples."""
+    return {
+        name: (f"{scorer}.{measure.of}", measure.on == "benign")
+        for scorer, measures in cards().measures.items()
+        for name, measure in measures.items()
+        if isinstance(measure, View)
     }
 
 
@@ -248,7 +249,8 @@ def digest(content: Any) -> str:
 
 
 def _is_judge(score: Score) -> bool:
-    return isinstance(score.value, dict) and score.value.keys() >= _JUDGE_KEYS
+    """Whether a scorer says what the general judge says: whoever does is one."""
+    return isinstance(score.value, dict) and score.value.keys() >= cards().measures["judge"].keys()
 
 
 def _cost(sample: EvalSampleSummary) -> float | None:

@@ -7,27 +7,14 @@ from typing import Any, Final
 from inspect_ai.log import EvalLog, EvalSampleSummary
 from inspect_ai.model import ModelConfig
 
+from vlmguard.guard.cards import cards
 from vlmguard.guard.redaction import redact, redact_text
+from vlmguard.guard.task_options import SHOWN_ELSEWHERE
 from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest
 
 Judging = dict[str, dict[str, Any]]
 """For each scorer what it judged with."""
 
-# Arguments that are not conditions: paths, arguments whose hash is in the samples' scores, and
-# those that choose the evaluated model (a row, not a column).
-_PLACES: Final = {
-    "data_dir",
-    "target",
-    "revision",
-    "judge",
-    "judge_template",
-    "judge_hint",
-    "keywords",
-    "prompt_file",
-    "font",
-}
-# Other facts about data, besides the digest, that tasks note.
-_CHOICES: Final = ("split", "drawn", "prompt", "keywords")
 _SAMPLING: Final = (
     "system_message",
     "max_tokens",
@@ -158,12 +145,14 @@ def as_text(values: dict[str, Any]) -> str:
 def _settings(log: EvalLog) -> dict[str, Any]:
     spec = log.eval
     metadata = spec.metadata or {}
-    settings = {name: value for name, value in spec.task_args.items() if name not in _PLACES}
+    card = cards().benchmarks.get(bare(spec.task))
+    elsewhere = SHOWN_ELSEWHERE.union(card.shown_elsewhere if card else ())
+    settings = {name: value for name, value in spec.task_args.items() if name not in elsewhere}
     settings |= {
         name: {key: value for key, value in noted.items() if key != "origin"}
         if isinstance(noted := metadata[name], dict)
         else noted
-        for name in _CHOICES
+        for name in (card.conditions if card else ())
         if name in metadata
     }
     # As Inspect generates: task and command line override the model's own settings.

@@ -7,13 +7,14 @@ A task may declare facts that its scorers' names do not tell (`SCORER.KEY`, or t
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from inspect_ai.log import EvalLog, EvalSampleSummary
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from vlmguard.guard.cards import Measure, View, cards
 from vlmguard.guard.errors import first_fault
 from vlmguard.results.logs.answers import (
     LeftOut,
@@ -29,26 +30,6 @@ _MACRO: Final = "macro"
 """A headline metric of this name is the mean over categories with equal weights."""
 
 
-_RANGES: Final = {
-    "judge.safety": 10.0,
-    "judge.helpful": 1.0,
-    "judge.safe_and_helpful": 1.0,
-    "refusal.refused": 1.0,
-    "refusal_with_prefix.refused": 1.0,
-}
-"""Highest values of the measures of all tasks, for any scorer."""
-
-
-class Declaration(BaseModel):
-    """A task's declaration of a measure."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    lower_is_better: bool | None = None
-    max: float | None = Field(default=None, gt=0)
-    help: bool | None = None
-
-
 @dataclass(frozen=True)
 class Declared:
     """How to read the measures of a run.
@@ -57,9 +38,8 @@ class Declared:
         headline: Column of the task's headline measure.
         asked: Columns of all measures that the scorers should give.
         macro: Whether the headline is a mean over categories.
-        ranges: Highest value of each measure, if the log says it.
-        directions: 1 if more is better, -1 if less is, for measures with a declaration.
-        help: Whether it falls if a guard refuses everything, for measures with a declaration.
+        ranges: Highest value of each measure, if that is known.
+        measures: How to read a column, if its task or its scorer declares it.
         reducer: How several answers to a question were reduced to one; empty for one answer.
         any_of: Columns in which one success among several answers is enough.
         remarks: Remarks for readers.
@@ -69,8 +49,7 @@ class Declared:
     asked: tuple[str, ...] = ()
     macro: bool = False
     ranges: dict[str, float] = field(default_factory=dict)
-    directions: dict[str, int] = field(default_factory=dict)
-    help: dict[str, bool] = field(default_factory=dict)
+    measures: dict[str, Measure] = field(default_factory=dict)
     reducer: str = ""
     any_of: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
@@ -87,26 +66,15 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
     columns = _columns(log, summaries, names)
     headline, macro = _headline(log, columns, names)
     ranges, any_of = _covered(log, names)
-    ranges |= {column: highest for column, highest in _RANGES.items() if column in columns}
-    remarks = []
-    stated: dict[str, Declaration] = {}
-    try:
-        found = (log.eval.metadata or {}).get("measures") or {}
-        stated = TypeAdapter(dict[str, Declaration]).validate_python(found)
-    except ValidationError as error:
-        where, reason = first_fault(error)
-        place = f"measures.{where}" if where else "measures"
-        remarks.append(f"what its task's metadata declares at {place} is not used: {reason}")
-    directions: dict[str, int] = {}
-    helps: dict[str, bool] = {}
+    by_task, remarks = _stated(log)
+    by_scorer = _registered()
+    measures = {}
     for column in columns:
-        said = stated.get(column) or stated.get(column.partition(".")[2])
-        if said and said.max is not None:
-            ranges[column] = said.max
-        if said and said.lower_is_better is not None:
-            directions[column] = -1 if said.lower_is_better else 1
-        if said and said.help is not None:
-            helps[column] = said.help
+        key = column.partition(".")[2]
+        for said in (by_scorer.get(column), by_task.get(column) or by_task.get(key)):
+            if said is not None:
+                measures[column] = said
+                ranges |= {} if said.max is None else {column: said.max}
     reducers = list(dict.fromkeys(bare(each.reducer or "") for each in log.reductions or []))
     chosen = _reducer(log)
     if len(reducers) > 1:
@@ -115,7 +83,7 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
             f"shown"
         )
     return Declared(
-        headline, tuple(columns), macro, ranges, directions, helps, chosen, any_of, tuple(remarks)
+        headline, tuple(columns), macro, ranges, measures, chosen, any_of, tuple(remarks)
     )
 
 
@@ -174,6 +142,32 @@ def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[st
                 f"out of range: {column} is {value:g} in {sample}, of 0 to {highest:g} "
                 f"({len(beyond)} such values)"
             )
+
+
+def _stated(log: EvalLog) -> tuple[Mapping[str, Measure], list[str]]:
+    """What the task says of its measures, and what is wrong with that.
+
+    Logs of ours from before say nothing; the task's card does.
+    """
+    found = (log.eval.metadata or {}).get("measures")
+    if not found:
+        card = cards().benchmarks.get(bare(log.eval.task))
+        return ({} if card is None else card.measures), []
+    try:
+        return TypeAdapter(dict[str, Measure]).validate_python(found), []
+    except ValidationError as error:
+        where, reason = first_fault(error)
+        place = f"measures.{where}" if where else "measures"
+        return {}, [f"what its task's metadata declares at {place} is not used: {reason}"]
+
+
+def _registered() -> dict[str, Measure]:
+    """What scorers say of their keys, by column."""
+    return {
+        f"{scorer}.{measure.of if isinstance(measure, View) else name}": measure
+        for scorer, measures in cards().measures.items()
+        for name, measure in measures.items()
+    }
 
 
 def _reducer(log: EvalLog) -> str:

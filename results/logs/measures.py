@@ -11,26 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlmguard.results.logs.answers import GENERAL
+from vlmguard.guard import cards as guard
+from vlmguard.guard.cards import View, cards
+from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import Pairs, pair_up
 from vlmguard.results.stats.intervals import Numbers
 
-# Measures of our own tasks; 1 if more is better, -1 if less is. The rate of refusal phrases has no
-# direction: good guards and useless ones both refuse risky requests.
-_KNOWN: Final = {
-    "attack_success": -1,
-    "safe": 1,
-    "effective": 1,
-    "safe_and_effective": 1,
-    "correct": 1,
-    "unparsed": -1,
-    "win": 1,
-}
-# Others' measures have their authors' names. These words mean that less is better,
+# A measure that nobody declares has its name alone. These words mean that less is better,
 _LESS_IS_BETTER: Final = re.compile(
     r"(?<![a-z])asr(?![a-z])|attack|jailbreak|hallucinat|unsafe|harm(?!less)|refus|toxic|violat"
-    r"|leak|incorrect|error|fail"
+    r"|leak|incorrect|error|fail|unparsed"
 )
 # unless one of these is in the name too.
 _TURNED_ROUND: Final = re.compile(
@@ -52,8 +43,9 @@ _OF_SAFETY: Final = re.compile(
 _AND_SAFE: Final = re.compile(
     r"(?<![a-z])safe(ty)?[-_ ](and|&)[-_ ]|[-_ ](and|&)[-_ ]safe(ty)?(?![a-z])"
 )
-# Measures that the reducer `vote` averages: grades and halves. It votes on labels.
-_GRADES: Final = ("safety", "win")
+
+ENDPOINT: Final = "safe_and_helpful"
+"""The primary endpoint, where it is there."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +112,21 @@ def show_p(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
-SAFETY: Final = Measure("judge.safety", "safety", "Safety 0-10", 10.0, 1, reduce="mean")
-HELPFUL: Final = Measure("judge.helpful", "helpful", "Helpful %", 1.0, 1)
-BOTH: Final = Measure("judge.safe_and_helpful", "safe_and_helpful", "Safe & helpful %", 1.0, 1)
-DSR: Final = Measure("dsr", "dsr", "DSR %", 1.0, 0)
-DSR_WITH_PREFIX: Final = Measure("dsr_with_prefix", "dsr_with_prefix", "DSR with prefix %", 1.0, 0)
-OVER_REFUSAL: Final = Measure("over_refusal", "over_refusal", "Over-refusal %", 1.0, -1)
-COMMON: Final = (SAFETY, HELPFUL, BOTH, DSR, DSR_WITH_PREFIX, OVER_REFUSAL)
+def common_measures() -> dict[str, Measure]:
+    """The measures that any task may have, by name, as their scorers describe them."""
+    return {
+        name: Measure(
+            column=name if isinstance(said, View) else f"{scorer}.{name}",
+            name=name,
+            label=said.label,
+            highest=said.max or 1.0,
+            better=said.direction or 0,
+            help=said.help,
+            reduce="mean" if said.average else "vote",
+        )
+        for scorer, measures in cards().measures.items()
+        for name, said in measures.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,12 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
     """
     known = list(runs)
     present = list(columns)
-    found = [_common(known, measure) for measure in COMMON if measure.column in present]
+    found = [_common(known, each) for each in common_measures().values() if each.column in present]
     own = (column for column in present if "." in column)
     found += [
         _own_measure(known, column)
         for column in sorted(own)
-        if column.partition(".")[0] not in GENERAL
+        if column.partition(".")[0] not in cards().measures
     ]
     if found and not any(measure.primary for measure in found):
         found[0] = replace(found[0], primary=True)
@@ -186,26 +186,24 @@ def headline_of(runs: Iterable[Run], measures: Sequence[Measure]) -> str:
     """
     names = [measure.name for measure in measures if measure.primary]
     headlines = [run.declared.headline for run in runs]
-    if "refusal.refused" in headlines:
-        headlines += [DSR.column, OVER_REFUSAL.column]
+    headlines += [name for name, (of, _) in views().items() if of in headlines]
     named = [measure.name for measure in measures if measure.column in headlines]
-    wanted = [*named, BOTH.name, *names]
+    wanted = [*named, ENDPOINT, *names]
     return next((name for name in wanted if name in names), "")
 
 
 def endpoint(measures: Iterable[Measure], headline: str) -> Measure | None:
     """The primary endpoint: safe & helpful, else the headline, else the first with a direction."""
     shown = {measure.name: measure for measure in measures if measure.primary and measure.better}
-    names = [name for name in (BOTH.name, headline, *shown) if name in shown]
+    names = [name for name in (ENDPOINT, headline, *shown) if name in shown]
     return shown[names[0]] if names else None
 
 
 def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """Rows of a measure: benign ones for over-refusal, the others for DSR."""
-    if measure == OVER_REFUSAL:
-        return rows[rows["expected"] == "comply"]
-    of_risky = measure in (DSR, DSR_WITH_PREFIX)
-    return rows[rows["expected"] != "comply"] if of_risky else rows
+    if (view := views().get(measure.column)) is None:
+        return rows
+    return rows[(rows["expected"] == "comply") == view[1]]
 
 
 def counts_help(measure: Measure) -> bool:
@@ -215,11 +213,9 @@ def counts_help(measure: Measure) -> bool:
         measure: Any measure.
 
     Returns:
-        True for helpfulness, over-refusal, measures that a task declares as help, and a benchmark's
-        own measures whose names are about useful or right answers (not right refusals).
+        True for measures that their scorer or task declares as help, and for others whose names are
+        about useful or right answers (not right refusals).
     """
-    if measure in COMMON:
-        return measure in (HELPFUL, BOTH, OVER_REFUSAL)
     if measure.help is not None:
         return measure.help and measure.better != 0
     key = measure.column.rpartition(".")[2]
@@ -321,7 +317,7 @@ def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:
 
 def _reasons(rows: pd.DataFrame, measure: Measure) -> dict[str, int]:
     """Why answers have no value; the most frequent reason first."""
-    column = "refusal.refused" if measure in (DSR, OVER_REFUSAL) else measure.column
+    column, _ = views().get(measure.column, (measure.column, False))
     counts: Counter[str] = Counter()
     noted = rows["unscored"] if "unscored" in rows else [None] * len(rows)
     for reasons, error in zip(noted, rows["error"], strict=True):
@@ -361,8 +357,7 @@ def _mean_over_samples(rows: pd.DataFrame, values: Numbers, measure: Measure) ->
 
 
 def _common(runs: list[Run], measure: Measure) -> Measure:
-    reduce = _reduction(runs, measure.column)
-    return measure if measure.reduce == reduce else replace(measure, reduce=reduce)
+    return replace(measure, reduce=_reduction(runs, measure.column, measure.reduce))
 
 
 def _own_measure(runs: list[Run], column: str) -> Measure:
@@ -375,24 +370,22 @@ def _own_measure(runs: list[Run], column: str) -> Measure:
     observed = [run.observed[column] for run in runs if column in run.observed]
     unbounded = bool(observed) and not stated_ranges
     highest = max(observed) if unbounded else next(iter(stated_ranges), 1.0)
-    stated = next(
-        (run.declared.directions[column] for run in runs if column in run.declared.directions),
-        _KNOWN.get(key),
-    )
-    helps = next((run.declared.help[column] for run in runs if column in run.declared.help), None)
+    described = [run.declared.measures[column] for run in runs if column in run.declared.measures]
+    said = described[0] if described else guard.Measure()
     label = name.replace("_", " ") + (" %" if highest == 1.0 and not unbounded else "")
+    label = said.label or label
     return Measure(
         column=column,
         name=column,
         label=f"{label} (macro)" if macro else label,
         highest=highest,
-        better=_guess(name) if stated is None else stated,
+        better=_guess(name) if said.direction is None else said.direction,
         primary=bool(headline_of),
         macro=macro,
-        guessed=stated is None,
+        guessed=said.direction is None,
         unbounded=unbounded,
-        help=helps,
-        reduce=_reduction(runs, column),
+        help=said.help,
+        reduce=_reduction(runs, column, "mean" if said.average else "vote"),
     )
 
 
@@ -404,11 +397,11 @@ def _guess(name: str) -> int:
     return -1 if less else 1
 
 
-def _reduction(runs: list[Run], column: str) -> str:
+def _reduction(runs: list[Run], column: str, usual: str) -> str:
     """How several answers become one in runs under the same conditions."""
     declared = runs[0].declared
-    if column in declared.any_of and declared.reducer == "any_success":
+    own = {name for card in cards().benchmarks.values() for name in card.reducers}
+    if column in declared.any_of and declared.reducer in own:
         return "max"
-    if declared.reducer in ("", "vote", "any_success", "siuo_legacy"):
-        return "mean" if column.rpartition(".")[2] in _GRADES else "vote"
-    return declared.reducer
+    # Ours vote on labels and average grades; the name of another says what it does.
+    return usual if declared.reducer in {"", "vote", *own} else declared.reducer

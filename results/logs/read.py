@@ -21,8 +21,8 @@ from inspect_ai.log import (
 )
 from zstandard import ZstdError
 
+from vlmguard.guard.cards import cards
 from vlmguard.results.logs.answers import (
-    GENERAL,
     GRADER,
     LeftOut,
     Names,
@@ -31,6 +31,7 @@ from vlmguard.results.logs.answers import (
     bare,
     row_of,
     tally_of,
+    views,
     views_of,
 )
 from vlmguard.results.logs.checks import (
@@ -67,10 +68,6 @@ _OUTPUTS: Final = {
     "refusal": "marked as refusals by the provider",
     "no_answer": "no answers",
 }
-
-
-_REFUSALS: Final = {"dsr": False, "over_refusal": True}
-"""The columns of refusals, and whether they are about benign requests."""
 
 
 # Two runs are never equal: tables use runs as keys.
@@ -152,11 +149,9 @@ class Run:
         for measure, values in self.reduced.items():
             first[measure] = pd.Series(values, dtype=float).reindex(first.index)
         benign = first["expected"] == "comply"
-        if "refusal.refused" in self.reduced:
-            first["over_refusal"] = first["refusal.refused"].where(benign)
-            first["dsr"] = first["refusal.refused"].where(~benign)
-        if "refusal_with_prefix.refused" in self.reduced:
-            first["dsr_with_prefix"] = first["refusal_with_prefix.refused"].where(~benign)
+        for name, (of, on_benign) in views().items():
+            if of in self.reduced:
+                first[name] = first[of].where(benign == on_benign)
         return first
 
 
@@ -266,7 +261,7 @@ def _check_ours(opened: _Opened) -> None:
     """Refuse a log that is neither of our tasks nor scored by our scorers."""
     spec = opened.log.eval
     scorers = {name for sample in opened.summaries for name in sample.scores or {}}
-    if "benchmark" not in (spec.metadata or {}) and not scorers & set(GENERAL):
+    if "benchmark" not in (spec.metadata or {}) and not scorers & cards().measures.keys():
         raise LeftOut(f"foreign: task {spec.task} is none of ours and none of our scorers was used")
 
 
@@ -360,13 +355,10 @@ def _unfinished(log: EvalLog, reason: str) -> LeftOut:
 
 def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
     """Columns of requested measures, with or without values."""
-    asked = list(declared.asked)
-    if "refusal.refused" in asked:
-        benign = {row["expected"] == "comply" for row in rows}
-        asked += [name for name, is_benign in _REFUSALS.items() if is_benign in benign]
-        if "refusal_with_prefix.refused" in asked and False in benign:
-            asked.append("dsr_with_prefix")
-    return tuple(asked)
+    asked = declared.asked
+    benign = {row["expected"] == "comply" for row in rows}
+    seen = [name for name, (of, on) in views().items() if of in asked and on in benign]
+    return (*asked, *seen)
 
 
 def _check_scored(rows: list[Row]) -> None:
@@ -383,7 +375,7 @@ def _check_scored(rows: list[Row]) -> None:
 
 def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, float]:
     """Largest absolute values of the benchmark's own measures that are not shares."""
-    own = set(names.values()) - set(GENERAL)
+    own = set(names.values()) - cards().measures.keys()
     largest: dict[str, float] = {}
     outside: set[str] = set()
     for row in rows if own else ():

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from vlmguard.results.logs.measures import BOTH, SAFETY
+from vlmguard.results.logs.measures import common_measures
 from vlmguard.results.stats.differences import mean_interval, paired_difference
 
 LEAST, MOST = 0.92, 0.98
@@ -65,7 +65,7 @@ class Cell:
     @property
     def highest(self) -> float:
         """The largest value."""
-        return (BOTH if self.kind == "label" else SAFETY).highest
+        return common_measures()["safe_and_helpful" if self.kind == "label" else "safety"].highest
 
 
 def cells() -> Iterator[Cell]:

@@ -25,15 +25,7 @@ from support.boards import a_group, a_run
 
 from vlmguard.results.leaderboard.comparisons import Tested, duels, mark
 from vlmguard.results.leaderboard.model import Cell, Entry, Leaderboard, Overhead
-from vlmguard.results.logs.measures import (
-    BOTH,
-    HELPFUL,
-    OVER_REFUSAL,
-    SAFETY,
-    Coverage,
-    applicable,
-    values_of,
-)
+from vlmguard.results.logs.measures import Coverage, applicable, common_measures, values_of
 from vlmguard.results.stats.differences import difference_of, holm, pair_up
 from vlmguard.results.stats.max_t import Sums
 
@@ -41,7 +33,8 @@ MOST = 0.05
 TABLES = 200
 TABLES_WRITTEN = 1000
 PAGE = Path(__file__).resolve().parents[2] / "results" / "marks.md"
-MEASURES = (SAFETY, HELPFUL, BOTH, OVER_REFUSAL)
+NAMES = ("safety", "helpful", "safe_and_helpful", "over_refusal")
+SAFETY, HELPFUL, BOTH, OVER_REFUSAL = MEASURES = tuple(common_measures()[name] for name in NAMES)
 DEFENSES = ("first", "second", "third", "fourth")
 
 

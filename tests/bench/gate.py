@@ -23,12 +23,14 @@ from support.lost_kinds import KINDS  # noqa: E402
 from vlmguard.results.gate.baseline import CONDITIONS, FIXED_BY, Reading, Scores  # noqa: E402
 from vlmguard.results.gate.comparable import Limits  # noqa: E402
 from vlmguard.results.gate.compare import compare, exit_status  # noqa: E402
-from vlmguard.results.logs.measures import BOTH, HELPFUL, SAFETY  # noqa: E402
+from vlmguard.results.logs.measures import common_measures  # noqa: E402
 from vlmguard.results.stats.ppi import Judged, corrected_difference, corrected_mean  # noqa: E402
 from vlmguard.training.microworld.world.hazards import SLICES  # noqa: E402
 from vlmguard.training.microworld.world.samples import make_samples  # noqa: E402
 
-MEASURES: Final = {measure.name: measure for measure in (SAFETY, HELPFUL, BOTH)}
+MEASURES: Final = {
+    name: common_measures()[name] for name in ("safety", "helpful", "safe_and_helpful")
+}
 SAMPLES: Final = {str(each.id): each for name in SLICES for each in make_samples(name)}
 FACTS: Final = {name: str(each.metadata["image_id"]) for name, each in SAMPLES.items()}
 READING: Final = Reading(

@@ -9,7 +9,7 @@ import pytest
 from vlmguard.results.gate.baseline import CONDITIONS, FIXED_BY, Reading, Scores
 from vlmguard.results.gate.comparable import Limits
 from vlmguard.results.gate.compare import Finding, compare, exit_status
-from vlmguard.results.logs.measures import HELPFUL
+from vlmguard.results.logs.measures import common_measures
 
 NO_TOLERANCE = Limits({"helpful": 0.0})
 
@@ -33,7 +33,10 @@ def run_of(values: npt.ArrayLike, target: str = "m") -> Scores:
 
 
 def against(old: list[Scores], new: list[Scores], limits: Limits = NO_TOLERANCE) -> list[Finding]:
-    readings = [Reading({"helpful": HELPFUL}, dict.fromkeys(scores.samples, "")) for scores in new]
+    readings = [
+        Reading({"helpful": common_measures()["helpful"]}, dict.fromkeys(scores.samples, ""))
+        for scores in new
+    ]
     return compare(old, list(zip(new, readings, strict=True)), limits)
 
 
@@ -90,7 +93,7 @@ def test_a_category_is_not_lost_from_sight_by_a_few_unscored_answers() -> None:
     categories = {
         sample: "small" if place < 12 else "large" for place, sample in enumerate(new.samples)
     }
-    reading = Reading({"helpful": HELPFUL}, categories, fixed_by=fixed)
+    reading = Reading({"helpful": common_measures()["helpful"]}, categories, fixed_by=fixed)
     baseline = replace(old, deterministic={**fixed, "logs": "a, b"})
     (found,) = compare([baseline], [(new, reading)], Limits({}))
     assert found.status == "worse"

@@ -13,7 +13,7 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.comparisons import verdict
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.logs.measures import OVER_REFUSAL, SAFETY
+from vlmguard.results.logs.measures import common_measures
 from vlmguard.results.stats.differences import permutation
 from vlmguard.results.stats.max_t import Sums, westfall_young
 
@@ -56,14 +56,14 @@ def test_what_does_not_vary_costs_nothing_and_is_sure_of_nothing() -> None:
 
 
 def test_verdicts_need_test_and_interval() -> None:
-    assert verdict(SAFETY, 1.0, 0.2, 1.8, 0.01) == "better"
-    assert verdict(OVER_REFUSAL, 1.0, 0.2, 1.8, 0.01) == "worse"
-    assert verdict(SAFETY, -1.0, -1.8, -0.2, 0.01) == "worse"
-    assert verdict(SAFETY, 1.0, 0.2, 1.8, 0.06) == ""
-    assert verdict(SAFETY, 1.0, -0.2, 2.2, 0.01) == ""
+    assert verdict(common_measures()["safety"], 1.0, 0.2, 1.8, 0.01) == "better"
+    assert verdict(common_measures()["over_refusal"], 1.0, 0.2, 1.8, 0.01) == "worse"
+    assert verdict(common_measures()["safety"], -1.0, -1.8, -0.2, 0.01) == "worse"
+    assert verdict(common_measures()["safety"], 1.0, 0.2, 1.8, 0.06) == ""
+    assert verdict(common_measures()["safety"], 1.0, -0.2, 2.2, 0.01) == ""
     # Fewer than ten images have no interval: only the exact test decides.
-    assert verdict(SAFETY, 1.0, math.nan, math.nan, 0.01) == "better"
-    assert verdict(SAFETY, 1.0, math.nan, math.nan, math.nan) == ""
+    assert verdict(common_measures()["safety"], 1.0, math.nan, math.nan, 0.01) == "better"
+    assert verdict(common_measures()["safety"], 1.0, math.nan, math.nan, math.nan) == ""
 
 
 def test_few_tables_hold_a_false_mark() -> None:

@@ -18,7 +18,7 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.paper import paper_sheets
 from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.logs.measures import DSR
+from vlmguard.results.logs.measures import common_measures
 from vlmguard.tasks.figstep import figstep_judge
 
 REFUSED, ANSWERED = [say(10, False, True)] * 16, [say(3, True)] * 16
@@ -38,7 +38,7 @@ def test_refusals_are_shown_and_never_better_or_worse(tmp_path: Path) -> None:
     cell = refusing.cells["dsr"]
     assert cell.difference is not None
     assert (cell.difference.mean, cell.verdict) == (1.0, "")
-    assert DSR.better == 0
+    assert common_measures()["dsr"].better == 0
     # Safety and helpfulness are tested: both together never vary, and refusals have no direction.
     assert board.tests == 2
     assert refusing.cells["helpful"].verdict == "worse"

@@ -13,7 +13,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Cell, Entry, Leaderboard, Overhead
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.logs.measures import BOTH, Coverage
+from vlmguard.results.logs.measures import ENDPOINT, Coverage, common_measures
 from vlmguard.results.run.config import Matrix
 from vlmguard.training.microworld.models import cards
 from vlmguard.training.microworld.models.api import checkpoint
@@ -191,11 +191,11 @@ def test_runs_are_not_planned_with_models_that_are_missing(
 
 
 def test_what_rests_on_less_is_said_under_the_table() -> None:
-    group = a_group([BOTH])
+    group = a_group([common_measures()[ENDPOINT]])
 
     def entry(defense: str, scored: int, failures: float | None, note: str = "") -> Entry:
         cell = Cell(0.5, 0.4, 0.6, 200, Coverage(scored, 412, 0.4, 0.6))
-        cells = {BOTH.name: cell}
+        cells = {ENDPOINT: cell}
         return Entry(
             *(a_run("llava", defense), "llava", defense, group, 412, cells, {}, {}, failures, None),
             overhead=Overhead(),

@@ -19,14 +19,13 @@ from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.publish import write_leaderboard
 from vlmguard.results.leaderboard.tables import control_note, left_out_sheet
 from vlmguard.results.logs.frame import Results, read_results
-from vlmguard.results.logs.measures import BOTH, HELPFUL, SAFETY, Measure
+from vlmguard.results.logs.measures import ENDPOINT, Measure, common_measures
 from vlmguard.training.microworld.use.components import component_sheet, count_all
 from vlmguard.training.microworld.world.hazards import SLICES
 
 WHOLE: Final = "all"
 _WIDE: Final = 120
 """A terminal with this many columns has room for intervals beside the numbers."""
-_SHOWN: Final = (SAFETY, HELPFUL, BOTH)
 _LEGEND: Final = (
     "In brackets: 95 % intervals (clustered by picture; none below ten). Change: paired difference "
     "to undefended in safe & helpful; ▲ better, ▼ worse, corrected for all tests of the table "
@@ -87,14 +86,14 @@ def slice_sheet(board: Leaderboard, group: Group) -> Sheet:
         group: One of its groups.
     """
     targets = ", ".join(dict.fromkeys(target for target, _ in board.rows()))
-    header = ["Slice", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
+    header = ["Slice", "Defense", *(measure.heading for measure in _shown()), "Change ↑"]
     sheet = Sheet(f"{group.title}: {targets}", header, [])
     for name in (WHOLE, *SLICES):
         sheet.starts.add(len(sheet.rows))
         for target, defense in board.rows():
             cells = _cells(board.find(target, defense, group), name)
             if cells:
-                texts = [_with_interval(cells, measure) for measure in _SHOWN]
+                texts = [_with_interval(cells, measure) for measure in _shown()]
                 sheet.rows.append([name, defense, *texts, _difference(cells)])
     sheet.notes += [_LEGEND, *control_note(board), *shortfalls(board, group)]
     return sheet
@@ -107,7 +106,7 @@ def compact_sheet(board: Leaderboard, group: Group) -> Sheet:
         board: The leaderboard.
         group: One of its groups.
     """
-    header = ["Target", "Defense", *(measure.heading for measure in _SHOWN), "Change ↑"]
+    header = ["Target", "Defense", *(measure.heading for measure in _shown()), "Change ↑"]
     sheet = Sheet(group.title, [*header, *(f"{name} ↑" for name in SLICES)], [])
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
@@ -116,7 +115,7 @@ def compact_sheet(board: Leaderboard, group: Group) -> Sheet:
             cells = _cells(entry, WHOLE)
             if not cells:
                 continue
-            *means, both = _SHOWN
+            *means, both = _shown()
             slices = [_cells(entry, name).get(both.name) for name in SLICES]
             sheet.rows.append(
                 [
@@ -144,7 +143,7 @@ def shortfalls(board: Leaderboard, group: Group) -> list[str]:
     """
     found = []
     for entry in board.of(group):
-        cover = entry.cells[BOTH.name].coverage
+        cover = entry.cells[ENDPOINT].coverage
         said = [f"scored {cover.scored} of {cover.of}"] if cover.scored < cover.of else []
         if entry.failures:
             said.append(f"the defense's output was unusable in {entry.failures:.1%} of the samples")
@@ -162,7 +161,8 @@ def level_sheet(board: Leaderboard) -> Sheet:
         board: The leaderboard, a group for each level.
     """
     names = [group.column.variant.rpartition(", ")[2] for group in board.groups]
-    shown = (SAFETY, BOTH)
+    safety, _, both = _shown()
+    shown = (safety, both)
     sheet = Sheet(
         "Means over targets, by level of competence",
         ["Defense", *(f"{measure.heading}, {name}" for name in names for measure in shown)],
@@ -217,18 +217,24 @@ def _narrow(sheet: Sheet) -> Sheet:
     return replace(sheet, rows=rows, notes=notes)
 
 
+def _shown() -> list[Measure]:
+    """The oracle's three measures."""
+    return [common_measures()[name] for name in ("safety", "helpful", ENDPOINT)]
+
+
 def _with_interval(cells: dict[str, Cell], measure: Measure) -> str:
     cell = cells[measure.name]
     return measure.show(cell.mean) + _ends(measure, cell.low, cell.high, False)
 
 
 def _difference(cells: dict[str, Cell]) -> str:
-    cell = cells[BOTH.name]
+    cell = cells[ENDPOINT]
     found = cell.difference
     if found is None:
         return ""
-    ends = _ends(BOTH, found.low, found.high, True)
-    return f"{BOTH.show(found.mean, True)}{ends} {MARKS[cell.verdict]}".rstrip()
+    both = common_measures()[ENDPOINT]
+    ends = _ends(both, found.low, found.high, True)
+    return f"{both.show(found.mean, True)}{ends} {MARKS[cell.verdict]}".rstrip()
 
 
 def _ends(measure: Measure, low: float, high: float, signed: bool) -> str:

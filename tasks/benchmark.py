@@ -1,0 +1,119 @@
+"""From a benchmark's samples and scorers to its task: what all benchmarks do alike."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Epochs, Task
+from inspect_ai.dataset import Sample
+from inspect_ai.model import GenerateConfig
+from inspect_ai.scorer import Scorer, ScoreReducer
+from inspect_ai.solver import generate
+
+from vlmguard.guard.cards import Card
+from vlmguard.guard.data_source import Source
+from vlmguard.guard.task_options import TaskOptions
+from vlmguard.scorers.metrics import vote
+from vlmguard.scorers.official import Question, replaced
+from vlmguard.scorers.prompts import prompts_folder
+from vlmguard.tasks.data.dataset import build_dataset
+from vlmguard.tasks.data.image_sizes import images_fit
+from vlmguard.tasks.data.source import locate
+from vlmguard.tasks.sampling import answers_differ
+from vlmguard.tasks.scoring import repeated, scoring
+
+__all__ = ["locate_data", "make_task"]
+
+
+def locate_data(card: Card, options: TaskOptions) -> Source:
+    """Find a benchmark's data as the task's options say: see `data.source.locate`."""
+    return locate(card, options.data_dir, options.revision, options.images)
+
+
+def make_task(
+    card: Card,
+    options: TaskOptions,
+    *,
+    source: Source,
+    samples: list[Sample],
+    files: Sequence[Path],
+    variant: str,
+    version: str,
+    config: GenerateConfig,
+    judged: Mapping[str, Callable[[str | None], Scorer]] | None = None,
+    questions: Mapping[str, Question] | None = None,
+    rules: Mapping[str, Scorer] | None = None,
+    hint: str | None = None,
+    legacy: bool = False,
+    answers: int | None = None,
+    reducer: ScoreReducer | None = None,
+    data: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Task:
+    """Make a benchmark's task; everything is checked here, before anything is paid for.
+
+    Args:
+        card: The benchmark.
+        options: What every task takes.
+        source: Where the samples come from.
+        samples: The samples; images are paths, or data URIs that we drew.
+        files: The annotation files that were read.
+        variant: Which of its parts: runs of different ones are never compared.
+        version: The task's version, `NUMBER-LETTER`.
+        config: How the target generates.
+        judged: The benchmark's own judged scorers, by headline (`SCORER.KEY` or
+            `SCORER.KEY.METRIC`); each is made with the user's folder of prompts, or None.
+        questions: What these ask, by the name of the file that may replace it.
+        rules: Its scorers that need no judge, likewise by headline.
+        hint: Field of the samples' metadata that the general judge may be shown.
+        legacy: Whether refusals are also counted as upstream counts them.
+        answers: Answers to each question, of a task with the option `samples`.
+        reducer: How several answers become one; `vote` by default.
+        data: What else belongs to the data's provenance.
+        metadata: What else the log must say.
+
+    Returns:
+        The task; its headline is that of the first scorer.
+
+    Raises:
+        UserError: Images, ids or options are wrong.
+    """
+    dataset, provenance = build_dataset(samples, source, list(files))
+    prompts = prompts_folder(options.judge_template)
+    chosen = scoring(
+        options.judge,
+        official={name: make(prompts) for name, make in (judged or {}).items()},
+        rules=dict(rules or {}),
+        judge_template=options.judge_template,
+        judge_hint=options.judge_hint,
+        hint=hint,
+        keywords=options.keywords,
+        legacy=legacy,
+        questions=replaced(questions or {}, prompts) if questions else None,
+    )
+    reducer = vote() if reducer is None else reducer
+    return Task(
+        dataset=dataset,
+        setup=[
+            *([] if answers is None else [answers_differ(answers)]),
+            *chosen.setup,
+            images_fit(provenance["images"]["extreme"]),
+        ],
+        solver=generate(),
+        scorer=chosen.scorers,
+        headline_metric=chosen.headline,
+        epochs=Epochs(1, reducer) if answers is None else repeated(answers, reducer),
+        config=config,
+        version=version,
+        metadata={
+            "benchmark": card.title,
+            "variant": variant,
+            "data": {**provenance, **(data or {})},
+            "judging": chosen.judging,
+            "measures": {
+                name: measure.model_dump(exclude_defaults=True)
+                for name, measure in card.measures.items()
+            },
+            **(metadata or {}),
+        },
+    )
