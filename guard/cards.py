@@ -32,6 +32,7 @@ __all__ = [
     "Part",
     "Role",
     "View",
+    "as_metadata",
     "cards",
     "register",
     "register_measures",
@@ -316,6 +317,11 @@ def register_measures(scorer: str, measures: Mapping[str, Measure]) -> None:
         measures: By key of its scores; a `View` by a name of its own.
     """
     _MEASURES[scorer] = measures
+
+
+def as_metadata(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
+    """Measures as `Task(metadata={"measures": ...})` holds them: only what was said."""
+    return {name: each.model_dump(exclude_defaults=True) for name, each in measures.items()}
 
 
 def registered() -> Cards:

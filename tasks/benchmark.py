@@ -10,7 +10,7 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Scorer, ScoreReducer
 from inspect_ai.solver import generate
 
-from vlmguard.guard.cards import Card
+from vlmguard.guard.cards import Card, as_metadata
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.task_options import TaskOptions
 from vlmguard.scorers.metrics import vote
@@ -110,10 +110,7 @@ def make_task(
             "variant": variant,
             "data": {**provenance, **(data or {})},
             "judging": chosen.judging,
-            "measures": {
-                name: measure.model_dump(exclude_defaults=True)
-                for name, measure in card.measures.items()
-            },
+            "measures": as_metadata(card.measures),
             **(metadata or {}),
         },
     )

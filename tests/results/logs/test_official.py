@@ -14,6 +14,7 @@ from inspect_ai.solver import TaskState
 from support.toy import Toy, grade, run_toy, say
 
 from vlmguard.cli import main
+from vlmguard.guard.cards import as_metadata, cards
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.logs.frame import read_results
@@ -98,6 +99,11 @@ KINDS = {
         "figstep_judge.attack_success",
     ),
 }
+STATED = {
+    name: said
+    for card in cards().benchmarks.values()
+    for name, said in as_metadata(card.measures).items()
+}
 # The judge's verdicts on three answers to each of six questions.
 GIVEN = (
     (say(8, True), say(2, True), say(9, True) + HIT),
@@ -118,7 +124,7 @@ def run_kind(folder: Path, kind: Kind, epochs: int, *reducers: str) -> EvalLog:
 
     return run_toy(
         folder,
-        Toy(about=about, alone=True),
+        Toy(about=about, alone=True, metadata={"measures": STATED}),
         target,
         official=kind.official(),
         headline=kind.headline,
@@ -232,7 +238,7 @@ def test_several_answers_in_a_json_log(tmp_path: Path) -> None:
     whole = read_eval_log(log.location)
     write_eval_log(whole, str(tmp_path / "json" / "run.json"))
     first, second = (read_results([str(tmp_path / name)]) for name in ("eval", "json/run.json"))
-    assert first.samples(0).equals(second.samples(0))
+    assert first.runs[0].samples().equals(second.runs[0].samples())
     whole.reductions = whole.reductions[:1] if whole.reductions else None
     write_eval_log(whole, str(tmp_path / "less" / "run.json"))
     (reason,) = read_results([str(tmp_path / "less" / "run.json")]).left_out.values()
