@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from vlmguard.guard.errors import UserError, check_choice, check_number
-from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step
+from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, ModelChoice, Step
 from vlmguard.results.run.matrix import run
 from vlmguard.tasks.microworld import VERSION
 from vlmguard.training.microworld.models.api import TARGETS, checkpoint
@@ -31,8 +31,6 @@ from vlmguard.training.microworld.use.flags import models_of, runnable, solver_o
 from vlmguard.training.microworld.world.levels import LEVELS
 
 CONTROLS: Final = (controls.always_caution.__name__, controls.always_refuse.__name__)
-
-UNDEFENDED: Final = "none"
 
 Report = Callable[[str], None]
 """Gets the name of a run, and its time."""
