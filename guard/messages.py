@@ -22,10 +22,6 @@ def user_message(images: Iterable[str], text: str) -> ChatMessageUser:
 def with_text(message: ChatMessage, text: str) -> ChatMessageUser:
     """A new user turn with other text and the same images.
 
-    Args:
-        message: The turn to follow.
-        text: The new text.
-
     Returns:
         A new message: all parts but text are unchanged and in order; the text is last.
     """

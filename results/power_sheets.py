@@ -36,11 +36,6 @@ _MORE = (1.0, 1.25, 1.5, 2.0, 4.0)
 def from_logs(first: str, second: str, aim: Aim) -> Sheet:
     """A row for each measure that tables and gate test, from two pilot logs of the same samples.
 
-    Args:
-        first: A log.
-        second: Another log.
-        aim: The difference to detect.
-
     Raises:
         UserError: A log cannot be used, or nothing can be compared.
     """

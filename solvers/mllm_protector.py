@@ -325,9 +325,6 @@ async def _generate(model: Model, text: str, settings: GenerateConfig) -> ModelO
 def read_verdict(reply: str) -> float:
     """Read the verdict of a prompted detector.
 
-    Args:
-        reply: Its reply.
-
     Returns:
         1 for SAFE, 0 for UNSAFE or "not safe".
 

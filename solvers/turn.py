@@ -43,9 +43,6 @@ class Turn:
 def last_turn(state: TaskState) -> Turn:
     """Find the last user turn.
 
-    Args:
-        state: The state before generation.
-
     Raises:
         UserError: The sample has no user turn, or one without text.
     """

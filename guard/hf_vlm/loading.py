@@ -76,9 +76,6 @@ class Weights:
     def try_out(self, maker: PromptMaker) -> None:
         """Send a first request to the loaded model, once.
 
-        Args:
-            maker: Its processor.
-
         Raises:
             UserError: The model cannot chat.
         """

@@ -47,9 +47,6 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 def no_formula(text: str) -> str:
     """Text that a spreadsheet will not run as a formula, by a quotation mark before it if need be.
 
-    Args:
-        text: Any text.
-
     Returns:
         The text; what starts with a formula's sign (full-width ones, and after white space,
         too), a tab or a line break has a `'` before it.

@@ -48,10 +48,6 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
 def write_file(path: Path, content: str) -> None:
     """Write one text file, complete or not at all.
 
-    Args:
-        path: The file.
-        content: Its text.
-
     Raises:
         UserError: It cannot be written.
     """

@@ -209,9 +209,6 @@ def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
 def counts_help(measure: Measure) -> bool:
     """Whether a guard that refuses everything is bad in a measure, as far as is known.
 
-    Args:
-        measure: Any measure.
-
     Returns:
         True for measures that their scorer or task declares as help, and for others whose names are
         about useful or right answers (not right refusals).

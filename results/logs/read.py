@@ -177,9 +177,6 @@ class _Opened:
 def read_log(path: str) -> list[Run]:
     """Read a log's header and sample summaries.
 
-    Args:
-        path: The log.
-
     Returns:
         The run, once for each judge, if `inspect score --action append` added judges. A log that
         measures only latency has no answers.

@@ -53,10 +53,6 @@ def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
 
     There is no rate if some answers are from an earlier run (the time in between was not work), or
     may come from Inspect's cache.
-
-    Args:
-        log: Its header.
-        summaries: Its samples.
     """
     starts = [_moment(sample.started_at) for sample in summaries if sample.started_at]
     ends = [_moment(sample.completed_at) for sample in summaries if sample.completed_at]
@@ -81,10 +77,6 @@ def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
 
 def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float, int]:
     """Median seconds of an answer in a log of `vlmguard run --latency`, and number of answers.
-
-    Args:
-        log: Its header.
-        summaries: Its samples.
 
     Raises:
         LeftOut: It is unfinished, or calls were not made one at a time and uncached.

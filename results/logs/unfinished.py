@@ -44,13 +44,7 @@ _LEEWAY: Final = timedelta(seconds=2)
 def unfinished_samples(
     path: str, log: EvalLog, summaries: list[EvalSampleSummary]
 ) -> dict[Key, str]:
-    """The samples that must be done again: the reason, by id and epoch.
-
-    Args:
-        path: The log.
-        log: Its header.
-        summaries: Its samples.
-    """
+    """The samples that must be done again: the reason, by id and epoch."""
     return _other_answers(path, log, summaries)
 
 

@@ -49,9 +49,6 @@ class Planned:
 def plan(matrix: Matrix) -> list[Planned]:
     """The plan of a matrix, a line for each run. It fetches nothing.
 
-    Args:
-        matrix: The configuration.
-
     Returns:
         Samples are counted from the data, or are known without them. Calls are an upper bound (for
         ETA, a lower one); None if nothing is known.
@@ -101,10 +98,6 @@ def plan(matrix: Matrix) -> list[Planned]:
 
 def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
     """Why a matrix, or a part of it, cannot start; missing data are not counted.
-
-    Args:
-        matrix: The configuration.
-        lines: Its plan.
 
     Returns:
         A sentence for each problem, with the way out.

@@ -75,11 +75,6 @@ def refuse_changed(matrix: Matrix, tasks: list[Task], places: list[str]) -> None
 def files_named_in(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[str, str]:
     """Digests of all files that the configuration names by path under a defense.
 
-    Args:
-        matrix: The configuration.
-        defense: One of its defenses.
-        tasks: Its benchmarks.
-
     Returns:
         Digests by the names under which logs keep them.
     """

@@ -46,11 +46,7 @@ def fingerprint(picture: Image.Image) -> Fingerprint:
 
 
 class ImageIndex:
-    """Finds near-duplicates of an image among many.
-
-    Args:
-        fingerprints: The images to search.
-    """
+    """Finds near-duplicates of an image among many."""
 
     def __init__(self, fingerprints: Sequence[Fingerprint]) -> None:
         self._bits = _table([each.bits for each in fingerprints], _SIDE * _SIDE // 8)

@@ -20,9 +20,6 @@ def load_processor(config: TrainConfig) -> PromptMaker:
     beginning-of-text token that the chat template lacks (LLaVA), it is added to the template, so
     that both see the same prompt.
 
-    Args:
-        config: The run.
-
     Returns:
         The prompt maker; its `processor` is for TRL.
 
@@ -75,10 +72,6 @@ def lora_config(model: Any, config: TrainConfig) -> peft.LoraConfig:
 
     The modules are found by a walk over the language model, since names like `q_proj` also occur in
     vision towers.
-
-    Args:
-        model: The bare model.
-        config: The run.
 
     Returns:
         The configuration for PEFT. It names complete module paths; PEFT shortens them if short

@@ -60,9 +60,6 @@ _WRITE_FAILED: Final = ("os error", "PytorchStreamWriter", "inline_container", "
 def complete_checkpoints(output_dir: Path) -> list[Path]:
     """Checkpoints from which a run can continue, oldest first.
 
-    Args:
-        output_dir: The run's folder.
-
     Returns:
         Folders `checkpoint-N`, by rising N. Incomplete ones are left out, with a warning.
     """
@@ -136,9 +133,6 @@ def checkpoint_step(folder: Path) -> int:
 @contextmanager
 def saving_errors(output_dir: Path) -> Iterator[None]:
     """Turn a failure to save into a message that says which files are still there.
-
-    Args:
-        output_dir: The run's folder.
 
     Raises:
         UserError: Replaces the error of a failed write; other errors pass.
@@ -237,10 +231,6 @@ def put_result(trainer: Any, output_dir: Path, prompt: int) -> list[str]:
 
 def put_card(output_dir: Path, card: str) -> None:
     """Write the model card of a result that is in its place.
-
-    Args:
-        output_dir: The run's folder.
-        card: The model card.
 
     Raises:
         UserError: It cannot be written.

@@ -108,9 +108,6 @@ class Reward:
     async def rewards(self, cases: list[Case]) -> list[float | None]:
         """Reward rewrites, all at once.
 
-        Args:
-            cases: The rewrites.
-
         Returns:
             A reward for each; None without a readable verdict.
         """

@@ -72,9 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
 def train(config: TrainConfig) -> dict[str, float]:
     """Train, and save the result in `output_dir`.
 
-    Args:
-        config: The run.
-
     Returns:
         TRL's metrics of this start (`train_loss`, `train_samples_per_second`, ...); empty if the
         run was already complete.

@@ -51,9 +51,6 @@ def check_trl_keys(keys: Iterable[str], method: str, ours: Set[str]) -> None:
 def trl_arguments(config: TrainConfig) -> Any:
     """TRL's configuration object: the user's arguments over our defaults.
 
-    Args:
-        config: The run.
-
     Returns:
         An `SFTConfig` or a `GRPOConfig`.
 
