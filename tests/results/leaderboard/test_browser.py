@@ -40,6 +40,18 @@ document.title = said.join("|");
 """
 
 
+SEARCH = """
+<script>
+const field = document.getElementById("search");
+field.value = "ETA gemma";
+field.dispatchEvent(new Event("input"));
+const shown = [...document.querySelectorAll("#published tbody tr")].filter((row) => !row.hidden);
+const name = (row) => `${row.cells[2].textContent}: ${row.cells[3].textContent}`;
+document.title = shown.map(name).join("|");
+</script>
+"""
+
+
 def browse(file: Path, *options: str) -> str:
     """The page in a browser after its scripts have run."""
     result = subprocess.run(
@@ -69,8 +81,17 @@ def test_page_embeds_the_numbers_and_no_markup(evil: Leaderboard, name_with_mark
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
 def test_page_in_a_browser(evil: Leaderboard, tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.html"
-    file.write_text(page(evil, load_published({"SIUO"}), {}, Extras()), encoding="utf-8")
+    published = load_published({"SIUO"})
+    text = page(evil, published, {}, Extras()).replace("</body>", SEARCH + "</body>")
+    file.write_text(text, encoding="utf-8")
     dom = browse(file).split('<script type="application/json"')[0]
+    found = [
+        f"{each.target}: {each.method}"
+        for each in published
+        if all(word in " ".join(map(str, vars(each).values())).lower() for word in ("eta", "gemma"))
+    ]
+    assert 0 < len(found) < len(published)
+    assert f"<title>{'|'.join(found)}</title>" in dom
     assert "&lt;/script&gt;&lt;b&gt;x&lt;/b&gt;" in dom
     assert "<b>" not in dom
     for expected in ("7.67", "+3.67", "+6.00 ▲", "5 of 6", "VLMGuard-R1", "failed 16.7 %"):
