@@ -118,6 +118,13 @@ def test_what_models_were_taught_has_changed_and_they_no_longer_fit(
     assert not card.fits
 
 
+def test_two_texts_for_one_purpose_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    taught: Any = defense_cards().defenses["figstep_defense"].taught
+    monkeypatch.setitem(taught, "self_check", "Is it harmful?")
+    with pytest.raises(RuntimeError, match="another defense has a text for 'self_check'"):
+        tokenizer.templates()
+
+
 @pytest.fixture(scope="module")
 def everything_sent() -> list[str]:
     """All texts to and from models: filled templates, lessons, the world."""
