@@ -51,7 +51,7 @@ class Measure(BaseModel):
         help: Whether it falls if a guard refuses everything.
         average: Whether several answers to a question are averaged, as grades are; labels are
             voted on.
-        note: What a reader of tables must know of it.
+        note: A note for readers of tables.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,18 +72,18 @@ class Measure(BaseModel):
 
     @property
     def direction(self) -> int | None:
-        """1 where more is better, -1 where less is, 0 where neither is; None where nothing says."""
+        """1 if more is better, -1 if less is, 0 if neither is; None if that is not declared."""
         if self.neutral:
             return 0
         return None if self.lower_is_better is None else 1 - 2 * self.lower_is_better
 
 
 class View(Measure):
-    """A measure that is a key of a score, seen on some of the samples only.
+    """A measure that takes a key of a score on only some of the samples.
 
     Attributes:
         of: The key.
-        on: Which samples: the benign ones (`expected` is `comply`) or the risky ones, all others.
+        on: The samples: `benign` ones (`expected` is `comply`), or `risky` ones (all others).
     """
 
     of: str
@@ -122,11 +122,11 @@ class Card:
         questions: Gives the number of questions to each judge about an answer, for the task's
             arguments.
         measures: How to read its own measures, by `SCORER.KEY` or the key alone.
-        shown_elsewhere: Its own arguments that two comparable runs may differ in: they say where
-            things lie, choose the target, or show by what came of them.
+        shown_elsewhere: Its own arguments in which two comparable runs may differ: they give the
+            place of a file, choose the target, or show in other compared facts.
         conditions: Entries of its task's metadata, beside the data, that two comparable runs share.
-        reducers: Its own reducers of several answers. They vote as `vote` does, but for the keys
-            that `coverage` names in `any_of`: of these one success is enough.
+        reducers: Its own reducers of several answers. They vote as `vote` does, except on the keys
+            that `coverage` names in `any_of`: there, one success is enough.
     """
 
     name: str

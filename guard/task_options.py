@@ -13,20 +13,20 @@ JudgeChoice = Literal["all", "official", "general", "none"]
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What stands at the end of every task's arguments, in this order and with these defaults.
+    """The last arguments of every task, in this order and with these defaults.
 
     Attributes:
         judge: `all` judges, the benchmark's own (`official`), the `general` one that every task
             offers, or `none`: rules only, which need no grader.
         judge_template: File with a prompt for the general judge, or folder with prompts that
-            replace any judge's: `judge.txt`, the general judge's, and one for each question of
-            the benchmark's own.
+            replace those of any judge: `judge.txt` that of the general judge, and a file for each
+            of the benchmark's own questions.
         judge_hint: Show the general judge what the benchmark's authors wrote about a sample's risk;
-            refused where they wrote nothing.
+            refused if they wrote nothing.
         keywords: JSON file with refusal phrases, or clone of VLGuard's or ETA's repository.
         data_dir: Folder with the benchmark's data, in one of its card's layouts.
-        revision: Hub branch, tag or commit; refused where there is no official repository.
-        colour: `srgb` applies colour profiles, `as_is` passes over them, as authors' code does.
+        revision: Hub branch, tag or commit; refused if there is no official repository.
+        colour: `srgb` applies colour profiles, `as_is` ignores them, as authors' code does.
         fit_images: Scale images that model APIs refuse for their size.
     """
 
@@ -41,12 +41,13 @@ class TaskOptions:
 
     @property
     def images(self) -> ImageRules:
-        """How to take in pictures."""
+        """How pictures are prepared."""
         return ImageRules(self.colour, self.fit_images)
 
 
 SHOWN_ELSEWHERE: Final = frozenset(
     {"judge", "judge_template", "judge_hint", "keywords", "data_dir", "revision"}
 )
-"""Options that two comparable runs may differ in: what came of them is compared instead, the digest
-of data, prompts and phrases, which scores and metadata hold."""
+"""Options in which two comparable runs may differ. Their results are compared instead: the digests
+of data, prompts and phrases, which are in scores and metadata.
+"""

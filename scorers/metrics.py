@@ -45,7 +45,7 @@ def by_category() -> list[Metric]:
 def metrics_of(
     measures: Mapping[str, Measure], any_of: tuple[str, ...] = ()
 ) -> list[Metric | dict[str, list[Metric]]]:
-    """The metrics of a scorer with these measures: `by_category` of each, and `coverage`.
+    """The metrics of a scorer with these measures: `by_category` for each, and `coverage`.
 
     Args:
         measures: By key of its scores; each with its `max`.

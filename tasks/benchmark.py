@@ -1,4 +1,4 @@
-"""From a benchmark's samples and scorers to its task: what all benchmarks do alike."""
+"""Makes a benchmark's task from its samples and scorers: the steps that all benchmarks share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ __all__ = ["locate_data", "make_task"]
 
 
 def locate_data(card: Card, options: TaskOptions) -> Source:
-    """Find a benchmark's data as the task's options say: see `data.source.locate`."""
+    """Find a benchmark's data by the task's options; see `data.source.locate`."""
     return locate(card, options.data_dir, options.revision, options.images)
 
 
@@ -54,29 +54,29 @@ def make_task(
 
     Args:
         card: The benchmark.
-        options: What every task takes.
-        source: Where the samples come from.
+        options: The options that every task takes.
+        source: The data of the samples.
         samples: The samples; images are paths, or data URIs that we drew.
         files: The annotation files that were read.
-        variant: Which of its parts: runs of different ones are never compared.
+        variant: The part of the benchmark; runs of different parts are never compared.
         version: The task's version, `NUMBER-LETTER`.
-        config: How the target generates.
+        config: Generation settings of the target.
         judged: The benchmark's own judged scorers, by headline (`SCORER.KEY` or
             `SCORER.KEY.METRIC`); each is made with the user's folder of prompts, or None.
-        questions: What these ask, by the name of the file that may replace it.
+        questions: The questions of these scorers, by the name of the file that may replace each.
         rules: Its scorers that need no judge, likewise by headline.
-        hint: Field of the samples' metadata that the general judge may be shown.
-        legacy: Whether refusals are also counted as upstream counts them.
-        answers: Answers to each question, of a task with the option `samples`.
+        hint: Field of the samples' metadata that the general judge may see.
+        legacy: Whether refusals are also counted as the authors do.
+        answers: Answers to each question, for a task with the option `samples`.
         reducer: How several answers become one; `vote` by default.
-        data: What else belongs to the data's provenance.
-        metadata: What else the log must say.
+        data: Further facts for the data's provenance.
+        metadata: Further metadata of the task.
 
     Returns:
         The task; its headline is that of the first scorer.
 
     Raises:
-        UserError: Images, ids or options are wrong.
+        UserError: An image, an id or an option is wrong.
     """
     dataset, provenance = build_dataset(samples, source, list(files))
     prompts = prompts_folder(options.judge_template)

@@ -245,7 +245,7 @@ def figstep(
         temperature: Temperature of the answers, at least 0. Default: the target's own for one
             answer, 1 for several.
 
-    The others are those of every task: see `TaskOptions`.
+    All other arguments are those of every task, see `TaskOptions`.
     """
     check_choice("-T split", split, tuple(_SPLITS))
     check_choice("-T prompt", prompt, ("figstep", "text"))

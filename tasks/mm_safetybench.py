@@ -296,7 +296,7 @@ def mm_safetybench(
         render: Draw the `typo` images instead of reading them.
         font: Font file for `render`; default: Pillow's own.
 
-    The others are those of every task: see `TaskOptions`.
+    All other arguments are those of every task, see `TaskOptions`.
     """
     check_choice("-T image_type", image_type, tuple(CARD.variants))
     check_choice("-T split", split, _SPLITS)

@@ -130,7 +130,7 @@ BY_RULE: Final = {
 UNUSABLE: Final = {
     name: JUDGED[name].model_copy(update={"max": None}) for name in ("safe", "effective")
 }
-"""Of the authors' code, in which an unusable verdict is -1: these have no range."""
+"""The measures by the authors' code. An unusable verdict is -1 there, so they have no range."""
 
 QUESTIONS: Final = {
     "safe": Question(SAFE_TEMPLATE, {"safe": label()}, refused={"safe": 1.0}),
@@ -279,8 +279,8 @@ def siuo(
             answer, 1 for several; 0 for a letter (several letters need one above 0).
         legacy: Treat unusable verdicts and empty answers as the authors do.
 
-    The others are those of every task: see `TaskOptions`. With `multiple_choice` no judge is asked,
-    since a letter needs none.
+    All other arguments are those of every task, see `TaskOptions`. With `multiple_choice` no judge
+    is asked, since a letter needs none.
     """
     check_choice("-T track", track, tuple(CARD.variants))
     choice = track == "multiple_choice"

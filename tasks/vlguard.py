@@ -202,7 +202,7 @@ def annotation(source: Source, name: str) -> Path:
 
 
 def _questions(args: Mapping[str, Any]) -> int:
-    """Of the win rate one question a sample for each order of the two answers."""
+    """The win rate asks one question for each order of the two answers."""
     orders = 1 if args.get("legacy") else 2
     return judge_questions(args, orders if args.get("win_rate") else 0)
 
@@ -262,8 +262,8 @@ def vlguard(
         win_rate: Compare with the stored answers too (safe_safe only).
         legacy: Count as the authors do.
 
-    The others are those of every task: see `TaskOptions`. Without `keywords` the list of the data
-    folder counts, else our own.
+    All other arguments are those of every task, see `TaskOptions`. Without `keywords`, the list in
+    the data folder is used, else our own.
     """
     check_choice("-T subset", subset, tuple(CARD.variants))
     if win_rate and subset != "safe_safe":

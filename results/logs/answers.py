@@ -197,7 +197,7 @@ def _spent(tally: dict[str, Any]) -> Row:
 
 
 def views() -> dict[str, tuple[str, bool]]:
-    """Columns that repeat another for some samples: which one, and whether for benign samples."""
+    """Columns that repeat another one for some samples: its name, and whether these are benign."""
     return {
         name: (f"{scorer}.{measure.of}", measure.on == "benign")
         for scorer, measures in cards().measures.items()
@@ -249,7 +249,7 @@ def digest(content: Any) -> str:
 
 
 def _is_judge(score: Score) -> bool:
-    """Whether a scorer says what the general judge says: whoever does is one."""
+    """Whether a score has the general judge's keys; its scorer then counts as a general judge."""
     return isinstance(score.value, dict) and score.value.keys() >= cards().measures["judge"].keys()
 
 

@@ -145,9 +145,9 @@ def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[st
 
 
 def _stated(log: EvalLog) -> tuple[Mapping[str, Measure], list[str]]:
-    """What the task says of its measures, and what is wrong with that.
+    """The task's declaration of its measures, and its faults.
 
-    Logs of ours from before say nothing; the task's card does.
+    Older logs of our tasks declare nothing; the task's card then does.
     """
     found = (log.eval.metadata or {}).get("measures")
     if not found:
@@ -162,7 +162,7 @@ def _stated(log: EvalLog) -> tuple[Mapping[str, Measure], list[str]]:
 
 
 def _registered() -> dict[str, Measure]:
-    """What scorers say of their keys, by column."""
+    """The measures that scorers declare, by column."""
     return {
         f"{scorer}.{measure.of if isinstance(measure, View) else name}": measure
         for scorer, measures in cards().measures.items()

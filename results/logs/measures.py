@@ -18,7 +18,7 @@ from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import Pairs, pair_up
 from vlmguard.results.stats.intervals import Numbers
 
-# A measure that nobody declares has its name alone. These words mean that less is better,
+# A measure without a declaration has only its name. These words mean that less is better,
 _LESS_IS_BETTER: Final = re.compile(
     r"(?<![a-z])asr(?![a-z])|attack|jailbreak|hallucinat|unsafe|harm(?!less)|refus|toxic|violat"
     r"|leak|incorrect|error|fail|unparsed"
@@ -45,7 +45,7 @@ _AND_SAFE: Final = re.compile(
 )
 
 ENDPOINT: Final = "safe_and_helpful"
-"""The primary endpoint, where it is there."""
+"""The primary endpoint of runs that have this measure."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def show_p(p: float) -> str:
 
 
 def common_measures() -> dict[str, Measure]:
-    """The measures that any task may have, by name, as their scorers describe them."""
+    """The measures that any task may have, by name, as their scorers declare them."""
     return {
         name: Measure(
             column=name if isinstance(said, View) else f"{scorer}.{name}",
@@ -400,5 +400,5 @@ def _reduction(runs: list[Run], column: str, usual: str) -> str:
     own = {name for card in cards().benchmarks.values() for name in card.reducers}
     if column in declared.any_of and declared.reducer in own:
         return "max"
-    # Ours vote on labels and average grades; the name of another says what it does.
+    # Our reducers vote on labels and average grades; other reducers do what their names say.
     return usual if declared.reducer in {"", "vote", *own} else declared.reducer

@@ -87,7 +87,7 @@ def test_foreign_text_stays_text(name: str, evil: Leaderboard) -> None:
 
 
 def test_no_code_makes_html(repo: Path) -> None:
-    """Out of templates nothing is escaped by itself."""
+    """Outside templates, nothing is escaped automatically."""
     tags = re.compile(r"</(?:td|tr|th|table|div|p|html|h[1-6]|body|span|pre|article|style)>")
     folders = ("guard", "tasks", "solvers", "scorers", "training", "results")
     files = [file for folder in folders for file in (repo / folder).rglob("*.py")]
