@@ -9,8 +9,9 @@ from inspect_ai import Epochs, Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 from inspect_ai.scorer import Scorer
+from support.mocks import metrics_of, mock_model
 
 Reply = str | ModelOutput | Callable[[list[ChatMessage]], str | ModelOutput]
 Scripted = Callable[..., Model]
@@ -32,15 +33,10 @@ def scripted() -> Scripted:
     def make(reply: Reply | Iterable[str | ModelOutput], name: str = "target") -> Model:
         replies = iter(reply) if isinstance(reply, list) else None
 
-        def output(input: list[ChatMessage], *_: Any, **__: Any) -> ModelOutput:
-            said: Any = reply(input) if callable(reply) else next(replies) if replies else reply
-            made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
-            made = made.model_copy(deep=True)
-            # With usage given, the mock does not fetch a tokenizer to count.
-            made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
-            return made
+        def say(input: list[ChatMessage], config: GenerateConfig) -> Any:
+            return reply(input) if callable(reply) else next(replies) if replies else reply
 
-        return get_model(f"mockllm/{name}", custom_outputs=output, memoize=False)
+        return mock_model(say, name)
 
     return make
 
@@ -98,12 +94,6 @@ def results() -> Results:
     """All metrics of a log as `name.metric`; the run must have succeeded."""
 
     def flat(log: EvalLog) -> dict[str, float]:
-        assert log.status == "success", log.error
-        assert log.results is not None
-        return {
-            f"{score.name}.{name}": metric.value
-            for score in log.results.scores
-            for name, metric in score.metrics.items()
-        }
+        return {f"{score.name}.{name}": value for score, name, value in metrics_of(log)}
 
     return flat

@@ -8,14 +8,8 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
-from inspect_ai.model import (
-    ChatMessage,
-    GenerateConfig,
-    Model,
-    ModelOutput,
-    ModelUsage,
-    get_model,
-)
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
+from support.mocks import metrics_of, mock_model
 
 Reply = str | Callable[[list[ChatMessage]], str | ModelOutput]
 Scripted = Callable[..., Model]
@@ -34,14 +28,10 @@ def scripted() -> Scripted:
     """Make a model that gives one reply, or asks a function for each."""
 
     def make(reply: Reply, name: str = "target") -> Model:
-        def output(input: list[ChatMessage], *_: Any, config: GenerateConfig | None = None) -> Any:
-            said = reply if isinstance(reply, str) else reply(input)
-            made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
-            # With usage given, the mock does not fetch a tokenizer to count.
-            made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
-            return made
+        def say(input: list[ChatMessage], config: GenerateConfig) -> str | ModelOutput:
+            return reply if isinstance(reply, str) else reply(input)
 
-        return get_model(f"mockllm/{name}", custom_outputs=output, memoize=False)
+        return mock_model(say, name)
 
     return make
 
@@ -64,12 +54,8 @@ def metrics() -> Callable[[EvalLog], dict[str, float]]:
     """All metrics of a log as `scorer.score.metric`; the run must have succeeded."""
 
     def flat(log: EvalLog) -> dict[str, float]:
-        assert log.status == "success", log.error
-        assert log.results is not None
         return {
-            f"{score.scorer}.{score.name}.{name}": metric.value
-            for score in log.results.scores
-            for name, metric in score.metrics.items()
+            f"{score.scorer}.{score.name}.{name}": value for score, name, value in metrics_of(log)
         }
 
     return flat

@@ -9,7 +9,8 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
+from support.mocks import mock_model
 from support.synthesis import draw_image, good_reply
 
 from vlmguard.training.synthesize import synthesize
@@ -45,18 +46,12 @@ def model() -> Callable[..., Model]:
     """Make a scripted model; `seen` collects its prompts."""
 
     def make(script: Script = good_reply, name: str = "reasoner", seen: Any = None) -> Model:
-        def output(
-            input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig
-        ) -> ModelOutput:
+        def say(input: list[ChatMessage], config: GenerateConfig) -> str | ModelOutput:
             if seen is not None:
                 seen.append((input, config))
-            said = script(input[-1].text)
-            made = said if isinstance(said, ModelOutput) else ModelOutput.from_content(name, said)
-            # With usage given, the mock does not fetch a tokenizer to count.
-            made.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
-            return made
+            return script(input[-1].text)
 
-        return get_model(f"mockllm/{name}", custom_outputs=output, memoize=False)
+        return mock_model(say, name)
 
     return make
 
