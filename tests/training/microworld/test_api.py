@@ -13,9 +13,15 @@ def test_a_known_name_is_a_model(name: str) -> None:
     assert get_model(f"microworld/{name}", memoize=False).api.model_name == name
 
 
-@pytest.mark.parametrize("name", ["detector", "reward", "detoxifier", "clip", "clip/low"])
-def test_an_auxiliary_model_is_no_chat_model(name: str) -> None:
-    with pytest.raises(UserError, match=f"microworld/{name} is no chat model.*flags eta"):
+@pytest.mark.parametrize(
+    ("name", "user"),
+    [
+        *(("detector", "mllm_protector"), ("detoxifier", "mllm_protector")),
+        *(("reward", "eta"), ("clip", "eta"), ("clip/low", "eta")),
+    ],
+)
+def test_an_auxiliary_model_is_no_chat_model(name: str, user: str) -> None:
+    with pytest.raises(UserError, match=f"microworld/{name} is no chat model.*flags {user}"):
         get_model(f"microworld/{name}", memoize=False)
 
 

@@ -106,7 +106,8 @@ def test_intervals_need_ten_pictures(samples: int, ends: bool, tmp_path: Path) -
             return 9.0 if sample < good else 2.0, 1.0, 0.0
 
         clone(log, tmp_path / "logs" / f"{defense}.eval", grades, defense=defense)
-    sheet = slice_sheet(build(read_results([str(tmp_path / "logs")])), 0)
+    board = build(read_results([str(tmp_path / "logs")]))
+    sheet = slice_sheet(board, board.groups[0])
     assert len(sheet.rows) == 2
     assert all(("[" in cell) == ends for row in sheet.rows for cell in row[2:] if cell)
     assert not any("[-, -]" in cell for row in sheet.rows for cell in row)
