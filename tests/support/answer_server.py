@@ -1,11 +1,10 @@
 """A server that answers every chat request with one prepared body and status."""
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from support.http_server import QuietHandler, serving
 
 
 @contextmanager
@@ -19,33 +18,16 @@ def answer_server(status: int, body: dict[str, Any]) -> Iterator[str]:
     Yields:
         Base URL, without /v1.
     """
-    data = json.dumps(body).encode()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(status, data)
+            self.read_body()
+            self.send_json(status, body)
 
         def do_GET(self) -> None:
-            self._send(200, b'{"object": "list", "data": [{"id": "m", "object": "model"}]}')
+            self.send_json(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
 
-        def _send(self, code: int, content: bytes) -> None:
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{httpd.server_port}"
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
+    with serving(Handler) as address:
+        yield address

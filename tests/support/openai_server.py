@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from support.http_server import QuietHandler, serving
 
 Script = Callable[[str, list[dict[str, Any]]], str]
 """Gives the reply for the last user text and all messages."""
@@ -37,27 +38,27 @@ class Server:
 def openai_server(script: Script) -> Iterator[Server]:
     """Serve chat completions on 127.0.0.1 until the block ends."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             """The list of models, which Inspect's `vllm/` and `sglang/` ask for."""
-            self._send(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
+            self.send_json(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.read_body())
             server.requests.append(body)
             if server.fail.is_set():
-                self._send(500, {"error": {"message": "scripted failure"}})
+                self.send_json(500, {"error": {"message": "scripted failure"}})
                 return
             if server.refuse.is_set():
                 key = self.headers["Authorization"].removeprefix("Bearer ")
                 said = f"Incorrect API key provided: {key}. Get one from us."
-                self._send(401, {"error": {"message": said, "code": "invalid_api_key"}})
+                self.send_json(401, {"error": {"message": said, "code": "invalid_api_key"}})
                 return
             text = last_text(body["messages"])
             reply = script(text, body["messages"])
-            self._send(
+            self.send_json(
                 200,
                 {
                     "id": "chatcmpl-0",
@@ -75,27 +76,9 @@ def openai_server(script: Script) -> Iterator[Server]:
                 },
             )
 
-        def _send(self, status: int, payload: dict[str, Any]) -> None:
-            data = json.dumps(payload).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    server = Server(f"http://127.0.0.1:{httpd.server_port}/v1")
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(Handler) as address:
+        server = Server(f"{address}/v1")
         yield server
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
 
 
 def last_text(messages: list[dict[str, Any]]) -> str:

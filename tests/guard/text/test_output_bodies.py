@@ -80,7 +80,8 @@ FILTERED = {"violence": {"filtered": True, "severity": "medium"}}
 async def said(provider: str, status: int, body: dict[str, Any], **arguments: Any) -> Output:
     with answer_server(status, body) as url:
         model = get_model(
-            f"{provider}/m",
+            # A name of its own: Inspect keeps the address of a `vllm/` server under the model's.
+            f"{provider}/m{url.rpartition(':')[2]}",
             base_url=f"{url}/v1",
             api_key="none",
             memoize=False,

@@ -1,15 +1,14 @@
 """The requests of ETA's decoding to vLLM and SGLang servers."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.solver import Solver
+from support.http_server import QuietHandler, serving
 from support.scripted import (
     Scripted,
     answer_of,
@@ -26,16 +25,16 @@ from vlmguard.solvers import eta
 PREFIX = "As an AI assistant"
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     """Answers a request with the requested number of choices."""
 
     requests: list[dict[str, Any]]
 
     def do_GET(self) -> None:
-        self._send({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        self.send_json(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.read_body())
         self.requests.append(body)
         last = body["messages"][-1]
         if last["role"] == "user":
@@ -47,7 +46,8 @@ class Handler(BaseHTTPRequestHandler):
                 texts = [f"{text}\n\n" for text in texts]
         else:
             texts = [" The end" for _ in range(body["n"])]
-        self._send(
+        self.send_json(
+            200,
             {
                 "id": "0",
                 "object": "chat.completion",
@@ -70,19 +70,8 @@ class Handler(BaseHTTPRequestHandler):
                     for index, text in enumerate(texts)
                 ],
                 "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-            }
+            },
         )
-
-    def _send(self, payload: dict[str, Any]) -> None:
-        data = json.dumps(payload).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +79,8 @@ def one_server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     # Inspect keeps the address of a `vllm/` server for the whole process.
     requests: list[dict[str, Any]] = []
     handler = type("Noting", (Handler,), {"requests": requests})
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_port}/v1", requests
-    httpd.shutdown()
-    httpd.server_close()
+    with serving(handler) as address:
+        yield f"{address}/v1", requests
 
 
 @pytest.fixture
