@@ -67,7 +67,7 @@ async def judged_answer(
     )
     calls = [stage_call(stage, "target", output)]
     said = read_output(output)
-    graders = role_models("grader")
+    graders = role_models("grader") if said.is_answer else []
     judged = await judge_answer(said, graders, JUDGE_TEMPLATE, images, request=request)
     calls += [stage_call(f"{stage}_judge", "grader", reply.output) for reply in judged.replies]
     return JudgedAnswer(said.text, judged.value["safety"], judged.value["helpful"], calls)
