@@ -5,8 +5,7 @@ from itertools import groupby
 from typing import Final
 from xml.etree import ElementTree
 
-from vlmguard.results.formats.documents import markdown
-from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.formats.sheets import Sheet, markdown
 from vlmguard.results.gate.compare import Finding, Status
 from vlmguard.results.sanitize import one_line
 

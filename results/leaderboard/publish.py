@@ -1,18 +1,26 @@
 """A leaderboard as a folder of files: tables for people and programs, a page, figures."""
 
+import base64
+import json
+import math
 import re
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.formats.documents import escape_markdown, latex, markdown
-from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.formats.sheets import Sheet, escape_markdown, latex, markdown
+from vlmguard.results.formats.spreadsheet import csv_text
+from vlmguard.results.formats.templating import render
 from vlmguard.results.formats.writing import write_files
-from vlmguard.results.leaderboard.exports import as_csv, as_json, page
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import as_bytes, figures
-from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
 from vlmguard.results.leaderboard.tables import (
+    COST_NOTES,
+    LEGEND,
+    control_note,
     coverage_sheets,
     duel_sheet,
     gain_sheet,
@@ -22,10 +30,29 @@ from vlmguard.results.leaderboard.tables import (
     overhead_sheet,
     published_sheet,
     slice_sheets,
+    tested_note,
 )
-from vlmguard.results.sanitize import one_line
+from vlmguard.results.logs.measures import ARROWS
+from vlmguard.results.logs.read import Run
+from vlmguard.results.sanitize import escaped, one_line
 
-__all__ = ["board_sheets", "published_for", "write_leaderboard"]
+__all__ = ["as_csv", "as_json", "board_sheets", "page", "published_for", "write_leaderboard"]
+
+_CAPTIONS: Final = {
+    "frontier": "Safety against helpfulness; upper right is best. Grey: not beaten in both.",
+    "gains": "Change to the undefended target, with 95 % intervals",
+    "categories": "Safe and helpful by category",
+    "cost": "Safety against what a sample costs",
+}
+_LEGEND: Final = [
+    "Below a mean: paired difference to the undefended target; point at it, or open the row, for "
+    "its 95 % interval (clustered by image; none below ten images). ▲ better, ▼ worse: the test "
+    "decides, corrected for all tests of the table, and the interval leaves zero out.",
+    "Scored: answers with a usable verdict by the headline measure, * where others lack some; "
+    "point at it, or open the row, for the means if all others were worst or best. Failed: samples "
+    "in which the guard's output could not be used.",
+    LEGEND[-1],
+]
 
 
 def board_sheets(board: Leaderboard) -> list[Sheet]:
@@ -97,3 +124,145 @@ def write_leaderboard(
         content[f"{name}.pdf"] = as_bytes(figure, "pdf")
     write_files(folder, content)
     return list(content)
+
+
+def as_csv(board: Leaderboard) -> str:
+    """All numbers: a line for each target, defense, benchmark and measure."""
+    names = ["mean", "low", "high", "scored", "of", "scored_clusters"]
+    names += ["worst_case_low", "worst_case_high", "unscored"]
+    differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
+    tests = ["test", "p", "p_adjusted", "verdict"]
+    header = [
+        *("target", "defense", "benchmark", "variant", "version", "data", "judge"),
+        *("measure", "direction"),
+        *(*names, *differences, *tests, "failures", "triggered"),
+        *("calls", "tokens", "cost", "throughput", "throughput_shared"),
+        *("latency", "latency_of", "note"),
+    ]
+    rows: list[list[Any]] = []
+    for entry in board.entries:
+        group, column, cost = entry.group, entry.group.column, entry.overhead
+        for measure in group.measures:
+            cell = entry.cells[measure.name]
+            cover, found = cell.coverage, cell.difference
+            line: list[Any] = [entry.target, entry.defense, column.benchmark, column.variant]
+            line += [column.version, column.data, group.judge]
+            line += [measure.name, ARROWS[measure.better], cell.mean, cell.low, cell.high]
+            line += [cover.scored, cover.of, cell.clusters, cover.low, cover.high]
+            line.append(", ".join(f"{reason} {count}" for reason, count in cover.reasons.items()))
+            line += (
+                [
+                    found.mean,
+                    found.low,
+                    found.high,
+                    found.pairs,
+                    found.clusters,
+                    found.test,
+                    found.p,
+                ]
+                if found
+                else [None] * 7
+            )
+            line += [cell.p, cell.verdict, entry.failures, entry.triggered]
+            line += [cost.calls, cost.tokens, cost.cost, cost.throughput, cost.shared]
+            line += [cost.latency, cost.latency_of]
+            line.append("; ".join(filter(None, [entry.note, cost.gap])))
+            rows.append(line)
+    return csv_text(header, rows)
+
+
+def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> str:
+    """Everything, for other programs; unknown values are null."""
+    content = {
+        **board_data(board),
+        "notes": [*board.notes, *extras.notes],
+        "rows": board.rows(),
+        "tables": [
+            {"title": sheet.title, "header": sheet.header, "rows": sheet.rows}
+            for sheet in extras.sheets
+        ],
+        "published": [asdict(row) for row in published],
+    }
+    text = json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False)
+    return escaped(text) + "\n"
+
+
+def page(
+    board: Leaderboard, published: list[Published], figures: dict[str, bytes], extras: Extras
+) -> str:
+    """The leaderboard as one HTML page that needs no server and no network.
+
+    Args:
+        board: The leaderboard.
+        published: Published numbers, for a table of their own.
+        figures: SVG images by title.
+        extras: Additions of the caller (its figures are among `figures`).
+    """
+    group_notes = [f"{each.title}: {each.note}." for each in board.groups if each.note]
+    return render(
+        "leaderboard.html",
+        title="vlmguard leaderboard",
+        data=_data(board),
+        targets=len({target for target, _ in board.rows()}),
+        benchmarks=len({group.column.title for group in board.groups}),
+        notes=[*board.notes, *extras.notes],
+        legend=[
+            *(*_LEGEND, tested_note(board), *COST_NOTES[:2], *control_note(board)),
+            *group_notes,
+        ],
+        gains=gain_sheet(board),
+        extra=[*([duel_sheet(board)] if board.duels else []), *extras.sheets],
+        figures=[
+            {
+                "caption": _CAPTIONS.get(title, title.replace("-", " ").capitalize()),
+                "source": f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}",
+            }
+            for title, image in figures.items()
+        ],
+        published=published_sheet(published),
+        left_out=left_out_sheet(board),
+    )
+
+
+def _data(board: Leaderboard) -> dict[str, Any]:
+    """Data for the page's script, which makes the first table: it can be sorted and filtered."""
+    content = board_data(board)
+    for group, shown in zip(board.groups, content["groups"], strict=True):
+        shown["title"] = group.title
+        for measure, line in zip(group.measures, shown["measures"], strict=True):
+            line |= {"share": measure.is_share, "heading": measure.heading}
+    data: dict[str, Any] = null(content | {"rows": board.rows()})
+    return data
+
+
+def board_data(board: Leaderboard) -> dict[str, Any]:
+    """A leaderboard as plain data; groups and runs are referred to by their positions."""
+    groups = {group: place for place, group in enumerate(board.groups)}
+    runs = {run: place for place, run in enumerate(board.runs)}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Group):
+            return groups[value]
+        if isinstance(value, Run):
+            return runs[value]
+        if isinstance(value, dict):
+            return {name: plain(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        return inside(value) if is_dataclass(value) else value
+
+    def inside(value: Any) -> dict[str, Any]:
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+
+    content = inside(replace(board, groups=[], runs=[]))
+    del content["runs"]
+    return content | {"groups": [inside(group) for group in board.groups]}
+
+
+def null(value: Any) -> Any:
+    """Content for JSON, with null for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {name: null(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [null(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,9 +11,9 @@ from jinja2 import UndefinedError
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.templating import render
-from vlmguard.results.leaderboard.exports import page
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.publish import page
 from vlmguard.results.leaderboard.published_numbers import Published
 from vlmguard.results.logs.exchange import Exchange
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vlmguard.results.leaderboard.exports import page
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.publish import page
 from vlmguard.results.leaderboard.published_numbers import load_published
 
 CLICKS = """

@@ -15,9 +15,8 @@ from support.toy import Toy, grade, run_toy, say
 from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.leaderboard import tables
 from vlmguard.results.leaderboard.build import build
-from vlmguard.results.leaderboard.exports import as_csv
 from vlmguard.results.leaderboard.model import Leaderboard
-from vlmguard.results.leaderboard.publish import board_sheets, write_leaderboard
+from vlmguard.results.leaderboard.publish import as_csv, board_sheets, write_leaderboard
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.measures import show_p
 

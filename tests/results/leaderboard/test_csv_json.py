@@ -9,9 +9,9 @@ import pytest
 from support.clones import clone, template_log
 
 from vlmguard.results.leaderboard.build import build
-from vlmguard.results.leaderboard.exports import as_csv, as_json
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.publish import as_csv, as_json
 from vlmguard.results.leaderboard.published_numbers import load_published
 from vlmguard.results.logs.frame import read_results
 

@@ -2,7 +2,7 @@
 
 import re
 
-from vlmguard.results.formats.documents import latex, markdown
+from vlmguard.results.formats.sheets import latex, markdown
 from vlmguard.results.leaderboard import tables
 from vlmguard.results.leaderboard.model import Leaderboard
 
