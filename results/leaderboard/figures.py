@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from vlmguard.guard.cards import cards
 from vlmguard.guard.package import PACKAGE
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Group, Leaderboard
 from vlmguard.results.logs.measures import ENDPOINT, Measure
@@ -323,11 +324,12 @@ def _targets(board: Leaderboard) -> dict[str, str]:
 
 
 def _looks(board: Leaderboard) -> dict[str, tuple[str, str]]:
-    """Colour and shape of each defense, the same in all figures; `vlmguard` comes first."""
+    """Colour and shape of each defense, the same in all figures; our own defense comes first."""
     looks = {UNDEFENDED_LABEL: ("black", "o")}
     defenses = sorted({entry.defense for entry in board.entries} - {UNDEFENDED_LABEL})
     controls = [name for name in defenses if board.is_control(name)]
-    others = sorted(set(defenses) - set(controls), key=lambda n: (n.split()[0] != "vlmguard", n))
+    ours = [name for name, card in cards().defenses.items() if card.ours]
+    others = sorted(set(defenses) - set(controls), key=lambda n: (n.split()[0] not in ours, n))
     for number, defense in enumerate(others):
         # When colours repeat, the shapes of two defenses still differ.
         shape = SHAPES[(number + 1 + number // len(COLOURS)) % len(SHAPES)]

@@ -9,30 +9,14 @@ five targets are not public, so its numbers and ours are not ranked together.
 import math
 from typing import Final
 
+from vlmguard.guard.cards import cards
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
 from vlmguard.results.leaderboard.tables import gain_sheet, overhead_sheet
 
 PAPER: Final = "2504.12661"
-BENCHMARKS: Final = ("SIUO", "VLGuard", "MM-SafetyBench", "FigStep")
 _BASE: Final = "none (base)"
-# The paper's overall refusal rate is the mean of these.
-_SUBSETS: Final = (
-    "MM-SafetyBench sd",
-    "MM-SafetyBench sd_typo",
-    "MM-SafetyBench typo",
-    "SIUO generation",
-    "VLGuard unsafe",
-)
-_METHODS: Final = {
-    _BASE: UNDEFENDED_LABEL,
-    "VLMGuard-R1": "vlmguard",
-    "ETA": "eta",
-    "ECSO": "ecso",
-    "MLLM-Protector": "mllm_protector",
-    "FigStep defence prompt": "figstep_defense",
-}
 _SAFETY: Final = "GPT-4o safety score 0-10"
 _HELPFUL: Final = "GPT-4o helpfulness %"
 _DSR: Final = "refusal-string DSR %"
@@ -40,10 +24,13 @@ _DSR: Final = "refusal-string DSR %"
 
 def paper_sheets(board: Leaderboard) -> list[Sheet]:
     """Main table, average gains, DSR table and cost table."""
-    known = [row for row in load_published(set(BENCHMARKS)) if PAPER in row.source]
+    ours = {card.title for card in cards().benchmarks.values()}
+    known = [row for row in load_published(ours) if PAPER in row.source]
+    titles = {row.benchmark for row in known}
     main = _beside(
         board,
         [row for row in known if row.metric in (_SAFETY, _HELPFUL)],
+        titles,
         "Main table: safety 0-10 ↑ / helpfulness % ↑",
         ["safety", "helpful"],
         [_SAFETY, _HELPFUL],
@@ -51,6 +38,7 @@ def paper_sheets(board: Leaderboard) -> list[Sheet]:
     dsr = _beside(
         board,
         [row for row in known if row.metric == _DSR],
+        titles,
         "Share of answers with a refusal phrase (DSR %, no direction)",
         ["dsr"],
         [_DSR],
@@ -63,14 +51,17 @@ def paper_sheets(board: Leaderboard) -> list[Sheet]:
 def _beside(
     board: Leaderboard,
     published: list[Published],
+    titles: set[str],
     title: str,
     names: list[str],
     metrics: list[str],
 ) -> Sheet:
     """Our rows, then the paper's, in a column for each of its benchmarks."""
-    groups, repeated = _groups(board, names)
+    groups, repeated = _groups(board, names, titles)
     columns = list(dict.fromkeys([*groups, *(_column(r.benchmark, r.subset) for r in published)]))
-    averaged = _SUBSETS if metrics == [_DSR] else ()
+    # The paper's overall refusal rate is the mean of the subsets that it has one for.
+    of_rates = {_column(row.benchmark, row.subset) for row in published}
+    averaged = tuple(sorted(of_rates)) if metrics == [_DSR] else ()
     header = ["Source", "Target", "Defense", *columns, *(["Mean of the five"] if averaged else [])]
     sheet = Sheet(title, header, [], labels=3)
     sheet.rows += _our_rows(board, groups, columns, names, averaged)
@@ -119,6 +110,8 @@ def _paper_rows(
     published: list[Published], columns: list[str], metrics: list[str], averaged: tuple[str, ...]
 ) -> list[list[str]]:
     lines = []
+    defenses = {card.published_as or card.title: name for name, card in cards().defenses.items()}
+    names = {_BASE: UNDEFENDED_LABEL, **defenses}
     values = {
         (row.target, row.method, _column(row.benchmark, row.subset), row.metric): row.value
         for row in published
@@ -132,12 +125,12 @@ def _paper_rows(
             cells.append(" / ".join(shown) if set(shown) != {"-"} else "")
             if numbers[0] is not None:
                 known[name] = numbers[0]
-        line = ["paper", target, _METHODS.get(method, method), *cells]
+        line = ["paper", target, names.get(method, method), *cells]
         lines.append([*line, *_mean_of(averaged, known)])
     return lines
 
 
-def _groups(board: Leaderboard, names: list[str]) -> tuple[dict[str, Group], int]:
+def _groups(board: Leaderboard, names: list[str], titles: set[str]) -> tuple[dict[str, Group], int]:
     """For each column the group with most runs, and the number of groups that have no column."""
     wanted = set(names)
     measured = [
@@ -146,7 +139,7 @@ def _groups(board: Leaderboard, names: list[str]) -> tuple[dict[str, Group], int
     chosen: dict[str, Group] = {}
     for group in sorted(measured, key=lambda group: -len(board.of(group))):
         column = group.column
-        if column.title in BENCHMARKS:
+        if column.title in titles:
             chosen.setdefault(_column(column.title, column.variant), group)
     ordered = sorted(chosen.items(), key=lambda pair: measured.index(pair[1]))
     return dict(ordered), len(measured) - len(chosen)
