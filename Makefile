@@ -10,7 +10,7 @@ TINY := $(ONE_THREAD) HF_HUB_OFFLINE=1
 GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-dir logs/gate --display plain
 STAMPED := pyproject.toml constraints.txt
 
-.PHONY: test test-all check pyright dist bench bench-gpu demo matrix baseline gate clean
+.PHONY: test test-all check pyright dist bench bench-gpu demo matrix baseline gate readme clean
 
 test: .venv/test/ready  ## all tests
 	$(ONE_THREAD) .venv/test/bin/pytest $(PARALLEL) $(ARGS)
@@ -67,6 +67,9 @@ gate: .venv/test/ready  ## fail if the microworld got worse than the baseline
 	rm -rf logs/gate
 	$(TINY) .venv/test/bin/inspect eval $(GATED)
 	.venv/test/bin/vlmguard gate logs/gate --baseline results/baseline.json.gz
+
+readme: .venv/test/ready  ## the README's tables of benchmarks and defenses, from their cards
+	.venv/test/bin/python -m vlmguard.results.catalogue README.md
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -121,6 +121,8 @@ class Card:
             without the data.
         questions: Gives the number of questions to each judge about an answer, for the task's
             arguments.
+        headline: Its headline measures by key, each with what to say of it.
+        notes: What to say of values of its own options, by option.
         measures: How to read its own measures, by `SCORER.KEY` or the key alone.
         shown_elsewhere: Its own arguments in which two comparable runs may differ: they give the
             place of a file, choose the target, or show in other compared facts.
@@ -143,6 +145,8 @@ class Card:
     image_names: "Callable[[Sample], Sequence[str]]" = field(default=_image_id, repr=False)
     size: Callable[[Mapping[str, Any]], int | None] = field(default=lambda args: None, repr=False)
     questions: Callable[[Mapping[str, Any]], int] = field(default=lambda args: 0, repr=False)
+    headline: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
     shown_elsewhere: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
@@ -245,6 +249,7 @@ class DefenseCard:
         target_calls: Calls of the target for one sample.
         roles: Models besides the target.
         options: The solver's arguments that matter most, in the order of the README.
+        notes: What to say of values of its options, by option.
         fidelity: How closely it follows its authors.
         blind_to: Harms that it cannot see by construction.
         ours: Whether it is the method that this suite builds; it comes first in lists and figures.
@@ -268,6 +273,7 @@ class DefenseCard:
     target_calls: Calls
     roles: tuple[Role, ...] = ()
     options: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
     fidelity: str = ""
     blind_to: str = ""
     ours: bool = False

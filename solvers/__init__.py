@@ -1,4 +1,4 @@
-"""Defenses as Inspect solvers, one file each."""
+"""Defenses as Inspect solvers, one file and one line here each."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -7,13 +7,11 @@ from typing import Any
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import registered
-from vlmguard.solvers.ecso import ecso
-from vlmguard.solvers.eta.solver import eta
-from vlmguard.solvers.figstep_defense import figstep_defense
-from vlmguard.solvers.mllm_protector import mllm_protector
-from vlmguard.solvers.vlmguard import vlmguard
-
-__all__ = ["ecso", "eta", "figstep_defense", "mllm_protector", "vlmguard"]
+from vlmguard.solvers.ecso import ecso as ecso
+from vlmguard.solvers.eta.solver import eta as eta
+from vlmguard.solvers.figstep_defense import figstep_defense as figstep_defense
+from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
+from vlmguard.solvers.vlmguard import vlmguard as vlmguard
 
 
 def _register_bare(factory: Callable[..., Solver]) -> None:
@@ -31,5 +29,6 @@ def _register_bare(factory: Callable[..., Solver]) -> None:
     solver(factory.__name__)(bare)
 
 
-for _name in registered().defenses:
+# A file of somebody else's may have registered a card before.
+for _name in [name for name in registered().defenses if name in globals()]:
     _register_bare(globals()[_name])

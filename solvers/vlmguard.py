@@ -57,6 +57,7 @@ CARD: Final = DefenseCard(
     target_calls=Calls(1, 1),
     roles=(Role("rewriter", Calls(1, 2, "if its first reply cannot be used")),),
     options=("reasoning", "prompt", "on_failure", "on_refusal", "template"),
+    notes={"prompt": "1 or 2"},
     fidelity="built from the paper: no weights and no prompts were released",
     blind_to="harm that the rewriter does not foresee: nobody checks the answer",
     ours=True,

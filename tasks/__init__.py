@@ -1,9 +1,7 @@
-"""Benchmarks as Inspect tasks, one file each."""
+"""Benchmarks as Inspect tasks, one file and one line here each."""
 
-from vlmguard.tasks.figstep import figstep
-from vlmguard.tasks.microworld import microworld
-from vlmguard.tasks.mm_safetybench import mm_safetybench
-from vlmguard.tasks.siuo import siuo
-from vlmguard.tasks.vlguard import vlguard
-
-__all__ = ["figstep", "microworld", "mm_safetybench", "siuo", "vlguard"]
+from vlmguard.tasks.figstep import figstep as figstep
+from vlmguard.tasks.microworld import microworld as microworld
+from vlmguard.tasks.mm_safetybench import mm_safetybench as mm_safetybench
+from vlmguard.tasks.siuo import siuo as siuo
+from vlmguard.tasks.vlguard import vlguard as vlguard

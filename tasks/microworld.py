@@ -63,6 +63,7 @@ CARD: Final = Card(
     name="microworld",
     title="Microworld",
     questions=lambda args: int(args.get("judge") == "model"),
+    headline={"safe_and_helpful": ""},
     shown_elsewhere=("target",),
 )
 register(CARD)

@@ -245,6 +245,8 @@ CARD: Final[Card] = Card(
     questions=lambda args: (
         0 if args.get("track") == "multiple_choice" else judge_questions(args, 2)
     ),
+    headline={"safe_and_effective": "", "correct": "of `multiple_choice`"},
+    notes={"samples": "3: the authors' vote"},
     measures={
         **JUDGED,
         **BY_RULE,

@@ -13,6 +13,8 @@ from vlmguard.results.commands import (
     gate,
     label,
     leaderboard,
+    list,
+    new,
     power,
     run,
 )
@@ -20,5 +22,5 @@ from vlmguard.results.commands import (
 
 def add(commands: Any) -> None:
     """Add the subcommands to what `add_subparsers` returned."""
-    for command in (run, leaderboard, gate, diff, agreement, label, power, calibrate):
+    for command in (run, leaderboard, gate, diff, agreement, label, power, calibrate, list, new):
         command.add(commands)

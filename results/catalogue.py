@@ -1,0 +1,231 @@
+"""All benchmarks and defenses, as their cards and signatures describe them.
+
+vlmguard list benchmarks
+python -m vlmguard.results.catalogue README.md     # `make readme`: renew the README's tables
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+# Inspect has no public name for the function of a registered task or solver.
+from inspect_ai._util.registry import registry_lookup
+
+from vlmguard.guard.cards import Card, DefenseCard, cards
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.package import PACKAGE
+from vlmguard.guard.task_options import TaskOptions
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.logs.measures import ARROWS
+
+BENCHMARKS: Final = "benchmarks"
+DEFENSES: Final = "defenses"
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument of a task or solver.
+
+    Attributes:
+        name: Its name.
+        choices: The values that it takes, if they are few.
+        default: What it is when not given.
+        note: What its card says about its values.
+    """
+
+    name: str
+    choices: tuple[str, ...]
+    default: Any
+    note: str = ""
+
+    def __str__(self) -> str:
+        value = "|".join(self.choices)
+        if isinstance(self.default, bool):
+            value = str(not self.default).lower()
+        elif not value and isinstance(self.default, int):
+            value = str(self.default)
+        shown = f"`{self.name}={value}`" if value else f"`{self.name}`"
+        return f"{shown} ({self.note})" if self.note else shown
+
+
+def as_sheets(kind: str | None = None) -> list[Sheet]:
+    """Tables of benchmarks, defenses, or both.
+
+    Args:
+        kind: `benchmarks`, `defenses`, or None for both.
+    """
+    sheets = []
+    if kind in (BENCHMARKS, None):
+        header = ["task", "samples", "options (`-T name=value`)"]
+        rows = [_benchmark_row(card) for card in cards().benchmarks.values()]
+        header += ["judge calls a sample", "headline"]
+        sheets.append(Sheet("Benchmarks", header, rows, labels=1))
+    if kind in (DEFENSES, None):
+        header = ["solver", "what it does", "calls to the target", "other calls"]
+        rows = [_defense_row(card) for card in cards().defenses.values()]
+        header += ["roles and options (`-S name=value`)"]
+        sheets.append(Sheet("Defenses", header, rows, labels=1))
+    return sheets
+
+
+def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """The same facts, and the rest of the cards, for programs."""
+    content: dict[str, list[dict[str, Any]]] = {}
+    if kind in (BENCHMARKS, None):
+        content[BENCHMARKS] = [
+            {
+                "name": card.name,
+                "title": card.title,
+                "license": card.license,
+                "gated": card.gated,
+                "hub": card.hub,
+                "obtain": card.obtain,
+                "samples": dict(card.variants),
+                "options": [_option_facts(each) for each in _own_options(card)],
+                "judge_questions": card.questions({}),
+                "headline": list(card.headline),
+                "measures": {name: each.model_dump() for name, each in card.measures.items()},
+            }
+            for card in cards().benchmarks.values()
+        ]
+    if kind in (DEFENSES, None):
+        content[DEFENSES] = [
+            {
+                "name": card.name,
+                "title": card.title,
+                "version": card.version,
+                "paper": card.paper,
+                "summary": card.summary,
+                "target_calls": str(card.target_calls),
+                "roles": [
+                    {"name": each.name, "calls": str(each.calls), "option": each.option}
+                    for each in card.roles
+                ],
+                "options": [_option_facts(each) for each in _options("solver", card.name)],
+                "fidelity": card.fidelity,
+                "blind_to": card.blind_to,
+            }
+            for card in cards().defenses.values()
+        ]
+    return content
+
+
+def renewed(text: str) -> str:
+    """A page with its tables of benchmarks and defenses as the cards are now.
+
+    Raises:
+        UserError: The page lacks a marker.
+    """
+    benchmarks, defenses = as_sheets()
+    # What draws its own data has a section of its own.
+    shown = [f"`tasks/{card.name}.py`" for card in cards().benchmarks.values() if card.variants]
+    benchmarks.rows = [row for row in benchmarks.rows if row[0] in shown]
+    defenses.rows.insert(0, ["(none)", "undefended", "1", "–", ""])
+    for kind, sheet in ((BENCHMARKS, benchmarks), (DEFENSES, defenses)):
+        pattern = rf"(<!-- {kind}: made by `make readme` -->\n).*?(<!-- end -->)"
+        table = "\n".join(_line(row) for row in (sheet.header, ["---"] * len(sheet.header)))
+        table += "".join(f"\n{_line(row)}" for row in sheet.rows)
+        text, found = re.subn(pattern, lambda m: f"{m[1]}{table}\n{m[2]}", text, flags=re.DOTALL)  # noqa: B023
+        if not found:
+            raise UserError(f"The page has no lines '<!-- {kind}: made by `make readme` -->'.")
+    return text
+
+
+def _benchmark_row(card: Card) -> list[str]:
+    sizes = [f"{size:,}" for size in card.variants.values()]
+    samples = sizes[:1] if len(set(sizes)) == 1 else sizes
+    options = _own_options(card)
+    return [
+        f"`tasks/{card.name}.py`",
+        " / ".join(samples) or "–",
+        ", ".join(map(str, options)) or "–",
+        _questions(card, options),
+        ", ".join(_headline(card, name, note) for name, note in card.headline.items()),
+    ]
+
+
+def _defense_row(card: DefenseCard) -> list[str]:
+    needed = [f"`{role.name}`" for role in card.roles if role.option is None]
+    instead = [f"`{role.name}`" for role in card.roles if role.option is not None]
+    roles = [f"{'role' if len(needed) == 1 else 'roles'} {', '.join(needed)}"] if needed else []
+    roles += [f"or roles {', '.join(instead)}"] if instead else []
+    known = {option.name: option for option in _options("solver", card.name, card.notes)}
+    options = [str(known[name]) for name in card.options]
+    return [
+        f"`{card.name}`",
+        card.summary,
+        str(card.target_calls),
+        ", ".join(f"{role.name} {role.calls}" for role in card.roles) or "–",
+        "; ".join([*roles, ", ".join(options)]),
+    ]
+
+
+def _own_options(card: Card) -> list[Option]:
+    """The options of a benchmark that not every task has."""
+    return _options("task", card.name, card.notes, get_type_hints(TaskOptions))
+
+
+def _options(
+    kind: Literal["task", "solver"],
+    name: str,
+    notes: Mapping[str, str] | None = None,
+    common: Mapping[str, Any] | None = None,
+) -> list[Option]:
+    function: Callable[..., Any] = registry_lookup(kind, f"{PACKAGE}/{name}")
+    return [
+        Option(each.name, _choices(each.annotation), each.default, (notes or {}).get(each.name, ""))
+        for each in inspect.signature(function).parameters.values()
+        if (common or {}).get(each.name) != each.annotation
+    ]
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """The values of a Literal, or of one in a union."""
+    if get_origin(annotation) is Literal:
+        return tuple(str(each) for each in get_args(annotation))
+    return tuple(choice for part in get_args(annotation) for choice in _choices(part))
+
+
+def _questions(card: Card, options: list[Option]) -> str:
+    """Questions to a judge, the benchmark's own and the general judge's, and what changes them."""
+    usual = _asked(card, {})
+    changes = [
+        f"{asked} with `{option.name}={str(value).lower() if value is True else value}`"
+        for option in options
+        for value in (option.choices or ([True] if option.default is False else []))
+        if (asked := _asked(card, {option.name: value})) != usual
+    ]
+    return "; ".join([usual, *changes])
+
+
+def _asked(card: Card, args: Mapping[str, Any]) -> str:
+    own, general, total = (
+        card.questions({**args, **chosen})
+        for chosen in ({"judge": "official"}, {"judge": "general"}, {})
+    )
+    return f"{own} + {general}" if own and general else str(total)
+
+
+def _headline(card: Card, name: str, note: str) -> str:
+    known = {**{k: v for of in cards().measures.values() for k, v in of.items()}, **card.measures}
+    arrow = ARROWS[known[name].direction or 0]
+    shown = f"{name.replace('_', ' ')} {arrow}".rstrip()
+    return f"{shown} ({note})" if note else shown
+
+
+def _option_facts(option: Option) -> dict[str, Any]:
+    return {"name": option.name, "choices": list(option.choices), "default": option.default}
+
+
+def _line(cells: list[str]) -> str:
+    shown = " | ".join(cell.replace("|", "\\|") for cell in cells)
+    return f"| {shown} |" if cells[-1] else f"| {shown.rstrip()} |"
+
+
+if __name__ == "__main__":
+    for page in map(Path, sys.argv[1:]):
+        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
