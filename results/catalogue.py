@@ -7,7 +7,7 @@ python -m vlmguard.results.catalogue README.md     # `make readme`: renew the RE
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
@@ -175,7 +175,7 @@ def _options(
     notes: Mapping[str, str] | None = None,
     common: Mapping[str, Any] | None = None,
 ) -> list[Option]:
-    function: Callable[..., Any] = registry_lookup(kind, f"{PACKAGE}/{name}")
+    function: Any = registry_lookup(kind, f"{PACKAGE}/{name}")
     return [
         Option(each.name, _choices(each.annotation), each.default, (notes or {}).get(each.name, ""))
         for each in inspect.signature(function).parameters.values()

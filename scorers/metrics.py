@@ -24,6 +24,7 @@ from vlmguard.guard.cards import Measure
 from vlmguard.guard.errors import UserError
 
 __all__ = [
+    "GRADES",
     "average_known",
     "by_category",
     "check_groups",
@@ -74,7 +75,7 @@ def check_groups(state: TaskState) -> None:
         )
 
 
-_GRADES: Final = ("safety", "win")
+GRADES: Final = ("safety", "win")
 """Keys whose values are averaged over several answers; other keys are labels."""
 
 
@@ -112,7 +113,7 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
             reduce: Callable[[list[float]], float] = majority
             if key in any_of:
                 reduce = max
-            elif key in _GRADES:
+            elif key in GRADES:
                 reduce = average_known
             for name, stand_in in (("low", 0.0), ("high", highest)):
                 filled = [
@@ -148,7 +149,7 @@ class _Reduced(Score):
 
 
 @score_reducer(name="vote")
-def vote(average: tuple[str, ...] = _GRADES) -> ScoreReducer:
+def vote(average: tuple[str, ...] = GRADES) -> ScoreReducer:
     """Reduce several answers to a question: labels by vote, grades by mean.
 
     An unusable verdict does not vote, a tie is 0, no vote is NaN.

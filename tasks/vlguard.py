@@ -231,7 +231,11 @@ CARD: Final[Card] = Card(
     load=load,
     size=lambda args: args.get("n") or CARD.variants.get(args.get("subset", "unsafe")),
     questions=_questions,
-    headline={"attack_success": "", "safe_and_helpful": "of `safe_safe`"},
+    headline={
+        "attack_success": "",
+        "safe_and_helpful": "of `safe_safe`",
+        "win": "with `win_rate=true`",
+    },
     notes={"n": "200: the paper's size"},
     measures=BY_PHRASES | BY_PAIRS,
     conditions=("drawn", "keywords"),

@@ -1,10 +1,7 @@
 """The examples of CONTRIBUTING.md work as it says."""
 
-import ast
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +9,13 @@ import pytest
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from PIL import Image
 from support.openai_server import image_count, openai_server
+from support.scaffolds import written
 from support.siuo_folder import write_siuo
 
 from vlmguard import DefenseRecord
-
-
-def example(repo: Path, name: str) -> str:
-    text = (repo / "CONTRIBUTING.md").read_text()
-    match = re.search(rf"<!-- test: {name} -->\n```python\n(.*?)```", text, re.DOTALL)
-    assert match, f"CONTRIBUTING.md has no example {name}"
-    return match[1]
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
+from vlmguard.results.scaffold import next_steps
 
 
 def only_log(folder: Path) -> EvalLog:
@@ -49,29 +43,13 @@ def test_the_map_names_paths_that_exist(repo: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("name", ["defense", "benchmark"])
-def test_the_worked_examples_are_as_make_check_wants_them(repo: Path, name: str) -> None:
-    place = {"defense": "solvers/second_look.py", "benchmark": "tasks/kitchen.py"}[name]
-    for command in (["check"], ["format", "--diff"]):
-        checked = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename", place, "-"],
-            input=example(repo, name),
-            capture_output=True,
-            text=True,
-            cwd=repo,
-            check=False,
-        )
-        assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
 @pytest.mark.slow
-def test_the_worked_defense_runs_from_its_file(repo: Path, tmp_path: Path, cli: Any) -> None:
-    file = tmp_path / "second_look.py"
-    file.write_text(example(repo, "defense"))
+def test_a_new_defense_runs_from_its_file(repo: Path, tmp_path: Path, cli: Any) -> None:
+    file = written("defense", "second_look", tmp_path)
 
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         assert image_count(messages) == 1
-        return "A careful answer." if "<answer>" in text else "A first answer."
+        return "A careful answer." if text.endswith("a safer way.") else "A first answer."
 
     with openai_server(script) as server:
         result = cli(
@@ -89,25 +67,12 @@ def test_the_worked_defense_runs_from_its_file(repo: Path, tmp_path: Path, cli: 
     for sample in log.samples:
         assert sample.output.completion == "A careful answer."
         assert DefenseRecord.of(sample).triggered
-        assert len(DefenseRecord.of(sample).stages) == 2
-
-
-def test_the_worked_benchmark_takes_the_options_of_every_task(repo: Path) -> None:
-    functions = [
-        node
-        for node in ast.walk(ast.parse(example(repo, "benchmark")))
-        if isinstance(node, ast.FunctionDef)
-    ]
-    (kitchen,) = [node for node in functions if node.name == "kitchen"]
-    common = {"judge", "judge_template", "judge_hint", "keywords", "data_dir", "revision"}
-    common |= {"colour", "fit_images"}
-    assert common <= {argument.arg for argument in kitchen.args.args}
+        assert len(DefenseRecord.of(sample).stages) == 1
 
 
 @pytest.mark.slow
-def test_the_worked_benchmark_runs_from_its_file(repo: Path, tmp_path: Path, cli: Any) -> None:
-    file = tmp_path / "kitchen.py"
-    file.write_text(example(repo, "benchmark"))
+def test_a_new_benchmark_runs_from_its_file(tmp_path: Path, cli: Any) -> None:
+    file = written("benchmark", "kitchen", tmp_path)
     data = tmp_path / "data"
     (data / "images").mkdir(parents=True)
     items = []
@@ -126,11 +91,11 @@ def test_the_worked_benchmark_runs_from_its_file(repo: Path, tmp_path: Path, cli
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         if '"safety"' in text:
             return 'Good. {"safety": 9, "helpful": true}'
-        return "With warm water."
+        return '{"careful": false}' if '"careful"' in text else "With warm water."
 
     with openai_server(script) as server:
         result = cli(
-            *("inspect", "eval", file.name, "--model", "openai-api/scripted/target"),
+            *("inspect", "eval", f"tasks/{file.name}", "--model", "openai-api/scripted/target"),
             *("--model-role", "grader=openai-api/scripted/grader"),
             *("-T", f"data_dir={data}"),
             *("--log-dir", str(tmp_path / "logs"), "--display", "plain"),
@@ -141,8 +106,26 @@ def test_the_worked_benchmark_runs_from_its_file(repo: Path, tmp_path: Path, cli
     log = only_log(tmp_path / "logs")
     assert log.status == "success"
     assert log.results is not None
-    safety = next(score for score in log.results.scores if score.name == "safety")
-    assert safety.metrics["mean"].value == 9.0
+    means = {
+        score.name: score.metrics["mean"].value
+        for score in log.results.scores
+        if "mean" in score.metrics
+    }
+    assert (means["safety"], means["careful"]) == (9.0, 0.0)
+    # No card is here for a benchmark in a file: tables read its log alone.
+    board = build(read_results([str(tmp_path / "logs")]))
+    (careful,) = [each for each in board.groups[0].measures if each.name.endswith(".careful")]
+    assert (careful.better, careful.guessed, careful.primary) == (1, False, True)
+
+
+def test_the_walks_name_what_new_writes(repo: Path, tmp_path: Path) -> None:
+    text = (repo / "CONTRIBUTING.md").read_text()
+    for kind, name in re.findall(r"^vlmguard new (\w+) (\w+)", text, re.MULTILINE):
+        file = written(kind, name, tmp_path).relative_to(tmp_path)
+        test = Path("tests") / file.parent / f"test_{name}.py"
+        assert f"1. {file} and 2. {test}" in text
+        assert f"`{next_steps(kind, name)[0].split(': ')[1]}`" in text.replace("(`from", "`from")
+    assert "`make readme`" in text
 
 
 def test_tests_on_real_files_are_skipped_one_benchmark_at_a_time(

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from support.scaffolds import written
 
 FOLDERS = ("guard", "tasks", "solvers", "scorers", "training", "results")
 ROW = re.compile(r"^\| `(vlmguard[\w.]*)` \| ((?:`\w+`(?:, )?)+) \| [^|]+ \|$", re.MULTILINE)
@@ -91,10 +92,12 @@ def test_modules_use_of_each_other_what_is_public(modules: dict[str, ast.Module]
 
 
 def test_examples_build_on_what_is_listed(
-    repo: Path, listed: dict[str, list[str]], modules: dict[str, ast.Module]
+    repo: Path, listed: dict[str, list[str]], modules: dict[str, ast.Module], tmp_path: Path
 ) -> None:
-    # CONTRIBUTING names tasks/siuo.py as the example to start from.
+    # CONTRIBUTING names tasks/siuo.py as an example, and starts from what `vlmguard new` writes.
     files = {"tasks/siuo.py": (repo / "tasks" / "siuo.py").read_text()}
+    for kind in ("defense", "benchmark"):
+        files[f"vlmguard new {kind}"] = written(kind, "example", tmp_path).read_text()
     for page in ("README.md", "CONTRIBUTING.md"):
         files |= {
             f"{page}, example {number}": block

@@ -40,7 +40,7 @@ def test_the_table_of_benchmarks_names_real_tasks_and_options(readme: str) -> No
     rows = table(readme, "Benchmarks")
     # The microworld draws its own data and has a section of its own.
     named = {re.search(r"tasks/(\w+)", row[0])[1] for row in rows}  # type: ignore[index]
-    assert named | {"microworld"} == set(vlmguard.tasks.__all__)
+    assert named | {"microworld"} == set(cards().benchmarks)
     common = set(re.findall(r"^\| `(\w+)=", readme, re.MULTILINE))
     common |= {"revision"}
     for row in rows:
@@ -68,7 +68,7 @@ def test_the_microworlds_section_names_real_options_and_commands(readme: str, re
 
 def test_the_table_of_defenses_names_real_solvers_and_options(readme: str) -> None:
     rows = [row for row in table(readme, "Defenses") if row[0].startswith("`")]
-    assert {row[0].strip("`") for row in rows} == set(vlmguard.solvers.__all__)
+    assert {row[0].strip("`") for row in rows} == set(cards().defenses)
     for row in rows:
         accepted = parameters(vlmguard.solvers, row[0].strip("`"))
         named = set(re.findall(r"`(\w+)(?:=[^`]*)?`", row[4].split(";")[-1]))

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from inspect_ai import eval as inspect_eval
+from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.solver import TaskState
 from rich.console import Console
 from support.folders import write_vlguard
 from support.toy import Reply, Toy, model, run_toy, say
@@ -158,3 +161,59 @@ def test_every_format_points_where_a_measure_points(tmp_path: Path) -> None:
     directions = {row["measure"]: row["direction"] for row in rows}
     names = {"safety": "↑", "helpful": "↑", "safe_and_helpful": "↑", "dsr": "", "over_refusal": "↓"}
     assert directions == names
+
+
+def test_logs_from_before_are_read_by_the_cards_of_their_tasks(tmp_path: Path) -> None:
+    data = write_vlguard(tmp_path / "data", unsafe=2, safe=2)
+    (log,) = inspect_eval(
+        "vlmguard/vlguard",
+        task_args={"data_dir": str(data), "judge": "none"},
+        model=model("Here is how.", "target"),
+        log_dir=str(tmp_path / "new"),
+        display="none",
+    )
+    before = read_eval_log(log.location)
+    assert before.eval.metadata is not None
+    del before.eval.metadata["measures"]
+    write_eval_log(before, str(tmp_path / "old" / "a.eval"))
+    # Without its name nobody knows the task: then the name of the measure is what there is.
+    before.eval.task, before.eval.task_registry_name = "theirs", None
+    write_eval_log(before, str(tmp_path / "others" / "a.eval"))
+    read = {
+        folder: next(
+            each
+            for each in build(read_results([str(tmp_path / folder)])).groups[0].measures
+            if each.name == "vlguard_keywords.attack_success"
+        )
+        for folder in ("new", "old", "others")
+    }
+    assert {name: (each.better, each.guessed) for name, each in read.items()} == {
+        "new": (-1, False),
+        "old": (-1, False),
+        "others": (-1, True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("unparsed", -1),
+        ("correct", 1),
+        ("safe", 1),
+        ("effective", 1),
+        ("win", 1),
+        ("safe_and_x", 1),
+    ],
+)
+def test_names_alone_lead_the_same_way(name: str, better: int, tmp_path: Path) -> None:
+    @scorer(metrics=[{name: [mean()]}])
+    def theirs() -> Scorer:
+        async def score(state: TaskState, target: Target) -> Score:
+            return Score(value={name: 1.0})
+
+        return score
+
+    run_toy(tmp_path, RULES, ANSWERED, judged=False, official=theirs())
+    measures = build(read_results([str(tmp_path)])).groups[0].measures
+    (found,) = [each for each in measures if each.name == f"theirs.{name}"]
+    assert (found.better, found.guessed) == (better, True)

@@ -10,7 +10,7 @@ from inspect_ai.log import EvalSample
 from inspect_ai.model import ChatMessage, ContentImage, ModelOutput, ModelUsage, get_model
 from inspect_ai.solver import Solver
 
-from vlmguard import solvers
+from vlmguard.guard.cards import cards
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.tasks.microworld import oracle
 from vlmguard.training.microworld.use.controls import always_caution, always_refuse
@@ -66,4 +66,4 @@ def test_everything_is_refused_without_a_call(tmp_path: Path) -> None:
 
 
 def test_they_are_none_of_the_suites_defenses() -> None:
-    assert not {"always_caution", "always_refuse"} & set(solvers.__all__)
+    assert not {"always_caution", "always_refuse"} & set(cards().defenses)

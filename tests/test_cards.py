@@ -1,0 +1,195 @@
+"""Cards say what runs do: samples, questions to judges, calls, roles, measures and versions."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import EvalLog
+from inspect_ai.util import registry_create
+from support.folders import write_figstep, write_mm_safetybench, write_vlguard
+from support.scripted import Scripted, picture, run_solver, sample
+from support.siuo_folder import write_siuo
+
+import vlmguard.solvers
+import vlmguard.tasks
+from vlmguard.guard.cards import Measure, View, as_metadata, cards
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.task_options import TaskOptions
+from vlmguard.results.catalogue import as_json, as_sheets, renewed
+from vlmguard.results.logs.measures import common_measures, counts_help
+from vlmguard.scorers.metrics import GRADES
+
+RUNS: list[tuple[str, dict[str, Any]]] = [
+    ("siuo", {}),
+    ("siuo", {"judge": "official"}),
+    ("siuo", {"track": "multiple_choice"}),
+    ("siuo", {"legacy": True, "judge": "general"}),
+    ("vlguard", {}),
+    ("vlguard", {"subset": "safe_safe", "win_rate": True}),
+    ("vlguard", {"subset": "safe_safe", "win_rate": True, "legacy": True}),
+    ("vlguard", {"subset": "safe_unsafe", "judge": "none"}),
+    ("mm_safetybench", {}),
+    ("figstep", {"split": "tiny"}),
+    ("figstep", {"split": "tiny", "judge": "official"}),
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("data")
+    return {
+        "siuo": write_siuo(root / "siuo", 1),
+        "vlguard": write_vlguard(root / "vlguard", unsafe=1, safe=1),
+        "mm_safetybench": write_mm_safetybench(root / "mm", 1, ("SD_TYPO",)),
+        "figstep": write_figstep(root / "figstep"),
+    }
+
+
+def run_task(task: Task, grader: Scripted) -> EvalLog:
+    (log,) = inspect_eval(
+        task,
+        model=Scripted("An answer.").model,
+        model_roles={"grader": grader.model},
+        limit=1,
+        display="none",
+    )
+    assert log.status == "success", log.error
+    return log
+
+
+@pytest.mark.parametrize(("name", "args"), RUNS)
+def test_a_run_does_what_its_card_says(
+    name: str,
+    args: dict[str, Any],
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    card, grader = cards().benchmarks[name], Scripted("No idea.")
+    task = registry_create("task", f"vlmguard/{name}", data_dir=str(folders[name]), **args)
+    log = run_task(task, grader)
+    # Each judge is asked once more if its reply cannot be read; cards count questions.
+    asked = {call.text for call in grader.calls}
+    assert len(asked) == card.questions(args)
+    assert log.eval.metadata is not None
+    assert log.eval.metadata["benchmark"] == card.title
+    assert log.eval.metadata["measures"] == as_metadata(card.measures)
+    assert {*card.conditions} <= log.eval.metadata.keys()
+    assert {*card.shown_elsewhere} <= log.eval.task_args.keys()
+    headline = log.eval.headline_metric
+    assert headline is not None
+    # A headline may be a mean over categories, which is no key of a single score. Without judges of
+    # its own a run is left with the measures that every task has.
+    named = {headline.score, *card.measures} if headline.metric else {headline.score}
+    assert named & card.headline.keys() or headline.scorer in ("judge", "refusal")
+
+
+@pytest.mark.parametrize("name", list(cards().benchmarks))
+def test_measures_have_a_direction_and_are_what_scorers_give(name: str) -> None:
+    card = cards().benchmarks[name]
+    common = {key: each for of in cards().measures.values() for key, each in of.items()}
+    for key, measure in {**common, **card.measures}.items():
+        assert measure.direction is not None, key
+        # `vote` averages what a card calls a grade, and votes on all else.
+        if not isinstance(measure, View):
+            assert measure.average == (key.rpartition(".")[2] in GRADES), key
+    assert {*card.headline} <= {*common, *card.measures}
+
+
+@pytest.mark.parametrize("name", [n for n, card in cards().benchmarks.items() if card.variants])
+def test_tasks_take_the_options_of_every_task_in_their_order(name: str) -> None:
+    parameters = inspect.signature(getattr(vlmguard.tasks, name)).parameters
+    common = {each.name: each.default for each in fields(TaskOptions)}
+    taken = {key: each for key, each in parameters.items() if key in common}
+    assert {key: each.default for key, each in taken.items()} == common
+    assert list(taken) == list(common)
+    hints = get_type_hints(TaskOptions)
+    assert {key: each.annotation for key, each in taken.items()} == {k: hints[k] for k in common}
+    own = parameters.keys() - common.keys()
+    card = cards().benchmarks[name]
+    assert {*card.notes} <= own
+    assert {*card.shown_elsewhere} <= own
+
+
+def defense_options(name: str) -> dict[str, Any]:
+    """Arguments with which a defense runs on scripted models alone."""
+    return {"decoding": "response"} if name == "eta" else {}
+
+
+ANSWERS: dict[str, Callable[[Any], str]] = {
+    "rewriter": lambda call: "<reasoning>fine</reasoning><prompt>How, with care?</prompt>",
+    "detector": lambda call: "no",
+    "reward": lambda call: "9",
+    "image_safety": lambda call: "safe",
+}
+
+
+@pytest.mark.parametrize("name", list(cards().defenses))
+def test_a_defense_does_what_its_card_says(name: str) -> None:
+    card = cards().defenses[name]
+    taken = inspect.signature(getattr(vlmguard.solvers, name)).parameters
+    assert {*card.options, *card.notes} <= taken.keys()
+    target = Scripted("An answer.")
+    roles = {role.name: Scripted(ANSWERS.get(role.name, "no")) for role in card.roles}
+    made = getattr(vlmguard.solvers, name)(**defense_options(name))
+    log = run_solver(made, sample("How?", picture()), target, roles=roles)
+    assert log.status == "success", log.error
+    assert log.samples is not None
+    record = DefenseRecord.of(log.samples[0])
+    assert (record.defense, record.version) == (card.name, card.version)
+    counts = {"target": (card.target_calls, len(target.calls))}
+    counts |= {role.name: (role.calls, len(roles[role.name].calls)) for role in card.roles}
+    for role, (said, made_calls) in counts.items():
+        most = made_calls if said.most is None else said.most
+        assert said.least <= made_calls <= most, role
+
+
+def test_the_readmes_tables_are_made_of_cards(repo: Path) -> None:
+    text = (repo / "README.md").read_text()
+    assert renewed(text) == text, "run `make readme`"
+
+
+def test_lists_tell_every_benchmark_and_defense() -> None:
+    benchmarks, defenses = as_sheets()
+    assert [row[0] for row in benchmarks.rows] == [f"`tasks/{n}.py`" for n in cards().benchmarks]
+    assert [row[0] for row in defenses.rows] == [f"`{name}`" for name in cards().defenses]
+    siuo = next(row for row in benchmarks.rows if "siuo" in row[0])
+    assert siuo[1:] == [
+        "167",
+        "`track=generation|multiple_choice`, `samples=1` (3: the authors' vote), `temperature`, "
+        "`legacy=true`",
+        "2 + 1; 0 with `track=multiple_choice`",
+        "safe and effective ↑, correct ↑ (of `multiple_choice`)",
+    ]
+    (found,) = [each for each in as_json("defenses")["defenses"] if each["name"] == "ecso"]
+    assert found["target_calls"] == "2 or 4 (if triggered)"
+    assert {"name": "keep_image", "choices": [], "default": False} in found["options"]
+
+
+def test_common_measures_are_what_their_scorers_registered() -> None:
+    known = common_measures()
+    assert list(known) == [
+        *("safety", "helpful", "safe_and_helpful"),
+        *("dsr", "over_refusal", "dsr_with_prefix"),
+    ]
+    assert [each.heading for each in known.values()] == [
+        *("Safety 0-10 ↑", "Helpful % ↑", "Safe & helpful % ↑"),
+        *("DSR %", "Over-refusal % ↓", "DSR with prefix %"),
+    ]
+    assert {name for name, each in known.items() if counts_help(each)} == {
+        *("helpful", "safe_and_helpful", "over_refusal"),
+    }
+
+
+def test_a_measure_points_one_way() -> None:
+    assert Measure(neutral=True).direction == 0
+    assert Measure(lower_is_better=True).direction == -1
+    assert Measure().direction is None
+    with pytest.raises(ValueError, match="neutral"):
+        Measure(neutral=True, lower_is_better=False)

@@ -1,0 +1,110 @@
+"""A newcomer adds a defense and a benchmark by the steps of CONTRIBUTING.md."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vlmguard.guard.errors import UserError
+from vlmguard.results.scaffold import write_new
+
+
+def copied(repo: Path, to: Path) -> Path:
+    """The working tree with its links, as a clone of it would be after a commit."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (repo / name).exists():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(repo / name, to / name, follow_symlinks=False)
+    return to
+
+
+def run(clone: Path, *words: str) -> str:
+    """Run Python in the clone, on the clone's code; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=clone,
+        env={**os.environ, "PYTHONPATH": str(clone / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+MADE_OF_CARDS = "test_the_readmes_tables_are_made_of_cards"
+VLMGUARD = ("-c", "import sys; from vlmguard.cli import main; sys.exit(main(sys.argv[1:]))")
+
+
+@pytest.mark.slow
+def test_four_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) -> None:
+    clone = copied(repo, tmp_path / "clone")
+    # 1. and 2.: a file and a test, both of which work.
+    for kind, name, folder in (
+        ("defense", "second_look", "solvers"),
+        ("benchmark", "kitchen", "tasks"),
+    ):
+        said = run(clone, *VLMGUARD, "new", kind, name)
+        # 3.: one line.
+        (line,) = [each for each in said.splitlines() if "import it in" in each]
+        with (clone / folder / "__init__.py").open("r+") as file:
+            text = file.read()
+            before, mark, after = text.partition(f"from vlmguard.{folder}.")
+            file.seek(0)
+            file.write(f"{before}{line.split(': ')[1]}\n{mark}{after}")
+    # 4.: `make readme`, in an environment that is there.
+    run(clone, "-m", "vlmguard.results.catalogue", "README.md")
+    readme = (clone / "README.md").read_text()
+    assert "| `second_look` | one static sentence behind the request | 1 |" in readme
+    assert "| `tasks/kitchen.py` | 2 | – | 1 + 1 | careful ↑ |" in readme
+    assert len((clone / "tasks" / "kitchen.py").read_text().splitlines()) < 160
+    tests = ["tests/tasks/test_kitchen.py", "tests/solvers/test_second_look.py"]
+    changed = ["tasks", "solvers", *tests]
+    # The order of imports is left to `ruff check --fix`.
+    run(clone, "-m", "ruff", "check", "--fix", "--select", "I", "tasks", "solvers")
+    run(clone, "-m", "ruff", "check", *changed)
+    run(clone, "-m", "ruff", "format", "--check", *changed)
+    tests += [
+        "tests/test_readme.py",
+        "tests/test_cards.py::test_the_readmes_tables_are_made_of_cards",
+    ]
+    run(clone, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("defense", "ecso", "There is a benchmark or defense of the name ecso"),
+        ("benchmark", "ecso", "There is a benchmark or defense"),
+        # One of Inspect's own.
+        ("defense", "generate", "There is a benchmark or defense"),
+        ("defense", "Second-Look", "small letters"),
+        ("benchmark", "class", "small letters"),
+        ("benchmark", "kitchen", "not a clone"),
+    ],
+)
+def test_a_name_or_place_of_no_use_is_refused(
+    kind: str, name: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        write_new(kind, name, tmp_path)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    for folder in ("src/vlmguard", "tasks", "tests/tasks"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tests" / "tasks" / "test_kitchen.py").write_text("mine")
+    with pytest.raises(UserError, match=r"tests/tasks/test_kitchen\.py is there already"):
+        write_new("benchmark", "kitchen", tmp_path)
+    assert not (tmp_path / "tasks" / "kitchen.py").exists()
