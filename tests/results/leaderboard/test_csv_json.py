@@ -37,6 +37,22 @@ def test_csv_and_json_hold_the_numbers(
     assert name_with_markup in {row["target"] for row in csv.DictReader(io.StringIO(as_csv(evil)))}
 
 
+def test_json_refers_to_groups_and_runs_by_their_places(board: Leaderboard) -> None:
+    content = json.loads(as_json(board, [], Extras()))
+    assert "runs" not in content
+    assert [group["label"] for group in content["groups"]] == ["Large hard", "Toy all"]
+    for entry, held in zip(content["entries"], board.entries, strict=True):
+        assert content["groups"][entry["group"]]["label"] == held.group.label
+        assert board.runs[entry["run"]] is held.run
+    kinds = (content["gains"], board.gains), (content["duels"], board.duels)
+    for written, held_by in kinds:
+        assert [each["group"] for each in written] == [
+            board.groups.index(each.group) for each in held_by
+        ]
+    assert content["gains"]
+    assert content["duels"]
+
+
 def test_no_text_is_a_formula_in_csv(tmp_path: Path) -> None:
     log = template_log(tmp_path / "template", 4)
     path = tmp_path / "logs" / "formula.eval"
