@@ -1,0 +1,82 @@
+"""Defenses and benchmarks are named on their cards, and nowhere else in results/ and training/."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vlmguard import solvers, tasks
+from vlmguard.guard.cards import cards
+from vlmguard.guard.package import PACKAGE
+
+ROOT = Path(__file__).resolve().parents[1]
+MICROWORLD = ROOT / "training" / "microworld"
+READERS = sorted(path for top in ("results", "training") for path in (ROOT / top).rglob("*.py"))
+"""Modules that know defenses and benchmarks by their cards alone."""
+
+
+def names() -> set[str]:
+    """All names and titles of the package's defenses and benchmarks."""
+    # Other tests register cards of their own.
+    defenses = [card for name, card in cards().defenses.items() if name in vars(solvers)]
+    benchmarks = [card for name, card in cards().benchmarks.items() if name in vars(tasks)]
+    listed = [*defenses, *benchmarks]
+    published = {card.published_as for card in defenses if card.published_as}
+    return {name for card in listed for name in (card.name, card.title)} | published
+
+
+def repeated(source: str, known: set[str], own: str = "") -> Iterator[str]:
+    """Where a module names a defense or a benchmark, in a text that is no docstring, or imports it.
+
+    Args:
+        source: The module.
+        known: The names.
+        own: The benchmark whose module it is, if it is one's.
+    """
+    words = sorted(known - {PACKAGE, own, own.title()})
+    named = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, words))})(?![\w-])")
+    tree = ast.parse(source)
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            # One of the defenses is called as the package: only alone is it the defense.
+            if node.value == PACKAGE or named.search(node.value):
+                yield f"{node.lineno}: {node.value!r}"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            for path in (f"{start}{each.name}" for each in node.names):
+                if re.match(rf"{PACKAGE}\.(solvers|tasks)\b(?!\.{own or '-'}\b)", path):
+                    yield f"{node.lineno}: {path}"
+
+
+@pytest.mark.parametrize("path", READERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_defense_or_benchmark_is_named_but_on_its_card(path: Path) -> None:
+    own = "microworld" if path.is_relative_to(MICROWORLD) else ""
+    assert list(repeated(path.read_text(), names(), own)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ('"""eta is named in a docstring."""\nETA = 1', []),
+        ('LOG = "vlmguard gate"\nFILE = "theta.txt"\nMODEL = "a-eta-b"', []),
+        ('FIRST = {"vlmguard": 1}', ["1: 'vlmguard'"]),
+        ('if name == "eta":\n    print(f"{name}: run vlmguard/siuo")',
+         ["1: 'eta'", "2: ': run vlmguard/siuo'"]),
+        ('TITLES = ("MM-SafetyBench sd", "Microworld")',
+         ["1: 'MM-SafetyBench sd'", "1: 'Microworld'"]),
+        ("from vlmguard.solvers.eta import x\nfrom vlmguard import tasks",
+         ["1: vlmguard.solvers.eta.x", "2: vlmguard.tasks"]),
+        ("import vlmguard.tasks.siuo", ["1: vlmguard.tasks.siuo"]),
+        ("from vlmguard.tasks.microworld import V", ["1: vlmguard.tasks.microworld.V"]),
+    ],
+)  # fmt: skip
+def test_a_name_is_found(source: str, lines: list[str]) -> None:
+    assert sorted(repeated(source, names())) == lines
+
+
+def test_the_microworld_may_name_itself() -> None:
+    source = 'from vlmguard.tasks.microworld import V\nNAME = "microworld"\nOTHER = "figstep"'
+    assert list(repeated(source, names(), "microworld")) == ["3: 'figstep'"]
