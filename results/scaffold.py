@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
+# Inspect has no public name for this.
 from inspect_ai._util.registry import registry_lookup
 from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -193,3 +193,22 @@ def test_a_measure_points_one_way() -> None:
     assert Measure().direction is None
     with pytest.raises(ValueError, match="neutral"):
         Measure(neutral=True, lower_is_better=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "size"),
+    [
+        ("mm_safetybench", {"split": "paper"}, 130),
+        ("vlguard", {"n": 2}, 2),
+        ("vlguard", {"n": 2, "subset": "safe_safe"}, 2),
+    ],
+)
+def test_a_drawing_has_the_size_that_its_card_says(
+    name: str, args: dict[str, Any], size: int, tmp_path: Path
+) -> None:
+    data = {
+        "mm_safetybench": lambda: write_mm_safetybench(tmp_path, 10, ("SD_TYPO",)),
+        "vlguard": lambda: write_vlguard(tmp_path),
+    }[name]()
+    task = registry_create("task", f"vlmguard/{name}", data_dir=str(data), judge="none", **args)
+    assert len(task.dataset) == cards().benchmarks[name].size(args) == size

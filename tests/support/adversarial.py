@@ -16,9 +16,9 @@ from vlmguard.guard.text.short_replies import last_grade, last_label
 from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.guard.text.untrusted import break_controls, disarm, well_formed
 from vlmguard.results.sanitize import clean, one_line
+from vlmguard.scorers.letters import read_letter
 from vlmguard.scorers.verdicts import grade, label, parse_verdict
 from vlmguard.solvers.ecso import is_harmful, is_plain
-from vlmguard.tasks.siuo import read_letter
 from vlmguard.training.dataset.similarity import normalise_text, similarity
 from vlmguard.training.synthesis.parsing import read_features, read_report, read_rewriting
 from vlmguard.training.synthesis.rules import Candidate, broken_rules

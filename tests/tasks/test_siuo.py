@@ -21,12 +21,12 @@ from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.logs.frame import read_results
+from vlmguard.scorers.letters import read_letter
 from vlmguard.scorers.metrics import vote
 from vlmguard.tasks.siuo import (
     CARD,
     load,
     most_frequent,
-    read_letter,
     siuo,
     siuo_judge_legacy,
 )

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from vlmguard.guard.cards import cards
 from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.redaction import redact
 from vlmguard.training.finetune.config import TrainConfig
@@ -138,7 +139,8 @@ def _made(config: TrainConfig, targets: str) -> str:
 
 def _commands(config: TrainConfig, targets: str, prompt: int) -> str:
     # For use from a server or the hub; a local folder states the version itself.
-    solver = f"vlmguard -S prompt={prompt}"
+    (ours,) = [card.name for card in cards().defenses.values() if card.ours]
+    solver = f"{ours} -S prompt={prompt}"
     if targets != "reasoning":
         solver += " -S reasoning=false"
     if config.peft == "lora":
