@@ -81,15 +81,12 @@ def make_task(
     dataset, provenance = build_dataset(samples, source, list(files))
     prompts = prompts_folder(options.judge_template)
     chosen = scoring(
-        options.judge,
+        options,
         official={name: make(prompts) for name, make in (judged or {}).items()},
-        rules=dict(rules or {}),
-        judge_template=options.judge_template,
-        judge_hint=options.judge_hint,
+        rules=rules or {},
+        questions=replaced(questions, prompts) if questions else {},
         hint=hint,
-        keywords=options.keywords,
         legacy=legacy,
-        questions=replaced(questions or {}, prompts) if questions else None,
     )
     reducer = vote() if reducer is None else reducer
     return Task(

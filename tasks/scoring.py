@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from inspect_ai import Epochs
 from inspect_ai.log import HeadlineMetric
@@ -12,7 +12,7 @@ from inspect_ai.solver import Solver
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.roles import require_roles
-from vlmguard.guard.task_options import JudgeChoice
+from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.templates import template_hash
 from vlmguard.scorers.judge import judge, judge_prompt
 from vlmguard.scorers.official import Question
@@ -42,32 +42,24 @@ class Scoring:
 
 
 def scoring(
-    choice: JudgeChoice,
+    options: TaskOptions,
     *,
-    official: dict[str, Scorer],
-    rules: dict[str, Scorer],
-    judge_template: str | None,
-    keywords: str | None,
-    questions: Mapping[str, Question] | None = None,
-    judge_hint: bool = False,
+    official: Mapping[str, Scorer],
+    rules: Mapping[str, Scorer],
+    questions: Mapping[str, Question],
     hint: str | None = None,
     legacy: bool = False,
 ) -> Scoring:
     """Choose a task's scorers.
 
     Args:
-        choice: `all` judges, the `official` one, the `general` one of all tasks, or `none`: rules
-            only, no grader needed.
+        options: The options that every task takes.
         official: The benchmark's own scorers with a judge, by headline, `scorer.score` or
             `scorer.score.metric`.
         rules: Its scorers without a judge, likewise.
-        judge_template: File with a prompt for the general judge, or folder with prompts for any
-            judge, see `scorers.prompts`.
-        keywords: File or folder with refusal phrases, see `load_keywords`.
         questions: Questions of the official judges, by the names of the files that may replace
             them.
-        judge_hint: Whether the general judge sees the benchmark's own hint.
-        hint: Field of the samples' metadata with that hint; None if there is no hint.
+        hint: Field of the samples' metadata with the benchmark's own hint; None if there is none.
         legacy: Whether refusals are also counted as the authors do, with words that a defense put
             before the answer.
 
@@ -78,34 +70,35 @@ def scoring(
         UserError: An unknown choice, a file that cannot be read, a prompt for a judge that does not
             run, or a hint that does not exist or that no judge sees.
     """
-    check_choice("-T judge", choice, ("all", "official", "general", "none"))
+    choice, template = options.judge, options.judge_template
+    check_choice("-T judge", choice, get_args(JudgeChoice))
     general = choice in ("all", "general")
-    asked = questions if questions and official and choice in ("all", "official") else {}
-    file = general_file(judge_template) if general else None
+    asked = questions if official and choice in ("all", "official") else {}
+    file = general_file(template) if general else None
     files = {question.file for question in asked.values() if question.file}
-    if judge_template is not None:
-        if prompts_folder(judge_template) is not None:
-            files_in(judge_template, (questions or {}).keys())
-        _check_read(judge_template, choice, file, files)
-    if judge_hint:
+    if template is not None:
+        if prompts_folder(template) is not None:
+            files_in(template, questions.keys())
+        _check_read(template, choice, file, files)
+    if options.judge_hint:
         _check_hint(hint, choice)
     chosen: dict[str, Scorer] = {}
     if choice in ("all", "official"):
         chosen |= official
     judged = choice in ("all", "general") or bool(chosen)
     chosen |= rules
-    judging = {"keywords": load_keywords(keywords).hash}
+    judging = {"keywords": load_keywords(options.keywords).hash}
     if asked:
         judging["official_template"] = template_hash(*(each.template for each in asked.values()))
     if general:
-        chosen["judge.safe_and_helpful"] = judge(file, hint=hint if judge_hint else None)
-        judging["judge_template"] = template_hash(judge_prompt(file, hinted=judge_hint))
+        chosen["judge.safe_and_helpful"] = judge(file, hint=hint if options.judge_hint else None)
+        judging["judge_template"] = template_hash(judge_prompt(file, hinted=options.judge_hint))
         files |= {user_path(file).name} if file else set()
     if files:
         judging["judge_template_files"] = ", ".join(sorted(files))
-    chosen["refusal.refused"] = refusal(keywords)
+    chosen["refusal.refused"] = refusal(options.keywords)
     if legacy:
-        chosen["refusal_with_prefix.refused"] = refusal_with_prefix(keywords)
+        chosen["refusal_with_prefix.refused"] = refusal_with_prefix(options.keywords)
     return Scoring(
         setup=[require_roles("grader") if judged else require_roles()],
         scorers=list(chosen.values()),
