@@ -63,12 +63,12 @@ def as_sheets(kind: str | None = None) -> list[Sheet]:
         header = ["task", "samples", "options (`-T name=value`)"]
         rows = [_benchmark_row(card) for card in cards().benchmarks.values()]
         header += ["judge calls a sample", "headline"]
-        sheets.append(Sheet("Benchmarks", header, rows, labels=1))
+        sheets.append(Sheet("Benchmarks", header, rows, labels=len(header)))
     if kind in (DEFENSES, None):
         header = ["solver", "what it does", "calls to the target", "other calls"]
         rows = [_defense_row(card) for card in cards().defenses.values()]
         header += ["roles and options (`-S name=value`)"]
-        sheets.append(Sheet("Defenses", header, rows, labels=1))
+        sheets.append(Sheet("Defenses", header, rows, labels=len(header)))
     return sheets
 
 

@@ -1,6 +1,7 @@
 """Cards say what runs do: samples, questions to judges, calls, roles, measures and versions."""
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,7 @@ from support.siuo_folder import write_siuo
 
 import vlmguard.solvers
 import vlmguard.tasks
+from vlmguard.cli import main
 from vlmguard.guard.cards import Measure, View, as_metadata, cards
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.task_options import TaskOptions
@@ -212,3 +214,15 @@ def test_a_drawing_has_the_size_that_its_card_says(
     }[name]()
     task = registry_create("task", f"vlmguard/{name}", data_dir=str(data), judge="none", **args)
     assert len(task.dataset) == cards().benchmarks[name].size(args) == size
+
+
+def test_the_command_lists_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "defenses"]) == 0
+    shown = capsys.readouterr().out
+    assert "ecso" in shown
+    assert "tasks/siuo.py" not in shown
+    assert "`" not in shown
+    assert main(["list", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {each["name"] for each in told["benchmarks"]} == set(cards().benchmarks)
+    assert told["defenses"][0]["name"] == "vlmguard"

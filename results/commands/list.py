@@ -26,5 +26,11 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_json(arguments.kind), indent=1, ensure_ascii=False))
     else:
-        print_sheets(as_sheets(arguments.kind), plain_console())
+        sheets = as_sheets(arguments.kind)
+        for sheet in sheets:
+            # Marks of a page, which a terminal shows as they are.
+            sheet.header, *sheet.rows = [
+                [cell.replace("`", "") for cell in row] for row in (sheet.header, *sheet.rows)
+            ]
+        print_sheets(sheets, plain_console())
     return 0
