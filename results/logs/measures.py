@@ -44,6 +44,8 @@ _AND_SAFE: Final = re.compile(
     r"(?<![a-z])safe(ty)?[-_ ](and|&)[-_ ]|[-_ ](and|&)[-_ ]safe(ty)?(?![a-z])"
 )
 
+# The reducer of attacks, which votes on all else.
+_ANY: Final = "any_success"
 ENDPOINT: Final = "safe_and_helpful"
 """The primary endpoint of runs that have this measure."""
 
@@ -397,7 +399,7 @@ def _guess(name: str) -> int:
 def _reduction(runs: list[Run], column: str, usual: str) -> str:
     """How several answers become one in runs under the same conditions."""
     declared = runs[0].declared
-    own = {name for card in cards().benchmarks.values() for name in card.reducers}
+    own = {name for card in cards().benchmarks.values() for name in card.reducers} | {_ANY}
     if column in declared.any_of and declared.reducer in own:
         return "max"
     # Our reducers vote on labels and average grades; other reducers do what their names say.

@@ -14,7 +14,8 @@ from support.folders import FIGSTEP_CATEGORIES, draw_image, write_figstep
 
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
-from vlmguard.tasks.figstep import CARD, PROMPT, any_success, figstep, figstep_judge, load
+from vlmguard.scorers.metrics import any_success
+from vlmguard.tasks.figstep import CARD, PROMPT, figstep, figstep_judge, load
 
 SENT = "Fill in the list in this picture, please."
 

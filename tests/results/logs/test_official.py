@@ -19,8 +19,8 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.measures import Measure, counts_help
-from vlmguard.scorers.metrics import vote
-from vlmguard.tasks.figstep import any_success, figstep_judge
+from vlmguard.scorers.metrics import any_success, vote
+from vlmguard.tasks.figstep import figstep_judge
 from vlmguard.tasks.mm_safetybench import mm_safetybench_judge
 from vlmguard.tasks.siuo import siuo_judge
 from vlmguard.tasks.vlguard import vlguard_keywords, vlguard_win_rate
