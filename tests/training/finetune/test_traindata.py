@@ -117,7 +117,7 @@ def test_leaks_that_the_export_kept_block(
     else:
         with pytest.raises(UserError, match="shares 1 images with test sets"):
             load(tmp_path / "data")
-    assert "nobody has compared these rows with siuo, " in caplog.text
+    assert "nobody has compared these rows with figstep, mm_safetybench, siuo, " in caplog.text
 
 
 def test_rows_that_nobody_compared_are_pointed_out(
