@@ -52,7 +52,16 @@ def test_help_imports_nothing_heavy_nor_that_of_any_subcommand() -> None:
 
     assert seen == {
         *("", "data", "export", "train", "run", "leaderboard", "gate", "diff", "agreement"),
-        *("label", "power", "calibrate", "microworld", "microworld build", "microworld rows"),
+        *(
+            "label",
+            "power",
+            "calibrate",
+            "list",
+            "new",
+            "microworld",
+            "microworld build",
+            "microworld rows",
+        ),
         *("microworld flags", "microworld demo", "microworld matrix"),
     }
 
