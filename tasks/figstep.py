@@ -62,12 +62,12 @@ from pydantic import BaseModel, StringConstraints
 
 from vlmguard.guard.authors import block_below, text_returned_for
 from vlmguard.guard.cards import Card, Measure, register
+from vlmguard.guard.data_records import Text, read_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.files import read_text
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.paths import user_path
-from vlmguard.guard.records import Text, read_records
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.metrics import any_success, metrics_of

@@ -69,12 +69,12 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
 from vlmguard.guard.cards import Card, Measure, register
+from vlmguard.guard.data_records import AGAIN, Text, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.files import read_json
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.messages import image_parts
-from vlmguard.guard.records import AGAIN, Text, parse_records, read_records
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.metrics import metrics_of

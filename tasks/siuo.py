@@ -49,11 +49,11 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel
 
 from vlmguard.guard.cards import Card, Measure, register
+from vlmguard.guard.data_records import Text, read_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.record import noted
-from vlmguard.guard.records import Text, read_records
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import request_of

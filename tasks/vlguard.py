@@ -56,11 +56,11 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
 from vlmguard.guard.cards import Card, Measure, register
+from vlmguard.guard.data_records import Text, named_records, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.record import noted
-from vlmguard.guard.records import Text, named_records, parse_records, read_records
 from vlmguard.guard.refusals import contains_phrase
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output

@@ -12,10 +12,10 @@ from inspect_ai.dataset import Sample
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from vlmguard.guard.cards import Card, cards
+from vlmguard.guard.data_records import named_records, parse_records
 from vlmguard.guard.data_source import MissingFile, local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
-from vlmguard.guard.records import named_records, parse_records
 from vlmguard.training.dataset import vlsbench
 from vlmguard.training.dataset.items import Item, with_images
 

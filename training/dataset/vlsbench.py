@@ -6,7 +6,7 @@ This file goes when VLSBench has a card: a card of this name is used instead of 
 from pathlib import Path
 from typing import Final
 
-from vlmguard.guard.records import read_records
+from vlmguard.guard.data_records import read_records
 from vlmguard.training.dataset.items import Item
 from vlmguard.training.synthesis.sources import VLSBenchItem
 

@@ -24,11 +24,11 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vlmguard.guard.data_records import Text, named_records, parse_records
 from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.packed_images import read_parquet
 from vlmguard.guard.paths import inside, user_path
-from vlmguard.guard.records import Text, named_records, parse_records
 from vlmguard.training.synthesis.packed_images import PackedImage
 from vlmguard.training.synthesis.record import Row
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from vlmguard.guard.data_records import Text, named_records, parse_records, read_records
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.records import Text, named_records, parse_records, read_records
 
 
 class Item(BaseModel):
