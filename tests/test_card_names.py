@@ -12,9 +12,12 @@ from vlmguard.guard.cards import cards
 from vlmguard.guard.package import PACKAGE
 
 ROOT = Path(__file__).resolve().parents[1]
-MICROWORLD = ROOT / "training" / "microworld"
-READERS = sorted(path for top in ("results", "training") for path in (ROOT / top).rglob("*.py"))
+FILES = [path for top in ("results", "training") for path in sorted((ROOT / top).rglob("*"))]
+READERS = [path for path in FILES if path.suffix == ".py"]
 """Modules that know defenses and benchmarks by their cards alone."""
+TEMPLATES = [path for path in FILES if path.suffix in (".html", ".j2")]
+OWN = {"training/microworld": "microworld", "training/synthesis/sources.py": "vlguard"}
+"""Where a name is the module's own: the benchmark's parts, and the reader of its train split."""
 
 
 def names() -> set[str]:
@@ -28,7 +31,7 @@ def names() -> set[str]:
 
 
 def repeated(source: str, known: set[str], own: str = "") -> Iterator[str]:
-    """Where a module names a defense or a benchmark, in a text that is no docstring, or imports it.
+    """Where a module names a defense or a benchmark (docstrings excepted), or imports it.
 
     Args:
         source: The module.
@@ -36,7 +39,7 @@ def repeated(source: str, known: set[str], own: str = "") -> Iterator[str]:
         own: The benchmark whose module it is, if it is one's.
     """
     words = sorted(known - {PACKAGE, own, own.title()})
-    named = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, words))})(?![\w-])")
+    named = as_words(words)
     tree = ast.parse(source)
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -44,6 +47,8 @@ def repeated(source: str, known: set[str], own: str = "") -> Iterator[str]:
             # One of the defenses is called as the package: only alone is it the defense.
             if node.value == PACKAGE or named.search(node.value):
                 yield f"{node.lineno}: {node.value!r}"
+        elif words_of := {identifier(node)} & set(words):
+            yield f"{node.lineno}: {words_of.pop()}"  # type: ignore[attr-defined]
         elif isinstance(node, ast.Import | ast.ImportFrom):
             start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             for path in (f"{start}{each.name}" for each in node.names):
@@ -51,16 +56,38 @@ def repeated(source: str, known: set[str], own: str = "") -> Iterator[str]:
                     yield f"{node.lineno}: {path}"
 
 
+def as_words(listed: list[str]) -> re.Pattern[str]:
+    """Finds any of the names as a whole word."""
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, listed))})(?![\w-])")
+
+
+def identifier(node: ast.AST) -> str | None:
+    """The name that a node of code gives, uses or passes, if it does."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+            return name
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case ast.keyword(arg=name):
+            return name
+    return None
+
+
 @pytest.mark.parametrize("path", READERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_defense_or_benchmark_is_named_but_on_its_card(path: Path) -> None:
-    own = "microworld" if path.is_relative_to(MICROWORLD) else ""
+    own = next((name for place, name in OWN.items() if path.is_relative_to(ROOT / place)), "")
     assert list(repeated(path.read_text(), names(), own)) == []
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_template_names_one(path: Path) -> None:
+    assert as_words(sorted(names() - {PACKAGE})).findall(path.read_text()) == []
 
 
 @pytest.mark.parametrize(
     ("source", "lines"),
     [
-        ('"""eta is named in a docstring."""\nETA = 1', []),
+        ('"""eta is named in a docstring."""\nBETA = 1', []),
         ('LOG = "vlmguard gate"\nFILE = "theta.txt"\nMODEL = "a-eta-b"', []),
         ('FIRST = {"vlmguard": 1}', ["1: 'vlmguard'"]),
         ('if name == "eta":\n    print(f"{name}: run vlmguard/siuo")',
@@ -69,6 +96,8 @@ def test_no_defense_or_benchmark_is_named_but_on_its_card(path: Path) -> None:
          ["1: 'MM-SafetyBench sd'", "1: 'Microworld'"]),
         ("from vlmguard.solvers.eta import x\nfrom vlmguard import tasks",
          ["1: vlmguard.solvers.eta.x", "2: vlmguard.tasks"]),
+        ("found = dict(ecso=1)\ndef siuo(eta): return card.figstep",
+         ["1: ecso", "2: eta", "2: figstep", "2: siuo"]),
         ("import vlmguard.tasks.siuo", ["1: vlmguard.tasks.siuo"]),
         ("from vlmguard.tasks.microworld import V", ["1: vlmguard.tasks.microworld.V"]),
     ],
