@@ -16,6 +16,8 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from support.openai_server import Server, openai_server
 from support.siuo_folder import write_siuo
 
+from vlmguard.guard.cards import cards
+
 FOLDERS = ("guard", "tasks", "solvers", "scorers", "training", "results")
 FOR_A_CLONE = ("results/baseline.json.gz", "README.md", "coverage.md", "gate.md", "marks.md")
 """Endings of tracked files that are not in a wheel: pages, and this repository's gate."""
@@ -211,7 +213,7 @@ def test_documented_commands_run(
 
 def test_repository_root_has_no_name_that_hides_a_solver(repo: Path) -> None:
     # `--solver vlmguard` is read as a path if such a file or folder is there.
-    for name in ("vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"):
+    for name in ("vlmguard", *cards().defenses):
         assert not (repo / name).exists()
     assert os.access(repo / ".ci" / "run", os.X_OK)
 

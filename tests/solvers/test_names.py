@@ -8,22 +8,22 @@ import pytest
 from inspect_ai.solver import SolverSpec
 from support.scripted import Scripted, message_of, record_of, run_solver, sample
 
-DEFENSES = ["vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"]
+from vlmguard.guard.cards import DefenseCard, cards
+
+REPLIES = {"rewriter": "<prompt>Q?</prompt>", "reward": "9", "detector": "SAFE"}
+"""What models of roles reply, where it matters."""
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("card", cards().defenses.values(), ids=lambda card: card.name)
 @pytest.mark.parametrize("prefix", ["", "vlmguard/"])
-def test_bare_and_prefixed_names_find_the_defense(name: str, prefix: str) -> None:
-    options: dict[str, Any] = {"eta": {"decoding": "response"}}.get(name, {})
-    roles = {
-        "rewriter": Scripted("<prompt>Q?</prompt>", "rewriter"),
-        "reward": Scripted("9", "reward"),
-        "detector": Scripted("SAFE", "detector"),
-    }
-    spec = SolverSpec(f"{prefix}{name}", options, options)
+def test_bare_and_prefixed_names_find_the_defense(card: DefenseCard, prefix: str) -> None:
+    options: dict[str, Any] = {"eta": {"decoding": "response"}}.get(card.name, {})
+    roles = {role.name: Scripted(REPLIES.get(role.name, "ok"), role.name) for role in card.roles}
+    spec = SolverSpec(f"{prefix}{card.name}", options, options)
     log = run_solver(spec, sample("Q?"), Scripted("ok"), roles)
-    assert record_of(log).defense == name
-    assert re.fullmatch(r"[2-9]-[A-Z]", record_of(log).version)
+    record = record_of(log)
+    assert (record.defense, record.version) == (card.name, card.version)
+    assert re.fullmatch(r"[1-9]\d*-[A-Z]", record.version)
 
 
 def test_an_unknown_option_is_named() -> None:

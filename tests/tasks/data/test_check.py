@@ -104,7 +104,7 @@ def test_command(
     assert main(["data", "figstep", "--data-dir", str(tmp_path)]) == 1
     capsys.readouterr()
     assert main(["data", "nosuch", "--data-dir", str(tmp_path)]) == 2
-    assert "figstep, mm_safetybench, siuo, vlguard" in capsys.readouterr().err
+    assert ", ".join(CARDS) in capsys.readouterr().err
 
     write_figstep(tmp_path / "figstep")
     monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))
