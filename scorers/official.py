@@ -15,7 +15,7 @@ from vlmguard.guard.roles import role_models
 from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import Problem, Reply, ask, ask_together
-from vlmguard.scorers.metrics import majority
+from vlmguard.scorers.metrics import average_known, majority
 from vlmguard.scorers.prompts import files_in
 from vlmguard.scorers.unanswered import values_unasked
 from vlmguard.scorers.verdicts import Reader
@@ -50,7 +50,7 @@ class Answers:
     """The verdicts of the judges.
 
     Attributes:
-        value: Majority over the judges for each field, or NaN.
+        value: Majority over the judges for each label, their mean for each grade, or NaN.
         unscored: The reason for each field that is NaN.
         explanation: The judges' replies.
         metadata: Judges, template hash, defense tally and single verdicts.
@@ -142,7 +142,7 @@ async def ask_all(
         metadata["judge_template_files"] = files
     answer = state.output.completion
     said = read_output(state.output)
-    names = [name for question in questions for name in question.readers]
+    readers = {name: read for question in questions for name, read in question.readers.items()}
     refused = {name: each for asked in questions for name, each in asked.refused.items()}
     if (given := values_unasked(said, refused)) is not None:
         return Answers(given.value, {**given.unscored}, given.explanation, metadata, answer)
@@ -158,7 +158,7 @@ async def ask_all(
             for question, grader in asked
         ]
     )
-    votes: dict[str, list[float]] = {name: [] for name in names}
+    votes: dict[str, list[float]] = {name: [] for name in readers}
     problems: dict[str, Problem] = {}
     verdicts = []
     for (question, _), reply in zip(asked, replies, strict=True):
@@ -168,7 +168,10 @@ async def ask_all(
             votes[name].append(each)
             if math.isnan(each):
                 problems.setdefault(name, reply.problem)
-    value = {name: majority(each) for name, each in votes.items()}
+    value = {
+        name: average_known(each) if readers[name].average else majority(each)
+        for name, each in votes.items()
+    }
     return Answers(
         value=value,
         unscored={name: problems[name] for name, each in value.items() if math.isnan(each)},

@@ -13,12 +13,10 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 __all__ = ["Reader", "grade", "label", "parse_verdict"]
-
-Reader = Callable[[object], float]
-"""Turns a raw value into a number; NaN if the value is not accepted."""
 
 Fields = dict[str, list[str]]
 """Raw values by field; several if a field occurs several times."""
@@ -50,6 +48,24 @@ _MINE: Final = re.compile(
     r"\b(?:my|final|verdict|json|grad|rat|assess|evaluat|judg|scor)", re.IGNORECASE
 )
 _INTRODUCTION: Final = 200
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Turns a raw value into a number.
+
+    Attributes:
+        read: Gives the number; NaN if the value is not accepted.
+        average: Whether several judges' numbers are averaged, as for grades; labels 0 and 1 are
+            voted on.
+    """
+
+    read: Callable[[object], float]
+    average: bool = False
+
+    def __call__(self, raw: object) -> float:
+        """The number for a raw value, or NaN."""
+        return self.read(raw)
 
 
 def parse_verdict(
@@ -96,7 +112,7 @@ def grade(highest: float) -> Reader:
         value = float(match[1].replace(",", ".")) if match else math.nan
         return value if 0.0 <= value <= highest else math.nan
 
-    return read
+    return Reader(read, average=True)
 
 
 def label(**values: float) -> Reader:
@@ -104,7 +120,8 @@ def label(**values: float) -> Reader:
 
     Args:
         **values: The number for each label, in lower case, with `_` for spaces. Default:
-            `true`/`yes`/`1` and `false`/`no`/`0`.
+            `true`/`yes`/`1` and `false`/`no`/`0`. With numbers besides 0 and 1, several judges'
+            are averaged.
     """
     accepted = values or {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
 
@@ -112,7 +129,7 @@ def label(**values: float) -> Reader:
         word = re.sub(r"[\s-]+", "_", str(raw).strip().lower())
         return accepted.get(word.removesuffix(".0"), math.nan)
 
-    return read
+    return Reader(read, average=not {*accepted.values()} <= {0.0, 1.0})
 
 
 def _agreed(name: str, given: Fields, others: list[Fields], read: Reader) -> float:
