@@ -216,6 +216,21 @@ def test_a_drawing_has_the_size_that_its_card_says(
     assert len(task.dataset) == cards().benchmarks[name].size(args) == size
 
 
+def test_a_narrow_list_breaks_no_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    for name, card in cards().benchmarks.items():
+        at = lines.index(f"tasks/{name}.py")
+        assert not card.variants or lines[at + 1].startswith("  samples: ")
+    for name in cards().defenses:
+        assert lines[lines.index(name) + 1].startswith("  what it does: ")
+    assert any("split=full|tiny|paper" in line for line in lines)
+
+
 def test_the_command_lists_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "defenses"]) == 0
     shown = capsys.readouterr().out

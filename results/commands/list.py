@@ -1,7 +1,10 @@
 """`vlmguard list`: the benchmarks and defenses that there are."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlmguard.results.formats.sheets import Sheet
 
 
 def add(commands: Any) -> None:
@@ -20,17 +23,34 @@ def _list(arguments: argparse.Namespace) -> int:
     import json
 
     from vlmguard.results.catalogue import as_json, as_sheets
-    from vlmguard.results.commands.shared import plain_console
-    from vlmguard.results.formats.console import print_sheets
 
     if arguments.json:
         print(json.dumps(as_json(arguments.kind), indent=1, ensure_ascii=False))
     else:
-        sheets = as_sheets(arguments.kind)
-        for sheet in sheets:
-            # Marks of a page, which a terminal shows as they are.
-            sheet.header, *sheet.rows = [
-                [cell.replace("`", "") for cell in row] for row in (sheet.header, *sheet.rows)
-            ]
-        print_sheets(sheets, plain_console())
+        print("\n\n".join(_described(sheet) for sheet in as_sheets(arguments.kind)))
     return 0
+
+
+def _described(sheet: "Sheet") -> str:
+    """A block of lines for each row: its name, then its other cells below their headings."""
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    _, *headings = [heading.replace("`", "") for heading in sheet.header]
+    blocks = [sheet.title]
+    for row in sheet.rows:
+        name, *cells = [cell.replace("`", "") for cell in row]
+        lines = [name]
+        for heading, cell in zip(headings, cells, strict=True):
+            if cell:
+                lines += textwrap.wrap(
+                    f"{heading}: {cell}",
+                    width,
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
