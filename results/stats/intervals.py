@@ -17,12 +17,13 @@ tests/bench/coverage.py simulates how often they cover; results/README.md shows 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import bisect
+from scipy.optimize import root_scalar
 from scipy.special import betaincinv, ndtri, stdtrit
 
 Numbers = npt.NDArray[np.float64]
@@ -208,9 +209,17 @@ def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
         return distance * math.sqrt(pairs / variance)
 
     # The score falls with the difference, from infinity to minus infinity.
-    low = bisect(lambda at: score(at) - width, -1, observed, xtol=1e-15) if observed > -1 else -1.0
-    high = bisect(lambda at: score(at) + width, observed, 1, xtol=1e-15) if observed < 1 else 1.0
+    low, high = -1.0, 1.0
+    if observed > -1:
+        low = _root(lambda at: score(at) - width, -1, observed)
+    if observed < 1:
+        high = _root(lambda at: score(at) + width, observed, 1)
     return low, high
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function that falls from `low` to `high` is 0, as exactly as floats allow."""
+    return float(root_scalar(function, bracket=(low, high), method="bisect", xtol=1e-15).root)
 
 
 def _effective(fit: Fit, variance: float) -> float:
