@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.scaffolds import written
 
 from vlmguard.guard.errors import UserError
 from vlmguard.results.scaffold import write_new
@@ -99,6 +100,18 @@ def test_a_name_or_place_of_no_use_is_refused(
     with pytest.raises(UserError, match=message):
         write_new(kind, name, tmp_path)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["pan", "a_name_of_25_letters_long"])
+def test_ruff_accepts_files_of_short_and_long_names(name: str, repo: Path, tmp_path: Path) -> None:
+    shutil.copy2(repo / "pyproject.toml", tmp_path)
+    # Ruff tells our own imports from others' by these folders.
+    shutil.copytree(repo / "tests" / "support", tmp_path / "tests" / "support")
+    for kind in ("defense", "benchmark"):
+        file = written(kind, name, tmp_path).relative_to(tmp_path)
+        both = [str(file), str(Path("tests") / file.parent / f"test_{name}.py")]
+        for action in (["check"], ["format", "--check"]):
+            run(tmp_path, "-m", "ruff", *action, *both)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
