@@ -12,9 +12,12 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vlmguard.guard.errors import UserError
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
@@ -34,6 +37,7 @@ __all__ = [
     "View",
     "as_metadata",
     "cards",
+    "check_names",
     "register",
     "register_measures",
     "registered",
@@ -323,6 +327,30 @@ def register_measures(scorer: str, measures: Mapping[str, Measure]) -> None:
         measures: By key of its scores; a `View` by a name of its own.
     """
     _MEASURES[scorer] = measures
+
+
+def check_names(package: Mapping[str, Any], named: Collection[str]) -> None:
+    """Refuse a package with a task or solver whose card has another name.
+
+    Args:
+        package: The package's names, `globals()`; what it imported from its modules counts.
+        named: Names on the cards so far; those of others' files may be among them.
+
+    Raises:
+        UserError: A function has no card of its name.
+    """
+    inside = f"{package['__name__']}."
+    ours = [
+        name for name, it in package.items() if isfunction(it) and it.__module__.startswith(inside)
+    ]
+    for name in ours:
+        if name not in named:
+            others = ", ".join(sorted({*named} - {*ours})) or "none"
+            raise UserError(
+                f"{package[name].__module__}: no registered card has the name of its function "
+                f"{name}. Cards with the name of no function: {others}. Write CARD = "
+                f"...(name={name!r}, ...) and register(CARD) beside the function."
+            )
 
 
 def as_metadata(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:

@@ -6,12 +6,14 @@ from typing import Any
 
 from inspect_ai.solver import Solver, solver
 
-from vlmguard.guard.cards import registered
+from vlmguard.guard.cards import check_names, registered
 from vlmguard.solvers.ecso import ecso as ecso
 from vlmguard.solvers.eta.solver import eta as eta
 from vlmguard.solvers.figstep_defense import figstep_defense as figstep_defense
 from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
 from vlmguard.solvers.vlmguard import vlmguard as vlmguard
+
+check_names(globals(), registered().defenses)
 
 
 def _register_bare(factory: Callable[..., Solver]) -> None:

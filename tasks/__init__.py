@@ -1,7 +1,10 @@
 """Benchmarks as Inspect tasks, one file and one line here each."""
 
+from vlmguard.guard.cards import check_names, registered
 from vlmguard.tasks.figstep import figstep as figstep
 from vlmguard.tasks.microworld import microworld as microworld
 from vlmguard.tasks.mm_safetybench import mm_safetybench as mm_safetybench
 from vlmguard.tasks.siuo import siuo as siuo
 from vlmguard.tasks.vlguard import vlguard as vlguard
+
+check_names(globals(), registered().benchmarks)

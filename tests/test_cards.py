@@ -3,8 +3,10 @@
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
+from importlib import reload
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_type_hints
 
 import pytest
@@ -19,7 +21,16 @@ from support.siuo_folder import write_siuo
 import vlmguard.solvers
 import vlmguard.tasks
 from vlmguard.cli import main
-from vlmguard.guard.cards import Measure, View, as_metadata, cards
+from vlmguard.guard.cards import (
+    _BENCHMARKS,
+    _DEFENSES,
+    Measure,
+    View,
+    as_metadata,
+    cards,
+    check_names,
+)
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.task_options import TaskOptions
 from vlmguard.results.catalogue import as_json, as_sheets, renewed
@@ -241,3 +252,25 @@ def test_the_command_lists_for_people_and_for_programs(capsys: pytest.CaptureFix
     told = json.loads(capsys.readouterr().out)
     assert {each["name"] for each in told["benchmarks"]} == set(cards().benchmarks)
     assert told["defenses"][0]["name"] == "vlmguard"
+
+
+@pytest.mark.parametrize(
+    ("package", "known", "right", "wrong"),
+    [
+        (vlmguard.solvers, _DEFENSES, "ecso", "ecos"),
+        (vlmguard.tasks, _BENCHMARKS, "siuo", "souo"),
+    ],
+)
+def test_a_card_with_another_name_than_its_function_is_named_with_it(
+    package: ModuleType,
+    known: dict[str, Any],
+    right: str,
+    wrong: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(known, wrong, replace(known[right], name=wrong))
+    # A card of somebody else's file alone is no fault.
+    check_names(vars(package), known)
+    monkeypatch.delitem(known, right)
+    with pytest.raises(UserError, match=rf"{package.__name__}\.{right}.* {right}\. .*: {wrong}\."):
+        reload(package)
