@@ -86,6 +86,13 @@ def test_flags_are_empty_for_a_defense_without_auxiliary_models(capsys):
     assert capsys.readouterr().out == "\n"
 
 
+def test_flags_of_no_defense_name_those_there_are(capsys):
+    assert main(["microworld", "flags", "vlmguard/etta"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "SOLVER=etta is not known. Choose one of: vlmguard, ecso, eta, " in told.err
+
+
 def test_flags_without_thresholds_say_how_to_get_them(tmp_path, capsys):
     assert main(["microworld", "flags", "eta", "--weights", str(tmp_path)]) == 2
     assert "vlmguard microworld build" in capsys.readouterr().err
