@@ -116,6 +116,15 @@ def test_measures_have_a_direction_and_are_what_scorers_give(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, card in cards().benchmarks.items() if card.variants])
+def test_a_plan_counts_the_samples_that_data_are_checked_for(name: str) -> None:
+    card = cards().benchmarks[name]
+    assert card.size({}) in card.variants.values(), (
+        f"tasks/{name}.py: without options its task has as many samples as one of CARD.variants, "
+        "which `vlmguard data` compares with the files: let CARD.size say which."
+    )
+
+
+@pytest.mark.parametrize("name", [n for n, card in cards().benchmarks.items() if card.variants])
 def test_tasks_take_the_options_of_every_task_in_their_order(name: str) -> None:
     parameters = inspect.signature(getattr(vlmguard.tasks, name)).parameters
     common = {each.name: each.default for each in fields(TaskOptions)}
