@@ -27,6 +27,7 @@ def _new(arguments: argparse.Namespace) -> int:
     for file in write_new(arguments.kind, arguments.name, Path.cwd()):
         print(f"wrote {file}")
     print("Fill them in, and to ship it")
-    for number, step in enumerate(next_steps(arguments.kind, arguments.name), start=1):
+    # The numbers of CONTRIBUTING.md: the two files were steps 1 and 2.
+    for number, step in enumerate(next_steps(arguments.kind, arguments.name), start=3):
         print(f"  {number}. {step}")
     return 0
