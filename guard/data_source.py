@@ -56,8 +56,14 @@ class Source:
                 return self.root / candidate
         raise MissingFile(
             f"{self.card.title}: {' or '.join(candidates)} not found in {self.root}. "
-            f"{self.card.obtain}"
+            f"{self.card.obtain}",
+            self.on_hub,
         )
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the data came from the hub, where what is missing can be fetched."""
+        return self.origin.startswith("hub:")
 
     def folder(self, *candidates: str) -> Path:
         """The first of several image folders that exists, or else the first one.

@@ -41,7 +41,16 @@ class UserError(PrerequisiteError):
 
 
 class MissingData(UserError):
-    """A benchmark's data are not on this machine, or are incomplete."""
+    """A benchmark's data are not on this machine, or are incomplete.
+
+    Args:
+        message: What is missing, and how to get it.
+        on_hub: Whether a run fetches them from the hub.
+    """
+
+    def __init__(self, message: str, on_hub: bool = False) -> None:
+        super().__init__(message)
+        self.on_hub = on_hub
 
 
 def check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:

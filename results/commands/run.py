@@ -43,7 +43,9 @@ def add(commands: Any) -> None:
         "their own",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the plan of calls and cost; needs no data"
+        "--dry-run",
+        action="store_true",
+        help="print the plan of calls and cost, and what is missing; counts need no data",
     )
     parser.set_defaults(run=_run)
 

@@ -31,6 +31,8 @@ class Planned:
         missing: The reason why it cannot run, if it lacks something.
         open_ended: Whether calls of target and guard are a lower bound, not an upper one.
         without_data: Whether its data are missing or incomplete.
+        data_missing: The reason why a run would not get these data: the hub has none, or the local
+            ones are incomplete.
     """
 
     benchmark: str
@@ -44,6 +46,7 @@ class Planned:
     missing: tuple[str, ...] = ()
     open_ended: bool = False
     without_data: bool = False
+    data_missing: str = ""
 
 
 def plan(matrix: Matrix) -> list[Planned]:
@@ -62,7 +65,7 @@ def plan(matrix: Matrix) -> list[Planned]:
         bound = roles(matrix, defense)
         of_solver = _wrong_solver(defense)
         card = card_of(defense.name)
-        for step, (task, wrong) in zip(matrix.benchmarks, tasks, strict=True):
+        for step, (task, wrong, data_missing) in zip(matrix.benchmarks, tasks, strict=True):
             samples = _answers(step, task, matrix)
             lacking = _roles_missing(step, task, defense, bound)
             asked = _calls(step, defense, matrix)
@@ -91,13 +94,14 @@ def plan(matrix: Matrix) -> list[Planned]:
                         tuple(missing),
                         open_ended,
                         task is None and not wrong,
+                        data_missing,
                     )
                 )
     return lines
 
 
 def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
-    """Why a matrix, or a part of it, cannot start; missing data are not counted.
+    """Why a matrix, or a part of it, cannot start; data that the hub has are not missing.
 
     Returns:
         A sentence for each problem, with the way out.
@@ -109,12 +113,17 @@ def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
     benchmarks: dict[tuple[str, str], dict[str, None]] = {}
     for line in lines:
         if line.missing:
-            of = benchmarks.setdefault((line.defense, "; ".join(line.missing)), {})
+            of = benchmarks.setdefault((line.defense, "; ".join(map(_clause, line.missing))), {})
             of[line.benchmark] = None
     found += [
         f"{defense} on {', '.join(names)} will not run: {missing}"
         for (defense, missing), names in benchmarks.items()
     ]
+    found += dict.fromkeys(
+        f"{line.benchmark} will not run: {_clause(line.data_missing)}"
+        for line in lines
+        if line.data_missing
+    )
     return found
 
 
@@ -165,13 +174,26 @@ def plan_sheet(lines: list[Planned]) -> Sheet:
         "?: the number of samples or calls is not known before, samples are chosen by id, or a "
         "model has no price (prices: in the configuration). +: at least."
     )
-    if absent := list(dict.fromkeys(line.benchmark for line in lines if line.without_data)):
+    absent = [line for line in lines if line.without_data]
+    if missing := _benchmarks([line for line in absent if line.data_missing]):
         sheet.notes.append(
-            f"Counted without their data, which are not here or not complete: {', '.join(absent)}. "
-            "vlmguard data says what is missing and where to get it; what the hub has is fetched "
-            "when the run starts."
+            f"Counted without their data, which are missing or not complete: {missing}. "
+            "vlmguard data says where to get them; the run does not start before."
+        )
+    if fetched := _benchmarks([line for line in absent if not line.data_missing]):
+        sheet.notes.append(
+            f"Counted without their data, which the run fetches from the hub first: {fetched}."
         )
     return sheet
+
+
+def _benchmarks(lines: list[Planned]) -> str:
+    return ", ".join(dict.fromkeys(line.benchmark for line in lines))
+
+
+def _clause(sentence: str) -> str:
+    """A message within a list, which has its own punctuation."""
+    return sentence.removesuffix(".")
 
 
 def _show(value: float | None, more: str = "") -> str:
@@ -184,17 +206,17 @@ def _of_guard(line: Planned, calls: int | None) -> str:
     return _show(calls, "+" if line.open_ended else "")
 
 
-def _task(step: Step) -> tuple[Task | None, str]:
-    """A benchmark's task (None without its data), and the error in its arguments."""
+def _task(step: Step) -> tuple[Task | None, str, str]:
+    """A benchmark's task (None without its data), the error in its arguments, and missing data."""
     try:
         with without_downloads():
-            return make_task(step), ""
+            return make_task(step), "", ""
     except UnknownName:
         raise
-    except MissingData:
-        return None, ""
+    except MissingData as error:
+        return None, "", "" if error.on_hub else str(error)
     except UserError as error:
-        return None, str(error)
+        return None, str(error), ""
 
 
 def _wrong_solver(defense: Defense) -> list[str]:

@@ -138,6 +138,7 @@ def _prepare_images(samples: list[Sample], source: Source) -> dict[str, Prepared
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise MissingData(
             f"{source.card.title}: {len(problems)} of {len(users)} images cannot be used: "
-            f"{shown}{more}. {source.card.obtain}"
+            f"{shown}{more}. {source.card.obtain}",
+            source.on_hub,
         )
     return prepared

@@ -61,7 +61,8 @@ def download(card: Card, revision: str | None, fetch: bool = True) -> tuple[Path
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise MissingData(
             f"{card.title}: the hub cannot be reached ({type(error).__name__}). Without a network, "
-            f"use a local folder (-T data_dir=). {card.obtain}"
+            f"use a local folder (-T data_dir=). {card.obtain}",
+            on_hub=True,
         ) from error
     _unpack(folder)
     # The last part of a snapshot's path is its commit.

@@ -43,7 +43,7 @@ def test_the_papers_matrix_needs_neither_path_nor_data(
         *("167+ / 167+ / 501", "167 / 334 / 501", "167 / 0 / 501"),
     ]
     assert [row[1] for row in cells] == ["167", "200", "130", "130", "130", "200"]
-    assert "Counted without their data" in said.out
+    assert "which the run fetches from the hub first: siuo, vlguard" in said.out
 
 
 def test_what_is_to_be_filled_in_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +117,42 @@ def test_a_run_stops_for_it_before_any_call(tmp_path: Path) -> None:
     path = write(tmp_path, defenses=[{"name": "none"}, {"name": "eta"}])
     with pytest.raises(UserError, match=r"eta on .*consent to the code"):
         checked_tasks(read_config(path))
+
+
+def test_data_that_no_hub_has_are_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defenses = [{"name": "none"}, {"name": "ecso"}]
+    path = write(tmp_path, benchmarks=[{"name": "figstep"}], defenses=defenses)
+    assert main(["run", "--config", str(path), "--dry-run"]) == 2
+    said = capsys.readouterr()
+    (only,) = said.err.splitlines()
+    assert only.startswith("vlmguard: figstep will not run: FigStep: no data found")
+    assert not only.endswith("..")
+    assert "which are missing or not complete: figstep." in said.out
+    assert re.search(r"figstep +ecso +\S+ +500 +2,000", said.out), "its counts stay"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_incomplete_local_data_are_missing(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    named: bool,
+) -> None:
+    """A run that finds the folder does not ask the hub."""
+    monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))
+    args = {"data_dir": str(tmp_path / "siuo")} if named else {}
+    path = write(tmp_path, benchmarks=[{"name": "siuo", "args": args}], defenses=[{"name": "ecso"}])
+    assert main(["run", "--config", str(path), "--dry-run"]) == 0
+    assert capsys.readouterr().err == ""
+    for image in (tmp_path / "siuo").rglob("*.png"):
+        image.unlink()
+    assert main(["run", "--config", str(path), "--dry-run"]) == 2
+    said = capsys.readouterr()
+    assert "siuo will not run: SIUO: 2 of 2 images cannot be used" in said.err
+    assert "which are missing or not complete: siuo." in said.out
+    assert re.search(r"siuo +ecso +\S+ +167 +668", said.out), "its counts stay"
 
 
 def test_answers_are_counted_alike_with_and_without_data(tmp_path: Path) -> None:
