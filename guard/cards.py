@@ -174,8 +174,9 @@ class Calls:
     def __str__(self) -> str:
         if self.least == self.most:
             return str(self.most)
-        more = f"{self.least} or {self.most}" if self.most else f"{self.least} or more"
-        return f"{more} ({self.when})" if self.when else more
+        if self.most is not None:
+            return f"{self.least}; {self.most} {self.when}".rstrip()
+        return f"{self.least} or more" + (f" ({self.when})" if self.when else "")
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def test_lists_tell_every_benchmark_and_defense() -> None:
         "safe and effective ↑, correct ↑ (of `multiple_choice`)",
     ]
     (found,) = [each for each in as_json("defenses")["defenses"] if each["name"] == "ecso"]
-    assert found["target_calls"] == "2 or 4 (if triggered)"
+    assert found["target_calls"] == "2; 4 if triggered"
     assert {"name": "keep_image", "choices": [], "default": False} in found["options"]
 
 

@@ -87,7 +87,7 @@ def _add_rows(commands: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="how many times as many drawings of each pair (default: 1)",
+        help="draw each pair N times as often as usual (default: 1)",
     )
     parser.set_defaults(run=_rows)
 
