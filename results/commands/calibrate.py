@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
             "place of a checkpoint has no threshold."
         ),
     )
-    parser.add_argument("defense", help="a solver whose checks have thresholds")
+    parser.add_argument("defense", metavar="DEFENSE", help="a solver whose checks have thresholds")
     parser.add_argument("logs", nargs="+", metavar="LOG", help="logs, or folders of logs")
     parser.add_argument(
         "--false-alarms",

@@ -30,7 +30,11 @@ def add(commands: Any) -> None:
         help="version of the rewriter's prompt that the rows show (default: 2)",
     )
     parser.add_argument(
-        "--validation", type=float, default=0.05, help="share of rows to hold out (default: 0.05)"
+        "--validation",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="share of rows to hold out (default: 0.05)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
     parser.add_argument(
@@ -47,14 +51,16 @@ def add(commands: Any) -> None:
         "--leak-key",
         choices=("image", "pair"),
         default="image",
-        help="what may not be in a test set: the image, or only image and text together",
+        help="what may not be in a test set: the image, or only image and text together "
+        "(default: image)",
     )
     parser.add_argument("--strict-text", action="store_true", help="the text alone blocks, too")
     parser.add_argument(
         "--on-leak",
         choices=("stop", "drop", "keep"),
         default="stop",
-        help="stop; drop the rows; or keep them, so that `vlmguard train` refuses the data",
+        help="stop; drop the rows; or keep them, so that `vlmguard train` refuses the data "
+        "(default: stop)",
     )
     parser.set_defaults(run=_export)
 
