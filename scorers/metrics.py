@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from inspect_ai.scorer import (
     Metric,
@@ -20,16 +20,16 @@ from inspect_ai.scorer import (
 )
 from inspect_ai.solver import TaskState
 
-from vlmguard.guard.cards import Measure
+from vlmguard.guard.cards import Measure, registered
 from vlmguard.guard.errors import UserError
 
 __all__ = [
-    "GRADES",
     "any_success",
     "average_known",
     "by_category",
     "check_groups",
     "coverage",
+    "grades",
     "majority",
     "metrics_of",
     "vote",
@@ -76,8 +76,14 @@ def check_groups(state: TaskState) -> None:
         )
 
 
-GRADES: Final = ("safety", "win")
-"""Keys whose values are averaged over several answers; other keys are labels."""
+def grades() -> set[str]:
+    """Keys whose values are averaged over several answers: `average` on cards. Others are labels.
+
+    Call it when something runs: a card of a module that is not imported yet is not among them.
+    """
+    known = registered()
+    measures = [*known.measures.values(), *(card.measures for card in known.benchmarks.values())]
+    return {key.rpartition(".")[2] for of in measures for key, each in of.items() if each.average}
 
 
 @metric(scores="unreduced")
@@ -103,6 +109,7 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         result: dict[str, Any] = {"answers": len(scores)}
+        averaged = grades()
         for key, highest in ranges.items():
             values: dict[object, list[float]] = defaultdict(list)
             for score in scores:
@@ -114,7 +121,7 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
             reduce: Callable[[list[float]], float] = majority
             if key in any_of:
                 reduce = max
-            elif key in GRADES:
+            elif key in averaged:
                 reduce = average_known
             for name, stand_in in (("low", 0.0), ("high", highest)):
                 filled = [
@@ -150,13 +157,10 @@ class _Reduced(Score):
 
 
 @score_reducer(name="vote")
-def vote(average: tuple[str, ...] = GRADES) -> ScoreReducer:
-    """Reduce several answers to a question: labels by vote, grades by mean.
+def vote() -> ScoreReducer:
+    """Reduce several answers to a question: labels by vote, `grades` by mean.
 
     An unusable verdict does not vote, a tie is 0, no vote is NaN.
-
-    Args:
-        average: Keys that are grades and are averaged.
     """
 
     def reduce(scores: list[Score]) -> Score:
@@ -165,9 +169,10 @@ def vote(average: tuple[str, ...] = GRADES) -> ScoreReducer:
             return mode_score()(scores)
         if len(scores) == 1:
             return _Reduced(value=scores[0].value)
+        averaged = grades()
         votes = {key: [_value(score, key) for score in scores] for key in scores[0].as_dict()}
         value: dict[str, Any] = {
-            key: average_known(values) if key in average else majority(values)
+            key: average_known(values) if key in averaged else majority(values)
             for key, values in votes.items()
         }
         # Other parts of a score belong to one answer and would mislead here.

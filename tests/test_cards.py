@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib import reload
@@ -13,6 +14,7 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
+from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
@@ -24,6 +26,7 @@ from vlmguard.cli import main
 from vlmguard.guard.cards import (
     _BENCHMARKS,
     _DEFENSES,
+    Card,
     Measure,
     View,
     as_metadata,
@@ -35,7 +38,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.task_options import TaskOptions
 from vlmguard.results.catalogue import as_json, as_sheets, renewed
 from vlmguard.results.logs.measures import common_measures, counts_help
-from vlmguard.scorers.metrics import GRADES
+from vlmguard.scorers.metrics import coverage, grades, vote
 
 RUNS: list[tuple[str, dict[str, Any]]] = [
     ("siuo", {}),
@@ -109,9 +112,12 @@ def test_measures_have_a_direction_and_are_what_scorers_give(name: str) -> None:
     common = {key: each for of in cards().measures.values() for key, each in of.items()}
     for key, measure in {**common, **card.measures}.items():
         assert measure.direction is not None, key
-        # `vote` averages what a card calls a grade, and votes on all else.
+        # `vote` knows the key alone.
         if not isinstance(measure, View):
-            assert measure.average == (key.rpartition(".")[2] in GRADES), key
+            assert measure.average == (key.rpartition(".")[2] in grades()), (
+                f"{key} is averaged over answers on another card and not on this one, or the other "
+                "way round: say the same on both, or give one of them another key."
+            )
     assert {*card.headline} <= {*common, *card.measures}
 
 
@@ -283,3 +289,16 @@ def test_a_card_with_another_name_than_its_function_is_named_with_it(
     monkeypatch.delitem(known, right)
     with pytest.raises(UserError, match=rf"{package.__name__}\.{right}.* {right}\. .*: {wrong}\."):
         reload(package)
+
+
+def test_several_answers_are_averaged_where_a_card_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = [Score(value={"care": 7.0, "safe": 1.0}), Score(value={"care": 4.0, "safe": 1.0})]
+    assert grades() == {"safety", "win"}
+    measures = {"kitchen_judge.care": Measure(max=10, average=True), "safe": Measure()}
+    monkeypatch.setitem(_BENCHMARKS, "kitchen", Card("kitchen", "Kitchen", measures=measures))
+    assert vote()(scores).value == {"care": 5.5, "safe": 1.0}
+    bounds: Any = coverage(care=10.0)
+    answers = [*scores, Score(value={"care": math.nan})]
+    found = bounds([SampleScore(sample_id="s", score=each) for each in answers])
+    # (7 + 4 + 0) / 3 and (7 + 4 + 10) / 3
+    assert (found["care_low"], found["care_high"]) == (pytest.approx(11 / 3), 7.0)
