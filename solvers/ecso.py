@@ -162,7 +162,7 @@ def ecso(
         target = get_model()
         config = checks_for(target, _CHECKS)
         turn = last_turn(state)
-        with recorded(state, "ecso", turn.text, CARD.version) as record:
+        with recorded(state, CARD.name, turn.text, CARD.version) as record:
             record.template = template_hash(
                 check_prompt, caption_prompt, answer_prompt, TEXT_ONLY_TEMPLATE
             )

@@ -66,7 +66,7 @@ def figstep_defense(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         turn = last_turn(state)
-        with recorded(state, "figstep_defense", turn.text, CARD.version) as record:
+        with recorded(state, CARD.name, turn.text, CARD.version) as record:
             record.template = template_hash(prompt)
             record.notes = {"placement": placement}
 

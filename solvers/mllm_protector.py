@@ -211,7 +211,7 @@ def mllm_protector(
         detoxify = await _detoxifier(detoxifier_at, prompt, asking)
         await load_models()
         turn = last_turn(state)
-        with recorded(state, "mllm_protector", turn.text, CARD.version) as record:
+        with recorded(state, CARD.name, turn.text, CARD.version) as record:
             record.template = template_hash(prompt, QA_INPUT, DETECTOR_TEMPLATE, asking)
             record.approximations = [
                 *(["detector: a prompted model"] if detector_at is None else []),

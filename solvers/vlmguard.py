@@ -118,7 +118,7 @@ def vlmguard(
         await load_models()  # before the rewriter is paid for, in case the target cannot be loaded
         turn = last_turn(state)
 
-        with recorded(state, "vlmguard", turn.text, CARD.version) as record:
+        with recorded(state, CARD.name, turn.text, CARD.version) as record:
             rewrite = await rewriter.rewrite(turn.images, turn.text, conversation=turn.earlier)
             _note(record, rewriter, rewrite)
             try:

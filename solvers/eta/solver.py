@@ -276,7 +276,7 @@ def eta(
         if threshold is None:
             threshold = GRADE_THRESHOLD if scorers.reward_role else POST_THRESHOLD
 
-        with recorded(state, "eta", turn.text, CARD.version) as record:
+        with recorded(state, CARD.name, turn.text, CARD.version) as record:
             record.template = template_hash(
                 *texts.values(),
                 *([OPENING_TEMPLATE] if decoding == "response" else []),
