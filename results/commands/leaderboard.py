@@ -81,8 +81,10 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     for note in board.notes:
         print(f"Note: {one_line(note)}\n")
     print_sheets([*shown, *labelled, *checked], console)
-    if arguments.published:
+    if arguments.published and published:
         print_sheets([tables.published_sheet(published)], console)
+    elif arguments.published:
+        print("Nothing published is known for these benchmarks.\n")
     elif published:
         print(f"{len(published)} published rows for these benchmarks: --published.\n")
     print_sheets([tables.left_out_sheet(board)], console)

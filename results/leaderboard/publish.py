@@ -207,7 +207,7 @@ def page(
         benchmarks=len({group.column.title for group in board.groups}),
         notes=[*board.notes, *extras.notes],
         legend=[
-            *(*_LEGEND, tested_note(board), *COST_NOTES[:2], *control_note(board)),
+            *(*_LEGEND, *tested_note(board), *COST_NOTES[:2], *control_note(board)),
             *group_notes,
         ],
         gains=gain_sheet(board),

@@ -67,7 +67,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
         header += [*(measure.heading for measure in group.primary), "Scored"]
         spans.append((group.title, len(group.primary) + 1))
     sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
-    sheet.notes.append(tested_note(board))
+    sheet.notes += tested_note(board)
     sheet.notes += control_note(board)
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
@@ -88,7 +88,7 @@ def group_sheets(board: Leaderboard) -> list[Sheet]:
     """A table for each benchmark, with what was scored and the failures of the guard."""
     made = [_group_sheet(board, group) for group in board.groups]
     for sheet in made[-1:]:
-        sheet.notes.append(tested_note(board))
+        sheet.notes += tested_note(board)
     return made
 
 
@@ -199,8 +199,10 @@ def left_out_sheet(board: Leaderboard) -> Sheet:
     return Sheet("Left out", ["Log", "Reason"], rows)
 
 
-def tested_note(board: Leaderboard) -> str:
-    """A note on what was tested, and how."""
+def tested_note(board: Leaderboard) -> list[str]:
+    """A note on what was tested, and how; none if nothing was."""
+    if not board.tests:
+        return []
     rest = board.tests - board.endpoint_tests
     names = dict.fromkeys(
         measure.label.removesuffix(" %")
@@ -212,12 +214,13 @@ def tested_note(board: Leaderboard) -> str:
     levels = ("", "")
     if rest and board.endpoint_tests:
         levels = (" at 0.04", " at 0.01 (0.05 once every endpoint is marked)")
-    return (
-        f"{board.tests} differences were tested together by sign flips of whole images "
+    counted = "1 difference was" if board.tests == 1 else f"{board.tests} differences were"
+    return [
+        f"{counted} tested together by sign flips of whole images "
         f"(Westfall-Young maxT): {board.endpoint_tests} of the {endpoints}{levels[0]}, {rest} of "
         f"other measures{levels[1]}, so that at most one table in twenty holds a false mark. Not "
         f"tested: controls, measures without an arrow, and those in which no sample differs."
-    )
+    ]
 
 
 def duel_sheet(board: Leaderboard) -> Sheet:

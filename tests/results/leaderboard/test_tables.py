@@ -12,6 +12,7 @@ from inspect_ai.log import read_eval_log, write_eval_log
 from rich.console import Console
 from support.toy import Toy, grade, run_toy, say
 
+from vlmguard.cli import main
 from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.leaderboard import tables
 from vlmguard.results.leaderboard.build import build
@@ -55,6 +56,18 @@ def test_kinds_of_a_rewriters_replies_are_told_apart(tmp_path: Path) -> None:
     told = [note for note in sheet.notes if "replies of its guard" in note]
     kinds = "copied 4, refused 1, unusable 1"
     assert told == [f"mockllm/target, vlmguard: replies of its guard: {kinds}."]
+
+
+def test_without_a_comparison_no_test_is_described(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_toy(tmp_path / "logs", Toy(), [say(8, True)] * 6)
+    out = tmp_path / "out"
+    assert main(["leaderboard", str(tmp_path / "logs"), "--published", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    for text in (printed, *((out / f"leaderboard.{form}").read_text() for form in ("md", "html"))):
+        assert "tested together" not in text
+    assert "Nothing published is known for these benchmarks." in printed
 
 
 def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
