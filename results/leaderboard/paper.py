@@ -75,8 +75,8 @@ def _beside(
         sheet.notes.append("The mean is the paper's: of the five subsets, unweighted.")
     if repeated:
         sheet.notes.append(
-            f"{repeated} further groups (the same benchmarks under other conditions, or others) "
-            "are not shown; the full layout shows them."
+            f"{repeated} further group{'s' if repeated > 1 else ''} (the same benchmarks under "
+            "other conditions, or others) not shown here: the full layout shows all."
         )
     return sheet
 

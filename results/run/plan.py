@@ -145,7 +145,8 @@ def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
         [name, _show(samples), *(cells[name, defense] for defense in defenses)]
         for name, samples in answers.items()
     ]
-    title = f"Calls at most on each of {targets} targets: target / guard / judge"
+    on = "the target" if targets == 1 else f"each of {targets} targets"
+    title = f"Calls at most on {on}: target / guard / judge"
     sheet = Sheet(title, ["Benchmark", "Answers", *defenses], rows)
     if any(line.open_ended for line in lines):
         sheet.notes.append("+: at least; how many more depends on the answers.")

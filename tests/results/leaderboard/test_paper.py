@@ -25,7 +25,7 @@ def test_paper_layout_sets_ours_beside_the_published(tmp_path: Path) -> None:
     main, gains, dsr, cost = paper_sheets(build(read_results([str(tmp_path / "logs")])))
     siuo = main.header.index("SIUO generation")
     assert not any("Else" in name for name in main.header)
-    assert "1 further groups" in main.notes[-1]
+    assert "1 further group (" in main.notes[-1]
     (ours,) = [row for row in main.rows if row[0] == "ours"]
     assert ours[1:3] == ["hf/ours", "undefended"]
     assert ours[siuo] == "6.00 / 100.0\nn 10 of 10"
