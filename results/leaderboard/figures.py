@@ -32,6 +32,8 @@ STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": PACKAGE,
     "text.parse_math": False,
 }
+_OF_THE_HUB: Final = ("hf", "hf-vlm", "sglang", "vllm")
+"""Providers whose models are `OWNER/CHECKPOINT`, or a folder."""
 _LONGEST: Final = 28
 _LONGEST_ROW: Final = 48
 _ACROSS: Final = 4
@@ -318,9 +320,15 @@ def _compared(entry: Entry, name: str) -> bool:
 def _targets(board: Leaderboard) -> dict[str, str]:
     """Short names of targets: without the provider if they stay distinct."""
     full = list(dict.fromkeys(target for target, _ in board.rows()))
-    last = [name.rsplit("/", 1)[-1] for name in full]
-    chosen = last if len(set(last)) == len(full) else full
+    short = [_without_provider(name) for name in full]
+    chosen = short if len(set(short)) == len(full) else full
     return {name: _tail(each) for name, each in zip(full, chosen, strict=True)}
+
+
+def _without_provider(target: str) -> str:
+    """A model's name; of a checkpoint on the hub, also without its owner."""
+    provider, _, name = target.partition("/")
+    return name.rsplit("/", 1)[-1] if provider in _OF_THE_HUB else name or target
 
 
 def _looks(board: Leaderboard) -> dict[str, tuple[str, str]]:

@@ -18,6 +18,21 @@ def test_figures_are_drawn_and_reproducible(evil: Leaderboard) -> None:
     assert as_bytes(drawn["cost"], "svg") == as_bytes(figures(evil)["cost"], "svg")
 
 
+def test_targets_lose_their_provider_and_keep_their_name(tmp_path: Path) -> None:
+    log = template_log(tmp_path / "template", 6)
+    names = {
+        "microworld/qwen2-vl/low": "qwen2-vl/low",
+        "hf-vlm/Qwen/Qwen2-VL-7B-Instruct": "Qwen2-VL-7B-Instruct",
+        "mockllm/model": "model",
+    }
+    for number, target in enumerate(names):
+        path = tmp_path / "logs" / f"{number}.eval"
+        clone(log, path, lambda _: (5.0, 1.0, 0.0), defense="none", target=target)
+    axes = figures(build(read_results([str(tmp_path / "logs")])))["frontier"].axes
+    shown = {axis.get_title(loc="left").splitlines()[0] for axis in axes if axis.get_title("left")}
+    assert shown == set(names.values())
+
+
 def test_gains_without_safety_have_no_empty_axes(tmp_path: Path) -> None:
     log = template_log(tmp_path / "template", 6)
     for defense in ("none", "ecso"):
