@@ -25,7 +25,7 @@ import yaml
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 
 from vlmguard.guard.cards import Check, DefenseCard, cards
-from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.redaction import redact
@@ -100,7 +100,10 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
             samples are missing or too few, or no threshold has so few false alarms.
     """
     with_checks = {name: card for name, card in cards().defenses.items() if card.checks}
-    check_choice("calibrate", defense, tuple(with_checks))
+    if defense not in with_checks:
+        raise UserError(
+            f"no defense {defense} with a threshold. Choose one of: {', '.join(with_checks)}."
+        )
     card = with_checks[defense]
     checks = card.checks
     runs = _runs(card, results)

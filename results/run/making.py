@@ -7,6 +7,7 @@ from inspect_ai.model import Model
 from inspect_ai.solver import SolverSpec
 from inspect_ai.util import registry_create
 
+from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
 from vlmguard.results.run.config import UNDEFENDED, Defense, ModelChoice, Step
@@ -57,9 +58,10 @@ def _created(kind: Literal["task", "solver"], step: Step) -> Any:
     try:
         return registry_create(kind, _qualified(step.name), **step.args)
     except (LookupError, TypeError) as error:
+        ours = cards().benchmarks if kind == "task" else cards().defenses
         raise UnknownName(
-            f"{kind} {step.name} with {redact(step.args) or 'no arguments'}: {error}. The README "
-            "names ours and their arguments; others are written package/name."
+            f"{kind} {step.name} with {redact(step.args) or 'no arguments'}: {error}. Ours are "
+            f"{', '.join(ours)} (vlmguard list: their arguments); others are written package/name."
         ) from error
 
 

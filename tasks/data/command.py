@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from vlmguard.guard.cards import cards
 from vlmguard.guard.data_source import DATA_ROOT, data_root
-from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.errors import UserError
 from vlmguard.tasks.data.check import check, describe
 
 
@@ -26,7 +26,8 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
     """
     known = {name: card for name, card in cards().benchmarks.items() if card.layouts}
     for name in names:
-        check_choice("benchmark", name, tuple(known))
+        if name not in known:
+            raise UserError(f"no benchmark {name}. Choose one of: {', '.join(known)}.")
     # Without a folder, the report says where to get the data.
     root = data_root(data_dir)
     if root and not root.is_dir():

@@ -204,7 +204,7 @@ def test_other_defenses_and_two_wordings_are_refused(
     assert "are of different configurations" in refusal(tmp_path, capsys, "guard_model", 0.1)
     assert "no log of eta among 2 usable ones" in refusal(tmp_path, capsys, "eta", 0.1)
     said = refusal(tmp_path, capsys, "ecso", 0.1)
-    assert "calibrate=ecso is not known" in said
+    assert "no defense ecso with a threshold" in said
     assert "guard_model" in said
 
 

@@ -94,7 +94,7 @@ def write(folder: Path, **content: object) -> Path:
             "a target that continues a prefix",
         ),
         ({"defenses": [{"name": "vlmguard"}]}, "no model for the role rewriter"),
-        ({"defenses": [{"name": "vlmgard"}]}, "solver vlmgard"),
+        ({"defenses": [{"name": "vlmgard"}]}, "Ours are vlmguard, ecso, "),
         (
             {"defenses": [{"name": "ecso", "args": {"templates": "nowhere"}}]},
             "nowhere: no such folder",
