@@ -5,7 +5,6 @@ python -m vlmguard.results.catalogue README.md     # `make readme`: renew the RE
 """
 
 import inspect
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,12 +125,14 @@ def renewed(text: str) -> str:
     benchmarks.rows = [row for row in benchmarks.rows if row[0] in shown]
     defenses.rows.insert(0, ["(none)", "undefended", "1", "–", ""])
     for kind, sheet in ((BENCHMARKS, benchmarks), (DEFENSES, defenses)):
-        pattern = rf"(<!-- {kind}: made by `make readme` -->\n).*?(<!-- end -->)"
+        marker = f"<!-- {kind}: made by `make readme` -->"
+        before, start, rest = text.partition(f"{marker}\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise UserError(f"The page has no lines {marker!r} and '<!-- end -->'.")
         table = "\n".join(_line(row) for row in (sheet.header, ["---"] * len(sheet.header)))
         table += "".join(f"\n{_line(row)}" for row in sheet.rows)
-        text, found = re.subn(pattern, lambda m: f"{m[1]}{table}\n{m[2]}", text, flags=re.DOTALL)  # noqa: B023
-        if not found:
-            raise UserError(f"The page has no lines '<!-- {kind}: made by `make readme` -->'.")
+        text = f"{before}{start}{table}\n{end}{after}"
     return text
 
 
