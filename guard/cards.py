@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import isfunction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,8 +32,10 @@ __all__ = [
     "Cards",
     "Check",
     "DefenseCard",
+    "Git",
     "Measure",
     "Part",
+    "Partner",
     "Role",
     "View",
     "as_metadata",
@@ -83,15 +86,48 @@ class Measure(BaseModel):
 
 
 class View(Measure):
-    """A measure that takes a key of a score on only some of the samples.
+    """A measure that takes a key of a score on only some of the samples; main tables show it.
 
     Attributes:
-        of: The key.
+        of: The key; on a benchmark's card `SCORER.KEY`.
         on: The samples: `benign` ones (`expected` is `comply`), or `risky` ones (all others).
     """
 
     of: str
     on: Literal["risky", "benign"]
+
+
+@dataclass(frozen=True)
+class Partner:
+    """Harmless requests that stand beside a benchmark's risky ones, to show what a guard costs.
+
+    Attributes:
+        benchmark: Name of their task; the benchmark's own, if its samples are of both kinds or one
+            of its variants is harmless.
+        args: Arguments of that task that choose them.
+    """
+
+    benchmark: str
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Git:
+    """A public git repository with a benchmark's files.
+
+    Attributes:
+        url: Its address.
+        paths: Folders and files of it that are needed; empty for all.
+        commit: The commit at which counts and checksums were taken; empty if nobody could.
+    """
+
+    url: str
+    paths: tuple[str, ...] = ()
+    commit: str = ""
+
+
+def _no_links(folder: Path) -> dict[str, str]:
+    return {}
 
 
 def _nothing_to_load(source: "Source", variant: str) -> "list[Sample]":
@@ -111,9 +147,15 @@ class Card:
         title: Name of the benchmark.
         license: Its license, with what is uncertain about it.
         gated: Whether the hub asks for a token and accepted terms.
+        noncommercial: Whether its license forbids commercial use.
         obtain: Where to get the files and where to put them.
         hub: Dataset repository on the hub, or None if there is no official one.
         hub_files: Patterns of the files needed from it.
+        hub_commit: Its commit that others have read; empty if none is known.
+        git: Its authors' repository, if that holds files that are needed.
+        links: Reads the addresses of pictures that only their owners publish, from the fetched
+            folder: address by file name relative to the folder.
+        partner: The harmless requests beside its risky ones; None if it has no risky ones.
         layouts: Accepted layouts, relative to the benchmark's folder.
         sha256: First 8 hex digits of the SHA-256 of known files.
         variants: Number of samples of each variant.
@@ -127,7 +169,8 @@ class Card:
             arguments.
         headline: Its headline measures by key, each with what to say of it.
         notes: What to say of values of its own options, by option.
-        measures: How to read its own measures, by `SCORER.KEY` or the key alone.
+        measures: How to read its own measures, by `SCORER.KEY` or the key alone; a `View` by a
+            name of its own.
         shown_elsewhere: Its own arguments in which two comparable runs may differ: they give the
             place of a file, choose the target, or show in other compared facts.
         conditions: Entries of its task's metadata, beside the data, that two comparable runs share.
@@ -139,9 +182,14 @@ class Card:
     title: str
     license: str = ""
     gated: bool = False
+    noncommercial: bool = False
     obtain: str = ""
     hub: str | None = None
     hub_files: tuple[str, ...] = ()
+    hub_commit: str = ""
+    git: Git | None = None
+    links: Callable[[Path], Mapping[str, str]] = field(default=_no_links, repr=False)
+    partner: Partner | None = None
     layouts: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
     variants: Mapping[str, int] = field(default_factory=dict)
@@ -355,8 +403,12 @@ def check_names(package: Mapping[str, Any], named: Collection[str]) -> None:
 
 
 def as_metadata(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
-    """Measures as `Task(metadata={"measures": ...})` holds them: only what was said."""
-    return {name: each.model_dump(exclude_defaults=True) for name, each in measures.items()}
+    """Measures as `Task(metadata={"measures": ...})` holds them: only what was said, no views."""
+    return {
+        name: each.model_dump(exclude_defaults=True)
+        for name, each in measures.items()
+        if not isinstance(each, View)
+    }
 
 
 def registered() -> Cards:

@@ -3,10 +3,11 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from inspect_ai.scorer import (
     Metric,
+    MetricProtocol,
     SampleScore,
     Score,
     ScoreReducer,
@@ -20,7 +21,7 @@ from inspect_ai.scorer import (
 )
 from inspect_ai.solver import TaskState
 
-from vlmguard.guard.cards import Measure, registered
+from vlmguard.guard.cards import Measure, View, registered
 from vlmguard.guard.errors import UserError
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "grades",
     "majority",
     "metrics_of",
+    "viewed",
     "vote",
 ]
 
@@ -47,16 +49,53 @@ def by_category() -> list[Metric]:
 def metrics_of(
     measures: Mapping[str, Measure], any_of: tuple[str, ...] = ()
 ) -> list[Metric | dict[str, list[Metric]]]:
-    """The metrics of a scorer with these measures: `by_category` for each, and `coverage`.
+    """The metrics of a scorer: `by_category` for each measure, `coverage`, and `viewed`.
 
     Args:
-        measures: By key of its scores; each with its `max`.
+        measures: By key of its scores, each with its `max`; views by names of their own.
         any_of: Keys for which one success among several answers is enough.
     """
-    options: dict[str, Any] = {key: each.max for key, each in measures.items() if each.max}
+    keys = {key: each for key, each in measures.items() if not isinstance(each, View)}
+    views = {
+        name: (each.of.rpartition(".")[2], each.on)
+        for name, each in measures.items()
+        if isinstance(each, View)
+    }
+    options: dict[str, Any] = {key: each.max for key, each in keys.items() if each.max}
     if any_of:
         options["any_of"] = any_of
-    return [{key: by_category() for key in measures}, coverage(**options)]
+    listed: list[Metric | dict[str, list[Metric]]] = [{key: by_category() for key in keys}]
+    return [*listed, coverage(**options), *([viewed(**views)] if views else [])]
+
+
+@metric
+def viewed(**views: tuple[str, str]) -> Metric:
+    """Means over benign or risky samples alone, with their standard errors clustered by image.
+
+    Args:
+        **views: For each name the key of the score, and `benign` (`expected` is `comply`) or
+            `risky` (all others).
+
+    Returns:
+        `NAME` and `NAME_stderr` for each; NaN if nothing was scored.
+    """
+    # Inspect's own type for metrics also allows another kind, which takes plain scores.
+    error = cast(MetricProtocol, stderr(cluster="image_id"))
+
+    def compute(scores: list[SampleScore]) -> Value:
+        result: dict[str, Any] = {}
+        for name, (key, on) in views.items():
+            of = [
+                each.model_copy(update={"score": Score(value=value)})
+                for each in scores
+                if ((each.sample_metadata or {}).get("expected") == "comply") == (on == "benign")
+                and not math.isnan(value := _value(each.score, key))
+            ]
+            result[name] = average_known([each.score.as_float() for each in of])
+            result[f"{name}_stderr"] = error(of) if of else math.nan
+        return result
+
+    return compute
 
 
 def check_groups(state: TaskState) -> None:

@@ -16,7 +16,7 @@ from vlmguard.guard.task_options import TaskOptions
 from vlmguard.scorers.metrics import vote
 from vlmguard.scorers.official import Question, replaced
 from vlmguard.scorers.prompts import prompts_folder
-from vlmguard.tasks.data.dataset import build_dataset
+from vlmguard.tasks.data.dataset import MissingImages, build_dataset
 from vlmguard.tasks.data.image_sizes import images_fit
 from vlmguard.tasks.data.source import locate
 from vlmguard.tasks.sampling import answers_differ
@@ -47,6 +47,7 @@ def make_task(
     legacy: bool = False,
     answers: int | None = None,
     reducer: ScoreReducer | None = None,
+    missing_images: MissingImages = "refuse",
     data: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Task:
@@ -69,6 +70,8 @@ def make_task(
         legacy: Whether refusals are also counted as the authors do.
         answers: Answers to each question, for a task with the option `samples`.
         reducer: How several answers become one; `vote` by default.
+        missing_images: Whether samples without their images stop the run or are counted; for
+            benchmarks some of whose pictures cannot be had any more.
         data: Further facts for the data's provenance.
         metadata: Further metadata of the task.
 
@@ -78,7 +81,7 @@ def make_task(
     Raises:
         UserError: An image, an id or an option is wrong.
     """
-    dataset, provenance = build_dataset(samples, source, list(files))
+    dataset, provenance = build_dataset(samples, source, list(files), missing_images)
     prompts = prompts_folder(options.judge_template)
     chosen = scoring(
         options,

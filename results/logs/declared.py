@@ -23,6 +23,7 @@ from vlmguard.results.logs.answers import (
     UnusableScores,
     bare,
     column_name,
+    own_views,
     values_by_key,
 )
 
@@ -75,6 +76,10 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
             if said is not None:
                 measures[column] = said
                 ranges |= {} if said.max is None else {column: said.max}
+    for column, view in own_views().items():
+        if view.of in columns:
+            measures[column] = view
+            ranges |= {} if view.max is None else {column: view.max}
     reducers = list(dict.fromkeys(bare(each.reducer or "") for each in log.reductions or []))
     chosen = _reducer(log)
     if len(reducers) > 1:

@@ -158,8 +158,8 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
         columns: Columns of their frame with at least one value.
 
     Returns:
-        The common measures that occur, then the benchmark's own. Of these, the headline is primary
-        (the first, if no measure would be primary).
+        The common measures that occur, then the benchmark's own. Of these, the headline and the
+        views are primary (the first, if no measure would be primary).
     """
     known = list(runs)
     present = list(columns)
@@ -379,7 +379,7 @@ def _own_measure(runs: list[Run], column: str) -> Measure:
         label=f"{label} (macro)" if macro else label,
         highest=highest,
         better=_guess(name) if said.direction is None else said.direction,
-        primary=bool(headline_of),
+        primary=bool(headline_of) or isinstance(said, View),
         macro=macro,
         guessed=said.direction is None,
         unbounded=unbounded,

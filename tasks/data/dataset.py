@@ -3,23 +3,29 @@
 import hashlib
 import json
 import random
+from logging import getLogger
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessage
 
 from vlmguard.guard.data_source import Source, file_hash
-from vlmguard.guard.errors import MissingData, UserError
+from vlmguard.guard.errors import MissingData, UserError, check_choice
 from vlmguard.guard.images.prepare import PreparedImage, prepare_images, size_of
 from vlmguard.guard.messages import image_parts, images_of, user_message
 from vlmguard.guard.record import DATA_DIGEST
 from vlmguard.guard.templates import template_hash
 from vlmguard.tasks.data.image_sizes import Sizes, extreme_sizes
 
-__all__ = ["build_dataset", "draw", "user_input"]
+__all__ = ["MissingImages", "build_dataset", "draw", "user_input"]
+
+MissingImages = Literal["refuse", "count"]
+"""What becomes of samples whose images are missing: they stop the run, or are counted apart."""
 
 T = TypeVar("T")
+
+_LOGGER: Final = getLogger(__name__)
 
 _SHOWN = 3
 
@@ -30,7 +36,10 @@ def user_input(text: str, *images: Path) -> list[ChatMessage]:
 
 
 def build_dataset(
-    samples: list[Sample], source: Source, files: list[Path]
+    samples: list[Sample],
+    source: Source,
+    files: list[Path],
+    missing_images: MissingImages = "refuse",
 ) -> tuple[MemoryDataset, dict[str, Any]]:
     """Check every image and id before any call is paid for.
 
@@ -38,17 +47,23 @@ def build_dataset(
         samples: Samples whose images are paths (or data URIs that we drew).
         source: The data's source.
         files: The annotation files that were read.
+        missing_images: Whether samples whose images do not exist stop the run, or are left out and
+            counted. A damaged image always stops it.
 
     Returns:
         The dataset, and the provenance for `Task(metadata=...)`: `origin`, SHA-256 of the
         annotation `files`, and number, digest, conversions and rules of the `images`; and the sizes
-        for `images_fit`.
+        for `images_fit`; and if samples were left out, their ids (`missing_images`).
 
     Raises:
-        UserError: Two samples share an id, or images are missing or broken;
+        UserError: Two samples share an id, or images are missing or broken (or all are missing);
             names the first few and says where to get them.
     """
+    check_choice("-T missing_images", missing_images, get_args(MissingImages))
     _check_ids(samples, source)
+    lacking: list[str] = []
+    if missing_images == "count":
+        samples, lacking = _with_images(samples, source)
     prepared = _prepare_images(samples, source)
     digest = hashlib.sha256("".join(sorted(p.sha256 for p in prepared.values())).encode())
     provenance = {
@@ -62,6 +77,7 @@ def build_dataset(
             "fit": source.images.fit,
             "extreme": extreme_sizes(_sizes(samples, prepared)),
         },
+        **({"missing_images": lacking} if lacking else {}),
     }
     # In each sample, since a run that continued after a change of the data holds samples of both.
     identity = {DATA_DIGEST: template_hash(json.dumps(provenance, sort_keys=True))}
@@ -113,6 +129,33 @@ def _check_ids(samples: list[Sample], source: Source) -> None:
                 f"Remove one of the records, or download the file again."
             )
         seen.add(sample.id)
+
+
+def _with_images(samples: list[Sample], source: Source) -> tuple[list[Sample], list[str]]:
+    """The samples whose images all exist, and the ids of the others."""
+    kept = []
+    lacking = []
+    for sample in samples:
+        places = [Path(image) for image in images_of(sample.input) if not image.startswith("data:")]
+        if all(source.inside(path, str(sample.id)).exists() for path in places):
+            kept.append(sample)
+        else:
+            lacking.append(str(sample.id))
+    if not kept:
+        raise MissingData(
+            f"{source.card.title}: none of the images of its {len(samples)} samples is below "
+            f"{source.root}. {source.card.obtain}",
+            source.on_hub,
+        )
+    if lacking:
+        _LOGGER.warning(
+            "%s: %s of %s samples are left out, since their images are missing: %s.",
+            source.card.title,
+            len(lacking),
+            len(samples),
+            ", ".join(lacking),
+        )
+    return kept, lacking
 
 
 def _prepare_images(samples: list[Sample], source: Source) -> dict[str, PreparedImage]:
