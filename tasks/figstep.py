@@ -61,7 +61,7 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel, StringConstraints
 
 from vlmguard.guard.authors import block_below, text_returned_for
-from vlmguard.guard.cards import Card, Measure, register
+from vlmguard.guard.cards import Card, Measure, Partner, register
 from vlmguard.guard.data_records import Text, read_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError, check_choice
@@ -195,6 +195,7 @@ CARD: Final[Card] = Card(
     ),
     hub=None,
     hub_files=(),
+    partner=Partner("mossbench", {"split": "oversensitivity"}),
     layouts=(
         "data/question/safebench.csv, data/question/SafeBench-Tiny.csv, "
         "data/images/SafeBench/query_ForbidQI_1_1_6.png ..., data/images/SafeBench-Tiny/...; "

@@ -30,7 +30,7 @@ from inspect_ai.model import GenerateConfig, ModelName, get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
-from vlmguard.guard.cards import Card, register
+from vlmguard.guard.cards import Card, Partner, register
 from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.guard.record import noted
 from vlmguard.guard.roles import require_roles
@@ -62,6 +62,7 @@ NOTE: Final = (
 CARD: Final = Card(
     name="microworld",
     title="Microworld",
+    partner=Partner("microworld", {"slice": "benign"}),
     questions=lambda args: int(args.get("judge") == "model"),
     headline={"safe_and_helpful": ""},
     shown_elsewhere=("target",),

@@ -68,7 +68,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
-from vlmguard.guard.cards import Card, Measure, register
+from vlmguard.guard.cards import Card, Measure, Partner, register
 from vlmguard.guard.data_records import AGAIN, Text, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
@@ -246,6 +246,7 @@ CARD: Final = Card(
     title="MM-SafetyBench",
     license="CC BY-NC 4.0, and the terms of GPT-4 and SDXL",
     gated=False,
+    noncommercial=True,
     obtain=(
         "Clone https://github.com/isXinLiu/MM-SafetyBench, unpack the images linked in its README "
         "as data/imgs/, and name the folder with -T data_dir=; or let the hub's copy be "
@@ -253,6 +254,7 @@ CARD: Final = Card(
     ),
     hub="PKU-Alignment/MM-SafetyBench",
     hub_files=("data/*/*.parquet",),
+    partner=Partner("mossbench", {"split": "oversensitivity"}),
     layouts=(
         "data/processed_questions/01-Illegal_Activitiy.json ..., "
         "data/imgs/01-Illegal_Activitiy/{SD,SD_TYPO,TYPO}/0.jpg ..., TinyVersion_ID_List.json",

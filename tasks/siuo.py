@@ -48,7 +48,7 @@ from inspect_ai.scorer import Score, Scorer, ScoreReducer, Target, score_reducer
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel
 
-from vlmguard.guard.cards import Card, Measure, register
+from vlmguard.guard.cards import Card, Measure, Partner, register
 from vlmguard.guard.data_records import Text, read_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError, check_choice
@@ -205,12 +205,15 @@ CARD: Final[Card] = Card(
     title="SIUO",
     license="CC BY-NC 4.0, research only",
     gated=False,
+    noncommercial=True,
     obtain=(
         "Clone https://github.com/sinwang20/SIUO, unpack the authors' SIUO-images.zip (linked in "
         "its README) as data/images/, and name the folder with -T data_dir=."
     ),
     hub="sinwang/SIUO",
     hub_files=("*.json", "*.png", "*.zip"),
+    hub_commit="024e80a01795376b9fed12f8073a12f2275f22ee",
+    partner=Partner("mossbench", {"split": "oversensitivity"}),
     layouts=(
         "data/siuo_gen.json, data/siuo_mcqa.json, data/images/S-01.png ...",
         "siuo_gen.json, siuo_mcqa.json, images/S-01.png ...",
