@@ -1,10 +1,12 @@
 """All benchmarks and defenses, as their cards and signatures describe them.
 
 vlmguard list benchmarks
+vlmguard list siuo                                 # all about one of them
 python -m vlmguard.results.catalogue README.md     # `make readme`: renew the README's tables
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +25,9 @@ from vlmguard.results.logs.measures import ARROWS
 
 BENCHMARKS: Final = "benchmarks"
 DEFENSES: Final = "defenses"
+NOTHING: Final = "–"
+_SIZES: Final = 3
+"""The most sizes of variants that a table lists; of more it gives the range."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,8 @@ def as_sheets(kind: str | None = None) -> list[Sheet]:
     """
     sheets = []
     if kind in (BENCHMARKS, None):
-        header = ["task", "samples", "options (`-T name=value`)"]
+        header = ["benchmark", "samples", "judge calls a sample", "partner", "license", "headline"]
         rows = [_benchmark_row(card) for card in cards().benchmarks.values()]
-        header += ["judge calls a sample", "headline"]
         sheets.append(Sheet("Benchmarks", header, rows, labels=len(header)))
     if kind in (DEFENSES, None):
         header = ["solver", "what it does", "calls to the target", "other calls"]
@@ -69,6 +73,30 @@ def as_sheets(kind: str | None = None) -> list[Sheet]:
         header += ["roles and options (`-S name=value`)"]
         sheets.append(Sheet("Defenses", header, rows, labels=len(header)))
     return sheets
+
+
+def all_about(name: str) -> Sheet:
+    """A table of a single row with all that a user must know of a benchmark or defense.
+
+    Args:
+        name: Its name.
+
+    Raises:
+        UserError: There is none of this name.
+    """
+    benchmark, defense = cards().benchmarks.get(name), cards().defenses.get(name)
+    if benchmark is not None:
+        facts = _benchmark_facts(benchmark)
+    elif defense is not None:
+        facts = _defense_facts(defense)
+    else:
+        known = ", ".join([*cards().benchmarks, *cards().defenses])
+        raise UserError(
+            f"{name} is no benchmark or defense, nor one of {BENCHMARKS}, {DEFENSES}. "
+            f"Ours are {known}."
+        )
+    told = {heading: cell for heading, cell in facts.items() if cell and cell != NOTHING}
+    return Sheet("", ["name", *told], [[f"`{name}`", *told.values()]], labels=1 + len(told))
 
 
 def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -81,6 +109,8 @@ def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
                 "title": card.title,
                 "license": card.license,
                 "gated": card.gated,
+                "noncommercial": card.noncommercial,
+                "partner": _partner_facts(card),
                 "hub": card.hub,
                 "obtain": card.obtain,
                 "samples": dict(card.variants),
@@ -121,9 +151,11 @@ def renewed(text: str) -> str:
     """
     benchmarks, defenses = as_sheets()
     # What draws its own data has a section of its own.
-    shown = [f"`tasks/{card.name}.py`" for card in cards().benchmarks.values() if card.variants]
-    benchmarks.rows = [row for row in benchmarks.rows if row[0] in shown]
-    defenses.rows.insert(0, ["(none)", "undefended", "1", "–", ""])
+    drawn = [f"`{card.name}`" for card in cards().benchmarks.values() if not card.variants]
+    benchmarks.rows = [row for row in benchmarks.rows if row[0] not in drawn]
+    for row in benchmarks.rows:
+        row[0] = f"[{row[0]}](tasks/README.md#{row[0].strip('`')})"
+    defenses.rows.insert(0, ["(none)", "undefended", "1", NOTHING, ""])
     for kind, sheet in ((BENCHMARKS, benchmarks), (DEFENSES, defenses)):
         marker = f"<!-- {kind}: made by `make readme` -->"
         before, start, rest = text.partition(f"{marker}\n")
@@ -137,16 +169,82 @@ def renewed(text: str) -> str:
 
 
 def _benchmark_row(card: Card) -> list[str]:
-    sizes = [f"{size:,}" for size in card.variants.values()]
-    samples = sizes[:1] if len(set(sizes)) == 1 else sizes
-    options = _own_options(card)
+    sizes = list(dict.fromkeys(card.variants.values()))
+    shown = " / ".join(f"{size:,}" for size in sizes)
+    if len(sizes) > _SIZES:
+        shown = f"{min(sizes):,} to {max(sizes):,}"
     return [
-        f"`tasks/{card.name}.py`",
-        " / ".join(samples) or "–",
-        ", ".join(map(str, options)) or "–",
-        _questions(card, options),
-        ", ".join(_headline(card, name, note) for name, note in card.headline.items()),
+        f"`{card.name}`",
+        shown or NOTHING,
+        _asked(card, {}),
+        _partner(card),
+        _license(card),
+        _headlines(card),
     ]
+
+
+def _benchmark_facts(card: Card) -> dict[str, str]:
+    """All about a benchmark, for `vlmguard list NAME`."""
+    options = _own_options(card)
+    sizes = {f"{name} {size:,}" for name, size in card.variants.items()}
+    return {
+        "title": card.title,
+        "samples": ", ".join(sorted(sizes)),
+        "options (-T name=value)": ", ".join(map(str, options)),
+        "options of every task": ", ".join(get_type_hints(TaskOptions)),
+        "judge calls a sample": _questions(card, options),
+        "headline": _headlines(card),
+        "partner": _partner(card, whole=True),
+        "license": card.license,
+        "terms": ", ".join(_terms(card)),
+        "data": card.obtain,
+    }
+
+
+def _defense_facts(card: DefenseCard) -> dict[str, str]:
+    """All about a defense, for `vlmguard list NAME`."""
+    row = dict(zip(as_sheets(DEFENSES)[0].header[1:], _defense_row(card)[1:], strict=True))
+    return {
+        "title": card.title,
+        **row,
+        "paper": card.paper,
+        "fidelity": card.fidelity,
+        "blind to": card.blind_to,
+    }
+
+
+def _partner(card: Card, whole: bool = False) -> str:
+    """The harmless requests beside a benchmark's risky ones.
+
+    Args:
+        card: The benchmark.
+        whole: Whether to tell the options of another task, too.
+    """
+    if card.partner is None:
+        return NOTHING
+    args = " ".join(f"{name}={value}" for name, value in card.partner.args.items())
+    if card.partner.benchmark == card.name:
+        return f"`{args}`" if args else "itself"
+    more = f" {args}" if whole and args else ""
+    return f"`{card.partner.benchmark}{more}`"
+
+
+def _partner_facts(card: Card) -> dict[str, Any] | None:
+    partner = card.partner
+    return None if partner is None else {"name": partner.benchmark, "args": dict(partner.args)}
+
+
+def _license(card: Card) -> str:
+    """A license without what is said about it, and what its terms ask for."""
+    name = re.split(r"[,;(]", card.license, maxsplit=1)[0].strip()
+    more = "" if name == card.license else " …"
+    gate = ", gated" if card.gated else ""
+    return f"{name}{more}{gate}" if name else NOTHING
+
+
+def _terms(card: Card) -> list[str]:
+    gated = ["gated: accept its terms on the hub and set HF_TOKEN"] if card.gated else []
+    return [*gated, *(["not for commercial use"] if card.noncommercial else [])]
 
 
 def _defense_row(card: DefenseCard) -> list[str]:
@@ -160,7 +258,7 @@ def _defense_row(card: DefenseCard) -> list[str]:
         f"`{card.name}`",
         card.summary,
         str(card.target_calls),
-        ", ".join(f"{role.name} {role.calls}" for role in card.roles) or "–",
+        ", ".join(f"{role.name} {role.calls}" for role in card.roles) or NOTHING,
         "; ".join([*roles, ", ".join(options)]),
     ]
 
@@ -209,6 +307,10 @@ def _asked(card: Card, args: Mapping[str, Any]) -> str:
         for chosen in ({"judge": "official"}, {"judge": "general"}, {})
     )
     return f"{own} + {general}" if own and general else str(total)
+
+
+def _headlines(card: Card) -> str:
+    return ", ".join(_headline(card, name, note) for name, note in card.headline.items())
 
 
 def _headline(card: Card, name: str, note: str) -> str:

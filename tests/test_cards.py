@@ -185,16 +185,20 @@ def test_the_readmes_tables_are_made_of_cards(repo: Path) -> None:
 
 def test_lists_tell_every_benchmark_and_defense() -> None:
     benchmarks, defenses = as_sheets()
-    assert [row[0] for row in benchmarks.rows] == [f"`tasks/{n}.py`" for n in cards().benchmarks]
+    assert [row[0] for row in benchmarks.rows] == [f"`{name}`" for name in cards().benchmarks]
     assert [row[0] for row in defenses.rows] == [f"`{name}`" for name in cards().defenses]
-    siuo = next(row for row in benchmarks.rows if "siuo" in row[0])
-    assert siuo[1:] == [
-        "167",
-        "`track=generation|multiple_choice`, `samples=1` (3: the authors' vote), `temperature`, "
-        "`legacy=true`",
-        "2 + 1; 0 with `track=multiple_choice`",
+    told = {row[0].strip("`"): row[1:] for row in benchmarks.rows}
+    assert told["siuo"] == [
+        *("167", "2 + 1", "`mossbench`", "CC BY-NC 4.0 …"),
         "safe and effective ↑, correct ↑ (of `multiple_choice`)",
     ]
+    assert told["vlguard"][:4] == [
+        "442 / 558",
+        "1",
+        "`subset=safe_safe`",
+        "MIT by its hub page …, gated",
+    ]
+    assert told["microworld"][2] == "`slice=benign`"
     (found,) = [each for each in as_json("defenses")["defenses"] if each["name"] == "ecso"]
     assert found["target_calls"] == "2; 4 if triggered"
     assert {"name": "keep_image", "choices": [], "default": False} in found["options"]
@@ -250,18 +254,46 @@ def test_a_narrow_list_breaks_no_name(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 60
     for name, card in cards().benchmarks.items():
-        at = lines.index(f"tasks/{name}.py")
+        at = lines.index(name)
         assert not card.variants or lines[at + 1].startswith("  samples: ")
     for name in cards().defenses:
         assert lines[lines.index(name) + 1].startswith("  what it does: ")
+    assert main(["list", "mm_safetybench"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert any("split=full|tiny|paper" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", [*cards().benchmarks, *cards().defenses])
+def test_all_about_one_of_them(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", name]) == 0
+    first, title, *_ = capsys.readouterr().out.splitlines()
+    card = cards().benchmarks.get(name) or cards().defenses[name]
+    assert (first, title.strip()) == (name, f"title: {card.title}")
+
+
+def test_all_about_one_has_options_license_and_calls(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "siuo"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for told in (
+        "options (-T name=value): track=generation|multiple_choice, samples=1 (3: the authors' ",
+        "judge calls a sample: 2 + 1; 0 with track=multiple_choice",
+        "partner: mossbench split=oversensitivity",
+        "license: CC BY-NC 4.0, research only",
+    ):
+        assert told in said
+    assert main(["list", "siuo", "--json"]) == 0
+    told_all = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in told_all["benchmarks"]] == ["siuo"]
+    assert told_all["benchmarks"][0]["partner"]["name"] == "mossbench"
+    assert main(["list", "souo"]) == 2
+    assert "Ours are figstep, " in capsys.readouterr().err
 
 
 def test_the_command_lists_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "defenses"]) == 0
     shown = capsys.readouterr().out
     assert "ecso" in shown
-    assert "tasks/siuo.py" not in shown
+    assert "siuo" not in shown
     assert "`" not in shown
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -68,7 +68,7 @@ def test_four_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) -
     run(clone, "-m", "vlmguard.results.catalogue", "README.md")
     readme = (clone / "README.md").read_text()
     assert "| `second_look` | one static sentence behind the request | 1 |" in readme
-    assert "| `tasks/kitchen.py` | 2 | – | 1 + 1 | careful ↑ |" in readme
+    assert "| [`kitchen`](tasks/README.md#kitchen) | 2 | 1 + 1 | `mossbench` | " in readme
     assert len((clone / "tasks" / "kitchen.py").read_text().splitlines()) < 160
     tests = ["tests/tasks/test_kitchen.py", "tests/solvers/test_second_look.py"]
     changed = ["tasks", "solvers", *tests]

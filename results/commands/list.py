@@ -11,10 +11,15 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard list`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "list",
-        help="benchmarks and defenses: options, calls, measures",
-        description="All benchmarks and defenses, with their options, calls and measures.",
+        help="benchmarks and defenses: samples, calls, partners, options",
+        description=(
+            "All benchmarks and defenses; or all about one of them: its options, license, calls "
+            "and measures."
+        ),
     )
-    parser.add_argument("kind", nargs="?", choices=("benchmarks", "defenses"), help="default: both")
+    parser.add_argument(
+        "what", nargs="?", metavar="WHAT", help="benchmarks, defenses, or the name of one of them"
+    )
     parser.add_argument("--json", action="store_true", help="JSON, with more of the cards")
     parser.set_defaults(run=_list)
 
@@ -22,12 +27,20 @@ def add(commands: Any) -> None:
 def _list(arguments: argparse.Namespace) -> int:
     import json
 
-    from vlmguard.results.catalogue import as_json, as_sheets
+    from vlmguard.results.catalogue import BENCHMARKS, DEFENSES, all_about, as_json, as_sheets
 
+    what = arguments.what
+    one = what not in (BENCHMARKS, DEFENSES, None)
+    sheets = [all_about(what)] if one else as_sheets(what)
     if arguments.json:
-        print(json.dumps(as_json(arguments.kind), indent=1, ensure_ascii=False))
+        content = as_json(None if one else what)
+        if one:
+            content = {
+                kind: [each for each in of if each["name"] == what] for kind, of in content.items()
+            }
+        print(json.dumps(content, indent=1, ensure_ascii=False))
     else:
-        print("\n\n".join(_described(sheet) for sheet in as_sheets(arguments.kind)))
+        print("\n\n".join(_described(sheet) for sheet in sheets))
     return 0
 
 
@@ -38,7 +51,7 @@ def _described(sheet: "Sheet") -> str:
 
     width = shutil.get_terminal_size().columns
     _, *headings = [heading.replace("`", "") for heading in sheet.header]
-    blocks = [sheet.title]
+    blocks = [sheet.title] if sheet.title else []
     for row in sheet.rows:
         name, *cells = [cell.replace("`", "") for cell in row]
         lines = [name]
