@@ -15,6 +15,7 @@ from vlmguard.guard.roles import role_models
 from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import Problem, Reply, ask, ask_together
+from vlmguard.scorers.classes import most_frequent
 from vlmguard.scorers.metrics import average_known, majority
 from vlmguard.scorers.prompts import files_in
 from vlmguard.scorers.unanswered import values_unasked
@@ -22,6 +23,7 @@ from vlmguard.scorers.verdicts import Reader
 
 __all__ = ["Answers", "Question", "ask_all", "replaced"]
 
+_JOINED: Final = {"grade": average_known, "label": majority, "class": most_frequent}
 _FIELD: Final = re.compile(r"\{([a-z_]+)\}")
 _DRESS: Final = " \t\"'*_`()[]{}<>.!"
 
@@ -50,7 +52,8 @@ class Answers:
     """The verdicts of the judges.
 
     Attributes:
-        value: Majority over the judges for each label, their mean for each grade, or NaN.
+        value: Majority over the judges for each label, their mean for each grade, their most
+            frequent number for each class, or NaN.
         unscored: The reason for each field that is NaN.
         explanation: The judges' replies.
         metadata: Judges, template hash, defense tally and single verdicts.
@@ -168,10 +171,7 @@ async def ask_all(
             votes[name].append(each)
             if math.isnan(each):
                 problems.setdefault(name, reply.problem)
-    value = {
-        name: average_known(each) if readers[name].average else majority(each)
-        for name, each in votes.items()
-    }
+    value = {name: _JOINED[readers[name].kind](each) for name, each in votes.items()}
     return Answers(
         value=value,
         unscored={name: problems[name] for name, each in value.items() if math.isnan(each)},

@@ -12,11 +12,11 @@ same: a field, a colon, a value. Text that is not strict JSON is read as such pa
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-__all__ = ["Reader", "grade", "label", "parse_verdict"]
+__all__ = ["Reader", "grade", "label", "one_of", "parse_verdict"]
 
 Fields = dict[str, list[str]]
 """Raw values by field; several if a field occurs several times."""
@@ -56,12 +56,12 @@ class Reader:
 
     Attributes:
         read: Gives the number; NaN if the value is not accepted.
-        average: Whether several judges' numbers are averaged, as for grades; labels 0 and 1 are
-            voted on.
+        kind: How several judges' numbers become one: a `grade` is averaged, a `label` (0 or 1) is
+            voted on, and of the numbers of a `class` the most frequent one counts.
     """
 
     read: Callable[[object], float]
-    average: bool = False
+    kind: Literal["grade", "label", "class"] = "label"
 
     def __call__(self, raw: object) -> float:
         """The number for a raw value, or NaN."""
@@ -112,7 +112,7 @@ def grade(highest: float) -> Reader:
         value = float(match[1].replace(",", ".")) if match else math.nan
         return value if 0.0 <= value <= highest else math.nan
 
-    return Reader(read, average=True)
+    return Reader(read, "grade")
 
 
 def label(**values: float) -> Reader:
@@ -125,11 +125,27 @@ def label(**values: float) -> Reader:
     """
     accepted = values or {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
 
+    return Reader(_from_words(accepted), "label" if {*accepted.values()} <= {0.0, 1.0} else "grade")
+
+
+def one_of(*names: str) -> Reader:
+    """Reader of one class among several: its number, from 0; `scorers.classes` reads the number.
+
+    Args:
+        *names: The classes in lower case, with `_` for spaces, in the order in which they count if
+            several judges tie. A judge may also give the number.
+    """
+    numbers = {str(number): float(number) for number, _ in enumerate(names)}
+    words = {name: float(number) for number, name in enumerate(names)}
+    return Reader(_from_words(numbers | words), "class")
+
+
+def _from_words(accepted: Mapping[str, float]) -> Callable[[object], float]:
     def read(raw: object) -> float:
         word = re.sub(r"[\s-]+", "_", str(raw).strip().lower())
         return accepted.get(word.removesuffix(".0"), math.nan)
 
-    return Reader(read, average=not {*accepted.values()} <= {0.0, 1.0})
+    return read
 
 
 def _agreed(name: str, given: Fields, others: list[Fields], read: Reader) -> float:

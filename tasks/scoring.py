@@ -1,7 +1,7 @@
 """Chooses the scorers of a task, and what it needs for them before it starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from inspect_ai import Epochs
@@ -19,7 +19,7 @@ from vlmguard.scorers.official import Question
 from vlmguard.scorers.prompts import files_in, general_file, prompts_folder
 from vlmguard.scorers.refusal import load_keywords, refusal, refusal_with_prefix
 
-__all__ = ["judge_questions", "repeated", "scoring"]
+__all__ = ["judge_questions", "repeated", "rules_alone", "scoring"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,26 @@ def judge_questions(args: Mapping[str, Any], own: int) -> int:
     """
     choice = args.get("judge", "all")
     return own * (choice in ("all", "official")) + (choice in ("all", "general"))
+
+
+def rules_alone(options: TaskOptions, what: str) -> TaskOptions:
+    """The options of a task that is scored by rule, so that no judge is asked or needed.
+
+    Args:
+        options: The user's.
+        what: What has nothing to judge, for the message: `the track multiple_choice`.
+
+    Returns:
+        The same with `judge="none"`.
+
+    Raises:
+        UserError: They ask for a judge.
+    """
+    if options.judge not in ("all", "none"):
+        raise UserError(f"-T judge={options.judge}: {what} has nothing to judge.")
+    if options.judge_template is not None:
+        raise UserError(f"-T judge_template={options.judge_template}: {what} has nothing to judge.")
+    return replace(options, judge="none")
 
 
 def repeated(samples: int, reducer: ScoreReducer) -> Epochs:
