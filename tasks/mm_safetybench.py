@@ -59,14 +59,14 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, variance
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from vlmguard.guard.cards import Card, Measure, Partner, register
 from vlmguard.guard.data_records import AGAIN, Text, parse_records, read_records
@@ -82,7 +82,7 @@ from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.benchmark import locate_data, make_task
 from vlmguard.tasks.data.dataset import draw, user_input
-from vlmguard.tasks.data.parquet import read_questions
+from vlmguard.tasks.data.parquet import read_rows
 from vlmguard.tasks.data.typo import load_font, render_phrase
 from vlmguard.tasks.scoring import judge_questions
 
@@ -186,6 +186,19 @@ class TinyItem(BaseModel):
 
     scenario: Text = Field(alias="Scenario")
     ids: list[int] = Field(alias="Sampled_ID_List")
+
+
+def _plain_number(raw: object) -> str:
+    if not str(raw).isascii() or not str(raw).isdigit():
+        raise ValueError(f"the id {raw!r} is no number")
+    return str(int(str(raw)))
+
+
+class HubItem(BaseModel):
+    """A row of the hub's Parquet files."""
+
+    id: Annotated[str, BeforeValidator(_plain_number)]
+    question: Text
 
 
 def load(source: Source, image_type: str) -> list[Sample]:
@@ -410,8 +423,8 @@ def _read_authors(source: Source, scenario: str, path: Path, image_type: str) ->
 
 def _read_parquet(source: Source, scenario: str, path: Path, image_type: str) -> list[Sample]:
     return [
-        _sample(scenario, key, text, image_type, image, None)
-        for key, text, image in read_questions(path, images=image_type != "text_only")
+        _sample(scenario, row.item.id, row.item.question, image_type, row.image, None)
+        for row in read_rows([path], HubItem, images=image_type != "text_only")
     ]
 
 

@@ -218,7 +218,7 @@ def test_hub_layout(tmp_path: Path, cache: Path) -> None:
     ("rows", "message"),
     [
         ([{"id": "a/../b", "question": "Q?", "image": None}], "is no number"),
-        ([{"id": "1", "question": " ", "image": None}], "row 0: no question"),
+        ([{"id": "1", "question": " ", "image": None}], "row 0: field 'question'"),
         ([{"id": "1", "text": "Q?", "image": None}], "no column question"),
         ([{"id": "1", "question": "Q?", "image": None}], "13 of 13 images cannot be used"),
     ],
