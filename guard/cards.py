@@ -102,7 +102,7 @@ class Partner:
     """Harmless requests that stand beside a benchmark's risky ones, to show what a guard costs.
 
     Attributes:
-        benchmark: Name of their task; the benchmark's own, if its samples are of both kinds or one
+        benchmark: Name of their card; the benchmark's own, if its samples are of both kinds or one
             of its variants is harmless.
         args: Arguments of that task that choose them.
     """
@@ -143,8 +143,10 @@ class Card:
     """A benchmark: its task's measures, and what a user must know to get its data.
 
     Attributes:
-        name: Name of the task and of its folder below `VLMGUARD_DATA`.
+        name: Name of the benchmark's folder below `VLMGUARD_DATA`, and of its task.
         title: Name of the benchmark.
+        task: Name of the task that runs it, if that task runs others too.
+        chosen_by: The arguments of that task that choose it.
         license: Its license, with what is uncertain about it.
         gated: Whether the hub asks for a token and accepted terms.
         noncommercial: Whether its license forbids commercial use.
@@ -180,6 +182,8 @@ class Card:
 
     name: str
     title: str
+    task: str = ""
+    chosen_by: Mapping[str, str] = field(default_factory=dict)
     license: str = ""
     gated: bool = False
     noncommercial: bool = False
@@ -345,7 +349,7 @@ class Cards:
     """All that is registered.
 
     Attributes:
-        benchmarks: By name of the task, in the order of names.
+        benchmarks: By name, in the order of names.
         defenses: By name of the solver: ours, then in the order of names.
         measures: How to read the measures of the scorers that any task may have, by scorer.
     """
@@ -353,6 +357,18 @@ class Cards:
     benchmarks: Mapping[str, Card]
     defenses: Mapping[str, DefenseCard]
     measures: Mapping[str, Mapping[str, Measure]]
+
+    def benchmark(self, task: str, args: Mapping[str, Any]) -> Card | None:
+        """The benchmark that a task runs with these arguments; None for a task of others.
+
+        Args:
+            task: Name of the task, without a package.
+            args: Its arguments.
+        """
+        for card in self.benchmarks.values():
+            if card.task == task and card.chosen_by.items() <= args.items():
+                return card
+        return self.benchmarks.get(task)
 
 
 _BENCHMARKS: Final[dict[str, Card]] = {}

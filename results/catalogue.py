@@ -107,6 +107,8 @@ def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
             {
                 "name": card.name,
                 "title": card.title,
+                "task": card.task or card.name,
+                "chosen_by": dict(card.chosen_by),
                 "license": card.license,
                 "gated": card.gated,
                 "noncommercial": card.noncommercial,
@@ -189,6 +191,7 @@ def _benchmark_facts(card: Card) -> dict[str, str]:
     sizes = {f"{name} {size:,}" for name, size in card.variants.items()}
     return {
         "title": card.title,
+        "run as": _run_as(card),
         "samples": ", ".join(sorted(sizes)),
         "options (-T name=value)": ", ".join(map(str, options)),
         "options of every task": ", ".join(get_type_hints(TaskOptions)),
@@ -199,6 +202,12 @@ def _benchmark_facts(card: Card) -> dict[str, str]:
         "terms": ", ".join(_terms(card)),
         "data": card.obtain,
     }
+
+
+def _run_as(card: Card) -> str:
+    """The task and the arguments that choose a benchmark."""
+    chosen = [f"-T {option}={value}" for option, value in card.chosen_by.items()]
+    return " ".join([f"{PACKAGE}/{card.task or card.name}", *chosen])
 
 
 def _defense_facts(card: DefenseCard) -> dict[str, str]:
@@ -264,7 +273,9 @@ def _defense_row(card: DefenseCard) -> list[str]:
 
 
 def _own_options(card: Card) -> list[Option]:
-    """The options of a benchmark that not every task has."""
+    """The options of a benchmark that not every task has; none where its task runs others too."""
+    if card.task:
+        return []
     return _options("task", card.name, card.notes, get_type_hints(TaskOptions))
 
 

@@ -23,8 +23,9 @@ OWN = {"training/microworld": "microworld", "training/synthesis/sources.py": "vl
 def names() -> set[str]:
     """All names and titles of the package's defenses and benchmarks."""
     # Other tests register cards of their own.
+    ours = vars(tasks)
     defenses = [card for name, card in cards().defenses.items() if name in vars(solvers)]
-    benchmarks = [card for name, card in cards().benchmarks.items() if name in vars(tasks)]
+    benchmarks = [each for each in cards().benchmarks.values() if (each.task or each.name) in ours]
     listed = [*defenses, *benchmarks]
     published = {card.published_as for card in defenses if card.published_as}
     return {name for card in listed for name in (card.name, card.title)} | published

@@ -88,7 +88,10 @@ def test_a_run_does_what_its_card_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     card, grader = cards().benchmarks[name], Scripted("No idea.")
-    task = registry_create("task", f"vlmguard/{name}", data_dir=str(folders[name]), **args)
+    chosen = {**args, **card.chosen_by}
+    task = registry_create(
+        "task", f"vlmguard/{card.task or name}", data_dir=str(folders[name]), **chosen
+    )
     log = run_task(task, grader)
     # Each judge is asked once more if its reply cannot be read; cards count questions.
     asked = {call.text for call in grader.calls}
@@ -125,14 +128,15 @@ def test_measures_have_a_direction_and_are_what_scorers_give(name: str) -> None:
 def test_a_plan_counts_the_samples_that_data_are_checked_for(name: str) -> None:
     card = cards().benchmarks[name]
     assert card.size({}) in card.variants.values(), (
-        f"tasks/{name}.py: without options its task has as many samples as one of CARD.variants, "
+        f"{name}: without options its task has as many samples as one of CARD.variants, "
         "which `vlmguard data` compares with the files: let CARD.size say which."
     )
 
 
 @pytest.mark.parametrize("name", [n for n, card in cards().benchmarks.items() if card.variants])
 def test_tasks_take_the_options_of_every_task_in_their_order(name: str) -> None:
-    parameters = inspect.signature(getattr(vlmguard.tasks, name)).parameters
+    card = cards().benchmarks[name]
+    parameters = inspect.signature(getattr(vlmguard.tasks, card.task or name)).parameters
     common = {each.name: each.default for each in fields(TaskOptions)}
     taken = {key: each for key, each in parameters.items() if key in common}
     assert {key: each.default for key, each in taken.items()} == common
@@ -140,7 +144,7 @@ def test_tasks_take_the_options_of_every_task_in_their_order(name: str) -> None:
     hints = get_type_hints(TaskOptions)
     assert {key: each.annotation for key, each in taken.items()} == {k: hints[k] for k in common}
     own = parameters.keys() - common.keys()
-    card = cards().benchmarks[name]
+    assert {*card.chosen_by} <= own
     assert {*card.notes} <= own
     assert {*card.shown_elsewhere} <= own
 
@@ -225,6 +229,15 @@ def test_a_measure_points_one_way() -> None:
     assert Measure().direction is None
     with pytest.raises(ValueError, match="neutral"):
         Measure(neutral=True, lower_is_better=False)
+
+
+def test_a_run_has_the_card_that_its_arguments_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = cards().benchmarks
+    chosen = Card("pantry", "Pantry", task="siuo", chosen_by={"track": "pantry"})
+    monkeypatch.setitem(_BENCHMARKS, "pantry", chosen)
+    assert cards().benchmark("siuo", {"track": "pantry", "samples": 3}) is chosen
+    assert cards().benchmark("siuo", {}) is known["siuo"]
+    assert cards().benchmark("kitchen", {"track": "pantry"}) is None
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def as_text(values: dict[str, Any]) -> str:
 def _settings(log: EvalLog) -> dict[str, Any]:
     spec = log.eval
     metadata = spec.metadata or {}
-    card = cards().benchmarks.get(bare(spec.task))
+    card = cards().benchmark(bare(spec.task), spec.task_args)
     elsewhere = SHOWN_ELSEWHERE.union(card.shown_elsewhere if card else ())
     settings = {name: value for name, value in spec.task_args.items() if name not in elsewhere}
     settings |= {

@@ -156,7 +156,7 @@ def _stated(log: EvalLog) -> tuple[Mapping[str, Measure], list[str]]:
     """
     found = (log.eval.metadata or {}).get("measures")
     if not found:
-        card = cards().benchmarks.get(bare(log.eval.task))
+        card = cards().benchmark(bare(log.eval.task), log.eval.task_args)
         return ({} if card is None else card.measures), []
     try:
         return TypeAdapter(dict[str, Measure]).validate_python(found), []

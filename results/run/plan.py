@@ -272,12 +272,12 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
 
 def _questions(step: Step) -> int | None:
     """Questions per sample to one judge."""
-    card = cards().benchmarks.get(bare(step.name))
+    card = cards().benchmark(bare(step.name), step.args)
     return None if card is None else card.questions(step.args)
 
 
 def _size_without_data(step: Step) -> int | None:
-    card = cards().benchmarks.get(bare(step.name))
+    card = cards().benchmark(bare(step.name), step.args)
     return None if card is None else card.size(step.args)
 
 
