@@ -16,6 +16,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
+from support.benchmark_folders.pope import write_pope
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
 from support.siuo_folder import write_siuo
@@ -52,6 +53,8 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("mm_safetybench", {}),
     ("figstep", {"split": "tiny"}),
     ("figstep", {"split": "tiny", "judge": "official"}),
+    ("pope", {}),
+    ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
 ]
 
 
@@ -63,6 +66,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "vlguard": write_vlguard(root / "vlguard", unsafe=1, safe=1),
         "mm_safetybench": write_mm_safetybench(root / "mm", 1, ("SD_TYPO",)),
         "figstep": write_figstep(root / "figstep"),
+        "pope": write_pope(root / "pope"),
     }
 
 
@@ -246,6 +250,7 @@ def test_a_run_has_the_card_that_its_arguments_choose(monkeypatch: pytest.Monkey
         ("mm_safetybench", {"split": "paper"}, 130),
         ("vlguard", {"n": 2}, 2),
         ("vlguard", {"n": 2, "subset": "safe_safe"}, 2),
+        ("pope", {"n": 3, "strategy": "all"}, 3),
     ],
 )
 def test_a_drawing_has_the_size_that_its_card_says(
@@ -254,6 +259,7 @@ def test_a_drawing_has_the_size_that_its_card_says(
     data = {
         "mm_safetybench": lambda: write_mm_safetybench(tmp_path, 10, ("SD_TYPO",)),
         "vlguard": lambda: write_vlguard(tmp_path),
+        "pope": lambda: write_pope(tmp_path),
     }[name]()
     task = registry_create("task", f"vlmguard/{name}", data_dir=str(data), judge="none", **args)
     assert len(task.dataset) == cards().benchmarks[name].size(args) == size
