@@ -37,6 +37,7 @@ __all__ = [
     "Part",
     "Partner",
     "Role",
+    "Sees",
     "View",
     "as_metadata",
     "cards",
@@ -163,6 +164,7 @@ class Card:
         variants: Number of samples of each variant.
         load: Reads the samples of a variant from a folder; images are paths, which may not exist. A
             task that draws its data has neither variants nor this.
+        images: The most images of a sample.
         image_names: Gives the names of a sample's images in the authors' files, in order. Training
             rows have the same names, so that leak checks also find an image that is not there.
         size: Gives the number of samples for the task's arguments; None if that is not known
@@ -198,6 +200,7 @@ class Card:
     sha256: Mapping[str, str] = field(default_factory=dict)
     variants: Mapping[str, int] = field(default_factory=dict)
     load: "Callable[[Source, str], list[Sample]]" = field(default=_nothing_to_load, repr=False)
+    images: int = 1
     image_names: "Callable[[Sample], Sequence[str]]" = field(default=_image_id, repr=False)
     size: Callable[[Mapping[str, Any]], int | None] = field(default=lambda args: None, repr=False)
     questions: Callable[[Mapping[str, Any]], int] = field(default=lambda args: 0, repr=False)
@@ -217,17 +220,20 @@ class Calls:
         least: The fewest.
         most: The most; None if that depends on the answer.
         when: What the number depends on, for people: `if triggered`.
+        further_images: How many more there may be for each image after a sample's first.
     """
 
     least: int
     most: int | None
     when: str = ""
+    further_images: int = 0
 
     def __str__(self) -> str:
         if self.least == self.most:
             return str(self.most)
         if self.most is not None:
-            return f"{self.least}; {self.most} {self.when}".rstrip()
+            more = f", {self.further_images} more a further image" if self.further_images else ""
+            return f"{self.least}; {self.most} {self.when}".rstrip() + more
         return f"{self.least} or more" + (f" ({self.when})" if self.when else "")
 
 
@@ -289,6 +295,10 @@ class Part:
     )
 
 
+Sees = Literal["all", "each", "none"]
+"""What a stage sees of several images: all at once, each in a call of its own, or text alone."""
+
+
 def _lacks_nothing(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[str]:
     return []
 
@@ -305,6 +315,8 @@ class DefenseCard:
         summary: What it does, in one line.
         target_calls: Calls of the target for one sample.
         roles: Models besides the target.
+        images: What each of its stages sees of a sample with several images, by the stage's name in
+            the record, without its number.
         options: The solver's arguments that matter most, in the order of the README.
         notes: What to say of values of its options, by option.
         fidelity: How closely it follows its authors.
@@ -329,6 +341,7 @@ class DefenseCard:
     summary: str
     target_calls: Calls
     roles: tuple[Role, ...] = ()
+    images: Mapping[str, Sees] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     fidelity: str = ""

@@ -70,7 +70,7 @@ def as_sheets(kind: str | None = None) -> list[Sheet]:
     if kind in (DEFENSES, None):
         header = ["solver", "what it does", "calls to the target", "other calls"]
         rows = [_defense_row(card) for card in cards().defenses.values()]
-        header += ["roles and options (`-S name=value`)"]
+        header += ["of several images", "roles and options (`-S name=value`)"]
         sheets.append(Sheet("Defenses", header, rows, labels=len(header)))
     return sheets
 
@@ -136,6 +136,7 @@ def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
                     {"name": each.name, "calls": str(each.calls), "option": each.option}
                     for each in card.roles
                 ],
+                "images": dict(card.images),
                 "options": [_option_facts(each) for each in _options("solver", card.name)],
                 "fidelity": card.fidelity,
                 "blind_to": card.blind_to,
@@ -157,7 +158,7 @@ def renewed(text: str) -> str:
     benchmarks.rows = [row for row in benchmarks.rows if row[0] not in drawn]
     for row in benchmarks.rows:
         row[0] = f"[{row[0]}](tasks/README.md#{row[0].strip('`')})"
-    defenses.rows.insert(0, ["(none)", "undefended", "1", NOTHING, ""])
+    defenses.rows.insert(0, ["(none)", "undefended", "1", NOTHING, "all", ""])
     for kind, sheet in ((BENCHMARKS, benchmarks), (DEFENSES, defenses)):
         marker = f"<!-- {kind}: made by `make readme` -->"
         before, start, rest = text.partition(f"{marker}\n")
@@ -268,8 +269,19 @@ def _defense_row(card: DefenseCard) -> list[str]:
         card.summary,
         str(card.target_calls),
         ", ".join(f"{role.name} {role.calls}" for role in card.roles) or NOTHING,
+        _seen(card),
         "; ".join([*roles, ", ".join(options)]),
     ]
+
+
+def _seen(card: DefenseCard) -> str:
+    """What its stages see of several images: `all: answer, harm check; each alone: caption`."""
+    kinds = {"all": "all", "each": "each alone", "none": "text alone"}
+    stages = {
+        kind: [name.replace("_", " ") for name, how in card.images.items() if how == kind]
+        for kind in kinds
+    }
+    return "; ".join(f"{kinds[how]}: {', '.join(names)}" for how, names in stages.items() if names)
 
 
 def _own_options(card: Card) -> list[Option]:

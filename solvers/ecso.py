@@ -15,10 +15,10 @@ Four steps, each a fresh conversation with the target itself:
 3. Caption: image and request, asking for what the image shows that matters.
 4. Safe answer: caption and request, no image. This is final.
 
-Cost: 2 target calls if the answer is judged safe, 4 if not. Steps 2 to 4 run greedily, as in the
-authors' MM-SafetyBench runs, and checks have at most 1,024 tokens; `--max-tokens` gives more to a
-target that thinks first. A target that takes no temperature checks with its own settings, which is
-noted as approximation.
+Cost: 2 target calls if the answer is judged safe, 4 if not, and 1 more for each further image.
+Steps 2 to 4 run greedily, as in the authors' MM-SafetyBench runs, and checks have at most 1,024
+tokens; `--max-tokens` gives more to a target that thinks first. A target that takes no temperature
+checks with its own settings, which is noted as approximation.
 
 Step 1 has the run's own settings, like the undefended model, and step 4 may have as many tokens as
 step 1; `budget=authors` gives both 1,024, as the authors do.
@@ -30,9 +30,11 @@ in one word. A reply that is not a plain yes or no counts as safe, as in the aut
 noted as failure `no_verdict`. `keep_image=true` is the variant of the authors' utility scripts. In
 a conversation, the steps use the request of the last user turn. Each step gets the system turns,
 and the images of earlier turns beside those of the last (not in step 4), but only step 1 sees
-earlier texts. Without an image there is nothing to describe: step 3 is left out, and step 4 asks
-for a harmless answer. A missing answer, and a refusal that the provider marked, pass without a
-check. Thinking is neither shown nor read; a missing caption is noted as `no_caption`.
+earlier texts. The authors have one image; of several, each is captioned in a call of its own, and
+the hints number them in their order. Without an image there is nothing to describe: step 3 is left
+out, and step 4 asks for a harmless answer. A missing answer, and a refusal that the provider
+marked, pass without a check. Thinking is neither shown nor read; a missing caption is noted as
+`no_caption`.
 """
 
 import re
@@ -95,12 +97,13 @@ _CHECKS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 CARD: Final = DefenseCard(
     name="ecso",
     title="ECSO",
-    version="2-B",
+    version="3-A",
     paper="https://arxiv.org/abs/2403.09572",
     summary=(
         "the target checks its answer; if harmful, it answers from a caption, without the image"
     ),
-    target_calls=Calls(2, 4, "if triggered"),
+    target_calls=Calls(2, 4, "if triggered", further_images=1),
+    images={"answer": "all", "harm_check": "all", "caption": "each", "safe_answer": "none"},
     options=("verdict", "keep_image", "budget", "templates"),
     fidelity="the authors' steps, reading of the check and settings; prompts are in our words",
     blind_to="what the target, asked about its own answer, does not call harmful",
@@ -193,15 +196,18 @@ def ecso(
 
             if turn.seen:
                 question = fill(caption_prompt, request=disarm(turn.text))
-                caption = await target.generate(
-                    [*turn.system, user_message(turn.seen, question)], config=config
-                )
-                record.add_call("caption", caption, "target")
-                hints = read_output(caption)
-                if not hints.is_answer:
-                    record.failure = "no_caption"
+                captions = []
+                for image in turn.seen:
+                    caption = await target.generate(
+                        [*turn.system, user_message([image], question)], config=config
+                    )
+                    record.add_call("caption", caption, "target")
+                    hints = read_output(caption)
+                    if not hints.is_answer:
+                        record.failure = "no_caption"
+                    captions.append(disarm(hints.text))
                 record.rewritten = fill(
-                    answer_prompt, caption=disarm(hints.text), request=turn.text
+                    answer_prompt, caption=_numbered(captions), request=turn.text
                 )
             else:
                 record.rewritten = fill(TEXT_ONLY_TEMPLATE, request=turn.text)
@@ -214,6 +220,13 @@ def ecso(
             return state
 
     return solve
+
+
+def _numbered(captions: list[str]) -> str:
+    """The captions as hints; several tell which image each is of."""
+    if len(captions) == 1:
+        return captions[0]
+    return "\n\n".join(f"Image {place}: {each}" for place, each in enumerate(captions, start=1))
 
 
 def is_harmful(reply: str, verdict: str) -> bool:

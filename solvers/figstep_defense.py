@@ -42,6 +42,7 @@ CARD: Final = DefenseCard(
     paper="https://arxiv.org/abs/2311.05608",
     summary="one static warning about writing in the image",
     target_calls=Calls(1, 1),
+    images={"answer": "all"},
     options=("placement", "template"),
     fidelity="known from others' comparisons alone; wording and place are not confirmed",
     blind_to="harm without writing in the image: the warning speaks of nothing else",

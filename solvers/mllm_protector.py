@@ -116,6 +116,7 @@ CARD: Final = DefenseCard(
         Role("detector", Calls(1, 1), option="detector"),
         Role("detoxifier", Calls(0, 1, "if triggered"), option="detoxifier", needed=False),
     ),
+    images={"answer": "all", "harm_check": "none", "detoxify": "none"},
     options=(
         "detector",
         "detoxifier",

@@ -16,7 +16,8 @@ Options (`-S`): what to do if a reply cannot be used even after one retry that n
 (`prompt`). A trained rewriter states the version of its rows beside its weights, and is asked with
 this version unless `prompt` says otherwise. Any other is asked with version 2, whose gain over
 version 1 on real models is not measured. The record distinguishes copied, rewritten, refused and
-unusable replies, and holds version and hash of the prompt.
+unusable replies, and holds version and hash of the prompt. Of several images the rewriter sees all;
+one that takes fewer fails with `unsupported_images`, which follows `on_failure`.
 
 Deviations from the paper: no weights were released, so any model can be bound to the role, prompted
 zero-shot or fine-tuned on the same layout. Whether the paper's rewriter writes its reasoning is not
@@ -51,11 +52,12 @@ from vlmguard.solvers.turn import last_turn
 CARD: Final = DefenseCard(
     name="vlmguard",
     title="VLMGuard-R1",
-    version="3-A",
+    version="3-B",
     paper="https://arxiv.org/abs/2504.12661",
     summary="rewrites the prompt after reasoning about image and prompt",
     target_calls=Calls(1, 1),
     roles=(Role("rewriter", Calls(1, 2, "if its first reply cannot be used")),),
+    images={"rewrite": "all", "answer": "all"},
     options=("reasoning", "prompt", "on_failure", "on_refusal", "template"),
     notes={"prompt": "1 or 2"},
     fidelity="built from the paper: no weights and no prompts were released",

@@ -208,7 +208,10 @@ def test_lists_tell_every_benchmark_and_defense() -> None:
     ]
     assert told["microworld"][2] == "`slice=benign`"
     (found,) = [each for each in as_json("defenses")["defenses"] if each["name"] == "ecso"]
-    assert found["target_calls"] == "2; 4 if triggered"
+    assert found["target_calls"] == "2; 4 if triggered, 1 more a further image"
+    assert found["images"]["caption"] == "each"
+    shown = next(row for row in defenses.rows if "ecso" in row[0])[4]
+    assert shown == "all: answer, harm check; each alone: caption; text alone: safe answer"
     assert {"name": "keep_image", "choices": [], "default": False} in found["options"]
 
 

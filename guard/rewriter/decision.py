@@ -49,7 +49,7 @@ class Rewrite:
         rewritten: The request to pass on; the original if `failure` is set.
         reasoning: The rewriter's reasoning; empty if it gave no reasoning.
         failure: None, or `empty`, `refused`, `cut_off`, `no_prompt`, `several_prompts`,
-            `stray_tags`, `repetition`, `echo` or `no_request`.
+            `stray_tags`, `repetition`, `echo`, `no_request` or `unsupported_images`.
         outputs: The rewriter's raw outputs, with token usage and time: one, or two if the first
             could not be used.
     """

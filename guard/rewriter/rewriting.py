@@ -56,6 +56,7 @@ from vlmguard.guard.rewriter.prompts import (
 from vlmguard.guard.rewriter.reply import Parsed, parse_reply
 from vlmguard.guard.rewriter.taught import taught_prompt
 from vlmguard.guard.roles import continues_prefix, defaults_for
+from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.templates import fill, load_template
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm, well_formed
@@ -206,8 +207,8 @@ class Rewriter:
 
         Returns:
             The rewrite. After an unusable reply the rewriter is asked once more and told the fault;
-            after a refusal it is not. If the second reply is unusable too, `failure` says why, and
-            the request is the original.
+            after a refusal it is not, nor if it takes fewer images (`unsupported_images`). If the
+            second reply is unusable too, `failure` says why, and the request is the original.
 
         Raises:
             ImageError: An image cannot be decoded.
@@ -215,7 +216,10 @@ class Rewriter:
         """
         message = self.message(image, text, conversation=conversation)
         material = "\n".join((*(turn.text for turn in conversation), text))
-        output = await self._ask(message)
+        try:
+            output = await self._ask(message)
+        except TooManyImages as refused:
+            return Rewrite(text, text, "", UNSUPPORTED, (refused.output,))
         parsed = self._parse(output, text, material)
         outputs: tuple[ModelOutput, ...] = (output,)
         if parsed.failure in PROBLEMS and not read_output(output).is_too_long:
@@ -288,7 +292,7 @@ class Rewriter:
     async def _ask(self, message: ChatMessageUser) -> ModelOutput:
         begun = [ChatMessageAssistant(content=self._prefill)] if self._prefill else []
         config = defaults_for(self.model, _DEFAULTS)
-        return await self.model.generate([message, *begun], config=config)
+        return await generate_with_images(self.model, [message, *begun], config)
 
     def _parse(self, output: ModelOutput, request: str, material: str) -> Parsed:
         said = read_output(output)

@@ -179,7 +179,8 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         },
         slices=slices,
         failures=_share(answers, "failure"),
-        outcomes=_outcomes(answers),
+        failure_reasons=_kinds(answers, "failure"),
+        outcomes=_kinds(answers, "outcome"),
         triggered=_share(answers, "triggered"),
         overhead=_overhead(used.run, answers, runs),
         note="; ".join(on_run(used.run)),
@@ -242,10 +243,10 @@ def _overhead(run: Run, answers: pd.DataFrame, runs: Iterable[Run]) -> Overhead:
     return overhead
 
 
-def _outcomes(answers: pd.DataFrame) -> dict[str, int]:
-    if "outcome" not in answers:
+def _kinds(answers: pd.DataFrame, name: str) -> dict[str, int]:
+    if name not in answers:
         return {}
-    found = answers["outcome"].dropna()
+    found = answers[name].dropna()
     return {str(name): int(count) for name, count in found[found != ""].value_counts().items()}
 
 

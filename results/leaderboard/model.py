@@ -138,6 +138,7 @@ class Entry:
             are shown with intervals and not tested.
         failures: Share of samples in which the guard's output was unusable;
             None without a tally.
+        failure_reasons: Number of these samples by reason (`no_verdict`, `unsupported_images`).
         triggered: Share in which the defense intervened; None without a tally.
         outcomes: Number of the guard's answers of each kind (of the rewriter: `copied`,
             `rewritten`, `refused`, `unusable`); empty if its defense does not count them.
@@ -156,6 +157,7 @@ class Entry:
     failures: float | None
     triggered: float | None
     overhead: Overhead
+    failure_reasons: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     note: str = ""
 

@@ -279,9 +279,13 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
             )
             if why := unscored_reasons(shown, entry):
                 sheet.notes.append(f"{target}, {entry.defense}: not scored: {why}.")
-            if entry.outcomes:
-                told = ", ".join(f"{name} {count}" for name, count in entry.outcomes.items())
-                sheet.notes.append(f"{target}, {entry.defense}: replies of its guard: {told}.")
+            for what, kinds in (
+                ("replies of its guard", entry.outcomes),
+                ("failures of its guard", entry.failure_reasons),
+            ):
+                if kinds:
+                    told = ", ".join(f"{name} {count}" for name, count in kinds.items())
+                    sheet.notes.append(f"{target}, {entry.defense}: {what}: {told}.")
             if entry.note:
                 sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
     return sheet

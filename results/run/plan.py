@@ -262,7 +262,9 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
     if defense.name == UNDEFENDED:
         target, guards = 1, {}
     elif card is not None:
-        target, guards = _most(card.target_calls), {r.name: _most(r.calls) for r in card.roles}
+        images = _images(step)
+        target = _most(card.target_calls, images)
+        guards = {role.name: _most(role.calls, images) for role in card.roles}
     return {
         "target": target,
         "grader": _times(_questions(step), judges) if judges else 0,
@@ -281,9 +283,17 @@ def _size_without_data(step: Step) -> int | None:
     return None if card is None else card.size(step.args)
 
 
-def _most(calls: Calls) -> int:
-    """The upper bound of calls, or the lower one if there is no upper one."""
-    return calls.least if calls.most is None else calls.most
+def _images(step: Step) -> int:
+    """The most images of a sample."""
+    card = cards().benchmarks.get(bare(step.name))
+    return 1 if card is None else card.images
+
+
+def _most(calls: Calls, images: int) -> int:
+    """The upper bound of calls for so many images, or the lower one if there is no upper one."""
+    if calls.most is None:
+        return calls.least
+    return calls.most + calls.further_images * (images - 1)
 
 
 def _cost(

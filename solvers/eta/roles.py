@@ -73,22 +73,28 @@ async def graded(
 async def image_unsafe(model: Model, images: list[str], record: DefenseRecord) -> bool:
     """Let a vision-language model look for unsafe content; returns whether any image shows some.
 
+    As CLIP compares each image with the text, it sees each in a call of its own, until one shows
+    some. So it may be a model that takes one image.
+
     Args:
         model: The model.
         images: The images.
-        record: Gets the call.
+        record: Gets the calls.
 
     Raises:
         UnusableReply: A reply that is neither yes nor no.
     """
     config = defaults_for(model, _DEFAULTS)
-    output = await model.generate([user_message(images, IMAGE_TEMPLATE)], config=config)
-    record.add_call("image_check", output, "image_safety")
-    reply = read_output(output).text
-    verdict = last_label(reply, ("yes", "no"))
-    if verdict is None:
-        raise UnusableReply("no_image_verdict", reply)
-    return verdict == "yes"
+    for image in images:
+        output = await model.generate([user_message([image], IMAGE_TEMPLATE)], config=config)
+        record.add_call("image_check", output, "image_safety")
+        reply = read_output(output).text
+        verdict = last_label(reply, ("yes", "no"))
+        if verdict is None:
+            raise UnusableReply("no_image_verdict", reply)
+        if verdict == "yes":
+            return True
+    return False
 
 
 def read_grade(reply: str) -> float:

@@ -47,7 +47,8 @@ provider does not tell a candidate's tokens, its share of the text counts. Of eq
 first that is not empty is kept. Thinking is not a candidate: a target that only thinks after the
 prefix is the failure `only_thinking` (use `decoding=response`), and one that writes nothing after
 it is `bare_prefix`. Texts beyond CLIP's length (77 tokens) are cut. Of several images, including
-those of earlier turns, the closest counts. Without an image, the image check is left out and
+those of earlier turns, the closest counts; a model in the role `image_safety` sees each in a call
+of its own, until one is unsafe. Without an image, the image check is left out and
 rewards decide. A missing answer, and a refusal that the provider marked, pass without a check;
 thinking is not scored.
 """
@@ -147,7 +148,7 @@ def _failed_its_check(record: DefenseRecord) -> bool | None:
 CARD: Final = DefenseCard(
     name="eta",
     title="ETA",
-    version="2-B",
+    version="3-A",
     paper="https://arxiv.org/abs/2410.06625",
     summary=(
         "reward model and CLIP check the answer and image; if both fail, best of 5 per sentence"
@@ -155,8 +156,22 @@ CARD: Final = DefenseCard(
     target_calls=Calls(1, None, "1 more a sentence, for 5 candidates"),
     roles=(
         Role("reward", Calls(1, None, "5 more a sentence"), option="reward", needed=False),
-        Role("image_safety", Calls(0, None, "1 if the answer fails"), option="clip", needed=False),
+        Role(
+            "image_safety",
+            Calls(0, None, "1 an image if the answer fails"),
+            option="clip",
+            needed=False,
+        ),
     ),
+    images={
+        "answer": "all",
+        "answer_check": "none",
+        "image_check": "each",
+        "sentence": "all",
+        "candidate": "all",
+        "rewards": "none",
+        "utility": "each",
+    },
     options=(
         "decoding",
         "server",

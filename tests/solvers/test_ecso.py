@@ -185,7 +185,7 @@ def test_the_steps_after_the_answer_see_system_turns_and_all_images() -> None:
         assert call.messages[0].text == "Be brief."
         assert "Old?" not in call.text
         assert "New?" in call.text
-    assert [call.images for call in target.calls[1:]] == [[first, last], [first, last], []]
+    assert [call.images for call in target.calls[1:]] == [[first, last], [first], [last], []]
 
 
 def test_an_image_of_an_earlier_turn_is_an_image() -> None:

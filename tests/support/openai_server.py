@@ -22,12 +22,14 @@ class Server:
         requests: Bodies of the chat requests, in order of arrival.
         fail: Set to answer every request with status 500.
         refuse: Set to answer every request with status 401, and to repeat the key.
+        most_images: The most images of a request; vLLM's error answers one with more.
     """
 
     url: str
     requests: list[dict[str, Any]] = field(default_factory=list)
     fail: threading.Event = field(default_factory=threading.Event)
     refuse: threading.Event = field(default_factory=threading.Event)
+    most_images: int | None = None
 
     def environment(self, name: str = "scripted", key: str = "test-key") -> dict[str, str]:
         """Variables that make `openai-api/NAME/...` use this server."""
@@ -55,6 +57,11 @@ def openai_server(script: Script) -> Iterator[Server]:
                 key = self.headers["Authorization"].removeprefix("Bearer ")
                 said = f"Incorrect API key provided: {key}. Get one from us."
                 self.send_json(401, {"error": {"message": said, "code": "invalid_api_key"}})
+                return
+            most = server.most_images
+            if most is not None and image_count(body["messages"]) > most:
+                said = f"At most {most} image(s) may be provided in one request."
+                self.send_json(400, {"error": {"message": said, "type": "BadRequestError"}})
                 return
             text = last_text(body["messages"])
             reply = script(text, body["messages"])

@@ -53,9 +53,11 @@ def test_kinds_of_a_rewriters_replies_are_told_apart(tmp_path: Path) -> None:
 
     run_toy(tmp_path, Toy(), [say(8, True)] * 6, defended=True, guard=guard)
     (sheet,) = tables.group_sheets(build(read_results([str(tmp_path)])))
-    told = [note for note in sheet.notes if "replies of its guard" in note]
-    kinds = "copied 4, refused 1, unusable 1"
-    assert told == [f"mockllm/target, vlmguard: replies of its guard: {kinds}."]
+    told = [note for note in sheet.notes if "of its guard" in note]
+    assert told == [
+        "mockllm/target, vlmguard: replies of its guard: copied 4, refused 1, unusable 1.",
+        "mockllm/target, vlmguard: failures of its guard: refused 1, no_prompt 1.",
+    ]
 
 
 def test_without_a_comparison_no_test_is_described(

@@ -23,6 +23,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.solvers import eta
 
 PREFIX = "As an AI assistant"
+PICTURES = [picture("red"), picture("blue")]
 
 
 class Handler(QuietHandler):
@@ -100,7 +101,7 @@ def defended(solver: Solver, target: Model, answer_check: str = "1") -> EvalLog:
     """The answer fails its check; of five candidates the third is the best."""
     reward = Scripted(lambda call: "9" if "sentence 2" in call.text else answer_check, "reward")
     roles = {"reward": reward, "image_safety": Scripted("yes", "looker")}
-    return run_solver(solver, sample("How?", picture()), target, roles)
+    return run_solver(solver, sample("How?", *PICTURES), target, roles)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +129,9 @@ def test_servers_are_told_all_that_decoding_needs(
         (second, f"{PREFIX}, sentence 2.\n\n", 70),
     ):
         assert [message["role"] for message in body["messages"]] == ["user", "assistant"]
-        kinds = [part["type"] for part in body["messages"][0]["content"]]
-        assert kinds == ["image_url", "text"]
+        *images, request = body["messages"][0]["content"]
+        assert [part["image_url"]["url"] for part in images] == PICTURES
+        assert request["type"] == "text"
         assert body["messages"][1]["content"] == text
         assert body["continue_final_message"] is True
         assert body["add_generation_prompt"] is False
