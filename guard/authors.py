@@ -13,7 +13,7 @@ from typing import Final
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_text
 
-__all__ = ["block_below", "list_named", "text_returned_for"]
+__all__ = ["block_below", "list_named", "text_named", "text_returned_for"]
 
 _HEADING: Final = re.compile(r"#{1,6}[ \t]+(.+)")
 _FENCE: Final = "```"
@@ -74,6 +74,25 @@ def list_named(path: Path, name: str) -> tuple[str, ...] | None:
             if texts and all(texts):
                 return tuple(texts)
     return None
+
+
+def text_named(path: Path, name: str) -> str | None:
+    """The last text that a Python file assigns to a name; None if there is none that is not blank.
+
+    Args:
+        path: The file.
+        name: The name, e.g. `PROMPT`, anywhere in the file.
+
+    Raises:
+        UserError: The file cannot be read, or is not Python.
+    """
+    found = [
+        _text(node.value)
+        for node in _nodes(path)
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    ]
+    return (found[-1] or None) if found else None
 
 
 def text_returned_for(path: Path, member: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ __all__ = ["Answers", "Question", "ask_all", "replaced"]
 
 _JOINED: Final = {"grade": average_known, "label": majority, "class": most_frequent}
 _FIELD: Final = re.compile(r"\{([a-z_]+)\}")
+_TAGGED: Final = re.compile(r"<([A-Za-z_]{1,30})>([^<>]*)</\1>")
 _DRESS: Final = " \t\"'*_`()[]{}<>.!"
 
 
@@ -38,6 +39,8 @@ class Question:
         refused: The value of each field for a refusal that the provider marked.
         needed: Placeholders that a user's prompt must hold.
         file: Name of the user's file with the prompt; empty for our own wording.
+        parse: Reads a whole reply as authors' code does, instead of the readers; a number or NaN
+            for each field.
     """
 
     template: str
@@ -45,6 +48,7 @@ class Question:
     refused: dict[str, float]
     needed: tuple[str, ...] = ("answer",)
     file: str = ""
+    parse: Callable[[str], dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,13 +187,15 @@ async def ask_all(
 
 def _verdict(reply: Reply, question: Question) -> dict[str, float]:
     """The judge's verdict, as JSON or as a label, whichever the prompt asked for."""
+    if question.parse is not None:
+        return question.parse(reply.text)
     verdict = reply.verdict(question.readers)
     # A reply with JSON was read above, also if it holds two contradictory verdicts.
     if not question.file or len(verdict) > 1 or reply.cut_off or "{" in reply.text:
         return verdict
     lines = (line for line in reversed(reply.text.splitlines()) if any(map(str.isalnum, line)))
-    # `unsafe`, `Your output: unsafe`, `[Safety Judgement:] True`
-    last = next(lines, "").rpartition(":")[2].strip(_DRESS)
+    # `unsafe`, `Your output: unsafe`, `[Safety Judgement:] True`, `<answer>2</answer>`
+    last = _TAGGED.sub(r"\2", next(lines, "")).rpartition(":")[2].strip(_DRESS)
     return {
         name: question.readers[name](last) if math.isnan(value) else value
         for name, value in verdict.items()

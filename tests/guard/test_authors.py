@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.guard.authors import block_below, list_named, text_returned_for
+from vlmguard.guard.authors import block_below, list_named, text_named, text_returned_for
 from vlmguard.guard.errors import UserError
 
 README = """\
@@ -107,3 +107,19 @@ def test_any_list_of_texts_comes_back(
     folder = tmp_path_factory.getbasetemp()
     path = write(folder, "words = [" + ", ".join(map(ascii, texts)) + "]")
     assert list_named(path, "words") == tuple(texts)
+
+
+def test_a_text_is_read_where_code_assigns_it(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.py"
+    path.write_text(
+        'A = "first"\nA = """Go to {there}.\n\nYour task: """\n'
+        'B = " "\nC = A + "x"\nD = E = "both"\n'
+    )
+    assert text_named(path, "A") == "Go to {there}.\n\nYour task: "
+    assert text_named(path, "E") == "both"
+    assert text_named(path, "B") is None
+    assert text_named(path, "C") is None
+    assert text_named(path, "F") is None
+    path.write_text("A = (")
+    with pytest.raises(UserError, match="not readable as Python"):
+        text_named(path, "A")
