@@ -33,6 +33,7 @@ __all__ = [
     "grades",
     "majority",
     "metrics_of",
+    "value_of",
     "viewed",
     "vote",
 ]
@@ -89,7 +90,7 @@ def viewed(**views: tuple[str, str]) -> Metric:
                 each.model_copy(update={"score": Score(value=value)})
                 for each in scores
                 if ((each.sample_metadata or {}).get("expected") == "comply") == (on == "benign")
-                and not math.isnan(value := _value(each.score, key))
+                and not math.isnan(value := value_of(each.score, key))
             ]
             result[name] = average_known([each.score.as_float() for each in of])
             result[f"{name}_stderr"] = error(of) if of else math.nan
@@ -152,7 +153,7 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
         for key, highest in ranges.items():
             values: dict[object, list[float]] = defaultdict(list)
             for score in scores:
-                values[score.sample_id].append(_value(score.score, key))
+                values[score.sample_id].append(value_of(score.score, key))
             known = sum(not math.isnan(value) for each in values.values() for value in each)
             if known == len(scores):
                 continue
@@ -209,7 +210,7 @@ def vote() -> ScoreReducer:
         if len(scores) == 1:
             return _Reduced(value=scores[0].value)
         averaged = grades()
-        votes = {key: [_value(score, key) for score in scores] for key in scores[0].as_dict()}
+        votes = {key: [value_of(score, key) for score in scores] for key in scores[0].as_dict()}
         value: dict[str, Any] = {
             key: average_known(values) if key in averaged else majority(values)
             for key, values in votes.items()
@@ -253,7 +254,8 @@ def average_known(values: list[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def _value(score: Score, key: str) -> float:
+def value_of(score: Score, key: str) -> float:
+    """The number of a key of a score; NaN if there is none."""
     if not isinstance(score.value, dict):
         return math.nan
     value = score.value.get(key)

@@ -27,6 +27,7 @@ _JOINED: Final = {"grade": average_known, "label": majority, "class": most_frequ
 _FIELD: Final = re.compile(r"\{([a-z_]+)\}")
 _TAGGED: Final = re.compile(r"<([A-Za-z_]{1,30})>([^<>]*)</\1>")
 _DRESS: Final = " \t\"'*_`()[]{}<>.!"
+_LEADING: Final = re.compile(_TAGGED.pattern + r"[^<>]*\Z")
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,12 @@ def _verdict(reply: Reply, question: Question) -> dict[str, float]:
     if not question.file or len(verdict) > 1 or reply.cut_off or "{" in reply.text:
         return verdict
     lines = (line for line in reversed(reply.text.splitlines()) if any(map(str.isalnum, line)))
+    line = next(lines, "").strip()
+    # `<label>True</label> The rule was followed.`
+    if leading := _LEADING.match(line):
+        line = leading[2]
     # `unsafe`, `Your output: unsafe`, `[Safety Judgement:] True`, `<answer>2</answer>`
-    last = _TAGGED.sub(r"\2", next(lines, "")).rpartition(":")[2].strip(_DRESS)
+    last = _TAGGED.sub(r"\2", line).rpartition(":")[2].strip(_DRESS)
     return {
         name: question.readers[name](last) if math.isnan(value) else value
         for name, value in verdict.items()

@@ -16,6 +16,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
+from support.benchmark_folders.holisafe import write_holisafe
 from support.benchmark_folders.pope import write_pope
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
@@ -53,6 +54,8 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("mm_safetybench", {}),
     ("figstep", {"split": "tiny"}),
     ("figstep", {"split": "tiny", "judge": "official"}),
+    ("holisafe", {}),
+    ("holisafe", {"judge": "official"}),
     ("pope", {}),
     ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
 ]
@@ -66,6 +69,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "vlguard": write_vlguard(root / "vlguard", unsafe=1, safe=1),
         "mm_safetybench": write_mm_safetybench(root / "mm", 1, ("SD_TYPO",)),
         "figstep": write_figstep(root / "figstep"),
+        "holisafe": write_holisafe(root / "holisafe"),
         "pope": write_pope(root / "pope"),
     }
 
