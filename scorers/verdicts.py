@@ -12,7 +12,7 @@ same: a field, a colon, a value. Text that is not strict JSON is read as such pa
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -128,16 +128,20 @@ def label(**values: float) -> Reader:
     return Reader(_from_words(accepted), "label" if {*accepted.values()} <= {0.0, 1.0} else "grade")
 
 
-def one_of(*names: str) -> Reader:
+def one_of(*names: str, given: Sequence[str] = ()) -> Reader:
     """Reader of one class among several: its number, from 0; `scorers.classes` reads the number.
 
     Args:
         *names: The classes in lower case, with `_` for spaces, in the order in which they count if
-            several judges tie. A judge may also give the number.
+            several judges tie.
+        given: For each name what a judge may give in its place, as authors' own prompts ask for;
+            by default its number.
     """
-    numbers = {str(number): float(number) for number, _ in enumerate(names)}
-    words = {name: float(number) for number, name in enumerate(names)}
-    return Reader(_from_words(numbers | words), "class")
+    others = given or [str(number) for number, _ in enumerate(names)]
+    words = {
+        word: float(number) for listed in (others, names) for number, word in enumerate(listed)
+    }
+    return Reader(_from_words(words), "class")
 
 
 def _from_words(accepted: Mapping[str, float]) -> Callable[[object], float]:

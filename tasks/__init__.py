@@ -8,5 +8,6 @@ from vlmguard.tasks.mm_safetybench import mm_safetybench as mm_safetybench
 from vlmguard.tasks.pope import pope as pope
 from vlmguard.tasks.siuo import siuo as siuo
 from vlmguard.tasks.vlguard import vlguard as vlguard
+from vlmguard.tasks.vlsbench import vlsbench as vlsbench
 
 check_names(globals(), registered().benchmarks)

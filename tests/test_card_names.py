@@ -16,8 +16,13 @@ FILES = [path for top in ("results", "training") for path in sorted((ROOT / top)
 READERS = [path for path in FILES if path.suffix == ".py"]
 """Modules that know defenses and benchmarks by their cards alone."""
 TEMPLATES = [path for path in FILES if path.suffix in (".html", ".j2")]
-OWN = {"training/microworld": "microworld", "training/synthesis/sources.py": "vlguard"}
-"""Where a name is the module's own: the benchmark's parts, and the reader of its train split."""
+OWN = {
+    "training/microworld": ("microworld",),
+    "training/synthesis/sources.py": ("vlguard", "vlsbench", "spa_vl"),
+}
+"""Where names are the module's own: the benchmark's parts, and the readers of published rows, which
+users name as sources of training data (of two of them the train split, of one the test rows).
+"""
 
 
 def names() -> set[str]:
@@ -31,15 +36,15 @@ def names() -> set[str]:
     return {name for card in listed for name in (card.name, card.title)} | published
 
 
-def repeated(source: str, known: set[str], own: str = "") -> Iterator[str]:
+def repeated(source: str, known: set[str], own: tuple[str, ...] = ()) -> Iterator[str]:
     """Where a module names a defense or a benchmark (docstrings excepted), or imports it.
 
     Args:
         source: The module.
         known: The names.
-        own: The benchmark whose module it is, if it is one's.
+        own: The benchmarks whose module it is, if it is theirs.
     """
-    words = sorted(known - {PACKAGE, own, own.title()})
+    words = sorted(known - {PACKAGE, *own, *map(str.title, own)})
     named = as_words(words)
     tree = ast.parse(source)
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -53,7 +58,9 @@ def repeated(source: str, known: set[str], own: str = "") -> Iterator[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             for path in (f"{start}{each.name}" for each in node.names):
-                if re.match(rf"{PACKAGE}\.(solvers|tasks)\b(?!\.{own or '-'}\b)", path):
+                if re.match(
+                    rf"{PACKAGE}\.(solvers|tasks)\b(?!\.(?:{'|'.join(own) or '-'})\b)", path
+                ):
                     yield f"{node.lineno}: {path}"
 
 
@@ -76,7 +83,7 @@ def identifier(node: ast.AST) -> str | None:
 
 @pytest.mark.parametrize("path", READERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_defense_or_benchmark_is_named_but_on_its_card(path: Path) -> None:
-    own = next((name for place, name in OWN.items() if path.is_relative_to(ROOT / place)), "")
+    own = next((name for place, name in OWN.items() if path.is_relative_to(ROOT / place)), ())
     assert list(repeated(path.read_text(), names(), own)) == []
 
 
@@ -109,4 +116,4 @@ def test_a_name_is_found(source: str, lines: list[str]) -> None:
 
 def test_the_microworld_may_name_itself() -> None:
     source = 'from vlmguard.tasks.microworld import V\nNAME = "microworld"\nOTHER = "figstep"'
-    assert list(repeated(source, names(), "microworld")) == ["3: 'figstep'"]
+    assert list(repeated(source, names(), ("microworld",))) == ["3: 'figstep'"]

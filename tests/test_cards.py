@@ -18,6 +18,7 @@ from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
 from support.benchmark_folders.holisafe import write_holisafe
 from support.benchmark_folders.pope import write_pope
+from support.benchmark_folders.vlsbench import write_vlsbench
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
 from support.siuo_folder import write_siuo
@@ -56,6 +57,8 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("figstep", {"split": "tiny", "judge": "official"}),
     ("holisafe", {}),
     ("holisafe", {"judge": "official"}),
+    ("vlsbench", {}),
+    ("vlsbench", {"judge": "official", "max_tokens": 512}),
     ("pope", {}),
     ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
 ]
@@ -71,6 +74,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "figstep": write_figstep(root / "figstep"),
         "holisafe": write_holisafe(root / "holisafe"),
         "pope": write_pope(root / "pope"),
+        "vlsbench": write_vlsbench(root / "vlsbench"),
     }
 
 

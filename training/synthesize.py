@@ -46,6 +46,7 @@ from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError, check_choice, check_count
 from vlmguard.guard.roles import role_models
 from vlmguard.guard.templates import load_templates, prompt_files, template_hash
@@ -131,7 +132,7 @@ def synthesize(
     chosen = _stages(stages)
     sampled = responses == "sample"
     rows = draw_mix(read_sources(data), safety, benign, seed)
-    voided = sorted({VOIDED[row.source] for row in rows if row.source in VOIDED})
+    voided = sorted({cards().benchmarks[row.source].title for row in rows if row.source in VOIDED})
     for name in voided:
         logger.warning("A rewriter trained on these rows has no valid score on %s any more.", name)
     return Task(

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from inspect_ai.model import get_model
 
+from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.rewriter import Rewriter
 from vlmguard.guard.rewriter.prompts import LATEST
@@ -34,7 +35,6 @@ from vlmguard.training.dataset.provenance import OnLeak, Targets, build_provenan
 from vlmguard.training.dataset.split import split_by_image
 from vlmguard.training.dataset.testsets import load_test_sets
 from vlmguard.training.synthesis.parsing import target_text
-from vlmguard.training.synthesis.sources import VOIDED
 
 PROVENANCE: Final = "provenance.json"
 
@@ -87,7 +87,9 @@ def export(
     try:
         (work / "images").mkdir()
         collected = collect_rows(logs, work / "images")
-        voided = {name for name, title in VOIDED.items() if title in collected.voided}
+        voided = {
+            name for name, card in cards().benchmarks.items() if card.title in collected.voided
+        }
         held, missing = load_test_sets(test_sets, own_sets or [], voided)
         found = find_leaks(
             [row.item for row in collected.rows],

@@ -16,7 +16,6 @@ from vlmguard.guard.data_records import named_records, parse_records
 from vlmguard.guard.data_source import MissingFile, local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
-from vlmguard.training.dataset import vlsbench
 from vlmguard.training.dataset.items import Item, with_images
 
 
@@ -63,24 +62,20 @@ def load_test_sets(
         UserError: A file is damaged, or the name of a user's set is taken.
     """
     known = {name: card for name, card in cards().benchmarks.items() if card.layouts}
-    names = sorted({*known, vlsbench.NAME})
     found: dict[str, list[Item]] = {}
     missing: list[str] = []
-    for name in names:
+    for name, card in known.items():
         if name in skip:
             continue
         items: list[Item] = []
         parts: list[str] = []
         if root is not None and (root / name).is_dir():
-            if name in known:
-                items, parts = read_benchmark(known[name], root / name)
-            else:
-                items = vlsbench.read_vlsbench(root / name)
+            items, parts = read_benchmark(card, root / name)
         found[name] = with_images(items)
         # A set without any file is named as a whole.
         missing += parts if items else []
     for path in own:
-        if path.stem in (*names, *found):
+        if path.stem in (*known, *found):
             raise UserError(
                 f"--test-set {path}: the name {path.stem} is taken by another test set. Rename the "
                 f"file."

@@ -8,7 +8,8 @@
 - `spa_vl:PATH` - a Parquet file or a folder of them, or JSON or JSONL with `image`, `question`,
   `chosen`, `rejected` (images below the file's folder or its `images/`). `rejected` is only less
   preferred: if the two answers do not differ in risk, the row is dropped as `no_risk_found`.
-- `vlsbench:DIR` - `data.json` beside `imgs/`; no answers. VLSBench is then no test set.
+- `vlsbench:DIR` - `data.json` beside `imgs/`; no answers. These are the rows of a test set: a
+  rewriter that was trained on them has no valid score there any more, and says so.
 - `jsonl:FILE` - your own rows: `image` (path relative to the file), `prompt`, and, if you have
   them, `safe` and `unsafe` (answers), `benign` (true or false), `id`, `image_id`, `pair` (the
   subject of image and request, if one subject is drawn many times; for the leak check).
@@ -31,9 +32,6 @@ from vlmguard.guard.packed_images import read_parquet
 from vlmguard.guard.paths import inside, user_path
 from vlmguard.training.synthesis.packed_images import PackedImage
 from vlmguard.training.synthesis.record import Row
-
-VOIDED: Final = {"vlsbench": "VLSBench"}
-"""Sources that are test sets: a model trained on one has no valid score there."""
 
 
 class OwnRow(BaseModel):
@@ -251,6 +249,9 @@ READERS: Final[dict[str, Callable[[Path, str], list[Row]]]] = {
     reader.__name__: reader for reader in (vlguard, spa_vl, vlsbench, jsonl)
 }
 """By kind: from a path and the name of the source to its rows, whose ids begin with that name."""
+
+VOIDED: Final = frozenset({vlsbench.__name__})
+"""Sources that are test sets, and have a card: a model trained on one has no valid score there."""
 
 
 def _checked(path: Path, model: type[R], form: str | None = None) -> Iterator[tuple[str, R]]:

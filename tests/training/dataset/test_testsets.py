@@ -1,17 +1,19 @@
 """Test sets: every layout, with images and without, and what is missing or damaged."""
 
 import io
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 from PIL import Image
+from support.benchmark_folders.vlsbench import write_vlsbench, write_vlsbench_parquet
 from support.folders import write_figstep, write_mm_parquet, write_mm_safetybench, write_vlguard
+from support.parquet import write_parquet
 from support.siuo_folder import write_siuo
 
 from vlmguard.guard.cards import Card, cards
@@ -98,6 +100,11 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], int, str, str]] = {
         below("-question", below("-images", below("-data", write_figstep))),
         *(10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", ""),
     ),
+    "vlsbench": (write_vlsbench, 4, "imgs/1.png", "May I use thing 3?"),
+    "vlsbench, data.json and Parquet": (
+        lambda root: write_vlsbench_parquet(below("-imgs", write_vlsbench)(root)),
+        *(4, "imgs/1.png", "May I use thing 3?"),
+    ),
 }
 
 
@@ -105,8 +112,8 @@ def without_images(folder: Path) -> None:
     for file in [*folder.rglob("*.png"), *folder.rglob("*.jpg")]:
         file.unlink()
     for file in folder.rglob("*.parquet"):
-        rows = [{"id": n, "question": f"Shown {n}?", "image": None} for n in range(2)]
-        write_mm_parquet(folder, file.stem, rows)
+        rows = [{**row, "image": None} for row in pq.read_table(file).to_pylist()]
+        write_parquet(file, rows)
 
 
 def as_links(folder: Path, target: Path) -> None:
@@ -170,7 +177,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     scenario.unlink()
     packed(tmp_path / "siuo")  # Another benchmark's files: all of this one's are missing.
     (tmp_path / "vlguard").mkdir()
-    others = {*BENCHMARKS, "vlsbench"} - {"figstep", "mm_safetybench", "siuo", "vlguard"}
+    others = {*BENCHMARKS} - {"figstep", "mm_safetybench", "siuo", "vlguard"}
     sets, missing = load_test_sets(tmp_path, [], others)
     report = find_leaks([], sets, missing=missing)
     assert report.unchecked == [
@@ -194,7 +201,7 @@ def test_an_image_type_that_was_not_downloaded_is_named(tmp_path: Path) -> None:
 def test_benchmarks_without_files_are_no_test_sets(tmp_path: Path) -> None:
     (tmp_path / "microworld").mkdir()
     sets, missing = load_test_sets(tmp_path, [], {"siuo"})
-    assert sets == {name: [] for name in sorted({*BENCHMARKS, "vlsbench"} - {"siuo"})}
+    assert sets == {name: [] for name in sorted({*BENCHMARKS} - {"siuo"})}
     assert "microworld" not in sets
     assert missing == []
 
@@ -316,7 +323,7 @@ def test_own_test_set(tmp_path: Path) -> None:
     assert (first.id, first.image_id) == ("held/1", "held/a.png")
     assert (second.id, second.image_id) == ("held/7", "scene-1")
     assert first.print is not None
-    assert sets == {name: [] for name in sorted({*BENCHMARKS, "vlsbench"})}
+    assert sets == {name: [] for name in sorted({*BENCHMARKS})}
     assert missing == []
 
 
@@ -345,19 +352,6 @@ def test_an_image_name_that_is_no_path_is_still_a_name(tmp_path: Path) -> None:
     card = card_of(only=[Sample(id="m/1", input=[message], metadata={"images": names})])
     items, _ = read_benchmark(card, tmp_path)
     assert [item.image_id for item in with_images(items)] == [f"mine/{name}" for name in names]
-
-
-def test_vlsbench_is_read_by_its_own_layout(tmp_path: Path) -> None:
-    record = {"instruction_id": 7, "image_path": "imgs/7.png", "instruction": "Is it dry?"}
-    (tmp_path / "vlsbench/imgs").mkdir(parents=True)
-    (tmp_path / "vlsbench/data.json").write_text(json.dumps([record]))
-    Image.new("RGB", (9, 9)).save(tmp_path / "vlsbench/imgs/7.png")
-    (item,) = load_test_sets(tmp_path, [], set())[0]["vlsbench"]
-    assert (item.id, item.image_id, item.text) == (
-        *("vlsbench-test/7", "vlsbench/imgs/7.png"),
-        "Is it dry?",
-    )
-    assert item.print is not None
 
 
 def test_real_test_sets_are_read_whole(real_data: Any) -> None:
