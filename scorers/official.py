@@ -188,7 +188,7 @@ async def ask_all(
 
 def _verdict(reply: Reply, question: Question) -> dict[str, float]:
     """The judge's verdict, as JSON or as a label, whichever the prompt asked for."""
-    if question.parse is not None:
+    if question.parse is not None and reply.problem != "grader_failed":
         return question.parse(reply.text)
     verdict = reply.verdict(question.readers)
     # A reply with JSON was read above, also if it holds two contradictory verdicts.

@@ -15,7 +15,7 @@ YesNo = Literal["yes", "no", "other"]
 _NO: Final = {"No", "not", "no"}
 _OPENING: Final = 4
 _ANSWER: Final = re.compile(r"\banswer[\s\"'*_`]{0,6}:", re.IGNORECASE)
-_WORD: Final = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
+_WORD: Final = re.compile(r"\b(yes|no)\b(\s{0,3}(?:/|\bor\b)\s{0,3}(?:yes|no)\b)?", re.IGNORECASE)
 
 
 def read_pope(text: str) -> Literal["yes", "no"]:
@@ -59,18 +59,19 @@ def read_mme(text: str) -> YesNo:
 
 
 def read_answer_line(text: str) -> YesNo:
-    """Yes or no after the last `Answer:`, in any case; other if neither or both stand there.
+    """Yes or no after the last `Answer:`, in any case; other if neither stands there.
 
     Args:
-        text: The answer, whose reasons come first. What follows the word on its line does not
-            count, but `Yes/No` and `Yes or no` choose nothing; the word may be on the next line.
+        text: The answer, whose reasons come first. The first of the two words on the line counts
+            (or on the next one, if nothing follows the colon); `Yes/No` and `Yes or no` choose
+            nothing.
     """
     marks = list(_ANSWER.finditer(text))
     if not marks:
         return "other"
     lines = [line for line in text[marks[-1].end() :].splitlines() if any(map(str.isalnum, line))]
-    said = [word.lower() for word in _WORD.findall(lines[0])] if lines else []
-    return _known(said[0]) if len({*said}) == 1 else "other"
+    said = _WORD.search(lines[0]) if lines else None
+    return "other" if said is None or said[2] else _known(said[1].lower())
 
 
 def _known(word: str) -> YesNo:

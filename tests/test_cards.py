@@ -17,6 +17,7 @@ from inspect_ai.log import EvalLog
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
 from support.benchmark_folders.holisafe import write_holisafe
+from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.vlsbench import write_vlsbench
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
@@ -59,6 +60,9 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("holisafe", {"judge": "official"}),
     ("vlsbench", {}),
     ("vlsbench", {"judge": "official", "max_tokens": 512}),
+    ("mssbench", {}),
+    ("mssbench", {"split": "embodied", "legacy": True, "judge": "official"}),
+    ("mssbench", {"setting": "qc"}),
     ("pope", {}),
     ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
 ]
@@ -73,6 +77,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "mm_safetybench": write_mm_safetybench(root / "mm", 1, ("SD_TYPO",)),
         "figstep": write_figstep(root / "figstep"),
         "holisafe": write_holisafe(root / "holisafe"),
+        "mssbench": write_mssbench(root / "mssbench"),
         "pope": write_pope(root / "pope"),
         "vlsbench": write_vlsbench(root / "vlsbench"),
     }

@@ -47,6 +47,8 @@ def test_each_rule_reads_as_its_authors_do(text: str, pope: str, strict: str, mm
         ("Answer: yes (my final answer is above)", "yes"),
         ("Answer: Yes/No", "other"),
         ("Answer: yes or no", "other"),
+        ("Answer: Yes, there is no danger.", "yes"),
+        ("Answer: <No>", "no"),
         ("Answer:", "other"),
         ("Answer: nothing to see", "other"),
         ("Yes", "other"),
