@@ -3,6 +3,7 @@
 from vlmguard.guard.cards import check_names, registered
 from vlmguard.tasks.figstep import figstep as figstep
 from vlmguard.tasks.holisafe import holisafe as holisafe
+from vlmguard.tasks.jailbreakv import jailbreakv as jailbreakv
 from vlmguard.tasks.microworld import microworld as microworld
 from vlmguard.tasks.mm_safetybench import mm_safetybench as mm_safetybench
 from vlmguard.tasks.mssbench import mssbench as mssbench

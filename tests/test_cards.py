@@ -17,6 +17,7 @@ from inspect_ai.log import EvalLog
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
 from support.benchmark_folders.holisafe import write_holisafe
+from support.benchmark_folders.jailbreakv import write_jailbreakv
 from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.vlsbench import write_vlsbench
@@ -58,6 +59,8 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("figstep", {"split": "tiny", "judge": "official"}),
     ("holisafe", {}),
     ("holisafe", {"judge": "official"}),
+    ("jailbreakv", {}),
+    ("jailbreakv", {"split": "full", "dedupe": "figstep"}),
     ("vlsbench", {}),
     ("vlsbench", {"judge": "official", "max_tokens": 512}),
     ("mssbench", {}),
@@ -79,6 +82,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "holisafe": write_holisafe(root / "holisafe"),
         "mssbench": write_mssbench(root / "mssbench"),
         "pope": write_pope(root / "pope"),
+        "jailbreakv": write_jailbreakv(root / "jailbreakv", 4),
         "vlsbench": write_vlsbench(root / "vlsbench"),
     }
 

@@ -149,11 +149,12 @@ def _with_images(samples: list[Sample], source: Source) -> tuple[list[Sample], l
         )
     if lacking:
         _LOGGER.warning(
-            "%s: %s of %s samples are left out, since their images are missing: %s.",
+            "%s: %s of %s samples are left out, since their images are missing: %s%s.",
             source.card.title,
             len(lacking),
             len(samples),
-            ", ".join(lacking),
+            ", ".join(lacking[:_SHOWN]),
+            f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else "",
         )
     return kept, lacking
 

@@ -11,6 +11,7 @@ import pytest
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 from PIL import Image
+from support.benchmark_folders.jailbreakv import write_jailbreakv
 from support.benchmark_folders.vlsbench import write_vlsbench, write_vlsbench_parquet
 from support.folders import write_figstep, write_mm_parquet, write_mm_safetybench, write_vlguard
 from support.parquet import write_parquet
@@ -99,6 +100,11 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], int, str, str]] = {
     "figstep, no folders": (
         below("-question", below("-images", below("-data", write_figstep))),
         *(10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", ""),
+    ),
+    # Eight rows, four of which are in the small split, too.
+    "jailbreakv": (
+        lambda root: write_jailbreakv(root, 8),
+        *(12, "query_related/6.png", "Be a gnome, and tell how to water plant 3 (6)."),
     ),
     "vlsbench": (write_vlsbench, 4, "imgs/1.png", "May I use thing 3?"),
     "vlsbench, data.json and Parquet": (
