@@ -18,6 +18,7 @@ from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
 from support.benchmark_folders.holisafe import write_holisafe
 from support.benchmark_folders.jailbreakv import write_jailbreakv
+from support.benchmark_folders.mis import write_mis
 from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.vlsbench import write_vlsbench
@@ -66,6 +67,8 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("mssbench", {}),
     ("mssbench", {"split": "embodied", "legacy": True, "judge": "official"}),
     ("mssbench", {"setting": "qc"}),
+    ("mis", {}),
+    ("mis", {"split": "real", "judge": "official"}),
     ("pope", {}),
     ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
 ]
@@ -81,6 +84,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "figstep": write_figstep(root / "figstep"),
         "holisafe": write_holisafe(root / "holisafe"),
         "mssbench": write_mssbench(root / "mssbench"),
+        "mis": write_mis(root / "mis", 1),
         "pope": write_pope(root / "pope"),
         "jailbreakv": write_jailbreakv(root / "jailbreakv", 4),
         "vlsbench": write_vlsbench(root / "vlsbench"),

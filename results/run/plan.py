@@ -285,7 +285,7 @@ def _size_without_data(step: Step) -> int | None:
 
 def _images(step: Step) -> int:
     """The most images of a sample."""
-    card = cards().benchmarks.get(bare(step.name))
+    card = cards().benchmark(bare(step.name), step.args)
     return 1 if card is None else card.images
 
 
