@@ -161,7 +161,7 @@ class Card:
         partner: The harmless requests beside its risky ones; None if it has no risky ones.
         layouts: Accepted layouts, relative to the benchmark's folder.
         sha256: First 8 hex digits of the SHA-256 of known files.
-        variants: Number of samples of each variant.
+        variants: Number of samples of each variant; None if nobody confirmed it.
         load: Reads the samples of a variant from a folder; images are paths, which may not exist. A
             task that draws its data has neither variants nor this.
         images: The most images of a sample.
@@ -198,7 +198,7 @@ class Card:
     partner: Partner | None = None
     layouts: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
-    variants: Mapping[str, int] = field(default_factory=dict)
+    variants: Mapping[str, int | None] = field(default_factory=dict)
     load: "Callable[[Source, str], list[Sample]]" = field(default=_nothing_to_load, repr=False)
     images: int = 1
     image_names: "Callable[[Sample], Sequence[str]]" = field(default=_image_id, repr=False)

@@ -19,7 +19,15 @@ from typing import Any, Final, NoReturn
 
 from vlmguard.guard.errors import UserError, reason_of, short
 
-__all__ = ["MAX_DEPTH", "read_bytes", "read_csv", "read_json", "read_json_lines", "read_text"]
+__all__ = [
+    "MAX_DEPTH",
+    "parse_json",
+    "read_bytes",
+    "read_csv",
+    "read_json",
+    "read_json_lines",
+    "read_text",
+]
 
 MAX_BYTES: Final = 2_000_000_000
 MAX_UNPACKED: Final = 64_000_000

@@ -153,11 +153,12 @@ def renewed(text: str) -> str:
         UserError: The page lacks a marker.
     """
     benchmarks, defenses = as_sheets()
-    # What draws its own data has a section of its own.
+    # What draws its own data, or takes the user's, has a section of its own.
     drawn = [f"`{card.name}`" for card in cards().benchmarks.values() if not card.variants]
     benchmarks.rows = [row for row in benchmarks.rows if row[0] not in drawn]
     for row in benchmarks.rows:
-        row[0] = f"[{row[0]}](tasks/README.md#{row[0].strip('`')})"
+        card = cards().benchmarks[row[0].strip("`")]
+        row[0] = f"[{row[0]}](tasks/README.md#{card.task or card.name})"
     defenses.rows.insert(0, ["(none)", "undefended", "1", NOTHING, "all", ""])
     for kind, sheet in ((BENCHMARKS, benchmarks), (DEFENSES, defenses)):
         marker = f"<!-- {kind}: made by `make readme` -->"
@@ -172,7 +173,7 @@ def renewed(text: str) -> str:
 
 
 def _benchmark_row(card: Card) -> list[str]:
-    sizes = list(dict.fromkeys(card.variants.values()))
+    sizes = list(dict.fromkeys(size for size in card.variants.values() if size is not None))
     shown = " / ".join(f"{size:,}" for size in sizes)
     if len(sizes) > _SIZES:
         shown = f"{min(sizes):,} to {max(sizes):,}"
@@ -189,7 +190,10 @@ def _benchmark_row(card: Card) -> list[str]:
 def _benchmark_facts(card: Card) -> dict[str, str]:
     """All about a benchmark, for `vlmguard list NAME`."""
     options = _own_options(card)
-    sizes = {f"{name} {size:,}" for name, size in card.variants.items()}
+    sizes = {
+        f"{name} {NOTHING if size is None else format(size, ',')}"
+        for name, size in card.variants.items()
+    }
     return {
         "title": card.title,
         "run as": _run_as(card),

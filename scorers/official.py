@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -126,7 +126,11 @@ def replaced(questions: Mapping[str, Question], folder: str | None) -> dict[str,
 
 
 async def ask_all(
-    state: TaskState, questions: list[Question], images: list[str], material: dict[str, str]
+    state: TaskState,
+    questions: list[Question],
+    images: list[str],
+    material: dict[str, str],
+    among: Collection[Question] = (),
 ) -> Answers:
     """Ask each judge bound to `grader` each question.
 
@@ -138,15 +142,18 @@ async def ask_all(
         questions: The questions; each sees the material that its template names.
         images: Images to show the judge.
         material: Foreign text by placeholder.
+        among: All questions of the scorer, if it depends on the sample which of them are asked:
+            scores state which prompts it has, and runs with different prompts are not compared.
     """
     graders = role_models("grader")
-    templates = [question.template for question in questions]
+    prompts = among or questions
+    templates = [question.template for question in prompts]
     metadata: dict[str, Any] = {
         "judges": [str(grader) for grader in graders],
         "judge_template": template_hash(*templates),
         **noted(state),
     }
-    if files := sorted({question.file for question in questions if question.file}):
+    if files := sorted({question.file for question in prompts if question.file}):
         metadata["judge_template_files"] = files
     answer = state.output.completion
     said = read_output(state.output)

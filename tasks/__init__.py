@@ -11,6 +11,8 @@ from vlmguard.tasks.mssbench import mssbench as mssbench
 from vlmguard.tasks.pope import pope as pope
 from vlmguard.tasks.siuo import siuo as siuo
 from vlmguard.tasks.vlguard import vlguard as vlguard
+from vlmguard.tasks.vlm_safety import vlm_safety as vlm_safety
 from vlmguard.tasks.vlsbench import vlsbench as vlsbench
 
-check_names(globals(), registered().benchmarks)
+# A card of a task that runs several has no function of its name.
+check_names(globals(), [each.name for each in registered().benchmarks.values() if not each.task])

@@ -21,6 +21,7 @@ from support.benchmark_folders.jailbreakv import write_jailbreakv
 from support.benchmark_folders.mis import write_mis
 from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
+from support.benchmark_folders.presets import write_preset
 from support.benchmark_folders.vlsbench import write_vlsbench
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
@@ -45,6 +46,7 @@ from vlmguard.guard.task_options import TaskOptions
 from vlmguard.results.catalogue import as_json, as_sheets, renewed
 from vlmguard.results.logs.measures import common_measures, counts_help
 from vlmguard.scorers.metrics import coverage, grades, vote
+from vlmguard.tasks.any_set.cards import PRESETS
 
 RUNS: list[tuple[str, dict[str, Any]]] = [
     ("siuo", {}),
@@ -71,6 +73,7 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("mis", {"split": "real", "judge": "official"}),
     ("pope", {}),
     ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
+    *((name, {"judge": "official"}) for name in PRESETS),
 ]
 
 
@@ -79,6 +82,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
     return {
         "siuo": write_siuo(root / "siuo", 1),
+        **{name: write_preset(name, root / name) for name in PRESETS},
         "vlguard": write_vlguard(root / "vlguard", unsafe=1, safe=1),
         "mm_safetybench": write_mm_safetybench(root / "mm", 1, ("SD_TYPO",)),
         "figstep": write_figstep(root / "figstep"),

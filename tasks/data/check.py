@@ -24,7 +24,7 @@ class VariantReport:
     Attributes:
         name: The variant.
         state: `absent` if all its question files are missing.
-        expected: Number of samples of the published variant.
+        expected: Number of samples of the published variant; None if nobody confirmed it.
         samples: Number of samples found.
         images: Number of images of these samples.
         usable: Number of images that exist and decode.
@@ -33,7 +33,7 @@ class VariantReport:
 
     name: str
     state: State
-    expected: int
+    expected: int | None
     samples: int = 0
     images: int = 0
     usable: int = 0
@@ -131,7 +131,7 @@ def describe(report: Report) -> str:
         verdict = "as published" if unaltered else "ALTERED: SHA-256 is not that of the original"
         lines.append(f"  file      {name}: {verdict}")
     for variant in report.variants:
-        counts = f"{variant.samples} of {variant.expected} samples"
+        counts = f"{variant.samples} of {variant.expected or 'an unknown number of'} samples"
         if variant.images:
             counts += f", {variant.usable} of {variant.images} images"
         found = "" if variant.state == "absent" else f" ({counts})"
@@ -160,7 +160,7 @@ def _variant(source: Source, name: str, decoded: dict[Path, str | None]) -> Vari
     problems = broken[:_SHOWN]
     if len(broken) > _SHOWN:
         problems.append(f"and {len(broken) - _SHOWN} images more")
-    complete = len(samples) == expected and not broken
+    complete = expected in (None, len(samples)) and not broken
     return VariantReport(
         name=name,
         state="complete" if complete else "incomplete",

@@ -108,7 +108,7 @@ def read_benchmark(card: Card, folder: Path) -> tuple[list[Item], list[str]]:
         except MissingFile:
             missing.append(f"{card.name}/{variant}")
             continue
-        if len(samples) < expected:
+        if expected is not None and len(samples) < expected:
             lacking = f"{expected - len(samples):,} of {expected:,} samples"
             missing.append(f"{card.name}/{variant} ({lacking})")
         known = {(item.id, item.image_id) for item in items}

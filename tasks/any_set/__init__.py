@@ -1,0 +1,1 @@
+"""Sets of any form: the rows of a file, what its columns mean, and presets as YAML."""
