@@ -7,6 +7,7 @@ from vlmguard.tasks.jailbreakv import jailbreakv as jailbreakv
 from vlmguard.tasks.microworld import microworld as microworld
 from vlmguard.tasks.mis import mis as mis
 from vlmguard.tasks.mm_safetybench import mm_safetybench as mm_safetybench
+from vlmguard.tasks.mme import mme as mme
 from vlmguard.tasks.mssbench import mssbench as mssbench
 from vlmguard.tasks.pope import pope as pope
 from vlmguard.tasks.siuo import siuo as siuo

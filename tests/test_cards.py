@@ -19,6 +19,7 @@ from inspect_ai.util import registry_create
 from support.benchmark_folders.holisafe import write_holisafe
 from support.benchmark_folders.jailbreakv import write_jailbreakv
 from support.benchmark_folders.mis import write_mis
+from support.benchmark_folders.mme import write_mme
 from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.presets import write_preset
@@ -66,6 +67,7 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("jailbreakv", {"split": "full", "dedupe": "figstep"}),
     ("vlsbench", {}),
     ("vlsbench", {"judge": "official", "max_tokens": 512}),
+    ("mme", {}),
     ("mssbench", {}),
     ("mssbench", {"split": "embodied", "legacy": True, "judge": "official"}),
     ("mssbench", {"setting": "qc"}),
@@ -87,6 +89,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "mm_safetybench": write_mm_safetybench(root / "mm", 1, ("SD_TYPO",)),
         "figstep": write_figstep(root / "figstep"),
         "holisafe": write_holisafe(root / "holisafe"),
+        "mme": write_mme(root / "mme", 1),
         "mssbench": write_mssbench(root / "mssbench"),
         "mis": write_mis(root / "mis", 1),
         "pope": write_pope(root / "pope"),
@@ -279,6 +282,7 @@ def test_a_run_has_the_card_that_its_arguments_choose(monkeypatch: pytest.Monkey
         ("vlguard", {"n": 2}, 2),
         ("vlguard", {"n": 2, "subset": "safe_safe"}, 2),
         ("pope", {"n": 3, "strategy": "all"}, 3),
+        ("mme", {"n": 4}, 4),
     ],
 )
 def test_a_drawing_has_the_size_that_its_card_says(
@@ -288,6 +292,7 @@ def test_a_drawing_has_the_size_that_its_card_says(
         "mm_safetybench": lambda: write_mm_safetybench(tmp_path, 10, ("SD_TYPO",)),
         "vlguard": lambda: write_vlguard(tmp_path),
         "pope": lambda: write_pope(tmp_path),
+        "mme": lambda: write_mme(tmp_path),
     }[name]()
     task = registry_create("task", f"vlmguard/{name}", data_dir=str(data), judge="none", **args)
     assert len(task.dataset) == cards().benchmarks[name].size(args) == size
