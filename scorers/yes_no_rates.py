@@ -5,6 +5,8 @@ from typing import Any
 
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 
+from vlmguard.scorers.format_damage import lost_by_format
+
 __all__ = ["yes_no_rates"]
 
 
@@ -29,15 +31,11 @@ def yes_no_rates() -> Metric:
         known = [(value, yes) for value, yes in answers if not math.isnan(_of(value, "correct"))]
         said = [yes for value, yes in known if _of(value, "says_yes") == 1.0]
         hits, there = sum(said), sum(yes for _, yes in known)
-        right, strictly = (
-            _share(sum(_of(value, key) for value, _ in known), len(known))
-            for key in ("correct", "correct_strict")
-        )
         return {
             "precision": _share(hits, len(said)),
             "recall": _share(hits, there),
             "f1": _share(2 * hits, len(said) + there),
-            "format_damage": right - strictly,
+            "format_damage": lost_by_format(scores),
         }
 
     return compute

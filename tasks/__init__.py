@@ -8,8 +8,10 @@ from vlmguard.tasks.microworld import microworld as microworld
 from vlmguard.tasks.mis import mis as mis
 from vlmguard.tasks.mm_safetybench import mm_safetybench as mm_safetybench
 from vlmguard.tasks.mme import mme as mme
+from vlmguard.tasks.mmstar import mmstar as mmstar
 from vlmguard.tasks.mssbench import mssbench as mssbench
 from vlmguard.tasks.pope import pope as pope
+from vlmguard.tasks.scienceqa import scienceqa as scienceqa
 from vlmguard.tasks.siuo import siuo as siuo
 from vlmguard.tasks.vlguard import vlguard as vlguard
 from vlmguard.tasks.vlm_safety import vlm_safety as vlm_safety

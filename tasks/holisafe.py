@@ -64,9 +64,9 @@ from vlmguard.guard.record import noted
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import request_of
+from vlmguard.scorers.group_means import mean_of_means, values_by
 from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
-from vlmguard.scorers.strata import mean_of_means, values_by
 from vlmguard.scorers.string_match import phrases_of
 from vlmguard.scorers.unanswered import unanswered
 from vlmguard.scorers.verdicts import label

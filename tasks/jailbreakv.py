@@ -56,9 +56,9 @@ from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.group_means import values_by
 from vlmguard.scorers.metrics import average_known, metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
-from vlmguard.scorers.strata import values_by
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.benchmark import locate_data, make_task
 from vlmguard.tasks.data.dataset import MissingImages, user_input

@@ -75,9 +75,9 @@ from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.messages import image_parts
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.group_means import mean_of_means, values_by
 from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
-from vlmguard.scorers.strata import mean_of_means, values_by
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.benchmark import locate_data, make_task
 from vlmguard.tasks.data.dataset import draw, user_input

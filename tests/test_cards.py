@@ -20,9 +20,11 @@ from support.benchmark_folders.holisafe import write_holisafe
 from support.benchmark_folders.jailbreakv import write_jailbreakv
 from support.benchmark_folders.mis import write_mis
 from support.benchmark_folders.mme import write_mme
+from support.benchmark_folders.mmstar import write_mmstar
 from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.presets import write_preset
+from support.benchmark_folders.scienceqa import write_scienceqa
 from support.benchmark_folders.vlsbench import write_vlsbench
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
@@ -73,6 +75,8 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("mssbench", {"setting": "qc"}),
     ("mis", {}),
     ("mis", {"split": "real", "judge": "official"}),
+    ("mmstar", {}),
+    ("scienceqa", {"judge": "none"}),
     ("pope", {}),
     ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
     *((name, {"judge": "official"}) for name in PRESETS),
@@ -92,6 +96,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "mme": write_mme(root / "mme", 1),
         "mssbench": write_mssbench(root / "mssbench"),
         "mis": write_mis(root / "mis", 1),
+        "mmstar": write_mmstar(root / "mmstar"),
+        "scienceqa": write_scienceqa(root / "scienceqa"),
         "pope": write_pope(root / "pope"),
         "jailbreakv": write_jailbreakv(root / "jailbreakv", 4),
         "vlsbench": write_vlsbench(root / "vlsbench"),
@@ -283,6 +289,8 @@ def test_a_run_has_the_card_that_its_arguments_choose(monkeypatch: pytest.Monkey
         ("vlguard", {"n": 2, "subset": "safe_safe"}, 2),
         ("pope", {"n": 3, "strategy": "all"}, 3),
         ("mme", {"n": 4}, 4),
+        ("mmstar", {"n": 3}, 3),
+        ("scienceqa", {"n": 3}, 3),
     ],
 )
 def test_a_drawing_has_the_size_that_its_card_says(
@@ -293,6 +301,8 @@ def test_a_drawing_has_the_size_that_its_card_says(
         "vlguard": lambda: write_vlguard(tmp_path),
         "pope": lambda: write_pope(tmp_path),
         "mme": lambda: write_mme(tmp_path),
+        "mmstar": lambda: write_mmstar(tmp_path),
+        "scienceqa": lambda: write_scienceqa(tmp_path),
     }[name]()
     task = registry_create("task", f"vlmguard/{name}", data_dir=str(data), judge="none", **args)
     assert len(task.dataset) == cards().benchmarks[name].size(args) == size

@@ -5,7 +5,7 @@ import math
 import pytest
 from inspect_ai.scorer import SampleScore, Score
 
-from vlmguard.scorers.strata import mean_of_means, values_by
+from vlmguard.scorers.group_means import mean_of_means, values_by
 
 
 def scored(*pairs: tuple[str, float]) -> list[SampleScore]:
