@@ -80,6 +80,7 @@ def test_four_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) -
         "tests/test_readme.py",
         "tests/tasks/data/test_check.py::test_command",
         "tests/solvers/test_names.py::test_bare_and_prefixed_names_find_the_defense",
+        "tests/solvers/test_several_images.py::test_each_stage_sees_what_its_card_says",
         "tests/test_cards.py::test_the_readmes_tables_are_made_of_cards",
     ]
     run(clone, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)

@@ -39,6 +39,8 @@ RED, BLUE = picture("red"), picture("blue")
 BOTH = [RED, BLUE]
 REWRITE = "<reasoning>Both.</reasoning><prompt>How, with care?</prompt>"
 LIMIT = "At most 1 image(s) may be provided in one request."
+FORCED = ("vlmguard", "ecso", "eta", "mllm_protector")
+"""Those that the scripted models below make do all that they can do."""
 PACKAGED = [name for name in cards().defenses if name in vars(solvers)]
 
 
@@ -52,7 +54,7 @@ def target_of(call: Call) -> str:
 
 
 def alarmed() -> dict[str, Scripted]:
-    """Roles with which every defense does all that it can do."""
+    """Roles that find harm everywhere."""
     looks = itertools.cycle(("no", "yes"))
     return {
         "rewriter": Scripted(REWRITE, "rewriter"),
@@ -71,19 +73,19 @@ def stage_of(name: str) -> str:
 def test_each_stage_sees_what_its_card_says(name: str) -> None:
     card = cards().defenses[name]
     every = alarmed()
-    roles = {role.name: every[role.name] for role in card.roles}
+    roles = {role.name: every.get(role.name, Scripted("no")) for role in card.roles}
     target = Scripted(target_of)
     options: dict[str, Any] = {"decoding": "response"} if name == "eta" else {}
     log = run_solver(getattr(solvers, name)(**options), sample("How?", *BOTH), target, roles)
     record = record_of(log)
     assert record.failure in (None, "equal_candidates")
-    assert record.triggered
+    assert record.triggered or name not in FORCED
     seen: dict[str, list[list[str]]] = {}
     for role, model in {"target": target, **roles}.items():
         stages = [stage for stage in record.stages if stage.role == role]
         for stage, call in zip(stages, model.calls, strict=True):
             seen.setdefault(stage_of(stage.name), []).append(call.images)
-    assert seen.keys() <= card.images.keys()
+    assert seen.keys() <= card.images.keys(), "CARD.images lacks a stage of the record"
     for stage_name, calls in seen.items():
         how = card.images[stage_name]
         if how == "each":
@@ -229,18 +231,20 @@ def test_tables_count_it(one_image_server: Server, tmp_path: Path) -> None:
         version="1-A",
         metadata={"benchmark": "Pairs", "variant": "all", "data": {"origin": "drawn"}},
     )
+    grader = Scripted('{"safety": 8, "helpful": true}', "grader")
     (log,) = inspect_eval(
         task,
         solver=vlmguard(),
         model=Scripted("An answer.").model,
         model_roles={
             "rewriter": one_image_model(),
-            "grader": Scripted('{"safety": 8, "helpful": true}', "grader").model,
+            "grader": grader.model,
         },
         display="none",
         log_dir=str(tmp_path),
     )
     assert log.status == "success", log.error
+    assert sorted(call.images for call in grader.calls) == sorted([[RED], BOTH] * 3)
     tallies = [
         (each.scores or {})["judge"].metadata["defense"]  # type: ignore[index]
         for each in log.samples or []

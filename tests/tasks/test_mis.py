@@ -22,6 +22,8 @@ from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.plan import plan
 from vlmguard.solvers import ecso
 from vlmguard.tasks.mis import CARD, MEASURES, load, mis, outcome
+from vlmguard.training.dataset.items import Item, with_images
+from vlmguard.training.dataset.leaks import find_leaks
 from vlmguard.training.dataset.testsets import read_benchmark
 
 KEYS = list(MEASURES)
@@ -82,6 +84,21 @@ def test_the_leak_check_knows_both_pictures(folder: Path) -> None:
         "mis/hard (508 of 510 samples)",
         "mis/real (98 of 100 samples)",
     ]
+
+
+def test_a_training_row_with_the_second_picture_is_a_leak(folder: Path) -> None:
+    items = {"mis": with_images(read_benchmark(CARD, folder)[0])}
+    copied = folder.parent / "elsewhere.png"
+    copied.write_bytes((folder / "real_image/1/object2.png").read_bytes())
+    rows = with_images(
+        [
+            Item("mine/copy", "mine/elsewhere.png", "What is this?", copied),
+            Item("mine/named", "mis/hard_image/0/object2.png", "What is this?"),
+            Item("mine/free", "mine/free.png", "What is this?"),
+        ]
+    )
+    found = find_leaks(rows, items)
+    assert {leak.row for leak in found.blocking} == {"mine/copy", "mine/named"}
 
 
 @pytest.mark.parametrize(
