@@ -13,6 +13,7 @@ from vlmguard.tasks.mssbench import mssbench as mssbench
 from vlmguard.tasks.pope import pope as pope
 from vlmguard.tasks.scienceqa import scienceqa as scienceqa
 from vlmguard.tasks.siuo import siuo as siuo
+from vlmguard.tasks.spa_vl import spa_vl as spa_vl
 from vlmguard.tasks.vlguard import vlguard as vlguard
 from vlmguard.tasks.vlm_safety import vlm_safety as vlm_safety
 from vlmguard.tasks.vlsbench import vlsbench as vlsbench

@@ -25,6 +25,7 @@ from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.presets import write_preset
 from support.benchmark_folders.scienceqa import write_scienceqa
+from support.benchmark_folders.spa_vl import write_spa_vl
 from support.benchmark_folders.vlsbench import write_vlsbench
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
@@ -77,6 +78,9 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("mis", {"split": "real", "judge": "official"}),
     ("mmstar", {}),
     ("scienceqa", {"judge": "none"}),
+    ("spa_vl", {}),
+    ("spa_vl", {"subset": "help"}),
+    ("spa_vl", {"subset": "help", "judge": "official"}),
     ("pope", {}),
     ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
     *((name, {"judge": "official"}) for name in PRESETS),
@@ -98,6 +102,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "mis": write_mis(root / "mis", 1),
         "mmstar": write_mmstar(root / "mmstar"),
         "scienceqa": write_scienceqa(root / "scienceqa"),
+        "spa_vl": write_spa_vl(root / "spa_vl"),
         "pope": write_pope(root / "pope"),
         "jailbreakv": write_jailbreakv(root / "jailbreakv", 4),
         "vlsbench": write_vlsbench(root / "vlsbench"),
