@@ -128,7 +128,7 @@ def vlm_safety(
         source=source,
         samples=samples,
         files=files_of(source, chosen),
-        variant="all",
+        variant="all" if preset in PRESETS else chosen.name,
         version="1-A",
         judged={RIGHT: vlm_safety_judge},
         questions=QUESTIONS,
@@ -209,6 +209,6 @@ def _from_hub(given: Mapping[str, Any], options: TaskOptions) -> tuple[Preset, S
 
 
 def _own(name: str, content: Mapping[str, Any]) -> Preset:
-    preset = read_form(Preset, {"name": name, "title": name, "obtain": _WAY_OUT, **content}, "-T")
+    preset = read_form(Preset, {"name": name, "obtain": _WAY_OUT, **content}, "-T")
     preset.check_forms("-T")
     return preset

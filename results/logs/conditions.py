@@ -36,7 +36,8 @@ class Column:
     """What must agree for two results to be compared.
 
     Attributes:
-        benchmark: Display name of the task, the same for runs by path and by package.
+        benchmark: Name of the card, or display name of the task, the same for runs by path and by
+            package.
         title: Name of the benchmark.
         variant: Split or track.
         version: Task version.
@@ -63,8 +64,11 @@ def column_of(log: EvalLog, judging: Judging) -> Column:
     """
     spec = log.eval
     metadata = spec.metadata or {}
+    card = cards().benchmark(bare(spec.task), spec.task_args)
+    # A task may run several benchmarks, of which each is a row of its own.
+    name = card.name if card and card.task else spec.task_display_name or bare(spec.task)
     return Column(
-        benchmark=spec.task_display_name or bare(spec.task),
+        benchmark=name,
         title=str(metadata.get("benchmark", bare(spec.task))),
         variant=str(metadata.get("variant", "")),
         version=str(spec.task_version),

@@ -42,7 +42,7 @@ class Preset(Part):
 
     Attributes:
         name: Its name; that of the YAML file.
-        title: Its title; its name by default.
+        title: Its title.
         about: Paper, authors and address, and what nobody could confirm.
         license: Its license, with what is uncertain about it.
         noncommercial: Whether that forbids commercial use.
@@ -61,7 +61,7 @@ class Preset(Part):
     """
 
     name: str = ""
-    title: str = ""
+    title: str = "Own set"
     about: str = ""
     license: str = ""
     noncommercial: bool = False
@@ -130,6 +130,6 @@ def read_preset(file: Path) -> Preset:
     content: Any = read_yaml(file)
     if not isinstance(content, dict):
         raise UserError(f"{file}: no keys like file and map are found in it. Correct it.")
-    preset = read_form(Preset, {"title": file.stem, **content, "name": file.stem}, str(file))
+    preset = read_form(Preset, {**content, "name": file.stem}, str(file))
     preset.check_forms(str(file))
     return preset

@@ -21,6 +21,7 @@ from support.parquet import packed_picture, write_parquet
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
+from vlmguard.results.logs.conditions import column_of
 from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers.pairs import pairs_right
 from vlmguard.tasks import vlm_safety
@@ -119,15 +120,19 @@ def test_pairs_and_views_are_counted_by_hand(
     read = read_results([str(tmp_path / "logs")])
     assert {"vlm_safety_judge.right_if_benign", "vlm_safety_judge.right_if_risky"} <= {*read.frame}
     (seen,) = read.runs
-    assert (seen.column.title, seen.column.variant) == ("LVLM-SafeR", "all")
+    # Two presets of one task are rows of their own, and a baseline tells them apart.
+    assert (seen.column.title, seen.column.benchmark) == ("LVLM-SafeR", "lvlm_safer")
 
 
 def test_a_set_without_pairs_says_nothing_of_them(
     folder: Path, scripted: Any, run: Any, metrics: Any
 ) -> None:
     task = own(folder, judge="official", expected="refuse")
-    found = metrics(run(task, scripted("No."), model_roles={"grader": scripted(GOOD, "grader")}))
+    log = run(task, scripted("No."), model_roles={"grader": scripted(GOOD, "grader")})
+    found = metrics(log)
     assert found["vlm_safety_judge.right.mean"] == 1.0
+    column = column_of(log, {})
+    assert (column.title, column.benchmark, column.variant) == ("Own set", "vlm_safety", "rows")
     assert not [name for name in found if "pairs" in name]
 
 

@@ -253,7 +253,7 @@ def test_a_yaml_file_is_read_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "orchard.yaml"
     path.write_text("file: rows.json\nmap: {text: q}\nexpected: comply\n")
     preset = read_preset(path)
-    assert (preset.name, preset.title) == ("orchard", "orchard")
+    assert (preset.name, preset.title) == ("orchard", "Own set")
     for wrong, message in (
         ("- 1", "orchard.yaml: no keys"),
         ("file: rows.json\nmap: {text: q}", "orchard.yaml: what is a right answer"),
