@@ -41,7 +41,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel
 
-from vlmguard.guard.cards import Card, Git, Measure, register
+from vlmguard.guard.cards import Card, Git, Measure, View, register
 from vlmguard.guard.data_records import Text, named_records, parse_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import check_choice
@@ -71,7 +71,17 @@ MEASURES: Final = {
     "correct_strict": Measure(label="Strictly correct %", lower_is_better=False, max=1, help=True),
     "says_yes": Measure(label="Says yes %", neutral=True, max=1, help=False),
     "refused_as_yes": Measure(lower_is_better=True, max=1, help=True),
+    # Main tables show the strict rule beside the official one.
+    "strictly_correct": View(
+        of="pope_rules.correct_strict",
+        on="benign",
+        label="Strictly correct %",
+        lower_is_better=False,
+        max=1,
+        help=True,
+    ),
 }
+KEYS: Final = ("correct", "correct_strict", "says_yes", "refused_as_yes")
 _HEADLINES: Final = {"official": "correct", "strict": "correct_strict"}
 
 
@@ -218,7 +228,7 @@ def pope_rules(rule: Rule = "official") -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         said = read_output(state.output)
         metadata = noted(state)
-        if (given := unanswered(state, said, dict.fromkeys(MEASURES, 0.0), metadata)) is not None:
+        if (given := unanswered(state, said, dict.fromkeys(KEYS, 0.0), metadata)) is not None:
             return given
         read = {"official": read_pope(said.text), "strict": read_strictly(said.text)}
         refused = read["official"] == "yes" and is_refusal(said.text)

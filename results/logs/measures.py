@@ -159,7 +159,8 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
 
     Returns:
         The common measures that occur, then the benchmark's own. Of these, the headline and the
-        views are primary (the first, if no measure would be primary).
+        views are primary (the first, if no measure would be primary). A view of the headline with
+        the same heading would repeat it, and is left out.
     """
     known = list(runs)
     present = list(columns)
@@ -169,6 +170,14 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
         _own_measure(known, column)
         for column in sorted(own)
         if column.partition(".")[0] not in cards().measures
+    ]
+    named = {run.declared.headline for run in known}
+    headings = {measure.column: measure.heading for measure in found if measure.column in named}
+    repeated = {view for view, (of, _) in views().items() if of in headings}
+    found = [
+        measure
+        for measure in found
+        if measure.column not in repeated or headings[views()[measure.column][0]] != measure.heading
     ]
     if found and not any(measure.primary for measure in found):
         found[0] = replace(found[0], primary=True)

@@ -13,6 +13,8 @@ from support.folders import draw_image
 
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers.yes_no_rates import yes_no_rates
 from vlmguard.tasks.pope import ASK, CARD, load, pope
 
@@ -124,7 +126,7 @@ def answer(messages: list[ChatMessage]) -> str:
 
 @pytest.mark.parametrize("rule", ["official", "strict"])
 def test_a_run_reports_both_rules_and_their_gap(
-    rule: Any, folder: Path, scripted: Any, run: Any, metrics: Any
+    rule: Any, folder: Path, scripted: Any, run: Any, metrics: Any, tmp_path: Path
 ) -> None:
     answer.count = Counter()  # type: ignore[attr-defined]
     log = run(
@@ -156,8 +158,13 @@ def test_a_run_reports_both_rules_and_their_gap(
     scores = {sample.id: sample.scores["pope_rules"] for sample in log.samples}
     assert scores["pope/adversarial/2"].metadata["strict"] == "other"
     assert scores["pope/adversarial/2"].metadata["official"] == "yes"
-    # Two pictures with two questions each are the clusters: 0.5 and 1 right, or 0.5 and 0.5.
+    # Two pictures with two questions each are the clusters, half of each right.
     assert values[f"{PREFIX}correct_strict.stderr"] == pytest.approx(0.0)
+    # Main tables show the strict rule beside the headline, and no rule twice.
+    (group,) = build(read_results([str(tmp_path / "logs")])).groups
+    shown = [measure.label for measure in group.measures if measure.primary]
+    both = ["Correct %", "Strictly correct %"]
+    assert [label for label in shown if label in both] == both[rule == "strict" :]
 
 
 def test_missing_and_filtered_answers_are_no_yes(
