@@ -21,10 +21,15 @@ class UnknownName(UserError):
 def make_task(step: Step) -> Task:
     """The task of a benchmark with its arguments; its data are read.
 
+    A benchmark whose task runs others too goes by the name of its card.
+
     Raises:
         UnknownName: There is no such task, or it has no such argument.
         UserError: The task cannot be made, usually because data are missing.
     """
+    card = cards().benchmarks.get(step.name)
+    if card is not None and card.task:
+        step = Step(name=card.task, args={**card.chosen_by, **step.args})
     task: Task = _created("task", step)
     # A task's own model would override the configuration's targets.
     task.model = None

@@ -12,6 +12,7 @@ from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step
+from vlmguard.results.run.making import make_task
 from vlmguard.results.run.plan import plan
 from vlmguard.tasks import vlm_safety
 from vlmguard.tasks.any_set.cards import PRESETS
@@ -121,6 +122,23 @@ def test_data_and_leak_checks_know_a_preset_by_its_card(name: str, tmp_path: Pat
     assert all(item.image is not None and item.image.is_file() for item in items)
     assert {item.image_id.partition("/")[0] for item in items} == {name}
     assert check(card, tmp_path / "elsewhere").variants[0].state == "absent"
+
+
+def test_a_matrix_takes_a_preset_by_its_name(tmp_path: Path) -> None:
+    folder = write_preset("hades", tmp_path / "hades", 2)
+    args = {"data_dir": str(folder), "judge": "none"}
+    task = make_task(Step(name="hades", args=args))
+    assert len(task.dataset) == 10
+    assert task.metadata is not None
+    assert task.metadata["benchmark"] == "HADES"
+    matrix = Matrix(
+        targets=[ModelChoice(model="mockllm/m")],
+        benchmarks=[Step(name="hades", args=args)],
+        defenses=[Defense(name="none")],
+        log_dir="logs",
+    )
+    (line,) = plan(matrix)
+    assert (line.benchmark, line.samples, line.missing) == ("hades", 10, ())
 
 
 @pytest.mark.parametrize("name", NAMES)
