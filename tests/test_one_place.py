@@ -28,8 +28,8 @@ def names(repo: Path) -> dict[str, set[str]]:
         # Chat messages are built and read in guard/messages.py. The second turns any into a prompt.
         ("ContentImage", {"guard/messages.py", "guard/hf_vlm/messages.py"}),
         ("pyarrow.parquet", {"guard/packed_images.py"}),
-        # The verdicts of several judges become one: the general ones, and a benchmark's own.
-        ("average_known", {"scorers/judging.py", "scorers/metrics.py", "scorers/official.py"}),
+        # Several judges are asked and joined in two places: the general ones, a benchmark's own.
+        ("ask_together", {"scorers/judging.py", "scorers/official.py"}),
         ("PeftConfig", {"guard/adapters.py"}),
         # The second loads a checkpoint of the run itself.
         ("load_adapter", {"guard/adapters.py", "training/finetune/resume.py"}),
