@@ -4,25 +4,39 @@ The samples' target is the right letter, and their metadata hold the `letters` o
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from inspect_ai.scorer import Score, Target
 from inspect_ai.solver import TaskState
 
-from vlmguard.guard.cards import Measure
+from vlmguard.guard.cards import Measure, View
 from vlmguard.guard.record import noted
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.letters import read_bare_letter, read_letter
 from vlmguard.scorers.unanswered import unanswered
 
-__all__ = ["CHOICE_MEASURES", "score_choice"]
+__all__ = ["choice_measures", "score_choice"]
 
-CHOICE_MEASURES: Final = {
-    "correct": Measure(label="Correct %", lower_is_better=False, max=1, help=True),
-    "correct_strict": Measure(label="Strictly correct %", lower_is_better=False, max=1, help=True),
-    "unparsed": Measure(label="No letter %", lower_is_better=True, max=1, help=False),
-}
-"""How to read the keys of `score_choice`."""
+
+def choice_measures(scorer: str, strict: str) -> dict[str, Measure]:
+    """How to read the keys of `score_choice`; main tables show the strict rule beside the other.
+
+    Args:
+        scorer: The scorer that gives them.
+        strict: Heading of what is right by the strict rule.
+    """
+    return {
+        "correct": Measure(label="Correct %", max=1, lower_is_better=False, help=True),
+        "correct_strict": Measure(label=strict, max=1, lower_is_better=False, help=True),
+        "unparsed": Measure(label="No letter %", max=1, lower_is_better=True, help=False),
+        "strictly_correct": View(
+            of=f"{scorer}.correct_strict",
+            on="benign",
+            label=strict,
+            max=1,
+            lower_is_better=False,
+            help=True,
+        ),
+    }
 
 
 def score_choice(

@@ -56,8 +56,8 @@ from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
-from vlmguard.scorers.group_means import values_by
-from vlmguard.scorers.metrics import average_known, metrics_of
+from vlmguard.scorers.group_means import mean_of_means, values_by
+from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.benchmark import locate_data, make_task
@@ -261,7 +261,7 @@ def by_attack() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         result: dict[str, Any] = {
-            f"{field}_{name}": average_known(values)
+            f"{field}_{name}": mean_of_means([values])[0]
             for field in ("format", "attack", "transferred")
             for name, values in values_by(scores, "attack_success", field).items()
         }

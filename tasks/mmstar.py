@@ -46,7 +46,7 @@ from vlmguard.guard.data_records import Text
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
-from vlmguard.scorers.choices import CHOICE_MEASURES, score_choice
+from vlmguard.scorers.choices import choice_measures, score_choice
 from vlmguard.scorers.format_damage import format_damage
 from vlmguard.scorers.group_means import mean_of_means, values_by
 from vlmguard.scorers.letters import read_opening_letter
@@ -58,6 +58,8 @@ from vlmguard.tasks.scoring import rules_alone
 
 ASK: Final = "Reply with the letter of the right option alone."
 """Follows each question, on a line of its own."""
+
+MEASURES: Final = choice_measures("mmstar_rules", "By the authors' rule %")
 
 _FILES: Final = ("mmstar.parquet", "data/val-*.parquet", "val/*.parquet")
 
@@ -112,7 +114,7 @@ CARD: Final[Card] = Card(
     load=load,
     size=lambda args: args.get("n") or CARD.variants["val"],
     headline={"correct": "mean over categories"},
-    measures=CHOICE_MEASURES,
+    measures=MEASURES,
     conditions=("drawn",),
 )
 register(CARD)
@@ -183,7 +185,7 @@ def axis_means() -> Metric:
     return compute
 
 
-@scorer(metrics=[*metrics_of(CHOICE_MEASURES), axis_means(), format_damage()])
+@scorer(metrics=[*metrics_of(MEASURES), axis_means(), format_damage()])
 def mmstar_rules() -> Scorer:
     """Is the answer right, by any letter in it and by the authors' rule?"""
 

@@ -40,7 +40,7 @@ from vlmguard.guard.data_records import Text
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
-from vlmguard.scorers.choices import CHOICE_MEASURES, score_choice
+from vlmguard.scorers.choices import choice_measures, score_choice
 from vlmguard.scorers.format_damage import format_damage
 from vlmguard.scorers.letters import read_bare_letter
 from vlmguard.scorers.metrics import metrics_of
@@ -51,6 +51,8 @@ from vlmguard.tasks.scoring import rules_alone
 
 ASK: Final = "Reply with the letter of the right option alone."
 """The last line of each request."""
+
+MEASURES: Final = choice_measures("scienceqa_rules", "Strictly correct %")
 
 _LETTERS: Final = "ABCDEFGH"
 _FILES: Final = "ScienceQA-IMG/test-*.parquet"
@@ -123,7 +125,7 @@ CARD: Final[Card] = Card(
     size=lambda args: args.get("n") or CARD.variants["test"],
     headline={"correct": ""},
     notes={"n": "500: that of the suite utility_quick"},
-    measures=CHOICE_MEASURES,
+    measures=MEASURES,
     conditions=("drawn",),
 )
 register(CARD)
@@ -171,7 +173,7 @@ def scienceqa(
     )
 
 
-@scorer(metrics=[*metrics_of(CHOICE_MEASURES), format_damage()])
+@scorer(metrics=[*metrics_of(MEASURES), format_damage()])
 def scienceqa_rules() -> Scorer:
     """Is the answer right, by any letter in it and by the letter alone?"""
 

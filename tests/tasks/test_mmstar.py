@@ -68,6 +68,7 @@ def test_categories_count_alike_and_both_rules_are_shown(
     assert log.results.headline.score == "mmstar_rules"
     # Tables have the same mean over categories.
     (entry,) = build(read_results([str(tmp_path / "logs")])).entries
+    assert entry.cells["mmstar_rules.strictly_correct"].mean == 2 / 5
     assert entry.cells["mmstar_rules.correct"].mean == pytest.approx((1 + 1 + 1 / 2) / 3)
 
 

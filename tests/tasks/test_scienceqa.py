@@ -72,6 +72,7 @@ def test_both_rules_and_their_gap(
     assert log.results.headline.score == "correct"
     assert (log.plan.config.max_tokens, log.plan.config.temperature) == (16, 0.0)
     (entry,) = build(read_results([str(tmp_path / "logs")])).entries
+    assert entry.cells["scienceqa_rules.strictly_correct"].mean == 2 / 5
     assert entry.cells["scienceqa_rules.correct"].mean == 3 / 5
 
 
