@@ -10,7 +10,14 @@ from vlmguard.guard.errors import UserError, first_fault
 from vlmguard.guard.files import read_csv, read_json, read_json_lines
 from vlmguard.guard.text.untrusted import well_formed
 
-__all__ = ["AGAIN", "Text", "named_records", "parse_records", "read_records"]
+__all__ = [
+    "AGAIN",
+    "Text",
+    "named_records",
+    "numbered_records",
+    "parse_records",
+    "read_records",
+]
 
 AGAIN: Final = "Download it again."
 """The remedy for a published file that is damaged."""
@@ -67,6 +74,27 @@ def named_records(path: Path, form: str | None = None) -> list[tuple[str, Any]]:
     if not records:
         raise UserError(f"{path}: holds no records (a list is needed). {AGAIN}")
     return records
+
+
+def numbered_records(path: Path) -> list[tuple[str, Any]]:
+    """Read a JSON file that is a dictionary of records by number.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Number (digits) and content of each record, at least one, in the order of numbers.
+
+    Raises:
+        UserError: The file cannot be read or is no dictionary of records, or a key is no number.
+    """
+    content = read_json(path, AGAIN)
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: not a dictionary of records by number. {AGAIN}")
+    wrong = next((key for key in content if not (key.isascii() and key.isdigit())), None)
+    if wrong is not None:
+        raise UserError(f"{path}: the id {wrong!r} is no number. Correct the record.")
+    return sorted(content.items(), key=lambda record: int(record[0]))
 
 
 def parse_records(

@@ -3,4 +3,8 @@
 from vlmguard.scorers.judge import judge
 from vlmguard.scorers.refusal import refusal, refusal_with_prefix
 
-__all__ = ["judge", "refusal", "refusal_with_prefix"]
+# Tables show measures in the order in which they are registered.
+# isort: split
+from vlmguard.scorers.intervention import intervention
+
+__all__ = ["intervention", "judge", "refusal", "refusal_with_prefix"]

@@ -9,6 +9,7 @@ from vlmguard.tasks.mis import mis as mis
 from vlmguard.tasks.mm_safetybench import mm_safetybench as mm_safetybench
 from vlmguard.tasks.mme import mme as mme
 from vlmguard.tasks.mmstar import mmstar as mmstar
+from vlmguard.tasks.mossbench import mossbench as mossbench
 from vlmguard.tasks.mssbench import mssbench as mssbench
 from vlmguard.tasks.pope import pope as pope
 from vlmguard.tasks.scienceqa import scienceqa as scienceqa

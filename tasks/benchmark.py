@@ -43,6 +43,7 @@ def make_task(
     judged: Mapping[str, Callable[[str | None], Scorer]] | None = None,
     questions: Mapping[str, Question] | None = None,
     rules: Mapping[str, Scorer] | None = None,
+    beside: Mapping[str, Scorer] | None = None,
     hint: str | None = None,
     legacy: bool = False,
     answers: int | None = None,
@@ -66,6 +67,7 @@ def make_task(
             `SCORER.KEY.METRIC`); each is made with the user's folder of prompts, or None.
         questions: The questions of these scorers, by the name of the file that may replace each.
         rules: Its scorers that need no judge, likewise by headline.
+        beside: Further scorers that need no judge, likewise, that are never the headline.
         hint: Field of the samples' metadata that the general judge may see.
         legacy: Whether refusals are also counted as the authors do.
         answers: Answers to each question, for a task with the option `samples`.
@@ -90,6 +92,7 @@ def make_task(
         questions=replaced(questions, prompts) if questions else {},
         hint=hint,
         legacy=legacy,
+        beside=beside,
     )
     reducer = vote() if reducer is None else reducer
     return Task(

@@ -67,10 +67,9 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel, BeforeValidator, Field
 
 from vlmguard.guard.cards import Card, Measure, Partner, register
-from vlmguard.guard.data_records import AGAIN, Text, parse_records, read_records
+from vlmguard.guard.data_records import Text, numbered_records, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
-from vlmguard.guard.files import read_json
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.messages import image_parts
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
@@ -389,12 +388,7 @@ def mm_safetybench_judge(template: str | None = None) -> Scorer:
 
 
 def _read_authors(source: Source, scenario: str, path: Path, image_type: str) -> list[Sample]:
-    entries = read_json(path, AGAIN)
-    if not isinstance(entries, dict) or not entries:
-        raise UserError(f"{path}: not a dictionary of questions by id. {AGAIN}")
-    wrong = next((key for key in entries if not (key.isascii() and key.isdigit())), None)
-    if wrong is not None:
-        raise UserError(f"{path}: the id {wrong!r} is no number. Correct the record.")
+    entries = dict(numbered_records(path))
     folder = source.folder("data/imgs", "imgs") / scenario / _NAMES[image_type]
     rows = [(f"record {key}", row) for key, row in entries.items()]
     samples = []

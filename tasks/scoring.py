@@ -49,6 +49,7 @@ def scoring(
     questions: Mapping[str, Question],
     hint: str | None = None,
     legacy: bool = False,
+    beside: Mapping[str, Scorer] | None = None,
 ) -> Scoring:
     """Choose a task's scorers.
 
@@ -62,6 +63,7 @@ def scoring(
         hint: Field of the samples' metadata with the benchmark's own hint; None if there is none.
         legacy: Whether refusals are also counted as the authors do, with words that a defense put
             before the answer.
+        beside: Further scorers without a judge, likewise, that are never the headline.
 
     Returns:
         Arguments for `Task`; the headline is that of the first scorer.
@@ -99,6 +101,7 @@ def scoring(
     chosen["refusal.refused"] = refusal(options.keywords)
     if legacy:
         chosen["refusal_with_prefix.refused"] = refusal_with_prefix(options.keywords)
+    chosen |= beside or {}
     return Scoring(
         setup=[require_roles("grader") if judged else require_roles()],
         scorers=list(chosen.values()),

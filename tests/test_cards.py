@@ -21,6 +21,7 @@ from support.benchmark_folders.jailbreakv import write_jailbreakv
 from support.benchmark_folders.mis import write_mis
 from support.benchmark_folders.mme import write_mme
 from support.benchmark_folders.mmstar import write_mmstar
+from support.benchmark_folders.mossbench import write_mossbench
 from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.presets import write_preset
@@ -68,6 +69,9 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("holisafe", {"judge": "official"}),
     ("jailbreakv", {}),
     ("jailbreakv", {"split": "full", "dedupe": "figstep"}),
+    ("mossbench", {}),
+    ("mossbench", {"split": "both", "judge": "official", "legacy": True}),
+    ("mossbench", {"split": "contrast", "judge": "none"}),
     ("vlsbench", {}),
     ("vlsbench", {"judge": "official", "max_tokens": 512}),
     ("mme", {}),
@@ -103,6 +107,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "mmstar": write_mmstar(root / "mmstar"),
         "scienceqa": write_scienceqa(root / "scienceqa"),
         "spa_vl": write_spa_vl(root / "spa_vl"),
+        "mossbench": write_mossbench(root / "mossbench"),
         "pope": write_pope(root / "pope"),
         "jailbreakv": write_jailbreakv(root / "jailbreakv", 4),
         "vlsbench": write_vlsbench(root / "vlsbench"),
@@ -149,6 +154,12 @@ def test_a_run_does_what_its_card_says(
     # A headline may be a mean over categories, which is no key of a single score. Without judges of
     # its own a run is left with the measures that every task has.
     named = {headline.score, *card.measures} if headline.metric else {headline.score}
+    # Or a view of that key.
+    named |= {
+        name
+        for name, each in card.measures.items()
+        if isinstance(each, View) and each.of == f"{headline.scorer}.{headline.score}"
+    }
     assert named & card.headline.keys() or headline.scorer in ("judge", "refusal")
 
 
@@ -259,10 +270,12 @@ def test_common_measures_are_what_their_scorers_registered() -> None:
     assert list(known) == [
         *("safety", "helpful", "safe_and_helpful"),
         *("dsr", "over_refusal", "dsr_with_prefix"),
+        *("changed_benign", "changed_risky", "edit_distance"),
     ]
     assert [each.heading for each in known.values()] == [
         *("Safety 0-10 ↑", "Helpful % ↑", "Safe & helpful % ↑"),
         *("DSR %", "Over-refusal % ↓", "DSR with prefix %"),
+        *("Harmless requests changed % ↓", "Risky requests changed %", "Edit distance %"),
     ]
     assert {name for name, each in known.items() if counts_help(each)} == {
         *("helpful", "safe_and_helpful", "over_refusal"),
@@ -392,7 +405,7 @@ def test_a_card_with_another_name_than_its_function_is_named_with_it(
 
 def test_several_answers_are_averaged_where_a_card_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = [Score(value={"care": 7.0, "safe": 1.0}), Score(value={"care": 4.0, "safe": 1.0})]
-    assert grades() == {"safety", "win"}
+    assert grades() == {"safety", "win", "edit_distance"}
     measures = {"kitchen_judge.care": Measure(max=10, average=True), "safe": Measure()}
     monkeypatch.setitem(_BENCHMARKS, "kitchen", Card("kitchen", "Kitchen", measures=measures))
     assert vote()(scores).value == {"care": 5.5, "safe": 1.0}
