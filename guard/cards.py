@@ -157,7 +157,9 @@ class Card:
         hub_commit: Its commit that others have read; empty if none is known.
         git: Its authors' repository, if that holds files that are needed.
         links: Reads the addresses of pictures that only their owners publish, from the fetched
-            folder: address by file name relative to the folder.
+            folder: address by file name relative to the folder. `vlmguard data fetch` goes from
+            `git` to `hub` to these: the hub where the data are not complete by then, and never
+            over a file that is there. So a file of both is the one of `git`.
         partner: The harmless requests beside its risky ones; None if it has no risky ones.
         layouts: Accepted layouts, relative to the benchmark's folder.
         sha256: First 8 hex digits of the SHA-256 of known files.
@@ -210,6 +212,24 @@ class Card:
     shown_elsewhere: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     reducers: tuple[str, ...] = ()
+
+    @property
+    def linked(self) -> bool:
+        """Whether pictures are fetched from their owners."""
+        return self.links is not _no_links
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether `vlmguard data fetch` gets its data, or a part of them."""
+        return bool(self.git or self.hub or self.linked)
+
+    @property
+    def how_to_get(self) -> str:
+        """How to get its data, for people."""
+        if not self.fetchable:
+            return self.obtain
+        command = f"vlmguard data fetch {self.name}"
+        return f"`{command}` gets the data (into VLMGUARD_DATA). By hand: {self.obtain}"
 
 
 @dataclass(frozen=True)

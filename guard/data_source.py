@@ -56,7 +56,7 @@ class Source:
                 return self.root / candidate
         raise MissingFile(
             f"{self.card.title}: {' or '.join(candidates)} not found in {self.root}. "
-            f"{self.card.obtain}",
+            f"{self.card.how_to_get}",
             self.on_hub,
         )
 
@@ -135,5 +135,5 @@ def local(
         MissingData: There is no such folder.
     """
     if not folder.is_dir():
-        raise MissingData(f"{card.title}: {folder} is no folder. {card.obtain}")
+        raise MissingData(f"{card.title}: {folder} is no folder. {card.how_to_get}")
     return Source(card, folder, folder.resolve(), "local", images, partial)

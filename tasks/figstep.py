@@ -61,7 +61,7 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel, StringConstraints
 
 from vlmguard.guard.authors import block_below, text_returned_for
-from vlmguard.guard.cards import Card, Measure, Partner, register
+from vlmguard.guard.cards import Card, Git, Measure, Partner, register
 from vlmguard.guard.data_records import Text, read_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError, check_choice
@@ -193,8 +193,17 @@ CARD: Final[Card] = Card(
         "folder with -T data_dir=. The fixed text is read from its README; another one from "
         "figstep_prompt.txt in that folder."
     ),
-    hub=None,
-    hub_files=(),
+    git=Git(
+        "https://github.com/ThuCCSLab/FigStep",
+        (
+            "README.md",
+            "data/question",
+            "data/images/SafeBench",
+            "data/images/SafeBench-Tiny",
+            "src/generate_prompts.py",
+        ),
+        "0861b17",
+    ),
     partner=Partner("mossbench", {"split": "oversensitivity"}),
     layouts=(
         "data/question/safebench.csv, data/question/SafeBench-Tiny.csv, "

@@ -66,7 +66,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel, BeforeValidator, Field
 
-from vlmguard.guard.cards import Card, Measure, Partner, register
+from vlmguard.guard.cards import Card, Git, Measure, Partner, register
 from vlmguard.guard.data_records import Text, numbered_records, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
@@ -265,6 +265,8 @@ CARD: Final = Card(
     ),
     hub="PKU-Alignment/MM-SafetyBench",
     hub_files=("data/*/*.parquet",),
+    # The list of `split=tiny`. With their question files the hub's images would not be read.
+    git=Git("https://github.com/isXinLiu/MM-SafetyBench", ("TinyVersion_ID_List.json",)),
     partner=Partner("mossbench", {"split": "oversensitivity"}),
     layouts=(
         "data/processed_questions/01-Illegal_Activitiy.json ..., "

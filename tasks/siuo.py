@@ -47,7 +47,7 @@ from inspect_ai.scorer import Score, Scorer, ScoreReducer, Target, score_reducer
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel
 
-from vlmguard.guard.cards import Card, Measure, Partner, register
+from vlmguard.guard.cards import Card, Git, Measure, Partner, register
 from vlmguard.guard.data_records import Text, read_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import check_choice
@@ -211,7 +211,13 @@ CARD: Final[Card] = Card(
     ),
     hub="sinwang/SIUO",
     hub_files=("*.json", "*.png", "*.zip"),
+    # The copy that another suite loads, with siuo_gen.json and images/.
     hub_commit="024e80a01795376b9fed12f8073a12f2275f22ee",
+    git=Git(
+        "https://github.com/sinwang20/SIUO",
+        ("data/siuo_gen.json", "data/siuo_mcqa.json"),
+        "18974b6",
+    ),
     partner=Partner("mossbench", {"split": "oversensitivity"}),
     layouts=(
         "data/siuo_gen.json, data/siuo_mcqa.json, data/images/S-01.png ...",

@@ -55,7 +55,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
-from vlmguard.guard.cards import Card, Measure, Partner, register
+from vlmguard.guard.cards import Card, Git, Measure, Partner, register
 from vlmguard.guard.data_records import Text, named_records, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
@@ -220,6 +220,11 @@ CARD: Final[Card] = Card(
     ),
     hub="ys-zong/VLGuard",
     hub_files=("test.json", "train.json", "test.zip"),
+    git=Git(
+        "https://github.com/ys-zong/VLGuard",
+        ("data/gpt4_safe_safes.json", "utils/utils.py"),
+        "a2f85c9",
+    ),
     partner=Partner("vlguard", {"subset": "safe_safe"}),
     layouts=(
         "test.json, test/bad_ads/... ; train.json, gpt4_safe_safes.json and "

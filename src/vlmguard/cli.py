@@ -38,11 +38,15 @@ def _main(argv: list[str] | None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
+    _add_fetch(commands)
     add_export(commands)
     add_train(commands)
     add_results(commands)
     add_microworld(commands)
-    arguments, rest = parser.parse_known_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:2] == ["data", "fetch"]:  # `data` itself takes names, so it has no subcommands
+        words = ["data fetch", *words[2:]]
+    arguments, rest = parser.parse_known_args(words)
     if "set" in arguments:  # the KEY=VALUE of `train`: argparse takes them in one group only
         arguments.set += rest
     elif rest:
@@ -78,7 +82,7 @@ def _add_data(commands: Any) -> None:
             "For each benchmark: license, gated or not, where to get it, what is on this machine, "
             "and whether it is complete (counts, every image decodes, checksums). Exit status 0 "
             "if everything that is here is complete; with names, if those are here and complete; "
-            "1 otherwise."
+            "1 otherwise. `vlmguard data fetch NAME` gets what may be fetched."
         ),
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark (default: all)")
@@ -89,6 +93,42 @@ def _add_data(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_data)
+
+
+def _add_fetch(commands: Any) -> None:
+    parser = commands.add_parser(
+        "data fetch",
+        help="get benchmark data from their authors",
+        description=(
+            "Fetch the data of benchmarks from their authors' git repositories, the Hugging Face "
+            "hub and the links in their files, each into ROOT/NAME; then check them as `vlmguard "
+            "data NAME` does. A second call fetches what is still missing; a file that is there is "
+            "never replaced. Commits and dead links are written to ROOT/NAME/"
+            "vlmguard-fetched.json. Exit status 0 if all is there; 1 if something is missing or "
+            "altered; 2 if a source refused or failed."
+        ),
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a benchmark")
+    parser.add_argument(
+        "--data-dir",
+        metavar="ROOT",
+        help="folder with a folder for each benchmark, made if needed (default: VLMGUARD_DATA)",
+    )
+    parser.add_argument(
+        "--accept-license",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="accept the license of this benchmark, if gated or non-commercial (repeatable)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
+    parser.set_defaults(run=_fetch)
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from vlmguard.tasks.data.fetch.command import run
+
+    return run(arguments.names, arguments.data_dir, arguments.accept_license, arguments.dry_run)
 
 
 def _data(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, prepare_images
 from vlmguard.guard.messages import images_of
 
-__all__ = ["check", "describe"]
+__all__ = ["Report", "check", "describe"]
 
 State = Literal["complete", "incomplete", "absent"]
 
@@ -49,7 +49,15 @@ class Report:
         title: Its own name.
         license: Its license.
         gated: Whether the hub asks for a token and accepted terms.
+        noncommercial: Whether its license forbids commercial use.
         hub: Its repository on the hub.
+        hub_commit: The commit of it that is fetched; empty for the newest.
+        git: Address of its authors' repository.
+        git_commit: The commit of it that is fetched; empty for the newest.
+        linked: Whether pictures are fetched from their owners.
+        fetchable: Whether `vlmguard data fetch` gets the data, or a part of them.
+        partner: The card of the harmless requests beside its risky ones.
+        sha256: First 8 hex digits of the SHA-256 of known files.
         obtain: Where to get it.
         layouts: Accepted layouts of its folder.
         folder: The folder that was checked; None if no data folder is known.
@@ -62,7 +70,15 @@ class Report:
     title: str
     license: str
     gated: bool
+    noncommercial: bool
     hub: str | None
+    hub_commit: str
+    git: str | None
+    git_commit: str
+    linked: bool
+    fetchable: bool
+    partner: str | None
+    sha256: dict[str, str]
     obtain: str
     layouts: list[str]
     folder: str | None
@@ -106,7 +122,15 @@ def check(card: Card, root: Path | None) -> Report:
         title=card.title,
         license=card.license,
         gated=card.gated,
+        noncommercial=card.noncommercial,
         hub=card.hub,
+        hub_commit=card.hub_commit,
+        git=card.git.url if card.git else None,
+        git_commit=card.git.commit if card.git else "",
+        linked=card.linked,
+        fetchable=card.fetchable,
+        partner=card.partner.benchmark if card.partner else None,
+        sha256=dict(card.sha256),
         obtain=card.obtain,
         layouts=list(card.layouts),
         folder=str(folder) if folder else None,
@@ -120,24 +144,43 @@ def describe(report: Report) -> str:
     """A report as a block of lines, for people."""
     lines = [
         f"{report.title} ({report.name}): {report.state}",
-        f"  license   {report.license}",
-        f"  hub       {report.hub or 'no official repository'}{', gated' * report.gated}",
-        f"  folder    {report.folder or f'none: name one with --data-dir, or set {DATA_ROOT}'}",
+        f"  license   {report.license}{' (non-commercial)' * report.noncommercial}",
+        f"  hub       {report.hub or 'no official repository'}{_at(report.hub_commit)}"
+        f"{', gated' * report.gated}",
     ]
+    if report.git:
+        lines.append(f"  git       {report.git}{_at(report.git_commit)}")
+    if report.linked:
+        lines.append("  links     to pictures, in its files")
+    if report.sha256:
+        known = ", ".join(f"{name} {digits}..." for name, digits in report.sha256.items())
+        lines.append(f"  SHA-256   {known}")
+    if report.partner:
+        lines.append(f"  partner   {report.partner}")
+    lines.append(
+        f"  folder    {report.folder or f'none: name one with --data-dir, or set {DATA_ROOT}'}"
+    )
     if report.state != "complete":
+        if report.fetchable:
+            lines.append(f"  fetch     vlmguard data fetch {report.name}")
         lines.append(f"  obtain    {report.obtain}")
         lines.extend(f"  layout    {layout}" for layout in report.layouts)
     for name, unaltered in report.files.items():
         verdict = "as published" if unaltered else "ALTERED: SHA-256 is not that of the original"
         lines.append(f"  file      {name}: {verdict}")
     for variant in report.variants:
-        counts = f"{variant.samples} of {variant.expected or 'an unknown number of'} samples"
+        published = f"{variant.expected:,}" if variant.expected else "an unknown number of"
+        counts = f"{variant.samples:,} of {published} samples"
         if variant.images:
             counts += f", {variant.usable} of {variant.images} images"
-        found = "" if variant.state == "absent" else f" ({counts})"
+        found = f" ({published} samples)" if variant.state == "absent" else f" ({counts})"
         lines.append(f"  variant   {variant.name}: {variant.state}{found}")
         lines.extend(f"            {problem}" for problem in variant.problems)
     return "\n".join(lines)
+
+
+def _at(commit: str) -> str:
+    return f" at commit {commit}" if commit else ""
 
 
 def _variant(source: Source, name: str, decoded: dict[Path, str | None]) -> VariantReport:

@@ -3,10 +3,12 @@
 import json
 from dataclasses import asdict
 
-from vlmguard.guard.cards import cards
+from vlmguard.guard.cards import Card, cards
 from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
 from vlmguard.tasks.data.check import check, describe
+
+__all__ = ["known_sets", "run"]
 
 
 def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
@@ -24,7 +26,7 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
     Raises:
         UserError: No such benchmark, or no such folder.
     """
-    known = {name: card for name, card in cards().benchmarks.items() if card.layouts}
+    known = known_sets()
     for name in names:
         if name not in known:
             raise UserError(f"no benchmark {name}. Choose one of: {', '.join(known)}.")
@@ -39,3 +41,8 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
         print("\n\n".join(describe(report) for report in reports))
     complete = all(report.state == "complete" if names else report.sound for report in reports)
     return 0 if complete else 1
+
+
+def known_sets() -> dict[str, Card]:
+    """The benchmarks that have data, by name."""
+    return {name: card for name, card in cards().benchmarks.items() if card.layouts}

@@ -144,7 +144,7 @@ def _with_images(samples: list[Sample], source: Source) -> tuple[list[Sample], l
     if not kept:
         raise MissingData(
             f"{source.card.title}: none of the images of its {len(samples)} samples is below "
-            f"{source.root}. {source.card.obtain}",
+            f"{source.root}. {source.card.how_to_get}",
             source.on_hub,
         )
     if lacking:
@@ -182,7 +182,7 @@ def _prepare_images(samples: list[Sample], source: Source) -> dict[str, Prepared
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise MissingData(
             f"{source.card.title}: {len(problems)} of {len(users)} images cannot be used: "
-            f"{shown}{more}. {source.card.obtain}",
+            f"{shown}{more}. {source.card.how_to_get}",
             source.on_hub,
         )
     return prepared

@@ -1,13 +1,18 @@
 """Downloads a benchmark from the Hugging Face hub into its authors' layout."""
 
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
+from huggingface_hub.constants import ENDPOINT
+
+# HTTPError is the base of errors of whichever HTTP library the hub's client uses.
+from huggingface_hub.errors import (  # type: ignore[attr-defined]
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -15,8 +20,10 @@ from huggingface_hub.errors import (
 
 from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import MissingData, UserError
+from vlmguard.tasks.data.fetch.archives import ARCHIVES, unpack
+from vlmguard.tasks.data.fetch.places import WRITE_FAULTS, Places, writing
 
-__all__ = ["download"]
+__all__ = ["download", "hub_errors"]
 
 
 def download(card: Card, revision: str | None, fetch: bool = True) -> tuple[Path, str]:
@@ -37,7 +44,7 @@ def download(card: Card, revision: str | None, fetch: bool = True) -> tuple[Path
             repository, or a broken archive; says what to do.
     """
     assert card.hub is not None
-    try:
+    with hub_errors(card, revision):
         folder = Path(
             snapshot_download(
                 card.hub,
@@ -47,40 +54,60 @@ def download(card: Card, revision: str | None, fetch: bool = True) -> tuple[Path
                 local_files_only=not fetch,
             )
         )
-    except GatedRepoError as error:
-        raise UserError(
-            f"{card.title}: {card.hub} is gated. Accept its terms on the hub, then set HF_TOKEN "
-            f"(or run `hf auth login`). {card.obtain}"
-        ) from error
-    except (RevisionNotFoundError, HFValidationError) as error:
-        raise UserError(f"{card.title}: {card.hub} has no revision {revision}.") from error
-    except RepositoryNotFoundError as error:
-        raise UserError(
-            f"{card.title}: {card.hub} was not found on the hub, or needs a token. {card.obtain}"
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise MissingData(
-            f"{card.title}: the hub cannot be reached ({type(error).__name__}). Without a network, "
-            f"use a local folder (-T data_dir=). {card.obtain}",
-            on_hub=True,
-        ) from error
     _unpack(folder)
     # The last part of a snapshot's path is its commit.
     return folder, folder.name
 
 
+@contextmanager
+def hub_errors(card: Card, revision: str | None) -> Iterator[None]:
+    """Say of the hub's errors in this block what to do.
+
+    Args:
+        card: The benchmark; its `hub` is not None.
+        revision: What was asked for; None for the default branch.
+
+    Raises:
+        UserError: Gated without a token or without accepted terms, no such revision or repository,
+            refused, or not reached (`MissingData`).
+    """
+    try:
+        yield
+    except GatedRepoError as error:
+        raise UserError(
+            f"{card.title}: {card.hub} is gated. Accept its terms on the hub "
+            f"({ENDPOINT}/datasets/{card.hub}), then set HF_TOKEN (or run `hf auth login`). "
+            f"{card.how_to_get}"
+        ) from error
+    except (RevisionNotFoundError, HFValidationError) as error:
+        raise UserError(f"{card.title}: {card.hub} has no revision {revision}.") from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"{card.title}: {card.hub} was not found on the hub, or needs a token. "
+            f"{card.how_to_get}"
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in WRITE_FAULTS:
+            raise
+        raise MissingData(
+            f"{card.title}: the hub cannot be reached ({_reason(error)}). Without a network, "
+            f"use a local folder (-T data_dir=). {card.how_to_get}",
+            on_hub=True,
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """`HfHubHTTPError, status 500`, or the kind of error alone: its text is of many lines."""
+    status = f", status {error.response.status_code}" if isinstance(error, HfHubHTTPError) else ""
+    return f"{type(error).__name__}{status}"
+
+
 def _unpack(folder: Path) -> None:
     """Unpack each archive once, into its own folder."""
-    for archive in sorted(folder.rglob("*.zip")):
+    for archive in sorted(folder.rglob("*")):
         done = archive.with_suffix(".unpacked")
-        if done.exists():
+        if not archive.name.endswith(ARCHIVES) or done.exists():
             continue
-        try:
-            with zipfile.ZipFile(archive) as bundle:
-                # This is safe: extractall() removes absolute paths and `..` of malicious archives.
-                bundle.extractall(archive.parent)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(
-                f"{archive}: cannot be unpacked ({error}). Delete it and run again."
-            ) from error
-        done.touch()
+        with writing(archive.parent):
+            unpack(archive, Places(archive.parent, archive.parent))
+            done.touch()

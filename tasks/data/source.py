@@ -47,10 +47,10 @@ def locate(
         return local(card, root / card.name, images)
     if card.hub is None:
         if revision:
-            raise UserError(f"{card.title} has no official hub repository. {card.obtain}")
+            raise UserError(f"{card.title} has no official hub repository. {card.how_to_get}")
         raise MissingData(
             f"{card.title}: no data found (no -T data_dir=, no folder {card.name} below "
-            f"{DATA_ROOT}={root or '(not set)'}). {card.obtain}"
+            f"{DATA_ROOT}={root or '(not set)'}). {card.how_to_get}"
         )
     # Imported on demand: a run on local data needs no hub client.
     from vlmguard.tasks.data.hub import download

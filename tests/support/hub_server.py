@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from support.http_server import QuietHandler, serving
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
+COMMIT = {"id": SHA, "authors": [], "date": "2026-01-01T00:00:00.000Z", "title": "", "message": ""}
 
 
 @dataclass
@@ -52,6 +53,8 @@ def hub_server(repo: str, files: dict[str, bytes], *, gated: bool = False) -> It
                 self.refuse(403, "GatedRepo")
             elif path in (api, f"{api}/revision/main", f"{api}/revision/{SHA}"):
                 self.answer_json({"id": hub.repo, "sha": SHA, "siblings": []})
+            elif path == f"{api}/commits/main":
+                self.answer_json([COMMIT])
             elif path == f"{api}/tree/{SHA}":
                 self.answer_json([self.entry(name) for name in hub.files])
             elif path.startswith(resolve) and path.removeprefix(resolve) in hub.files:
@@ -61,7 +64,7 @@ def hub_server(repo: str, files: dict[str, bytes], *, gated: bool = False) -> It
 
         def entry(self, name: str) -> dict[str, Any]:
             content = hub.files[name]
-            oid = hashlib.sha1(content).hexdigest()
+            oid = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             return {"type": "file", "path": name, "size": len(content), "oid": oid}
 
         def answer_json(self, content: Any) -> None:

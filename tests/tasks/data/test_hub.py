@@ -86,21 +86,25 @@ def test_snapshot_is_downloaded_and_its_commit_recorded(
     assert build(nobody, home) == found
 
 
-def test_archive_is_unpacked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("escaping", [False, True])
+def test_archive_is_unpacked_unless_it_leaves_its_folder(tmp_path: Path, escaping: bool) -> None:
     records = vlguard_records(2, 0)
     buffer = io.BytesIO()
     picture = write_siuo(tmp_path / "siuo", 1) / "data/images/S-00.png"
     with zipfile.ZipFile(buffer, "w") as bundle:
         for record in records:
             bundle.write(picture, f"test/{record['image']}")
-        bundle.writestr("../escaped.txt", "no")
+        if escaping:
+            bundle.writestr("../escaped.txt", "no")
     files = {"test.json": json.dumps(records).encode(), "test.zip": buffer.getvalue()}
     home = tmp_path / "home"
     with hub_server("ys-zong/VLGuard", files) as hub:
         found = build(hub.endpoint, home, "vlguard")
-    assert [Path(image).name for image in found["images"]] == ["u0.png", "u1.png"]
-    escaped = list(home.rglob("escaped.txt"))
-    assert all(f"snapshots/{SHA}" in str(path) for path in escaped)
+    if escaping:
+        assert "test.zip: nothing was unpacked. The path '../escaped.txt' leaves" in found["error"]
+        assert not list(home.rglob("escaped.txt"))
+    else:
+        assert [Path(image).name for image in found["images"]] == ["u0.png", "u1.png"]
 
 
 def test_broken_archive_is_named(tmp_path: Path) -> None:

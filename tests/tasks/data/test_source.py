@@ -215,7 +215,7 @@ def test_named_folder_beats_the_root(
 def test_wrong_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exclude each other"):
         locate(CARD, str(tmp_path), "main")
-    with pytest.raises(UserError, match=r"is no folder\. Clone"):
+    with pytest.raises(UserError, match=r"is no folder\. `vlmguard data fetch siuo` gets .* Clone"):
         locate(CARD, str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"siuo_gen\.json not found in .* Clone"):
         build(tmp_path)
@@ -268,5 +268,5 @@ def test_users_see_a_message_and_no_traceback(repo: Path, tmp_path: Path, cli: A
     )
     shown = " ".join((result.stdout + result.stderr).split())
     assert result.returncode == 1
-    assert "nowhere is no folder. Clone https://github.com/sinwang20/SIUO" in shown
+    assert "By hand: Clone https://github.com/sinwang20/SIUO" in shown
     assert "Traceback" not in shown

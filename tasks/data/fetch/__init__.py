@@ -1,0 +1,1 @@
+"""Fetches a benchmark's data from where its authors publish them (`vlmguard data fetch`)."""
