@@ -41,7 +41,8 @@ unsafe, `{request}`, `{answer}`), which ends in `{"right": <true or false>}` or,
 in `<label>True</label>`; and `judge.txt`, the general judge's.
 
 The gated hub could not be tried: layouts and fields are those that the authors' README, lmms-eval
-and other loaders name.
+and other loaders name. One of these loaders leaves out 15 samples and does not say why; here none
+is left out, unless `-T missing_images=count` is given, which lists those whose image is missing.
 """
 
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ from vlmguard.scorers.string_match import phrases_of
 from vlmguard.scorers.unanswered import unanswered
 from vlmguard.scorers.verdicts import label
 from vlmguard.tasks.benchmark import locate_data, make_task
-from vlmguard.tasks.data.dataset import user_input
+from vlmguard.tasks.data.dataset import MissingImages, user_input
 from vlmguard.tasks.data.parquet import parquet_files, read_rows
 from vlmguard.tasks.scoring import judge_questions
 
@@ -200,6 +201,7 @@ register(CARD)
 @task
 def holisafe(
     legacy_string_match: str | None = None,
+    missing_images: MissingImages = "refuse",
     judge: JudgeChoice = "all",
     judge_template: str | None = None,
     judge_hint: bool = False,
@@ -214,6 +216,8 @@ def holisafe(
     Args:
         legacy_string_match: Clone of the authors' repository, or its file
             eval_by_string_matching.py: adds the string match by their phrases.
+        missing_images: Whether samples without their image stop the run (`refuse`), or are left
+            out and counted (`count`).
 
     All other arguments are those of every task, see `TaskOptions`.
     """
@@ -236,6 +240,7 @@ def holisafe(
         else {"holisafe_string_match.wrong_by_phrases": holisafe_string_match(legacy_string_match)},
         # The authors' settings.
         config=GenerateConfig(max_tokens=512, temperature=0.0),
+        missing_images=missing_images,
     )
 
 

@@ -105,6 +105,13 @@ def test_bad_records_are_found_before_the_first_call(
         holisafe(judge="none", data_dir=str(folder))
 
 
+def test_samples_without_their_image_are_listed_on_demand(folder: Path) -> None:
+    (folder / "images/garden/plants_2.png").unlink()
+    task = holisafe(missing_images="count", judge="none", data_dir=str(folder))
+    assert (task.metadata or {})["data"]["missing_images"] == ["holisafe/2", "holisafe/4"]
+    assert len(task.dataset) == 7
+
+
 def test_a_folder_without_data_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"test-\*.parquet not found .*Accept the terms"):
         holisafe(data_dir=str(tmp_path))
