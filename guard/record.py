@@ -15,6 +15,7 @@ from vlmguard.guard.text.outputs import read_output
 __all__ = [
     "ANSWER_DIGEST",
     "DATA_DIGEST",
+    "LEFT_OUT",
     "DefenseRecord",
     "Stage",
     "answer_digest",
@@ -27,6 +28,9 @@ METADATA_KEY: Final = "defense_record"
 
 DATA_DIGEST: Final = "data_digest"
 """The key of the identity of a sample's data in its metadata."""
+
+LEFT_OUT: Final = "left_out"
+"""The key, in the provenance of a task's data, of what is known of samples without their images."""
 
 ANSWER_DIGEST: Final = "answer_digest"
 """The key of the digest of the whole scored answer in a score's metadata."""

@@ -2,7 +2,10 @@
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlmguard.results.run.config import Matrix
 
 
 def add(commands: Any) -> None:
@@ -14,8 +17,15 @@ def add(commands: Any) -> None:
             "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "
             "defense. Run again to resume. Exit status 1 if anything is unfinished, 2 if something "
             "is missing (--dry-run lists it), 130 after Ctrl-C. Ready configurations: paper_main, "
-            "paper_generalization, paper_ablation, nightly, pull_request."
+            "paper_generalization, paper_ablation, nightly, pull_request. Ready suites of "
+            "benchmarks: core, over_refusal, utility_quick, paper, full."
         ),
+    )
+    parser.add_argument(
+        "--suite",
+        metavar="NAME",
+        help="ready benchmarks (core is the one to start with), with --target, --defense and "
+        "--role, or those of a --config",
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file, or the name of a ready one")
     for option, metavar in (("target", "MODEL"), ("benchmark", "TASK"), ("defense", "SOLVER")):
@@ -45,33 +55,21 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the plan of calls and cost, and what is missing; counts need no data",
+        help="print the plan of calls, tokens and cost, and what is missing; counts need no data",
     )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from vlmguard.guard.errors import UserError, check_number
     from vlmguard.results.commands.shared import plain_console
     from vlmguard.results.formats.console import print_sheets
-    from vlmguard.results.run.config import config_path, from_flags, read_config, select
     from vlmguard.results.run.latency import latency_matrix
     from vlmguard.results.run.matrix import run
-    from vlmguard.results.run.plan import matrix_sheet, plan, plan_sheet, problems
+    from vlmguard.results.run.plan import Planned, plan, problems
+    from vlmguard.results.run.plan_sheets import matrix_sheet, plan_sheet, summary
     from vlmguard.results.sanitize import one_line
 
-    chosen = (arguments.target, arguments.benchmark, arguments.defense)
-    if arguments.config:
-        if arguments.role:
-            raise UserError("--role goes without --config: write roles: into the configuration.")
-        matrix = select(read_config(config_path(arguments.config)), *chosen)
-    else:
-        matrix = from_flags(*chosen, arguments.role)
-    if arguments.log_dir:
-        matrix.log_dir = arguments.log_dir
-    if arguments.limit is not None:
-        check_number("--limit", arguments.limit, 1)
-        matrix.limit = arguments.limit
+    matrix = _matrix(arguments)
     parts = [matrix]
     if arguments.latency is not None:
         parts.append(latency_matrix(matrix, arguments.latency))
@@ -84,8 +82,13 @@ def _run(arguments: argparse.Namespace) -> int:
         for line in lacking:
             print(f"vlmguard: {one_line(line)}.", file=sys.stderr)
         return 2 if lacking else 0
+
+    def announce(lines: list[Planned]) -> None:
+        print_sheets([matrix_sheet(lines, len(matrix.targets))], plain_console())
+        print("\n".join(map(one_line, summary(lines))), flush=True)
+
     try:
-        finished = [run(each) for each in parts]
+        finished = [run(each, announce) for each in parts]
         return 0 if all(finished) else 1
     except KeyboardInterrupt:
         print(
@@ -94,3 +97,37 @@ def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
+
+
+def _matrix(arguments: argparse.Namespace) -> "Matrix":
+    """The matrix that is asked for: of a file, a suite, or flags alone."""
+    from vlmguard.guard.errors import UserError, check_number
+    from vlmguard.results.run.config import (
+        Step,
+        config_path,
+        from_flags,
+        read_config,
+        read_suite,
+        select,
+    )
+
+    targets, benchmarks, defenses = arguments.target, arguments.benchmark, arguments.defense
+    suite = read_suite(arguments.suite) if arguments.suite else None
+    if arguments.config:
+        if arguments.role:
+            raise UserError("--role goes without --config: write roles: into the configuration.")
+        matrix = read_config(config_path(arguments.config), suite)
+        matrix = select(matrix, targets, benchmarks, defenses)
+    elif suite:
+        whole = from_flags(targets, suite, defenses, arguments.role)
+        matrix = select(whole, [], benchmarks, [])
+        matrix.log_dir = f"logs/{arguments.suite}"
+    else:
+        steps = [Step(name=name) for name in benchmarks]
+        matrix = from_flags(targets, steps, defenses, arguments.role)
+    if arguments.log_dir:
+        matrix.log_dir = arguments.log_dir
+    if arguments.limit is not None:
+        check_number("--limit", arguments.limit, 1)
+        matrix.limit = arguments.limit
+    return matrix

@@ -23,8 +23,9 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from vlmguard.guard.errors import UserError, first_fault
 from vlmguard.guard.files import read_json
 from vlmguard.results.formats.writing import write_files
+from vlmguard.results.logs.coverage import coverage
 from vlmguard.results.logs.frame import Results
-from vlmguard.results.logs.measures import Measure, applicable, coverage, measures_of, values_of
+from vlmguard.results.logs.measures import Measure, applicable, measures_of, values_of
 from vlmguard.results.logs.read import Run
 
 FORMAT: Final = 1

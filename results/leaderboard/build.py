@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from vlmguard.results.leaderboard.beside import in_order, kind_of, pair_up
 from vlmguard.results.leaderboard.comparisons import Tested, compare, duels, gains, mark
 from vlmguard.results.leaderboard.model import CONTROLS, Cell, Entry, Group, Leaderboard, Overhead
 from vlmguard.results.leaderboard.wording import (
@@ -29,12 +30,12 @@ from vlmguard.results.leaderboard.wording import (
     templates,
 )
 from vlmguard.results.logs.conditions import Column
+from vlmguard.results.logs.coverage import coverage
 from vlmguard.results.logs.frame import Results
 from vlmguard.results.logs.measures import (
     Measure,
     applicable,
     category_weights,
-    coverage,
     endpoint,
     headline_of,
     mean,
@@ -57,16 +58,19 @@ class _Used:
         run: The run.
         samples: A row for each of its samples.
         answers: A row for each answer; with several epochs, several for a sample.
+        counted: The same, and a row for each answer that lacks its image.
     """
 
     run: Run
     samples: pd.DataFrame
     answers: pd.DataFrame
+    counted: pd.DataFrame
 
     def only(self, names: Collection[str]) -> "_Used":
         """The same, restricted to some samples."""
         samples = self.samples[self.samples.index.isin(names)]
-        return _Used(self.run, samples, self.answers[self.answers["sample"].isin(names)])
+        answers = self.answers[self.answers["sample"].isin(names)]
+        return _Used(self.run, samples, answers, answers)
 
 
 def build(
@@ -90,10 +94,14 @@ def build(
     )
     tested: list[Tested] = []
     columns = _by_column(results.runs)
+    found: dict[Group, list[_Used]] = {}
     for column, runs in columns.items():
         used, note = _used(runs, intersect)
-        group = _group(column, columns, used, note)
-        entries = {_entry(each, group, labels[each.run], results.runs): each for each in used}
+        found[_group(column, columns, used, note)] = used
+    for group in in_order(list(found)):
+        entries = {
+            _entry(each, group, labels[each.run], results.runs): each for each in found[group]
+        }
         board.groups.append(group)
         board.entries += entries
         samples = {entry: each.samples for entry, each in entries.items()}
@@ -102,6 +110,7 @@ def build(
     board.endpoint_tests, rest = mark(tested)
     board.tests = board.endpoint_tests + rest
     board.gains = gains(board)
+    pair_up(board)
     return board
 
 
@@ -117,7 +126,7 @@ def _by_column(runs: list[Run]) -> dict[Column, list[Run]]:
 
 def _used(runs: list[Run], intersect: bool) -> tuple[list[_Used], str]:
     """The used part of each run, and a note if the runs hold different samples."""
-    used = [_Used(run, run.samples(), run.answers) for run in runs]
+    used = [_Used(run, run.samples(), run.answers, run.counted) for run in runs]
     shared = set.intersection(*(set(each.samples.index) for each in used))
     sizes = [len(each.samples) for each in used]
     if all(size == len(shared) for size in sizes):
@@ -147,6 +156,7 @@ def _group(column: Column, columns: Collection[Column], used: list[_Used], note:
         endpoint=first.name if first else "",
         differs=set_apart(column, columns),
         note="; ".join([*([note] if note else []), *on_measures(measures)]),
+        kind=kind_of(name for each in used for name in each.samples["expected"]),
     )
 
 
@@ -160,10 +170,11 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         runs: All runs of the table, to see which of them ran at the same time.
     """
     samples, answers, measures = used.samples, used.answers, group.measures
+    counted = used.counted
     slices: dict[str, dict[str, Cell]] = {}
     if samples["slice"].nunique() > 1:
         slices = {
-            str(name): _cells(rows, answers[answers["slice"] == name], measures)
+            str(name): _cells(rows, counted[counted["slice"] == name], measures)
             for name, rows in samples.groupby("slice")
         }
     return Entry(
@@ -172,7 +183,7 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         defense=label.defense,
         group=group,
         samples=len(samples),
-        cells=_cells(samples, answers, measures),
+        cells=_cells(samples, counted, measures),
         categories={
             str(category): {measure.name: _counted(rows, measure) for measure in measures}
             for category, rows in samples.groupby("category")

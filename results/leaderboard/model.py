@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vlmguard.results.logs.conditions import Column
-from vlmguard.results.logs.measures import ENDPOINT, Coverage, Measure
+from vlmguard.results.logs.coverage import Coverage
+from vlmguard.results.logs.measures import ENDPOINT, Measure
 from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import Difference
 
 __all__ = [
     "CONTROLS",
     "UNDEFENDED_LABEL",
+    "Beside",
     "Cell",
     "Duel",
     "Entry",
@@ -94,6 +96,7 @@ class Group:
         endpoint: Name of the primary endpoint; empty if no measure has a direction.
         differs: What distinguishes it from other groups of the same benchmark.
         note: Notes for the reader.
+        kind: Whether its requests are `risky`, `harmless` or `mixed`; empty if samples do not say.
     """
 
     column: Column
@@ -105,6 +108,7 @@ class Group:
     endpoint: str = ""
     differs: str = ""
     note: str = ""
+    kind: str = ""
 
     @property
     def title(self) -> str:
@@ -144,6 +148,8 @@ class Entry:
             `rewritten`, `refused`, `unusable`); empty if its defense does not count them.
         overhead: Cost of a sample.
         note: Notes for the reader (other samples than the undefended run, ...).
+        unpaired: In words, that no harmless requests stand beside this row of a harm set; else
+            empty.
     """
 
     run: Run
@@ -159,6 +165,30 @@ class Entry:
     overhead: Overhead
     failure_reasons: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
+    note: str = ""
+    unpaired: str = ""
+
+
+@dataclass
+class Beside:
+    """A row of a harm set beside harmless requests under the same defense.
+
+    Attributes:
+        target: Label of the target.
+        defense: Label of the defense.
+        group: The harm set; None for harmless requests that belong to no harm set.
+        measure: Name of its measure; empty if no measure has a direction.
+        partner: The harmless requests, the same group if it holds both; None if there is no run.
+        partner_measure: Name of their measure.
+        note: In words, that there is no run of them; else empty.
+    """
+
+    target: str
+    defense: str
+    group: Group | None
+    measure: str
+    partner: Group | None
+    partner_measure: str
     note: str = ""
 
 
@@ -221,6 +251,7 @@ class Leaderboard:
         tests: Number of differences to the undefended targets that were tested together.
         endpoint_tests: Number of those in primary endpoints.
         duels: The best row of each target against the others.
+        beside: Rows of harm sets beside harmless requests.
         notes: Notes above all tables.
         controls: Names of the defenses that serve as a yardstick only.
         runs: All runs that were read, those of equal judges included.
@@ -233,6 +264,7 @@ class Leaderboard:
     tests: int = 0
     endpoint_tests: int = 0
     duels: list[Duel] = field(default_factory=list)
+    beside: list[Beside] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     controls: tuple[str, ...] = CONTROLS
     runs: list[Run] = field(default_factory=list)

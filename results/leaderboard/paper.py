@@ -11,6 +11,7 @@ from typing import Final
 
 from vlmguard.guard.cards import cards
 from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.beside_tables import beside_sheet
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
 from vlmguard.results.leaderboard.tables import gain_sheet, overhead_sheet
@@ -23,7 +24,7 @@ _DSR: Final = "refusal-string DSR %"
 
 
 def paper_sheets(board: Leaderboard) -> list[Sheet]:
-    """Main table, average gains, DSR table and cost table."""
+    """Main table, harm beside harmless requests, average gains, DSR table and cost table."""
     ours = {card.title for card in cards().benchmarks.values()}
     known = [row for row in load_published(ours) if PAPER in row.source]
     titles = {row.benchmark for row in known}
@@ -45,7 +46,7 @@ def paper_sheets(board: Leaderboard) -> list[Sheet]:
     )
     cost = overhead_sheet(board)
     cost.notes.append("The paper's own timings are not public.")
-    return [main, gain_sheet(board), dsr, cost]
+    return [main, beside_sheet(board), gain_sheet(board), dsr, cost]
 
 
 def _beside(

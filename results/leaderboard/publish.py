@@ -13,6 +13,8 @@ from vlmguard.results.formats.sheets import Sheet, escape_markdown, latex, markd
 from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.formats.templating import render
 from vlmguard.results.formats.writing import write_files
+from vlmguard.results.leaderboard.beside import partners_of
+from vlmguard.results.leaderboard.beside_tables import beside_sheet, counts_sheet
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import as_bytes, figures
 from vlmguard.results.leaderboard.model import Group, Leaderboard
@@ -32,6 +34,7 @@ from vlmguard.results.leaderboard.tables import (
     slice_sheets,
     tested_note,
 )
+from vlmguard.results.logs.coverage import KINDS, TOTAL
 from vlmguard.results.logs.measures import ARROWS
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import escaped, one_line
@@ -59,11 +62,13 @@ def board_sheets(board: Leaderboard) -> list[Sheet]:
     """All tables of the full layout except the main one, which is too wide for terminals.
 
     Returns:
-        A table for each benchmark, what was scored if verdicts are missing, the best row against
-        the others, slices if there are any, cost, gains.
+        Harm beside harmless requests, a table for each benchmark, what was scored, the best row
+        against the others, slices if there are any, cost, gains.
     """
     return [
+        beside_sheet(board),
         *group_sheets(board),
+        counts_sheet(board),
         *coverage_sheets(board),
         duel_sheet(board),
         *slice_sheets(board),
@@ -128,12 +133,15 @@ def write_leaderboard(
 
 def as_csv(board: Leaderboard) -> str:
     """All numbers: a line for each target, defense, benchmark and measure."""
+    counted = [TOTAL, *KINDS]
     names = ["mean", "low", "high", "scored", "of", "scored_clusters"]
     names += ["worst_case_low", "worst_case_high", "unscored"]
+    names += [name.replace(" ", "_") for name in counted]
     differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
     tests = ["test", "p", "p_adjusted", "verdict"]
     header = [
         *("target", "defense", "benchmark", "variant", "version", "data", "judge"),
+        *("requests", "harmless_partners"),
         *("measure", "direction"),
         *(*names, *differences, *tests, "failures", "triggered"),
         *("calls", "tokens", "cost", "throughput", "throughput_shared"),
@@ -147,9 +155,11 @@ def as_csv(board: Leaderboard) -> str:
             cover, found = cell.coverage, cell.difference
             line: list[Any] = [entry.target, entry.defense, column.benchmark, column.variant]
             line += [column.version, column.data, group.judge]
+            line += [group.kind, ", ".join(partners_of(board, entry))]
             line += [measure.name, ARROWS[measure.better], cell.mean, cell.low, cell.high]
             line += [cover.scored, cover.of, cell.clusters, cover.low, cover.high]
             line.append(", ".join(f"{reason} {count}" for reason, count in cover.reasons.items()))
+            line += [cover.counts[name] for name in counted]
             line += (
                 [
                     found.mean,
@@ -166,7 +176,7 @@ def as_csv(board: Leaderboard) -> str:
             line += [cell.p, cell.verdict, entry.failures, entry.triggered]
             line += [cost.calls, cost.tokens, cost.cost, cost.throughput, cost.shared]
             line += [cost.latency, cost.latency_of]
-            line.append("; ".join(filter(None, [entry.note, cost.gap])))
+            line.append("; ".join(filter(None, [entry.note, entry.unpaired, cost.gap])))
             rows.append(line)
     return csv_text(header, rows)
 
@@ -210,6 +220,7 @@ def page(
             *(*_LEGEND, *tested_note(board), *COST_NOTES[:2], *control_note(board)),
             *group_notes,
         ],
+        beside=beside_sheet(board),
         gains=gain_sheet(board),
         extra=[*([duel_sheet(board)] if board.duels else []), *extras.sheets],
         figures=[
@@ -256,6 +267,9 @@ def board_data(board: Leaderboard) -> dict[str, Any]:
 
     content = inside(replace(board, groups=[], runs=[]))
     del content["runs"]
+    for entry, shown in zip(board.entries, content["entries"], strict=True):
+        for name, cell in entry.cells.items():
+            shown["cells"][name]["coverage"]["counts"] = cell.coverage.counts
     return content | {"groups": [inside(group) for group in board.groups]}
 
 

@@ -4,6 +4,7 @@ import math
 from itertools import groupby
 
 from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.beside_tables import unpaired_notes
 from vlmguard.results.leaderboard.cells import (
     MARKS,
     cell_text,
@@ -69,6 +70,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
     sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
     sheet.notes += tested_note(board)
     sheet.notes += control_note(board)
+    sheet.notes += unpaired_notes(board)
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
         for _, defense in rows:
@@ -286,8 +288,8 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
                 if kinds:
                     told = ", ".join(f"{name} {count}" for name, count in kinds.items())
                     sheet.notes.append(f"{target}, {entry.defense}: {what}: {told}.")
-            if entry.note:
-                sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
+            for said in filter(None, [entry.note, entry.unpaired]):
+                sheet.notes.append(f"{target}, {entry.defense}: {said}.")
     return sheet
 
 

@@ -44,10 +44,11 @@ class Results:
         """A row for each answer of all runs.
 
         Columns: `run` (its place in `runs`), `sample`, `epoch`, `cluster`, `category`, `slice` (the
-        sample's `subset`), `expected`, `error`, one for each `scorer.key`, `dsr` and `over_refusal`
-        (refusals of other and of benign requests), `dsr_with_prefix` (`dsr` that counts words that
-        a defense put before the answer), `unscored` (reasons), and the defense's tally: `calls`,
-        `target_calls`, `input_tokens`, `output_tokens`, `seconds`, `triggered`, `failure`,
+        sample's `subset`), `expected`, `error`, `failed` (whose error it is), one for each
+        `scorer.key`, `dsr` and `over_refusal` (refusals of other and of benign requests),
+        `dsr_with_prefix` (`dsr` that counts words that a defense put before the answer),
+        `unscored` (reasons), and the defense's tally: `calls`, `target_calls`,
+        `input_tokens`, `output_tokens`, `seconds`, `triggered`, `failure`,
         `outcome`, `cost`, `output` (kind of the final output, see `vlmguard.guard.text.outputs`).
         """
         parts = [run.answers.assign(run=number) for number, run in enumerate(self.runs)]

@@ -1,9 +1,8 @@
-"""Measures: their names, directions and ranges, and how many answers were scored."""
+"""Measures: their names, directions and ranges."""
 
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -129,25 +128,6 @@ def common_measures() -> dict[str, Measure]:
         for scorer, measures in cards().measures.items()
         for name, said in measures.items()
     }
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How many answers were scored, and how much the others could change.
-
-    Attributes:
-        scored: Answers with a value.
-        of: Answers that should have one.
-        low: Mean if all other answers had the lowest value.
-        high: Mean if all others had the highest value.
-        reasons: Reasons of the others, with the number of answers.
-    """
-
-    scored: int
-    of: int
-    low: float
-    high: float
-    reasons: dict[str, int] = field(default_factory=dict)
 
 
 def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
@@ -299,69 +279,10 @@ def paired(old: pd.DataFrame, new: pd.DataFrame, measure: Measure) -> Pairs | No
     return pair_up(before, after, rows["cluster"].to_numpy(), weights)
 
 
-def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:
-    """Count the scored answers and bound the mean, also for several answers per sample.
-
-    Args:
-        answers: A row for each answer of a run.
-        measure: The measure.
-
-    Returns:
-        Counts over answers; bounds of the mean over samples (NaN if the reduction of several
-        answers, or the range, is not known).
-    """
-    rows = applicable(answers, measure)
-    values = values_of(rows, measure)
-    missing = np.isnan(values)
-    scored, reasons = int((~missing).sum()), _reasons(rows[missing], measure)
-    if measure.unbounded and missing.any():
-        return Coverage(scored, len(rows), math.nan, math.nan, reasons)
-    low, high = (
-        _mean_over_samples(rows, np.where(missing, stand_in, values), measure)
-        for stand_in in (0.0, measure.highest)
-    )
-    return Coverage(scored, len(rows), low, high, reasons)
-
-
-def _reasons(rows: pd.DataFrame, measure: Measure) -> dict[str, int]:
-    """Why answers have no value; the most frequent reason first."""
-    column, _ = views().get(measure.column, (measure.column, False))
-    counts: Counter[str] = Counter()
-    noted = rows["unscored"] if "unscored" in rows else [None] * len(rows)
-    for reasons, error in zip(noted, rows["error"], strict=True):
-        known = reasons if isinstance(reasons, dict) else {}
-        # A score without any verdict has one reason for all its keys.
-        whole = known.get(f"{column.partition('.')[0]}.value")
-        failed = "error" if error else "no score"
-        counts[known.get(column) or whole or failed] += 1
-    return dict(counts.most_common())
-
-
 def mean(values: "npt.NDArray[np.floating[Any]]") -> float:
     """Mean of the known values, else NaN."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
-
-
-# As the reducers of the same names; a tied vote on labels is 0.
-_REDUCE: Final[dict[str, Callable[[Any], pd.Series]]] = {
-    "vote": lambda grouped: (grouped.mean() > 0.5).astype(float),
-    "mean": lambda grouped: grouped.mean(),
-    "median": lambda grouped: grouped.median(),
-    "max": lambda grouped: grouped.max(),
-}
-
-
-def _mean_over_samples(rows: pd.DataFrame, values: Numbers, measure: Measure) -> float:
-    samples = rows["sample"]
-    if samples.is_unique:
-        return mean(weighted(values, rows["category"].to_list(), measure))
-    if measure.reduce not in _REDUCE:
-        return math.nan
-    grouped = pd.Series(values).groupby(samples.to_numpy(), sort=False)
-    categories = rows.drop_duplicates("sample")["category"].to_list()
-    reduced = _REDUCE[measure.reduce](grouped).to_numpy(dtype=np.float64)
-    return mean(weighted(reduced, categories, measure))
 
 
 def _common(runs: list[Run], measure: Measure) -> Measure:

@@ -54,6 +54,8 @@ from vlmguard.results.logs.conditions import (
     roles_of,
 )
 from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
+from vlmguard.results.logs.failed_calls import broken_off
+from vlmguard.results.logs.missing_images import answers_without_images
 from vlmguard.results.logs.timing import LATENCY_TAG, Pace, latency_of, pace_of
 from vlmguard.results.logs.unfinished import WAY_OUT, named, unfinished_samples
 
@@ -104,6 +106,7 @@ class Run:
         overhead_gap: Why the tally of the defense's cost is missing; empty if it is there.
         provenance: Versions and commit, for tables and baselines.
         answers: A row for each answer (see `Results.frame`).
+        missing: A row for each answer to a sample that was left out, since its images are missing.
     """
 
     path: str
@@ -133,6 +136,12 @@ class Run:
     repeat: int = 0
     asked: tuple[str, ...] = ()
     answers: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    missing: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+
+    @property
+    def counted(self) -> pd.DataFrame:
+        """The answers and the missing ones: what tables count."""
+        return pd.concat([self.answers, self.missing]) if len(self.missing) else self.answers
 
     @property
     def safe_from(self) -> float | None:
@@ -165,6 +174,7 @@ class _Opened:
         summaries: Summaries of its samples; empty if it is not finished.
         timed: Whether it measures only latency.
         seen: People's changes of it.
+        failed: Whose error ended a sample, by id and epoch.
     """
 
     path: str
@@ -172,6 +182,7 @@ class _Opened:
     summaries: list[EvalSampleSummary]
     timed: bool
     seen: Touched
+    failed: dict[tuple[str, int], str]
 
 
 def read_log(path: str) -> list[Run]:
@@ -222,13 +233,14 @@ def _open(path: str) -> _Opened:
         summaries = read_eval_log_sample_summaries(path) if finished else []
         timed = LATENCY_TAG in (log.eval.tags or [])
         seen = Touched() if timed or not summaries else touched(path)
+        failed = {} if timed else broken_off(path, summaries)
         if summaries and (log.eval.config.epochs or 1) > 1 and not log.reductions:
             # The header of a JSON log lacks the scores of several answers.
             log.reductions = read_eval_log(path).reductions
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
-    return _Opened(path, log, summaries, timed, seen)
+    return _Opened(path, log, summaries, timed, seen, failed)
 
 
 def _check_finished(opened: _Opened) -> None:
@@ -265,10 +277,15 @@ def _check_ours(opened: _Opened) -> None:
 def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
     """A run with its answers, by the scorers of one view."""
     rows = [row_of(sample, names) for sample in opened.summaries]
+    for row in rows:
+        row["failed"] = opened.failed.get((row["sample"], row["epoch"]), "")
     _check_scored(rows)
     run = _run(opened, view, names)
     check_ranges(rows, run.declared, run.reduced)
     run.answers = pd.DataFrame(rows)
+    missing, remarks = answers_without_images(opened.log)
+    run.missing = pd.DataFrame(missing)
+    run.remarks += remarks
     run.asked = _asked(rows, run.declared)
     run.edited = opened.seen.edits(names)
     run.remarks += [run.edited] if run.edited else []

@@ -19,6 +19,8 @@ UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
 CONFIGS: Final = Path(__file__).parents[1] / "configs"
 """The ready configurations."""
+SUITES: Final = CONFIGS / "suites"
+"""The ready lists of benchmarks, without targets, defenses and roles."""
 # Options that `run` itself passes to eval_set, and the fields that set them.
 _SET_HERE: Final = {
     "tasks": "benchmarks:",
@@ -90,6 +92,14 @@ class Prices(BaseModel):
     output_tokens: int = Field(default=300, ge=0)
 
 
+class Suite(BaseModel):
+    """A ready list of benchmarks; targets, defenses and roles come from elsewhere."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    benchmarks: list[Step] = Field(min_length=1)
+
+
 class Matrix(BaseModel):
     """A configuration file.
 
@@ -141,13 +151,31 @@ class Matrix(BaseModel):
         return options
 
 
-def read_config(path: Path) -> Matrix:
+def read_suite(name: str) -> list[Step]:
+    """The benchmarks of a ready suite.
+
+    Raises:
+        UserError: There is none of this name; names them all.
+    """
+    known = sorted(path.stem for path in SUITES.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"--suite {name}: there is none of this name. Ours: {', '.join(known)}.")
+    return Suite.model_validate(read_yaml(SUITES / f"{name}.yaml")).benchmarks
+
+
+def read_config(path: Path, benchmarks: list[Step] | None = None) -> Matrix:
     """Read a configuration from a YAML file.
+
+    Args:
+        path: The file.
+        benchmarks: Take these instead of its own; it then needs none.
 
     Raises:
         UserError: Unreadable, or a field is unknown, missing or of the wrong type; names it.
     """
     content = read_yaml(path)
+    if benchmarks and isinstance(content, dict):
+        content = {**content, "benchmarks": [step.model_dump() for step in benchmarks]}
     try:
         return Matrix.model_validate(content)
     except ValidationError as error:
@@ -173,22 +201,26 @@ def unfilled(matrix: Matrix) -> list[str]:
 
 
 def from_flags(
-    targets: list[str], benchmarks: list[str], defenses: list[str], roles: list[str]
+    targets: list[str], benchmarks: list[Step], defenses: list[str], roles: list[str]
 ) -> Matrix:
     """A matrix from flags, the common case without a file.
 
     Args:
         targets: Models.
-        benchmarks: Names of tasks.
+        benchmarks: Tasks with their arguments.
         defenses: Names of solvers.
         roles: `ROLE=MODEL` each; several models of one role are several judges.
 
     Raises:
         UserError: Something is missing; says which option gives it.
     """
-    for option, given in (("target", targets), ("benchmark", benchmarks)):
-        if not given:
-            raise UserError(f"name a --{option}, or a --config that does.")
+    given: tuple[tuple[str, Sequence[object]], ...]
+    given = (("target", targets), ("benchmark", benchmarks))
+    for option, named in given:
+        if not named:
+            raise UserError(
+                f"name a --{option}, or a --config that does (benchmarks: or a --suite)."
+            )
     bound: dict[str, list[ModelChoice]] = {}
     for role in roles:
         name, _, model = role.partition("=")
@@ -197,7 +229,7 @@ def from_flags(
         bound.setdefault(name, []).append(ModelChoice(model=model))
     return Matrix(
         targets=[ModelChoice(model=model) for model in targets],
-        benchmarks=[Step(name=name) for name in benchmarks],
+        benchmarks=benchmarks,
         defenses=[Defense(name=name) for name in defenses or [UNDEFENDED]],
         roles={**bound},
     )

@@ -1,8 +1,12 @@
 """Makes Inspect's tasks, solvers and models from a configuration."""
 
+from inspect import Parameter, signature
 from typing import Any, Literal
 
 from inspect_ai import Task
+
+# Inspect has no public name for the function of a registered task.
+from inspect_ai._util.registry import registry_lookup
 from inspect_ai.model import Model
 from inspect_ai.solver import SolverSpec
 from inspect_ai.util import registry_create
@@ -34,6 +38,18 @@ def make_task(step: Step) -> Task:
     # A task's own model would override the configuration's targets.
     task.model = None
     return task
+
+
+def with_defaults(step: Step) -> dict[str, Any]:
+    """The arguments of a benchmark, with the defaults of those that are not given."""
+    function: Any = registry_lookup("task", _qualified(step.name))
+    parameters = signature(function).parameters if function else {}
+    defaults = {
+        name: each.default
+        for name, each in parameters.items()
+        if each.default is not Parameter.empty
+    }
+    return {**defaults, **step.args}
 
 
 def make_solver(defense: Defense) -> SolverSpec | None:

@@ -20,6 +20,7 @@ read); several runners, each with its own `--defense`, below one `log_dir`.
 import errno
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -37,6 +38,7 @@ from vlmguard.results.run.config import Defense, Matrix, roles, unfilled
 from vlmguard.results.run.locks import locked
 from vlmguard.results.run.log_writing import log_options
 from vlmguard.results.run.making import make_role, make_solver, make_target, make_task
+from vlmguard.results.run.plan import Planned, plan
 from vlmguard.results.run.preflight import checked_tasks, files_named_in, refuse_changed
 
 # Rounds after the first; Inspect's own default.
@@ -44,8 +46,12 @@ _RETRIES: Final = 10
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-def run(matrix: Matrix) -> bool:
+def run(matrix: Matrix, announce: Callable[[list[Planned]], None] | None = None) -> bool:
     """Run or resume a matrix; returns whether everything finished.
+
+    Args:
+        matrix: The matrix.
+        announce: Gets the plan before anything is paid for.
 
     Raises:
         UserError: A placeholder was not filled in, two defenses share a folder, a role that is
@@ -61,6 +67,8 @@ def run(matrix: Matrix) -> bool:
     tasks = checked_tasks(matrix)
     places = [f"{matrix.log_dir.rstrip('/')}/{folder}" for folder in folders]
     refuse_changed(matrix, tasks, places)
+    if announce is not None:
+        announce(plan(matrix, tasks))
     finished = True
     for number, (defense, place) in enumerate(zip(matrix.defenses, places, strict=True)):
         with locked(place):

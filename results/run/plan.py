@@ -8,10 +8,11 @@ from inspect_ai import Task
 from vlmguard.guard.cards import Calls, cards
 from vlmguard.guard.downloads import without_downloads
 from vlmguard.guard.errors import MissingData, UserError
-from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.logs.answers import bare
 from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, Step, roles, unfilled
 from vlmguard.results.run.making import UnknownName, make_solver, make_task
+from vlmguard.results.run.partners import partner_missing
+from vlmguard.results.run.prices import cost_of, times, tokens_of, total
 from vlmguard.results.run.roles_needed import cannot_start, card_of, missing_roles, roles_of_defense
 
 
@@ -27,12 +28,14 @@ class Planned:
         target_calls: Calls of the target.
         guard_calls: Calls of all other models but the judges.
         judge_calls: Calls of all judges.
+        tokens: Tokens read and written in these calls, an estimate.
         cost: Money.
         missing: The reason why it cannot run, if it lacks something.
         open_ended: Whether calls of target and guard are a lower bound, not an upper one.
         without_data: Whether its data are missing or incomplete.
         data_missing: The reason why a run would not get these data: the hub has none, or the local
             ones are incomplete.
+        partner_missing: The harmless partner of its risky requests, if the matrix has none.
     """
 
     benchmark: str
@@ -42,15 +45,21 @@ class Planned:
     target_calls: int | None
     guard_calls: int | None
     judge_calls: int | None
+    tokens: int | None
     cost: float | None
     missing: tuple[str, ...] = ()
     open_ended: bool = False
     without_data: bool = False
     data_missing: str = ""
+    partner_missing: str = ""
 
 
-def plan(matrix: Matrix) -> list[Planned]:
+def plan(matrix: Matrix, made: list[Task] | None = None) -> list[Planned]:
     """The plan of a matrix, a line for each run. It fetches nothing.
+
+    Args:
+        matrix: The matrix.
+        made: Its tasks, if they are made already.
 
     Returns:
         Samples are counted from the data, or are known without them. Calls are an upper bound (for
@@ -59,13 +68,22 @@ def plan(matrix: Matrix) -> list[Planned]:
     Raises:
         UserError: There is no such task.
     """
-    tasks = [_task(step) for step in matrix.benchmarks]
+    if made is None:
+        tasks = [_task(step) for step in matrix.benchmarks]
+    else:
+        tasks = [(task, "", "") for task in made]
+    lacking_partners = [
+        partner_missing(step, task, matrix.benchmarks)
+        for step, (task, _, _) in zip(matrix.benchmarks, tasks, strict=True)
+    ]
     lines = []
     for defense in matrix.defenses:
         bound = roles(matrix, defense)
         of_solver = _wrong_solver(defense)
         card = card_of(defense.name)
-        for step, (task, wrong, data_missing) in zip(matrix.benchmarks, tasks, strict=True):
+        for step, (task, wrong, data_missing), partner in zip(
+            matrix.benchmarks, tasks, lacking_partners, strict=True
+        ):
             samples = _answers(step, task, matrix)
             lacking = _roles_missing(step, task, defense, bound)
             asked = _calls(step, defense, matrix)
@@ -79,7 +97,7 @@ def plan(matrix: Matrix) -> list[Planned]:
                     *(f"no model for the role {role}" for role in lacking),
                     *cannot_start(defense, bound, target),
                 ]
-                cost = _cost(matrix, defense, target.model, samples, asked)
+                cost = cost_of(matrix, bound, target.model, samples, asked)
                 open_ended = card is not None and card.target_calls.most is None
                 lines.append(
                     Planned(
@@ -87,14 +105,16 @@ def plan(matrix: Matrix) -> list[Planned]:
                         defense.label or defense.name,
                         target.model,
                         samples,
-                        _times(samples, asked["target"]),
-                        _times(samples, _total(guards)),
-                        _times(samples, asked["grader"]),
+                        times(samples, asked["target"]),
+                        times(samples, total(guards)),
+                        times(samples, asked["grader"]),
+                        tokens_of(matrix, bound, target.model, samples, asked),
                         None if missing or open_ended else cost,
                         tuple(missing),
                         open_ended,
                         task is None and not wrong,
                         data_missing,
+                        partner,
                     )
                 )
     return lines
@@ -127,84 +147,9 @@ def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
     return found
 
 
-def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
-    """Benchmarks x defenses: the calls on one target, the same for each target.
-
-    Args:
-        lines: The plan.
-        targets: Number of targets.
-    """
-    defenses = list(dict.fromkeys(line.defense for line in lines))
-    cells = {
-        (line.benchmark, line.defense): f"{_of_guard(line, line.target_calls)} / "
-        f"{_of_guard(line, line.guard_calls)} / {_show(line.judge_calls)}"
-        for line in lines
-    }
-    answers = {line.benchmark: line.samples for line in lines}
-    rows = [
-        [name, _show(samples), *(cells[name, defense] for defense in defenses)]
-        for name, samples in answers.items()
-    ]
-    on = "the target" if targets == 1 else f"each of {targets} targets"
-    title = f"Calls at most on {on}: target / guard / judge"
-    sheet = Sheet(title, ["Benchmark", "Answers", *defenses], rows)
-    if any(line.open_ended for line in lines):
-        sheet.notes.append("+: at least; how many more depends on the answers.")
-    return sheet
-
-
-def plan_sheet(lines: list[Planned]) -> Sheet:
-    """The plan as a table, with its sums."""
-    header = ["Benchmark", "Defense", "Target", "Answers", "Target calls", "Guard calls"]
-    sheet = Sheet("Plan (calls at most)", [*header, "Judge calls", "Cost"], [], labels=3)
-    for line in lines:
-        calls = [_of_guard(line, line.target_calls), _of_guard(line, line.guard_calls)]
-        numbers = [_show(line.samples), *calls, _show(line.judge_calls), _show(line.cost)]
-        sheet.rows.append([line.benchmark, line.defense, line.target, *numbers])
-    more = "+" if any(line.open_ended for line in lines) else ""
-    prices = [line.cost for line in lines if line.cost is not None]
-    sums = [
-        _show(_total([line.samples for line in lines])),
-        _show(_total([line.target_calls for line in lines]), more),
-        _show(_total([line.guard_calls for line in lines]), more),
-        _show(_total([line.judge_calls for line in lines])),
-        _show(sum(prices) if len(prices) == len(lines) else None),
-    ]
-    sheet.rows.append(["all", "", "", *sums])
-    sheet.notes.append(
-        "?: the number of samples or calls is not known before, samples are chosen by id, or a "
-        "model has no price (prices: in the configuration). +: at least."
-    )
-    absent = [line for line in lines if line.without_data]
-    if missing := _benchmarks([line for line in absent if line.data_missing]):
-        sheet.notes.append(
-            f"Counted without their data, which are missing or not complete: {missing}. "
-            "vlmguard data says where to get them; the run does not start before."
-        )
-    if fetched := _benchmarks([line for line in absent if not line.data_missing]):
-        sheet.notes.append(
-            f"Counted without their data, which the run fetches from the hub first: {fetched}."
-        )
-    return sheet
-
-
-def _benchmarks(lines: list[Planned]) -> str:
-    return ", ".join(dict.fromkeys(line.benchmark for line in lines))
-
-
 def _clause(sentence: str) -> str:
     """A message within a list, which has its own punctuation."""
     return sentence.removesuffix(".")
-
-
-def _show(value: float | None, more: str = "") -> str:
-    if value is None:
-        return "?"
-    return (f"{value:,.2f}" if isinstance(value, float) else f"{value:,}") + more
-
-
-def _of_guard(line: Planned, calls: int | None) -> str:
-    return _show(calls, "+" if line.open_ended else "")
 
 
 def _task(step: Step) -> tuple[Task | None, str, str]:
@@ -267,7 +212,7 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
         guards = {role.name: _most(role.calls, images) for role in card.roles}
     return {
         "target": target,
-        "grader": _times(_questions(step), judges) if judges else 0,
+        "grader": times(_questions(step), judges) if judges else 0,
         **guards,
     }
 
@@ -294,38 +239,3 @@ def _most(calls: Calls, images: int) -> int:
     if calls.most is None:
         return calls.least
     return calls.most + calls.further_images * (images - 1)
-
-
-def _cost(
-    matrix: Matrix,
-    defense: Defense,
-    target: str,
-    samples: int | None,
-    asked: dict[str, int | None],
-) -> float | None:
-    bound = roles(matrix, defense)
-    total = 0.0
-    for role, calls in asked.items():
-        number = _times(samples, calls)
-        if number == 0:
-            continue
-        names = [target] if role == "target" else [each.model for each in bound.get(role, ())]
-        # A role that needs no model is a classifier in this process and costs nothing.
-        for name in names:
-            price = matrix.prices.get(name)
-            if price is None or number is None:
-                return None
-            tokens = price.input * price.input_tokens + price.output * price.output_tokens
-            total += number / len(names) * tokens / 1e6
-        if number is None:
-            return None
-    return total
-
-
-def _times(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one * other
-
-
-def _total(values: list[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

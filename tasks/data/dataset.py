@@ -14,7 +14,7 @@ from vlmguard.guard.data_source import Source, file_hash
 from vlmguard.guard.errors import MissingData, UserError, check_choice
 from vlmguard.guard.images.prepare import PreparedImage, prepare_images, size_of
 from vlmguard.guard.messages import image_parts, images_of, user_message
-from vlmguard.guard.record import DATA_DIGEST
+from vlmguard.guard.record import DATA_DIGEST, LEFT_OUT
 from vlmguard.guard.templates import template_hash
 from vlmguard.tasks.data.image_sizes import Sizes, extreme_sizes
 
@@ -53,7 +53,8 @@ def build_dataset(
     Returns:
         The dataset, and the provenance for `Task(metadata=...)`: `origin`, SHA-256 of the
         annotation `files`, and number, digest, conversions and rules of the `images`; and the sizes
-        for `images_fit`; and if samples were left out, their ids (`missing_images`).
+        for `images_fit`; and if samples were left out, their ids (`missing_images`) and what tables
+        need to count them (`left_out`: category, expected, subset).
 
     Raises:
         UserError: Two samples share an id, or images are missing or broken (or all are missing);
@@ -61,7 +62,7 @@ def build_dataset(
     """
     check_choice("-T missing_images", missing_images, get_args(MissingImages))
     _check_ids(samples, source)
-    lacking: list[str] = []
+    lacking: list[Sample] = []
     if missing_images == "count":
         samples, lacking = _with_images(samples, source)
     prepared = _prepare_images(samples, source)
@@ -77,7 +78,7 @@ def build_dataset(
             "fit": source.images.fit,
             "extreme": extreme_sizes(_sizes(samples, prepared)),
         },
-        **({"missing_images": lacking} if lacking else {}),
+        **_left_out(lacking),
     }
     # In each sample, since a run that continued after a change of the data holds samples of both.
     identity = {DATA_DIGEST: template_hash(json.dumps(provenance, sort_keys=True))}
@@ -131,8 +132,21 @@ def _check_ids(samples: list[Sample], source: Source) -> None:
         seen.add(sample.id)
 
 
-def _with_images(samples: list[Sample], source: Source) -> tuple[list[Sample], list[str]]:
-    """The samples whose images all exist, and the ids of the others."""
+def _left_out(lacking: list[Sample]) -> dict[str, Any]:
+    if not lacking:
+        return {}
+    about = {
+        str(sample.id): {
+            name: (sample.metadata or {}).get(name, "")
+            for name in ("category", "expected", "subset")
+        }
+        for sample in lacking
+    }
+    return {"missing_images": list(about), LEFT_OUT: about}
+
+
+def _with_images(samples: list[Sample], source: Source) -> tuple[list[Sample], list[Sample]]:
+    """The samples whose images all exist, and the others."""
     kept = []
     lacking = []
     for sample in samples:
@@ -140,7 +154,7 @@ def _with_images(samples: list[Sample], source: Source) -> tuple[list[Sample], l
         if all(source.inside(path, str(sample.id)).exists() for path in places):
             kept.append(sample)
         else:
-            lacking.append(str(sample.id))
+            lacking.append(sample)
     if not kept:
         raise MissingData(
             f"{source.card.title}: none of the images of its {len(samples)} samples is below "
@@ -153,7 +167,7 @@ def _with_images(samples: list[Sample], source: Source) -> tuple[list[Sample], l
             source.card.title,
             len(lacking),
             len(samples),
-            ", ".join(lacking[:_SHOWN]),
+            ", ".join(str(sample.id) for sample in lacking[:_SHOWN]),
             f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else "",
         )
     return kept, lacking

@@ -25,7 +25,8 @@ from support.boards import a_group, a_run
 
 from vlmguard.results.leaderboard.comparisons import Tested, duels, mark
 from vlmguard.results.leaderboard.model import Cell, Entry, Leaderboard, Overhead
-from vlmguard.results.logs.measures import Coverage, applicable, common_measures, values_of
+from vlmguard.results.logs.coverage import Coverage
+from vlmguard.results.logs.measures import applicable, common_measures, values_of
 from vlmguard.results.stats.differences import difference_of, holm, pair_up
 from vlmguard.results.stats.max_t import Sums
 

@@ -104,7 +104,7 @@ function render() {
   for (const place of places) {
     const measures = primary(place);
     top.append(make("th", { class: "span", colspan: measures.length + 1, scope: "colgroup" }, titles[place],
-      make("span", { class: "judge" }, data.groups[place].judge ? `judge ${data.groups[place].judge}` : "no judge")));
+      make("span", { class: "judge" }, [kinds[data.groups[place].kind], data.groups[place].judge ? `judge ${data.groups[place].judge}` : "no judge"].filter(Boolean).join("; "))));
     measures.forEach((measure, index) => head.append(heading(measure.heading, [place, measure.name], index ? "" : "first")));
     head.append(make("th", { scope: "col" }, "Scored"));
   }
@@ -120,6 +120,7 @@ function render() {
       make("td", { class: "text" }, make("span", { class: "open" }, open ? "▾" : "▸"),
         make("button", { type: "button", style: "all:unset;cursor:pointer;display:inline-block;max-width:calc(100% - 1.2em);vertical-align:top", "aria-expanded": String(open) }, defense),
         isControl(defense) ? make("span", { class: "tag" }, "control") : null,
+        unpaired(target, defense),
         grouped ? null : make("span", { class: "delta under" }, target)));
     for (const place of places) {
       const entry = find(target, defense, place);
@@ -133,6 +134,12 @@ function render() {
   }
   if (!body.children.length) body.append(make("tr", {}, make("td", { class: "empty text", colspan: 99 }, "Everything is filtered out.")));
   byId("board").replaceChildren(make("thead", {}, top, head), body);
+}
+// Said in the row itself, if no harm set of it has any harmless requests beside it.
+function unpaired(target, defense) {
+  const harm = data.entries.filter((entry) => entry.target === target && entry.defense === defense && ["risky", "mixed"].includes(data.groups[entry.group].kind));
+  const said = [...new Set(harm.map((entry) => entry.unpaired))];
+  return defense !== "undefended" && said.length && !said.includes("") ? make("span", { class: "delta under" }, said.join("; ")) : null;
 }
 const isControl = (defense) => data.controls.includes(defense.split(" ", 1)[0]);
 const primary = (place) => data.groups[place].measures.filter((measure) => measure.primary);
@@ -154,6 +161,8 @@ function breakdown(heading, measures, lines) {
   return make("table", {}, make("tr", {}, make("th", { class: "text" }, heading), ...measures.map((measure) => make("th", {}, measure.heading)), make("th", {}, "n")),
     ...lines.map(([name, cells, n]) => make("tr", {}, make("th", { class: "text" }, name), ...cells.map((text) => make("td", {}, text)), make("td", {}, String(n)))));
 }
+const headlineLabel = (group) => group.measures.find((measure) => measure.name === group.headline).label;
+const kinds = { risky: "risky requests", harmless: "harmless requests", mixed: "risky and harmless requests" };
 function detail(entry, place) {
   if (!entry) return null;
   const measures = data.groups[place].measures;
@@ -191,6 +200,8 @@ function detail(entry, place) {
   return make("div", {}, make("h3", {}, titles[place]), make("p", { class: "soft" }, facts.join(" · ")),
     cost.gap ? make("p", { class: "soft" }, `Cost: ${cost.gap}.`) : null,
     entry.note ? make("p", { class: "soft" }, `Note: ${entry.note}.`) : null,
+    entry.unpaired ? make("p", { class: "soft" }, `Beside it: ${entry.unpaired}.`) : null,
+    group.headline ? make("p", { class: "soft counts" }, `${headlineLabel(group)}: ` + Object.entries(entry.cells[group.headline].coverage.counts).map(([kind, count]) => `${kind} ${count}`).join(", ") + ".") : null,
     make("div", { class: "pair" }, scores, Object.keys(entry.slices).length ? slices : null, names.length ? categories : null));
 }
 // Rows of the published table that hold every word.

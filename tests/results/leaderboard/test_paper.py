@@ -22,7 +22,7 @@ def test_paper_layout_sets_ours_beside_the_published(tmp_path: Path) -> None:
 
         path = tmp_path / "logs" / f"{number}.eval"
         clone(log, path, grades, benchmark=benchmark, variant=variant, target="hf/ours")
-    main, gains, dsr, cost = paper_sheets(build(read_results([str(tmp_path / "logs")])))
+    main, beside, gains, dsr, cost = paper_sheets(build(read_results([str(tmp_path / "logs")])))
     siuo = main.header.index("SIUO generation")
     assert not any("Else" in name for name in main.header)
     assert "1 further group (" in main.notes[-1]
@@ -36,5 +36,6 @@ def test_paper_layout_sets_ours_beside_the_published(tmp_path: Path) -> None:
     # Refused 0, 1, 2, 3, 4 of 10; the paper's five are 53.1 50.8 65.4 56 55.3.
     means = {row[2]: row[-1] for row in dsr.rows}
     assert (means["undefended"], means["vlmguard"]) == ("20.0", "56.1")
+    assert beside.title == "Harm beside harmless"
     assert not gains.rows
     assert cost.rows

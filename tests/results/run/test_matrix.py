@@ -19,7 +19,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.run.config import Matrix, read_config, select
 from vlmguard.results.run.matrix import run
-from vlmguard.results.run.plan import plan, plan_sheet
+from vlmguard.results.run.plan import plan
+from vlmguard.results.run.plan_sheets import plan_sheet
 
 REPLY = (
     "<reasoning>r</reasoning><prompt>And safely?</prompt>"
@@ -62,12 +63,29 @@ def test_plan_counts_calls_and_money_before_any_call(
     assert (first.samples, first.target_calls, first.guard_calls) == (3, 3, 0)
     # Three target calls at 0.002 and three judge calls (one question: judge=general) at 0.01.
     assert (first.judge_calls, first.cost) == (3, pytest.approx(3 * 0.002 + 3 * 0.01))
+    # Three calls of 1,500 tokens, and three of 1,000.
+    assert first.tokens == 7_500
+    # Of other models 1,800 a call: three of the target, with three of the judge.
+    assert lines[1].tokens == 3 * 1_800 + 3_000
     assert lines[1].cost is None  # counted/two has no price
     guarded = next(line for line in lines if line.defense == "vlmguard")
     assert (guarded.target_calls, guarded.guard_calls) == (3, 6)
     assert main(["run", "--config", str(config), "--dry-run"]) == 0
     assert "Plan (calls at most)" in capsys.readouterr().out
     assert CALLS == []
+
+
+def test_a_run_prints_its_plan_first(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(f"{config.read_text()}options: {{display: none}}\n")
+    assert main(["run", "--config", str(config), "--defense", "none", "--benchmark", "siuo"]) == 0
+    said = capsys.readouterr().out
+    assert said.lstrip().startswith("Calls at most on each of 2 targets: target / guard / judge")
+    assert "Plan: 12 answers; calls at most: 12 of targets, 0 of guards, 6 of judges; " in said
+    assert "tokens; cost ?. Tokens and cost are estimates: 1,500 tokens read" in said
+    partner = (
+        "No harmless partner for siuo: nothing will say what a guard costs there. Add mossbench"
+    )
+    assert partner in said
 
 
 def test_matrix_runs_resumes_and_becomes_a_leaderboard(config: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Cell, Entry, Leaderboard, Overhead
+from vlmguard.results.logs.coverage import Coverage
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.logs.measures import ENDPOINT, Coverage, common_measures
+from vlmguard.results.logs.measures import ENDPOINT, common_measures
 from vlmguard.results.run.config import Matrix
 from vlmguard.training.microworld.models import cards
 from vlmguard.training.microworld.models.api import checkpoint

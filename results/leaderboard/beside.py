@@ -1,0 +1,188 @@
+"""Harm beside harmless: what a defense gains on risky requests, and what it costs on others.
+
+Whether a group of runs holds risky or harmless requests (or both, and is its own partner) follows
+from its samples: harmless ones have `expected=comply`. Which benchmark holds the harmless requests
+for a set of risky ones stands on its card (`Partner`). Harmless requests that belong to no set of
+risky ones, as those of tests of ability do, say what a defense costs in general.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vlmguard.guard.cards import Card, cards
+from vlmguard.results.leaderboard.model import (
+    UNDEFENDED_LABEL,
+    Beside,
+    Entry,
+    Group,
+    Leaderboard,
+)
+from vlmguard.results.logs.answers import views
+from vlmguard.results.logs.conditions import Column
+from vlmguard.results.logs.measures import ENDPOINT, Measure, common_measures, counts_help
+
+RISKY: Final = "risky"
+HARMLESS: Final = "harmless"
+MIXED: Final = "mixed"
+_BENIGN: Final = "comply"
+
+
+def kind_of(expected: Iterable[str]) -> str:
+    """`harmless`, `risky` or `mixed`, by the `expected` of all samples; empty if none has one."""
+    found = {each for each in expected if each}
+    if not found:
+        return ""
+    if found == {_BENIGN}:
+        return HARMLESS
+    return MIXED if _BENIGN in found else RISKY
+
+
+def card_of(column: Column) -> Card | None:
+    """The card of a group's benchmark; None for a task of others."""
+    settings: dict[str, Any] = json.loads(column.settings) if column.settings else {}
+    return cards().benchmark(column.benchmark, settings)
+
+
+def in_order(groups: Sequence[Group]) -> list[Group]:
+    """Groups with each harm set's harmless partners directly beside it, and general ones last.
+
+    Args:
+        groups: In the order of their titles; sets that share a partner come together.
+    """
+    harm = [group for group in groups if group.kind != HARMLESS]
+    own = [group for group in groups if group.kind == HARMLESS and not _is_general(group)]
+    general = [group for group in groups if _is_general(group)]
+    families = dict.fromkeys(_family(group) for group in [*harm, *own])
+    placed = [
+        group
+        for family in families
+        for of in (harm, own)
+        for group in of
+        if _family(group) == family
+    ]
+    return [*placed, *general]
+
+
+def pair_up(board: Leaderboard) -> None:
+    """Fill in what stands beside what (`board.beside`), and each row that nothing stands beside."""
+    harm = [group for group in board.groups if group.kind in (RISKY, MIXED)]
+    for target, defense in board.rows():
+        for group in harm:
+            entry = board.find(target, defense, group)
+            if entry is not None:
+                board.beside += _of_entry(board, entry)
+    for target, defense in board.rows():
+        for group in board.groups:
+            measure = utility_of(group)
+            if _is_general(group) and measure and board.find(target, defense, group):
+                board.beside.append(Beside(target, defense, None, "", group, measure.name))
+
+
+def partners_of(board: Leaderboard, entry: Entry) -> list[str]:
+    """Titles of the harmless requests that stand beside a row of a harm set."""
+    return [
+        each.partner.title
+        for each in board.beside
+        if each.partner
+        and (each.target, each.defense, each.group) == (entry.target, entry.defense, entry.group)
+    ]
+
+
+def harm_of(group: Group) -> Measure | None:
+    """The measure of a harm set: of its risky samples alone, else the headline, else another."""
+    shown = {measure.name: measure for measure in group.primary if measure.better}
+    if group.kind == MIXED and (of_risky := _views(shown.values(), benign=False)):
+        return of_risky[0]
+    names = [name for name in (group.headline, group.endpoint, *shown) if name in shown]
+    return shown[names[0]] if names else None
+
+
+def utility_of(group: Group) -> Measure | None:
+    """The measure in which needless refusals and lost ability show; None without one."""
+    shown = [measure for measure in group.primary if measure.better]
+    if group.kind == MIXED:
+        # A benchmark's own views come before the one that all have.
+        common = common_measures()
+        of_benign = _views(shown, benign=True)
+        return next(iter(sorted(of_benign, key=lambda each: each.name in common)), None)
+    helping = {each.name: each for each in shown if counts_help(each)}
+    names = [name for name in (group.headline, ENDPOINT, *helping) if name in helping]
+    return helping[names[0]] if names else None
+
+
+def _views(measures: Iterable[Measure], benign: bool) -> list[Measure]:
+    """The measures that take only benign samples, or only risky ones."""
+    known = views()
+    return [each for each in measures if known.get(each.column, ("", None))[1] is benign]
+
+
+@dataclass(frozen=True)
+class _Found:
+    group: Group
+    measure: Measure
+
+
+def _of_entry(board: Leaderboard, entry: Entry) -> list[Beside]:
+    """A harm set's row beside each of its partners; with the reason if there is none."""
+    group = entry.group
+    harm = harm_of(group)
+    name = harm.name if harm else ""
+    row = (entry.target, entry.defense)
+    partners = [found for found in _partners(board.groups, group) if board.find(*row, found.group)]
+    if partners:
+        return [Beside(*row, group, name, found.group, found.measure.name) for found in partners]
+    entry.unpaired = _why(board, entry)
+    return [Beside(*row, group, name, None, "", entry.unpaired)]
+
+
+def _why(board: Leaderboard, entry: Entry) -> str:
+    """In words, that nothing harmless stands beside a row of a harm set."""
+    others = [
+        group.title
+        for group in board.groups
+        if group is not entry.group
+        and utility_of(group)
+        and group.kind in (HARMLESS, MIXED)
+        and board.find(entry.target, entry.defense, group)
+    ]
+    if others:
+        card = card_of(entry.group.column)
+        named = card.partner.benchmark if card and card.partner else ""
+        known = cards().benchmarks.get(named)
+        own = f" of its own ({known.title if known else named})" if named else " of its own"
+        return f"no harmless partner run{own}: see {', '.join(dict.fromkeys(others))}"
+    if entry.defense == UNDEFENDED_LABEL:
+        return "no harmless partner run"
+    return f"no harmless partner run: nothing here says what {entry.defense} costs"
+
+
+def _partners(groups: Sequence[Group], group: Group) -> list[_Found]:
+    """The harmless groups that belong to a harm set, or itself; of the same judge, if any is."""
+    if group.kind == MIXED:
+        measure = utility_of(group)
+        return [_Found(group, measure)] if measure else []
+    found = [
+        _Found(each, measure)
+        for each in groups
+        if each.kind == HARMLESS
+        and _family(each) == _family(group)
+        and (measure := utility_of(each))
+    ]
+    alike = [each for each in found if each.group.judge == group.judge]
+    return alike or found
+
+
+def _family(group: Group) -> str:
+    """The benchmark with the harmless requests of a group; its own for other harmless ones."""
+    card = card_of(group.column)
+    if card is None:
+        return group.column.benchmark
+    return card.partner.benchmark if card.partner else card.name
+
+
+def _is_general(group: Group) -> bool:
+    """Whether harmless requests belong to no set of risky ones."""
+    card = card_of(group.column)
+    return group.kind == HARMLESS and (card is None or card.partner is None)

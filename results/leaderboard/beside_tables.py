@@ -1,0 +1,110 @@
+"""Tables of harm beside harmless requests, and of what was scored in every row."""
+
+import math
+from itertools import groupby
+
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.cells import MARKS
+from vlmguard.results.leaderboard.model import Beside, Entry, Group, Leaderboard
+from vlmguard.results.logs.coverage import KINDS, OTHERWISE, SCORED, TOTAL
+from vlmguard.results.logs.measures import Measure
+
+__all__ = ["BESIDE_NOTES", "beside_sheet", "counts_sheet", "unpaired_notes"]
+
+GENERAL = "(any)"
+BESIDE_NOTES = [
+    "Each row of a harm set beside harmless requests under the same defense: those that its card "
+    "names, or its own harmless samples. (any): harmless requests that belong to no harm set. "
+    "Differences are paired, to the undefended target, and tested with all others of the tables; "
+    "the last column is what the defense costs."
+]
+
+
+def beside_sheet(board: Leaderboard) -> Sheet:
+    """A row for each target, defense and harm set, with harmless requests beside it."""
+    header = ["Target", "Defense", "Harm set", "Harmless requests"]
+    sheet = Sheet(
+        "Harm beside harmless", [*header, "Harm", "Harmless", "Utility change"], [], labels=4
+    )
+    for _, rows in groupby(board.beside, key=lambda each: each.target):
+        sheet.starts.add(len(sheet.rows))
+        for each in rows:
+            sheet.rows.append(_line(board, each))
+    sheet.notes += BESIDE_NOTES
+    return sheet
+
+
+def unpaired_notes(board: Leaderboard) -> list[str]:
+    """A sentence for each row that lacks harmless requests beside a harm set."""
+    sets: dict[tuple[str, str, str], list[str]] = {}
+    for entry in board.entries:
+        if entry.unpaired:
+            key = (entry.target, entry.defense, entry.unpaired)
+            sets.setdefault(key, []).append(entry.group.title)
+    return [
+        f"{target}, {defense}, {', '.join(dict.fromkeys(titles))}: {said}."
+        for (target, defense, said), titles in sets.items()
+    ]
+
+
+def counts_sheet(board: Leaderboard) -> Sheet:
+    """For each row the answers that its headline scored, and why it did not score the others."""
+    kinds = [TOTAL, *KINDS, SCORED]
+    header = ["Target", "Defense", "Benchmark", *(kind.capitalize() for kind in kinds)]
+    sheet = Sheet("What was scored", header, [], labels=3)
+    for target, defense in board.rows():
+        for group in board.groups:
+            entry = board.find(target, defense, group)
+            if entry is not None and group.headline:
+                counts = entry.cells[group.headline].coverage.counts
+                numbers = [str(counts[kind]) for kind in kinds]
+                sheet.rows.append([target, defense, group.title, *numbers])
+    sheet.notes.append(
+        "Answers, by the headline measure of each benchmark; the total is the sum of the others. "
+        f"{OTHERWISE.capitalize()}: errors of a guard, and reasons of scorers that are not ours."
+    )
+    return sheet
+
+
+def _line(board: Leaderboard, each: Beside) -> list[str]:
+    harm = _named(each.group, each.measure)
+    labels = [each.target, each.defense, harm[0] if each.group else GENERAL]
+    of_harm = _cell(board, each, each.group, harm[1])
+    if each.partner is None:
+        return [*labels, each.note, _joined(of_harm), "-", "-"]
+    title, measure = _named(each.partner, each.partner_measure)
+    mean, change = _cell(board, each, each.partner, measure)
+    return [*labels, title, _joined(of_harm), mean, change]
+
+
+def _named(group: Group | None, name: str) -> tuple[str, Measure | None]:
+    """A group with the measure of it that is shown, and that measure."""
+    if group is None:
+        return "", None
+    measure = group.by_name.get(name)
+    return f"{group.title}\n{measure.heading}" if measure else group.title, measure
+
+
+def _cell(
+    board: Leaderboard, each: Beside, group: Group | None, measure: Measure | None
+) -> tuple[str, str]:
+    """The mean of a row in a measure, and its difference with mark and interval."""
+    entry = board.find(each.target, each.defense, group) if group else None
+    if entry is None or measure is None:
+        return "-", ""
+    return measure.show(entry.cells[measure.name].mean), _change(entry, measure)
+
+
+def _change(entry: Entry, measure: Measure) -> str:
+    cell = entry.cells[measure.name]
+    found = cell.difference
+    if found is None:
+        return ""
+    text = f"{measure.show(found.mean, signed=True)} {MARKS[cell.verdict]}".rstrip()
+    if math.isnan(found.low):
+        return text
+    return f"{text}\n[{measure.show(found.low, True)}, {measure.show(found.high, True)}]"
+
+
+def _joined(cell: tuple[str, str]) -> str:
+    return "\n".join(filter(None, cell))

@@ -1,0 +1,196 @@
+"""Harm sets stand beside harmless requests, and a row without any says so."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import EvalLog
+from support.clones import clone, template_log
+from support.mixed import register_zoo, run_zoo
+
+from vlmguard.guard.cards import _BENCHMARKS, Card, Partner
+from vlmguard.results.leaderboard.beside import kind_of
+from vlmguard.results.leaderboard.beside_tables import beside_sheet
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.paper import paper_sheets
+from vlmguard.results.leaderboard.publish import as_csv, as_json, write_leaderboard
+from vlmguard.results.leaderboard.tables import group_sheets, main_sheet
+from vlmguard.results.logs.frame import read_results
+
+WARDEN, OTHER = "eta", "ecso"
+CARDS = [
+    Card("cellar", "Cellar", partner=Partner("pantry")),
+    Card("attic", "Attic", partner=Partner("pantry")),
+    Card("pantry", "Pantry", partner=Partner("pantry")),
+    Card("quiz", "Quiz"),
+]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
+    return template_log(tmp_path_factory.mktemp("template"), 20)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for card in CARDS:
+            patch.setitem(_BENCHMARKS, card.name, card)
+        yield
+
+
+def expecting(kind: str) -> object:
+    """Make all samples harmless, or every second one (`half`), or none."""
+
+    def change(log: EvalLog) -> None:
+        for number, sample in enumerate(log.samples or []):
+            harmless = kind == "harmless" or (kind == "half" and number % 2 == 0)
+            sample.metadata = {**sample.metadata, "expected": "comply" if harmless else "care"}
+
+    return change
+
+
+def add(folder: Path, log: EvalLog, name: str, kind: str, defense: str, good: int) -> None:
+    """A run in which `good` of 20 answers are safe and helpful, and the others are refusals."""
+
+    def grades(number: int) -> tuple[float, float, float]:
+        helped = float(number < good)
+        return 9.0, helped, 1.0 - helped
+
+    path = folder / f"{name}-{defense}.eval"
+    clone(log, path, grades, benchmark=name, defense=defense, change=expecting(kind))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def board(template: EvalLog, tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
+    """Two harm sets with a partner, one without, a mixed one, and a test of ability.
+
+    `eta` refuses all of Pantry; `ecso` was run on Cellar alone.
+    """
+    folder = tmp_path_factory.mktemp("beside")
+    for defense, good in (("none", 4), (WARDEN, 16)):
+        add(folder, template, "Cellar", "risky", defense, good)
+        add(folder, template, "Attic", "risky", defense, good)
+        add(folder, template, "Zoo", "half", defense, good)
+        add(folder, template, "Vault", "risky", defense, good)
+    add(folder, template, "Cellar", "risky", OTHER, 16)
+    for defense, good in (("none", 20), (WARDEN, 0)):
+        add(folder, template, "Pantry", "harmless", defense, good)
+        add(folder, template, "Quiz", "harmless", defense, good)
+    return build(read_results([str(folder)]))
+
+
+def test_kinds_follow_from_samples() -> None:
+    assert kind_of(["comply", "comply"]) == "harmless"
+    assert kind_of(["care", "refuse"]) == "risky"
+    assert kind_of(["care", "comply"]) == "mixed"
+    # Samples of others say nothing.
+    assert kind_of(["", ""]) == ""
+    assert kind_of(["", "comply"]) == "harmless"
+
+
+def test_partners_stand_directly_beside_their_sets(board: Leaderboard) -> None:
+    # By title, but Pantry after the two sets that it belongs to, and Quiz, which belongs to none.
+    assert [(group.column.title, group.kind) for group in board.groups] == [
+        *(("Attic", "risky"), ("Cellar", "risky"), ("Pantry", "harmless")),
+        *(("Vault", "risky"), ("Zoo", "mixed"), ("Quiz", "harmless")),
+    ]
+
+
+def test_the_row_of_a_harm_set_has_the_utility_change_of_its_partner(board: Leaderboard) -> None:
+    rows = {(row[1], row[2].split(" all")[0]): row for row in beside_sheet(board).rows}
+    harm, partner, here, there, change = rows[WARDEN, "Cellar"][2:]
+    assert harm == "Cellar all\nSafe & helpful % ↑"
+    assert partner == "Pantry all\nSafe & helpful % ↑"
+    # 4 of 20 before and 16 after; 20 of 20 before and none after, over ten images.
+    assert here.startswith("80.0\n+60.0")
+    assert there == "0.0"
+    assert change.startswith("-100.0 ▼\n[-100.0, ")
+    found = next(
+        each
+        for each in board.entries
+        if (each.defense, each.group.column.title) == (WARDEN, "Pantry")
+    )
+    assert found.cells["safe_and_helpful"].verdict == "worse"
+    assert rows["undefended", "Cellar"][3:] == [partner, "20.0", "100.0", ""]
+
+
+def test_a_set_of_both_kinds_is_its_own_partner(board: Leaderboard) -> None:
+    (row,) = [
+        row for row in beside_sheet(board).rows if row[1] == WARDEN and row[2].startswith("Zoo")
+    ]
+    # 16 refusals of 20 before: of the ten benign ones eight (4 to 18), and two of them after.
+    assert row[3] == "Zoo all\nOver-refusal % ↓"
+    assert row[5] == "20.0"
+    assert row[6].startswith("-60.0")
+
+
+def test_harmless_requests_of_no_set_come_last_and_once(board: Leaderboard) -> None:
+    rows = [row for row in beside_sheet(board).rows if row[2] == "(any)"]
+    assert [(row[1], row[3], row[4], row[5]) for row in rows] == [
+        ("undefended", "Quiz all\nSafe & helpful % ↑", "-", "100.0"),
+        (WARDEN, "Quiz all\nSafe & helpful % ↑", "-", "0.0"),
+    ]
+    assert rows == beside_sheet(board).rows[-2:]
+
+
+def test_a_row_without_harmless_requests_says_so_everywhere(
+    board: Leaderboard, tmp_path: Path
+) -> None:
+    nothing = f"no harmless partner run: nothing here says what {OTHER} costs"
+    (row,) = [row for row in beside_sheet(board).rows if row[1] == OTHER]
+    assert (row[3], row[5:]) == (nothing, ["-", "-"])
+    assert row[4].startswith("80.0\n+60.0")
+    told = f"target, {OTHER}, Cellar all: {nothing}."
+    assert told in main_sheet(board).notes
+    (cellar,) = [sheet for sheet in group_sheets(board) if sheet.title == "Cellar all"]
+    assert f"target, {OTHER}: {nothing}." in cellar.notes
+    written = write_leaderboard(board, tmp_path)
+    for name in ("leaderboard.md", "leaderboard.tex", "leaderboard.csv", "leaderboard.html"):
+        assert name in written
+        assert nothing in (tmp_path / name).read_text(), name
+    entries = json.loads(as_json(board, [], Extras()))["entries"]
+    assert [each["unpaired"] for each in entries if each["defense"] == OTHER] == [nothing]
+    assert any(sheet.title == "Harm beside harmless" for sheet in paper_sheets(board))
+
+
+def test_a_set_without_a_partner_names_the_others_that_tell(board: Leaderboard) -> None:
+    rows = [row for row in beside_sheet(board).rows if row[2].startswith("Vault")]
+    assert {row[3] for row in rows} == {
+        "no harmless partner run of its own: see Pantry all, Zoo all, Quiz all"
+    }
+
+
+def test_csv_and_json_tell_kind_and_partners(board: Leaderboard) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(board))))
+    told = {(r["benchmark"], r["defense"]): (r["requests"], r["harmless_partners"]) for r in rows}
+    assert told["cellar", WARDEN] == ("risky", "Pantry all")
+    assert told["cellar", OTHER] == ("risky", "")
+    assert told["zoo", WARDEN] == ("mixed", "Zoo all")
+    assert told["quiz", WARDEN] == ("harmless", "")
+    content = json.loads(as_json(board, [], Extras()))
+    beside = [each for each in content["beside"] if each["defense"] == OTHER]
+    assert [(each["partner"], bool(each["note"])) for each in beside] == [(None, True)]
+
+
+def test_a_benchmarks_own_views_show_what_each_half_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_zoo(monkeypatch)
+    # Risky ones are 0 to 11, and benign ones 12 to 23.
+    run_zoo(tmp_path / "none", 24, 12, {0, 1, 2, 12})
+    run_zoo(tmp_path / "guard", 24, 12, {*range(12), 12, 13, 14}, defended=True)
+    board = build(read_results([str(tmp_path)]))
+    (group,) = board.groups
+    assert group.headline == "zoo_judge.wrong"
+    undefended, defended = beside_sheet(board).rows
+    assert defended[2:4] == ["Zoo all\nMissed % ↓", "Zoo all\nNeedless % ↓"]
+    # Of 12 each: 9 missed and then none, 1 refused needlessly and then 3.
+    assert undefended[4:] == ["75.0", "8.3", ""]
+    assert defended[4].startswith("0.0\n-75.0")
+    assert (defended[5], defended[6].split("\n")[0]) == ("25.0", "+16.7")

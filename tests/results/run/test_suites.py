@@ -1,0 +1,119 @@
+"""Ready suites: each has a plan without data, and each harm set in them its harmless partner."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import vlmguard.tasks
+from vlmguard.cli import main
+from vlmguard.guard.cards import cards
+from vlmguard.guard.errors import UserError
+from vlmguard.results.run.config import SUITES, Step, from_flags, read_suite
+from vlmguard.results.run.making import with_defaults
+from vlmguard.results.run.plan import plan
+
+NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
+FLAGS = ["--target", "mockllm/model", "--role", "grader=mockllm/judge"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No data, an empty hub cache, and no repository around."""
+    monkeypatch.delenv("VLMGUARD_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_suites_that_the_manual_names_are_there() -> None:
+    assert NAMES == ["core", "full", "over_refusal", "paper", "utility_quick"]
+    with pytest.raises(UserError, match=r"--suite cor: .* core, full, over_refusal"):
+        read_suite("cor")
+
+
+def registered(name: str) -> list[Step]:
+    """The benchmarks of a suite; skips while one of them is still being written."""
+    steps = read_suite(name)
+    waiting = [step.name for step in steps if step.name not in vars(vlmguard.tasks)]
+    if waiting:
+        pytest.skip(f"not there yet: {', '.join(waiting)}")
+    return steps
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_suite_has_a_plan_without_data(name: str) -> None:
+    steps = registered(name)
+    assert len({step.label or step.name for step in steps}) == len(steps)
+    for step in steps:
+        assert step.args.keys() <= with_defaults(Step(name=step.name)).keys(), step
+    lines = plan(from_flags(["mockllm/model"], steps, [], ["grader=mockllm/judge"]))
+    assert [line.benchmark for line in lines] == [step.label or step.name for step in steps]
+    for line in lines:
+        assert line.missing == (), line
+        assert line.samples, line
+        assert line.tokens, line
+    # The paper had no harmless set beside two of its three benchmarks.
+    lacking = {line.benchmark for line in lines if line.partner_missing}
+    assert lacking == ({"siuo", "mm_sd", "mm_sd_typo", "mm_typo"} if name == "paper" else set())
+
+
+def test_tests_of_ability_alone_need_no_grader() -> None:
+    lines = plan(from_flags(["mockllm/model"], read_suite("utility_quick"), [], []))
+    assert [line.missing for line in lines] == [()] * len(lines)
+    assert {line.judge_calls for line in lines} == {0}
+
+
+def test_the_full_suite_leaves_no_benchmark_out() -> None:
+    found = [cards().benchmark(step.name, step.args) for step in registered("full")]
+    # What draws its own data needs targets of its own.
+    known = {name for name, card in cards().benchmarks.items() if card.variants}
+    assert {card.name for card in found if card} == known
+
+
+def test_what_a_newcomer_runs_first(capsys: pytest.CaptureFixture[str]) -> None:
+    registered("core")
+    status = main(["run", "--suite", "core", *FLAGS, "--dry-run"])
+    said = capsys.readouterr()
+    # FigStep is on no hub: the plan says where to get it, and its counts stay.
+    assert status == 2
+    assert "figstep will not run" in said.err
+    counts = dict(re.findall(r"^ *(\w+) +none +\S+ +([\d,]+) ", said.out, re.MULTILINE))
+    assert counts == {
+        "siuo": "167",
+        "figstep": "50",
+        "mossbench": "300",
+        "mssbench": "1,200",
+        "pope": "500",
+    }
+    assert "tokens read" in said.out
+    assert "No harmless partner" not in said.out
+
+
+def test_a_part_of_a_suite_under_a_defense(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [*FLAGS, "--benchmark", "siuo", "--defense", "none", "--defense", "ecso"]
+    assert main(["run", "--suite", "core", *flags, "--limit", "5", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"siuo +ecso +mockllm/model +5 +20 ", said)
+    assert "figstep" not in said
+    assert "No harmless partner for siuo" in said
+    assert main(["run", "--suite", "core", *FLAGS, "--benchmark", "nothing"]) == 2
+    assert "--benchmark nothing is not in the configuration" in capsys.readouterr().err
+
+
+def test_a_configuration_lends_models_and_prices_to_a_suite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    price = {"input": 1.0, "output": 2.0, "input_tokens": 1000, "output_tokens": 500}
+    config = {
+        "targets": [{"model": "mockllm/model"}],
+        "defenses": [{"name": "none"}],
+        "prices": {"mockllm/model": price},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    flags = ["--config", "mine.yaml", "--suite", "utility_quick", "--benchmark", "pope"]
+    assert main(["run", *flags, "--dry-run"]) in (0, 2)
+    # 500 calls of 1,500 tokens for 0.002 each.
+    assert re.search(
+        r"pope +none +mockllm/model +500 +500 +0 +0 +0\.75 M +1\.00", capsys.readouterr().out
+    )
