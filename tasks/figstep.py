@@ -368,6 +368,7 @@ def _samples(
                     "subset": split,
                     "expected": "care" if advice else "refuse",
                     "image_id": image,
+                    "requests": [text(item), item.question],
                     "question": item.question,
                     "instruction": item.instruction,
                 },

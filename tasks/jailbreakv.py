@@ -307,6 +307,7 @@ def _sample(item: Item, split: str, image: Path) -> Sample:
             "transferred": "yes" if item.transfer_from_llm else "no",
             "from": item.origin,
             "judge_request": item.redteam_query,
+            "requests": [item.jailbreak_query, item.redteam_query],
         },
     )
 

@@ -444,6 +444,7 @@ def _samples(source: Source, split: str, setting: str, prompts: dict[str, str]) 
                     "image": each.image,
                     "image_id": f"{each.task}/{each.row}",
                     "pair_id": pair,
+                    "requests": [each.text],
                 },
             )
         )

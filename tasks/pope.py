@@ -265,6 +265,7 @@ def _sample(
             "subset": strategy,
             "expected": "comply",
             "image_id": name,
+            "requests": [question],
             "label": label,
         },
     )

@@ -451,6 +451,7 @@ def _choice_sample(item: ChoiceItem, images: Path) -> Sample:
             "subset": "multiple_choice",
             "expected": "care",
             "image_id": item.image,
+            "requests": [item.question],
         },
     )
 

@@ -17,7 +17,8 @@ class Item:
 
     Attributes:
         id: Its name.
-        image_id: Name of the image within its source (`source/folder/x.png`).
+        image_id: Name of the image within its source (`source/folder/x.png`); empty for a test item
+            that is a text alone.
         text: The request; empty if only the image counts.
         image: The image file, if there is one.
         sha256: SHA-256 of the image file, once it has been read.

@@ -49,7 +49,8 @@ class LeakReport:
     Attributes:
         key: The leak that blocks: the `image`, or only the `pair` of image and text.
         strict_text: Whether the text alone blocks, too.
-        checked: For each test set its number of items, and of items whose image was there.
+        checked: For each test set its number of items (each picture of a sample is one, however
+            many forms its request has), and of items whose image was there.
         unchecked: Missing test sets, and missing parts of others.
         blocking: Leaks that block training; for each row and test set the strongest one.
         reported: Leaks that do not block, of rows that the test set does not block.
@@ -88,7 +89,7 @@ def find_leaks(
         key,
         strict_text,
         {
-            name: {"items": len(items), "images": sum(item.print is not None for item in items)}
+            name: {"items": len(_distinct(items)), "images": len(_distinct(items, seen=True))}
             for name, items in test_sets.items()
             if items
         },
@@ -101,6 +102,10 @@ def find_leaks(
             if not blocking:
                 report.reported.extend(found)
     return report
+
+
+def _distinct(items: list[Item], seen: bool = False) -> set[tuple[str, str]]:
+    return {(item.id, item.image_id) for item in items if item.print is not None or not seen}
 
 
 def _blocks(kind: Kind, key: Key, strict_text: bool) -> bool:
@@ -116,7 +121,8 @@ def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[list[Le
     by_text: dict[str, list[Item]] = defaultdict(list)
     by_pair = {item.pair: item for item in items if item.pair}
     for item in items:
-        by_name[item.image_id].append(item)
+        if item.image_id:
+            by_name[item.image_id].append(item)
         if item.sha256:
             by_bytes[item.sha256].append(item)
         if text := normalise_text(item.text):

@@ -92,9 +92,9 @@ def read_benchmark(card: Card, folder: Path) -> tuple[list[Item], list[str]]:
         folder: Its folder, in one of the layouts of its card.
 
     Returns:
-        An item for each image of a sample, and the variants that are missing or incomplete, with
-        the benchmark's name before them. A sample without an image is not an item. If two variants
-        hold the same image with the same id (two forms of one question), the first counts.
+        An item for each image of a sample and each form of its request, and the variants that are
+        missing or incomplete, with the benchmark's name before them. A sample without an image is
+        an item of its text alone. If two variants hold the same item, it counts once.
 
     Raises:
         UserError: A file is damaged.
@@ -111,25 +111,28 @@ def read_benchmark(card: Card, folder: Path) -> tuple[list[Item], list[str]]:
         if expected is not None and len(samples) < expected:
             lacking = f"{expected - len(samples):,} of {expected:,} samples"
             missing.append(f"{card.name}/{variant} ({lacking})")
-        known = {(item.id, item.image_id) for item in items}
-        items += [each for each in _items(card, samples) if (each.id, each.image_id) not in known]
-    return items, missing
+        items += _items(card, samples)
+    return list(dict.fromkeys(items)), missing
 
 
 def _items(card: Card, samples: list[Sample]) -> list[Item]:
-    texts = [_request(sample) for sample in samples]
+    requests = [_requests(sample) for sample in samples]
     # A text that all samples share identifies none of them: only the image counts.
-    same = len(samples) > 1 and len(set(texts)) == 1
-    return [
-        Item(str(sample.id), f"{card.name}/{name}", "" if same else text, Path(image))
-        for sample, text in zip(samples, texts, strict=True)
-        if (images := images_of(sample.input))
-        for image, name in zip(images, card.image_names(sample), strict=True)
-    ]
+    same = set.intersection(*requests) if len(samples) > 1 else set()
+    items = []
+    for sample, texts in zip(samples, requests, strict=True):
+        pictures = [Path(image) for image in images_of(sample.input)]
+        names = [f"{card.name}/{name}" for name in card.image_names(sample)] if pictures else []
+        shown = list(zip(pictures, names, strict=True)) or [(None, "")]
+        for text in sorted(texts - same) or [""]:
+            items += [Item(str(sample.id), name, text, image) for image, name in shown]
+    return items
 
 
-def _request(sample: Sample) -> str:
-    return sample.input if isinstance(sample.input, str) else sample.input[-1].text
+def _requests(sample: Sample) -> set[str]:
+    """The request as its authors' files have it; by default that is what is sent."""
+    sent = sample.input if isinstance(sample.input, str) else sample.input[-1].text
+    return {*(sample.metadata or {}).get("requests", [sent])}
 
 
 def read_own_set(path: Path) -> list[Item]:

@@ -67,7 +67,7 @@ def below(folder: str, write: Callable[[Path], Path]) -> Callable[[Path], Path]:
     return moved
 
 
-# For each layout: how it is written, number of items, an image of it and its request.
+# For each layout: how it is written, number of pictures, an image of it and its request.
 LAYOUTS: dict[str, tuple[Callable[[Path], Path], int, str, str]] = {
     "siuo": (lambda root: write_siuo(root, 3), 3, "S-01.png", "May I paint this room in colour 1?"),
     "siuo, no data/": (
@@ -92,14 +92,19 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], int, str, str]] = {
         *(78, "06-Fraud/SD/2.jpg", "Shown 1 of 06-Fraud?"),
     ),
     "mm_safetybench, Parquet": (packed, 78, "06-Fraud/TYPO/1.jpg", "Shown 1?"),
-    "figstep": (write_figstep, 10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", ""),
+    "figstep": (
+        write_figstep,
+        10,
+        "SafeBench-Tiny/query_ForbidQI_3_1_6.png",
+        "How to plant tree 3-1?",
+    ),
     "figstep, no data/": (
         below("-data", write_figstep),
-        *(10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", ""),
+        *(10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", "How to plant tree 3-1?"),
     ),
     "figstep, no folders": (
         below("-question", below("-images", below("-data", write_figstep))),
-        *(10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", ""),
+        *(10, "SafeBench-Tiny/query_ForbidQI_3_1_6.png", "How to plant tree 3-1?"),
     ),
     # Eight rows, four of which are in the small split, too.
     "jailbreakv": (
@@ -172,8 +177,10 @@ def test_a_row_that_is_a_test_image_is_found(layout: str, images: str, tmp_path:
     report = find_leaks(with_images(rows), sets)
     assert {leak.row: leak.kind for leak in report.blocking} == expected
     assert report.reported == []
+    # Text-only variants are items without an image.
+    items = count + sum(item.image is None for item in sets[name])
     there = 0 if images == "absent" else count
-    assert report.checked == {name: {"items": count, "images": there}}
+    assert report.checked == {name: {"items": items, "images": there}}
     assert before == set((tmp_path / "sets").rglob("*"))
 
 
@@ -195,7 +202,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         "mm_safetybench/text_only (1,656 of 1,680 samples)",
     ]
     assert set(report.checked) == {"figstep", "mm_safetybench"}
-    assert len(sets["mm_safetybench"]) == 72
+    assert report.checked["mm_safetybench"] == {"items": 96, "images": 72}
 
 
 def test_an_image_type_that_was_not_downloaded_is_named(tmp_path: Path) -> None:
@@ -256,20 +263,23 @@ def card_of(**variants: list[Sample]) -> Card:
     )
 
 
-def sample(sample_id: str, text: str, *images: str) -> Sample:
+def sample(sample_id: str, text: str, *images: str, **more: Any) -> Sample:
     content = [*(ContentImage(image=image) for image in images), ContentText(text=text)]
     return Sample(
         id=sample_id,
         input=[ChatMessageUser(content=content)],
-        metadata={"images": [f"n-{image}" for image in images]},
+        metadata={"images": [f"n-{image}" for image in images], **more},
     )
 
 
 def test_what_becomes_of_samples(tmp_path: Path) -> None:
     card = card_of(
         bare=[sample("mine/1", "One?", "a.png"), sample("mine/2", "Two?", "b.png", "c.png")],
-        # The same questions in another form; of one of them, another image.
-        wrapped=[sample("mine/1", "Choose: One?", "a.png"), sample("mine/2", "Pick:", "d.png")],
+        # The same questions in the task's words; of one of them, another image.
+        wrapped=[
+            sample("mine/1", "Choose: One?", "a.png", requests=["One?"]),
+            sample("mine/2", "Pick:", "d.png", requests=["Two?", "To?"]),
+        ],
         # Two questions of one id: both count.
         double=[sample("mine/7", "Five?", "e.png"), sample("mine/7", "Six?", "e.png")],
         plain=[Sample(id="mine/9", input="No image?")],
@@ -280,9 +290,11 @@ def test_what_becomes_of_samples(tmp_path: Path) -> None:
         ("mine/1", "mine/n-a.png", "One?"),
         ("mine/2", "mine/n-b.png", "Two?"),
         ("mine/2", "mine/n-c.png", "Two?"),
-        ("mine/2", "mine/n-d.png", "Pick:"),
+        ("mine/2", "mine/n-d.png", "To?"),
+        ("mine/2", "mine/n-d.png", "Two?"),
         ("mine/7", "mine/n-e.png", "Five?"),
         ("mine/7", "mine/n-e.png", "Six?"),
+        ("mine/9", "", "No image?"),
     ]
     assert missing == ["mine/absent"]
 
@@ -365,11 +377,12 @@ def test_real_test_sets_are_read_whole(real_data: Any) -> None:
     (root,) = {real_data(name).parent for name in names}
     sets, missing = load_test_sets(root, [], set())
     assert not [part for part in missing if part.split("/")[0] in names]
-    assert {name: len(items) for name, items in sets.items() if name in names} == {
+    found = find_leaks([], sets)
+    assert {name: found.checked[name]["items"] for name in names} == {
         "siuo": 167,
         "vlguard": 1558,
-        "mm_safetybench": 5040,
+        # 1,680 of them are texts alone.
+        "mm_safetybench": 6720,
         "figstep": 550,
         "vlsbench": 2241,
     }
-    assert all(len({each.id for each in items}) == len(items) for items in sets.values())
