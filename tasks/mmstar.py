@@ -91,6 +91,7 @@ def load(source: Source, variant: str) -> list[Sample]:
                 "subset": variant,
                 "expected": "comply",
                 "image_id": row.image_id,
+                "requests": [row.item.question],
                 "letters": "ABCD",
             },
         )

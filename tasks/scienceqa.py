@@ -99,6 +99,7 @@ def load(source: Source, variant: str) -> list[Sample]:
                 "subset": variant,
                 "expected": "comply",
                 "image_id": row.image_id,
+                "requests": [row.item.question],
                 "letters": _LETTERS[: len(row.item.choices)],
             },
         )

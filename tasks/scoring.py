@@ -134,6 +134,7 @@ def rules_alone(options: TaskOptions, what: str) -> TaskOptions:
     Raises:
         UserError: They ask for a judge.
     """
+    check_choice("-T judge", options.judge, get_args(JudgeChoice))
     if options.judge not in ("all", "none"):
         raise UserError(f"-T judge={options.judge}: {what} has nothing to judge.")
     if options.judge_template is not None:

@@ -172,8 +172,9 @@ class _Making:
         if meant not in EXPECTED:
             known = ", ".join(EXPECTED)
             raise UserError(
-                f"{self.where}: column '{column}' is {value!r}, which is none of {known}. Say what "
-                f"it means: expected_values={{{value or 'VALUE'}: refuse, ...}}."
+                f"{self.where}: column '{column}' is {value!r}, which is none of {known}. Correct "
+                f"the row, or say what it means: expected_values={{{value or 'VALUE'}: refuse, "
+                f"...}}."
             )
         return meant
 
@@ -193,14 +194,15 @@ class _Making:
         """The path of a picture in a record."""
         if isinstance(value, Path):
             return value
-        if value is None or value == "":
-            return self.places.image(self.part, f"(no image named by {self.row.name})")
+        if value is None or (isinstance(value, str) and not value.strip()):
+            named = f"(no image named by {self.row.name} of {self.file.name})"
+            return self.places.image(self.part, named)
+        where = f"{self.where}: {self.named('image')}" if "image" in self.form.map else self.where
         if not isinstance(value, str):
-            raise UserError(f"{self.where}: the image {value!r:.80} is no path. {_FIX}")
+            raise UserError(f"{where}: {value!r:.80} is no path. {_FIX}")
         if "://" in value or value.startswith("data:"):
             raise UserError(
-                f"{self.where}: the image {value[:80]!r} is no path. Save the pictures as files, "
-                f"and name these."
+                f"{where}: {value[:80]!r} is no path. Save the pictures as files, and name these."
             )
         return self.places.image(self.part, value)
 
@@ -235,7 +237,7 @@ def _check_columns(rows: list[Row], forms: Mapping[str, Form], file: Path) -> No
             if not holds(rows, column):
                 raise UserError(
                     f"{file}: no column '{column}', which the map names for {role}. Its columns "
-                    f"are: {', '.join(columns_of(rows))}."
+                    f"are: {', '.join(columns_of(rows))}. Correct the map, or the file."
                 )
 
 

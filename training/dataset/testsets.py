@@ -123,9 +123,11 @@ def _items(card: Card, samples: list[Sample]) -> list[Item]:
     for sample, texts in zip(samples, requests, strict=True):
         pictures = [Path(image) for image in images_of(sample.input)]
         names = [f"{card.name}/{name}" for name in card.image_names(sample)] if pictures else []
-        shown = list(zip(pictures, names, strict=True)) or [(None, "")]
+        shown: list[tuple[Path | None, str]] = [*zip(pictures, names, strict=True)]
         for text in sorted(texts - same) or [""]:
-            items += [Item(str(sample.id), name, text, image) for image, name in shown]
+            # A sample without an image is its text alone.
+            for image, name in shown or [(None, "")]:
+                items.append(Item(str(sample.id), name, text, image))
     return items
 
 

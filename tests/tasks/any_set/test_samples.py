@@ -176,7 +176,7 @@ ROW = {"q": "Is it ripe?", "img": "pear.png"}
         ({**ROW, "q": " "}, {}, r"record 1: column 'q' \(text\) is missing or blank"),
         ({"img": "b.png"}, {}, r"record 1: column 'q' \(text\) is missing or blank"),
         ({**ROW, "q": ["a"]}, {}, r"record 1: column 'q' \(text\) holds no text, but a list"),
-        ({**ROW, "img": 5}, {}, "record 1: the image 5 is no path"),
+        ({**ROW, "img": 5}, {}, r"record 1: column 'img' \(image\): 5 is no path"),
         ({**ROW, "img": "https://a.org/b.png"}, {}, "record 1: .* is no path. Save the pictures"),
         (
             {**ROW, "kind": None},
@@ -186,7 +186,7 @@ ROW = {"q": "Is it ripe?", "img": "pear.png"}
         (
             {**ROW, "kind": "maybe"},
             {"expected": "field:kind"},
-            "record 1: column 'kind' is 'maybe', which is none of refuse, comply, care. Say what",
+            "record 1: column 'kind' is 'maybe', which is none of refuse, comply, care. Correct",
         ),
         (
             {**ROW, "kind": [{"role": "judge", "text": "x"}]},
