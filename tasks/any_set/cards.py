@@ -1,6 +1,7 @@
 """The cards of sets that a task reads by their description, and the presets of the suite."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ PRESETS: Final = {
 def card_of(preset: Preset) -> Card:
     """The card of a set."""
     git = preset.git
+    has_links = any("link" in form.map for form in preset.forms().values())
     return Card(
         name=preset.name,
         title=preset.title,
@@ -50,7 +52,6 @@ def card_of(preset: Preset) -> Card:
         hub_files=preset.hub_files,
         hub_commit=preset.hub_commit,
         git=Git(git.url, git.paths, git.commit) if git else None,
-        links=lambda folder: links_of(local(card_of(preset), folder, partial=True), preset),
         partner=Partner(preset.partner) if preset.partner else None,
         layouts=preset.layouts,
         sha256=preset.sha256,
@@ -58,5 +59,10 @@ def card_of(preset: Preset) -> Card:
         load=lambda source, variant: load_samples(source, preset),
         image_names=lambda sample: (sample.metadata or {})["image_names"],
         size=lambda args: preset.count,
+        **({"links": partial(_links, preset)} if has_links else {}),
         **IN_EVERY_SET,
     )
+
+
+def _links(preset: Preset, folder: Path) -> Mapping[str, str]:
+    return links_of(local(card_of(preset), folder, partial=True), preset)
