@@ -39,6 +39,7 @@ def card_of(preset: Preset) -> Card:
     """The card of a set."""
     git = preset.git
     has_links = any("link" in form.map for form in preset.forms().values())
+    links: Mapping[str, Any] = {"links": partial(_links, preset)} if has_links else {}
     return Card(
         name=preset.name,
         title=preset.title,
@@ -59,7 +60,7 @@ def card_of(preset: Preset) -> Card:
         load=lambda source, variant: load_samples(source, preset),
         image_names=lambda sample: (sample.metadata or {})["image_names"],
         size=lambda args: preset.count,
-        **({"links": partial(_links, preset)} if has_links else {}),
+        **links,
         **IN_EVERY_SET,
     )
 
