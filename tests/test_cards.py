@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from importlib import reload
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from inspect_ai import Task
@@ -201,6 +201,20 @@ def test_tasks_take_the_options_of_every_task_in_their_order(name: str) -> None:
     assert {*card.chosen_by} <= own
     assert {*card.notes} <= own
     assert {*card.shown_elsewhere} <= own
+
+
+@pytest.mark.parametrize("name", [n for n, card in cards().benchmarks.items() if card.partner])
+def test_a_partner_is_a_benchmark_with_the_arguments_that_choose_it(name: str) -> None:
+    partner = cards().benchmarks[name].partner
+    assert partner is not None
+    card = cards().benchmarks[partner.benchmark]
+    task = getattr(vlmguard.tasks, card.task or card.name)
+    hints = get_type_hints(task)
+    for option, value in partner.args.items():
+        assert option in inspect.signature(task).parameters, f"{card.name} has no option {option}"
+        literals = [each for each in (hints[option], *get_args(hints[option])) if get_args(each)]
+        choices = {value for each in literals for value in get_args(each)}
+        assert value in choices, f"{option}={value}: {choices}"
 
 
 def defense_options(name: str) -> dict[str, Any]:

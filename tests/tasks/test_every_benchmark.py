@@ -64,6 +64,21 @@ def assert_whole(sample: Any) -> None:
     assert sample.metadata["expected"] in ("comply", "refuse", "care")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_risky_requests_have_harmless_ones_beside_them(name: str, tmp_path: Path) -> None:
+    expected = {
+        (sample.metadata or {})["expected"]
+        for sample in made(name, EVERY[name][0](tmp_path / name)).dataset
+    }
+    partner = card_of(name).partner
+    if expected == {"comply"}:
+        return
+    assert partner is not None, f"{name} has risky requests: its card needs a partner"
+    other = partner.benchmark
+    beside = made(other, EVERY[other][0](tmp_path / "partner"), **partner.args)
+    assert "comply" in {(sample.metadata or {})["expected"] for sample in beside.dataset}
+
+
 # --- records --------------------------------------------------------------------------
 
 

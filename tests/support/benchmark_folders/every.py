@@ -10,6 +10,7 @@ from support.benchmark_folders.jailbreakv import write_jailbreakv
 from support.benchmark_folders.mis import write_mis
 from support.benchmark_folders.mme import write_mme_parquet
 from support.benchmark_folders.mmstar import write_mmstar
+from support.benchmark_folders.mossbench import write_mossbench
 from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.presets import write_preset
@@ -37,6 +38,7 @@ EVERY: dict[str, tuple[Writer, dict[str, Any]]] = {
     ),
     "mme": (write_mme_parquet, {}),
     "mmstar": (write_mmstar, {}),
+    "mossbench": (write_mossbench, {}),
     "mssbench": (write_mssbench, {}),
     "pope": (write_pope, {}),
     "scienceqa": (write_scienceqa, {}),
