@@ -11,6 +11,7 @@ from vlmguard.tasks.mme import mme as mme
 from vlmguard.tasks.mmstar import mmstar as mmstar
 from vlmguard.tasks.mossbench import mossbench as mossbench
 from vlmguard.tasks.mssbench import mssbench as mssbench
+from vlmguard.tasks.msts import msts as msts
 from vlmguard.tasks.pope import pope as pope
 from vlmguard.tasks.scienceqa import scienceqa as scienceqa
 from vlmguard.tasks.siuo import siuo as siuo

@@ -23,6 +23,7 @@ from support.benchmark_folders.mme import write_mme
 from support.benchmark_folders.mmstar import write_mmstar
 from support.benchmark_folders.mossbench import write_mossbench
 from support.benchmark_folders.mssbench import write_mssbench
+from support.benchmark_folders.msts import write_msts
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.presets import write_preset
 from support.benchmark_folders.scienceqa import write_scienceqa
@@ -85,6 +86,9 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("spa_vl", {}),
     ("spa_vl", {"subset": "help"}),
     ("spa_vl", {"subset": "help", "judge": "official"}),
+    ("msts", {}),
+    ("msts", {"lang": "german", "judge": "official"}),
+    ("msts", {"variant": "text", "judge": "none"}),
     ("pope", {}),
     ("pope", {"strategy": "all", "rule": "strict", "judge": "none"}),
     *((name, {"judge": "official"}) for name in PRESETS),
@@ -108,6 +112,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "scienceqa": write_scienceqa(root / "scienceqa"),
         "spa_vl": write_spa_vl(root / "spa_vl"),
         "mossbench": write_mossbench(root / "mossbench"),
+        "msts": write_msts(root / "msts"),
         "pope": write_pope(root / "pope"),
         "jailbreakv": write_jailbreakv(root / "jailbreakv", 4),
         "vlsbench": write_vlsbench(root / "vlsbench"),
