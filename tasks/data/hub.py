@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -89,17 +90,22 @@ def hub_errors(card: Card, revision: str | None) -> Iterator[None]:
     except (LocalEntryNotFoundError, HfHubHTTPError, HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno in WRITE_FAULTS:
             raise
+        # Its text is of many lines.
+        said = f"cannot be reached ({type(error).__name__})"
+        way = "Without a network, use a local folder (-T data_dir=)"
+        if isinstance(error, HfHubHTTPError):
+            said = f"answers with status {error.response.status_code}"
+            way = "Look at HF_TOKEN if there is one, or try again later"
         raise MissingData(
-            f"{card.title}: the hub cannot be reached ({_reason(error)}). Without a network, "
-            f"use a local folder (-T data_dir=). {card.how_to_get}",
+            f"{card.title}: the hub {said}. {way}. {card.how_to_get}",
             on_hub=True,
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """`HfHubHTTPError, status 500`, or the kind of error alone: its text is of many lines."""
-    status = f", status {error.response.status_code}" if isinstance(error, HfHubHTTPError) else ""
-    return f"{type(error).__name__}{status}"
+    except JSONDecodeError as error:
+        raise MissingData(
+            f"{card.title}: the hub's answer is no JSON. Is there a login page or a proxy before "
+            f"it? {card.how_to_get}",
+            on_hub=True,
+        ) from error
 
 
 def _unpack(folder: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from support.git_repository import commit_files
+from support.http_server import QuietHandler, serving
 
 from vlmguard.guard.cards import Git
 from vlmguard.guard.errors import UserError
@@ -148,6 +149,24 @@ def test_nothing_is_written_outside_the_folder(
     with pytest.raises(UserError, match="leaves"):
         fetching(Git(url, ("data",), first))
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 500])
+def test_a_server_that_refuses_or_is_no_git_server(fetching: Fetching, status: int) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            if status == 401:
+                self.send_header("WWW-Authenticate", "Basic")
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<html>Please log in</html>")
+
+    with (
+        serving(Handler) as address,
+        pytest.raises(UserError, match=r"cannot be fetched at its newest commit \(fatal: "),
+    ):
+        fetching(Git(f"{address}/pantry"))
 
 
 def test_no_repository_no_commit_no_git(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.http_server import QuietHandler, serving
 from support.hub_server import SHA, Hub, hub_server
 
 from vlmguard.guard.cards import Card
@@ -109,6 +110,27 @@ def test_gated_not_there_or_not_reached(fetching: Fetching) -> None:
     with pytest.raises(UserError, match="the hub cannot be reached"):
         fetching(hub)
     assert not list(fetching.at.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "the hub answers with status 401. Look at HF_TOKEN"),
+        (403, "the hub answers with status 403"),
+        (500, "the hub answers with status 500"),
+        (200, "the hub's answer is no JSON"),
+    ],
+)
+def test_an_answer_that_is_no_datasets(fetching: Fetching, status: int, said: str) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<html>Please log in</html>")
+
+    with serving(Handler) as address, pytest.raises(UserError, match=said):
+        fetching(Hub("cook/pantry", {}, endpoint=address))
 
 
 def test_a_name_that_leaves_the_folder(fetching: Fetching) -> None:
