@@ -67,17 +67,19 @@ def in_order(groups: Sequence[Group]) -> list[Group]:
 
 def pair_up(board: Leaderboard) -> None:
     """Fill in what stands beside what (`board.beside`), and each row that nothing stands beside."""
-    harm = [group for group in board.groups if group.kind in (RISKY, MIXED)]
-    for target, defense in board.rows():
-        for group in harm:
-            entry = board.find(target, defense, group)
-            if entry is not None:
-                board.beside += _of_entry(board, entry)
-    for target, defense in board.rows():
+    rows = board.rows()
+    for target in dict.fromkeys(target for target, _ in rows):
+        defenses = [defense for of, defense in rows if of == target]
         for group in board.groups:
-            measure = utility_of(group)
-            if _is_general(group) and measure and board.find(target, defense, group):
-                board.beside.append(Beside(target, defense, None, "", group, measure.name))
+            measure = utility_of(group) if _is_general(group) else None
+            for defense in defenses:
+                entry = board.find(target, defense, group)
+                if entry is None:
+                    continue
+                if group.kind in (RISKY, MIXED):
+                    board.beside += _of_entry(board, entry)
+                elif measure is not None:
+                    board.beside.append(Beside(target, defense, None, "", group, measure.name))
 
 
 def partners_of(board: Leaderboard, entry: Entry) -> list[str]:
@@ -91,24 +93,32 @@ def partners_of(board: Leaderboard, entry: Entry) -> list[str]:
 
 
 def harm_of(group: Group) -> Measure | None:
-    """The measure of a harm set: of its risky samples alone, else the headline, else another."""
+    """The measure of a harm set: its headline, or the view of its risky samples, else another.
+
+    Of a group of both kinds the view comes first.
+    """
     shown = {measure.name: measure for measure in group.primary if measure.better}
-    if group.kind == MIXED and (of_risky := _views(shown.values(), benign=False)):
-        return of_risky[0]
-    names = [name for name in (group.headline, group.endpoint, *shown) if name in shown]
+    of_risky = [each.name for each in _views(shown.values(), benign=False)]
+    first = [*of_risky, group.headline] if group.kind == MIXED else [group.headline, *of_risky]
+    names = [name for name in (*first, group.endpoint, *shown) if name in shown]
     return shown[names[0]] if names else None
 
 
 def utility_of(group: Group) -> Measure | None:
-    """The measure in which needless refusals and lost ability show; None without one."""
+    """The measure in which needless refusals and lost ability show; None without one.
+
+    The headline, if it falls where everything is refused; else a view of benign samples (the
+    benchmark's own before the one that all have); else another that falls. Of a group of both kinds
+    only views.
+    """
     shown = [measure for measure in group.primary if measure.better]
+    common = common_measures()
+    of_benign = sorted(_views(shown, benign=True), key=lambda each: each.name in common)
     if group.kind == MIXED:
-        # A benchmark's own views come before the one that all have.
-        common = common_measures()
-        of_benign = _views(shown, benign=True)
-        return next(iter(sorted(of_benign, key=lambda each: each.name in common)), None)
+        return next(iter(of_benign), None)
     helping = {each.name: each for each in shown if counts_help(each)}
-    names = [name for name in (group.headline, ENDPOINT, *helping) if name in helping]
+    own = [each.name for each in of_benign if each.name not in common]
+    names = [name for name in (group.headline, *own, ENDPOINT, *helping) if name in helping]
     return helping[names[0]] if names else None
 
 
@@ -133,8 +143,9 @@ def _of_entry(board: Leaderboard, entry: Entry) -> list[Beside]:
     partners = [found for found in _partners(board.groups, group) if board.find(*row, found.group)]
     if partners:
         return [Beside(*row, group, name, found.group, found.measure.name) for found in partners]
-    entry.unpaired = _why(board, entry)
-    return [Beside(*row, group, name, None, "", entry.unpaired)]
+    said = _why(board, entry)
+    entry.unpaired = "" if entry.defense == UNDEFENDED_LABEL else said
+    return [Beside(*row, group, name, None, "", said)]
 
 
 def _why(board: Leaderboard, entry: Entry) -> str:

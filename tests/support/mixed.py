@@ -1,5 +1,6 @@
 """A benchmark of risky and benign samples whose own judge has a view of each half."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,12 @@ def register_zoo(patch: pytest.MonkeyPatch) -> None:
 
 
 def run_zoo(
-    folder: Path, size: int, benign: int, refused: set[int], defended: bool = False
+    folder: Path,
+    size: int,
+    benign: int,
+    refused: set[int],
+    defended: bool = False,
+    measures: Mapping[str, Measure] = MEASURES,
 ) -> EvalLog:
     """A run, by rules alone, in which the samples of some numbers are refused."""
     toy = Toy(
@@ -52,7 +58,7 @@ def run_zoo(
         size=size,
         benign=benign,
         alone=True,
-        metadata={"measures": as_metadata(MEASURES)},
+        metadata={"measures": as_metadata(measures)},
     )
     answers = [say(8, True, number in refused) for number in range(size)]
     return run_toy(

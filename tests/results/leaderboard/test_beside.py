@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import EvalLog
 from support.clones import clone, template_log
-from support.mixed import register_zoo, run_zoo
+from support.mixed import MEASURES, register_zoo, run_zoo
 
-from vlmguard.guard.cards import _BENCHMARKS, Card, Partner
-from vlmguard.results.leaderboard.beside import kind_of
+from vlmguard.guard.cards import _BENCHMARKS, Card, Measure, Partner
+from vlmguard.results.leaderboard.beside import harm_of, kind_of, utility_of
 from vlmguard.results.leaderboard.beside_tables import beside_sheet
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.extras import Extras
@@ -194,3 +194,28 @@ def test_a_benchmarks_own_views_show_what_each_half_scored(
     assert undefended[4:] == ["75.0", "8.3", ""]
     assert defended[4].startswith("0.0\n-75.0")
     assert (defended[5], defended[6].split("\n")[0]) == ("25.0", "+16.7")
+
+
+@pytest.mark.parametrize(
+    ("benign", "harm", "utility"), [(0, "Missed %", None), (6, None, "Needless %")]
+)
+def test_a_view_is_shown_where_the_headline_does_not_say_what_is_lost(
+    benign: int,
+    harm: str | None,
+    utility: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a set whose judge says only whether a request was refused."""
+    register_zoo(monkeypatch)
+    neutral = {**MEASURES, "wrong": Measure(label="Refused %", neutral=True, max=1)}
+    measures = {f"zoo_judge.{name}": each for name, each in neutral.items()}
+    monkeypatch.setitem(
+        _BENCHMARKS, "zoo", Card("zoo", "Zoo", measures=measures, partner=Partner("zoo"))
+    )
+    run_zoo(tmp_path, 6, benign, {1}, measures=neutral)
+    (group,) = build(read_results([str(tmp_path)])).groups
+    assert group.by_name[group.headline].better == 0
+    found = utility_of(group)
+    assert (found.label if found else None) == utility
+    assert harm is None or harm_of(group).label == harm  # type: ignore[union-attr]
