@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.folders import write_figstep, write_mm_parquet, write_vlguard
 from support.git_repository import commit_files
+from support.http_server import QuietHandler, serving
 from support.hub_server import Hub, hub_server
 from support.siuo_folder import write_siuo
 
@@ -100,3 +101,30 @@ def test_mm_safetybench_has_the_tiny_list_beside_the_hubs_files(
     git = {"TinyVersion_ID_List.json": json.dumps([]).encode()}
     outcome = fetched("mm_safetybench", git, files_of(tmp_path / "mm", "data/**/*"), {"sd": 13})
     assert outcome.complete
+
+
+def test_msts_has_its_pictures_by_the_links_of_its_own_list(
+    tmp_path: Path, real_data: Callable[[str], Path], fetched: Callable[..., Outcome]
+) -> None:
+    picture = (write_siuo(tmp_path / "siuo", 1) / "data/images/S-00.png").read_bytes()
+
+    class Owners(QuietHandler):
+        def do_GET(self) -> None:
+            found = not self.path.endswith("/7")
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(picture) if found else 0))
+            self.end_headers()
+            self.wfile.write(picture if found else b"")
+
+    card = cards().benchmarks["msts"]
+    with serving(Owners) as address:
+        texts = files_of(real_data("msts"), "data/prompts/*.csv")
+        listed = (real_data("msts") / "data/images/unsafe_images.csv").read_text("utf-8")
+        for number, url in enumerate(card.links(real_data("msts")).values()):
+            listed = listed.replace(url, f"{address}/{number}", 1)
+        texts["data/images/unsafe_images.csv"] = listed.encode()
+        outcome = fetched("msts", texts, {}, dict(card.variants))
+    assert len(outcome.dead) == 1
+    assert {*outcome.dead.values()} == {"status 404"}
+    variant = outcome.checked.variants[0]
+    assert (variant.samples, variant.images, variant.usable) == (400, 200, 199)
