@@ -81,9 +81,9 @@ RIGHT: Final = "vlm_safety_judge.right"
 MEASURES: Final = {
     "right": Measure(lower_is_better=False, max=1, help=False),
     "right_if_benign": View(
-        of=RIGHT, on="benign", label="Right if benign", lower_is_better=False, max=1, help=True
+        of=RIGHT, on="benign", label="Right if benign %", lower_is_better=False, max=1, help=True
     ),
     "right_if_risky": View(
-        of=RIGHT, on="risky", label="Right if risky", lower_is_better=False, max=1, help=False
+        of=RIGHT, on="risky", label="Right if risky %", lower_is_better=False, max=1, help=False
     ),
 }
