@@ -91,7 +91,9 @@ class Form(BaseModel):
     def over(self, base: "Form") -> "Form":
         """This form, with another one where it says nothing."""
         own = self.expected or self.map.get("expected")
-        below = {role: column for role, column in base.map.items() if role != "expected" or not own}
+        replaced = {"expected"} if own else set()
+        replaced |= {"image", "images"} if {"image", "images"} & self.map.keys() else set()
+        below = {role: column for role, column in base.map.items() if role not in replaced}
         return Form(
             map={**below, **self.map},
             expected=self.expected or ("" if own else base.expected),

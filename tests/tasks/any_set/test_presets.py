@@ -13,6 +13,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step
 from vlmguard.results.run.making import make_task
+from vlmguard.results.run.partners import partner_missing
 from vlmguard.results.run.plan import plan
 from vlmguard.tasks import vlm_safety
 from vlmguard.tasks.any_set.cards import PRESETS
@@ -139,6 +140,15 @@ def test_a_matrix_takes_a_preset_by_its_name(tmp_path: Path) -> None:
     )
     (line,) = plan(matrix)
     assert (line.benchmark, line.samples, line.missing) == ("hades", 10, ())
+
+
+def test_a_presets_partner_is_looked_for_by_its_card() -> None:
+    chosen = Step(name="vlm_safety", args={"preset": "hades"})
+    for step in (chosen, Step(name="hades")):
+        assert partner_missing(step, None, [step]) == "mossbench"
+        assert partner_missing(step, None, [step, Step(name="mossbench")]) == ""
+    # Both kinds of request are in it.
+    assert partner_missing(Step(name="salad"), None, [Step(name="salad")]) == ""
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -123,6 +123,22 @@ def test_a_row_gives_several_samples_which_are_a_pair(tmp_path: Path) -> None:
     assert green.metadata["image_names"] == ["b.png"]
 
 
+def test_what_a_sample_of_a_row_says_replaces_what_all_say(tmp_path: Path) -> None:
+    form = {
+        "map": {"text": "q", "image": "one", "expected": "right"},
+        "expected": "",
+        "each_row_gives": {
+            "both": {"map": {"images": ["one", "two"]}},
+            "one": {"expected": "refuse"},
+        },
+    }
+    row = {"q": "Ripe?", "one": "a.png", "two": "b.png", "right": "care"}
+    both, one = loaded(tmp_path, [row], **form)
+    assert both.metadata["image_names"] == ["a.png", "b.png"]
+    assert one.metadata["image_names"] == ["a.png"]
+    assert (both.metadata["expected"], one.metadata["expected"]) == ("care", "refuse")
+
+
 def test_parts_say_what_differs_and_shards_are_one_table(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     for name, text in (("a-0", "One?"), ("a-1", "Two?"), ("b", "Three?")):
