@@ -78,8 +78,8 @@ def test_plan_counts_calls_and_money_before_any_call(
 def test_a_run_prints_its_plan_first(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text(f"{config.read_text()}options: {{display: none}}\n")
     assert main(["run", "--config", str(config), "--defense", "none", "--benchmark", "siuo"]) == 0
-    said = capsys.readouterr().out
-    assert said.lstrip().startswith("Calls at most on each of 2 targets: target / guard / judge")
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("Calls at most on each of 2 targets: target / guard / judge")
     assert "Plan: 12 answers; calls at most: 12 of targets, 0 of guards, 6 of judges; " in said
     assert "tokens; cost ?. Tokens and cost are estimates: 1,500 tokens read" in said
     partner = (
@@ -203,7 +203,8 @@ def test_flags_choose_a_part_or_stand_alone(
     plain = ["run", "--target", "counted/one", "--benchmark", "siuo", "--dry-run"]
     assert main([*plain, "--role", "grader=counted/judge"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "counted/one" in line)
-    assert line.split() == ["siuo", "none", "counted/one", "3", "3", "0", "9", "?"]
+    # Twelve calls of 1,800 tokens.
+    assert line.split() == ["siuo", "none", "counted/one", "3", "3", "0", "9", "0.02", "M", "?"]
     both = ["--role", "grader=counted/judge", "--role", "grader=counted/other"]
     assert main([*plain, *both]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "counted/one" in line)
