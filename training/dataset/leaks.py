@@ -10,12 +10,12 @@ Images are compared by name within one source, by the bytes of the file, and by 
 fingerprint. A name is enough to find an image that is in two splits of a source.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import islice
+from typing import Literal
 
-from vlmguard.training.dataset.fingerprints import ImageIndex
+from vlmguard.training.dataset.fingerprints import Fingerprint, ImageIndex
 from vlmguard.training.dataset.items import Item
 from vlmguard.training.dataset.similarity import normalise_text
 
@@ -114,41 +114,79 @@ def _blocks(kind: Kind, key: Key, strict_text: bool) -> bool:
     return strict_text if kind == "text" else key == "image"
 
 
+class _Index:
+    """The items of a test set by all that a row may share with them; of several the first counts.
+
+    Benchmarks show one picture in thousands of items, so nothing here is done for each of them.
+    """
+
+    def __init__(self, items: list[Item]) -> None:
+        self.by_text: dict[str, Item] = {}
+        self.by_pair: dict[str, Item] = {}
+        self._shown: dict[_Shown, Item] = {}
+        self._asked: dict[tuple[_Shown, str], Item] = {}
+        self._near: dict[Fingerprint, list[Fingerprint]] = {}
+        for item in items:
+            text = normalise_text(item.text)
+            if text:
+                self.by_text.setdefault(text, item)
+            if item.pair:
+                self.by_pair.setdefault(item.pair, item)
+            for _, shown in _own(item):
+                self._shown.setdefault(shown, item)
+                self._asked.setdefault((shown, text), item)
+        self._prints = [shown for shown in self._shown if isinstance(shown, Fingerprint)]
+        self._index = ImageIndex(self._prints)
+
+    def images_of(self, row: Item) -> Iterable[tuple[Kind, Item]]:
+        """The items that show a row's image, strongest evidence first."""
+        for kind, shown in self._like(row):
+            if shown in self._shown:
+                yield kind, self._shown[shown]
+
+    def pair_of(self, row: Item, text: str) -> Item | None:
+        """The item that shows a row's image, and asks the same or names the same pair."""
+        if row.pair and row.pair in self.by_pair:
+            return self.by_pair[row.pair]
+        if not text:
+            return None
+        found = (self._asked.get((shown, text)) for _, shown in self._like(row))
+        return next((item for item in found if item is not None), None)
+
+    def _like(self, row: Item) -> Iterable[tuple[Kind, "_Shown"]]:
+        for kind, shown in _own(row):
+            if not isinstance(shown, Fingerprint):
+                yield kind, shown
+                continue
+            if shown not in self._near:
+                self._near[shown] = [self._prints[each] for each in self._index.near(shown)]
+            for near in self._near[shown]:
+                yield kind, near
+
+
+_Shown = tuple[Kind, str] | Fingerprint
+"""What tells an image: its name, its bytes, or how it looks."""
+
+
+def _own(item: Item) -> Iterable[tuple[Kind, _Shown]]:
+    if item.image_id:
+        yield "image_name", ("image_name", item.image_id)
+    if item.sha256:
+        yield "image_bytes", ("image_bytes", item.sha256)
+    if item.print is not None:
+        yield "near_image", item.print
+
+
 def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[list[Leak]]:
     """For each row its leaks, strongest first: the pair, or else image and text."""
-    by_name: dict[str, list[Item]] = defaultdict(list)
-    by_bytes: dict[str, list[Item]] = defaultdict(list)
-    by_text: dict[str, list[Item]] = defaultdict(list)
-    by_pair = {item.pair: item for item in items if item.pair}
-    for item in items:
-        if item.image_id:
-            by_name[item.image_id].append(item)
-        if item.sha256:
-            by_bytes[item.sha256].append(item)
-        if text := normalise_text(item.text):
-            by_text[text].append(item)
-    printed = [(item, item.print) for item in items if item.print is not None]
-    index = ImageIndex([each for _, each in printed])
-    near: dict[Any, list[Item]] = {}
+    index = _Index(items)
     for row in rows:
-        found: list[tuple[Kind, list[Item]]] = [
-            ("image_name", by_name.get(row.image_id, [])),
-            ("image_bytes", by_bytes.get(row.sha256, []) if row.sha256 else []),
-        ]
-        if row.print is not None:
-            if row.print not in near:
-                near[row.print] = [printed[place][0] for place in index.near(row.print)]
-            found.append(("near_image", near[row.print]))
         text = normalise_text(row.text)
-        same_image: list[tuple[Kind, Item]] = [
-            (kind, item) for kind, matches in found for item in matches
-        ]
-        pair = by_pair.get(row.pair or "") or next(
-            (item for _, item in same_image if text and normalise_text(item.text) == text), None
-        )
-        matches: list[tuple[Kind, Item]] = same_image[:1]
-        if text in by_text:
-            matches.append(("text", by_text[text][0]))
-        if pair is not None:
-            matches = [("pair", pair)]
+        matches: list[tuple[Kind, Item]] = []
+        if (pair := index.pair_of(row, text)) is not None:
+            matches.append(("pair", pair))
+        else:
+            matches += islice(index.images_of(row), 1)
+            if text in index.by_text:
+                matches.append(("text", index.by_text[text]))
         yield [Leak(row.id, name, item.id, row.image_id, kind) for kind, item in matches]

@@ -1,5 +1,6 @@
 """The leak report: small sets by hand, and the real files."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from vlmguard.guard.cards import cards
+from vlmguard.training.dataset.fingerprints import Fingerprint
 from vlmguard.training.dataset.items import Item, with_images
 from vlmguard.training.dataset.leaks import Leak, find_leaks
 from vlmguard.training.dataset.similarity import normalise_text
@@ -123,3 +125,17 @@ def test_a_stand_in_for_a_real_image_is_found_by_its_pixels(real_data: Any, tmp_
     copy = draw(tmp_path / "copy.jpg", 9, quality=70)
     report = find_leaks(with_images([item("mine", image=copy)]), {"vlguard": with_images(drawn)})
     assert [leak.item for leak in report.blocking] == [items[1].id]
+
+
+def test_a_picture_that_thousands_of_items_show_costs_no_more_than_one() -> None:
+    blank = Fingerprint(bytes(32), bytes(48))
+    items = [Item(f"t/{n}", "t/blank.png", f"Request {n}?", None, "b", blank) for n in range(5000)]
+    rows = [Item(f"r/{n}", "r/blank.png", f"Mine {n}?", None, "b", blank) for n in range(1000)]
+    rows.append(replace(rows[0], id="r/asked", text="Request 4999?"))
+    start = time.process_time()
+    report = find_leaks(rows, {"t": items})
+    # Each with each would be 5 million comparisons of texts, over a minute.
+    assert time.process_time() - start < 15
+    assert {leak.kind for leak in report.blocking[:-1]} == {"image_bytes"}
+    asked = report.blocking[-1]
+    assert (asked.row, asked.item, asked.kind) == ("r/asked", "t/4999", "pair")
