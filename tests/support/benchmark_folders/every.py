@@ -13,7 +13,6 @@ from support.benchmark_folders.mmstar import write_mmstar
 from support.benchmark_folders.mossbench import write_mossbench
 from support.benchmark_folders.mssbench import write_mssbench
 from support.benchmark_folders.msts import write_msts
-from support.benchmark_folders.msts import write_msts
 from support.benchmark_folders.pope import write_pope
 from support.benchmark_folders.presets import write_preset
 from support.benchmark_folders.scienceqa import write_scienceqa
@@ -42,7 +41,6 @@ EVERY: dict[str, tuple[Writer, dict[str, Any]]] = {
     "mmstar": (write_mmstar, {}),
     "mossbench": (write_mossbench, {}),
     "mssbench": (write_mssbench, {}),
-    "msts": (write_msts, {}),
     "msts": (write_msts, {}),
     "pope": (write_pope, {}),
     "scienceqa": (write_scienceqa, {}),
