@@ -55,12 +55,12 @@ def counts_sheet(board: Leaderboard) -> Sheet:
     for target, defense in board.rows():
         for group in board.groups:
             entry = board.find(target, defense, group)
-            if entry is not None and group.headline:
-                counts = entry.cells[group.headline].coverage.counts
-                numbers = [str(counts[kind]) for kind in kinds]
+            if entry is not None and entry.counts:
+                numbers = [str(entry.counts[kind]) for kind in kinds]
                 sheet.rows.append([target, defense, group.title, *numbers])
     sheet.notes.append(
-        "Answers, by the headline measure of each benchmark; the total is the sum of the others. "
+        "All answers, by the scorer of each benchmark's headline (`Scored` elsewhere may be about "
+        "its risky or benign samples alone); the total is the sum of the others. "
         f"{OTHERWISE.capitalize()}: errors of a guard, and reasons of scorers that are not ours."
     )
     return sheet

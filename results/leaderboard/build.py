@@ -10,7 +10,7 @@ test over all differences of the table says so (`comparisons`) and the 95 % inte
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from vlmguard.results.leaderboard.wording import (
     set_apart,
     templates,
 )
+from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.coverage import coverage
 from vlmguard.results.logs.frame import Results
@@ -194,8 +195,18 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         outcomes=_kinds(answers, "outcome"),
         triggered=_share(answers, "triggered"),
         overhead=_overhead(used.run, answers, runs),
+        counts=_counts(counted, group),
         note="; ".join(on_run(used.run)),
     )
+
+
+def _counts(answers: pd.DataFrame, group: Group) -> dict[str, int]:
+    """All answers by what became of them; a headline about some samples stands for its scorer."""
+    headline = group.by_name.get(group.headline)
+    if headline is None:
+        return {}
+    column, _ = views().get(headline.column, (headline.column, False))
+    return coverage(answers, replace(headline, column=column)).counts
 
 
 def _counted(rows: pd.DataFrame, measure: Measure) -> tuple[float, int]:

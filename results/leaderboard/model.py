@@ -148,6 +148,8 @@ class Entry:
             `rewritten`, `refused`, `unusable`); empty if its defense does not count them.
         overhead: Cost of a sample.
         note: Notes for the reader (other samples than the undefended run, ...).
+        counts: All its answers, by whether the headline's scorer gave a value, and if not, why
+            (`Coverage.counts`); empty without a headline.
         unpaired: In words, that no harmless requests stand beside this row of a harm set; else
             empty.
     """
@@ -166,6 +168,7 @@ class Entry:
     failure_reasons: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     note: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
     unpaired: str = ""
 
 

@@ -267,9 +267,6 @@ def board_data(board: Leaderboard) -> dict[str, Any]:
 
     content = inside(replace(board, groups=[], runs=[]))
     del content["runs"]
-    for entry, shown in zip(board.entries, content["entries"], strict=True):
-        for name, cell in entry.cells.items():
-            shown["cells"][name]["coverage"]["counts"] = cell.coverage.counts
     return content | {"groups": [inside(group) for group in board.groups]}
 
 

@@ -201,7 +201,7 @@ function detail(entry, place) {
     cost.gap ? make("p", { class: "soft" }, `Cost: ${cost.gap}.`) : null,
     entry.note ? make("p", { class: "soft" }, `Note: ${entry.note}.`) : null,
     entry.unpaired ? make("p", { class: "soft" }, `Beside it: ${entry.unpaired}.`) : null,
-    group.headline ? make("p", { class: "soft counts" }, `${headlineLabel(group)}: ` + Object.entries(entry.cells[group.headline].coverage.counts).map(([kind, count]) => `${kind} ${count}`).join(", ") + ".") : null,
+    group.headline ? make("p", { class: "soft counts" }, `${headlineLabel(group)}: ` + Object.entries(entry.counts).map(([kind, count]) => `${kind} ${count}`).join(", ") + ".") : null,
     make("div", { class: "pair" }, scores, Object.keys(entry.slices).length ? slices : null, names.length ? categories : null));
 }
 // Rows of the published table that hold every word.

@@ -13,7 +13,7 @@ from support.mixed import MEASURES, register_zoo, run_zoo
 
 from vlmguard.guard.cards import _BENCHMARKS, Card, Measure, Partner
 from vlmguard.results.leaderboard.beside import harm_of, kind_of, utility_of
-from vlmguard.results.leaderboard.beside_tables import beside_sheet
+from vlmguard.results.leaderboard.beside_tables import beside_sheet, counts_sheet
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
@@ -193,6 +193,8 @@ def test_a_benchmarks_own_views_show_what_each_half_scored(
     # Of 12 each: 9 missed and then none, 1 refused needlessly and then 3.
     assert undefended[4:] == ["75.0", "8.3", ""]
     assert defended[4].startswith("0.0\n-75.0")
+    # A row's counts are those of both halves.
+    assert [row[3] for row in counts_sheet(board).rows] == ["24", "24"]
     assert (defended[5], defended[6].split("\n")[0]) == ("25.0", "+16.7")
 
 

@@ -120,6 +120,11 @@ def test_samples_without_their_images_count_as_unscored(tmp_path: Path) -> None:
     assert entry.cells["dsr"].coverage.of == 8
     assert main_sheet(board).rows[0][-1] == "6 of 10"
     assert counts_sheet(board).rows[0][3:6] == ["10", "4", "0"]
+    # By rules alone the headline is about risky samples; the row counts all.
+    run_toy(tmp_path / "rules", toy, [say(6, True)] * 6, judged=False)
+    (by_rules,) = build(read_results([str(tmp_path / "rules")])).entries
+    assert by_rules.cells["dsr"].coverage.of == 8
+    assert (by_rules.counts[TOTAL], by_rules.counts["missing image"]) == (10, 4)
     assert "4 samples lack their images" in entry.note
     row = next(csv.DictReader(io.StringIO(as_csv(board))))
     assert (row["total"], row["missing_image"], row["otherwise"]) == ("10", "4", "0")
