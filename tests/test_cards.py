@@ -16,22 +16,9 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
-from support.benchmark_folders.holisafe import write_holisafe
-from support.benchmark_folders.jailbreakv import write_jailbreakv
-from support.benchmark_folders.mis import write_mis
-from support.benchmark_folders.mme import write_mme
-from support.benchmark_folders.mmstar import write_mmstar
-from support.benchmark_folders.mossbench import write_mossbench
-from support.benchmark_folders.mssbench import write_mssbench
-from support.benchmark_folders.msts import write_msts
-from support.benchmark_folders.pope import write_pope
-from support.benchmark_folders.presets import write_preset
-from support.benchmark_folders.scienceqa import write_scienceqa
-from support.benchmark_folders.spa_vl import write_spa_vl
-from support.benchmark_folders.vlsbench import write_vlsbench
-from support.folders import write_figstep, write_mm_safetybench, write_vlguard
+from support.benchmark_folders.every import EVERY
+from support.folders import write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
-from support.siuo_folder import write_siuo
 
 import vlmguard.solvers
 import vlmguard.tasks
@@ -98,25 +85,7 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
-    return {
-        "siuo": write_siuo(root / "siuo", 1),
-        **{name: write_preset(name, root / name) for name in PRESETS},
-        "vlguard": write_vlguard(root / "vlguard", unsafe=1, safe=1),
-        "mm_safetybench": write_mm_safetybench(root / "mm", 1, ("SD_TYPO",)),
-        "figstep": write_figstep(root / "figstep"),
-        "holisafe": write_holisafe(root / "holisafe"),
-        "mme": write_mme(root / "mme", 1),
-        "mssbench": write_mssbench(root / "mssbench"),
-        "mis": write_mis(root / "mis", 1),
-        "mmstar": write_mmstar(root / "mmstar"),
-        "scienceqa": write_scienceqa(root / "scienceqa"),
-        "spa_vl": write_spa_vl(root / "spa_vl"),
-        "mossbench": write_mossbench(root / "mossbench"),
-        "msts": write_msts(root / "msts"),
-        "pope": write_pope(root / "pope"),
-        "jailbreakv": write_jailbreakv(root / "jailbreakv", 4),
-        "vlsbench": write_vlsbench(root / "vlsbench"),
-    }
+    return {name: write(root / name) for name, (write, _) in EVERY.items()}
 
 
 def run_task(task: Task, grader: Scripted) -> EvalLog:
@@ -333,14 +302,11 @@ def test_a_run_has_the_card_that_its_arguments_choose(monkeypatch: pytest.Monkey
 def test_a_drawing_has_the_size_that_its_card_says(
     name: str, args: dict[str, Any], size: int, tmp_path: Path
 ) -> None:
-    data = {
-        "mm_safetybench": lambda: write_mm_safetybench(tmp_path, 10, ("SD_TYPO",)),
-        "vlguard": lambda: write_vlguard(tmp_path),
-        "pope": lambda: write_pope(tmp_path),
-        "mme": lambda: write_mme(tmp_path),
-        "mmstar": lambda: write_mmstar(tmp_path),
-        "scienceqa": lambda: write_scienceqa(tmp_path),
-    }[name]()
+    larger: dict[str, Callable[[Path], Path]] = {
+        "mm_safetybench": lambda root: write_mm_safetybench(root, 10, ("SD_TYPO",)),
+        "vlguard": write_vlguard,
+    }
+    data = larger.get(name, EVERY[name][0])(tmp_path)
     task = registry_create("task", f"vlmguard/{name}", data_dir=str(data), judge="none", **args)
     assert len(task.dataset) == cards().benchmarks[name].size(args) == size
 

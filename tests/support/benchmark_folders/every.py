@@ -21,12 +21,9 @@ from support.benchmark_folders.vlsbench import write_vlsbench
 from support.folders import write_figstep, write_mm_safetybench, write_vlguard
 from support.siuo_folder import write_siuo
 
-Writer = Callable[[Path], Path]
+from vlmguard.tasks.any_set.cards import PRESETS
 
-PRESETS = (
-    *("hades", "harmbench_mm", "lvlm_safer", "mm_harmful", "omnisafebench", "salad"),
-    "visual_leak",
-)
+Writer = Callable[[Path], Path]
 
 EVERY: dict[str, tuple[Writer, dict[str, Any]]] = {
     "figstep": (write_figstep, {"split": "tiny"}),
