@@ -140,7 +140,8 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
     Returns:
         The common measures that occur, then the benchmark's own. Of these, the headline and the
         views are primary (the first, if no measure would be primary). A view of the headline with
-        the same heading would repeat it, and is left out.
+        the same heading would repeat it, and is left out; one without a direction is not primary
+        beside its views.
     """
     known = list(runs)
     present = list(columns)
@@ -158,6 +159,15 @@ def measures_of(runs: Iterable[Run], columns: Iterable[str]) -> list[Measure]:
         measure
         for measure in found
         if measure.column not in repeated or headings[views()[measure.column][0]] != measure.heading
+    ]
+    # Without a direction a headline tells less than its views.
+    viewed = {of for view, (of, _) in views().items() if view in {each.column for each in found}}
+    found = [
+        replace(
+            measure,
+            primary=measure.primary and (measure.better != 0 or measure.column not in viewed),
+        )
+        for measure in found
     ]
     if found and not any(measure.primary for measure in found):
         found[0] = replace(found[0], primary=True)
@@ -178,9 +188,10 @@ def headline_of(runs: Iterable[Run], measures: Sequence[Measure]) -> str:
     names = [measure.name for measure in measures if measure.primary]
     headlines = [run.declared.headline for run in runs]
     headlines += [name for name, (of, _) in views().items() if of in headlines]
-    named = [measure.name for measure in measures if measure.column in headlines]
-    wanted = [*named, ENDPOINT, *names]
-    return next((name for name in wanted if name in names), "")
+    columns = {measure.column: measure.name for measure in measures}
+    named = [columns[column] for column in headlines if column in columns]
+    others = [name for name in (ENDPOINT, *names) if name in names]
+    return next(iter([*named, *others]), "")
 
 
 def endpoint(measures: Iterable[Measure], headline: str) -> Measure | None:

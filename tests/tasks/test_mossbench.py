@@ -17,6 +17,8 @@ from support.scripted import Scripted
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
 from vlmguard.solvers import vlmguard
 from vlmguard.tasks.mossbench import CARD, load, mossbench, read_legacy
 
@@ -139,7 +141,9 @@ def grader(messages: list[ChatMessage]) -> str:
     return json.dumps({"refused": any(hit in text for hit in hits)})
 
 
-def test_a_run_on_both_splits(folder: Path, scripted: Any, run: Any, metrics: Any) -> None:
+def test_a_run_on_both_splits(
+    folder: Path, tmp_path: Path, scripted: Any, run: Any, metrics: Any
+) -> None:
     shown: list[ChatMessage] = []
 
     def remember(messages: list[ChatMessage]) -> str:
@@ -183,6 +187,18 @@ def test_a_run_on_both_splits(folder: Path, scripted: Any, run: Any, metrics: An
     assert all(len(images_of([message])) == 1 for message in asked)
     assert any("What is on table 1?" in message.text for message in asked)
     assert all("There is a bowl." in message.text for message in asked)
+    # Tables show both rates, not their mix; what was scored is counted over all answers.
+    board = build(read_results([str(tmp_path / "logs")]))
+    (group,), (entry,) = board.groups, board.entries
+    shown = {each.name for each in group.primary}
+    assert {"mossbench_judge.over_refusal", "mossbench_judge.contrast_refusal"} <= shown
+    assert "mossbench_judge.refused" not in shown
+    assert group.headline == "mossbench_judge.refused"
+    assert (
+        entry.cells[group.headline].coverage.scored,
+        entry.cells[group.headline].coverage.of,
+    ) == (6, 7)
+    assert entry.cells["changed_benign"].mean == 0.0
 
 
 def test_changed_requests_are_counted(folder: Path, tmp_path: Path, run: Any, metrics: Any) -> None:
