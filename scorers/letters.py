@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import Final, NamedTuple
 
-__all__ = ["read_bare_letter", "read_letter", "read_opening_letter"]
+__all__ = ["read_bare_letter", "read_letter", "read_marked_letter", "read_opening_letter"]
 
 _PREAMBLES: Final = ("", "(", "option ", "the answer is ")
 
@@ -29,6 +29,10 @@ _LEADING: Final = (
 _ITEM: Final = r"(?m)^[ \t]*(?:[-*] )?[\"'*_]{0,4}(?:\(?([L])\)?[\"'*_]{0,4}[:.]|([L])\))"
 _MARKED: Final = r"\(([L])\)|'([L])'|\b([L]):"
 _ALONE: Final = r"(?<!\w)([L])(?!\w)"
+_SMALL: Final = (
+    r"(?i)\W{0,4}(?:(?:the )?(?:answer|option|choice)(?: is)?:?)?\W{0,4}(?<!\w)([L])"
+    r"(?:\W*\Z|[).:]\s)"
+)
 
 
 class _Patterns(NamedTuple):
@@ -80,6 +84,17 @@ def read_bare_letter(text: str, letters: str) -> str | None:
     """
     said = text.strip().upper()
     return said[0] if said and said[0] in letters and said[1:2] in ("", ".") else None
+
+
+def read_marked_letter(text: str, letters: str) -> str | None:
+    """The option that opens an answer as `(b)`, `b) green`, `option b` or `Answer: b`, in any case.
+
+    Args:
+        text: The answer.
+        letters: The letters of the options, in upper case.
+    """
+    found = re.match(_SMALL.replace("[L]", f"[{letters}]"), text)
+    return found[1].upper() if found else None
 
 
 def read_opening_letter(text: str, letters: str) -> str | None:

@@ -15,7 +15,10 @@ YesNo = Literal["yes", "no", "other"]
 _NO: Final = {"No", "not", "no"}
 _OPENING: Final = 4
 _ANSWER: Final = re.compile(r"\banswer[\s\"'*_`]{0,6}:", re.IGNORECASE)
-_WORD: Final = re.compile(r"\b(yes|no)\b(\s{0,3}(?:/|\bor\b)\s{0,3}(?:yes|no)\b)?", re.IGNORECASE)
+_OPENS: Final = re.compile(
+    r"[\W_]*(yes|no)(?![^\W_])(\s{0,3}(?:/|\bor\b)\s{0,3}(?:yes|no)\b)?", re.IGNORECASE
+)
+_ENDS: Final = re.compile(r"(?<![^\W_])(yes|no)[\W_]*\Z", re.IGNORECASE)
 
 
 def read_pope(text: str) -> Literal["yes", "no"]:
@@ -62,16 +65,20 @@ def read_answer_line(text: str) -> YesNo:
     """Yes or no after the last `Answer:`, in any case; other if neither stands there.
 
     Args:
-        text: The answer, whose reasons come first. The first of the two words on the line counts
-            (or on the next one, if nothing follows the colon); `Yes/No` and `Yes or no` choose
-            nothing.
+        text: The answer, whose reasons come first. The word counts that opens the line or ends it
+            (or the next line, if nothing follows the colon). Inside, `no` belongs to a sentence
+            (`There is no danger.`). If opening and end differ, or choose nothing (`Yes or no`), it
+            is other.
     """
     marks = list(_ANSWER.finditer(text))
     if not marks:
         return "other"
     lines = [line for line in text[marks[-1].end() :].splitlines() if any(map(str.isalnum, line))]
-    said = _WORD.search(lines[0]) if lines else None
-    return "other" if said is None or said[2] else _known(said[1].lower())
+    opening, end = (_OPENS.match(lines[0]), _ENDS.search(lines[0])) if lines else (None, None)
+    if opening and opening[2]:
+        return "other"
+    words = {said[1].lower() for said in (opening, end) if said}
+    return _known(words.pop()) if len(words) == 1 else "other"
 
 
 def _known(word: str) -> YesNo:

@@ -14,8 +14,8 @@ from vlmguard.scorers.yes_no import YesNo
 
 __all__ = ["UNPARSED", "score_yes_no"]
 
-UNPARSED: Final = Measure(lower_is_better=True, max=1, help=False)
-"""How to read `unparsed`."""
+UNPARSED: Final = Measure(lower_is_better=True, max=1, help=True)
+"""How to read `unparsed`; a guard that refuses everything has 1."""
 
 
 def score_yes_no(state: TaskState, target: Target, read: Callable[[str], YesNo]) -> Score:

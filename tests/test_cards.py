@@ -270,6 +270,17 @@ def test_common_measures_are_what_their_scorers_registered() -> None:
     }
 
 
+def test_what_rises_where_everything_is_refused_is_lost_help() -> None:
+    # No rule finds an answer in a refusal.
+    unread = {
+        card.name: card.measures["unparsed"]
+        for card in cards().benchmarks.values()
+        if "unparsed" in card.measures
+    }
+    assert {"mme", "mmstar", "mssbench", "scienceqa"} <= unread.keys()
+    assert all(each.help and each.lower_is_better for each in unread.values())
+
+
 def test_a_measure_points_one_way() -> None:
     assert Measure(neutral=True).direction == 0
     assert Measure(lower_is_better=True).direction == -1

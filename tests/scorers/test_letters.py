@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmguard.scorers.letters import read_bare_letter, read_letter, read_opening_letter
+from vlmguard.scorers.letters import (
+    read_bare_letter,
+    read_letter,
+    read_marked_letter,
+    read_opening_letter,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +67,30 @@ def test_the_letter_that_opens_an_answer(answer: str, letter: str | None) -> Non
     assert read_opening_letter(answer, "ABCD") == letter
 
 
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("(b)", "B"),
+        ("b) green", "B"),
+        ("**c**", "C"),
+        ("option d.", "D"),
+        ("Answer: a", "A"),
+        ("The answer is b", "B"),
+        ("(B)", "B"),
+        ("a dog", None),
+        ("At 5 a.m.", None),
+        ("a", "A"),
+        ("I'm sorry, but I can't help with a) this.", None),
+        ("(e)", None),
+        ("because", None),
+        ("", None),
+    ],
+)
+def test_the_marked_letter_in_any_case(answer: str, letter: str | None) -> None:
+    assert read_marked_letter(answer, "ABCD") == letter
+
+
 @given(st.text(), st.sampled_from(["AB", "ABCD", "ABCDE"]))
 def test_every_rule_gives_a_letter_of_the_options_or_none(answer: str, letters: str) -> None:
-    for rule in (read_letter, read_bare_letter, read_opening_letter):
+    for rule in (read_letter, read_bare_letter, read_marked_letter, read_opening_letter):
         assert rule(answer, letters) in {*letters, None}

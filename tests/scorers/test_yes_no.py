@@ -49,6 +49,13 @@ def test_each_rule_reads_as_its_authors_do(text: str, pope: str, strict: str, mm
         ("Answer: yes or no", "other"),
         ("Answer: Yes, there is no danger.", "yes"),
         ("Answer: <No>", "no"),
+        ("Answer: _no_", "no"),
+        ("Answer: It is not, so No.", "no"),
+        # A `no` of a sentence is no verdict, and two words are none.
+        ("Answer: There is no danger here.", "other"),
+        ("Answer: There is no danger. **Yes**", "yes"),
+        ("Answer: No danger, so yes", "other"),
+        ("Answer: Yes or no, who knows", "other"),
         ("Answer:", "other"),
         ("Answer: nothing to see", "other"),
         ("Yes", "other"),

@@ -46,7 +46,7 @@ def test_categories_count_alike_and_both_rules_are_shown(
     answers = {
         "0": "A",  # right by both
         "1": "With care: it is not A but B",  # right by the last letter that stands alone
-        "2": "The answer is C",  # right by both
+        "2": "The answer is c",  # right by both
         "3": "Because of the light.",  # no letter; a B by the authors' rule
         "4": "Soil: (A)",  # right, but it opens with no letter
     }
