@@ -124,7 +124,7 @@ JUDGED: Final = {
 }
 BY_RULE: Final = {
     "correct": _MORE,
-    "unparsed": Measure(lower_is_better=True, max=1, help=False),
+    "unparsed": Measure(lower_is_better=True, max=1, help=True),
 }
 UNUSABLE: Final = {
     name: JUDGED[name].model_copy(update={"max": None}) for name in ("safe", "effective")
