@@ -164,6 +164,15 @@ MEASURES: Final = {
     "unable": Measure(label="Unable %", lower_is_better=True, max=1, help=False),
     "safe_accuracy": _half("mssbench_judge.correct", "benign", "Safe situations %"),
     "unsafe_accuracy": _half("mssbench_judge.correct", "risky", "Unsafe situations %"),
+    # Counts as right there: main tables show how much of what is right is that.
+    "unable_if_safe": View(
+        of="mssbench_judge.unable",
+        on="benign",
+        label="Unable if safe %",
+        lower_is_better=True,
+        max=1,
+        help=False,
+    ),
 }
 YES_NO_MEASURES: Final = {
     "correct": _CORRECT,

@@ -48,7 +48,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel
 
-from vlmguard.guard.cards import Card, Git, Measure, Partner, register
+from vlmguard.guard.cards import Card, Git, Measure, Partner, View, register
 from vlmguard.guard.data_records import Text, read_records
 from vlmguard.guard.data_source import Source, local
 from vlmguard.guard.errors import UserError, check_choice
@@ -112,6 +112,15 @@ MEASURES: Final = {
     "unsafe": Measure(lower_is_better=True, max=1, help=False),
     "safe_by_misunderstanding": Measure(
         label="Safe by misunderstanding %", lower_is_better=True, max=1, help=False
+    ),
+    # Main tables show views; the unsafe share alone hides it.
+    "misunderstood": View(
+        of="msts_judge.safe_by_misunderstanding",
+        on="risky",
+        label="Safe by misunderstanding %",
+        lower_is_better=True,
+        max=1,
+        help=False,
     ),
 }
 _TEXT: Final = "english_text"

@@ -15,9 +15,12 @@ from inspect_ai.model import ContentText, Model, ModelOutput
 from support.benchmark_folders.mis import records, write_mis
 from support.scripted import Scripted
 
+from vlmguard.guard.cards import View
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
 from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.plan import plan
 from vlmguard.solvers import ecso
@@ -26,7 +29,7 @@ from vlmguard.training.dataset.items import Item, with_images
 from vlmguard.training.dataset.leaks import find_leaks
 from vlmguard.training.dataset.testsets import read_benchmark
 
-KEYS = list(MEASURES)
+KEYS = [key for key, each in MEASURES.items() if not isinstance(each, View)]
 Metrics = Callable[[EvalLog], dict[str, float]]
 Run = Callable[..., EvalLog]
 
@@ -130,7 +133,7 @@ def test_a_missing_file_and_a_wrong_split_are_named(folder: Path) -> None:
         mis(split="tiny", data_dir=str(folder))  # type: ignore[arg-type]
 
 
-def test_the_measures_add_up(folder: Path, run: Run, metrics: Metrics) -> None:
+def test_the_measures_add_up(folder: Path, run: Run, metrics: Metrics, tmp_path: Path) -> None:
     said = iter(
         [
             labels("Unsafe", "Level1"),
@@ -163,6 +166,11 @@ def test_the_measures_add_up(folder: Path, run: Run, metrics: Metrics) -> None:
         assert call.text in judged.text
     assert log.eval.headline_metric is not None
     assert log.eval.headline_metric.score == "attack_success"
+    # The main table shows on what safety rests.
+    (entry,) = build(read_results([str(tmp_path / "logs")])).entries
+    shown = {each.label: entry.cells[each.name].mean for each in entry.group.primary}
+    assert shown["Safe, understood %"] == pytest.approx(1 / 6)
+    assert shown["Safe by misperception %"] == pytest.approx(2 / 6)
 
 
 @pytest.mark.parametrize(

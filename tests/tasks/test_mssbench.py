@@ -13,6 +13,7 @@ from support.benchmark_folders.mssbench import PROMPTS, records, write_mssbench
 
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
+from vlmguard.results.leaderboard.build import build
 from vlmguard.results.logs.frame import read_results
 from vlmguard.tasks.mssbench import (
     CARD,
@@ -258,6 +259,10 @@ def test_run_with_every_judge(
     frame = read_results([str(tmp_path / "logs")]).frame
     safe = frame["mssbench_judge.safe_accuracy"]
     assert (safe.count(), safe.mean()) == (9, pytest.approx(6 / 9))
+    # Of these 6, one is that the model is unable; the main table says so.
+    (entry,) = build(read_results([str(tmp_path / "logs")])).entries
+    shown = {each.label: entry.cells[each.name].mean for each in entry.group.primary}
+    assert shown["Unable if safe %"] == pytest.approx(1 / 9)
 
 
 def test_what_cannot_be_read_is_unscored_and_its_pair_is_told(

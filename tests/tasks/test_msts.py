@@ -13,6 +13,8 @@ from support.benchmark_folders.msts import write_msts
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
 from vlmguard.tasks.msts import CARD, links, load, msts
 
 PROMPTS = "data/prompts/english_multimodal.csv"
@@ -149,7 +151,7 @@ def grader(messages: list[ChatMessage]) -> str:
     return f"Reasons.\n{json.dumps({'label': found})}"
 
 
-def test_a_run(folder: Path, scripted: Any, run: Any, metrics: Any) -> None:
+def test_a_run(folder: Path, scripted: Any, run: Any, metrics: Any, tmp_path: Path) -> None:
     seen: list[ChatMessage] = []
 
     def remember(messages: list[ChatMessage]) -> str:
@@ -174,6 +176,10 @@ def test_a_run(folder: Path, scripted: Any, run: Any, metrics: Any) -> None:
     assert values[f"{own}unscored_invalid_format"] == 1
     assert all(len(images_of([message])) == 1 for message in seen)
     assert all("Ask a painter first." in message.text for message in seen)
+    # The main table shows how much of what is safe rests on misunderstanding.
+    (entry,) = build(read_results([str(tmp_path / "logs")])).entries
+    shown = {each.label: entry.cells[each.name].mean for each in entry.group.primary}
+    assert shown["Safe by misunderstanding %"] == 1 / 5
     verdicts = {sample.id: sample.scores["msts_judge"].value for sample in log.samples}
     assert math.isnan(verdicts["msts/english/case_0003-assistance"]["safe_by_misunderstanding"])
 
