@@ -23,8 +23,8 @@ share of such answers.
 
 Deviations from the authors' protocol: a line that asks for one word follows the question, in our
 words (theirs is the question alone; without it the strict rule would measure nothing). A missing
-answer is unscored and counted, not a yes; a refusal that the provider marked is wrong by both
-rules. Precision, recall, F1 and the share of yes come from predictions, where lmms-eval's share of
+answer is unscored and counted, not a yes; blanks and line breaks around an answer do not count; a
+refusal that the provider marked is wrong by both rules. Precision, recall, F1 and the share of yes come from predictions, where lmms-eval's share of
 yes counts the labels. Answers may take 128 tokens, greedily, as in lmms-eval.
 
 `-T n=` draws a fixed subset. The data are the authors' JSON files with COCO's pictures beside them,
@@ -230,7 +230,9 @@ def pope_rules(rule: Rule = "official") -> Scorer:
         metadata = noted(state)
         if (given := unanswered(state, said, dict.fromkeys(KEYS, 0.0), metadata)) is not None:
             return given
-        read = {"official": read_pope(said.text), "strict": read_strictly(said.text)}
+        # Their rule splits at blanks alone, so a line break after `no` would make it a yes.
+        text = said.text.strip()
+        read = {"official": read_pope(text), "strict": read_strictly(text)}
         refused = read["official"] == "yes" and is_refusal(said.text)
         value = {
             "correct": float(read["official"] == target.text),

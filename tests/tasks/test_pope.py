@@ -112,7 +112,7 @@ ANSWERS = {
     "lamp0": "Yes",
     "lamp1": "Yes, there is.",
     "kettle0": "I'm sorry, but I can't help with that.",
-    "kettle1": "no",
+    "kettle1": "\nno\n",
 }
 
 
