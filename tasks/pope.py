@@ -23,9 +23,10 @@ share of such answers.
 
 Deviations from the authors' protocol: a line that asks for one word follows the question, in our
 words (theirs is the question alone; without it the strict rule would measure nothing). A missing
-answer is unscored and counted, not a yes; blanks and line breaks around an answer do not count; a
-refusal that the provider marked is wrong by both rules. Precision, recall, F1 and the share of yes come from predictions, where lmms-eval's share of
-yes counts the labels. Answers may take 128 tokens, greedily, as in lmms-eval.
+answer is unscored and counted, not a yes; a refusal that the provider marked is wrong by both
+rules; blanks and line breaks around an answer do not count. Precision, recall, F1 and the share of
+yes come from predictions, where lmms-eval's share of yes counts the labels. Answers may take 128
+tokens, greedily, as in lmms-eval.
 
 `-T n=` draws a fixed subset. The data are the authors' JSON files with COCO's pictures beside them,
 or the hub's Parquet files, whose columns were taken from others' code: the live hub was not tried.
