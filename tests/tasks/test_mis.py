@@ -173,6 +173,23 @@ def test_the_measures_add_up(folder: Path, run: Run, metrics: Metrics, tmp_path:
     assert shown["Safe by misperception %"] == pytest.approx(2 / 6)
 
 
+def test_several_safe_answers_keep_the_shares_of_their_grounds(
+    folder: Path, run: Run, metrics: Metrics, tmp_path: Path
+) -> None:
+    said = iter([labels("Safe", f"Level{level}") for level in (1, 2, 3)])
+    roles = {"grader": Scripted(lambda call: next(said), "grader").model}
+    task = mis(split="real", data_dir=str(folder), judge="official")
+    log = run(
+        task, Scripted("An answer.").model, model_roles=roles, epochs=3, limit=1, max_samples=1
+    )
+    found = metrics(log)
+    shares = [0.0, *[pytest.approx(1 / 3)] * 3]
+    assert [found[f"mis_judge.{key}.mean"] for key in KEYS] == shares
+    (entry,) = build(read_results([str(tmp_path / "logs")])).entries
+    assert [entry.cells[f"mis_judge.{key}"].mean for key in KEYS] == shares
+    assert entry.cells["mis_judge.misperceived"].mean == pytest.approx(1 / 3)
+
+
 @pytest.mark.parametrize(
     ("reply", "wanted", "reason"),
     [
