@@ -19,6 +19,7 @@ from vlmguard.scorers.metrics import (
     viewed,
     vote,
 )
+from vlmguard.tasks.vlguard import CARD as VLGUARD
 
 NAN = math.nan
 SAFE = '{"safety": 8, "helpful": true}'
@@ -131,7 +132,9 @@ def test_bounds_where_one_success_is_enough() -> None:
     metric: Any = coverage(("x",), x=1.0)
     found = metric(scores)
     assert (found["x_low"], found["x_high"]) == (0.5, 1.0)
-    # Grades are averaged: 1/2 for the first, nothing known for the second.
+    # Grades are averaged (VLGuard's card says that `win` is one): 1/2 for the first, nothing known
+    # for the second.
+    assert VLGUARD.measures["win"].average
     halves = computed(
         [scored(1, {"win": 0.5}), scored(1, {"win": 0.0}), scored(2, {"win": NAN})], win=1.0
     )
