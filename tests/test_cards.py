@@ -401,7 +401,10 @@ def test_a_card_with_another_name_than_its_function_is_named_with_it(
 
 def test_several_answers_are_averaged_where_a_card_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = [Score(value={"care": 7.0, "safe": 1.0}), Score(value={"care": 4.0, "safe": 1.0})]
-    assert grades() == {"safety", "win", "edit_distance"}
+    # Besides grades, shares of classes of which a vote on each would leave none.
+    shares = {"refuses", "warns", "safe_understood", "refused_by_judge", "safe_by_misperception"}
+    views_of_shares = {"understood", "misperceived"}
+    assert grades() == {"safety", "win", "edit_distance", *shares, *views_of_shares}
     measures = {"kitchen_judge.care": Measure(max=10, average=True), "safe": Measure()}
     monkeypatch.setitem(_BENCHMARKS, "kitchen", Card("kitchen", "Kitchen", measures=measures))
     assert vote()(scores).value == {"care": 5.5, "safe": 1.0}
