@@ -191,10 +191,9 @@ def config_path(typed: str) -> Path:
 
 def unfilled(matrix: Matrix) -> list[str]:
     """Placeholders for models that the user must still fill in, each once."""
-    models_of_all = [model for each in matrix.defenses for model in models(matrix, each)]
     found = [
         f"{model.model} {redact(model.model_args) or ''}".strip()
-        for model in [*matrix.targets, *models_of_all]
+        for model in all_models(matrix)
         if FILL_IN in f"{model.model} {model.model_args}"
     ]
     return list(dict.fromkeys(found))
@@ -276,6 +275,11 @@ def roles(matrix: Matrix, defense: Defense) -> dict[str, list[ModelChoice]]:
 def models(matrix: Matrix, defense: Defense) -> list[ModelChoice]:
     """All models of all roles under a defense."""
     return [model for bound in roles(matrix, defense).values() for model in bound]
+
+
+def all_models(matrix: Matrix) -> list[ModelChoice]:
+    """All targets, and all models of all roles under all defenses."""
+    return [*matrix.targets, *(m for each in matrix.defenses for m in models(matrix, each))]
 
 
 def _check_keys(given: dict[str, Any], known: set[str]) -> None:

@@ -9,8 +9,17 @@ from vlmguard.guard.cards import Calls, cards
 from vlmguard.guard.downloads import without_downloads
 from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.results.logs.answers import bare
-from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, Step, roles, unfilled
+from vlmguard.results.run.config import (
+    UNDEFENDED,
+    Defense,
+    Matrix,
+    Step,
+    all_models,
+    roles,
+    unfilled,
+)
 from vlmguard.results.run.making import UnknownName, make_solver, make_task
+from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.partners import partner_missing
 from vlmguard.results.run.prices import cost_of, times, tokens_of, total
 from vlmguard.results.run.roles_needed import cannot_start, card_of, missing_roles, roles_of_defense
@@ -127,6 +136,7 @@ def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
         A sentence for each problem, with the way out.
     """
     found = [f"to be filled in: {model}" for model in unfilled(matrix)]
+    found += unusable_models(all_models(matrix))
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         found.append("two defenses share a log folder: give each a label: of its own")

@@ -8,8 +8,9 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
 from vlmguard.results.logs.answers import digest
 from vlmguard.results.run.changed_files import changed_runs, named_files
-from vlmguard.results.run.config import Defense, Matrix, ModelChoice, roles
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, all_models, roles
 from vlmguard.results.run.making import make_solver, make_task
+from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.roles_needed import cannot_start, missing_roles
 
 
@@ -17,9 +18,11 @@ def checked_tasks(matrix: Matrix) -> list[Task]:
     """The tasks of a matrix, after all names and roles are checked.
 
     Raises:
-        UserError: There is no such task or solver, a role that is needed has no model, or a defense
-            lacks something else.
+        UserError: There is no such task or solver, a model cannot be made, a role that is needed
+            has no model, or a defense lacks something else.
     """
+    if faults := unusable_models(all_models(matrix)):
+        raise UserError(f"{'; '.join(faults)}.")
     for defense in matrix.defenses:
         make_solver(defense)
     tasks = [make_task(step) for step in matrix.benchmarks]

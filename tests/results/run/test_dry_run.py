@@ -20,6 +20,7 @@ QWEN = "hf-vlm/Qwen/Qwen2-VL-7B-Instruct"
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No data, an empty hub cache, and no repository around."""
     monkeypatch.delenv("VLMGUARD_DATA", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "of-a-test")
     monkeypatch.setenv("COLUMNS", "240")
     monkeypatch.chdir(tmp_path)
 
@@ -73,7 +74,7 @@ def write(folder: Path, **content: object) -> Path:
     whole = {
         "log_dir": str(folder / "logs"),
         "targets": [{"model": QWEN}],
-        "roles": {"grader": {"model": "counted/judge"}},
+        "roles": {"grader": {"model": "mockllm/judge"}},
         "benchmarks": [{"name": "siuo", "args": {"data_dir": str(data)}}],
         "defenses": [{"name": "none"}],
     }
@@ -164,3 +165,30 @@ def test_answers_are_counted_alike_with_and_without_data(tmp_path: Path) -> None
     choice = {"benchmarks": [{"name": "siuo", "args": {"track": "multiple_choice"}}], "roles": {}}
     (line,) = plan(read_config(write(tmp_path, **choice)))
     assert (line.samples, line.judge_calls, line.missing) == (167, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--target", "nosuch/model"], "model nosuch/model: Inspect knows no provider nosuch"),
+        (["--target", "gpt-4o"], "model gpt-4o: write PROVIDER/NAME"),
+        (["--target", "mockllm/m", "--role", "grader=unheard/j"], "model unheard/j: Inspect"),
+        (["--target", "openai/gpt-4o"], "model openai/gpt-4o: Unable to initialise OpenAI client"),
+        (["--target", "openai-api/mine/m"], "No MINE_API_KEY defined"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_models_that_cannot_be_made_are_named_before_any_call(
+    flags: list[str],
+    says: str,
+    more: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for key in ("OPENAI_API_KEY", "MINE_API_KEY"):
+        monkeypatch.delenv(key, raising=False)
+    asked = ["run", "--suite", "core", "--limit", "2", "--log-dir", "logs", *more]
+    assert main([*asked, "--role", "grader=mockllm/judge", *flags]) == 2
+    said = capsys.readouterr().err
+    assert said.count(says) == 1
+    assert not Path("logs").exists()
