@@ -22,6 +22,7 @@ from vlmguard.results.leaderboard.model import (
 from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.measures import ENDPOINT, Measure, common_measures, counts_help
+from vlmguard.results.stats.differences import Difference
 
 RISKY: Final = "risky"
 HARMLESS: Final = "harmless"
@@ -79,7 +80,8 @@ def pair_up(board: Leaderboard) -> None:
                 if group.kind in (RISKY, MIXED):
                     board.beside += _of_entry(board, entry)
                 elif measure is not None:
-                    board.beside.append(Beside(target, defense, None, "", group, measure.name))
+                    found = _Found(group, measure)
+                    board.beside.append(_beside(board, (target, defense), None, "", found))
 
 
 def partners_of(board: Leaderboard, entry: Entry) -> list[str]:
@@ -90,6 +92,15 @@ def partners_of(board: Leaderboard, entry: Entry) -> list[str]:
         if each.partner
         and (each.target, each.defense, each.group) == (entry.target, entry.defense, entry.group)
     ]
+
+
+def utility_change(board: Leaderboard, entry: Entry, name: str) -> Difference | None:
+    """What a row changes in a measure that stands beside a harm set; None for all others."""
+    for each in board.beside:
+        row = (each.target, each.defense, each.partner, each.partner_measure)
+        if row == (entry.target, entry.defense, entry.group, name):
+            return each.change
+    return None
 
 
 def harm_of(group: Group) -> Measure | None:
@@ -142,10 +153,20 @@ def _of_entry(board: Leaderboard, entry: Entry) -> list[Beside]:
     row = (entry.target, entry.defense)
     partners = [found for found in _partners(board.groups, group) if board.find(*row, found.group)]
     if partners:
-        return [Beside(*row, group, name, found.group, found.measure.name) for found in partners]
+        return [_beside(board, row, group, name, found) for found in partners]
     said = _why(board, entry)
     entry.unpaired = "" if entry.defense == UNDEFENDED_LABEL else said
     return [Beside(*row, group, name, None, "", said)]
+
+
+def _beside(
+    board: Leaderboard, row: tuple[str, str], group: Group | None, name: str, found: _Found
+) -> Beside:
+    """A row beside harmless requests, with what it changes there."""
+    partner = board.find(*row, found.group)
+    change = partner.cells[found.measure.name].difference if partner else None
+    turned = change.turned(found.measure.better) if change else None
+    return Beside(*row, group, name, found.group, found.measure.name, change=turned)
 
 
 def _why(board: Leaderboard, entry: Entry) -> str:

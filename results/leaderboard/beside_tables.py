@@ -5,9 +5,10 @@ from itertools import groupby
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.cells import MARKS
-from vlmguard.results.leaderboard.model import Beside, Entry, Group, Leaderboard
+from vlmguard.results.leaderboard.model import Beside, Group, Leaderboard
 from vlmguard.results.logs.coverage import KINDS, OTHERWISE, SCORED, TOTAL
 from vlmguard.results.logs.measures import Measure
+from vlmguard.results.stats.differences import Difference
 
 __all__ = ["BESIDE_NOTES", "beside_sheet", "counts_sheet", "unpaired_notes"]
 
@@ -15,8 +16,9 @@ GENERAL = "(any)"
 BESIDE_NOTES = [
     "Each row of a harm set beside harmless requests under the same defense: those that its card "
     "names, or its own harmless samples. (any): harmless requests that belong to no harm set. "
-    "Differences are paired, to the undefended target, and tested with all others of the tables; "
-    "the last column is what the defense costs."
+    "Differences are paired, to the undefended target, and tested with all others of the tables. "
+    "Utility change is what the defense costs: + more useful, - less useful (turned for measures "
+    "where less is better)."
 ]
 
 
@@ -73,8 +75,16 @@ def _line(board: Leaderboard, each: Beside) -> list[str]:
     if each.partner is None:
         return [*labels, each.note, _joined(of_harm), "-", "-"]
     title, measure = _named(each.partner, each.partner_measure)
-    mean, change = _cell(board, each, each.partner, measure)
-    return [*labels, title, _joined(of_harm), mean, change]
+    mean, _ = _cell(board, each, each.partner, measure)
+    return [*labels, title, _joined(of_harm), mean, _utility(board, each, measure)]
+
+
+def _utility(board: Leaderboard, each: Beside, measure: Measure | None) -> str:
+    """What a defense changes for its partner, a loss below zero."""
+    entry = board.find(each.target, each.defense, each.partner) if each.partner else None
+    if entry is None or measure is None or each.change is None:
+        return ""
+    return _change(each.change, entry.cells[measure.name].verdict, measure)
 
 
 def _named(group: Group | None, name: str) -> tuple[str, Measure | None]:
@@ -92,15 +102,13 @@ def _cell(
     entry = board.find(each.target, each.defense, group) if group else None
     if entry is None or measure is None:
         return "-", ""
-    return measure.show(entry.cells[measure.name].mean), _change(entry, measure)
-
-
-def _change(entry: Entry, measure: Measure) -> str:
     cell = entry.cells[measure.name]
-    found = cell.difference
-    if found is None:
-        return ""
-    text = f"{measure.show(found.mean, signed=True)} {MARKS[cell.verdict]}".rstrip()
+    change = _change(cell.difference, cell.verdict, measure) if cell.difference else ""
+    return measure.show(cell.mean), change
+
+
+def _change(found: Difference, verdict: str, measure: Measure) -> str:
+    text = f"{measure.show(found.mean, signed=True)} {MARKS[verdict]}".rstrip()
     if math.isnan(found.low):
         return text
     return f"{text}\n[{measure.show(found.low, True)}, {measure.show(found.high, True)}]"

@@ -184,6 +184,8 @@ class Beside:
         partner: The harmless requests, the same group if it holds both; None if there is no run.
         partner_measure: Name of their measure.
         note: In words, that there is no run of them; else empty.
+        change: The partner's difference to the undefended run, turned by the measure's direction so
+            that a loss is negative; None without one.
     """
 
     target: str
@@ -193,6 +195,7 @@ class Beside:
     partner: Group | None
     partner_measure: str
     note: str = ""
+    change: Difference | None = None
 
 
 @dataclass

@@ -13,7 +13,7 @@ from vlmguard.results.formats.sheets import Sheet, escape_markdown, latex, markd
 from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.formats.templating import render
 from vlmguard.results.formats.writing import write_files
-from vlmguard.results.leaderboard.beside import partners_of
+from vlmguard.results.leaderboard.beside import partners_of, utility_change
 from vlmguard.results.leaderboard.beside_tables import beside_sheet, counts_sheet
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import as_bytes, figures
@@ -139,11 +139,12 @@ def as_csv(board: Leaderboard) -> str:
     names += [name.replace(" ", "_") for name in counted]
     differences = ["difference", "difference_low", "difference_high", "pairs", "clusters"]
     tests = ["test", "p", "p_adjusted", "verdict"]
+    utility = ["utility_change", "utility_change_low", "utility_change_high"]
     header = [
         *("target", "defense", "benchmark", "variant", "version", "data", "judge"),
         *("requests", "harmless_partners"),
         *("measure", "direction"),
-        *(*names, *differences, *tests, "failures", "triggered"),
+        *(*names, *differences, *tests, *utility, "failures", "triggered"),
         *("calls", "tokens", "cost", "throughput", "throughput_shared"),
         *("latency", "latency_of", "note"),
     ]
@@ -173,7 +174,10 @@ def as_csv(board: Leaderboard) -> str:
                 if found
                 else [None] * 7
             )
-            line += [cell.p, cell.verdict, entry.failures, entry.triggered]
+            line += [cell.p, cell.verdict]
+            useful = utility_change(board, entry, measure.name)
+            line += [useful.mean, useful.low, useful.high] if useful else [None] * 3
+            line += [entry.failures, entry.triggered]
             line += [cost.calls, cost.tokens, cost.cost, cost.throughput, cost.shared]
             line += [cost.latency, cost.latency_of]
             line.append("; ".join(filter(None, [entry.note, entry.unpaired, cost.gap])))

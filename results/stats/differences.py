@@ -7,7 +7,7 @@ test decides whether there is a difference; the interval says how large it may b
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -56,6 +56,12 @@ class Difference:
     test: str
     pairs: int
     clusters: int
+
+    def turned(self, direction: int) -> "Difference":
+        """The same, if more is better (1); with the signs turned, if less is (-1)."""
+        if direction > 0:
+            return self
+        return replace(self, mean=0.0 - self.mean, low=0.0 - self.high, high=0.0 - self.low)
 
 
 @dataclass(frozen=True)

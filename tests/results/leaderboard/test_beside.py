@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,7 +128,39 @@ def test_a_set_of_both_kinds_is_its_own_partner(board: Leaderboard) -> None:
     # 16 refusals of 20 before: of the ten benign ones eight (4 to 18), and two of them after.
     assert row[3] == "Zoo all\nOver-refusal % ↓"
     assert row[5] == "20.0"
-    assert row[6].startswith("-60.0")
+    assert row[6].startswith("+60.0")
+
+
+def test_a_loss_is_negative_also_where_less_is_better(tmp_path: Path, template: EvalLog) -> None:
+    """A guard that refuses everything: over-refusal rises, and utility falls."""
+    for defense, good in (("none", 20), (WARDEN, 0)):
+        add(tmp_path / "logs", template, "Zoo", "half", defense, good)
+    made = build(read_results([str(tmp_path / "logs")]))
+    sheet = beside_sheet(made)
+    (row,) = [row for row in sheet.rows if row[1] == WARDEN]
+    assert row[3:6] == ["Zoo all\nOver-refusal % ↓", row[4], "100.0"]
+    assert row[6].startswith("-100.0 ▼\n[-100.0, -")
+    assert "turned for measures where less is better" in " ".join(sheet.notes)
+    (told,) = [each for each in json.loads(as_json(made, [], Extras()))["beside"] if each["change"]]
+    assert (told["change"]["mean"], told["change"]["low"]) == (-1.0, -1.0)
+    assert told["change"]["high"] < 0
+    lines = {
+        each["measure"]: each
+        for each in csv.DictReader(io.StringIO(as_csv(made)))
+        if each["defense"] == WARDEN
+    }
+    # The difference itself stays that of the measure.
+    assert (lines["over_refusal"]["difference"], lines["over_refusal"]["utility_change"]) == (
+        *("1.0", "-1.0"),
+    )
+    assert lines["over_refusal"]["utility_change_low"] == "-1.0"
+    assert lines["safety"]["utility_change"] == ""
+    write_leaderboard(made, tmp_path)
+    for name in ("leaderboard.tex", "leaderboard.html", "leaderboard.md"):
+        _, _, rest = (tmp_path / name).read_text().partition("Utility change")
+        block = re.split(r"table>|end\{table\}|Each row", rest)[0]
+        assert "100.0" in block, name
+        assert "+100.0" not in block, name
 
 
 def test_harmless_requests_of_no_set_come_last_and_once(board: Leaderboard) -> None:
@@ -195,7 +228,7 @@ def test_a_benchmarks_own_views_show_what_each_half_scored(
     assert defended[4].startswith("0.0\n-75.0")
     # A row's counts are those of both halves.
     assert [row[3] for row in counts_sheet(board).rows] == ["24", "24"]
-    assert (defended[5], defended[6].split("\n")[0]) == ("25.0", "+16.7")
+    assert (defended[5], defended[6].split("\n")[0]) == ("25.0", "-16.7")
 
 
 @pytest.mark.parametrize(
