@@ -5,7 +5,7 @@ from itertools import groupby
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.cells import MARKS
-from vlmguard.results.leaderboard.model import Beside, Group, Leaderboard
+from vlmguard.results.leaderboard.model import Beside, Entry, Group, Leaderboard
 from vlmguard.results.logs.coverage import KINDS, OTHERWISE, SCORED, TOTAL
 from vlmguard.results.logs.measures import Measure
 from vlmguard.results.stats.differences import Difference
@@ -18,7 +18,8 @@ BESIDE_NOTES = [
     "names, or its own harmless samples. (any): harmless requests that belong to no harm set. "
     "Differences are paired, to the undefended target, and tested with all others of the tables. "
     "Utility change is what the defense costs: + more useful, - less useful (turned for measures "
-    "where less is better)."
+    "where less is better). Where verdicts are missing, a mean says of how many answers it is, and "
+    "a difference how many samples both runs scored."
 ]
 
 
@@ -84,7 +85,7 @@ def _utility(board: Leaderboard, each: Beside, measure: Measure | None) -> str:
     entry = board.find(each.target, each.defense, each.partner) if each.partner else None
     if entry is None or measure is None or each.change is None:
         return ""
-    return _change(each.change, entry.cells[measure.name].verdict, measure)
+    return _change(board, entry, each.change, measure)
 
 
 def _named(group: Group | None, name: str) -> tuple[str, Measure | None]:
@@ -98,17 +99,31 @@ def _named(group: Group | None, name: str) -> tuple[str, Measure | None]:
 def _cell(
     board: Leaderboard, each: Beside, group: Group | None, measure: Measure | None
 ) -> tuple[str, str]:
-    """The mean of a row in a measure, and its difference with mark and interval."""
+    """The mean of a row in a measure (and of how many), and its difference."""
     entry = board.find(each.target, each.defense, group) if group else None
     if entry is None or measure is None:
         return "-", ""
     cell = entry.cells[measure.name]
-    change = _change(cell.difference, cell.verdict, measure) if cell.difference else ""
-    return measure.show(cell.mean), change
+    change = _change(board, entry, cell.difference, measure) if cell.difference else ""
+    cover = cell.coverage
+    mean = measure.show(cell.mean)
+    if _lacks_some(entry, measure):
+        mean += f"\nscored {cover.scored} of {cover.of}"
+    return mean, change
 
 
-def _change(found: Difference, verdict: str, measure: Measure) -> str:
-    text = f"{measure.show(found.mean, signed=True)} {MARKS[verdict]}".rstrip()
+def _lacks_some(entry: Entry, measure: Measure) -> bool:
+    cover = entry.cells[measure.name].coverage
+    return cover.scored < cover.of
+
+
+def _change(board: Leaderboard, entry: Entry, found: Difference, measure: Measure) -> str:
+    """A difference with its mark and interval, and its pairs if these are not all samples."""
+    mark = MARKS[entry.cells[measure.name].verdict]
+    text = f"{measure.show(found.mean, signed=True)} {mark}".rstrip()
+    both = [entry, *filter(None, [board.undefended(entry)])]
+    if any(_lacks_some(each, measure) for each in both):
+        text += f"\n{found.pairs} pair{'' if found.pairs == 1 else 's'}"
     if math.isnan(found.low):
         return text
     return f"{text}\n[{measure.show(found.low, True)}, {measure.show(found.high, True)}]"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,33 @@ def test_a_loss_is_negative_also_where_less_is_better(tmp_path: Path, template: 
         block = re.split(r"table>|end\{table\}|Each row", rest)[0]
         assert "100.0" in block, name
         assert "+100.0" not in block, name
+
+
+def test_the_block_says_of_how_many_samples_a_mean_and_a_change_are(
+    tmp_path: Path, template: EvalLog
+) -> None:
+    """The mean falls by 50 points, and the change is 100: it is of the pairs that both scored."""
+
+    def unreadable(log: EvalLog) -> None:
+        expecting("harmless")(log)  # type: ignore[operator]
+        for sample in (log.samples or [])[10:]:
+            keys = ("safety", "helpful", "safe_and_helpful")
+            (sample.scores or {})["judge"].value = dict.fromkeys(keys, math.nan)
+
+    add(tmp_path, template, "Cellar", "risky", "none", 4)
+    add(tmp_path, template, "Cellar", "risky", WARDEN, 16)
+    add(tmp_path, template, "Pantry", "harmless", "none", 10)
+    path = tmp_path / "pantry.eval"
+    never = (9.0, 0.0, 1.0)
+    clone(template, path, lambda _: never, benchmark="Pantry", defense=WARDEN, change=unreadable)
+    undefended, defended = beside_sheet(build(read_results([str(tmp_path)]))).rows
+    assert undefended[5:] == ["50.0", ""]
+    assert defended[5].startswith("0.0\nscored 10 of 20")
+    assert defended[6].startswith("-100.0")
+    assert "\n10 pairs" in defended[6]
+    # Where all are scored, the numbers of samples are not repeated.
+    assert "scored" not in defended[4]
+    assert "pairs" not in defended[4]
 
 
 def test_harmless_requests_of_no_set_come_last_and_once(board: Leaderboard) -> None:
