@@ -2,7 +2,8 @@
 
 Data come from a local folder in the authors' layout (`-T data_dir=`, or the benchmark's folder
 below `VLMGUARD_DATA`) or from the Hugging Face hub, whose files are downloaded into the same
-layout. Nothing is downloaded if a local folder was named.
+layout. Nothing is downloaded if a local folder was named. A folder below `VLMGUARD_DATA` without
+any file, besides the record of `vlmguard data fetch`, is none: a fetch that was cut off left it.
 """
 
 from typing import get_args
@@ -14,6 +15,7 @@ from vlmguard.guard.errors import MissingData, UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
 from vlmguard.guard.paths import user_path
+from vlmguard.tasks.data.fetch.record import holds_data
 
 __all__ = ["locate"]
 
@@ -43,13 +45,13 @@ def locate(
     if data_dir:
         return local(card, user_path(data_dir), images)
     root = data_root()
-    if root and not revision and (root / card.name).is_dir():
+    if root and not revision and holds_data(root / card.name):
         return local(card, root / card.name, images)
     if card.hub is None:
         if revision:
             raise UserError(f"{card.title} has no official hub repository. {card.how_to_get}")
         raise MissingData(
-            f"{card.title}: no data found (no -T data_dir=, no folder {card.name} below "
+            f"{card.title}: no data found (no -T data_dir=, no folder {card.name} with files below "
             f"{DATA_ROOT}={root or '(not set)'}). {card.how_to_get}"
         )
     # Imported on demand: a run on local data needs no hub client.

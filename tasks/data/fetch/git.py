@@ -64,6 +64,21 @@ def fetch_git(
     clone = at.beside / "git"
     # Not continued: a git that was killed leaves locks. The files are in their place already.
     shutil.rmtree(clone, ignore_errors=True)
+    try:
+        _fetch(git, known, at, report, save, clone)
+    finally:
+        shutil.rmtree(clone, ignore_errors=True)
+
+
+def _fetch(
+    git: Git,
+    known: Fetched | None,
+    at: Places,
+    report: Report,
+    save: Callable[[Fetched], None],
+    clone: Path,
+) -> None:
+    """Fetch by means of a clone, as `fetch_git` does."""
     wanted = known.commit if known else git.commit
     commit = _fetch_commit(clone, git, wanted)
     files = _files(clone, git, commit)
@@ -83,7 +98,6 @@ def fetch_git(
         for each in chunk:
             at.put(clone / each, each)
     report(name, len(missing), len(missing))
-    shutil.rmtree(clone)
 
 
 def _fetch_commit(clone: Path, git: Git, wanted: str) -> str:

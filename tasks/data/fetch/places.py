@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
@@ -87,7 +87,7 @@ class Places:
 
 @contextmanager
 def places(root: Path, name: str) -> Iterator[Places]:
-    """The folders of a benchmark, which nobody else fetches meanwhile.
+    """The folders of a benchmark, which nobody else fetches meanwhile; none stays empty.
 
     Args:
         root: Folder with a folder for each benchmark; made if it is missing.
@@ -98,10 +98,14 @@ def places(root: Path, name: str) -> Iterator[Places]:
     """
     at = Places(root / name, root / _BESIDE / name)
     with writing(root):
-        at.folder.mkdir(parents=True, exist_ok=True)
         at.beside.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(root / _BESIDE / f"{name}.lock", timeout=0):
+            # Only with the lock: the folders may be empty because another process begins to fetch.
+            with (
+                FileLock(root / _BESIDE / f"{name}.lock", timeout=0),
+                _removed_if_empty(at.beside),
+                _removed_if_empty(at.folder),
+            ):
                 yield at
                 shutil.rmtree(at.beside)
         except Timeout as error:
@@ -132,6 +136,18 @@ def writing(place: Path) -> Iterator[None]:
             f"{short(where)}: cannot be written ({reason_of(error)}). {way}, and run the command "
             f"again: what is there stays."
         ) from error
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it after the block if nothing is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if folder.exists() and not any(folder.iterdir()):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _remove_if_empty(folder: Path) -> None:

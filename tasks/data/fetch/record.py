@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vlmguard.guard.errors import UserError, first_fault
 from vlmguard.guard.files import read_json
 
-__all__ = ["RECORD", "Fetched", "Record"]
+__all__ = ["RECORD", "Fetched", "Record", "holds_data"]
 
 RECORD: Final = "vlmguard-fetched.json"
 """Name of the file."""
@@ -83,3 +83,11 @@ class Record(BaseModel):
         part = folder / f".{RECORD}"
         part.write_text(self.model_dump_json(indent=1), encoding="utf-8")
         part.replace(folder / RECORD)
+
+
+def holds_data(folder: Path) -> bool:
+    """Whether a folder holds anything besides this file and empty folders."""
+    own = (RECORD, f".{RECORD}")
+    return any(
+        each.is_symlink() or not (each.is_dir() or each.name in own) for each in folder.rglob("*")
+    )

@@ -11,7 +11,7 @@ from vlmguard.tasks.data.fetch.git import fetch_git
 from vlmguard.tasks.data.fetch.links import fetch_links
 from vlmguard.tasks.data.fetch.places import Places, places
 from vlmguard.tasks.data.fetch.progress import Report
-from vlmguard.tasks.data.fetch.record import Fetched, Record
+from vlmguard.tasks.data.fetch.record import RECORD, Fetched, Record, holds_data
 
 __all__ = ["Outcome", "fetch_set", "sources"]
 
@@ -62,28 +62,35 @@ def fetch_set(card: Card, root: Path, report: Report) -> Outcome:
 
     Raises:
         UserError: A source refuses or cannot be reached, or a file cannot be written; what was
-            fetched before stays.
+            fetched before stays, and if that is nothing, no folder.
     """
     with places(root, card.name) as at:
         kept = _Kept(at.folder)
-        if card.git:
-            fetch_git(card.git, kept.record.git, at, report, lambda it: kept.keep(git=it))
-        # The hub has only a copy of a set that is complete by now.
-        if card.hub and (kept.record.hub or check(card, root).state != "complete"):
-            # Imported here: without the hub there is no need of its client.
-            from vlmguard.tasks.data.fetch.hub import fetch_hub
+        try:
+            return _fetch(card, root, at, kept, report)
+        finally:
+            kept.drop_if_alone()
 
-            fetch_hub(card, kept.record.hub, at, report, lambda it: kept.keep(hub=it))
-        dead = fetch_links(card.links(at.folder), at, report) if card.linked else {}
-        kept.keep(dead=dead)
-        taken = [each for each in (kept.record.git, kept.record.hub) if each]
-        return Outcome(
-            check(card, root),
-            [f"{each.source} at commit {each.commit}" for each in taken],
-            sorted(name for each in taken for name in _altered(each, at)),
-            [f"{name} in {each.source}" for each in taken for name in each.lacking],
-            dead,
-        )
+
+def _fetch(card: Card, root: Path, at: Places, kept: "_Kept", report: Report) -> Outcome:
+    if card.git:
+        fetch_git(card.git, kept.record.git, at, report, lambda it: kept.keep(git=it))
+    # The hub has only a copy of a set that is complete by now.
+    if card.hub and (kept.record.hub or check(card, root).state != "complete"):
+        # Imported here: without the hub there is no need of its client.
+        from vlmguard.tasks.data.fetch.hub import fetch_hub
+
+        fetch_hub(card, kept.record.hub, at, report, lambda it: kept.keep(hub=it))
+    dead = fetch_links(card.links(at.folder), at, report) if card.linked else {}
+    kept.keep(dead=dead)
+    taken = [each for each in (kept.record.git, kept.record.hub) if each]
+    return Outcome(
+        check(card, root),
+        [f"{each.source} at commit {each.commit}" for each in taken],
+        sorted(name for each in taken for name in _altered(each, at)),
+        [f"{name} in {each.source}" for each in taken for name in each.lacking],
+        dead,
+    )
 
 
 class _Kept:
@@ -96,6 +103,11 @@ class _Kept:
     def keep(self, **changed: Fetched | dict[str, str]) -> None:
         self.record = self.record.model_copy(update=changed)
         self.record.write(self._folder)
+
+    def drop_if_alone(self) -> None:
+        """Remove the file if no data came: alone it is of no use."""
+        if not holds_data(self._folder):
+            (self._folder / RECORD).unlink(missing_ok=True)
 
 
 def _altered(fetched: Fetched, at: Places) -> list[str]:

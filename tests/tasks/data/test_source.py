@@ -14,9 +14,11 @@ from support.openai_server import openai_server
 from support.siuo_folder import write_siuo
 
 from vlmguard.guard.data_source import local
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.downloads import without_downloads
+from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.tasks.data.dataset import draw
 from vlmguard.tasks.data.source import locate
+from vlmguard.tasks.mossbench import CARD as MOSSBENCH
 from vlmguard.tasks.siuo import CARD, siuo
 
 
@@ -210,6 +212,24 @@ def test_named_folder_beats_the_root(
     assert locate(CARD).root == folder
     other = write_siuo(tmp_path / "other", 1)
     assert locate(CARD, str(other)).root == other
+
+
+@pytest.mark.parametrize("name", ["", "vlmguard-fetched.json", "data/images"])
+def test_a_folder_without_files_does_not_stand_before_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path))
+    folder = tmp_path / "siuo"
+    (folder / Path(name).parent).mkdir(parents=True)
+    if name.endswith(".json"):
+        (folder / name).write_text("{}")
+    with without_downloads(), pytest.raises(MissingData, match="the hub cannot be reached"):
+        locate(CARD)
+    (tmp_path / "mossbench").mkdir()
+    with pytest.raises(MissingData, match="no folder mossbench with files below"):
+        locate(MOSSBENCH)
+    (folder / "other.json").write_text("{}")
+    assert locate(CARD).root == folder
 
 
 def test_wrong_places_are_refused(tmp_path: Path) -> None:

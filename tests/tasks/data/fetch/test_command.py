@@ -157,6 +157,31 @@ def test_a_source_that_fails_does_not_keep_others_from_being_fetched(
     assert "Pantry (pantry): complete" in shown.out
 
 
+def test_a_fetch_that_brought_nothing_leaves_nothing(
+    pantry: Card,
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A folder would stand before the hub, where the next run looks."""
+    only_hub = {**vars(pantry), "git": None, "links": Card("a", "A").links}
+    for facts in ({"git": Git("http://127.0.0.1:9/cellar")}, {"hub": "cook/gone"}):
+        monkeypatch.setitem(_BENCHMARKS, "pantry", Card(**{**only_hub, **facts}))
+        assert main(FETCH) == 2
+        assert os.listdir(tmp_path / "data") == []
+    # The hub lists its files, and refuses to give them.
+    monkeypatch.setitem(_BENCHMARKS, "pantry", Card(**only_hub))
+    monkeypatch.setattr(hub, "files", {"hub.png": PICTURE})
+    monkeypatch.setattr("vlmguard.tasks.data.fetch.hub.hf_hub_download", _refuse)
+    assert main(FETCH) == 2
+    assert os.listdir(tmp_path / "data") == []
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise ConnectionError("gone")
+
+
 @pytest.mark.parametrize(("typed", "status"), [("pantry\n", 0), ("y\n", 2), ("", 2)])
 def test_at_a_terminal_the_name_is_typed_to_accept(
     pantry: Card,
@@ -196,7 +221,7 @@ def test_names_and_folders_that_are_wrong(
     assert "Name a folder with --data-dir, or set VLMGUARD_DATA" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main([*FETCH, "--data-dir", str(tmp_path / "file")]) == 2
-    assert f"{tmp_path}/file/pantry: cannot be written (Not a directory)" in capsys.readouterr().err
+    assert f"{tmp_path}/file/.fetch/pantry: cannot be written (Not a" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["data", "fetch"])
 
