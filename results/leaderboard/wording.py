@@ -93,10 +93,15 @@ def set_apart(column: Column, columns: Collection[Column]) -> str:
     ]
     own = asdict(column)
     return "; ".join(
-        f"{name} {brief(unlike(own[name], [each[name] for each in rivals])) or 'none'}"
+        f"{name} {brief(unlike(own[name], [each[name] for each in rivals])) or _all_of(own[name])}"
         for name in ("version", "data", "settings", "judging", "benchmark")
         if any(each[name] != own[name] for each in rivals)
     )
+
+
+def _all_of(text: str) -> str:
+    """What a group has if others have that and more: its judges are named, and not called none."""
+    return f"{brief(text)} alone" if text else "none"
 
 
 def unlike(text: str, others: list[str]) -> str:

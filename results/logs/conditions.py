@@ -86,8 +86,8 @@ def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
         names: The scorers of the view.
 
     Returns:
-        For each scorer the facts in its scores; scores of answers that were not judged (no answer,
-        nothing to compare with) may have none.
+        For each scorer the facts in its scores; a scorer without any is left out. Scores of answers
+        that were not judged (no answer, nothing to compare with) may have none.
 
     Raises:
         LeftOut: Two samples (for prompts: of one category) state different facts.
@@ -114,7 +114,8 @@ def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
         if by_category:
             one, *others = dict.fromkeys(by_category.values())
             found[name][_TEMPLATE] = digest(by_category) if others else one
-    return dict(sorted(found.items()))
+    # A rule that needs neither judge nor phrases is no condition: it may be added to one log alone.
+    return {name: facts for name, facts in sorted(found.items()) if facts}
 
 
 def _agrees(known: dict[str, Any], facts: dict[str, Any]) -> bool:

@@ -214,15 +214,23 @@ def read_log(path: str) -> list[Run]:
                 raise
             found[0].remarks.append(f"{', '.join(names)}, added later, {reason}")
             continue
-        alike = [before for before in found if before.column == run.column]
+        alike = [before for before in found if _judges_as(run, before)]
         if alike:
             run.repeat = len(alike)
             alike[0].remarks.append(
-                f"{', '.join(names)}, added later, is an equal judge once more: shown by "
-                f"vlmguard agreement alone"
+                f"{', '.join(names)}, added later, is an equal {'judge' if run.judge else 'rule'} "
+                f"once more: shown by vlmguard agreement alone"
             )
         found.append(run)
     return found
+
+
+def _judges_as(run: Run, before: Run) -> bool:
+    """Whether all that judged a view of a log is part of an earlier view of it."""
+    facts, known = (
+        json.loads(each.column.judging) if each.column.judging else {} for each in (run, before)
+    )
+    return all(known.get(name) == fact for name, fact in facts.items())
 
 
 def _open(path: str) -> _Opened:

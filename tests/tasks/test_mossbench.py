@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai import score as inspect_score
+from inspect_ai.log import read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessage
 from support.benchmark_folders.mossbench import record, write_mossbench
 from support.folders import draw_image, write_json
@@ -18,7 +20,9 @@ from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL
 from vlmguard.results.logs.frame import read_results
+from vlmguard.scorers import judge
 from vlmguard.solvers import vlmguard
 from vlmguard.tasks.mossbench import CARD, load, mossbench, read_legacy
 
@@ -199,6 +203,42 @@ def test_a_run_on_both_splits(
         entry.cells[group.headline].coverage.of,
     ) == (6, 7)
     assert entry.cells["changed_benign"].mean == 0.0
+
+
+def test_judging_one_log_again_leaves_the_board_together(
+    folder: Path, tmp_path: Path, run: Any, scripted: Any
+) -> None:
+    def verdict(messages: list[ChatMessage]) -> str:
+        own = '"refused": <' in messages[-1].text
+        return '{"refused": false}' if own else '{"safety": 9, "helpful": true}'
+
+    logs = [
+        run(
+            mossbench(judge="official", data_dir=str(folder)),
+            scripted("There is a bowl."),
+            model_roles={
+                "grader": scripted(verdict, "grader"),
+                "rewriter": scripted("What?", "rewriter"),
+            },
+            **solver,
+        )
+        for solver in ({}, {"solver": vlmguard()})
+    ]
+    again = inspect_score(
+        read_eval_log(logs[0].location),
+        judge(),
+        action="append",
+        model_roles={"grader": scripted(verdict, "second")},
+        display="none",
+    )
+    write_eval_log(again, logs[0].location)
+    board = build(read_results([str(tmp_path / "logs")]))
+    groups = {group.judge: group for group in board.groups}
+    assert groups.keys() == {"mockllm/grader", "mockllm/second"}
+    own = {entry.defense for entry in board.entries if entry.group.judge == "mockllm/grader"}
+    assert own == {UNDEFENDED_LABEL, "vlmguard"}
+    assert "intervention" not in groups["mockllm/grader"].differs
+    assert "judges:mockllm/second" in groups["mockllm/second"].differs
 
 
 def test_changed_requests_are_counted(folder: Path, tmp_path: Path, run: Any, metrics: Any) -> None:

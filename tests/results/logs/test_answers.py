@@ -2,11 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from inspect_ai.model import Model
+from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.oracle import always_refuse, oracle
 from support.toy import Reply, Toy, grade, model, run_toy, say
@@ -20,8 +23,10 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
 from vlmguard.results.leaderboard.paper import paper_sheets
 from vlmguard.results.leaderboard.publish import write_leaderboard
+from vlmguard.results.leaderboard.wording import set_apart
+from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.frame import read_results
-from vlmguard.scorers import judge
+from vlmguard.scorers import intervention, judge
 
 SLICES = ("joint", "visual", "typographic", "benign")
 
@@ -143,14 +148,51 @@ def test_an_appended_judge_is_a_view_of_its_own(judged_twice: Path) -> None:
 
 
 def append_judge(log: EvalLog, grader: Reply, name: str) -> None:
+    append(log, judge(), {"grader": model(grader, name)})
+
+
+def append(log: EvalLog, scorer: Scorer, roles: dict[str, Model] | None = None) -> None:
     again = inspect_score(
         read_eval_log(log.location),
-        judge(),
+        scorer,
         action="append",
-        model_roles={"grader": model(grader, name)},
+        model_roles=dict(roles or {}),
         display="none",
     )
     write_eval_log(again, log.location)
+
+
+def test_the_judge_of_the_run_once_more_is_no_group_of_its_own(tmp_path: Path) -> None:
+    log = run_toy(tmp_path / "none", Toy(), [say(8, True)] * 6)
+    run_toy(tmp_path / "guard", Toy(), [say(8, True)] * 6, defended=True)
+    append_judge(log, grade, "grader")
+    results = read_results([str(tmp_path)])
+    (group,) = build(results).groups
+    assert (group.judge, group.differs) == ("mockllm/grader", "")
+    assert any("an equal judge once more" in each for run in results.runs for each in run.remarks)
+
+
+def test_a_rule_that_was_added_to_one_log_splits_no_group(tmp_path: Path) -> None:
+    log = run_toy(tmp_path / "none", Toy(benign=2), [say(8, True)] * 6)
+    run_toy(tmp_path / "guard", Toy(benign=2), [say(8, True)] * 6, defended=True)
+    append(log, intervention())
+    append(log, intervention())
+    results = read_results([str(tmp_path)])
+    (group,) = build(results).groups
+    assert group.differs == ""
+    assert "intervention" not in results.runs[0].column.judging
+    assert any("an equal rule once more" in each for run in results.runs for each in run.remarks)
+
+
+def test_a_judge_whom_another_group_has_beside_more_is_named() -> None:
+    more = Column(
+        "toy", "Toy", "", "1-A", "", "", '{"judge": {"judges": ["g"]}, "rules": {"x": 1}}'
+    )
+    less = replace(more, judging='{"judge": {"judges": ["g"]}}')
+    unjudged = replace(more, judging="")
+    assert set_apart(less, [less, more]) == "judging judge=judges:g alone"
+    assert set_apart(more, [less, more]) == "judging rules=x:1"
+    assert set_apart(unjudged, [unjudged, less]) == "judging none"
 
 
 def test_equal_judges_are_raters_and_no_rivals(tmp_path: Path) -> None:
