@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         "--suite",
         metavar="NAME",
         help="ready benchmarks (core is the one to start with), with --target, --defense and "
-        "--role, or those of a --config",
+        "--role, or those of a --config (prices: alone will do), where flags win",
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file, or the name of a ready one")
     for option, metavar in (("target", "MODEL"), ("benchmark", "TASK"), ("defense", "SOLVER")):
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="ROLE=MODEL",
-        help="without a configuration: the model of a role (repeatable)",
+        help="without a configuration, or with a suite: the model of a role (repeatable)",
     )
     parser.add_argument("--log-dir", metavar="DIR", help="instead of the configuration's")
     parser.add_argument("--limit", type=int, metavar="N", help="samples a benchmark, for a trial")
@@ -107,19 +107,26 @@ def _matrix(arguments: argparse.Namespace) -> "Matrix":
         config_path,
         from_flags,
         read_config,
+        read_config_for,
         read_suite,
         select,
     )
 
     targets, benchmarks, defenses = arguments.target, arguments.benchmark, arguments.defense
-    suite = read_suite(arguments.suite) if arguments.suite else None
-    if arguments.config:
+    if arguments.config and arguments.suite:
+        path = config_path(arguments.config)
+        whole = read_config_for(arguments.suite, path, targets, defenses, arguments.role)
+        matrix = select(whole, [], benchmarks, [])
+    elif arguments.config:
         if arguments.role:
-            raise UserError("--role goes without --config: write roles: into the configuration.")
-        matrix = read_config(config_path(arguments.config), suite)
+            raise UserError(
+                "--role goes without --config, or with a --suite beside it: write roles: into the "
+                "configuration."
+            )
+        matrix = read_config(config_path(arguments.config))
         matrix = select(matrix, targets, benchmarks, defenses)
-    elif suite:
-        whole = from_flags(targets, suite, defenses, arguments.role)
+    elif arguments.suite:
+        whole = from_flags(targets, read_suite(arguments.suite), defenses, arguments.role)
         matrix = select(whole, [], benchmarks, [])
         matrix.log_dir = f"logs/{arguments.suite}"
     else:

@@ -8,7 +8,14 @@ from typing import Any, Final, TypeVar
 
 from inspect_ai import eval_set
 from inspect_ai.model import GenerateConfig
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from vlmguard.guard.errors import UserError, check_number, first_fault
 from vlmguard.guard.paths import user_path
@@ -40,13 +47,18 @@ AnyStep = TypeVar("AnyStep", bound="Step")
 
 
 class ModelChoice(BaseModel):
-    """A model: its name, arguments and generation settings."""
+    """A model: its name, arguments and generation settings; in a file, the name alone will do."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     model: str = Field(min_length=1)
     model_args: dict[str, Any] = Field(default_factory=dict)
     generate: GenerateConfig = Field(default_factory=GenerateConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: Any) -> Any:
+        return {"model": given} if isinstance(given, str) else given
 
     @field_validator("generate", mode="before")
     @classmethod
@@ -58,13 +70,18 @@ class ModelChoice(BaseModel):
 
 
 class Step(BaseModel):
-    """A benchmark or a defense and its arguments."""
+    """A benchmark or a defense and its arguments; in a file, the name alone will do."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     args: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
 
     @field_validator("label")
     @classmethod
@@ -163,24 +180,59 @@ def read_suite(name: str) -> list[Step]:
     return Suite.model_validate(read_yaml(SUITES / f"{name}.yaml")).benchmarks
 
 
-def read_config(path: Path, benchmarks: list[Step] | None = None) -> Matrix:
+def read_config(path: Path) -> Matrix:
     """Read a configuration from a YAML file.
-
-    Args:
-        path: The file.
-        benchmarks: Take these instead of its own; it then needs none.
 
     Raises:
         UserError: Unreadable, or a field is unknown, missing or of the wrong type; names it.
     """
+    return _validated(path, read_yaml(path))
+
+
+def read_config_for(
+    suite: str, path: Path, targets: list[str], defenses: list[str], given_roles: list[str]
+) -> Matrix:
+    """A suite with what a file has beside benchmarks (`prices:` alone will do), and flags.
+
+    Args:
+        suite: Name of the suite, whose benchmarks replace those of the file.
+        path: The file.
+        targets: Models, as the file has them or new ones; none: all of the file.
+        defenses: Labels or names, as the file has them or new ones; none: all of the file, or
+            undefended.
+        given_roles: `ROLE=MODEL` each, instead of that role in the file.
+
+    Raises:
+        UserError: As for `read_config`, or there is no such suite, or no target.
+    """
+    steps = read_suite(suite)
     content = read_yaml(path)
-    if benchmarks and isinstance(content, dict):
-        content = {**content, "benchmarks": [step.model_dump() for step in benchmarks]}
-    try:
-        return Matrix.model_validate(content)
-    except ValidationError as error:
-        where, said = first_fault(error)
-        raise UserError(f"{path}: {where or 'the file'}: {said}.") from error
+    if isinstance(content, dict):
+        if not (targets or content.get("targets")):
+            raise UserError(f"name a --target, or targets: in {path}.")
+        content = {
+            "log_dir": f"logs/{suite}",
+            "targets": targets,
+            "defenses": defenses or [UNDEFENDED],
+            **content,
+            "benchmarks": [step.model_dump() for step in steps],
+        }
+    matrix = _validated(path, content)
+    chosen = {
+        "targets": [
+            model
+            for name in targets
+            for model in [each for each in matrix.targets if each.model == name]
+            or [ModelChoice(model=name)]
+        ],
+        "defenses": [
+            each
+            for name in defenses
+            for each in _chosen(matrix.defenses, [name]) or [Defense(name=name)]
+        ],
+    }
+    kept = {field: values for field, values in chosen.items() if values}
+    return matrix.model_copy(update={**kept, "roles": {**matrix.roles, **_bound(given_roles)}})
 
 
 def config_path(typed: str) -> Path:
@@ -220,17 +272,11 @@ def from_flags(
             raise UserError(
                 f"name a --{option}, or a --config that does (benchmarks: or a --suite)."
             )
-    bound: dict[str, list[ModelChoice]] = {}
-    for role in roles:
-        name, _, model = role.partition("=")
-        if not model:
-            raise UserError(f"--role {role}: write ROLE=MODEL, e.g. grader=openai/gpt-4o.")
-        bound.setdefault(name, []).append(ModelChoice(model=model))
     return Matrix(
         targets=[ModelChoice(model=model) for model in targets],
         benchmarks=benchmarks,
         defenses=[Defense(name=name) for name in defenses or [UNDEFENDED]],
-        roles={**bound},
+        roles={**_bound(roles)},
     )
 
 
@@ -280,6 +326,25 @@ def models(matrix: Matrix, defense: Defense) -> list[ModelChoice]:
 def all_models(matrix: Matrix) -> list[ModelChoice]:
     """All targets, and all models of all roles under all defenses."""
     return [*matrix.targets, *(m for each in matrix.defenses for m in models(matrix, each))]
+
+
+def _validated(path: Path, content: Any) -> Matrix:
+    try:
+        return Matrix.model_validate(content)
+    except ValidationError as error:
+        where, said = first_fault(error)
+        raise UserError(f"{path}: {where or 'the file'}: {said}.") from error
+
+
+def _bound(given: list[str]) -> dict[str, list[ModelChoice]]:
+    """The models of roles, from `ROLE=MODEL` each."""
+    bound: dict[str, list[ModelChoice]] = {}
+    for role in given:
+        name, _, model = role.partition("=")
+        if not model:
+            raise UserError(f"--role {role}: write ROLE=MODEL, e.g. grader=openai/gpt-4o.")
+        bound.setdefault(name, []).append(ModelChoice(model=model))
+    return bound
 
 
 def _check_keys(given: dict[str, Any], known: set[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.config import read_config
+from vlmguard.results.run.config import read_config, roles
 
 GOOD = """\
 log_dir: LOGS
@@ -53,3 +53,17 @@ def test_what_is_wrong_is_named(old: str, new: str, says: str, tmp_path: Path) -
         read(tmp_path, GOOD.replace(old, new))
     assert says in str(refused.value)
     assert "matrix.yaml" in str(refused.value)
+
+
+def test_a_name_alone_is_a_model_a_benchmark_or_a_defense(tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text(
+        "targets: [mockllm/model]\nbenchmarks: [siuo]\ndefenses: [none]\n"
+        "roles: {grader: [mockllm/a, {model: mockllm/b}], rewriter: mockllm/c}\n"
+    )
+    matrix = read_config(path)
+    (defense,) = matrix.defenses
+    assert [each.model for each in matrix.targets] == ["mockllm/model"]
+    assert ([each.name for each in matrix.benchmarks], defense.name) == (["siuo"], "none")
+    bound = {role: [m.model for m in models] for role, models in roles(matrix, defense).items()}
+    assert bound == {"grader": ["mockllm/a", "mockllm/b"], "rewriter": ["mockllm/c"]}

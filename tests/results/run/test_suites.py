@@ -9,12 +9,22 @@ import yaml
 from vlmguard.cli import main
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.config import SUITES, Step, from_flags, read_suite
+from vlmguard.results.run.config import (
+    SUITES,
+    Defense,
+    Step,
+    from_flags,
+    read_config_for,
+    read_suite,
+    roles,
+)
 from vlmguard.results.run.making import with_defaults
 from vlmguard.results.run.plan import plan
 
 NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 FLAGS = ["--target", "mockllm/model", "--role", "grader=mockllm/judge"]
+
+NONE = Defense(name="none")
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +119,47 @@ def test_a_configuration_lends_models_and_prices_to_a_suite(
     assert re.search(
         r"pope +none +mockllm/model +500 +500 +0 +0 +0\.75 M +1\.00", capsys.readouterr().out
     )
+
+
+def test_a_file_of_prices_goes_with_a_suite_and_flags(
+    tmp_path: Path, repo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The example of the manual, with the commands below it.
+    monkeypatch.setenv("OPENAI_API_KEY", "of-a-test")
+    readme = (repo / "README.md").read_text()
+    (example,) = re.findall(r"```yaml\n(prices:.*?)```", readme, re.DOTALL)
+    (tmp_path / "prices.yaml").write_text(example)
+    (command,) = re.findall(r"^vlmguard (run .*--config prices.yaml.*)$", readme, re.MULTILINE)
+    assert main(command.split()) == 2  # no data
+    said = capsys.readouterr()
+    assert "figstep will not run" in said.err
+    cost = re.search(r"^ *all .* ([\d.]+) *$", said.out, re.MULTILINE)
+    assert cost is not None, said.out
+    assert float(cost[1]) > 0
+    assert main(["run", "--suite", "core", "--config", "prices.yaml"]) == 2
+    assert "name a --target, or targets: in" in capsys.readouterr().err
+
+
+def test_flags_win_over_the_file_beside_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "targets: [{model: mockllm/a, generate: {seed: 3}}, mockllm/b]\n"
+        "roles: {grader: mockllm/old, rewriter: mockllm/rewriter}\n"
+        "defenses: [none, {name: vlmguard, label: short, args: {reasoning: false}}]\n"
+    )
+    path = Path("mine.yaml")
+    whole = read_config_for("core", path, [], [], [])
+    assert [each.model for each in whole.targets] == ["mockllm/a", "mockllm/b"]
+    assert [each.name for each in whole.defenses] == ["none", "vlmguard"]
+    assert whole.log_dir == "logs/core"
+    flags = (["mockllm/a", "mockllm/c"], ["short", "ecso"], ["grader=mockllm/new"])
+    part = read_config_for("core", path, *flags)
+    assert [(each.model, each.generate.seed) for each in part.targets] == [
+        ("mockllm/a", 3),
+        ("mockllm/c", None),
+    ]
+    assert [(each.name, each.args) for each in part.defenses] == [
+        ("vlmguard", {"reasoning": False}),
+        ("ecso", {}),
+    ]
+    bound = {role: [m.model for m in models] for role, models in roles(part, NONE).items()}
+    assert bound == {"grader": ["mockllm/new"], "rewriter": ["mockllm/rewriter"]}
