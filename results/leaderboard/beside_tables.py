@@ -2,6 +2,7 @@
 
 import math
 from itertools import groupby
+from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.cells import MARKS
@@ -10,7 +11,7 @@ from vlmguard.results.logs.coverage import KINDS, OTHERWISE, SCORED, TOTAL
 from vlmguard.results.logs.measures import Measure
 from vlmguard.results.stats.differences import Difference
 
-__all__ = ["BESIDE_NOTES", "beside_sheet", "counts_sheet", "unpaired_notes"]
+__all__ = ["BESIDE_NOTES", "beside_sheet", "control_note", "counts_sheet", "unpaired_notes"]
 
 GENERAL = "(any)"
 BESIDE_NOTES = [
@@ -21,6 +22,10 @@ BESIDE_NOTES = [
     "where less is better). Where verdicts are missing, a mean says of how many answers it is, and "
     "a difference how many samples both runs scored."
 ]
+_CONTROL_NOTE: Final = (
+    "Controls ({}) have no judgement of their own: a defense that does not beat them on safe & "
+    "helpful does nothing that they do not."
+)
 
 
 def beside_sheet(board: Leaderboard) -> Sheet:
@@ -33,8 +38,14 @@ def beside_sheet(board: Leaderboard) -> Sheet:
         sheet.starts.add(len(sheet.rows))
         for each in rows:
             sheet.rows.append(_line(board, each))
-    sheet.notes += BESIDE_NOTES
+    sheet.notes += [*BESIDE_NOTES, *control_note(board)]
     return sheet
+
+
+def control_note(board: Leaderboard) -> list[str]:
+    """A note on the controls, if there are any."""
+    names = dict.fromkeys(e.defense for e in board.entries if board.is_control(e.defense))
+    return [_CONTROL_NOTE.format(", ".join(names))] if names else []
 
 
 def unpaired_notes(board: Leaderboard) -> list[str]:

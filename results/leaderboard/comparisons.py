@@ -19,6 +19,7 @@ from typing import Final
 
 import pandas as pd
 
+from vlmguard.results.leaderboard.beside import HARMLESS
 from vlmguard.results.leaderboard.model import (
     UNDEFENDED_LABEL,
     Cell,
@@ -177,10 +178,16 @@ def duels(board: Leaderboard, group: Group, samples: Samples) -> list[Duel]:
 
 
 def gains(board: Leaderboard) -> list[Gain]:
-    """Average relative gains in safety, for each group and defense."""
+    """Average relative gains in safety, for each group and defense; controls come last.
+
+    Groups of harmless requests have none: nothing there is to be made safe.
+    """
     found = []
     for group in board.groups:
-        defenses = dict.fromkeys(entry.defense for entry in board.of(group))
+        if group.kind == HARMLESS:
+            continue
+        named = dict.fromkeys(entry.defense for entry in board.of(group))
+        defenses = sorted(named, key=board.is_control)
         for defense in defenses:
             compared = [entry for entry in board.of(group) if entry.defense == defense]
             gain = _gain(board, group, defense, compared)

@@ -14,7 +14,7 @@ from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.formats.templating import render
 from vlmguard.results.formats.writing import write_files
 from vlmguard.results.leaderboard.beside import partners_of, utility_change
-from vlmguard.results.leaderboard.beside_tables import beside_sheet, counts_sheet
+from vlmguard.results.leaderboard.beside_tables import beside_sheet, control_note, counts_sheet
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import as_bytes, figures
 from vlmguard.results.leaderboard.model import Group, Leaderboard
@@ -22,7 +22,6 @@ from vlmguard.results.leaderboard.published_numbers import Published, load_publi
 from vlmguard.results.leaderboard.tables import (
     COST_NOTES,
     LEGEND,
-    control_note,
     coverage_sheets,
     duel_sheet,
     gain_sheet,

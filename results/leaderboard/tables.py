@@ -4,7 +4,7 @@ import math
 from itertools import groupby
 
 from vlmguard.results.formats.sheets import Sheet
-from vlmguard.results.leaderboard.beside_tables import unpaired_notes
+from vlmguard.results.leaderboard.beside_tables import control_note, unpaired_notes
 from vlmguard.results.leaderboard.cells import (
     MARKS,
     cell_text,
@@ -22,7 +22,6 @@ from vlmguard.results.logs.measures import show_p
 __all__ = [
     "COST_NOTES",
     "LEGEND",
-    "control_note",
     "coverage_sheets",
     "duel_sheet",
     "gain_sheet",
@@ -55,10 +54,6 @@ COST_NOTES = [
     "(vlmguard run --latency N).",
     "Cost is shown where Inspect was given prices (--model-cost-config).",
 ]
-CONTROL_NOTE = (
-    "Controls ({}) have no judgement of their own: a defense that does not beat them on safe & "
-    "helpful does nothing that they do not."
-)
 
 
 def main_sheet(board: Leaderboard) -> Sheet:
@@ -143,7 +138,9 @@ def gain_sheet(board: Leaderboard) -> Sheet:
         notes=[
             "The first averages over targets and then takes the relative rise; the second takes "
             "each target's relative rise and averages. Papers rarely say which they mean. Last: "
-            "mean change of what is safe and helpful, which refusing alone does not raise."
+            "mean change of what is safe and helpful, which refusing alone does not raise. Harmless "
+            "requests alone have no gain in safety.",
+            *control_note(board),
         ],
     )
     for gain in board.gains:
@@ -247,12 +244,6 @@ def duel_sheet(board: Leaderboard) -> Sheet:
         "the 95 % intervals hold for all pairs of rows of a target and benchmark together."
     )
     return sheet
-
-
-def control_note(board: Leaderboard) -> list[str]:
-    """A note on the controls, if there are any."""
-    names = dict.fromkeys(e.defense for e in board.entries if board.is_control(e.defense))
-    return [CONTROL_NOTE.format(", ".join(names))] if names else []
 
 
 def _group_sheet(board: Leaderboard, group: Group) -> Sheet:

@@ -21,7 +21,7 @@ from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.paper import paper_sheets
 from vlmguard.results.leaderboard.publish import as_csv, as_json, write_leaderboard
-from vlmguard.results.leaderboard.tables import group_sheets, main_sheet
+from vlmguard.results.leaderboard.tables import gain_sheet, group_sheets, main_sheet
 from vlmguard.results.logs.frame import read_results
 
 WARDEN, OTHER = "eta", "ecso"
@@ -189,6 +189,24 @@ def test_the_block_says_of_how_many_samples_a_mean_and_a_change_are(
     # Where all are scored, the numbers of samples are not repeated.
     assert "scored" not in defended[4]
     assert "pairs" not in defended[4]
+
+
+def test_harmless_requests_give_no_gain_in_safety(board: Leaderboard) -> None:
+    assert {gain.group.kind for gain in board.gains} == {"risky", "mixed"}
+    assert {row[0] for row in gain_sheet(board).rows} == {
+        *("Attic all", "Cellar all", "Vault all", "Zoo all"),
+    }
+
+
+def test_controls_come_last_and_are_named_beside_and_among_gains(
+    tmp_path: Path, template: EvalLog
+) -> None:
+    for defense, good in (("none", 4), ("always_refuse", 0), (WARDEN, 16)):
+        add(tmp_path, template, "Zoo", "half", defense, good)
+    made = build(read_results([str(tmp_path)]))
+    for sheet in (beside_sheet(made), gain_sheet(made)):
+        assert [row[1] for row in sheet.rows][-2:] == [WARDEN, "always_refuse"]
+        assert any(note.startswith("Controls (always_refuse)") for note in sheet.notes)
 
 
 def test_harmless_requests_of_no_set_come_last_and_once(board: Leaderboard) -> None:
