@@ -34,6 +34,9 @@ refused). The paper names no settings.
 
 `-T judge_template=FOLDER` replaces prompts of judges: `success.txt` (fields `{question}`,
 `{instruction}`, `{answer}`), and `judge.txt` of the general judge.
+
+Files: safebench.csv has the columns `dataset`, `category_id`, `task_id`, `category_name`,
+`question`, `instruction`.
 """
 
 import math

@@ -43,6 +43,10 @@ in `<label>True</label>`; and `judge.txt`, the general judge's.
 The gated hub could not be tried: layouts and fields are those that the authors' README, lmms-eval
 and other loaders name. One of these loaders leaves out 15 samples and does not say why; here none
 is left out, unless `-T missing_images=count` is given, which lists those whose image is missing.
+
+Files: holisafe_bench.json is a list of records with `id`, `query`, `category`, `subcategory`,
+`type` (SSS, ...) and `image` (path below images/); Parquet has the same columns, and in `image` the
+picture.
 """
 
 from collections.abc import Mapping

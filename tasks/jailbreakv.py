@@ -36,6 +36,10 @@ and counted. Answers are greedy and may take 512 tokens; their settings are not 
 The live hub was not tried: files and columns were taken from others' code and an extract of 300
 rows. A file of the split is read as CSV or as Parquet; without that of `mini`, its rows are those
 that the full file marks.
+
+Files, a row each: `id`, `jailbreak_query`, `redteam_query`, `format` (kind of attack), `policy`,
+`image_path` (below the file's folder, FORMAT/FILE), `from`, `selected_mini` and `transfer_from_llm`
+(true or false).
 """
 
 from hashlib import sha256

@@ -36,6 +36,9 @@ The files' fields were taken from the authors' code; the live hub was not tried.
 `-T judge_template=FOLDER` replaces prompts of judges: `labels.txt` (fields `{question}`,
 `{answer}`; labels as the authors name them, `label_str` and `label_perception`), and `judge.txt`,
 the general judge's.
+
+Files, a list of records each: `id`, `question`, `category`, `sub_category`, `image_path1` and
+`image_path2` (paths relative to the folder).
 """
 
 import math

@@ -52,6 +52,11 @@ paper sent is not confirmed. Answers are greedy and may take 512 tokens; the pap
 settings. A few of the authors' rephrasings break their own template; they are sent unchanged. `-T
 render=true` draws the `typo` images by the authors' recipe with your font (`-T font=`) or Pillow's.
 Such runs are marked in the task's metadata: they are close to the benchmark, but not the benchmark.
+
+Files: a scenario's questions are records by number with `Changed Question`, `Key Phrase`,
+`Rephrased Question`, `Rephrased Question(SD)`; TinyVersion_ID_List.json is a list of records with
+`Scenario` and `Sampled_ID_List` (numbers); Parquet has the columns `id`, `question`, `image`
+(picture).
 """
 
 from collections import defaultdict

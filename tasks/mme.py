@@ -25,6 +25,10 @@ take 128 tokens, greedily (16 in lmms-eval), since a defense may speak first.
 
 `-T n=` draws a fixed subset of whole pictures. The data are the hub's Parquet files or the authors'
 own folders; both layouts were taken from others' code and tried on fixtures, the live hub was not.
+
+Files: Parquet with the columns `image` (picture), `question_id` (its subtask and picture),
+`question`, `answer` (Yes or No), `category` (the sub-task); or, for each picture of a sub-task's
+folder, a text of its name with two lines: question, tab, answer.
 """
 
 import math

@@ -29,6 +29,9 @@ tokens, greedily; nobody has confirmed the authors' limit.
 
 `-T n=` draws a fixed subset; categories without a drawn question are in no mean. The file's name
 was taken from the hub's page and its columns from lmms-eval; the live hub was not tried.
+
+Files: Parquet with the columns `image` (picture), `index`, `question` (with its options), `answer`
+(A to D), `category` (the axis), `l2_category`.
 """
 
 from collections import defaultdict

@@ -35,6 +35,10 @@ our words or yours. Answers may take 1,024 tokens.
 `{answer}`), and `judge.txt` of the general judge. `-T missing_images=count` leaves out and counts
 requests whose pictures are missing: mirrors lack some of more than 4 MiB. The hub's copy
 (AIcell/MOSSBench) was not tried, and is not read.
+
+Files: information.json maps numbers to records: `image` (path below the split's folder),
+`question`, `metadata` with `over` (type 1, type 2 or type 3) and, unless contrast, the flags
+`human`, `child`, `syn`, `ocr` (0 or 1).
 """
 
 import math

@@ -39,6 +39,11 @@ failed, the pair disappears from their accuracies: the log's `whole_pairs` are s
 `chat.txt` and `embodied.txt` (field `{answer}`), and `judge.txt`, the general judge's. The version
 of the data is told by its counts; other counts run, and are named in a warning and in the metadata.
 Fixtures of the authors' schema were tried, the live hub was not.
+
+Files: combined.json holds two lists. `chat`: `safe_image_path` and `unsafe_image_path` (in chat/),
+`intent`, `unsafe_image` (the caption), `Type`, `queries` (texts). `embodied`: `category`, `safe`
+and `unsafe` (pictures in embodied/), `safe_instruction` and `unsafe_instruction`,
+`safe_instructions` and `unsafe_instructions` (texts), `observation_safe` and `observation_unsafe`.
 """
 
 import math

@@ -34,6 +34,10 @@ them. The links were not tried.
 
 `-T judge_template=FOLDER` replaces prompts of judges: `label.txt` (fields `{request}`, `{answer}`),
 and `judge.txt` of the general judge.
+
+Files: requests have the columns `case_id`, `prompt_text`, `prompt_type` (assistance or intention),
+`hazard_category`, `hazard_subcategory` and, with pictures, `unsafe_image_id`; unsafe_images.csv has
+`unsafe_image_id` and `unsafe_image_url`.
 """
 
 from dataclasses import replace

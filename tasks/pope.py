@@ -30,6 +30,10 @@ tokens, greedily, as in lmms-eval.
 
 `-T n=` draws a fixed subset. The data are the authors' JSON files with COCO's pictures beside them,
 or the hub's Parquet files, whose columns were taken from others' code: the live hub was not tried.
+
+Files: a JSON record a line with `question_id`, `image` (file name), `text`, `label` (yes or no); or
+Parquet with the columns `image` (picture), `question_id`, `question`, `answer` (yes or no),
+`image_source` (file name without ending), `category` (the strategy).
 """
 
 from pathlib import Path

@@ -24,6 +24,9 @@ there `B.` is wrong, and here it is right. A missing answer is unscored and coun
 the provider marked is wrong. Answers may take 16 tokens, greedily.
 
 `-T n=` draws a fixed subset. Columns are those of the data's card; the live hub was not tried.
+
+Files: Parquet with the columns `image` (picture), `question`, `choices` (texts), `answer` (number
+of the right one, from 0), `hint` (may be empty), `subject`.
 """
 
 from typing import Final, Self

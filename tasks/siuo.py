@@ -33,6 +33,10 @@ unchanged; we do not follow it there.
 (fields `{request}`, `{warning}`, `{reference}`, `{answer}`), `effective.txt` (`{request}`,
 `{answer}`), and `judge.txt` for the general judge. `-T judge_hint=true` shows the general judge the
 authors' warning, which otherwise only their own measure uses.
+
+Files: siuo_gen.json and siuo_mcqa.json are lists of records with `question_id`, `image` (file
+name), `question`, `category`; the first adds `safety_warning` and `reference_answer`, the second
+`options` (texts) and `correct_option` (a letter).
 """
 
 import math

@@ -30,6 +30,9 @@ repository says that decoding changes them), with 1,024 tokens, which is our cho
 
 The columns are those that the data's card and others' loaders name; the files' names were taken
 from the hub's pages. The live hub was not tried.
+
+Files: Parquet with the columns `image` (picture), `question`, `class1`, `class2`, `class3` (the
+three levels of categories).
 """
 
 from pathlib import Path

@@ -38,6 +38,11 @@ verdicts are losses.
 `-T judge_template=FOLDER` replaces prompts of judges: `pair.txt` for the win rate (fields
 `{request}`, `{first}`, `{second}`; it ends in `{"better": "<first or second>"}` or asks for one of
 the two words), and `judge.txt` for the general judge.
+
+Files: test.json is a list of records with `id`, `image` (file name), `safe` (true or false),
+`instr-resp` (turns); of an unsafe image also `harmful_category` and `harmful_subcategory`, and one
+turn with `instruction` and `response`; of a safe image two turns, with `safe_instruction` or
+`unsafe_instruction`, and `response`. gpt4_safe_safes.json: `id`, `image`, `output`.
 """
 
 import math

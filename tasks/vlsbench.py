@@ -40,6 +40,10 @@ why a sample is unsafe, where the file has one.
 Data are `data.json` beside `imgs/`, or Parquet files with the pictures, joined with `data.json` by
 `instruction_id` where both are there. The live hub was not tried: the columns of its Parquet files
 were taken from others' code.
+
+Files: data.json is a list of records with `instruction_id`, `instruction`, `category`,
+`sub_category`, `image_path` and, in one of two copies, `safety_reason`; Parquet has the first four
+as columns, and the picture as `image`.
 """
 
 import math

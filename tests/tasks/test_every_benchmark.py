@@ -8,13 +8,17 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from importlib import import_module
+from inspect import getmodule, isclass, isfunction
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pyarrow.parquet as pq
 import pytest
 from inspect_ai import Task
 from inspect_ai.util import registry_create
+from pydantic import BaseModel
 from support.benchmark_folders.every import EVERY
 from support.parquet import write_parquet
 
@@ -201,6 +205,29 @@ def assert_style(said: str, name: str, file: str) -> None:
     assert re.search(rf"{re.escape(file)}: (\w+ [\w/]+: |no column )", said), said
     assert re.search(r"field '[\w.\- ()]+'|column '?[\w.]+", said) or ": no " in said, said
     assert WAY_OUT.search(said), said
+
+
+# Presets state their fields in their YAML.
+@pytest.mark.parametrize("name", [each for each in NAMES if not card_of(each).task])
+def test_the_fields_of_the_files_stand_in_the_head_of_the_task(name: str) -> None:
+    head = import_module(f"vlmguard.tasks.{name}")
+    (files,) = [each for each in str(head.__doc__).split("\n\n") if each.startswith("Files")]
+    said = set(re.findall(r"`([^`]+)`", files.replace("\n", " ")))
+    fields = {
+        field.alias or key for model in models_of(head) for key, field in model.model_fields.items()
+    }
+    assert fields
+    assert fields - said == set()
+
+
+def models_of(head: ModuleType) -> Iterator[type[BaseModel]]:
+    """The records that a task reads: its own, and those of the readers that it uses."""
+    used = {getmodule(each) for each in vars(head).values() if isfunction(each)}
+    readers = {each for each in used if each and each.__name__.startswith("vlmguard.tasks.data.")}
+    for module in {head, *readers}:
+        for each in vars(module).values():
+            if isclass(each) and issubclass(each, BaseModel) and getmodule(each) is module:
+                yield each
 
 
 # --- pictures -------------------------------------------------------------------------
