@@ -17,6 +17,7 @@ from vlmguard.results.leaderboard.cells import (
 )
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
+from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.measures import show_p
 
 __all__ = [
@@ -138,8 +139,8 @@ def gain_sheet(board: Leaderboard) -> Sheet:
         notes=[
             "The first averages over targets and then takes the relative rise; the second takes "
             "each target's relative rise and averages. Papers rarely say which they mean. Last: "
-            "mean change of what is safe and helpful, which refusing alone does not raise. Harmless "
-            "requests alone have no gain in safety.",
+            "mean change of what is safe and helpful, which refusing alone does not raise. "
+            "Harmless requests alone have no gain in safety.",
             *control_note(board),
         ],
     )
@@ -256,7 +257,8 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
     )
     headline = group.by_name.get(group.headline)
     if headline:
-        sheet.notes.append(f"Scored: {headline.label}.")
+        viewed = ", and what else its scorer judged" if headline.column in views() else ""
+        sheet.notes.append(f"Scored: {headline.label}{viewed}.")
     if group.note:
         sheet.notes.append(f"{group.note}.")
     sheet.notes += control_note(board)

@@ -11,13 +11,14 @@ from rich.console import Console
 
 from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.beside_tables import control_note
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.cells import MARKS
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import frontier
 from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.publish import write_leaderboard
-from vlmguard.results.leaderboard.tables import control_note, left_out_sheet
+from vlmguard.results.leaderboard.tables import left_out_sheet
 from vlmguard.results.logs.frame import Results, read_results
 from vlmguard.results.logs.measures import ENDPOINT, Measure, common_measures
 from vlmguard.training.microworld.use.components import component_sheet, count_all
