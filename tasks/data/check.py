@@ -140,8 +140,13 @@ def check(card: Card, root: Path | None) -> Report:
     )
 
 
-def describe(report: Report) -> str:
-    """A report as a block of lines, for people."""
+def describe(report: Report, *, fetched: bool = False) -> str:
+    """A report as a block of lines, for people.
+
+    Args:
+        report: The report.
+        fetched: Whether they were just fetched: then that is no advice.
+    """
     lines = [
         f"{report.title} ({report.name}): {report.state}",
         f"  license   {report.license}{' (non-commercial)' * report.noncommercial}",
@@ -161,7 +166,7 @@ def describe(report: Report) -> str:
         f"  folder    {report.folder or f'none: name one with --data-dir, or set {DATA_ROOT}'}"
     )
     if report.state != "complete":
-        if report.fetchable:
+        if report.fetchable and not fetched:
             lines.append(f"  fetch     vlmguard data fetch {report.name}")
         lines.append(f"  obtain    {report.obtain}")
         lines.extend(f"  layout    {layout}" for layout in report.layouts)

@@ -92,7 +92,7 @@ def hub_errors(card: Card, revision: str | None) -> Iterator[None]:
             raise
         # Its text is of many lines.
         said = f"cannot be reached ({type(error).__name__})"
-        way = "Without a network, use a local folder (-T data_dir=)"
+        way = "Try again with a network, or use files on this machine"
         if isinstance(error, HfHubHTTPError):
             said = f"answers with status {error.response.status_code}"
             way = "Look at HF_TOKEN if there is one, or try again later"

@@ -34,9 +34,8 @@ def run(names: list[str], data_dir: str | None, accepted: list[str], dry_run: bo
         UserError: No such benchmark, none that can be fetched, no folder, or a license that was not
             accepted.
     """
-    chosen = [_known(name) for name in dict.fromkeys(names)]
-    for name in accepted:
-        _known(name)
+    chosen = _known(names)
+    _known(accepted)
     root = data_root(data_dir)
     if root is None:
         raise UserError(f"where to? Name a folder with --data-dir, or set {DATA_ROOT}.")
@@ -47,14 +46,19 @@ def run(names: list[str], data_dir: str | None, accepted: list[str], dry_run: bo
     return max(_fetch(card, root) for card in chosen)
 
 
-def _known(name: str) -> Card:
+def _known(names: Sequence[str]) -> list[Card]:
+    """The cards of these names, each once; an error tells of all that cannot be fetched."""
     known = known_sets()
-    if name not in known:
-        can = ", ".join(each for each, card in known.items() if card.fetchable)
-        raise UserError(f"no benchmark {name}. Choose among: {can}.")
-    if not known[name].fetchable:
-        raise UserError(f"{name} cannot be fetched. {known[name].obtain}")
-    return known[name]
+    can = ", ".join(name for name, card in known.items() if card.fetchable)
+    asked = dict.fromkeys(names)
+    faults = [f"no benchmark {name}. Choose among: {can}." for name in asked if name not in known]
+    cards = [known[name] for name in asked if name in known]
+    faults += [
+        f"{card.name} cannot be fetched. {card.obtain}" for card in cards if not card.fetchable
+    ]
+    if faults:
+        raise UserError("\n".join(faults))
+    return cards
 
 
 def _plan(card: Card, root: Path) -> str:
@@ -70,14 +74,22 @@ def _fetch(card: Card, root: Path) -> int:
             outcome = fetch_set(card, root, report)
     except UserError as error:
         # The others can still be fetched.
-        print(f"vlmguard: {error}", file=sys.stderr)
+        print(f"vlmguard: {_without_this_command(str(error), card)}", file=sys.stderr)
         return 2
-    print(_described(outcome, root / card.name), flush=True)
+    print(_without_this_command(_described(outcome, root / card.name), card), flush=True)
     return 0 if outcome.complete else 1
 
 
+def _without_this_command(message: str, card: Card) -> str:
+    """A message with another way than the command that just failed."""
+    return message.replace(card.how_to_get, f"By hand: {card.obtain}")
+
+
 def _described(outcome: Outcome, folder: Path) -> str:
-    lines = [describe(outcome.checked), *(f"  fetched   {source}" for source in outcome.taken)]
+    lines = [
+        describe(outcome.checked, fetched=True),
+        *(f"  fetched   {source}" for source in outcome.taken),
+    ]
     lines += [f"  not there {name}" for name in outcome.lacking]
     if outcome.altered:
         lines.append(f"  altered   {_count(outcome.altered)} not as published; delete and fetch:")

@@ -123,6 +123,7 @@ def test_dead_links_and_altered_files_are_named(
     assert main(FETCH) == 1
     shown = capsys.readouterr().out
     assert "Pantry (pantry): incomplete" in shown
+    assert "vlmguard data fetch" not in shown
     assert "altered   1 file not as published; delete and fetch:\n            links.json" in shown
     assert "missing   1 file not fetched" in shown
     assert "            jam.png: status 404" in shown
@@ -170,12 +171,19 @@ def test_a_fetch_that_brought_nothing_leaves_nothing(
         monkeypatch.setitem(_BENCHMARKS, "pantry", Card(**{**only_hub, **facts}))
         assert main(FETCH) == 2
         assert os.listdir(tmp_path / "data") == []
+        said = capsys.readouterr().err
+        assert "vlmguard data fetch" not in said
+    assert "By hand: Ask the cook." in said
     # The hub lists its files, and refuses to give them.
     monkeypatch.setitem(_BENCHMARKS, "pantry", Card(**only_hub))
     monkeypatch.setattr(hub, "files", {"hub.png": PICTURE})
     monkeypatch.setattr("vlmguard.tasks.data.fetch.hub.hf_hub_download", _refuse)
     assert main(FETCH) == 2
     assert os.listdir(tmp_path / "data") == []
+    said = capsys.readouterr().err
+    assert "the hub cannot be reached" in said
+    assert "vlmguard data fetch" not in said
+    assert "data_dir" not in said
 
 
 def _refuse(*_: object, **__: object) -> None:
@@ -209,10 +217,14 @@ def test_names_and_folders_that_are_wrong(
 ) -> None:
     by_hand = Card("attic", "Attic", obtain="Write to the owner.", layouts=("x",))
     monkeypatch.setitem(_BENCHMARKS, "attic", by_hand)
+    loft = Card("loft", "Loft", obtain="Ask upstairs.", layouts=("x",))
+    monkeypatch.setitem(_BENCHMARKS, "loft", loft)
     for words, said in {
         ("nosuch",): "no benchmark nosuch. Choose among: ",
         ("attic",): "attic cannot be fetched. Write to the owner.",
         ("pantry", "--accept-license", "nosuch"): "no benchmark nosuch",
+        ("attic", "loft"): "owner.\nloft cannot be fetched. Ask upstairs.",
+        ("attic", "nosuch"): "attic cannot be fetched. Write to the owner.",
     }.items():
         assert main(["data", "fetch", *words]) == 2
         assert said in capsys.readouterr().err
