@@ -200,7 +200,9 @@ def mme(
         if n % 2:
             raise UserError(f"-T n={n}: MME's questions come in pairs. Choose an even number.")
         pairs = list(zip(samples[::2], samples[1::2], strict=True))
-        samples = [each for pair in draw(pairs, n // 2, seed, "-T n, in pictures") for each in pair]
+        whole = (CARD.variants["test"] or 0) // 2
+        drawn = draw(pairs, n // 2, seed, "-T n, in pictures", CARD, whole)
+        samples = [each for pair in drawn for each in pair]
     return make_task(
         CARD,
         options,

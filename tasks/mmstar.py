@@ -156,7 +156,9 @@ def mmstar(
         CARD,
         options,
         source=source,
-        samples=samples if n is None else draw(samples, n, seed, "-T n"),
+        samples=samples
+        if n is None
+        else draw(samples, n, seed, "-T n", CARD, CARD.variants["val"]),
         files=parquet_files(source, *_FILES),
         variant="val",
         version="1-A",

@@ -207,7 +207,7 @@ def pope(
     source = locate_data(CARD, options)
     samples = load(source, strategy)
     if n is not None:
-        samples = draw(samples, n, seed, "-T n")
+        samples = draw(samples, n, seed, "-T n", CARD, CARD.variants[strategy])
     return make_task(
         CARD,
         options,

@@ -167,7 +167,9 @@ def scienceqa(
         CARD,
         options,
         source=source,
-        samples=samples if n is None else draw(samples, n, seed, "-T n"),
+        samples=samples
+        if n is None
+        else draw(samples, n, seed, "-T n", CARD, CARD.variants["test"]),
         files=parquet_files(source, _FILES),
         variant="test",
         version="1-A",

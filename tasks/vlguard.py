@@ -301,7 +301,7 @@ def vlguard(
     if win_rate:
         files.append(_add_references(samples, source))
     if n is not None:
-        samples = draw(samples, n, seed, "-T n")
+        samples = draw(samples, n, seed, "-T n", CARD, CARD.variants[subset])
     phrases = _keywords_file(keywords, source)
     listed = load_keywords(phrases)
     if listed.origin == "own":

@@ -164,7 +164,8 @@ def load(source: Source, subset: str) -> list[Sample]:
     if subset == "all":
         return samples
     ordered = sorted(samples, key=lambda sample: int(str(sample.id).rpartition("/")[2]))
-    return draw_in_proportion(ordered, _sub_category, _DRAWN, SEED, f"-T subset={subset}")
+    name, whole = f"-T subset={subset}", CARD.variants["all"]
+    return draw_in_proportion(ordered, _sub_category, _DRAWN, SEED, name, CARD, whole)
 
 
 def annotations(source: Source) -> list[Path]:

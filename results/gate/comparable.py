@@ -10,6 +10,7 @@ from vlmguard.results.gate.losses import kinds
 from vlmguard.results.logs.measures import common_measures, counts_help
 
 _MISSING: Final = 0.5
+_MORE_UNSCORED: Final = "(--max-unscored, a share from 0 to 1, puts up with more)"
 """Share of a slice or category without a value now, from which it counts as not measured."""
 
 
@@ -56,14 +57,15 @@ def unfit(
         A sentence for each reason.
     """
     problems = [
-        f"{name}: {share:.1%} of the answers unscored, more than {limits.unscored:.1%}"
+        f"{name}: {share:.1%} of the answers unscored, more than {limits.unscored:.1%} "
+        f"{_MORE_UNSCORED}"
         for name, share in scores.unscored.items()
         if share > limits.unscored
     ]
     if scores.failures > limits.failures:
         problems.append(
             f"the guard's output was unusable in {scores.failures:.1%} of the samples, more than "
-            f"{limits.failures:.1%}"
+            f"{limits.failures:.1%} (--max-failures, a share from 0 to 1, puts up with more)"
         )
     if not reading.measures:
         problems.append(
@@ -149,7 +151,7 @@ def _without_value(
     if one_sided > limits.unscored * len(either):
         return [
             f"{name}: {one_sided} of {len(either)} samples have a value on one side only, more "
-            f"than {limits.unscored:.1%}"
+            f"than {limits.unscored:.1%} {_MORE_UNSCORED}"
         ]
     listed = sorted(before)
     found = []

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessage
 
+from vlmguard.guard.cards import Card
 from vlmguard.guard.data_source import Source, file_hash
 from vlmguard.guard.errors import MissingData, UserError, check_choice
 from vlmguard.guard.images.prepare import PreparedImage, prepare_images, size_of
@@ -18,7 +19,7 @@ from vlmguard.guard.record import DATA_DIGEST, LEFT_OUT
 from vlmguard.guard.templates import template_hash
 from vlmguard.tasks.data.image_sizes import Sizes, extreme_sizes
 
-__all__ = ["MissingImages", "build_dataset", "draw", "user_input"]
+__all__ = ["MissingImages", "build_dataset", "check_drawing", "draw", "user_input"]
 
 MissingImages = Literal["refuse", "count"]
 """What becomes of samples whose images are missing: they stop the run, or are counted apart."""
@@ -92,7 +93,14 @@ def build_dataset(
     return MemoryDataset(samples, name=source.card.name, location=str(source.root)), provenance
 
 
-def draw(items: list[T], n: int, seed: int, name: str) -> list[T]:
+def draw(
+    items: list[T],
+    n: int,
+    seed: int,
+    name: str,
+    card: Card | None = None,
+    whole: int | None = None,
+) -> list[T]:
     """Draw `n` items with a seed; they keep their order.
 
     Args:
@@ -100,14 +108,35 @@ def draw(items: list[T], n: int, seed: int, name: str) -> list[T]:
         n: Number of items to draw.
         seed: Seed of the drawing.
         name: Name of the items, for the message.
+        card: The benchmark whose items they are, for the message.
+        whole: How many of them the benchmark has.
+
+    Raises:
+        UserError: There are fewer than `n` items, or `n` is not positive; says so if the data
+            folder does not hold them all.
+    """
+    check_drawing(len(items), n, name, card, whole)
+    chosen = set(random.Random(seed).sample(range(len(items)), n))
+    return [item for index, item in enumerate(items) if index in chosen]
+
+
+def check_drawing(
+    count: int, n: int, name: str, card: Card | None = None, whole: int | None = None
+) -> None:
+    """Refuse to draw `n` of `count` items where that cannot be, as `draw` does.
 
     Raises:
         UserError: There are fewer than `n` items, or `n` is not positive.
     """
-    if not 0 < n <= len(items):
-        raise UserError(f"{name}: {n} cannot be drawn, choose between 1 and {len(items)}.")
-    chosen = set(random.Random(seed).sample(range(len(items)), n))
-    return [item for index, item in enumerate(items) if index in chosen]
+    if 0 < n <= count:
+        return
+    said = f"{name}: {n} cannot be drawn, choose between 1 and {count}."
+    if card is not None and whole is not None and count < whole:
+        said += (
+            f" The data folder holds {count:,} of the {whole:,} of {card.title} "
+            f"(vlmguard data {card.name} says what is missing)."
+        )
+    raise UserError(said)
 
 
 def _sizes(samples: list[Sample], prepared: dict[str, PreparedImage]) -> Sizes:

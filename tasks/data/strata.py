@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TypeVar
 
-from vlmguard.guard.errors import UserError
-from vlmguard.tasks.data.dataset import draw
+from vlmguard.guard.cards import Card
+from vlmguard.tasks.data.dataset import check_drawing, draw
 
 __all__ = ["draw_in_proportion"]
 
@@ -14,7 +14,13 @@ T = TypeVar("T")
 
 
 def draw_in_proportion(
-    items: list[T], group: Callable[[T], str], n: int, seed: int, name: str
+    items: list[T],
+    group: Callable[[T], str],
+    n: int,
+    seed: int,
+    name: str,
+    card: Card | None = None,
+    whole: int | None = None,
 ) -> list[T]:
     """Draw `n` items with a seed, from each group as many as its share; they keep their order.
 
@@ -27,12 +33,13 @@ def draw_in_proportion(
         n: Number of items to draw.
         seed: Seed of the drawing.
         name: Name of the items, for the message.
+        card: The benchmark whose items they are, for the message.
+        whole: How many of them the benchmark has.
 
     Raises:
         UserError: There are fewer than `n` items, or `n` is not positive.
     """
-    if not 0 < n <= len(items):
-        raise UserError(f"{name}: {n} cannot be drawn, choose between 1 and {len(items)}.")
+    check_drawing(len(items), n, name, card, whole)
     members: dict[str, list[int]] = defaultdict(list)
     for place, item in enumerate(items):
         members[group(item)].append(place)

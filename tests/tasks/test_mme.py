@@ -59,7 +59,11 @@ def test_whole_pictures_are_drawn(folder: Path) -> None:
     ("options", "message"),
     [
         ({"n": 3}, "-T n=3: MME's questions come in pairs. Choose an even number"),
-        ({"n": 58}, "-T n, in pictures: 29 cannot be drawn, choose between 1 and 28"),
+        (
+            {"n": 58},
+            "-T n, in pictures: 29 cannot be drawn, choose between 1 and 28. The data folder "
+            "holds 28 of the 1,187 of MME",
+        ),
         ({"n": 0}, "0 cannot be drawn"),
         ({"judge": "general"}, "-T judge=general: MME has nothing to judge"),
     ],

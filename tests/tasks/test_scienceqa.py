@@ -101,6 +101,15 @@ def test_a_drawing_is_fixed_and_noted(folder: Path) -> None:
     assert (task.metadata or {})["drawn"] == {"n": 3, "seed": 1}
 
 
+def test_more_than_a_partial_folder_holds_is_no_fault_of_the_option(folder: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        scienceqa(n=500, data_dir=str(folder))
+    held = len(scienceqa(data_dir=str(folder)).dataset)
+    assert f"holds {held} of the 2,017 of ScienceQA-IMG (vlmguard data scienceqa" in str(
+        refused.value
+    )
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

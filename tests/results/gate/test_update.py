@@ -97,7 +97,10 @@ def never_helpful(log: EvalLog) -> None:
     ("bad", "reason"),
     [
         ({"failures": 10}, "toy all, target, vlmguard: the guard's output was unusable in 50.0%"),
-        ({"change": never_helpful}, "helpful: 100.0% of the answers unscored"),
+        (
+            {"change": never_helpful},
+            "helpful: 100.0% of the answers unscored, more than 10.0% (--max-unscored, a share",
+        ),
         ({"change": lambda log: setattr(log, "status", "started")}, "unfinished"),
     ],
 )

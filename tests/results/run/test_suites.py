@@ -56,9 +56,7 @@ def test_a_suite_has_a_plan_without_data(name: str) -> None:
         # Of one preset nobody has stated how many samples it has.
         counted = None not in card.variants.values()
         assert (bool(line.samples), bool(line.tokens)) == (counted, counted), line
-    # The paper had no harmless set beside two of its three benchmarks.
-    lacking = {line.benchmark for line in lines if line.partner_missing}
-    assert lacking == ({"siuo", "mm_sd", "mm_sd_typo", "mm_typo"} if name == "paper" else set())
+    assert not {line.benchmark for line in lines if line.partner_missing}
 
 
 def test_tests_of_ability_alone_need_no_grader() -> None:
