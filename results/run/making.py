@@ -5,7 +5,10 @@ from typing import Any, Literal
 
 from inspect_ai import Task
 
-# Inspect has no public name for the function of a registered task.
+# Inspect has no public name for how it reads a solver from a file, nor for the function of a
+# registered task.
+from inspect_ai._eval.loader import parse_spec_str, solver_from_spec
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai._util.registry import registry_lookup
 from inspect_ai.model import Model
 from inspect_ai.solver import SolverSpec
@@ -55,11 +58,15 @@ def with_defaults(step: Step) -> dict[str, Any]:
 def make_solver(defense: Defense) -> SolverSpec | None:
     """The solver of a defense, by name, so that logs have the name; None for undefended.
 
+    A solver of a file goes by FILE.py@NAME, as in `inspect eval --solver`.
+
     Raises:
         UnknownName: There is no such solver, or it has no such argument.
     """
     if defense.name == UNDEFENDED:
         return None
+    if ".py" in defense.name:
+        return _of_file(defense)
     _created("solver", defense)
     return SolverSpec(_qualified(defense.name), defense.args, defense.args)
 
@@ -84,6 +91,22 @@ def _created(kind: Literal["task", "solver"], step: Step) -> Any:
             f"{kind} {step.name} with {redact(step.args) or 'no arguments'}: {error}. Ours are "
             f"{', '.join(ours)} (vlmguard list: their arguments); others are written package/name."
         ) from error
+
+
+def _of_file(defense: Defense) -> SolverSpec:
+    spec = SolverSpec(defense.name, defense.args, defense.args)
+    file, _ = parse_spec_str(defense.name)
+    if file is None or not file.is_file():
+        raise UnknownName(f"solver {defense.name}: no such file. Write FILE.py@NAME.")
+    try:
+        solver_from_spec(spec)
+    except UserError:
+        raise
+    except (PrerequisiteError, LookupError, TypeError, ValueError, ImportError) as error:
+        raise UnknownName(
+            f"solver {defense.name} with {redact(defense.args) or 'no arguments'}: {error}."
+        ) from error
+    return spec
 
 
 def _qualified(name: str) -> str:

@@ -17,7 +17,7 @@ from support.siuo_folder import write_siuo
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.run.config import Matrix, read_config, select
+from vlmguard.results.run.config import Matrix, Step, from_flags, read_config, select
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.plan import plan
 from vlmguard.results.run.plan_sheets import plan_sheet
@@ -332,3 +332,47 @@ def test_limits_below_one_are_refused(config: Path) -> None:
     config.write_text(config.read_text() + "limit: 0\n")
     with pytest.raises(UserError, match="limit=0: a number of at least 1"):
         read_config(config)
+
+
+REFUSER = """
+from inspect_ai.model import ModelOutput
+from inspect_ai.solver import solver
+
+
+@solver
+def always_refuse(words="No."):
+    async def solve(state, generate):
+        state.output = ModelOutput.from_content("refuser", words)
+        return state
+
+    return solve
+
+
+@solver
+def other():
+    return always_refuse("Other.")
+"""
+
+
+def test_a_defense_may_be_a_solver_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "refuser.py").write_text(REFUSER)
+    data = write_siuo(tmp_path / "siuo", 2)
+    step = Step(name="siuo", args={"data_dir": str(data), "judge": "none"})
+    named = "mine/refuser.py@always_refuse"
+    matrix = from_flags(["mockllm/model"], [step], [named], [])
+    assert [line.missing for line in plan(matrix)] == [()]
+    assert run(matrix.model_copy(update={"options": {"display": "none"}, "log_dir": "logs"}))
+    (info,) = list_eval_logs("logs")
+    log = read_eval_log(info)
+    assert [sample.output.completion for sample in log.samples or []] == ["No.", "No."]
+    for wrong, says in (
+        ("mine/nowhere.py@f", "no such file"),
+        ("mine/refuser.py@nothing", "nothing was not found"),
+        ("mine/refuser.py", "more than one @solver"),
+    ):
+        (line,) = plan(from_flags(["mockllm/model"], [step], [wrong], []))
+        assert says in line.missing[0]
