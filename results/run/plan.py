@@ -44,6 +44,7 @@ class Planned:
         without_data: Whether its data are missing or incomplete.
         data_missing: The reason why a run would not get these data: the hub has none, or the local
             ones are incomplete.
+        license: The license of its data, if that is non-commercial.
         partner_missing: The harmless partner of its risky requests, if the matrix has none.
     """
 
@@ -60,6 +61,7 @@ class Planned:
     open_ended: bool = False
     without_data: bool = False
     data_missing: str = ""
+    license: str = ""
     partner_missing: str = ""
 
 
@@ -123,6 +125,7 @@ def plan(matrix: Matrix, made: list[Task] | None = None) -> list[Planned]:
                         open_ended,
                         task is None and not wrong,
                         data_missing,
+                        _noncommercial_license(step),
                         partner,
                     )
                 )
@@ -236,6 +239,11 @@ def _questions(step: Step) -> int | None:
 def _size_without_data(step: Step) -> int | None:
     card = cards().benchmark(bare(step.name), step.args)
     return None if card is None else card.size(step.args)
+
+
+def _noncommercial_license(step: Step) -> str:
+    card = cards().benchmark(bare(step.name), step.args)
+    return card.license if card is not None and card.noncommercial else ""
 
 
 def _images(step: Step) -> int:

@@ -56,9 +56,13 @@ def plan_sheet(lines: list[Planned]) -> Sheet:
             f"Counted without their data, which are missing or not complete: {missing}. "
             "vlmguard data says where to get them; the run does not start before."
         )
-    if fetched := _benchmarks([line for line in absent if not line.data_missing]):
+    coming = [line for line in absent if not line.data_missing]
+    if fetched := _benchmarks(coming):
+        licenses = {line.benchmark: line.license for line in coming if line.license}
+        said = [f" {name} is non-commercial: {license}." for name, license in licenses.items()]
         sheet.notes.append(
             f"Counted without their data, which the run fetches from the hub first: {fetched}."
+            f"{''.join(said)}"
         )
     return sheet
 

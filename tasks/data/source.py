@@ -6,7 +6,8 @@ layout. Nothing is downloaded if a local folder was named. A folder below `VLMGU
 any file, besides the record of `vlmguard data fetch`, is none: a fetch that was cut off left it.
 """
 
-from typing import get_args
+from logging import getLogger
+from typing import Final, get_args
 
 from vlmguard.guard.cards import Card
 from vlmguard.guard.data_source import DATA_ROOT, Source, data_root, local
@@ -15,9 +16,12 @@ from vlmguard.guard.errors import MissingData, UserError, check_choice
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
 from vlmguard.guard.paths import user_path
+from vlmguard.tasks.data.fetch.consent import conditions
 from vlmguard.tasks.data.fetch.record import holds_data
 
 __all__ = ["locate"]
+
+_LOGGER: Final = getLogger(__name__)
 
 
 def locate(
@@ -57,6 +61,8 @@ def locate(
     # Imported on demand: a run on local data needs no hub client.
     from vlmguard.tasks.data.hub import download
 
+    if downloads_allowed() and (why := conditions(card)):
+        _LOGGER.warning("%s comes from the hub and is %s: %s", card.title, why, card.license)
     folder, sha = download(card, revision, fetch=downloads_allowed())
     # Files of a hub snapshot are links into the repository's cache folder.
     boundary = folder.parent.parent.resolve()

@@ -12,6 +12,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.results.run.config import CONFIGS, config_path, read_config
 from vlmguard.results.run.plan import plan
 from vlmguard.results.run.preflight import checked_tasks
+from vlmguard.tasks.siuo import CARD as SIUO
 
 QWEN = "hf-vlm/Qwen/Qwen2-VL-7B-Instruct"
 
@@ -46,6 +47,7 @@ def test_the_papers_matrix_needs_neither_path_nor_data(
     assert matrix.startswith("Calls at most on the target: ")
     assert [row[1] for row in cells] == ["167", "200", "130", "130", "130", "200"]
     assert "which the run fetches from the hub first: siuo, vlguard" in said.out
+    assert f"siuo is non-commercial: {SIUO.license}." in " ".join(said.out.split())
 
 
 def test_what_is_to_be_filled_in_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,6 +232,19 @@ def test_a_folder_without_files_does_not_stand_before_the_hub(
     assert locate(CARD).root == folder
 
 
+def test_conditions_of_what_the_hub_gives_are_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("VLMGUARD_DATA", raising=False)
+    with pytest.raises(MissingData):
+        locate(CARD)
+    assert f"SIUO comes from the hub and is non-commercial: {CARD.license}" in caplog.text
+    caplog.clear()
+    with without_downloads(), pytest.raises(MissingData):
+        locate(CARD)
+    assert caplog.text == ""
+
+
 def test_wrong_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exclude each other"):
         locate(CARD, str(tmp_path), "main")
