@@ -193,18 +193,17 @@ def _variant(source: Source, name: str, decoded: dict[Path, str | None]) -> Vari
     expected = source.card.variants[name]
     try:
         samples = source.card.load(source, name)
-        paths = {
-            source.inside(Path(image), str(sample.id))
-            for sample in samples
-            for image in images_of(sample.input)
-        }
+        users: dict[Path, str] = {}
+        for sample in samples:
+            for image in images_of(sample.input):
+                users.setdefault(source.inside(Path(image), str(sample.id)), str(sample.id))
     except MissingFile:
         return VariantReport(name, "absent", expected)
     except UserError as error:
         return VariantReport(name, "incomplete", expected, problems=[str(error)])
-    for path, result in prepare_images(paths - decoded.keys()).items():
+    for path, result in prepare_images(users.keys() - decoded.keys()).items():
         decoded[path] = str(result) if isinstance(result, ImageError) else None
-    broken = [problem for path in sorted(paths) if (problem := decoded[path])]
+    broken = [f"{users[path]}: {problem}" for path in users if (problem := decoded[path])]
     problems = broken[:_SHOWN]
     if len(broken) > _SHOWN:
         problems.append(f"and {len(broken) - _SHOWN} images more")
@@ -214,7 +213,7 @@ def _variant(source: Source, name: str, decoded: dict[Path, str | None]) -> Vari
         state="complete" if complete else "incomplete",
         expected=expected,
         samples=len(samples),
-        images=len(paths),
-        usable=len(paths) - len(broken),
+        images=len(users),
+        usable=len(users) - len(broken),
         problems=problems,
     )

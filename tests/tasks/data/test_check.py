@@ -33,6 +33,8 @@ def test_complete_absent_and_incomplete(tmp_path: Path) -> None:
     report = check(card, tmp_path)
     (tiny,) = [variant for variant in report.variants if variant.name == "tiny"]
     assert (tiny.state, tiny.samples, tiny.images, tiny.usable) == ("incomplete", 10, 10, 9)
+    # As in the message of a run: the record, its file, and why.
+    assert tiny.problems[0].startswith("figstep/")
     assert "query_ForbidQI_3_1_6.png: not a readable image" in tiny.problems[0]
     assert not report.sound
 
