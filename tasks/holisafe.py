@@ -182,7 +182,8 @@ CARD: Final[Card] = Card(
     obtain=(
         "Accept the terms of https://huggingface.co/datasets/etri-vilab/holisafe-bench and set "
         "HF_TOKEN (the hub's copy is then downloaded), or name a folder with its "
-        "holisafe_bench.json and images/ with -T data_dir=."
+        "holisafe_bench.json and images/ with -T data_dir=. "
+        "Pictures that a copy lacks: -T missing_images=count."
     ),
     hub="etri-vilab/holisafe-bench",
     hub_files=("holisafe_bench.json", "images/*"),

@@ -68,7 +68,7 @@ from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.verdicts import Reader, label
 from vlmguard.tasks.benchmark import locate_data, make_task
-from vlmguard.tasks.data.dataset import user_input
+from vlmguard.tasks.data.dataset import MissingImages, user_input
 from vlmguard.tasks.scoring import judge_questions
 
 Split = Literal["easy", "hard", "real", "all"]
@@ -182,9 +182,11 @@ CARD: Final[Card] = Card(
     license="Apache-2.0",
     obtain=(
         "Get https://huggingface.co/datasets/Tuwhy/MIS_Test with the folders easy_image, "
-        "hard_image and real_image unpacked, and name its folder with -T data_dir=."
+        "hard_image and real_image unpacked, and name its folder with -T data_dir=. "
+        "Pictures that a copy lacks: -T missing_images=count."
     ),
     hub="Tuwhy/MIS_Test",
+    notes={"missing_images": "leave out and count"},
     hub_files=("mis_*.json", "easy_image/*", "hard_image/*", "real_image/*"),
     partner=Partner("mossbench", {"split": "oversensitivity"}),
     layouts=(
@@ -206,6 +208,7 @@ register(CARD)
 @task
 def mis(
     split: Split = "all",
+    missing_images: MissingImages = "refuse",
     judge: JudgeChoice = "all",
     judge_template: str | None = None,
     judge_hint: bool = False,
@@ -219,6 +222,8 @@ def mis(
 
     Args:
         split: `easy`, `hard`, `real`, or `all` three.
+        missing_images: Whether samples without their images stop the run (`refuse`), or are left
+            out and counted (`count`).
 
     All other arguments are those of every task, see `TaskOptions`.
     """
@@ -231,6 +236,7 @@ def mis(
         CARD,
         options,
         source=source,
+        missing_images=missing_images,
         samples=load(source, split),
         files=[annotation(source, part) for part in _parts(split)],
         variant=split,

@@ -71,7 +71,7 @@ from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.verdicts import one_of
 from vlmguard.tasks.benchmark import locate_data, make_task
-from vlmguard.tasks.data.dataset import user_input
+from vlmguard.tasks.data.dataset import MissingImages, user_input
 from vlmguard.tasks.data.parquet import read_rows
 from vlmguard.tasks.data.strata import draw_in_proportion
 from vlmguard.tasks.scoring import judge_questions
@@ -182,7 +182,8 @@ CARD: Final[Card] = Card(
     obtain=(
         "Get data.json and imgs.tar (2.45 GB, unpack it as imgs/) from "
         "https://huggingface.co/datasets/Foreshhh/vlsbench, and name the folder with "
-        "-T data_dir=; or let the hub's Parquet files be downloaded."
+        "-T data_dir=; or let the hub's Parquet files be downloaded. "
+        "Pictures that a copy lacks: -T missing_images=count."
     ),
     hub="Foreshhh/vlsbench",
     hub_files=("data.json", "*.parquet"),
@@ -198,7 +199,11 @@ CARD: Final[Card] = Card(
     size=lambda args: {"all": 2241, "stratified-250": _DRAWN}.get(args.get("subset", "all")),
     questions=lambda args: judge_questions(args, 1),
     headline={"safe": ""},
-    notes={"subset": "250 rows, ours", "max_tokens": "128"},
+    notes={
+        "subset": "250 rows, ours",
+        "max_tokens": "128",
+        "missing_images": "leave out and count",
+    },
     measures=MEASURES,
 )
 register(CARD)
@@ -208,6 +213,7 @@ register(CARD)
 def vlsbench(
     subset: Subset = "all",
     max_tokens: int = 128,
+    missing_images: MissingImages = "refuse",
     judge: JudgeChoice = "all",
     judge_template: str | None = None,
     judge_hint: bool = False,
@@ -222,6 +228,8 @@ def vlsbench(
     Args:
         subset: `all`, or `stratified-250`, which is ours.
         max_tokens: The most tokens of an answer, at least 1.
+        missing_images: Whether samples without their images stop the run (`refuse`), or are left
+            out and counted (`count`).
 
     All other arguments are those of every task, see `TaskOptions`.
     """
@@ -236,6 +244,7 @@ def vlsbench(
         CARD,
         options,
         source=source,
+        missing_images=missing_images,
         samples=samples,
         files=annotations(source),
         variant=subset,

@@ -125,6 +125,14 @@ def test_a_bad_record_stops_the_run_before_its_first_call(
         mis(split="easy", data_dir=str(folder))
 
 
+def test_samples_without_a_picture_stop_a_run_or_are_counted(folder: Path) -> None:
+    (folder / "easy_image/0/object2.png").unlink()
+    with pytest.raises(UserError, match=r"mis/easy/0: .*no such file.*missing_images=count"):
+        mis(split="easy", judge="none", data_dir=str(folder))
+    task = mis(split="easy", judge="none", data_dir=str(folder), missing_images="count")
+    assert (task.metadata or {})["data"]["missing_images"] == ["mis/easy/0"]
+
+
 def test_a_missing_file_and_a_wrong_split_are_named(folder: Path) -> None:
     (folder / "mis_real.json").unlink()
     with pytest.raises(UserError, match=r"mis_real\.json not found .*Tuwhy/MIS_Test"):

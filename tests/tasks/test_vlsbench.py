@@ -31,6 +31,17 @@ def folder(tmp_path: Path) -> Path:
     return write_vlsbench(tmp_path / "vlsbench", 8)
 
 
+def test_samples_without_their_picture_stop_a_run_or_are_counted(folder: Path) -> None:
+    (lost,) = images_of(load(local(CARD, folder), "all")[3].input)
+    Path(lost).unlink()
+    with pytest.raises(UserError, match=r"vlsbench/\d+: .*no such file.*missing_images=count"):
+        vlsbench(judge="none", data_dir=str(folder))
+    task = vlsbench(judge="none", data_dir=str(folder), missing_images="count")
+    left_out = (task.metadata or {})["data"]["missing_images"]
+    assert left_out
+    assert len(task.dataset) == 8 - len(left_out)
+
+
 # --- what is sent ---------------------------------------------------------------------
 
 
