@@ -32,14 +32,18 @@ _LATEX: Final = {
 }
 
 
+_WIDEST: Final = 12
+"""Columns of a Markdown table that can still be read."""
+
+
 @dataclass
 class Sheet:
     """A table of text.
 
     Attributes:
         title: Heading.
-        spans: Headings above the columns with the number of columns each spans;
-            empty for a single line of headings.
+        spans: Headings above the columns with the number of columns each spans, the first above
+            the labels; empty for a single line of headings.
         header: Column headings.
         rows: Cells; a cell of several lines holds newlines.
         notes: Remarks below.
@@ -57,21 +61,49 @@ class Sheet:
 
 
 def markdown(sheet: Sheet) -> str:
-    """A sheet as a Markdown section with a table."""
-    header = sheet.header
-    if sheet.spans:
-        above = [title for title, width in sheet.spans for _ in range(width)]
-        header = [
-            f"{top}: {name}" if top else name for top, name in zip(above, header, strict=True)
-        ]
-    align = ["---" if number < sheet.labels else "---:" for number in range(len(header))]
-    lines = [header, align, *sheet.rows]
-    table = [
-        "| " + " | ".join(line if line is align else map(escape_markdown, line)) + " |"
-        for line in lines
-    ]
+    """A sheet as a Markdown section with a table.
+
+    A sheet too wide to be read becomes a table for each of its spans, without the rows that are
+    empty there.
+    """
+    apart = bool(sheet.spans) and len(sheet.header) > _WIDEST
+    tables = _table_of_each_span(sheet) if apart else _table(_spanned(sheet), sheet.rows, sheet)
     notes = [f"- {escape_markdown(note)}" for note in sheet.notes]
-    return "\n".join([f"## {escape_markdown(sheet.title)}", "", *table, "", *notes]).rstrip() + "\n"
+    return (
+        "\n".join([f"## {escape_markdown(sheet.title)}", "", *tables, "", *notes]).rstrip() + "\n"
+    )
+
+
+def _spanned(sheet: Sheet) -> list[str]:
+    """The headings of columns, each with that above it."""
+    if not sheet.spans:
+        return sheet.header
+    above = [title for title, width in sheet.spans for _ in range(width)]
+    return [
+        f"{top}: {name}" if top else name for top, name in zip(above, sheet.header, strict=True)
+    ]
+
+
+def _table(header: list[str], rows: list[list[str]], sheet: Sheet) -> list[str]:
+    align = ["---" if number < sheet.labels else "---:" for number in range(len(header))]
+    return [
+        "| " + " | ".join(line if line is align else map(escape_markdown, line)) + " |"
+        for line in [header, align, *rows]
+    ]
+
+
+def _table_of_each_span(sheet: Sheet) -> list[str]:
+    """The lines of a table for each span after that of the labels, which each repeats."""
+    lines: list[str] = []
+    (_, labels), *others = sheet.spans
+    start = labels
+    for title, width in others:
+        part = slice(start, start + width)
+        start += width
+        rows = [[*row[:labels], *row[part]] for row in sheet.rows if any(row[part])]
+        header = [*sheet.header[:labels], *sheet.header[part]]
+        lines += [f"### {escape_markdown(title)}", "", *_table(header, rows, sheet), ""]
+    return lines[:-1]
 
 
 def escape_markdown(text: str) -> str:
