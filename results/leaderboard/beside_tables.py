@@ -73,8 +73,8 @@ def counts_sheet(board: Leaderboard) -> Sheet:
                 numbers = [str(entry.counts[kind]) for kind in kinds]
                 sheet.rows.append([target, defense, group.title, *numbers])
     sheet.notes.append(
-        "All answers, by the scorer of each benchmark's headline (`Scored` elsewhere may be about "
-        "its risky or benign samples alone); the total is the sum of the others. "
+        "All answers, risky and benign, by the scorer of each benchmark's headline; the total is "
+        "the sum of the others. "
         f"{OTHERWISE.capitalize()}: errors of a guard, and reasons of scorers that are not ours."
     )
     return sheet

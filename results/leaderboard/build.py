@@ -178,6 +178,7 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
             str(name): _cells(rows, counted[counted["slice"] == name], measures)
             for name, rows in samples.groupby("slice")
         }
+    whole = _whole(samples, counted, group)
     return Entry(
         run=used.run,
         target=label.target,
@@ -195,18 +196,19 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         outcomes=_kinds(answers, "outcome"),
         triggered=_share(answers, "triggered"),
         overhead=_overhead(used.run, answers, runs),
-        counts=_counts(counted, group),
+        counts=whole.coverage.counts if whole else {},
+        images=whole.clusters if whole else 0,
         note="; ".join(on_run(used.run)),
     )
 
 
-def _counts(answers: pd.DataFrame, group: Group) -> dict[str, int]:
-    """All answers by what became of them; a headline about some samples stands for its scorer."""
+def _whole(samples: pd.DataFrame, answers: pd.DataFrame, group: Group) -> Cell | None:
+    """What the headline scored; one about some samples alone stands for what it is a view of."""
     headline = group.by_name.get(group.headline)
     if headline is None:
-        return {}
+        return None
     column, _ = views().get(headline.column, (headline.column, False))
-    return coverage(answers, replace(headline, column=column)).counts
+    return _cells(samples, answers, [replace(headline, column=column)])[headline.name]
 
 
 def _counted(rows: pd.DataFrame, measure: Measure) -> tuple[float, int]:

@@ -3,6 +3,7 @@
 import math
 
 from vlmguard.results.leaderboard.model import Cell, Entry, Group
+from vlmguard.results.logs.coverage import SCORED, TOTAL
 from vlmguard.results.logs.measures import Measure
 
 MARKS = {"better": "▲", "worse": "▼", "": ""}
@@ -22,15 +23,22 @@ def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
 
 
 def scored_text(entry: Entry, group: Group) -> str:
-    """What the headline measure scored; empty without any measure."""
+    """What the headline's scorer scored, with the headline's bounds; empty without any measure."""
     measure = group.by_name.get(group.headline)
-    return scored_cell(entry.cells[measure.name], measure) if measure else ""
+    if measure is None:
+        return ""
+    cell = entry.cells[measure.name]
+    return _scored(entry.counts[SCORED], entry.counts[TOTAL], entry.images, cell, measure)
 
 
 def scored_cell(cell: Cell, measure: Measure) -> str:
     """Scored answers, their images, and the bounds of the mean if some answers are missing."""
+    return _scored(cell.coverage.scored, cell.coverage.of, cell.clusters, cell, measure)
+
+
+def _scored(scored: int, of: int, images: int, cell: Cell, measure: Measure) -> str:
     found = cell.coverage
-    text = f"{found.scored} of {found.of}\n{cell.clusters} image{'' if cell.clusters == 1 else 's'}"
+    text = f"{scored} of {of}\n{images} image{'' if images == 1 else 's'}"
     if found.scored == found.of:
         return text
     return f"{text}\n[{measure.show(found.low)}, {measure.show(found.high)}]"

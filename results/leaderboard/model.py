@@ -149,7 +149,9 @@ class Entry:
         overhead: Cost of a sample.
         note: Notes for the reader (other samples than the undefended run, ...).
         counts: All its answers, by whether the headline's scorer gave a value, and if not, why
-            (`Coverage.counts`); empty without a headline.
+            (`Coverage.counts`); empty without a headline. Of a headline about some samples alone,
+            those of its scorer.
+        images: Images among the scored of these answers.
         unpaired: In words, that no harmless requests stand beside this row of a harm set; else
             empty.
     """
@@ -169,6 +171,7 @@ class Entry:
     outcomes: dict[str, int] = field(default_factory=dict)
     note: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+    images: int = 0
     unpaired: str = ""
 
 

@@ -147,9 +147,9 @@ const primary = (place) => data.groups[place].measures.filter((measure) => measu
 function scored(entry, place) {
   const headline = data.groups[place].headline;
   if (!headline) return "";
-  const cover = entry.cells[headline].coverage;
+  const { scored, total } = entry.counts;
   const gaps = primary(place).some((measure) => measure.name !== headline && entry.cells[measure.name].coverage.scored < entry.cells[measure.name].coverage.of);
-  return `${cover.scored} of ${cover.of}` + (gaps ? " *" : "");
+  return `${scored} of ${total}` + (gaps ? " *" : "");
 }
 const reasons = (cover) => Object.entries(cover.reasons).map(([reason, count]) => `${reason} ${count}`).join(", ");
 function worst(entry, place) {

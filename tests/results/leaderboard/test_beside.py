@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from support.clones import clone, template_log
 from support.mixed import MEASURES, register_zoo, run_zoo
+from support.toy import Toy, run_toy, say
 
 from vlmguard.guard.cards import _BENCHMARKS, Card, Measure, Partner
 from vlmguard.results.leaderboard.beside import harm_of, kind_of, utility_of
 from vlmguard.results.leaderboard.beside_tables import beside_sheet, counts_sheet
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.cells import scored_text
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.paper import paper_sheets
@@ -275,6 +277,25 @@ def test_a_benchmarks_own_views_show_what_each_half_scored(
     # A row's counts are those of both halves.
     assert [row[3] for row in counts_sheet(board).rows] == ["24", "24"]
     assert (defended[5], defended[6].split("\n")[0]) == ("25.0", "-16.7")
+
+
+def test_counts_are_of_all_samples_where_the_headline_is_a_view(tmp_path: Path) -> None:
+    """Without a judge the headline is about risky samples; of a benign one nothing was read."""
+    toy = Toy(size=24, benign=12, alone=True)
+    log = run_toy(tmp_path, toy, [say(8, True)] * 24, judged=False)
+    read = read_eval_log(log.location)
+    (last,) = [each for each in read.samples or [] if each.id == "toy/23"]
+    (last.scores or {})["refusal"].value = {"refused": math.nan}
+    write_eval_log(read, log.location)
+    board = build(read_results([str(tmp_path)]))
+    (entry,) = board.entries
+    assert entry.group.headline == "dsr"
+    assert entry.cells["dsr"].coverage.of == 12
+    (counts,) = counts_sheet(board).rows
+    assert (counts[3], counts[-1]) == ("24", "23")
+    assert scored_text(entry, entry.group) == "23 of 24\n23 images"
+    (row,) = main_sheet(board).rows
+    assert row[-1] == "23 of 24"
 
 
 @pytest.mark.parametrize(
