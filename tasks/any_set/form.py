@@ -111,7 +111,8 @@ class Form(BaseModel):
         """
         if "text" not in self.map:
             raise UserError(
-                f"{where}: no column for the role text. Name it: map={{text: COLUMN, ...}}."
+                f"{where}: no column for the role text. Name it: map={{text: COLUMN, ...}} "
+                "(an option of the task: -T map=)."
             )
         if not self.expected and not self.column:
             raise UserError(
@@ -135,4 +136,13 @@ def read_form(model: type[M], content: Any, where: str) -> M:
         return model.model_validate(content)
     except ValidationError as error:
         field, said = first_fault(error)
+        if field in _unknown(content, model):
+            said = f"no such key. Choose from {', '.join(model.model_fields)}"
         raise UserError(f"{where}: {f'{field}: ' if field else ''}{said}. Correct it.") from error
+
+
+def _unknown(content: Any, model: type[BaseModel]) -> set[str]:
+    """Keys that the model does not have."""
+    return (
+        set(map(str, content)) - model.model_fields.keys() if isinstance(content, dict) else set()
+    )

@@ -170,7 +170,7 @@ class _Making:
         value = as_text(find(self.row.cells, column))
         meant = self.form.expected_values.get(value, value)
         if meant not in EXPECTED:
-            known = ", ".join(EXPECTED)
+            known = ", ".join(self.form.expected_values or EXPECTED)
             raise UserError(
                 f"{self.where}: column '{column}' is {value!r}, which is none of {known}. Correct "
                 f"the row, or say what it means: expected_values={{{value or 'VALUE'}: refuse, "

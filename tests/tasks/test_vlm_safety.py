@@ -344,7 +344,11 @@ def test_a_set_is_read_from_the_hub(folder: Path, tmp_path: Path, image_dir: str
     [
         ({"file": None}, r"-T file= or -T preset= is needed.*one of hades, harmbench_mm"),
         ({"preset": "hades"}, r"-T preset=hades says all of it; drop -T file=, -T image_dir="),
-        ({"map": None}, r"-T: no column for the role text"),
+        ({"map": None}, r"-T: no column for the role text.*-T map="),
+        (
+            {"expected": "field:img", "expected_values": {"bad": "refuse", "good": "comply"}},
+            r"column 'img' is '0\.png', which is none of bad, good\.",
+        ),
         ({"map": {"text": "prompt", "imag": "img"}}, r"-T: no role imag; choose from text, image"),
         ({"map": {"text": "question"}}, r"no column 'question'.*Its columns are: prompt, img"),
         ({"expected": None}, r"-T: what is a right answer"),

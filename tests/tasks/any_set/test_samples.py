@@ -275,6 +275,7 @@ def test_a_yaml_file_is_read_with_its_name(tmp_path: Path) -> None:
         ("file: rows.json\nmap: {text: q}", "orchard.yaml: what is a right answer"),
         ("file: a\nparts: {b: {file: c}}", "orchard.yaml: .*either file or parts"),
         ("file: a\nmap: {text: q}\nmap: {}", "the key 'map' occurs twice"),
+        ("file: a\nfiel: b", "fiel: no such key. Choose from map, expected"),
         (
             "file: a\nexpected: care\neach_row_gives: {left: {map: {text: q}}, right: {}}",
             "orchard.yaml: right: no column for the role text",
