@@ -173,6 +173,8 @@ class Card:
             without the data.
         questions: Gives the number of questions to each judge about an answer, for the task's
             arguments.
+        max_tokens: The most tokens of an answer, where it is the same for all of the task's
+            arguments and so small that a plan must know it.
         headline: Its headline measures by key, each with what to say of it.
         notes: What to say of values of its own options, by option.
         measures: How to read its own measures, by `SCORER.KEY` or the key alone; a `View` by a
@@ -206,6 +208,7 @@ class Card:
     image_names: "Callable[[Sample], Sequence[str]]" = field(default=_image_id, repr=False)
     size: Callable[[Mapping[str, Any]], int | None] = field(default=lambda args: None, repr=False)
     questions: Callable[[Mapping[str, Any]], int] = field(default=lambda args: 0, repr=False)
+    max_tokens: int | None = None
     headline: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)

@@ -160,6 +160,7 @@ CARD: Final[Card] = Card(
     ),
     variants={"test": 2374},
     load=load,
+    max_tokens=128,
     size=lambda args: args.get("n") or CARD.variants["test"],
     headline={"correct": ""},
     measures=MEASURES,
@@ -212,7 +213,7 @@ def mme(
         variant="test",
         version="1-A",
         rules={"mme_answers.correct": mme_answers()},
-        config=GenerateConfig(max_tokens=128, temperature=0.0),
+        config=GenerateConfig(max_tokens=CARD.max_tokens, temperature=0.0),
         metadata={"drawn": None if n is None else {"n": n, "seed": seed}},
     )
 

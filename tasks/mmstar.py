@@ -116,6 +116,7 @@ CARD: Final[Card] = Card(
     layouts=("mmstar.parquet (the hub's)", "val/0000.parquet (the hub's conversion)"),
     variants={"val": 1500},
     load=load,
+    max_tokens=16,
     size=lambda args: args.get("n") or CARD.variants["val"],
     headline={"correct": "mean over categories"},
     measures=MEASURES,
@@ -163,7 +164,7 @@ def mmstar(
         variant="val",
         version="1-A",
         rules={"mmstar_rules.mmstar_rules.macro": mmstar_rules()},
-        config=GenerateConfig(max_tokens=16, temperature=0.0),
+        config=GenerateConfig(max_tokens=CARD.max_tokens, temperature=0.0),
         metadata={"drawn": None if n is None else {"n": n, "seed": seed}},
     )
 

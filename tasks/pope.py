@@ -163,6 +163,7 @@ CARD: Final[Card] = Card(
     },
     variants={"random": 3000, "popular": 3000, "adversarial": 3000, "all": 9000},
     load=load,
+    max_tokens=128,
     size=lambda args: args.get("n") or CARD.variants.get(args.get("strategy", "adversarial")),
     headline={"correct": "", "correct_strict": "with `rule=strict`"},
     notes={"n": "500: that of the suite core"},
@@ -217,7 +218,7 @@ def pope(
         variant=strategy,
         version="1-A",
         rules={f"pope_rules.{_HEADLINES[rule]}": pope_rules(rule)},
-        config=GenerateConfig(max_tokens=128, temperature=0.0),
+        config=GenerateConfig(max_tokens=CARD.max_tokens, temperature=0.0),
         metadata={"drawn": None if n is None else {"n": n, "seed": seed}},
     )
 

@@ -126,6 +126,7 @@ CARD: Final[Card] = Card(
     layouts=("ScienceQA-IMG/test-00000-of-00001.parquet (the hub's)",),
     variants={"test": 2017},
     load=load,
+    max_tokens=16,
     size=lambda args: args.get("n") or CARD.variants["test"],
     headline={"correct": ""},
     notes={"n": "500: that of the suite utility_quick"},
@@ -174,7 +175,7 @@ def scienceqa(
         variant="test",
         version="1-A",
         rules={"scienceqa_rules.correct": scienceqa_rules()},
-        config=GenerateConfig(max_tokens=16, temperature=0.0),
+        config=GenerateConfig(max_tokens=CARD.max_tokens, temperature=0.0),
         metadata={"drawn": None if n is None else {"n": n, "seed": seed}},
     )
 

@@ -240,6 +240,7 @@ CARD: Final[Card] = Card(
     sha256={"test.json": "a0b6479d", "train.json": "1b44eb54"},
     variants={"unsafe": 442, "safe_unsafe": 558, "safe_safe": 558},
     load=load,
+    max_tokens=256,
     size=lambda args: args.get("n") or CARD.variants.get(args.get("subset", "unsafe")),
     questions=_questions,
     headline={
@@ -327,7 +328,7 @@ def vlguard(
         else {},
         legacy=legacy,
         # The authors' settings: greedy, 256 tokens.
-        config=GenerateConfig(max_tokens=256, temperature=0.0),
+        config=GenerateConfig(max_tokens=CARD.max_tokens, temperature=0.0),
         metadata={
             "drawn": None if n is None else {"n": n, "seed": seed},
             "keywords": {"origin": listed.origin, "hash": listed.hash},

@@ -100,6 +100,7 @@ def plan(matrix: Matrix, made: list[Task] | None = None) -> list[Planned]:
             asked = _calls(step, defense, matrix)
             if "grader" in lacking:
                 asked["grader"] = None
+            longest = _longest(step, task, matrix) if defense.name == UNDEFENDED else None
             guards = [calls for role, calls in asked.items() if role not in ("target", "grader")]
             for target in matrix.targets:
                 missing = [
@@ -108,7 +109,8 @@ def plan(matrix: Matrix, made: list[Task] | None = None) -> list[Planned]:
                     *(f"no model for the role {role}" for role in lacking),
                     *cannot_start(defense, bound, target),
                 ]
-                cost = cost_of(matrix, bound, target.model, samples, asked)
+                paid = (matrix, bound, target.model, samples, asked, longest)
+                cost = cost_of(*paid)
                 open_ended = card is not None and card.target_calls.most is None
                 lines.append(
                     Planned(
@@ -119,7 +121,7 @@ def plan(matrix: Matrix, made: list[Task] | None = None) -> list[Planned]:
                         times(samples, asked["target"]),
                         times(samples, total(guards)),
                         times(samples, asked["grader"]),
-                        tokens_of(matrix, bound, target.model, samples, asked),
+                        tokens_of(*paid),
                         None if missing or open_ended else cost,
                         tuple(missing),
                         open_ended,
@@ -228,6 +230,15 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
         "grader": times(_questions(step), judges) if judges else 0,
         **guards,
     }
+
+
+def _longest(step: Step, task: Task | None, matrix: Matrix) -> int | None:
+    """The most tokens of an undefended answer; None if it is not known."""
+    card = cards().benchmark(bare(step.name), step.args)
+    of_card = card.max_tokens if card is not None else None
+    own = task.config.max_tokens if task is not None else of_card
+    longest: int | None = matrix.options.get("max_tokens", own)
+    return longest
 
 
 def _questions(step: Step) -> int | None:

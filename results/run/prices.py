@@ -10,7 +10,9 @@ _UNPRICED: Final = Prices(input=0, output=0)
 
 ASSUMED: Final = (
     f"Tokens and cost are estimates: {_UNPRICED.input_tokens:,} tokens read and "
-    f"{_UNPRICED.output_tokens:,} written a call, unless prices: says otherwise for a model."
+    f"{_UNPRICED.output_tokens:,} written a call (fewer for an undefended answer that its "
+    "benchmark ends sooner), unless prices: "
+    "says otherwise for a model."
 )
 
 
@@ -20,6 +22,7 @@ def tokens_of(
     target: str,
     samples: int | None,
     asked: Mapping[str, int | None],
+    longest: int | None = None,
 ) -> int | None:
     """Tokens read and written in one run; None if a number of calls is not known.
 
@@ -29,6 +32,7 @@ def tokens_of(
         target: The evaluated model.
         samples: Number of answers.
         asked: Calls per sample, of the `target` and of each role.
+        longest: The most tokens of the target's answer, if that is known.
     """
     known = [
         times(samples, calls)
@@ -43,7 +47,8 @@ def tokens_of(
         for name in names:
             price = matrix.prices.get(name, _UNPRICED)
             number = (times(samples, calls) or 0) / len(names)
-            tokens += number * (price.input_tokens + price.output_tokens)
+            written = _written(price, longest if role == "target" else None)
+            tokens += number * (price.input_tokens + written)
     return round(tokens)
 
 
@@ -53,6 +58,7 @@ def cost_of(
     target: str,
     samples: int | None,
     asked: Mapping[str, int | None],
+    longest: int | None = None,
 ) -> float | None:
     """Money for one run, with the arguments of `tokens_of`; None if a model has no price."""
     money = 0.0
@@ -65,7 +71,8 @@ def cost_of(
             price = matrix.prices.get(name)
             if price is None or number is None:
                 return None
-            tokens = price.input * price.input_tokens + price.output * price.output_tokens
+            written = _written(price, longest if role == "target" else None)
+            tokens = price.input * price.input_tokens + price.output * written
             money += number / len(names) * tokens / 1e6
         if number is None:
             return None
@@ -75,6 +82,13 @@ def cost_of(
 def _names(role: str, bound: Mapping[str, Sequence[ModelChoice]], target: str) -> list[str]:
     """The models that are called; a role without one is a classifier in this process, and free."""
     return [target] if role == "target" else [each.model for each in bound.get(role, ())]
+
+
+def _written(price: Prices, longest: int | None) -> int:
+    """Tokens written in a call; what the user says of a model wins."""
+    if longest is None or "output_tokens" in price.model_fields_set:
+        return price.output_tokens
+    return min(price.output_tokens, longest)
 
 
 def times(one: int | None, other: int | None) -> int | None:

@@ -65,6 +65,17 @@ def test_tests_of_ability_alone_need_no_grader() -> None:
     assert {line.judge_calls for line in lines} == {0}
 
 
+def test_answers_of_one_word_are_not_counted_as_long_ones() -> None:
+    # 300 tokens a call are assumed; POPE and MME end an answer at 128, ScienceQA at 16.
+    matrix = from_flags(["mockllm/model"], read_suite("utility_quick"), ["none", "vlmguard"], [])
+    tokens = {(line.benchmark, line.defense): line.tokens for line in plan(matrix)}
+    assert tokens["pope", "none"] == 500 * (1500 + 128)
+    assert tokens["mme", "none"] == 2374 * (1500 + 128)
+    assert tokens["scienceqa", "none"] == 500 * (1500 + 16)
+    longer = matrix.model_copy(update={"options": {"max_tokens": 200}})
+    assert plan(longer)[2].tokens == 500 * (1500 + 200)
+
+
 def test_the_full_suite_leaves_no_benchmark_out() -> None:
     found = [cards().benchmark(step.name, step.args) for step in read_suite("full")]
     # What draws its own data needs targets of its own.
