@@ -45,6 +45,7 @@ def load_samples(source: Source, preset: Preset) -> list[Sample]:
     """
     places = Places.of(source, preset)
     found: list[Sample] = []
+    seen: dict[str, str] = {}
     for name, part in places.parts().items():
         before = 0
         forms = {
@@ -56,7 +57,13 @@ def load_samples(source: Source, preset: Preset) -> list[Sample]:
             for row in rows:
                 for each, form in forms.items():
                     made = _Making(places, name, part, each, form, file, row, before + row.number)
-                    found.append(made.sample())
+                    sample = made.sample()
+                    if (first := seen.setdefault(str(sample.id), made.where)) != made.where:
+                        raise UserError(
+                            f"{made.where}: the id {sample.id} is also that of {first}. Give each "
+                            "row its own, or leave the role id out of the map."
+                        )
+                    found.append(sample)
             before += len(rows)
     return found
 

@@ -366,6 +366,13 @@ def test_wrong_options_are_refused(folder: Path, options: dict[str, Any], messag
         own(folder, judge="none" if "judge_hint" not in options else "all", **options)
 
 
+def test_both_rows_of_an_id_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps({"q": "Ripe?", "n": n}) for n in ("a", "b", "a")))
+    with pytest.raises(UserError, match=r"line 3: the id rows/a is also that of .*jsonl: line 1\."):
+        vlm_safety(file=str(file), map={"text": "q", "id": "n"}, expected="comply", judge="none")
+
+
 def test_a_hint_in_every_row_may_be_shown_to_the_general_judge(tmp_path: Path) -> None:
     write_json(tmp_path / "rows.json", [{"q": "Ripe?", "note": "Not yet."}])
     roles = {"text": "q", "hint": "note"}
