@@ -78,6 +78,12 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     paper = arguments.layout == "paper"
     shown = paper_sheets(board) if paper else board_sheets(board)
     checked = [verify_sheet(results)] if arguments.verify else []
+    files: list[str] = []
+    # Before anything is printed: whoever reads that may stop early, as `head` does.
+    if arguments.out:
+        whole = shown if paper else [tables.main_sheet(board), *shown]
+        extras = Extras(sheets=labelled)
+        files = write_leaderboard(board, user_path(arguments.out), extras, [*whole, *checked])
     for note in board.notes:
         print(f"Note: {one_line(note)}\n")
     print_sheets([*shown, *labelled, *checked], console)
@@ -89,8 +95,5 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         print(f"{len(published)} published rows for these benchmarks: --published.\n")
     print_sheets([tables.left_out_sheet(board)], console)
     if arguments.out:
-        whole = shown if paper else [tables.main_sheet(board), *shown]
-        extras = Extras(sheets=labelled)
-        files = write_leaderboard(board, user_path(arguments.out), extras, [*whole, *checked])
         print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
     return 0

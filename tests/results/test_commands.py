@@ -1,5 +1,6 @@
 """`vlmguard leaderboard` as a command: files, bad input, exit status."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -182,3 +183,15 @@ def test_a_limit_is_at_least_one(limit: str, capsys: pytest.CaptureFixture[str])
     words = ["run", "--target", "mockllm/model", "--benchmark", "microworld", "--dry-run"]
     assert main([*words, "--limit", limit]) == 2
     assert f"--limit={limit}: a number of at least 1" in capsys.readouterr().err
+
+
+def test_files_are_written_also_if_nobody_reads_to_the_end(
+    matrix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("vlmguard.results.formats.console.print_sheets", stop)
+    with contextlib.suppress(BrokenPipeError):
+        main(["leaderboard", str(matrix), "--out", str(tmp_path / "site")])
+    assert (tmp_path / "site" / "leaderboard.html").is_file()
