@@ -28,6 +28,8 @@ RISKY: Final = "risky"
 HARMLESS: Final = "harmless"
 MIXED: Final = "mixed"
 _BENIGN: Final = "comply"
+_NAMED: Final = 2
+"""The most other sets that a cell names."""
 
 
 def kind_of(expected: Iterable[str]) -> str:
@@ -184,7 +186,9 @@ def _why(board: Leaderboard, entry: Entry) -> str:
         named = card.partner.benchmark if card and card.partner else ""
         known = cards().benchmarks.get(named)
         own = f" of its own ({known.title if known else named})" if named else " of its own"
-        return f"no harmless partner run{own}: see {', '.join(dict.fromkeys(others))}"
+        titles = list(dict.fromkeys(others))
+        more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
+        return f"no harmless partner run{own}: see {', '.join(titles[:_NAMED])}{more}"
     if entry.defense == UNDEFENDED_LABEL:
         return "no harmless partner run"
     return f"no harmless partner run: nothing here says what {entry.defense} costs"

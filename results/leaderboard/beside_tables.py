@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.beside import HARMLESS
 from vlmguard.results.leaderboard.cells import MARKS
 from vlmguard.results.leaderboard.model import Beside, Entry, Group, Leaderboard
 from vlmguard.results.logs.coverage import KINDS, OTHERWISE, SCORED, TOTAL
@@ -14,6 +15,7 @@ from vlmguard.results.stats.differences import Difference
 __all__ = ["BESIDE_NOTES", "beside_sheet", "control_note", "counts_sheet", "unpaired_notes"]
 
 GENERAL = "(any)"
+OVER_REFUSAL: Final = "over_refusal"
 BESIDE_NOTES = [
     "Each row of a harm set beside harmless requests under the same defense: those that its card "
     "names, or its own harmless samples. (any): harmless requests that belong to no harm set. "
@@ -88,7 +90,19 @@ def _line(board: Leaderboard, each: Beside) -> list[str]:
         return [*labels, each.note, _joined(of_harm), "-", "-"]
     title, measure = _named(each.partner, each.partner_measure)
     mean, _ = _cell(board, each, each.partner, measure)
+    mean += _refusals(board, each)
     return [*labels, title, _joined(of_harm), mean, _utility(board, each, measure)]
+
+
+def _refusals(board: Leaderboard, each: Beside) -> str:
+    """Over-refusal of harmless requests, where another measure is shown."""
+    entry = board.find(each.target, each.defense, each.partner) if each.partner else None
+    if entry is None or entry.group.kind != HARMLESS or each.partner_measure == OVER_REFUSAL:
+        return ""
+    measure = entry.group.by_name.get(OVER_REFUSAL)
+    if measure is None or math.isnan(mean := entry.cells[OVER_REFUSAL].mean):
+        return ""
+    return f"\nover-refusal {measure.show(mean)} %"
 
 
 def _utility(board: Leaderboard, each: Beside, measure: Measure | None) -> str:

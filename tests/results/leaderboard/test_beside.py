@@ -113,7 +113,8 @@ def test_the_row_of_a_harm_set_has_the_utility_change_of_its_partner(board: Lead
     assert partner == "Pantry all\nSafe & helpful % ↑"
     # 4 of 20 before and 16 after; 20 of 20 before and none after, over ten images.
     assert here.startswith("80.0\n+60.0")
-    assert there == "0.0"
+    # A tolerant measure may hide refusals; so they stand below it.
+    assert there == "0.0\nover-refusal 100.0 %"
     assert change.startswith("-100.0 ▼\n[-100.0, ")
     found = next(
         each
@@ -121,7 +122,7 @@ def test_the_row_of_a_harm_set_has_the_utility_change_of_its_partner(board: Lead
         if (each.defense, each.group.column.title) == (WARDEN, "Pantry")
     )
     assert found.cells["safe_and_helpful"].verdict == "worse"
-    assert rows["undefended", "Cellar"][3:] == [partner, "20.0", "100.0", ""]
+    assert rows["undefended", "Cellar"][3:] == [partner, "20.0", "100.0\nover-refusal 0.0 %", ""]
 
 
 def test_a_set_of_both_kinds_is_its_own_partner(board: Leaderboard) -> None:
@@ -184,7 +185,7 @@ def test_the_block_says_of_how_many_samples_a_mean_and_a_change_are(
     never = (9.0, 0.0, 1.0)
     clone(template, path, lambda _: never, benchmark="Pantry", defense=WARDEN, change=unreadable)
     undefended, defended = beside_sheet(build(read_results([str(tmp_path)]))).rows
-    assert undefended[5:] == ["50.0", ""]
+    assert undefended[5:] == ["50.0\nover-refusal 50.0 %", ""]
     assert defended[5].startswith("0.0\nscored 10 of 20")
     assert defended[6].startswith("-100.0")
     assert "\n10 pairs" in defended[6]
@@ -214,8 +215,8 @@ def test_controls_come_last_and_are_named_beside_and_among_gains(
 def test_harmless_requests_of_no_set_come_last_and_once(board: Leaderboard) -> None:
     rows = [row for row in beside_sheet(board).rows if row[2] == "(any)"]
     assert [(row[1], row[3], row[4], row[5]) for row in rows] == [
-        ("undefended", "Quiz all\nSafe & helpful % ↑", "-", "100.0"),
-        (WARDEN, "Quiz all\nSafe & helpful % ↑", "-", "0.0"),
+        ("undefended", "Quiz all\nSafe & helpful % ↑", "-", "100.0\nover-refusal 0.0 %"),
+        (WARDEN, "Quiz all\nSafe & helpful % ↑", "-", "0.0\nover-refusal 100.0 %"),
     ]
     assert rows == beside_sheet(board).rows[-2:]
 
@@ -243,7 +244,7 @@ def test_a_row_without_harmless_requests_says_so_everywhere(
 def test_a_set_without_a_partner_names_the_others_that_tell(board: Leaderboard) -> None:
     rows = [row for row in beside_sheet(board).rows if row[2].startswith("Vault")]
     assert {row[3] for row in rows} == {
-        "no harmless partner run of its own: see Pantry all, Zoo all, Quiz all"
+        "no harmless partner run of its own: see Pantry all, Zoo all and 1 more"
     }
 
 
