@@ -13,6 +13,7 @@ from support.icc import SRGB, rgb_profile
 from support.synthesis import draw_image, good_reply, raw_row
 from support.training_data import export_row, write_export
 
+from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import from_data_uri, prepare_image, to_data_uri
 from vlmguard.guard.rewriter.prompts import DIRECT_FORMAT, REASONING_FORMAT
@@ -117,7 +118,8 @@ def test_leaks_that_the_export_kept_block(
     else:
         with pytest.raises(UserError, match="shares 1 images with test sets"):
             load(tmp_path / "data")
-    assert "nobody has compared these rows with figstep, mm_safetybench, siuo, " in caplog.text
+    sets = ", ".join(name for name, card in cards().benchmarks.items() if card.layouts)
+    assert f"nobody has compared these rows with {sets}. " in caplog.text
 
 
 def test_rows_that_nobody_compared_are_pointed_out(
