@@ -43,7 +43,7 @@ def with_addition(
     parts = parts_of(message)
     texts = {n: part.text for n, part in enumerate(parts) if isinstance(part, ContentText)}
     last = len(parts) - 1
-    if place == "suffix" and last not in texts:
+    if not texts or (place == "suffix" and last not in texts):
         return ChatMessageUser(content=[*parts, ContentText(text=text)])
     changed = last if place == "suffix" else min(texts)
     both = (texts[changed], text) if place == "suffix" else (text, texts[changed])

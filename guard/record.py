@@ -10,6 +10,7 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
+from vlmguard.guard.decision import Verdict
 from vlmguard.guard.text.outputs import read_output
 
 __all__ = [
@@ -91,7 +92,10 @@ class DefenseRecord(BaseModel):
         version: Version of the solver, as of a task; empty if it states no version.
         original: The user's request.
         rewritten: The request that the target got instead, if a defense changed its meaning.
+        action: What it decided: `pass`, `rewrite`, `block` or `regenerate`; empty without one.
         triggered: Whether the defense intervened.
+        skipped: Why it looked at nothing (`tool_turn`, `no_image`, ...); empty if it looked.
+        verdict: The guard's verdict, if it gives one.
         stages: Every call in order, the target's answers included.
         outcome: The kind of the guard's reply (the rewriter's: `copied`, `rewritten`, `refused`,
             `unusable`); empty if the defense does not count kinds.
@@ -107,7 +111,10 @@ class DefenseRecord(BaseModel):
     version: str = ""
     original: str = ""
     rewritten: str | None = None
+    action: str = ""
     triggered: bool = False
+    skipped: str = ""
+    verdict: Verdict | None = None
     stages: list[Stage] = Field(default_factory=list)
     outcome: str = ""
     failure: str | None = None

@@ -78,22 +78,25 @@ def require_roles(*roles: str) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         for role in roles:
             get_model(role=role, required=True)
-        await load_models()
+        await load_models(get_model())
         return state
 
     return solve
 
 
-async def load_models() -> None:
+async def load_models(target: Model) -> None:
     """Load the weights of the target and of all models in roles, if they are local.
 
     A missing or unsuitable checkpoint then shows before another model is paid for. When a log is
     scored again, this gets only the models that are asked, so the target's weights are not needed.
 
+    Args:
+        target: The evaluated model.
+
     Raises:
         UserError: Weights cannot be loaded.
     """
-    for bound in (get_model(), *model_roles().values()):
+    for bound in (target, *model_roles().values()):
         for model in bound if isinstance(bound, list) else [bound]:
             if isinstance(model.api, LocalModel):
                 await model.api.open()
@@ -117,7 +120,7 @@ def role_models(role: str) -> list[Model]:
     return [get_model(role=role, required=True)]
 
 
-def checks_for(target: Model, defaults: GenerateConfig) -> GenerateConfig:
+def checks_for(target: Model, defaults: GenerateConfig, wanted: int | None) -> GenerateConfig:
     """Settings for a defense's own questions to the target.
 
     The evaluated model's settings (a temperature, for example) are meant for its answers, so ours
@@ -129,12 +132,12 @@ def checks_for(target: Model, defaults: GenerateConfig) -> GenerateConfig:
     Args:
         target: The evaluated model.
         defaults: Our settings, with a temperature and `max_tokens`.
+        wanted: The most tokens that the user gave the target, if any.
 
     Returns:
         The settings to pass to `generate()`.
     """
-    wanted = target.config.max_tokens or 0
-    if defaults.max_tokens is None or wanted <= defaults.max_tokens:
+    if defaults.max_tokens is None or (wanted or 0) <= defaults.max_tokens:
         return in_full(target, defaults)
     return in_full(target, defaults.merge(GenerateConfig(max_tokens=wanted)))
 

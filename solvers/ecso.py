@@ -163,7 +163,7 @@ def ecso(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         target = get_model()
-        config = checks_for(target, _CHECKS)
+        config = checks_for(target, _CHECKS, target.config.max_tokens)
         turn = last_turn(state)
         with recorded(state, CARD.name, turn.text, CARD.version) as record:
             record.template = template_hash(

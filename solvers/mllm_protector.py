@@ -210,7 +210,7 @@ def mllm_protector(
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         detect = await _detector(detector_at)
         detoxify = await _detoxifier(detoxifier_at, prompt, asking)
-        await load_models()
+        await load_models(get_model())
         turn = last_turn(state)
         with recorded(state, CARD.name, turn.text, CARD.version) as record:
             record.template = template_hash(prompt, QA_INPUT, DETECTOR_TEMPLATE, asking)

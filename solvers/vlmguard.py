@@ -27,27 +27,28 @@ prompt is passed on, after a refusal with a fixed caution (`decision.CAUTION`), 
 shows the rates.
 """
 
-from typing import Final
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
 
 from inspect_ai.model import get_model
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.solver import Solver, solver
 
-from vlmguard.guard.cards import Calls, DefenseCard, Part, Role, register
+from vlmguard.guard.cards import Calls, DefenseCard, Part, Role
+from vlmguard.guard.decision import ON_FAILURE, Decision, OnFailure
+from vlmguard.guard.defense import Conversation, Defense, Target, register_defense
 from vlmguard.guard.errors import UserError, check_choice
-from vlmguard.guard.messages import with_text
-from vlmguard.guard.record import DefenseRecord, recorded
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.rewriter import Rewriter, UnusableRewrite
-from vlmguard.guard.rewriter.decision import ON_FAILURE, ON_REFUSAL, OnFailure, OnRefusal, Rewrite
+from vlmguard.guard.rewriter.decision import ON_REFUSAL, OnRefusal, Rewrite
 from vlmguard.guard.rewriter.prompts import (
     DIRECT_FORMAT,
     PROMPTS,
     REASONING_FORMAT,
     REWRITE_TEMPLATE,
 )
-from vlmguard.guard.roles import load_models
 from vlmguard.guard.templates import load_template
-from vlmguard.solvers.fallback import refusal
-from vlmguard.solvers.turn import last_turn
+from vlmguard.solvers.defended import defended, options_of
 
 CARD: Final = DefenseCard(
     name="vlmguard",
@@ -77,17 +78,10 @@ CARD: Final = DefenseCard(
         "direct": DIRECT_FORMAT,
     },
 )
-register(CARD)
 
 
-@solver
-def vlmguard(
-    reasoning: bool = True,
-    on_failure: OnFailure = "original",
-    on_refusal: OnRefusal = "caution",
-    prompt: int | None = None,
-    template: str | None = None,
-) -> Solver:
+@register_defense
+class VLMGuard(Defense):
     """Rewrite the last user turn with the `rewriter` model, then answer.
 
     Args:
@@ -100,47 +94,64 @@ def vlmguard(
             trained with, if its folder states it, else 2.
         template: File with a rewriting prompt that replaces ours.
     """
-    check_choice("-S on_failure", on_failure, ON_FAILURE)
-    check_choice("-S on_refusal", on_refusal, ON_REFUSAL)
-    if prompt is not None:
-        check_choice("-S prompt", prompt, tuple(PROMPTS))
-        if template is not None:
-            raise UserError("-S prompt and -S template exclude each other: leave one of them out.")
-    load_template(REWRITE_TEMPLATE, template, ("request", "format"))
 
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        rewriter = Rewriter(
-            get_model(role="rewriter", required=True),
+    card = CARD
+
+    def __init__(
+        self,
+        reasoning: bool = True,
+        on_failure: OnFailure = "original",
+        on_refusal: OnRefusal = "caution",
+        prompt: int | None = None,
+        template: str | None = None,
+    ) -> None:
+        check_choice("-S on_failure", on_failure, ON_FAILURE)
+        check_choice("-S on_refusal", on_refusal, ON_REFUSAL)
+        if prompt is not None:
+            check_choice("-S prompt", prompt, tuple(PROMPTS))
+            if template is not None:
+                raise UserError(
+                    "-S prompt and -S template exclude each other: leave one of them out."
+                )
+        load_template(REWRITE_TEMPLATE, template, ("request", "format"))
+        self.on_failure = on_failure
+        self.rewriter = partial(
+            Rewriter,
             reasoning=reasoning,
             template=template,
             prompt=prompt,
             on_failure=on_failure,
             on_refusal=on_refusal,
         )
-        await load_models()  # before the rewriter is paid for, in case the target cannot be loaded
-        turn = last_turn(state)
 
-        with recorded(state, CARD.name, turn.text, CARD.version) as record:
-            rewrite = await rewriter.rewrite(turn.images, turn.text, conversation=turn.earlier)
-            _note(record, rewriter, rewrite)
-            try:
-                decision = rewriter.judge(rewrite)
-            except UnusableRewrite as error:
-                raise RuntimeError(f"Sample {state.sample_id}: {error}") from error
-            record.triggered = decision.action != "pass"
-            if decision.action == "block":
-                state.output = refusal(state)
-                state.messages.append(state.output.message)
-                return state
+    async def ready(self, target: Target | None) -> None:
+        """Find the rewriter."""
+        get_model(role="rewriter", required=True)
 
+    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+        """Rewrite the request."""
+        rewriter = self.rewriter(get_model(role="rewriter", required=True))
+        rewrite = await rewriter.rewrite(
+            conversation.images, conversation.text, conversation=conversation.earlier
+        )
+        _note(record, rewriter, rewrite)
+        try:
+            decision = rewriter.judge(rewrite)
+        except UnusableRewrite as error:
+            raise RuntimeError(f"{conversation.name}: {error}") from error
+        if decision.action == "pass":
             record.rewritten = decision.request
-            if decision.action == "rewrite":
-                state.messages[turn.index] = with_text(state.messages[turn.index], decision.request)
-            state = await generate(state)
-            record.add_call("answer", state.output, "target")
-            return state
+            return replace(decision, messages=conversation.messages)
+        if decision.action == "block":
+            return decision
+        record.rewritten = decision.request
+        return replace(decision, messages=conversation.with_request(decision.request))
 
-    return solve
+
+@solver
+@options_of(VLMGuard)
+def vlmguard(**options: Any) -> Solver:
+    return defended(VLMGuard(**options))
 
 
 def _note(record: DefenseRecord, rewriter: Rewriter, rewrite: Rewrite) -> None:

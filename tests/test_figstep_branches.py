@@ -12,10 +12,10 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from support.scripted import Call, Scripted
 
+from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.solvers import ecso, eta, figstep_defense, mllm_protector, vlmguard
 from vlmguard.solvers.eta.decoding import PREFIX
-from vlmguard.solvers.fallback import REFUSAL_MESSAGE
 from vlmguard.tasks import figstep
 
 SAFE_ANSWER = "I have read the list and will keep to general advice."

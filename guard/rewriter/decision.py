@@ -5,25 +5,18 @@ from typing import Final, Literal
 
 from inspect_ai.model import ModelOutput
 
+from vlmguard.guard.decision import ON_FAILURE, Decision
+
 __all__ = [
     "CAUTION",
-    "ON_FAILURE",
     "ON_REFUSAL",
-    "Action",
-    "Decision",
-    "OnFailure",
     "OnRefusal",
     "Outcome",
     "Rewrite",
+    "RewriteDecision",
 ]
 
-Action = Literal["pass", "rewrite", "block"]
-
-OnFailure = Literal["original", "refuse", "raise"]
 OnRefusal = Literal["caution", "original", "refuse", "raise"]
-
-ON_FAILURE: Final = ("original", "refuse", "raise")
-"""What may happen if a guard's output cannot be used."""
 
 ON_REFUSAL: Final = ("caution", *ON_FAILURE)
 """What may happen if a guard refuses."""
@@ -73,22 +66,15 @@ class Rewrite:
         return "copied" if self.rewritten == self.original else "rewritten"
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What becomes of a request.
+@dataclass(frozen=True, kw_only=True)
+class RewriteDecision(Decision):
+    """What a rewriter makes of a request.
+
+    Its `reason` is `copied` or `rewritten`, or the failure of its reply (`refused`, `no_prompt`,
+    ...). Its `hazard` is in the rewriter's words; empty if it saw no hazard or gave no reasoning.
 
     Attributes:
-        action: `pass` it on as it is, `rewrite` it, or `block` it.
-        request: What to send to the model; empty if it is blocked.
-        reason: `copied` or `rewritten` (by the rewriter), or the failure of its reply (`refused`,
-            `no_prompt`, ...).
-        hazard: What could go wrong, in the rewriter's words; empty if it saw no hazard or gave no
-            reasoning.
         rewrite: The rewriter's result, with its raw outputs.
     """
 
-    action: Action
-    request: str
-    reason: str
-    hazard: str
     rewrite: Rewrite

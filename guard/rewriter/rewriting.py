@@ -14,7 +14,7 @@ zero-shot, and fine-tuning teaches it. `prompts` holds the versions of the instr
 model states which version it knows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,17 +31,16 @@ from inspect_ai.model import (
 )
 from PIL import Image
 
+from vlmguard.guard.decision import ON_FAILURE, Action, OnFailure
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.messages import images_of, parts_of, user_message, with_text
 from vlmguard.guard.rewriter.decision import (
     CAUTION,
-    ON_FAILURE,
     ON_REFUSAL,
-    Decision,
-    OnFailure,
     OnRefusal,
     Rewrite,
+    RewriteDecision,
 )
 from vlmguard.guard.rewriter.prompts import (
     CONVERSATION_TEMPLATE,
@@ -81,6 +80,9 @@ PROBLEMS: Final = {
     ),
 }
 """The fault that the one retry names, by the failure of the first reply."""
+
+ACTIONS: Final[Mapping[str, Action]] = {"refuse": "block", "caution": "rewrite", "original": "pass"}
+"""What is done after a failure or a refusal, by the user's choice."""
 
 _FIELDS: Final = ("request", "format")
 _DEFAULTS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
@@ -152,7 +154,7 @@ class Rewriter:
         text: str,
         *,
         conversation: Sequence[ChatMessage] = (),
-    ) -> Decision:
+    ) -> RewriteDecision:
         """Decide what becomes of a request, for solver, server and training alike.
 
         Args:
@@ -167,7 +169,7 @@ class Rewriter:
         """
         return self.judge(await self.rewrite(image, text, conversation=conversation))
 
-    def judge(self, rewrite: Rewrite) -> Decision:
+    def judge(self, rewrite: Rewrite) -> RewriteDecision:
         """The decision that follows from a rewrite.
 
         Raises:
@@ -175,20 +177,27 @@ class Rewriter:
         """
         if not rewrite.failure:
             if rewrite.outcome == "copied":
-                return Decision("pass", rewrite.original, "copied", "", rewrite)
-            hazard = rewrite.reasoning
-            return Decision("rewrite", rewrite.rewritten, "rewritten", hazard, rewrite)
+                return RewriteDecision("pass", rewrite.original, "copied", rewrite=rewrite)
+            return RewriteDecision(
+                "rewrite", rewrite.rewritten, "rewritten", rewrite.reasoning, rewrite=rewrite
+            )
         refused = rewrite.outcome == "refused"
         choice = self._on_refusal if refused else self._on_failure
         if choice == "raise":
             raise UnusableRewrite(rewrite)
-        hazard = rewrite.reasoning if refused else ""
-        if choice == "refuse":
-            return Decision("block", "", rewrite.failure, hazard, rewrite)
-        if choice == "caution":
-            request = fill(CAUTION, request=rewrite.original)
-            return Decision("rewrite", request, rewrite.failure, hazard, rewrite)
-        return Decision("pass", rewrite.original, rewrite.failure, hazard, rewrite)
+        request = {
+            "refuse": "",
+            "caution": fill(CAUTION, request=rewrite.original),
+            "original": rewrite.original,
+        }[choice]
+        return RewriteDecision(
+            ACTIONS[choice],
+            request,
+            rewrite.failure,
+            rewrite.reasoning if refused else "",
+            failure=rewrite.failure,
+            rewrite=rewrite,
+        )
 
     async def rewrite(
         self,

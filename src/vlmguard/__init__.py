@@ -8,15 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from vlmguard.guard.decision import Decision
     from vlmguard.guard.errors import UserError
     from vlmguard.guard.record import DefenseRecord, Stage, recorded
     from vlmguard.guard.rewriter import Rewriter
-    from vlmguard.guard.rewriter.decision import Decision, Rewrite
+    from vlmguard.guard.rewriter.decision import Rewrite
 
 __all__ = ["Decision", "DefenseRecord", "Rewrite", "Rewriter", "Stage", "UserError", "recorded"]
 
 _HOMES: Final = {
-    "Decision": "vlmguard.guard.rewriter.decision",
+    "Decision": "vlmguard.guard.decision",
     "DefenseRecord": "vlmguard.guard.record",
     "Rewrite": "vlmguard.guard.rewriter.decision",
     "Rewriter": "vlmguard.guard.rewriter",

@@ -1,0 +1,38 @@
+"""The contract of a defense: one object for solver, model API, server and gateway hooks.
+
+defense = defense_named("ecso")(verdict="exact")
+outcome = await defense.run(Conversation(messages), Target(model))
+outcome.decision.action     # pass, rewrite, block or regenerate
+outcome.output              # what the user gets
+outcome.record              # every call, and what came of it
+"""
+
+from vlmguard.guard.decision import (
+    ON_FAILURE,
+    Action,
+    Decision,
+    OnFailure,
+    Verdict,
+)
+from vlmguard.guard.defense.base import Defense, Outcome, UnusableReply
+from vlmguard.guard.defense.conversation import Conversation
+from vlmguard.guard.defense.names import defense_named, register_defense
+from vlmguard.guard.defense.refusal import REFUSAL_MESSAGE, refusal
+from vlmguard.guard.defense.target import Target
+
+__all__ = [
+    "ON_FAILURE",
+    "REFUSAL_MESSAGE",
+    "Action",
+    "Conversation",
+    "Decision",
+    "Defense",
+    "OnFailure",
+    "Outcome",
+    "Target",
+    "UnusableReply",
+    "Verdict",
+    "defense_named",
+    "refusal",
+    "register_defense",
+]

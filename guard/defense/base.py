@@ -1,0 +1,231 @@
+"""The base of every defense: the order of its steps, and the rules that hold for all of them.
+
+1. Nothing is paid for before all its models are found (`ready`).
+2. A conversation without anything to protect passes (`Conversation.skipped`).
+3. `before` decides about the request: pass it, rewrite it, or block it (no call of the target).
+4. The target answers.
+5. `after` looks at the answer, if the defense needs it: keep it, or put another in its place. A
+   missing answer, a refusal that the provider marked and a tool call are not looked at.
+6. A guard's output that cannot be used is neither safe nor unsafe: `on_failure` decides.
+"""
+
+from abc import ABC
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from inspect_ai.model import GenerateConfig, ModelOutput
+
+from vlmguard.guard.cards import DefenseCard
+from vlmguard.guard.decision import Decision, OnFailure
+from vlmguard.guard.defense.conversation import Conversation
+from vlmguard.guard.defense.refusal import refusal
+from vlmguard.guard.defense.target import Target
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.roles import load_models
+from vlmguard.guard.text.outputs import read_output
+
+__all__ = ["Answered", "Defense", "Outcome", "UnusableReply"]
+
+
+class UnusableReply(Exception):
+    """An auxiliary model's reply that is not in the requested form.
+
+    Args:
+        reason: The fault, in one or two words (`no_grade`).
+        reply: The reply.
+    """
+
+    def __init__(self, reason: str, reply: str) -> None:
+        super().__init__(f"{reason}: {reply[:200]!r}")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer to check.
+
+    Attributes:
+        conversation: What the user sent.
+        decision: What the target got instead.
+        output: The target's answer.
+        text: Its text without thinking; never empty.
+        target: The target.
+    """
+
+    conversation: Conversation
+    decision: Decision
+    output: ModelOutput
+    text: str
+    target: Target
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a conversation.
+
+    Attributes:
+        decision: What was decided, last.
+        output: What the user gets.
+        record: Every call, and what came of it.
+    """
+
+    decision: Decision
+    output: ModelOutput
+    record: DefenseRecord
+
+
+class Defense(ABC):
+    """A defense; subclasses say what they do before or after the target's answer.
+
+    One object serves many conversations at once, so it keeps nothing of any.
+    """
+
+    card: ClassVar[DefenseCard]
+    on_failure: OnFailure = "original"
+
+    @property
+    def needs_output(self) -> bool:
+        """Whether it checks answers, so that none can be streamed before it is whole."""
+        return False
+
+    async def decide(
+        self, conversation: Conversation, record: DefenseRecord | None = None
+    ) -> Decision:
+        """Decide about a request, before any answer.
+
+        Args:
+            conversation: The conversation.
+            record: Where calls are noted; a new record by default.
+
+        Raises:
+            RuntimeError: A guard's output cannot be used, and `on_failure` is `raise`.
+            UserError: A model that it needs is missing.
+        """
+        await self.ready(None)
+        return await self._decide(conversation, record or self.new_record(conversation))
+
+    async def run(
+        self, conversation: Conversation, target: Target, record: DefenseRecord | None = None
+    ) -> Outcome:
+        """Protect a conversation, and let the target answer it.
+
+        Args:
+            conversation: The conversation.
+            target: The target.
+            record: Where calls are noted, so that those before an error are kept too; a new
+                record by default.
+
+        Raises:
+            RuntimeError: A guard's output cannot be used, and `on_failure` is `raise`.
+            UserError: A model that it needs is missing.
+        """
+        record = record if record is not None else self.new_record(conversation)
+        await self.ready(target)
+        await load_models(target.model)
+        decision = await self._decide(conversation, record)
+        if decision.action == "block":
+            return Outcome(decision, refusal(target.name), record)
+        output = await target(list(decision.messages), self.answering(target))
+        record.add_call("answer", output, "target")
+        if not self.needs_output or record.skipped:
+            return Outcome(decision, output, record)
+        if output.choices and output.message.tool_calls:
+            record.skipped = "tool_call"
+            return Outcome(decision, output, record)
+        said = read_output(output)
+        if not said.is_answer:
+            if said.kind == "no_answer":
+                record.failure = "no_answer"
+            return Outcome(decision, output, record)
+        answered = Answered(conversation, decision, output, said.text, target)
+        try:
+            decision, output = await self.after(answered, record)
+        except UnusableReply as unusable:
+            decision = self._failed(conversation, decision, record, unusable)
+            if decision.action == "block":
+                output = refusal(target.name)
+        self._note(record, decision)
+        return Outcome(decision, output, record)
+
+    def new_record(self, conversation: Conversation) -> DefenseRecord:
+        """An empty record of a conversation."""
+        record = DefenseRecord(defense=self.card.name, version=self.card.version)
+        record.original = conversation.text
+        return record
+
+    async def ready(self, target: Target | None) -> None:
+        """Find the models of all roles, and load checkpoints, before anything is paid for.
+
+        Args:
+            target: The target; None if only a request is to be decided.
+
+        Raises:
+            UserError: One is missing or unsuitable.
+        """
+        return
+
+    def answering(self, target: Target) -> GenerateConfig | None:
+        """Settings of the target's answer that override those of the request."""
+        return None
+
+    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+        """Decide about the request; passes it by default.
+
+        Raises:
+            UnusableReply: A guard's output cannot be used.
+        """
+        return self.passed(conversation)
+
+    async def after(
+        self, answered: Answered, record: DefenseRecord
+    ) -> tuple[Decision, ModelOutput]:
+        """Decide about the answer; keeps it by default.
+
+        Returns:
+            The decision, and what the user gets.
+
+        Raises:
+            UnusableReply: A guard's output cannot be used.
+        """
+        return answered.decision, answered.output
+
+    @staticmethod
+    def passed(conversation: Conversation, reason: str = "") -> Decision:
+        """The decision to pass a request on as it is."""
+        return Decision("pass", conversation.text, reason, messages=conversation.messages)
+
+    async def _decide(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+        record.skipped = conversation.skipped
+        if record.skipped:
+            decision = self.passed(conversation, record.skipped)
+        else:
+            try:
+                decision = await self.before(conversation, record)
+            except UnusableReply as unusable:
+                passed = self.passed(conversation)
+                decision = self._failed(conversation, passed, record, unusable)
+        self._note(record, decision)
+        return decision
+
+    def _failed(
+        self,
+        conversation: Conversation,
+        decision: Decision,
+        record: DefenseRecord,
+        unusable: UnusableReply,
+    ) -> Decision:
+        """Go on without the guard's output, as the user chose."""
+        record.failure = unusable.reason
+        if self.on_failure == "raise":
+            raise RuntimeError(f"{conversation.name}: {unusable}") from unusable
+        decision = replace(decision, reason=unusable.reason, failure=unusable.reason)
+        if self.on_failure == "refuse":
+            return replace(decision, action="block", request="", messages=())
+        return decision
+
+    @staticmethod
+    def _note(record: DefenseRecord, decision: Decision) -> None:
+        record.action = decision.action
+        record.triggered = decision.action != "pass"
+        if decision.verdict is not None:
+            record.verdict = decision.verdict

@@ -1,0 +1,113 @@
+"""What a defense reads: a conversation, whose last user turn it protects."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+)
+
+from vlmguard.guard.messages import images_of, with_addition, with_text
+
+__all__ = ["Conversation", "Skipped"]
+
+Skipped = Literal["", "no_user_turn", "tool_turn", "empty", "no_image"]
+"""Why a defense looked at nothing; empty if it looked."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation that waits for an answer.
+
+    Only its last user turn may change. All else passes as it is: system text, earlier turns, tool
+    results, images, and the beginning of an answer (prefill) behind the turn.
+
+    Attributes:
+        messages: All turns, oldest first.
+        name: What errors call it (`Sample siuo/1001`).
+        epoch: Number of the answer to the same request, from 1.
+    """
+
+    messages: Sequence[ChatMessage]
+    name: str = "the conversation"
+    epoch: int = 1
+
+    @cached_property
+    def index(self) -> int | None:
+        """Place of the last user turn in the messages; None without one."""
+        for index in range(len(self.messages) - 1, -1, -1):
+            if isinstance(self.messages[index], ChatMessageUser):
+                return index
+        return None
+
+    @property
+    def turn(self) -> ChatMessageUser | None:
+        """The last user turn."""
+        turn = None if self.index is None else self.messages[self.index]
+        return turn if isinstance(turn, ChatMessageUser) else None
+
+    @property
+    def text(self) -> str:
+        """Text of the last user turn; empty without one."""
+        return "" if self.turn is None else self.turn.text
+
+    @property
+    def images(self) -> list[str]:
+        """Images of the last user turn, as data URIs or in the sample's own form."""
+        return [] if self.turn is None else images_of([self.turn])
+
+    @property
+    def earlier(self) -> list[ChatMessage]:
+        """The messages before the last user turn."""
+        return list(self.messages[: self.index or 0])
+
+    @property
+    def seen(self) -> list[str]:
+        """All images up to the last user turn, in order: the request may mean any."""
+        return images_of(self.earlier) + self.images
+
+    @property
+    def system(self) -> list[ChatMessage]:
+        """The system turns before the last user turn, which apply to every answer."""
+        return [message for message in self.earlier if isinstance(message, ChatMessageSystem)]
+
+    @property
+    def skipped(self) -> Skipped:
+        """Why there is nothing to protect; empty if there is.
+
+        A conversation that goes on after a tool's result (`tool_turn`) is not protected again: the
+        user's words in it are older.
+        """
+        if self.index is None:
+            return "no_user_turn"
+        if any(isinstance(later, ChatMessageTool) for later in self.messages[self.index + 1 :]):
+            return "tool_turn"
+        return "" if self.text.strip() or self.images else "empty"
+
+    def with_request(self, text: str) -> list[ChatMessage]:
+        """The messages with another text of the last user turn, behind its images."""
+        return self._with(lambda turn: with_text(turn, text))
+
+    def with_addition(
+        self, text: str, place: Literal["system", "prefix", "suffix"]
+    ) -> list[ChatMessage]:
+        """The messages with a text added.
+
+        Args:
+            text: The text.
+            place: A `system` turn at the beginning, or `prefix` or `suffix` of the last user turn.
+        """
+        if place == "system":
+            return [ChatMessageSystem(content=text), *self.messages]
+        return self._with(lambda turn: with_addition(turn, text, place))
+
+    def _with(self, change: Callable[[ChatMessageUser], ChatMessageUser]) -> list[ChatMessage]:
+        if self.index is None or self.turn is None:
+            return list(self.messages)
+        behind = self.messages[self.index + 1 :]
+        return [*self.messages[: self.index], change(self.turn), *behind]

@@ -1,0 +1,73 @@
+"""Makes Inspect's solvers of defenses."""
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import ParamSpec, cast
+
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import transcript
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, get_model
+from inspect_ai.solver import Generate, Solver, TaskState
+
+from vlmguard.guard.defense import Conversation, Defense, Target
+from vlmguard.guard.record import recorded
+
+__all__ = ["defended", "options_of"]
+
+P = ParamSpec("P")
+
+
+def options_of(
+    defense: Callable[P, Defense],
+) -> Callable[[Callable[..., Solver]], Callable[P, Solver]]:
+    """Give a solver's function the options of its defense, and their documentation.
+
+    So they are stated once: Inspect, `vlmguard list` and editors read them from the function.
+
+    Args:
+        defense: The class.
+    """
+
+    def with_options(factory: Callable[..., Solver]) -> Callable[P, Solver]:
+        update_wrapper(factory, defense, assigned=("__doc__", "__annotations__"), updated=())
+        return cast(Callable[P, Solver], factory)
+
+    return with_options
+
+
+def defended(defense: Defense) -> Solver:
+    """A solver that lets the evaluated model answer behind a defense.
+
+    Afterwards the state holds the messages that the target got for its first answer, and the final
+    answer behind them.
+
+    Args:
+        defense: The defense.
+    """
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        heard: list[ChatMessage] | None = None
+
+        async def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
+            nonlocal heard
+            state.messages = messages
+            answered = await generate(state, **config.model_dump(exclude_none=True))
+            # Inspect passes a task's settings to the call only, so read them from its record.
+            call = transcript().history.events_since_last(ModelEvent)[0]
+            target.tokens = call.config.max_tokens if isinstance(call, ModelEvent) else None
+            heard = heard or answered.messages
+            return answered.output
+
+        target = Target(get_model(), answer)
+        conversation = Conversation(
+            list(state.messages), name=f"Sample {state.sample_id}", epoch=state.epoch
+        )
+        card = defense.card
+        with recorded(state, card.name, conversation.text, card.version) as record:
+            outcome = await defense.run(conversation, target, record)
+        state.output = outcome.output
+        before = heard[:-1] if heard else list(conversation.messages)
+        state.messages = [*before, outcome.output.message]
+        return state
+
+    return solve
