@@ -1,7 +1,8 @@
 """The base of every defense: the order of its steps, and the rules that hold for all of them.
 
 1. Nothing is paid for before all its models are found (`ready`).
-2. A conversation without anything to protect passes (`Conversation.skipped`).
+2. A request without anything to protect passes (`Conversation.skipped`), but the answer to it is
+   checked: after a tool's result too, an answer is what the user gets.
 3. `before` decides about the request: pass it, rewrite it, or block it (no call of the target).
 4. The target answers.
 5. `after` looks at the answer, if the defense needs it: keep it, or put another in its place. A
@@ -127,7 +128,7 @@ class Defense(ABC):
             return Outcome(decision, refusal(target.name), record)
         output = await target(list(decision.messages), self.answering(target))
         record.add_call("answer", output, "target")
-        if not self.needs_output or record.skipped:
+        if not self.needs_output:
             return Outcome(decision, output, record)
         if output.choices and output.message.tool_calls:
             record.skipped = "tool_call"
@@ -137,6 +138,7 @@ class Defense(ABC):
             if said.kind == "no_answer":
                 record.failure = "no_answer"
             return Outcome(decision, output, record)
+        record.skipped = ""
         answered = Answered(conversation, decision, output, said.text, target)
         try:
             decision, output = await self.after(answered, record)
