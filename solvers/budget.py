@@ -9,10 +9,12 @@ from typing import Final, Literal
 
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
-from inspect_ai.model import get_model
+from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, TaskState
 
-__all__ = ["AUTHORS_TOKENS", "BUDGETS", "Budget", "first_answer"]
+from vlmguard.guard.defense import Target
+
+__all__ = ["AUTHORS_TOKENS", "BUDGETS", "Budget", "answer_limit", "first_answer"]
 
 Budget = Literal["task", "authors"]
 """The limit of answers: the `task`'s, or 1,024 tokens as the defenses' `authors` set."""
@@ -20,6 +22,24 @@ Budget = Literal["task", "authors"]
 BUDGETS: Final = ("task", "authors")
 
 AUTHORS_TOKENS: Final = 1024
+
+
+def answer_limit(budget: Budget, target: Target) -> GenerateConfig | None:
+    """The limit of the target's first answer, for `Defense.answering`.
+
+    Later answers have as many tokens: `target.tokens`.
+
+    Args:
+        budget: Whose limit.
+        target: The target, which keeps its `--max-tokens` if that is more than the authors' (a
+            target that thinks first needs room).
+
+    Returns:
+        None for the task's own limit.
+    """
+    if budget == "task":
+        return None
+    return GenerateConfig(max_tokens=max(AUTHORS_TOKENS, target.config.max_tokens or 0))
 
 
 async def first_answer(

@@ -1,6 +1,7 @@
 """Makes Inspect's solvers of defenses."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import update_wrapper
 from typing import ParamSpec, cast
 
@@ -50,8 +51,11 @@ def defended(defense: Defense) -> Solver:
 
         async def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
             nonlocal heard
-            state.messages = messages
-            answered = await generate(state, **config.model_dump(exclude_none=True))
+            # Later answers have a state of their own: a defense may want several at once.
+            asked = state if heard is None else copy(state)
+            asked.messages = messages
+            answered = await generate(asked, **config.model_dump(exclude_none=True))
+            state.completed = answered.completed
             # Inspect passes a task's settings to the call only, so read them from its record.
             call = transcript().history.events_since_last(ModelEvent)[0]
             target.tokens = call.config.max_tokens if isinstance(call, ModelEvent) else None

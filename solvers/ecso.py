@@ -26,34 +26,37 @@ step 1; `budget=authors` gives both 1,024, as the authors do.
 Deviations: prompts are in our own wording (files in `templates=FOLDER` replace them); the request
 stands in tags, without the period that the authors' scripts append to it in step 3.
 `verdict=first_word` and `contains` are lenient readings of the check for models that do not answer
-in one word. A reply that is not a plain yes or no counts as safe, as in the authors' code, and is
-noted as failure `no_verdict`. `keep_image=true` is the variant of the authors' utility scripts. In
-a conversation, the steps use the request of the last user turn. Each step gets the system turns,
-and the images of earlier turns beside those of the last (not in step 4), but only step 1 sees
-earlier texts. The authors have one image; of several, each is captioned in a call of its own, and
-the hints number them in their order. Without an image there is nothing to describe: step 3 is left
-out, and step 4 asks for a harmless answer. A missing answer, and a refusal that the provider
-marked, pass without a check. Thinking is neither shown nor read; a missing caption is noted as
-`no_caption`.
+in one word. A reply that is not a plain yes or no is the failure `no_verdict`, and counts as safe,
+as in the authors' code, unless `on_failure` says otherwise. `keep_image=true` is the variant of the
+authors' utility scripts. In a conversation, the steps use the request of the last user turn. Each
+step gets the system turns, and the images of earlier turns beside those of the last (not in step
+4), but only step 1 sees earlier texts and the beginning of an answer (prefill), which is checked
+with the answer. Step 4 also gets the tool calls and results behind the turn. The authors have one
+image; of several, each is captioned in a call of its own, and the hints number them in their order.
+Without an image there is nothing to describe: step 3 is left out, and step 4 asks for a harmless
+answer. A missing answer, a refusal that the provider marked, and a tool call pass without a check.
+Thinking is neither shown nor read; a missing caption is noted as `no_caption`.
 """
 
 import re
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Any, Final, Literal
 
-from inspect_ai.model import GenerateConfig, get_model
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.model import GenerateConfig, ModelOutput
+from inspect_ai.solver import Solver, solver
 
-from vlmguard.guard.cards import Calls, DefenseCard, Part, register
+from vlmguard.guard.cards import Calls, DefenseCard, Part
+from vlmguard.guard.decision import ON_FAILURE, Decision, OnFailure, Verdict
+from vlmguard.guard.defense import Answered, Defense, Target, UnusableReply, register_defense
 from vlmguard.guard.errors import check_choice
 from vlmguard.guard.messages import user_message
-from vlmguard.guard.record import recorded
-from vlmguard.guard.roles import checks_for
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.sampling import in_full, refuses_sampling
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm
-from vlmguard.solvers.budget import BUDGETS, Budget, first_answer
-from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
+from vlmguard.solvers.budget import BUDGETS, Budget, answer_limit
+from vlmguard.solvers.defended import defended, options_of
 
 HARM_CHECK_TEMPLATE: Final = """\
 Request:
@@ -97,14 +100,14 @@ _CHECKS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 CARD: Final = DefenseCard(
     name="ecso",
     title="ECSO",
-    version="3-A",
+    version="3-B",
     paper="https://arxiv.org/abs/2403.09572",
     summary=(
         "the target checks its answer; if harmful, it answers from a caption, without the image"
     ),
     target_calls=Calls(2, 4, "if triggered", further_images=1),
     images={"answer": "all", "harm_check": "all", "caption": "each", "safe_answer": "none"},
-    options=("verdict", "keep_image", "budget", "templates"),
+    options=("verdict", "keep_image", "on_failure", "budget", "templates"),
     fidelity="the authors' steps, reading of the check and settings; prompts are in our words",
     blind_to="what the target, asked about its own answer, does not call harmful",
     parts=(
@@ -129,97 +132,129 @@ CARD: Final = DefenseCard(
         "answer_without_image": TEXT_ONLY_TEMPLATE,
     },
 )
-register(CARD)
 
 
-@solver
-def ecso(
-    verdict: Literal["exact", "first_word", "contains"] = "exact",
-    keep_image: bool = False,
-    budget: Budget = "task",
-    templates: str | None = None,
-) -> Solver:
+@register_defense
+class ECSO(Defense):
     """Let the target judge its own answer, and if it is harmful answer again from a caption.
 
     Args:
         verdict: How to read the self-check: `exact` (as the authors: only "yes" or "yes."),
             `first_word`, or `contains`.
         keep_image: Show the image in step 4 too (as in the authors' utility scripts).
+        on_failure: What to do if the self-check is no plain yes or no: keep the `original` answer
+            (the authors' rule), `refuse`, or let the sample fail (`raise`).
         budget: Limit of an answer: the `task`'s, as without a defense, or 1,024 tokens (`authors`).
         templates: Folder with prompts that replace ours: `self_check.txt` (step 2; fields
             `{request}`, `{answer}`), `caption.txt` (step 3; `{request}`), `answer_from_caption.txt`
             (step 4; `{caption}`, `{request}`; without an image, ours remains).
     """
-    check_choice("-S verdict", verdict, ("exact", "first_word", "contains"))
-    check_choice("-S budget", budget, BUDGETS)
-    check_prompt, caption_prompt, answer_prompt = load_templates(
-        {
-            "self_check": (HARM_CHECK_TEMPLATE, ("request", "answer")),
-            "caption": (CAPTION_TEMPLATE, ("request",)),
-            "answer_from_caption": (SAFE_ANSWER_TEMPLATE, ("caption", "request")),
-        },
-        templates,
-    ).values()
 
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        target = get_model()
-        config = checks_for(target, _CHECKS, target.config.max_tokens)
-        turn = last_turn(state)
-        with recorded(state, CARD.name, turn.text, CARD.version) as record:
-            record.template = template_hash(
-                check_prompt, caption_prompt, answer_prompt, TEXT_ONLY_TEMPLATE
-            )
-            record.approximations = [
-                *([f"verdict={verdict}"] if verdict != "exact" else []),
-                *(["keep_image=true"] if keep_image else []),
-                *(["sampling: the target's own"] if refuses_sampling(target) else []),
-            ]
+    card = CARD
+    needs_output = True
 
-            state, tokens = await first_answer(state, generate, budget)
-            record.add_call("answer", state.output, "target")
+    def __init__(
+        self,
+        verdict: Literal["exact", "first_word", "contains"] = "exact",
+        keep_image: bool = False,
+        on_failure: OnFailure = "original",
+        budget: Budget = "task",
+        templates: str | None = None,
+    ) -> None:
+        check_choice("-S verdict", verdict, ("exact", "first_word", "contains"))
+        check_choice("-S on_failure", on_failure, ON_FAILURE)
+        check_choice("-S budget", budget, BUDGETS)
+        self.verdict = verdict
+        self.keep_image = keep_image
+        self.on_failure = on_failure
+        self.budget = budget
+        self.check_prompt, self.caption_prompt, self.answer_prompt = load_templates(
+            {
+                "self_check": (HARM_CHECK_TEMPLATE, ("request", "answer")),
+                "caption": (CAPTION_TEMPLATE, ("request",)),
+                "answer_from_caption": (SAFE_ANSWER_TEMPLATE, ("caption", "request")),
+            },
+            templates,
+        ).values()
+        self.template = template_hash(
+            self.check_prompt, self.caption_prompt, self.answer_prompt, TEXT_ONLY_TEMPLATE
+        )
 
-            answer = answer_to_check(state, record)
-            if answer is None:
-                return state
-            shown = disarm(answer[:MAX_ANSWER_CHARS])
-            question = fill(check_prompt, request=disarm(turn.text), answer=shown)
-            check = await target.generate(
-                [*turn.system, user_message(turn.seen, question)], config=config
-            )
-            record.add_call("harm_check", check, "target")
-            reply = read_output(check).text
-            record.triggered = is_harmful(reply, verdict)
-            if not is_plain(reply, verdict):
-                record.failure = "no_verdict"
-            if not record.triggered:
-                return state
+    def answering(self, target: Target) -> GenerateConfig | None:
+        """The limit of step 1."""
+        return answer_limit(self.budget, target)
 
-            if turn.seen:
-                question = fill(caption_prompt, request=disarm(turn.text))
-                captions = []
-                for image in turn.seen:
-                    caption = await target.generate(
-                        [*turn.system, user_message([image], question)], config=config
-                    )
-                    record.add_call("caption", caption, "target")
-                    hints = read_output(caption)
-                    if not hints.is_answer:
-                        record.failure = "no_caption"
-                    captions.append(disarm(hints.text))
-                record.rewritten = fill(
-                    answer_prompt, caption=_numbered(captions), request=turn.text
-                )
-            else:
-                record.rewritten = fill(TEXT_ONLY_TEMPLATE, request=turn.text)
+    def describe(self, record: DefenseRecord, target: Target | None) -> None:
+        """Note prompts and deviations."""
+        record.template = self.template
+        record.approximations = [
+            *([f"verdict={self.verdict}"] if self.verdict != "exact" else []),
+            *(["keep_image=true"] if self.keep_image else []),
+            *([f"on_failure={self.on_failure}"] if self.on_failure != "original" else []),
+            *(["sampling: the target's own"] if target and refuses_sampling(target.model) else []),
+        ]
 
-            asked = user_message(turn.seen if keep_image else [], record.rewritten)
-            answering = in_full(target, GenerateConfig(temperature=0.0, max_tokens=tokens))
-            output = await target.generate([*turn.system, asked], config=answering)
-            record.add_call("safe_answer", output, "target")
-            replace_answer(state, output)
-            return state
+    async def after(
+        self, answered: Answered, record: DefenseRecord
+    ) -> tuple[Decision, ModelOutput]:
+        """Steps 2 to 4."""
+        record.verdict = verdict = await self._check(answered, record)
+        if not verdict.parsed:
+            raise UnusableReply("no_verdict", verdict.raw)
+        if verdict.label == "safe":
+            return replace(answered.decision, verdict=verdict), answered.output
 
-    return solve
+        conversation, target = answered.conversation, answered.target
+        if conversation.seen:
+            caption = _numbered(await self._captions(answered, record))
+            asked = fill(self.answer_prompt, caption=caption, request=conversation.text)
+        else:
+            asked = fill(TEXT_ONLY_TEMPLATE, request=conversation.text)
+        record.rewritten = asked
+        turn = user_message(conversation.seen if self.keep_image else [], asked)
+        settings = GenerateConfig(temperature=0.0, max_tokens=target.tokens)
+        output = await target(
+            [*conversation.system, turn, *conversation.later], in_full(target.model, settings)
+        )
+        record.add_call("safe_answer", output, "target")
+        decision = replace(
+            answered.decision, action="regenerate", reason="flagged", verdict=verdict
+        )
+        return decision, output
+
+    async def _check(self, answered: Answered, record: DefenseRecord) -> Verdict:
+        """Step 2."""
+        conversation = answered.conversation
+        question = fill(
+            self.check_prompt,
+            request=disarm(conversation.text),
+            answer=disarm(answered.text[:MAX_ANSWER_CHARS]),
+        )
+        asked = [*conversation.system, user_message(conversation.seen, question)]
+        output = await answered.target.ask(asked, _CHECKS)
+        record.add_call("harm_check", output, "target")
+        return read_check(read_output(output).text, self.verdict)
+
+    async def _captions(self, answered: Answered, record: DefenseRecord) -> list[str]:
+        """Step 3, once for each image."""
+        conversation = answered.conversation
+        question = fill(self.caption_prompt, request=disarm(conversation.text))
+        captions = []
+        for image in conversation.seen:
+            asked = [*conversation.system, user_message([image], question)]
+            output = await answered.target.ask(asked, _CHECKS)
+            record.add_call("caption", output, "target")
+            hints = read_output(output)
+            if not hints.is_answer:
+                record.failure = "no_caption"
+            captions.append(disarm(hints.text))
+        return captions
+
+
+@solver
+@options_of(ECSO)
+def ecso(**options: Any) -> Solver:
+    return defended(ECSO(**options))
 
 
 def _numbered(captions: list[str]) -> str:
@@ -227,6 +262,21 @@ def _numbered(captions: list[str]) -> str:
     if len(captions) == 1:
         return captions[0]
     return "\n\n".join(f"Image {place}: {each}" for place, each in enumerate(captions, start=1))
+
+
+def read_check(reply: str, reading: str) -> Verdict:
+    """Read the self-check.
+
+    Args:
+        reply: What the target said.
+        reading: How to read it: `exact`, `first_word` or `contains`.
+
+    Returns:
+        The verdict; without a label if the reply is no clear yes or no in this reading.
+    """
+    if is_harmful(reply, reading):
+        return Verdict(raw=reply, label="unsafe")
+    return Verdict(raw=reply, label="safe" if is_plain(reply, reading) else None)
 
 
 def is_harmful(reply: str, verdict: str) -> bool:

@@ -14,7 +14,7 @@ from vlmguard.guard.decision import (
     OnFailure,
     Verdict,
 )
-from vlmguard.guard.defense.base import Defense, Outcome, UnusableReply
+from vlmguard.guard.defense.base import Answered, Defense, Outcome, UnusableReply
 from vlmguard.guard.defense.conversation import Conversation
 from vlmguard.guard.defense.names import defense_named, register_defense
 from vlmguard.guard.defense.refusal import REFUSAL_MESSAGE, refusal
@@ -24,6 +24,7 @@ __all__ = [
     "ON_FAILURE",
     "REFUSAL_MESSAGE",
     "Action",
+    "Answered",
     "Conversation",
     "Decision",
     "Defense",

@@ -49,7 +49,7 @@ class Answered:
         conversation: What the user sent.
         decision: What the target got instead.
         output: The target's answer.
-        text: Its text without thinking; never empty.
+        text: Its text without thinking, behind the prefill if there is one; never empty.
         target: The target.
     """
 
@@ -102,8 +102,10 @@ class Defense(ABC):
             RuntimeError: A guard's output cannot be used, and `on_failure` is `raise`.
             UserError: A model that it needs is missing.
         """
+        record = record if record is not None else self.new_record(conversation)
         await self.ready(None)
-        return await self._decide(conversation, record or self.new_record(conversation))
+        self.describe(record, None)
+        return await self._decide(conversation, record)
 
     async def run(
         self, conversation: Conversation, target: Target, record: DefenseRecord | None = None
@@ -122,6 +124,7 @@ class Defense(ABC):
         """
         record = record if record is not None else self.new_record(conversation)
         await self.ready(target)
+        self.describe(record, target)
         await load_models(target.model)
         decision = await self._decide(conversation, record)
         if decision.action == "block":
@@ -139,7 +142,9 @@ class Defense(ABC):
                 record.failure = "no_answer"
             return Outcome(decision, output, record)
         record.skipped = ""
-        answered = Answered(conversation, decision, output, said.text, target)
+        answered = Answered(
+            conversation, decision, output, conversation.prefill + said.text, target
+        )
         try:
             decision, output = await self.after(answered, record)
         except UnusableReply as unusable:
@@ -163,6 +168,15 @@ class Defense(ABC):
 
         Raises:
             UserError: One is missing or unsuitable.
+        """
+        return
+
+    def describe(self, record: DefenseRecord, target: Target | None) -> None:
+        """Note what holds for every conversation: the templates, and `approximations`.
+
+        Args:
+            record: The record.
+            target: As for `ready`.
         """
         return
 

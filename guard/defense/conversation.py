@@ -7,6 +7,7 @@ from typing import Literal
 
 from inspect_ai.model import (
     ChatMessage,
+    ChatMessageAssistant,
     ChatMessageSystem,
     ChatMessageTool,
     ChatMessageUser,
@@ -77,6 +78,18 @@ class Conversation:
         return [message for message in self.earlier if isinstance(message, ChatMessageSystem)]
 
     @property
+    def later(self) -> list[ChatMessage]:
+        """The messages behind the last user turn (tool calls and results), without a prefill."""
+        start = 0 if self.index is None else self.index + 1
+        behind = list(self.messages[start:])
+        return behind[:-1] if _is_prefill(behind) else behind
+
+    @property
+    def prefill(self) -> str:
+        """The beginning of an answer that stands last, which the target continues."""
+        return self.messages[-1].text if _is_prefill(self.messages) else ""
+
+    @property
     def skipped(self) -> Skipped:
         """Why there is nothing to protect; empty if there is.
 
@@ -111,3 +124,8 @@ class Conversation:
             return list(self.messages)
         behind = self.messages[self.index + 1 :]
         return [*self.messages[: self.index], change(self.turn), *behind]
+
+
+def _is_prefill(messages: Sequence[ChatMessage]) -> bool:
+    last = messages[-1] if messages else None
+    return isinstance(last, ChatMessageAssistant) and not last.tool_calls

@@ -9,8 +9,13 @@ from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+    ContentImage,
     GenerateConfig,
+    ModelOutput,
 )
+from inspect_ai.tool import ToolCall
 from support.scripted import (
     Call,
     Scripted,
@@ -23,10 +28,14 @@ from support.scripted import (
     user,
 )
 
+from vlmguard.guard.decision import OnFailure, Verdict
+from vlmguard.guard.defense import REFUSAL_MESSAGE, Conversation, Target
+from vlmguard.guard.defense.refusal import is_block
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.solvers import ecso
 from vlmguard.solvers.budget import Budget
-from vlmguard.solvers.ecso import is_harmful, is_plain
+from vlmguard.solvers.ecso import ECSO, is_harmful, is_plain
 
 
 def script(verdict: str, answer: str = "First answer.") -> Scripted:
@@ -250,3 +259,83 @@ def test_an_error_in_a_check_is_raised() -> None:
 def test_an_unknown_reading_is_refused() -> None:
     with pytest.raises(UserError, match="exact, first_word, contains"):
         ecso(verdict="any")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "answer", "action"),
+    [("original", "First answer.", "pass"), ("refuse", REFUSAL_MESSAGE, "block")],
+)
+def test_an_unreadable_check_is_neither_safe_nor_unsafe(
+    on_failure: OnFailure, answer: str, action: str
+) -> None:
+    target = script("Hard to say.")
+    log = run_solver(ecso(on_failure=on_failure), sample("How?", picture()), target)
+    assert answer_of(log) == answer
+    record = record_of(log)
+    assert (record.failure, record.action) == ("no_verdict", action)
+    assert record.verdict == Verdict(raw="Hard to say.", label=None)
+    assert record.approximations == (["on_failure=refuse"] if action == "block" else [])
+    (only,) = log.samples or []
+    assert is_block(only.output) is (action == "block")
+
+
+def test_an_unreadable_check_can_fail_the_sample() -> None:
+    log = run_solver(ecso(on_failure="raise"), sample("How?", picture()), script("Hard to say."))
+    assert "s/1: no_verdict: 'Hard to say.'" in message_of(log)
+    (only,) = log.samples or []
+    assert [stage.name for stage in DefenseRecord.of(only).stages] == ["answer", "harm_check"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "label", "action"), [("no", "safe", "pass"), ("yes", "unsafe", "regenerate")]
+)
+def test_the_record_holds_the_verdict(verdict: str, label: Any, action: str) -> None:
+    record = record_of(run_solver(ecso(), sample("How?", picture()), script(verdict)))
+    assert record.verdict == Verdict(raw=verdict, label=label)
+    assert record.action == action
+
+
+def test_the_beginning_of_an_answer_is_checked_but_not_continued_in_step_four() -> None:
+    target, image = script("yes", answer=" first a fuse."), picture()
+    turns = [user("How?", image), ChatMessageAssistant(content="Sure, take")]
+    log = run_solver(ecso(), Sample(id="s/1", input=list(turns)), target)
+    assert answer_of(log) == "A safe answer."
+    answer, check, caption, final = target.calls
+    assert answer.roles == ["user", "assistant"]
+    assert "<answer>\nSure, take first a fuse.\n</answer>" in check.text
+    assert check.roles == caption.roles == final.roles == ["user"]
+
+
+def test_an_image_alone_is_a_request() -> None:
+    target, image = script("yes"), picture()
+    turn = ChatMessageUser(content=[ContentImage(image=image)])
+    log = run_solver(ecso(), Sample(id="s/1", input=[turn]), target)
+    assert answer_of(log) == "A safe answer."
+    assert [call.images for call in target.calls] == [[image], [image], [image], []]
+    assert "<request>\n\n</request>" in target.calls[1].text
+    assert record_of(log).original == ""
+
+
+async def test_the_safe_answer_keeps_the_results_of_tools_and_the_callers_settings() -> None:
+    target = script("yes")
+    asked: list[tuple[list[ChatMessage], GenerateConfig]] = []
+
+    async def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
+        asked.append((messages, config))
+        return await target.model.generate(messages, config=config)
+
+    call = ToolCall(id="1", function="look", arguments={})
+    later = [
+        ChatMessageAssistant(content="", tool_calls=[call]),
+        ChatMessageTool(content="Nothing.", tool_call_id="1"),
+    ]
+    outcome = await ECSO().run(
+        Conversation([user("How?", picture()), *later]), Target(target.model, answer)
+    )
+    assert outcome.decision.action == "regenerate"
+    first, last = asked
+    assert [each.role for each in first[0]] == ["user", "assistant", "tool"]
+    assert last[0][1:] == later
+    assert "HARMLESS" in last[0][0].text
+    # Its own questions are not the caller's.
+    assert len(target.calls) == 4
