@@ -1,25 +1,33 @@
 """What every guard model has in common: it reads an exchange and gives a verdict.
 
 A guard model is known by the *format* in which it is asked and answers. Each format is a subclass
-of `GuardModel` in a file of its own, whose docstring says where the format is confirmed.
+of `GuardModel` in a file of its own, whose docstring says where the format is confirmed; the table
+of all stands in `formats.py`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
-from inspect_ai.model import ChatMessage, GenerateConfig, Model
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
 
 from vlmguard.guard.decision import Verdict
-from vlmguard.guard.defense.conversation import Conversation
+from vlmguard.guard.defense.conversation import Conversation, Skipped
 from vlmguard.guard.record import Stage
 from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.text.outputs import read_output
 
-__all__ = ["ChatGuard", "Checked", "Exchange", "GuardModel", "Side"]
+__all__ = ["ROLE", "ChatGuard", "Checked", "Exchange", "GuardModel", "Reads", "Side", "worst"]
 
 Side = Literal["input", "output"]
 """What is checked: a request (`input`), or the answer to it (`output`)."""
+
+Reads = Literal["text", "image"]
+
+ROLE: Final = "guard"
+"""The role of a guard model (`--model-role guard=MODEL`)."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +55,48 @@ class Checked:
     Attributes:
         verdict: The verdict; of several images the most alarming one.
         stages: The calls, named `guard_input` or `guard_output`.
+        failure: Why there is no verdict: the kind of the output (`refusal`, `no_answer`),
+            `no_verdict`, or `unsupported_images`; empty if there is one.
     """
 
     verdict: Verdict
     stages: tuple[Stage, ...] = field(repr=False)
+    failure: str = ""
 
 
 class GuardModel(ABC):
-    """A format of guard models; its options are arguments of the subclass.
+    """A format of guard models; its options are keyword arguments of the subclass.
 
     Attributes:
         name: Name of the format (`adapter`).
         sides: What it can check.
+        reads: What it sees of a request.
         images: What it sees of several images: `all` at once, `each` in a call of its own, or
             `none`.
+        roles: Roles whose models it asks.
     """
 
     name: ClassVar[str]
     sides: ClassVar[tuple[Side, ...]]
+    reads: ClassVar[tuple[Reads, ...]] = ("text", "image")
     images: ClassVar[Literal["all", "each", "none"]]
+    roles: tuple[str, ...] = (ROLE,)
+
+    async def ready(self) -> None:
+        """Find its models, keys and weights, before anything is paid for.
+
+        Raises:
+            UserError: One is missing or unsuitable.
+        """
+        for role in self.roles:
+            get_model(role=role, required=True)
+
+    def skipped(self, exchange: Exchange) -> Skipped:
+        """Why there is nothing that it could look at (`no_image`, `empty`); empty if there is."""
+        if "text" not in self.reads and not exchange.conversation.seen:
+            return "no_image"
+        silent = exchange.answer is None and not exchange.conversation.text.strip()
+        return "empty" if "image" not in self.reads and silent else ""
 
     @abstractmethod
     async def check(self, exchange: Exchange) -> Checked:
@@ -80,14 +111,25 @@ class ChatGuard(GuardModel):
     """A guard model behind a chat API.
 
     Args:
-        model: The model in the role `guard`.
+        model: The model; by default the one in the role `guard`, which is looked up at each check,
+            since roles are known within a run only.
     """
 
     settings: ClassVar[GenerateConfig]
     """Greedy, with the tokens that a verdict takes."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model | None = None) -> None:
+        self._model = model
+
+    @property
+    def model(self) -> Model:
+        """The guard model."""
+        return self._model or get_model(role=ROLE, required=True)
+
+    async def ready(self) -> None:
+        """Find the model in the role `guard`, unless one was given."""
+        if self._model is None:
+            await super().ready()
 
     @abstractmethod
     def messages(self, exchange: Exchange) -> list[ChatMessage]:
@@ -99,17 +141,52 @@ class ChatGuard(GuardModel):
 
     async def check(self, exchange: Exchange) -> Checked:
         """Ask the model, and read its reply; a refusal or no reply is not a verdict."""
-        output = await self.model.generate(
-            self.messages(exchange), config=defaults_for(self.model, self.settings)
-        )
+        return await self.ask(self.messages(exchange), exchange.side)
+
+    async def ask(self, messages: Sequence[ChatMessage], side: Side) -> Checked:
+        """Put one question to the model, and read its reply.
+
+        Args:
+            messages: The conversation that it gets.
+            side: What is checked.
+        """
+        model = self.model
+        try:
+            output = await generate_with_images(model, messages, defaults_for(model, self.settings))
+        except TooManyImages as refused:
+            verdict = Verdict(raw=refused.output.error or "", label=None)
+            return Checked(verdict, (self._stage(side, refused.output),), UNSUPPORTED)
         said = read_output(output)
-        if said.is_answer:
-            verdict = self.read(said.text, exchange.side)
-        else:
-            verdict = Verdict(raw=output.completion, label=None)
-        stage = Stage.of(f"guard_{exchange.side}", output, ROLE)
-        return Checked(verdict, (stage,))
+        stages = (self._stage(side, output),)
+        if not said.is_answer:
+            return Checked(Verdict(raw=output.completion, label=None), stages, said.kind)
+        verdict = self.read(said.text, side)
+        return Checked(verdict, stages, "" if verdict.parsed else "no_verdict")
+
+    @staticmethod
+    def _stage(side: Side, output: ModelOutput) -> Stage:
+        return Stage.of(f"guard_{side}", output, ROLE)
 
 
-ROLE: Final = "guard"
-"""The role of a guard model (`--model-role guard=MODEL`)."""
+def worst(checks: Sequence[Checked]) -> Checked:
+    """The most alarming of several checks (of an image each, usually), with the calls of all.
+
+    Unsafe counts before no verdict, and no verdict before safe: what nobody read is not safe.
+
+    Args:
+        checks: One check or more.
+
+    Returns:
+        Label, failure and output of the most alarming check (of the first or the one with the
+        highest score, if several are), the categories of all, and the highest score.
+    """
+    order = {"safe": 0, None: 1, "unsafe": 2}
+    first = max(checks, key=lambda each: (order[each.verdict.label], each.verdict.score or 0.0))
+    scores = [each.verdict.score for each in checks if each.verdict.score is not None]
+    named = dict.fromkeys(name for each in checks for name in each.verdict.categories)
+    update = {"categories": tuple(named), "score": max(scores, default=None)}
+    return Checked(
+        first.verdict.model_copy(update=update),
+        tuple(stage for each in checks for stage in each.stages),
+        first.failure,
+    )

@@ -1,0 +1,38 @@
+"""Makes a guard model from options that a user typed."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from inspect import Parameter, signature
+from typing import TypeVar
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.guard_models.base import GuardModel
+
+__all__ = ["with_options"]
+
+G = TypeVar("G", bound=GuardModel)
+
+
+def with_options(guard: type[G], options: Mapping[str, object]) -> G:
+    """A guard model with these options: the keyword-only arguments of its class.
+
+    Args:
+        guard: The class.
+        options: Values by name.
+
+    Raises:
+        UserError: It has no option of that name, lacks one, or refuses a value.
+    """
+    parameters = signature(guard.__init__).parameters.values()
+    own = {each.name: each for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
+    passed_on = any(each.kind is Parameter.VAR_KEYWORD for each in parameters)
+    known = f"Its options: {', '.join(own)}." if own else "It has no options."
+    for name in options:
+        if name not in own and not passed_on:
+            close = get_close_matches(name, own, n=1)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            raise UserError(f"The format {guard.name} has no option {name}.{meant} {known}")
+    for name, each in own.items():
+        if each.default is Parameter.empty and name not in options:
+            raise UserError(f"The format {guard.name} needs the option {name}. {known}")
+    return guard(**options)
