@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.model import ModelOutput
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageAssistant, ModelOutput
 from support.auxiliaries import build_causal_lm, build_classifier
 from support.scripted import (
     Call,
@@ -16,15 +17,18 @@ from support.scripted import (
     record_of,
     run_solver,
     sample,
+    user,
 )
 
 from vlmguard.guard.aux_models.base import Checkpoint, Reading
 from vlmguard.guard.aux_models.protector import Rewritten
+from vlmguard.guard.decision import Verdict
+from vlmguard.guard.defense import UnusableReply
+from vlmguard.guard.defense.refusal import is_block
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.text.outputs import Output, read_output
 from vlmguard.solvers import mllm_protector
 from vlmguard.solvers.budget import Budget
-from vlmguard.solvers.fallback import UnusableReply
 from vlmguard.solvers.mllm_protector import read_verdict
 
 # The package exports the solver under the name of its module.
@@ -120,8 +124,11 @@ def test_without_a_detoxifier_a_fixed_refusal_stands(monkeypatch: pytest.MonkeyP
     log = run_solver(mllm_protector(detector="org/d"), sample("How?"), Scripted("Bad."))
     assert answer_of(log) == "I'm sorry, but I can't help with this request."
     assert local.prompts == []
+    (only,) = log.samples or []
+    assert is_block(only.output)
     record = record_of(log)
-    assert record.triggered
+    assert (record.action, record.triggered) == ("block", True)
+    assert record.verdict == Verdict(raw="0.1000", label="unsafe", score=0.9)
     assert record.failure is None
     assert record.approximations == []
     assert len(record.stages) == 2
@@ -204,6 +211,8 @@ def test_prompted_models_check_and_rewrite() -> None:
         "detoxifier: a prompted model",
     ]
     assert [stage.role for stage in record.stages] == ["target", "detector", "detoxifier"]
+    assert record.action == "regenerate"
+    assert record.verdict == Verdict(raw="UNSAFE.", label="unsafe", score=1.0)
 
 
 def test_a_rewritten_answer_that_was_cut_off_is_no_whole_one(
@@ -248,6 +257,9 @@ def test_an_unusable_reply_is_counted(
     assert answer_of(log) == answer
     record = record_of(log)
     assert record.failure == failure
+    assert record.action == ("pass" if on_failure == "original" else "block")
+    assert record.verdict is not None
+    assert record.verdict.label == (None if failure == "no_verdict" else "unsafe")
     assert record.stages[-1].output == (verdict if failure == "no_verdict" else rewrite)
 
 
@@ -360,3 +372,14 @@ def test_calls_are_single_user_turns() -> None:
 
     run_solver(mllm_protector(), sample("How?"), Scripted("ok"), {"detector": Scripted(reply)})
     assert seen == [["user"]]
+
+
+def test_the_beginning_of_an_answer_is_checked_and_rewritten_with_it() -> None:
+    bound = roles("UNSAFE")
+    turns = [user("How?", picture()), ChatMessageAssistant(content="Sure, take")]
+    log = run_solver(
+        mllm_protector(), Sample(id="s/1", input=list(turns)), Scripted(" a fuse."), bound
+    )
+    assert answer_of(log) == "Kind."
+    for role in bound.values():
+        assert "<answer>\nSure, take a fuse.\n</answer>" in role.calls[0].text
