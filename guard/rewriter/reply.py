@@ -48,7 +48,7 @@ class Parsed:
 def parse_reply(
     text: str,
     *,
-    request: str = "",
+    request: str | None = None,
     instructions: str = "",
     material: str = "",
     cut_off: bool = False,
@@ -58,7 +58,7 @@ def parse_reply(
     Args:
         text: The reply.
         request: The user's request: the result if the reply says "no change". A copy of it is
-            always accepted.
+            always accepted. It may be empty (an image alone); None if it is not known.
         instructions: The text that the rewriter got before the request: template and form of the
             reply. A reply that repeats a line of it, or the form's placeholder, is an echo, not a
             request.
@@ -81,7 +81,7 @@ def parse_reply(
         prompts, outside = _unclosed(outside)
     if prompts:
         prompt, failure = _accepted(prompts, outside, request, instructions, material)
-    elif complete and request and not cut_off and kind_of(outside) == "unchanged":
+    elif complete and request is not None and not cut_off and kind_of(outside) == "unchanged":
         prompt, failure = request, None
     else:
         prompt, failure = "", _no_prompt_failure(text, outside, cut_off)
@@ -128,7 +128,7 @@ def _unclosed(rest: str) -> tuple[list[str], str]:
 
 
 def _accepted(
-    prompts: list[str], outside: str, request: str, instructions: str, material: str
+    prompts: list[str], outside: str, request: str | None, instructions: str, material: str
 ) -> tuple[str, str | None]:
     """The request to pass on, and its fault."""
     if len(prompts) > 1:
@@ -136,10 +136,10 @@ def _accepted(
     prompt = prompts[0]
     if _STRAY.search(prompt) or _PROMPT_TAG.search(outside):
         return "", "stray_tags"
-    if request and _is_same(prompt, request):
+    if request is not None and _is_same(prompt, request):
         return request, None
     prompt = undressed(prompt)
-    if request and _is_same(prompt, request):
+    if request is not None and _is_same(prompt, request):
         return request, None
     if not re.search(r"\w", prompt):
         return "", "empty"
@@ -151,12 +151,12 @@ def _accepted(
         return "", "repetition"
     prompt = without_remarks(prompt)
     kind = kind_of(prompt)
-    if kind == "unchanged" and request:
+    if kind == "unchanged" and request is not None:
         return request, None
     return prompt, None if kind == "request" and _looks_asked(prompt, request) else "no_request"
 
 
-def _looks_asked(prompt: str, request: str) -> bool:
+def _looks_asked(prompt: str, request: str | None) -> bool:
     """Whether a text has the form of a request, or need not have it."""
     if not request or asks(prompt) or not must_ask(prompt):
         return True

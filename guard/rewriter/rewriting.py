@@ -187,7 +187,7 @@ class Rewriter:
             raise UnusableRewrite(rewrite)
         request = {
             "refuse": "",
-            "caution": fill(CAUTION, request=rewrite.original),
+            "caution": fill(CAUTION, request=rewrite.original).lstrip(),
             "original": rewrite.original,
         }[choice]
         return RewriteDecision(
@@ -332,7 +332,7 @@ class Rewriter:
 def read_reply(
     text: str,
     *,
-    request: str = "",
+    request: str | None = None,
     instructions: str = INSTRUCTIONS,
     material: str = "",
     cut_off: bool = False,
@@ -341,7 +341,8 @@ def read_reply(
 
     Args:
         text: The reply.
-        request: The user's request: the result if the reply says "no change".
+        request: The user's request: the result if the reply says "no change"; None if it is not
+            known.
         instructions: The text that the rewriter got; all our versions by default.
         material: The request and the conversation in it.
         cut_off: Whether the reply ended at the token limit.

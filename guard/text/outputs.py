@@ -1,9 +1,10 @@
 """Says what a model's output is: an answer, a marked refusal, no answer, or a part of one.
 
-Solvers, scorers, records and tables all use this rule. Inspect turns some errors of an API into
-outputs: `stop_reason` is then `model_length` (the request is longer than the context) or
-`content_filter`, and the text is the error's. Such an output was not billed, so it has neither
-token usage nor a response id, or it names an `error`.
+A refusal may be marked by the provider, or by the defense that blocked the request. Solvers,
+scorers, records and tables all use this rule. Inspect turns some errors of an API into outputs:
+`stop_reason` is then `model_length` (the request is longer than the context) or `content_filter`,
+and the text is the error's. Such an output was not billed, so it has neither token usage nor a
+response id, or it names an `error`.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Final, Literal
 from inspect_ai.model import ContentText, ModelOutput
 
 from vlmguard.guard.messages import parts_of
+from vlmguard.guard.text.blocks import BLOCKED, is_block
 from vlmguard.guard.text.thinking import split_thinking
 
 __all__ = ["Output", "read_output"]
@@ -28,15 +30,17 @@ class Output:
     """The kind of a model's output, the reason for it, and the text.
 
     Attributes:
-        kind: An `answer`; a `refusal` that the provider marked as one; `no_answer`; or an answer
-            that was `cut_off`.
-        reason: Empty for an answer. For a refusal `content_filter` or `refusal_part`. For no answer
-            `empty`, `only_thinking`, `token_limit` (reached before the answer began) or
-            `context_length` (the request left no room in the context; usually an error of the API).
-            For a cut-off answer `max_tokens` or `model_length`.
+        kind: An `answer`; a `refusal` that the provider or a defense marked as one; `no_answer`; or
+            an answer that was `cut_off`.
+        reason: Empty for an answer. For a refusal `content_filter` or `refusal_part`, or
+            `blocked_by_defense` if a defense wrote it. For no answer `empty`, `only_thinking`,
+            `token_limit` (reached before the answer began) or `context_length` (the request left no
+            room in the context; usually an error of the API). For a cut-off answer `max_tokens` or
+            `model_length`.
         text: What the model said, without its thinking; empty for no answer. The words of a refusal
-            that has a part of its own (`refusal_part`). Empty where a filter stopped the answer,
-            since the text is then an error's, or a beginning that the provider took back.
+            that has a part of its own (`refusal_part`), and of a defense's refusal. Empty where a
+            filter stopped the answer, since the text is then an error's, or a beginning that the
+            provider took back.
     """
 
     kind: OutputKind
@@ -47,6 +51,11 @@ class Output:
     def is_answer(self) -> bool:
         """Whether the output has text to check or to judge."""
         return self.kind in ("answer", "cut_off")
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a defense refused, and not the model."""
+        return self.reason == BLOCKED
 
     @property
     def is_too_long(self) -> bool:
@@ -63,6 +72,8 @@ def read_output(output: ModelOutput) -> Output:
     if not output.choices:
         return Output("no_answer", "empty", "")
     thoughts, text = split_thinking(output.completion)
+    if is_block(output):
+        return Output("refusal", BLOCKED, text)
     if output.stop_reason == "content_filter":
         return Output("refusal", "content_filter", "")
     if _has_refusal_part(output):

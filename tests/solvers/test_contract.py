@@ -1,0 +1,177 @@
+"""The contract of all defenses, in every carrier, on conversations of every kind."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from inspect_ai.model import ChatMessage, ChatMessageUser, ContentText
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from support.carriers import CARRIERS, Seen, carry, decided, samples_of
+from support.conversations import CONVERSATIONS, spelled
+from support.defense_scripts import SCRIPTS, script_of
+from support.scripted import run_solver
+
+from vlmguard import solvers
+from vlmguard.guard.cards import cards
+from vlmguard.guard.decision import ON_FAILURE, Decision
+from vlmguard.guard.defense import REFUSAL_MESSAGE, Conversation, Defense, defense_named
+from vlmguard.guard.defense.refusal import is_block
+from vlmguard.guard.messages import parts_of
+
+# It is still to be moved onto the core of defenses.
+LATER = ("eta",)
+DEFENSES = [name for name in cards().defenses if name in vars(solvers) and name not in LATER]
+SKIPPED = {"tool_result_last": "tool_turn", "no_user_turn": "no_user_turn", "empty": "empty"}
+UNREADABLE = [
+    (name, voice)
+    for name in DEFENSES
+    for voice, said in script_of(name).voices.items()
+    if said.unreadable is not None
+]
+
+
+def made(defense: str) -> Defense:
+    return defense_named(defense)(**script_of(defense).options)
+
+
+@pytest.fixture(scope="module")
+def carried() -> Iterator[Any]:
+    """What happened to all conversations, by carrier and defense; each pair is run once."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        @cache
+        def of(carrier: str, defense: str) -> dict[str, Seen]:
+            script = script_of(defense)
+            return carry(patch, carrier, defense, script.options, script.models())
+
+        yield of
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+@pytest.mark.parametrize("carrier", [name for name in CARRIERS if name != "solver"])
+def test_a_carrier_does_what_the_solver_does(carried: Any, carrier: str, defense: str) -> None:
+    expected, found = carried("solver", defense), carried(carrier, defense)
+    for name in CONVERSATIONS:
+        one, other = expected[name], found[name]
+        assert one.error == other.error == "", name
+        assert decided(other.decision) == decided(one.decision), name
+        assert one.output
+        assert other.output
+        assert other.output.completion == one.output.completion, name
+        assert other.output.stop_reason == one.output.stop_reason, name
+        assert is_block(other.output) == is_block(one.output), name
+        for who in ("target", *script_of(defense).roles):
+            assert other.asked(who) == one.asked(who), (name, who)
+        assert _timeless(other) == _timeless(one), name
+
+
+def _timeless(seen: Seen) -> dict[str, Any]:
+    dumped = seen.record.model_dump()
+    for stage in dumped["stages"]:
+        stage.pop("seconds")
+    dumped["stages"].sort(key=repr)
+    return dumped
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_only_the_last_user_turn_changes(carried: Any, carrier: str, defense: str) -> None:
+    for name, seen in carried(carrier, defense).items():
+        assert seen.error == "", name
+        assert seen.record.defense == defense
+        if seen.answered is None:
+            assert seen.record.action == "block", name
+            continue
+        asked, heard = seen.conversation, list(seen.answered)
+        if len(heard) == len(asked) + 1:
+            assert heard.pop(0).role == "system", name
+        last = max((n for n, each in enumerate(asked) if each.role == "user"), default=-1)
+        for place, (before, after) in enumerate(zip(asked, heard, strict=True)):
+            if place != last:
+                assert spelled([after]) == spelled([before]), (name, place)
+            else:
+                assert isinstance(after, ChatMessageUser)
+                assert _pictures(after) == _pictures(before), name
+        if name in SKIPPED and not made(defense).needs_output:
+            assert seen.record.skipped == SKIPPED[name]
+            assert spelled(heard) == spelled(asked), name
+            assert seen.record.action == "pass"
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_to_decide_is_the_first_step_of_a_run(carried: Any, defense: str) -> None:
+    script = script_of(defense)
+    models = script.models()
+    target = models.pop("target")
+    one = made(defense)
+    decisions: dict[str, Decision] = {}
+
+    @solver
+    def deciding() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            asked = Conversation(list(state.messages))
+            decisions[str(state.sample_id)] = await one.decide(asked)
+            return state
+
+        return solve
+
+    log = run_solver(deciding(), samples_of(CONVERSATIONS), target, models, max_samples=1)
+    assert log.status == "success"
+    assert not target.calls
+    for name, seen in carried("solver", defense).items():
+        decision = decisions[name]
+        if not one.needs_output:
+            assert decided(decision) == decided(seen.decision), name
+        heard = None if decision.action == "block" else spelled(decision.messages)
+        assert heard == (seen.answered and spelled(seen.answered)), name
+
+
+def _pictures(message: ChatMessage) -> list[dict[str, Any]]:
+    return [each.model_dump() for each in parts_of(message) if not isinstance(each, ContentText)]
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_the_scripts_make_a_defense_do_all_that_it_can_do(carried: Any, defense: str) -> None:
+    seen = carried("solver", defense).values()
+    assert any(each.record.triggered for each in seen)
+    script = script_of(defense)
+    if script.voices:
+        assert any(not each.record.triggered and not each.record.skipped for each in seen)
+        assert any(each.record.failure for each in seen)
+
+
+@pytest.mark.parametrize("on_failure", ON_FAILURE)
+@pytest.mark.parametrize(("defense", "voice"), UNREADABLE)
+def test_what_cannot_be_read_is_neither_safe_nor_unsafe(
+    defense: str, voice: str, on_failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = script_of(defense)
+    options = {**script.options, "on_failure": on_failure}
+    models = script.models("alarmed", unreadable=voice)
+    seen = carry(monkeypatch, "solver", defense, options, models, "image")["image"]
+    assert seen.record.failure
+    if on_failure == "raise":
+        assert seen.record.failure in seen.error
+        return
+    assert not seen.error
+    assert seen.decision
+    assert seen.decision.failure == seen.record.failure
+    if (verdict := seen.record.verdict) is not None:
+        assert verdict.label is None or verdict.raw != script.voices[voice].unreadable
+    assert seen.output
+    if on_failure == "refuse":
+        assert seen.output.completion == REFUSAL_MESSAGE
+        assert is_block(seen.output)
+        assert (seen.record.action, seen.record.triggered) == ("block", True)
+    else:
+        assert seen.answered
+        assert spelled(seen.answered) == spelled(CONVERSATIONS["image"])
+        assert seen.output.completion.startswith("Answer ")
+        assert not is_block(seen.output)
+
+
+def test_a_defense_without_a_script_is_told_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(SCRIPTS, "ecso")
+    with pytest.raises(LookupError, match=r"Add SCRIPTS\['ecso'\] to .*defense_scripts\.py"):
+        script_of("ecso")
