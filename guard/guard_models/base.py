@@ -8,12 +8,13 @@ of all stands in `formats.py`.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Literal
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
 
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.defense.conversation import Conversation, Skipped
+from vlmguard.guard.guard_models.asked import ROLE, guard_model
 from vlmguard.guard.record import Stage
 from vlmguard.guard.roles import defaults_for
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
@@ -25,9 +26,6 @@ Side = Literal["input", "output"]
 """What is checked: a request (`input`), or the answer to it (`output`)."""
 
 Reads = Literal["text", "image"]
-
-ROLE: Final = "guard"
-"""The role of a guard model (`--model-role guard=MODEL`)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,7 @@ class GuardModel(ABC):
 
     Attributes:
         name: Name of the format (`adapter`).
+        version: `NUMBER-LETTER`; raised when verdicts of old and new must not be mixed.
         sides: What it can check.
         reads: What it sees of a request.
         images: What it sees of several images: `all` at once, `each` in a call of its own, or
@@ -77,6 +76,7 @@ class GuardModel(ABC):
     """
 
     name: ClassVar[str]
+    version: ClassVar[str] = "1-A"
     sides: ClassVar[tuple[Side, ...]]
     reads: ClassVar[tuple[Reads, ...]] = ("text", "image")
     images: ClassVar[Literal["all", "each", "none"]]
@@ -89,7 +89,7 @@ class GuardModel(ABC):
             UserError: One is missing or unsuitable.
         """
         for role in self.roles:
-            get_model(role=role, required=True)
+            guard_model() if role == ROLE else get_model(role=role, required=True)
 
     def skipped(self, exchange: Exchange) -> Skipped:
         """Why there is nothing that it could look at (`no_image`, `empty`); empty if there is."""
@@ -111,8 +111,8 @@ class ChatGuard(GuardModel):
     """A guard model behind a chat API.
 
     Args:
-        model: The model; by default the one in the role `guard`, which is looked up at each check,
-            since roles are known within a run only.
+        model: The model; by default the one that `asked.guard_model` finds at each check, since
+            roles are known within a run only.
     """
 
     settings: ClassVar[GenerateConfig]
@@ -124,7 +124,7 @@ class ChatGuard(GuardModel):
     @property
     def model(self) -> Model:
         """The guard model."""
-        return self._model or get_model(role=ROLE, required=True)
+        return self._model or guard_model()
 
     async def ready(self) -> None:
         """Find the model in the role `guard`, unless one was given."""
