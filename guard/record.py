@@ -1,7 +1,7 @@
 """What a defense did to a sample: the record in its metadata, and the sums in its scores."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -25,7 +25,10 @@ __all__ = [
 ]
 
 METADATA_KEY: Final = "defense_record"
-"""The key of the `DefenseRecord` in a sample's metadata."""
+"""The key of the `DefenseRecord` in the metadata of a sample, or of a single answer."""
+
+CALL_KEY: Final = "defense_call"
+"""The key, beside the record in an answer's metadata, of the call that all its choices share."""
 
 DATA_DIGEST: Final = "data_digest"
 """The key of the identity of a sample's data in its metadata."""
@@ -125,8 +128,64 @@ class DefenseRecord(BaseModel):
 
     @classmethod
     def of(cls, sample: TaskState | EvalSample) -> "DefenseRecord":
-        """The record of a sample, while it runs or from its log; `none` if no defense ran."""
-        return cls.model_validate(sample.metadata.get(METADATA_KEY, {}))
+        """The record of a sample, while it runs or from its log; `none` if no defense ran.
+
+        A solver's record is in the sample's metadata. A defense around the model (`guarded/`) may
+        have run several times, in a dialogue or for an agent; the records in its answers are
+        joined into one, see `joined`.
+        """
+        if METADATA_KEY in sample.metadata:
+            return cls.model_validate(sample.metadata[METADATA_KEY])
+        return cls.joined(cls.of_calls(sample))
+
+    @classmethod
+    def of_calls(cls, sample: TaskState | EvalSample) -> list["DefenseRecord"]:
+        """The records of all calls of a guarded model whose answers are in a sample, in order."""
+        noted: dict[str, Any] = {}
+        chosen = [sample.output.message] if sample.output.choices else []
+        for message in (*sample.messages, *chosen):
+            metadata = message.metadata or {}
+            if METADATA_KEY in metadata:
+                noted.setdefault(metadata[CALL_KEY], metadata[METADATA_KEY])
+        return [cls.model_validate(record) for record in noted.values()]
+
+    @classmethod
+    def joined(cls, records: Sequence["DefenseRecord"]) -> "DefenseRecord":
+        """One record of several calls of the same defense.
+
+        All stages in order; texts of the calls that were looked at, one after another; the last
+        action that is not `pass`; the first failure; `skipped` if every call was. Notes, outcome
+        and verdict are those of the failed call, else of the last one where the defense intervened,
+        else of the last that was looked at. The kept prefix is the final answer's.
+
+        Args:
+            records: The calls' records, oldest first; none gives an empty record.
+        """
+        if len(records) < 2:
+            return records[0] if records else cls()
+        seen = [record for record in records if not record.skipped] or [*records]
+        acted = [record for record in seen if record.triggered]
+        failed = [record for record in records if record.failure]
+        chief = (failed[:1] or acted[-1:] or seen[-1:])[0]
+        changed = any(record.rewritten is not None for record in seen)
+        heard = [record.original if r is None else r for record in seen for r in [record.rewritten]]
+        remarks = [remark for record in records for remark in record.approximations]
+        return chief.model_copy(
+            update={
+                "original": "\n\n".join(record.original for record in seen),
+                "rewritten": "\n\n".join(heard) if changed else None,
+                "action": (acted or seen)[-1].action,
+                "triggered": any(record.triggered for record in records),
+                "skipped": seen[0].skipped,
+                "stages": [stage for record in records for stage in record.stages],
+                "approximations": list(dict.fromkeys(remarks)),
+                "kept_prefix": records[-1].kept_prefix,
+            }
+        )
+
+    def dumped(self) -> dict[str, Any]:
+        """The record as it is kept in metadata."""
+        return self.model_dump(exclude_defaults=True)
 
     def output_of(self, stage: str) -> str | None:
         """The output of the first stage of that name, or None."""
@@ -170,7 +229,7 @@ def recorded(
         yield record
     finally:
         # A new dictionary: the old one is the data set's own, which Inspect copies for metrics.
-        state.metadata = state.metadata | {METADATA_KEY: record.model_dump(exclude_defaults=True)}
+        state.metadata = state.metadata | {METADATA_KEY: record.dumped()}
 
 
 def noted(state: TaskState) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from vlmguard.guard.sampling import SERVERS, in_full
 
 __all__ = [
     "LocalModel",
+    "Wrapper",
     "checks_for",
     "continues_prefix",
     "defaults_for",
@@ -18,6 +19,7 @@ __all__ = [
     "local_provider",
     "require_roles",
     "role_models",
+    "unwrapped",
 ]
 
 _NOTHING_SET = GenerateConfig()
@@ -45,6 +47,23 @@ class LocalModel(ABC):
         Raises:
             UserError: It does not; or the model cannot be loaded.
         """
+
+
+class Wrapper(ABC):
+    """A model API that puts something around another model.
+
+    Attributes:
+        inner: The model that answers.
+    """
+
+    inner: Model
+
+
+def unwrapped(model: Model) -> Model:
+    """The model that answers in the end: `openai/x` of `guarded/ecso/openai/x`."""
+    while isinstance(model.api, Wrapper):
+        model = model.api.inner
+    return model
 
 
 def local_provider(name: str) -> str:
@@ -97,7 +116,7 @@ async def load_models(target: Model) -> None:
         UserError: Weights cannot be loaded.
     """
     for bound in (target, *model_roles().values()):
-        for model in bound if isinstance(bound, list) else [bound]:
+        for model in map(unwrapped, bound if isinstance(bound, list) else [bound]):
             if isinstance(model.api, LocalModel):
                 await model.api.open()
 

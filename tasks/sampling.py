@@ -11,6 +11,7 @@ from inspect_ai.model._generate_config import active_generate_config
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.errors import UserError, check_number
+from vlmguard.guard.roles import unwrapped
 from vlmguard.guard.sampling import SERVERS
 
 __all__ = ["answer_temperature", "answers_differ", "check_sampled"]
@@ -59,7 +60,7 @@ def answers_differ(samples: int) -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         if samples > 1:
-            check_sampled(samples, get_model(), active_generate_config())
+            check_sampled(samples, unwrapped(get_model()), active_generate_config())
         return state
 
     return solve

@@ -6,7 +6,7 @@ from inspect_ai.model import get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.roles import LocalModel
+from vlmguard.guard.roles import LocalModel, unwrapped
 
 __all__ = ["Sizes", "extreme_sizes", "images_fit"]
 
@@ -46,7 +46,7 @@ def images_fit(sizes: dict[str, list[int]]) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         roles = model_roles()
         for bound in (get_model(), *(roles[name] for name in _SHOWN if name in roles)):
-            for model in bound if isinstance(bound, list) else [bound]:
+            for model in map(unwrapped, bound if isinstance(bound, list) else [bound]):
                 if isinstance(model.api, LocalModel):
                     await _check(model.api, sizes)
         return state

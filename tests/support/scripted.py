@@ -105,9 +105,9 @@ class Scripted:
     @property
     def model(self) -> Model:
         """The model, new each time."""
-        return get_model(f"mockllm/{self.name}", custom_outputs=self._reply, memoize=False)
+        return get_model(f"mockllm/{self.name}", custom_outputs=self.reply, memoize=False)
 
-    def _reply(
+    def reply(
         self, messages: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig
     ) -> ModelOutput:
         call = Call(list(messages), config)

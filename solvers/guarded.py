@@ -1,0 +1,327 @@
+"""Model API `guarded/`: a defense around any model, for any task.
+
+    inspect eval inspect_evals/mmmu_multiple_choice --model guarded/ecso/openai/gpt-4o
+    inspect eval any.py --model guarded/vlmguard/openai/gpt-4o --model-role rewriter=openai/gpt-4o
+
+A task keeps its own solver: every call of the model passes through the defense, whether it comes
+from `multiple_choice()`, a dialogue or an agent. After a tool's result there is nothing new of the
+user's, so a defense lets that call pass. `-M` takes the defense's own options (those of `-S` with
+its solver), and `model_args`, a mapping with the arguments of the model inside:
+
+    -M verdict=exact -M "model_args={responses_api: true}"
+
+The inner model and the roles count their own tokens, so `guarded/` counts none. The record of each
+call is in the metadata of its answer, where `DefenseRecord.of` finds it: an answer that a task
+throws away takes its record with it (its tokens are counted all the same). The model never sees the
+metadata. Settings of the run reach the inner model; `--attempt-timeout` and `--max-connections`
+hold for each of its calls and for the guarded call as a whole.
+"""
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from inspect_ai.log import transcript
+from inspect_ai.model import (
+    ChatMessage,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    get_model,
+    model_roles,
+    modelapi,
+)
+
+# Inspect has no public name for the sample of a model call. ETA's seeds need its epoch.
+from inspect_ai.solver._task_state import sample_state
+from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.util import message_limit, suspend_turn_limit
+
+from vlmguard.guard.defense import Conversation, Defense, Outcome, Target, defense_named
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import CALL_KEY, METADATA_KEY, DefenseRecord
+from vlmguard.guard.roles import Wrapper
+
+__all__ = ["PROVIDER", "Guarded"]
+
+PROVIDER: Final = "guarded"
+
+_FORM: Final = "guarded/DEFENSE/PROVIDER/MODEL"
+_IDENTITY: Final = "#guarded="
+
+
+@modelapi(name=PROVIDER)
+def guarded() -> type[ModelAPI]:
+    """A defense around any model."""
+    return Guarded
+
+
+class Guarded(ModelAPI, Wrapper):
+    """A model behind a defense.
+
+    Args:
+        model_name: `DEFENSE/PROVIDER/MODEL`.
+        base_url: For the inner model.
+        api_key: For the inner model.
+        config: The model's settings.
+        model_args: Arguments of the inner model.
+        **options: Options of the defense.
+
+    Raises:
+        UserError: No such defense, option or model.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008
+        model_args: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        name, _, inner = model_name.partition("/")
+        if not inner.partition("/")[2]:
+            raise UserError(f"--model guarded/{model_name}: give {_FORM}.")
+        defense = defense_named(name)
+        _check_options(name, defense, options)
+        if not isinstance(model_args, Mapping | None):
+            raise UserError(f"-M model_args={model_args}: give a mapping, such as {{device: cpu}}.")
+        self.defense = defense(**options)
+        self.inner = _inner(inner, config, self._url, api_key, model_args or {})
+        self._options = {key: _content(value) for key, value in options.items()}
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """Answer behind the defense."""
+        # Inspect has put the system message of the settings into the input.
+        asked = config.model_copy(update={"system_message": None})
+
+        async def answer(messages: list[ChatMessage], more: GenerateConfig) -> ModelOutput:
+            return await self.inner.generate(messages, tools, tool_choice, asked.merge(more))
+
+        target = Target(self.inner, answer)
+        target.tokens = config.max_tokens
+        conversation = _conversation(input)
+        record = self.defense.new_record(conversation)
+        try:
+            # The user's limits count this call, and not those that the defense makes of it.
+            with suspend_turn_limit(), message_limit(None):
+                outcome = await self.defense.run(conversation, target, record)
+        except Exception as error:
+            _tell(conversation, record, {"error": str(error)})
+            raise
+        _tell(conversation, record, _done(outcome))
+        return _with_record(outcome.output, record)
+
+    # Inspect's cache knows neither options nor roles of a model, but its base URL.
+    @property
+    def base_url(self) -> str | None:
+        """The inner model's base URL, with what the answers depend on behind a `#`."""
+        return f"{self._url or ''}{_IDENTITY}{self._identity()}"
+
+    @base_url.setter
+    def base_url(self, url: str | None) -> None:
+        self._url = (url or "").partition(_IDENTITY)[0] or None
+
+    def connection_key(self) -> str:
+        """A pool of its own: a guarded call waits for the pools of its models."""
+        return f"{self.model_name}:{id(self)}"
+
+    def max_connections(self) -> int:
+        return self.inner.api.max_connections()
+
+    def max_tokens(self) -> int | None:
+        return self.inner.api.max_tokens()
+
+    def max_tokens_for_config(self, config: GenerateConfig) -> int | None:
+        return self.inner.api.max_tokens_for_config(config)
+
+    def canonical_name(self) -> str:
+        return self.inner.api.canonical_name()
+
+    def service_model_name(self) -> str:
+        return self.inner.api.service_model_name()
+
+    def input_tokens_name(self) -> str:
+        return self.inner.api.input_tokens_name()
+
+    def model_family(self) -> str:
+        return self.inner.api.model_family()
+
+    async def count_tokens(
+        self, input: str | list[ChatMessage], config: GenerateConfig | None = None
+    ) -> int:
+        return await self.inner.api.count_tokens(input, config)
+
+    async def tokenize(self, text: str) -> list[int]:
+        return await self.inner.api.tokenize(text)
+
+    async def compact(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        config: GenerateConfig,
+        instructions: str | None = None,
+    ) -> tuple[list[ChatMessage], ModelUsage | None]:
+        compacted, _ = await self.inner.compact(_without_records(input), tools, instructions)
+        return compacted, None
+
+    def tools_required(self) -> bool:
+        return self.inner.api.tools_required()
+
+    def supports_remote_mcp(self) -> bool:
+        return self.inner.api.supports_remote_mcp()
+
+    def disable_computer_screenshot_truncation(self) -> bool:
+        return self.inner.api.disable_computer_screenshot_truncation()
+
+    def compact_reasoning_history(self) -> bool:
+        return self.inner.api.compact_reasoning_history()
+
+    # What else a provider wants to have changed in the messages, the inner model changes itself:
+    # a tool's image that became a user turn before would be taken for the user's request.
+    def tool_result_images(self) -> bool:
+        return True
+
+    def tool_result_documents(self) -> bool:
+        return True
+
+    async def aclose(self) -> None:
+        await self.inner.api.aclose()
+
+    def _identity(self) -> str:
+        """Digest of what the answers depend on, besides the call."""
+        card = self.defense.card
+        roles = model_roles()
+        parts = [
+            card.name,
+            card.version,
+            self._options,
+            _described(self.inner),
+            [_described(roles.get(role.name)) for role in card.roles],
+        ]
+        return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:16]
+
+
+def _check_options(name: str, defense: type[Defense], options: Mapping[str, Any]) -> None:
+    known = [*inspect.signature(defense).parameters]
+    for option in options:
+        if option not in known:
+            close = get_close_matches(option, [*known, "model_args"], n=1)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            raise UserError(
+                f"-M {option}: {name} has no such option.{meant} It has: "
+                f"{', '.join(known) or 'none'}. Arguments of the model inside go into model_args."
+            )
+
+
+def _inner(
+    name: str,
+    config: GenerateConfig,
+    base_url: str | None,
+    api_key: str | None,
+    model_args: Mapping[str, Any],
+) -> Model:
+    try:
+        return get_model(
+            name, config=config, base_url=base_url, api_key=api_key, memoize=False, **model_args
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the model inside guarded/, {name}: {error}") from error
+
+
+def _conversation(messages: Sequence[ChatMessage]) -> Conversation:
+    heard = _without_records(messages)
+    state = sample_state()
+    if state is None:
+        return Conversation(heard)
+    return Conversation(heard, f"Sample {state.sample_id}", state.epoch)
+
+
+def _without_records(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The messages as a task without a defense has them."""
+    return [
+        message.model_copy(
+            update={
+                "metadata": {
+                    key: value
+                    for key, value in message.metadata.items()
+                    if key not in (METADATA_KEY, CALL_KEY)
+                }
+                or None
+            }
+        )
+        if message.metadata and METADATA_KEY in message.metadata
+        else message
+        for message in messages
+    ]
+
+
+def _with_record(output: ModelOutput, record: DefenseRecord) -> ModelOutput:
+    """The output with the record in each of its messages, and without tokens counted before."""
+    noted = {METADATA_KEY: record.dumped(), CALL_KEY: uuid4().hex}
+    choices = [
+        choice.model_copy(
+            update={
+                "message": choice.message.model_copy(
+                    update={"metadata": {**(choice.message.metadata or {}), **noted}}
+                )
+            }
+        )
+        for choice in output.choices
+    ]
+    return output.model_copy(update={"choices": choices, "usage": None})
+
+
+def _done(outcome: Outcome) -> dict[str, Any]:
+    decision = outcome.decision
+    return {"action": decision.action, "reason": decision.reason, "after": decision.request}
+
+
+def _tell(conversation: Conversation, record: DefenseRecord, what: dict[str, Any]) -> None:
+    """Say in the transcript what was done."""
+    before = conversation.text.encode("utf-8", "backslashreplace")
+    event = {
+        "defense": record.defense,
+        **what,
+        "skipped": record.skipped,
+        "failure": record.failure or "",
+        "before": hashlib.sha256(before).hexdigest(),
+    }
+    transcript().info(event, source="vlmguard")
+
+
+def _described(bound: Model | list[Model] | None) -> list[Any]:
+    """What tells a model, or the models of a role, from others."""
+    models = bound if isinstance(bound, list) else [bound] if bound else []
+    return [
+        [
+            str(model),
+            model.config.model_dump(exclude_none=True),
+            model.api.base_url,
+            sorted(model.model_args.items()),
+        ]
+        for model in models
+    ]
+
+
+def _content(value: object) -> object:
+    """An option as it counts: a file by its content."""
+    if isinstance(value, str) and os.path.isfile(value):
+        return hashlib.sha256(Path(value).read_bytes()).hexdigest()
+    return value
