@@ -30,6 +30,7 @@ from vlmguard.guard.messages import images_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
+from vlmguard.results.logs.around import options_passed
 from vlmguard.results.logs.frame import Results
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import one_line
@@ -141,7 +142,7 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
     alarmed = np.array([_is_alarm(each.alarms, limits) for each in harmless], dtype=float)
     _, codes = np.unique([each.cluster for each in harmless], return_inverse=True)
     fit = cluster_robust(alarmed, codes, np.ones(len(alarmed)))
-    passed = read_eval_log(runs[0].path, header_only=True).eval.solver_args_passed or {}
+    passed = options_passed(read_eval_log(runs[0].path, header_only=True).eval)
     return Calibration(
         defense=defense,
         args={**redact(passed), **thresholds},
@@ -253,7 +254,7 @@ def _runs(card: DefenseCard, results: Results) -> list[Run]:
 
 def _configuration(run: Run, thresholds: Container[str]) -> tuple[object, ...]:
     spec = read_eval_log(run.path, header_only=True).eval
-    args = {k: v for k, v in (spec.solver_args_passed or {}).items() if k not in thresholds}
+    args = {k: v for k, v in options_passed(spec).items() if k not in thresholds}
     return (args, run.defense_version, run.template, run.guards)
 
 

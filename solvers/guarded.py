@@ -18,11 +18,9 @@ hold for each of its calls and for the guarded call as a whole.
 """
 
 import hashlib
-import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -45,16 +43,14 @@ from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import message_limit, suspend_turn_limit
 
-from vlmguard.guard.defense import Conversation, Defense, Outcome, Target, defense_named
+from vlmguard.guard.defense import Conversation, Outcome, Target
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.guarded_names import PROVIDER, defense_of, guarded_name
 from vlmguard.guard.record import CALL_KEY, METADATA_KEY, DefenseRecord
 from vlmguard.guard.roles import Wrapper
 
-__all__ = ["PROVIDER", "Guarded"]
+__all__ = ["Guarded"]
 
-PROVIDER: Final = "guarded"
-
-_FORM: Final = "guarded/DEFENSE/PROVIDER/MODEL"
 _IDENTITY: Final = "#guarded="
 
 
@@ -89,15 +85,10 @@ class Guarded(ModelAPI, Wrapper):
         **options: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
-        name, _, inner = model_name.partition("/")
-        if not inner.partition("/")[2]:
-            raise UserError(f"--model guarded/{model_name}: give {_FORM}.")
-        defense = defense_named(name)
-        _check_options(name, defense, options)
-        if not isinstance(model_args, Mapping | None):
-            raise UserError(f"-M model_args={model_args}: give a mapping, such as {{device: cpu}}.")
-        self.defense = defense(**options)
-        self.inner = _inner(inner, config, self._url, api_key, model_args or {})
+        name = guarded_name(f"{PROVIDER}/{model_name}", {**options, "model_args": model_args})
+        assert name is not None
+        self.defense = defense_of(name)(**options)
+        self.inner = _inner(name.model, config, self._url, api_key, name.model_args)
         self._options = {key: _content(value) for key, value in options.items()}
 
     async def generate(
@@ -216,18 +207,6 @@ class Guarded(ModelAPI, Wrapper):
             [_described(roles.get(role.name)) for role in card.roles],
         ]
         return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:16]
-
-
-def _check_options(name: str, defense: type[Defense], options: Mapping[str, Any]) -> None:
-    known = [*inspect.signature(defense).parameters]
-    for option in options:
-        if option not in known:
-            close = get_close_matches(option, [*known, "model_args"], n=1)
-            meant = f" Did you mean {close[0]}?" if close else ""
-            raise UserError(
-                f"-M {option}: {name} has no such option.{meant} It has: "
-                f"{', '.join(known) or 'none'}. Arguments of the model inside go into model_args."
-            )
 
 
 def _inner(

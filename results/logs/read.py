@@ -28,12 +28,12 @@ from vlmguard.results.logs.answers import (
     Names,
     Row,
     UnusableScores,
-    bare,
     row_of,
     tally_of,
     views,
     views_of,
 )
+from vlmguard.results.logs.around import defended_by
 from vlmguard.results.logs.checks import (
     Touched,
     check_kinds,
@@ -306,19 +306,19 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
     log, summaries = opened.log, opened.summaries
     spec = log.eval
     tallies = [tally for sample in summaries if (tally := tally_of(sample))]
-    defense = _defense(log, tallies)
+    around = defended_by(spec, [str(tally["defense"]) for tally in tallies])
     judging = judging_of(summaries, names)
     return Run(
         path=opened.path,
         view=view,
         column=column_of(log, judging),
-        target=spec.model,
-        target_settings=as_text(given(spec.model_args)),
-        defense=defense,
+        target=around.target,
+        target_settings=as_text(given(around.target_args)),
+        defense=around.defense,
         defense_version=" ".join(sorted(versions_of(tallies))),
-        defense_args=as_text(given(spec.solver_args_passed or {})),
+        defense_args=as_text(given(around.options)),
         template=" ".join(sorted({str(tally.get("template", "")) for tally in tallies})).strip(),
-        guards=as_text(_guards(log)) if defense != "none" else "",
+        guards=as_text(_guards(log)) if around.defense != "none" else "",
         judge=_judge(judging),
         note=str((spec.metadata or {}).get("note", "")),
         created=str(spec.created),
@@ -409,14 +409,3 @@ def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, fl
             if not 0 <= value <= 1:
                 outside.add(name)
     return {name: largest[name] for name in outside}
-
-
-def _defense(log: EvalLog, tallies: list[dict[str, Any]]) -> str:
-    """The defense that ran: first by the samples' own record, since a solver may have any name."""
-    recorded = {str(tally["defense"]) for tally in tallies} - {"none"}
-    if len(recorded) > 1:
-        raise LeftOut(f"its samples name several defenses: {', '.join(sorted(recorded))}")
-    if recorded:
-        return recorded.pop()
-    solver = bare(log.eval.solver) if log.eval.solver else "none"
-    return "none" if solver == "generate" else solver

@@ -11,6 +11,8 @@ from inspect_ai._util.registry import registry_find, registry_unqualified_name
 from inspect_ai.model import GenerateConfig, Model, get_model
 from rich.text import Text
 
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.guarded_names import defense_of, guarded_name
 from vlmguard.guard.redaction import redact, remember
 from vlmguard.results.run.config import FILL_IN, ModelChoice
 
@@ -88,6 +90,15 @@ def _fault(given: ModelChoice) -> str:
             f"model {given.model}: Inspect knows no provider {provider}. For weights of "
             "transformers write hf-vlm/NAME, and see inspect.aisi.org.uk/providers.html"
         )
+    try:
+        guarded = guarded_name(given.model, given.model_args)
+        if guarded is not None:
+            defense_of(guarded)(**guarded.options)
+    except UserError as error:
+        return f"model {given.model}: {str(error).removesuffix('.')}"
+    if guarded is not None:
+        inside = {"model": guarded.model, "model_args": guarded.model_args}
+        return _fault(given.model_copy(update=inside))
     if provider in _KEYED:
         try:
             make_model(given.model, given.model_args, given.generate)

@@ -22,7 +22,13 @@ from vlmguard.results.run.making import UnknownName, make_solver, make_task
 from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.partners import partner_missing
 from vlmguard.results.run.prices import cost_of, times, tokens_of, total
-from vlmguard.results.run.roles_needed import cannot_start, card_of, missing_roles, roles_of_defense
+from vlmguard.results.run.roles_needed import (
+    cannot_start,
+    card_of,
+    missing_roles,
+    roles_of_defense,
+    seen_as,
+)
 
 
 @dataclass(frozen=True)
@@ -91,23 +97,26 @@ def plan(matrix: Matrix, made: list[Task] | None = None) -> list[Planned]:
     for defense in matrix.defenses:
         bound = roles(matrix, defense)
         of_solver = _wrong_solver(defense)
-        card = card_of(defense.name)
         for step, (task, wrong, data_missing), partner in zip(
             matrix.benchmarks, tasks, lacking_partners, strict=True
         ):
             samples = _answers(step, task, matrix)
-            lacking = _roles_missing(step, task, defense, bound)
-            asked = _calls(step, defense, matrix)
-            if "grader" in lacking:
-                asked["grader"] = None
-            longest = _longest(step, task, matrix) if defense.name == UNDEFENDED else None
-            guards = [calls for role, calls in asked.items() if role not in ("target", "grader")]
-            for target in matrix.targets:
+            for chosen in matrix.targets:
+                around, target = seen_as(defense, chosen)
+                card = card_of(around.name)
+                lacking = _roles_missing(step, task, around, bound)
+                asked = _calls(step, around, matrix)
+                if "grader" in lacking:
+                    asked["grader"] = None
+                longest = _longest(step, task, matrix) if around.name == UNDEFENDED else None
+                guards = [
+                    calls for role, calls in asked.items() if role not in ("target", "grader")
+                ]
                 missing = [
                     *([wrong] if wrong else []),
                     *of_solver,
                     *(f"no model for the role {role}" for role in lacking),
-                    *cannot_start(defense, bound, target),
+                    *cannot_start(around, bound, target),
                 ]
                 paid = (matrix, bound, target.model, samples, asked, longest)
                 cost = cost_of(*paid)
@@ -115,7 +124,7 @@ def plan(matrix: Matrix, made: list[Task] | None = None) -> list[Planned]:
                 lines.append(
                     Planned(
                         step.label or step.name,
-                        defense.label or defense.name,
+                        around.label or around.name,
                         target.model,
                         samples,
                         times(samples, asked["target"]),

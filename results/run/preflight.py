@@ -11,7 +11,7 @@ from vlmguard.results.run.changed_files import changed_runs, named_files
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, all_models, roles
 from vlmguard.results.run.making import make_solver, make_task
 from vlmguard.results.run.models import unusable_models
-from vlmguard.results.run.roles_needed import cannot_start, missing_roles
+from vlmguard.results.run.roles_needed import cannot_start, missing_roles, seen_as
 
 
 def checked_tasks(matrix: Matrix) -> list[Task]:
@@ -26,22 +26,26 @@ def checked_tasks(matrix: Matrix) -> list[Task]:
     for defense in matrix.defenses:
         make_solver(defense)
     tasks = [make_task(step) for step in matrix.benchmarks]
-    problems = [
-        f"{defense.label or defense.name} on {step.label or step.name}: {', '.join(missing)}"
-        for step, task in zip(matrix.benchmarks, tasks, strict=True)
+    runs = [
+        (defense, *seen_as(defense, target))
         for defense in matrix.defenses
-        if (missing := missing_roles(task, defense.name, defense.args, roles(matrix, defense)))
+        for target in matrix.targets
     ]
+    problems = dict.fromkeys(
+        f"{around.label or around.name} on {step.label or step.name}: {', '.join(missing)}"
+        for step, task in zip(matrix.benchmarks, tasks, strict=True)
+        for defense, around, _ in runs
+        if (missing := missing_roles(task, around.name, around.args, roles(matrix, defense)))
+    )
     if problems:
         raise UserError(
             f"roles without a model: {'; '.join(problems)}. Bind them: roles: in the "
             f"configuration, or --role ROLE=MODEL without one."
         )
     lacking = [
-        f"{defense.label or defense.name} on {target.model}: {'; '.join(missing)}"
-        for defense in matrix.defenses
-        for target in matrix.targets
-        if (missing := cannot_start(defense, roles(matrix, defense), target))
+        f"{around.label or around.name} on {target.model}: {'; '.join(missing)}"
+        for defense, around, target in runs
+        if (missing := cannot_start(around, roles(matrix, defense), target))
     ]
     if lacking:
         raise UserError(f"missing: {' | '.join(lacking)}.")

@@ -17,8 +17,9 @@ from inspect_ai._util.registry import (
 )
 
 from vlmguard.guard.cards import DefenseCard, cards
+from vlmguard.guard.guarded_names import PROVIDER, guarded_name
 from vlmguard.results.logs.answers import bare
-from vlmguard.results.run.config import FILL_IN, Defense, ModelChoice
+from vlmguard.results.run.config import FILL_IN, UNDEFENDED, Defense, ModelChoice
 
 
 def missing_roles(
@@ -55,11 +56,23 @@ def cannot_start(defense: Defense, bound: Collection[str], target: ModelChoice) 
     Returns:
         What is missing, each with the way out.
     """
+    if defense.name != UNDEFENDED and target.model.startswith(f"{PROVIDER}/"):
+        return [f"{target.model} has a defense of its own: run it under {UNDEFENDED} alone"]
     card = card_of(defense.name)
     if card is None:
         return []
     model = "" if FILL_IN in target.model else target.model
     return card.lacks(defense.args, bound, model)
+
+
+def seen_as(defense: Defense, target: ModelChoice) -> tuple[Defense, ModelChoice]:
+    """A run's defense and the model that answers, also where the model brings its defense along."""
+    guarded = None if FILL_IN in target.model else guarded_name(target.model, target.model_args)
+    if guarded is None or defense.name != UNDEFENDED:
+        return defense, target
+    around = Defense(name=guarded.defense, args=guarded.options)
+    update = {"model": guarded.model, "model_args": guarded.model_args}
+    return around, target.model_copy(update=update)
 
 
 def card_of(defense: str) -> DefenseCard | None:

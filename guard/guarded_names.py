@@ -1,0 +1,75 @@
+"""The name of a model behind a defense, `guarded/DEFENSE/PROVIDER/MODEL`, and its arguments."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+from vlmguard.guard.defense import Defense, defense_named
+from vlmguard.guard.errors import UserError
+
+__all__ = ["PROVIDER", "GuardedName", "defense_of", "guarded_name"]
+
+PROVIDER: Final = "guarded"
+
+_INSIDE: Final = "model_args"
+
+
+@dataclass(frozen=True)
+class GuardedName:
+    """What a guarded model is made of.
+
+    Attributes:
+        defense: Name of the defense.
+        options: Its options.
+        model: The model inside, as PROVIDER/MODEL.
+        model_args: The arguments of the model inside.
+    """
+
+    defense: str
+    options: dict[str, Any]
+    model: str
+    model_args: dict[str, Any]
+
+
+def guarded_name(model: str, arguments: Mapping[str, Any]) -> GuardedName | None:
+    """Take the name of a guarded model apart; None for a model without a defense.
+
+    Args:
+        model: Inspect's name of a model.
+        arguments: Its arguments (`-M`).
+
+    Raises:
+        UserError: It has no model inside, or `model_args` is no mapping.
+    """
+    provider, _, rest = model.partition("/")
+    if provider != PROVIDER:
+        return None
+    defense, _, inner = rest.partition("/")
+    if not all(inner.partition("/")):
+        raise UserError(f"model {model}: write guarded/DEFENSE/PROVIDER/MODEL.")
+    inside = arguments.get(_INSIDE) or {}
+    if not isinstance(inside, Mapping):
+        raise UserError(f"-M {_INSIDE}={inside}: give a mapping, such as {{device: cpu}}.")
+    options = {name: value for name, value in arguments.items() if name != _INSIDE}
+    return GuardedName(defense, options, inner, dict(inside))
+
+
+def defense_of(name: GuardedName) -> type[Defense]:
+    """The class of a guarded model's defense, after a check of its options.
+
+    Raises:
+        UserError: There is no such defense, or it has no such option.
+    """
+    defense = defense_named(name.defense)
+    known = [*inspect.signature(defense).parameters]
+    for option in name.options:
+        if option not in known:
+            close = get_close_matches(option, [*known, _INSIDE], n=1)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            raise UserError(
+                f"-M {option}: {name.defense} has no such option.{meant} It has: "
+                f"{', '.join(known) or 'none'}. Arguments of the model inside go into {_INSIDE}."
+            )
+    return defense
