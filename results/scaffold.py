@@ -48,8 +48,13 @@ def write_new(kind: Kind, name: str, clone: Path) -> list[Path]:
         if (clone / file).exists():
             raise UserError(f"{file} is there already. Take another name, or move the file away.")
     title = name.replace("_", " ").capitalize()
+    class_name = "".join(word.capitalize() for word in name.split("_"))
     for file, template in files.items():
-        text = _environment().get_template(template).render(name=name, title=title)
+        text = (
+            _environment()
+            .get_template(template)
+            .render(name=name, title=title, class_name=class_name)
+        )
         (clone / file).write_text(text, encoding="utf-8")
     return list(files)
 
@@ -65,7 +70,7 @@ def next_steps(kind: Kind, name: str) -> list[str]:
 
 
 def _check_name(kind: Kind, name: str) -> None:
-    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
+    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower() or name[0] == "_":
         raise UserError(
             f"{name!r} cannot be the name of a {kind}: use small letters, digits and _, with a "
             "letter first."

@@ -95,6 +95,7 @@ def test_four_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) -
         ("defense", "generate", "There is a benchmark or defense"),
         ("defense", "Second-Look", "small letters"),
         ("benchmark", "class", "small letters"),
+        ("defense", "_", "a letter first"),
         ("benchmark", "kitchen", "not a clone"),
     ],
 )

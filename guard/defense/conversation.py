@@ -81,13 +81,18 @@ class Conversation:
     def later(self) -> list[ChatMessage]:
         """The messages behind the last user turn (tool calls and results), without a prefill."""
         start = 0 if self.index is None else self.index + 1
-        behind = list(self.messages[start:])
-        return behind[:-1] if _is_prefill(behind) else behind
+        return self.without_prefill[start:]
 
     @property
     def prefill(self) -> str:
         """The beginning of an answer that stands last, which the target continues."""
         return self.messages[-1].text if _is_prefill(self.messages) else ""
+
+    @property
+    def without_prefill(self) -> list[ChatMessage]:
+        """The messages, for an answer that does not begin as the prefill says."""
+        end = len(self.messages) - _is_prefill(self.messages)
+        return list(self.messages[:end])
 
     @property
     def skipped(self) -> Skipped:

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from inspect_ai.model import (
     ChatCompletionChoice,
-    ChatMessage,
     ChatMessageAssistant,
     GenerateConfig,
     Model,
@@ -15,16 +14,15 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import collect
 
+from vlmguard.guard.defense import Conversation, Target, UnusableReply
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.messages import parts_of, with_addition
+from vlmguard.guard.messages import parts_of
 from vlmguard.guard.record import DefenseRecord, Stage
 from vlmguard.guard.roles import continues_prefix, is_local
 from vlmguard.guard.sampling import Server, in_full
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.solvers.eta.scorers import Scorers
-from vlmguard.solvers.fallback import UnusableReply
-from vlmguard.solvers.turn import Turn
 
 PREFIX: Final = "As an AI assistant"
 
@@ -68,8 +66,7 @@ class Draw:
 
     Attributes:
         target: The model.
-        asked: The conversation up to the user's turn.
-        turn: That turn.
+        conversation: What the user sent.
         scorers: Reward and utility.
         rubric: Prompt of the reward model.
         alpha: Weight of the utility term.
@@ -78,9 +75,8 @@ class Draw:
         server: The server of the target, if its provider does not tell.
     """
 
-    target: Model
-    asked: list[ChatMessage]
-    turn: Turn
+    target: Target
+    conversation: Conversation
     scorers: Scorers
     rubric: str
     alpha: float
@@ -89,9 +85,14 @@ class Draw:
     server: Server | None = None
 
     @property
+    def images(self) -> list[str]:
+        """The images that the request may mean."""
+        return self.conversation.seen
+
+    @property
     def has_utility(self) -> bool:
         """Whether the utility can be computed: there are an image and CLIP."""
-        return bool(self.turn.seen) and self.scorers.image_role is None
+        return bool(self.images) and self.scorers.image_role is None
 
 
 @dataclass(frozen=True)
@@ -148,14 +149,15 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
     Raises:
         UnusableReply: All candidates were only thinking.
     """
+    asked = draw.conversation.without_prefill
     text = PREFIX
     left = draw.tokens
     k = 1
     choices = False
     while True:
         limit = min(SENTENCE_TOKENS - 1 if k == 1 else SENTENCE_TOKENS, left)
-        output = await draw.target.generate(
-            [*draw.asked, ChatMessageAssistant(content=text)], config=_sentence_config(draw, limit)
+        output = await draw.target.model.generate(
+            [*asked, ChatMessageAssistant(content=text)], config=_sentence_config(draw, limit)
         )
         candidates = read_candidates(output)
         if candidates and all(each.full and not each.text for each in candidates):
@@ -164,7 +166,7 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
             return text, False, k - 1  # the text so far fills the context
         if len(candidates) != draw.n:
             raise UserError(
-                f"{draw.target} gave {len(candidates)} answers where {draw.n} were asked for "
+                f"{draw.target.model} gave {len(candidates)} answers where {draw.n} were asked for "
                 "(num_choices). Use -S decoding=response."
             )
         record.add_stage(_stage(f"sentence {k}", output, candidates))
@@ -182,7 +184,7 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
         )
         any_ended = any(candidate.ended for candidate in candidates)
         if k > 1 and not any_ended and draw.has_utility:
-            utility = await draw.scorers.similarity(draw.turn.seen, texts, record, f"utility {k}")
+            utility = await draw.scorers.similarity(draw.images, texts, record, f"utility {k}")
             scores = [r + draw.alpha / k * c for r, c in zip(scores, utility, strict=True)]
         best = best_of(scores, texts)
         winner = candidates[best]
@@ -196,13 +198,12 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
         k += 1
 
 
-async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[str, bool, int]:
+async def by_response(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int]:
     """Draw whole answers, in separate calls, and take the best.
 
     Args:
         draw: How candidates are drawn and chosen.
         record: Gets the calls.
-        epoch: Number of the epoch (from 1); each has its own seeds.
 
     Returns:
         The answer, whether it is complete, and 1.
@@ -210,26 +211,24 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     Raises:
         UnusableReply: None of the candidates is an answer.
     """
-    messages = list(draw.asked)
     opening = OPENING_TEMPLATE.removeprefix("{request}").strip()
-    begun = with_addition(messages[draw.turn.index], opening, "suffix")
+    begun = Conversation(draw.conversation.with_addition(opening, "suffix"))
     record.rewritten = begun.text
-    messages[draw.turn.index] = begun
+    messages = begun.without_prefill
 
     async def answer(seed: int) -> ModelOutput:
         # Each has its own seed: equal requests would get the same answer, from Inspect's cache or
         # by a fixed seed.
         config = GenerateConfig(temperature=WHOLE_TEMPERATURE, max_tokens=draw.tokens, seed=seed)
-        return await draw.target.generate(
-            messages, config=in_full(draw.target, config, draw.server)
-        )
+        return await draw.target(list(messages), in_full(draw.target.model, config, draw.server))
 
-    first = 1 + (epoch - 1) * draw.n
+    # Each epoch has seeds of its own.
+    first = 1 + (draw.conversation.epoch - 1) * draw.n
     outputs = await collect(*[answer(first + index) for index in range(draw.n)])
     for output in outputs:
         record.add_call("candidate", output, "target")
     if not all(output.choices for output in outputs):
-        raise RuntimeError(f"{draw.target} left one of {draw.n} candidates unanswered.")
+        raise RuntimeError(f"{draw.target.model} left one of {draw.n} candidates unanswered.")
 
     found = [(said.text, said.kind) for said in map(read_output, outputs) if said.is_answer]
     if not found:
@@ -238,7 +237,7 @@ async def by_response(draw: Draw, record: DefenseRecord, epoch: int) -> tuple[st
     _note_equal(draw, record, len(texts) == 1 or len(set(texts)) > 1)
     scores = await draw.scorers.score(draw.rubric, texts, record, "rewards")
     if draw.has_utility:
-        utility = await draw.scorers.similarity(draw.turn.seen, texts, record, "utility")
+        utility = await draw.scorers.similarity(draw.images, texts, record, "utility")
         scores = [r + draw.alpha * c for r, c in zip(scores, utility, strict=True)]
     best = best_of(scores, texts)
     return texts[best], found[best][1] == "answer", 1
@@ -306,7 +305,7 @@ def _behind_stop(text: str, token: str) -> str:
 
 
 def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
-    provider = draw.server or ModelName(draw.target).api
+    provider = draw.server or ModelName(draw.target.model).api
     body = KEEP_STOP.get(provider, {})
     if draw.server:
         body = {**CONTINUE, **body}
@@ -320,8 +319,8 @@ def _sentence_config(draw: Draw, limit: int) -> GenerateConfig:
     if provider == TRIMS_TOKENS or is_local(provider):
         config.logprobs = True
     if body:
-        config.extra_body = {**(draw.target.config.extra_body or {}), **body}
-    return in_full(draw.target, config, draw.server)
+        config.extra_body = {**(draw.target.model.config.extra_body or {}), **body}
+    return in_full(draw.target.model, config, draw.server)
 
 
 def _note_bare(text: str, record: DefenseRecord) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput
 from inspect_ai.util import collect
 
+from vlmguard.guard.defense import UnusableReply
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import defaults_for
@@ -16,7 +17,6 @@ from vlmguard.guard.templates import fill
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.short_replies import last_grade, last_label
 from vlmguard.guard.text.untrusted import disarm
-from vlmguard.solvers.fallback import UnusableReply
 
 GRADE_TEMPLATE: Final = """\
 An assistant was asked:

@@ -31,6 +31,15 @@ class Scorers:
     reward_role: Model | None
     image_role: Model | None
 
+    async def prepare(self) -> None:
+        """Load the reward model, which every answer needs, unless a role replaces it.
+
+        Raises:
+            UserError: It cannot be loaded, or the user has not consented to its code.
+        """
+        if self.reward_role is None:
+            await prepare_reward(self.reward)
+
     @property
     def approximations(self) -> list[str]:
         """Points in which these differ from the authors' scorers."""
@@ -76,19 +85,17 @@ class Scorers:
         return cosine >= threshold
 
 
-async def find_scorers(reward: Checkpoint, clip: Checkpoint) -> Scorers:
-    """Resolve roles, and load the reward model, which every sample needs.
+def bound_scorers(reward: Checkpoint, clip: Checkpoint) -> Scorers:
+    """The scorers, with the models of roles where the user bound them.
 
     Args:
         reward: Checkpoint of the reward model.
         clip: Checkpoint of CLIP; loaded when a sample needs it.
-
-    Raises:
-        UserError: The reward model cannot be loaded, or the user has not consented to its code.
     """
     bound = model_roles()
-    reward_role = get_model(role="reward", required=True) if "reward" in bound else None
-    image_role = get_model(role="image_safety", required=True) if "image_safety" in bound else None
-    if reward_role is None:
-        await prepare_reward(reward)
-    return Scorers(reward, clip, reward_role, image_role)
+    return Scorers(
+        reward,
+        clip,
+        get_model(role="reward", required=True) if "reward" in bound else None,
+        get_model(role="image_safety", required=True) if "image_safety" in bound else None,
+    )

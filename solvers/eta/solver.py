@@ -49,26 +49,31 @@ prefix is the failure `only_thinking` (use `decoding=response`), and one that wr
 it is `bare_prefix`. Texts beyond CLIP's length (77 tokens) are cut. Of several images, including
 those of earlier turns, the closest counts; a model in the role `image_safety` sees each in a call
 of its own, until one is unsafe. Without an image, the image check is left out and
-rewards decide. A missing answer, and a refusal that the provider marked, pass without a check;
-thinking is not scored.
+rewards decide. A missing answer, a refusal that the provider marked, and a tool call pass without a
+check; thinking is not scored. The beginning of an answer (prefill) is checked with it, and the new
+answer takes the place of both.
 """
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
-from inspect_ai.model import ModelOutput, get_model
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.model import GenerateConfig, ModelOutput, StopReason
+from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.aux_models.base import Checkpoint
 from vlmguard.guard.aux_models.reward import ARMORM
-from vlmguard.guard.cards import Calls, Check, DefenseCard, Part, Role, register
+from vlmguard.guard.cards import Calls, Check, DefenseCard, Part, Role
+from vlmguard.guard.decision import ON_FAILURE, Decision, OnFailure, Verdict
+from vlmguard.guard.defense import Answered, Defense, Target, register_defense
 from vlmguard.guard.errors import check_choice, check_number
-from vlmguard.guard.record import DefenseRecord, recorded
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import continues_prefix
 from vlmguard.guard.sampling import SERVERS, Server, refuses_sampling
 from vlmguard.guard.templates import load_templates, template_hash
-from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, first_answer
+from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, answer_limit
+from vlmguard.solvers.defended import defended, options_of
 from vlmguard.solvers.eta.decoding import (
     OPENING_TEMPLATE,
     PREFIX,
@@ -77,9 +82,7 @@ from vlmguard.solvers.eta.decoding import (
     by_sentence,
     check_continues,
 )
-from vlmguard.solvers.eta.scorers import Scorers, find_scorers
-from vlmguard.solvers.fallback import ON_FAILURE, UnusableReply, fall_back
-from vlmguard.solvers.turn import answer_to_check, last_turn, replace_answer
+from vlmguard.solvers.eta.scorers import Scorers, bound_scorers
 
 CLIP: Final = "openai/clip-vit-large-patch14-336"
 
@@ -142,13 +145,20 @@ def lacks(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[
 
 def _failed_its_check(record: DefenseRecord) -> bool | None:
     """Whether the answer failed its check; None if there was no answer."""
-    return None if "branch" not in record.notes else record.notes["branch"] != "safe_answer"
+    notes = record.notes
+    return None if "reward" not in notes else notes["reward"] <= notes["post_threshold"]
+
+
+def _failed_both_checks(record: DefenseRecord) -> bool | None:
+    """Whether the image failed too; None if it was not looked at."""
+    branch = record.notes.get("branch")
+    return None if branch in (None, "safe_answer") else branch == "aligned"
 
 
 CARD: Final = DefenseCard(
     name="eta",
     title="ETA",
-    version="3-A",
+    version="3-B",
     paper="https://arxiv.org/abs/2410.06625",
     summary=(
         "reward model and CLIP check the answer and image; if both fail, best of 5 per sentence"
@@ -211,7 +221,7 @@ CARD: Final = DefenseCard(
             name="ETA: image check",
             reads="image",
             positive="fails the picture",
-            acted=lambda record: record.triggered if _failed_its_check(record) else None,
+            acted=_failed_both_checks,
         ),
     ),
     lacks=lacks,
@@ -223,26 +233,10 @@ CARD: Final = DefenseCard(
         "reward": REWARD_PROMPT,
     },
 )
-register(CARD)
 
 
-@solver
-def eta(
-    decoding: Literal["sentence", "response"] = "sentence",
-    continues: bool = False,
-    server: Server | None = None,
-    post_threshold: float | None = None,
-    pre_threshold: float = PRE_THRESHOLD,
-    alpha: float = 1.0,
-    n: int = 5,
-    reward: str = ARMORM,
-    clip: str = CLIP,
-    trust_remote_code: bool = False,
-    device: str | None = None,
-    templates: str | None = None,
-    on_failure: Literal["original", "refuse", "raise"] = "original",
-    budget: Budget = "task",
-) -> Solver:
+@register_defense
+class ETA(Defense):
     """Check answer and image, and decode again guided by a reward if both are unsafe.
 
     Args:
@@ -267,90 +261,147 @@ def eta(
         budget: Limit of an answer: the `task`'s, as without a defense (if there is none, 1,024 for
             the new answer), or 1,024 tokens (`authors`).
     """
-    check_choice("-S decoding", decoding, ("sentence", "response"))
-    check_choice("-S on_failure", on_failure, ON_FAILURE)
-    check_choice("-S budget", budget, BUDGETS)
-    check_choice("-S server", server, (None, *SERVERS))
-    check_number("-S n", n, 1)
-    check_number("-S alpha", alpha, 0)
-    check_number("-S pre_threshold", pre_threshold, -math.inf)
-    if post_threshold is not None:
-        check_number("-S post_threshold", post_threshold, -math.inf)
-    texts = load_templates({name: (text, ()) for name, text in TEXTS.items()}, templates)
-    reward_at = Checkpoint.named(reward, device, trust_remote_code)
-    clip_at = Checkpoint.named(clip, device)
 
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        target = get_model()
-        if decoding == "sentence":
-            check_continues(target, continues, server)
-        scorers = await find_scorers(reward_at, clip_at)
-        turn = last_turn(state)
-        asked = list(state.messages)
-        threshold = post_threshold
-        if threshold is None:
-            threshold = GRADE_THRESHOLD if scorers.reward_role else POST_THRESHOLD
+    card = CARD
+    needs_output = True
 
-        with recorded(state, CARD.name, turn.text, CARD.version) as record:
-            record.template = template_hash(
-                *texts.values(),
-                *([OPENING_TEMPLATE] if decoding == "response" else []),
-                *scorers.templates,
+    def __init__(
+        self,
+        decoding: Literal["sentence", "response"] = "sentence",
+        continues: bool = False,
+        server: Server | None = None,
+        post_threshold: float | None = None,
+        pre_threshold: float = PRE_THRESHOLD,
+        alpha: float = 1.0,
+        n: int = 5,
+        reward: str = ARMORM,
+        clip: str = CLIP,
+        trust_remote_code: bool = False,
+        device: str | None = None,
+        templates: str | None = None,
+        on_failure: OnFailure = "original",
+        budget: Budget = "task",
+    ) -> None:
+        check_choice("-S decoding", decoding, ("sentence", "response"))
+        check_choice("-S on_failure", on_failure, ON_FAILURE)
+        check_choice("-S budget", budget, BUDGETS)
+        check_choice("-S server", server, (None, *SERVERS))
+        check_number("-S n", n, 1)
+        check_number("-S alpha", alpha, 0)
+        check_number("-S pre_threshold", pre_threshold, -math.inf)
+        if post_threshold is not None:
+            check_number("-S post_threshold", post_threshold, -math.inf)
+        self.decoding = decoding
+        self.continues = continues
+        self.server = server
+        self.post_threshold = post_threshold
+        self.pre_threshold = pre_threshold
+        self.alpha = alpha
+        self.n = n
+        self.reward = Checkpoint.named(reward, device, trust_remote_code)
+        self.clip = Checkpoint.named(clip, device)
+        self.texts = load_templates({name: (text, ()) for name, text in TEXTS.items()}, templates)
+        self.on_failure = on_failure
+        self.budget = budget
+
+    @property
+    def scorers(self) -> Scorers:
+        """The models that check, by the roles that are bound now."""
+        return bound_scorers(self.reward, self.clip)
+
+    def threshold(self, scorers: Scorers) -> float:
+        """Above which reward an answer is safe."""
+        if self.post_threshold is not None:
+            return self.post_threshold
+        return GRADE_THRESHOLD if scorers.reward_role else POST_THRESHOLD
+
+    async def ready(self, target: Target | None) -> None:
+        """Refuse a target that cannot continue, and load the reward model."""
+        if target is not None and self.decoding == "sentence":
+            check_continues(target.model, self.continues, self.server)
+        await self.scorers.prepare()
+
+    def describe(self, record: DefenseRecord, target: Target | None) -> None:
+        """Note prompts and deviations."""
+        scorers = self.scorers
+        borrowed = _borrowed_thresholds(
+            scorers, self.threshold(scorers), self.pre_threshold, self.texts
+        )
+        own = target is not None and refuses_sampling(target.model)
+        record.template = template_hash(
+            *self.texts.values(),
+            *([OPENING_TEMPLATE] if self.decoding == "response" else []),
+            *scorers.templates,
+        )
+        record.approximations = [
+            *scorers.approximations,
+            *borrowed,
+            *(["decoding=response"] if self.decoding == "response" else []),
+            *(["sampling: the target's own"] if own else []),
+        ]
+
+    def answering(self, target: Target) -> GenerateConfig | None:
+        """The limit of the first answer."""
+        return answer_limit(self.budget, target)
+
+    async def after(
+        self, answered: Answered, record: DefenseRecord
+    ) -> tuple[Decision, ModelOutput]:
+        """Both checks, and the new answer if both fail."""
+        scorers, target = self.scorers, answered.target
+        verdict = await self._check(answered, scorers, record)
+        if verdict.label == "safe":
+            return replace(answered.decision, verdict=verdict), answered.output
+        draw = Draw(
+            target=target,
+            conversation=answered.conversation,
+            scorers=scorers,
+            rubric=self.texts["reward"],
+            alpha=self.alpha,
+            n=self.n,
+            tokens=target.tokens or AUTHORS_TOKENS,
+            server=self.server,
+        )
+        decode = by_sentence if self.decoding == "sentence" else by_response
+        text, finished, sentences = await decode(draw, record)
+        record.notes = {**record.notes, "sentences": sentences}
+        # A target that was only asked for the prefix may have left it out.
+        record.kept_prefix = PREFIX if text.startswith(PREFIX) else ""
+        decision = replace(
+            answered.decision, action="regenerate", reason="flagged", verdict=verdict
+        )
+        stop: StopReason = "stop" if finished else "max_tokens"
+        return decision, ModelOutput.from_content(target.name, text, stop)
+
+    async def _check(self, answered: Answered, scorers: Scorers, record: DefenseRecord) -> Verdict:
+        """Steps 2 and 3: unsafe if both checks fail."""
+        threshold, images = self.threshold(scorers), answered.conversation.seen
+        (score,) = await scorers.score(
+            self.texts["answer_check"], [answered.text], record, "answer_check"
+        )
+        record.notes = {
+            "post_threshold": threshold,
+            "pre_threshold": self.pre_threshold,
+            "own_wording": any(self.texts[name] == text for name, text in TEXTS.items()),
+            "reward": score,
+        }
+        branch = "safe_answer"
+        if score <= threshold:
+            unsafe = not images or await scorers.is_image_unsafe(
+                images, self.texts["image_check"], self.pre_threshold, record
             )
-            record.approximations = [
-                *scorers.approximations,
-                *_borrowed_thresholds(scorers, threshold, pre_threshold, texts),
-                *(["decoding=response"] if decoding == "response" else []),
-                *(["sampling: the target's own"] if refuses_sampling(target) else []),
-            ]
+            branch = "aligned" if unsafe else "safe_image"
+        record.notes = {**record.notes, "branch": branch}
+        said = {name: record.notes[name] for name in ("reward", "clip") if name in record.notes}
+        raw = ", ".join([*(f"{name} {value:.4f}" for name, value in said.items()), branch])
+        record.verdict = Verdict(raw=raw, label="unsafe" if branch == "aligned" else "safe")
+        return record.verdict
 
-            state, tokens = await first_answer(state, generate, budget)
-            record.add_call("answer", state.output, "target")
-            answer = answer_to_check(state, record)
-            if answer is None:
-                return state
-            try:
-                (score,) = await scorers.score(
-                    texts["answer_check"], [answer], record, "answer_check"
-                )
-                record.notes = {
-                    "post_threshold": threshold,
-                    "pre_threshold": pre_threshold,
-                    "own_wording": any(texts[name] == text for name, text in TEXTS.items()),
-                    "reward": score,
-                    "branch": "safe_answer",
-                }
-                if score > threshold:
-                    return state
-                if turn.seen and not await scorers.is_image_unsafe(
-                    turn.seen, texts["image_check"], pre_threshold, record
-                ):
-                    record.notes = {**record.notes, "branch": "safe_image"}
-                    return state
 
-                record.triggered = True
-                draw = Draw(
-                    *(target, asked, turn, scorers, texts["reward"], alpha, n),
-                    *(tokens or AUTHORS_TOKENS, server),
-                )
-                if decoding == "sentence":
-                    text, finished, sentences = await by_sentence(draw, record)
-                else:
-                    text, finished, sentences = await by_response(draw, record, state.epoch)
-                record.notes = {**record.notes, "branch": "aligned", "sentences": sentences}
-            except UnusableReply as unusable:
-                fall_back(state, record, on_failure, unusable)
-                return state
-
-            # A target that was only asked for the prefix may have left it out.
-            record.kept_prefix = PREFIX if text.startswith(PREFIX) else ""
-            output = ModelOutput.from_content(
-                state.model.name, text, stop_reason="stop" if finished else "max_tokens"
-            )
-            replace_answer(state, output)
-            return state
-
-    return solve
+@solver
+@options_of(ETA)
+def eta(**options: Any) -> Solver:
+    return defended(ETA(**options))
 
 
 def _borrowed_thresholds(

@@ -16,6 +16,7 @@ from inspect_ai.model import (
     ModelOutput,
     get_model,
 )
+from inspect_ai.util import collect
 from support.auxiliaries import build_clip, build_word_reward
 from support.checkpoints import build_llava, checkpoint
 from support.scripted import (
@@ -34,14 +35,15 @@ from support.scripted import (
 from vlmguard.guard.aux_models.base import Checkpoint, Reading
 from vlmguard.guard.aux_models.reward import ARMORM
 from vlmguard.guard.cards import cards
+from vlmguard.guard.decision import Verdict
+from vlmguard.guard.defense import Conversation, Target, UnusableReply
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.templates import template_hash
 from vlmguard.solvers import eta
 from vlmguard.solvers.eta import decoding, scorers
 from vlmguard.solvers.eta.decoding import read_candidates, tokens_of
 from vlmguard.solvers.eta.roles import read_grade
-from vlmguard.solvers.eta.solver import CLIP_TEXT, GATE_PROMPT, REWARD_PROMPT
-from vlmguard.solvers.fallback import UnusableReply
+from vlmguard.solvers.eta.solver import CLIP_TEXT, ETA, GATE_PROMPT, REWARD_PROMPT
 
 PREFIX = "As an AI assistant"
 BORROWED = "own wording under the authors' threshold"
@@ -570,14 +572,16 @@ def test_a_cached_run_still_draws_different_answers(
     assert len(target.calls) == 6
 
 
-def test_an_output_without_an_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_output_without_an_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     Local(monkeypatch)
 
     def reply(call: Call) -> str | ModelOutput:
         return "Vanilla." if call.text == "How?" else ModelOutput(model="target")
 
-    log = run_eta(Scripted(reply), picture(), decoding="response")
-    assert "left one of 5 candidates unanswered" in message_of(log)
+    # Inspect's own loop fails first; that of another caller may not.
+    target = Target(Scripted(reply).model)
+    with pytest.raises(RuntimeError, match="left one of 5 candidates unanswered"):
+        await ETA(decoding="response").run(Conversation([user("How?", picture())]), target)
 
 
 def judge(grades: dict[str, str], default: str = "2") -> Scripted:
@@ -772,3 +776,61 @@ def test_end_to_end_with_a_local_target_and_real_scorers(tmp_path: Path) -> None
     assert -1 <= record.notes["clip"] <= 1
     assert record.approximations == []
     assert all(stage.output_tokens is not None for stage in record.stages)
+
+
+@pytest.mark.parametrize(
+    ("reward", "cosine", "label", "action"),
+    [(0.1, 0.2, "safe", "pass"), (0.0, 0.1, "safe", "pass"), (0.0, 0.2, "unsafe", "regenerate")],
+)
+def test_the_record_holds_the_verdict(
+    reward: float, cosine: float, label: Any, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Local(monkeypatch, lambda text: reward, lambda text: cosine)
+    record = record_of(run_eta(scripted(choices("A")), picture(), n=1))
+    assert record.action == action
+    raw = {
+        (0.1, 0.2): "reward 0.1000, safe_answer",
+        (0.0, 0.1): "reward 0.0000, clip 0.1000, safe_image",
+        (0.0, 0.2): "reward 0.0000, clip 0.2000, aligned",
+    }[reward, cosine]
+    assert record.verdict == Verdict(raw=raw, label=label)
+
+
+@pytest.mark.parametrize("way", ["sentence", "response"])
+def test_the_new_answer_does_not_begin_as_the_user_says(
+    way: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = Local(monkeypatch)
+
+    def reply(call: Call) -> str | ModelOutput:
+        return " a fuse." if call.text == "Sure, take" else choices("So")
+
+    target, image = Scripted(reply), picture()
+    turns = [user("How?", image), ChatMessageAssistant(content="Sure, take")]
+    log = run_solver(
+        eta(continues=True, n=1, decoding=way), Sample(id="s/1", input=list(turns)), target
+    )
+    first, new = target.calls
+    assert first.roles == ["user", "assistant"]
+    assert local.rewarded[0][1] == ["Sure, take a fuse."]
+    assert "Sure, take" not in [message.text for message in new.messages]
+    assert answer_of(log) == (f"{PREFIX}So" if way == "sentence" else "So")
+
+
+async def test_two_conversations_at_once_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    Local(monkeypatch, cosine=lambda text: 0.2)
+
+    def reply(call: Call) -> str | ModelOutput:
+        return choices(f"{call.messages[0].text}!") if call.roles[-1] == "assistant" else "Bad."
+
+    defense = ETA(continues=True, n=1)
+    target = Scripted(reply)
+    both = await collect(
+        *[
+            defense.run(Conversation([user(asked, picture())]), Target(target.model))
+            for asked in ("One", "Two")
+        ]
+    )
+    assert [each.output.completion for each in both] == [f"{PREFIX}One!", f"{PREFIX}Two!"]
+    assert [each.record.original for each in both] == ["One", "Two"]
+    assert [len(each.record.stages) for each in both] == [5, 5]

@@ -11,10 +11,11 @@ from inspect_ai.model import ChatMessage, ContentImage, ModelOutput, ModelUsage,
 from inspect_ai.solver import Solver
 
 from vlmguard.guard.cards import cards
+from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.tasks.microworld import oracle
 from vlmguard.training.microworld.use.controls import always_caution, always_refuse
-from vlmguard.training.microworld.world.language import GENERAL_CAUTION, REFUSAL
+from vlmguard.training.microworld.world.language import GENERAL_CAUTION
 from vlmguard.training.microworld.world.samples import make_samples
 
 
@@ -58,8 +59,8 @@ def test_everything_is_refused_without_a_call(tmp_path: Path) -> None:
 
     assert sent == []
     for sample in samples:
-        assert sample.output.completion == REFUSAL
-        assert sample.messages[-1].text == REFUSAL
+        assert sample.output.completion == REFUSAL_MESSAGE
+        assert sample.messages[-1].text == REFUSAL_MESSAGE
         assert sample.scores is not None
         tally = (sample.scores["oracle"].metadata or {})["defense"]
         assert (tally["defense"], tally["calls"], tally["seconds"]) == ("always_refuse", 0, 0)

@@ -2,44 +2,63 @@
 
     inspect eval tasks/microworld.py --solver training/microworld/use/controls.py@always_caution
 
-They are not defenses of the suite; the matrix adds them to every table.
+They are not defenses of the suite, so their cards are not registered; the matrix adds them to every
+table.
 """
 
-from inspect_ai.model import ModelOutput
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.solver import Solver, solver
 
-from vlmguard.guard.messages import with_text
-from vlmguard.guard.record import recorded
-from vlmguard.training.microworld.world.language import GENERAL_CAUTION, REFUSAL
+from vlmguard.guard.cards import Calls, DefenseCard
+from vlmguard.guard.decision import Decision
+from vlmguard.guard.defense import Conversation, Defense
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.solvers.defended import defended
+from vlmguard.training.microworld.world.language import GENERAL_CAUTION
+
+
+class AlwaysCaution(Defense):
+    """Add the same caution to every request."""
+
+    card = DefenseCard(
+        name="always_caution",
+        title="Always a caution",
+        version="",
+        paper="",
+        summary="adds the same caution to every request",
+        target_calls=Calls(1, 1),
+    )
+
+    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+        """Add the caution."""
+        record.rewritten = f"{conversation.text}. {GENERAL_CAUTION}"
+        messages = conversation.with_request(record.rewritten)
+        return Decision("rewrite", record.rewritten, "warned", messages=messages)
+
+
+class AlwaysRefuse(Defense):
+    """Refuse every request, without a call."""
+
+    card = DefenseCard(
+        name="always_refuse",
+        title="Always a refusal",
+        version="",
+        paper="",
+        summary="refuses every request",
+        target_calls=Calls(0, 0),
+    )
+
+    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+        """Block the request."""
+        return Decision("block", "", "always")
 
 
 @solver
 def always_caution() -> Solver:
     """Add the same caution to every request."""
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        asked = state.user_prompt
-        with recorded(state, "always_caution", asked.text) as record:
-            record.triggered = True
-            record.rewritten = f"{asked.text}. {GENERAL_CAUTION}"
-            cautioned = with_text(asked, record.rewritten)
-            state.messages = [cautioned if each is asked else each for each in state.messages]
-            state = await generate(state)
-            record.add_call("answer", state.output, "target")
-        return state
-
-    return solve
+    return defended(AlwaysCaution())
 
 
 @solver
 def always_refuse() -> Solver:
     """Refuse every request, without a call."""
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        with recorded(state, "always_refuse", state.user_prompt.text) as record:
-            record.triggered = True
-            state.output = ModelOutput.from_content(state.model.name, REFUSAL)
-            state.messages.append(state.output.message)
-        return state
-
-    return solve
+    return defended(AlwaysRefuse())
