@@ -1,11 +1,20 @@
 """Builds chat messages, and reads texts and images from them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
 
-__all__ = ["image_parts", "images_of", "parts_of", "user_message", "with_addition", "with_text"]
+__all__ = [
+    "image_parts",
+    "images_of",
+    "parts_of",
+    "texts_and_images",
+    "user_message",
+    "with_addition",
+    "with_images",
+    "with_text",
+]
 
 
 def user_message(images: Iterable[str], text: str) -> ChatMessageUser:
@@ -76,3 +85,37 @@ def image_parts(messages: str | Sequence[ChatMessage]) -> list[ContentImage]:
 def images_of(messages: str | Sequence[ChatMessage]) -> list[str]:
     """The image references of a conversation, in order; of `messages` as for `image_parts`."""
     return [part.image for part in image_parts(messages)]
+
+
+def with_images(messages: Sequence[ChatMessage], kept: Sequence[ContentImage]) -> list[ChatMessage]:
+    """A conversation without its other images.
+
+    Args:
+        messages: The conversation.
+        kept: Image parts of it, as from `image_parts`: two parts with the same image are two.
+    """
+    identities = {id(part) for part in kept}
+    changed: list[ChatMessage] = []
+    for message in messages:
+        parts = parts_of(message)
+        left = [
+            part for part in parts if not isinstance(part, ContentImage) or id(part) in identities
+        ]
+        same = len(left) == len(parts)
+        changed.append(message if same else message.model_copy(update={"content": left}))
+    return changed
+
+
+def texts_and_images(message: ChatMessage, clean: Callable[[str], str]) -> list[Content]:
+    """The texts and images of a message, in order, without other parts and empty texts.
+
+    Args:
+        message: The message.
+        clean: Is applied to each text.
+    """
+    cleaned = (
+        ContentText(text=clean(part.text)) if isinstance(part, ContentText) else part
+        for part in parts_of(message)
+        if isinstance(part, ContentText | ContentImage)
+    )
+    return [part for part in cleaned if isinstance(part, ContentImage) or part.text.strip()]

@@ -68,9 +68,14 @@ class Conversation:
         return list(self.messages[: self.index or 0])
 
     @property
+    def request(self) -> list[ChatMessage]:
+        """The messages up to the last user turn, with it; none without one."""
+        return [] if self.index is None else list(self.messages[: self.index + 1])
+
+    @property
     def seen(self) -> list[str]:
         """All images up to the last user turn, in order: the request may mean any."""
-        return images_of(self.earlier) + self.images
+        return images_of(self.request)
 
     @property
     def system(self) -> list[ChatMessage]:

@@ -3,24 +3,40 @@
 A guard model is known by the *format* in which it is asked and answers. Each format is a subclass
 of `GuardModel` in a file of its own, whose docstring says where the format is confirmed; the table
 of all stands in `formats.py`.
+
+One rule for categories: a verdict names them in the model's own terms (`S1`, `Hate`), and so does
+who chooses among them; where these are codes, `codes` says what they mean.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.util import collect
 
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.defense.conversation import Conversation, Skipped
 from vlmguard.guard.guard_models.asked import ROLE, guard_model
+from vlmguard.guard.messages import image_parts, with_images
 from vlmguard.guard.record import Stage
 from vlmguard.guard.roles import defaults_for
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.text.outputs import read_output
 
-__all__ = ["ROLE", "ChatGuard", "Checked", "Exchange", "GuardModel", "Reads", "Side", "worst"]
+__all__ = [
+    "ROLE",
+    "ChatGuard",
+    "Checked",
+    "Exchange",
+    "GuardModel",
+    "Reads",
+    "Side",
+    "views",
+    "worst",
+]
 
 Side = Literal["input", "output"]
 """What is checked: a request (`input`), or the answer to it (`output`)."""
@@ -73,6 +89,7 @@ class GuardModel(ABC):
         images: What it sees of several images: `all` at once, `each` in a call of its own, or
             `none`.
         roles: Roles whose models it asks.
+        codes: What its categories mean, if they are codes.
     """
 
     name: ClassVar[str]
@@ -81,6 +98,7 @@ class GuardModel(ABC):
     reads: ClassVar[tuple[Reads, ...]] = ("text", "image")
     images: ClassVar[Literal["all", "each", "none"]]
     roles: tuple[str, ...] = (ROLE,)
+    codes: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     async def ready(self) -> None:
         """Find its models, keys and weights, before anything is paid for.
@@ -105,6 +123,10 @@ class GuardModel(ABC):
         Returns:
             The verdict; its label is None if the output cannot be read.
         """
+
+    def hazard(self, verdict: Verdict) -> str:
+        """A verdict's categories for people (`violent crimes, hate`); empty if it names none."""
+        return ", ".join(self.codes.get(category, category) for category in verdict.categories)
 
 
 class ChatGuard(GuardModel):
@@ -133,15 +155,23 @@ class ChatGuard(GuardModel):
 
     @abstractmethod
     def messages(self, exchange: Exchange) -> list[ChatMessage]:
-        """The conversation that the guard model gets."""
+        """The conversation that the guard model gets.
+
+        Args:
+            exchange: With the images that it is to see: all, one or none, as `images` says.
+        """
 
     @abstractmethod
     def read(self, reply: str, side: Side) -> Verdict:
         """Read a reply, without its thinking."""
 
     async def check(self, exchange: Exchange) -> Checked:
-        """Ask the model, and read its reply; a refusal or no reply is not a verdict."""
-        return await self.ask(self.messages(exchange), exchange.side)
+        """Ask the model, for each image if it sees one, and read its replies.
+
+        A refusal or no reply is not a verdict.
+        """
+        shown = views(exchange, self.images)
+        return worst(await collect(*(self.ask(self.messages(view), view.side) for view in shown)))
 
     async def ask(self, messages: Sequence[ChatMessage], side: Side) -> Checked:
         """Put one question to the model, and read its reply.
@@ -160,12 +190,36 @@ class ChatGuard(GuardModel):
         stages = (self._stage(side, output),)
         if not said.is_answer:
             return Checked(Verdict(raw=output.completion, label=None), stages, said.kind)
-        verdict = self.read(said.text, side)
+        # The whole output stays in the verdict, thinking included.
+        verdict = self.read(said.text, side).model_copy(update={"raw": output.completion})
         return Checked(verdict, stages, "" if verdict.parsed else "no_verdict")
 
     @staticmethod
     def _stage(side: Side, output: ModelOutput) -> Stage:
         return Stage.of(f"guard_{side}", output, ROLE)
+
+
+def views(exchange: Exchange, images: Literal["all", "each", "none"]) -> list[Exchange]:
+    """What a guard model is shown: the exchange, once or for each image.
+
+    Args:
+        exchange: The exchange.
+        images: `all` (the exchange as it is), `each` (a view for each image of the user's and the
+            model's turns up to the request; the text alone if there is none), or `none` (the text
+            alone).
+    """
+    if images == "all":
+        return [exchange]
+    conversation = exchange.conversation
+    said = [turn for turn in conversation.request if turn.role in ("user", "assistant")]
+    parts = image_parts(said) if images == "each" else []
+    return [
+        replace(
+            exchange,
+            conversation=replace(conversation, messages=with_images(conversation.messages, kept)),
+        )
+        for kept in ([[part] for part in parts] or [[]])
+    ]
 
 
 def worst(checks: Sequence[Checked]) -> Checked:

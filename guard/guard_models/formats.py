@@ -8,7 +8,11 @@ from typing import Final
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import GuardModel
 from vlmguard.guard.guard_models.custom import Custom
+from vlmguard.guard.guard_models.guardreasoner import GuardReasoner
+from vlmguard.guard.guard_models.llama_guard import LlamaGuard, LlamaGuard3Vision
+from vlmguard.guard.guard_models.nemotron import Nemotron
 from vlmguard.guard.guard_models.options import with_options
+from vlmguard.guard.guard_models.qwen3guard import Qwen3Guard
 
 __all__ = ["FORMATS", "Format", "guard_format"]
 
@@ -46,6 +50,46 @@ FORMATS: Final[Mapping[str, Format]] = {
             "any chat VLM; text-only ones such as gpt-oss-safeguard through `text_guard`",
             "the model's",
             "form of our own",
+        ),
+        Format(
+            Nemotron,
+            "Nemotron 3.5 Content Safety",
+            "labelled lines: `User Safety`, `Response Safety`, `Safety Categories`",
+            "nvidia/Nemotron-3.5-Content-Safety",
+            "OpenMDW-1.1 and Gemma terms",
+            "NVIDIA's model card",
+        ),
+        Format(
+            LlamaGuard,
+            "Llama Guard 4",
+            "a verdict line, then codes",
+            "meta-llama/Llama-Guard-4-12B",
+            "Llama 4 Community License, gated",
+            "Meta's model card (PurpleLlama)",
+        ),
+        Format(
+            LlamaGuard3Vision,
+            "Llama Guard 3 Vision",
+            "a verdict line, then codes",
+            "meta-llama/Llama-Guard-3-11B-Vision",
+            "Llama 3.2 license, gated",
+            "Meta's model card (PurpleLlama)",
+        ),
+        Format(
+            GuardReasoner,
+            "GuardReasoner-VL",
+            "thinking, then a result tag",
+            "GuardReasoner-VL and its Eco versions (3B, 7B), GuardReasoner-Omni",
+            "Apache-2.0",
+            "the authors' code and OmniSafeBench-MM; instruction in our words",
+        ),
+        Format(
+            Qwen3Guard,
+            "Qwen3Guard-Gen",
+            "labelled lines: `Safety`, `Categories`, `Refusal`",
+            "Qwen/Qwen3Guard-Gen (0.6B, 4B, 8B): text alone",
+            "Apache-2.0",
+            "the README of QwenLM/Qwen3Guard",
         ),
     )
 }

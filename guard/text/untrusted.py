@@ -15,9 +15,9 @@ __all__ = ["break_controls", "disarm", "plain_spelling", "well_formed"]
 
 # Both match only the first character of a tag, in the spelling that `_plain` gives: small letters,
 # real brackets, nothing invisible.
+_OPENING: Final = r"(?:<|&(?=(?:lt|#0{0,9}60|#x0{0,9}3c);))(?=(?:lt;|#x?[0-9a-f]{1,12};)?[\s/\\]*"
 _TAG: Final = re.compile(
-    r"(?:<|&(?=(?:lt|#0{0,9}60|#x0{0,9}3c);))(?=(?:lt;|#x?[0-9a-f]{1,12};)?[\s/\\]*"
-    r"(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\b)"
+    _OPENING + r"(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\b)"
 )
 _CONTROL: Final = re.compile(
     r"<(?=\|[^\s<>|]{1,60}\|>|(?:start|end)_of_turn>|/?s>|</?sys>>)|\[(?=/?inst\])"
@@ -66,14 +66,19 @@ def break_controls(text: str) -> str:
     return _broken(well_formed(text), (_CONTROL,))
 
 
-def disarm(text: str) -> str:
+def disarm(text: str, *tags: str) -> str:
     """Break our tags and control tokens in foreign text, so that it cannot leave its block.
 
     Look-alikes (other scripts, full width, invisible characters inside, HTML entities) count as
     what they look like. The text becomes well formed, and `</prompt>` becomes `< /prompt>`, and so
     on.
+
+    Args:
+        text: The text.
+        *tags: Names of further tags of the prompt, in small letters.
     """
-    return _broken(well_formed(text), (_TAG, _CONTROL))
+    further = [re.compile(rf"{_OPENING}{tag}\b)") for tag in tags]
+    return _broken(well_formed(text), (_TAG, _CONTROL, *further))
 
 
 def plain_spelling(text: str) -> str:

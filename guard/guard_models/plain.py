@@ -1,0 +1,61 @@
+"""The conversation itself, as guard models get it whose chat template writes the policy around it.
+
+Such templates know turns of a user and of an assistant in strict alternation, and ask about the
+last one. So system turns, tool calls and tools' results are left out, and turns of one role that
+follow each other become one. Foreign text stays as it is, but for control tokens.
+"""
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageUser,
+    Content,
+    ContentText,
+)
+
+from vlmguard.guard.guard_models.base import Exchange
+from vlmguard.guard.messages import texts_and_images
+from vlmguard.guard.text.thinking import strip_thinking
+from vlmguard.guard.text.untrusted import break_controls
+
+__all__ = ["plain_turns"]
+
+NO_TEXT = "(no text)"
+"""Stands for a user turn without any text or image, which templates cannot show."""
+
+
+def plain_turns(exchange: Exchange) -> list[ChatMessage]:
+    """The turns of user and assistant up to the last user turn, and the answer if there is one.
+
+    Args:
+        exchange: With a user turn.
+
+    Returns:
+        Turns in alternation, the first of them the user's; the last is what is to be checked.
+    """
+    turns: list[tuple[str, list[Content]]] = []
+    for message in exchange.conversation.request:
+        if isinstance(message, ChatMessageUser):
+            _add(turns, "user", texts_and_images(message, break_controls))
+        elif isinstance(message, ChatMessageAssistant) and turns:
+            # A greeting before the first user turn is left out.
+            _add(turns, "assistant", texts_and_images(message, _said))
+    if exchange.answer is not None:
+        _add(turns, "assistant", [ContentText(text=break_controls(exchange.answer))])
+    return [
+        ChatMessageUser(content=content or NO_TEXT)
+        if role == "user"
+        else ChatMessageAssistant(content=content)
+        for role, content in turns
+    ]
+
+
+def _add(turns: list[tuple[str, list[Content]]], role: str, content: list[Content]) -> None:
+    if turns and turns[-1][0] == role:
+        turns[-1][1].extend(content)
+    elif content or role == "user":
+        turns.append((role, content))
+
+
+def _said(text: str) -> str:
+    return break_controls(strip_thinking(text))
