@@ -13,7 +13,7 @@ alone. In version 4's configuration, transformers needs `attention_chunk_size` 8
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from inspect_ai.model import ChatMessage, GenerateConfig
 
@@ -50,7 +50,7 @@ class LlamaGuard(ChatGuard):
 
     name: ClassVar = "llama_guard"
     sides: ClassVar = ("input", "output")
-    images: ClassVar = "all"
+    images: ClassVar[Literal["all", "each", "none"]] = "all"
     codes: ClassVar[Mapping[str, str]] = CODES
     settings: ClassVar = GenerateConfig(temperature=0, max_tokens=20)
 
@@ -77,7 +77,7 @@ class LlamaGuard3Vision(LlamaGuard):
     """Llama Guard 3 Vision 11B: one image, and the categories without the last."""
 
     name: ClassVar = "llama_guard_3_vision"
-    images: ClassVar = "each"
+    images: ClassVar[Literal["all", "each", "none"]] = "each"
     codes: ClassVar[Mapping[str, str]] = MappingProxyType(
         {code: name for code, name in CODES.items() if code != "S14"}
     )
