@@ -1,7 +1,7 @@
 """What a defense did to a sample: the record in its metadata, and the sums in its scores."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -11,6 +11,7 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
 from vlmguard.guard.decision import Verdict
+from vlmguard.guard.text.blocks import BLOCKED
 from vlmguard.guard.text.outputs import read_output
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Stage",
     "answer_digest",
     "noted",
+    "output_kind",
     "recorded",
 ]
 
@@ -260,9 +262,9 @@ def tally(state: TaskState) -> dict[str, Any]:
         state: The state after the solver.
 
     Returns:
-        `defense`, `triggered`; `version`, `outcome`, `failure`, `approximations` and `template` if
-        they are set; `output` and `output_reason` if the final output is not a whole answer
-        (`outputs.Output`); and over all stages `calls`, `target_calls`, `input_tokens`,
+        `defense`, `triggered`; `version`, `action`, `outcome`, `failure`, `approximations` and
+        `template` if they are set; `output` and `output_reason` if the final output is not a whole
+        answer (`outputs.Output`); and over all stages `calls`, `target_calls`, `input_tokens`,
         `output_tokens` and `seconds` (the last three None if a provider did not report them).
         Without a defense: the target's single call.
     """
@@ -273,6 +275,7 @@ def tally(state: TaskState) -> dict[str, Any]:
     said = read_output(state.output)
     remarks = {
         "version": record.version,
+        "action": record.action,
         "output": "" if said.kind == "answer" else said.kind,
         "output_reason": said.reason,
         "outcome": record.outcome,
@@ -290,6 +293,20 @@ def tally(state: TaskState) -> dict[str, Any]:
         "output_tokens": _total([stage.output_tokens for stage in stages]),
         "seconds": _total([stage.seconds for stage in stages]),
     }
+
+
+def output_kind(tally: Mapping[str, Any]) -> str:
+    """The kind of a final output, from its tally, with a defense's refusals as `blocked`.
+
+    Args:
+        tally: See `tally`; of a foreign scorer, which has none, the output counts as an answer.
+
+    Returns:
+        A kind of `outputs.Output`, or `blocked`.
+    """
+    if tally.get("output_reason") == BLOCKED:
+        return "blocked"
+    return str(tally.get("output") or "answer")
 
 
 def _total(values: list[Any]) -> Any:

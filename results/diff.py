@@ -65,6 +65,7 @@ class Diff:
         flips: Samples that flipped, the worst first.
         shared: Answers in both.
         alone: Answers in only one.
+        blocked: Shared answers that the defense blocked, in each.
         labels: The labels compared, e.g. `helpful`, `safe`.
         warnings: Conditions that differ.
     """
@@ -74,6 +75,7 @@ class Diff:
     flips: list[Flip]
     shared: int
     alone: int
+    blocked: tuple[int, int]
     labels: tuple[str, ...]
     warnings: list[str]
 
@@ -128,6 +130,7 @@ def diff(first: str, second: str) -> Diff:
         changes=changes(one.run, two.run),
         flips=sorted(filter(None, flips), key=lambda flip: -flip.loss),
         shared=len(shared),
+        blocked=(int(_blocked(one.answers).sum()), int(_blocked(two.answers).sum())),
         alone=len(left) + len(right) - 2 * len(shared),
         labels=tuple(common),
         warnings=_unlike(one.run, two.run),
@@ -151,10 +154,11 @@ def _flip(
     # More refusals are neither better nor worse, but of benign requests they are worse.
     benign = str(one.answers.loc[key, "expected"]) == "comply"
     known = {**directions, "refused": -1 if benign else 0}
+    blocked = tuple(_blocked(side.answers).loc[key] for side in (one, two))
     for name in names:
         before, after = one.labels[name][key], two.labels[name][key]
         if _differ(before, after):
-            changed.append(_change(name, int(before), int(after)))
+            changed.append(_change(name, int(before), int(after), blocked))
             loss += known.get(name, 0) * (before - after)
     if not changed:
         return None
@@ -240,9 +244,11 @@ def flips_as_text(found: Diff, width: int, most: int | None) -> str:
 def summary(found: Diff) -> str:
     """One sentence."""
     alone = f"; {found.alone} answers are in one log only" if found.alone else ""
+    in_a, in_b = found.blocked
+    blocked = f" Blocked by the defense: {in_a} in A, {in_b} in B." if in_a or in_b else ""
     return (
         f"{len(found.flips)} of {found.shared} shared answers flipped between A ({found.names[0]}) "
-        f"and B ({found.names[1]}){alone}. Compared: {', '.join(found.labels)}."
+        f"and B ({found.names[1]}){alone}. Compared: {', '.join(found.labels)}.{blocked}"
     )
 
 
@@ -292,11 +298,30 @@ def _grades_lost(left: pd.DataFrame, right: pd.DataFrame) -> dict[Any, float]:
     return dict((left[column] - right[column]).dropna().items())
 
 
-def _change(name: str, before: int, after: int) -> str:
+def _change(name: str, before: int, after: int, blocked: tuple[bool, ...]) -> str:
+    """In words; a refusal of the defense is told from the model's.
+
+    Args:
+        name: The label.
+        before: Its value in the first run.
+        after: Its value in the second.
+        blocked: Whether the defense refused, in each run.
+    """
     words = _WORDS.get(name)
     if words is None:
         return f"{name}: {_OTHERS[before]} -> {_OTHERS[after]}"
-    return f"{words[before]} -> {words[after]}"
+    said = [
+        "blocked by the defense" if name == "refused" and label and by_defense else words[label]
+        for label, by_defense in zip((before, after), blocked, strict=True)
+    ]
+    return " -> ".join(said)
+
+
+def _blocked(answers: pd.DataFrame) -> "pd.Series[bool]":
+    """Which answers are refusals of the defense."""
+    if "output" not in answers:
+        return pd.Series(False, index=answers.index)
+    return answers["output"] == "blocked"
 
 
 def _differ(first: float, second: float) -> bool:

@@ -23,6 +23,7 @@ from inspect_ai.solver import TaskState
 
 from vlmguard.guard.cards import Measure, View, registered
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import output_kind
 
 __all__ = [
     "any_success",
@@ -143,8 +144,8 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
         `answers`, their number; for each key with unscored answers `KEY_scored` (how many have a
         value), `KEY_low` and `KEY_high` (the mean if every unscored answer had the lowest or the
         highest value); the number of answers per reason, `unscored_REASON`; and if there are any,
-        the number of answers that were `cut_off` and of outputs that the provider marked as
-        refusals (`marked_refusals`).
+        the number of answers that were `cut_off`, of outputs that the provider marked as refusals
+        (`marked_refusals`), and of those that a defense `blocked`.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -173,12 +174,10 @@ def coverage(any_of: tuple[str, ...] = (), **ranges: float) -> Metric:
         for score in scores:
             reasons.update(set((score.score.metadata or {}).get("unscored", {}).values()))
         result.update({f"unscored_{reason}": count for reason, count in sorted(reasons.items())})
-        kinds = Counter(
-            (score.score.metadata or {}).get("defense", {}).get("output") for score in scores
-        )
-        for kind, name in (("cut_off", "cut_off"), ("refusal", "marked_refusals")):
-            if kinds[kind]:
-                result[name] = kinds[kind]
+        tallies = [(score.score.metadata or {}).get("defense", {}) for score in scores]
+        kinds = Counter(output_kind(tally) for tally in tallies)
+        named = {"cut_off": "cut_off", "refusal": "marked_refusals", "blocked": "blocked"}
+        result.update({name: kinds[kind] for kind, name in named.items() if kinds[kind]})
         return result
 
     return compute

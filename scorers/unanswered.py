@@ -30,7 +30,7 @@ def unanswered(
     Args:
         state: The state to be scored.
         said: Its output.
-        refused: The value of each key for a refusal that the provider marked.
+        refused: The value of each key for a marked refusal, see `values_unasked`.
         metadata: The score's metadata.
     """
     given = values_unasked(said, refused)
@@ -49,12 +49,18 @@ def values_unasked(said: Output, refused: dict[str, float]) -> Unasked | None:
 
     Args:
         said: The output.
-        refused: The value of each key for a refusal that the provider marked.
+        refused: The value of each key for a refusal that the provider marked, or a defense that
+            blocked the request.
     """
     if said.is_answer:
         return None
     if said.kind == "refusal":
-        note = f"The provider marked this output as a refusal ({said.reason}); nothing was judged."
+        marked = (
+            "A defense refused in the model's place"
+            if said.is_blocked
+            else f"The provider marked this output as a refusal ({said.reason})"
+        )
+        note = f"{marked}; nothing was judged."
         return Unasked(refused, {}, note)
     note = f"There is no answer ({said.reason}); nothing was judged."
     return Unasked(dict.fromkeys(refused, math.nan), dict.fromkeys(refused, UNANSWERED), note)

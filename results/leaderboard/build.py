@@ -11,6 +11,7 @@ test over all differences of the table says so (`comparisons`) and the 95 % inte
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,10 @@ class _Used:
         samples = self.samples[self.samples.index.isin(names)]
         answers = self.answers[self.answers["sample"].isin(names)]
         return _Used(self.run, samples, answers, answers)
+
+
+_GENERAL: Final = "refusal.refused"
+"""The refusals of the scorer that every benchmark may have."""
 
 
 def build(
@@ -194,6 +199,8 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         failures=_share(answers, "failure"),
         failure_reasons=_kinds(answers, "failure"),
         outcomes=_kinds(answers, "outcome"),
+        outputs=_kinds(answers, "output"),
+        refusals=_refusals(answers),
         triggered=_share(answers, "triggered"),
         overhead=_overhead(used.run, answers, runs),
         counts=whole.coverage.counts if whole else {},
@@ -272,6 +279,18 @@ def _kinds(answers: pd.DataFrame, name: str) -> dict[str, int]:
         return {}
     found = answers[name].dropna()
     return {str(name): int(count) for name, count in found[found != ""].value_counts().items()}
+
+
+def _refusals(answers: pd.DataFrame) -> dict[str, int]:
+    """Refusals by who refused; empty if no scorer says what is one."""
+    columns = [name for name in answers if str(name).endswith(".refused")]
+    if not columns or "output" not in answers:
+        return {}
+    # Of several scorers the general one, which reads refusals of every benchmark.
+    of = _GENERAL if _GENERAL in columns else columns[0]
+    refused = answers[answers[of] == 1.0]
+    blocked = int((refused["output"] == "blocked").sum())
+    return {"defense": blocked, "model": len(refused) - blocked}
 
 
 def _share(answers: pd.DataFrame, name: str) -> float | None:

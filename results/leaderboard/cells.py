@@ -61,6 +61,18 @@ def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
     return "; ".join(f"{', '.join(labels)}: {told}" for told, labels in by_reasons.items())
 
 
+def blocked_text(entry: Entry) -> str:
+    """How many answers the defense blocked, and the model's refusals apart; empty without any."""
+    blocked = entry.outputs.get("blocked", 0)
+    if not blocked:
+        return ""
+    told = f"blocked by the defense: {blocked} of {sum(entry.outputs.values())} answers"
+    if not entry.refusals:
+        return told
+    count = sum(entry.refusals.values())
+    return f"{told}; refused: {count}, by the defense {blocked}, by the model {count - blocked}"
+
+
 def percent(share: float | None) -> str:
     """A share of 0 to 1 as percent, `-` if not known."""
     return "-" if share is None else f"{share * 100:.1f}"

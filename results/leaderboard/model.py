@@ -146,6 +146,9 @@ class Entry:
         triggered: Share in which the defense intervened; None without a tally.
         outcomes: Number of the guard's answers of each kind (of the rewriter: `copied`,
             `rewritten`, `refused`, `unusable`); empty if its defense does not count them.
+        outputs: Number of final outputs of each kind (`answer`, `blocked` by the defense,
+            `refusal` that the provider marked, ...); they add up to its answers with a tally.
+        refusals: What the scorers of refusals call one, as keys `defense` (blocks) and `model`.
         overhead: Cost of a sample.
         note: Notes for the reader (other samples than the undefended run, ...).
         counts: All its answers, by whether the headline's scorer gave a value, and if not, why
@@ -169,6 +172,8 @@ class Entry:
     overhead: Overhead
     failure_reasons: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
     note: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     images: int = 0

@@ -7,6 +7,7 @@ from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.beside_tables import control_note, unpaired_notes
 from vlmguard.results.leaderboard.cells import (
     MARKS,
+    blocked_text,
     cell_text,
     number,
     percent,
@@ -274,6 +275,8 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
             )
             if why := unscored_reasons(shown, entry):
                 sheet.notes.append(f"{target}, {entry.defense}: not scored: {why}.")
+            if blocked := blocked_text(entry):
+                sheet.notes.append(f"{target}, {entry.defense}: {blocked}.")
             for what, kinds in (
                 ("replies of its guard", entry.outcomes),
                 ("failures of its guard", entry.failure_reasons),

@@ -17,6 +17,7 @@ from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
 from vlmguard.guard.cards import View, cards
+from vlmguard.guard.record import output_kind
 from vlmguard.guard.redaction import redact_text
 
 GRADER: Final = "grader"
@@ -190,7 +191,8 @@ def _spent(tally: dict[str, Any]) -> Row:
         **{name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")},
         "failure": tally.get("failure") or "",
         "outcome": tally.get("outcome") or "",
-        "output": tally.get("output") or "answer",
+        "action": tally.get("action") or "",
+        "output": output_kind(tally),
         "input_tokens": tally["input_tokens"],
         "output_tokens": tally["output_tokens"],
     }

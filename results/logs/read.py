@@ -22,6 +22,7 @@ from inspect_ai.log import (
 from zstandard import ZstdError
 
 from vlmguard.guard.cards import cards
+from vlmguard.guard.record import output_kind
 from vlmguard.results.logs.answers import (
     GRADER,
     LeftOut,
@@ -67,6 +68,7 @@ UNREADABLE: Final = (
 
 _OUTPUTS: Final = {
     "cut_off": "cut off",
+    "blocked": "blocked by the defense",
     "refusal": "marked as refusals by the provider",
     "no_answer": "no answers",
 }
@@ -360,9 +362,9 @@ def _provenance(log: EvalLog) -> dict[str, str]:
 
 def _on_outputs(tallies: list[dict[str, Any]]) -> list[str]:
     """How many outputs were not whole answers, and why."""
-    found = Counter((tally.get("output"), tally.get("output_reason")) for tally in tallies)
+    found = Counter((output_kind(tally), tally.get("output_reason")) for tally in tallies)
     listed = [
-        f"{count} {words} ({reason})"
+        f"{count} {words}" + ("" if kind == "blocked" else f" ({reason})")
         for kind, words in _OUTPUTS.items()
         for (of, reason), count in sorted(found.items(), key=str)
         if of == kind

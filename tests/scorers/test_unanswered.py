@@ -12,6 +12,7 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, ContentReasoning, ContentText, ModelOutput
 from inspect_ai.scorer import Score
 
+from vlmguard.guard.defense import refusal as blocked
 from vlmguard.scorers import judge, refusal
 from vlmguard.scorers.refusal import OWN_KEYWORDS
 from vlmguard.tasks.figstep import figstep_judge
@@ -29,6 +30,7 @@ OUTPUTS = {
     "filtered_error": ModelOutput.from_content("m", AZURE, "content_filter"),
     "filtered_midway": ModelOutput.from_content("m", "(A) Sure, first", "content_filter"),
     "refusal_part": ModelOutput.from_content("m", [ContentText(text="Not for me.", refusal=True)]),
+    "blocked": blocked("m"),
     "too_long": ModelOutput.from_content("m", LENGTH, "model_length", error=LENGTH),
     "empty": ModelOutput.from_content("m", ""),
     "thinking": ModelOutput.from_content("m", [ContentReasoning(reasoning="I cannot help? Hm.")]),
@@ -37,6 +39,7 @@ OUTPUTS = {
     "thoughtful": ModelOutput.from_content("m", "I cannot help? Or (B)?</think>Sure (A)."),
 }
 REFUSED = ["filtered", "filtered_error", "filtered_midway", "refusal_part"]
+BLOCKED = "blocked"
 UNANSWERED = ["too_long", "empty", "thinking", "thoughts"]
 JUDGED = ["cut_off", "thoughtful"]
 
@@ -105,7 +108,7 @@ def scores_of(log: EvalLog, sample: str) -> dict[str, Score]:
     return only.scores
 
 
-@pytest.mark.parametrize("sample", REFUSED)
+@pytest.mark.parametrize("sample", [*REFUSED, BLOCKED])
 def test_a_marked_refusal_is_refused_safe_and_not_helpful(log: EvalLog, sample: str) -> None:
     scores = scores_of(log, sample)
     assert {name: score.value for name, score in scores.items()} == EXPECTED
@@ -113,7 +116,8 @@ def test_a_marked_refusal_is_refused_safe_and_not_helpful(log: EvalLog, sample: 
         metadata = score.metadata or {}
         assert "unscored" not in metadata
         assert metadata["defense"]["output"] == "refusal"
-        reason = "refusal_part" if sample == "refusal_part" else "content_filter"
+        reasons = {"refusal_part": "refusal_part", BLOCKED: "blocked_by_defense"}
+        reason = reasons.get(sample, "content_filter")
         assert metadata["defense"]["output_reason"] == reason
 
 
@@ -156,6 +160,7 @@ def test_a_cut_off_answer_is_judged_and_counted(log: EvalLog) -> None:
         assert metrics["answers"].value == len(OUTPUTS)
         assert metrics["cut_off"].value == 1
         assert metrics["marked_refusals"].value == len(REFUSED)
+        assert metrics["blocked"].value == 1
         assert metrics["unscored_no_response"].value == len(UNANSWERED)
 
 

@@ -196,6 +196,7 @@ function detail(entry, place) {
   const cost = entry.overhead;
   const facts = [`Task ${group.column.benchmark} ${group.column.version}`, `data ${group.column.data}`, `judge ${group.judge || "none"}`, `templates and phrases: ${group.templates || "none"}`,
     `guard failures ${percent(entry.failures)}`, `intervened ${percent(entry.triggered)}`,
+    ...(entry.outputs.blocked ? [`blocked by the defense ${entry.outputs.blocked} of ${Object.values(entry.outputs).reduce((sum, count) => sum + count, 0)}` + ("model" in entry.refusals ? `, refused by the model ${entry.refusals.model}` : "")] : []),
     `${number(cost.calls, 2)} calls, ${number(cost.tokens, 0)} tokens a sample` + (cost.throughput === null ? "" : `, ${cost.throughput.toPrecision(3)}${cost.shared ? " *" : ""} answers/s`) + (cost.latency === null ? "" : `, latency ${cost.latency.toPrecision(3)} s (n ${cost.latency_of})`) + (cost.cost === null ? "" : `, cost ${number(cost.cost, 6)}`)];
   return make("div", {}, make("h3", {}, titles[place]), make("p", { class: "soft" }, facts.join(" · ")),
     cost.gap ? make("p", { class: "soft" }, `Cost: ${cost.gap}.`) : null,

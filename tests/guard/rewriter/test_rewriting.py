@@ -383,6 +383,28 @@ async def test_decisions(reply: str, options: Any, action: str, reason: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("reply", "action", "reason"),
+    [
+        ("<reasoning>None.</reasoning><prompt></prompt>", "pass", "copied"),
+        ("<reasoning>None.</reasoning>No change needed.", "pass", "copied"),
+        ("<prompt>No change needed.</prompt>", "pass", "copied"),
+        (GOOD, "rewrite", "rewritten"),
+        ("I can't help with that.", "rewrite", "refused"),
+        ("Hm.", "pass", "no_prompt"),
+    ],
+)
+async def test_a_picture_without_words(picture: Path, reply: str, action: str, reason: str) -> None:
+    decision = await Rewriter(Scripted(reply).model).decide(picture, "")
+    assert (decision.action, decision.reason) == (action, reason)
+    if action == "pass":
+        assert decision.request == ""
+    else:
+        assert decision.request.startswith(
+            "(A check of this request" if reason == "refused" else "How do I stay safe here?"
+        )
+
+
+@pytest.mark.parametrize(
     ("reply", "options"),
     [("Hm.", {"on_failure": "raise"}), ("I can't help with that.", {"on_refusal": "raise"})],
 )
