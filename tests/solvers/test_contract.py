@@ -19,9 +19,7 @@ from vlmguard.guard.defense import REFUSAL_MESSAGE, Conversation, Defense, defen
 from vlmguard.guard.defense.refusal import is_block
 from vlmguard.guard.messages import parts_of
 
-# It is still to be moved onto the core of defenses.
-LATER = ("eta",)
-DEFENSES = [name for name in cards().defenses if name in vars(solvers) and name not in LATER]
+DEFENSES = [name for name in cards().defenses if name in vars(solvers)]
 SKIPPED = {"tool_result_last": "tool_turn", "no_user_turn": "no_user_turn", "empty": "empty"}
 UNREADABLE = [
     (name, voice)

@@ -13,6 +13,7 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, ModelOutput
 from inspect_ai.solver import SolverSpec
 from support.conversations import CONVERSATIONS, spelled
+from support.guarded import guarded_model
 from support.scripted import Scripted, run_solver
 
 from vlmguard.guard.decision import Decision
@@ -140,4 +141,16 @@ def by_solver(
     return run_solver(spec, samples, target, roles, max_samples=1, fail_on_error=False)
 
 
-CARRIERS: Final[dict[str, Carrier]] = {"solver": by_solver}
+def by_model_api(
+    defense: str,
+    options: Mapping[str, Any],
+    models: Mapping[str, Scripted],
+    samples: list[Sample],
+) -> EvalLog:
+    """The defense around the model: `--model guarded/DEFENSE/PROVIDER/MODEL`."""
+    roles = dict(models)
+    target = guarded_model(defense, roles.pop("target"), **options)
+    return run_solver(None, samples, target, roles, max_samples=1, fail_on_error=False)
+
+
+CARRIERS: Final[dict[str, Carrier]] = {"solver": by_solver, "model_api": by_model_api}
