@@ -1,8 +1,9 @@
 """The contract of all defenses, in every carrier, on conversations of every kind."""
 
+import inspect
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from inspect_ai.model import ChatMessage, ChatMessageUser, ContentText
@@ -24,6 +25,7 @@ SKIPPED = {"tool_result_last": "tool_turn", "no_user_turn": "no_user_turn", "emp
 UNREADABLE = [
     (name, voice)
     for name in DEFENSES
+    if name in SCRIPTS  # else the other tests say what to add
     for voice, said in script_of(name).voices.items()
     if said.unreadable is not None
 ]
@@ -167,6 +169,16 @@ def test_what_cannot_be_read_is_neither_safe_nor_unsafe(
         assert spelled(seen.answered) == spelled(CONVERSATIONS["image"])
         assert seen.output.completion.startswith("Answer ")
         assert not is_block(seen.output)
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_what_to_do_without_a_verdict_has_one_vocabulary(defense: str) -> None:
+    options = inspect.signature(defense_named(defense)).parameters
+    choices = {name: get_args(option.annotation) for name, option in options.items()}
+    assert {name for name, of in choices.items() if "raise" in of} <= {"on_failure", "on_refusal"}
+    assert choices.get("on_failure", ON_FAILURE) == ON_FAILURE
+    assert set(choices.get("on_refusal", ON_FAILURE)) >= set(ON_FAILURE)
+    assert "on_failure" in options or not script_of(defense).voices
 
 
 def test_a_defense_without_a_script_is_told_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
