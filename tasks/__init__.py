@@ -2,6 +2,7 @@
 
 from vlmguard.guard.cards import check_names, registered
 from vlmguard.tasks.figstep import figstep as figstep
+from vlmguard.tasks.guard_eval import guard_eval as guard_eval
 from vlmguard.tasks.holisafe import holisafe as holisafe
 from vlmguard.tasks.jailbreakv import jailbreakv as jailbreakv
 from vlmguard.tasks.microworld import microworld as microworld

@@ -164,6 +164,28 @@ def load(source: Source, variant: str) -> list[Sample]:
     return _samples(source, variant, source.folder("images", "data/unsafe_images"))
 
 
+def requests(source: Source, variant: str, image_dir: str | None) -> tuple[list[Sample], Source]:
+    """The samples as of `load`, with their pictures in a folder of the user's, if he names one.
+
+    Args:
+        source: A folder in one of `CARD.layouts`.
+        variant: A language, or `english_text`.
+        image_dir: The folder.
+
+    Returns:
+        The samples, and the source that may hold these pictures.
+
+    Raises:
+        UserError: A file, the folder, or a field of a row is missing or wrong.
+    """
+    if not image_dir:
+        return load(source, variant), source
+    folder = user_path(image_dir)
+    if not folder.is_dir():
+        raise UserError(f"-T image_dir={image_dir}: {folder} is no folder.")
+    return _samples(source, variant, folder), replace(source, boundary=folder.resolve())
+
+
 def annotation(source: Source, variant: str) -> Path:
     """The file with the requests of a language, or of `english_text`."""
     name = "english_textonly.csv" if variant == _TEXT else f"{variant}_multimodal.csv"
@@ -203,7 +225,7 @@ CARD: Final[Card] = Card(
     ),
     git=Git(
         "https://github.com/paul-rottger/msts-multimodal-safety",
-        ("data/prompts", "data/images"),
+        ("data/prompts", "data/images", "data/response_annotations"),
         commit="e9ae69e",
     ),
     links=links,
@@ -270,13 +292,7 @@ def msts(
     )
     source = locate_data(CARD, options)
     part = _TEXT if variant == "text" else lang
-    samples = load(source, part)
-    if image_dir:
-        folder = user_path(image_dir)
-        if not folder.is_dir():
-            raise UserError(f"-T image_dir={image_dir}: {folder} is no folder.")
-        samples = _samples(source, part, folder)
-        source = replace(source, boundary=folder.resolve())
+    samples, source = requests(source, part, image_dir)
     return make_task(
         CARD,
         options,
