@@ -5,6 +5,7 @@ from vlmguard.scorers.refusal import refusal, refusal_with_prefix
 
 # Tables show measures in the order in which they are registered.
 # isort: split
+from vlmguard.scorers.guard_judge import guard_judge
 from vlmguard.scorers.intervention import intervention
 
-__all__ = ["intervention", "judge", "refusal", "refusal_with_prefix"]
+__all__ = ["guard_judge", "intervention", "judge", "refusal", "refusal_with_prefix"]

@@ -39,19 +39,17 @@ from inspect_ai.model import Model, ModelName, ModelOutput, get_model, model_rol
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.cards import Card, as_metadata, register
-from vlmguard.guard.data_source import file_hash
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.defense import Conversation, Defense, defense_named
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.guard_models.asked import ROLE, asking
 from vlmguard.guard.guard_models.base import Exchange, GuardModel, Side
 from vlmguard.guard.guard_models.formats import guard_format
+from vlmguard.guard.guard_models.options import options_digest
 from vlmguard.guard.images.decoding import Colour
-from vlmguard.guard.paths import user_path
 from vlmguard.guard.record import DefenseRecord, recorded
 from vlmguard.guard.roles import load_models, require_roles
 from vlmguard.guard.task_options import TaskOptions
-from vlmguard.guard.templates import template_hash
 from vlmguard.scorers.guard_verdict import MEASURES, guard_verdict
 from vlmguard.scorers.metrics import vote
 from vlmguard.tasks import msts
@@ -72,7 +70,7 @@ CARD: Final = Card(
     name="guard_eval",
     title="Guards as classifiers",
     obtain="A file of yours with labels, or a set: see tasks/guard_eval.py.",
-    size=lambda args: _SIZES.get(str(args.get("dataset"))),
+    size=lambda args: _SIZES.get(str(args.get("dataset", _MSTS))),
     headline={"recall": "", "false_positive_rate": ""},
     measures=MEASURES,
     # Guards are rows of one table, as models are; which one ran is in the record of each sample.
@@ -84,7 +82,7 @@ register(CARD)
 
 @task
 def guard_eval(
-    dataset: str,
+    dataset: str = _MSTS,
     adapter: str | None = None,
     defense: str | None = None,
     options: dict[str, Any] | None = None,
@@ -204,7 +202,7 @@ def classifies(adapter: str, options: dict[str, Any] | None, side: Side) -> Solv
         answer = str(state.metadata["answer"]) if side == "output" else None
         exchange = Exchange(conversation, answer)
         with recorded(state, adapter, conversation.text, guard.version) as record:
-            record.template = _digest(options)
+            record.template = options_digest(options)
             if skipped := guard.skipped(exchange):
                 return _judged(state, record, Verdict(raw=skipped, label="safe"), skipped)
             model = _evaluated()
@@ -231,7 +229,7 @@ def decides(defense: str, options: dict[str, Any] | None) -> Solver:
         conversation = _conversation(state)
         with recorded(state, defense, conversation.text, made.card.version) as record:
             decision = await made.decide(conversation, record)
-            record.template = record.template or _digest(options)
+            record.template = record.template or options_digest(options)
             score = decision.verdict.score if decision.verdict else None
             label: Literal["safe", "unsafe"] = "safe" if decision.action == "pass" else "unsafe"
             return _judged(
@@ -367,14 +365,3 @@ def _judged(
     record.triggered = verdict.label == "unsafe"
     state.output = ModelOutput.from_content(get_model().name, verdict.raw)
     return state
-
-
-def _digest(options: Mapping[str, Any] | None) -> str:
-    """Identity of the options, among them texts of files: two policies are two guards."""
-    if not options:
-        return ""
-    said = []
-    for name, value in sorted(options.items()):
-        file = user_path(value) if isinstance(value, str) else None
-        said.append(f"{name}={file_hash(file) if file and file.is_file() else value}")
-    return template_hash(*said)

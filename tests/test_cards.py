@@ -258,11 +258,13 @@ def test_common_measures_are_what_their_scorers_registered() -> None:
     assert list(known) == [
         *("safety", "helpful", "safe_and_helpful"),
         *("dsr", "over_refusal", "dsr_with_prefix"),
+        "guard_unsafe",
         *("changed_benign", "changed_risky", "edit_distance"),
     ]
     assert [each.heading for each in known.values()] == [
         *("Safety 0-10 ↑", "Helpful % ↑", "Safe & helpful % ↑"),
         *("DSR %", "Over-refusal % ↓", "DSR with prefix %"),
+        "Unsafe by guard % ↓",
         *("Harmless requests changed % ↓", "Risky requests changed %", "Edit distance %"),
     ]
     assert {name for name, each in known.items() if counts_help(each)} == {

@@ -5,10 +5,13 @@ from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import TypeVar
 
+from vlmguard.guard.data_source import file_hash
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import GuardModel
+from vlmguard.guard.paths import user_path
+from vlmguard.guard.templates import template_hash
 
-__all__ = ["with_options"]
+__all__ = ["options_digest", "with_options"]
 
 G = TypeVar("G", bound=GuardModel)
 
@@ -36,3 +39,15 @@ def with_options(guard: type[G], options: Mapping[str, object]) -> G:
         if each.default is Parameter.empty and name not in options:
             raise UserError(f"The format {guard.name} needs the option {name}. {known}")
     return guard(**options)
+
+
+def options_digest(options: Mapping[str, object] | None) -> str:
+    """Identity of options, with the contents of the files that they name; empty without any.
+
+    Two policies in one file, one after the other, are two guards.
+    """
+    said = []
+    for name, value in sorted((options or {}).items()):
+        file = user_path(value) if isinstance(value, str) else None
+        said.append(f"{name}={file_hash(file) if file and file.is_file() else value}")
+    return template_hash(*said) if said else ""

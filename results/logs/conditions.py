@@ -27,7 +27,7 @@ _SAMPLING: Final = (
     "reasoning_tokens",
 )
 # Facts about judging that scorers note.
-_JUDGING: Final = ("judges", "threshold", "keywords_hash")
+_JUDGING: Final = ("judges", "judge_adapter", "threshold", "keywords_hash")
 _TEMPLATE: Final = "judge_template"
 
 

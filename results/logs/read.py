@@ -348,7 +348,11 @@ def _guards(log: EvalLog) -> dict[str, list[str]]:
 
 def _judge(judging: Judging) -> str:
     """Names of the judges, else of the exact scorers."""
-    judges = dict.fromkeys(name for facts in judging.values() for name in facts.get("judges", ()))
+    judges = dict.fromkeys(
+        f"{name} (as {facts['judge_adapter']})" if "judge_adapter" in facts else name
+        for facts in judging.values()
+        for name in facts.get("judges", ())
+    )
     exact = [facts["scorer"] for facts in judging.values() if "scorer" in facts]
     return ", ".join(judges or exact)
 
