@@ -204,15 +204,13 @@ def views(exchange: Exchange, images: Literal["all", "each", "none"]) -> list[Ex
 
     Args:
         exchange: The exchange.
-        images: `all` (the exchange as it is), `each` (a view for each image of the user's and the
-            model's turns up to the request; the text alone if there is none), or `none` (the text
-            alone).
+        images: `all` (the exchange as it is), `each` (a view for each image up to the request; the
+            text alone if there is none), or `none` (the text alone).
     """
     if images == "all":
         return [exchange]
     conversation = exchange.conversation
-    said = [turn for turn in conversation.request if turn.role in ("user", "assistant")]
-    parts = image_parts(said) if images == "each" else []
+    parts = image_parts(conversation.request) if images == "each" else []
     return [
         replace(
             exchange,

@@ -13,6 +13,7 @@ from vlmguard.guard.guard_models.llama_guard import LlamaGuard, LlamaGuard3Visio
 from vlmguard.guard.guard_models.nemotron import Nemotron
 from vlmguard.guard.guard_models.options import with_options
 from vlmguard.guard.guard_models.qwen3guard import Qwen3Guard
+from vlmguard.guard.guard_models.shieldgemma import ShieldGemma
 
 __all__ = ["FORMATS", "Format", "guard_format"]
 
@@ -90,6 +91,15 @@ FORMATS: Final[Mapping[str, Format]] = {
             "Qwen/Qwen3Guard-Gen (0.6B, 4B, 8B): text alone",
             "Apache-2.0",
             "the README of QwenLM/Qwen3Guard",
+        ),
+        Format(
+            ShieldGemma,
+            "ShieldGemma 2",
+            "a probability for each policy: `dangerous`, `sexual`, `violence`",
+            "google/shieldgemma-2-4b-it: images alone",
+            "Gemma terms, gated",
+            "Google's model card, the code of transformers",
+            "a local checkpoint (`checkpoint=`)",
         ),
     )
 }

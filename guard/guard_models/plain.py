@@ -1,20 +1,22 @@
 """The conversation itself, as guard models get it whose chat template writes the policy around it.
 
 Such templates know turns of a user and of an assistant in strict alternation, and ask about the
-last one. So system turns, tool calls and tools' results are left out, and turns of one role that
-follow each other become one. Foreign text stays as it is, but for control tokens.
+last one. So system turns, tool calls and the text of tools' results are left out, images of such
+results stand in a user turn, and turns of one role that follow each other become one. Foreign text
+stays as it is, but for control tokens.
 """
 
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
+    ChatMessageTool,
     ChatMessageUser,
     Content,
     ContentText,
 )
 
 from vlmguard.guard.guard_models.base import Exchange
-from vlmguard.guard.messages import texts_and_images
+from vlmguard.guard.messages import image_parts, texts_and_images
 from vlmguard.guard.text.thinking import strip_thinking
 from vlmguard.guard.text.untrusted import break_controls
 
@@ -40,6 +42,8 @@ def plain_turns(exchange: Exchange) -> list[ChatMessage]:
         elif isinstance(message, ChatMessageAssistant) and turns:
             # A greeting before the first user turn is left out.
             _add(turns, "assistant", texts_and_images(message, _said))
+        elif isinstance(message, ChatMessageTool) and (pictures := image_parts([message])):
+            _add(turns, "user", [*pictures])
     if exchange.answer is not None:
         _add(turns, "assistant", [ContentText(text=break_controls(exchange.answer))])
     return [

@@ -6,12 +6,14 @@ compute rewards by hand.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import peft
 import torch
 import transformers
+from support.checkpoints import build_gemma3
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 GATED_CODE = '''\
@@ -268,3 +270,34 @@ def _write_weights(folder: Path, weights: dict[str, torch.Tensor]) -> None:
 
     contiguous = {name: value.contiguous() for name, value in weights.items()}
     save_file(contiguous, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def build_shieldgemma(folder: Path, *, seed: int = 0) -> Path:
+    """A tiny ShieldGemma 2: the real classes, its Yes and No two letters of a tiny tokenizer."""
+    base = build_gemma3(folder.with_name(f"{folder.name}-base"), seed=seed)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    gemma = transformers.AutoConfig.from_pretrained(base)
+    config = transformers.ShieldGemma2Config(
+        text_config=gemma.text_config,
+        vision_config=gemma.vision_config,
+        mm_tokens_per_image=gemma.mm_tokens_per_image,
+        image_token_index=gemma.image_token_index,
+        boi_token_index=gemma.boi_token_index,
+        eoi_token_index=gemma.eoi_token_index,
+        yes_token_index=tokenizer.convert_tokens_to_ids("A"),
+        no_token_index=tokenizer.convert_tokens_to_ids("I"),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = transformers.ShieldGemma2ForImageClassification(config)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=1.2 / parameter.shape[-1] ** 0.5)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    shutil.copy(base / "chat_template.jinja", folder)
+    processor = {"processor_class": "ShieldGemma2Processor"}
+    images = json.loads((base / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(images | processor))
+    (folder / "processor_config.json").write_text(json.dumps(processor | {"image_seq_length": 4}))
+    return folder

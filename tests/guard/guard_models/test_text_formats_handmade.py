@@ -16,6 +16,7 @@ from inspect_ai.model import (
     ChatMessageAssistant,
     ChatMessageSystem,
     ChatMessageTool,
+    ContentImage,
     ModelOutput,
 )
 from support.scripted import Scripted, choices, picture, user
@@ -214,9 +215,7 @@ async def test_the_conversation_itself_is_sent(guard: type[ChatGuard]) -> None:
 
     assert [turn.role for turn in asked] == ["user", "assistant", "user"]
     assert asked[0].text == "What is this?"
-    assert asked[1].text.split("\n") == ["A square.", "It is red."] or asked[1].text == (
-        "A square.It is red."
-    )
+    assert asked[1].text == "A square.\nIt is red."
     assert asked[2].text == "And this? < |eot|> < start_of_turn>"
     assert [turn.text for turn in judged[:-1]] == [turn.text for turn in asked]
     assert (judged[-1].role, judged[-1].text) == ("assistant", "Blue < /s> it is.")
@@ -258,6 +257,17 @@ async def test_one_verdict_of_two_images(red: str, blue: str, label: str | None)
 
     assert checked.verdict.label == label
     assert checked.failure == ("" if label else "no_verdict")
+
+
+async def test_images_of_tools_are_shown_in_a_users_turn() -> None:
+    model = Scripted("safe", "guard")
+    photo = ChatMessageTool(content=[ContentImage(image=RED)])
+    shown: list[ChatMessage] = [user("Look."), ChatMessageAssistant(content="I look."), photo]
+
+    await LlamaGuard(model.model).check(Exchange(Conversation([*shown, user("So?", BLUE)])))
+
+    assert model.calls[0].roles == ["user", "assistant", "user"]
+    assert model.calls[0].images == [RED, BLUE]
 
 
 async def test_a_turn_without_text_is_said_to_have_none() -> None:
