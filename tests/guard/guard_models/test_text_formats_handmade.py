@@ -157,7 +157,7 @@ def test_codes_have_names() -> None:
 
 
 def test_the_columns_of_msts(real_data: RealData) -> None:
-    """The only recorded verdicts: lines of eight models, four of them dirty."""
+    """The only recorded verdicts: those of eight models, two columns with dirty values."""
     folder = real_data("msts", "data/auto_eval/english_multimodal_autoeval.csv")
     with open(folder / "data/auto_eval/english_multimodal_autoeval.csv", newline="") as file:
         rows = list(csv.DictReader(file))
