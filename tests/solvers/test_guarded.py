@@ -1,5 +1,8 @@
 """The model API `guarded/`: a defense around a task's own solver."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +11,25 @@ from inspect_ai import Task, score
 from inspect_ai import eval as inspect_eval
 from inspect_ai.agent import react
 from inspect_ai.dataset import Sample
-from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from inspect_ai.model import ModelOutput, get_model
 from inspect_ai.scorer import choice, includes
-from inspect_ai.solver import multiple_choice
+from inspect_ai.solver import Generate, Solver, TaskState, generate, multiple_choice, solver
 from inspect_ai.tool import Tool, tool
 from support.guarded import guarded_model
-from support.scripted import Scripted, picture, record_of, run_solver, sample, user
+from support.scripted import (
+    Scripted,
+    choices,
+    message_of,
+    picture,
+    record_of,
+    run_solver,
+    sample,
+    user,
+)
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.solvers import vlmguard
 from vlmguard.solvers.figstep_defense import DEFENSE_PROMPT
 
@@ -120,3 +133,151 @@ def test_an_agent_works_and_each_of_its_calls_is_counted_once(tmp_path: Path) ->
 def test_what_is_wrong_shows_before_a_call(model: str, options: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         get_model(model, memoize=False, **options)
+
+
+def test_many_samples_share_one_connection(tmp_path: Path) -> None:
+    target, guard = Scripted("ok"), rewriter()
+    asked = [Sample(id=f"s/{n}", input=f"Question {n}?") for n in range(12)]
+    log = run(
+        Task(dataset=asked, solver=generate()),
+        guarded_model("vlmguard", target),
+        tmp_path,
+        model_roles={"rewriter": guard.model},
+        max_connections=1,
+        max_samples=12,
+    )
+    assert log.samples is not None
+    assert len(target.calls) == len(guard.calls) == 12
+
+
+def test_settings_of_the_run_reach_the_model_inside(tmp_path: Path) -> None:
+    target = Scripted("ok")
+    run(
+        Task(dataset=[sample("How?")], solver=generate()),
+        guarded_model("figstep_defense", target, placement="suffix"),
+        tmp_path,
+        max_tokens=33,
+        temperature=0.5,
+        system_message="Be brief.",
+        epochs=2,
+    )
+    assert [call.config.max_tokens for call in target.calls] == [33, 33]
+    assert {call.config.temperature for call in target.calls} == {0.5}
+    assert [call.roles for call in target.calls] == [["system", "user"]] * 2
+
+
+def test_the_cache_keeps_the_record_and_tells_options_and_roles_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    target, guard = Scripted("ok"), rewriter()
+
+    def again(defense: str, model: Scripted = guard, **options: Any) -> DefenseRecord:
+        log = run(
+            Task(dataset=[sample("How?")], solver=generate()),
+            guarded_model(defense, target, **options),
+            tmp_path / "logs",
+            model_roles={"rewriter": model.model},
+            cache=True,
+        )
+        return record_of(log)
+
+    first = again("vlmguard")
+    made = len(target.calls), len(guard.calls)
+    assert again("vlmguard") == first
+    assert (len(target.calls), len(guard.calls)) == made
+    assert again("figstep_defense").notes == {"placement": "system"}
+    assert again("figstep_defense", placement="suffix").notes == {"placement": "suffix"}
+    other = Scripted('{"reasoning": "r", "prompt": "Name another safe one."}', name="other")
+    assert again("vlmguard", other).rewritten == "Name another safe one."
+
+
+def test_a_missing_role_stops_before_a_call() -> None:
+    target = Scripted("ok")
+    log = run_solver(None, sample("How?"), guarded_model("vlmguard", target))
+    assert "rewriter" in message_of(log)
+    assert not target.calls
+
+
+def test_an_error_of_the_defense_names_the_sample() -> None:
+    target, guard = Scripted("ok"), Scripted("nonsense", name="rewriter")
+    model = guarded_model("vlmguard", target, on_failure="raise")
+    log = run_solver(None, sample("How?"), model, {"rewriter": guard})
+    assert "Sample s/1" in message_of(log)
+    assert not target.calls
+    assert len(guard.calls) == 2
+
+
+def test_several_choices_are_one_call(tmp_path: Path) -> None:
+    target = Scripted(choices("one", "two", "three"))
+
+    @solver
+    def keep_all() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            state = await generate(state)
+            state.messages += [choice.message for choice in state.output.choices[1:]]
+            return state
+
+        return solve
+
+    log = run(
+        Task(dataset=[sample("How?")], solver=keep_all()),
+        guarded_model("figstep_defense", target),
+        tmp_path,
+    )
+    assert [stage.name for stage in record_of(log).stages] == ["answer"]
+
+
+def test_a_defense_as_a_solver_stands_before_that_of_the_model() -> None:
+    target = Scripted("ok")
+    model = guarded_model("figstep_defense", target)
+    log = run_solver(vlmguard(), sample("How?"), model, {"rewriter": rewriter()})
+    assert record_of(log).defense == "vlmguard"
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    command = [sys.executable, "-c", PROGRAM, "eval", "theirs.py@theirs", "--log-dir", "logs"]
+    command += ["--model", "guarded/vlmguard/spoken/target", "-M", "reasoning=false"]
+    command += ["-M", "model_args={device: cpu}", "--model-role", "rewriter=spoken/guard"]
+    command += ["--display", "plain", "--max-connections", "1", "--epochs", "2"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (info,) = list_eval_logs(str(tmp_path / "logs"))
+    log = read_eval_log(info)
+    assert log.status == "success", log.error
+    assert log.results is not None
+    assert log.results.scores[0].metrics["accuracy"].value == 1.0
+    assert sorted(log.stats.model_usage) == ["spoken/guard", "spoken/target"]
+    assert log.samples is not None
+    record = DefenseRecord.of(log.samples[1])
+    assert record.notes == {"reasoning": "", "prompt": 2}
+    assert [stage.name for stage in record.stages] == ["rewrite", "answer"]
+
+
+PROGRAM = """
+from support.counting_api import counting_api
+counting_api("spoken", "<prompt>Which is safe?</prompt>\\n\\nANSWER: A")
+from inspect_ai._cli.main import main
+main()
+"""
+
+THEIRS = """
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import choice
+from inspect_ai.solver import Generate, Solver, TaskState, generate, multiple_choice, solver
+
+
+@task
+def theirs() -> Task:
+    sample = Sample(input="Which?", choices=["one", "two"], target="A")
+    return Task(dataset=[sample], solver=multiple_choice(), scorer=choice())
+"""
