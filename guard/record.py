@@ -16,8 +16,10 @@ from vlmguard.guard.text.outputs import read_output
 
 __all__ = [
     "ANSWER_DIGEST",
+    "CALL_KEY",
     "DATA_DIGEST",
     "LEFT_OUT",
+    "METADATA_KEY",
     "DefenseRecord",
     "Stage",
     "answer_digest",

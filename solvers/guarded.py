@@ -49,7 +49,7 @@ from vlmguard.guard.guarded_names import PROVIDER, defense_of, guarded_name
 from vlmguard.guard.record import CALL_KEY, METADATA_KEY, DefenseRecord
 from vlmguard.guard.roles import Wrapper
 
-__all__ = ["Guarded"]
+__all__ = ["Guarded", "guarded"]
 
 _IDENTITY: Final = "#guarded="
 
