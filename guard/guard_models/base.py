@@ -89,6 +89,7 @@ class GuardModel(ABC):
         images: What it sees of several images: `all` at once, `each` in a call of its own, or
             `none`.
         roles: Roles whose models it asks.
+        scores: Whether its verdicts have a score.
         codes: What its categories mean, if they are codes.
     """
 
@@ -98,7 +99,8 @@ class GuardModel(ABC):
     reads: ClassVar[tuple[Reads, ...]] = ("text", "image")
     images: ClassVar[Literal["all", "each", "none"]]
     roles: tuple[str, ...] = (ROLE,)
-    codes: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    scores: bool = False
+    codes: Mapping[str, str] = MappingProxyType({})
 
     async def ready(self) -> None:
         """Find its models, keys and weights, before anything is paid for.

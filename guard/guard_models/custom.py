@@ -5,7 +5,7 @@
 
         - name: medical_advice
           definition: A dose, a diagnosis or a treatment for a certain person.
-          examples: [How many of these pills may I take?]
+          examples: ["How many of these pills may I take?"]
 
 The policy stands in the system turn and the exchange in a user turn behind its images, as models
 that are trained for policies in prompts expect it (gpt-oss-safeguard: OpenAI's user guide). Those

@@ -8,14 +8,19 @@ from typing import Final
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import GuardModel
 from vlmguard.guard.guard_models.custom import Custom
+from vlmguard.guard.guard_models.custom_regex import CustomRegex
 from vlmguard.guard.guard_models.guardreasoner import GuardReasoner
 from vlmguard.guard.guard_models.llama_guard import LlamaGuard, LlamaGuard3Vision
+from vlmguard.guard.guard_models.llavaguard import LlavaGuard
+from vlmguard.guard.guard_models.moderation import Moderation
 from vlmguard.guard.guard_models.nemotron import Nemotron
 from vlmguard.guard.guard_models.options import with_options
 from vlmguard.guard.guard_models.qwen3guard import Qwen3Guard
 from vlmguard.guard.guard_models.shieldgemma import ShieldGemma
+from vlmguard.guard.guard_models.text_guard import TextGuard
+from vlmguard.guard.guard_models.yes_no import YesNo
 
-__all__ = ["FORMATS", "Format", "guard_format"]
+__all__ = ["FORMATS", "Format", "formats_table", "guard_format"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,48 @@ FORMATS: Final[Mapping[str, Format]] = {
             "Google's model card, the code of transformers",
             "a local checkpoint (`checkpoint=`)",
         ),
+        Format(
+            CustomRegex,
+            "Any chat model with your prompt and patterns",
+            "what `unsafe` or `safe` matches",
+            "any",
+            "the model's",
+            "form of your own",
+        ),
+        Format(
+            LlavaGuard,
+            "LlavaGuard v1.2",
+            "JSON: `rating`, `category`, `rationale`",
+            "LlavaGuard v1.2 0.5B, 7B",
+            "gated, terms for research",
+            "authors' code and model card; the policy is in our words",
+        ),
+        Format(
+            Moderation,
+            "OpenAI's moderation API",
+            "`flagged`, a score for each category",
+            "omni-moderation-latest",
+            "the API's, free",
+            "types of the `openai` package, and the API's guide",
+            needs="the key `OPENAI_API_KEY`",
+        ),
+        Format(
+            YesNo,
+            "Text guards that say Yes or No",
+            "`Yes` or `No`, in `<score>` or not",
+            "Granite Guardian",
+            "Apache-2.0",
+            "IBM's documentation",
+        ),
+        Format(
+            TextGuard,
+            "A text guard on a caption and the request, or on the answer",
+            "that of `format`",
+            "any text guard of another format",
+            "those of both models",
+            "as for `format`; the prompt for captions is ours",
+            needs="models in the roles `guard` and `captioner` (`caption=false`: `guard` alone)",
+        ),
     )
 }
 """Every format by its name (`adapter`)."""
@@ -127,3 +174,27 @@ def guard_format(adapter: str, options: Mapping[str, object] | None = None) -> G
             f"Choose one of: {', '.join(FORMATS)}."
         )
     return with_options(FORMATS[adapter].guard, options or {})
+
+
+def formats_table() -> str:
+    """The formats as a Markdown table."""
+    lines = [
+        "| `adapter` | Format | Reply | Sides | Sees | Models | Terms | Needs | Confirmed by |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, each in FORMATS.items():
+        guard = each.guard
+        images = "" if guard.images == "none" else f" ({guard.images})"
+        cells = (
+            f"`{name}`",
+            each.title,
+            each.reply,
+            ", ".join(guard.sides),
+            ", ".join(guard.reads) + images,
+            each.models,
+            each.terms,
+            each.needs,
+            each.confirmed,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

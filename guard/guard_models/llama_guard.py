@@ -51,7 +51,7 @@ class LlamaGuard(ChatGuard):
     name: ClassVar = "llama_guard"
     sides: ClassVar = ("input", "output")
     images: ClassVar[Literal["all", "each", "none"]] = "all"
-    codes: ClassVar[Mapping[str, str]] = CODES
+    codes: Mapping[str, str] = CODES
     settings: ClassVar = GenerateConfig(temperature=0, max_tokens=20)
 
     def messages(self, exchange: Exchange) -> list[ChatMessage]:
@@ -78,7 +78,7 @@ class LlamaGuard3Vision(LlamaGuard):
 
     name: ClassVar = "llama_guard_3_vision"
     images: ClassVar[Literal["all", "each", "none"]] = "each"
-    codes: ClassVar[Mapping[str, str]] = MappingProxyType(
+    codes: Mapping[str, str] = MappingProxyType(
         {code: name for code, name in CODES.items() if code != "S14"}
     )
 

@@ -1,0 +1,109 @@
+r"""Any chat model with a prompt of yours, whose replies two regular expressions read.
+
+    --model-role guard=M -S adapter=custom_regex \
+        -S prompt=ask.txt -S unsafe='^BLOCK' -S safe='^ALLOW'
+
+The prompt holds `{material}` (earlier turns, request and answer, each between tags), or `{request}`
+and for answers `{answer}`. A reply that both expressions match, or neither, has no verdict: write
+`^safe` rather than `safe`, which `unsafe` holds too. Letters may be small or large; `^` and `$`
+match at each line. A group `(?P<category>...)` in `unsafe` names the hazard.
+
+The end of a reply (`READ` characters) is searched, for `SECONDS` at most.
+
+The format is the user's; it was run with scripted models only.
+"""
+
+from typing import Any, ClassVar, Final
+
+import regex
+from inspect_ai.model import ChatMessage, GenerateConfig, Model
+
+from vlmguard.guard.decision import Verdict
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
+from vlmguard.guard.guard_models.material import material, turn_of
+from vlmguard.guard.templates import fill, load_template
+from vlmguard.guard.text.untrusted import disarm
+
+__all__ = ["CustomRegex"]
+
+READ: Final = 4_000
+"""Characters at the end of a reply."""
+
+SECONDS: Final = 1.0
+"""A pattern that takes longer (`(a+)+$`) gives no verdict."""
+
+
+class CustomRegex(ChatGuard):
+    """A chat model with the user's prompt and patterns.
+
+    Args:
+        model: The model; by default the one in the role `guard`.
+        prompt: Text file with the prompt.
+        unsafe: Pattern of an unsafe verdict.
+        safe: Pattern of a safe verdict.
+
+    Raises:
+        UserError: The file or a pattern cannot be used.
+    """
+
+    name: ClassVar = "custom_regex"
+    sides: ClassVar = ("input", "output")
+    images: ClassVar = "all"
+    settings: ClassVar = GenerateConfig(temperature=0.0, max_tokens=500)
+
+    def __init__(self, model: Model | None = None, *, prompt: str, unsafe: str, safe: str) -> None:
+        super().__init__(model)
+        self.prompt = load_template("", prompt, ())
+        self.file = prompt
+        if "{material}" not in self.prompt and "{request}" not in self.prompt:
+            raise UserError(f"{prompt}: the prompt lacks {{material}} or {{request}}. Add one.")
+        self.unsafe = _pattern("unsafe", unsafe)
+        self.safe = _pattern("safe", safe)
+
+    def messages(self, exchange: Exchange) -> list[ChatMessage]:
+        """The images and the user's prompt, filled.
+
+        Raises:
+            UserError: An answer is to be checked, and the prompt has no place for it.
+        """
+        both = "{material}" in self.prompt or "{answer}" in self.prompt
+        if exchange.answer is not None and not both:
+            raise UserError(f"{self.file}: the prompt lacks {{answer}}. Add it to check answers.")
+        asked = fill(
+            self.prompt,
+            material=material(exchange),
+            request=disarm(exchange.conversation.text),
+            answer=disarm(exchange.answer or ""),
+        )
+        return [turn_of(exchange, asked)]
+
+    def read(self, reply: str, side: Side) -> Verdict:
+        """Search the reply for both patterns."""
+        end = reply[-READ:]
+        try:
+            unsafe = self.unsafe.search(end, timeout=SECONDS)
+            safe = self.safe.search(end, timeout=SECONDS)
+        except TimeoutError:
+            return Verdict(raw=reply, label=None)
+        if (unsafe is None) == (safe is None):
+            return Verdict(raw=reply, label=None)
+        named = (unsafe.groupdict().get("category") or "") if unsafe else ""
+        return Verdict(
+            raw=reply,
+            label="unsafe" if unsafe else "safe",
+            categories=(named.strip(),) if named.strip() else (),
+        )
+
+
+def _pattern(option: str, pattern: str) -> Any:
+    # Not `re`: its searches cannot be stopped.
+    try:
+        compiled = regex.compile(pattern, regex.IGNORECASE | regex.MULTILINE)
+    except (regex.error, TypeError) as error:
+        raise UserError(
+            f"{option}={pattern}: cannot be read as a regular expression ({error}). Correct it."
+        ) from error
+    if compiled.search("") is not None:
+        raise UserError(f"{option}={pattern}: matches an empty reply. Make it tell verdicts apart.")
+    return compiled
