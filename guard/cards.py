@@ -322,6 +322,10 @@ Sees = Literal["all", "each", "none"]
 """What a stage sees of several images: all at once, each in a call of its own, or text alone."""
 
 
+def _as_stated(args: Mapping[str, Any]) -> Mapping[str, "Calls"]:
+    return {}
+
+
 def _lacks_nothing(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[str]:
     return []
 
@@ -352,6 +356,8 @@ class DefenseCard:
         parts: Its parts that make decisions.
         lacks: Says what else it needs to start, each with the way out, from its arguments, the
             roles with a model, and the target (empty if it is not chosen yet).
+        calls: Gives the calls of `target` or a role, by name, where they depend on its arguments;
+            others are as stated above.
         taught: Its texts that our tiny models learned, by purpose; no other card has the same
             purpose. Another text, or one more, needs new weights. A defense without such texts is
             left out of their experiment.
@@ -376,6 +382,9 @@ class DefenseCard:
     parts: tuple[Part, ...] = ()
     lacks: Callable[[Mapping[str, Any], Collection[str], str], list[str]] = field(
         default=_lacks_nothing, repr=False
+    )
+    calls: Callable[[Mapping[str, Any]], Mapping[str, Calls]] = field(
+        default=_as_stated, repr=False
     )
     taught: Mapping[str, str] = field(default_factory=dict, repr=False)
 

@@ -121,9 +121,9 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
     lacking = sum(any(map(math.isnan, each.alarms)) for each in harmless)
     if lacking:
         raise UserError(
-            f"{defense}: {lacking} of {len(harmless)} harmless answers passed one check and were "
-            f"never put to the other, so nothing is known of its scores. Run them again with "
-            f"{as_flags(card.all_checks)}, which carries out both and changes no answer."
+            f"{defense}: {lacking} of {len(harmless)} harmless answers were decided by one check "
+            f"and never put to the other, so nothing is known of its scores. Run them again with "
+            f"{as_flags(card.all_checks)}, which carries out both."
         )
     limits = choose([each.alarms for each in harmless], rate)
     thresholds = {}
@@ -303,5 +303,7 @@ def _seen(
 
 
 def _alarm(check: Check, notes: dict[str, Any]) -> float:
-    score = float(notes[check.note])
-    return -score if check.low else score
+    score = notes[check.note]
+    if score is None:
+        return math.nan  # An earlier check raised the alarm, so this one was not made.
+    return -float(score) if check.low else float(score)

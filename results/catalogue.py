@@ -306,6 +306,8 @@ def _options(
         Option(each.name, _choices(each.annotation), each.default, (notes or {}).get(each.name, ""))
         for each in inspect.signature(function).parameters.values()
         if (common or {}).get(each.name) != each.annotation
+        # Options that are passed on have no names here.
+        and each.kind is not inspect.Parameter.VAR_KEYWORD
     ]
 
 

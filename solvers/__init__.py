@@ -10,6 +10,7 @@ from vlmguard.guard.cards import check_names, registered
 from vlmguard.solvers.ecso import ecso as ecso
 from vlmguard.solvers.eta.solver import eta as eta
 from vlmguard.solvers.figstep_defense import figstep_defense as figstep_defense
+from vlmguard.solvers.guard_model import guard_model as guard_model
 from vlmguard.solvers.guarded import guarded as guarded
 from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
 from vlmguard.solvers.vlmguard import vlmguard as vlmguard

@@ -1,7 +1,7 @@
 """Any chat VLM with a written policy: what most teams use as a guard model.
 
     -S adapter=custom                                          our short policy
-    -S adapter=custom -S options="{policy: policy.yaml}"       your own, a list of rules:
+    -S adapter=custom -S policy=policy.yaml                    your own, a list of rules:
 
         - name: medical_advice
           definition: A dose, a diagnosis or a treatment for a certain person.
@@ -78,7 +78,9 @@ class Custom(ChatGuard):
         self, model: Model | None = None, *, policy: str | None = None, prompt: str | None = None
     ) -> None:
         super().__init__(model)
-        self.policy = policy_text(DEFAULT_POLICY if policy is None else read_policy(policy))
+        rules = DEFAULT_POLICY if policy is None else read_policy(policy)
+        self.policy = policy_text(rules)
+        self.codes = {rule.name: rule.name for rule in rules}
         self.prompt = load_template(CUSTOM_PROMPT, prompt, ("policy",))
 
     def messages(self, exchange: Exchange) -> list[ChatMessage]:

@@ -232,8 +232,9 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
         target, guards = 1, {}
     elif card is not None:
         images = _images(step)
-        target = _most(card.target_calls, images)
-        guards = {role.name: _most(role.calls, images) for role in card.roles}
+        calls = card.calls(defense.args)
+        target = _most(calls.get("target", card.target_calls), images)
+        guards = {role.name: _most(calls.get(role.name, role.calls), images) for role in card.roles}
     return {
         "target": target,
         "grader": times(_questions(step), judges) if judges else 0,

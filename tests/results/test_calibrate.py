@@ -25,11 +25,11 @@ from vlmguard.guard.record import METADATA_KEY, DefenseRecord, recorded
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
 from vlmguard.results.calibrate import choose
 
-Notes = Callable[[int], dict[str, float]]
+Notes = Callable[[int], dict[str, float | None]]
 Maker = Callable[..., None]
-GUARD_MODEL = DefenseCard(
-    name="guard_model",
-    title="Guard model",
+RISK_READER = DefenseCard(
+    name="risk_reader",
+    title="Risk reader",
     version="1-A",
     paper="",
     summary="a model reads the answer and tells its risk",
@@ -55,8 +55,8 @@ def scoring() -> Solver:
 
 
 @pytest.fixture(autouse=True)
-def guard_model_has_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_DEFENSES, GUARD_MODEL.name, GUARD_MODEL)
+def risk_reader_has_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_DEFENSES, RISK_READER.name, RISK_READER)
 
 
 @pytest.fixture(scope="module")
@@ -169,16 +169,16 @@ def test_without_images_etas_rewards_decide(
     [
         ("eta", lambda n: {}, {}, 0.1, "0 scored answers to harmless requests"),
         ("eta", lambda n: {"reward": n}, {"harmless": 0}, 0.1, "24 to others"),
-        ("guard_model", lambda n: {"risk": n / 24}, {}, 0.02, "needs at least 50 harmless ones"),
-        ("guard_model", lambda n: {"risk": n / 24}, {"images": 9}, 0.1, "about 9 images"),
-        ("guard_model", lambda n: {"risk": float(n > 9)}, {}, 0.1, "no threshold from 0 to 1"),
+        ("risk_reader", lambda n: {"risk": n / 24}, {}, 0.02, "needs at least 50 harmless ones"),
+        ("risk_reader", lambda n: {"risk": n / 24}, {"images": 9}, 0.1, "about 9 images"),
+        ("risk_reader", lambda n: {"risk": float(n > 9)}, {}, 0.1, "no threshold from 0 to 1"),
         ("mllm_protector", lambda n: {"harmless": 0.0}, {}, 0.1, "no threshold from 0 to 1"),
         (
             "eta",
             lambda n: {"reward": n} if n else {"reward": n, "clip": 0.1},
             {"pictured": True},
             0.1,
-            "19 of 20 harmless answers passed one check and were never put to the other",
+            "19 of 20 harmless answers were decided by one check and never put to the other",
         ),
     ],
 )
@@ -196,16 +196,31 @@ def test_what_cannot_be_calibrated_is_refused(
     assert said in refusal(tmp_path, capsys, defense, rate)
 
 
+def test_a_check_that_was_never_made_is_no_score(
+    make_log: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_log("guard_model", lambda n: {"score": None if n == 3 else n / 40})
+    said = refusal(tmp_path, capsys, "guard_model", 0.1)
+    assert "1 of 20 harmless answers were decided by one check" in said
+    assert "-S threshold=1" in said
+
+
+def test_a_guard_model_is_calibrated_by_its_highest_score(make_log: Maker, tmp_path: Path) -> None:
+    # 0, 1/40 ... 19/40: two alarms are 18/40 and 19/40.
+    make_log("guard_model", lambda n: {"score": n / 40})
+    assert calibrated(tmp_path, "guard_model", 0.1)["threshold"] == pytest.approx(17.5 / 40)
+
+
 def test_other_defenses_and_two_wordings_are_refused(
     make_log: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for text in ("one", "two"):
-        make_log("guard_model", lambda n: {"risk": n / 24}, template=text)
-    assert "are of different configurations" in refusal(tmp_path, capsys, "guard_model", 0.1)
+        make_log("risk_reader", lambda n: {"risk": n / 24}, template=text)
+    assert "are of different configurations" in refusal(tmp_path, capsys, "risk_reader", 0.1)
     assert "no log of eta among 2 usable ones" in refusal(tmp_path, capsys, "eta", 0.1)
     said = refusal(tmp_path, capsys, "ecso", 0.1)
     assert "no defense ecso with a threshold" in said
-    assert "guard_model" in said
+    assert "risk_reader" in said
 
 
 TASK = """
@@ -222,9 +237,9 @@ def answer(*_):
     return output
 
 @solver
-def guard_model(policy, threshold=0.0):
+def risk_reader(policy, threshold=0.0):
     async def solve(state, generate):
-        with recorded(state, "guard_model", "?") as record:
+        with recorded(state, "risk_reader", "?") as record:
             risk = int(state.sample_id) / 20
             record.notes = {"risk": risk, "policy": policy}
             record.triggered = risk >= threshold
@@ -239,14 +254,14 @@ def harmless():
 
 
 def test_inspect_takes_the_file(make_log: Maker, tmp_path: Path) -> None:
-    make_log("guard_model", lambda n: {"risk": n / 20})
-    assert calibrated(tmp_path, "guard_model", 0.1)["policy"] == "strict"
+    make_log("risk_reader", lambda n: {"risk": n / 20})
+    assert calibrated(tmp_path, "risk_reader", 0.1)["policy"] == "strict"
     (tmp_path / "harmless.py").write_text(TASK)
     command = "from inspect_ai._cli.main import main; main()"
     done = subprocess.run(
         [
             *(sys.executable, "-c", command, "eval", "harmless.py", "--display", "none"),
-            *("--solver", "harmless.py@guard_model", "--solver-config", "found.yaml"),
+            *("--solver", "harmless.py@risk_reader", "--solver-config", "found.yaml"),
             *("--log-dir", "after"),
         ],
         cwd=tmp_path,

@@ -10,7 +10,12 @@ from support.scripted import Scripted, record_of, run_solver, sample
 
 from vlmguard.guard.cards import DefenseCard, cards
 
-REPLIES = {"rewriter": "<prompt>Q?</prompt>", "reward": "9", "detector": "SAFE"}
+REPLIES = {
+    "rewriter": "<prompt>Q?</prompt>",
+    "reward": "9",
+    "detector": "SAFE",
+    "guard": '{"violation": false}',
+}
 """What models of roles reply, where it matters."""
 
 

@@ -38,8 +38,13 @@ from vlmguard.solvers.eta import scorers
 RED, BLUE = picture("red"), picture("blue")
 BOTH = [RED, BLUE]
 REWRITE = "<reasoning>Both.</reasoning><prompt>How, with care?</prompt>"
+VIOLATES = '{"violation": true}'
 LIMIT = "At most 1 image(s) may be provided in one request."
-FORCED = ("vlmguard", "ecso", "eta", "mllm_protector")
+FORCED = ("vlmguard", "ecso", "eta", "mllm_protector", "guard_model")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "eta": {"decoding": "response"},
+    "guard_model": {"check": "both", "on_flag": "rewrite"},
+}
 """Those that the scripted models below make do all that they can do."""
 PACKAGED = [name for name in cards().defenses if name in vars(solvers)]
 
@@ -56,12 +61,15 @@ def target_of(call: Call) -> str:
 def alarmed() -> dict[str, Scripted]:
     """Roles that find harm everywhere."""
     looks = itertools.cycle(("no", "yes"))
+    # The guard flags the request, the answer, and not what is made anew.
+    flags = itertools.cycle((VIOLATES, VIOLATES, '{"violation": false}'))
     return {
         "rewriter": Scripted(REWRITE, "rewriter"),
         "detector": Scripted("UNSAFE", "detector"),
         "detoxifier": Scripted("A mild answer.", "detoxifier"),
         "reward": Scripted("1", "reward"),
         "image_safety": Scripted(lambda call: next(looks), "looker"),
+        "guard": Scripted(lambda call: next(flags), "guard"),
     }
 
 
@@ -75,7 +83,7 @@ def test_each_stage_sees_what_its_card_says(name: str) -> None:
     every = alarmed()
     roles = {role.name: every.get(role.name, Scripted("no")) for role in card.roles}
     target = Scripted(target_of)
-    options: dict[str, Any] = {"decoding": "response"} if name == "eta" else {}
+    options = OPTIONS.get(name, {})
     log = run_solver(getattr(solvers, name)(**options), sample("How?", *BOTH), target, roles)
     record = record_of(log)
     assert record.failure in (None, "equal_candidates")

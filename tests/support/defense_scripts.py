@@ -102,6 +102,10 @@ SCRIPTS: Final[dict[str, Script]] = {
         options={"decoding": "response", "n": 2},
         roles={"reward": Voice("9", "1"), "image_safety": Voice("no", "yes")},
     ),
+    "guard_model": Script(
+        options={"check": "both", "on_flag": "safe_prompt"},
+        roles={"guard": Voice('{"violation": false}', '{"violation": true}')},
+    ),
     "mllm_protector": Script(
         roles={
             "detector": Voice("SAFE", "UNSAFE"),
