@@ -50,6 +50,7 @@ class ShieldGemma(GuardModel):
     sides: ClassVar = ("input",)
     reads: ClassVar[tuple[Reads, ...]] = ("image",)
     images: ClassVar = "each"
+    scores = True
     roles = ()
 
     def __init__(
