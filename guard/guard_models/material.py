@@ -6,9 +6,9 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 
 from vlmguard.guard.guard_models.base import Exchange
 from vlmguard.guard.messages import user_message
-from vlmguard.guard.text.untrusted import break_controls, disarm
+from vlmguard.guard.text.untrusted import disarm
 
-__all__ = ["material", "text_messages", "turn_of"]
+__all__ = ["material", "turn_of"]
 
 NO_TEXT: Final = "(no text)"
 
@@ -36,27 +36,6 @@ def material(exchange: Exchange) -> str:
 def turn_of(exchange: Exchange, text: str) -> ChatMessageUser:
     """A user turn for a guard model: all images up to the request, in order, then a text."""
     return user_message(exchange.conversation.seen, text)
-
-
-def text_messages(exchange: Exchange) -> list[ChatMessage]:
-    """An exchange as a conversation without images, for a guard whose own template asks.
-
-    Args:
-        exchange: The exchange; an answer is the last turn. Control tokens in texts are broken up,
-            so that no text starts a turn.
-    """
-    conversation = exchange.conversation
-    said = [turn for turn in conversation.earlier if _is_said(turn)]
-    turns: list[ChatMessage] = [
-        ChatMessageUser(content=break_controls(turn.text))
-        if isinstance(turn, ChatMessageUser)
-        else ChatMessageAssistant(content=break_controls(turn.text))
-        for turn in said
-    ]
-    turns.append(ChatMessageUser(content=break_controls(conversation.text.strip() or NO_TEXT)))
-    if exchange.answer is not None:
-        turns.append(ChatMessageAssistant(content=break_controls(exchange.answer)))
-    return turns
 
 
 def _is_said(turn: ChatMessage) -> bool:

@@ -20,7 +20,7 @@ from vlmguard.guard.messages import image_parts, texts_and_images
 from vlmguard.guard.text.thinking import strip_thinking
 from vlmguard.guard.text.untrusted import break_controls
 
-__all__ = ["plain_turns"]
+__all__ = ["plain_turns", "text_turns"]
 
 NO_TEXT = "(no text)"
 """Stands for a user turn without any text or image, which templates cannot show."""
@@ -51,6 +51,18 @@ def plain_turns(exchange: Exchange) -> list[ChatMessage]:
         if role == "user"
         else ChatMessageAssistant(content=content)
         for role, content in turns
+    ]
+
+
+def text_turns(exchange: Exchange) -> list[ChatMessage]:
+    """The turns as `plain_turns` gives them, without images, for a guard that reads text alone.
+
+    Args:
+        exchange: With a user turn.
+    """
+    return [
+        turn.model_copy(update={"content": turn.text if turn.text.strip() else NO_TEXT})
+        for turn in plain_turns(exchange)
     ]
 
 

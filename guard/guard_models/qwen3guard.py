@@ -16,7 +16,7 @@ from vlmguard.guard.decision import Verdict
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.labelled import agreed, labelled_lines, listed
-from vlmguard.guard.guard_models.plain import plain_turns
+from vlmguard.guard.guard_models.plain import text_turns
 
 __all__ = ["Controversial", "Qwen3Guard"]
 
@@ -52,7 +52,7 @@ class Qwen3Guard(ChatGuard):
 
     def messages(self, exchange: Exchange) -> list[ChatMessage]:
         """The conversation itself, without its images."""
-        return plain_turns(exchange)
+        return text_turns(exchange)
 
     def read(self, reply: str, side: Side) -> Verdict:
         """Read the grade and the categories, which a controversial request has, too."""

@@ -15,7 +15,7 @@ from inspect_ai.model import ChatMessage, GenerateConfig
 
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
-from vlmguard.guard.guard_models.material import text_messages
+from vlmguard.guard.guard_models.plain import text_turns
 
 __all__ = ["YesNo"]
 
@@ -34,7 +34,7 @@ class YesNo(ChatGuard):
 
     def messages(self, exchange: Exchange) -> list[ChatMessage]:
         """The conversation without images, and the answer behind it."""
-        return text_messages(exchange)
+        return text_turns(exchange)
 
     def read(self, reply: str, side: Side) -> Verdict:
         """Read the scores, which must agree, or else the first line."""

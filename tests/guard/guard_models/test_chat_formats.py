@@ -174,6 +174,15 @@ def test_yes_means_a_risk(reply: str, label: str | None) -> None:
     assert YesNo().read(reply, "input").label == label
 
 
+@pytest.mark.parametrize("adapter", ["yesno", "qwen3guard"])
+def test_a_guard_that_reads_text_alone_gets_no_image(adapter: str) -> None:
+    guard = guard_format(adapter)
+    assert isinstance(guard, ChatGuard)
+    turns = [user("Before.", picture()), user("", picture())]
+    (turn,) = guard.messages(Exchange(Conversation(turns)))
+    assert turn.content == "Before."
+
+
 def run_text_guard(guard: TextGuard, roles: dict[str, Scripted], exchange: Exchange) -> Checked:
     """Check within a run, where roles are known."""
     from inspect_ai.solver import Generate, Solver, TaskState, solver
