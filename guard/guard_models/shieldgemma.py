@@ -49,7 +49,6 @@ class ShieldGemma(GuardModel):
     name: ClassVar = "shieldgemma"
     sides: ClassVar = ("input",)
     reads: ClassVar[tuple[Reads, ...]] = ("image",)
-    scores = True
     images: ClassVar = "each"
     scores = True
     roles = ()
