@@ -191,6 +191,11 @@ class DefenseRecord(BaseModel):
         """The record as it is kept in metadata."""
         return self.model_dump(exclude_defaults=True)
 
+    @property
+    def found_harm(self) -> bool:
+        """Whether the guard's verdict is `unsafe`, whatever came of it."""
+        return self.verdict is not None and self.verdict.label == "unsafe"
+
     def output_of(self, stage: str) -> str | None:
         """The output of the first stage of that name, or None."""
         return next((each.output for each in self.stages if each.name == stage), None)

@@ -115,7 +115,7 @@ CARD: Final = DefenseCard(
             name="ECSO: self-check",
             reads="answer",
             positive="says yes",
-            acted=lambda record: record.output_of("safe_answer") is not None,
+            acted=lambda record: record.found_harm,
         ),
         Part(
             name="ECSO: caption",

@@ -114,11 +114,6 @@ _CHECKS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 _NOT_SAFE: Final = re.compile(r"\bnot\s{1,3}safe\b", re.IGNORECASE)
 
 
-def _found_harm(record: DefenseRecord) -> bool:
-    notes = record.notes
-    return "harmless" in notes and notes["harmless"] < notes["threshold"]
-
-
 CARD: Final = DefenseCard(
     name="mllm_protector",
     title="MLLM-Protector",
@@ -150,7 +145,7 @@ CARD: Final = DefenseCard(
             name="MLLM-Protector: detector",
             reads="answer",
             positive="finds harm",
-            acted=_found_harm,
+            acted=lambda record: record.found_harm,
         ),
     ),
     taught={"detoxify": DETOXIFIER_PROMPT},

@@ -11,6 +11,7 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.guard.decision import Verdict
 from vlmguard.guard.record import Stage, recorded
 from vlmguard.tasks.microworld import oracle
 from vlmguard.training.microworld.use.components import Counts, component_sheet, count
@@ -40,6 +41,7 @@ def pretended(defense: str, did: dict[str, Did]) -> Solver:
             for name, text in stages.items():
                 record.add_stage(Stage(name=name, role="target", output=text))
             record.triggered = told.get("triggered", False)
+            record.verdict = told.get("verdict")
             record.failure = told.get("failure")
             record.rewritten = told.get("rewritten")
             record.notes = told.get("notes", {})
@@ -57,7 +59,7 @@ def log_of(folder: Path, defense: str, did: list[Did]) -> EvalLog:
     return log
 
 
-YES: Did = {"triggered": True}
+YES: Did = {"triggered": True, "verdict": Verdict(raw="yes", label="unsafe")}
 NO: Did = {}
 
 
@@ -88,9 +90,10 @@ def test_a_detector_is_compared_with_the_answer(tmp_path: Path) -> None:
 
 
 def test_etas_checks_are_asked_two_things(tmp_path: Path) -> None:
-    safe = {"notes": {"branch": "safe_answer"}}
-    image = {"notes": {"branch": "safe_image"}}
-    aligned = {**YES, "notes": {"branch": "aligned"}}
+    failed = {"reward": 0.0, "post_threshold": 0.06}
+    safe = {"notes": {**failed, "reward": 0.1, "branch": "safe_answer"}}
+    image = {"notes": {**failed, "branch": "safe_image"}}
+    aligned = {**YES, "notes": {**failed, "branch": "aligned"}}
     did = [aligned, image, image, safe, aligned, safe, image, safe]
 
     found = count(log_of(tmp_path, "eta", did))
