@@ -39,7 +39,7 @@ def parameters(module: Any, name: str) -> set[str]:
 def test_the_table_of_benchmarks_names_real_tasks_and_options(readme: str) -> None:
     # These draw their own data, or take the user's, and have sections of their own.
     named = {re.search(r"`(\w+)`", row[0])[1] for row in table(readme, "Benchmarks")}  # type: ignore[index]
-    assert named | {"microworld", "vlm_safety"} == set(cards().benchmarks)
+    assert named | {"guard_eval", "microworld", "vlm_safety"} == set(cards().benchmarks)
     common = set(re.findall(r"^\| `(\w+)=", readme, re.MULTILINE))
     common |= {"revision"}
     for name in named & vars(vlmguard.tasks).keys():
