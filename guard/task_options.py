@@ -1,14 +1,29 @@
 """The options that every task takes, whatever its benchmark."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final
 
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
 
-__all__ = ["SHOWN_ELSEWHERE", "JudgeChoice", "TaskOptions"]
+__all__ = [
+    "JUDGES",
+    "SHOWN_ELSEWHERE",
+    "JudgeChoice",
+    "TaskOptions",
+    "judging_guard",
+    "kind_of_judge",
+]
 
-JudgeChoice = Literal["all", "official", "general", "none"]
+JudgeChoice = str | dict[str, Any]
+"""One of `JUDGES`; `guard` may name the format of its verdicts, `guard/FORMAT`, and as a mapping that
+format's options too, `{adapter: FORMAT, OPTION: VALUE}`.
+"""
+
+JUDGES: Final = ("all", "official", "general", "guard", "none")
+
+_FORM: Final = "custom"
+"""The format of a judging guard model if none is named: any chat model with a written policy."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +32,8 @@ class TaskOptions:
 
     Attributes:
         judge: `all` judges, the benchmark's own (`official`), the `general` one that every task
-            offers, or `none`: rules only, which need no grader.
+            offers, a guard model (`guard`) that says whether an answer is unsafe and no more, or
+            `none`: rules only, which need no grader.
         judge_template: File with a prompt for the general judge, or folder with prompts that
             replace those of any judge: `judge.txt` that of the general judge, and a file for each
             of the benchmark's own questions.
@@ -51,3 +67,19 @@ SHOWN_ELSEWHERE: Final = frozenset(
 """Options in which two comparable runs may differ. Their results are compared instead: the digests
 of data, prompts and phrases, which are in scores and metadata.
 """
+
+
+def kind_of_judge(judge: JudgeChoice) -> str:
+    """Which of `JUDGES` a choice is; the choice itself if it is none of them."""
+    guarded = isinstance(judge, dict) or judge.startswith("guard/")
+    return "guard" if guarded else str(judge)
+
+
+def judging_guard(judge: JudgeChoice) -> tuple[str, dict[str, Any]] | None:
+    """Format and options of the guard model that judges; None if none does."""
+    if kind_of_judge(judge) != "guard":
+        return None
+    if isinstance(judge, str):
+        return judge.partition("/")[2] or _FORM, {}
+    options = dict(judge)
+    return str(options.pop("adapter", _FORM)), options

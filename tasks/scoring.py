@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from inspect_ai import Epochs
 from inspect_ai.log import HeadlineMetric
@@ -12,8 +12,9 @@ from inspect_ai.solver import Solver
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.roles import require_roles
-from vlmguard.guard.task_options import JudgeChoice, TaskOptions
+from vlmguard.guard.task_options import JUDGES, TaskOptions, judging_guard, kind_of_judge
 from vlmguard.guard.templates import template_hash
+from vlmguard.scorers.guard_judge import guard_judge
 from vlmguard.scorers.judge import judge, judge_prompt
 from vlmguard.scorers.official import Question
 from vlmguard.scorers.prompts import files_in, general_file, prompts_folder
@@ -72,8 +73,8 @@ def scoring(
         UserError: An unknown choice, a file that cannot be read, a prompt for a judge that does not
             run, or a hint that does not exist or that no judge sees.
     """
-    choice, template = options.judge, options.judge_template
-    check_choice("-T judge", choice, get_args(JudgeChoice))
+    choice, template = kind_of_judge(options.judge), options.judge_template
+    check_choice("-T judge", choice, JUDGES)
     general = choice in ("all", "general")
     asked = questions if official and choice in ("all", "official") else {}
     file = general_file(template) if general else None
@@ -87,6 +88,8 @@ def scoring(
     chosen: dict[str, Scorer] = {}
     if choice in ("all", "official"):
         chosen |= official
+    if guard := judging_guard(options.judge):
+        chosen["guard_judge.guard_unsafe"] = guard_judge(*guard)
     judged = choice in ("all", "general") or bool(chosen)
     chosen |= rules
     judging = {"keywords": load_keywords(options.keywords).hash}
@@ -117,8 +120,8 @@ def judge_questions(args: Mapping[str, Any], own: int) -> int:
         args: The task's arguments.
         own: How many of them are the benchmark's own.
     """
-    choice = args.get("judge", "all")
-    return own * (choice in ("all", "official")) + (choice in ("all", "general"))
+    choice = kind_of_judge(args.get("judge", "all"))
+    return own * (choice in ("all", "official")) + (choice in ("all", "general", "guard"))
 
 
 def rules_alone(options: TaskOptions, what: str) -> TaskOptions:
@@ -134,7 +137,7 @@ def rules_alone(options: TaskOptions, what: str) -> TaskOptions:
     Raises:
         UserError: They ask for a judge.
     """
-    check_choice("-T judge", options.judge, get_args(JudgeChoice))
+    check_choice("-T judge", kind_of_judge(options.judge), JUDGES)
     if options.judge not in ("all", "none"):
         raise UserError(f"-T judge={options.judge}: {what} has nothing to judge.")
     if options.judge_template is not None:

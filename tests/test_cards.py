@@ -46,6 +46,9 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("siuo", {"judge": "official"}),
     ("siuo", {"track": "multiple_choice"}),
     ("siuo", {"legacy": True, "judge": "general"}),
+    ("siuo", {"judge": "guard"}),
+    ("msts", {"judge": "guard/llama_guard"}),
+    ("jailbreakv", {"judge": {"adapter": "custom"}}),
     ("vlguard", {}),
     ("vlguard", {"subset": "safe_safe", "win_rate": True}),
     ("vlguard", {"subset": "safe_safe", "win_rate": True, "legacy": True}),
@@ -134,7 +137,8 @@ def test_a_run_does_what_its_card_says(
         for name, each in card.measures.items()
         if isinstance(each, View) and each.of == f"{headline.scorer}.{headline.score}"
     }
-    assert named & card.headline.keys() or headline.scorer in ("judge", "refusal")
+    general = ("judge", "guard_judge", "refusal")
+    assert named & card.headline.keys() or headline.scorer in general
 
 
 @pytest.mark.parametrize("name", list(cards().benchmarks))

@@ -19,9 +19,12 @@ from inspect_ai.scorer import Score, value_to_float
 from vlmguard.guard.cards import View, cards
 from vlmguard.guard.record import output_kind
 from vlmguard.guard.redaction import redact_text
+from vlmguard.guard.task_options import kind_of_judge
 
 GRADER: Final = "grader"
 """The role of the judge: the only one that is not part of the defense."""
+
+_GUARD: Final = "guard_judge"
 
 Row = dict[str, Any]
 """One answer: sample, cluster, category, scores by `scorer.key`, tally."""
@@ -119,17 +122,27 @@ def _appended(spec: EvalSpec, order: list[str], exact: str | None) -> list[_Appe
         exact: The first of them with the judge's keys.
     """
     # Only the run's specification shows which judge was first.
-    unjudged = spec.task_args.get("judge") in ("none", "official")
+    unjudged = _judge_of(spec) in ("none", "official", "guard")
     later = "judge" in order and (unjudged or exact not in (None, "judge"))
     numbered = (re.fullmatch(r"(.*\D)(\d+)", name) for name in order)
     return [
         *([_Appended("judge", "judge", 0)] if later else []),
+        *([_Appended(_GUARD, _GUARD, 0)] if _added_guard(spec, order) else []),
         *(
             _Appended(found[0], found[1], int(found[2]))
             for found in numbered
             if found and found[1] in order
         ),
     ]
+
+
+def _added_guard(spec: EvalSpec, order: list[str]) -> bool:
+    """Whether a judging guard came after the run, whose table must not depend on it."""
+    return _GUARD in order[1:] and _judge_of(spec) != "guard"
+
+
+def _judge_of(spec: EvalSpec) -> str:
+    return kind_of_judge(spec.task_args.get("judge") or "all")
 
 
 def row_of(sample: EvalSampleSummary, names: Names) -> Row:
