@@ -16,8 +16,8 @@ __all__ = [
 ]
 
 JudgeChoice = str | dict[str, Any]
-"""One of `JUDGES`; `guard` may name the format of its verdicts, `guard/FORMAT`, and as a mapping that
-format's options too, `{adapter: FORMAT, OPTION: VALUE}`.
+"""One of `JUDGES`; `guard` may name the format of its verdicts (`guard/FORMAT`), and a mapping that
+format's options too (`{adapter: FORMAT, OPTION: VALUE}`).
 """
 
 JUDGES: Final = ("all", "official", "general", "guard", "none")
