@@ -192,9 +192,9 @@ class DefenseRecord(BaseModel):
         return self.model_dump(exclude_defaults=True)
 
     @property
-    def found_harm(self) -> bool:
-        """Whether the guard's verdict is `unsafe`, whatever came of it."""
-        return self.verdict is not None and self.verdict.label == "unsafe"
+    def found_harm(self) -> bool | None:
+        """Whether the guard's verdict is `unsafe`, whatever came of it; None without a verdict."""
+        return None if self.verdict is None else self.verdict.label == "unsafe"
 
     def output_of(self, stage: str) -> str | None:
         """The output of the first stage of that name, or None."""
