@@ -58,6 +58,7 @@ from vlmguard.guard.guard_models.formats import guard_format
 from vlmguard.guard.guard_models.safety_prompt import SafetyPrompt
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.rewriter.decision import OnRefusal
+from vlmguard.guard.several_images import UNSUPPORTED
 from vlmguard.guard.templates import template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.solvers.defended import defended, options_of
@@ -300,7 +301,9 @@ class GuardFilter(Defense):
         record.verdict = verdict
         if not verdict.parsed:
             record.notes.pop(SCORE, None)
-            raise UnusableReply(checked.failure or "no_verdict", verdict.raw)
+            # A guard without a word is no answer of the target, which has that name in records.
+            said = UNSUPPORTED if checked.failure == UNSUPPORTED else "no_verdict"
+            raise UnusableReply(said, verdict.raw)
         if self.threshold is None:
             flagged = verdict.label == "unsafe"
         elif verdict.score is None:

@@ -20,12 +20,14 @@ from support.auxiliaries import (
     build_gated_reward,
 )
 from support.checkpoints import checkpoint_fixture
-from support.openai_server import openai_server
+from support.openai_server import image_count, openai_server
 from support.serve import Served, transformers_serve
 
+from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.record import DefenseRecord
 
 DEFENSES = ["undefended", "vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"]
+DEFENSES += ["guard_model"]
 
 tiny_llava = checkpoint_fixture("llava")
 
@@ -78,6 +80,8 @@ def options(defense: str, auxiliaries: dict[str, Path], *, served: bool) -> list
         words += ["-S", f"clip={auxiliaries['clip']}"]
         words += ["-S", "post_threshold=1000", "-S", "pre_threshold=-2"]
         words += ["-S", "decoding=response"] if served else []
+    if defense == "guard_model":
+        words += ["-S", "check=both", "-S", "on_flag=safe_prompt"]
     if defense == "mllm_protector":
         words += ["-S", f"detector={auxiliaries['detector']}"]
         words += ["-S", f"detoxifier={auxiliaries['detoxifier']}", "-S", "threshold=1"]
@@ -101,6 +105,10 @@ def check_log(log: EvalLog, defense: str) -> None:
         assert record.defense == ("none" if defense == "undefended" else defense)
         if defense != "undefended":
             assert record.stages
+        if defense == "guard_model":
+            # Random weights give no verdict, and perhaps no answer.
+            assert record.failure in ("no_verdict", "no_answer")
+            assert {"guard_input", "answer"} <= {stage.name for stage in record.stages}
         if defense in ("eta", "mllm_protector", "figstep_defense"):
             assert record.triggered
         if defense == "eta":
@@ -124,6 +132,7 @@ def test_local_checkpoint(
         *options(defense, auxiliaries, served=False),
         *("--model", model, "--max-tokens", "16"),
         *("--model-role", f"rewriter={{model: {model}, max_tokens: 32}}"),
+        *("--model-role", f"guard={{model: {model}, max_tokens: 32}}"),
         *("--model-role", f"grader={{model: {model}, max_tokens: 32}}"),
         *("--log-dir", str(tmp_path), "--display", "plain"),
         cwd=repo,
@@ -150,6 +159,7 @@ def test_transformers_serve(
         *options(defense, auxiliaries, served=True),
         *("--model", served.model, "--max-tokens", "8"),
         *("--model-role", f"rewriter={limited}", "--model-role", f"grader={limited}"),
+        *("--model-role", f"guard={limited}"),
         *("--log-dir", str(tmp_path), "--display", "plain"),
         cwd=repo,
         env=served.environment(),
@@ -181,3 +191,41 @@ def test_transformers_serve(
     assert again.results is not None
     safety = next(score for score in again.results.scores if score.name == "safety")
     assert safety.metrics["mean"].value == 4.0
+
+
+@pytest.mark.slow
+def test_a_served_guard_model(
+    folder: Path, brief_llava: Path, repo: Path, tmp_path: Path, cli: Any
+) -> None:
+    """A guard behind an OpenAI-compatible server that flags every second request."""
+    asked: list[int] = []
+
+    def script(text: str, messages: list[dict[str, Any]]) -> str:
+        if "the answer to the request" in json.dumps(messages):
+            return '{"violation": false}'
+        asked.append(image_count(messages))
+        flagged = len(asked) % 2 == 0
+        return json.dumps({"violation": flagged, "categories": ["privacy"] if flagged else []})
+
+    model = f"hf-vlm/{brief_llava}"
+    with openai_server(script) as server:
+        result = cli(
+            *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", "judge=none"),
+            *("-T", f"data_dir={folder}", "--solver", "guard_model", "-S", "check=both"),
+            *("--model", model, "--max-tokens", "16"),
+            *("--model-role", "guard=openai-api/scripted/guard"),
+            *("--log-dir", str(tmp_path), "--display", "plain"),
+            cwd=repo,
+            env=server.environment(),
+            timeout=600,
+        )
+    assert result.returncode == 0, result.stdout + result.stderr
+    samples = only_log(tmp_path).samples or []
+    assert asked == [1] * 50
+    records = [DefenseRecord.of(sample) for sample in samples]
+    assert [record.action for record in records].count("block") == 25
+    for sample, record in zip(samples, records, strict=True):
+        target_calls = sum(stage.role == "target" for stage in record.stages)
+        assert target_calls == (0 if record.action == "block" else 1)
+        if record.action == "block":
+            assert sample.output.completion == REFUSAL_MESSAGE

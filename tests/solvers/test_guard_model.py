@@ -277,6 +277,12 @@ def test_a_rewritten_request_is_what_is_asked_anew() -> None:
     assert record_of(log).action == "regenerate"
 
 
+@pytest.mark.parametrize("reply", ["", ModelOutput.from_content("guard", "", "content_filter")])
+def test_a_guard_without_a_word_is_no_verdict(reply: Any) -> None:
+    record = record_of(ran(Scripted("An answer."), Scripted(reply, "guard")))
+    assert record.failure == "no_verdict"
+
+
 @pytest.mark.parametrize("side", ["input", "output"])
 @pytest.mark.parametrize("on_failure", ["original", "refuse", "raise"])
 def test_an_unreadable_verdict_is_neither_safe_nor_unsafe(side: Any, on_failure: Any) -> None:
