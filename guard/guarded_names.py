@@ -14,6 +14,8 @@ __all__ = ["PROVIDER", "GuardedName", "defense_of", "guarded_name"]
 PROVIDER: Final = "guarded"
 
 _INSIDE: Final = "model_args"
+# Inspect's own arguments of every model: those of the model inside.
+_OF_ALL: Final = ("base_url", "api_key")
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,11 @@ def guarded_name(model: str, arguments: Mapping[str, Any]) -> GuardedName | None
     if not all(inner.partition("/")):
         raise UserError(f"model {model}: write guarded/DEFENSE/PROVIDER/MODEL.")
     inside = arguments.get(_INSIDE) or {}
-    if not isinstance(inside, Mapping):
+    if not isinstance(inside, dict):
         raise UserError(f"-M {_INSIDE}={inside}: give a mapping, such as {{device: cpu}}.")
-    options = {name: value for name, value in arguments.items() if name != _INSIDE}
-    return GuardedName(defense, options, inner, dict(inside))
+    given = {name: arguments[name] for name in _OF_ALL if arguments.get(name) is not None}
+    options = {name: arguments[name] for name in arguments if name not in (_INSIDE, *_OF_ALL)}
+    return GuardedName(defense, options, inner, {**given, **inside})
 
 
 def defense_of(name: GuardedName) -> type[Defense]:

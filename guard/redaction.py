@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["redact", "redact_text", "remember"]
+__all__ = ["redact", "redact_text", "remember", "restored"]
 
 HIDDEN: Final = "[secret]"
 """The mark for a secret in a message."""
@@ -68,6 +68,8 @@ _ECHOED: Final = re.compile(
 _NO_SECRETS: Final = {"none", "null", "true", "false", ""}
 
 _remembered: set[str] = set()
+# What stood in the place of a digest, as far as this process knows it.
+_originals: dict[str, Any] = {}
 
 
 def redact(value: Any, name: str = "") -> Any:
@@ -92,6 +94,19 @@ def redact(value: Any, name: str = "") -> Any:
 def redact_text(text: str) -> str:
     """A message (an error, a line of output) with `[secret]` in place of each secret."""
     return _without(text, lambda _: HIDDEN)
+
+
+def restored(value: Any) -> Any:
+    """Settings that this process redacted, as they were before; others unchanged."""
+    if isinstance(value, dict):
+        return {name: restored(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [restored(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if value in _originals:
+        return _originals[value]
+    return _MARKED.sub(lambda found: str(_originals.get(found[0], found[0])), value)
 
 
 def remember(settings: Any) -> None:
@@ -121,7 +136,11 @@ def _is_hidden(name: str, parent: str) -> bool:
 
 def _marked(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
-    return text if _MARKED.fullmatch(text) else f"secret-{_digest(text)}"
+    if _MARKED.fullmatch(text):
+        return text
+    mark = f"secret-{_digest(text)}"
+    _originals[mark] = value
+    return mark
 
 
 @lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ its solver), and `model_args`, a mapping with the arguments of the model inside:
 
     -M verdict=exact -M "model_args={responses_api: true}"
 
+Secrets in `model_args` are logged as digests (a password in its `base_url` too).
 The inner model and the roles count their own tokens, so `guarded/` counts none. The record of each
 call is in the metadata of its answer, where `DefenseRecord.of` finds it: an answer that a task
 throws away takes its record with it (its tokens are counted all the same). The model never sees the
@@ -20,7 +21,7 @@ hold for each of its calls and for the guarded call as a whole.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -33,7 +34,6 @@ from inspect_ai.model import (
     ModelAPI,
     ModelOutput,
     ModelUsage,
-    get_model,
     model_roles,
     modelapi,
 )
@@ -46,7 +46,9 @@ from inspect_ai.util import message_limit, suspend_turn_limit
 from vlmguard.guard.defense import Conversation, Outcome, Target
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guarded_names import PROVIDER, defense_of, guarded_name
+from vlmguard.guard.model_secrets import make_model
 from vlmguard.guard.record import CALL_KEY, METADATA_KEY, DefenseRecord
+from vlmguard.guard.redaction import redact, redact_text, remember, restored
 from vlmguard.guard.roles import Wrapper
 
 __all__ = ["Guarded", "guarded"]
@@ -68,11 +70,12 @@ class Guarded(ModelAPI, Wrapper):
         base_url: For the inner model.
         api_key: For the inner model.
         config: The model's settings.
-        model_args: Arguments of the inner model.
+        model_args: Arguments of the inner model. Their secrets are replaced by digests in place,
+            since Inspect logs this very mapping.
         **options: Options of the defense.
 
     Raises:
-        UserError: No such defense, option or model.
+        UserError: No such defense, option or model; or a secret that Inspect would log.
     """
 
     def __init__(
@@ -81,14 +84,19 @@ class Guarded(ModelAPI, Wrapper):
         base_url: str | None = None,
         api_key: str | None = None,
         config: GenerateConfig = GenerateConfig(),  # noqa: B008
-        model_args: Mapping[str, Any] | None = None,
+        model_args: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
-        name = guarded_name(f"{PROVIDER}/{model_name}", {**options, "model_args": model_args})
+        _check_address(self._url)
+        given = {"base_url": self._url, "api_key": api_key, "model_args": restored(model_args)}
+        name = guarded_name(f"{PROVIDER}/{model_name}", {**options, **given})
         assert name is not None
+        remember(name.model_args)
         self.defense = defense_of(name)(**options)
-        self.inner = _inner(name.model, config, self._url, api_key, name.model_args)
+        self.inner = _inner(name.model, config, name.model_args)
+        if model_args:
+            model_args.update(redact(model_args))
         self._options = {key: _content(value) for key, value in options.items()}
 
     async def generate(
@@ -114,7 +122,7 @@ class Guarded(ModelAPI, Wrapper):
             with suspend_turn_limit(), message_limit(None):
                 outcome = await self.defense.run(conversation, target, record)
         except Exception as error:
-            _tell(conversation, record, {"error": str(error)})
+            _tell(conversation, record, {"error": redact_text(str(error))})
             raise
         _tell(conversation, record, _done(outcome))
         return _with_record(outcome.output, record)
@@ -206,22 +214,28 @@ class Guarded(ModelAPI, Wrapper):
             _described(self.inner),
             [_described(roles.get(role.name)) for role in card.roles],
         ]
-        return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(redact(parts), default=repr).encode()).hexdigest()[:16]
 
 
-def _inner(
-    name: str,
-    config: GenerateConfig,
-    base_url: str | None,
-    api_key: str | None,
-    model_args: Mapping[str, Any],
-) -> Model:
+def _inner(name: str, config: GenerateConfig, arguments: dict[str, Any]) -> Model:
     try:
-        return get_model(
-            name, config=config, base_url=base_url, api_key=api_key, memoize=False, **model_args
-        )
+        return make_model(name, arguments, config)
     except (TypeError, ValueError) as error:
         raise UserError(f"the model inside guarded/, {name}: {error}") from error
+
+
+def _check_address(url: str | None) -> None:
+    """Refuse an address with a secret: Inspect logs `--model-base-url`, and nothing can prevent it.
+
+    Raises:
+        UserError: It holds a password, or a secret in its query.
+    """
+    if url != redact(url):
+        remember({"base_url": url})
+        raise UserError(
+            f"the base URL {url} holds a secret, which Inspect would put into the log. Give it as "
+            '-M "model_args={base_url: ...}", which is logged without the secret.'
+        )
 
 
 def _conversation(messages: Sequence[ChatMessage]) -> Conversation:
@@ -292,8 +306,8 @@ def _described(bound: Model | list[Model] | None) -> list[Any]:
         [
             str(model),
             model.config.model_dump(exclude_none=True),
-            model.api.base_url,
-            sorted(model.model_args.items()),
+            redact(model.api.base_url),
+            redact(model.model_args),
         ]
         for model in models
     ]

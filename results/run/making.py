@@ -16,9 +16,9 @@ from inspect_ai.util import registry_create
 
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.model_secrets import make_model
 from vlmguard.guard.redaction import redact
 from vlmguard.results.run.config import UNDEFENDED, Defense, ModelChoice, Step
-from vlmguard.results.run.models import make_model
 
 
 class UnknownName(UserError):
