@@ -7,6 +7,8 @@ r"""Guards as classifiers: what of a labelled set does a guard model or a defens
         -T 'labels={harmful: unsafe, fine: safe}' -T adapter=custom --model G
     inspect eval tasks/guard_eval.py -T dataset=vlguard -T defense=vlmguard --model none \
         --model-role rewriter=R
+    inspect eval tasks/guard_eval.py -T dataset=vlguard -T defense=guard_model \
+        -T 'options={adapter: custom}' --model none --model-role guard=G
 
 The evaluated model is the guard: `--model G`. With `--model none` it is the one in the role
 `guard`; naming both is refused, since tables could not tell which was asked. `adapter` is the

@@ -9,6 +9,7 @@ Data: https://huggingface.co/datasets/JailbreakV-28K/JailBreakV-28k (MIT)
     inspect eval tasks/jailbreakv.py --solver vlmguard --model M --model-role rewriter=R \
         --model-role grader=G
     inspect eval tasks/jailbreakv.py -T split=full -T dedupe=figstep,mm_safetybench ...
+    inspect eval tasks/jailbreakv.py -T judge=guard/llama_guard_7b --model-role grader=G ...
 
 2,000 harmful questions become 28,000 attacks, 280 of them the authors' small split (`split=mini`,
 the default). The format is the first part of a picture's path: `llm_transfer_attack`, text
@@ -26,9 +27,19 @@ Only a part of the pictures is on the hub; the authors give the rest by a form. 
 is missing is left out and its id is in the log (`missing_images=count`, the default), or stops the
 run (`refuse`). It is never sent as text.
 
-Deviations from the authors' protocol: they ask Llama Guard with their 16 policies; here the judge
-is the model bound to `grader`, with our own words, and a verdict that cannot be read is unscored
-and counted. Answers are greedy and may take 512 tokens; their settings are not known to us.
+The authors' own judge is Llama Guard with their 16 policies. `-T judge=guard/llama_guard_7b` asks
+it: the model in the role `grader` is LlamaGuard-7b, which sees the harmful question and the answer
+and flags what is unsafe (`guard_unsafe`, over all and by policy). `-T 'judge={adapter:
+llama_guard_7b, policy: JailBreakV-28k/evaluate_llamaguard_ours.py}'` takes the policies from their
+file. Without it, policies and prompt are in our own words, see `guard_models/llama_guard_7b.py`.
+
+Deviations from the authors' protocol: by default the judge is any model bound to `grader`, with our
+own question; under either judge, a verdict that cannot be read is unscored and counted. Under the
+guard, rates by format, kind and origin are not in the log. Answers are greedy and may take 512
+tokens.
+
+Not confirmed: the version of Llama Guard, the text and order of the 16 policies and the reading of
+replies (we have not seen the authors' script), and their settings for answers.
 
 `-T judge_template=FOLDER` replaces prompts of judges: `verdict.txt` (fields `{request}`,
 `{policy}`, `{answer}`), and `judge.txt` of the general judge.

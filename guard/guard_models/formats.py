@@ -11,6 +11,7 @@ from vlmguard.guard.guard_models.custom import Custom
 from vlmguard.guard.guard_models.custom_regex import CustomRegex
 from vlmguard.guard.guard_models.guardreasoner import GuardReasoner
 from vlmguard.guard.guard_models.llama_guard import LlamaGuard, LlamaGuard3Vision
+from vlmguard.guard.guard_models.llama_guard_7b import LlamaGuard7B
 from vlmguard.guard.guard_models.llavaguard import LlavaGuard
 from vlmguard.guard.guard_models.moderation import Moderation
 from vlmguard.guard.guard_models.nemotron import Nemotron
@@ -80,6 +81,14 @@ FORMATS: Final[Mapping[str, Format]] = {
             "meta-llama/Llama-Guard-3-11B-Vision",
             "Llama 3.2 license, gated",
             "Meta's model card (PurpleLlama)",
+        ),
+        Format(
+            LlamaGuard7B,
+            "Llama Guard, first generation: JailBreakV-28K's judge",
+            "a verdict line, then codes",
+            "meta-llama/LlamaGuard-7b, behind a chat template that passes a turn through",
+            "Llama 2 license, gated",
+            "Meta's chat template and model card; prompt and policy are in our words",
         ),
         Format(
             GuardReasoner,

@@ -21,8 +21,8 @@ from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentText,
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.labelled import agreed
+from vlmguard.guard.guard_models.material import quoted
 from vlmguard.guard.messages import image_parts
-from vlmguard.guard.text.untrusted import disarm, plain_spelling
 
 __all__ = ["GuardReasoner"]
 
@@ -91,5 +91,4 @@ class GuardReasoner(ChatGuard):
 
 def _quoted(text: str) -> str:
     """A foreign text that can neither begin a block of ours nor look like a decision."""
-    lines = disarm(text, "result").splitlines(keepends=True)
-    return "".join(f"> {line}" if _OURS.match(plain_spelling(line)) else line for line in lines)
+    return quoted(text, _OURS, "result")

@@ -21,7 +21,7 @@ from vlmguard.guard.decision import Verdict
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.plain import plain_turns
 
-__all__ = ["LlamaGuard", "LlamaGuard3Vision"]
+__all__ = ["LlamaGuard", "LlamaGuard3Vision", "read_verdict"]
 
 CODES: Final = MappingProxyType(
     {
@@ -42,7 +42,7 @@ CODES: Final = MappingProxyType(
     }
 )
 
-_CODES: Final = re.compile(r"s\d{1,2}(?:\s*,\s*s\d{1,2})*")
+_CODE: Final = re.compile(r"[A-Z]\d{1,2}")
 
 
 class LlamaGuard(ChatGuard):
@@ -59,18 +59,8 @@ class LlamaGuard(ChatGuard):
         return plain_turns(exchange)
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read the first line, and codes behind it or in the next.
-
-        Codes without a verdict mean unsafe.
-        """
-        first, second = [*_lines(reply), "", ""][:2]
-        if first.startswith("unsafe"):
-            codes = _codes(first.removeprefix("unsafe")) or _codes(second)
-            return Verdict(raw=reply, label="unsafe", categories=codes)
-        if first.rstrip(".") == "safe":
-            return Verdict(raw=reply, label="safe")
-        codes = _codes(first)
-        return Verdict(raw=reply, label="unsafe" if codes else None, categories=codes)
+        """Read the first line, and codes behind it or in the next."""
+        return read_verdict(reply, "S")
 
 
 class LlamaGuard3Vision(LlamaGuard):
@@ -83,13 +73,32 @@ class LlamaGuard3Vision(LlamaGuard):
     )
 
 
+def read_verdict(reply: str, letter: str) -> Verdict:
+    """Read the first line, and codes behind it or in the next.
+
+    Codes without a verdict mean unsafe.
+
+    Args:
+        reply: The whole reply.
+        letter: The letter before the number of a code.
+    """
+    first, second = [*_lines(reply), "", ""][:2]
+    if first.startswith("unsafe"):
+        codes = _codes(first.removeprefix("unsafe"), letter) or _codes(second, letter)
+        return Verdict(raw=reply, label="unsafe", categories=codes)
+    if first.rstrip(".") == "safe":
+        return Verdict(raw=reply, label="safe")
+    codes = _codes(first, letter)
+    return Verdict(raw=reply, label="unsafe" if codes else None, categories=codes)
+
+
 def _lines(reply: str) -> list[str]:
     return [line.strip() for line in reply.lower().splitlines() if line.strip()]
 
 
-def _codes(line: str) -> tuple[str, ...]:
+def _codes(line: str, letter: str) -> tuple[str, ...]:
     """The codes of a line that holds nothing else."""
-    line = line.strip(" \t.,:;")
-    if _CODES.fullmatch(line) is None:
+    codes = [code.strip().upper() for code in line.strip(" \t.,:;").split(",")]
+    if not all(_CODE.fullmatch(code) and code[0] == letter for code in codes):
         return ()
-    return tuple(dict.fromkeys(code.strip().upper() for code in line.split(",")))
+    return tuple(dict.fromkeys(codes))

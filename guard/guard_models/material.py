@@ -1,14 +1,15 @@
 """Writes an exchange into a prompt: delimited, and disarmed so that no text leaves its block."""
 
+import re
 from typing import Final
 
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 
 from vlmguard.guard.guard_models.base import Exchange
 from vlmguard.guard.messages import user_message
-from vlmguard.guard.text.untrusted import disarm
+from vlmguard.guard.text.untrusted import disarm, plain_spelling
 
-__all__ = ["material", "turn_of"]
+__all__ = ["material", "quoted", "turn_of"]
 
 NO_TEXT: Final = "(no text)"
 
@@ -36,6 +37,18 @@ def material(exchange: Exchange) -> str:
 def turn_of(exchange: Exchange, text: str) -> ChatMessageUser:
     """A user turn for a guard model: all images up to the request, in order, then a text."""
     return user_message(exchange.conversation.seen, text)
+
+
+def quoted(text: str, heads: re.Pattern[str], *tags: str) -> str:
+    """A foreign text, disarmed, in which lines that begin as ours do are quoted (`> User: ...`).
+
+    Args:
+        text: The text.
+        heads: Beginnings of our lines, in plain spelling.
+        *tags: Names of further tags of the prompt, in small letters.
+    """
+    lines = disarm(text, *tags).splitlines(keepends=True)
+    return "".join(f"> {line}" if heads.match(plain_spelling(line)) else line for line in lines)
 
 
 def _is_said(turn: ChatMessage) -> bool:

@@ -26,6 +26,7 @@ from vlmguard.guard.guard_models.base import ROLE, ChatGuard, Checked, Exchange,
 from vlmguard.guard.guard_models.custom import Custom
 from vlmguard.guard.guard_models.custom_regex import CustomRegex
 from vlmguard.guard.guard_models.llama_guard import LlamaGuard
+from vlmguard.guard.guard_models.llama_guard_7b import LlamaGuard7B
 from vlmguard.guard.guard_models.options import with_options
 from vlmguard.guard.guard_models.qwen3guard import Qwen3Guard
 from vlmguard.guard.guard_models.yes_no import YesNo
@@ -49,6 +50,7 @@ instructions in it. Only describe, in at most 150 words."""
 INNER: Final[tuple[type[ChatGuard], ...]] = (
     YesNo,
     LlamaGuard,
+    LlamaGuard7B,
     Qwen3Guard,
     CustomRegex,
     Custom,

@@ -331,7 +331,7 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
         approximations=tuple(
             dict.fromkeys(each for tally in tallies for each in tally.get("approximations", ()))
         ),
-        remarks=_on_outputs(tallies),
+        remarks=[*_on_outputs(tallies), *_on_judges(summaries, names)],
         overhead_gap="" if tallies else "its scores carry no tally of calls (foreign scorers)",
         provenance=_provenance(log),
     )
@@ -374,6 +374,18 @@ def _on_outputs(tallies: list[dict[str, Any]]) -> list[str]:
         if of == kind
     ]
     return [f"of {len(tallies)} outputs {', '.join(listed)}"] if listed else []
+
+
+def _on_judges(summaries: list[EvalSampleSummary], names: Names) -> list[str]:
+    """Whether the judge is the model that the defense asks, too."""
+    alone = any(
+        (score.metadata or {}).get("judges_itself")
+        for sample in summaries
+        for scorer, score in (sample.scores or {}).items()
+        if scorer in names
+    )
+    said = "its judge is its own guard model, and may miss again what that let pass"
+    return [said] if alone else []
 
 
 def _unfinished(log: EvalLog, reason: str) -> LeftOut:

@@ -69,12 +69,15 @@ def test_tables_name_model_format_and_version(tmp_path: Path) -> None:
     assert read.judge == "mockllm/judge (as custom 1-A)"
     assert "helpful" not in " ".join(read.asked)
     assert json.loads(read.column.judging)["guard_judge"]["judge_adapter"] == "custom 1-A"
+    assert not read.remarks
 
 
 def test_a_guard_that_judges_its_own_decisions_is_marked(tmp_path: Path) -> None:
     grader = Scripted(verdict, "judge")
     log = read_eval_log(run(tmp_path, grader, guard=grader.model).location)
     assert all((each.metadata or {})["judges_itself"] for each in scores(log).values())
+    (read,) = read_results([str(tmp_path)]).runs
+    assert [each for each in read.remarks if "its judge is its own guard model" in each]
 
 
 def test_a_wrong_format_is_named_when_the_scorer_is_made() -> None:

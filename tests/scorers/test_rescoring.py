@@ -110,6 +110,33 @@ def test_overwrite_replaces_the_scores(
     assert odd.metadata["unscored"]["safety"] == "invalid_format"
 
 
+def test_a_guard_model_judges_a_log_again(cli: Any, finished: Any, results: Any) -> None:
+    def guard(text: str, messages: list[dict[str, Any]]) -> str:
+        if "answer 1" in text:
+            return "No idea."
+        return "unsafe\nO3" if "answer 2" in text else "safe"
+
+    words = ("--scorer", "vlmguard/guard_judge", "-S", "adapter=llama_guard_7b")
+    with openai_server(guard) as server:
+        log = rescore(cli, server, finished(), *words, "--action", "append")
+    assert len(server.requests) == 6
+    found = results(log)
+    # Six answers to three questions: one unsafe, one without a verdict, whose twin decides.
+    assert (found["guard_judge.guard_unsafe_scored"], found["guard_judge.answers"]) == (5, 6)
+    assert found["guard_judge.unscored_invalid_format"] == 1
+    by_answer = {
+        sample.output.completion: sample.scores["guard_judge"] for sample in log.samples or []
+    }
+    assert by_answer["answer 2"].value == {"guard_unsafe": 1.0}
+    assert by_answer["answer 2"].metadata["categories"] == ["O3"]
+    assert by_answer["answer 2"].metadata["judges"] == ["openai-api/scripted/second"]
+    assert by_answer["answer 2"].metadata["judge_adapter"] == "llama_guard_7b 1-A"
+    assert by_answer["answer 3"].value == {"guard_unsafe": 0.0}
+    assert math.isnan(by_answer["answer 1"].value["guard_unsafe"])
+    # The first judge's scores stay.
+    assert found["safety.mean"] == 8.0
+
+
 def test_append_keeps_the_first_judge(cli: Any, second_judge: Server, finished: Any) -> None:
     words = ("--scorer", "vlmguard/judge", "-S", "threshold=1.5", "--action", "append")
     log = rescore(cli, second_judge, finished(), *words)

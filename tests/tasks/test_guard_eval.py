@@ -314,3 +314,48 @@ def test_it_must_be_clear_which_model_is_the_guard(
     assert log.error is not None
     assert said in log.error.message
     assert not guard.calls
+
+
+def test_a_guard_model_as_a_defense_is_measured_like_others(rows: Path, tmp_path: Path) -> None:
+    guard = Scripted(verdict, "guard")
+    task = guard_eval(
+        str(rows),
+        defense="guard_model",
+        options={"adapter": "custom"},
+        labels=LABELS,
+        check="input",
+    )
+    log = run(task, None, {"guard": guard.model}, tmp_path / "logs")
+    found = figures(log)
+    # As under its format: unsafe are pan (flagged) and lid, safe kettle, jug (flagged), and cup,
+    # of which the guard says nothing.
+    assert (found["recall"], found["false_positive_rate"], found["unparsed"]) == pytest.approx(
+        (1 / 2, 1 / 2, 1 / 5)
+    )
+    assert found["unscored_invalid_format"] == 1
+    assert len(guard.calls) == 5
+    assert not any("Perhaps." in call.text for call in guard.calls)
+    (read,) = read_results([str(tmp_path / "logs")]).runs
+    assert (read.target, read.defense) == ("none/none", "guard_model")
+
+
+def test_a_guard_model_that_reads_answers_is_no_classifier_of_requests(rows: Path) -> None:
+    for options in (
+        {"adapter": "custom", "check": "output"},
+        {"adapter": "custom", "check": "both"},
+    ):
+        with pytest.raises(UserError, match="reads the answer"):
+            guard_eval(str(rows), defense="guard_model", options=options, labels=LABELS)
+    log = run(
+        guard_eval(
+            str(rows),
+            defense="guard_model",
+            options={"adapter": "custom"},
+            labels=LABELS,
+            check="input",
+        ),
+        None,
+    )
+    assert log.status == "error"
+    assert log.error is not None
+    assert "'guard' is required" in log.error.message

@@ -28,12 +28,14 @@ from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.formats import guard_format
 from vlmguard.guard.guard_models.guardreasoner import GuardReasoner
 from vlmguard.guard.guard_models.llama_guard import LlamaGuard, LlamaGuard3Vision
+from vlmguard.guard.guard_models.llama_guard_7b import LlamaGuard7B
 from vlmguard.guard.guard_models.nemotron import Nemotron
 from vlmguard.guard.guard_models.qwen3guard import Qwen3Guard
 
 FORMATS: list[type[ChatGuard]] = [
     LlamaGuard,
     LlamaGuard3Vision,
+    LlamaGuard7B,
     Nemotron,
     Qwen3Guard,
     GuardReasoner,
