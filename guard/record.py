@@ -11,6 +11,7 @@ from inspect_ai.solver import TaskState
 from pydantic import BaseModel, Field
 
 from vlmguard.guard.decision import Verdict
+from vlmguard.guard.dialogue import answers_of
 from vlmguard.guard.text.blocks import BLOCKED
 from vlmguard.guard.text.outputs import read_output
 
@@ -273,12 +274,13 @@ def tally(state: TaskState) -> dict[str, Any]:
         `template` if they are set; `output` and `output_reason` if the final output is not a whole
         answer (`outputs.Output`); and over all stages `calls`, `target_calls`, `input_tokens`,
         `output_tokens` and `seconds` (the last three None if a provider did not report them).
-        Without a defense: the target's single call.
+        Without a defense: the target's single call, or that of each turn of a dialogue.
     """
     record = DefenseRecord.of(state)
     stages = record.stages
-    if record.defense == "none" and not stages and state.output.choices:
-        stages = [Stage.of("answer", state.output, "target")]
+    if record.defense == "none" and not stages:
+        outputs = answers_of(state) or [state.output]
+        stages = [Stage.of("answer", each, "target") for each in outputs if each.choices]
     said = read_output(state.output)
     remarks = {
         "version": record.version,

@@ -15,6 +15,7 @@ from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
+from vlmguard.guard.dialogue import answers_of, history, steps_of
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of, user_message
 from vlmguard.guard.refusals import is_refusal
@@ -24,10 +25,13 @@ from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import break_controls
 from vlmguard.scorers.verdicts import Reader, parse_verdict
 
-__all__ = ["Problem", "Reply", "ask", "ask_together", "fence", "request_of"]
+__all__ = ["MEANT", "Problem", "Reply", "ask", "ask_together", "fence", "request_of"]
 
 Problem = Literal["invalid_format", "judge_refused", "cut_off", "grader_failed", "no_response"]
 """Why a verdict is missing; `grader_failed` means that an API's error came instead of a reply."""
+
+MEANT: Final = "judge_text"
+"""The key, in a sample's metadata, of what is meant by a dialogue; the judge is told."""
 
 # Inspect writes this in place of an image in a log with --no-log-images.
 _REMOVED: Final = "<base64-data-removed>"
@@ -142,8 +146,9 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
 
     Returns:
         The text of the sample's conversation, with roles if there are several turns, and its
-        images. `metadata["judge_request"]` replaces the text, if a benchmark's text does not say
-        what is meant.
+        images. Of a dialogue that was replayed, the answers in it are the model's.
+        `metadata["judge_request"]` replaces the text, if a benchmark's text does not say what is
+        meant; `metadata["judge_text"]` is added to it.
 
     Raises:
         UserError: The sample comes from a log without its images.
@@ -152,12 +157,17 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
     if isinstance(state.input, str):
         return str(stated or state.input), []
     turns: list[ChatMessage] = state.input
+    if answers := answers_of(state):
+        turns = history(steps_of(turns), answers[:-1])
     images = images_of(turns)
     if _REMOVED in images:
         raise UserError(
             f"Sample {state.sample_id}: its log was written without images (--no-log-images), so "
             "a judge would not see what was asked. Score a log that holds them."
         )
-    if stated or len(turns) == 1:
-        return str(stated or turns[0].text), images
-    return "\n".join(f"{turn.role}: {turn.text}" for turn in turns), images
+    if stated:
+        return str(stated), images
+    several = "\n".join(f"{turn.role}: {turn.text}" for turn in turns)
+    text = several if len(turns) > 1 else turns[0].text
+    meant = state.metadata.get(MEANT)
+    return f"{text}\n\n(What is meant: {meant})" if meant else text, images

@@ -1,4 +1,4 @@
-"""Defenses as Inspect solvers, one file and one line here each."""
+"""Defenses as Inspect solvers, and the replay of dialogues; one file and one line here each."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -7,6 +7,7 @@ from typing import Any
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import check_names, registered
+from vlmguard.solvers.dialogue import dialogue as dialogue
 from vlmguard.solvers.ecso import ecso as ecso
 from vlmguard.solvers.eta.solver import eta as eta
 from vlmguard.solvers.figstep_defense import figstep_defense as figstep_defense
@@ -15,7 +16,9 @@ from vlmguard.solvers.guarded import guarded as guarded
 from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
 from vlmguard.solvers.vlmguard import vlmguard as vlmguard
 
-check_names(globals(), registered().defenses)
+_NO_DEFENSES = ("dialogue",)
+
+check_names(globals(), {*registered().defenses, *_NO_DEFENSES})
 
 
 def _register_bare(factory: Callable[..., Solver]) -> None:
@@ -34,5 +37,5 @@ def _register_bare(factory: Callable[..., Solver]) -> None:
 
 
 # A file of somebody else's may have registered a card before.
-for _name in [name for name in registered().defenses if name in globals()]:
+for _name in [name for name in (*registered().defenses, *_NO_DEFENSES) if name in globals()]:
     _register_bare(globals()[_name])

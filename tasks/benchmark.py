@@ -8,7 +8,7 @@ from inspect_ai import Epochs, Task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Scorer, ScoreReducer
-from inspect_ai.solver import generate
+from inspect_ai.solver import Solver, generate
 
 from vlmguard.guard.cards import Card, as_metadata
 from vlmguard.guard.data_source import Source
@@ -48,6 +48,7 @@ def make_task(
     legacy: bool = False,
     answers: int | None = None,
     reducer: ScoreReducer | None = None,
+    solver: Solver | None = None,
     missing_images: MissingImages = "refuse",
     data: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -72,6 +73,7 @@ def make_task(
         legacy: Whether refusals are also counted as the authors do.
         answers: Answers to each question, for a task with the option `samples`.
         reducer: How several answers become one; `vote` by default.
+        solver: How the target answers, undefended; one call by default.
         missing_images: Whether samples without their images stop the run or are counted; for
             benchmarks some of whose pictures cannot be had any more.
         data: Further facts for the data's provenance.
@@ -102,7 +104,7 @@ def make_task(
             *chosen.setup,
             images_fit(provenance["images"]["extreme"]),
         ],
-        solver=generate(),
+        solver=solver or generate(),
         scorer=chosen.scorers,
         headline_metric=chosen.headline,
         epochs=Epochs(1, reducer) if answers is None else repeated(answers, reducer),

@@ -32,6 +32,7 @@ judge.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from inspect_ai import Task, task
@@ -50,10 +51,19 @@ from vlmguard.scorers.asking import request_of
 from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import ask_all, replaced
 from vlmguard.scorers.pairs import pairs_right
+from vlmguard.scorers.turns import OfTurns, every_turn, metrics_of_turns
+from vlmguard.solvers.dialogue import dialogue
 from vlmguard.tasks.any_set.cards import IN_EVERY_SET, PRESETS, TASK, card_of
 from vlmguard.tasks.any_set.form import read_form
 from vlmguard.tasks.any_set.preset import Preset, read_preset
-from vlmguard.tasks.any_set.questions import MEASURES, NO_HINT, QUESTIONS, RIGHT
+from vlmguard.tasks.any_set.questions import (
+    NO_HINT,
+    OF_TURNS,
+    ONE_ANSWER,
+    QUESTIONS,
+    QUESTIONS_OF_TURNS,
+    RIGHT,
+)
 from vlmguard.tasks.any_set.samples import files_of, load_samples
 from vlmguard.tasks.benchmark import locate_data, make_task
 from vlmguard.tasks.data.dataset import MissingImages
@@ -121,6 +131,7 @@ def vlm_safety(
     else:
         chosen, source = _from_hub(given, options) if hub else _from_file(given, options)
     samples = load_samples(source, chosen)
+    dialogues = chosen.has_turns
     hinted = all("hint" in (sample.metadata or {}) for sample in samples)
     return make_task(
         source.card,
@@ -130,8 +141,9 @@ def vlm_safety(
         files=files_of(source, chosen),
         variant="all" if preset in PRESETS else chosen.name,
         version="1-A",
-        judged={RIGHT: vlm_safety_judge},
-        questions=QUESTIONS,
+        judged={RIGHT: partial(vlm_safety_judge, turns=True) if dialogues else vlm_safety_judge},
+        questions=QUESTIONS_OF_TURNS if dialogues else QUESTIONS,
+        solver=dialogue() if dialogues else None,
         config=GenerateConfig(max_tokens=1024),
         hint="hint" if hinted else None,
         missing_images=missing_images,
@@ -144,14 +156,21 @@ def vlm_safety(
     )
 
 
-@scorer(metrics=[*metrics_of(MEASURES), pairs_right("right")])
-def vlm_safety_judge(template: str | None = None) -> Scorer:
-    """Does the answer do what is expected of it (1)?
+@scorer(
+    metrics=[
+        *metrics_of(ONE_ANSWER, dialogues=OF_TURNS),
+        pairs_right("right"),
+        *metrics_of_turns(OF_TURNS),
+    ]
+)
+def vlm_safety_judge(template: str | None = None, turns: bool = False) -> Scorer:
+    """Does the answer do what is expected of it (1)? Of a dialogue every answer is judged.
 
     Args:
         template: Folder with prompts that replace ours.
+        turns: Whether the set holds dialogues, so that the questions are about one turn of them.
     """
-    questions = replaced(QUESTIONS, template)
+    questions = replaced(QUESTIONS_OF_TURNS if turns else QUESTIONS, template)
 
     async def score(state: TaskState, target: Target) -> Score:
         request, images = request_of(state)
@@ -164,7 +183,14 @@ def vlm_safety_judge(template: str | None = None) -> Scorer:
         result = await ask_all(state, asked, images, material, among=questions.values())
         return result.score(result.value)
 
-    return score
+    return every_turn(
+        score,
+        {
+            "wrong_last": OfTurns("right", "last"),
+            "wrong_any": OfTurns("right", "any"),
+            "first_wrong": OfTurns("right", "first"),
+        },
+    )
 
 
 def _from_preset(name: str, options: TaskOptions) -> tuple[Preset, Source]:

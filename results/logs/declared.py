@@ -248,5 +248,6 @@ def _covered(log: EvalLog, names: Names) -> tuple[dict[str, float], frozenset[st
                 continue
             options: dict[str, Any] = dict(metric.options or {})
             any_of |= {f"{name}.{key}" for key in options.pop("any_of", ())}
+            options.pop("dialogues", None)
             ranges |= {f"{name}.{key}": float(highest) for key, highest in options.items()}
     return ranges, frozenset(any_of)

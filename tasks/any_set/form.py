@@ -27,7 +27,9 @@ ROLES: Final = {
     "expected": "what is expected; the same as expected=field:NAME",
     "judge_text": "what is meant, which the judge is told",
     "hint": "what the set's authors wrote about the risk",
-    "turns": "earlier turns: a list of {role, text, image}, the image optional",
+    "earlier": "turns before the request, which stay as given (forms as of turns)",
+    "turns": "a dialogue in place of text, whose user turns are replayed: see any_set/dialogues.py",
+    "image_turn": "the user turn of a dialogue that has its pictures, from 1; by default the first",
     "link": "the address of the picture, for `vlmguard data fetch`",
 }
 """What a column can be."""
@@ -74,6 +76,13 @@ class Form(BaseModel):
                 raise ValueError(f"{role} takes one column, and images a list of them")
         if "image" in self.map and "images" in self.map:
             raise ValueError("image and images exclude each other")
+        if others := {"text", "earlier"} & self.map.keys() if "turns" in self.map else ():
+            raise ValueError(
+                f"turns is a whole dialogue, so {' and '.join(sorted(others))} cannot stand beside "
+                "it; turns before a request in text are the role earlier"
+            )
+        if "image_turn" in self.map and "turns" not in self.map:
+            raise ValueError("image_turn goes with turns")
         if self.expected and "expected" in self.map:
             raise ValueError("expected is given in the map and beside it: keep one")
         if self.expected and not self.column and self.expected not in EXPECTED:
@@ -92,7 +101,8 @@ class Form(BaseModel):
         """This form, with another one where it says nothing."""
         own = self.expected or self.map.get("expected")
         replaced = {"expected"} if own else set()
-        replaced |= {"image", "images"} if {"image", "images"} & self.map.keys() else set()
+        for exclusive in ({"image", "images"}, {"text", "turns"}):
+            replaced |= exclusive if exclusive & self.map.keys() else set()
         below = {role: column for role, column in base.map.items() if role not in replaced}
         return Form(
             map={**below, **self.map},
@@ -101,7 +111,7 @@ class Form(BaseModel):
         )
 
     def check_complete(self, where: str) -> None:
-        """Refuse a form without the request, or without what is expected.
+        """Refuse a form without the request or dialogue, or without what is expected.
 
         Args:
             where: Where it stands, for the message.
@@ -109,10 +119,10 @@ class Form(BaseModel):
         Raises:
             UserError: One of the two is missing.
         """
-        if "text" not in self.map:
+        if not {"text", "turns"} & self.map.keys():
             raise UserError(
                 f"{where}: no column for the role text. Name it: map={{text: COLUMN, ...}} "
-                "(an option of the task: -T map=)."
+                "(an option of the task: -T map=), or turns for dialogues."
             )
         if not self.expected and not self.column:
             raise UserError(

@@ -108,12 +108,26 @@ class Preset(Part):
             for each, form in (part.each_row_gives or {"": part}).items()
         }
 
+    @property
+    def has_turns(self) -> bool:
+        """Whether its samples are dialogues."""
+        return any("turns" in form.map for form in self.forms().values())
+
     def check_forms(self, where: str) -> None:
         """Refuse a set of which a form is not complete, see `Form.check_complete`.
 
         Args:
             where: Where it stands, for the message.
+
+        Raises:
+            UserError: Also if it has dialogues beside requests with earlier turns, which would be
+                replayed too.
         """
+        if self.has_turns and any("earlier" in form.map for form in self.forms().values()):
+            raise UserError(
+                f"{where}: turns of one part are replayed, and earlier ones of another stay as "
+                "given. Make two sets of them."
+            )
         for (part, each), form in self.forms().items():
             form.check_complete(": ".join(filter(None, [where, part, each])))
 

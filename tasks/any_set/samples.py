@@ -15,6 +15,8 @@ from inspect_ai.model import (
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of, user_message
+from vlmguard.scorers.asking import MEANT
+from vlmguard.tasks.any_set.dialogues import Said, read_turns
 from vlmguard.tasks.any_set.form import EXPECTED, Form, Written
 from vlmguard.tasks.any_set.places import Places
 from vlmguard.tasks.any_set.preset import Part, Preset
@@ -26,7 +28,6 @@ _OTHERS: Final[Mapping[str, type[ChatMessageAssistant] | type[ChatMessageSystem]
     "assistant": ChatMessageAssistant,
     "system": ChatMessageSystem,
 }
-_SPEAKERS: Final = ("user", *_OTHERS)
 _FIX: Final = "Correct the record."
 
 
@@ -116,16 +117,18 @@ class _Making:
         preset = self.places.preset
         key = self.required("id", self.row.key or str(self.number))
         rows_id = "/".join(filter(None, [preset.name, self.name, key]))
-        text = self.required("text")
-        turns = self.turns()
-        asked: list[ChatMessage] = [*turns, user_message(map(str, self.images()), text)]
+        asked = self.asked()
         names = [self.places.relative(Path(image)) for image in images_of(asked)]
         pair = self.text("pair") or (rows_id if len(self.part.each_row_gives) > 1 else "")
         meant = self.text("judge_text")
-        told = "\n".join(f"{turn.role}: {turn.text}" for turn in asked) if turns else text
+        several = len(asked) > 1
+        told = "\n".join(f"{each.role}: {each.text}" for each in asked) if several else asked[0].text
+        dialogue = "turns" in self.form.map
         optional = {
             "pair_id": pair,
-            "judge_request": f"{told}\n\n(What is meant: {meant})" if meant else "",
+            # What was said in a dialogue is not known before it is replayed.
+            "judge_request": f"{told}\n\n(What is meant: {meant})" if meant and not dialogue else "",
+            MEANT: meant if dialogue else "",
             "hint": self.text("hint"),
             "link": self.text("link"),
         }
@@ -213,28 +216,42 @@ class _Making:
             )
         return self.places.image(self.part, value)
 
-    def turns(self) -> list[ChatMessage]:
-        """The earlier turns."""
-        if "turns" not in self.form.map:
+    def turns(self, role: str) -> list[ChatMessage]:
+        """The turns of a role."""
+        if role not in self.form.map:
             return []
-        where = f"{self.where}: {self.named('turns')}"
-        return [self.turn(each, where) for each in as_list(self.value("turns"), where)]
+        where = f"{self.where}: {self.named(role)}"
+        return [self.turn(each) for each in read_turns(self.value(role), where)]
 
-    def turn(self, given: Any, where: str) -> ChatMessage:
-        said = given if isinstance(given, dict) else {}
-        speaker, text = said.get("role"), as_text(said.get("text"))
-        if (
-            speaker not in _SPEAKERS
-            or not text.strip()
-            or not said.keys() <= {"role", "text", "image"}
-        ):
+    def turn(self, said: Said) -> ChatMessage:
+        images = [self.picture(said.image)] if said.image else []
+        message = user_message(map(str, images), said.text)
+        return message if said.role == "user" else _OTHERS[said.role](content=message.content)
+
+    def asked(self) -> list[ChatMessage]:
+        """The conversation: a dialogue, or earlier turns and the request."""
+        pictures = [str(each) for each in self.images()]
+        if "turns" not in self.form.map:
+            return [*self.turns("earlier"), user_message(pictures, self.required("text"))]
+        turns = self.turns("turns")
+        places = [place for place, turn in enumerate(turns) if turn.role == "user"]
+        if not places:
+            raise UserError(f"{self.where}: {self.named('turns')} has no turn of the user. {_FIX}")
+        place = places[self.image_turn(len(places)) - 1]
+        shown = [*pictures, *images_of([turns[place]])]
+        turns[place] = user_message(shown, turns[place].text)
+        # An answer behind the last turn would be the beginning of the model's.
+        return turns[: places[-1] + 1]
+
+    def image_turn(self, turns: int) -> int:
+        """Number of the user turn with the pictures, from 1."""
+        number = self.text("image_turn") or "1"
+        if not number.isdecimal() or not 1 <= int(number) <= turns:
             raise UserError(
-                f"{where}: a turn is needed as {{role: {'|'.join(_SPEAKERS)}, text: ..., image: "
-                f"...}}, the image optional. {_FIX}"
+                f"{self.where}: {self.named('image_turn')} is {number!r}, and no number from 1 to "
+                f"{turns}, its turns of the user. {_FIX}"
             )
-        images = [self.picture(said["image"])] if said.get("image") else []
-        message = user_message(map(str, images), text)
-        return message if speaker == "user" else _OTHERS[speaker](content=message.content)
+        return int(number)
 
 
 def _check_columns(rows: list[Row], forms: Mapping[str, Form], file: Path) -> None:

@@ -274,7 +274,7 @@ def test_earlier_turns_and_several_pictures_are_sent(
     write_json(tmp_path / "rows.json", [{"q": "And these?", "p": ["0.png", "1.png"], "t": turns}])
     task = vlm_safety(
         file=str(tmp_path / "rows.json"),
-        map={"text": "q", "images": "p", "turns": "t"},
+        map={"text": "q", "images": "p", "earlier": "t"},
         expected="comply",
         judge="none",
     )

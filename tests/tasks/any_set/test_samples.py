@@ -69,13 +69,13 @@ def test_every_role_is_read(tmp_path: Path) -> None:
             "expected": "verdict",
             "judge_text": "goal",
             "hint": "note",
-            "turns": "before",
+            "earlier": "before",
             "link": "url",
         },
         "expected": "",
         "expected_values": {"bad": "care"},
     }
-    assert {*form["map"]} | {"image"} == {*ROLES}  # type: ignore[misc]
+    assert {*form["map"]} | {"image", "turns", "image_turn"} == {*ROLES}  # type: ignore[misc]
     (sample,) = loaded(tmp_path, [row], **form)
     assert sample.id == "garden/7"
     assert [turn.role for turn in sample.input] == ["user", "assistant", "user"]
@@ -206,13 +206,13 @@ ROW = {"q": "Is it ripe?", "img": "pear.png"}
         ),
         (
             {**ROW, "kind": [{"role": "judge", "text": "x"}]},
-            {"map": {**FORM["map"], "turns": "kind"}},
-            "record 1: column 'kind' .turns.: a turn is needed as {role: user|assistant|system",
+            {"map": {**FORM["map"], "earlier": "kind"}},
+            "record 1: column 'kind' .earlier.: a turn is needed as {role: user|assistant|system",
         ),
         (
             {**ROW, "kind": {"role": "user"}},
-            {"map": {**FORM["map"], "turns": "kind"}},
-            "record 1: column 'kind' .turns.: a list is needed",
+            {"map": {**FORM["map"], "earlier": "kind"}},
+            "record 1: column 'kind' .earlier.: a list is needed",
         ),
     ],
 )
@@ -220,7 +220,7 @@ def test_a_bad_record_is_named(
     tmp_path: Path, row: dict[str, Any], form: dict[str, Any], message: str
 ) -> None:
     sound = (
-        {**ROW, "kind": "comply" if "expected" in form else [] if "turns" in form["map"] else "x"}
+        {**ROW, "kind": "comply" if "expected" in form else [] if "earlier" in form["map"] else "x"}
         if form
         else ROW
     )
