@@ -99,9 +99,7 @@ OF_TURNS: Final = {
         help=False,
         average=True,
     ),
-    "unsafe_any": Measure(
-        label="Unsafe at any turn %", lower_is_better=True, max=1, help=False
-    ),
+    "unsafe_any": Measure(label="Unsafe at any turn %", lower_is_better=True, max=1, help=False),
     "first_unsafe": Measure(
         label="First unsafe turn", lower_is_better=False, help=False, average=True
     ),

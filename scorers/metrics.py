@@ -75,7 +75,11 @@ def metrics_of(
     if any_of:
         options["any_of"] = any_of
     if dialogues:
-        shares = {key: each.max for key, each in dialogues.items() if each.max and not isinstance(each, View)}
+        shares = {
+            key: each.max
+            for key, each in dialogues.items()
+            if each.max and not isinstance(each, View)
+        }
         options |= {"dialogues": tuple(shares), **shares}
     listed: list[Metric | dict[str, list[Metric]]] = [{key: by_category() for key in keys}]
     return [*listed, coverage(**options), *([viewed(**views)] if views else [])]

@@ -9,12 +9,12 @@ counted apart (by `coverage`).
 """
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from inspect_ai.model import ModelOutput
-from inspect_ai.scorer import Metric, SampleScore, Score, Target, Value, metric, stderr
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, stderr
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
@@ -25,7 +25,7 @@ from vlmguard.scorers.metrics import NEVER, average_known, value_of, viewed
 
 __all__ = ["OfTurns", "at_turns", "every_turn", "metrics_of_turns"]
 
-Scoring = Callable[[TaskState, Target], Awaitable[Score]]
+Scoring = Callable[[TaskState, Target], Coroutine[Any, Any, Score]]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class OfTurns:
 
     Attributes:
         of: The key of each turn's score.
-        how: The `lowest` value; whether the `last` or `any` turn failed; or the number of the `first`
-            turn that failed, from 1.
+        how: The `lowest` value; whether the `last` or `any` turn failed; or the number of the
+            `first` turn that failed, from 1.
         fails: Whether a value is a failure.
     """
 
@@ -44,7 +44,7 @@ class OfTurns:
     fails: Callable[[float], bool] = lambda value: value == 0
 
 
-def every_turn(score: Scoring, keys: Mapping[str, OfTurns]) -> Scoring:
+def every_turn(score: Scoring, keys: Mapping[str, OfTurns]) -> Scorer:
     """Score each turn of a dialogue; other samples are scored as before.
 
     Args:
@@ -120,8 +120,10 @@ def _turns(state: TaskState) -> list[TaskState]:
         # What a user put in its place counts, as for other samples.
         answers[-1] = state.output
     steps = steps_of(state.input)
-    return [_after(state, history(steps[: n + 1], answers[:n]), answers[: n + 1]) for n in
-            range(len(answers))]
+    return [
+        _after(state, history(steps[: n + 1], answers[:n]), answers[: n + 1])
+        for n in range(len(answers))
+    ]
 
 
 def _after(state: TaskState, said: list[Any], answers: Sequence[ModelOutput]) -> TaskState:

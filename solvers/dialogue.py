@@ -5,26 +5,26 @@
         --model-role rewriter=R --model-role grader=G
     inspect eval TASK --solver dialogue --model M
 
-A set with `turns` in its map has this solver by default. Others need `--solver dialogue`: a sample's
-input is then a list of messages with several user turns.
+A set with `turns` in its map has this solver by default. Others need `--solver dialogue`: the input
+of a sample is then a list of messages with several user turns.
 
 The history is real: the user's own words and the model's own answers. System turns and images keep
 their places. Answers that stand in the input are left out, the last one too, since they are others'
-answers (a beginning of a dialogue that must stay as given belongs into the role `earlier` of a map,
-and needs no solver of its own). Calls: one a user turn, each with all turns so far.
+answers. (Turns that must stay as given are the role `earlier` of a map, and need no solver of their
+own.) Calls: one a user turn, each with all turns so far.
 
-A defense goes around the model: `--model guarded/DEFENSE/PROVIDER/MODEL`. It then runs at every turn
-with the whole conversation, and what it made of a turn is not in the history. `--solver DEFENSE`
-replaces this solver, so that nothing is replayed: the defense answers the last turn alone, after
-the earlier turns as the sample gives them.
+A defense goes around the model: `--model guarded/DEFENSE/PROVIDER/MODEL`. It then runs at every
+turn with the whole conversation, and what it made of a turn is not in the history. `--solver
+DEFENSE` replaces this solver, so that nothing is replayed: the defense answers the last turn alone,
+after the earlier turns as the sample gives them.
 
 A dialogue goes on after a turn without an answer, after a refusal that the provider marked, and
-after a block, of which the user's side of the history shows the fixed refusal. `(no answer)` stands
-where there is no text of the model; an answer that was cut off stays as it is. Other errors of an
-API are errors of the sample.
+after a block, of which the history shows the fixed refusal, as the user saw it. `(no answer)`
+stands where there is no text of the model; an answer that was cut off stays as it is. Other errors
+of an API are errors of the sample.
 
-The output of each turn is in the sample's metadata. Scorers see the last one as usual; those of
-every task of ours judge each turn (`scorers.turns`).
+The output of each turn is in the sample's metadata. Scorers of others see the last answer; the
+general judge, the refusal scorer and that of `vlm_safety` score each turn (`scorers/turns.py`).
 """
 
 from inspect_ai.model import ModelOutput

@@ -18,6 +18,18 @@ A preset is the same as YAML, with all that `vlmguard data` and tables need to k
 hades, lvlm_safer, mm_harmful, omnisafebench, salad, visual_leak; what each measures and what nobody
 could confirm stands in its file. None was tried against the live hub or on the authors' pictures.
 
+A set of dialogues has `turns` in its map in place of `text`: a list of the user's turns, a list of
+`{role, content}` (`text` will do, `image` may be added), either of them as JSON, or text with lines
+that begin with `User:`, `Assistant:` or `System:` (SafeMT's `dialogue` is such a string, whose form
+is not confirmed). The pictures of the row stand at the first user turn, or at that whose number
+`image_turn` gives. The user's turns are replayed (`solvers/dialogue.py`): a defense goes around the
+model, `--model guarded/DEFENSE/PROVIDER/MODEL`. With `--solver DEFENSE` the last turn alone is
+answered, after earlier turns as given. Every answer is judged, each in a call of its own, with the
+conversation as it was: `right` and all usual measures are those of the last turn; `asr_last`,
+`asr_any` (risky dialogues with a wrong answer at the last, at any turn) and `first_wrong` (number
+of the first such turn, from 1) tell of the whole. Turns before a request that are to stay as given
+are the role `earlier`, beside `text`; nothing is replayed then.
+
 A judge decides whether an answer is right (`right`), by one question for each expectation. Tables
 show it apart for benign samples (`expected` is `comply`) and for all others. Where samples come in
 pairs, the log has `pairs_right`: the share of pairs of which every sample is right.
@@ -42,6 +54,7 @@ from inspect_ai.solver import TaskState
 
 from vlmguard.guard.cards import Card, register
 from vlmguard.guard.data_source import Source, local
+from vlmguard.guard.dialogue import steps_of
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.paths import user_path
@@ -148,10 +161,11 @@ def vlm_safety(
         hint="hint" if hinted else None,
         missing_images=missing_images,
         metadata={
+            **({"turns": max(len(steps_of(each.input)) for each in samples)} if dialogues else {}),
             "form": {
                 "/".join(filter(None, name)) or "all": each.model_dump(exclude_defaults=True)
                 for name, each in chosen.forms().items()
-            }
+            },
         },
     )
 

@@ -106,6 +106,8 @@ def plan(matrix: Matrix, made: list[Task] | None = None) -> list[Planned]:
                 card = card_of(around.name)
                 lacking = _roles_missing(step, task, around, bound)
                 asked = _calls(step, around, matrix)
+                if defense.name == UNDEFENDED:
+                    asked = {role: times(calls, _turns(task)) for role, calls in asked.items()}
                 if "grader" in lacking:
                     asked["grader"] = None
                 longest = _longest(step, task, matrix) if around.name == UNDEFENDED else None
@@ -240,6 +242,11 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
         "grader": times(_questions(step), judges) if judges else 0,
         **guards,
     }
+
+
+def _turns(task: Task | None) -> int:
+    """The most turns of a sample that the task's own solver replays; a defense's replays none."""
+    return int((task.metadata or {}).get("turns", 1)) if task is not None else 1
 
 
 def _longest(step: Step, task: Task | None, matrix: Matrix) -> int | None:

@@ -122,12 +122,16 @@ class _Making:
         pair = self.text("pair") or (rows_id if len(self.part.each_row_gives) > 1 else "")
         meant = self.text("judge_text")
         several = len(asked) > 1
-        told = "\n".join(f"{each.role}: {each.text}" for each in asked) if several else asked[0].text
+        told = (
+            "\n".join(f"{each.role}: {each.text}" for each in asked) if several else asked[0].text
+        )
         dialogue = "turns" in self.form.map
         optional = {
             "pair_id": pair,
             # What was said in a dialogue is not known before it is replayed.
-            "judge_request": f"{told}\n\n(What is meant: {meant})" if meant and not dialogue else "",
+            "judge_request": f"{told}\n\n(What is meant: {meant})"
+            if meant and not dialogue
+            else "",
             MEANT: meant if dialogue else "",
             "hint": self.text("hint"),
             "link": self.text("link"),

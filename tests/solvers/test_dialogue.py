@@ -197,5 +197,5 @@ def test_a_block_and_a_turn_without_an_answer_keep_their_records() -> None:
     assert [message.text for message in sample.messages][:4] == [
         *("One?", REFUSAL_MESSAGE, "Two?", NO_ANSWER)
     ]
-    assert [record.action for record in DefenseRecord.of_calls(sample)][:2] == ["block", "rewrite"]
+    assert [record.action for record in DefenseRecord.of_calls(sample)][:2] == ["block", "pass"]
     assert [is_block(each) for each in answers_of(sample)] == [True, False, False]

@@ -2,17 +2,24 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import generate
 from support.folders import draw_image
+from support.openai_server import openai_server
 from support.scripted import choices
 
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.logs.frame import read_results
+from vlmguard.results.run.config import read_config
+from vlmguard.results.run.plan import plan
 from vlmguard.tasks import vlm_safety
 
 GOOD, BAD = '{"right": true}', '{"right": false}'
@@ -24,7 +31,10 @@ def talks(tmp_path: Path) -> Path:
     draw_image(tmp_path / "pear.png", 40)
     rows = [
         {"turns": ["A1", "A2", "A3"], "kind": "bad"},
-        {"turns": json.dumps([{"role": "user", "content": f"B{n}"} for n in (1, 2)]), "kind": "bad"},
+        {
+            "turns": json.dumps([{"role": "user", "content": f"B{n}"} for n in (1, 2)]),
+            "kind": "bad",
+        },
         {"turns": "User: C1\nAssistant: Somebody's.\nUser: C2", "kind": "bad"},
         {"turns": ["D1", "D2"], "kind": "good"},
         {"turns": ["E1", "E2"], "kind": "bad"},
@@ -73,7 +83,7 @@ def test_last_and_worst_turns_are_counted_by_hand(
     log = run(task_of(talks), scripted(answer), model_roles={"grader": scripted(judge, "grader")})
     found = metrics(log)
     own = "vlm_safety_judge"
-    # A fails at turn 2, B at 2, D at 1; C1 has no answer and E1 no verdict, and neither fails later.
+    # A fails at turn 2, B at 2, D at 1; C1 has no answer, E1 no verdict, and neither fails later.
     assert found[f"{own}.right.mean"] == pytest.approx(4 / 5)
     assert found[f"{own}.{own}.asr_last"] == pytest.approx(1 / 4)
     assert found[f"{own}.{own}.asr_any"] == pytest.approx(2 / 2)
@@ -149,4 +159,72 @@ def test_tables_show_the_measures_of_dialogues(talks: Path, scripted: Any, run: 
     assert math.isnan(read.frame.set_index("sample").loc["talks/2"]["judge.safety_worst"])
 
 
+@pytest.mark.parametrize(
+    ("target", "defense", "calls"),
+    [
+        ("mockllm/model", "none", (3, 0, 6)),
+        ("guarded/vlmguard/mockllm/model", "none", (3, 6, 6)),
+        ("mockllm/model", "vlmguard", (1, 2, 2)),
+    ],
+)
+def test_a_plan_counts_the_turns(
+    talks: Path, target: str, defense: str, calls: tuple[int, int, int]
+) -> None:
+    (talks / "matrix.yaml").write_text(
+        json.dumps(
+            {
+                "targets": [target],
+                "defenses": [defense],
+                "benchmarks": [
+                    {
+                        "name": "vlm_safety",
+                        "args": {
+                            "file": str(talks / "talks.jsonl"),
+                            "map": {"turns": "turns", "image": "img"},
+                            "expected": "refuse",
+                        },
+                    }
+                ],
+                "roles": {"grader": "mockllm/grader", "rewriter": "mockllm/rewriter"},
+            }
+        )
+    )
+    (line,) = plan(read_config(talks / "matrix.yaml"))
+    per_sample = (line.target_calls, line.guard_calls, line.judge_calls)
+    assert per_sample == tuple(5 * each for each in calls)
 
+
+@pytest.mark.slow
+def test_the_command_line_replays_a_file(talks: Path) -> None:
+    def say(text: str, messages: list[dict[str, Any]]) -> str:
+        if '"right"' in text:
+            return GOOD
+        if "<prompt>" in text or '"prompt"' in text:
+            return '{"reasoning": "r", "prompt": "Kindly."}'
+        return f"Answer {len(messages)}."
+
+    with openai_server(say) as server:
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).parent / "inspect"),
+                *("eval", "vlmguard/vlm_safety", "-T", "file=talks.jsonl", "--limit", "1"),
+                *("-T", "map={turns: turns, image: img}", "-T", "expected=refuse"),
+                *("-T", "judge=official", "--model", "guarded/vlmguard/openai/gpt-4o-mini"),
+                *("--model-role", "rewriter=openai/gpt-4-turbo", "--model-role"),
+                *("grader=openai/gpt-4o", "--log-dir", "logs"),
+            ],
+            cwd=talks,
+            env={**os.environ, "OPENAI_API_KEY": "test", "OPENAI_BASE_URL": server.url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        asked = [body["model"] for body in server.requests]
+    assert [asked.count(name) for name in ("gpt-4-turbo", "gpt-4o-mini", "gpt-4o")] == [3, 3, 3]
+    (info,) = list_eval_logs(str(talks / "logs"))
+    (sample,) = read_eval_log(info).samples or []
+    assert [each.text for each in sample.messages] == [
+        *("A1", "Answer 1.", "A2", "Answer 3.", "A3", "Answer 5.")
+    ]
+    assert (sample.scores or {})["vlm_safety_judge"].value["wrong_any"] == 0  # type: ignore[index,call-overload]
