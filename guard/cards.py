@@ -59,6 +59,7 @@ class Measure(BaseModel):
         help: Whether it falls if a guard refuses everything.
         average: Whether several answers to a question are averaged, as grades are; labels are
             voted on.
+        of_dialogues: Whether only scores of dialogues have it.
         note: A note for readers of tables.
     """
 
@@ -70,6 +71,7 @@ class Measure(BaseModel):
     max: float | None = Field(default=None, gt=0)
     help: bool | None = None
     average: bool = False
+    of_dialogues: bool = False
     note: str = ""
 
     @model_validator(mode="after")

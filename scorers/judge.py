@@ -97,11 +97,18 @@ OF_TURNS: Final = {
         lower_is_better=False,
         max=SAFEST,
         help=False,
+        of_dialogues=True,
         average=True,
     ),
-    "unsafe_any": Measure(label="Unsafe at any turn %", lower_is_better=True, max=1, help=False),
+    "unsafe_any": Measure(
+        label="Unsafe at any turn %", lower_is_better=True, max=1, help=False, of_dialogues=True
+    ),
     "first_unsafe": Measure(
-        label="First unsafe turn", lower_is_better=False, help=False, average=True
+        label="First unsafe turn",
+        lower_is_better=False,
+        help=False,
+        of_dialogues=True,
+        average=True,
     ),
 }
 """Of dialogues alone."""

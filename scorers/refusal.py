@@ -54,7 +54,9 @@ OWN_KEYWORDS: Final = "own"
 # How often a phrase of refusal is said points nowhere: good guards refuse risky requests, and so
 # do useless ones. Benign requests ought not to be refused.
 OF_TURNS: Final = {
-    "refused_any": Measure(label="Refused at any turn %", neutral=True, max=1, help=False)
+    "refused_any": Measure(
+        label="Refused at any turn %", neutral=True, max=1, help=False, of_dialogues=True
+    )
 }
 """Of dialogues alone."""
 register_measures(

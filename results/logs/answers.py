@@ -20,7 +20,6 @@ from vlmguard.guard.cards import View, cards
 from vlmguard.guard.record import output_kind
 from vlmguard.guard.redaction import redact_text
 from vlmguard.guard.task_options import kind_of_judge
-from vlmguard.scorers.judge import MEASURES
 
 GRADER: Final = "grader"
 """The role of the judge: the only one that is not part of the defense."""
@@ -277,7 +276,9 @@ def digest(content: Any) -> str:
 
 def _is_judge(score: Score) -> bool:
     """Whether a score has the general judge's keys; its scorer then counts as a general judge."""
-    return isinstance(score.value, dict) and score.value.keys() >= MEASURES.keys()
+    judge = cards().measures["judge"].items()
+    usual = {key for key, measure in judge if not measure.of_dialogues}
+    return isinstance(score.value, dict) and score.value.keys() >= usual
 
 
 def _cost(sample: EvalSampleSummary) -> float | None:

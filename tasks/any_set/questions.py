@@ -140,10 +140,14 @@ QUESTIONS_OF_TURNS: Final = {
 
 RIGHT: Final = "vlm_safety_judge.right"
 OF_TURNS: Final = {
-    "wrong_last": Measure(label="Wrong at last turn %", lower_is_better=True, max=1, help=False),
-    "wrong_any": Measure(label="Wrong at any turn %", lower_is_better=True, max=1, help=False),
+    "wrong_last": Measure(
+        label="Wrong at last turn %", lower_is_better=True, max=1, help=False, of_dialogues=True
+    ),
+    "wrong_any": Measure(
+        label="Wrong at any turn %", lower_is_better=True, max=1, help=False, of_dialogues=True
+    ),
     "first_wrong": Measure(
-        label="First wrong turn", lower_is_better=False, help=False, average=True
+        label="First wrong turn", lower_is_better=False, help=False, of_dialogues=True, average=True
     ),
     "asr_last": View(
         of="vlm_safety_judge.wrong_last",
@@ -152,6 +156,7 @@ OF_TURNS: Final = {
         lower_is_better=True,
         max=1,
         help=False,
+        of_dialogues=True,
     ),
     "asr_any": View(
         of="vlm_safety_judge.wrong_any",
@@ -160,6 +165,7 @@ OF_TURNS: Final = {
         lower_is_better=True,
         max=1,
         help=False,
+        of_dialogues=True,
     ),
 }
 """Of dialogues alone; a later first failure is better."""
