@@ -56,6 +56,8 @@ class Stage(BaseModel):
         input_tokens: Tokens read; None if the provider does not report them.
         output_tokens: Tokens written; None if the provider does not report them.
         seconds: Time in the calls; None if the provider does not report it.
+        cost: What the calls cost in US dollars, or would have if Inspect's cache had not answered;
+            None if no price is known, 0 for what runs here.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Stage(BaseModel):
     input_tokens: int | None = None
     output_tokens: int | None = None
     seconds: float | None = None
+    cost: float | None = None
 
     @classmethod
     def of(cls, name: str, output: ModelOutput, role: str, **more: Any) -> Self:
@@ -84,6 +87,7 @@ class Stage(BaseModel):
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
             seconds=output.time,
+            cost=usage.total_cost if usage else None,
             **more,
         )
 
@@ -273,7 +277,8 @@ def tally(state: TaskState) -> dict[str, Any]:
         `defense`, `triggered`; `version`, `action`, `outcome`, `failure`, `approximations` and
         `template` if they are set; `output` and `output_reason` if the final output is not a whole
         answer (`outputs.Output`); and over all stages `calls`, `target_calls`, `input_tokens`,
-        `output_tokens` and `seconds` (the last three None if a provider did not report them).
+        `output_tokens` and `seconds` (the last three None if a provider did not report them), and
+        `cost` if the price of every call is known.
         Without a defense: the target's single call, or that of each turn of a dialogue.
     """
     record = DefenseRecord.of(state)
@@ -282,6 +287,7 @@ def tally(state: TaskState) -> dict[str, Any]:
         outputs = answers_of(state) or [state.output]
         stages = [Stage.of("answer", each, "target") for each in outputs if each.choices]
     said = read_output(state.output)
+    cost = _total([stage.cost for stage in stages])
     remarks = {
         "version": record.version,
         "action": record.action,
@@ -301,6 +307,7 @@ def tally(state: TaskState) -> dict[str, Any]:
         "input_tokens": _total([stage.input_tokens for stage in stages]),
         "output_tokens": _total([stage.output_tokens for stage in stages]),
         "seconds": _total([stage.seconds for stage in stages]),
+        **({"cost": cost} if stages and cost is not None else {}),
     }
 
 

@@ -301,6 +301,7 @@ class MLLMProtector(Defense):
                 input_tokens=written.input_tokens,
                 output_tokens=written.output_tokens,
                 seconds=written.seconds,
+                cost=0.0,
             )
             record.add_stage(stage)
             return _not_empty(written.text), not written.finished

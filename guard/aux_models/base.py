@@ -113,6 +113,7 @@ class Reading:
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             seconds=self.seconds,
+            cost=0.0,
         )
 
 

@@ -162,7 +162,7 @@ def _image(reference: str) -> ModerationMultiModalInputParam:
 
 def _stage(side: Side, output: str, start: float) -> Stage:
     """The call, without tokens: the API bills none."""
-    figures: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0}
+    figures: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost": 0.0}
     return Stage(
         name=f"guard_{side}",
         role=ROLE,

@@ -168,9 +168,10 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
     }
     row |= _scored(sample, names)
     row |= _refusals(row)
-    if tally := tally_of(sample):
+    tally = tally_of(sample)
+    if tally:
         row |= _spent(tally)
-    row["cost"] = _cost(sample)
+    row["cost"] = _cost(sample, (tally or {}).get("cost"))
     return row
 
 
@@ -281,11 +282,20 @@ def _is_judge(score: Score) -> bool:
     return isinstance(score.value, dict) and score.value.keys() >= usual
 
 
-def _cost(sample: EvalSampleSummary) -> float | None:
-    """Cost of target and guard together: the total without the judge's part."""
+def _cost(sample: EvalSampleSummary, tallied: float | None) -> float | None:
+    """Cost of target and guard together: the total without the judge's part.
+
+    Inspect's total leaves out calls that its cache answered, and the tally those whose answers a
+    task threw away; so the higher of the two counts.
+
+    Args:
+        sample: The sample.
+        tallied: Cost by the defense's tally; None if it is not known.
+    """
     prices = [usage.total_cost for usage in sample.model_usage.values()]
     judged = sample.role_usage.get(GRADER)
     known = [price for price in prices if price is not None]
-    if not known or len(known) < len(prices):
+    if len(known) < len(prices) or (not known and tallied is None):
         return None
-    return sum(known) - ((judged.total_cost or 0.0) if judged else 0.0)
+    spent = sum(known) - ((judged.total_cost or 0.0) if judged else 0.0)
+    return max(spent, tallied or 0.0)

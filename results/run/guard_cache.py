@@ -1,8 +1,8 @@
 """Lets the defenses of one run share what a guard model says about the same content.
 
 Several defenses that ask one guard model often ask about the same request: the second answer comes
-from Inspect's cache. Records, tables and plans count it as a call all the same (Inspect keeps the
-usage in the output); only Inspect's own usage and the money made from it leave it out.
+from Inspect's cache. Records, tables and plans count it as a call all the same, with its tokens and
+its price (Inspect keeps both in the output); only Inspect's own usage leaves it out.
 
 The cache belongs to one run of `vlmguard run`, and never to separate ones (or to `inspect eval`): a
 server may serve other weights under the same name. Logs show it as the cache of the role, so no

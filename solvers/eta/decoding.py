@@ -344,4 +344,5 @@ def _stage(name: str, output: ModelOutput, candidates: list[Candidate]) -> Stage
         input_tokens=usage.input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
         seconds=output.time,
+        cost=usage.total_cost if usage else None,
     )

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
-from inspect_ai.model import GenerateConfig
+from inspect_ai.model import GenerateConfig, ModelCost, ModelInfo, set_model_info
 from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.logs.frame import read_results
 from vlmguard.results.run.config import Matrix, ModelChoice
 from vlmguard.results.run.guard_cache import with_guard_cache
 from vlmguard.results.run.latency import latency_matrix
@@ -75,6 +77,19 @@ def test_the_guard_is_asked_once_about_one_content_and_counted_twice(
     CALLS.clear()
     assert run(make("second"))
     assert CALLS.count("guard") == 3
+
+
+def test_a_cached_check_is_billed_as_a_call(make: Any, tmp_path: Path) -> None:
+    """Two tokens in and one out: 7 millionths of the target, 700 of the guard."""
+    for name, price in (("target", 1.0), ("guard", 100.0)):
+        cost = ModelCost(input=price, output=5 * price, input_cache_write=0, input_cache_read=0)
+        set_model_info(f"shared/{name}", ModelInfo(cost=cost))
+    assert run(make("cached"))
+    assert CALLS.count("guard") == 3
+    assert run(make("uncached", generate={"cache": False}))
+    for folder in ("cached", "uncached"):
+        entries = build(read_results([str(tmp_path / folder)])).entries
+        assert [entry.overhead.cost for entry in entries] == [pytest.approx(707e-6)] * 2
 
 
 def test_two_adapters_of_one_base_share_nothing(make: Any) -> None:
