@@ -50,6 +50,7 @@ from vlmguard.guard.model_secrets import make_model
 from vlmguard.guard.record import CALL_KEY, METADATA_KEY, DefenseRecord
 from vlmguard.guard.redaction import redact, redact_text, remember, restored
 from vlmguard.guard.roles import Wrapper
+from vlmguard.guard.text.outputs import GENERATED
 
 __all__ = ["Guarded", "guarded"]
 
@@ -94,7 +95,9 @@ class Guarded(ModelAPI, Wrapper):
         assert name is not None
         remember(name.model_args)
         self.defense = defense_of(name)(**options)
-        self.inner = _inner(name.model, config, name.model_args)
+        # Inspect puts the system message of the settings into the input of this model.
+        inside = config.model_copy(update={"system_message": None})
+        self.inner = _inner(name.model, inside, name.model_args)
         if model_args:
             model_args.update(redact(model_args))
         self._options = {key: _content(value) for key, value in options.items()}
@@ -107,7 +110,6 @@ class Guarded(ModelAPI, Wrapper):
         config: GenerateConfig,
     ) -> ModelOutput:
         """Answer behind the defense."""
-        # Inspect has put the system message of the settings into the input.
         asked = config.model_copy(update={"system_message": None})
 
         async def answer(messages: list[ChatMessage], more: GenerateConfig) -> ModelOutput:
@@ -278,7 +280,10 @@ def _with_record(output: ModelOutput, record: DefenseRecord) -> ModelOutput:
         )
         for choice in output.choices
     ]
-    return output.model_copy(update={"choices": choices, "usage": None})
+    billed = output.usage is not None or output.response_id is not None
+    metadata = {**(output.metadata or {}), GENERATED: True} if billed else output.metadata
+    update = {"choices": choices, "usage": None, "metadata": metadata}
+    return output.model_copy(update=update)
 
 
 def _done(outcome: Outcome) -> dict[str, Any]:

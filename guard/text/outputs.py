@@ -4,7 +4,8 @@ A refusal may be marked by the provider, or by the defense that blocked the requ
 scorers, records and tables all use this rule. Inspect turns some errors of an API into outputs:
 `stop_reason` is then `model_length` (the request is longer than the context) or `content_filter`,
 and the text is the error's. Such an output was not billed, so it has neither token usage nor a
-response id, or it names an `error`.
+response id, or it names an `error`. Where a model around another counts no tokens of its own
+(`guarded/`), it marks in the metadata that its output was billed (`GENERATED`).
 """
 
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from vlmguard.guard.messages import parts_of
 from vlmguard.guard.text.blocks import BLOCKED, is_block
 from vlmguard.guard.text.thinking import split_thinking
 
-__all__ = ["Output", "read_output"]
+__all__ = ["GENERATED", "Output", "read_output"]
 
 OutputKind = Literal["answer", "refusal", "no_answer", "cut_off"]
 """Only `answer` and `cut_off` hold text of the model to read."""
+
+GENERATED: Final = "generated"
+"""The key in the metadata of an output that a model generated, though it has no usage."""
 
 # What Inspect puts where Gemini sends no candidate.
 _PLACEHOLDER: Final = "(no content)"
@@ -91,7 +95,8 @@ def read_output(output: ModelOutput) -> Output:
 
 
 def _is_generated(output: ModelOutput) -> bool:
-    return output.error is None and (output.usage is not None or output.response_id is not None)
+    billed = output.usage is not None or output.response_id is not None
+    return output.error is None and (billed or GENERATED in (output.metadata or {}))
 
 
 def _has_refusal_part(output: ModelOutput) -> bool:

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import read_eval_log_samples
+from inspect_ai.model import ModelOutput
 
+from vlmguard.guard.guarded_names import PROVIDER
+from vlmguard.guard.record import METADATA_KEY, DefenseRecord
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.logs.answers import GRADER, tally_of
 from vlmguard.results.logs.frame import Results
@@ -30,8 +33,10 @@ class Counted:
 def count_calls(path: str) -> Counted:
     """Count a log's model calls without the judge's, and compare with the tallies.
 
-    A call that Inspect answered from its cache counts, as its output keeps the usage. What is not a
-    model call (a classifier in the process) is only in the tally.
+    A call that Inspect answered from its cache counts, as its output keeps the usage. A call of a
+    guarded model is the calls that its defense made, which have events of their own; from the cache
+    there are only those in its record. What is not a model call (a classifier in the process) is
+    only in the tally.
 
     Args:
         path: A log with events.
@@ -44,6 +49,12 @@ def count_calls(path: str) -> Counted:
         for event in sample.events:
             if not isinstance(event, ModelEvent) or event.role == GRADER or event.error:
                 continue
+            if event.model.startswith(f"{PROVIDER}/"):
+                if event.cache == "read":
+                    stages = _record(event.output).stages
+                    calls += sum(stage.calls for stage in stages)
+                    tokens += sum((s.input_tokens or 0) + (s.output_tokens or 0) for s in stages)
+                continue
             calls += 1
             if event.output.usage:
                 tokens += event.output.usage.input_tokens + event.output.usage.output_tokens
@@ -55,6 +66,11 @@ def count_calls(path: str) -> Counted:
             same = tally["calls"] == calls and (None in noted or sum(noted) == tokens)
             counted.differing += not same
     return counted
+
+
+def _record(output: ModelOutput) -> DefenseRecord:
+    metadata = output.message.metadata if output.choices else None
+    return DefenseRecord.model_validate((metadata or {}).get(METADATA_KEY, {}))
 
 
 def verify_sheet(results: Results) -> Sheet:

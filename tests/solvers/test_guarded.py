@@ -12,7 +12,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.agent import react
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import GenerateConfig, ModelOutput, get_model
 from inspect_ai.scorer import choice, includes
 from inspect_ai.solver import Generate, Solver, TaskState, generate, multiple_choice, solver
 from inspect_ai.tool import Tool, tool
@@ -30,6 +30,9 @@ from support.scripted import (
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.text.outputs import read_output
+from vlmguard.results.logs.verify import count_calls
+from vlmguard.scorers.refusal import refusal
 from vlmguard.solvers import vlmguard
 from vlmguard.solvers.figstep_defense import DEFENSE_PROMPT
 
@@ -233,6 +236,43 @@ def test_a_defense_as_a_solver_stands_before_that_of_the_model() -> None:
     model = guarded_model("figstep_defense", target)
     log = run_solver(vlmguard(), sample("How?"), model, {"rewriter": rewriter()})
     assert record_of(log).defense == "vlmguard"
+
+
+def test_a_system_message_is_sent_once(tmp_path: Path) -> None:
+    target = Scripted("no")
+    model = get_model(
+        "guarded/ecso/mockllm/target",
+        config=GenerateConfig(system_message="Be brief."),
+        memoize=False,
+        model_args={"custom_outputs": target.reply},
+    )
+    run(Task(dataset=[sample("How?")], solver=generate()), model, tmp_path)
+    assert [call.roles for call in target.calls] == [["system", "user"]] * 2
+
+
+def test_an_answer_that_the_context_cut_off_is_one(tmp_path: Path) -> None:
+    cut = ModelOutput.from_content("target", "A long answer", stop_reason="model_length")
+    task = Task(dataset=[sample("How?")], solver=generate())
+    log = run(task, guarded_model("figstep_defense", Scripted(cut)), tmp_path)
+    assert log.samples is not None
+    said = read_output(log.samples[0].output)
+    assert (said.kind, said.reason, said.text) == ("cut_off", "model_length", "A long answer")
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_calls_in_the_log_are_those_of_the_tally(
+    cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    target = Scripted("no")
+    known = {"expected": "comply", "category": "c", "image_id": "1"}
+    for _ in range(2):
+        asked = sample("How?").model_copy(update={"metadata": known})
+        task = Task(dataset=[asked], solver=generate(), scorer=refusal())
+        log = run(task, guarded_model("ecso", target), tmp_path, cache=cached)
+    assert len(target.calls) == (2 if cached else 4)
+    counted = count_calls(log.location)
+    assert (counted.calls, counted.tokens, counted.differing, counted.of) == (2, 30, 0, 1)
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:
