@@ -5,16 +5,20 @@ Both are the same defense on the same model, so both stand in the same place of 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from inspect_ai.log import EvalSpec
 
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.guarded_names import guarded_name
+from vlmguard.guard.guarded_names import GuardedName, guarded_name
 from vlmguard.results.logs.answers import LeftOut, bare
 
-__all__ = ["Defended", "defended_by", "options_passed"]
+__all__ = ["Defended", "asked_by", "defended_by", "options_passed"]
+
+_UNDEFENDED: Final = ("none", "generate")
+# Solvers that only put the questions: a run with one and no defense is undefended.
+_ASKING: Final = ("multiple_choice", "dialogue", "react", "basic_agent")
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,42 @@ def defended_by(spec: EvalSpec, recorded: Iterable[str] = ()) -> Defended:
     names = set(recorded) - {"none"}
     if len(names) > 1:
         raise LeftOut(f"its samples name several defenses: {', '.join(sorted(names))}")
-    solver = bare(spec.solver) if spec.solver else "none"
-    try:
-        guarded = guarded_name(spec.model, spec.model_args)
-    except UserError:
-        guarded = None
+    guarded = _guarded(spec)
     # A defense may run as a solver on a model that is guarded by another.
-    if guarded and names <= {guarded.defense} and solver not in cards().defenses:
+    if guarded and names <= {guarded.defense} and _solver(spec) not in cards().defenses:
         return Defended(guarded.model, guarded.model_args, guarded.defense, guarded.options)
-    plain = "none" if solver == "generate" else solver
+    if not names and asked_by(spec):
+        return Defended(spec.model, spec.model_args)
+    plain = "none" if _solver(spec) in _UNDEFENDED else _solver(spec)
     defense = names.pop() if names else plain
     return Defended(spec.model, spec.model_args, defense, spec.solver_args_passed or {})
+
+
+def asked_by(spec: EvalSpec) -> dict[str, Any]:
+    """The solver that put the questions in place of the task's own, if it is not the defense.
+
+    Only runs with the same one can be compared: a dialogue and a single question differ.
+
+    Returns:
+        `solver` and, with arguments, `solver_args`; nothing for the task's own and `generate`.
+    """
+    solver = _solver(spec)
+    alone = solver not in _ASKING and _guarded(spec) is None
+    if alone or solver in _UNDEFENDED or solver in cards().defenses:
+        return {}
+    args = spec.solver_args_passed or {}
+    return {"solver": solver, **({"solver_args": args} if args else {})}
+
+
+def _solver(spec: EvalSpec) -> str:
+    return bare(spec.solver) if spec.solver else "none"
+
+
+def _guarded(spec: EvalSpec) -> GuardedName | None:
+    try:
+        return guarded_name(spec.model, spec.model_args)
+    except UserError:
+        return None
 
 
 def options_passed(spec: EvalSpec) -> dict[str, Any]:

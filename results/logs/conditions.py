@@ -11,6 +11,7 @@ from vlmguard.guard.cards import cards
 from vlmguard.guard.redaction import redact, redact_text
 from vlmguard.guard.task_options import SHOWN_ELSEWHERE
 from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest
+from vlmguard.results.logs.around import asked_by
 
 Judging = dict[str, dict[str, Any]]
 """For each scorer what it judged with."""
@@ -42,7 +43,8 @@ class Column:
         variant: Split or track.
         version: Task version.
         data: Digest of the data's files, independent of their folder.
-        settings: Task arguments, drawing and sampling settings that affect scores.
+        settings: Task arguments, drawing and sampling settings that affect scores, and a solver
+            that puts the questions in another way.
         judging: For each scorer its model, template, phrases.
     """
 
@@ -160,6 +162,7 @@ def _settings(log: EvalLog) -> dict[str, Any]:
         for name in (card.conditions if card else ())
         if name in metadata
     }
+    settings |= asked_by(spec)
     # As Inspect generates: task and command line override the model's own settings.
     config = spec.model_generate_config.merge(log.plan.config).model_dump()
     settings |= {name: config[name] for name in _SAMPLING}

@@ -5,12 +5,20 @@ import pytest
 from inspect_ai import Task, score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import read_eval_log
-from inspect_ai.model import GenerateConfig, ModelName, ModelOutput, ModelUsage
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessageAssistant,
+    GenerateConfig,
+    ModelName,
+    ModelOutput,
+    ModelUsage,
+)
 from inspect_ai.scorer import Score, Scorer, Target, accuracy, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard import DefenseRecord, Stage, recorded
-from vlmguard.guard.record import tally
+from vlmguard.guard.decision import Verdict
+from vlmguard.guard.record import CALL_KEY, METADATA_KEY, tally
 
 
 def state_with(*stages: Stage, output: ModelOutput | None = None) -> TaskState:
@@ -191,3 +199,87 @@ def test_a_cached_call_is_not_free(
     assert len(calls) == 1
     assert (second["calls"], second["input_tokens"], second["output_tokens"]) == (1, 10, 5)
     assert second == first
+
+
+def call_record(number: int, **more: Any) -> DefenseRecord:
+    """The record of a call, with one stage and one template."""
+    stage = Stage(name=f"answer{number}", role="target", output=str(number))
+    return DefenseRecord(
+        defense="mine", version="2-A", original=f"q{number}", stages=[stage], template="t", **more
+    )
+
+
+def test_joined_of_none_and_of_one() -> None:
+    one = call_record(1, action="pass")
+    assert DefenseRecord.joined([]) == DefenseRecord()
+    assert DefenseRecord.joined([one]) == one
+
+
+def test_joined_keeps_all_stages_and_texts_in_order() -> None:
+    remarks = [["few tokens"], ["no seed", "few tokens"], []]
+    records = [call_record(n, action="pass", approximations=remarks[n]) for n in range(3)]
+    records[1].rewritten = "r1"
+    records[0].kept_prefix, records[2].kept_prefix = "first: ", "last: "
+    found = DefenseRecord.joined(records)
+    assert (found.defense, found.version, found.template) == ("mine", "2-A", "t")
+    assert [stage.name for stage in found.stages] == ["answer0", "answer1", "answer2"]
+    assert found.original == "q0\n\nq1\n\nq2"
+    # Where nothing was rewritten, the target heard the request itself.
+    assert found.rewritten == "q0\n\nr1\n\nq2"
+    assert found.approximations == ["few tokens", "no seed"]
+    assert found.kept_prefix == "last: "
+    assert [len(record.stages) for record in records] == [1, 1, 1]
+    assert DefenseRecord.joined([records[0], records[2]]).rewritten is None
+
+
+def test_joined_takes_the_last_action_that_intervened() -> None:
+    safe, unsafe = Verdict(raw="ok", label="safe"), Verdict(raw="bad", label="unsafe")
+    records = [
+        call_record(0, action="rewrite", triggered=True, verdict=unsafe, notes={"score": 0.8}),
+        call_record(1, action="block", triggered=True, verdict=unsafe, notes={"score": 0.9}),
+        call_record(2, action="pass", verdict=safe, notes={"score": 0.1}),
+    ]
+    found = DefenseRecord.joined(records)
+    assert (found.action, found.triggered, found.notes) == ("block", True, {"score": 0.9})
+    assert found.verdict == unsafe
+    passed = DefenseRecord.joined([records[2], call_record(3, action="pass", verdict=safe)])
+    assert (passed.action, passed.triggered, passed.verdict) == ("pass", False, safe)
+
+
+def test_joined_tells_the_first_failure_with_its_notes_but_the_action_of_another_call() -> None:
+    safe = Verdict(raw="ok", label="safe")
+    records = [
+        call_record(0, action="block", triggered=True, notes={"of": 0}),
+        call_record(1, action="pass", failure="no_grade", outcome="unusable", notes={"of": 1}),
+        call_record(2, action="pass", failure="empty", verdict=safe, notes={"of": 2}),
+    ]
+    found = DefenseRecord.joined(records)
+    assert (found.failure, found.outcome, found.notes) == ("no_grade", "unusable", {"of": 1})
+    assert (found.action, found.triggered, found.verdict) == ("block", True, None)
+
+
+def test_joined_leaves_skipped_calls_out_of_texts_and_verdicts_but_not_of_cost() -> None:
+    looked = call_record(1, action="pass", notes={"of": 1})
+    around = [call_record(n, action="pass", skipped="tool_turn") for n in (0, 2)]
+    found = DefenseRecord.joined([around[0], looked, around[1]])
+    assert (found.skipped, found.original, found.notes) == ("", "q1", {"of": 1})
+    assert len(found.stages) == 3
+    skipped = DefenseRecord.joined(around)
+    assert (skipped.skipped, skipped.original) == ("tool_turn", "q0\n\nq2")
+    # A call that was not looked at may have failed all the same: without an answer, for instance.
+    around[1].failure = "no_answer"
+    assert DefenseRecord.joined([looked, around[1]]).failure == "no_answer"
+
+
+def test_several_choices_of_a_call_are_one_record_and_equal_calls_are_two() -> None:
+    def said(call: str) -> ChatMessageAssistant:
+        noted = {METADATA_KEY: call_record(1).dumped(), CALL_KEY: call}
+        return ChatMessageAssistant(content="Yes.", metadata=noted)
+
+    state = state_with()
+    state.messages = [said("a"), said("a"), said("b")]
+    assert [each.original for each in DefenseRecord.of_calls(state)] == ["q1", "q1"]
+    assert len(DefenseRecord.of(state).stages) == 2
+    choices = [ChatCompletionChoice(message=said("c")), ChatCompletionChoice(message=said("c"))]
+    state.output = ModelOutput(model="m", choices=choices)
+    assert len(DefenseRecord.of(state).stages) == 3

@@ -12,7 +12,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog, HeadlineMetric
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import Scorer
-from inspect_ai.solver import Solver, generate
+from inspect_ai.solver import Solver, SolverSpec, generate
 
 from vlmguard.scorers import judge, refusal
 from vlmguard.solvers import vlmguard
@@ -101,6 +101,13 @@ def model(reply: Reply, name: str, config: GenerateConfig | None = None) -> Mode
     )
 
 
+def guarded_by(defense: str, inside: Model, **options: Any) -> Model:
+    """A scripted model behind a defense: `guarded/DEFENSE/mockllm/NAME`."""
+    return get_model(
+        f"guarded/{defense}/{inside}", memoize=False, model_args=inside.model_args, **options
+    )
+
+
 def by_number(answers: list[str]) -> Callable[[str], str]:
     """A target whose answer depends on the number in the question."""
 
@@ -135,14 +142,19 @@ def run_toy(
     exact: Scorer | None = None,
     official: Scorer | None = None,
     headline: str | HeadlineMetric | None = None,
-    solver: Solver | None = None,
+    solver: Solver | SolverSpec | None = None,
+    around: str = "",
+    around_args: dict[str, Any] | None = None,
     **options: Any,
 ) -> EvalLog:
     """Run a toy benchmark; the log is below `log_dir`.
 
     `exact` replaces all scorers by one that needs no judge, `solver` the defense; `official` is
-    a benchmark's own scorer before the others.
+    a benchmark's own scorer before the others; `around` is a defense around the model (`guarded/`).
     """
+    asked = model(
+        by_number(answers) if isinstance(answers, list) else answers, target, target_config
+    )
     scorers = [*([judge()] if judged else []), refusal()] if exact is None else [exact]
     scorers = scorers if official is None else [official, *scorers]
     usual = "judge.safe_and_helpful" if judged else "refusal.refused"
@@ -166,9 +178,7 @@ def run_toy(
 
     (log,) = inspect_eval(
         toy_task(**toy.args),
-        model=model(
-            by_number(answers) if isinstance(answers, list) else answers, target, target_config
-        ),
+        model=guarded_by(around, asked, **(around_args or {})) if around else asked,
         model_roles={
             "grader": model(grader, grader_name),
             "rewriter": model(guard, guard_name),
