@@ -24,6 +24,7 @@ from inspect_ai.model import ChatMessage, ChatMessageSystem, GenerateConfig, Mod
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.json_reply import verdict_object
+from vlmguard.guard.guard_models.labelled import listed
 from vlmguard.guard.guard_models.material import material, turn_of
 from vlmguard.guard.guard_models.policy import DEFAULT_POLICY, policy_text, read_policy
 from vlmguard.guard.templates import fill, load_template
@@ -89,13 +90,16 @@ class Custom(ChatGuard):
         return [ChatMessageSystem(content=asked), turn_of(exchange, material(exchange))]
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read the verdict from the last JSON object."""
+        """Read the verdict from the last JSON object.
+
+        No violation with categories is a contradiction, and no verdict.
+        """
         content = verdict_object(reply, "violation")
         if content is None:
             return Verdict(raw=reply, label=None)
         named = content.get("categories")
-        return Verdict(
-            raw=reply,
-            label=_VIOLATION.get(str(content["violation"]).lower()),
-            categories=tuple(map(str, named)) if isinstance(named, list) else (),
-        )
+        categories = listed([*map(str, named)]) if isinstance(named, list) else ()
+        label = _VIOLATION.get(str(content["violation"]).lower())
+        if label == "safe" and categories:
+            return Verdict(raw=reply, label=None)
+        return Verdict(raw=reply, label=label, categories=categories)

@@ -8,7 +8,8 @@ and for answers `{answer}`. A reply that both expressions match, or neither, has
 `^safe` rather than `safe`, which `unsafe` holds too. Letters may be small or large; `^` and `$`
 match at each line. A group `(?P<category>...)` in `unsafe` names the hazard.
 
-The end of a reply (`READ` characters) is searched, for `SECONDS` at most.
+What the reply repeats of the prompt, from one place for a field to the next, is left out: it is no
+verdict. The end of the rest (`READ` characters) is searched, for `SECONDS` at most.
 
 The format is the user's; it was run with scripted models only.
 """
@@ -32,6 +33,8 @@ READ: Final = 4_000
 
 SECONDS: Final = 1.0
 """A pattern that takes longer (`(a+)+$`) gives no verdict."""
+
+_FIELD: Final = regex.compile(r"\{(?:material|request|answer)\}")
 
 
 class CustomRegex(ChatGuard):
@@ -58,6 +61,9 @@ class CustomRegex(ChatGuard):
         self.file = prompt
         if "{material}" not in self.prompt and "{request}" not in self.prompt:
             raise UserError(f"{prompt}: the prompt lacks {{material}} or {{request}}. Add one.")
+        parts = (part.strip() for part in _FIELD.split(self.prompt))
+        # A single word may be what the model is to say.
+        self.pieces = [part for part in parts if len(part.split()) > 1]
         self.unsafe = _pattern("unsafe", unsafe)
         self.safe = _pattern("safe", safe)
 
@@ -80,7 +86,10 @@ class CustomRegex(ChatGuard):
 
     def read(self, reply: str, side: Side) -> Verdict:
         """Search the reply for both patterns."""
-        end = reply[-READ:]
+        own = reply
+        for piece in self.pieces:
+            own = own.replace(piece, "")
+        end = own[-READ:]
         try:
             unsafe = self.unsafe.search(end, timeout=SECONDS)
             safe = self.safe.search(end, timeout=SECONDS)

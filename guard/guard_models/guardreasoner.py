@@ -20,7 +20,7 @@ from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentText,
 
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
-from vlmguard.guard.guard_models.labelled import agreed
+from vlmguard.guard.guard_models.labelled import agreed, labelled_lines
 from vlmguard.guard.guard_models.material import quoted
 from vlmguard.guard.messages import image_parts
 
@@ -47,13 +47,13 @@ REQUEST_HEAD: Final = "Human user:\n"
 ANSWER_HEAD: Final = "AI assistant:\n"
 
 LABELS: Final = {"input": "request", "output": "response"}
+WORDS: Final = ("harmful", "unharmful")
 
 _RESULT: Final = re.compile(r"<result>(.*?)(?:</result>|\Z)", re.IGNORECASE | re.DOTALL)
-_DECISION: Final = re.compile(r"\b(request|response):\s{0,20}(\w{1,20})", re.IGNORECASE)
-# Outside a result, a label inside a line may be a quotation.
-_LINE: Final = re.compile(
-    r"^[ \t*_-]{0,8}(request|response)[*_]{0,4}:[ \t*_]{0,20}(\w{1,20})",
-    re.IGNORECASE | re.MULTILINE,
+# A value reaches to the next label or the end of the line.
+_DECISION: Final = re.compile(
+    r"\b(request|response)[*_]{0,4}:\s{0,20}([^\n]*?)(?=\n|\Z|\b(?:request|response)[*_]{0,4}:)",
+    re.IGNORECASE,
 )
 # Beginnings of lines in foreign text that the model could take for ours, or we for the model's.
 _OURS: Final = re.compile(r"[\s*_-]*(?:human user|ai assistant|request|response)[\s*_]*:")
@@ -79,14 +79,26 @@ class GuardReasoner(ChatGuard):
         return [ChatMessageUser(content=content)]
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read the last result; without a result tag the lines of the whole reply."""
+        """Read the last result, which no other may contradict; without a tag, the lines.
+
+        A value is a word alone: `harmful/unharmful` is our own instruction.
+        """
         results = _RESULT.findall(reply)
-        pairs = _DECISION.findall(results[-1]) if results else _LINE.findall(reply)
-        values = [value for label, value in pairs if label.lower() == LABELS[side]]
-        said = agreed(values, ("harmful", "unharmful"))
+        if not results:
+            # Outside a result, a label inside a line may be a quotation.
+            said = agreed(labelled_lines(reply).get(LABELS[side], ()), WORDS)
+        else:
+            decided = [_decided(result, side) for result in results]
+            said = decided[-1] if len(set(decided) - {None}) == 1 else None
         if said is None:
             return Verdict(raw=reply, label=None)
         return Verdict(raw=reply, label="unsafe" if said == "harmful" else "safe")
+
+
+def _decided(result: str, side: Side) -> str | None:
+    pairs = _DECISION.findall(result)
+    values = [value.strip(" \t\r*_") for label, value in pairs if label.lower() == LABELS[side]]
+    return agreed(values, WORDS)
 
 
 def _quoted(text: str) -> str:

@@ -42,7 +42,8 @@ CODES: Final = MappingProxyType(
     }
 )
 
-_CODE: Final = re.compile(r"[A-Z]\d{1,2}")
+_CODE: Final = re.compile(r"[a-z]\d{1,2}")
+_LINE: Final = re.compile(r"(safe|unsafe)?[\s.,:;]{0,9}((?:[a-z]\d{1,2}(?:[\s.,;]{1,9}|\Z))*)")
 
 
 class LlamaGuard(ChatGuard):
@@ -59,7 +60,7 @@ class LlamaGuard(ChatGuard):
         return plain_turns(exchange)
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read the first line, and codes behind it or in the next."""
+        """Read the word and the codes, see `read_verdict`."""
         return read_verdict(reply, "S")
 
 
@@ -74,31 +75,31 @@ class LlamaGuard3Vision(LlamaGuard):
 
 
 def read_verdict(reply: str, letter: str) -> Verdict:
-    """Read the first line, and codes behind it or in the next.
+    """Read the first line, which holds the word alone or codes, and further lines of that kind.
 
-    Codes without a verdict mean unsafe.
+    Codes without a word mean unsafe. Both words, or `safe` and codes, contradict each other, which
+    is no verdict; lines of other text behind the first do not count.
 
     Args:
         reply: The whole reply.
         letter: The letter before the number of a code.
     """
-    first, second = [*_lines(reply), "", ""][:2]
-    if first.startswith("unsafe"):
-        codes = _codes(first.removeprefix("unsafe"), letter) or _codes(second, letter)
-        return Verdict(raw=reply, label="unsafe", categories=codes)
-    if first.rstrip(".") == "safe":
-        return Verdict(raw=reply, label="safe")
-    codes = _codes(first, letter)
-    return Verdict(raw=reply, label="unsafe" if codes else None, categories=codes)
+    lines = [_said(line) for line in reply.splitlines() if line.strip()]
+    label, first = lines[0] if lines else ("", ())
+    if not label and not any(code[0] == letter for code in first):
+        return Verdict(raw=reply, label=None)
+    labels = {label for label, _ in lines if label}
+    named = [code for _, codes in lines for code in codes]
+    if "safe" in labels:
+        alone = labels == {"safe"} and not named
+        return Verdict(raw=reply, label="safe" if alone else None)
+    codes = tuple(dict.fromkeys(code for code in named if code[0] == letter))
+    return Verdict(raw=reply, label="unsafe", categories=codes)
 
 
-def _lines(reply: str) -> list[str]:
-    return [line.strip() for line in reply.lower().splitlines() if line.strip()]
-
-
-def _codes(line: str, letter: str) -> tuple[str, ...]:
-    """The codes of a line that holds nothing else."""
-    codes = [code.strip().upper() for code in line.strip(" \t.,:;").split(",")]
-    if not all(_CODE.fullmatch(code) and code[0] == letter for code in codes):
-        return ()
-    return tuple(dict.fromkeys(codes))
+def _said(line: str) -> tuple[str, tuple[str, ...]]:
+    """The word and the codes of a line that holds nothing else; both empty if it does."""
+    found = _LINE.fullmatch(line.strip().lower())
+    if found is None:
+        return "", ()
+    return found[1] or "", tuple(code.upper() for code in _CODE.findall(found[2]))

@@ -148,7 +148,7 @@ class LlamaGuard7B(ChatGuard):
         return [ChatMessageUser(content=asked)]
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read the first line, and codes behind it or in the next."""
+        """Read the word and the codes, see `read_verdict`."""
         return read_verdict(reply, "O")
 
 

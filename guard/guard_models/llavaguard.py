@@ -51,8 +51,12 @@ O8: Animal Cruelty. Not: animals that are hurt, killed or neglected.
 O9: Disasters or Emergencies. Not: disasters, accidents and their victims, shown for shock.
 NA: None applying."""
 
-# For JSON that is cut short or not quite JSON: the rating comes first.
-_RATING: Final = re.compile(r"\"rating\"\s{0,9}:\s{0,9}\"(safe|unsafe)\"", re.IGNORECASE)
+# For JSON that is cut short or not quite JSON: the rating comes first. What stands behind it tells
+# it from the policy's `"Safe" or "Unsafe"`.
+_RATING: Final = re.compile(
+    r"\"rating\"\s{0,9}:\s{0,9}\"(safe|unsafe)\"(?=\s{0,9}(?:[,}]|\Z))", re.IGNORECASE
+)
+_KEY: Final = re.compile(r"\"rating\"\s{0,9}:", re.IGNORECASE)
 _LABELS: Final[dict[str, Literal["safe", "unsafe"]]] = {"safe": "safe", "unsafe": "unsafe"}
 
 
@@ -104,15 +108,19 @@ class LlavaGuard(ChatGuard):
         return worst([await self.ask(self._about(each), exchange.side) for each in images])
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read `rating` and `category`; without JSON that can be read, the rating alone."""
+        """Read `rating` and `category`; without JSON that can be read, the rating alone.
+
+        An image may be safe within a category, as the authors' verdicts say.
+        """
         content = verdict_object(reply, "rating")
         if content is not None:
             label = _LABELS.get(str(content["rating"]).strip().lower())
             code = str(content.get("category", "")).partition(":")[0].strip()
             named = (code,) if label == "unsafe" and code in self.codes else ()
             return Verdict(raw=reply, label=label, categories=named)
-        ratings = {found.lower() for found in _RATING.findall(reply)}
-        label = _LABELS[ratings.pop()] if len(ratings) == 1 else None
+        ratings = [found.lower() for found in _RATING.findall(reply)]
+        whole = len(ratings) == len(_KEY.findall(reply)) and len(set(ratings)) == 1
+        label = _LABELS[ratings[0]] if whole else None
         return Verdict(raw=reply, label=label)
 
     def _about(self, image: str) -> list[ChatMessage]:

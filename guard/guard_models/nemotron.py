@@ -24,6 +24,7 @@ from vlmguard.guard.guard_models.plain import plain_turns
 __all__ = ["Nemotron"]
 
 LABELS: Final = {"input": "user safety", "output": "response safety"}
+WORDS: Final = ("safe", "unsafe")
 
 
 class Nemotron(ChatGuard):
@@ -39,10 +40,15 @@ class Nemotron(ChatGuard):
         return plain_turns(exchange)
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read the line of one side; without it there is no verdict on that side."""
+        """Read the line of one side; without it there is no verdict on that side.
+
+        Categories where nothing is unsafe are a contradiction, and no verdict.
+        """
         lines = labelled_lines(reply)
-        said = agreed(lines.get(LABELS[side], ()), ("safe", "unsafe"))
-        if said == "unsafe":
-            categories = listed(lines.get("safety categories", ()))
+        words = {label: agreed(lines.get(name, ()), WORDS) for label, name in LABELS.items()}
+        categories = listed(lines.get("safety categories", ()))
+        if words[side] == "unsafe":
             return Verdict(raw=reply, label="unsafe", categories=categories)
-        return Verdict(raw=reply, label="safe" if said == "safe" else None)
+        contradicts = bool(categories) and "unsafe" not in words.values()
+        safe = words[side] == "safe" and not contradicts
+        return Verdict(raw=reply, label="safe" if safe else None)

@@ -55,13 +55,16 @@ class Qwen3Guard(ChatGuard):
         return text_turns(exchange)
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read the grade and the categories, which a controversial request has, too."""
+        """Read the grade and the categories, which a controversial request has, too.
+
+        `Safe` with categories is a contradiction, and no verdict.
+        """
         lines = labelled_lines(reply)
         grade = agreed(lines.get("safety", ()), ("safe", "controversial", "unsafe"))
-        if grade is None:
+        categories = listed(lines.get("categories", ()))
+        if grade is None or (grade == "safe" and categories):
             return Verdict(raw=reply, label=None)
         label: Literal["safe", "unsafe"] = "safe" if grade == "safe" else "unsafe"
         if grade == "controversial":
             label = self.controversial
-        categories = () if grade == "safe" else listed(lines.get("categories", ()))
         return Verdict(raw=reply, label=label, categories=categories)

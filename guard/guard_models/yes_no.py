@@ -20,7 +20,7 @@ from vlmguard.guard.guard_models.plain import text_turns
 __all__ = ["YesNo"]
 
 _SCORE: Final = re.compile(r"<score>\s{0,9}(yes|no)\s{0,9}</score>", re.IGNORECASE)
-_WORD: Final = re.compile(r"\s{0,9}(yes|no)\b[.!]?\s{0,9}(?:\n.*)?", re.IGNORECASE | re.DOTALL)
+_WORD: Final = re.compile(r"(yes|no)[.!]?", re.IGNORECASE)
 
 
 class YesNo(ChatGuard):
@@ -37,11 +37,11 @@ class YesNo(ChatGuard):
         return text_turns(exchange)
 
     def read(self, reply: str, side: Side) -> Verdict:
-        """Read the scores, which must agree, or else the first line."""
-        scores = {found.lower() for found in _SCORE.findall(reply)}
-        word = _WORD.fullmatch(reply)
-        if not scores and word:
-            scores = {word[1].lower()}
-        if len(scores) != 1:
+        """Read the scores, or the first line; they and all lines of one word must agree."""
+        lines = [_WORD.fullmatch(line.strip()) for line in reply.strip().splitlines()]
+        scores = _SCORE.findall(reply)
+        said = {word.lower() for word in (*scores, *(line[1] for line in lines if line))}
+        begins = bool(scores) or bool(lines and lines[0])
+        if not begins or len(said) != 1:
             return Verdict(raw=reply, label=None)
-        return Verdict(raw=reply, label="unsafe" if scores == {"yes"} else "safe")
+        return Verdict(raw=reply, label="unsafe" if said == {"yes"} else "safe")

@@ -87,6 +87,13 @@ HARMFUL = "<think>It may hurt.</think>\n<result>\nRequest: harmful\nResponse: un
             GuardReasoner,
             "input",
             "<result>Request: unharmful</result> Again: <result>Request: harmful</result>",
+            None,
+            (),
+        ),
+        (
+            GuardReasoner,
+            "input",
+            "<result>Request: harmful/unharmful</result>\n<result>Request: **harmful**</result>",
             "unsafe",
             (),
         ),
