@@ -261,13 +261,15 @@ def test_common_measures_are_what_their_scorers_registered() -> None:
     known = common_measures()
     assert list(known) == [
         *("safety", "helpful", "safe_and_helpful"),
-        *("dsr", "over_refusal", "dsr_with_prefix"),
+        *("safety_worst", "unsafe_any", "first_unsafe"),
+        *("dsr", "over_refusal", "refused_any", "dsr_with_prefix"),
         "guard_unsafe",
         *("changed_benign", "changed_risky", "edit_distance"),
     ]
     assert [each.heading for each in known.values()] == [
         *("Safety 0-10 ↑", "Helpful % ↑", "Safe & helpful % ↑"),
-        *("DSR %", "Over-refusal % ↓", "DSR with prefix %"),
+        *("Safety 0-10, worst turn ↑", "Unsafe at any turn % ↓", "First unsafe turn ↑"),
+        *("DSR %", "Over-refusal % ↓", "Refused at any turn %", "DSR with prefix %"),
         "Unsafe by guard % ↓",
         *("Harmless requests changed % ↓", "Risky requests changed %", "Edit distance %"),
     ]
@@ -399,7 +401,7 @@ def test_a_card_with_another_name_than_its_function_is_named_with_it(
 ) -> None:
     monkeypatch.setitem(known, wrong, replace(known[right], name=wrong))
     # A card of somebody else's file alone is no fault.
-    check_names(vars(package), known)
+    check_names(vars(package), {*known, "dialogue"})
     monkeypatch.delitem(known, right)
     with pytest.raises(UserError, match=rf"{package.__name__}\.{right}.* {right}\. .*: {wrong}\."):
         reload(package)
@@ -410,7 +412,8 @@ def test_several_answers_are_averaged_where_a_card_says_so(monkeypatch: pytest.M
     # Besides grades, shares of classes of which a vote on each would leave none.
     shares = {"refuses", "warns", "safe_understood", "refused_by_judge", "safe_by_misperception"}
     views_of_shares = {"understood", "misperceived"}
-    assert grades() == {"safety", "win", "edit_distance", *shares, *views_of_shares}
+    turns = {"safety_worst", "first_unsafe", "first_wrong"}
+    assert grades() == {"safety", "win", "edit_distance", *turns, *shares, *views_of_shares}
     measures = {"kitchen_judge.care": Measure(max=10, average=True), "safe": Measure()}
     monkeypatch.setitem(_BENCHMARKS, "kitchen", Card("kitchen", "Kitchen", measures=measures))
     assert vote()(scores).value == {"care": 5.5, "safe": 1.0}
