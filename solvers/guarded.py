@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -38,7 +39,10 @@ from inspect_ai.model import (
     modelapi,
 )
 
-# Inspect has no public name for the sample of a model call. ETA's seeds need its epoch.
+# Inspect has no public names for the evaluated model and its settings, nor for the sample of a
+# model call. ETA's seeds need its epoch.
+from inspect_ai.model._generate_config import active_generate_config
+from inspect_ai.model._model import active_model
 from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import message_limit, suspend_turn_limit
@@ -115,7 +119,7 @@ class Guarded(ModelAPI, Wrapper):
         async def answer(messages: list[ChatMessage], more: GenerateConfig) -> ModelOutput:
             return await self.inner.generate(messages, tools, tool_choice, asked.merge(more))
 
-        target = Target(self.inner, answer)
+        target = Target(self._asked(), answer)
         target.tokens = config.max_tokens
         conversation = _conversation(input)
         record = self.defense.new_record(conversation)
@@ -128,6 +132,20 @@ class Guarded(ModelAPI, Wrapper):
             raise
         _tell(conversation, record, _done(outcome))
         return _with_record(outcome.output, record)
+
+    def _asked(self) -> Model:
+        """The inner model for questions of the defense's own: with the settings of the task.
+
+        Inspect gives them to the evaluated model alone, and so to these questions of a solver.
+        """
+        evaluated = active_model()
+        if evaluated is None or evaluated.api is not self:
+            return self.inner
+        # The message is in the input, and the limit of an answer is not that of a check.
+        apart = {"system_message": None, "max_tokens": None}
+        asked = copy(self.inner)
+        asked.config = asked.config.merge(active_generate_config().model_copy(update=apart))
+        return asked
 
     # Inspect's cache knows neither options nor roles of a model, but its base URL.
     @property

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, get_args
 
 import pytest
-from inspect_ai.model import ChatMessage, ChatMessageUser, ContentText
+from inspect_ai.model import ChatMessage, ChatMessageUser, ContentText, GenerateConfig
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.carriers import CARRIERS, Seen, carry, decided, samples_of
 from support.conversations import CONVERSATIONS, spelled
@@ -22,6 +22,10 @@ from vlmguard.guard.messages import parts_of
 
 DEFENSES = [name for name in cards().defenses if name in vars(solvers)]
 SKIPPED = {"tool_result_last": "tool_turn", "no_user_turn": "no_user_turn", "empty": "empty"}
+SETTINGS: dict[str, Any] = {
+    **{"seed": 7, "stop_seqs": ["END"], "reasoning_effort": "low", "extra_body": {"a": 1}},
+    **{"max_tokens": 2000, "system_message": "Be brief.", "temperature": 0.7},
+}
 UNREADABLE = [
     (name, voice)
     for name in DEFENSES
@@ -64,6 +68,33 @@ def test_a_carrier_does_what_the_solver_does(carried: Any, carrier: str, defense
         for who in ("target", *script_of(defense).roles):
             assert other.asked(who) == one.asked(who), (name, who)
         assert _timeless(other) == _timeless(one), name
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_a_carrier_asks_under_the_settings_of_the_solver(defense: str) -> None:
+    asked = {}
+    for carrier, carry_it in CARRIERS.items():
+        script = script_of(defense)
+        models = script.models("alarmed") if script.voices else script.models()
+        samples = samples_of(["image"])
+        log = carry_it(defense, script.options, models, samples, **SETTINGS)
+        assert log.status == "success"
+        # A system message of the settings may stand before or behind the defense's own.
+        asked[carrier] = sorted(
+            (
+                (sorted(spelled(c.messages), key=repr), _set(c.config))
+                for c in models["target"].calls
+            ),
+            key=repr,
+        )
+    expected = asked.pop("solver")
+    assert all(config["reasoning_effort"] == "low" for _, config in expected)
+    for carrier, found in asked.items():
+        assert found == expected, carrier
+
+
+def _set(config: GenerateConfig) -> dict[str, Any]:
+    return config.model_dump(exclude_none=True, exclude={"system_message"})
 
 
 def _timeless(seen: Seen) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
 from vlmguard.guard.record import DefenseRecord
 
-Carrier = Callable[[str, Mapping[str, Any], Mapping[str, Scripted], list[Sample]], EvalLog]
-"""Runs samples one at a time, in order, behind a defense: its name, options, and the models by role
-(the guarded one is `target`).
+Carrier = Callable[..., EvalLog]
+"""Runs samples one at a time, in order, behind a defense: its name, options, the models by role
+(the guarded one is `target`), the samples, and settings of the run by name.
 """
 
 
@@ -133,12 +133,13 @@ def by_solver(
     options: Mapping[str, Any],
     models: Mapping[str, Scripted],
     samples: list[Sample],
+    **settings: Any,
 ) -> EvalLog:
     """The defense as a solver: `--solver DEFENSE`."""
     roles = dict(models)
     target = roles.pop("target")
     spec = SolverSpec(defense, dict(options), dict(options))
-    return run_solver(spec, samples, target, roles, max_samples=1, fail_on_error=False)
+    return run_solver(spec, samples, target, roles, max_samples=1, fail_on_error=False, **settings)
 
 
 def by_model_api(
@@ -146,11 +147,12 @@ def by_model_api(
     options: Mapping[str, Any],
     models: Mapping[str, Scripted],
     samples: list[Sample],
+    **settings: Any,
 ) -> EvalLog:
     """The defense around the model: `--model guarded/DEFENSE/PROVIDER/MODEL`."""
     roles = dict(models)
     target = guarded_model(defense, roles.pop("target"), **options)
-    return run_solver(None, samples, target, roles, max_samples=1, fail_on_error=False)
+    return run_solver(None, samples, target, roles, max_samples=1, fail_on_error=False, **settings)
 
 
 CARRIERS: Final[dict[str, Carrier]] = {"solver": by_solver, "model_api": by_model_api}
