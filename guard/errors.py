@@ -12,6 +12,7 @@ from vlmguard.guard.redaction import redact_text
 
 __all__ = [
     "MissingData",
+    "MissingFile",
     "UserError",
     "check_choice",
     "check_count",
@@ -51,6 +52,10 @@ class MissingData(UserError):
     def __init__(self, message: str, on_hub: bool = False) -> None:
         super().__init__(message)
         self.on_hub = on_hub
+
+
+class MissingFile(UserError):
+    """A file or folder that the user names is not there."""
 
 
 def check_choice(option: str, value: object, choices: tuple[object, ...]) -> None:

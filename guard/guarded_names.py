@@ -9,7 +9,7 @@ from typing import Any, Final
 from vlmguard.guard.defense import Defense, defense_named
 from vlmguard.guard.errors import UserError
 
-__all__ = ["PROVIDER", "GuardedName", "defense_of", "guarded_name"]
+__all__ = ["PROVIDER", "GuardedName", "defense_of", "guarded_name", "made_defense"]
 
 PROVIDER: Final = "guarded"
 
@@ -76,3 +76,21 @@ def defense_of(name: GuardedName) -> type[Defense]:
                 f"{', '.join(known) or 'none'}. Arguments of the model inside go into {_INSIDE}."
             )
     return defense
+
+
+def made_defense(name: GuardedName) -> Defense:
+    """The defense of a guarded model.
+
+    Raises:
+        MissingFile: A file that an option names is not there.
+        UserError: As for `defense_of`, or an option is wrong; its name is that of `-M`.
+    """
+    defense = defense_of(name)
+    try:
+        return defense(**name.options)
+    except UserError as error:
+        said = error.text.replace("-S ", "-M ")
+        if "-M " not in said:
+            options = ", ".join(f"-M {option}" for option in name.options)
+            said = f"{PROVIDER}/{name.defense}, {options}: {said}"
+        raise type(error)(said) from error

@@ -58,6 +58,14 @@ class Wrapper(ABC):
 
     inner: Model
 
+    @abstractmethod
+    def check(self) -> None:
+        """Check that it can work.
+
+        Raises:
+            UserError: It cannot.
+        """
+
 
 def unwrapped(model: Model) -> Model:
     """The model that answers in the end: `openai/x` of `guarded/ecso/openai/x`."""
@@ -116,9 +124,13 @@ async def load_models(target: Model) -> None:
         UserError: Weights cannot be loaded.
     """
     for bound in (target, *model_roles().values()):
-        for model in map(unwrapped, bound if isinstance(bound, list) else [bound]):
-            if isinstance(model.api, LocalModel):
-                await model.api.open()
+        for model in bound if isinstance(bound, list) else [bound]:
+            api = model.api
+            while isinstance(api, Wrapper):
+                api.check()
+                api = api.inner.api
+            if isinstance(api, LocalModel):
+                await api.open()
 
 
 def role_models(role: str) -> list[Model]:

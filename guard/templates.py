@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import MissingFile, UserError
 from vlmguard.guard.files import read_text
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.text.untrusted import well_formed
@@ -82,7 +82,7 @@ def prompt_files(folder: str, names: Collection[str]) -> dict[str, Path]:
     place = user_path(folder)
     known = [f"{name}.txt" for name in names]
     if not place.is_dir():
-        raise UserError(
+        raise MissingFile(
             f"{folder}: no such folder. Prompts are read from files in it: {', '.join(known)}."
         )
     files = sorted(each for each in place.iterdir() if not each.name.startswith("."))

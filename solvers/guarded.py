@@ -16,14 +16,16 @@ call is in the metadata of its answer, where `DefenseRecord.of` finds it: an ans
 throws away takes its record with it (its tokens are counted all the same). The model never sees the
 metadata. Settings of the run reach the inner model; `--attempt-timeout` and `--max-connections`
 hold for each of its calls and for the guarded call as a whole.
+
+A stock scorer that asks a model, such as `model_graded_qa()`, asks the evaluated one where no
+other is bound: it is then guarded too, and a rewriter would rewrite the judge's question. Bind
+`--model-role grader=...`.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from copy import copy
-from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -47,10 +49,11 @@ from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import message_limit, suspend_turn_limit
 
-from vlmguard.guard.defense import Conversation, Outcome, Target
-from vlmguard.guard.errors import UserError
-from vlmguard.guard.guarded_names import PROVIDER, defense_of, guarded_name
+from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
+from vlmguard.guard.errors import MissingFile, UserError
+from vlmguard.guard.guarded_names import PROVIDER, defense_of, guarded_name, made_defense
 from vlmguard.guard.model_secrets import make_model
+from vlmguard.guard.option_content import content_of
 from vlmguard.guard.record import CALL_KEY, METADATA_KEY, DefenseRecord
 from vlmguard.guard.redaction import redact, redact_text, remember, restored
 from vlmguard.guard.roles import Wrapper
@@ -98,13 +101,35 @@ class Guarded(ModelAPI, Wrapper):
         name = guarded_name(f"{PROVIDER}/{model_name}", {**options, **given})
         assert name is not None
         remember(name.model_args)
-        self.defense = defense_of(name)(**options)
+        self.card = defense_of(name).card
+        self._made: Defense | MissingFile
+        try:
+            self._made = made_defense(name)
+        except MissingFile as error:
+            # Scores of a log need none of its defense's files; a run stops at its first call.
+            self._made = error
         # Inspect puts the system message of the settings into the input of this model.
         inside = config.model_copy(update={"system_message": None})
         self.inner = _inner(name.model, inside, name.model_args)
         if model_args:
             model_args.update(redact(model_args))
-        self._options = {key: _content(value) for key, value in options.items()}
+        self._options = {key: content_of(value) for key, value in options.items()}
+
+    @property
+    def defense(self) -> Defense:
+        """The defense.
+
+        Raises:
+            MissingFile: A file that an option names is not there.
+        """
+        if isinstance(self._made, MissingFile):
+            raise MissingFile(self._made.text)
+        return self._made
+
+    def check(self) -> None:
+        """Refuse a missing file, and a role whose model asks this role in turn."""
+        _ = self.defense
+        _check_circle(self, ())
 
     async def generate(
         self,
@@ -114,6 +139,7 @@ class Guarded(ModelAPI, Wrapper):
         config: GenerateConfig,
     ) -> ModelOutput:
         """Answer behind the defense."""
+        self.check()
         asked = config.model_copy(update={"system_message": None})
 
         async def answer(messages: list[ChatMessage], more: GenerateConfig) -> ModelOutput:
@@ -225,8 +251,8 @@ class Guarded(ModelAPI, Wrapper):
 
     def _identity(self) -> str:
         """Digest of what the answers depend on, besides the call."""
-        card = self.defense.card
-        roles = model_roles()
+        _check_circle(self, ())
+        card, roles = self.card, model_roles()
         parts = [
             card.name,
             card.version,
@@ -242,6 +268,29 @@ def _inner(name: str, config: GenerateConfig, arguments: dict[str, Any]) -> Mode
         return make_model(name, arguments, config)
     except (TypeError, ValueError) as error:
         raise UserError(f"the model inside guarded/, {name}: {error}") from error
+
+
+def _check_circle(api: ModelAPI, asked: tuple[str, ...]) -> None:
+    """Refuse roles that lead back to themselves.
+
+    Args:
+        api: A model.
+        asked: The roles that lead to it.
+
+    Raises:
+        UserError: A defense would ask a model behind the same defense, without end.
+    """
+    while isinstance(api, Guarded):
+        for role in api.card.roles:
+            bound = model_roles().get(role.name)
+            for model in bound if isinstance(bound, list) else [bound] if bound else []:
+                if role.name in asked:
+                    raise UserError(
+                        f"the role {role.name} leads back to itself: its model, {model}, is behind "
+                        f"a defense that asks this role. Bind it to a model without this defense."
+                    )
+                _check_circle(model.api, (*asked, role.name))
+        api = api.inner.api
 
 
 def _check_address(url: str | None) -> None:
@@ -334,10 +383,3 @@ def _described(bound: Model | list[Model] | None) -> list[Any]:
         ]
         for model in models
     ]
-
-
-def _content(value: object) -> object:
-    """An option as it counts: a file by its content."""
-    if isinstance(value, str) and os.path.isfile(value):
-        return hashlib.sha256(Path(value).read_bytes()).hexdigest()
-    return value

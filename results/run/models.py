@@ -9,7 +9,7 @@ from inspect_ai._util.registry import registry_find, registry_unqualified_name
 from rich.text import Text
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.guarded_names import defense_of, guarded_name
+from vlmguard.guard.guarded_names import guarded_name, made_defense
 from vlmguard.guard.model_secrets import make_model
 from vlmguard.results.run.config import FILL_IN, ModelChoice
 
@@ -47,7 +47,7 @@ def _fault(given: ModelChoice) -> str:
     try:
         guarded = guarded_name(given.model, given.model_args)
         if guarded is not None:
-            defense_of(guarded)(**guarded.options)
+            made_defense(guarded)
     except UserError as error:
         return f"model {given.model}: {str(error).removesuffix('.')}"
     if guarded is not None:

@@ -23,8 +23,13 @@ from vlmguard.guard.messages import parts_of
 DEFENSES = [name for name in cards().defenses if name in vars(solvers)]
 SKIPPED = {"tool_result_last": "tool_turn", "no_user_turn": "no_user_turn", "empty": "empty"}
 SETTINGS: dict[str, Any] = {
-    **{"seed": 7, "stop_seqs": ["END"], "reasoning_effort": "low", "extra_body": {"a": 1}},
-    **{"max_tokens": 2000, "system_message": "Be brief.", "temperature": 0.7},
+    "seed": 7,
+    "stop_seqs": ["END"],
+    "reasoning_effort": "low",
+    "extra_body": {"a": 1},
+    "max_tokens": 2000,
+    "system_message": "Be brief.",
+    "temperature": 0.7,
 }
 UNREADABLE = [
     (name, voice)

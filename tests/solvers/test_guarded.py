@@ -1,5 +1,6 @@
 """The model API `guarded/`: a defense around a task's own solver."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from support.scripted import (
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.roles import load_models
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.results.logs.verify import count_calls
 from vlmguard.scorers.refusal import refusal
@@ -131,6 +133,7 @@ def test_an_agent_works_and_each_of_its_calls_is_counted_once(tmp_path: Path) ->
         ("guarded/figstep_defense/nobody/m", {}, "nobody"),
         ("guarded/figstep_defense/mockllm/m", {"placment": "suffix"}, "Did you mean placement"),
         ("guarded/figstep_defense/mockllm/m", {"model_args": 1}, "mapping"),
+        ("guarded/figstep_defense/mockllm/m", {"placement": "top"}, "-M placement=top"),
     ],
 )
 def test_what_is_wrong_shows_before_a_call(model: str, options: dict[str, Any], says: str) -> None:
@@ -273,6 +276,57 @@ def test_the_calls_in_the_log_are_those_of_the_tally(
     assert len(target.calls) == (2 if cached else 4)
     counted = count_calls(log.location)
     assert (counted.calls, counted.tokens, counted.differing, counted.of) == (2, 30, 0, 1)
+
+
+def test_the_cache_sees_what_changed_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    prompts = tmp_path / "prompts"
+    prompts.mkdir()
+    target = Scripted("no")
+    # The answer itself is the same.
+    for word, calls in (("One", 2), ("One", 2), ("Two", 3)):
+        (prompts / "self_check.txt").write_text(word + " {request} {answer} yes or no?")
+        model = guarded_model("ecso", target, templates=str(prompts))
+        run(Task(dataset=[sample("How?")], solver=generate()), model, tmp_path, cache=True)
+        assert len(target.calls) == calls
+
+
+def test_scores_need_no_files_of_the_defense_but_a_run_does(tmp_path: Path) -> None:
+    file, target = tmp_path / "warning.txt", Scripted("ok")
+    file.write_text("Mind the picture.")
+    asked = sample("How?").model_copy(update={"target": "ok"})
+    task = Task(dataset=[asked], solver=generate(), scorer=includes())
+    log = run(task, guarded_model("figstep_defense", target, template=str(file)), tmp_path)
+    file.unlink()
+    again = score(read_eval_log(log.location), includes(), action="overwrite", display="none")
+    assert again.results is not None
+    assert again.results.scores[0].metrics["accuracy"].value == 1.0
+
+    without = guarded_model("figstep_defense", target, template=str(file))
+    (failed,) = inspect_eval(task, model=without, display="none", log_dir=str(tmp_path))
+    assert "-M template" in message_of(failed)
+    assert str(file) in message_of(failed)
+    with pytest.raises(UserError, match="-M template"):
+        asyncio.run(load_models(without))
+    assert len(target.calls) == 1
+
+
+def test_a_role_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
+    target = Scripted("ok")
+    around = guarded_model("vlmguard", target)
+    with pytest.raises(UserError, match="role rewriter leads back to itself"):
+        inspect_eval(
+            Task(dataset=[sample("How?")], solver=generate()),
+            model=guarded_model("vlmguard", Scripted("ok", name="other")),
+            model_roles={"rewriter": around},
+            display="none",
+            log_dir=str(tmp_path),
+        )
+    other = run_solver(None, sample("How?"), target, {"rewriter": guarded_model("ecso", target)})
+    assert other.status == "success"
+    assert len(target.calls) == 1
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:
