@@ -162,10 +162,11 @@ class DefenseRecord(BaseModel):
     def joined(cls, records: Sequence["DefenseRecord"]) -> "DefenseRecord":
         """One record of several calls of the same defense.
 
-        All stages in order; texts of the calls that were looked at, one after another; the last
-        action that is not `pass`; the first failure; `skipped` if every call was. Notes, outcome
-        and verdict are those of the failed call, else of the last one where the defense intervened,
-        else of the last that was looked at. The kept prefix is the final answer's.
+        All stages in order; texts of the calls that were looked at, one after another; `block` if
+        any was blocked, else the last action that is not `pass`; the first failure; `skipped` if
+        every call was. Notes, outcome and verdict are those of the failed call, else of the last
+        one that was blocked, else of the last where the defense intervened, else of the last that
+        was looked at. The kept prefix is the final answer's.
 
         Args:
             records: The calls' records, oldest first; none gives an empty record.
@@ -174,6 +175,7 @@ class DefenseRecord(BaseModel):
             return records[0] if records else cls()
         seen = [record for record in records if not record.skipped] or [*records]
         acted = [record for record in seen if record.triggered]
+        acted = [record for record in acted if record.action == "block"] or acted
         failed = [record for record in records if record.failure]
         chief = (failed[:1] or acted[-1:] or seen[-1:])[0]
         changed = any(record.rewritten is not None for record in seen)

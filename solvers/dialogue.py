@@ -19,9 +19,9 @@ DEFENSE` replaces this solver, so that nothing is replayed: the defense answers 
 after the earlier turns as the sample gives them.
 
 A dialogue goes on after a turn without an answer, after a refusal that the provider marked, and
-after a block, of which the history shows the fixed refusal, as the user saw it. `(no answer)`
-stands where there is no text of the model; an answer that was cut off stays as it is. Other errors
-of an API are errors of the sample.
+after a block, of which the history shows the fixed refusal, as the user saw it (`guarded/` leaves
+both out of what the model inside hears). `(no answer)` stands where there is no text of the model;
+an answer that was cut off stays as it is. Other errors of an API are errors of the sample.
 
 The output of each turn is in the sample's metadata. Scorers of others see the last answer; the
 general judge, the refusal scorer and that of `vlm_safety` score each turn (`scorers/turns.py`).

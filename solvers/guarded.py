@@ -5,8 +5,10 @@
 
 A task keeps its own solver: every call of the model passes through the defense, whether it comes
 from `multiple_choice()`, a dialogue or an agent. After a tool's result there is nothing new of the
-user's, so a defense lets that call pass. `-M` takes the defense's own options (those of `-S` with
-its solver), and `model_args`, a mapping with the arguments of the model inside:
+user's, so a defense lets that call pass. A turn that was blocked is left out of all later calls,
+with our refusal: an agent that goes on ("please proceed") would have it answered otherwise. `-M`
+takes the defense's own options (those of `-S` with its solver), and `model_args`, a mapping with
+the arguments of the model inside:
 
     -M verdict=exact -M "model_args={responses_api: true}"
 
@@ -32,6 +34,7 @@ from uuid import uuid4
 from inspect_ai.log import transcript
 from inspect_ai.model import (
     ChatMessage,
+    ChatMessageUser,
     GenerateConfig,
     Model,
     ModelAPI,
@@ -223,7 +226,7 @@ class Guarded(ModelAPI, Wrapper):
         config: GenerateConfig,
         instructions: str | None = None,
     ) -> tuple[list[ChatMessage], ModelUsage | None]:
-        compacted, _ = await self.inner.compact(_without_records(input), tools, instructions)
+        compacted, _ = await self.inner.compact(_heard(input), tools, instructions)
         return compacted, None
 
     def tools_required(self) -> bool:
@@ -308,11 +311,32 @@ def _check_address(url: str | None) -> None:
 
 
 def _conversation(messages: Sequence[ChatMessage]) -> Conversation:
-    heard = _without_records(messages)
+    heard = _heard(messages)
     state = sample_state()
     if state is None:
         return Conversation(heard)
     return Conversation(heard, f"Sample {state.sample_id}", state.epoch)
+
+
+def _heard(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """What the model inside and the defense see: no records, and no turn that was blocked.
+
+    From a blocked user turn up to our refusal all is left out. A refusal that stands last is no
+    prefill: its turn waits for an answer again, and for the defense.
+    """
+    heard: list[ChatMessage] = []
+    for place, message in enumerate(messages):
+        if not _is_refusal(message):
+            heard.append(message)
+        elif any(not _is_refusal(later) for later in messages[place + 1 :]):
+            users = [n for n, each in enumerate(heard) if isinstance(each, ChatMessageUser)]
+            heard = heard[: users[-1]] if users else heard
+    return _without_records(heard)
+
+
+def _is_refusal(message: ChatMessage) -> bool:
+    noted = (message.metadata or {}).get(METADATA_KEY)
+    return noted is not None and DefenseRecord.model_validate(noted).action == "block"
 
 
 def _without_records(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
