@@ -7,7 +7,9 @@
 4. The target answers.
 5. `after` looks at the answer, if the defense needs it: keep it, or put another in its place. A
    missing answer, a refusal that the provider marked and a tool call are not looked at.
-6. A guard's output that cannot be used is neither safe nor unsafe: `on_failure` decides.
+6. A guard's output that cannot be used is neither safe nor unsafe: `on_failure` decides. So it does
+   about a turn of documents, audio or video alone, which no defense reads (`unread_content`);
+   beside a text or an image, such parts are noted as an approximation (`unread: document`).
 """
 
 from abc import ABC
@@ -215,7 +217,12 @@ class Defense(ABC):
         if record.skipped:
             decision = self.passed(conversation, record.skipped)
         else:
+            unread = ", ".join(conversation.unread)
+            if unread:
+                record.approximations = [*record.approximations, f"unread: {unread}"]
             try:
+                if not conversation.readable:
+                    raise UnusableReply("unread_content", unread)
                 decision = await self.before(conversation, record)
             except UnusableReply as unusable:
                 passed = self.passed(conversation)

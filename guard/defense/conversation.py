@@ -13,7 +13,7 @@ from inspect_ai.model import (
     ChatMessageUser,
 )
 
-from vlmguard.guard.messages import images_of, with_addition, with_text
+from vlmguard.guard.messages import images_of, parts_of, with_addition, with_text
 
 __all__ = ["Conversation", "Skipped"]
 
@@ -100,17 +100,30 @@ class Conversation:
         return list(self.messages[:end])
 
     @property
+    def unread(self) -> list[str]:
+        """The kinds of parts of the user's turns that no defense reads (`document`, `audio`)."""
+        users = [message for message in self.request if isinstance(message, ChatMessageUser)]
+        kinds = (part.type for message in users for part in parts_of(message))
+        return [kind for kind in dict.fromkeys(kinds) if kind not in ("text", "image")]
+
+    @property
+    def readable(self) -> bool:
+        """Whether the last user turn has a text or an image; the target may see more than that."""
+        return bool(self.text.strip() or self.images)
+
+    @property
     def skipped(self) -> Skipped:
         """Why there is nothing to protect; empty if there is.
 
         A conversation that goes on after a tool's result (`tool_turn`) is not protected again: the
-        user's words in it are older.
+        user's words in it are older. A turn of other parts alone (a document) is not `empty`:
+        nobody can look at it, which is the failure `unread_content`.
         """
         if self.index is None:
             return "no_user_turn"
         if any(isinstance(later, ChatMessageTool) for later in self.messages[self.index + 1 :]):
             return "tool_turn"
-        return "" if self.text.strip() or self.images else "empty"
+        return "" if self.readable or self.unread else "empty"
 
     def with_request(self, text: str) -> list[ChatMessage]:
         """The messages with another text of the last user turn, behind its images."""
