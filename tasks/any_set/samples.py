@@ -147,6 +147,8 @@ class _Making:
                 "image_id": pair or "+".join(names) or rows_id,
                 "image_names": names,
                 **{name: value for name, value in optional.items() if value},
+                # Each turn of the user's is a request for leak checks.
+                **({"requests": [m.text for m in asked if m.role == "user"]} if dialogue else {}),
             },
         )
 

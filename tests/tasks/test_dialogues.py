@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai import score
 from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import generate
@@ -20,6 +21,7 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.run.config import read_config
 from vlmguard.results.run.plan import plan
+from vlmguard.scorers import refusal
 from vlmguard.tasks import vlm_safety
 
 GOOD, BAD = '{"right": true}', '{"right": false}'
@@ -228,3 +230,15 @@ def test_the_command_line_replays_a_file(talks: Path) -> None:
         *("A1", "Answer 1.", "A2", "Answer 3.", "A3", "Answer 5.")
     ]
     assert (sample.scores or {})["vlm_safety_judge"].value["wrong_any"] == 0  # type: ignore[index,call-overload]
+
+
+def test_a_log_is_scored_again_turn_by_turn(
+    talks: Path, scripted: Any, run: Any, metrics: Any
+) -> None:
+    model = scripted(lambda messages: "I cannot." if messages[-1].text == "A2" else "Yes.")
+    log = run(task_of(talks, judge="none"), model, limit=1)
+    (again,) = [score(log, refusal("own"), action="overwrite")]
+    for each in (log, again):
+        found = metrics(each)
+        assert found["refusal.refused.mean"] == 0
+        assert found["refusal.refusal.refused_any"] == 1

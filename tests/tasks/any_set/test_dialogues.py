@@ -146,6 +146,7 @@ def test_a_last_answer_is_left_out_and_what_is_meant_stays_apart(tmp_path: Path)
     (sample,) = loaded(tmp_path, [{"t": turns, "goal": "to eat it"}], judge_text="goal")
     assert [turn.text for turn in sample.input] == [each.text for each in TALK]
     assert sample.metadata["judge_text"] == "to eat it"
+    assert sample.metadata["requests"] == ["What is this?", "Is it ripe?"]
     assert "judge_request" not in sample.metadata
 
 
