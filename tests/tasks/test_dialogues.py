@@ -235,7 +235,9 @@ def test_the_command_line_replays_a_file(talks: Path) -> None:
 def test_a_log_is_scored_again_turn_by_turn(
     talks: Path, scripted: Any, run: Any, metrics: Any
 ) -> None:
-    model = scripted(lambda messages: "I cannot." if messages[-1].text == "A2" else "Yes.")
+    model = scripted(
+        lambda messages: "I'm sorry, but I can't help." if messages[-1].text == "A2" else "Yes."
+    )
     log = run(task_of(talks, judge="none"), model, limit=1)
     (again,) = [score(log, refusal("own"), action="overwrite")]
     for each in (log, again):
