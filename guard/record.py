@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.dialogue import answers_of
+from vlmguard.guard.model_calls import calls_before_scoring
 from vlmguard.guard.text.blocks import BLOCKED
 from vlmguard.guard.text.outputs import read_output
 
@@ -40,6 +41,8 @@ DATA_DIGEST: Final = "data_digest"
 
 LEFT_OUT: Final = "left_out"
 """The key, in the provenance of a task's data, of what is known of samples without their images."""
+
+_COSTS: Final = ("calls", "target_calls", "input_tokens", "output_tokens", "seconds", "cost")
 
 ANSWER_DIGEST: Final = "answer_digest"
 """The key of the digest of the whole scored answer in a score's metadata."""
@@ -281,13 +284,25 @@ def tally(state: TaskState) -> dict[str, Any]:
         answer (`outputs.Output`); and over all stages `calls`, `target_calls`, `input_tokens`,
         `output_tokens` and `seconds` (the last three None if a provider did not report them), and
         `cost` if the price of every call is known.
-        Without a defense: the target's single call, or that of each turn of a dialogue.
+        Without a defense: the target's calls before the scoring, also those of an agent. The costs
+        are None if calls of a guarded model failed, which the task went on without.
     """
-    record = DefenseRecord.of(state)
+    record, lost = DefenseRecord.of(state), False
+    if METADATA_KEY not in state.metadata:
+        called = calls_before_scoring()
+        guarded = [each for each in called.outputs if METADATA_KEY in (each.message.metadata or {})]
+        if guarded:
+            # An agent throws answers away, and helpers keep theirs; the transcript has all.
+            records = [each.message.metadata or {} for each in guarded]
+            record = DefenseRecord.joined(
+                [DefenseRecord.model_validate(each[METADATA_KEY]) for each in records]
+            )
+            lost = called.told > len(guarded)
+        elif record.defense == "none":
+            outputs = called.outputs or answers_of(state) or [state.output]
+            told = [Stage.of("answer", each, "target") for each in outputs if each.choices]
+            record = record.model_copy(update={"stages": told})
     stages = record.stages
-    if record.defense == "none" and not stages:
-        outputs = answers_of(state) or [state.output]
-        stages = [Stage.of("answer", each, "target") for each in outputs if each.choices]
     said = read_output(state.output)
     cost = _total([stage.cost for stage in stages])
     remarks = {
@@ -310,6 +325,8 @@ def tally(state: TaskState) -> dict[str, Any]:
         "output_tokens": _total([stage.output_tokens for stage in stages]),
         "seconds": _total([stage.seconds for stage in stages]),
         **({"cost": cost} if stages and cost is not None else {}),
+        # Calls that failed have no record: better no cost than a wrong one.
+        **(dict.fromkeys(_COSTS) if lost else {}),
     }
 
 

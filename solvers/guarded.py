@@ -55,6 +55,7 @@ from inspect_ai.util import message_limit, suspend_turn_limit
 from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
 from vlmguard.guard.errors import MissingFile, UserError
 from vlmguard.guard.guarded_names import PROVIDER, defense_of, guarded_name, made_defense
+from vlmguard.guard.model_calls import TOLD_BY
 from vlmguard.guard.model_secrets import make_model
 from vlmguard.guard.option_content import content_of
 from vlmguard.guard.record import CALL_KEY, METADATA_KEY, DefenseRecord
@@ -392,7 +393,7 @@ def _tell(conversation: Conversation, record: DefenseRecord, what: dict[str, Any
         "failure": record.failure or "",
         "before": hashlib.sha256(before).hexdigest(),
     }
-    transcript().info(event, source="vlmguard")
+    transcript().info(event, source=TOLD_BY)
 
 
 def _described(bound: Model | list[Model] | None) -> list[Any]:

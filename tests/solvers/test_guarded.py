@@ -163,6 +163,38 @@ def test_an_agent_that_goes_on_does_not_undo_a_block(
     assert (record_of(log).action, record_of(log).triggered) == ("block", True)
 
 
+@pytest.mark.parametrize("guarded", [False, True])
+def test_all_calls_of_an_agent_are_its_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    steps = [
+        ModelOutput.for_tool_call("target", "look_up", {"word": "red"}),
+        ModelOutput.for_tool_call("target", "submit", {"answer": "a colour"}),
+    ]
+
+    @solver
+    def thrown_away() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            for _ in range(2):
+                await get_model().generate("Unseen?", cache=True)
+            return state
+
+        return solve
+
+    target = Scripted(lambda call: steps[sum(role == "tool" for role in call.roles)])
+    model = guarded_model("figstep_defense", target) if guarded else target.model
+    solvers = [thrown_away(), react(tools=[look_up()])]
+    metadata = {"category": "c", "image_id": "i"}
+    asked = Sample(id="a/1", input=[user("What?")], metadata=metadata)
+    log = run(Task(dataset=[asked], solver=solvers, scorer=refusal()), model, tmp_path)
+    assert log.samples is not None
+    (score_of,) = (log.samples[0].scores or {}).values()
+    found = (score_of.metadata or {})["defense"]
+    assert (found["calls"], found["target_calls"]) == (4, 4)
+    assert (found["input_tokens"], found["output_tokens"]) == (40, 20)
+
+
 @pytest.mark.parametrize(
     ("model", "options", "says"),
     [
