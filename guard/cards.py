@@ -320,8 +320,9 @@ class Part:
     )
 
 
-Sees = Literal["all", "each", "none"]
-"""What a stage sees of several images: all at once, each in a call of its own, or text alone."""
+Sees = Literal["all", "each", "none", "format"]
+"""What a stage sees of several images: all at once, each in a call of its own, or text alone; or it
+depends on the guard model's `format`, whose table says it."""
 
 
 def _as_stated(args: Mapping[str, Any]) -> Mapping[str, "Calls"]:

@@ -280,7 +280,12 @@ def _defense_row(card: DefenseCard) -> list[str]:
 
 def _seen(card: DefenseCard) -> str:
     """What its stages see of several images: `all: answer, harm check; each alone: caption`."""
-    kinds = {"all": "all", "each": "each alone", "none": "text alone"}
+    kinds = {
+        "all": "all",
+        "each": "each alone",
+        "none": "text alone",
+        "format": "as the format sees them",
+    }
     stages = {
         kind: [name.replace("_", " ") for name, how in card.images.items() if how == kind]
         for kind in kinds

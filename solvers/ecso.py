@@ -217,6 +217,8 @@ class ECSO(Defense):
             [*conversation.system, turn, *conversation.later], in_full(target.model, settings)
         )
         record.add_call("safe_answer", output, "target")
+        if read_output(output).kind == "no_answer":
+            record.failure = "no_answer"
         decision = replace(
             answered.decision, action="regenerate", reason="flagged", verdict=verdict
         )

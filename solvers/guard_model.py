@@ -121,8 +121,8 @@ CARD: Final = DefenseCard(
         Role("rewriter", Calls(0, 2, "if it rewrites"), needed=False),
     ),
     images={
-        "guard_input": "all",
-        "guard_output": "all",
+        "guard_input": "format",
+        "guard_output": "format",
         "rewrite": "all",
         "answer": "all",
         "regenerate": "all",

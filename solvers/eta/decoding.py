@@ -166,7 +166,8 @@ async def by_sentence(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
             return text, False, k - 1  # the text so far fills the context
         if len(candidates) != draw.n:
             raise UserError(
-                f"{draw.target.model} gave {len(candidates)} answers where {draw.n} were asked for "
+                f"{draw.conversation.name}: {draw.target.model} gave {len(candidates)} answers "
+                f"where {draw.n} were asked for "
                 "(num_choices). Use -S decoding=response."
             )
         record.add_stage(_stage(f"sentence {k}", output, candidates))
@@ -228,7 +229,10 @@ async def by_response(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
     for output in outputs:
         record.add_call("candidate", output, "target")
     if not all(output.choices for output in outputs):
-        raise RuntimeError(f"{draw.target.model} left one of {draw.n} candidates unanswered.")
+        raise RuntimeError(
+            f"{draw.conversation.name}: {draw.target.model} left one of {draw.n} candidates "
+            "unanswered."
+        )
 
     found = [(said.text, said.kind) for said in map(read_output, outputs) if said.is_answer]
     if not found:

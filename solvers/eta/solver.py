@@ -30,7 +30,8 @@ The reward model (`RLHFlow/ArmoRM-Llama3-8B-v0.1`) runs its checkpoint's code: t
 The target must continue a prefix: `hf-vlm/`, `vllm/` and `sglang/` do, and `openai-api/` if
 `server=vllm` or `server=sglang` names its server; others may with `continues=true`. For other
 targets, `decoding=response` requests 5 whole answers that begin with the prefix and takes the best
-by `reward + alpha * cosine`: approximate.
+by `reward + alpha * cosine`: approximate. Each has a seed of its own, from 1 on, which the run's
+`--seed` does not change: one seed would give one answer five times.
 
 Sampling is stated in full for these servers (`guard/sampling.py`), which would otherwise take
 missing settings from the checkpoint, for example Qwen2.5-VL's top_k of 1; other APIs get

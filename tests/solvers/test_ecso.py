@@ -316,6 +316,16 @@ def test_an_image_alone_is_a_request() -> None:
     assert record_of(log).original == ""
 
 
+def test_an_empty_safe_answer_is_a_failure() -> None:
+    def reply(call: Call) -> str:
+        if "HARMLESS" in call.text:
+            return ""
+        return "yes" if "yes or no only" in call.text else "First answer."
+
+    log = run_solver(ecso(), sample("How?"), Scripted(reply))
+    assert (answer_of(log), record_of(log).failure) == ("", "no_answer")
+
+
 async def test_the_safe_answer_keeps_the_results_of_tools_and_the_callers_settings() -> None:
     target = script("yes")
     asked: list[tuple[list[ChatMessage], GenerateConfig]] = []

@@ -409,6 +409,7 @@ def test_a_bare_prefix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_target_that_ignores_the_number_of_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     Local(monkeypatch)
     log = run_eta(scripted(choices("Only one.")), picture())
+    assert message_of(log).startswith("Sample ")
     assert "gave 1 answers where 5 were asked for" in message_of(log)
     assert "decoding=response" in message_of(log)
 
@@ -580,7 +581,9 @@ async def test_an_output_without_an_answer_is_an_error(monkeypatch: pytest.Monke
 
     # Inspect's own loop fails first; that of another caller may not.
     target = Target(Scripted(reply).model)
-    with pytest.raises(RuntimeError, match="left one of 5 candidates unanswered"):
+    with pytest.raises(
+        RuntimeError, match="^the conversation: .* left one of 5 candidates unanswered"
+    ):
         await ETA(decoding="response").run(Conversation([user("How?", picture())]), target)
 
 
