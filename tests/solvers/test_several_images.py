@@ -27,6 +27,7 @@ from support.scripted import (
 from vlmguard import Rewriter, solvers
 from vlmguard.guard.aux_models.base import Reading
 from vlmguard.guard.cards import cards
+from vlmguard.guard.guard_models.formats import FORMATS
 from vlmguard.guard.several_images import TooManyImages, generate_with_images
 from vlmguard.results.leaderboard import tables
 from vlmguard.results.leaderboard.build import build
@@ -96,6 +97,8 @@ def test_each_stage_sees_what_its_card_says(name: str) -> None:
     assert seen.keys() <= card.images.keys(), "CARD.images lacks a stage of the record"
     for stage_name, calls in seen.items():
         how = card.images[stage_name]
+        if how == "format":
+            how = FORMATS[str(options.get("adapter", "custom"))].guard.images
         if how == "each":
             assert calls == [[RED], [BLUE]], stage_name
         else:

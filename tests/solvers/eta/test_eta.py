@@ -582,7 +582,7 @@ async def test_an_output_without_an_answer_is_an_error(monkeypatch: pytest.Monke
     # Inspect's own loop fails first; that of another caller may not.
     target = Target(Scripted(reply).model)
     with pytest.raises(
-        RuntimeError, match="^the conversation: .* left one of 5 candidates unanswered"
+        RuntimeError, match=r"^the conversation: .* left one of 5 candidates unanswered"
     ):
         await ETA(decoding="response").run(Conversation([user("How?", picture())]), target)
 
