@@ -1,10 +1,11 @@
-"""The model calls of the sample that is scored, from its transcript."""
+"""The model calls of a sample, from its transcript."""
 
 from dataclasses import dataclass, field
 
-from inspect_ai.event import InfoEvent, ModelEvent, SpanBeginEvent
-from inspect_ai.log import transcript
+from inspect_ai.event import InfoEvent, ModelEvent, SampleInitEvent, SpanBeginEvent
+from inspect_ai.log import EvalSample, transcript
 from inspect_ai.model import ModelOutput
+from inspect_ai.solver import TaskState
 
 __all__ = ["TOLD_BY", "Called", "calls_before_scoring"]
 
@@ -25,12 +26,23 @@ class Called:
     told: int = 0
 
 
-def calls_before_scoring() -> Called:
-    """The calls of this sample without those of roles and scorers; none outside of a sample."""
-    called = Called()
-    if not transcript().history.full_history_available:
+def calls_before_scoring(sample: TaskState | EvalSample) -> Called:
+    """The calls of a sample without those of roles and scorers.
+
+    Args:
+        sample: The sample, while it runs or is scored, or from its log; of one whose transcript is
+            not at hand, no call is found.
+    """
+    called, ours = Called(), False
+    if isinstance(sample, TaskState) and not transcript().history.full_history_available:
         return called
-    for event in transcript().events:
+    state_id = sample.sample_id if isinstance(sample, TaskState) else sample.id
+    for event in transcript().events if isinstance(sample, TaskState) else sample.events:
+        if isinstance(event, SampleInitEvent):
+            ours = event.sample.id == state_id
+        # Outside of a sample, a process has a transcript of its own.
+        if not ours:
+            continue
         if isinstance(event, SpanBeginEvent) and event.name == "scorers":
             break
         if isinstance(event, InfoEvent) and event.source == TOLD_BY:

@@ -289,7 +289,7 @@ def tally(state: TaskState) -> dict[str, Any]:
     """
     record, lost = DefenseRecord.of(state), False
     if METADATA_KEY not in state.metadata:
-        called = calls_before_scoring()
+        called = calls_before_scoring(state)
         guarded = [each for each in called.outputs if METADATA_KEY in (each.message.metadata or {})]
         if guarded:
             # An agent throws answers away, and helpers keep theirs; the transcript has all.
