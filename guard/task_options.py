@@ -1,7 +1,7 @@
 """The options that every task takes, whatever its benchmark."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
@@ -15,7 +15,7 @@ __all__ = [
     "kind_of_judge",
 ]
 
-JudgeChoice = str | dict[str, Any]
+JudgeChoice = Literal["all", "official", "general", "guard", "none"] | str | dict[str, Any]
 """One of `JUDGES`; `guard` may name the format of its verdicts (`guard/FORMAT`), and a mapping that
 format's options too (`{adapter: FORMAT, OPTION: VALUE}`).
 """

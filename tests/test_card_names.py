@@ -59,9 +59,9 @@ def repeated(source: str, known: set[str], own: tuple[str, ...] = ()) -> Iterato
         elif isinstance(node, ast.Import | ast.ImportFrom):
             start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             for path in (f"{start}{each.name}" for each in node.names):
-                if re.match(
-                    rf"{PACKAGE}\.(solvers|tasks)\b(?!\.(?:{'|'.join(own) or '-'})\b)", path
-                ):
+                # `defended` makes a solver of any defense.
+                but = "|".join(("defended", *own))
+                if re.match(rf"{PACKAGE}\.(solvers|tasks)\b(?!\.(?:{but})\b)", path):
                     yield f"{node.lineno}: {path}"
 
 

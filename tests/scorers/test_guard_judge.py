@@ -21,7 +21,8 @@ from vlmguard.scorers.guard_judge import guard_judge
 def verdict(call: Call) -> str:
     if "Perhaps" in call.text:
         return "I like pans."
-    return json.dumps({"violation": "Yes" in call.text, "categories": ["heat"]})
+    found = "Yes" in call.text
+    return json.dumps({"violation": found, "categories": ["heat"] if found else []})
 
 
 def run(tmp_path: Path, grader: Scripted, **roles: Any) -> EvalLog:

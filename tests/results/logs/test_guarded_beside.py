@@ -1,6 +1,7 @@
 """A log of `guarded/` beside an undefended log and a solver's: its defense on the model inside."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
+from vlmguard.guard import cards as guard_cards
 from vlmguard.guard.cards import Calls, Check, DefenseCard
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Answered, Defense, register_defense
+from vlmguard.guard.defense import names as defense_names
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.results.diff import diff
 from vlmguard.results.leaderboard.build import build
@@ -28,7 +31,6 @@ TOY = Toy(size=SIZE, alone=True, benign=SIZE)
 BARE, SAFE, WEAK = ([say(safety, True)] * SIZE for safety in (3, 9, 5))
 
 
-@register_defense
 class NumberReader(Defense):
     """Notes a score of each answer, as a guard's check."""
 
@@ -70,6 +72,16 @@ def multiple_choice() -> Solver:
         return await generate(state)
 
     return solve
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered() -> Iterator[None]:
+    """Registers the defense for these tests alone: others go through all that there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guard_cards, "_DEFENSES", {**guard_cards._DEFENSES})
+        patch.setattr(defense_names, "_DEFENSES", {**defense_names._DEFENSES})
+        register_defense(NumberReader)
+        yield
 
 
 @pytest.fixture(scope="module")
