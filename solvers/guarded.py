@@ -143,6 +143,7 @@ class Guarded(ModelAPI, Wrapper):
         config: GenerateConfig,
     ) -> ModelOutput:
         """Answer behind the defense."""
+        self.defense.check_choices(config.num_choices)
         self.check()
         asked = config.model_copy(update={"system_message": None})
 

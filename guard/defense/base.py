@@ -6,7 +6,8 @@
 3. `before` decides about the request: pass it, rewrite it, or block it (no call of the target).
 4. The target answers.
 5. `after` looks at the answer, if the defense needs it: keep it, or put another in its place. A
-   missing answer, a refusal that the provider marked and a tool call are not looked at.
+   missing answer, a refusal that the provider marked and a tool call are not looked at: what an
+   agent does by its tools, and submits by one, is not checked. Several answers are an error.
 6. A guard's output that cannot be used is neither safe nor unsafe: `on_failure` decides. So it does
    about a turn of documents, audio or video alone, which no defense reads (`unread_content`);
    beside a text or an image, such parts are noted as an approximation (`unread: document`).
@@ -23,6 +24,7 @@ from vlmguard.guard.decision import Decision, OnFailure
 from vlmguard.guard.defense.conversation import Conversation
 from vlmguard.guard.defense.refusal import refusal
 from vlmguard.guard.defense.target import Target
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import load_models
 from vlmguard.guard.text.outputs import read_output
@@ -131,10 +133,15 @@ class Defense(ABC):
         decision = await self._decide(conversation, record)
         if decision.action == "block":
             return Outcome(decision, refusal(target.name), record)
-        output = await target(list(decision.messages), self.answering(target))
+        own = self.answering(target)
+        if own is None or own.num_choices is None:
+            self.check_choices(target.config.num_choices)
+        output = await target(list(decision.messages), own)
         record.add_call("answer", output, "target")
         if not self.needs_output:
             return Outcome(decision, output, record)
+        if own is None or own.num_choices is None:
+            self.check_choices(len(output.choices))
         if output.choices and output.message.tool_calls:
             record.skipped = "tool_call"
             return Outcome(decision, output, record)
@@ -155,6 +162,21 @@ class Defense(ABC):
                 output = refusal(target.name)
         self._note(record, decision)
         return Outcome(decision, output, record)
+
+    def check_choices(self, count: int | None) -> None:
+        """Refuse several answers to one request, of which only the first would be checked.
+
+        Args:
+            count: Number of answers that the request asks for, or that came.
+
+        Raises:
+            UserError: There are several, and the defense checks answers.
+        """
+        if self.needs_output and (count or 1) > 1:
+            raise UserError(
+                f"{self.card.name} checks one answer to a request, and num_choices asks for "
+                f"{count}. Leave num_choices out; --epochs {count} gives as many answers."
+            )
 
     def new_record(self, conversation: Conversation) -> DefenseRecord:
         """An empty record of a conversation."""

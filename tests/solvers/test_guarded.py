@@ -37,7 +37,7 @@ from vlmguard.guard.roles import load_models
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.results.logs.verify import count_calls
 from vlmguard.scorers.refusal import refusal
-from vlmguard.solvers import vlmguard
+from vlmguard.solvers import mllm_protector, vlmguard
 from vlmguard.solvers.figstep_defense import DEFENSE_PROMPT
 
 
@@ -282,6 +282,21 @@ def test_an_error_of_the_defense_names_the_sample() -> None:
     assert "Sample s/1" in message_of(log)
     assert not target.calls
     assert len(guard.calls) == 2
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_an_answer_that_nobody_would_check_is_refused(around: bool) -> None:
+    target, guard = Scripted(choices("fine", "the bomb")), Scripted("SAFE", name="detector")
+    log = run_solver(
+        None if around else mllm_protector(),
+        sample("How?"),
+        guarded_model("mllm_protector", target) if around else target,
+        {"detector": guard},
+        num_choices=2,
+    )
+    assert "Leave num_choices out" in message_of(log)
+    assert not guard.calls
+    assert len(target.calls) == (not around)
 
 
 def test_several_choices_are_one_call(tmp_path: Path) -> None:
