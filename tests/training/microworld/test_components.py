@@ -60,7 +60,7 @@ def log_of(folder: Path, defense: str, did: list[Did]) -> EvalLog:
 
 
 YES: Did = {"triggered": True, "verdict": Verdict(raw="yes", label="unsafe")}
-NO: Did = {}
+NO: Did = {"verdict": Verdict(raw="no", label="safe")}
 
 
 def test_a_self_check_is_compared_with_the_answer_that_it_read(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_self_check_is_compared_with_the_answer_that_it_read(tmp_path: Path) -
         {**YES, "stages": {"caption": f"the picture shows the {pair(JOINT[0]).picture.name}."}},
         {**YES, "stages": {"caption": "the picture shows something."}},
         {**careful, **YES},  # hazardous, but the answer was careful: a false alarm
-        {**NO, "failure": "no_verdict"},
+        {"verdict": Verdict(raw="perhaps", label=None), "failure": "no_verdict"},
         NO,
         {**YES, "stages": {"caption": f"the {pair(BENIGN[0]).picture.name}"}},
         NO,
