@@ -320,12 +320,12 @@ class Part:
     )
 
 
-Sees = Literal["all", "each", "none", "format"]
-"""What a stage sees of several images: all at once, each in a call of its own, or text alone; or it
-depends on the guard model's `format`, whose table says it."""
+Sees = Literal["all", "each", "none", "altered", "format"]
+"""What a stage sees of several images: all at once, each in a call of its own, text alone, or all
+of them altered; or it depends on the guard model's `format`, whose table says it."""
 
 
-def _as_stated(args: Mapping[str, Any]) -> Mapping[str, "Calls"]:
+def _as_stated(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, "Calls"]:
     return {}
 
 
@@ -359,8 +359,8 @@ class DefenseCard:
         parts: Its parts that make decisions.
         lacks: Says what else it needs to start, each with the way out, from its arguments, the
             roles with a model, and the target (empty if it is not chosen yet).
-        calls: Gives the calls of `target` or a role, by name, where they depend on its arguments;
-            others are as stated above.
+        calls: Gives the calls of `target` or a role, by name, where they depend on its arguments or
+            on the roles with a model; others are as stated above.
         taught: Its texts that our tiny models learned, by purpose; no other card has the same
             purpose. Another text, or one more, needs new weights. A defense without such texts is
             left out of their experiment.
@@ -386,7 +386,7 @@ class DefenseCard:
     lacks: Callable[[Mapping[str, Any], Collection[str], str], list[str]] = field(
         default=_lacks_nothing, repr=False
     )
-    calls: Callable[[Mapping[str, Any]], Mapping[str, Calls]] = field(
+    calls: Callable[[Mapping[str, Any], Collection[str]], Mapping[str, Calls]] = field(
         default=_as_stated, repr=False
     )
     taught: Mapping[str, str] = field(default_factory=dict, repr=False)

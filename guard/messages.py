@@ -9,6 +9,7 @@ __all__ = [
     "image_parts",
     "images_of",
     "parts_of",
+    "replace_images",
     "texts_and_images",
     "user_message",
     "with_addition",
@@ -36,6 +37,29 @@ def with_text(message: ChatMessage, text: str) -> ChatMessageUser:
     """
     kept = [part for part in parts_of(message) if not isinstance(part, ContentText)]
     return ChatMessageUser(content=[*kept, ContentText(text=text)])
+
+
+def replace_images(message: ChatMessage, images: Sequence[str]) -> ChatMessageUser:
+    """A new user turn with other images in the places of its own; its texts keep their places.
+
+    Args:
+        message: The turn.
+        images: As many as it has; none at all takes them out.
+
+    Raises:
+        ValueError: Another number of images.
+    """
+    ours = image_parts([message])
+    if images and len(images) != len(ours):
+        raise ValueError(f"{len(images)} images for the places of {len(ours)}")
+    others = iter(images)
+    parts: list[Content] = []
+    for part in parts_of(message):
+        if not isinstance(part, ContentImage):
+            parts.append(part)
+        elif images:
+            parts.append(part.model_copy(update={"image": next(others)}))
+    return ChatMessageUser(content=parts)
 
 
 def with_addition(

@@ -283,6 +283,7 @@ def _seen(card: DefenseCard) -> str:
     kinds = {
         "all": "all",
         "each": "each alone",
+        "altered": "altered",
         "none": "text alone",
         "format": "as the format sees them",
     }

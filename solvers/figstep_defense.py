@@ -23,7 +23,7 @@ from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard
 from vlmguard.guard.decision import Decision
-from vlmguard.guard.defense import Conversation, Defense, register_defense
+from vlmguard.guard.defense import Conversation, Defense, Target, register_defense
 from vlmguard.guard.errors import check_choice
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.templates import load_template, template_hash
@@ -71,7 +71,9 @@ class FigStepDefense(Defense):
         self.placement = placement
         self.prompt = load_template(DEFENSE_PROMPT, template, ())
 
-    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+    async def before(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
         """Add the warning: it is always there, since this defense has no trigger."""
         record.template = template_hash(self.prompt)
         record.notes = {"placement": self.placement}

@@ -86,7 +86,7 @@ def _flagged(side: Side) -> Callable[[DefenseRecord], bool | None]:
     return flagged
 
 
-def _calls(args: Mapping[str, Any]) -> Mapping[str, Calls]:
+def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Calls]:
     """The calls of each model for one sample, under these arguments."""
     check, on_flag = args.get("check", "input"), args.get("on_flag", "refuse")
     again = int(check != "input" and on_flag != "refuse")
@@ -250,7 +250,9 @@ class GuardFilter(Defense):
         if self.threshold is not None:
             record.notes["threshold"] = self.threshold
 
-    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+    async def before(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
         """Check the request; a flagged one is refused or changed."""
         if "input" not in self.sides:
             return self.passed(conversation)
@@ -262,7 +264,7 @@ class GuardFilter(Defense):
         if not flagged:
             return replace(self.passed(conversation), verdict=verdict)
         if self.on_flag == "rewrite":
-            return await self._rewritten(conversation, record, verdict)
+            return await self._rewritten(conversation, record, target, verdict)
         if self.on_flag == "safe_prompt":
             messages = self._warned(conversation, verdict)
             text = Conversation(messages).text
@@ -333,10 +335,14 @@ class GuardFilter(Defense):
             record.notes.setdefault(SCORE, max(scores.values()))
 
     async def _rewritten(
-        self, conversation: Conversation, record: DefenseRecord, verdict: Verdict
+        self,
+        conversation: Conversation,
+        record: DefenseRecord,
+        target: Target | None,
+        verdict: Verdict,
     ) -> Decision:
         noted = record.notes
-        decision = await self.rewriting.before(conversation, record)
+        decision = await self.rewriting.before(conversation, record, target)
         record.notes = {**record.notes, **noted}
         record.template = template_hash(record.template, self.prompt.hash)
         return replace(decision, verdict=verdict)

@@ -128,7 +128,9 @@ class VLMGuard(Defense):
         """Find the rewriter."""
         get_model(role="rewriter", required=True)
 
-    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+    async def before(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
         """Rewrite the request."""
         rewriter = self.rewriter(get_model(role="rewriter", required=True))
         rewrite = await rewriter.rewrite(

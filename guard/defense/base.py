@@ -94,22 +94,27 @@ class Defense(ABC):
         return False
 
     async def decide(
-        self, conversation: Conversation, record: DefenseRecord | None = None
+        self,
+        conversation: Conversation,
+        record: DefenseRecord | None = None,
+        target: Target | None = None,
     ) -> Decision:
         """Decide about a request, before any answer.
 
         Args:
             conversation: The conversation.
             record: Where calls are noted; a new record by default.
+            target: The target, for defenses that ask it before its answer; None if it is not at
+                hand.
 
         Raises:
             RuntimeError: A guard's output cannot be used, and `on_failure` is `raise`.
             UserError: A model that it needs is missing.
         """
         record = record if record is not None else self.new_record(conversation)
-        await self.ready(None)
-        self.describe(record, None)
-        return await self._decide(conversation, record)
+        await self.ready(target)
+        self.describe(record, target)
+        return await self._decide(conversation, record, target)
 
     async def run(
         self, conversation: Conversation, target: Target, record: DefenseRecord | None = None
@@ -130,7 +135,7 @@ class Defense(ABC):
         await self.ready(target)
         self.describe(record, target)
         await load_models(target.model)
-        decision = await self._decide(conversation, record)
+        decision = await self._decide(conversation, record, target)
         if decision.action == "block":
             return Outcome(decision, refusal(target.name), record)
         own = self.answering(target)
@@ -208,8 +213,15 @@ class Defense(ABC):
         """Settings of the target's answer that override those of the request."""
         return None
 
-    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+    async def before(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
         """Decide about the request; passes it by default.
+
+        Args:
+            conversation: The conversation; it has something to protect.
+            record: Where calls are noted.
+            target: The target, for questions before its answer; None if it is not at hand.
 
         Raises:
             UnusableReply: A guard's output cannot be used.
@@ -234,7 +246,9 @@ class Defense(ABC):
         """The decision to pass a request on as it is."""
         return Decision("pass", conversation.text, reason, messages=conversation.messages)
 
-    async def _decide(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+    async def _decide(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
         record.skipped = conversation.skipped
         if record.skipped:
             decision = self.passed(conversation, record.skipped)
@@ -245,7 +259,7 @@ class Defense(ABC):
             try:
                 if not conversation.readable:
                     raise UnusableReply("unread_content", unread)
-                decision = await self.before(conversation, record)
+                decision = await self.before(conversation, record, target)
             except UnusableReply as unusable:
                 passed = self.passed(conversation)
                 decision = self._failed(conversation, passed, record, unusable)

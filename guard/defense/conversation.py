@@ -13,7 +13,7 @@ from inspect_ai.model import (
     ChatMessageUser,
 )
 
-from vlmguard.guard.messages import images_of, parts_of, with_addition, with_text
+from vlmguard.guard.messages import images_of, parts_of, replace_images, with_addition, with_text
 
 __all__ = ["Conversation", "Skipped"]
 
@@ -128,6 +128,14 @@ class Conversation:
     def with_request(self, text: str) -> list[ChatMessage]:
         """The messages with another text of the last user turn, behind its images."""
         return self._with(lambda turn: with_text(turn, text))
+
+    def with_images(self, images: Sequence[str]) -> list[ChatMessage]:
+        """The messages with other images of the last user turn, in the same places.
+
+        Args:
+            images: As many as there are; none at all takes them out.
+        """
+        return self._with(lambda turn: replace_images(turn, images))
 
     def with_addition(
         self, text: str, place: Literal["system", "prefix", "suffix"]

@@ -234,7 +234,7 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
         target, guards = 1, {}
     elif card is not None:
         images = _images(step)
-        calls = card.calls(defense.args)
+        calls = card.calls(defense.args, roles(matrix, defense))
         target = _most(calls.get("target", card.target_calls), images)
         guards = {role.name: _most(calls.get(role.name, role.calls), images) for role in card.roles}
     return {

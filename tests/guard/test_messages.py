@@ -1,5 +1,6 @@
 """Chat messages: built in one way, and read in all forms of their content."""
 
+import pytest
 from inspect_ai.model import (
     ChatMessageAssistant,
     ChatMessageSystem,
@@ -13,6 +14,7 @@ from vlmguard.guard.messages import (
     image_parts,
     images_of,
     parts_of,
+    replace_images,
     user_message,
     with_addition,
     with_text,
@@ -71,3 +73,20 @@ def test_an_addition_leaves_the_order_of_images_and_texts():
     image_last = ChatMessageUser(content=[ContentText(text="1"), ContentImage(image="a")])
     assert kinds(with_addition(image_last, "x", "suffix")) == ["1", "a", "x"]
     assert kinds(given) == ["a", "1", "2"]
+
+
+def test_other_images_take_the_places_of_the_turns_own():
+    turn = ChatMessageUser(
+        content=[
+            ContentText(text="left"),
+            ContentImage(image="a", detail="low"),
+            ContentText(text="right"),
+            ContentImage(image="b"),
+        ]
+    )
+    assert kinds(replace_images(turn, ["c", "d"])) == ["left", "c", "right", "d"]
+    assert replace_images(turn, ["c", "d"]).content[1].detail == "low"
+    assert kinds(replace_images(turn, [])) == ["left", "right"]
+    assert images_of([turn]) == ["a", "b"]
+    with pytest.raises(ValueError, match="1 images for the places of 2"):
+        replace_images(turn, ["c"])

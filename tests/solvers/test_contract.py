@@ -128,7 +128,7 @@ def test_only_the_last_user_turn_changes(carried: Any, carrier: str, defense: st
                 assert spelled([after]) == spelled([before]), (name, place)
             else:
                 assert isinstance(after, ChatMessageUser)
-                assert _pictures(after) == _pictures(before), name
+                assert _kept(defense, _pictures(before), _pictures(after)), name
         if name in SKIPPED and not made(defense).needs_output:
             assert seen.record.skipped == SKIPPED[name]
             assert spelled(heard) == spelled(asked), name
@@ -161,6 +161,16 @@ def test_to_decide_is_the_first_step_of_a_run(carried: Any, defense: str) -> Non
             assert decided(decision) == decided(seen.decision), name
         heard = None if decision.action == "block" else spelled(decision.messages)
         assert heard == (seen.answered and spelled(seen.answered)), name
+
+
+def _kept(defense: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
+    """Whether the target got the images that the defense's card says."""
+    sees = cards().defenses[defense].images["answer"]
+    if after == before:
+        return True
+    if sees == "none":
+        return after == [part for part in before if part["type"] != "image"]
+    return sees == "altered" and [part["type"] for part in after] == [p["type"] for p in before]
 
 
 def _pictures(message: ChatMessage) -> list[dict[str, Any]]:

@@ -466,10 +466,10 @@ def test_the_card_says_what_is_missing_and_what_it_costs() -> None:
         "no model for the role rewriter"
     ]
     assert card.lacks(toy, ("guard",), "") == []
-    most = {role: calls.most for role, calls in card.calls({}).items()}
+    most = {role: calls.most for role, calls in card.calls({}, ()).items()}
     assert most == {"target": 1, "guard": 1, "rewriter": 0}
     both = {"check": "both", "on_flag": "rewrite"}
-    most = {role: calls.most for role, calls in card.calls(both).items()}
+    most = {role: calls.most for role, calls in card.calls(both, ()).items()}
     assert most == {"target": 2, "guard": 3, "rewriter": 2}
 
 
@@ -477,7 +477,7 @@ def test_no_branch_makes_more_calls_than_the_card_says() -> None:
     for check in ("input", "output", "both"):
         for on_flag in ("refuse", "rewrite", "safe_prompt", "regenerate"):
             options: dict[str, Any] = {"check": check, "on_flag": on_flag}
-            calls = CARD.calls(options)
+            calls = CARD.calls(options, ())
             for verdicts in (("safe", "safe"), ("unsafe", "unsafe"), ("safe", "unsafe")):
                 models = {
                     "target": Scripted("A."),

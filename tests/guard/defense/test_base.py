@@ -69,7 +69,9 @@ class Noting(Defense):
         self._step("answering")
         return GenerateConfig(max_tokens=7)
 
-    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+    async def before(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
         self._step("before")
         if self.block:
             return Decision("block", "", "flagged", verdict=UNSAFE)

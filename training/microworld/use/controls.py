@@ -10,7 +10,7 @@ from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard
 from vlmguard.guard.decision import Decision
-from vlmguard.guard.defense import Conversation, Defense
+from vlmguard.guard.defense import Conversation, Defense, Target
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.solvers.defended import defended
 from vlmguard.training.microworld.world.language import GENERAL_CAUTION
@@ -28,7 +28,9 @@ class AlwaysCaution(Defense):
         target_calls=Calls(1, 1),
     )
 
-    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+    async def before(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
         """Add the caution."""
         record.rewritten = f"{conversation.text}. {GENERAL_CAUTION}"
         messages = conversation.with_request(record.rewritten)
@@ -47,7 +49,9 @@ class AlwaysRefuse(Defense):
         target_calls=Calls(0, 0),
     )
 
-    async def before(self, conversation: Conversation, record: DefenseRecord) -> Decision:
+    async def before(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
         """Block the request."""
         return Decision("block", "", "always")
 
