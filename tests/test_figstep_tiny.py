@@ -7,6 +7,7 @@ behind `transformers serve`. Their answers mean nothing; the test is that everyt
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,61 @@ from support.checkpoints import checkpoint_fixture
 from support.openai_server import image_count, openai_server
 from support.serve import Served, transformers_serve
 
+from vlmguard import solvers
+from vlmguard.guard.cards import cards
 from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.record import DefenseRecord
 
-DEFENSES = ["undefended", "vlmguard", "ecso", "eta", "mllm_protector", "figstep_defense"]
-DEFENSES += ["guard_model"]
+
+@dataclass(frozen=True)
+class Trial:
+    """How a defense makes all its steps with checkpoints of random weights, and what shows that.
+
+    Attributes:
+        options: Its options (`-S`); `{clip}` and the like are folders of `auxiliaries`.
+        served: Further options for a target behind a server.
+        refused: Words of the message, if it refuses a target behind a server.
+        triggered: Whether it acts on every sample.
+        stages: Stages that every record has.
+        failures: What may fail; empty if this is not looked at.
+        notes: Notes of every record.
+    """
+
+    options: tuple[str, ...] = ()
+    served: tuple[str, ...] = ()
+    refused: str = ""
+    triggered: bool = False
+    stages: frozenset[str] = frozenset()
+    failures: tuple[str | None, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+UNDEFENDED = "undefended"
+TRIALS = {
+    "ecso": Trial(),
+    "eta": Trial(
+        # With these thresholds no answer and no image is safe, so every answer is aligned.
+        options=(
+            *("reward={reward}", "trust_remote_code=true", "clip={clip}"),
+            *("post_threshold=1000", "pre_threshold=-2"),
+        ),
+        served=("decoding=response",),
+        triggered=True,
+        notes={"branch": "aligned"},
+    ),
+    "figstep_defense": Trial(triggered=True),
+    "guard_model": Trial(
+        options=("check=both", "on_flag=safe_prompt"),
+        stages=frozenset({"guard_input", "answer"}),
+        # Random weights give no verdict, and perhaps no answer.
+        failures=("no_verdict", "no_answer"),
+    ),
+    "mllm_protector": Trial(
+        options=("detector={detector}", "detoxifier={detoxifier}", "threshold=1"), triggered=True
+    ),
+    "vlmguard": Trial(),
+}
+DEFENSES = [UNDEFENDED, *(name for name in cards().defenses if name in vars(solvers))]
 
 tiny_llava = checkpoint_fixture("llava")
 
@@ -69,23 +120,30 @@ def served(brief_llava: Path) -> Iterator[Served]:
         yield running
 
 
-def options(defense: str, auxiliaries: dict[str, Path], *, served: bool) -> list[str]:
-    """Solver options with which the defense makes all its steps."""
-    if defense == "undefended":
-        return []
-    words = ["--solver", defense]
-    if defense == "eta":
-        words += ["-S", f"reward={auxiliaries['reward']}", "-S", "trust_remote_code=true"]
-        # With these thresholds no answer and no image is safe, so every answer is aligned.
-        words += ["-S", f"clip={auxiliaries['clip']}"]
-        words += ["-S", "post_threshold=1000", "-S", "pre_threshold=-2"]
-        words += ["-S", "decoding=response"] if served else []
-    if defense == "guard_model":
-        words += ["-S", "check=both", "-S", "on_flag=safe_prompt"]
-    if defense == "mllm_protector":
-        words += ["-S", f"detector={auxiliaries['detector']}"]
-        words += ["-S", f"detoxifier={auxiliaries['detoxifier']}", "-S", "threshold=1"]
-    return words
+def trial_of(defense: str) -> Trial:
+    assert defense in TRIALS, (
+        f"The defense {defense} has no trial on FigStep-Tiny. Add TRIALS[{defense!r}] to "
+        f"{__file__}: options with which it makes all its steps, and what its records then show."
+    )
+    return TRIALS[defense]
+
+
+def words_of(
+    defense: str, auxiliaries: dict[str, Path], bound: str, *, served: bool
+) -> tuple[str, ...]:
+    """The defense, its options, and `bound` in every role that it needs a model in."""
+    roles = ["grader"]
+    words: list[str] = []
+    if defense != UNDEFENDED:
+        trial = trial_of(defense)
+        words += ["--solver", defense]
+        for option in (*trial.options, *(trial.served if served else ())):
+            words += ["-S", option.format_map(auxiliaries)]
+        card = cards().defenses[defense]
+        roles += [role.name for role in card.roles if role.needed and role.option is None]
+    for role in roles:
+        words += ["--model-role", f"{role}={bound}"]
+    return tuple(words)
 
 
 def only_log(logs: Path) -> EvalLog:
@@ -102,17 +160,25 @@ def check_log(log: EvalLog, defense: str) -> None:
         assert sample.error is None
         assert {"figstep_judge", "judge", "refusal"} <= set(sample.scores or {})
         record = DefenseRecord.of(sample)
-        assert record.defense == ("none" if defense == "undefended" else defense)
-        if defense != "undefended":
-            assert record.stages
-        if defense == "guard_model":
-            # Random weights give no verdict, and perhaps no answer.
-            assert record.failure in ("no_verdict", "no_answer")
-            assert {"guard_input", "answer"} <= {stage.name for stage in record.stages}
-        if defense in ("eta", "mllm_protector", "figstep_defense"):
-            assert record.triggered
-        if defense == "eta":
-            assert record.notes["branch"] == "aligned"
+        if defense == UNDEFENDED:
+            assert record.defense == "none"
+            continue
+        trial = trial_of(defense)
+        assert record.defense == defense
+        assert record.stages
+        assert {stage.name for stage in record.stages} >= trial.stages
+        assert record.triggered or not trial.triggered
+        assert record.failure in (trial.failures or (record.failure,))
+        assert record.notes.items() >= trial.notes.items()
+
+
+@pytest.mark.parametrize("defense", DEFENSES[1:])
+def test_every_defense_has_a_trial(defense: str) -> None:
+    trial_of(defense)
+
+
+def test_every_trial_has_a_defense() -> None:
+    assert TRIALS.keys() <= set(DEFENSES)
 
 
 @pytest.mark.slow
@@ -129,11 +195,8 @@ def test_local_checkpoint(
     model = f"hf-vlm/{brief_llava}"
     result = cli(
         *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
-        *options(defense, auxiliaries, served=False),
+        *words_of(defense, auxiliaries, f"{{model: {model}, max_tokens: 32}}", served=False),
         *("--model", model, "--max-tokens", "16"),
-        *("--model-role", f"rewriter={{model: {model}, max_tokens: 32}}"),
-        *("--model-role", f"guard={{model: {model}, max_tokens: 32}}"),
-        *("--model-role", f"grader={{model: {model}, max_tokens: 32}}"),
         *("--log-dir", str(tmp_path), "--display", "plain"),
         cwd=repo,
         timeout=600,
@@ -156,15 +219,17 @@ def test_transformers_serve(
     limited = f"{{model: {served.model}, max_tokens: 16}}"
     result = cli(
         *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
-        *options(defense, auxiliaries, served=True),
+        *words_of(defense, auxiliaries, limited, served=True),
         *("--model", served.model, "--max-tokens", "8"),
-        *("--model-role", f"rewriter={limited}", "--model-role", f"grader={limited}"),
-        *("--model-role", f"guard={limited}"),
         *("--log-dir", str(tmp_path), "--display", "plain"),
         cwd=repo,
         env=served.environment(),
         timeout=600,
     )
+    if defense != UNDEFENDED and (refused := trial_of(defense).refused):
+        assert result.returncode != 0
+        assert refused in result.stdout + result.stderr
+        return
     assert result.returncode == 0, result.stdout + result.stderr
     log = only_log(tmp_path)
     check_log(log, defense)

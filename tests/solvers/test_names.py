@@ -6,26 +6,21 @@ from typing import Any
 
 import pytest
 from inspect_ai.solver import SolverSpec
+from support.defense_scripts import script_of
 from support.scripted import Scripted, record_of, run_solver, sample
 
 from vlmguard.guard.cards import DefenseCard, cards
-
-REPLIES = {
-    "rewriter": "<prompt>Q?</prompt>",
-    "reward": "9",
-    "detector": "SAFE",
-    "guard": '{"violation": false}',
-}
-"""What models of roles reply, where it matters."""
 
 
 @pytest.mark.parametrize("card", cards().defenses.values(), ids=lambda card: card.name)
 @pytest.mark.parametrize("prefix", ["", "vlmguard/"])
 def test_bare_and_prefixed_names_find_the_defense(card: DefenseCard, prefix: str) -> None:
-    options: dict[str, Any] = {"eta": {"decoding": "response"}}.get(card.name, {})
-    roles = {role.name: Scripted(REPLIES.get(role.name, "ok"), role.name) for role in card.roles}
+    script = script_of(card.name)
+    roles = script.models("calm")
+    target = roles.pop("target")
+    options = dict(script.options)
     spec = SolverSpec(f"{prefix}{card.name}", options, options)
-    log = run_solver(spec, sample("Q?"), Scripted("ok"), roles)
+    log = run_solver(spec, sample("Q?"), target, roles)
     record = record_of(log)
     assert (record.defense, record.version) == (card.name, card.version)
     assert re.fullmatch(r"[1-9]\d*-[A-Z]", record.version)

@@ -10,6 +10,7 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import Model, ModelOutput, get_model
+from support.defense_scripts import script_of
 from support.mocks import mock_model
 from support.openai_server import Server, openai_server
 from support.scripted import (
@@ -41,12 +42,8 @@ BOTH = [RED, BLUE]
 REWRITE = "<reasoning>Both.</reasoning><prompt>How, with care?</prompt>"
 VIOLATES = '{"violation": true}'
 LIMIT = "At most 1 image(s) may be provided in one request."
-FORCED = ("vlmguard", "ecso", "eta", "mllm_protector", "guard_model")
-OPTIONS: dict[str, dict[str, Any]] = {
-    "eta": {"decoding": "response"},
-    "guard_model": {"check": "both", "on_flag": "rewrite"},
-}
-"""Those that the scripted models below make do all that they can do."""
+OPTIONS: dict[str, dict[str, Any]] = {"guard_model": {"check": "both", "on_flag": "rewrite"}}
+"""Where other options than those of the defense's script make more stages."""
 PACKAGED = [name for name in cards().defenses if name in vars(solvers)]
 
 
@@ -59,19 +56,22 @@ def target_of(call: Call) -> str:
     return f"Answer {len(call.text)}."
 
 
-def alarmed() -> dict[str, Scripted]:
-    """Roles that find harm everywhere."""
+def alarmed(name: str) -> dict[str, Scripted]:
+    """The target and the roles of a defense's script, which find harm everywhere.
+
+    Where the first alarm ends a check, it comes last, so that all the checks are made.
+    """
     looks = itertools.cycle(("no", "yes"))
     # The guard flags the request, the answer, and not what is made anew.
     flags = itertools.cycle((VIOLATES, VIOLATES, '{"violation": false}'))
-    return {
-        "rewriter": Scripted(REWRITE, "rewriter"),
-        "detector": Scripted("UNSAFE", "detector"),
-        "detoxifier": Scripted("A mild answer.", "detoxifier"),
-        "reward": Scripted("1", "reward"),
-        "image_safety": Scripted(lambda call: next(looks), "looker"),
-        "guard": Scripted(lambda call: next(flags), "guard"),
+    late: dict[str, dict[str, Scripted]] = {
+        "eta": {"image_safety": Scripted(lambda call: next(looks), "looker")},
+        "guard_model": {
+            "guard": Scripted(lambda call: next(flags), "guard"),
+            "rewriter": Scripted(REWRITE, "rewriter"),
+        },
     }
+    return {**script_of(name).models("alarmed"), **late.get(name, {})}
 
 
 def stage_of(name: str) -> str:
@@ -81,16 +81,16 @@ def stage_of(name: str) -> str:
 @pytest.mark.parametrize("name", PACKAGED)
 def test_each_stage_sees_what_its_card_says(name: str) -> None:
     card = cards().defenses[name]
-    every = alarmed()
-    roles = {role.name: every.get(role.name, Scripted("no")) for role in card.roles}
-    target = Scripted(target_of)
-    options = OPTIONS.get(name, {})
+    models = alarmed(name)
+    roles = {role: model for role, model in models.items() if role != "target"}
+    target = models["target"]
+    options = OPTIONS.get(name, script_of(name).options)
     log = run_solver(getattr(solvers, name)(**options), sample("How?", *BOTH), target, roles)
     record = record_of(log)
     assert record.failure in (None, "equal_candidates")
-    assert record.triggered or name not in FORCED
+    assert record.triggered, "its script (tests/support/defense_scripts.py) raises no alarm"
     seen: dict[str, list[list[str]]] = {}
-    for role, model in {"target": target, **roles}.items():
+    for role, model in models.items():
         stages = [stage for stage in record.stages if stage.role == role]
         for stage, call in zip(stages, model.calls, strict=True):
             seen.setdefault(stage_of(stage.name), []).append(call.images)
