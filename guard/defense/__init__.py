@@ -16,7 +16,7 @@ from vlmguard.guard.decision import (
 )
 from vlmguard.guard.defense.base import Answered, Defense, Outcome, UnusableReply
 from vlmguard.guard.defense.conversation import Conversation
-from vlmguard.guard.defense.helper import Helper
+from vlmguard.guard.defense.helper import Helper, unusable
 from vlmguard.guard.defense.names import defense_named, register_defense
 from vlmguard.guard.defense.refusal import REFUSAL_MESSAGE, refusal
 from vlmguard.guard.defense.target import Target
@@ -38,4 +38,5 @@ __all__ = [
     "defense_named",
     "refusal",
     "register_defense",
+    "unusable",
 ]

@@ -4,11 +4,16 @@ from dataclasses import dataclass
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model, model_roles
 
+from vlmguard.guard.defense.base import UnusableReply
 from vlmguard.guard.defense.target import Target
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.refusals import is_refusal
 from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
+from vlmguard.guard.text.outputs import Output, read_output
 
-__all__ = ["Helper"]
+__all__ = ["Helper", "unusable"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,52 @@ class Helper:
             messages: The question.
             config: Our settings, with a temperature and `max_tokens`; those that the user gave a
                 role's model override them, and a target that thinks first gets its own limit.
+
+        Raises:
+            TooManyImages: The role's model refused several images because they are several.
         """
         if self.model is not None:
-            return await self.model.generate(messages, config=defaults_for(self.model, config))
+            settings = defaults_for(self.model, config)
+            return await generate_with_images(self.model, messages, settings)
         assert self.target is not None  # `of` refuses a helper of neither
         return await self.target.ask(messages, config)
+
+    async def reply(
+        self, name: str, messages: list[ChatMessage], config: GenerateConfig, record: DefenseRecord
+    ) -> Output:
+        """Put a question, note the call, and read what came.
+
+        Args:
+            name: What the call is for.
+            messages: As for `ask`.
+            config: As for `ask`.
+            record: Where the call is noted.
+
+        Returns:
+            The reply, which may be none: see `unusable`.
+
+        Raises:
+            UnusableReply: The role's model takes fewer images (`unsupported_images`).
+        """
+        try:
+            output = await self.ask(messages, config)
+        except TooManyImages as refused:
+            record.add_call(name, refused.output, self.name)
+            raise UnusableReply(UNSUPPORTED, "") from refused
+        record.add_call(name, output, self.name)
+        return read_output(output)
+
+
+def unusable(said: Output, reason: str) -> UnusableReply:
+    """The failure that a reply is which is not in the requested form.
+
+    Args:
+        said: The reply.
+        reason: What it lacks (`no_intent`). A reply that is `cut_off`, and one in which a model or
+            its provider refuses (`refused`), are told apart from it.
+    """
+    if said.kind == "cut_off":
+        reason = "cut_off"
+    elif said.kind == "refusal" or is_refusal(said.text):
+        reason = "refused"
+    return UnusableReply(reason, said.text)
