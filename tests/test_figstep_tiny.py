@@ -37,6 +37,7 @@ class Trial:
     Attributes:
         options: Its options (`-S`); `{clip}` and the like are folders of `auxiliaries`.
         served: Further options for a target behind a server.
+        roles: Roles that get a model beside those that the card calls needed.
         refused: Words of the message, if it refuses a target behind a server.
         triggered: Whether it acts on every sample.
         stages: Stages that every record has.
@@ -46,6 +47,7 @@ class Trial:
 
     options: tuple[str, ...] = ()
     served: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
     refused: str = ""
     triggered: bool = False
     stages: frozenset[str] = frozenset()
@@ -69,6 +71,7 @@ TRIALS = {
     "figstep_defense": Trial(triggered=True),
     "guard_model": Trial(
         options=("check=both", "on_flag=safe_prompt"),
+        roles=("guard",),
         stages=frozenset({"guard_input", "answer"}),
         # Random weights give no verdict, and perhaps no answer.
         failures=("no_verdict", "no_answer"),
@@ -141,6 +144,7 @@ def words_of(
             words += ["-S", option.format_map(auxiliaries)]
         card = cards().defenses[defense]
         roles += [role.name for role in card.roles if role.needed and role.option is None]
+        roles += trial.roles
     for role in roles:
         words += ["--model-role", f"{role}={bound}"]
     return tuple(words)
