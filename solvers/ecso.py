@@ -167,7 +167,7 @@ class ECSO(Defense):
         self.verdict = verdict
         self.keep_image = keep_image
         self.on_failure = on_failure
-        self.budget = budget
+        self.budget: Budget = budget
         self.check_prompt, self.caption_prompt, self.answer_prompt = load_templates(
             {
                 "self_check": (HARM_CHECK_TEMPLATE, ("request", "answer")),

@@ -68,7 +68,7 @@ class FigStepDefense(Defense):
         template: str | None = None,
     ) -> None:
         check_choice("-S placement", placement, ("system", "suffix", "prefix"))
-        self.placement = placement
+        self.placement: Literal["system", "suffix", "prefix"] = placement
         self.prompt = load_template(DEFENSE_PROMPT, template, ())
 
     async def before(

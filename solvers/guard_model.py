@@ -220,17 +220,13 @@ class GuardFilter(Defense):
                     "Leave it out."
                 )
         self.sides = wanted
+        self.needs_output = "output" in wanted
         self.on_flag = on_flag
         self.threshold = threshold
         self.on_failure = on_failure
         self.categories = self._known(categories)
         self.prompt = SafetyPrompt(templates)
         self.rewriting = VLMGuard(on_failure=on_failure, on_refusal=on_refusal)
-
-    @property
-    def needs_output(self) -> bool:
-        """Whether it checks answers."""
-        return "output" in self.sides
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -213,7 +213,7 @@ class MLLMProtector(Defense):
         self.threshold = threshold
         self.detector_input = detector_input
         self.on_failure = on_failure
-        self.budget = budget
+        self.budget: Budget = budget
         self.prompt = load_template(DETOXIFIER_PROMPT, template, ("answer",))
         self.asking = load_template(REWRITE_TEMPLATE, template, ("answer",))
         self.template = template_hash(self.prompt, QA_INPUT, DETECTOR_TEMPLATE, self.asking)

@@ -83,15 +83,16 @@ class Defense(ABC):
     """A defense; subclasses say what they do before or after the target's answer.
 
     One object serves many conversations at once, so it keeps nothing of any.
+
+    Attributes:
+        card: Its card.
+        on_failure: What is done if a guard's output cannot be used.
+        needs_output: Whether it checks answers, so that none can be streamed before it is whole.
     """
 
     card: ClassVar[DefenseCard]
     on_failure: OnFailure = "original"
-
-    @property
-    def needs_output(self) -> bool:
-        """Whether it checks answers, so that none can be streamed before it is whole."""
-        return False
+    needs_output: bool = False
 
     async def decide(
         self,

@@ -48,7 +48,7 @@ class Qwen3Guard(ChatGuard):
         super().__init__(model)
         if controversial not in get_args(Controversial):
             raise UserError(f"qwen3guard: controversial={controversial}: choose unsafe or safe.")
-        self.controversial = controversial
+        self.controversial: Controversial = controversial
 
     def messages(self, exchange: Exchange) -> list[ChatMessage]:
         """The conversation itself, without its images."""

@@ -294,7 +294,7 @@ class ETA(Defense):
             check_number("-S post_threshold", post_threshold, -math.inf)
         self.decoding = decoding
         self.continues = continues
-        self.server = server
+        self.server: Server | None = server
         self.post_threshold = post_threshold
         self.pre_threshold = pre_threshold
         self.alpha = alpha
@@ -303,7 +303,7 @@ class ETA(Defense):
         self.clip = Checkpoint.named(clip, device)
         self.texts = load_templates({name: (text, ()) for name, text in TEXTS.items()}, templates)
         self.on_failure = on_failure
-        self.budget = budget
+        self.budget: Budget = budget
 
     @property
     def scorers(self) -> Scorers:

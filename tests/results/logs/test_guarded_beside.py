@@ -44,12 +44,10 @@ class NumberReader(Defense):
         checks=(Check("threshold", "risk", low=False, bounds=(0.0, 1.0)),),
     )
 
+    needs_output = True
+
     def __init__(self, threshold: float = 0.9) -> None:
         self.threshold = threshold
-
-    @property
-    def needs_output(self) -> bool:
-        return True
 
     async def after(
         self, answered: Answered, record: DefenseRecord
