@@ -7,6 +7,7 @@ from typing import Any
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import check_names, registered
+from vlmguard.solvers.caption_only import caption_only as caption_only
 from vlmguard.solvers.dialogue import dialogue as dialogue
 from vlmguard.solvers.ecso import ecso as ecso
 from vlmguard.solvers.eta.solver import eta as eta

@@ -57,6 +57,7 @@ class Trial:
 
 UNDEFENDED = "undefended"
 TRIALS = {
+    "caption_only": Trial(stages=frozenset({"caption", "answer"})),
     "ecso": Trial(),
     "eta": Trial(
         # With these thresholds no answer and no image is safe, so every answer is aligned.

@@ -25,7 +25,8 @@ from vlmguard.cli import main
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.unfinished import ANOTHER_ANSWER, set_aside
-from vlmguard.solvers.ecso import CAPTION_TEMPLATE, HARM_CHECK_TEMPLATE
+from vlmguard.solvers.captions import CAPTION_TEMPLATE
+from vlmguard.solvers.ecso import HARM_CHECK_TEMPLATE
 
 pytestmark = pytest.mark.slow
 

@@ -91,6 +91,7 @@ SCRIPTS: Final[dict[str, Script]] = {
     "vlmguard": Script(
         roles={"rewriter": Voice("<reasoning>None.</reasoning>No change needed.", REWRITE)}
     ),
+    "caption_only": Script(roles={"captioner": Voice("A rope.", "A worn rope.", "")}),
     "figstep_defense": Script(),
     "ecso": Script(
         questions={
