@@ -7,6 +7,7 @@ from typing import Any
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import check_names, registered
+from vlmguard.solvers.adashield import adashield as adashield
 from vlmguard.solvers.caption_only import caption_only as caption_only
 from vlmguard.solvers.dialogue import dialogue as dialogue
 from vlmguard.solvers.ecso import ecso as ecso
@@ -15,6 +16,8 @@ from vlmguard.solvers.figstep_defense import figstep_defense as figstep_defense
 from vlmguard.solvers.guard_model import guard_model as guard_model
 from vlmguard.solvers.guarded import guarded as guarded
 from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
+from vlmguard.solvers.safety_prompt import safety_prompt as safety_prompt
+from vlmguard.solvers.self_reminder import self_reminder as self_reminder
 from vlmguard.solvers.vlmguard import vlmguard as vlmguard
 
 _NO_DEFENSES = ("dialogue",)

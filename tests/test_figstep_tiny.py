@@ -57,6 +57,7 @@ class Trial:
 
 UNDEFENDED = "undefended"
 TRIALS = {
+    "adashield": Trial(triggered=True),
     "caption_only": Trial(stages=frozenset({"caption", "answer"})),
     "ecso": Trial(),
     "eta": Trial(
@@ -80,6 +81,8 @@ TRIALS = {
     "mllm_protector": Trial(
         options=("detector={detector}", "detoxifier={detoxifier}", "threshold=1"), triggered=True
     ),
+    "safety_prompt": Trial(triggered=True),
+    "self_reminder": Trial(triggered=True),
     "vlmguard": Trial(),
 }
 DEFENSES = [UNDEFENDED, *(name for name in cards().defenses if name in vars(solvers))]

@@ -91,8 +91,11 @@ SCRIPTS: Final[dict[str, Script]] = {
     "vlmguard": Script(
         roles={"rewriter": Voice("<reasoning>None.</reasoning>No change needed.", REWRITE)}
     ),
+    "adashield": Script(),
     "caption_only": Script(roles={"captioner": Voice("A rope.", "A worn rope.", "")}),
     "figstep_defense": Script(),
+    "safety_prompt": Script(),
+    "self_reminder": Script(),
     "ecso": Script(
         questions={
             "yes or no only": Voice("no", "yes"),
