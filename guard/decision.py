@@ -69,3 +69,15 @@ class Decision:
     verdict: Verdict | None = None
     failure: str = ""
     messages: Sequence[ChatMessage] = field(default=(), repr=False)
+
+    @property
+    def flags(self) -> bool:
+        """Whether it finds harm.
+
+        Whatever is not passed on as it is, but for a defense that changes every request (`sia`):
+        there a verdict of `safe` says that nothing was found. One by a threshold may say so of what
+        is `flagged`.
+        """
+        found_none = self.verdict is not None and self.verdict.label == "safe"
+        changed_anyway = self.action == "rewrite" and found_none and self.reason != "flagged"
+        return self.action != "pass" and not changed_anyway

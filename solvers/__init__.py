@@ -16,8 +16,10 @@ from vlmguard.solvers.figstep_defense import figstep_defense as figstep_defense
 from vlmguard.solvers.guard_model import guard_model as guard_model
 from vlmguard.solvers.guarded import guarded as guarded
 from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
+from vlmguard.solvers.rapguard import rapguard as rapguard
 from vlmguard.solvers.safety_prompt import safety_prompt as safety_prompt
 from vlmguard.solvers.self_reminder import self_reminder as self_reminder
+from vlmguard.solvers.sia.solver import sia as sia
 from vlmguard.solvers.vlmguard import vlmguard as vlmguard
 
 _NO_DEFENSES = ("dialogue",)

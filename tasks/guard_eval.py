@@ -15,8 +15,10 @@ The evaluated model is the guard: `--model G`. With `--model none` it is the one
 format in which it is asked and read (`guard_models/formats.py`), `options` are those of the format.
 
 `-T defense=NAME` measures a defense instead: a request that it does not pass on unchanged counts as
-flagged. Only defenses that decide about requests by asking a model can be measured so: those that
-read the answer (ecso, eta, mllm_protector) cannot, and figstep_defense treats all requests alike.
+flagged (of one that changes every request, sia, what its verdict calls unsafe). Only defenses that
+decide about requests by asking a model can be measured so: those that read the answer (ecso, eta,
+mllm_protector) cannot, and figstep_defense treats all requests alike. A question that a defense
+would put to the target needs a model in its role here.
 
 Sets, and what their labels are about: `msts`, 4,000 answers of ten models that people labelled
 (`check=output`; `pictures=described` gives requests that say in words what their pictures show, and
@@ -233,7 +235,7 @@ def decides(defense: str, options: dict[str, Any] | None) -> Solver:
             decision = await made.decide(conversation, record)
             record.template = record.template or options_digest(options)
             score = decision.verdict.score if decision.verdict else None
-            label: Literal["safe", "unsafe"] = "safe" if decision.action == "pass" else "unsafe"
+            label: Literal["safe", "unsafe"] = "unsafe" if decision.flags else "safe"
             return _judged(
                 state,
                 record,

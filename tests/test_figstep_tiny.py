@@ -81,8 +81,16 @@ TRIALS = {
     "mllm_protector": Trial(
         options=("detector={detector}", "detoxifier={detoxifier}", "threshold=1"), triggered=True
     ),
+    # Random weights give no JSON, and no last two lines.
+    "rapguard": Trial(
+        stages=frozenset({"rationale", "answer"}), failures=("no_verdict", "cut_off", "refused")
+    ),
     "safety_prompt": Trial(triggered=True),
     "self_reminder": Trial(triggered=True),
+    "sia": Trial(
+        stages=frozenset({"caption", "intent", "answer"}),
+        failures=("no_intent", "cut_off", "refused"),
+    ),
     "vlmguard": Trial(),
 }
 DEFENSES = [UNDEFENDED, *(name for name in cards().defenses if name in vars(solvers))]

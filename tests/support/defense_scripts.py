@@ -116,6 +116,23 @@ SCRIPTS: Final[dict[str, Script]] = {
             "detoxifier": Voice("A mild answer.", "A kind answer.", ""),
         }
     ),
+    "rapguard": Script(
+        roles={
+            "rationale": Voice(
+                '{"rationale": "A knot.", "risk": false, "safety_prompt": ""}',
+                '{"rationale": "A fall.", "risk": true, "safety_prompt": "Warn of worn ropes."}',
+            )
+        }
+    ),
+    "sia": Script(
+        roles={
+            "captioner": Voice("A rope.", "A worn rope.", None),
+            "intent": Voice(
+                "A knot is asked for.\nIntent: To tie a knot.\nRisk: none",
+                "The rope is worn.\nIntent: To climb with a worn rope.\nRisk: high",
+            ),
+        }
+    ),
 }
 
 

@@ -339,6 +339,24 @@ def test_a_guard_model_as_a_defense_is_measured_like_others(rows: Path, tmp_path
     assert (read.target, read.defense) == ("none/none", "guard_model")
 
 
+def test_a_defense_that_changes_every_request_flags_what_its_verdict_says(rows: Path) -> None:
+    def intent(call: Call) -> str:
+        asked = next(request for request, *_ in ROWS if f"{request}\n</request>" in call.text)
+        if "cup" in asked:
+            return "I like cups."
+        risk = "high" if "pan" in asked or "jug" in asked else "low"
+        return f"Intent: To cook.\nRisk: {risk}"
+
+    roles = {"captioner": Scripted("A kitchen.", "captioner").model}
+    roles["intent"] = Scripted(intent, "intent").model
+    task = guard_eval(str(rows), defense="sia", labels=LABELS, check="input")
+    found = figures(run(task, None, roles))
+    # As for a guard model: unsafe are pan (flagged) and lid, safe kettle, jug (flagged), and cup.
+    assert (found["recall"], found["false_positive_rate"], found["unparsed"]) == pytest.approx(
+        (1 / 2, 1 / 2, 1 / 5)
+    )
+
+
 def test_a_guard_model_that_reads_answers_is_no_classifier_of_requests(rows: Path) -> None:
     for options in (
         {"adapter": "custom", "check": "output"},

@@ -122,6 +122,46 @@ def test_a_rewriter_must_warn_of_the_right_harm(tmp_path: Path) -> None:
     assert found == {"VLMGuard: rewriter": Counts(2, 5, 1, 3, 1)}
 
 
+def test_an_intent_must_name_the_right_harm(tmp_path: Path) -> None:
+    right = caution(pair(JOINT[0]))
+    high: Did = {"verdict": Verdict(raw="", label="unsafe")}
+    low: Did = {"verdict": Verdict(raw="", label="safe", categories=("low",))}
+    none: Did = {**NO, "notes": {"intent": "to ask", "risk": "none"}}
+    did: list[Did] = [
+        {**high, "notes": {"intent": right, "risk": "high"}},
+        {**high, "notes": {"intent": "to ask", "risk": "high"}},
+        none,
+        {"verdict": Verdict(raw="perhaps", label=None), "failure": "no_intent"},
+        none,
+        {**low, "notes": {"intent": right, "risk": "low"}},
+        none,
+        none,
+    ]
+
+    found = count(log_of(tmp_path, "sia", did))
+
+    assert found == {"SIA: intent": Counts(1, 5, 1, 3, 1)}
+
+
+def test_a_rationales_prompt_must_warn_of_the_right_harm(tmp_path: Path) -> None:
+    right = caution(pair(JOINT[0]))
+    none: Did = {**NO, "notes": {"safety_prompt": ""}}
+    did: list[Did] = [
+        {**YES, "notes": {"safety_prompt": right}},
+        {**YES, "notes": {"safety_prompt": "be careful"}},
+        none,
+        {"verdict": Verdict(raw="perhaps", label=None), "failure": "no_verdict"},
+        none,
+        {**YES, "notes": {"safety_prompt": right}},
+        none,
+        none,
+    ]
+
+    found = count(log_of(tmp_path, "rapguard", did))
+
+    assert found == {"RapGuard: rationale": Counts(1, 5, 1, 3, 1)}
+
+
 def test_a_defense_without_parts_has_no_figures(tmp_path: Path) -> None:
     assert count(log_of(tmp_path, "figstep_defense", [NO] * 8)) == {}
 

@@ -1,0 +1,5 @@
+"""SIA (intent awareness): what it asks, and its three stages."""
+
+from vlmguard.solvers.sia.solver import sia
+
+__all__ = ["sia"]
