@@ -1,13 +1,15 @@
 """The errors that tell users of the suite what to correct."""
 
 import math
+from typing import Any, get_args
 
 # Inspect prints this class as a plain message, without a traceback, and has no public name for it.
 # All our errors that a user can correct derive from it.
 from inspect_ai._util.error import PrerequisiteError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from rich.markup import escape
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.redaction import redact_text
 
 __all__ = [
@@ -71,7 +73,8 @@ def check_choice(option: str, value: object, choices: tuple[object, ...]) -> Non
     """
     if value not in choices:
         listed = ", ".join(str(choice) for choice in choices)
-        raise UserError(f"{option}={value} is not known. Choose one of: {listed}.")
+        meant = did_you_mean(value, choices)
+        raise UserError(f"{option}={value} is not known.{meant} Choose one of: {listed}.")
 
 
 def check_number(option: str, value: object, low: float, high: float = math.inf) -> None:
@@ -125,14 +128,39 @@ def reason_of(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
-def first_fault(error: ValidationError) -> tuple[str, str]:
+def first_fault(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[str, str]:
     """Where the first fault lies that pydantic found (`prices.0.input`), and what is wrong there.
 
     Args:
         error: Its error; the value itself, which may be of any length, is left out.
+        model: What the content must be. Then an unknown key comes first, since it may be why
+            another one is missing, and the reason names the keys that there are.
 
     Returns:
         The field, empty for the whole, and the reason.
     """
-    first = error.errors(include_url=False, include_input=False)[0]
-    return ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    faults = error.errors(include_url=False, include_input=False)
+    unknown = [each for each in faults if each["type"] == "extra_forbidden"]
+    first = unknown[0] if model and unknown else faults[0]
+    where = ".".join(map(str, first["loc"]))
+    if model and unknown:
+        known = _keys_at(first["loc"], model)
+        meant = did_you_mean(first["loc"][-1], known)
+        return where, f"no such key.{meant} Choose from {', '.join(known)}"
+    return where, first["msg"].removeprefix("Value error, ")
+
+
+def _keys_at(place: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    """The keys of the model at a place that pydantic names."""
+    models = [model]
+    for part in place[:-1]:
+        # Other parts are numbers, keys of a mapping, or name a member of a union.
+        fields = [each.model_fields[str(part)] for each in models if part in each.model_fields]
+        models = [inner for field in fields for inner in _models_in(field.annotation)] or models
+    return list(dict.fromkeys(name for each in models for name in each.model_fields))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

@@ -3,9 +3,9 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.defense import Defense, defense_named
 from vlmguard.guard.errors import UserError
 
@@ -69,8 +69,7 @@ def defense_of(name: GuardedName) -> type[Defense]:
     known = [*inspect.signature(defense).parameters]
     for option in name.options:
         if option not in known:
-            close = get_close_matches(option, [*known, _INSIDE], n=1)
-            meant = f" Did you mean {close[0]}?" if close else ""
+            meant = did_you_mean(option, [*known, _INSIDE])
             raise UserError(
                 f"-M {option}: {name.defense} has no such option.{meant} It has: "
                 f"{', '.join(known) or 'none'}. Arguments of the model inside go into {_INSIDE}."

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import MissingFile, UserError
 from vlmguard.guard.files import read_text
 from vlmguard.guard.paths import user_path
@@ -89,9 +90,10 @@ def prompt_files(folder: str, names: Collection[str]) -> dict[str, Path]:
     strange = [each.name for each in files if each.name not in known]
     if strange or not files:
         what = f"holds {', '.join(strange)}" if strange else "is empty"
+        meant = did_you_mean(strange[0], known) if strange else ""
         raise UserError(
-            f"The folder of prompts {folder} {what}. The prompts that can be replaced here are "
-            f"{', '.join(known)}."
+            f"The folder of prompts {folder} {what}.{meant} The prompts that can be replaced here "
+            f"are {', '.join(known)}."
         )
     return {each.stem: each for each in files}
 

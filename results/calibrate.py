@@ -24,6 +24,7 @@ import numpy as np
 import yaml
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Check, DefenseCard, cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
@@ -103,7 +104,8 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
     with_checks = {name: card for name, card in cards().defenses.items() if card.checks}
     if defense not in with_checks:
         raise UserError(
-            f"no defense {defense} with a threshold. Choose one of: {', '.join(with_checks)}."
+            f"no defense {defense} with a threshold.{did_you_mean(defense, with_checks)} Choose "
+            f"one of: {', '.join(with_checks)}."
         )
     card = with_checks[defense]
     checks = card.checks

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 # Inspect has no public name for the function of a registered task or solver.
 from inspect_ai._util.registry import registry_lookup
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card, DefenseCard, cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.package import PACKAGE
@@ -90,10 +91,11 @@ def all_about(name: str) -> Sheet:
     elif defense is not None:
         facts = _defense_facts(defense)
     else:
-        known = ", ".join([*cards().benchmarks, *cards().defenses])
+        known = [*cards().benchmarks, *cards().defenses]
+        meant = did_you_mean(name, [BENCHMARKS, DEFENSES, *known])
         raise UserError(
-            f"{name} is no benchmark or defense, nor one of {BENCHMARKS}, {DEFENSES}. "
-            f"Ours are {known}."
+            f"{name} is no benchmark or defense, nor one of {BENCHMARKS}, {DEFENSES}.{meant} "
+            f"Ours are {', '.join(known)}."
         )
     told = {heading: cell for heading, cell in facts.items() if cell and cell != NOTHING}
     return Sheet("", ["name", *told], [[f"`{name}`", *told.values()]], labels=1 + len(told))

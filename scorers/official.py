@@ -9,6 +9,7 @@ from typing import Any, Final
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import noted
 from vlmguard.guard.roles import role_models
@@ -117,8 +118,9 @@ def replaced(questions: Mapping[str, Question], folder: str | None) -> dict[str,
         material = dict.fromkeys(_FIELD.findall(question.template))
         unknown = [each for each in _FIELD.findall(text) if each not in material]
         if unknown:
+            meant = did_you_mean(unknown[0], material)
             raise UserError(
-                f"Template file {file} holds {{{unknown[0]}}}, which names nothing. Its "
+                f"Template file {file} holds {{{unknown[0]}}}, which names nothing.{meant} Its "
                 f"placeholders are {', '.join('{' + each + '}' for each in material)}."
             )
         found[name] = replace(question, template=text, file=file.name)

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from copy import copy
 from functools import update_wrapper
-from typing import ParamSpec, cast
+from inspect import signature
+from typing import Any, ParamSpec, cast
 
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, get_model
 from inspect_ai.solver import Generate, Solver, TaskState
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.defense import Conversation, Defense, Target
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import recorded
 
 __all__ = ["defended", "options_of"]
@@ -23,15 +26,28 @@ def options_of(
 ) -> Callable[[Callable[..., Solver]], Callable[P, Solver]]:
     """Give a solver's function the options of its defense, and their documentation.
 
-    So they are stated once: Inspect, `vlmguard list` and editors read them from the function.
+    So they are stated once: Inspect, `vlmguard list` and editors read them from the function. An
+    option that there is not is refused by name.
 
     Args:
         defense: The class.
     """
 
     def with_options(factory: Callable[..., Solver]) -> Callable[P, Solver]:
-        update_wrapper(factory, defense, assigned=("__doc__", "__annotations__"), updated=())
-        return cast(Callable[P, Solver], factory)
+        known = signature(defense).parameters
+
+        def checked(**options: Any) -> Solver:
+            for name in options:
+                if name not in known:
+                    raise UserError(
+                        f"-S {name}: {factory.__name__} has no such option."
+                        f"{did_you_mean(name, known)} It has: {', '.join(known) or 'none'}."
+                    )
+            return factory(**options)
+
+        update_wrapper(checked, factory, updated=())
+        update_wrapper(checked, defense, assigned=("__doc__", "__annotations__"), updated=())
+        return cast(Callable[P, Solver], checked)
 
     return with_options
 

@@ -41,6 +41,7 @@ from typing import Any, Final, Literal
 from inspect_ai.model import ChatMessage, ModelOutput
 from inspect_ai.solver import Solver, solver
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Calls, Check, DefenseCard, Part, Role
 from vlmguard.guard.decision import ON_FAILURE, Decision, OnFailure, Verdict
 from vlmguard.guard.defense import (
@@ -411,9 +412,10 @@ class GuardFilter(Defense):
                 code if code == name else f"{code} ({name})"
                 for code, name in self.guard.codes.items()
             )
+            meant = did_you_mean(min(unknown), set().union(*pairs))
             raise UserError(
                 f"-S categories: the format {self.guard.name} has no category "
-                f"{', '.join(sorted(unknown))}. It has {listed}."
+                f"{', '.join(sorted(unknown))}.{meant} It has {listed}."
             )
         return frozenset(named.union(*(pair for pair in pairs if pair & named)))
 

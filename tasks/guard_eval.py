@@ -42,6 +42,7 @@ from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import Model, ModelName, ModelOutput, get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card, as_metadata, register
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.defense import Conversation, Defense, defense_named
@@ -272,8 +273,9 @@ def _labelled(
         return labelled_requests(dataset, options)
     if "." not in dataset:
         raise UserError(
-            f"-T dataset={dataset}: neither a file nor one of {', '.join(_SIZES)}. Choose one, or "
-            f"name a file with labels (.csv, .jsonl, .json, .parquet)."
+            f"-T dataset={dataset}: neither a file nor one of {', '.join(_SIZES)}."
+            f"{did_you_mean(dataset, _SIZES)} Choose one, or name a file with labels "
+            f"(.csv, .jsonl, .json, .parquet)."
         )
     if options.data_dir or options.revision:
         raise UserError("-T data_dir= and -T revision= go with sets of ours; drop them.")

@@ -52,6 +52,7 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card, register
 from vlmguard.guard.data_source import Source, local
 from vlmguard.guard.dialogue import steps_of
@@ -214,7 +215,8 @@ def _from_preset(name: str, options: TaskOptions) -> tuple[Preset, Source]:
     path = user_path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(
-            f"-T preset={name}: no such preset, and no YAML file. Presets are {', '.join(PRESETS)}."
+            f"-T preset={name}: no such preset, and no YAML file.{did_you_mean(name, PRESETS)} "
+            f"Presets are {', '.join(PRESETS)}."
         )
     preset = read_preset(path)
     if preset.hub or options.data_dir or options.revision:

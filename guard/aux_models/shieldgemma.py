@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.aux_models.base import (
     Checkpoint,
     Reading,
@@ -59,9 +60,10 @@ def _probabilities(checkpoint: Checkpoint, image: str, policies: Sequence[str]) 
     model, processor = _load(checkpoint)
     unknown = [name for name in policies if name not in processor.policy_definitions]
     if unknown:
+        known = processor.policy_definitions
         raise UserError(
-            f"Checkpoint {checkpoint.name} has no policy {unknown[0]}. "
-            f"Choose among: {', '.join(processor.policy_definitions)}."
+            f"Checkpoint {checkpoint.name} has no policy {unknown[0]}."
+            f"{did_you_mean(unknown[0], known)} Choose among: {', '.join(known)}."
         )
     picture = from_data_uri(to_data_uri(image))
     start = time.monotonic()

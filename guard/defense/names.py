@@ -1,9 +1,9 @@
 """Finds a defense by its name."""
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Final, TypeVar
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import register
 from vlmguard.guard.defense.base import Defense
 from vlmguard.guard.errors import UserError
@@ -30,9 +30,8 @@ def defense_named(name: str) -> type[Defense]:
     """
     import_module("vlmguard._registry")
     if name not in _DEFENSES:
-        close = get_close_matches(name, _DEFENSES, n=1)
-        meant = f" Did you mean {close[0]}?" if close else ""
         raise UserError(
-            f"no defense has the name {name}.{meant} Choose one of: {', '.join(sorted(_DEFENSES))}."
+            f"no defense has the name {name}.{did_you_mean(name, _DEFENSES)} Choose one "
+            f"of: {', '.join(sorted(_DEFENSES))}."
         )
     return _DEFENSES[name]

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import GuardModel
 from vlmguard.guard.guard_models.custom import Custom
@@ -176,8 +176,7 @@ def guard_format(adapter: str, options: Mapping[str, object] | None = None) -> G
         UserError: There is no such format or option, an option is missing, or a value is refused.
     """
     if adapter not in FORMATS:
-        close = get_close_matches(adapter, FORMATS, n=1)
-        meant = f" Did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(adapter, FORMATS)
         raise UserError(
             f"adapter={adapter}: no format of guard models has this name.{meant} "
             f"Choose one of: {', '.join(FORMATS)}."

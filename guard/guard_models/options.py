@@ -1,10 +1,10 @@
 """Makes a guard model from options that a user typed."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import TypeVar
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.data_source import file_hash
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import GuardModel
@@ -32,8 +32,7 @@ def with_options(guard: type[G], options: Mapping[str, object]) -> G:
     known = f"Its options: {', '.join(own)}." if own else "It has no options."
     for name in options:
         if name not in own and not passed_on:
-            close = get_close_matches(name, own, n=1)
-            meant = f" Did you mean {close[0]}?" if close else ""
+            meant = did_you_mean(name, own)
             raise UserError(f"The format {guard.name} has no option {name}.{meant} {known}")
     for name, each in own.items():
         if each.default is Parameter.empty and name not in options:

@@ -102,5 +102,5 @@ def _rule(file: str, number: int, entry: object) -> Rule:
     try:
         return Rule.model_validate(entry)
     except ValidationError as error:
-        field, reason = first_fault(error)
+        field, reason = first_fault(error, Rule)
         raise UserError(f"{where}: {field}: {reason}. Correct it.") from error

@@ -14,6 +14,7 @@ No threshold is published: 0.5 is only where Yes is more probable than No.
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.aux_models.base import Checkpoint
 from vlmguard.guard.aux_models.shieldgemma import prepare_shieldgemma, probabilities_unsafe
 from vlmguard.guard.decision import Verdict
@@ -63,9 +64,11 @@ class ShieldGemma(GuardModel):
     ) -> None:
         self.checkpoint = Checkpoint.named(checkpoint, device)
         self.policies = [policies] if isinstance(policies, str) else list(policies)
-        if not self.policies or not set(self.policies) <= set(POLICIES):
+        unknown = [each for each in self.policies if each not in POLICIES]
+        if unknown or not self.policies:
+            meant = did_you_mean(unknown[0], POLICIES) if unknown else ""
             raise UserError(
-                f"shieldgemma: policies={policies}: choose among {', '.join(POLICIES)}."
+                f"shieldgemma: policies={policies}: choose among {', '.join(POLICIES)}.{meant}"
             )
         if not 0 < threshold <= 1:
             raise UserError(

@@ -67,6 +67,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 from PIL import Image
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.aux_models.base import resolve_source
 from vlmguard.guard.errors import UserError, check_count
 from vlmguard.guard.hf_vlm.batching import CLOSED
@@ -177,8 +178,11 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         for name in model_args:
             if name not in ARGUMENTS:
-                listed = ", ".join(sorted(ARGUMENTS + OWN_ARGUMENTS))
-                raise UserError(f"-M {name} is not known to hf-vlm/. Choose among: {listed}.")
+                known = sorted(ARGUMENTS + OWN_ARGUMENTS)
+                raise UserError(
+                    f"-M {name} is not known to hf-vlm/.{did_you_mean(name, known)} Choose among: "
+                    f"{', '.join(known)}."
+                )
         check_count("-M max_batch_size", max_batch_size, 1)
         check_count("-M image_cache_mib", image_cache_mib, 0)
         check_arguments(model_args)

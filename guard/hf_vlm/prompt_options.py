@@ -11,6 +11,7 @@ from typing import Any, Final
 from PIL import Image
 from transformers import ProcessorMixin
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 
 OF_OURS: Final = frozenset(
@@ -68,8 +69,8 @@ def call_kwargs(checkpoint: str, processor: Any, given: dict[str, Any]) -> dict[
             raise UserError(f"-M processor_kwargs: use -M {name}={given[name]} itself.")
         if name not in known:
             raise UserError(
-                f"-M processor_kwargs: the image processor of {checkpoint} has no {name}. It has: "
-                f"{', '.join(sorted(known))}."
+                f"-M processor_kwargs: the image processor of {checkpoint} has no {name}."
+                f"{did_you_mean(name, known)} It has: {', '.join(sorted(known))}."
             )
     _try(checkpoint, processor.image_processor, given)
     names_types = "mm_token_type_ids" in processor.model_input_names

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_csv
 from vlmguard.results.agreement.agree import Agreement, compare_raters
@@ -75,7 +76,11 @@ def read_columns(sources: Sequence[str], unsafe: Sequence[str], cluster: str | N
     if cluster is not None:
         holding = [table for table in tables.values() if cluster in table.header]
         if not holding:
-            raise UserError(f"--cluster {cluster}: no column of that name in {', '.join(tables)}.")
+            columns = [name for table in tables.values() for name in table.header]
+            raise UserError(
+                f"--cluster {cluster}: no column of that name in {', '.join(tables)}."
+                f"{did_you_mean(cluster, columns)}"
+            )
         cells = holding[0].column(cluster, "--cluster")
         clusters = {(str(row), 1): cell for row, cell in enumerate(cells)}
     words = {word.casefold() for word in unsafe}
@@ -89,7 +94,10 @@ class _Table:
 
     def column(self, name: str, path: str) -> list[str]:
         if name not in self.header:
-            raise UserError(f"{path}: no column '{name}'. It has: {', '.join(self.header)}.")
+            raise UserError(
+                f"{path}: no column '{name}'.{did_you_mean(name, self.header)} It has: "
+                f"{', '.join(self.header)}."
+            )
         return [row[name] for row in self.rows]
 
 

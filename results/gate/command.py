@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact_text
 from vlmguard.results.formats.writing import write_file
@@ -165,7 +166,10 @@ def _check_names(limits: Limits, current: list[Scores]) -> None:
     known = dict.fromkeys(name for scores in current for name in scores.measures)
     for name in limits.tolerance:
         if name not in known:
-            raise UserError(f"--tolerance {name}: not measured here. Known: {', '.join(known)}.")
+            raise UserError(
+                f"--tolerance {name}: not measured here.{did_you_mean(name, known)} Known: "
+                f"{', '.join(known)}."
+            )
 
 
 def _unwritten(message: str) -> Finding:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError, check_number, first_fault
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import redact
@@ -176,7 +177,10 @@ def read_suite(name: str) -> list[Step]:
     """
     known = sorted(path.stem for path in SUITES.glob("*.yaml"))
     if name not in known:
-        raise UserError(f"--suite {name}: there is none of this name. Ours: {', '.join(known)}.")
+        raise UserError(
+            f"--suite {name}: there is none of this name.{did_you_mean(name, known)} Ours: "
+            f"{', '.join(known)}."
+        )
     return Suite.model_validate(read_yaml(SUITES / f"{name}.yaml")).benchmarks
 
 
@@ -236,9 +240,21 @@ def read_config_for(
 
 
 def config_path(typed: str) -> Path:
-    """The file of a configuration: a path, or the bare name of a ready one (`paper_main`)."""
+    """The file of a configuration: a path, or the bare name of a ready one (`paper_main`).
+
+    Raises:
+        UserError: It is a bare name, but there is no such file and none of ours.
+    """
     path, ready = user_path(typed), CONFIGS / f"{typed}.yaml"
-    return ready if not path.is_file() and ready.parent == CONFIGS and ready.is_file() else path
+    if path.is_file() or path.suffix or ready.parent != CONFIGS:
+        return path
+    if not ready.is_file():
+        ours = sorted(each.stem for each in CONFIGS.glob("*.yaml"))
+        raise UserError(
+            f"--config {typed}: no such file.{did_you_mean(typed, ours)} Ready configurations: "
+            f"{', '.join(ours)}."
+        )
+    return ready
 
 
 def unfilled(matrix: Matrix) -> list[str]:
@@ -301,8 +317,9 @@ def select(
     ):
         for name in wanted:
             if name not in known:
+                meant = did_you_mean(name, known)
                 listed = ", ".join(sorted(known))
-                raise UserError(f"--{option} {name} is not in the configuration: {listed}.")
+                raise UserError(f"--{option} {name} is not in the configuration: {listed}.{meant}")
     return matrix.model_copy(
         update={
             "targets": [m for m in matrix.targets if not targets or m.model in targets],
@@ -332,8 +349,9 @@ def _validated(path: Path, content: Any) -> Matrix:
     try:
         return Matrix.model_validate(content)
     except ValidationError as error:
-        where, said = first_fault(error)
-        raise UserError(f"{path}: {where or 'the file'}: {said}.") from error
+        where, said = first_fault(error, Matrix)
+        end = "" if said.endswith((".", "?")) else "."
+        raise UserError(f"{path}: {where or 'the file'}: {said}{end}") from error
 
 
 def _bound(given: list[str]) -> dict[str, list[ModelChoice]]:
@@ -350,7 +368,8 @@ def _bound(given: list[str]) -> dict[str, list[ModelChoice]]:
 def _check_keys(given: dict[str, Any], known: set[str]) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
-        raise ValueError(f"Inspect knows no {', '.join(map(str, unknown))}")
+        meant = did_you_mean(unknown[0], known)
+        raise ValueError(f"Inspect knows no {', '.join(map(str, unknown))}.{meant}")
 
 
 def _names(steps: Sequence[Step]) -> set[str]:

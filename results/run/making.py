@@ -1,7 +1,8 @@
 """Makes Inspect's tasks, solvers and models from a configuration."""
 
+from collections.abc import Callable
 from inspect import Parameter, signature
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from inspect_ai import Task
 
@@ -14,6 +15,7 @@ from inspect_ai.model import Model
 from inspect_ai.solver import SolverSpec
 from inspect_ai.util import registry_create
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.model_secrets import make_model
@@ -87,9 +89,15 @@ def _created(kind: Literal["task", "solver"], step: Step) -> Any:
         return registry_create(kind, _qualified(step.name), **step.args)
     except (LookupError, TypeError) as error:
         ours = cards().benchmarks if kind == "task" else cards().defenses
+        meant = did_you_mean(step.name, ours)
+        if function := registry_lookup(kind, _qualified(step.name)):
+            parameters = signature(cast(Callable[..., Any], function)).parameters
+            unknown = [name for name in step.args if name not in parameters]
+            meant = did_you_mean(unknown[0], parameters) if unknown else ""
         raise UnknownName(
-            f"{kind} {step.name} with {redact(step.args) or 'no arguments'}: {error}. Ours are "
-            f"{', '.join(ours)} (vlmguard list: their arguments); others are written package/name."
+            f"{kind} {step.name} with {redact(step.args) or 'no arguments'}: {error}.{meant} Ours "
+            f"are {', '.join(ours)} (vlmguard list: their arguments); others are written "
+            "package/name."
         ) from error
 
 

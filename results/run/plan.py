@@ -26,6 +26,7 @@ from vlmguard.results.run.roles_needed import (
     cannot_start,
     card_of,
     missing_roles,
+    misspelled_roles,
     roles_of_defense,
     seen_as,
 )
@@ -153,6 +154,7 @@ def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
     """
     found = [f"to be filled in: {model}" for model in unfilled(matrix)]
     found += unusable_models(all_models(matrix))
+    found += map(_clause, misspelled_roles(matrix))
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         found.append("two defenses share a log folder: give each a label: of its own")

@@ -11,7 +11,12 @@ from vlmguard.results.run.changed_files import changed_runs, named_files
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, all_models, roles
 from vlmguard.results.run.making import make_solver, make_task
 from vlmguard.results.run.models import unusable_models
-from vlmguard.results.run.roles_needed import cannot_start, missing_roles, seen_as
+from vlmguard.results.run.roles_needed import (
+    cannot_start,
+    missing_roles,
+    misspelled_roles,
+    seen_as,
+)
 
 
 def checked_tasks(matrix: Matrix) -> list[Task]:
@@ -23,6 +28,8 @@ def checked_tasks(matrix: Matrix) -> list[Task]:
     """
     if faults := unusable_models(all_models(matrix)):
         raise UserError(f"{'; '.join(faults)}.")
+    if misspelled := misspelled_roles(matrix):
+        raise UserError(" ".join(misspelled))
     for defense in matrix.defenses:
         make_solver(defense)
     tasks = [make_task(step) for step in matrix.benchmarks]

@@ -16,10 +16,18 @@ from inspect_ai._util.registry import (
     registry_unqualified_name,
 )
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import DefenseCard, cards
 from vlmguard.guard.guarded_names import PROVIDER, guarded_name
-from vlmguard.results.logs.answers import bare
-from vlmguard.results.run.config import FILL_IN, UNDEFENDED, Defense, ModelChoice
+from vlmguard.results.logs.answers import GRADER, bare
+from vlmguard.results.run.config import (
+    FILL_IN,
+    UNDEFENDED,
+    Defense,
+    Matrix,
+    ModelChoice,
+    roles,
+)
 
 
 def missing_roles(
@@ -43,6 +51,22 @@ def roles_of_defense(defense: str, args: dict[str, Any]) -> list[str]:
     if card is None:
         return []
     return [role.name for role in card.roles if role.needed and role.option not in args]
+
+
+def misspelled_roles(matrix: Matrix) -> list[str]:
+    """Roles with a model that nobody asks, since they are probably misspelt: a sentence for each.
+
+    A role that is like none of ours, or stands beside a solver of others, may be theirs.
+    """
+    if any(each.name != UNDEFENDED and card_of(each.name) is None for each in matrix.defenses):
+        return []
+    known = {GRADER, *(role.name for card in cards().defenses.values() for role in card.roles)}
+    bound = {role: None for defense in matrix.defenses for role in roles(matrix, defense)}
+    return [
+        f"role {role}: nobody asks the model in it.{meant} Correct the name."
+        for role in bound
+        if role not in known and (meant := did_you_mean(role, known))
+    ]
 
 
 def cannot_start(defense: Defense, bound: Collection[str], target: ModelChoice) -> list[str]:

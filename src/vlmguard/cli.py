@@ -9,6 +9,7 @@ import sys
 import traceback
 from typing import Any
 
+from vlmguard.guard.command_line import CommandParser
 from vlmguard.guard.streams import command_output
 from vlmguard.results.commands import add as add_results
 from vlmguard.training.dataset.command import add as add_export
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(argv: list[str] | None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="vlmguard", description="Tools around the safety evaluation of VLMs."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -50,7 +51,7 @@ def _main(argv: list[str] | None) -> int:
     if "set" in arguments:  # the KEY=VALUE of `train`: argparse takes them in one group only
         arguments.set += rest
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.named(words).error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return _run(arguments)
     except Exception:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError, first_fault
 
 __all__ = ["EXPECTED", "FIELD", "ROLES", "Form", "Map", "Written", "read_form"]
@@ -71,7 +72,8 @@ class Form(BaseModel):
     def _sound(self) -> Self:
         for role, columns in self.map.items():
             if role not in ROLES:
-                raise ValueError(f"no role {role}; choose from {', '.join(ROLES)}")
+                meant = did_you_mean(role, ROLES)
+                raise ValueError(f"no role {role}.{meant} Choose from {', '.join(ROLES)}")
             if isinstance(columns, list) and role != "images":
                 raise ValueError(f"{role} takes one column, and images a list of them")
         if "image" in self.map and "images" in self.map:
@@ -87,7 +89,10 @@ class Form(BaseModel):
             raise ValueError("expected is given in the map and beside it: keep one")
         if self.expected and not self.column and self.expected not in EXPECTED:
             known = ", ".join(EXPECTED)
-            raise ValueError(f"expected={self.expected} is none of {known} and {FIELD}NAME")
+            meant = did_you_mean(self.expected, EXPECTED)
+            raise ValueError(
+                f"expected={self.expected} is not known.{meant} Choose from {known} and {FIELD}NAME"
+            )
         return self
 
     @property
@@ -145,14 +150,5 @@ def read_form(model: type[M], content: Any, where: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        field, said = first_fault(error)
-        if field in _unknown(content, model):
-            said = f"no such key. Choose from {', '.join(model.model_fields)}"
+        field, said = first_fault(error, model)
         raise UserError(f"{where}: {f'{field}: ' if field else ''}{said}. Correct it.") from error
-
-
-def _unknown(content: Any, model: type[BaseModel]) -> set[str]:
-    """Keys that the model does not have."""
-    return (
-        set(map(str, content)) - model.model_fields.keys() if isinstance(content, dict) else set()
-    )

@@ -12,6 +12,7 @@ from inspect_ai.model import (
     ChatMessageSystem,
 )
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of, user_message
@@ -266,8 +267,9 @@ def _check_columns(rows: list[Row], forms: Mapping[str, Form], file: Path) -> No
         for role, column in _columns(form):
             if not holds(rows, column):
                 raise UserError(
-                    f"{file}: no column '{column}', which the map names for {role}. Its columns "
-                    f"are: {', '.join(columns_of(rows))}. Correct the map, or the file."
+                    f"{file}: no column '{column}', which the map names for {role}."
+                    f"{did_you_mean(column, columns_of(rows))} Its columns are: "
+                    f"{', '.join(columns_of(rows))}. Correct the map, or the file."
                 )
 
 

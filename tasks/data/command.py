@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card, cards
 from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
@@ -29,7 +30,10 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
     known = known_sets()
     for name in names:
         if name not in known:
-            raise UserError(f"no benchmark {name}. Choose one of: {', '.join(known)}.")
+            raise UserError(
+                f"no benchmark {name}.{did_you_mean(name, [*known, 'fetch'])} Choose one of: "
+                f"{', '.join(known)}."
+            )
     # Without a folder, the report says where to get the data.
     root = data_root(data_dir)
     if root and not root.is_dir():

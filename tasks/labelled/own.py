@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageRules
@@ -54,7 +55,8 @@ def labelled_file(
             isinstance(column, str) and holds(rows, column)
         ):
             raise UserError(
-                f"{path}: no column '{column or role}' for the role {role}. Its columns are: "
+                f"{path}: no column '{column or role}' for the role {role}."
+                f"{did_you_mean(column or role, columns_of(rows))} Its columns are: "
                 f"{', '.join(columns_of(rows))}. Name it: -T map={{{role}: COLUMN}}."
             )
     meant = _meanings(labels)

@@ -10,6 +10,7 @@ from support.defense_scripts import script_of
 from support.scripted import Scripted, record_of, run_solver, sample
 
 from vlmguard.guard.cards import DefenseCard, cards
+from vlmguard.guard.errors import UserError
 
 
 @pytest.mark.parametrize("card", cards().defenses.values(), ids=lambda card: card.name)
@@ -28,7 +29,7 @@ def test_bare_and_prefixed_names_find_the_defense(card: DefenseCard, prefix: str
 
 def test_an_unknown_option_is_named() -> None:
     options = {"thresh": 1}
-    with pytest.raises(TypeError, match="thresh"):
+    with pytest.raises(UserError, match="-S thresh: eta has no such option"):
         run_solver(SolverSpec("eta", options, options), sample("Q?"), Scripted("ok"))
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_json
 from vlmguard.guard.paths import user_path
@@ -117,8 +118,11 @@ def config_path(source: str) -> Path:
         return path
     if ready.is_file():
         return ready
-    names = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.yaml")))
-    raise UserError(f"--config {source}: no such file. Ready configurations: {names}.")
+    names = sorted(each.stem for each in CONFIGS.glob("*.yaml"))
+    raise UserError(
+        f"--config {source}: no such file.{did_you_mean(source, names)} Ready configurations: "
+        f"{', '.join(names)}."
+    )
 
 
 def _fault(error: ValidationError, values: dict[str, Any]) -> str:

@@ -6,10 +6,10 @@ saving every 50 steps, no evaluation), and the learning rate follows method and 
 """
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Set
 from typing import Any, Final
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.paths import user_path
 from vlmguard.training.finetune.config import TrainConfig
@@ -102,6 +102,7 @@ def _unknown(key: str, method: str, known: Set[str]) -> str:
     other = "grpo" if method == "sft" else "sft"
     if key in _trl_keys(other):
         return f"{key} goes with method: {other}, not with {method}."
-    close = difflib.get_close_matches(key, known, 3)
-    hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    return f"unknown key {key}.{hint} Known are the keys of TrainConfig and of TRL's configuration."
+    meant = did_you_mean(key, known)
+    return (
+        f"unknown key {key}.{meant} Known are the keys of TrainConfig and of TRL's configuration."
+    )

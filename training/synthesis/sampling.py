@@ -2,6 +2,7 @@
 
 import random
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError, check_count
 from vlmguard.training.synthesis.record import Row
 
@@ -47,8 +48,9 @@ def _by_source(option: str, wanted: str | list[str], rows: list[Row]) -> dict[st
         # A file's name may hold a colon, so split at the last one.
         source, _, number = str(part).strip().rpartition(":")
         if source not in sources or source in counts or not number.isdecimal():
+            meant = "" if source in sources else did_you_mean(source, sources)
             raise UserError(
-                f"-T {option}={part}: give a number, or SOURCE:N once for each source. The "
+                f"-T {option}={part}: give a number, or SOURCE:N once for each source.{meant} The "
                 f"sources here are {', '.join(sources)}."
             )
         counts[source] = int(number)

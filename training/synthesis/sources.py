@@ -25,6 +25,7 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.data_records import Text, named_records, parse_records
 from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
@@ -115,8 +116,8 @@ def _read_one(spec: str) -> list[Row]:
     if kind not in READERS:
         if not spec.endswith(".jsonl"):
             raise UserError(
-                f"-T data={spec} is not known. Choose {', '.join(READERS)}, as KIND:PATH, or name "
-                f"a .jsonl file."
+                f"-T data={spec} is not known.{did_you_mean(kind, READERS)} Choose "
+                f"{', '.join(READERS)}, as KIND:PATH, or name a .jsonl file."
             )
         kind, place = jsonl.__name__, spec
     if not place:

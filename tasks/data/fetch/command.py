@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card
 from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
@@ -51,7 +52,11 @@ def _known(names: Sequence[str]) -> list[Card]:
     known = known_sets()
     can = ", ".join(name for name, card in known.items() if card.fetchable)
     asked = dict.fromkeys(names)
-    faults = [f"no benchmark {name}. Choose among: {can}." for name in asked if name not in known]
+    faults = [
+        f"no benchmark {name}.{did_you_mean(name, known)} Choose among: {can}."
+        for name in asked
+        if name not in known
+    ]
     cards = [known[name] for name in asked if name in known]
     faults += [
         f"{card.name} cannot be fetched. {card.obtain}" for card in cards if not card.fetchable

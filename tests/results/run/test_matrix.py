@@ -264,7 +264,8 @@ def test_a_defense_may_bind_roles_of_its_own(config: Path, tmp_path: Path) -> No
 def test_a_wrong_defense_is_found_before_any_call(config: Path, wrong: str) -> None:
     right = "name: vlmguard, args: {reasoning: false}"
     config.write_text(config.read_text().replace(right, wrong))
-    with pytest.raises(UserError, match="solver vlmg"):
+    meant = "-S reason: .*mean reasoning" if "reason" in wrong else "solver vlmgard .*mean vlmguard"
+    with pytest.raises(UserError, match=meant):
         run(read_config(config))
     assert CALLS == []
 

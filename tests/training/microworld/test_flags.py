@@ -90,7 +90,7 @@ def test_flags_of_no_defense_name_those_there_are(capsys):
     assert main(["microworld", "flags", "vlmguard/etta"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert "SOLVER=etta is not known. Choose one of: vlmguard, ecso, eta, " in told.err
+    assert "SOLVER=etta is not known. Did you mean eta? Choose one of: vlmguard, " in told.err
 
 
 def test_flags_without_thresholds_say_how_to_get_them(tmp_path, capsys):

@@ -19,6 +19,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.roles import local_provider
@@ -53,7 +54,10 @@ def checkpoint(name: str) -> Path:
     """
     known = (*TARGETS, *REWRITERS, *AUXILIARIES)
     if name not in known:
-        raise UserError(f"microworld/{name}: no such model. Choose among: {', '.join(known)}.")
+        raise UserError(
+            f"microworld/{name}: no such model.{did_you_mean(name, known)} Choose among: "
+            f"{', '.join(known)}."
+        )
     folder = WEIGHTS / name
     if not (folder / "model.safetensors").is_file():
         raise UserError(
@@ -72,7 +76,10 @@ def _create(model_name: str, **arguments: Any) -> ModelAPI:
             f"microworld/{model_name}: only targets have levels. Write microworld/{name}."
         )
     if slash and level not in LEVELS:
-        raise UserError(f"microworld/{model_name}: no such level. Choose: {', '.join(LEVELS)}.")
+        raise UserError(
+            f"microworld/{model_name}: no such level.{did_you_mean(level, LEVELS)} Choose: "
+            f"{', '.join(LEVELS)}."
+        )
     if name in TARGETS:
         level = level or DEFAULT
     from vlmguard.guard.hf_vlm.api import HFVlm
@@ -111,7 +118,8 @@ def _check_name(model_name: str, name: str) -> None:
     if name not in (*TARGETS, *REWRITERS):
         targets = [f"{target}[/LEVEL]" for target in TARGETS]
         raise UserError(
-            f"microworld/{model_name}: no such model. Choose among: "
+            f"microworld/{model_name}: no such model."
+            f"{did_you_mean(name, (*TARGETS, *REWRITERS, *REPLIES))} Choose among: "
             f"{', '.join([*targets, *REWRITERS, *REPLIES])}."
         )
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError, check_number
 from vlmguard.guard.rewriter.taught import write_statement
 from vlmguard.training.microworld.models import (
@@ -106,7 +107,10 @@ def build(
     names = sorted(dict.fromkeys(names), key=lambda name: name == "rewriter")
     for name in names:
         if name not in NAMES:
-            raise UserError(f"{name}: no such model. Choose among: {', '.join(NAMES)}.")
+            raise UserError(
+                f"{name}: no such model.{did_you_mean(name, NAMES)} Choose among: "
+                f"{', '.join(NAMES)}."
+            )
     if not 0 < effort <= 1:
         raise UserError(f"--effort {effort}: a share above 0 and up to 1 is needed.")
     due = [name for name in names if force or not _is_ready(root / name, effort)]
