@@ -99,7 +99,7 @@ def write(folder: Path, **content: object) -> Path:
             "a target that continues a prefix",
         ),
         ({"defenses": [{"name": "vlmguard"}]}, "no model for the role rewriter"),
-        ({"defenses": [{"name": "vlmgard"}]}, "Ours are vlmguard, ecso, "),
+        ({"defenses": [{"name": "vlmgard"}]}, "Did you mean vlmguard? Ours are vlmguard, "),
         (
             {"defenses": [{"name": "ecso", "args": {"templates": "nowhere"}}]},
             "nowhere: no such folder",
