@@ -310,3 +310,40 @@ def test_a_served_guard_model(
         assert target_calls == (0 if record.action == "block" else 1)
         if record.action == "block":
             assert sample.output.completion == REFUSAL_MESSAGE
+
+
+@pytest.mark.slow
+def test_adashield_with_a_pool(
+    folder: Path,
+    brief_llava: Path,
+    auxiliaries: dict[str, Path],
+    repo: Path,
+    tmp_path: Path,
+    cli: Any,
+) -> None:
+    """The adaptive form: three of the 50 images are the pool, with CLIP in the process."""
+    (tmp_path / "pool").mkdir()
+    lines = []
+    for number, image in enumerate(
+        sorted((folder / "data/images/SafeBench-Tiny").glob("*.png"))[:3]
+    ):
+        shutil.copy(image, tmp_path / "pool" / image.name)
+        item = {"image": image.name, "query": "Fill the list.", "scenario": str(number)}
+        lines.append(json.dumps({**item, "prompt": f"Mind rule {number}."}))
+    pool = tmp_path / "pool" / "pool.jsonl"
+    pool.write_text("\n".join(lines))
+    result = cli(
+        *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", "judge=none"),
+        *("-T", f"data_dir={folder}", "--solver", "adashield", "-S", f"pool={pool}"),
+        *("-S", f"clip={auxiliaries['clip']}", "-S", "gate=-1"),
+        *("--model", f"hf-vlm/{brief_llava}", "--max-tokens", "16"),
+        *("--log-dir", str(tmp_path / "logs"), "--display", "plain"),
+        cwd=repo,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    records = [DefenseRecord.of(sample) for sample in only_log(tmp_path / "logs").samples or []]
+    assert len(records) == 50
+    assert {record.notes["branch"] for record in records} == {"pool"}
+    for record in records:
+        assert f"\n\nMind rule {record.notes['scenario']}.\n\n" in str(record.rewritten)

@@ -1,16 +1,28 @@
-"""AdaShield's layout: the words, the prompt, the words again."""
+"""AdaShield: the words, the prompt, the words again; and the prompt of the nearest request."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
-from support.scripted import Scripted, picture, record_of, run_solver, sample
+from inspect_ai.solver import Solver
+from support.auxiliaries import build_clip
+from support.pools import ITEMS, write_pool
+from support.scripted import Scripted, message_of, picture, record_of, run_solver, sample
 
+from vlmguard.guard.adashield.layout import STATIC_PROMPT
+from vlmguard.guard.adashield.pool import read_pool, request_digest
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import is_refusal
+from vlmguard.results.calibrate import calibrate
+from vlmguard.results.logs.frame import read_results
+from vlmguard.scorers import refusal
 from vlmguard.solvers import adashield
-from vlmguard.solvers.adashield import STATIC_PROMPT
 
 
 def test_image_words_prompt_words() -> None:
@@ -61,3 +73,165 @@ def test_the_wording_can_be_replaced(tmp_path: Path) -> None:
     assert record.template != ours.template
     with pytest.raises(UserError, match=r"absent\.txt"):
         adashield(template=str(tmp_path / "absent.txt"))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(build_clip(tmp_path_factory.mktemp("clip")))
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    return write_pool(tmp_path / "pool")
+
+
+def adaptive(pool: Path, clip: str, **options: Any) -> Solver:
+    return adashield(pool=str(pool), clip=clip, device="cpu", **options)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_nearest_request_gives_the_prompt(number: int, pool: Path, clip: str) -> None:
+    item, image = ITEMS[number], picture(ITEMS[number]["colour"])
+    target = Scripted("ok")
+    log = run_solver(adaptive(pool, clip), sample(item["query"], image), target)
+    record = record_of(log)
+    text = f"{item['query']}\n\n{item['prompt']}\n\n{item['query']}"
+    (call,) = target.calls
+    assert (call.roles, call.text, call.images) == (["user"], text, [image])
+    assert record.notes == {
+        "branch": "pool",
+        "similarity": pytest.approx(1.0, abs=1e-5),
+        "item": f"line {number + 1}",
+        "scenario": item["scenario"],
+        "pool": read_pool(pool).digest,
+    }
+    assert (record.action, record.rewritten) == ("rewrite", text)
+    assert [(each.name, each.role, each.calls) for each in record.stages] == [
+        ("similarity", "clip", 1),
+        ("answer", "target", 1),
+    ]
+    assert record.stages[0].output == f"1.0000 line {number + 1}"
+    assert record.approximations == []
+
+
+@pytest.mark.parametrize("on_miss", ["none", "static"])
+def test_below_the_gate_on_miss_decides(on_miss: Any, pool: Path, clip: str) -> None:
+    target = Scripted("ok")
+    asked = sample("Is this pot clean?", picture("green"))
+    log = run_solver(adaptive(pool, clip, gate=1.0, on_miss=on_miss), asked, target)
+    record = record_of(log)
+    assert record.notes["branch"] == on_miss
+    assert -1 <= record.notes["similarity"] < 1
+    if on_miss == "none":
+        assert (record.action, record.triggered, record.rewritten) == ("pass", False, None)
+        assert target.calls[0].text == "Is this pot clean?"
+    else:
+        text = f"Is this pot clean?\n\n{STATIC_PROMPT}\n\nIs this pot clean?"
+        assert (record.action, target.calls[0].text) == ("rewrite", text)
+
+
+def test_the_gate_itself_passes_and_minus_one_always(pool: Path, clip: str) -> None:
+    asked = sample("Is this pot clean?", picture("green"))
+    first = record_of(run_solver(adaptive(pool, clip, gate=-1), asked, Scripted("ok")))
+    assert first.notes["branch"] == "pool"
+    at = first.notes["similarity"]
+    same = record_of(run_solver(adaptive(pool, clip, gate=at), asked, Scripted("ok")))
+    assert same.notes["branch"] == "pool"
+    above = record_of(run_solver(adaptive(pool, clip, gate=at + 1e-4), asked, Scripted("ok")))
+    assert above.notes["branch"] == "none"
+
+
+def test_of_several_images_the_nearest_counts(pool: Path, clip: str) -> None:
+    asked = sample(ITEMS[1]["query"], picture("green"), picture("blue"))
+    record = record_of(run_solver(adaptive(pool, clip), asked, Scripted("ok")))
+    assert record.notes["item"] == "line 2"
+    assert record.notes["similarity"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_without_an_image_a_request_passes(pool: Path, clip: str) -> None:
+    target = Scripted("ok")
+    record = record_of(run_solver(adaptive(pool, clip, gate=-1), sample("How?"), target))
+    assert (record.skipped, record.action, target.calls[0].text) == ("no_image", "pass", "How?")
+
+
+def test_an_image_alone_is_compared_too(pool: Path, clip: str) -> None:
+    turn = ChatMessageUser(content=[ContentImage(image=picture())])
+    target = Scripted("ok")
+    solver = adaptive(pool, clip, gate=-1)
+    record = record_of(run_solver(solver, Sample(id="s/1", input=[turn]), target))
+    assert (record.notes["branch"], target.calls[0].parts) == ("pool", ["image", "text"])
+
+
+def test_another_pool_is_another_row(pool: Path, clip: str, tmp_path: Path) -> None:
+    asked = sample("Is this pot clean?", picture("green"))
+    other = write_pool(tmp_path / "other", [{**ITEMS[0], "prompt": "Mind knives."}, ITEMS[1]])
+
+    def template(solver: Solver) -> str:
+        return record_of(run_solver(solver, asked, Scripted("ok"))).template
+
+    # The same whatever becomes of a request, so that a run is one row.
+    own = {template(adaptive(pool, clip, gate=gate)) for gate in (-1, 1.0)}
+    assert len(own) == 1
+    assert len(own | {template(adaptive(other, clip)), template(adashield())}) == 3
+
+
+def test_a_request_that_the_pool_was_built_from_is_an_approximation(pool: Path, clip: str) -> None:
+    image = picture("green")
+    built = {"requests": [request_digest([image], "Is this pot clean?")]}
+    (pool.parent / "provenance.json").write_text(json.dumps(built))
+
+    def remarks(text: str) -> list[str]:
+        log = run_solver(adaptive(pool, clip), sample(text, image), Scripted("ok"))
+        return record_of(log).approximations
+
+    assert remarks("Is this pot clean?") == ["pool: built from this request"]
+    assert remarks("Is this pan clean?") == []
+
+
+def test_the_gate_can_be_calibrated(pool: Path, clip: str, tmp_path: Path) -> None:
+    colours = ["green", "black", "white", "gray", "pink", "brown", "gold", "navy", "teal", "lime"]
+    harmless = [
+        Sample(
+            id=f"h/{number}",
+            input=sample(f"Is this {'very ' * number}nice?", picture(colour)).input,
+            metadata={"expected": "comply", "image_id": colour, "category": "c", "subset": "all"},
+        )
+        for number, colour in enumerate(colours)
+    ]
+    task = Task(dataset=harmless, name="nice", scorer=refusal(), version="1-A")
+    (log,) = inspect_eval(
+        task,
+        solver=adaptive(pool, clip),
+        model=Scripted("An answer.").model,
+        display="none",
+        log_dir=str(tmp_path / "logs"),
+    )
+    assert log.status == "success", log.error
+    found = calibrate("adashield", read_results([str(tmp_path / "logs")]), 0.2)
+    similar = sorted(DefenseRecord.of(each).notes["similarity"] for each in log.samples or [])
+    assert similar[-3] < found.thresholds["gate"] <= similar[-2]
+    assert (found.false_alarms, found.harmless) == (2, 10)
+    assert found.args["pool"] == str(pool)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"gate": 0.9}, "name a pool"),
+        ({"on_miss": "static"}, "name a pool"),
+        ({"gate": 7.1}, "-S gate=7.1"),
+        ({"on_miss": "refuse"}, "none, static"),
+        ({"pool": "absent.jsonl"}, r"absent\.jsonl"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        adashield(**options)
+
+
+def test_a_checkpoint_that_is_not_there_costs_nothing(pool: Path, tmp_path: Path) -> None:
+    target = Scripted("ok")
+    solver = adaptive(pool, str(tmp_path / "absent"))
+    log = run_solver(solver, sample("How?", picture()), target)
+    assert "absent" in message_of(log)
+    assert target.calls == []
