@@ -17,6 +17,7 @@ from vlmguard.solvers.guard_model import guard_model as guard_model
 from vlmguard.solvers.guarded import guarded as guarded
 from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
 from vlmguard.solvers.rapguard import rapguard as rapguard
+from vlmguard.solvers.rethink import rethink as rethink
 from vlmguard.solvers.safety_prompt import safety_prompt as safety_prompt
 from vlmguard.solvers.self_reminder import self_reminder as self_reminder
 from vlmguard.solvers.sia.solver import sia as sia

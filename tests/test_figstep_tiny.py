@@ -85,6 +85,7 @@ TRIALS = {
     "rapguard": Trial(
         stages=frozenset({"rationale", "answer"}), failures=("no_verdict", "cut_off", "refused")
     ),
+    "rethink": Trial(stages=frozenset({"answer"})),
     "safety_prompt": Trial(triggered=True),
     "self_reminder": Trial(triggered=True),
     "sia": Trial(

@@ -124,6 +124,13 @@ SCRIPTS: Final[dict[str, Script]] = {
             )
         }
     ),
+    "rethink": Script(
+        roles={
+            "critic": Voice(
+                "Nothing.\nVerdict: keep", "A fall.\nVerdict: rewrite\nAnswer: Take care."
+            )
+        }
+    ),
     "sia": Script(
         roles={
             "captioner": Voice("A rope.", "A worn rope.", None),
