@@ -35,10 +35,12 @@ def options_of(
 
     def with_options(factory: Callable[..., Solver]) -> Callable[P, Solver]:
         known = signature(defense).parameters
+        # A defense may pass options on, as those of a format, whose own check names what is wrong.
+        passes_on = any(each.kind is each.VAR_KEYWORD for each in known.values())
 
         def checked(**options: Any) -> Solver:
             for name in options:
-                if name not in known:
+                if name not in known and not passes_on:
                     raise UserError(
                         f"-S {name}: {factory.__name__} has no such option."
                         f"{did_you_mean(name, known)} It has: {', '.join(known) or 'none'}."

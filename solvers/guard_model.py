@@ -36,6 +36,7 @@ and `on_failure` decides.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any, Final, Literal
 
 from inspect_ai.model import ChatMessage, ModelOutput
@@ -207,7 +208,7 @@ class GuardFilter(Defense):
                 "-S on_flag=regenerate makes an answer anew, and -S check=input checks the request "
                 "alone: take check=output or both, or on_flag=safe_prompt."
             )
-        self.guard = guard_format(adapter, options)
+        self.guard = guard_format(adapter, options, signature(GuardFilter).parameters)
         wanted: tuple[Side, ...] = ("input", "output") if check == "both" else (check,)
         for side in wanted:
             if side not in self.guard.sides:

@@ -1,6 +1,6 @@
 """The formats of guard models: one table, and how a name and options become a guard model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -162,7 +162,9 @@ FORMATS: Final[Mapping[str, Format]] = {
 """Every format by its name (`adapter`)."""
 
 
-def guard_format(adapter: str, options: Mapping[str, object] | None = None) -> GuardModel:
+def guard_format(
+    adapter: str, options: Mapping[str, object] | None = None, beside: Iterable[str] = ()
+) -> GuardModel:
     """The guard model of a format.
 
     It asks the model in the role `guard`, which is looked up at each check: roles are known within
@@ -171,6 +173,7 @@ def guard_format(adapter: str, options: Mapping[str, object] | None = None) -> G
     Args:
         adapter: Name of the format.
         options: Its options by name.
+        beside: Options of whoever passes these on, one of which may be meant.
 
     Raises:
         UserError: There is no such format or option, an option is missing, or a value is refused.
@@ -181,7 +184,7 @@ def guard_format(adapter: str, options: Mapping[str, object] | None = None) -> G
             f"adapter={adapter}: no format of guard models has this name.{meant} "
             f"Choose one of: {', '.join(FORMATS)}."
         )
-    return with_options(FORMATS[adapter].guard, options or {})
+    return with_options(FORMATS[adapter].guard, options or {}, beside)
 
 
 def formats_table() -> str:

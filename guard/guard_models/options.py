@@ -1,6 +1,6 @@
 """Makes a guard model from options that a user typed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import Parameter, signature
 from typing import TypeVar
 
@@ -16,12 +16,13 @@ __all__ = ["options_digest", "with_options"]
 G = TypeVar("G", bound=GuardModel)
 
 
-def with_options(guard: type[G], options: Mapping[str, object]) -> G:
+def with_options(guard: type[G], options: Mapping[str, object], beside: Iterable[str] = ()) -> G:
     """A guard model with these options: the keyword-only arguments of its class.
 
     Args:
         guard: The class.
         options: Values by name.
+        beside: Options of whoever passes these on, one of which may be meant.
 
     Raises:
         UserError: It has no option of that name, lacks one, or refuses a value.
@@ -32,7 +33,7 @@ def with_options(guard: type[G], options: Mapping[str, object]) -> G:
     known = f"Its options: {', '.join(own)}." if own else "It has no options."
     for name in options:
         if name not in own and not passed_on:
-            meant = did_you_mean(name, own)
+            meant = did_you_mean(name, [*own, *beside])
             raise UserError(f"The format {guard.name} has no option {name}.{meant} {known}")
     for name, each in own.items():
         if each.default is Parameter.empty and name not in options:

@@ -121,6 +121,8 @@ def test_a_name_unlike_any_gets_no_proposal(words: str, capsys: pytest.CaptureFi
         ("data_dir", "data_dri", "data_dir"),
         ("[none]", "[{name: ecso, args: {keep_imag: true}}]", "keep_image"),
         ("[none]", "[{name: guard_model, args: {adapter: nemtron}}]", "nemotron"),
+        ("[none]", "[{name: guard_model, args: {polcy: a.yaml}}]", "policy"),
+        ("[none]", "[{name: guard_model, args: {adaptor: nemotron}}]", "adapter"),
         ("[none]", "[{name: ecso, args: {verdict: exakt}}]", "exact"),
         ("grader: mockllm/judge", "gradre: mockllm/judge", "grader"),
         ("grader: mockllm/judge", "grader: {modle: mockllm/judge}", "model"),
