@@ -268,7 +268,8 @@ def _defense_row(card: DefenseCard) -> list[str]:
     instead = [f"`{role.name}`" for role in card.roles if role.option is not None]
     roles = [f"{'role' if len(needed) == 1 else 'roles'} {', '.join(needed)}"] if needed else []
     roles += [f"or roles {', '.join(instead)}"] if instead else []
-    known = {option.name: option for option in _options("solver", card.name, card.notes)}
+    notes = {**{check.option: "by `calibrate`" for check in card.checks}, **card.notes}
+    known = {option.name: option for option in _options("solver", card.name, notes)}
     options = [str(known[name]) for name in card.options]
     return [
         f"`{card.name}`",

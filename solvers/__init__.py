@@ -15,6 +15,7 @@ from vlmguard.solvers.eta.solver import eta as eta
 from vlmguard.solvers.figstep_defense import figstep_defense as figstep_defense
 from vlmguard.solvers.guard_model import guard_model as guard_model
 from vlmguard.solvers.guarded import guarded as guarded
+from vlmguard.solvers.jailguard.solver import jailguard as jailguard
 from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
 from vlmguard.solvers.rapguard import rapguard as rapguard
 from vlmguard.solvers.rethink import rethink as rethink

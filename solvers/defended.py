@@ -76,7 +76,8 @@ def defended(defense: Defense) -> Solver:
             state.completed = answered.completed
             # Inspect passes a task's settings to the call only, so read them from its record.
             call = transcript().history.events_since_last(ModelEvent)[0]
-            target.tokens = call.config.max_tokens if isinstance(call, ModelEvent) else None
+            settings = call.config if isinstance(call, ModelEvent) else GenerateConfig()
+            target.tokens, target.temperature = settings.max_tokens, settings.temperature
             heard = heard or answered.messages
             return answered.output
 

@@ -151,7 +151,7 @@ class Guarded(ModelAPI, Wrapper):
             return await self.inner.generate(messages, tools, tool_choice, asked.merge(more))
 
         target = Target(self._asked(), answer)
-        target.tokens = config.max_tokens
+        target.tokens, target.temperature = config.max_tokens, config.temperature
         conversation = _conversation(input)
         record = self.defense.new_record(conversation)
         try:

@@ -233,6 +233,20 @@ def test_the_readmes_tables_are_made_of_cards(repo: Path) -> None:
     assert renewed(text) == text, "run `make readme`"
 
 
+def test_the_readme_marks_every_threshold_that_can_be_calibrated(repo: Path) -> None:
+    text = (repo / "README.md").read_text()
+    checks = {
+        name: [check.option for check in card.checks]
+        for name, card in cards().defenses.items()
+        if name in vars(vlmguard.solvers)
+    }
+    assert checks["eta"] == ["post_threshold", "pre_threshold"]
+    for name, options in checks.items():
+        row = text.partition(f"\n| `{name}` |")[2].partition("\n")[0]
+        assert row.count("(by `calibrate`)") == len(options), name
+        assert all(f"`{option}` (by `calibrate`)" in row for option in options), name
+
+
 def test_lists_tell_every_benchmark_and_defense() -> None:
     benchmarks, defenses = as_sheets()
     assert [row[0] for row in benchmarks.rows] == [f"`{name}`" for name in cards().benchmarks]

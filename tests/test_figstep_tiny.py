@@ -78,6 +78,8 @@ TRIALS = {
         # Random weights give no verdict, and perhaps no answer.
         failures=("no_verdict", "no_answer"),
     ),
+    # Answers of random weights differ, or there is none to a variant.
+    "jailguard": Trial(options=("n=2", "tau=0"), stages=frozenset({"answer"})),
     "mllm_protector": Trial(
         options=("detector={detector}", "detoxifier={detoxifier}", "threshold=1"), triggered=True
     ),

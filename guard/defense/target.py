@@ -30,6 +30,8 @@ class Target:
         self.tokens: int | None = self.config.max_tokens
         """The most tokens of an answer. None if nobody sets a limit; a caller that learns of it
         with the first answer sets it then."""
+        self.temperature: float | None = self.config.temperature
+        """The temperature of an answer, likewise. None if nobody sets one."""
         self._answer = answer
 
     @property

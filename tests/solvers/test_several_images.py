@@ -101,6 +101,9 @@ def test_each_stage_sees_what_its_card_says(name: str) -> None:
             how = FORMATS[str(options.get("adapter", "custom"))].guard.images
         if how == "each":
             assert calls == [[RED], [BLUE]], stage_name
+        elif how == "altered":
+            assert all(len(images) == len(BOTH) for images in calls), stage_name
+            assert any(images != BOTH for images in calls), stage_name
         else:
             assert all(images == (BOTH if how == "all" else []) for images in calls), stage_name
     assert len(target.calls) <= (card.target_calls.most or 99) + card.target_calls.further_images

@@ -110,6 +110,7 @@ SCRIPTS: Final[dict[str, Script]] = {
         options={"check": "both", "on_flag": "safe_prompt"},
         roles={"guard": Voice('{"violation": false}', '{"violation": true}')},
     ),
+    "jailguard": Script(options={"n": 3, "tau": 0.01}),
     "mllm_protector": Script(
         roles={
             "detector": Voice("SAFE", "UNSAFE"),
