@@ -62,10 +62,16 @@ def write_new(kind: Kind, name: str, clone: Path) -> list[Path]:
 def next_steps(kind: Kind, name: str) -> list[str]:
     """What is left to do to ship it."""
     folder = _FOLDERS[kind]
+    shared = (
+        f'give it to the tests of all defenses: "{name}": Script() in SCRIPTS of '
+        f'tests/support/defense_scripts.py, "{name}": Trial() in TRIALS of '
+        f"tests/test_figstep_tiny.py"
+    )
     return [
         f"import it in {folder}/__init__.py: "
         f"from {PACKAGE}.{folder}.{name} import {name} as {name}",
         "renew the README's tables: make readme",
+        *([shared] if kind == "defense" else []),
     ]
 
 

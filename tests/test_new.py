@@ -1,6 +1,7 @@
 """A newcomer adds a defense and a benchmark by the steps of CONTRIBUTING.md."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,7 @@ VLMGUARD = ("-c", "import sys; from vlmguard.cli import main; sys.exit(main(sys.
 
 
 @pytest.mark.slow
-def test_four_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) -> None:
+def test_the_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) -> None:
     clone = copied(repo, tmp_path / "clone")
     # 1. and 2.: a file and a test, both of which work.
     for kind, name, folder in (
@@ -64,6 +65,14 @@ def test_four_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) -
             before, mark, after = text.partition(f"from vlmguard.{folder}.")
             file.seek(0)
             file.write(f"{before}{line.split(': ')[1]}\n{mark}{after}")
+        # 5.: where the tests of all defenses look.
+        for entry, table, place in re.findall(r'("\w+": \w+\(\)) in (\w+) of (\S+\.py)', said):
+            text = (clone / place).read_text()
+            start = re.search(rf"^{table}\b.*= {{\n", text, re.MULTILINE)
+            assert start is not None
+            changed = f"{text[: start.end()]}    {entry},\n{text[start.end() :]}"
+            (clone / place).write_text(changed)
+        assert ("5. give it" in said) is (kind == "defense")
     # 4.: `make readme`, in an environment that is there.
     run(clone, "-m", "vlmguard.results.catalogue", "README.md")
     readme = (clone / "README.md").read_text()
@@ -82,8 +91,11 @@ def test_four_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) -
         "tests/solvers/test_names.py::test_bare_and_prefixed_names_find_the_defense",
         "tests/solvers/test_several_images.py::test_each_stage_sees_what_its_card_says",
         "tests/test_cards.py::test_the_readmes_tables_are_made_of_cards",
+        "tests/test_figstep_tiny.py::test_every_defense_has_a_trial",
     ]
-    run(clone, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    pytest_of = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    run(clone, *pytest_of, *tests)
+    run(clone, *pytest_of, "-k", "second_look", "tests/solvers/test_contract.py")
 
 
 @pytest.mark.parametrize(
