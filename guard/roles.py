@@ -9,6 +9,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from vlmguard.guard.sampling import SERVERS, in_full
 
 __all__ = [
+    "ContrastsLogits",
     "LocalModel",
     "Wrapper",
     "checks_for",
@@ -46,6 +47,18 @@ class LocalModel(ABC):
 
         Raises:
             UserError: It does not; or the model cannot be loaded.
+        """
+
+
+class ContrastsLogits(ABC):
+    """A model API that takes a `contrast` in `extra_body`, see `vlmguard.guard.contrast`."""
+
+    @abstractmethod
+    async def check_contrast(self) -> None:
+        """Check that this model can be contrasted.
+
+        Raises:
+            UserError: It cannot; or it cannot be loaded.
         """
 
 

@@ -24,6 +24,11 @@ What a request gets:
   are taken after these rules.
 - `seed` fixes the answer of a request, whichever other requests are in its batch; the choices of
   one request differ.
+- `extra_body: {contrast: {alpha: 4, without: TEXT}}` contrasts two readings of the conversation
+  token by token, see `guard/contrast.py`. Both are rows of one batch, which count as two for
+  `max_batch_size`, share features of images and get the same token. The checkpoint's rules,
+  sampling and log-probabilities are those of the combined scores; tokens of both prompts are
+  counted. Models with a text encoder or a rule that keeps the prompt are refused.
 - A stop string stays at the end of the text; one that is a special token ends the answer too, but
   has no text. `ModelOutput.metadata["finish"]` says for each choice how it ended: `eos` (the
   model's end of text), `stop_string` or `length`.
@@ -69,6 +74,7 @@ from PIL import Image
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.aux_models.base import resolve_source
+from vlmguard.guard.contrast import KEY, Contrast
 from vlmguard.guard.errors import UserError, check_count
 from vlmguard.guard.hf_vlm.batching import CLOSED
 from vlmguard.guard.hf_vlm.checkpoint_key import (
@@ -78,6 +84,7 @@ from vlmguard.guard.hf_vlm.checkpoint_key import (
     prompt_settings,
     weights_key,
 )
+from vlmguard.guard.hf_vlm.choices import BY_PROMPT, can_repeat
 from vlmguard.guard.hf_vlm.engine import (
     DEFAULT_BATCH_SIZE,
     Engine,
@@ -95,7 +102,7 @@ from vlmguard.guard.hf_vlm.threads import result_of
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.rewriter.taught import TrainedModel
-from vlmguard.guard.roles import LocalModel
+from vlmguard.guard.roles import ContrastsLogits, LocalModel
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +130,6 @@ IGNORED_SETTINGS = (
     "prompt_logprobs",
     "response_schema",
     "modalities",
-    "extra_body",
     "extra_headers",
     "effort",
     "reasoning_effort",
@@ -134,7 +140,7 @@ IGNORED_SETTINGS = (
 )
 
 
-class HFVlm(ModelAPI, LocalModel, TrainedModel):
+class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
     """A local vision-language model.
 
     Checkpoint and adapter are not read before the first call, or `open`: to score a log again,
@@ -316,6 +322,20 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
             self._maker.prepare(Conversation([turn], [image]))
             self._taken.add(size)
 
+    async def check_contrast(self) -> None:
+        """Refuse a model whose readings cannot be combined.
+
+        Raises:
+            UserError: It has a text encoder, or a rule that keeps the prompt.
+        """
+        await self.open()
+        if not can_repeat(self._engine.weights.model):
+            raise UserError(
+                f"{self._checkpoint}: two readings cannot be combined with a text encoder, nor "
+                f"with prefill_chunk_size or one of the rules {', '.join(BY_PROMPT)} in "
+                "generation_config.json. Use another checkpoint."
+            )
+
     async def generate(
         self,
         input: list[ChatMessage],
@@ -326,7 +346,8 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         """Answer a conversation; see the module's docstring.
 
         Raises:
-            UserError: Tools, or content that is neither text nor image.
+            UserError: Tools, content that is neither text nor image, or a `contrast` that cannot
+                be made.
             ImageError: An image that cannot be decoded.
         """
         if tools:
@@ -336,21 +357,23 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         self._warn_of_ignored(config)
         await self.open()
         settings = Settings.from_config(config)
-        conversation = to_conversation(
-            input,
-            system_turns=self._maker.system_turns,
-            control_tokens=self._maker.control_tokens,
-        )
-        for note in conversation.notes:
+        conversations = [self._conversation(input)]
+        if (contrast := Contrast.of(config)) is not None:
+            await self.check_contrast()
+            conversations.append(self._conversation(contrast.left_out(input)))
+        for note in conversations[0].notes:
             self._warn(note)
         engine = self._engine
         with engine.batcher.expect():
-            prepared = await engine.in_thread(self._maker.prepare, conversation)
-            room = engine.weights.context_length - len(prepared.ids)
+            readings = [
+                await engine.in_thread(self._maker.prepare, conversation)
+                for conversation in conversations
+            ]
+            room = engine.weights.context_length - max(len(each.ids) for each in readings)
             seeds = _seeds(config)
             rows = []
             if room > 0:
-                work = [Work(prepared, self._maker, settings, self._adapter, s) for s in seeds]
+                work = [Work(readings, self._maker, settings, self._adapter, s) for s in seeds]
                 rows = engine.rows(work, min(room, settings.max_tokens))
         try:
             sequences = [await result_of(row.future) for row in rows]
@@ -360,8 +383,8 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         request = Request(
             model=self.model_name,
             maker=self._maker,
-            conversation=conversation,
-            prepared=prepared,
+            conversation=conversations[0],
+            readings=readings,
             settings=settings,
             adapter=self._adapter,
             rules=self._rules,
@@ -370,11 +393,19 @@ class HFVlm(ModelAPI, LocalModel, TrainedModel):
         sequences = sequences or [Generated(finish="length") for _ in seeds]
         return await engine.in_thread(make_output, request, sequences)
 
+    def _conversation(self, messages: list[ChatMessage]) -> Conversation:
+        return to_conversation(
+            messages,
+            system_turns=self._maker.system_turns,
+            control_tokens=self._maker.control_tokens,
+        )
+
     def _warn_of_ignored(self, config: GenerateConfig) -> None:
         given = config.model_dump(exclude_none=True)
-        for name in IGNORED_SETTINGS:
-            if name in given:
-                self._warn(f"the setting {name} is not supported and has no effect")
+        ignored = [name for name in IGNORED_SETTINGS if name in given]
+        ignored += [f"extra_body.{key}" for key in config.extra_body or {} if key != KEY]
+        for name in ignored:
+            self._warn(f"the setting {name} is not supported and has no effect")
         if config.top_logprobs and not config.logprobs:
             self._warn("the setting top_logprobs has no effect without logprobs")
 

@@ -36,7 +36,7 @@ class Work:
     """What the engine needs to generate one row.
 
     Attributes:
-        prepared: Its prompt.
+        readings: Its prompt, and with `settings.contrast` the second one, with the same images.
         maker: The processor that prepared it.
         settings: How to generate.
         adapter: Folder or hub id of the adapter; None for the base alone.
@@ -44,7 +44,7 @@ class Work:
             ones each time.
     """
 
-    prepared: Prepared
+    readings: list[Prepared]
     maker: PromptMaker
     settings: Settings
     adapter: str | None
@@ -95,7 +95,16 @@ class Engine:
 
     def rows(self, work: list[Work], limit: int) -> list[Row]:
         """Queue rows of at most `limit` new tokens each; each row's future gets a `Generated`."""
-        rows = [Row(_key(item), len(item.prepared.ids), limit, item) for item in work]
+        rows = [
+            Row(
+                key=_key(item),
+                length=max(len(reading.ids) for reading in item.readings),
+                limit=limit,
+                work=item,
+                sequences=len(item.readings),
+            )
+            for item in work
+        ]
         self.batcher.submit(rows)
         return rows
 
@@ -128,10 +137,12 @@ class Engine:
         first: Work = rows[0].work
         adapter = None if first.adapter is None else self.weights.add_adapter(first.adapter)
         sharing = self.weights.sharing
-        prompts: list[Prepared] = [row.work.prepared for row in rows]
-        which = None
+        by_reading = zip(*(row.work.readings for row in rows), strict=True)
+        prompts: list[Prepared] = [prompt for reading in by_reading for prompt in reading]
+        which = list(range(len(prompts)))
         if sharing.prompts:
             prompts, which = distinct(prompts)
+        alone = len(which) == len(prompts) == len(rows)
         with self.weights.use(adapter) as model:
             features = self.features if sharing.features else None
             inputs = model_inputs(model, first.maker, prompts, features, adapter)
@@ -141,7 +152,7 @@ class Engine:
                 inputs,
                 [_task(row) for row in rows],
                 first.settings,
-                which if len(prompts) < len(rows) else None,
+                None if alone else which,
             )
 
 
@@ -233,7 +244,7 @@ def _sweep() -> None:
 def _key(work: Work) -> tuple[object, ...]:
     """Rows with equal keys may share a batch."""
     # Keep prompts with and without images apart: some processors would pad the second with images.
-    return (work.settings, work.adapter, id(work.maker), bool(work.prepared.images))
+    return (work.settings, work.adapter, id(work.maker), bool(work.readings[0].images))
 
 
 def _task(row: Row) -> RowTask:
@@ -248,7 +259,7 @@ def _task(row: Row) -> RowTask:
     return RowTask(
         limit=row.limit,
         rng=random.Random(work.seed),
-        decode=partial(work.maker.decode, work.prepared),
+        decode=partial(work.maker.decode, work.readings[0]),
         abandoned=lambda: row.abandoned,
         deliver=deliver,
     )

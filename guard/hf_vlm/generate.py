@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -26,8 +27,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from vlmguard.guard.contrast import Contrast
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.hf_vlm.choices import repeating
+from vlmguard.guard.hf_vlm.choices import contrasted, repeating
 
 DEFAULT_MAX_TOKENS = 2048
 """New tokens if the request has no limit, as in Inspect's own local providers."""
@@ -52,6 +54,7 @@ class Settings:
         stop: Strings that end the answer (and stay in it).
         logprobs: Whether to return log-probabilities.
         top_logprobs: How many alternatives per token.
+        contrast: Weight of the difference between two readings; None if there is one.
     """
 
     max_tokens: int = DEFAULT_MAX_TOKENS
@@ -61,6 +64,7 @@ class Settings:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0
+    contrast: float | None = None
 
     @classmethod
     def from_config(cls, config: GenerateConfig) -> "Settings":
@@ -70,8 +74,9 @@ class Settings:
         for each checkpoint.
 
         Raises:
-            UserError: A value out of range.
+            UserError: A value out of range, or a malformed `contrast`.
         """
+        contrast = Contrast.of(config)
         settings = cls(
             max_tokens=DEFAULT_MAX_TOKENS if config.max_tokens is None else config.max_tokens,
             temperature=config.temperature or 0.0,
@@ -80,6 +85,7 @@ class Settings:
             stop=tuple(config.stop_seqs or ()),
             logprobs=bool(config.logprobs),
             top_logprobs=config.top_logprobs or 0,
+            contrast=None if contrast is None else contrast.alpha,
         )
         for name, good in (
             ("max_tokens", settings.max_tokens >= 1),
@@ -147,11 +153,13 @@ def generate_batch(
         inputs: Left-padded inputs on the model's device; `input_ids` is (prompts, length).
         rows: One task for each row.
         s: Settings that all rows share.
-        which: For each row, the index of its prompt; None where each has its own.
+        which: For each row, the index of its prompt, and with `s.contrast` also for the second
+            reading of each row, behind all rows; None where each row has its own.
 
     Raises:
         UserError: The checkpoint has its own `generate`, which ignores the processors passed here.
     """
+    contrast = () if s.contrast is None else (2, partial(contrasted, alpha=s.contrast))
     watch = _Watch(tokenizer, rows, s, _eos_ids(model, tokenizer), model.dtype)
     config = copy.deepcopy(model.generation_config)
     config.update(
@@ -177,7 +185,7 @@ def generate_batch(
             generation_config=config,
             logits_processor=LogitsProcessorList([_Pick(watch, s)]),
             stopping_criteria=StoppingCriteriaList([watch]),
-            **({} if which is None else {"custom_generate": repeating(which)}),
+            **({} if which is None else {"custom_generate": repeating(which, *contrast)}),
         )
     if not all(watch.done):
         raise UserError(OWN_GENERATE)

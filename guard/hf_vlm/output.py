@@ -23,6 +23,7 @@ from vlmguard.guard.hf_vlm.messages import Conversation, split_reasoning
 from vlmguard.guard.hf_vlm.prepared import Prepared
 from vlmguard.guard.hf_vlm.processor import PromptMaker
 
+LOGPROBS_COMBINED = "log-probabilities are those of the two readings' combined scores"
 LOGPROBS_ADJUSTED = "log-probabilities are those after the checkpoint's own %s"
 
 
@@ -34,7 +35,7 @@ class Request:
         model: Name of the model.
         maker: The processor that prepared the prompt.
         conversation: The messages.
-        prepared: The prompt.
+        readings: The prompt, and the second one of a `contrast`.
         settings: How it was generated.
         adapter: Name of the adapter; None for the base alone.
         rules: The checkpoint's own rules of generation that applied.
@@ -44,7 +45,7 @@ class Request:
     model: str
     maker: PromptMaker
     conversation: Conversation
-    prepared: Prepared
+    readings: list[Prepared]
     settings: Settings
     adapter: str | None
     rules: dict[str, JsonValue]
@@ -56,18 +57,21 @@ def make_output(request: Request, sequences: list[Generated]) -> tuple[ModelOutp
 
     Not for the event loop: with log-probabilities it decodes thousands of tokens.
     """
-    prepared, settings = request.prepared, request.settings
+    (prepared, *others), settings = request.readings, request.settings
     new_tokens = sum(len(sequence.tokens) for sequence in sequences)
+    read = sum(len(reading.ids) for reading in request.readings)
     notes = list(request.conversation.notes)
+    if settings.logprobs and settings.contrast is not None:
+        notes.append(LOGPROBS_COMBINED)
     if settings.logprobs and request.rules:
         notes.append(LOGPROBS_ADJUSTED % ", ".join(request.rules))
     output = ModelOutput(
         model=request.model,
         choices=[_choice(request, sequence) for sequence in sequences],
         usage=ModelUsage(
-            input_tokens=len(prepared.ids),
+            input_tokens=read,
             output_tokens=new_tokens,
-            total_tokens=len(prepared.ids) + new_tokens,
+            total_tokens=read + new_tokens,
         ),
         metadata={"finish": [sequence.finish for sequence in sequences]}
         | ({"notes": notes} if notes else {}),
@@ -75,6 +79,7 @@ def make_output(request: Request, sequences: list[Generated]) -> tuple[ModelOutp
     call = ModelCall.create(
         request={
             "prompt": prepared.text,
+            **({"prompt_without": others[0].text} if others else {}),
             "images": len(prepared.images),
             "settings": asdict(settings),
             "checkpoint_settings": request.rules,
@@ -88,12 +93,13 @@ def make_output(request: Request, sequences: list[Generated]) -> tuple[ModelOutp
 
 def _choice(request: Request, sequence: Generated) -> ChatCompletionChoice:
     conversation, settings = request.conversation, request.settings
-    text = request.maker.decode(request.prepared, sequence.tokens)
+    prepared = request.readings[0]
+    text = request.maker.decode(prepared, sequence.tokens)
     if sequence.finish == "stop_string":
         text = _cut_after_stop(text, settings.stop)
     if conversation.prefix_space:
         text = text.lstrip()
-    opened = _opens_reasoning(conversation.prefix or request.prepared.text)
+    opened = _opens_reasoning(conversation.prefix or prepared.text)
     reasoning, answer = split_reasoning(text, opened=opened)
     content: str | list[Content] = answer
     if reasoning is not None:

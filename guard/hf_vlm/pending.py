@@ -11,13 +11,14 @@ MAX_PASSED_OVER: Final = 2
 
 @dataclass(eq=False)
 class Row:
-    """One sequence to generate.
+    """One answer to generate.
 
     Attributes:
-        key: Rows with equal keys may share a batch.
-        length: Prompt length in tokens, images included.
+        key: Rows with equal keys may share a batch; they take equally many sequences.
+        length: Length of its longest prompt in tokens, images included.
         limit: The most new tokens.
         work: What the runner needs to generate it.
+        sequences: How many sequences of the batch it takes.
         future: Gets the result, as soon as the row has finished.
         abandoned: The result is no longer needed.
         passed_over: How many batches took younger rows instead.
@@ -27,6 +28,7 @@ class Row:
     length: int
     limit: int
     work: Any
+    sequences: int = 1
     future: "Future[Any]" = field(default_factory=Future)
     abandoned: bool = False
     passed_over: int = 0
@@ -47,8 +49,8 @@ def choose(pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Ro
 
     Args:
         pending: Waiting rows, oldest first. The chosen and the abandoned ones are removed.
-        max_rows: The most rows in a batch.
-        max_tokens: The most `padded_tokens`; None for no limit. A single row may exceed it.
+        max_rows: The most sequences in a batch.
+        max_tokens: The most `padded_tokens`; None for no limit. A single row may exceed both.
 
     Returns:
         The largest batch of rows with one key and similar lengths; of equal ones, that with the
@@ -78,15 +80,15 @@ def choose(pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Ro
 
 
 def padded_tokens(rows: list[Row]) -> int:
-    """The most tokens that a batch may hold: rows times the longest prompt plus answer."""
-    return len(rows) * max(row.length + row.limit for row in rows)
+    """The most tokens that a batch may hold: sequences times the longest prompt plus answer."""
+    return sum(row.sequences for row in rows) * max(row.length + row.limit for row in rows)
 
 
 def _company(leader: Row, pending: list[Row], max_rows: int, max_tokens: int | None) -> list[Row]:
     """The batch around this row: the oldest rows of similar length that fit."""
     batch = [leader]
     for row in pending:
-        if len(batch) == max_rows:
+        if (len(batch) + 1) * leader.sequences > max_rows:
             break
         if row is leader or row.key != leader.key or not _similar(row.length, leader.length):
             continue

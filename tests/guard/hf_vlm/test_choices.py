@@ -1,6 +1,7 @@
 """Several answers to one request: the prompt is read once, and nothing else changes."""
 
 import asyncio
+import shutil
 
 import pytest
 import transformers
@@ -111,3 +112,22 @@ def test_rules_that_hold_on_to_prompts_keep_every_row_its_own(load, tmp_path):
     config.encoder_repetition_penalty = 1.5
     config.save_pretrained(folder)
     assert load(folder).api._engine.weights.sharing == Sharing(features=True, prompts=False)
+
+
+async def test_a_repetition_penalty_knows_the_padding_of_each_choice(
+    load, ask, tmp_path, reads, patient
+):
+    """Its rule keeps the padding of each prompt; Qwen2.5-VL's checkpoints have such a penalty."""
+    folder = shutil.copytree(checkpoint("qwen2_5_vl"), tmp_path / "ruled")
+    config = transformers.GenerationConfig.from_pretrained(folder)
+    config.repetition_penalty = 1.3
+    config.save_pretrained(folder)
+    model = load(folder)
+    weights = model.api._engine.weights
+    assert weights.sharing == Sharing(features=True, prompts=True)
+    requests = [(ask("no"), GREEDY), (ask("What colour? And where is it, please?"), GREEDY)]
+    reads.clear()
+    shared, _ = await told(model, *requests)
+    assert reads == [(2, 4)]
+    weights.sharing = Sharing()
+    assert (await told(model, *requests))[0] == shared
