@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, GenerateConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["ON_FAILURE", "Action", "Decision", "OnFailure", "Verdict"]
@@ -60,6 +60,8 @@ class Decision:
         failure: Why the guard's output could not be used; empty if it could.
         messages: What the target gets; empty if the request is blocked, and for a `Rewriter` alone,
             which knows no conversation.
+        settings: Settings of the answer that belong to these messages; None for those of the
+            request.
     """
 
     action: Action
@@ -69,6 +71,7 @@ class Decision:
     verdict: Verdict | None = None
     failure: str = ""
     messages: Sequence[ChatMessage] = field(default=(), repr=False)
+    settings: GenerateConfig | None = None
 
     @property
     def flags(self) -> bool:

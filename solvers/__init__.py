@@ -9,6 +9,7 @@ from inspect_ai.solver import Solver, solver
 from vlmguard.guard.cards import check_names, registered
 from vlmguard.solvers.adashield import adashield as adashield
 from vlmguard.solvers.caption_only import caption_only as caption_only
+from vlmguard.solvers.coca import coca as coca
 from vlmguard.solvers.dialogue import dialogue as dialogue
 from vlmguard.solvers.ecso import ecso as ecso
 from vlmguard.solvers.eta.solver import eta as eta

@@ -17,6 +17,7 @@ from inspect_ai.log import EvalLog
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
 from support.benchmark_folders.every import EVERY
+from support.defense_scripts import script_of
 from support.folders import write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
 
@@ -213,7 +214,7 @@ def test_a_defense_does_what_its_card_says(name: str) -> None:
     card = cards().defenses[name]
     taken = inspect.signature(getattr(vlmguard.solvers, name)).parameters
     assert {*card.options, *card.notes} <= taken.keys()
-    target = Scripted("An answer.")
+    target = Scripted("An answer.", provider=script_of(name).provider)
     roles = {role.name: Scripted(ANSWERS.get(role.name, "no")) for role in card.roles}
     made = getattr(vlmguard.solvers, name)(**defense_options(name))
     log = run_solver(made, sample("How?", picture()), target, roles=roles)

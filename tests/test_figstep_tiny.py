@@ -59,6 +59,11 @@ UNDEFENDED = "undefended"
 TRIALS = {
     "adashield": Trial(triggered=True),
     "caption_only": Trial(stages=frozenset({"caption", "answer"})),
+    "coca": Trial(
+        refused="a local checkpoint (hf-vlm/CHECKPOINT)",
+        triggered=True,
+        notes={"alpha": 4.0, "place": "system"},
+    ),
     "ecso": Trial(),
     "eta": Trial(
         # With these thresholds no answer and no image is safe, so every answer is aligned.
@@ -246,8 +251,13 @@ def test_transformers_serve(
         timeout=600,
     )
     if defense != UNDEFENDED and (refused := trial_of(defense).refused):
-        assert result.returncode != 0
         assert refused in result.stdout + result.stderr
+        log = only_log(tmp_path)
+        assert log.status == "error"
+        assert log.error is not None
+        assert refused in log.error.message
+        assert "\n" not in log.error.message
+        assert not log.stats.model_usage  # nobody was asked before
         return
     assert result.returncode == 0, result.stdout + result.stderr
     log = only_log(tmp_path)

@@ -140,6 +140,8 @@ class Defense(ABC):
         if decision.action == "block":
             return Outcome(decision, refusal(target.name), record)
         own = self.answering(target)
+        if decision.settings is not None:
+            own = (own or GenerateConfig()).merge(decision.settings)
         if own is None or own.num_choices is None:
             self.check_choices(target.config.num_choices)
         output = await target(list(decision.messages), own)

@@ -6,7 +6,13 @@ from functools import cache
 from typing import Any, get_args
 
 import pytest
-from inspect_ai.model import ChatMessage, ChatMessageUser, ContentText, GenerateConfig
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageUser,
+    ContentText,
+    GenerateConfig,
+    get_model,
+)
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.carriers import CARRIERS, Seen, carry, decided, samples_of
 from support.conversations import CONVERSATIONS, spelled
@@ -16,7 +22,13 @@ from support.scripted import run_solver
 from vlmguard import solvers
 from vlmguard.guard.cards import cards
 from vlmguard.guard.decision import ON_FAILURE, Decision
-from vlmguard.guard.defense import REFUSAL_MESSAGE, Conversation, Defense, defense_named
+from vlmguard.guard.defense import (
+    REFUSAL_MESSAGE,
+    Conversation,
+    Defense,
+    Target,
+    defense_named,
+)
 from vlmguard.guard.defense.refusal import is_block
 from vlmguard.guard.messages import parts_of
 
@@ -147,7 +159,9 @@ def test_to_decide_is_the_first_step_of_a_run(carried: Any, defense: str) -> Non
     def deciding() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
             asked = Conversation(list(state.messages))
-            decisions[str(state.sample_id)] = await one.decide(asked)
+            # What needs the target's scores decides nothing without it.
+            at_hand = None if script.provider == "mockllm" else Target(get_model())
+            decisions[str(state.sample_id)] = await one.decide(asked, target=at_hand)
             return state
 
         return solve

@@ -42,11 +42,13 @@ class Script:
         options: Its options.
         roles: The model in each role.
         questions: What the target says to a question of the defense's own, by words of it.
+        provider: The provider of the target, see `Scripted`.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     roles: Mapping[str, Voice] = field(default_factory=dict)
     questions: Mapping[str, Voice] = field(default_factory=dict)
+    provider: str = "mockllm"
 
     @property
     def voices(self) -> dict[str, Voice]:
@@ -78,7 +80,7 @@ class Script:
             name: Scripted(lambda call, n=name, v=voice: say(n, v, call), name)  # type: ignore[misc]
             for name, voice in self.roles.items()
         }
-        return {"target": Scripted(answer, "target"), **made}
+        return {"target": Scripted(answer, "target", self.provider), **made}
 
 
 def _digest(call: Call) -> int:
@@ -93,6 +95,7 @@ SCRIPTS: Final[dict[str, Script]] = {
     ),
     "adashield": Script(),
     "caption_only": Script(roles={"captioner": Voice("A rope.", "A worn rope.", "")}),
+    "coca": Script(provider="contrasting"),
     "figstep_defense": Script(),
     "safety_prompt": Script(),
     "self_reminder": Script(),

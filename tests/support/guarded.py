@@ -7,9 +7,9 @@ from support.scripted import Scripted
 
 
 def guarded_model(defense: str, target: Scripted, **options: Any) -> Model:
-    """The model `guarded/DEFENSE/mockllm/NAME`, with the defense's options."""
+    """The model `guarded/DEFENSE/PROVIDER/NAME`, with the defense's options."""
     return get_model(
-        f"guarded/{defense}/mockllm/{target.name}",
+        f"guarded/{defense}/{target.provider}/{target.name}",
         memoize=False,
         model_args={"custom_outputs": target.reply},
         **options,

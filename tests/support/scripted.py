@@ -35,6 +35,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.solver import Solver
 from PIL import Image
+from support import contrasting as contrasting  # registers the provider
 
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.record import DefenseRecord
@@ -95,17 +96,19 @@ class Scripted:
     Attributes:
         script: One reply for every request, or a function that makes it; an exception is raised.
         name: Name of the model.
+        provider: `mockllm`, or `contrasting` for one whose scores can be combined.
         calls: Its requests, in order.
     """
 
     script: Script
     name: str = "target"
+    provider: str = "mockllm"
     calls: list[Call] = field(default_factory=list)
 
     @property
     def model(self) -> Model:
         """The model, new each time."""
-        return get_model(f"mockllm/{self.name}", custom_outputs=self.reply, memoize=False)
+        return get_model(f"{self.provider}/{self.name}", custom_outputs=self.reply, memoize=False)
 
     def reply(
         self, messages: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig

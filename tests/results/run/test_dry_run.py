@@ -98,6 +98,10 @@ def write(folder: Path, **content: object) -> Path:
             },
             "a target that continues a prefix",
         ),
+        (
+            {"defenses": [{"name": "coca"}], "targets": [{"model": "openai/gpt-4o"}]},
+            "a local checkpoint (hf-vlm/CHECKPOINT); openai/gpt-4o is none",
+        ),
         ({"defenses": [{"name": "vlmguard"}]}, "no model for the role rewriter"),
         ({"defenses": [{"name": "vlmgard"}]}, "Did you mean vlmguard? Ours are vlmguard, "),
         (
