@@ -308,14 +308,15 @@ class Part:
             its image; or the `caption` of an image that it writes.
         positive: What counts as its alarm, for people.
         acted: Whether it raised an alarm; None if it did not run.
-        wrote: The request or caption that it wrote, or None.
+        wrote: The request or caption that it wrote, or None. None in its place for a part that only
+            raises alarms.
     """
 
     name: str
     reads: Literal["answer", "image", "request", "caption"]
     positive: str
     acted: "Callable[[DefenseRecord], bool | None]" = field(repr=False)
-    wrote: "Callable[[DefenseRecord], str | None]" = field(
+    wrote: "Callable[[DefenseRecord], str | None] | None" = field(
         default=lambda record: record.rewritten, repr=False
     )
 

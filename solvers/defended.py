@@ -14,6 +14,7 @@ from inspect_ai.solver import Generate, Solver, TaskState
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.defense import Conversation, Defense, Target
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.hazards import hazard_of
 from vlmguard.guard.record import recorded
 
 __all__ = ["defended", "options_of"]
@@ -83,7 +84,10 @@ def defended(defense: Defense) -> Solver:
 
         target = Target(get_model(), answer)
         conversation = Conversation(
-            list(state.messages), name=f"Sample {state.sample_id}", epoch=state.epoch
+            list(state.messages),
+            name=f"Sample {state.sample_id}",
+            epoch=state.epoch,
+            hazard=hazard_of(state.metadata),
         )
         card = defense.card
         with recorded(state, card.name, conversation.text, card.version) as record:

@@ -150,6 +150,7 @@ CARD: Final = DefenseCard(
             reads="request",
             positive="flags the request",
             acted=_flagged("input"),
+            wrote=None,
         ),
         Part(
             name="Guard model: answer",

@@ -6,12 +6,26 @@ Findings of ACL 2026, https://arxiv.org/abs/2504.12661
 
     inspect eval tasks/siuo.py --solver vlmguard --model M \
         --model-role rewriter=R --model-role grader=G
+    inspect eval tasks/siuo.py --solver vlmguard -S gate=role --model-role gate=SMALL ...
 
 The rewriter (role `rewriter`) reads image and prompt, infers their joint risk
 and writes a new prompt; the target gets the original image and the new prompt.
-It runs on every input. Cost: one rewriter call and one target call.
+It runs on every input. Cost: one rewriter call (two if its first reply cannot be used) and one
+target call.
 
-Options (`-S`): what to do if a reply cannot be used even after one retry that names the fault
+With a gate (`gate`, see `guard/rewriter/gate.py`) it does not: what the gate finds safe passes
+unchanged and is counted (outcome `gated`). Cost then: one call of the gate (none for a file of
+rules), and no rewriter call for what passes. If the gate cannot tell, the request is rewritten as
+without one, and the failure (`gate_no_verdict`, ...) is counted; `on_failure=refuse` and `raise`
+hold for it too. The gate is ours: the paper has none.
+
+Ablations: `apply=append` asks the same model, in the same form, for guidance that is added behind
+the user's words, which stay; "none" counts as `copied`, and a refusal follows `on_refusal` as
+ever. `hazard=oracle` tells the rewriter what the benchmark says could go wrong, the upper bound of
+its reasoning; harmless samples are told that nothing can. It needs a benchmark that says so
+(`guard/hazards.py`), so neither `guarded/` nor a server has it.
+
+Other options (`-S`): what to do if a reply cannot be used even after one retry that names the fault
 (`on_failure`), what to do if the rewriter refuses (`on_refusal`), and the version of the prompt
 (`prompt`). A trained rewriter states the version of its rows beside its weights, and is asked with
 this version unless `prompt` says otherwise. Any other is asked with version 2, whose gain over
@@ -27,28 +41,74 @@ prompt is passed on, after a refusal with a fixed caution (`decision.CAUTION`), 
 shows the rates.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from inspect_ai.model import get_model
+from inspect_ai.model import ChatMessage, get_model
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard, Part, Role
 from vlmguard.guard.decision import ON_FAILURE, Decision, OnFailure
-from vlmguard.guard.defense import Conversation, Defense, Target, register_defense
+from vlmguard.guard.defense import (
+    Conversation,
+    Defense,
+    Target,
+    UnusableReply,
+    register_defense,
+)
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.rewriter import Rewriter, UnusableRewrite
-from vlmguard.guard.rewriter.decision import ON_REFUSAL, OnRefusal, Rewrite
+from vlmguard.guard.rewriter.ablations import HAZARD_TEMPLATE, NO_HAZARD
+from vlmguard.guard.rewriter.decision import (
+    APPLY,
+    CAUTION,
+    ON_REFUSAL,
+    Apply,
+    OnRefusal,
+    Rewrite,
+)
+from vlmguard.guard.rewriter.gate import ALARM, ROLE, Gate, Opinion, gate_of
 from vlmguard.guard.rewriter.prompts import (
     DIRECT_FORMAT,
     PROMPTS,
     REASONING_FORMAT,
     REWRITE_TEMPLATE,
 )
-from vlmguard.guard.templates import load_template
+from vlmguard.guard.templates import fill, load_template, template_hash
 from vlmguard.solvers.defended import defended, options_of
+
+GATED: Final = "gated"
+"""The outcome of a request that the gate let pass."""
+
+HAZARD: Final = ("inferred", "oracle")
+
+
+def _gate_of(args: Mapping[str, Any]) -> Gate | None:
+    try:
+        return gate_of(args.get("gate"), args.get("gate_adapter"))
+    except UserError:
+        return None  # whoever makes the solver says so
+
+
+def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Calls]:
+    """The calls of each model for one sample, under these arguments."""
+    if (gate := _gate_of(args)) is None:
+        return {ROLE: Calls(0, 0)}
+    return {ROLE: gate.calls, "rewriter": Calls(0, 2)}
+
+
+def _lacks(args: Mapping[str, Any], bound: Collection[str], target: str) -> list[str]:
+    """The roles that its gate needs and that have no model."""
+    roles = gate.roles if (gate := _gate_of(args)) else ()
+    return [f"no model for the role {role}" for role in roles if role not in bound]
+
+
+def _rewrote(record: DefenseRecord) -> bool | None:
+    return None if record.outcome == GATED else record.triggered
+
 
 CARD: Final = DefenseCard(
     name="vlmguard",
@@ -57,21 +117,40 @@ CARD: Final = DefenseCard(
     paper="https://arxiv.org/abs/2504.12661",
     summary="rewrites the prompt after reasoning about image and prompt",
     target_calls=Calls(1, 1),
-    roles=(Role("rewriter", Calls(1, 2, "if its first reply cannot be used")),),
-    images={"rewrite": "all", "answer": "all"},
-    options=("reasoning", "prompt", "on_failure", "on_refusal", "template"),
-    notes={"prompt": "1 or 2"},
+    roles=(
+        Role("rewriter", Calls(1, 2, "if its first reply cannot be used")),
+        Role(ROLE, Calls(0, 1, "with gate=role", further_images=1), needed=False),
+    ),
+    images={"gate": "format", "rewrite": "all", "answer": "all"},
+    options=(
+        *("reasoning", "prompt", "gate", "gate_adapter", "apply", "hazard"),
+        *("on_failure", "on_refusal", "template"),
+    ),
+    notes={
+        "prompt": "1 or 2",
+        "gate": "the word role, or a file of rules",
+        "gate_adapter": "a format of guard models",
+    },
     fidelity="built from the paper: no weights and no prompts were released",
     blind_to="harm that the rewriter does not foresee: nobody checks the answer",
     ours=True,
     parts=(
         Part(
+            name="VLMGuard: gate",
+            reads="request",
+            positive="has the request rewritten",
+            acted=lambda record: record.notes.get(ALARM),
+            wrote=None,
+        ),
+        Part(
             name="VLMGuard: rewriter",
             reads="request",
             positive="changes the request",
-            acted=lambda record: record.triggered,
+            acted=_rewrote,
         ),
     ),
+    lacks=_lacks,
+    calls=_calls,
     taught={
         "rewrite": REWRITE_TEMPLATE,
         "reasoning": REASONING_FORMAT,
@@ -93,6 +172,13 @@ class VLMGuard(Defense):
         prompt: Version of the rewriting prompt, 1 or 2. Default: the version that the rewriter was
             trained with, if its folder states it, else 2.
         template: File with a rewriting prompt that replaces ours.
+        gate: Check that decides whether to rewrite at all: `role` (the model in the role `gate`),
+            or a YAML file of rules. Default: every request is rewritten.
+        gate_adapter: Format of guard models for `gate=role`, or `{adapter: FORMAT, OPTION: VALUE}`.
+            Default: `custom`, any chat model with a written policy.
+        apply: `rewrite` the request, or `append` guidance to it.
+        hazard: Whether the rewriter has to find what could go wrong (`inferred`), or is told what
+            the benchmark says (`oracle`).
     """
 
     card = CARD
@@ -104,17 +190,25 @@ class VLMGuard(Defense):
         on_refusal: OnRefusal = "caution",
         prompt: int | None = None,
         template: str | None = None,
+        gate: str | None = None,
+        gate_adapter: str | dict[str, Any] | None = None,
+        apply: Apply = "rewrite",
+        hazard: Literal["inferred", "oracle"] = "inferred",
     ) -> None:
         check_choice("-S on_failure", on_failure, ON_FAILURE)
         check_choice("-S on_refusal", on_refusal, ON_REFUSAL)
+        check_choice("-S apply", apply, APPLY)
+        check_choice("-S hazard", hazard, HAZARD)
         if prompt is not None:
             check_choice("-S prompt", prompt, tuple(PROMPTS))
-            if template is not None:
-                raise UserError(
-                    "-S prompt and -S template exclude each other: leave one of them out."
-                )
-        load_template(REWRITE_TEMPLATE, template, ("request", "format"))
+            if template is not None or apply == "append":
+                other = "-S template" if template is not None else "-S apply=append"
+                raise UserError(f"-S prompt and {other} exclude each other: leave one of them out.")
+        self.oracle = hazard == "oracle"
+        fields = ("request", "format", *(["conversation"] if self.oracle else []))
+        load_template(REWRITE_TEMPLATE, template, fields)
         self.on_failure = on_failure
+        self.gate = gate_of(gate, gate_adapter)
         self.rewriter = partial(
             Rewriter,
             reasoning=reasoning,
@@ -122,32 +216,72 @@ class VLMGuard(Defense):
             prompt=prompt,
             on_failure=on_failure,
             on_refusal=on_refusal,
+            apply=apply,
         )
+        self.appends = apply == "append"
 
     async def ready(self, target: Target | None) -> None:
-        """Find the rewriter."""
+        """Find the rewriter, and the gate's model."""
         get_model(role="rewriter", required=True)
+        if self.gate is not None:
+            await self.gate.ready()
 
     async def before(
         self, conversation: Conversation, record: DefenseRecord, target: Target | None
     ) -> Decision:
-        """Rewrite the request."""
+        """Rewrite the request, or append to it, unless a gate finds it safe."""
         rewriter = self.rewriter(get_model(role="rewriter", required=True))
+        record.template = rewriter.template_hash
+        if self.oracle:
+            record.template = template_hash(record.template, HAZARD_TEMPLATE, NO_HAZARD)
+        if self.oracle and conversation.hazard is None:
+            raise UserError(
+                f"{conversation.name}: -S hazard=oracle tells the rewriter what a benchmark says "
+                "could go wrong, and nobody says it here. It is for evaluations with --solver "
+                "vlmguard on benchmarks whose samples have a category, or `hazard` in their "
+                "metadata. Leave it out for others, for guarded/ and for servers."
+            )
+        opinion = None if self.gate is None else await self.gate.check(conversation, record)
+        if opinion is not None:
+            record.notes = _told(opinion)
+            record.verdict = opinion.verdict
+            if opinion.failure and self.on_failure != "original":
+                raise UnusableReply(opinion.failure, opinion.verdict.raw if opinion.verdict else "")
+            if not opinion.rewrite:
+                record.outcome = GATED
+                return replace(self.passed(conversation, GATED), verdict=opinion.verdict)
+        decision = await self._rewritten(conversation, record, rewriter)
+        if opinion is None:
+            return decision
+        record.failure = record.failure or opinion.failure or None
+        failure = decision.failure or opinion.failure
+        return replace(decision, failure=failure, verdict=opinion.verdict)
+
+    async def _rewritten(
+        self, conversation: Conversation, record: DefenseRecord, rewriter: Rewriter
+    ) -> Decision:
         rewrite = await rewriter.rewrite(
-            conversation.images, conversation.text, conversation=conversation.earlier
+            conversation.images,
+            conversation.text,
+            conversation=conversation.earlier,
+            hazard=conversation.hazard if self.oracle else None,
         )
         _note(record, rewriter, rewrite)
         try:
             decision = rewriter.judge(rewrite)
         except UnusableRewrite as error:
             raise RuntimeError(f"{conversation.name}: {error}") from error
+        if decision.action == "block":
+            return decision
         if decision.action == "pass":
             record.rewritten = decision.request
             return replace(decision, messages=conversation.messages)
-        if decision.action == "block":
-            return decision
-        record.rewritten = decision.request
-        return replace(decision, messages=conversation.with_request(decision.request))
+        if self.appends:
+            messages = _appended(conversation, rewrite)
+        else:
+            messages = conversation.with_request(decision.request)
+        record.rewritten = Conversation(messages).text
+        return replace(decision, request=record.rewritten, messages=messages)
 
 
 @solver
@@ -159,11 +293,22 @@ def vlmguard(**options: Any) -> Solver:
 def _note(record: DefenseRecord, rewriter: Rewriter, rewrite: Rewrite) -> None:
     record.outcome = rewrite.outcome
     record.failure = rewrite.failure
-    record.template = rewriter.template_hash
-    record.notes = {"reasoning": rewrite.reasoning, "prompt": rewriter.prompt}
+    record.notes |= {"reasoning": rewrite.reasoning, "prompt": rewriter.prompt}
     if rewriter.taught not in (None, rewriter.prompt):
         record.approximations.append(
             f"the rewriter was trained with version {rewriter.taught} of its prompt"
         )
     for output in rewrite.outputs:
         record.add_call("rewrite", output, "rewriter")
+
+
+def _appended(conversation: Conversation, rewrite: Rewrite) -> list[ChatMessage]:
+    """The guidance, or the caution after a refusal, behind the user's words."""
+    added = rewrite.addition or fill(CAUTION, request="").strip()
+    return conversation.with_addition(added, "suffix")
+
+
+def _told(opinion: Opinion) -> dict[str, Any]:
+    """What the record notes of a gate."""
+    alarm = {} if opinion.failure else {ALARM: opinion.rewrite}
+    return {**alarm, **({"gate_reason": opinion.why} if opinion.why else {})}

@@ -60,6 +60,7 @@ from vlmguard.guard.cards import Card, Git, Measure, Partner, View, register
 from vlmguard.guard.data_records import Text, numbered_records, parse_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import check_choice
+from vlmguard.guard.hazards import HAZARD
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.messages import images_of
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
@@ -332,6 +333,8 @@ def _samples(source: Source, split: str) -> list[Sample]:
                 "category": _TYPES[item.metadata.over] + kind,
                 "subset": split,
                 "expected": "refuse" if kind else "comply",
+                # The type says how the harmless twin looks, not what could go wrong here.
+                HAZARD: "",
                 "image_id": f"{folder}/{item.image}",
                 "picture": f"{folder}/{item.image}",
                 **{flag: bool(value) for flag, value in item.metadata.flags().items()},

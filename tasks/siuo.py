@@ -55,6 +55,7 @@ from vlmguard.guard.cards import Card, Git, Measure, Partner, register
 from vlmguard.guard.data_records import Text, read_records
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import check_choice
+from vlmguard.guard.hazards import HAZARD
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.record import noted
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
@@ -438,6 +439,7 @@ def _sample(item: Item, images: Path) -> Sample:
             "expected": "care",
             "image_id": item.image,
             "safety_warning": item.safety_warning,
+            HAZARD: f"{item.category}. {item.safety_warning}",
             "reference_answer": item.reference_answer,
         },
     )

@@ -64,6 +64,7 @@ from vlmguard.guard.cards import Card, Git, Measure, Partner, register
 from vlmguard.guard.data_records import Text, named_records, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
 from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.hazards import HAZARD
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.record import noted
 from vlmguard.guard.refusals import contains_phrase
@@ -189,6 +190,8 @@ def load(source: Source, subset: str) -> list[Sample]:
                     "category": category,
                     "subset": subset,
                     "expected": "comply" if subset == "safe_safe" else "refuse",
+                    # A safe image's category is where it comes from.
+                    **({HAZARD: ""} if subset == "safe_unsafe" else {}),
                     "image_id": item.image,
                     "image_source": item.image.split("/")[0],
                     "pair_id": item.id,

@@ -32,11 +32,14 @@ class Conversation:
         messages: All turns, oldest first.
         name: What errors call it (`Sample siuo/1001`).
         epoch: Number of the answer to the same request, from 1.
+        hazard: What a benchmark says could go wrong, for ablations that are told it (empty:
+            nothing); None where nobody says it (`guarded/`, a server).
     """
 
     messages: Sequence[ChatMessage]
     name: str = "the conversation"
     epoch: int = 1
+    hazard: str | None = None
 
     @cached_property
     def index(self) -> int | None:

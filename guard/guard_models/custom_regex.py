@@ -14,7 +14,7 @@ verdict. The end of the rest (`READ` characters) is searched, for `SECONDS` at m
 The format is the user's; it was run with scripted models only.
 """
 
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import regex
 from inspect_ai.model import ChatMessage, GenerateConfig, Model
@@ -24,15 +24,13 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.material import material, turn_of
 from vlmguard.guard.templates import fill, load_template
+from vlmguard.guard.text.patterns import SECONDS, user_pattern
 from vlmguard.guard.text.untrusted import disarm
 
 __all__ = ["CustomRegex"]
 
 READ: Final = 4_000
 """Characters at the end of a reply."""
-
-SECONDS: Final = 1.0
-"""A pattern that takes longer (`(a+)+$`) gives no verdict."""
 
 _FIELD: Final = regex.compile(r"\{(?:material|request|answer)\}")
 
@@ -64,8 +62,8 @@ class CustomRegex(ChatGuard):
         parts = (part.strip() for part in _FIELD.split(self.prompt))
         # A single word may be what the model is to say.
         self.pieces = [part for part in parts if len(part.split()) > 1]
-        self.unsafe = _pattern("unsafe", unsafe)
-        self.safe = _pattern("safe", safe)
+        self.unsafe = user_pattern("unsafe", unsafe)
+        self.safe = user_pattern("safe", safe)
 
     def messages(self, exchange: Exchange) -> list[ChatMessage]:
         """The images and the user's prompt, filled.
@@ -103,16 +101,3 @@ class CustomRegex(ChatGuard):
             label="unsafe" if unsafe else "safe",
             categories=(named.strip(),) if named.strip() else (),
         )
-
-
-def _pattern(option: str, pattern: str) -> Any:
-    # Not `re`: its searches cannot be stopped.
-    try:
-        compiled = regex.compile(pattern, regex.IGNORECASE | regex.MULTILINE)
-    except (regex.error, TypeError) as error:
-        raise UserError(
-            f"{option}={pattern}: cannot be read as a regular expression ({error}). Correct it."
-        ) from error
-    if compiled.search("") is not None:
-        raise UserError(f"{option}={pattern}: matches an empty reply. Make it tell verdicts apart.")
-    return compiled

@@ -8,8 +8,10 @@ from inspect_ai.model import ModelOutput
 from vlmguard.guard.decision import ON_FAILURE, Decision
 
 __all__ = [
+    "APPLY",
     "CAUTION",
     "ON_REFUSAL",
+    "Apply",
     "OnRefusal",
     "Outcome",
     "Rewrite",
@@ -30,6 +32,11 @@ nearest help that is. Answer in the language of the request.)"""
 """Added by default to a request that the rewriter refused to rewrite."""
 
 
+Apply = Literal["rewrite", "append"]
+
+APPLY: Final = ("rewrite", "append")
+"""Whether a guard writes a new request, or guidance that is added to the user's words."""
+
 Outcome = Literal["copied", "rewritten", "refused", "unusable"]
 
 
@@ -45,6 +52,7 @@ class Rewrite:
             `stray_tags`, `repetition`, `echo`, `no_request` or `unsupported_images`.
         outputs: The rewriter's raw outputs, with token usage and time: one, or two if the first
             could not be used.
+        addition: The guidance behind the original, of a rewriter that appends; else empty.
     """
 
     original: str
@@ -52,6 +60,7 @@ class Rewrite:
     reasoning: str
     failure: str | None
     outputs: tuple[ModelOutput, ...]
+    addition: str = ""
 
     @property
     def output(self) -> ModelOutput:

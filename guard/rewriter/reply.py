@@ -13,7 +13,7 @@ from typing import Final
 from vlmguard.guard.refusals import is_refusal
 from vlmguard.guard.rewriter.asks import asks, must_ask, shares_words
 from vlmguard.guard.rewriter.forms import as_tags, take_blocks, undressed, without_remarks
-from vlmguard.guard.rewriter.words import kind_of
+from vlmguard.guard.rewriter.words import kind_of, says_nothing
 from vlmguard.guard.text.thinking import split_thinking
 from vlmguard.guard.text.untrusted import plain_spelling
 
@@ -52,6 +52,7 @@ def parse_reply(
     instructions: str = "",
     material: str = "",
     cut_off: bool = False,
+    addition: bool = False,
 ) -> Parsed:
     """Split a rewriter's reply into its parts.
 
@@ -65,6 +66,8 @@ def parse_reply(
         material: The text that the rewriter worked on. A `<prompt>` that it already holds is
             quoted, so it is an echo too.
         cut_off: Whether the reply ended at the token limit.
+        addition: Whether the reply is to hold what is added to a request. Then `request` is what is
+            there already (empty), and "none" is the same as "no change".
 
     Returns:
         The parts, with `failure` one of `empty`, `cut_off`, `no_prompt`, `several_prompts`,
@@ -80,8 +83,8 @@ def parse_reply(
     elif not found and not cut_off:
         prompts, outside = _unclosed(outside)
     if prompts:
-        prompt, failure = _accepted(prompts, outside, request, instructions, material)
-    elif complete and request is not None and not cut_off and kind_of(outside) == "unchanged":
+        prompt, failure = _accepted(prompts, outside, request, instructions, material, addition)
+    elif complete and request is not None and not cut_off and _keeps(outside, addition):
         prompt, failure = request, None
     else:
         prompt, failure = "", _no_prompt_failure(text, outside, cut_off)
@@ -127,8 +130,18 @@ def _unclosed(rest: str) -> tuple[list[str], str]:
     return [after.strip().removesuffix("```").strip()], before
 
 
+def _keeps(said: str, addition: bool) -> bool:
+    """Whether a text says that the request stays as it is."""
+    return kind_of(said) == "unchanged" or (addition and says_nothing(said))
+
+
 def _accepted(
-    prompts: list[str], outside: str, request: str | None, instructions: str, material: str
+    prompts: list[str],
+    outside: str,
+    request: str | None,
+    instructions: str,
+    material: str,
+    addition: bool,
 ) -> tuple[str, str | None]:
     """The request to pass on, and its fault."""
     if len(prompts) > 1:
@@ -139,7 +152,7 @@ def _accepted(
     if request is not None and _is_same(prompt, request):
         return request, None
     prompt = undressed(prompt)
-    if request is not None and _is_same(prompt, request):
+    if request is not None and (_is_same(prompt, request) or (addition and says_nothing(prompt))):
         return request, None
     if not re.search(r"\w", prompt):
         return "", "empty"

@@ -34,10 +34,19 @@ from PIL import Image
 from vlmguard.guard.decision import ON_FAILURE, Action, OnFailure
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.images.prepare import to_data_uri
-from vlmguard.guard.messages import images_of, parts_of, user_message, with_text
+from vlmguard.guard.messages import images_of, parts_of, user_message
+from vlmguard.guard.rewriter.ablations import (
+    APPEND_FORMS,
+    APPEND_PROMPT,
+    HAZARD_TAG,
+    HAZARD_TEMPLATE,
+    hazard_block,
+)
 from vlmguard.guard.rewriter.decision import (
+    APPLY,
     CAUTION,
     ON_REFUSAL,
+    Apply,
     OnRefusal,
     Rewrite,
     RewriteDecision,
@@ -53,6 +62,7 @@ from vlmguard.guard.rewriter.prompts import (
     RewritePrompt,
 )
 from vlmguard.guard.rewriter.reply import Parsed, parse_reply
+from vlmguard.guard.rewriter.retry import PROBLEMS, asked_again
 from vlmguard.guard.rewriter.taught import taught_prompt
 from vlmguard.guard.roles import continues_prefix, defaults_for
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
@@ -61,25 +71,6 @@ from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm, well_formed
 
 __all__ = ["ImageLike", "Rewrite", "Rewriter", "UnusableRewrite", "read_reply"]
-
-RETRY_TEMPLATE: Final = """\
-
-
-Your last reply to this could not be used: {problem}. Reply once more, in the form above."""
-
-PROBLEMS: Final = {
-    "empty": "it held no text to pass on",
-    "cut_off": "it was too long and was cut off; be brief",
-    "no_prompt": "there was no <prompt>...</prompt> in it",
-    "several_prompts": "there was more than one <prompt> in it",
-    "stray_tags": "its tags did not match",
-    "echo": "it repeated the instructions or quoted the material",
-    "repetition": "it repeated itself without an end",
-    "no_request": (
-        "between <prompt> and </prompt> stood a remark or a placeholder, not the request itself"
-    ),
-}
-"""The fault that the one retry names, by the failure of the first reply."""
 
 ACTIONS: Final[Mapping[str, Action]] = {"refuse": "block", "caution": "rewrite", "original": "pass"}
 """What is done after a failure or a refusal, by the user's choice."""
@@ -108,14 +99,16 @@ class Rewriter:
         template: File that replaces the instruction.
         prompt: Version of our instruction. None for the version that the model was trained with, if
             its folder states it (`taught`), else the latest.
+        apply: `rewrite` the request, or `append` guidance to it: the same question to the same
+            model, with an instruction that has no versions.
         on_failure: What `decide` does if a reply cannot be used: `original` passes the request as
             it is, `refuse` blocks it, `raise` raises.
         on_refusal: What it does if the rewriter refuses, which is a strong sign of harm: `caution`
             adds `CAUTION` to the request; the others are as for `on_failure`.
 
     Raises:
-        UserError: An unknown choice, both `template` and `prompt`, or a template file that cannot
-            be read or lacks a field.
+        UserError: An unknown choice, `prompt` beside `template` or `append`, or a template file
+            that cannot be read or lacks a field.
     """
 
     def __init__(
@@ -127,20 +120,26 @@ class Rewriter:
         prompt: int | None = None,
         on_failure: OnFailure = "original",
         on_refusal: OnRefusal = "caution",
+        apply: Apply = "rewrite",
     ) -> None:
         check_choice("on_failure", on_failure, ON_FAILURE)
         check_choice("on_refusal", on_refusal, ON_REFUSAL)
+        check_choice("apply", apply, APPLY)
         self.model = get_model(model)
         self.reasoning = reasoning
         self.taught = taught_prompt(self.model.api)
         """The version that the model was trained with; None if it states no version."""
-        self._prompt = _prompt(template, prompt, self.taught)
+        self._appends = apply == "append"
+        self._prompt = _prompt(template, prompt, self.taught, self._appends)
+        forms = APPEND_FORMS if self._appends else ()
+        # What a rewriter may repeat of ours.
+        self._said = (INSTRUCTIONS, self._prompt.template, HAZARD_TEMPLATE, *forms)
         self._on_failure: OnFailure = on_failure
         self._on_refusal: OnRefusal = on_refusal
 
     @property
     def prompt(self) -> int:
-        """Version of the instruction in use; 0 for the user's own template."""
+        """Version of the instruction in use; 0 for the user's own template, and for `append`."""
         return self._prompt.version
 
     @property
@@ -205,6 +204,7 @@ class Rewriter:
         text: str,
         *,
         conversation: Sequence[ChatMessage] = (),
+        hazard: str | None = None,
     ) -> Rewrite:
         """Rewrite one request.
 
@@ -213,6 +213,8 @@ class Rewriter:
                 None for text alone.
             text: The user's request.
             conversation: Earlier turns, oldest first; their images are shown too.
+            hazard: What could go wrong, if that is known and told (empty: nothing); None to let the
+                rewriter find it.
 
         Returns:
             The rewrite. After an unusable reply the rewriter is asked once more and told the fault;
@@ -221,9 +223,9 @@ class Rewriter:
 
         Raises:
             ImageError: An image cannot be decoded.
-            UserError: There are earlier turns, but the template has no place for them.
+            UserError: There are earlier turns or a hazard, but the template has no place for them.
         """
-        message = self.message(image, text, conversation=conversation)
+        message = self.message(image, text, conversation=conversation, hazard=hazard)
         material = "\n".join((*(turn.text for turn in conversation), text))
         try:
             output = await self._ask(message)
@@ -232,11 +234,14 @@ class Rewriter:
         parsed = self._parse(output, text, material)
         outputs: tuple[ModelOutput, ...] = (output,)
         if parsed.failure in PROBLEMS and not read_output(output).is_too_long:
-            output = await self._ask(_retry(message, parsed.failure))
+            output = await self._ask(asked_again(message, parsed.failure, self._appends))
             parsed = self._parse(output, text, material)
             outputs += (output,)
-        rewritten = text if parsed.failure else parsed.prompt
-        return Rewrite(text, rewritten, parsed.reasoning, parsed.failure, outputs)
+        rewritten, addition = text if parsed.failure else parsed.prompt, ""
+        if self._appends:
+            addition = "" if parsed.prompt.split() == text.split() else parsed.prompt
+            rewritten = "\n\n".join(each for each in (text, addition) if each)
+        return Rewrite(text, rewritten, parsed.reasoning, parsed.failure, outputs, addition)
 
     def message(
         self,
@@ -244,6 +249,7 @@ class Rewriter:
         text: str,
         *,
         conversation: Sequence[ChatMessage] = (),
+        hazard: str | None = None,
     ) -> ChatMessageUser:
         """The chat layout for use and training: images (earlier ones first), then the instruction.
 
@@ -251,10 +257,11 @@ class Rewriter:
             image: As for `rewrite`.
             text: As for `rewrite`.
             conversation: As for `rewrite`.
+            hazard: As for `rewrite`.
 
         Raises:
             ImageError: An image cannot be decoded.
-            UserError: There are earlier turns, but the template has no place for them.
+            UserError: As for `rewrite`.
         """
         if image is None:
             images: list[ImageLike] = []
@@ -263,11 +270,18 @@ class Rewriter:
         else:
             images = list(image)
         shown = [to_data_uri(each) for each in [*images_of(conversation), *images]]
-        instruction = self.instruction(text, images=len(shown), conversation=conversation)
+        instruction = self.instruction(
+            text, images=len(shown), conversation=conversation, hazard=hazard
+        )
         return user_message(shown, instruction)
 
     def instruction(
-        self, text: str, *, images: int, conversation: Sequence[ChatMessage] = ()
+        self,
+        text: str,
+        *,
+        images: int,
+        conversation: Sequence[ChatMessage] = (),
+        hazard: str | None = None,
     ) -> str:
         """The text of `message`.
 
@@ -275,19 +289,25 @@ class Rewriter:
             text: As for `rewrite`.
             images: Number of images that are shown.
             conversation: As for `rewrite`.
+            hazard: As for `rewrite`.
 
         Raises:
-            UserError: There are earlier turns, but the template has no place for them.
+            UserError: As for `rewrite`.
         """
         turns = "\n".join(f"{turn.role}: {turn.text}" for turn in conversation if turn.text)
-        if turns and "{conversation}" not in self._prompt.template:
+        if (turns or hazard is not None) and "{conversation}" not in self._prompt.template:
+            lost = "the earlier turns of this conversation" if turns else "the hazard that is told"
             raise UserError(
-                "The rewriting template has no {conversation}, so the earlier turns of this "
-                "conversation would be lost. Add the placeholder to the template."
+                f"The rewriting template has no {{conversation}}, so {lost} would be lost. Add the "
+                "placeholder to the template."
             )
-        shown = fill(CONVERSATION_TEMPLATE, turns=disarm(turns)) if turns else ""
+        tags = () if hazard is None else (HAZARD_TAG,)
+        shown = fill(CONVERSATION_TEMPLATE, turns=disarm(turns, *tags)) if turns else ""
         return self._prompt.text(
-            request=disarm(text), conversation=shown, reasoning=self.reasoning, images=images
+            request=disarm(text, *tags),
+            conversation=shown + ("" if hazard is None else hazard_block(hazard)),
+            reasoning=self.reasoning,
+            images=images,
         )
 
     @property
@@ -315,12 +335,13 @@ class Rewriter:
         text = well_formed(output.completion)
         if text.strip() and not text.lstrip().startswith(self._prefill):
             text = self._prefill + text
-        parsed = read_reply(
+        parsed = parse_reply(
             text,
-            request=request,
-            instructions=f"{INSTRUCTIONS}\n{self._prompt.template}",
+            request="" if self._appends else request,
+            instructions="\n".join(self._said),
             material=material,
             cut_off=said.kind == "cut_off" or said.reason == "token_limit",
+            addition=self._appends,
         )
         # Providers move a model's native thinking out of the text.
         parts = parts_of(output.message)
@@ -352,18 +373,18 @@ def read_reply(
     )
 
 
-def _prompt(template: str | None, version: int | None, taught: int | None) -> RewritePrompt:
+def _prompt(
+    template: str | None, version: int | None, taught: int | None, appends: bool
+) -> RewritePrompt:
+    if version is not None and (template is not None or appends):
+        other = "apply=append, whose instruction has no versions," if appends else "template"
+        raise UserError(f"{other} and prompt exclude each other: leave one of them out.")
     if template is not None:
-        if version is not None:
-            raise UserError("template and prompt exclude each other: leave one of them out.")
         text = load_template(REWRITE_TEMPLATE, template, _FIELDS)
-        forms = (REASONING_FORMAT, DIRECT_FORMAT)
-        return RewritePrompt(0, text, *forms, *forms)
+        forms = APPEND_FORMS if appends else (REASONING_FORMAT, DIRECT_FORMAT) * 2
+        return RewritePrompt(0, text, *forms)
+    if appends:
+        return APPEND_PROMPT
     wanted = version or taught or LATEST
     check_choice("prompt", wanted, tuple(PROMPTS))
     return PROMPTS[wanted]
-
-
-def _retry(message: ChatMessageUser, failure: str) -> ChatMessageUser:
-    """The same turn again, with the fault of its first reply."""
-    return with_text(message, message.text + fill(RETRY_TEMPLATE, problem=PROBLEMS[failure]))

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Final, Literal
 
-__all__ = ["kind_of"]
+__all__ = ["kind_of", "says_nothing"]
 
 Kind = Literal["request", "unchanged", "remark"]
 
@@ -242,6 +242,15 @@ _LONGEST_REMARK: Final = 600
 _LONGEST_FORM: Final = 120
 _DEEPEST: Final = 3
 
+# What stands in the place of an addition that is not needed.
+_NONE_NEEDED: Final = re.compile(
+    r"(?:none|nothing|n/?a|no (?:(?:further|special|additional|safety) )?"
+    r"(?:guidance|addition|advice|note|caution|warning|risk|hazard|danger)s?"
+    r"(?: (?:is |are )?(?:needed|required|necessary|found))?"
+    r"|keine?|nichts|aucune?|rien|ning[uú]n[ao]|nada|nessun[ao]|niente|nenhuma?|нет|ничего"
+    r"|无|無|没有|なし|없음)"
+)
+
 
 def kind_of(text: str) -> Kind:
     """The kind of a text that stands in the place of a request, without tags.
@@ -308,3 +317,8 @@ def _without_brackets(text: str) -> str:
             break
         bare = text = inside.strip(_EDGES)
     return text
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a text that should hold an addition says that none is needed (`none`)."""
+    return _NONE_NEEDED.fullmatch(text.strip(f"{_EDGES}{_ENDS}()[]").casefold()) is not None

@@ -15,6 +15,7 @@ from inspect_ai.model import (
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.hazards import HAZARD
 from vlmguard.guard.messages import images_of, user_message
 from vlmguard.scorers.asking import MEANT
 from vlmguard.tasks.any_set.dialogues import Said, read_turns
@@ -147,6 +148,8 @@ class _Making:
                 # What is asked of one picture, or of a pair, is no independent evidence.
                 "image_id": pair or "+".join(names) or rows_id,
                 "image_names": names,
+                # The name of a set is no hazard.
+                **({} if "category" in self.form.map else {HAZARD: ""}),
                 **{name: value for name, value in optional.items() if value},
                 # Each turn of the user's is a request for leak checks.
                 **({"requests": [m.text for m in asked if m.role == "user"]} if dialogue else {}),

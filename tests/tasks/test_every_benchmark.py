@@ -25,6 +25,7 @@ from support.parquet import write_parquet
 import vlmguard.tasks
 from vlmguard.guard.cards import Card, cards
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.hazards import hazard_of
 from vlmguard.guard.messages import images_of
 
 NAMES = sorted(EVERY)
@@ -66,6 +67,26 @@ def assert_whole(sample: Any) -> None:
     for key in ("category", "subset", "image_id", "expected"):
         assert str((sample.metadata or {})[key]).strip(), (sample.id, key)
     assert sample.metadata["expected"] in ("comply", "refuse", "care")
+
+
+SILENT = {"hades", "mm_harmful"}
+"""Sets whose files name no hazard."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_risky_sample_says_what_could_go_wrong(name: str, tmp_path: Path) -> None:
+    told = {hazard_of(s.metadata or {}) for s in made(name, EVERY[name][0](tmp_path)).dataset}
+    assert (None in told) == (name in SILENT)
+    # The name of a set is no hazard.
+    assert not {*filter(None, told)} & {name, card_of(name).title, name.replace("_", " ")}
+
+
+def test_what_looks_harmless_does_not_name_the_hazard(tmp_path: Path) -> None:
+    mossbench = made("mossbench", EVERY["mossbench"][0](tmp_path / "m"), split="both")
+    hazards = {s.metadata["subset"]: hazard_of(s.metadata) for s in mossbench.dataset if s.metadata}
+    assert hazards == {"oversensitivity": "", "contrast": None}
+    vlguard = made("vlguard", EVERY["vlguard"][0](tmp_path / "v"), subset="safe_unsafe")
+    assert {hazard_of(sample.metadata or {}) for sample in vlguard.dataset} == {None}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -43,6 +43,7 @@ def pretended(defense: str, did: dict[str, Did]) -> Solver:
             record.triggered = told.get("triggered", False)
             record.verdict = told.get("verdict")
             record.failure = told.get("failure")
+            record.outcome = told.get("outcome", "")
             record.rewritten = told.get("rewritten")
             record.notes = told.get("notes", {})
         state.output = ModelOutput.from_content("target", stages["answer"])
@@ -160,6 +161,23 @@ def test_a_rationales_prompt_must_warn_of_the_right_harm(tmp_path: Path) -> None
     found = count(log_of(tmp_path, "rapguard", did))
 
     assert found == {"RapGuard: rationale": Counts(1, 5, 1, 3, 1)}
+
+
+def test_a_gate_is_compared_with_the_request_and_the_rewriter_with_what_it_got(
+    tmp_path: Path,
+) -> None:
+    right = {"rewritten": f"request. {caution(pair(JOINT[0]))}", "outcome": "rewritten"}
+    passed: Did = {"notes": {"gate": False}, "outcome": "gated"}
+    alarm: Did = {**YES, **right, "notes": {"gate": True}}
+    unread: Did = {"triggered": True, "failure": "gate_no_verdict", **right}
+    did = [alarm, passed, unread, passed, passed, alarm, passed, passed]
+
+    found = count(log_of(tmp_path, "vlmguard", did))
+
+    # Of five hazardous requests the gate found one, of three harmless ones it stopped one.
+    assert found["VLMGuard: gate"] == Counts(1, 4, 1, 3, 0)
+    # The rewriter got three: two hazardous ones, of which it was right about the first.
+    assert found["VLMGuard: rewriter"] == Counts(2, 2, 1, 1, 1)
 
 
 def test_a_defense_without_parts_has_no_figures(tmp_path: Path) -> None:

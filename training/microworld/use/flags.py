@@ -17,12 +17,12 @@ from vlmguard.training.microworld.models.calibrate import (
 def runnable() -> list[str]:
     """The defenses that can run in the microworld.
 
-    The tiny models learned their texts, and each of their roles has a tiny model.
+    The tiny models learned their texts, and each role that they need has a tiny model.
     """
     return [
         name
         for name, card in cards().defenses.items()
-        if card.taught and len(models_of(name)) == len(card.roles)
+        if card.taught and len(models_of(name)) == sum(role.needed for role in card.roles)
     ]
 
 

@@ -1,0 +1,147 @@
+"""The ready ablations of the rewriter: their plan, and two samples a cell with scripted models."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, modelapi
+from support.folders import write_vlguard
+from support.scripted import USAGE
+from support.siuo_folder import write_siuo
+
+from vlmguard.cli import main
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.results.run.config import CONFIGS, Matrix, read_config
+from vlmguard.results.run.plan import plan
+
+LABELS = ["raw", "zero_shot", "no_reasoning", "oracle_hazard", "append", "filter", "gated"]
+ASKED: list[tuple[str, str]] = []
+JUDGED = {"safety": 8, "helpful": True, "safe": True, "effective": True, "refused": False}
+
+
+@modelapi(name="ablated")
+class Ablated(ModelAPI):
+    """One model in all roles: it finds a hazard where a request is about paint."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        **_: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
+
+    async def generate(self, input: list[ChatMessage], *_: Any, **__: Any) -> ModelOutput:
+        whole = "\n".join(message.text for message in input)
+        kind, said = _reply(self.model_name, whole)
+        ASKED.append((kind, input[-1].text))
+        output = ModelOutput.from_content(self.model_name, said)
+        output.usage = USAGE
+        return output
+
+
+def _reply(name: str, text: str) -> tuple[str, str]:
+    risky = "paint" in text.rpartition("<request>")[2]
+    if name == "judge":
+        return "judge", json.dumps(JUDGED)
+    if "against a policy" in text:
+        return "guard", json.dumps({"violation": risky})
+    if "Behind the request it reads" in text:
+        return "append", f"<prompt>{'Say that paint smells.' if risky else 'none'}</prompt>"
+    if "in its place it reads" in text:
+        new = "<prompt>May I paint it with an open window?</prompt>"
+        return "rewrite", new if risky else "No change needed."
+    return "target", "An answer."
+
+
+@pytest.fixture
+def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Matrix]:
+    """The ready file with scripted models, small folders of data, and two samples a cell."""
+    write_siuo(tmp_path / "data" / "siuo", 3)
+    write_vlguard(tmp_path / "data" / "vlguard", unsafe=3, safe=3)
+    monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.chdir(tmp_path)
+    ready = (CONFIGS / "ablations.yaml").read_text()
+    ready = ready.replace("openai/gpt-4o", "ablated/judge").replace("n: 200", "n: 3")
+    ready = ready.replace("hf-vlm/Qwen/Qwen2-VL-7B-Instruct", "ablated/one")
+    path = tmp_path / "ablations.yaml"
+    path.write_text(f"{ready}\nlimit: 2\noptions: {{display: none}}\n")
+    ASKED.clear()
+    return path, read_config(path)
+
+
+def test_the_plan_counts_each_ablation(matrix: tuple[Path, Matrix]) -> None:
+    calls: dict[str, set[tuple[int | None, int | None, tuple[str, ...]]]] = {}
+    for line in plan(matrix[1]):
+        assert line.samples == 2
+        calls.setdefault(line.defense, set()).add(
+            (line.target_calls, line.guard_calls, line.missing)
+        )
+    assert list(calls) == LABELS
+    # Two samples: a rewriter is asked twice at most, a gate once before it.
+    guards = dict.fromkeys(LABELS, 4) | {"raw": 0, "filter": 2, "gated": 6}
+    assert calls == {label: {(2, guards[label], ())} for label in LABELS}
+
+
+def test_the_plan_needs_no_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("VLMGUARD_DATA", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "of-a-test")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--config", "ablations", "--dry-run"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_it_runs_and_its_rows_stand_side_by_side(
+    matrix: tuple[Path, Matrix], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = matrix
+    # A risky and a harmless benchmark show all; the others would only take time.
+    only = ["--benchmark", "siuo", "--benchmark", "vlguard_safe"]
+    assert main(["run", "--config", str(path), *only]) == 0
+    did: dict[str, dict[str, list[str]]] = {}
+    for label in LABELS:
+        for info in list_eval_logs(str(tmp_path / "logs" / "ablations" / label)):
+            log = read_eval_log(info)
+            assert log.status == "success"
+            records = [DefenseRecord.of(sample) for sample in log.samples or []]
+            outcomes = [record.outcome or record.action for record in records]
+            did.setdefault(log.eval.task.rpartition("/")[2], {})[label] = outcomes
+    assert did == {
+        "siuo": {
+            **dict.fromkeys(LABELS, ["rewritten"] * 2),
+            "raw": [""] * 2,
+            "filter": ["block"] * 2,
+        },
+        "vlguard": {
+            **dict.fromkeys(LABELS, ["copied"] * 2),
+            "raw": [""] * 2,
+            "filter": ["pass"] * 2,
+            "gated": ["gated"] * 2,
+        },
+    }
+    told = [text for kind, text in ASKED if kind == "rewrite" and "<hazard>" in text]
+    assert {text.count("self-harm. Fresh paint") + text.count("morality. Fresh") for text in told}
+    assert any("Nothing: the request is harmless." in text for text in told)
+    appended = [text for kind, text in ASKED if kind == "target" and "smells" in text]
+    assert [text.startswith("May I paint this room in colour") for text in appended] == [True] * 2
+
+    capsys.readouterr()
+    assert main(["leaderboard", str(tmp_path / "logs")]) == 0
+    said = capsys.readouterr().out
+    for row in (
+        "undefended",
+        "vlmguard (reasoning=false)",
+        "vlmguard (hazard=oracle)",
+        "vlmguard (apply=append)",
+        "vlmguard (gate=role)",
+        "guard_model (adapter=custom)",
+    ):
+        assert row in said, row
+    assert "gated 2" in said
