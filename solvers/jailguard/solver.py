@@ -40,7 +40,7 @@ calls, those of variants are made too; `guarded/` makes none.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelName, ModelOutput
 from inspect_ai.solver import Solver, solver
@@ -75,7 +75,20 @@ VARIANTS: Final = 8
 RESPONSE_CHARS: Final = 100
 IMAGE_TAU: Final = 0.025
 TEXT_TAU: Final = 0.02
-MUTATORS: Final = tuple(dict.fromkeys([*PICTURE_MUTATORS, *TEXT_MUTATORS]))
+Mutator = Literal[
+    "policy",
+    "rotation",
+    "blur",
+    "posterise",
+    "flip",
+    "vertical_flip",
+    "grey",
+    "solarise",
+    "mask",
+    "punctuation",
+    "targeted",
+]
+"""The authors' policy, or one operator, of images or of texts."""
 
 
 def _calls(args: Mapping[str, Any], bound: Any) -> Mapping[str, Calls]:
@@ -92,7 +105,7 @@ CARD: Final = DefenseCard(
     target_calls=Calls(1 + VARIANTS, 1 + VARIANTS),
     images={"answer": "all", "variant": "altered"},
     options=("n", "tau", "mutator", "embedder", "response_chars", "on_failure"),
-    notes={"n": "variants", "mutator": "`policy`, or one operator", "embedder": "a text encoder"},
+    notes={"n": "variants", "embedder": "a text encoder"},
     fidelity=(
         "the authors' variants (without translation), matrix and rule; refusals are read by our "
         "reader, and by our default vectors their thresholds are far too low: calibrate `tau`"
@@ -138,7 +151,7 @@ class JailGuard(Defense):
         self,
         n: int = VARIANTS,
         tau: float | None = None,
-        mutator: str = "policy",
+        mutator: Mutator = "policy",
         embedder: str | None = None,
         device: str | None = None,
         response_chars: int = RESPONSE_CHARS,
@@ -146,7 +159,7 @@ class JailGuard(Defense):
     ) -> None:
         check_count("-S n", n, 2)
         check_count("-S response_chars", response_chars, 1)
-        check_choice("-S mutator", mutator, MUTATORS)
+        check_choice("-S mutator", mutator, get_args(Mutator))
         check_choice("-S on_failure", on_failure, ON_FAILURE)
         if tau is not None:
             check_number("-S tau", tau, 0, LARGEST)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from random import Random
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps
 
 from vlmguard.solvers.jailguard import pictures, texts
 from vlmguard.solvers.jailguard.pictures import PICTURE_MUTATORS
+from vlmguard.solvers.jailguard.solver import Mutator
 from vlmguard.solvers.jailguard.texts import MARKS, TEXT_MUTATORS
 
 TEXT = st.text(min_size=1, max_size=80).filter(str.strip)
@@ -18,6 +20,10 @@ TEXT = st.text(min_size=1, max_size=80).filter(str.strip)
 
 def colourful(width: int = 12, height: int = 8) -> Image.Image:
     return Image.frombytes("RGB", (width, height), Random(5).randbytes(3 * width * height))
+
+
+def test_the_options_are_the_operators() -> None:
+    assert {*get_args(Mutator)} == PICTURE_MUTATORS.keys() | TEXT_MUTATORS.keys()
 
 
 @pytest.mark.parametrize("name", PICTURE_MUTATORS)
