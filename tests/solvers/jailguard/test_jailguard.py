@@ -20,6 +20,7 @@ from inspect_ai.model import (
 from PIL import Image
 from support.auxiliaries import build_causal_lm, build_clip
 from support.conversations import CONVERSATIONS
+from support.guarded import guarded_model
 from support.scripted import (
     Scripted,
     answer_of,
@@ -32,6 +33,7 @@ from support.scripted import (
 from support.toy import Toy, run_toy
 
 from vlmguard.cli import main
+from vlmguard.guard import roles
 from vlmguard.guard.cards import Calls, cards
 from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.defense.refusal import is_block
@@ -44,6 +46,7 @@ NO = "I'm sorry, but I can't help with that."
 FILTERED = ModelOutput.from_content("m", "", "content_filter")
 EMPTY = ModelOutput.from_content("m", "")
 SAME = "A rope, tied with a bowline."
+GREEDY = "sampling: greedy answers to variants"
 DEFAULT = ["vectors: hashed n-grams", "tau: the authors', for other vectors"]
 
 
@@ -248,29 +251,35 @@ def test_variants_are_the_samples_epochs_and_their_own(
     assert len(target.calls) == 18
 
 
+@pytest.mark.parametrize("around", [False, True])
 @pytest.mark.parametrize(
     ("of_task", "of_run", "noted"),
     [(0.0, None, True), (None, 0.0, True), (0.0, 1.0, False), (None, None, False)],
 )
 def test_greedy_answers_to_variants_are_noted(
-    tmp_path: Path, of_task: float | None, of_run: float | None, noted: bool
+    tmp_path: Path, of_task: float | None, of_run: float | None, noted: bool, around: bool
 ) -> None:
     """Whoever sets the temperature: the run's overrides the task's."""
     task = Task(dataset=[sample("What is this?", RED)], config=GenerateConfig(temperature=of_task))
     target = answering(SAME)
     (log,) = inspect_eval(
         task,
-        model=target.model,
-        solver=jailguard(n=2),
+        model=guarded_model("jailguard", target, n=2) if around else target.model,
+        solver=None if around else jailguard(n=2),
         display="none",
         log_dir=str(tmp_path),
         **({} if of_run is None else {"temperature": of_run}),
     )
-    said = "sampling: greedy answers to variants" in record_of(log).approximations
-    assert said == noted
-    assert {call.config.temperature for call in target.calls} == {
-        of_task if of_run is None else of_run
-    }
+    assert (GREEDY in record_of(log).approximations) == noted
+    temperatures = {call.config.temperature for call in target.calls}
+    assert temperatures == {of_task if of_run is None else of_run}
+
+
+def test_local_models_are_greedy_unless_a_temperature_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(roles, "_LOCAL", {"mockllm"})
+    assert GREEDY in record_of(run(answering(SAME), RED, n=2)).approximations
 
 
 def test_an_embedder_compares_the_answers(tmp_path: Path) -> None:
