@@ -53,8 +53,9 @@ class Decision:
     Attributes:
         action: What is done.
         request: Text of the last user turn as the target gets it; empty if it is blocked.
-        reason: Why, in one or two words: `copied` or `rewritten` (by a rewriter), `flagged`, a
-            failure (`no_verdict`), or why nothing was looked at (`tool_turn`).
+        reason: Why, in one or two words: `copied` or `rewritten` (by a rewriter), `flagged`,
+            `routed` (by a policy), a failure (`no_verdict`), or why nothing was looked at
+            (`tool_turn`).
         hazard: What could go wrong, in the guard's words; empty if it names no hazard.
         verdict: A guard's verdict, if one was given.
         failure: Why the guard's output could not be used; empty if it could.
@@ -77,9 +78,9 @@ class Decision:
     def flags(self) -> bool:
         """Whether it finds harm.
 
-        Whatever is not passed on as it is, but for a defense that changes every request (`sia`):
-        there a verdict of `safe` says that nothing was found. One by a threshold may say so of what
-        is `flagged`.
+        Whatever is not passed on as it is, but for a defense that changes harmless requests too
+        (`sia`, `policy_route`): there a verdict of `safe` says that nothing was found. One by a
+        threshold may say so of what is `flagged`.
         """
         found_none = self.verdict is not None and self.verdict.label == "safe"
         changed_anyway = self.action == "rewrite" and found_none and self.reason != "flagged"

@@ -10,7 +10,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from vlmguard.guard.errors import UserError, reason_of
 from vlmguard.guard.files import MAX_DEPTH, read_text
 
-__all__ = ["CarefulLoader", "parse_yaml", "read_yaml"]
+__all__ = ["CarefulLoader", "parse_yaml", "read_yaml", "read_yaml_list"]
 
 MAX_CHARACTERS: Final = 1_000_000
 MAX_VALUES: Final = 100_000
@@ -54,6 +54,17 @@ class CarefulLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+class _ListLoader(CarefulLoader):
+    """Loads a list, each entry with its line; anything else is an empty list."""
+
+    def construct_document(self, node: Node) -> Any:
+        """Construct the entries."""
+        entries = []
+        for entry in node.value if isinstance(node, SequenceNode) else ():
+            entries.append((entry.start_mark.line + 1, super().construct_document(entry)))
+        return entries
+
+
 def read_yaml(path: Path, loader: type[CarefulLoader] = CarefulLoader) -> Any:
     """Read a YAML file.
 
@@ -66,6 +77,23 @@ def read_yaml(path: Path, loader: type[CarefulLoader] = CarefulLoader) -> Any:
             bounds; names the line.
     """
     return parse_yaml(read_text(path), str(path), loader)
+
+
+def read_yaml_list(path: Path) -> list[tuple[int, Any]]:
+    """Read a YAML file that holds a list.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The number of the line on which each entry begins, and the entry; nothing if the file holds
+        no list.
+
+    Raises:
+        UserError: As for `read_yaml`.
+    """
+    entries: list[tuple[int, Any]] | None = read_yaml(path, _ListLoader)
+    return entries or []
 
 
 def parse_yaml(text: str, where: str, loader: type[CarefulLoader] = CarefulLoader) -> Any:

@@ -18,6 +18,7 @@ from vlmguard.solvers.guard_model import guard_model as guard_model
 from vlmguard.solvers.guarded import guarded as guarded
 from vlmguard.solvers.jailguard.solver import jailguard as jailguard
 from vlmguard.solvers.mllm_protector import mllm_protector as mllm_protector
+from vlmguard.solvers.policy_route.solver import policy_route as policy_route
 from vlmguard.solvers.rapguard import rapguard as rapguard
 from vlmguard.solvers.rethink import rethink as rethink
 from vlmguard.solvers.safety_prompt import safety_prompt as safety_prompt

@@ -15,10 +15,10 @@ The evaluated model is the guard: `--model G`. With `--model none` it is the one
 format in which it is asked and read (`guard_models/formats.py`), `options` are those of the format.
 
 `-T defense=NAME` measures a defense instead: a request that it does not pass on unchanged counts as
-flagged (of one that changes every request, sia, what its verdict calls unsafe). Only defenses that
-decide about requests by asking a model can be measured so: those that read the answer (ecso, eta,
-mllm_protector) cannot, and figstep_defense treats all requests alike. A question that a defense
-would put to the target needs a model in its role here.
+flagged (of one that changes harmless ones too, sia and policy_route, what its verdict calls
+unsafe). Only defenses that decide about requests by asking a model can be measured so: those that
+read the answer (ecso, eta, mllm_protector) cannot, and figstep_defense treats all requests alike.
+A question that a defense would put to the target needs a model in its role here.
 
 Sets, and what their labels are about: `msts`, 4,000 answers of ten models that people labelled
 (`check=output`; `pictures=described` gives requests that say in words what their pictures show, and

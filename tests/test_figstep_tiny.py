@@ -88,6 +88,11 @@ TRIALS = {
     "mllm_protector": Trial(
         options=("detector={detector}", "detoxifier={detoxifier}", "threshold=1"), triggered=True
     ),
+    # Random weights name no rule, and perhaps no answer.
+    "policy_route": Trial(
+        stages=frozenset({"route", "answer"}),
+        failures=("no_route", "cut_off", "refused", "no_answer"),
+    ),
     # Random weights give no JSON, and no last two lines.
     "rapguard": Trial(
         stages=frozenset({"rationale", "answer"}), failures=("no_verdict", "cut_off", "refused")

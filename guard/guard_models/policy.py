@@ -1,14 +1,11 @@
 """A written policy for the format `custom`: a user's YAML file, or ours over common hazards."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from vlmguard.guard.errors import UserError, first_fault
-from vlmguard.guard.paths import user_path
-from vlmguard.guard.yaml_files import read_yaml
+from vlmguard.guard.rule_files import read_rules
 
 __all__ = ["DEFAULT_POLICY", "Rule", "policy_text", "read_policy"]
 
@@ -69,21 +66,15 @@ def read_policy(file: str) -> tuple[Rule, ...]:
         file: YAML file with a list of rules: `name`, `definition`, and if wanted `examples`.
 
     Raises:
-        UserError: Unreadable, no list of rules, a rule is wrong, or a name occurs twice; names the
-            file and the entry.
+        UserError: As for `rule_files.read_rules`.
     """
-    content = read_yaml(user_path(file))
-    if not isinstance(content, list) or not content:
-        raise UserError(
-            f"{file}: a policy is a list of rules, each with `name` and `definition` (and "
-            "`examples`, a list of texts). Write one."
-        )
-    rules = tuple(_rule(file, number, each) for number, each in enumerate(content, start=1))
-    names = [rule.name for rule in rules]
-    for number, name in enumerate(names, start=1):
-        if name in names[: number - 1]:
-            raise UserError(f"{file}: entry {number}: the name {name!r} occurs twice. Change one.")
-    return rules
+    return read_rules(
+        file,
+        Rule,
+        "a policy is a list of rules, each with `name` and `definition` (and `examples`, a list of "
+        "texts)",
+        lambda rule: (rule.name,),
+    )
 
 
 def policy_text(rules: Sequence[Rule]) -> str:
@@ -92,15 +83,3 @@ def policy_text(rules: Sequence[Rule]) -> str:
         "\n".join((f"- {rule.name}: {rule.definition}", *(f"  - {each}" for each in rule.examples)))
         for rule in rules
     )
-
-
-def _rule(file: str, number: int, entry: object) -> Rule:
-    named = entry.get("name") if isinstance(entry, dict) else None
-    where = f"{Path(file)}: entry {number}" + (f" ({named})" if isinstance(named, str) else "")
-    if not isinstance(entry, dict):
-        raise UserError(f"{where}: a rule has `name` and `definition`. Write them.")
-    try:
-        return Rule.model_validate(entry)
-    except ValidationError as error:
-        field, reason = first_fault(error, Rule)
-        raise UserError(f"{where}: {field}: {reason}. Correct it.") from error

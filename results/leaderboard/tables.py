@@ -1,6 +1,7 @@
 """The tables of a leaderboard."""
 
 import math
+from collections.abc import Mapping
 from itertools import groupby
 
 from vlmguard.results.formats.sheets import Sheet
@@ -278,7 +279,7 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
             if blocked := blocked_text(entry):
                 sheet.notes.append(f"{target}, {entry.defense}: {blocked}.")
             for what, kinds in (
-                ("replies of its guard", entry.outcomes),
+                ("replies of its guard", _with_shares(entry.outcomes)),
                 ("failures of its guard", entry.failure_reasons),
             ):
                 if kinds:
@@ -287,6 +288,13 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
             for said in filter(None, [entry.note, entry.unpaired]):
                 sheet.notes.append(f"{target}, {entry.defense}: {said}.")
     return sheet
+
+
+def _with_shares(kinds: Mapping[str, int]) -> dict[str, str]:
+    """Numbers of several kinds, each with its share of all."""
+    return {
+        name: f"{count} ({percent(count / sum(kinds.values()))} %)" for name, count in kinds.items()
+    }
 
 
 def _coverage_sheet(board: Leaderboard, group: Group) -> Sheet:

@@ -211,6 +211,13 @@ def test_a_guard_model_is_calibrated_by_its_highest_score(make_log: Maker, tmp_p
     assert calibrated(tmp_path, "guard_model", 0.1)["threshold"] == pytest.approx(17.5 / 40)
 
 
+def test_a_router_is_calibrated_by_its_confidence(make_log: Maker, tmp_path: Path) -> None:
+    # 15 harmless requests fall under no rule; of the others one may be blocked or reframed.
+    make_log("policy_route", lambda n: {"score": 0.0 if n < 15 else 0.5 + n / 100})
+    found = calibrated(tmp_path, "policy_route", 0.05)
+    assert found["min_confidence"] == pytest.approx((0.68 + 0.69) / 2)
+
+
 def test_other_defenses_and_two_wordings_are_refused(
     make_log: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,6 +120,13 @@ SCRIPTS: Final[dict[str, Script]] = {
             "detoxifier": Voice("A mild answer.", "A kind answer.", ""),
         }
     ),
+    "policy_route": Script(
+        roles={
+            "router": Voice(
+                '{"rules": [], "confidence": 0.9}', '{"rules": ["hate"], "confidence": 0.8}'
+            )
+        }
+    ),
     "rapguard": Script(
         roles={
             "rationale": Voice(

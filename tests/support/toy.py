@@ -138,6 +138,7 @@ def run_toy(
     grader_name: str = "grader",
     guard: Reply = rewriting,
     guard_name: str = "rewriter",
+    guard_role: str = "rewriter",
     judged: bool = True,
     exact: Scorer | None = None,
     official: Scorer | None = None,
@@ -181,7 +182,7 @@ def run_toy(
         model=guarded_by(around, asked, **(around_args or {})) if around else asked,
         model_roles={
             "grader": model(grader, grader_name),
-            "rewriter": model(guard, guard_name),
+            guard_role: model(guard, guard_name),
         },
         solver=vlmguard() if defended else solver,
         display="none",

@@ -269,6 +269,20 @@ def test_a_defense_flags_what_it_does_not_pass(rows: Path) -> None:
     assert "--model none" in named.error.message
 
 
+def test_a_request_that_a_rule_forwards_is_not_flagged(rows: Path) -> None:
+    def route(call: Call) -> str:
+        named = {"lid": "privacy", "cup": "protection", "jug": "hate"}
+        found = [rule for word, rule in named.items() if word in call.text]
+        return json.dumps({"rules": found, "confidence": 0.5})
+
+    router = Scripted(route, "router")
+    task = guard_eval(str(rows), defense="policy_route", labels=LABELS, check="input")
+    found = figures(run(task, None, {"router": router.model}))
+    # Unsafe are pan and lid (routed), safe kettle, jug (routed), and cup, which is forwarded.
+    assert (found["recall"], found["false_positive_rate"]) == pytest.approx((1 / 2, 1 / 3))
+    assert found["unparsed"] == 0
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -69,8 +69,8 @@ def test_custom_takes_a_policy_file(tmp_path: Path) -> None:
     ("content", "fault"),
     [
         ("name: x", "a policy is a list of rules"),
-        ("- just text", "entry 1: a rule has"),
-        ("- {name: a, definition: b}\n- {name: c}", r"entry 2 \(c\): definition"),
+        ("- just text", "line 1: entry 1: no rule"),
+        ("- {name: a, definition: b}\n- {name: c}", r"line 2: entry 2 \(c\): definition"),
         ("- {name: a, definition: b, exampels: [x]}", r"entry 1 \(a\): exampels"),
         ("- {name: a, definition: b}\n- {name: a, definition: c}", "entry 2: the name 'a'"),
     ],

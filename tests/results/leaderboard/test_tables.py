@@ -20,6 +20,7 @@ from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.publish import as_csv, board_sheets, write_leaderboard
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.measures import show_p
+from vlmguard.solvers import policy_route
 
 STEERING = "\x1b[2J\x07\u202e"
 SMALL = {0.0: "<0.001", 0.0004: "<0.001", 0.00099: "<0.001", 0.001: "0.001", 0.25: "0.250"}
@@ -55,8 +56,25 @@ def test_kinds_of_a_rewriters_replies_are_told_apart(tmp_path: Path) -> None:
     (sheet,) = tables.group_sheets(build(read_results([str(tmp_path)])))
     told = [note for note in sheet.notes if "of its guard" in note]
     assert told == [
-        "mockllm/target, vlmguard: replies of its guard: copied 4, refused 1, unusable 1.",
+        "mockllm/target, vlmguard: replies of its guard: copied 4 (66.7 %), refused 1 (16.7 %), "
+        "unusable 1 (16.7 %).",
         "mockllm/target, vlmguard: failures of its guard: refused 1, no_prompt 1.",
+    ]
+
+
+def test_the_actions_of_a_policy_are_counted(tmp_path: Path) -> None:
+    def route(text: str) -> str:
+        rules = {1: "hate", 2: "privacy", 3: "privacy"}
+        named = [rule for number, rule in rules.items() if f"Question {number}?" in text]
+        return "Hm." if "Question 4?" in text else json.dumps({"rules": named})
+
+    answers = [say(8, True)] * 6
+    run_toy(tmp_path, Toy(), answers, solver=policy_route(), guard=route, guard_role="router")
+    (sheet,) = tables.group_sheets(build(read_results([str(tmp_path)])))
+    told = [note for note in sheet.notes if "replies of its guard" in note]
+    assert told == [
+        "mockllm/target, policy_route: replies of its guard: forward 2 (33.3 %), "
+        "reframe 2 (33.3 %), block 1 (16.7 %), unusable 1 (16.7 %).",
     ]
 
 
