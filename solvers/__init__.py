@@ -24,6 +24,7 @@ from vlmguard.solvers.rethink import rethink as rethink
 from vlmguard.solvers.safety_prompt import safety_prompt as safety_prompt
 from vlmguard.solvers.self_reminder import self_reminder as self_reminder
 from vlmguard.solvers.sia.solver import sia as sia
+from vlmguard.solvers.smooth import smooth as smooth
 from vlmguard.solvers.vlmguard import vlmguard as vlmguard
 
 _NO_DEFENSES = ("dialogue",)

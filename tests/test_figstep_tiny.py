@@ -104,6 +104,7 @@ TRIALS = {
         stages=frozenset({"caption", "intent", "answer"}),
         failures=("no_intent", "cut_off", "refused"),
     ),
+    "smooth": Trial(options=("k=2",), triggered=True),
     "vlmguard": Trial(),
 }
 DEFENSES = [UNDEFENDED, *(name for name in cards().defenses if name in vars(solvers))]

@@ -158,7 +158,8 @@ def test_to_decide_is_the_first_step_of_a_run(carried: Any, defense: str) -> Non
     @solver
     def deciding() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
-            asked = Conversation(list(state.messages))
+            name = f"Sample {state.sample_id}"
+            asked = Conversation(list(state.messages), name, epoch=state.epoch)
             # What needs the target's scores decides nothing without it.
             at_hand = None if script.provider == "mockllm" else Target(get_model())
             decisions[str(state.sample_id)] = await one.decide(asked, target=at_hand)

@@ -151,6 +151,7 @@ SCRIPTS: Final[dict[str, Script]] = {
             ),
         }
     ),
+    "smooth": Script(options={"k": 3}),
 }
 
 
