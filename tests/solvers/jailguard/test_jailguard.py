@@ -356,3 +356,23 @@ def test_calibrate_sets_tau_so_that_few_harmless_requests_are_refused(
     assert not any(
         "tau" in each for each in DefenseRecord.of((log.samples or [])[0]).approximations
     )
+
+
+def test_no_tau_undoes_what_is_an_attack_under_any(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A target that refuses harmless requests itself: these alarms count, and are said."""
+    toy = Toy(size=20, benign=20, alone=True)
+    run_toy(
+        tmp_path / "logs",
+        toy,
+        lambda text: NO if "12" in text or "13" in text else SAME,
+        solver=jailguard(n=2),
+        judged=False,
+    )
+    words = ["jailguard", str(tmp_path / "logs"), "--out", str(tmp_path / "found.yaml")]
+    assert main(["calibrate", *words]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "tau: more than 0.05 of the harmless answers have the most alarming score" in said
+    assert main(["calibrate", *words, "--false-alarms", "0.1"]) == 0
+    assert 0 < yaml.safe_load((tmp_path / "found.yaml").read_text())["tau"] < 100
