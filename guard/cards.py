@@ -34,6 +34,7 @@ __all__ = [
     "DefenseCard",
     "Git",
     "Measure",
+    "OtherTask",
     "Part",
     "Partner",
     "Role",
@@ -163,6 +164,7 @@ class Card:
             `git` to `hub` to these: the hub where the data are not complete by then, and never
             over a file that is there. So a file of both is the one of `git`.
         partner: The harmless requests beside its risky ones; None if it has no risky ones.
+        roles: Calls for one sample of the roles that its task asks beside the judge, by role.
         layouts: Accepted layouts, relative to the benchmark's folder.
         sha256: First 8 hex digits of the SHA-256 of known files.
         variants: Number of samples of each variant; None if nobody confirmed it.
@@ -202,6 +204,7 @@ class Card:
     git: Git | None = None
     links: Callable[[Path], Mapping[str, str]] = field(default=_no_links, repr=False)
     partner: Partner | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
     layouts: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
     variants: Mapping[str, int | None] = field(default_factory=dict)
@@ -321,6 +324,21 @@ class Part:
     )
 
 
+@dataclass(frozen=True)
+class OtherTask:
+    """A task that is no benchmark.
+
+    Attributes:
+        name: Its name.
+        summary: What it does, in one line.
+        roles: Calls for one sample, by the role that it asks.
+    """
+
+    name: str
+    summary: str
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+
 Sees = Literal["all", "each", "none", "altered", "format"]
 """What a stage sees of several images: all at once, each in a call of its own, text alone, or all
 of them altered; or it depends on the guard model's `format`, whose table says it."""
@@ -400,11 +418,13 @@ class Cards:
     Attributes:
         benchmarks: By name, in the order of names.
         defenses: By name of the solver: ours, then in the order of names.
+        tasks: Tasks that are no benchmarks, by name.
         measures: How to read the measures of the scorers that any task may have, by scorer.
     """
 
     benchmarks: Mapping[str, Card]
     defenses: Mapping[str, DefenseCard]
+    tasks: Mapping[str, OtherTask]
     measures: Mapping[str, Mapping[str, Measure]]
 
     def benchmark(self, task: str, args: Mapping[str, Any]) -> Card | None:
@@ -422,15 +442,18 @@ class Cards:
 
 _BENCHMARKS: Final[dict[str, Card]] = {}
 _DEFENSES: Final[dict[str, DefenseCard]] = {}
+_TASKS: Final[dict[str, OtherTask]] = {}
 _MEASURES: Final[dict[str, Mapping[str, Measure]]] = {}
 
 
-def register(card: Card | DefenseCard) -> None:
+def register(card: Card | DefenseCard | OtherTask) -> None:
     """Register a card."""
     if isinstance(card, Card):
         _BENCHMARKS[card.name] = card
-    else:
+    elif isinstance(card, DefenseCard):
         _DEFENSES[card.name] = card
+    else:
+        _TASKS[card.name] = card
 
 
 def register_measures(scorer: str, measures: Mapping[str, Measure]) -> None:
@@ -482,6 +505,7 @@ def registered() -> Cards:
     return Cards(
         benchmarks={name: _BENCHMARKS[name] for name in sorted(_BENCHMARKS)},
         defenses={card.name: card for card in ours_first},
+        tasks={name: _TASKS[name] for name in sorted(_TASKS)},
         measures=dict(_MEASURES),
     )
 

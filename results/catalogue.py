@@ -1,83 +1,71 @@
-"""All benchmarks and defenses, as their cards and signatures describe them.
+"""All tasks, defenses and roles, as their cards, signatures and docstrings describe them.
 
 vlmguard list benchmarks
 vlmguard list siuo                                 # all about one of them
 python -m vlmguard.results.catalogue README.md     # `make readme`: renew the README's tables
 """
 
-import inspect
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
-
-# Inspect has no public name for the function of a registered task or solver.
-from inspect_ai._util.registry import registry_lookup
+from typing import Any, Final
 
 from vlmguard.guard.alike import did_you_mean
-from vlmguard.guard.cards import Card, DefenseCard, cards
+from vlmguard.guard.cards import Card, DefenseCard, OtherTask, Role, cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.package import PACKAGE
-from vlmguard.guard.task_options import TaskOptions
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.logs.measures import ARROWS
+from vlmguard.results.options_listed import (
+    Option,
+    common_options,
+    option_facts,
+    options_of,
+    own_options,
+)
+from vlmguard.results.roles_listed import ListedRole, listed_roles
 
 BENCHMARKS: Final = "benchmarks"
+TASKS: Final = "tasks"
 DEFENSES: Final = "defenses"
+ROLES: Final = "roles"
+KINDS: Final = (BENCHMARKS, TASKS, DEFENSES, ROLES)
 NOTHING: Final = "–"
 _SIZES: Final = 3
 """The most sizes of variants that a table lists; of more it gives the range."""
 
 
-@dataclass(frozen=True)
-class Option:
-    """An argument of a task or solver.
-
-    Attributes:
-        name: Its name.
-        choices: The values that it takes, if they are few.
-        default: What it is when not given.
-        note: What its card says about its values.
-    """
-
-    name: str
-    choices: tuple[str, ...]
-    default: Any
-    note: str = ""
-
-    def __str__(self) -> str:
-        value = "|".join(self.choices)
-        if isinstance(self.default, bool):
-            value = str(not self.default).lower()
-        elif not value and isinstance(self.default, int):
-            value = str(self.default)
-        shown = f"`{self.name}={value}`" if value else f"`{self.name}`"
-        return f"{shown} ({self.note})" if self.note else shown
-
-
 def as_sheets(kind: str | None = None) -> list[Sheet]:
-    """Tables of benchmarks, defenses, or both.
+    """Tables of benchmarks, other tasks, defenses and roles.
 
     Args:
-        kind: `benchmarks`, `defenses`, or None for both.
+        kind: One of `KINDS` (`tasks` are benchmarks and others), or None for all.
     """
     sheets = []
-    if kind in (BENCHMARKS, None):
+    if kind in (BENCHMARKS, TASKS, None):
         header = ["benchmark", "samples", "judge calls a sample", "partner", "license", "headline"]
         rows = [_benchmark_row(card) for card in cards().benchmarks.values()]
         sheets.append(Sheet("Benchmarks", header, rows, labels=len(header)))
+    if kind in (TASKS, None):
+        header = ["task", "what it does", "run as", "calls to roles"]
+        rows = [_task_row(task) for task in cards().tasks.values()]
+        sheets.append(Sheet("Other tasks", header, rows, labels=len(header)))
     if kind in (DEFENSES, None):
         header = ["solver", "what it does", "calls to the target", "other calls"]
         rows = [_defense_row(card) for card in cards().defenses.values()]
         header += ["of several images", "roles and options (`-S name=value`)"]
         sheets.append(Sheet("Defenses", header, rows, labels=len(header)))
+    if kind in (ROLES, None):
+        header = ["role", "calls a sample, by who asks it"]
+        rows = [_role_row(role) for role in listed_roles()]
+        sheets.append(Sheet("Roles (--model-role NAME=MODEL)", header, rows, labels=len(header)))
     return sheets
 
 
 def all_about(name: str) -> Sheet:
-    """A table of a single row with all that a user must know of a benchmark or defense.
+    """A table of a single row with all that a user must know of a task, defense or role.
 
     Args:
         name: Its name.
@@ -85,17 +73,21 @@ def all_about(name: str) -> Sheet:
     Raises:
         UserError: There is none of this name.
     """
-    benchmark, defense = cards().benchmarks.get(name), cards().defenses.get(name)
-    if benchmark is not None:
-        facts = _benchmark_facts(benchmark)
-    elif defense is not None:
-        facts = _defense_facts(defense)
+    known = cards()
+    roles = {role.name: role for role in listed_roles()}
+    if name in known.benchmarks:
+        facts = _benchmark_facts(known.benchmarks[name])
+    elif name in known.tasks:
+        facts = _task_facts(known.tasks[name])
+    elif name in known.defenses:
+        facts = _defense_facts(known.defenses[name])
+    elif name in roles:
+        facts = _role_facts(roles[name])
     else:
-        known = [*cards().benchmarks, *cards().defenses]
-        meant = did_you_mean(name, [BENCHMARKS, DEFENSES, *known])
+        names = [*known.benchmarks, *known.tasks, *known.defenses, *roles]
         raise UserError(
-            f"{name} is no benchmark or defense, nor one of {BENCHMARKS}, {DEFENSES}.{meant} "
-            f"Ours are {', '.join(known)}."
+            f"{name} is no task, defense or role, nor one of {', '.join(KINDS)}."
+            f"{did_you_mean(name, [*KINDS, *names])} Ours are {', '.join(names)}."
         )
     told = {heading: cell for heading, cell in facts.items() if cell and cell != NOTHING}
     return Sheet("", ["name", *told], [[f"`{name}`", *told.values()]], labels=1 + len(told))
@@ -104,7 +96,7 @@ def all_about(name: str) -> Sheet:
 def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
     """The same facts, and the rest of the cards, for programs."""
     content: dict[str, list[dict[str, Any]]] = {}
-    if kind in (BENCHMARKS, None):
+    if kind in (BENCHMARKS, TASKS, None):
         content[BENCHMARKS] = [
             {
                 "name": card.name,
@@ -118,12 +110,22 @@ def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
                 "hub": card.hub,
                 "obtain": card.obtain,
                 "samples": dict(card.variants),
-                "options": [_option_facts(each) for each in _own_options(card)],
+                "options": [option_facts(each) for each in own_options(card)],
                 "judge_questions": card.questions({}),
                 "headline": list(card.headline),
                 "measures": {name: each.model_dump() for name, each in card.measures.items()},
             }
             for card in cards().benchmarks.values()
+        ]
+    if kind in (TASKS, None):
+        content[TASKS] = [
+            {
+                "name": task.name,
+                "summary": task.summary,
+                "roles": dict(task.roles),
+                "options": [option_facts(each) for each in options_of("task", task.name)],
+            }
+            for task in cards().tasks.values()
         ]
     if kind in (DEFENSES, None):
         content[DEFENSES] = [
@@ -135,16 +137,23 @@ def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
                 "summary": card.summary,
                 "target_calls": str(card.target_calls),
                 "roles": [
-                    {"name": each.name, "calls": str(each.calls), "option": each.option}
+                    {
+                        "name": each.name,
+                        "calls": str(each.calls),
+                        "option": each.option,
+                        "needed": each.needed,
+                    }
                     for each in card.roles
                 ],
                 "images": dict(card.images),
-                "options": [_option_facts(each) for each in _options("solver", card.name)],
+                "options": [option_facts(each) for each in options_of("solver", card.name)],
                 "fidelity": card.fidelity,
                 "blind_to": card.blind_to,
             }
             for card in cards().defenses.values()
         ]
+    if kind in (ROLES, None):
+        content[ROLES] = [asdict(role) for role in listed_roles()]
     return content
 
 
@@ -154,7 +163,7 @@ def renewed(text: str) -> str:
     Raises:
         UserError: The page lacks a marker.
     """
-    benchmarks, defenses = as_sheets()
+    benchmarks, defenses = (as_sheets(kind)[0] for kind in (BENCHMARKS, DEFENSES))
     # What draws its own data, or takes the user's, has a section of its own.
     drawn = [f"`{card.name}`" for card in cards().benchmarks.values() if not card.variants]
     benchmarks.rows = [row for row in benchmarks.rows if row[0] not in drawn]
@@ -191,7 +200,7 @@ def _benchmark_row(card: Card) -> list[str]:
 
 def _benchmark_facts(card: Card) -> dict[str, str]:
     """All about a benchmark, for `vlmguard list NAME`."""
-    options = _own_options(card)
+    options = own_options(card)
     sizes = {
         f"{name} {NOTHING if size is None else format(size, ',')}"
         for name, size in card.variants.items()
@@ -200,8 +209,8 @@ def _benchmark_facts(card: Card) -> dict[str, str]:
         "title": card.title,
         "run as": _run_as(card),
         "samples": ", ".join(sorted(sizes)),
-        "options (-T name=value)": ", ".join(map(str, options)),
-        "options of every task": ", ".join(get_type_hints(TaskOptions)),
+        "options (-T name=value)": _told(options),
+        "options of every task": ", ".join(each.name for each in common_options()),
         "judge calls a sample": _questions(card, options),
         "headline": _headlines(card),
         "partner": _partner(card, whole=True),
@@ -219,13 +228,59 @@ def _run_as(card: Card) -> str:
 
 def _defense_facts(card: DefenseCard) -> dict[str, str]:
     """All about a defense, for `vlmguard list NAME`."""
-    row = dict(zip(as_sheets(DEFENSES)[0].header[1:], _defense_row(card)[1:], strict=True))
+    row = dict(zip(as_sheets(DEFENSES)[0].header[1:-1], _defense_row(card)[1:-1], strict=True))
     return {
         "title": card.title,
-        **row,
+        **{heading: cell for heading, cell in row.items() if heading != "other calls"},
+        "roles": "\n".join(map(_role_of_defense, card.roles)),
+        "options (-S name=value)": _told(options_of("solver", card.name, card.notes)),
         "paper": card.paper,
         "fidelity": card.fidelity,
         "blind to": card.blind_to,
+    }
+
+
+def _role_of_defense(role: Role) -> str:
+    instead = f", or {role.option}=CHECKPOINT" if role.option else ""
+    return f"{role.name}: {role.calls}{instead}" + ("" if role.needed else " (can do without)")
+
+
+def _told(options: list[Option]) -> str:
+    return "\n".join(option.told for option in options)
+
+
+def _task_row(task: OtherTask) -> list[str]:
+    roles = ", ".join(f"{role} {calls}" for role, calls in task.roles.items())
+    return [f"`{task.name}`", task.summary, f"{PACKAGE}/{task.name}", roles]
+
+
+def _task_facts(task: OtherTask) -> dict[str, str]:
+    """All about a task that is no benchmark, for `vlmguard list NAME`."""
+    return {
+        "what it does": task.summary,
+        "run as": f"{PACKAGE}/{task.name}",
+        "roles": "\n".join(f"{role}: {calls}" for role, calls in task.roles.items()),
+        "options (-T name=value)": _told(options_of("task", task.name)),
+    }
+
+
+def _role_row(role: ListedRole) -> list[str]:
+    asked = [f"{name} {calls}" for name, calls in {**role.tasks, **role.defenses}.items()]
+    return [f"`{role.name}`", "; ".join(asked)]
+
+
+def _role_facts(role: ListedRole) -> dict[str, str]:
+    """All about a role, for `vlmguard list NAME`."""
+    defenses = []
+    for name, calls in role.defenses.items():
+        instead = f", or {role.options[name]}=CHECKPOINT" if name in role.options else ""
+        optional = " (can do without)" if name in role.optional else ""
+        defenses.append(f"{name}: {calls}{instead}{optional}")
+    return {
+        "what it is": role.purpose,
+        "bind it": f"--model-role {role.name}=MODEL",
+        "calls a sample, by defense": "\n".join(defenses),
+        "calls a sample, by task": "\n".join(f"{n}: {calls}" for n, calls in role.tasks.items()),
     }
 
 
@@ -269,7 +324,7 @@ def _defense_row(card: DefenseCard) -> list[str]:
     roles = [f"{'role' if len(needed) == 1 else 'roles'} {', '.join(needed)}"] if needed else []
     roles += [f"or roles {', '.join(instead)}"] if instead else []
     notes = {**{check.option: "by `calibrate`" for check in card.checks}, **card.notes}
-    known = {option.name: option for option in _options("solver", card.name, notes)}
+    known = {option.name: option for option in options_of("solver", card.name, notes)}
     options = [str(known[name]) for name in card.options]
     return [
         f"`{card.name}`",
@@ -295,36 +350,6 @@ def _seen(card: DefenseCard) -> str:
         for kind in kinds
     }
     return "; ".join(f"{kinds[how]}: {', '.join(names)}" for how, names in stages.items() if names)
-
-
-def _own_options(card: Card) -> list[Option]:
-    """The options of a benchmark that not every task has; none where its task runs others too."""
-    if card.task:
-        return []
-    return _options("task", card.name, card.notes, get_type_hints(TaskOptions))
-
-
-def _options(
-    kind: Literal["task", "solver"],
-    name: str,
-    notes: Mapping[str, str] | None = None,
-    common: Mapping[str, Any] | None = None,
-) -> list[Option]:
-    function: Any = registry_lookup(kind, f"{PACKAGE}/{name}")
-    return [
-        Option(each.name, _choices(each.annotation), each.default, (notes or {}).get(each.name, ""))
-        for each in inspect.signature(function).parameters.values()
-        if (common or {}).get(each.name) != each.annotation
-        # Options that are passed on have no names here.
-        and each.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
-
-
-def _choices(annotation: Any) -> tuple[str, ...]:
-    """The values of a Literal, or of one in a union."""
-    if get_origin(annotation) is Literal:
-        return tuple(str(each) for each in get_args(annotation))
-    return tuple(choice for part in get_args(annotation) for choice in _choices(part))
 
 
 def _questions(card: Card, options: list[Option]) -> str:
@@ -356,10 +381,6 @@ def _headline(card: Card, name: str, note: str) -> str:
     arrow = ARROWS[known[name].direction or 0]
     shown = f"{name.replace('_', ' ')} {arrow}".rstrip()
     return f"{shown} ({note})" if note else shown
-
-
-def _option_facts(option: Option) -> dict[str, Any]:
-    return {"name": option.name, "choices": list(option.choices), "default": option.default}
 
 
 def _line(cells: list[str]) -> str:

@@ -76,6 +76,7 @@ CARD: Final = Card(
     title="Guards as classifiers",
     obtain="A file of yours with labels, or a set: see tasks/guard_eval.py.",
     size=lambda args: _SIZES.get(str(args.get("dataset", _MSTS))),
+    roles={ROLE: "1, or as the format or defense says"},
     headline={"recall": "", "false_positive_rate": ""},
     measures=MEASURES,
     # Guards are rows of one table, as models are; which one ran is in the record of each sample.

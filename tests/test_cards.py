@@ -249,7 +249,9 @@ def test_the_readme_marks_every_threshold_that_can_be_calibrated(repo: Path) -> 
 
 
 def test_lists_tell_every_benchmark_and_defense() -> None:
-    benchmarks, defenses = as_sheets()
+    benchmarks, tasks, defenses, roles = as_sheets()
+    assert [row[0] for row in tasks.rows] == ["`synthesize`"]
+    assert "`rewriter`" in [row[0] for row in roles.rows]
     assert [row[0] for row in benchmarks.rows] == [f"`{name}`" for name in cards().benchmarks]
     assert [row[0] for row in defenses.rows] == [f"`{name}`" for name in cards().defenses]
     told = {row[0].strip("`"): row[1:] for row in benchmarks.rows}
@@ -269,7 +271,42 @@ def test_lists_tell_every_benchmark_and_defense() -> None:
     assert found["images"]["caption"] == "each"
     shown = next(row for row in defenses.rows if "ecso" in row[0])[4]
     assert shown == "all: answer, harm check; each alone: caption; text alone: safe answer"
-    assert {"name": "keep_image", "choices": [], "default": False} in found["options"]
+    (option,) = [each for each in found["options"] if each["name"] == "keep_image"]
+    assert (option["choices"], option["default"], option["needed"]) == ([], False, False)
+    assert option["about"].startswith("Show the image in step 4 too")
+
+
+@pytest.mark.parametrize("name", [*cards().benchmarks, *cards().tasks, *cards().defenses])
+def test_every_option_is_told_with_what_it_does(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", name, "--json"]) == 0
+    (kind,) = [of for of in json.loads(capsys.readouterr().out).values() if of]
+    assert main(["list", name]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for option in kind[0]["options"]:
+        assert option["about"], option["name"]
+        said = f"{'|'.join(option['choices'])}"
+        assert f" {option['name']}{'=' if said else ''}{said} (" in shown
+
+
+def test_roles_are_told_with_who_asks_them() -> None:
+    known = {role["name"]: role for role in as_json("roles")["roles"]}
+    assert next(iter(known)) == "grader"
+    assert known["grader"]["tasks"]["siuo"] == "3"
+    assert known["guard"]["tasks"].keys() == {"guard_eval"}
+    assert known["reasoner"]["tasks"].keys() == {"synthesize"}
+    assert known["detector"]["options"] == {"mllm_protector": "detector"}
+    assert "guard_model" in known["rewriter"]["optional"]
+    for card in cards().defenses.values():
+        for role in card.roles:
+            assert known[role.name]["defenses"][card.name] == str(role.calls)
+
+
+@pytest.mark.parametrize("role", [role["name"] for role in as_json("roles")["roles"]])
+def test_all_about_a_role(role: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", role]) == 0
+    assert f"bind it: --model-role {role}=MODEL" in capsys.readouterr().out
 
 
 def test_common_measures_are_what_their_scorers_registered() -> None:
@@ -355,8 +392,9 @@ def test_a_narrow_list_breaks_no_name(
     for name, card in cards().benchmarks.items():
         at = lines.index(name)
         assert not card.variants or lines[at + 1].startswith("  samples: ")
-    for name in cards().defenses:
+    for name in (*cards().tasks, *cards().defenses):
         assert lines[lines.index(name) + 1].startswith("  what it does: ")
+    assert lines[lines.index("grader") + 1].startswith("  calls a sample, by who asks it: ")
     assert main(["list", "mm_safetybench"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any("split=full|tiny|paper" in line for line in lines)
@@ -374,7 +412,9 @@ def test_all_about_one_has_options_license_and_calls(capsys: pytest.CaptureFixtu
     assert main(["list", "siuo"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     for told in (
-        "options (-T name=value): track=generation|multiple_choice, samples=1 (3: the authors' ",
+        "options (-T name=value): track=generation|multiple_choice (default: generation): ",
+        "samples (default: 1; 3: the authors' vote): Answers per question",
+        "temperature (not set): Temperature of the answers",
         "judge calls a sample: 2 + 1; 0 with track=multiple_choice",
         "partner: mossbench split=oversensitivity",
         "license: CC BY-NC 4.0, research only",

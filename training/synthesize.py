@@ -46,7 +46,7 @@ from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.guard.cards import cards
+from vlmguard.guard.cards import OtherTask, cards, register
 from vlmguard.guard.errors import UserError, check_choice, check_count
 from vlmguard.guard.roles import role_models
 from vlmguard.guard.templates import load_templates, prompt_files, template_hash
@@ -87,6 +87,17 @@ TEMPLATES = {
 
 CHECKER = "check"
 """Name of the checker's prompt, which belongs to the scorer."""
+
+register(
+    OtherTask(
+        name="synthesize",
+        summary="training rows for the rewriter, from requests and answers",
+        roles={
+            "reasoner": "4 a safety row, 2 a benign one, one less each with check=rules",
+            "grader": "for answers of the target, with responses=sample or rejection",
+        },
+    )
+)
 
 FAILED_SHARE = 0.05
 """Share of rows whose calls may fail before the run stops; `--fail-on-error` overrides it."""

@@ -1,4 +1,4 @@
-"""`vlmguard list`: the benchmarks and defenses that there are."""
+"""`vlmguard list`: the benchmarks, other tasks, defenses and roles that there are."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,17 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard list`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "list",
-        help="benchmarks and defenses: samples, calls, partners, options",
+        help="tasks, defenses and roles: samples, calls, partners, options",
         description=(
-            "All benchmarks and defenses; or all about one of them: its options, license, calls "
-            "and measures."
+            "All benchmarks, other tasks, defenses and roles of models; or all about one of them: "
+            "its options and what they do, license, calls and measures, or who asks a role."
         ),
     )
     parser.add_argument(
-        "what", nargs="?", metavar="WHAT", help="benchmarks, defenses, or the name of one of them"
+        "what",
+        nargs="?",
+        metavar="WHAT",
+        help="benchmarks, tasks, defenses, roles, or the name of one of them",
     )
     parser.add_argument("--json", action="store_true", help="JSON, with more of the cards")
     parser.set_defaults(run=_list)
@@ -27,10 +30,10 @@ def add(commands: Any) -> None:
 def _list(arguments: argparse.Namespace) -> int:
     import json
 
-    from vlmguard.results.catalogue import BENCHMARKS, DEFENSES, all_about, as_json, as_sheets
+    from vlmguard.results.catalogue import KINDS, all_about, as_json, as_sheets
 
     what = arguments.what
-    one = what not in (BENCHMARKS, DEFENSES, None)
+    one = what not in (*KINDS, None)
     sheets = [all_about(what)] if one else as_sheets(what)
     if arguments.json:
         content = as_json(None if one else what)
@@ -44,10 +47,22 @@ def _list(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _wrapped(text: str, width: int, indent: int) -> str:
+    import textwrap
+
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def _described(sheet: "Sheet") -> str:
     """A block of lines for each row: its name, then its other cells below their headings."""
     import shutil
-    import textwrap
 
     width = shutil.get_terminal_size().columns
     _, *headings = [heading.replace("`", "") for heading in sheet.header]
@@ -56,14 +71,11 @@ def _described(sheet: "Sheet") -> str:
         name, *cells = [cell.replace("`", "") for cell in row]
         lines = [name]
         for heading, cell in zip(headings, cells, strict=True):
-            if cell:
-                lines += textwrap.wrap(
-                    f"{heading}: {cell}",
-                    width,
-                    initial_indent="  ",
-                    subsequent_indent="    ",
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
+            # A list stands below its heading, an entry a line.
+            parts = cell.split("\n")
+            if len(parts) > 1 or heading.startswith("options ("):
+                lines += [f"  {heading}:", *(_wrapped(part, width, 4) for part in parts if part)]
+            elif cell:
+                lines.append(_wrapped(f"{heading}: {cell}", width, 2))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
