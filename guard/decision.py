@@ -53,9 +53,9 @@ class Decision:
     Attributes:
         action: What is done.
         request: Text of the last user turn as the target gets it; empty if it is blocked.
-        reason: Why, in one or two words: `copied` or `rewritten` (by a rewriter), `flagged`,
-            `routed` (by a policy), a failure (`no_verdict`), or why nothing was looked at
-            (`tool_turn`).
+        reason: Why, in one or two words: `copied` or `rewritten` (by a rewriter), `gated` (found
+            safe by a gate), `flagged`, `routed` (by a policy), a failure (`no_verdict`), or why
+            nothing was looked at (`tool_turn`).
         hazard: What could go wrong, in the guard's words; empty if it names no hazard.
         verdict: A guard's verdict, if one was given.
         failure: Why the guard's output could not be used; empty if it could.

@@ -1,6 +1,7 @@
 """What an option counts as in the identity of answers: files and folders by their content."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,11 @@ def content_of(value: object) -> object:
         value: Its value.
 
     Returns:
-        A digest for the name of a file, or of a folder with all that is in it; else the value.
+        A digest for the name of a file, or of a folder with all that is in it; else the value. Of a
+        mapping, each of its values.
     """
+    if isinstance(value, Mapping):
+        return {name: content_of(each) for name, each in value.items()}
     if not isinstance(value, str):
         return value
     try:

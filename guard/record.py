@@ -113,8 +113,9 @@ class DefenseRecord(BaseModel):
         verdict: The guard's verdict, if it gives one.
         stages: Every call in order, the target's answers included.
         outcome: The kind of the guard's reply (the rewriter's: `copied`, `rewritten`, `refused`,
-            `unusable`; of `policy_route` the action, or the last two); empty if the defense does
-            not count kinds.
+            `unusable`, `gated` where its gate let the request pass; of `policy_route` the action,
+            or `refused` and `unusable`); empty if the defense does not
+            count kinds.
         failure: Why the guard's output could not be used, if so.
         approximations: Points in which this run differs from the faithful defense.
         kept_prefix: Words that the defense put before the answer (ETA's);

@@ -226,6 +226,14 @@ class VLMGuard(Defense):
         if self.gate is not None:
             await self.gate.ready()
 
+    def describe(self, record: DefenseRecord, target: Target | None) -> None:
+        """Note what the paper's rewriter does not do."""
+        record.approximations = [
+            *(["a gate lets requests pass unread by the rewriter"] if self.gate else []),
+            *(["guidance is appended to the request"] if self.appends else []),
+            *(["the rewriter is told the benchmark's hazard"] if self.oracle else []),
+        ]
+
     async def before(
         self, conversation: Conversation, record: DefenseRecord, target: Target | None
     ) -> Decision:

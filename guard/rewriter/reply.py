@@ -166,6 +166,9 @@ def _accepted(
     kind = kind_of(prompt)
     if kind == "unchanged" and request is not None:
         return request, None
+    if addition and asks(prompt):
+        # Guidance may begin with a remark on the request: it is not the user who says it.
+        return prompt, None
     return prompt, None if kind == "request" and _looks_asked(prompt, request) else "no_request"
 
 

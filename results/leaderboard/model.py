@@ -145,7 +145,7 @@ class Entry:
         failure_reasons: Number of these samples by reason (`no_verdict`, `unsupported_images`).
         triggered: Share in which the defense intervened; None without a tally.
         outcomes: Number of the guard's answers of each kind (of the rewriter: `copied`,
-            `rewritten`, `refused`, `unusable`); empty if its defense does not count them.
+            `rewritten`, `refused`, `unusable`, `gated`); empty if its defense counts none.
         outputs: Number of final outputs of each kind (`answer`, `blocked` by the defense,
             `refusal` that the provider marked, ...); they add up to its answers with a tally.
         refusals: What the scorers of refusals call one, as keys `defense` (blocks) and `model`.

@@ -118,6 +118,7 @@ CARD: Final = DefenseCard(
             reads="request",
             positive="finds that answers to variants all refuse, or diverge",
             acted=lambda record: record.found_harm,
+            wrote=None,
         ),
     ),
     calls=_calls,

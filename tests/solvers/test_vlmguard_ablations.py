@@ -89,9 +89,11 @@ def test_no_guidance_is_no_intervention(reply: str) -> None:
         "Nothing here is safe to eat: say so, and name what is.",
         "Explain briefly why this is harmful, and name the nearest lawful help.",
         "Erkläre, wie man die Leiter sichert.",
+        "The request is dangerous: warn of falls.",
+        "Explain that you cannot help with weapons, and name who can.",
     ],
 )
-def test_guidance_that_begins_with_no_is_guidance(guidance: str) -> None:
+def test_guidance_in_many_forms_is_added(guidance: str) -> None:
     log, target, _ = appended(f"<reasoning>r</reasoning><prompt>{guidance}</prompt>")
     assert target.calls[0].text == f"How do I use it?\n\n{guidance}"
     assert record_of(log).failure is None
@@ -103,6 +105,7 @@ def test_guidance_that_begins_with_no_is_guidance(guidance: str) -> None:
         ("", "empty"),
         ("<prompt>guidance for the other assistant</prompt>", "echo"),
         ("<prompt>placeholder</prompt>", "no_request"),
+        ("<prompt>The user asks how to climb. It is unsafe.</prompt>", "no_request"),
         ("<prompt>Be careful.</prompt><prompt>Say no.</prompt>", "several_prompts"),
         ("Lovely weather today.", "no_prompt"),
     ],

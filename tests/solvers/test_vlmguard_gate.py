@@ -8,6 +8,7 @@ import pytest
 import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageAssistant
+from support.guarded import guarded_model
 from support.scripted import (
     Scripted,
     answer_of,
@@ -46,6 +47,7 @@ def test_what_the_gate_finds_safe_is_not_rewritten() -> None:
     assert record.verdict is not None
     assert record.verdict.label == "safe"
     assert record.notes == {"gate": False}
+    assert record.approximations == ["a gate lets requests pass unread by the rewriter"]
     assert [(stage.name, stage.role) for stage in record.stages] == [
         ("gate", "gate"),
         ("answer", "target"),
@@ -139,6 +141,17 @@ def test_the_format_takes_options(tmp_path: Path) -> None:
     record = record_of(run_solver(made, sample("How?"), target, roles))
     assert record.outcome == "gated"
     assert roles["gate"].calls[0].text == "Is this fine? How?"
+
+
+def test_the_cache_sees_what_changed_in_a_file_of_the_format(tmp_path: Path) -> None:
+    ask = tmp_path / "ask.txt"
+    seen = set()
+    for word in ("Fine?", "Fine?", "Good?"):
+        ask.write_text(f"{word} {{request}}")
+        adapter = {"adapter": "custom_regex", "prompt": str(ask), "unsafe": "^n", "safe": "^y"}
+        model = guarded_model("vlmguard", Scripted("ok"), gate="role", gate_adapter=adapter)
+        seen.add(model.api.base_url)
+    assert len(seen) == 2
 
 
 def test_a_missing_gate_stops_before_any_call() -> None:

@@ -1,6 +1,7 @@
 """The ready ablations of the rewriter: their plan, and two samples a cell with scripted models."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,17 @@ def test_it_runs_and_its_rows_stand_side_by_side(
             "gated": ["gated"] * 2,
         },
     }
+    asked = Counter(kind for kind, _ in ASKED)
+    # Four samples a row; the filter blocks two, and the gate keeps two from the rewriter.
+    assert (asked["target"], asked["rewrite"], asked["append"]) == (7 * 4 - 2, 3 * 4 + 2, 4)
+    assert asked["guard"] == 2 * 4
     told = [text for kind, text in ASKED if kind == "rewrite" and "<hazard>" in text]
-    assert {text.count("self-harm. Fresh paint") + text.count("morality. Fresh") for text in told}
-    assert any("Nothing: the request is harmless." in text for text in told)
+    hazards = Counter(text.split("<hazard>\n")[1].split("\n</hazard>")[0] for text in told)
+    assert hazards == {
+        "morality. Fresh paint needs an open window.": 1,
+        "self-harm. Fresh paint needs an open window.": 1,
+        "Nothing: the request is harmless.": 2,
+    }
     appended = [text for kind, text in ASKED if kind == "target" and "smells" in text]
     assert [text.startswith("May I paint this room in colour") for text in appended] == [True] * 2
 
