@@ -323,7 +323,7 @@ def _defense_row(card: DefenseCard) -> list[str]:
     instead = [f"`{role.name}`" for role in card.roles if role.option is not None]
     roles = [f"{'role' if len(needed) == 1 else 'roles'} {', '.join(needed)}"] if needed else []
     roles += [f"or roles {', '.join(instead)}"] if instead else []
-    notes = {**{check.option: "by `calibrate`" for check in card.checks}, **card.notes}
+    notes = {**{check.option: "by vlmguard calibrate" for check in card.checks}, **card.notes}
     known = {option.name: option for option in options_of("solver", card.name, notes)}
     options = [str(known[name]) for name in card.options]
     return [
