@@ -9,7 +9,15 @@ Importing this module registers every task, solver, scorer and model API of the 
 
 from vlmguard import scorers, solvers, tasks
 from vlmguard.guard import hf_vlm
-from vlmguard.training import synthesize
+from vlmguard.training import adashield_pool, synthesize
 from vlmguard.training.microworld.models import api as microworld
 
-__all__ = ["hf_vlm", "microworld", "scorers", "solvers", "synthesize", "tasks"]
+__all__ = [
+    "adashield_pool",
+    "hf_vlm",
+    "microworld",
+    "scorers",
+    "solvers",
+    "synthesize",
+    "tasks",
+]

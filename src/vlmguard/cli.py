@@ -12,6 +12,7 @@ from typing import Any
 from vlmguard.guard.command_line import CommandParser
 from vlmguard.guard.streams import command_output
 from vlmguard.results.commands import add as add_results
+from vlmguard.training.adashield.command import add as add_pool
 from vlmguard.training.dataset.command import add as add_export
 from vlmguard.training.finetune.command import add as add_train
 from vlmguard.training.microworld.use.commands import add as add_microworld
@@ -41,6 +42,7 @@ def _main(argv: list[str] | None) -> int:
     _add_data(commands)
     _add_fetch(commands)
     add_export(commands)
+    add_pool(commands)
     add_train(commands)
     add_results(commands)
     add_microworld(commands)
