@@ -57,6 +57,7 @@ def test_help_imports_nothing_heavy_nor_that_of_any_subcommand() -> None:
             "data",
             "data fetch",
             "export",
+            "pool",
             "train",
             "run",
             "leaderboard",

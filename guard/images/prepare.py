@@ -22,6 +22,7 @@ from vlmguard.guard.images.decoding import Colour, decode, plain_picture
 
 __all__ = [
     "DEFAULT_RULES",
+    "MAX_BASE64",
     "ImageError",
     "ImageRules",
     "PreparedImage",
