@@ -15,7 +15,7 @@ from vlmguard.guard.guard_models.llama_guard_7b import LlamaGuard7B
 from vlmguard.guard.guard_models.llavaguard import LlavaGuard
 from vlmguard.guard.guard_models.moderation import Moderation
 from vlmguard.guard.guard_models.nemotron import Nemotron
-from vlmguard.guard.guard_models.options import with_options
+from vlmguard.guard.guard_models.options import options_text, with_options
 from vlmguard.guard.guard_models.qwen3guard import Qwen3Guard
 from vlmguard.guard.guard_models.shieldgemma import ShieldGemma
 from vlmguard.guard.guard_models.text_guard import TextGuard
@@ -190,8 +190,9 @@ def guard_format(
 def formats_table() -> str:
     """The formats as a Markdown table."""
     lines = [
-        "| `adapter` | Format | Reply | Sides | Sees | Models | Terms | Needs | Confirmed by |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| `adapter` | Format | Reply | Sides | Sees | Options | Models | Terms | Needs "
+        "| Confirmed by |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, each in FORMATS.items():
         guard = each.guard
@@ -202,6 +203,7 @@ def formats_table() -> str:
             each.reply,
             ", ".join(guard.sides),
             ", ".join(guard.reads) + images,
+            options_text(guard),
             each.models,
             each.terms,
             each.needs,
