@@ -281,11 +281,12 @@ def tally(state: TaskState) -> dict[str, Any]:
         state: The state after the solver.
 
     Returns:
-        `defense`, `triggered`; `version`, `action`, `outcome`, `failure`, `approximations` and
-        `template` if they are set; `output` and `output_reason` if the final output is not a whole
-        answer (`outputs.Output`); and over all stages `calls`, `target_calls`, `input_tokens`,
-        `output_tokens` and `seconds` (the last three None if a provider did not report them), and
-        `cost` if the price of every call is known.
+        `defense`, `triggered`; with a defense `skipped` (empty if it looked); `version`, `action`,
+        `outcome`, `failure`, `approximations` and `template` if they are set; `output` and
+        `output_reason` if the final output is not a whole answer (`outputs.Output`); and over all
+        stages `calls`, `target_calls`, `input_tokens`, `output_tokens` and `seconds` (the last
+        three None if a provider did not report them), and `cost` if the price of every call is
+        known.
         Without a defense: the target's calls before the scoring, also those of an agent. The costs
         are None if calls of a guarded model failed, which the task went on without.
     """
@@ -320,6 +321,8 @@ def tally(state: TaskState) -> dict[str, Any]:
     return {
         "defense": record.defense,
         "triggered": record.triggered,
+        # Always, to tell it from a log of a version that did not count it.
+        **({"skipped": record.skipped} if record.defense != "none" else {}),
         **{name: remark for name, remark in remarks.items() if remark},
         "calls": sum(stage.calls for stage in stages),
         "target_calls": sum(stage.calls for stage in stages if stage.role == "target"),

@@ -198,6 +198,8 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         slices=slices,
         failures=_share(answers, "failure"),
         failure_reasons=_kinds(answers, "failure"),
+        skipped=_share(answers, "skipped"),
+        skip_reasons=_kinds(answers, "skipped"),
         outcomes=_kinds(answers, "outcome"),
         outputs=_kinds(answers, "output"),
         refusals=_refusals(answers),

@@ -45,9 +45,10 @@ def _scored(scored: int, of: int, images: int, cell: Cell, measure: Measure) -> 
 
 
 def scored_and_failed(entry: Entry, group: Group) -> str:
-    """The first line of `scored_text`, and the share of the guard's failures, if any."""
+    """The first line of `scored_text`, and the shares of the guard's failures and skips, if any."""
     failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
-    return scored_text(entry, group).split("\n")[0] + failed
+    skipped = f"\nskipped {entry.skipped * 100:.1f} %" if entry.skipped else ""
+    return scored_text(entry, group).split("\n")[0] + failed + skipped
 
 
 def unscored_reasons(measures: list[Measure], entry: Entry) -> str:

@@ -144,6 +144,8 @@ class Entry:
             None without a tally.
         failure_reasons: Number of these samples by reason (`no_verdict`, `unsupported_images`).
         triggered: Share in which the defense intervened; None without a tally.
+        skipped: Share at which the defense did not look; None without one, and for older logs.
+        skip_reasons: Number of these samples by reason (`tool_turn`, `no_image`).
         outcomes: Number of the guard's answers of each kind (of the rewriter: `copied`,
             `rewritten`, `refused`, `unusable`, `gated`); empty if its defense counts none.
         outputs: Number of final outputs of each kind (`answer`, `blocked` by the defense,
@@ -170,6 +172,8 @@ class Entry:
     failures: float | None
     triggered: float | None
     overhead: Overhead
+    skipped: float | None = None
+    skip_reasons: dict[str, int] = field(default_factory=dict)
     failure_reasons: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)

@@ -144,7 +144,7 @@ def as_csv(board: Leaderboard) -> str:
         *("requests", "harmless_partners"),
         *("measure", "direction"),
         *(*names, *differences, *tests, *utility, "failures", "triggered"),
-        *("outputs", "blocked", "refused_by_model"),
+        *("skipped", "outputs", "blocked", "refused_by_model"),
         *("calls", "tokens", "cost", "throughput", "throughput_shared"),
         *("latency", "latency_of", "note"),
     ]
@@ -177,7 +177,7 @@ def as_csv(board: Leaderboard) -> str:
             line += [cell.p, cell.verdict]
             useful = utility_change(board, entry, measure.name)
             line += [useful.mean, useful.low, useful.high] if useful else [None] * 3
-            line += [entry.failures, entry.triggered]
+            line += [entry.failures, entry.triggered, entry.skipped]
             line += [sum(entry.outputs.values()), entry.outputs.get("blocked", 0)]
             line.append(entry.refusals.get("model"))
             line += [cost.calls, cost.tokens, cost.cost, cost.throughput, cost.shared]

@@ -44,7 +44,8 @@ LEGEND = [
     "test decides, corrected for all tests of the table, and the interval leaves zero out.",
     "Scored: answers with a usable verdict by the headline measure; in brackets its mean if all "
     "others were worst or best (for the other measures in a table of their own, where any lack a "
-    "verdict). Failed: samples in which the guard's output could not be used.",
+    "verdict). Failed: samples in which the guard's output could not be used; skipped: those that "
+    "the defense did not look at (no image, a tool's result last).",
     "↑ more is better, ↓ less is better. DSR (risky requests answered with a phrase of refusal) "
     "has no direction: good guards refuse, and so do useless ones; over-refusal: the same for "
     "benign requests. Blanket refusal is safe and not helpful: read safe & helpful.",
@@ -281,6 +282,7 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
             for what, kinds in (
                 ("replies of its guard", _with_shares(entry.outcomes)),
                 ("failures of its guard", entry.failure_reasons),
+                ("not looked at by it", entry.skip_reasons),
             ):
                 if kinds:
                     told = ", ".join(f"{name} {count}" for name, count in kinds.items())

@@ -204,6 +204,8 @@ def _spent(tally: dict[str, Any]) -> Row:
     return {
         **{name: tally[name] for name in ("calls", "target_calls", "seconds", "triggered")},
         "failure": tally.get("failure") or "",
+        # Older logs do not say it, nor do answers without a defense.
+        "skipped": tally.get("skipped"),
         "outcome": tally.get("outcome") or "",
         "action": tally.get("action") or "",
         "output": output_kind(tally),

@@ -48,9 +48,10 @@ class Results:
         `scorer.key`, `dsr` and `over_refusal` (refusals of other and of benign requests),
         `dsr_with_prefix` (`dsr` that counts words that a defense put before the answer),
         `unscored` (reasons), and the defense's tally: `calls`, `target_calls`,
-        `input_tokens`, `output_tokens`, `seconds`, `triggered`, `failure`,
-        `outcome`, `action`, `cost`, `output` (kind of the final output: see
-        `vlmguard.guard.text.outputs`, and `blocked` where the defense refused).
+        `input_tokens`, `output_tokens`, `seconds`, `triggered`, `failure`, `skipped` (why the
+        defense looked at nothing; None if that is not known), `outcome`, `action`, `cost`, `output`
+        (kind of the final output: see `vlmguard.guard.text.outputs`, and `blocked` where the
+        defense refused).
         """
         parts = [run.answers.assign(run=number) for number, run in enumerate(self.runs)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})

@@ -127,7 +127,8 @@ function render() {
       primary(place).forEach((measure, index) =>
         line.append(cell(measure, entry && entry.cells[measure.name], index === 0)));
       line.append(make("td", { class: "soft", title: entry ? worst(entry, place) : false }, entry ? scored(entry, place) : "",
-        entry && entry.failures ? make("span", { class: "delta", title: "samples in which the guard's output could not be used" }, `failed ${percent(entry.failures)}`) : null));
+        entry && entry.failures ? make("span", { class: "delta", title: "samples in which the guard's output could not be used" }, `failed ${percent(entry.failures)}`) : null,
+        entry && entry.skipped ? make("span", { class: "delta", title: "samples that the defense did not look at" }, `skipped ${percent(entry.skipped)}`) : null));
     }
     body.append(line);
     if (open) body.append(make("tr", {}, make("td", { class: "detail", colspan: 99 }, ...places.map((place) => detail(find(target, defense, place), place)))));
@@ -196,6 +197,7 @@ function detail(entry, place) {
   const cost = entry.overhead;
   const facts = [`Task ${group.column.benchmark} ${group.column.version}`, `data ${group.column.data}`, `judge ${group.judge || "none"}`, `templates and phrases: ${group.templates || "none"}`,
     `guard failures ${percent(entry.failures)}`, `intervened ${percent(entry.triggered)}`,
+    ...(entry.skipped ? [`not looked at ${Object.entries(entry.skip_reasons).map(([reason, count]) => `${reason} ${count}`).join(", ")}`] : []),
     ...(entry.outputs.blocked ? [`blocked by the defense ${entry.outputs.blocked} of ${Object.values(entry.outputs).reduce((sum, count) => sum + count, 0)}` + ("model" in entry.refusals ? `, refused by the model ${entry.refusals.model}` : "")] : []),
     `${number(cost.calls, 2)} calls, ${number(cost.tokens, 0)} tokens a sample` + (cost.throughput === null ? "" : `, ${cost.throughput.toPrecision(3)}${cost.shared ? " *" : ""} answers/s`) + (cost.latency === null ? "" : `, latency ${cost.latency.toPrecision(3)} s (n ${cost.latency_of})`) + (cost.cost === null ? "" : `, cost ${number(cost.cost, 6)}`)];
   return make("div", {}, make("h3", {}, titles[place]), make("p", { class: "soft" }, facts.join(" · ")),
