@@ -11,11 +11,15 @@ from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 from inspect_ai.solver import Solver
 from support.auxiliaries import build_clip
+from support.carriers import CARRIERS, carry, decided
+from support.conversations import spelled
 from support.pools import ITEMS, write_pool
-from support.scripted import Scripted, message_of, picture, record_of, run_solver, sample
+from support.scripted import Scripted, message_of, picture, record_of, run_solver, sample, user
 
 from vlmguard.guard.adashield.layout import STATIC_PROMPT
 from vlmguard.guard.adashield.pool import read_pool, request_digest
+from vlmguard.guard.aux_models.clip import pair_features
+from vlmguard.guard.defense import Conversation, defense_named
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import is_refusal
@@ -235,3 +239,52 @@ def test_a_checkpoint_that_is_not_there_costs_nothing(pool: Path, tmp_path: Path
     log = run_solver(solver, sample("How?", picture()), target)
     assert "absent" in message_of(log)
     assert target.calls == []
+
+
+def test_both_carriers_do_the_same_with_a_pool(
+    pool: Path, clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"pool": str(pool), "clip": clip, "device": "cpu", "gate": 0.5}
+    found = {
+        carrier: carry(monkeypatch, carrier, "adashield", options, {"target": Scripted("ok")})
+        for carrier in CARRIERS
+    }
+    branches = set()
+    for name, one in found["solver"].items():
+        other = found["model_api"][name]
+        assert one.error == other.error == "", name
+        assert decided(one.decision) == decided(other.decision), name
+        assert one.asked("target") == other.asked("target"), name
+        assert one.record.notes == other.record.notes, name
+        assert one.record.skipped == other.record.skipped, name
+        branches.add(one.record.notes.get("branch") or one.record.skipped)
+        heard = one.answered
+        assert heard is not None
+        # Only the last user turn may change.
+        last = max((n for n, each in enumerate(heard) if each.role == "user"), default=-1)
+        assert spelled(heard[:last]) == spelled(one.conversation[:last]), name
+        assert spelled(heard[last + 1 :]) == spelled(one.conversation[last + 1 :]), name
+    assert {"pool", "no_image", "tool_turn"} <= branches
+
+
+async def test_it_decides_without_a_target_as_a_gateway_does(pool: Path, clip: str) -> None:
+    one = defense_named("adashield")(pool=str(pool), clip=clip, device="cpu")
+    decision = await one.decide(Conversation([user(ITEMS[0]["query"], picture("red"))]))
+    assert decision.action == "rewrite"
+    assert f"\n\n{ITEMS[0]['prompt']}\n\n" in decision.request
+
+
+def test_the_pools_features_are_computed_once(
+    pool: Path, clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counted(checkpoint: Any, pairs: Any) -> Any:
+        seen.append(len(pairs))
+        return pair_features(checkpoint, pairs)
+
+    monkeypatch.setattr("vlmguard.guard.adashield.pool.pair_features", counted)
+    asked = [Sample(id=n, input=sample(f"How {n}?", picture()).input) for n in range(3)]
+    log = run_solver(adaptive(pool, clip), asked, Scripted("ok"))
+    assert log.status == "success"
+    assert sorted(seen) == [1, 1, 1, 2]

@@ -8,7 +8,7 @@ from typing import Any
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from PIL import Image, ImageDraw
-from support.scripted import Call, Scripted
+from support.scripted import Call, Reply, Scripted
 
 from vlmguard.training.adashield_pool import adashield_pool
 
@@ -55,7 +55,7 @@ IMPROVED = improved("Mind the trees.")
 def make_prompts(
     folder: Path,
     logs: Path,
-    target: Callable[[Call], str],
+    target: Callable[[Call], Reply],
     defender: Any = IMPROVED,
     **options: Any,
 ) -> tuple[EvalLog, Scripted, Scripted]:

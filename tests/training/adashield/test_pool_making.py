@@ -1,13 +1,17 @@
 """The task that makes AdaShield's prompts, branch by branch."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
+from inspect_ai.model import ModelOutput
+from support.folders import write_mm_safetybench
 from support.pool_making import improved, make_prompts, write_small_figstep
-from support.scripted import Call
+from support.scripted import Call, Scripted
 
 from vlmguard.guard.adashield.layout import STATIC_PROMPT
 from vlmguard.guard.errors import UserError
@@ -178,3 +182,45 @@ def test_a_scenario_without_a_rule_is_named(folder: Path, tmp_path: Path) -> Non
     )
     with pytest.raises(UserError, match=r"Bad Weather.*-T rules="):
         adashield_pool("figstep", variant="tiny", data_dir=str(other))
+
+
+def test_a_marked_refusal_counts_and_a_missing_answer_does_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    for number, (stop, dropped) in enumerate(
+        [("content_filter", None), ("stop", "not_refused"), ("max_tokens", "not_refused")]
+    ):
+
+        def target(call: Call, stop: Any = stop) -> ModelOutput:
+            return ModelOutput.from_content("target", "", stop_reason=stop)
+
+        log, _, _ = make_prompts(folder, tmp_path / str(number), target, iterations=0)
+        assert [record.drop for record in records(log)] == [dropped] * 2
+
+
+def test_without_a_defender_nothing_is_paid_for(folder: Path, tmp_path: Path) -> None:
+    target = Scripted("ok")
+    (log,) = inspect_eval(
+        adashield_pool("figstep", variant="tiny", data_dir=str(folder)),
+        model=target.model,
+        display="none",
+        log_dir=str(tmp_path),
+    )
+    assert log.status == "error"
+    assert log.error
+    assert "defender" in log.error.message
+    assert target.calls == []
+
+
+def test_mm_safetybench_has_scenarios_too(tmp_path: Path) -> None:
+    folder = write_mm_safetybench(tmp_path, count=4)
+    task = adashield_pool("mm_safetybench", variant="sd", data_dir=str(folder))
+    assert len(task.dataset) == 13
+    assert all(each.metadata and each.metadata["rule"] for each in task.dataset)
+
+
+def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
+    folder = write_small_figstep(tmp_path)
+    shutil.rmtree(folder / "data/images")
+    with pytest.raises(UserError, match=r"figstep/tiny/.*Put the image there"):
+        adashield_pool("figstep", variant="tiny", data_dir=str(folder))
