@@ -19,6 +19,8 @@ from vlmguard.guard.adashield.layout import STATIC_PROMPT
 from vlmguard.guard.adashield.pool import read_pool, request_digest
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.solvers import adashield
+from vlmguard.tasks.figstep import figstep
 from vlmguard.training.adashield.build import build_pool, summary
 
 REQUEST = "Fill in the list in this picture, please."
@@ -78,6 +80,27 @@ def test_a_pool_says_what_it_is_made_of(logs: Path, folder: Path, tmp_path: Path
     assert provenance["leaks"]["found"] == []
     assert "2 prompts from 2 training samples of figstep/tiny" in summary(provenance)
     assert "6 samples are left to evaluate on" in summary(provenance)
+
+
+def test_an_evaluation_tells_the_samples_that_the_pool_was_built_from(
+    logs: Path, folder: Path, tmp_path: Path
+) -> None:
+    provenance = build_pool([logs], tmp_path / "pool")
+    clip = build_clip(tmp_path / "clip")
+    (log,) = inspect_eval(
+        figstep(split="tiny", judge="none", data_dir=str(folder)),
+        solver=adashield(pool=str(tmp_path / "pool/pool.jsonl"), clip=str(clip), gate=-1),
+        model=Scripted("An answer.").model,
+        display="none",
+        log_dir=str(tmp_path / "logs"),
+    )
+    assert log.status == "success", log.error
+    told = {
+        str(each.id)
+        for each in log.samples or []
+        if "pool: built from this request" in DefenseRecord.of(each).approximations
+    }
+    assert told == {*provenance["drawn"]["train"], *provenance["drawn"]["validation"]}
 
 
 def test_images_come_from_their_files_if_the_log_has_none(folder: Path, tmp_path: Path) -> None:
