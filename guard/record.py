@@ -109,7 +109,8 @@ class DefenseRecord(BaseModel):
         rewritten: The request that the target got instead, if a defense changed its meaning.
         action: What it decided: `pass`, `rewrite`, `block` or `regenerate`; empty without one.
         triggered: Whether the defense intervened.
-        skipped: Why it looked at neither request nor answer (`tool_turn`, ...); empty if it looked.
+        skipped: Why it looked at neither request nor answer (`tool_turn`, ...), or not at an answer
+            of tool calls (`tool_call`); empty if it looked.
         verdict: The guard's verdict, if it gives one.
         stages: Every call in order, the target's answers included.
         outcome: The kind of the guard's reply (the rewriter's: `copied`, `rewritten`, `refused`,

@@ -28,8 +28,8 @@ cannot be read (`no_self_check`) does too, but with `original` the prompt stays:
 Several images, those of earlier turns included, are shown in one call. Without an image the
 rationale is about the request alone. Earlier turns are shown as text; system turns are not.
 
-In contrast to `vlmguard`, the user's words stay and guidance is added. The same auxiliary model,
-once for a rewrite and once for an addition, is an ablation of `vlmguard`, see the options there.
+In contrast to `vlmguard`, the user's words stay and guidance is added. That difference alone, with
+the same auxiliary model asked in the same form, is an ablation of `vlmguard`: `-S apply=append`.
 
 Deviations: the authors' code was not found. Known from the paper: a rationale by multimodal chain
 of thought, a defensive prompt made from it, and a self-check so that harmless requests stay as they

@@ -45,7 +45,7 @@ LEGEND = [
     "Scored: answers with a usable verdict by the headline measure; in brackets its mean if all "
     "others were worst or best (for the other measures in a table of their own, where any lack a "
     "verdict). Failed: samples in which the guard's output could not be used; skipped: those that "
-    "the defense did not look at (no image, a tool's result last).",
+    "the defense did not look at (no image, a tool's result last, an answer of tool calls).",
     "↑ more is better, ↓ less is better. DSR (risky requests answered with a phrase of refusal) "
     "has no direction: good guards refuse, and so do useless ones; over-refusal: the same for "
     "benign requests. Blanket refusal is safe and not helpful: read safe & helpful.",

@@ -27,6 +27,7 @@ MAX_MEMBER: Final = 500_000_000
 million.
 """
 _NUMBERS: Final = ("calls", "target_calls", "input_tokens", "output_tokens", "seconds")
+_WORDS: Final = ("failure", "outcome", "action", "skipped")
 # A text would have escaped quotes, so it does not match; metadata may use the names for something
 # else. To search for two patterns that begin with letters is ten times faster than for one with a
 # choice.
@@ -105,7 +106,12 @@ def check_kinds(summaries: list[EvalSampleSummary]) -> None:
                     )
         tally = tally_of(sample) or {}
         numbers = [tally[name] for name in _NUMBERS if tally.get(name) is not None]
-        if not (all(map(_is_number, numbers)) and _are_texts(tally.get("approximations", []))):
+        words = [tally.get(name) or "" for name in _WORDS]
+        if not (
+            all(map(_is_number, numbers))
+            and _are_texts(words)
+            and _are_texts(tally.get("approximations", []))
+        ):
             raise LeftOut(f"sample {sample.id}: its tally of the defense holds what is no figure")
 
 

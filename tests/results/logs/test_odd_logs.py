@@ -95,14 +95,22 @@ def test_metadata_of_another_kind_are_named(
     assert f"sample toy/0: {field} of judge is" in said
 
 
-@pytest.mark.parametrize("field", ["calls", "seconds", "approximations"])
-def test_a_tally_of_another_kind_is_named(field: str, log: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((field, "many") for field in ("calls", "seconds", "approximations")),
+        *((field, ["many"]) for field in ("failure", "outcome", "action", "skipped")),
+    ],
+)
+def test_a_tally_of_another_kind_is_named(
+    field: str, value: Any, log: Path, tmp_path: Path
+) -> None:
     def change(name: str, content: bytes) -> bytes:
         if name != "summaries.json":
             return content
         summaries = json.loads(content)
         for score in summaries[0]["scores"].values():
-            score["metadata"]["defense"][field] = "many"
+            score["metadata"]["defense"][field] = value
         return json.dumps(summaries).encode()
 
     assert "its tally" in reason(log, rewritten(log, tmp_path / "edited.eval", change))

@@ -213,4 +213,11 @@ def test_targets_are_shown_together_or_apart(by_target: bool, rows: list[list[st
         ("ECSO: self-check", "low", "a"): Counts(2, 5, 1, 10, 1),
         ("ECSO: self-check", "low", "b"): Counts(1, 5, 0, 10, 0),
     }
-    assert component_sheet(found, by_target).rows == rows
+    sheet = component_sheet(found, by_target)
+    assert sheet.rows == rows
+    # Only the parts in it are explained.
+    assert [note.partition(":")[0] for note in sheet.notes] == [
+        "ECSO",
+        "ECSO",
+        "Image check and caption",
+    ]

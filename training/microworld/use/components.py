@@ -132,7 +132,11 @@ def component_sheet(found: Found, by_target: bool) -> Sheet:
         "What the parts of the defenses did, against the known truth",
         ["Part", "Level", "Target", "True positives ↑", "False positives ↓", "Unusable ↓"],
         [],
-        notes=[f"{part.name}: {_meaning(part).format(positive=part.positive)}." for part in parts],
+        notes=[
+            f"{part.name}: {_meaning(part).format(positive=part.positive)}."
+            for part in parts
+            if part.name in {name for name, *_ in total}
+        ],
         labels=3,
     )
     for part, level, target in sorted(total, key=lambda key: (order.index(key[0]), *key[1:])):
