@@ -1,4 +1,4 @@
-"""Reads a user's YAML list of rules (a policy, a taxonomy), and names what is wrong with a rule."""
+"""Reads a YAML list of rules (a policy, a taxonomy, a gate), and names what is wrong with one."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,8 +23,7 @@ def read_rules(
         file: The YAML file.
         schema: What a rule holds.
         form: What the file holds, for an error: `a policy is a list of rules, each with ...`.
-        names: The names of a rule, the first one for people. No other rule may have one of them,
-            in capitals or small letters.
+        names: The names of a rule that no other rule may have, in capitals or small letters.
 
     Returns:
         At least one rule.
@@ -63,3 +62,5 @@ def _rule(content: Any, schema: type[R], where: str, form: str) -> R:
         what = f" ({short(named)})" if isinstance(named, str) else ""
         told = f"{field}: {reason}" if field else reason
         raise UserError(f"{where}{what}: {told}. Correct it.") from error
+    except UserError as error:  # of the schema's own checks
+        raise UserError(f"{where}: {error.text}") from error

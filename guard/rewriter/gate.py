@@ -23,22 +23,22 @@ from time import monotonic
 from typing import Any, Final, Self
 
 from inspect_ai.model import ChatMessageUser, get_model
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from vlmguard.guard.cards import Calls
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.defense.conversation import Conversation
-from vlmguard.guard.errors import MissingFile, UserError, first_fault
+from vlmguard.guard.errors import MissingFile, UserError
 from vlmguard.guard.guard_models.asked import ROLE as GUARD
 from vlmguard.guard.guard_models.asked import asking
 from vlmguard.guard.guard_models.base import Exchange
 from vlmguard.guard.guard_models.formats import guard_format
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.rule_files import read_rules
 from vlmguard.guard.several_images import UNSUPPORTED
 from vlmguard.guard.text.patterns import SECONDS, user_pattern
 from vlmguard.guard.text.untrusted import plain_spelling, well_formed
-from vlmguard.guard.yaml_files import read_yaml
 
 __all__ = ["ALARM", "ROLE", "Gate", "Opinion", "gate_of"]
 
@@ -193,13 +193,13 @@ class _RuleGate(Gate):
                 f"-S gate={file}: there is no such file. Write `role`, or name a YAML file of "
                 "rules."
             )
-        content = read_yaml(path)
-        if not isinstance(content, list) or not content:
-            raise UserError(
-                f"{file}: a gate is a list of rules, each with `text` (a regular expression), "
-                "`image` (true or false) or both, and perhaps a `name`. Write one."
-            )
-        self.rules = [_rule(file, number, each) for number, each in enumerate(content, start=1)]
+        self.rules = read_rules(
+            file,
+            _Rule,
+            "a gate is a list of rules, each with `text` (a regular expression), `image` (true or "
+            "false) or both, and perhaps a `name`",
+            lambda rule: (),
+        )
 
     async def check(self, conversation: Conversation, record: DefenseRecord) -> Opinion:
         turns = (turn for turn in conversation.request if isinstance(turn, ChatMessageUser))
@@ -213,17 +213,3 @@ class _RuleGate(Gate):
         except TimeoutError:
             return Opinion(rewrite=True, failure="gate_timeout")
         return Opinion(rewrite=False)
-
-
-def _rule(file: str, number: int, entry: object) -> _Rule:
-    where = f"{file}: rule {number}"
-    if not isinstance(entry, dict):
-        raise UserError(f"{where}: write `text` or `image` in it.")
-    try:
-        return _Rule.model_validate(entry)
-    except ValidationError as error:
-        field, reason = first_fault(error)
-        said = f"{field}: {reason}" if field else reason
-        raise UserError(f"{where}: {said}. Correct it.") from error
-    except UserError as error:
-        raise UserError(f"{where}: {error.text}") from error

@@ -1,6 +1,8 @@
 """`vlmguard calibrate`: thresholds from records in logs, and a file that Inspect reads."""
 
+import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from vlmguard.guard.cards import _DEFENSES, Calls, Check, DefenseCard
 from vlmguard.guard.record import METADATA_KEY, DefenseRecord, recorded
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
 from vlmguard.results.calibrate import choose
+from vlmguard.solvers import policy_route
 
 Notes = Callable[[int], dict[str, float | None]]
 Maker = Callable[..., None]
@@ -216,6 +219,32 @@ def test_a_router_is_calibrated_by_its_confidence(make_log: Maker, tmp_path: Pat
     make_log("policy_route", lambda n: {"score": 0.0 if n < 15 else 0.5 + n / 100})
     found = calibrated(tmp_path, "policy_route", 0.05)
     assert found["min_confidence"] == pytest.approx((0.68 + 0.69) / 2)
+
+
+def test_a_calibrated_router_blocks_no_more_than_asked_for(tmp_path: Path) -> None:
+    toy = Toy(size=24, benign=20, alone=True)
+
+    def route(text: str) -> str:
+        number = int(re.findall(r"Question (\d+)\?", text)[-1])
+        # Of the harmless ones, 4 to 23, it blocks those from 14 on, ever surer.
+        rules = ["hate"] if number < 4 or number >= 14 else []
+        return json.dumps({"rules": rules, "confidence": 0.5 + number / 50})
+
+    def run(folder: str, **options: Any) -> EvalLog:
+        made, answers = policy_route(block="refuse", **options), [say(8, True)] * 24
+        log = run_toy(
+            tmp_path / folder, toy, answers, solver=made, guard=route, guard_role="router"
+        )
+        return read_eval_log(log.location)
+
+    def blocked(log: EvalLog) -> int:
+        benign = (each for each in log.samples or [] if each.metadata["expected"] == "comply")
+        return sum(DefenseRecord.of(each).action == "block" for each in benign)
+
+    assert blocked(run("before")) == 10
+    options = calibrated(tmp_path / "before", "policy_route", 0.1)
+    assert options == {"block": "refuse", "min_confidence": pytest.approx(0.93)}
+    assert blocked(run("after", min_confidence=options["min_confidence"])) == 2
 
 
 def test_other_defenses_and_two_wordings_are_refused(

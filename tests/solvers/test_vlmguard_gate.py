@@ -227,12 +227,15 @@ def test_a_pattern_that_never_ends_does_not_open_the_gate(tmp_path: Path) -> Non
     [
         ("[]", "a gate is a list of rules"),
         ("text: x", "a gate is a list of rules"),
-        ("- 3", "rule 1: write `text` or `image`"),
-        ("- {image: true}\n- {name: a}", "rule 2: it says neither `text` nor `image`"),
-        ("- {text: '('}", r"rule 1: text=\(: cannot be read as a regular expression"),
-        ("- {text: 'a*'}", "rule 1: .*matches an empty text"),
-        ("- {txt: a}", "rule 1: txt: Extra inputs"),
-        ("- {image: maybe}", "rule 1: image: "),
+        ("- 3", "line 1: entry 1: no rule: a gate is a list"),
+        (
+            "- {image: true}\n- {name: a}",
+            r"line 2: entry 2 \(a\): it says neither `text` nor `image`",
+        ),
+        ("- {text: '('}", r"line 1: entry 1: text=\(: cannot be read as a regular expression"),
+        ("- {text: 'a*'}", "line 1: entry 1: .*matches an empty text"),
+        ("- {txt: a}", "line 1: entry 1: txt: no such key. Did you mean text"),
+        ("- {image: maybe}", "line 1: entry 1: image: "),
     ],
 )
 def test_what_is_wrong_with_rules_is_named(tmp_path: Path, content: str, says: str) -> None:
