@@ -28,6 +28,7 @@ __all__ = [
     "Reading",
     "in_worker",
     "load_complete",
+    "load_with_processor",
     "loading",
     "pickled",
     "place",
@@ -79,6 +80,11 @@ class Checkpoint:
     def source(self) -> str:
         """The folder if it exists, else the hub id."""
         return resolve_source(self.name)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `from_pretrained` needs to get this revision."""
+        return {"revision": self.revision} if self.revision else {}
 
 
 @dataclass(frozen=True)
@@ -229,3 +235,38 @@ def load_complete(factory: Any, name: str, purpose: str, **arguments: Any) -> An
             "and random ones would answer at random. Name a checkpoint of that kind."
         )
     return model.eval()
+
+
+def load_with_processor(
+    checkpoint: Checkpoint, kind: str, purpose: str, model: Any, processor: Any, dtype: Any = None
+) -> tuple[Any, Any]:
+    """Load a model of one kind for texts and images, with its processor.
+
+    Args:
+        checkpoint: The checkpoint.
+        kind: The kind, as `config.json` names it (`model_type`).
+        purpose: The kind for error messages (`a CLIP model`).
+        model: Class of the model.
+        processor: Class of the processor.
+        dtype: Number format; that of `place` by default.
+
+    Returns:
+        Model, on its device, and processor.
+
+    Raises:
+        UserError: It cannot be loaded, is of another kind, or lacks weights.
+    """
+    import transformers
+
+    source, options = checkpoint.source, checkpoint.options
+    device, usual = place(checkpoint.device)
+    with loading(checkpoint.name):
+        found = transformers.AutoConfig.from_pretrained(source, **options).model_type
+        if found != kind:
+            raise UserError(
+                f"Checkpoint {checkpoint.name} is not {purpose} but of the kind {found}. Name one "
+                f"whose config.json says {kind}."
+            )
+        made = processor.from_pretrained(source, **options)
+    weights = load_complete(model, source, purpose, dtype=dtype or usual, **options)
+    return weights.to(device), made

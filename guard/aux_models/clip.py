@@ -8,15 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vlmguard.guard.aux_models.base import (
-    Checkpoint,
-    Reading,
-    in_worker,
-    load_complete,
-    loading,
-    place,
-)
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.aux_models.base import Checkpoint, Reading, in_worker, load_with_processor
 from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
 from vlmguard.guard.text.control_tokens import without_controls
 
@@ -134,17 +126,13 @@ def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    source = checkpoint.source
-    options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
-    device, _ = place(checkpoint.device)
-    with loading(checkpoint.name):
-        config = transformers.AutoConfig.from_pretrained(source, **options)
-        if config.model_type != "clip":
-            raise UserError(f"Checkpoint {checkpoint.name} is no CLIP model: {config.model_type}.")
-        processor = transformers.CLIPProcessor.from_pretrained(source, **options)
     # In float32 on GPUs too, as ETA's authors do: with the eight bits of bfloat16, values near a
     # threshold would change sides.
-    model = load_complete(
-        transformers.CLIPModel, source, "a CLIP model", dtype=torch.float32, **options
+    return load_with_processor(
+        checkpoint,
+        kind="clip",
+        purpose="a CLIP model",
+        model=transformers.CLIPModel,
+        processor=transformers.CLIPProcessor,
+        dtype=torch.float32,
     )
-    return model.to(device), processor

@@ -269,7 +269,7 @@ def _adapted(model: Any, checkpoint: Checkpoint) -> Any:
     from vlmguard.guard.adapters import adapter_config, fitting, load_into
 
     label, source = _label(checkpoint), checkpoint.source
-    options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
+    options = checkpoint.options
     config = adapter_config(label, source, checkpoint.revision)
     config.inference_mode = True
     with fitting(label, config, model.name_or_path, _WRONG_BASE):

@@ -11,14 +11,7 @@ from functools import cache
 from typing import Any
 
 from vlmguard.guard.alike import did_you_mean
-from vlmguard.guard.aux_models.base import (
-    Checkpoint,
-    Reading,
-    in_worker,
-    load_complete,
-    loading,
-    place,
-)
+from vlmguard.guard.aux_models.base import Checkpoint, Reading, in_worker, load_with_processor
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
 
@@ -85,17 +78,10 @@ def _probabilities(checkpoint: Checkpoint, image: str, policies: Sequence[str]) 
 def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
     import transformers
 
-    source = checkpoint.source
-    options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
-    device, dtype = place(checkpoint.device)
-    with loading(checkpoint.name):
-        config = transformers.AutoConfig.from_pretrained(source, **options)
-        if config.model_type != "shieldgemma2":
-            raise UserError(
-                f"Checkpoint {checkpoint.name} is no ShieldGemma 2 but a {config.model_type}. Name "
-                "one whose config.json says shieldgemma2."
-            )
-        processor = transformers.ShieldGemma2Processor.from_pretrained(source, **options)
-    factory = transformers.ShieldGemma2ForImageClassification
-    model = load_complete(factory, source, "a ShieldGemma 2", dtype=dtype, **options)
-    return model.to(device), processor
+    return load_with_processor(
+        checkpoint,
+        kind="shieldgemma2",
+        purpose="a ShieldGemma 2",
+        model=transformers.ShieldGemma2ForImageClassification,
+        processor=transformers.ShieldGemma2Processor,
+    )

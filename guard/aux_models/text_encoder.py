@@ -98,7 +98,7 @@ def _load(checkpoint: Checkpoint) -> tuple[Any, Any]:
     import transformers
 
     source = checkpoint.source
-    options: dict[str, Any] = {"revision": checkpoint.revision} if checkpoint.revision else {}
+    options = checkpoint.options
     device, _ = place(checkpoint.device)
     with loading(checkpoint.name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)

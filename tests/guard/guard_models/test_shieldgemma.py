@@ -98,7 +98,7 @@ async def test_faults_show_before_anything_is_paid_for(folder: Path) -> None:
         guard(folder, threshold=0)
     with pytest.raises(UserError, match="no such folder"):
         await guard(folder / "absent").ready()
-    with pytest.raises(UserError, match="no ShieldGemma 2 but a gemma3"):
+    with pytest.raises(UserError, match="not a ShieldGemma 2 but of the kind gemma3"):
         await guard(checkpoint("gemma3")).ready()
     with pytest.raises(UserError, match="needs the option checkpoint"):
         guard_format("shieldgemma")

@@ -20,7 +20,7 @@ from support.auxiliaries import (
 )
 from support.scripted import picture
 
-from vlmguard.guard.aux_models import clip as clip_module
+from vlmguard.guard.aux_models import base
 from vlmguard.guard.aux_models.base import Checkpoint, Reading, in_worker
 from vlmguard.guard.aux_models.clip import clip_similarity
 from vlmguard.guard.aux_models.reward import ARMORM, prepare_reward, rewards
@@ -68,7 +68,7 @@ async def test_clip_runs_in_float32_where_other_models_do_not(
     """As on a GPU, where `place` gives bfloat16: no cosine near the threshold may change."""
     texts = ["a red thing", "nothing at all"]
     expected = (await clip_similarity(Checkpoint(str(clip)), [picture()], texts)).values
-    monkeypatch.setattr(clip_module, "place", lambda device: (torch.device("cpu"), torch.bfloat16))
+    monkeypatch.setattr(base, "place", lambda device: (torch.device("cpu"), torch.bfloat16))
     half = Checkpoint(str(clip), device="cuda")  # another key, so that it is loaded again
     assert (await clip_similarity(half, [picture()], texts)).values == expected
 
@@ -83,7 +83,7 @@ async def test_text_beyond_77_tokens_is_cut(clip: Path) -> None:
 
 async def test_what_is_no_clip_model_is_refused(tmp_path: Path) -> None:
     folder = build_causal_lm(tmp_path / "llama")
-    with pytest.raises(UserError, match="no CLIP model: llama"):
+    with pytest.raises(UserError, match="not a CLIP model but of the kind llama"):
         await clip_similarity(Checkpoint(str(folder)), [picture()], ["a"])
 
 
