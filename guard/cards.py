@@ -257,12 +257,13 @@ class Calls:
     further_images: int = 0
 
     def __str__(self) -> str:
-        if self.least == self.most:
-            return str(self.most)
-        if self.most is not None:
-            more = f", {self.further_images} more a further image" if self.further_images else ""
-            return f"{self.least}; {self.most} {self.when}".rstrip() + more
-        return f"{self.least} or more" + (f" ({self.when})" if self.when else "")
+        if self.most is None:
+            number = f"{self.least} or more"
+        else:
+            number = str(self.most) if self.least == self.most else f"{self.least} to {self.most}"
+        when = f" ({self.when})" if self.when else ""
+        more = f", {self.further_images} more a further image" if self.further_images else ""
+        return number + when + more
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ __all__ = [
     "by_category",
     "check_groups",
     "coverage",
+    "error_by_image",
     "grades",
     "majority",
     "metrics_of",
@@ -50,7 +51,24 @@ def by_category() -> list[Metric]:
 
     Samples need `category` and `image_id` in their metadata: see `check_groups`.
     """
+    # Inspect's data frames and viewer look for this metric by its name, so it stays Inspect's own,
+    # which gives 0 for a single image.
     return [mean(), stderr(cluster="image_id"), grouped(mean(), "category", all=False)]
+
+
+def error_by_image() -> MetricProtocol:
+    """The standard error of a mean, clustered by image; NaN for fewer than two images.
+
+    Inspect's own gives 0 there, which reads as a perfectly known mean.
+    """
+    # Inspect's own type for metrics also allows another kind, which takes plain scores.
+    error = cast(MetricProtocol, stderr(cluster="image_id"))
+
+    def compute(scores: list[SampleScore]) -> Value:
+        images = {(each.sample_metadata or {}).get("image_id") for each in scores}
+        return error(scores) if len(images) > 1 else math.nan
+
+    return compute
 
 
 def metrics_of(
@@ -96,8 +114,7 @@ def viewed(**views: tuple[str, str]) -> Metric:
     Returns:
         `NAME` and `NAME_stderr` for each; NaN if nothing was scored.
     """
-    # Inspect's own type for metrics also allows another kind, which takes plain scores.
-    error = cast(MetricProtocol, stderr(cluster="image_id"))
+    error = error_by_image()
 
     def compute(scores: list[SampleScore]) -> Value:
         result: dict[str, Any] = {}
@@ -109,7 +126,7 @@ def viewed(**views: tuple[str, str]) -> Metric:
                 and not math.isnan(value := value_of(each.score, key))
             ]
             result[name] = average_known([each.score.as_float() for each in of])
-            result[f"{name}_stderr"] = error(of) if of else math.nan
+            result[f"{name}_stderr"] = error(of)
         return result
 
     return compute

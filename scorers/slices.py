@@ -3,11 +3,11 @@
 import math
 from collections import defaultdict
 from statistics import fmean
-from typing import Any, cast
+from typing import Any
 
-from inspect_ai.scorer import Metric, MetricProtocol, SampleScore, Score, Value, metric, stderr
+from inspect_ai.scorer import Metric, SampleScore, Score, Value, metric
 
-from vlmguard.scorers.metrics import value_of
+from vlmguard.scorers.metrics import error_by_image, value_of
 
 __all__ = ["sliced"]
 
@@ -24,7 +24,7 @@ def sliced(key: str, fields: tuple[str, ...]) -> Metric:
     Returns:
         `PART` and `PART_stderr` for each part that occurs; NaN if nothing in it was scored.
     """
-    error = cast(MetricProtocol, stderr(cluster="image_id"))
+    error = error_by_image()
 
     def compute(scores: list[SampleScore]) -> Value:
         parts: dict[str, list[SampleScore]] = defaultdict(list)
@@ -37,7 +37,7 @@ def sliced(key: str, fields: tuple[str, ...]) -> Metric:
             known = [each for each in of if not math.isnan(each.score.as_float())]
             values = [each.score.as_float() for each in known]
             result[part] = fmean(values) if known else math.nan
-            result[f"{part}_stderr"] = error(known) if known else math.nan
+            result[f"{part}_stderr"] = error(known)
         return result
 
     return compute

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from inspect_ai.model import ModelOutput
-from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, stderr
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
 from vlmguard.guard.cards import Measure, View
 from vlmguard.guard.dialogue import answers_of, as_metadata, history, steps_of
 from vlmguard.guard.record import noted
-from vlmguard.scorers.metrics import NEVER, average_known, value_of, viewed
+from vlmguard.scorers.metrics import NEVER, average_known, error_by_image, value_of, viewed
 
 __all__ = ["OfTurns", "at_turns", "every_turn", "metrics_of_turns"]
 
@@ -92,7 +92,7 @@ def at_turns(keys: list[str], **views: tuple[str, str]) -> Metric:
         For each key its name and `NAME_stderr`, and what `viewed` returns. Nothing if no dialogue
         was scored.
     """
-    error: Any = stderr(cluster="image_id")
+    error = error_by_image()
     view: Any = viewed(**views)
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -107,7 +107,7 @@ def at_turns(keys: list[str], **views: tuple[str, str]) -> Metric:
                 if not math.isnan(value := value_of(each.score, key))
             ]
             result[key] = average_known([each.score.as_float() for each in of])
-            result[f"{key}_stderr"] = error(of) if of else math.nan
+            result[f"{key}_stderr"] = error(of)
         return {**result, **view(dialogues)}
 
     return compute

@@ -267,7 +267,7 @@ def test_lists_tell_every_benchmark_and_defense() -> None:
     ]
     assert told["microworld"][2] == "`slice=benign`"
     (found,) = [each for each in as_json("defenses")["defenses"] if each["name"] == "ecso"]
-    assert found["target_calls"] == "2; 4 if triggered, 1 more a further image"
+    assert found["target_calls"] == "2 to 4 (if triggered), 1 more a further image"
     assert found["images"]["caption"] == "each"
     shown = next(row for row in defenses.rows if "ecso" in row[0])[4]
     assert shown == "all: answer, harm check; each alone: caption; text alone: safe answer"

@@ -15,6 +15,7 @@ from vlmguard.scorers.metrics import (
     average_known,
     by_category,
     coverage,
+    error_by_image,
     majority,
     viewed,
     vote,
@@ -248,3 +249,21 @@ def test_views_are_means_over_benign_and_over_risky_samples_with_clustered_error
     empty = made(scores[:4])
     assert math.isnan(empty["asr"])
     assert math.isnan(empty["asr_stderr"])
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (["a", "b"], math.sqrt(2 * 2 * 0.5**2 / 4)),
+        (["a", "a"], NAN),
+        (["a"], NAN),
+        ([], NAN),
+    ],
+)
+def test_the_error_of_one_image_is_not_known(images: list[str], expected: float) -> None:
+    scores = [
+        SampleScore(score=Score(value=float(number)), sample_metadata={"image_id": image})
+        for number, image in enumerate(images)
+    ]
+    error: Any = error_by_image()
+    assert error(scores) == pytest.approx(expected, nan_ok=True)

@@ -172,7 +172,7 @@ def test_a_run_on_both_splits(
     assert own["Exaggerated Risk"] == 0.0
     assert own["Negated Harm"] == 1.0
     assert own["Negated Harm (contrast)"] == 0.0
-    assert own["Negated Harm (contrast)_stderr"] == 0.0
+    assert math.isnan(own["Negated Harm (contrast)_stderr"])
     # People are in the harmless pictures 1 and 3 alone; no picture has another flag.
     assert (own["human"], own["human_stderr"]) == (0.0, 0.0)
     assert not {"child", "syn", "ocr"} & own.keys()
