@@ -50,6 +50,7 @@ def test_samples_hold_what_scorers_need(folder: Path) -> None:
         "category": "Exaggerated Risk",
         "subset": "oversensitivity",
         "expected": "comply",
+        "hazard": "",
         "image_id": "data/images/1.png",
         "picture": "data/images/1.png",
         "human": True,
@@ -61,6 +62,7 @@ def test_samples_hold_what_scorers_need(folder: Path) -> None:
         "category": "Exaggerated Risk (contrast)",
         "subset": "contrast",
         "expected": "refuse",
+        "hazard": "",
         "image_id": "data/images/1.png",
         "picture": "data_contrast/images/1.png",
     }
