@@ -87,7 +87,7 @@ CARD: Final = DefenseCard(
         "the steps of SmoothVLM as others describe them; share and number of copies are not "
         "confirmed, and SmoothGuard's clusters are left out"
     ),
-    blind_to="harm that survives noise, as most harmful requests do; it knows no policy",
+    blind_to="a harmful request that the target answers through the noise too; it knows no policy",
     published_as="SmoothVLM",
     parts=(
         Part(

@@ -38,6 +38,7 @@ def test_a_sample_holds_what_scorers_and_tables_need(tmp_path: Path) -> None:
         "category": "garden",
         "subset": "garden",
         "expected": "comply",
+        "hazard": "",
         "image_id": "pear.png",
         "image_names": ["pear.png"],
     }
