@@ -180,16 +180,22 @@ async def test_a_batch_that_is_too_large_is_halved(llava, load, ask, monkeypatch
 
 async def test_an_abandoned_answer_leaves_its_neighbour_alone(llava, load, ask, patient):
     model = load(llava)
+    running = model.api._engine.batcher
+    model.api._engine.weights.model.generation_config.eos_token_id = 1_000_000  # no such token
     kept, gone = ask(images=[1], system=MIND), ask(images=[2], system=MIND)
-    alone = await one(model, kept, config())
-    endless = model.api.generate(gone, [], "auto", config(max_tokens=600, min_tokens=600))
-    task = asyncio.ensure_future(endless)
-    other = asyncio.ensure_future(one(model, kept, config()))
-    await asyncio.sleep(0.05)
-    task.cancel()
-    assert await other == alone
+    long = config(max_tokens=200)
+    alone = await one(model, kept, long)
+    tasks = [asyncio.ensure_future(one(model, request, long)) for request in (gone, kept)]
+    async with asyncio.timeout(60):
+        while len(running._running) < 2:
+            await asyncio.sleep(0.001)
+    rows = running._running
+    tasks[0].cancel()
+    assert await tasks[1] == alone
     with pytest.raises(asyncio.CancelledError):
-        await task
+        await tasks[0]
+    assert all(row.future.done() for row in rows)
+    assert "abandoned" in str(rows[0].future.exception())
 
 
 async def test_a_seed_fixes_the_draws_and_a_stop_string_ends_them(model, ask):
