@@ -18,11 +18,13 @@ READERS = [path for path in FILES if path.suffix == ".py"]
 TEMPLATES = [path for path in FILES if path.suffix in (".html", ".j2")]
 PARTNER = re.compile(r"\bpartner=Partner\(.*\),")
 OWN = {
+    "training/adashield": ("adashield",),
     "training/microworld": ("microworld",),
     "training/synthesis/sources.py": ("vlguard", "vlsbench", "spa_vl"),
 }
-"""Where names are the module's own: the benchmark's parts, and the readers of published rows, which
-users name as sources of training data (of two of them the train split, of one the test rows).
+"""Where names are the module's own: the benchmark's parts, what makes a defense's prompts, and the
+readers of published rows, which users name as sources of training data (of two of them the train
+split, of one the test rows).
 """
 
 

@@ -244,13 +244,13 @@ def test_the_readme_marks_every_threshold_that_can_be_calibrated(repo: Path) -> 
     assert checks["eta"] == ["post_threshold", "pre_threshold"]
     for name, options in checks.items():
         row = text.partition(f"\n| `{name}` |")[2].partition("\n")[0]
-        assert row.count("(by `calibrate`)") == len(options), name
-        assert all(f"`{option}` (by `calibrate`)" in row for option in options), name
+        assert row.count("(by vlmguard calibrate)") == len(options), name
+        assert all(f"`{option}` (by vlmguard calibrate)" in row for option in options), name
 
 
 def test_lists_tell_every_benchmark_and_defense() -> None:
     benchmarks, tasks, defenses, roles = as_sheets()
-    assert [row[0] for row in tasks.rows] == ["`synthesize`"]
+    assert [row[0] for row in tasks.rows] == ["`adashield_pool`", "`synthesize`"]
     assert "`rewriter`" in [row[0] for row in roles.rows]
     assert [row[0] for row in benchmarks.rows] == [f"`{name}`" for name in cards().benchmarks]
     assert [row[0] for row in defenses.rows] == [f"`{name}`" for name in cards().defenses]

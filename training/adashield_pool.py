@@ -45,7 +45,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.adashield.layout import STATIC_PROMPT
-from vlmguard.guard.cards import Card, cards
+from vlmguard.guard.cards import Card, OtherTask, cards, register
 from vlmguard.guard.data_source import DATA_ROOT, data_root, local
 from vlmguard.guard.errors import UserError, check_choice, check_count, check_number
 from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_images
@@ -58,6 +58,14 @@ from vlmguard.training.adashield.refine import PromptRecord, Refining
 from vlmguard.training.adashield.rules import rules_for
 from vlmguard.training.adashield.split import Split, draw_split
 from vlmguard.training.synthesis.scorer import cost_by_stage, stage_cost
+
+register(
+    OtherTask(
+        name="adashield_pool",
+        summary="prompts for the scenarios of a benchmark, for a defense that retrieves them",
+        roles={"defender": "0 to 20 a sample: up to 5 in each of 4 rounds (iterations)"},
+    )
+)
 
 FAILED_SHARE = 0.05
 """Share of samples whose calls may fail before the run stops; `--fail-on-error` overrides it."""
