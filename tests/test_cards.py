@@ -388,7 +388,8 @@ def test_a_narrow_list_breaks_no_name(
     monkeypatch.setenv("COLUMNS", "60")
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 60
+    # The choices of an option are one word, which stays whole on a line of its own.
+    assert all(len(line) <= 60 or " " not in line.strip() for line in lines)
     for name, card in cards().benchmarks.items():
         at = lines.index(name)
         assert not card.variants or lines[at + 1].startswith("  samples: ")
