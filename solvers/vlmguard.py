@@ -132,7 +132,7 @@ CARD: Final = DefenseCard(
         "gate_adapter": "a format of guard models",
     },
     fidelity="built from the paper: no weights and no prompts were released",
-    blind_to="harm that the rewriter does not foresee: nobody checks the answer",
+    blind_to="harm that the rewriter, or its gate, does not foresee: nobody checks the answer",
     ours=True,
     parts=(
         Part(
@@ -165,8 +165,9 @@ class VLMGuard(Defense):
 
     Args:
         reasoning: Ask the rewriter for its reasoning before the prompt.
-        on_failure: What to do if a reply cannot be used: pass on the `original` prompt, `refuse`
-            the request (no target call), or let the sample fail (`raise`).
+        on_failure: What to do if a reply cannot be used: pass on the `original` prompt (of a gate's
+            reply: rewrite the request all the same), `refuse` the request (no target call), or let
+            the sample fail (`raise`).
         on_refusal: What to do if the rewriter refuses: pass on the prompt with a fixed `caution`,
             or as for `on_failure`.
         prompt: Version of the rewriting prompt, 1 or 2. Default: the version that the rewriter was

@@ -334,7 +334,7 @@ def _samples(source: Source, split: str) -> list[Sample]:
                 "subset": split,
                 "expected": "refuse" if kind else "comply",
                 # The type says how the harmless twin looks, not what could go wrong here.
-                HAZARD: "",
+                **({HAZARD: ""} if kind else {}),
                 "image_id": f"{folder}/{item.image}",
                 "picture": f"{folder}/{item.image}",
                 **{flag: bool(value) for flag, value in item.metadata.flags().items()},
