@@ -65,6 +65,11 @@ def test_thresholds_of_other_weights_are_not_given_out(tmp_path, capsys):
     assert "vlmguard microworld build" in said
 
 
+def test_every_defense_whose_texts_are_taught_runs():
+    taught = ["vlmguard", "ecso", "eta", "figstep_defense", "mllm_protector"]
+    assert runnable() == taught
+
+
 def test_a_defense_is_run_where_its_texts_were_taught_and_its_roles_have_models(monkeypatch):
     known = runnable()
     taught = {"judge": "Is this harmful?"}

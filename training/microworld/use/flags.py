@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vlmguard.guard.cards import DefenseCard, cards
+from vlmguard.guard.cards import DefenseCard, Role, cards
 from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.answers import bare
 from vlmguard.training.microworld.models.api import AUXILIARIES, REWRITER, WEIGHTS
@@ -17,12 +17,13 @@ from vlmguard.training.microworld.models.calibrate import (
 def runnable() -> list[str]:
     """The defenses that can run in the microworld.
 
-    The tiny models learned their texts, and each role that they need has a tiny model.
+    The tiny models learned their texts, and each of their roles has a tiny model, except where they
+    can do without the role.
     """
     return [
         name
         for name, card in cards().defenses.items()
-        if card.taught and len(models_of(name)) == sum(role.needed for role in card.roles)
+        if card.taught and len(models_of(name)) == len(_used_roles(card))
     ]
 
 
@@ -70,6 +71,11 @@ def solver_options(solver: str, root: Path = WEIGHTS) -> dict[str, str | float]:
         for check in card.checks
         if check.model in CLASSIFIERS
     }
+
+
+def _used_roles(card: DefenseCard) -> list[Role]:
+    """Roles without which it does not run; in the place of some stands a checkpoint's option."""
+    return [role for role in card.roles if role.needed or role.option is not None]
 
 
 def _auxiliaries(card: DefenseCard) -> list[str]:
