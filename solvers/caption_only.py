@@ -30,7 +30,6 @@ The captioner also gets the system turns.
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from inspect_ai.model import model_roles
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard, Part, Role
@@ -47,7 +46,6 @@ from vlmguard.guard.errors import check_choice
 from vlmguard.guard.messages import images_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import is_refusal
-from vlmguard.guard.sampling import refuses_sampling
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.captions import CAPTION_TEMPLATE, SAFE_ANSWER_TEMPLATE, caption_of, numbered
@@ -132,8 +130,7 @@ class CaptionOnly(Defense):
     def describe(self, record: DefenseRecord, target: Target | None) -> None:
         """Note the prompts, and captions that are not greedy."""
         record.template = self.template
-        if target is not None and ROLE not in model_roles() and refuses_sampling(target.model):
-            record.approximations = ["sampling: the target's own"]
+        record.approximations = Helper.of(ROLE, target, CARD.name).approximations
 
     async def before(
         self, conversation: Conversation, record: DefenseRecord, target: Target | None

@@ -58,7 +58,7 @@ from vlmguard.guard.defense import (
 from vlmguard.guard.errors import check_choice
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.guard.sampling import in_full, refuses_sampling
+from vlmguard.guard.sampling import in_full
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm
@@ -186,7 +186,7 @@ class ECSO(Defense):
             *([f"verdict={self.verdict}"] if self.verdict != "exact" else []),
             *(["keep_image=true"] if self.keep_image else []),
             *([f"on_failure={self.on_failure}"] if self.on_failure != "original" else []),
-            *(["sampling: the target's own"] if target and refuses_sampling(target.model) else []),
+            *(target.approximations if target else []),
         ]
 
     async def after(

@@ -64,7 +64,6 @@ from vlmguard.guard.guard_models.material import material
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import is_refusal
-from vlmguard.guard.sampling import refuses_sampling
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.defended import defended, options_of
@@ -219,10 +218,9 @@ class RapGuard(Defense):
     def describe(self, record: DefenseRecord, target: Target | None) -> None:
         """Note prompts, layout and sampling."""
         helper = Helper.of("rationale", target, self.card.name)
-        own = helper.model is None and target and refuses_sampling(target.model)
         record.template = self.template
         record.notes = {"layout": self.layout}
-        record.approximations = ["sampling: the target's own"] if own else []
+        record.approximations = helper.approximations
 
     async def before(
         self, conversation: Conversation, record: DefenseRecord, target: Target | None

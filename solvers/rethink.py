@@ -36,7 +36,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, StopReason, model_roles
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, StopReason
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard, Part, Role
@@ -53,7 +53,6 @@ from vlmguard.guard.defense import (
 from vlmguard.guard.errors import check_choice, check_count
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.guard.sampling import refuses_sampling
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import AUTHORS_TOKENS
@@ -223,8 +222,8 @@ class Rethink(Defense):
     def describe(self, record: DefenseRecord, target: Target | None) -> None:
         """Note the texts, and a critic that is not greedy."""
         record.template = template_hash(*self.texts.values())
-        if target is not None and ROLE not in model_roles() and refuses_sampling(target.model):
-            record.approximations = ["sampling: the target's own"]
+        if target is not None:
+            record.approximations = Helper.of(ROLE, target, CARD.name).approximations
 
     async def after(
         self, answered: Answered, record: DefenseRecord

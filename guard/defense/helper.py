@@ -54,6 +54,11 @@ class Helper:
             )
         return cls("target", None, target)
 
+    @property
+    def approximations(self) -> list[str]:
+        """What a record says of its replies, see `Target`; nothing of a role's model."""
+        return self.target.approximations if self.model is None and self.target else []
+
     async def ask(self, messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
         """Put a question, without the request's tools and settings.
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 
 from vlmguard.guard.roles import checks_for
+from vlmguard.guard.sampling import refuses_sampling
 
 __all__ = ["Answer", "Target"]
 
@@ -38,6 +39,11 @@ class Target:
     def name(self) -> str:
         """Name of the model, for outputs that a defense writes itself."""
         return self.model.name
+
+    @property
+    def approximations(self) -> list[str]:
+        """What a record says of its replies to a defense's questions: it may take no sampling."""
+        return ["sampling: the target's own"] if refuses_sampling(self.model) else []
 
     async def __call__(
         self, messages: list[ChatMessage], config: GenerateConfig | None = None

@@ -71,7 +71,7 @@ from vlmguard.guard.defense import Answered, Defense, Target, register_defense
 from vlmguard.guard.errors import check_choice, check_number
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import continues_prefix
-from vlmguard.guard.sampling import SERVERS, Server, refuses_sampling
+from vlmguard.guard.sampling import SERVERS, Server
 from vlmguard.guard.templates import load_templates, template_hash
 from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, answer_limit
 from vlmguard.solvers.defended import defended, options_of
@@ -328,7 +328,6 @@ class ETA(Defense):
         borrowed = _borrowed_thresholds(
             scorers, self.threshold(scorers), self.pre_threshold, self.texts
         )
-        own = target is not None and refuses_sampling(target.model)
         record.template = template_hash(
             *self.texts.values(),
             *([OPENING_TEMPLATE] if self.decoding == "response" else []),
@@ -338,7 +337,7 @@ class ETA(Defense):
             *scorers.approximations,
             *borrowed,
             *(["decoding=response"] if self.decoding == "response" else []),
-            *(["sampling: the target's own"] if own else []),
+            *(target.approximations if target else []),
         ]
 
     def answering(self, target: Target) -> GenerateConfig | None:

@@ -59,7 +59,6 @@ from vlmguard.guard.guard_models.labelled import agreed, labelled_lines
 from vlmguard.guard.guard_models.material import material
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.guard.sampling import refuses_sampling
 from vlmguard.guard.templates import fill, load_template, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.defended import defended, options_of
@@ -212,13 +211,12 @@ class SIA(Defense):
         """Note prompts and deviations."""
         helpers = [Helper.of(role, target, self.card.name) for role in self._asked]
         bound = [f"{helper.name}: another model" for helper in helpers if helper.model is not None]
-        own = len(bound) < len(helpers)
-        greedy = not (own and target and refuses_sampling(target.model))
+        sampling = dict.fromkeys(each for helper in helpers for each in helper.approximations)
         record.template = self.template
         record.approximations = [
             *(["fused=true"] if self.fused else []),
             *bound,
-            *([] if greedy else ["sampling: the target's own"]),
+            *sampling,
         ]
 
     async def before(
