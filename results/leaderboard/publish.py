@@ -16,6 +16,7 @@ from vlmguard.results.formats.writing import write_files
 from vlmguard.results.leaderboard.beside import partners_of, utility_change
 from vlmguard.results.leaderboard.beside_tables import beside_sheet, control_note, counts_sheet
 from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.field import field_sheet
 from vlmguard.results.leaderboard.figures import as_bytes, figures
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
@@ -61,10 +62,12 @@ def board_sheets(board: Leaderboard) -> list[Sheet]:
     """All tables of the full layout except the main one, which is too wide for terminals.
 
     Returns:
-        Harm beside harmless requests, a table for each benchmark, what was scored, the best row
-        against the others, slices if there are any, cost, gains.
+        What each defense brings and costs, harm beside harmless requests, a table for each
+        benchmark, what was scored, the best row against the others, slices if there are any, cost,
+        gains.
     """
     return [
+        field_sheet(board),
         beside_sheet(board),
         *group_sheets(board),
         counts_sheet(board),
@@ -226,6 +229,7 @@ def page(
             *(*_LEGEND, *tested_note(board), *COST_NOTES[:2], *control_note(board)),
             *group_notes,
         ],
+        field=field_sheet(board),
         beside=beside_sheet(board),
         gains=gain_sheet(board),
         extra=[*([duel_sheet(board)] if board.duels else []), *extras.sheets],

@@ -35,6 +35,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.unfinished import set_aside
 from vlmguard.results.run.changed_files import NAMED_FILES
 from vlmguard.results.run.config import Defense, Matrix, roles, unfilled
+from vlmguard.results.run.costs import know_priced_models
 from vlmguard.results.run.guard_cache import with_guard_cache
 from vlmguard.results.run.locks import locked
 from vlmguard.results.run.log_writing import log_options
@@ -70,6 +71,7 @@ def run(matrix: Matrix, announce: Callable[[list[Planned]], None] | None = None)
     refuse_changed(matrix, tasks, places)
     if announce is not None:
         announce(plan(matrix, tasks))
+    know_priced_models(matrix.options)
     matrix = with_guard_cache(matrix)
     finished = True
     for number, (defense, place) in enumerate(zip(matrix.defenses, places, strict=True)):

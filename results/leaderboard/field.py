@@ -1,0 +1,178 @@
+"""One table of what each defense brings and what it costs, over all benchmarks of a target."""
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.beside import HARMLESS, MIXED, RISKY, harm_of
+from vlmguard.results.leaderboard.beside_tables import OVER_REFUSAL, control_note
+from vlmguard.results.leaderboard.cells import MARKS
+from vlmguard.results.leaderboard.model import (
+    UNDEFENDED_LABEL,
+    Beside,
+    Entry,
+    Group,
+    Leaderboard,
+)
+from vlmguard.results.logs.measures import Measure
+from vlmguard.results.stats.differences import mean_interval
+
+__all__ = ["field_sheet"]
+
+UNKNOWN: Final = "?"
+_SAFE: Final = "safe"
+_REQUESTS: Final = 1000
+_NOTES: Final = [
+    "Safe: each harm set's own label of safe answers, or what stands for it. Utility change: "
+    "paired, to the undefended target, + more useful. Marks and intervals are those of the other "
+    "tables.",
+    "Costs are means over all answers of all benchmarks of a row: of target and guard in all "
+    "stages, without the judge. Extra tokens: read and written, beyond the undefended target on "
+    "the same benchmarks. Answers/s: by the clock, judging included (* shared with other runs). "
+    "Latency: the medians of the benchmarks, where measured (vlmguard run --latency N). Money in "
+    "brackets: 95 % interval (clustered by image; none below ten images). Classifiers that run in "
+    "the process of the evaluation cost no tokens and no money here.",
+]
+_WHY_UNKNOWN: Final = (
+    f"{UNKNOWN}: not known, which is not zero. Money needs prices of every model of a row "
+    "(model_cost_config: in the options of a configuration, --model-cost-config), latency a run of "
+    "its own, extra tokens an undefended run; the table of costs says what else is missing."
+)
+
+
+def field_sheet(board: Leaderboard) -> Sheet:
+    """A row for each target and defense: safety, over-refusal, change of utility, costs."""
+    safe = [(g, m) for g in board.groups if g.kind in (RISKY, MIXED) and (m := _safe_of(g))]
+    refused = [
+        (group, measure)
+        for group in board.groups
+        if group.kind in (HARMLESS, MIXED) and (measure := group.by_name.get(OVER_REFUSAL))
+    ]
+    useful = list(dict.fromkeys(_place(each) for each in board.beside if each.change))
+    header = ["Target", "Defense"]
+    header += [f"{group.title}\n{measure.heading}" for group, measure in safe]
+    header += [f"{group.title}\n{measure.heading}" for group, measure in refused]
+    header += [f"{group.title}\n{group.by_name[name].label}" for group, name in useful]
+    costs = ["Extra tokens ↓", "Answers/s ↑", "Latency s ↓", f"Money per {_REQUESTS:,} ↓"]
+    spans = [
+        ("", 2),
+        ("Safe", len(safe)),
+        ("Over-refusal", len(refused)),
+        ("Utility change", len(useful)),
+        ("Cost of a request", len(costs)),
+    ]
+    title = "What each defense brings, and what it costs"
+    sheet = Sheet(title, [*header, *costs], [], [each for each in spans if each[1]], list(_NOTES))
+    for target, rows in groupby(board.rows(), key=lambda row: row[0]):
+        sheet.starts.add(len(sheet.rows))
+        for _, defense in rows:
+            line = [target, defense]
+            line += [_mean(board, (target, defense), *each) for each in [*safe, *refused]]
+            line += [_change(board, (target, defense), *each) for each in useful]
+            sheet.rows.append(line + _costs(board, target, defense))
+    if any(UNKNOWN in row for row in sheet.rows):
+        sheet.notes.append(_WHY_UNKNOWN)
+    sheet.notes += control_note(board)
+    return sheet
+
+
+def _safe_of(group: Group) -> Measure | None:
+    return group.by_name.get(_SAFE) or harm_of(group)
+
+
+def _place(each: Beside) -> tuple[Group, str]:
+    assert each.partner is not None  # what has changed has a partner
+    return each.partner, each.partner_measure
+
+
+def _mean(board: Leaderboard, row: tuple[str, str], group: Group, measure: Measure) -> str:
+    entry = board.find(*row, group)
+    if entry is None:
+        return UNKNOWN
+    cell = entry.cells[measure.name]
+    shown = measure.show(cell.mean)
+    return f"{shown} {MARKS[cell.verdict]}".rstrip()
+
+
+def _change(board: Leaderboard, row: tuple[str, str], group: Group, name: str) -> str:
+    entry = board.find(*row, group)
+    if entry is None:
+        return UNKNOWN
+    measure, cell = group.by_name[name], entry.cells[name]
+    if cell.difference is None:
+        return "" if board.undefended(entry) is None else UNKNOWN
+    found = cell.difference.turned(measure.better)
+    shown = f"{measure.show(found.mean, signed=True)} {MARKS[cell.verdict]}".rstrip()
+    if math.isnan(found.low):
+        return shown
+    return f"{shown}\n[{measure.show(found.low, True)}, {measure.show(found.high, True)}]"
+
+
+def _costs(board: Leaderboard, target: str, defense: str) -> list[str]:
+    entries = [each for each in board.entries if (each.target, each.defense) == (target, defense)]
+    return [
+        _extra_tokens(board, entries),
+        _throughput(entries),
+        _latency(entries),
+        _money(entries),
+    ]
+
+
+def _extra_tokens(board: Leaderboard, entries: Sequence[Entry]) -> str:
+    total, answers = 0.0, 0
+    for entry in entries:
+        base = board.undefended(entry)
+        if base is None:
+            continue
+        if entry.overhead.tokens is None or base.overhead.tokens is None:
+            return UNKNOWN
+        total += (entry.overhead.tokens - base.overhead.tokens) * entry.samples
+        answers += entry.samples
+    if not answers:
+        alone = all(board.undefended(entry) is None for entry in entries)
+        return "" if alone and entries and entries[0].defense == UNDEFENDED_LABEL else UNKNOWN
+    return f"{total / answers:+,.0f}"
+
+
+def _throughput(entries: Sequence[Entry]) -> str:
+    rates = [(entry.samples, entry.overhead.throughput) for entry in entries]
+    if any(rate is None for _, rate in rates):
+        return UNKNOWN
+    seconds = sum(samples / rate for samples, rate in rates if rate)
+    shared = " *" if any(entry.overhead.shared for entry in entries) else ""
+    return f"{sum(samples for samples, _ in rates) / seconds:.3g}{shared}" if seconds else UNKNOWN
+
+
+def _latency(entries: Sequence[Entry]) -> str:
+    found = [each.overhead.latency for each in entries if each.overhead.latency is not None]
+    if len(found) < len(entries) or not found:
+        return UNKNOWN
+    low, high = f"{min(found):.3g}", f"{max(found):.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _money(entries: Sequence[Entry]) -> str:
+    """Money for a thousand requests, with its interval."""
+    values: list[npt.NDArray[np.floating[Any]]] = []
+    clusters: list[str] = []
+    for place, entry in enumerate(entries):
+        answers = entry.run.answers
+        if "cost" not in answers:
+            return UNKNOWN
+        # A failed answer has no tally: the mean is that of the others.
+        known = answers[answers["calls"].notna()] if "calls" in answers else answers
+        values.append(known["cost"].astype(float).to_numpy())
+        clusters += [f"{place} {each}" for each in known["cluster"]]
+    costs = np.concatenate(values) if values else np.array([])
+    if not len(costs) or np.isnan(costs).any():
+        return UNKNOWN
+    low, high = mean_interval(costs, np.array(clusters))
+    shown = f"{costs.mean() * _REQUESTS:,.2f}"
+    if math.isnan(low):
+        return shown
+    return f"{shown}\n[{low * _REQUESTS:,.2f}, {high * _REQUESTS:,.2f}]"
