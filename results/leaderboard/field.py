@@ -28,9 +28,10 @@ UNKNOWN: Final = "?"
 _SAFE: Final = "safe"
 _REQUESTS: Final = 1000
 _NOTES: Final = [
-    "Safe: each harm set's own label of safe answers, or what stands for it. Utility change: "
-    "paired, to the undefended target, + more useful. Marks and intervals are those of the other "
-    "tables.",
+    "First each harm set's own label of safe answers, or what stands for it; then over-refusal of "
+    "the harmless requests beside them; then what is lost or gained in use, paired, to the "
+    "undefended target, + more useful. Marks and intervals are those of the other tables; -: "
+    "nothing was scored.",
     "Costs are means over all answers of all benchmarks of a row: of target and guard in all "
     "stages, without the judge. Extra tokens: read and written, beyond the undefended target on "
     "the same benchmarks. Answers/s: by the clock, judging included (* shared with other runs). "
@@ -48,26 +49,24 @@ _WHY_UNKNOWN: Final = (
 def field_sheet(board: Leaderboard) -> Sheet:
     """A row for each target and defense: safety, over-refusal, change of utility, costs."""
     safe = [(g, m) for g in board.groups if g.kind in (RISKY, MIXED) and (m := _safe_of(g))]
+    general = {each.partner for each in board.beside if each.group is None}
     refused = [
         (group, measure)
         for group in board.groups
-        if group.kind in (HARMLESS, MIXED) and (measure := group.by_name.get(OVER_REFUSAL))
+        if group.kind in (HARMLESS, MIXED)
+        and group not in general
+        and (measure := _named(group, OVER_REFUSAL))
     ]
-    useful = list(dict.fromkeys(_place(each) for each in board.beside if each.change))
+    changed = dict.fromkeys(_place(each) for each in board.beside if each.change)
+    shown = {(group, measure.name) for group, measure in refused}
+    useful = [place for place in changed if place not in shown]
     header = ["Target", "Defense"]
     header += [f"{group.title}\n{measure.heading}" for group, measure in safe]
     header += [f"{group.title}\n{measure.heading}" for group, measure in refused]
-    header += [f"{group.title}\n{group.by_name[name].label}" for group, name in useful]
+    header += [f"{group.title}\nChange of {group.by_name[name].label}" for group, name in useful]
     costs = ["Extra tokens ↓", "Answers/s ↑", "Latency s ↓", f"Money per {_REQUESTS:,} ↓"]
-    spans = [
-        ("", 2),
-        ("Safe", len(safe)),
-        ("Over-refusal", len(refused)),
-        ("Utility change", len(useful)),
-        ("Cost of a request", len(costs)),
-    ]
     title = "What each defense brings, and what it costs"
-    sheet = Sheet(title, [*header, *costs], [], [each for each in spans if each[1]], list(_NOTES))
+    sheet = Sheet(title, [*header, *costs], [], notes=list(_NOTES))
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
         for _, defense in rows:
@@ -82,7 +81,13 @@ def field_sheet(board: Leaderboard) -> Sheet:
 
 
 def _safe_of(group: Group) -> Measure | None:
-    return group.by_name.get(_SAFE) or harm_of(group)
+    return _named(group, _SAFE) or harm_of(group)
+
+
+def _named(group: Group, name: str) -> Measure | None:
+    """A measure of this name, the benchmark's own (`SCORER.NAME`) before the one that all have."""
+    own = [each for each in group.measures if each.name.endswith(f".{name}")]
+    return next(iter(own), group.by_name.get(name))
 
 
 def _place(each: Beside) -> tuple[Group, str]:

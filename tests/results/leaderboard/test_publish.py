@@ -75,5 +75,5 @@ def test_what_a_task_wants_said_is_said_once(tmp_path: Path) -> None:
 def test_tables_can_be_chosen(board: Leaderboard, tmp_path: Path) -> None:
     write_leaderboard(board, tmp_path, tables=board_sheets(board)[:1])
     text = (tmp_path / "leaderboard.md").read_text()
-    assert text.startswith("## Harm beside harmless")
+    assert text.startswith("## What each defense brings")
     assert "## Toy all" not in text

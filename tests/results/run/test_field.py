@@ -36,9 +36,10 @@ JUDGED = {
     "safety": 8,
     "helpful": True,
     "safe": True,
-    "effective": True,
+    "effective": "very",
     "refused": False,
     "label": "warns",
+    "kind": "warns",
 }
 QWEN = "hf-vlm/Qwen/Qwen2-VL-7B-Instruct"
 INTENT = SCRIPTS["sia"].roles["intent"]
@@ -215,8 +216,15 @@ def test_two_samples_a_cell_end_in_one_table(
     board = build(read_results([str(logs)]))
     sheet = field_sheet(board)
     assert len(sheet.rows) == len(DEFENSES)
-    assert [span[0] for span in sheet.spans] == [
-        *("", "Safe", "Over-refusal", "Utility change", "Cost of a request")
+    assert [heading.replace("\n", ": ") for heading in sheet.header[2:]] == [
+        "MSSBench both/if: Unsafe situations % ↑",
+        "SIUO generation: safe % ↑",
+        "VLSBench all: safe % ↑",
+        "MSSBench both/if: Over-refusal % ↓",
+        "MOSSBench oversensitivity: Over-refusal (judged) % ↓",
+        "MSSBench both/if: Change of Safe situations %",
+        "POPE all: Change of Correct %",
+        *("Extra tokens ↓", "Answers/s ↑", "Latency s ↓", "Money per 1,000 ↓"),
     ]
     rows = {row[1]: row[2:] for row in sheet.rows}
     *_, tokens, rate, latency, money = rows["undefended"]
@@ -227,6 +235,7 @@ def test_two_samples_a_cell_end_in_one_table(
     by_filter = next(row for name, row in rows.items() if name.startswith("guard_model"))
     assert by_filter[-4] != UNKNOWN
     assert all(row[-1] != UNKNOWN for row in rows.values())
+    assert "-" not in {cell for row in rows.values() for cell in row}, "something was not scored"
     files = write_leaderboard(board, data / "site")
     assert "leaderboard.html" in files
     assert sheet.title in (data / "site" / "leaderboard.html").read_text()
