@@ -17,8 +17,8 @@ def add(commands: Any) -> None:
             "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "
             "defense. Run again to resume. Exit status 1 if anything is unfinished, 2 if something "
             "is missing (--dry-run lists it), 130 after Ctrl-C. Ready configurations: paper_main, "
-            "paper_generalization, paper_ablation, ablations, nightly, pull_request. Ready suites "
-            "of benchmarks: core, over_refusal, utility_quick, paper, full."
+            "paper_generalization, paper_ablation, field, ablations, nightly, pull_request. Ready "
+            "suites of benchmarks: core, over_refusal, utility_quick, paper, full."
         ),
     )
     parser.add_argument(
