@@ -50,7 +50,6 @@ def test_samples_hold_what_scorers_need(folder: Path) -> None:
         "category": "Exaggerated Risk",
         "subset": "oversensitivity",
         "expected": "comply",
-        "hazard": "",
         "image_id": "data/images/1.png",
         "picture": "data/images/1.png",
         "human": True,
