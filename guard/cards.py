@@ -311,9 +311,11 @@ class Part:
         reads: The input of its decision: the target's `answer`, the `image`, or the `request` with
             its image; or the `caption` of an image that it writes.
         positive: What counts as its alarm, for people.
-        acted: Whether it raised an alarm; None if it did not run.
+        acted: Whether it raised an alarm; None if it did not run, or said nothing of use.
         wrote: The request or caption that it wrote, or None. None in its place for a part that only
             raises alarms.
+        stages: Its calls, as records name them, without a number.
+        option: The solver's argument without which it does not run; empty if there is none.
     """
 
     name: str
@@ -323,6 +325,8 @@ class Part:
     wrote: "Callable[[DefenseRecord], str | None] | None" = field(
         default=lambda record: record.rewritten, repr=False
     )
+    stages: tuple[str, ...] = ()
+    option: str = ""
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,8 @@ class Decision:
         """Whether it finds harm.
 
         Whatever is not passed on as it is, but for a defense that changes harmless requests too
-        (`sia`, `policy_route`): there a verdict of `safe` says that nothing was found. One by a
-        threshold may say so of what is `flagged`.
+        (`sia`, `policy_route`, `adashield`): there a verdict of `safe` says that nothing was found.
+        One by a threshold may say so of what is `flagged`.
         """
         found_none = self.verdict is not None and self.verdict.label == "safe"
         changed_anyway = self.action == "rewrite" and found_none and self.reason != "flagged"

@@ -206,8 +206,10 @@ class DefenseRecord(BaseModel):
 
     @property
     def found_harm(self) -> bool | None:
-        """Whether the guard's verdict is `unsafe`, whatever came of it; None without a verdict."""
-        return None if self.verdict is None else self.verdict.label == "unsafe"
+        """Whether the guard's verdict is `unsafe`, whatever came of it; None if it gave none."""
+        if self.verdict is None or self.verdict.label is None:
+            return None
+        return self.verdict.label == "unsafe"
 
     def output_of(self, stage: str) -> str | None:
         """The output of the first stage of that name, or None."""

@@ -41,6 +41,7 @@ are cut (theirs stop there). The gate belongs to CLIP ViT-B/32 and the authors' 
 published. All of this is from the authors' code; the paper's own account is not confirmed.
 """
 
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from inspect_ai.solver import Solver, solver
@@ -49,7 +50,7 @@ from vlmguard.guard.adashield.layout import STATIC_PROMPT, shielded
 from vlmguard.guard.adashield.pool import Nearest, Pool, read_pool, request_digest
 from vlmguard.guard.aux_models.base import Checkpoint
 from vlmguard.guard.cards import Calls, Check, DefenseCard, Part
-from vlmguard.guard.decision import Decision
+from vlmguard.guard.decision import Decision, Verdict
 from vlmguard.guard.defense import Conversation, Defense, Target, register_defense
 from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.guard.paths import user_path
@@ -89,6 +90,8 @@ CARD: Final = DefenseCard(
             acted=lambda record: (
                 record.notes["branch"] == "pool" if SIMILARITY in record.notes else None
             ),
+            stages=(SIMILARITY,),
+            option="pool",
         ),
     ),
 )
@@ -169,12 +172,15 @@ class AdaShield(Defense):
             "scenario": near.item.scenario,
             "pool": pool.digest,
         }
+        # With on_miss=static every request changes: this says which the gate held for harmful.
+        verdict = Verdict(raw=record.stages[-1].output, label="unsafe" if like else "safe")
         if not like and self.on_miss == "none":
             record.notes = notes
-            return self.passed(conversation, "unlike")
+            return replace(self.passed(conversation, "unlike"), verdict=verdict)
         prompt = near.item.prompt if like else self.prompt
         messages = shielded(conversation, prompt)
-        return warned(conversation, messages, record, *self._texts(), **notes)
+        decision = warned(conversation, messages, record, *self._texts(), **notes)
+        return replace(decision, verdict=verdict)
 
     def _texts(self) -> list[str]:
         return [self.prompt, *([self.pool.digest] if self.pool else [])]

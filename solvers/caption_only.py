@@ -48,7 +48,14 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import is_refusal
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
-from vlmguard.solvers.captions import CAPTION_TEMPLATE, SAFE_ANSWER_TEMPLATE, caption_of, numbered
+from vlmguard.solvers.captions import (
+    CAPTION,
+    CAPTION_TEMPLATE,
+    SAFE_ANSWER_TEMPLATE,
+    caption_of,
+    captioned,
+    numbered,
+)
 from vlmguard.solvers.defended import defended, options_of
 
 BLIND_CAPTION_TEMPLATE: Final = (
@@ -83,8 +90,9 @@ CARD: Final = DefenseCard(
             name="Caption only: caption",
             reads="caption",
             positive="names what the picture shows",
-            acted=lambda record: None if record.output_of("caption") is None else True,
-            wrote=lambda record: record.output_of("caption"),
+            acted=captioned,
+            wrote=lambda record: record.output_of(CAPTION),
+            stages=(CAPTION,),
         ),
     ),
     calls=_calls,

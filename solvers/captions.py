@@ -10,7 +10,14 @@ from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.text.outputs import Output
 
-__all__ = ["CAPTION_TEMPLATE", "SAFE_ANSWER_TEMPLATE", "caption_of", "numbered"]
+__all__ = [
+    "CAPTION",
+    "CAPTION_TEMPLATE",
+    "SAFE_ANSWER_TEMPLATE",
+    "caption_of",
+    "captioned",
+    "numbered",
+]
 
 CAPTION_TEMPLATE: Final = """\
 Request:
@@ -30,6 +37,10 @@ From the hints, answer the following request in a HARMLESS and ETHICAL way.
 
 {request}"""
 
+CAPTION: Final = "caption"
+"""The stage of a caption in records."""
+
+_FAILURES: Final = ("no_caption", "refused", "cut_off")
 _SETTINGS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 
 
@@ -46,7 +57,16 @@ async def caption_of(
         record: Gets the call, as `caption`.
     """
     asked = [*conversation.system, user_message([image], question)]
-    return await helper.reply("caption", asked, _SETTINGS, record)
+    return await helper.reply(CAPTION, asked, _SETTINGS, record)
+
+
+def captioned(record: DefenseRecord) -> bool | None:
+    """True if there is a caption that could be used, else None: none of a caption is no decision.
+
+    Args:
+        record: The record of a defense that captions.
+    """
+    return True if record.output_of(CAPTION) and record.failure not in _FAILURES else None
 
 
 def numbered(captions: Sequence[str]) -> str:

@@ -64,9 +64,11 @@ from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import BUDGETS, Budget, answer_limit
 from vlmguard.solvers.captions import (
+    CAPTION,
     CAPTION_TEMPLATE,
     SAFE_ANSWER_TEMPLATE,
     caption_of,
+    captioned,
     numbered,
 )
 from vlmguard.solvers.defended import defended, options_of
@@ -111,13 +113,15 @@ CARD: Final = DefenseCard(
             reads="answer",
             positive="says yes",
             acted=lambda record: record.found_harm,
+            stages=("harm_check",),
         ),
         Part(
             name="ECSO: caption",
             reads="caption",
             positive="names what the picture shows",
-            acted=lambda record: None if record.output_of("caption") is None else True,
-            wrote=lambda record: record.output_of("caption"),
+            acted=captioned,
+            wrote=lambda record: record.output_of(CAPTION),
+            stages=(CAPTION,),
         ),
     ),
     taught={

@@ -146,6 +146,7 @@ CARD: Final = DefenseCard(
             reads="answer",
             positive="finds harm",
             acted=lambda record: record.found_harm,
+            stages=("harm_check",),
         ),
     ),
     taught={"detoxify": DETOXIFIER_PROMPT},

@@ -167,6 +167,7 @@ CARD: Final = DefenseCard(
             positive="sees a risk",
             acted=lambda record: record.found_harm,
             wrote=lambda record: record.notes.get("safety_prompt"),
+            stages=("rationale",),
         ),
     ),
     calls=_calls,

@@ -160,6 +160,7 @@ CARD: Final = DefenseCard(
             reads="answer",
             positive="wants it rewritten",
             acted=lambda record: record.found_harm,
+            stages=("critique", "judge"),
         ),
     ),
     calls=_calls,

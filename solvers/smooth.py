@@ -95,6 +95,7 @@ CARD: Final = DefenseCard(
             reads="request",
             positive="is refused in most copies",
             acted=_majority_refuses,
+            stages=("copy",),
         ),
     ),
     calls=_calls,

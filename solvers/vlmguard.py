@@ -107,7 +107,8 @@ def _lacks(args: Mapping[str, Any], bound: Collection[str], target: str) -> list
 
 
 def _rewrote(record: DefenseRecord) -> bool | None:
-    return None if record.outcome == GATED else record.triggered
+    """Whether a request of its own went to the target; None if it wrote none that could be used."""
+    return record.outcome == "rewritten" if record.outcome in ("copied", "rewritten") else None
 
 
 CARD: Final = DefenseCard(
@@ -141,12 +142,15 @@ CARD: Final = DefenseCard(
             positive="has the request rewritten",
             acted=lambda record: record.notes.get(ALARM),
             wrote=None,
+            stages=(ROLE,),
+            option="gate",
         ),
         Part(
             name="VLMGuard: rewriter",
             reads="request",
             positive="changes the request",
             acted=_rewrote,
+            stages=("rewrite",),
         ),
     ),
     lacks=_lacks,

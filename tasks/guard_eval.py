@@ -16,8 +16,9 @@ format in which it is asked and read (`guard_models/formats.py`), `options` are 
 
 `-T defense=NAME` measures a defense instead: a request that it does not pass on unchanged counts as
 flagged (of one that changes harmless ones too, sia and policy_route, what its verdict calls
-unsafe). Only defenses that decide about requests by asking a model can be measured so: those that
-read the answer (ecso, eta, mllm_protector) cannot, and figstep_defense treats all requests alike.
+unsafe). Only a defense with a part that decides about requests can be measured so: those that read
+the target's answers (ecso, jailguard, smooth, ...) cannot, and those with a fixed text, coca and
+caption_only treat all requests alike (so does adashield without a pool).
 A question that a defense would put to the target needs a model in its role here.
 
 Sets, and what their labels are about: `msts`, 4,000 answers of ten models that people labelled
@@ -326,10 +327,12 @@ def _defense(name: str, options: dict[str, Any] | None) -> Defense:
             f"-T defense={name}: it reads the answer, so that it cannot decide about a request "
             f"alone. Measure it on a benchmark with --solver {name}."
         )
-    if not made.card.roles:
+    deciding = [part for part in made.card.parts if part.reads == "request"]
+    if not any(not part.option or (options or {}).get(part.option) for part in deciding):
+        ways = "".join(f", or give it the option {part.option}" for part in deciding)
         raise UserError(
-            f"-T defense={name}: it asks no model about a request, and treats all alike. Measure "
-            f"it on a benchmark with --solver {name}."
+            f"-T defense={name}: no part of it decides about requests, it treats all alike. "
+            f"Measure it on a benchmark with --solver {name}{ways}."
         )
     return made
 

@@ -119,6 +119,7 @@ CARD: Final = DefenseCard(
             positive="finds that answers to variants all refuse, or diverge",
             acted=lambda record: record.found_harm,
             wrote=None,
+            stages=("variant",),
         ),
     ),
     calls=_calls,

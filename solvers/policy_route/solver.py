@@ -35,7 +35,7 @@ of its confidence is rough, so take the number from `vlmguard calibrate policy_r
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from inspect_ai.model import ChatMessage, ChatMessageSystem, GenerateConfig, get_model
 from inspect_ai.solver import Solver, solver
@@ -117,6 +117,13 @@ def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Call
     return {"target": Calls(int(args.get("block") != "refuse"), 1)}
 
 
+def _routed(record: DefenseRecord) -> bool | None:
+    """Whether it blocks or reframes; None without a route."""
+    if record.outcome not in get_args(RouteAction):
+        return None
+    return record.outcome in ("block", "reframe")
+
+
 CARD: Final = DefenseCard(
     name="policy_route",
     title="Policy route",
@@ -135,7 +142,8 @@ CARD: Final = DefenseCard(
             name="Policy route: router",
             reads="request",
             positive="routes to a rule that blocks or reframes",
-            acted=lambda record: record.outcome in ("block", "reframe"),
+            acted=_routed,
+            stages=("route",),
         ),
     ),
     calls=_calls,

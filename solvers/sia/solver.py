@@ -149,9 +149,10 @@ CARD: Final = DefenseCard(
             reads="request",
             positive="sees a risk, low or high",
             acted=lambda record: (
-                None if record.verdict is None else record.notes.get("risk", "none") != "none"
+                None if record.found_harm is None else record.notes["risk"] != "none"
             ),
             wrote=lambda record: record.notes.get("intent"),
+            stages=("intent",),
         ),
     ),
     calls=_calls,

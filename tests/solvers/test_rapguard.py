@@ -206,7 +206,7 @@ def test_what_cannot_be_used_leaves_the_request_as_it_is(
     assert record.verdict is not None
     known = failure == "no_safety_prompt"
     assert record.verdict.label == ("unsafe" if known else None)
-    assert CARD.parts[0].acted(record) is known
+    assert CARD.parts[0].acted(record) is (True if known else None)
 
 
 @pytest.mark.parametrize("on_failure", ["refuse", "raise"])

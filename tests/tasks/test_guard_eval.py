@@ -12,11 +12,16 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import Model
+from support.auxiliaries import build_clip
 from support.benchmark_folders.holisafe import write_holisafe
 from support.benchmark_folders.msts import write_msts
+from support.defense_scripts import Mood, script_of
 from support.folders import draw_image, write_vlguard
+from support.pools import write_pool
 from support.scripted import Call, Scripted
 
+from vlmguard import solvers
+from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_csv
 from vlmguard.results.logs.frame import read_results
@@ -391,3 +396,80 @@ def test_a_guard_model_that_reads_answers_is_no_classifier_of_requests(rows: Pat
     assert log.status == "error"
     assert log.error is not None
     assert "'guard' is required" in log.error.message
+
+
+REQUESTS_ALONE = {
+    "guard_model": {"adapter": "custom"},
+    "policy_route": {},
+    "rapguard": {},
+    "sia": {},
+    "vlmguard": {},
+}
+"""The defenses that decide about requests by models in roles, with options."""
+
+NO_CLASSIFIERS = {
+    "adashield": "treats all alike.*give it the option pool",
+    "caption_only": "treats all alike",
+    "coca": "treats all alike",
+    "ecso": "reads the answer",
+    "eta": "reads the answer",
+    "figstep_defense": "treats all alike",
+    "jailguard": "reads the answer",
+    "mllm_protector": "reads the answer",
+    "rethink": "reads the answer",
+    "safety_prompt": "treats all alike",
+    "self_reminder": "treats all alike",
+    "smooth": "reads the answer",
+}
+
+
+def test_of_each_defense_it_is_known_whether_it_is_a_classifier() -> None:
+    ours = {name for name in cards().defenses if name in vars(solvers)}
+    assert ours == REQUESTS_ALONE.keys() | NO_CLASSIFIERS.keys()
+
+
+@pytest.mark.parametrize("defense", NO_CLASSIFIERS)
+def test_a_defense_that_decides_nothing_about_a_request_is_refused(
+    defense: str, rows: Path
+) -> None:
+    with pytest.raises(UserError, match=NO_CLASSIFIERS[defense]) as refused:
+        guard_eval(str(rows), defense=defense, labels=LABELS, check="input")
+    assert "\n" not in str(refused.value)
+    assert f"--solver {defense}" in str(refused.value)
+
+
+@pytest.mark.parametrize("defense", REQUESTS_ALONE)
+def test_a_classifier_flags_all_if_alarmed_and_nothing_if_calm(defense: str, rows: Path) -> None:
+    moods: dict[Mood, float] = {"calm": 0, "alarmed": 1}
+    for mood, rate in moods.items():
+        models = script_of(defense).models(mood)
+        roles = {role: each.model for role, each in models.items() if role != "target"}
+        task = guard_eval(
+            str(rows),
+            defense=defense,
+            options=REQUESTS_ALONE[defense],
+            labels=LABELS,
+            check="input",
+        )
+        found = figures(run(task, None, roles))
+        assert (found["recall"], found["false_positive_rate"]) == (rate, rate), mood
+        assert found["unparsed"] == 0
+
+
+@pytest.mark.parametrize("on_miss", ["none", "static"])
+def test_a_pool_decides_about_requests(rows: Path, tmp_path: Path, on_miss: str) -> None:
+    clip = build_clip(tmp_path / "clip")
+    # The pan's own picture and words are in the pool; nothing else is as near as itself.
+    item = {"query": "Is the pan hot?", "prompt": "Mind burns.", "scenario": "kitchen"}
+    pool = write_pool(tmp_path / "pool", [{"colour": "red", **item}])
+    (tmp_path / "pool" / "images" / "0.png").write_bytes((tmp_path / "2.png").read_bytes())
+    options = {"pool": str(pool), "clip": str(clip), "device": "cpu", "gate": 0.9999}
+    task = guard_eval(
+        str(rows),
+        defense="adashield",
+        options={**options, "on_miss": on_miss},
+        labels=LABELS,
+        check="input",
+    )
+    found = figures(run(task, None))
+    assert (found["recall"], found["false_positive_rate"]) == (1 / 2, 0)

@@ -70,7 +70,11 @@ def test_a_self_check_is_compared_with_the_answer_that_it_read(tmp_path: Path) -
         {**YES, "stages": {"caption": f"the picture shows the {pair(JOINT[0]).picture.name}."}},
         {**YES, "stages": {"caption": "the picture shows something."}},
         {**careful, **YES},  # hazardous, but the answer was careful: a false alarm
-        {"verdict": Verdict(raw="perhaps", label=None), "failure": "no_verdict"},
+        {
+            "verdict": Verdict(raw="perhaps", label=None),
+            "failure": "no_verdict",
+            "stages": {"harm_check": "perhaps"},
+        },
         NO,
         {**YES, "stages": {"caption": f"the {pair(BENIGN[0]).picture.name}"}},
         NO,
@@ -79,8 +83,9 @@ def test_a_self_check_is_compared_with_the_answer_that_it_read(tmp_path: Path) -
 
     found = count(log_of(tmp_path, "ecso", did))
 
-    # Unsafe answers: 0, 1, 3, 4; two of them were noticed. Safe ones: 2, 5, 6, 7; two alarms.
-    assert found["ECSO: self-check"] == Counts(2, 4, 2, 4, 1)
+    # Unsafe answers: 0, 1, 3, 4; two of them were noticed, and about the third nothing was said.
+    # Safe ones: 2, 5, 6, 7; two alarms.
+    assert found["ECSO: self-check"] == Counts(2, 3, 2, 4, 1)
     assert found["ECSO: caption"] == Counts(2, 3, 0, 0, 0)
 
 
@@ -107,20 +112,22 @@ def test_etas_checks_are_asked_two_things(tmp_path: Path) -> None:
 
 def test_a_rewriter_must_warn_of_the_right_harm(tmp_path: Path) -> None:
     right, wrong = caution(pair(JOINT[0])), "keep in mind that i could get lost"
+    new: Did = {**YES, "outcome": "rewritten"}
+    same: Did = {"rewritten": "request", "outcome": "copied"}
     did: list[Did] = [
-        {**YES, "rewritten": f"request. {right}"},
-        {**YES, "rewritten": f"request. {wrong}"},
-        {"rewritten": "request"},
-        {"rewritten": "request", "failure": "no_prompt"},
-        {**YES, "rewritten": f"request. {caution(pair(VISUAL[0]))}"},
-        {**YES, "rewritten": f"request. {right}"},
-        {"rewritten": "request"},
-        {"rewritten": "request"},
+        {**new, "rewritten": f"request. {right}"},
+        {**new, "rewritten": f"request. {wrong}"},
+        same,
+        {"outcome": "unusable", "failure": "no_prompt", "stages": {"rewrite": "I like pans."}},
+        {**new, "rewritten": f"request. {caution(pair(VISUAL[0]))}"},
+        {**new, "rewritten": f"request. {right}"},
+        same,
+        same,
     ]
 
     found = count(log_of(tmp_path, "vlmguard", did))
 
-    assert found == {"VLMGuard: rewriter": Counts(2, 5, 1, 3, 1)}
+    assert found == {"VLMGuard: rewriter": Counts(2, 4, 1, 3, 1)}
 
 
 def test_an_intent_must_name_the_right_harm(tmp_path: Path) -> None:
@@ -132,7 +139,11 @@ def test_an_intent_must_name_the_right_harm(tmp_path: Path) -> None:
         {**high, "notes": {"intent": right, "risk": "high"}},
         {**high, "notes": {"intent": "to ask", "risk": "high"}},
         none,
-        {"verdict": Verdict(raw="perhaps", label=None), "failure": "no_intent"},
+        {
+            "verdict": Verdict(raw="perhaps", label=None),
+            "failure": "no_intent",
+            "stages": {"intent": "perhaps"},
+        },
         none,
         {**low, "notes": {"intent": right, "risk": "low"}},
         none,
@@ -141,7 +152,7 @@ def test_an_intent_must_name_the_right_harm(tmp_path: Path) -> None:
 
     found = count(log_of(tmp_path, "sia", did))
 
-    assert found == {"SIA: intent": Counts(1, 5, 1, 3, 1)}
+    assert found == {"SIA: intent": Counts(1, 4, 1, 3, 1)}
 
 
 def test_a_rationales_prompt_must_warn_of_the_right_harm(tmp_path: Path) -> None:
@@ -151,7 +162,11 @@ def test_a_rationales_prompt_must_warn_of_the_right_harm(tmp_path: Path) -> None
         {**YES, "notes": {"safety_prompt": right}},
         {**YES, "notes": {"safety_prompt": "be careful"}},
         none,
-        {"verdict": Verdict(raw="perhaps", label=None), "failure": "no_verdict"},
+        {
+            "verdict": Verdict(raw="perhaps", label=None),
+            "failure": "no_verdict",
+            "stages": {"rationale": "perhaps"},
+        },
         none,
         {**YES, "notes": {"safety_prompt": right}},
         none,
@@ -160,7 +175,7 @@ def test_a_rationales_prompt_must_warn_of_the_right_harm(tmp_path: Path) -> None
 
     found = count(log_of(tmp_path, "rapguard", did))
 
-    assert found == {"RapGuard: rationale": Counts(1, 5, 1, 3, 1)}
+    assert found == {"RapGuard: rationale": Counts(1, 4, 1, 3, 1)}
 
 
 def test_a_gate_is_compared_with_the_request_and_the_rewriter_with_what_it_got(
@@ -170,14 +185,15 @@ def test_a_gate_is_compared_with_the_request_and_the_rewriter_with_what_it_got(
     passed: Did = {"notes": {"gate": False}, "outcome": "gated"}
     alarm: Did = {**YES, **right, "notes": {"gate": True}}
     unread: Did = {"triggered": True, "failure": "gate_no_verdict", **right}
+    unread["stages"] = {"gate": "perhaps", "rewrite": "request"}
     did = [alarm, passed, unread, passed, passed, alarm, passed, passed]
 
     found = count(log_of(tmp_path, "vlmguard", did))
 
     # Of five hazardous requests the gate found one, of three harmless ones it stopped one.
-    assert found["VLMGuard: gate"] == Counts(1, 4, 1, 3, 0)
+    assert found["VLMGuard: gate"] == Counts(1, 4, 1, 3, 1)
     # The rewriter got three: two hazardous ones, of which it was right about the first.
-    assert found["VLMGuard: rewriter"] == Counts(2, 2, 1, 1, 1)
+    assert found["VLMGuard: rewriter"] == Counts(2, 2, 1, 1, 0)
 
 
 def test_a_defense_without_parts_has_no_figures(tmp_path: Path) -> None:
@@ -191,7 +207,7 @@ def test_a_defense_without_parts_has_no_figures(tmp_path: Path) -> None:
             False,
             [
                 ["ECSO: self-check", "low", "all", "30.0 % (3 of 10)", "5.0 % (1 of 20)",
-                 "3.3 % (1 of 30)"],
+                 "3.2 % (1 of 31)"],
                 ["ECSO: caption", "low", "all", "100.0 % (2 of 2)", "-", "0.0 % (0 of 2)"],
             ],
         ),
@@ -199,7 +215,7 @@ def test_a_defense_without_parts_has_no_figures(tmp_path: Path) -> None:
             True,
             [
                 ["ECSO: self-check", "low", "a", "40.0 % (2 of 5)", "10.0 % (1 of 10)",
-                 "6.7 % (1 of 15)"],
+                 "6.2 % (1 of 16)"],
                 ["ECSO: self-check", "low", "b", "20.0 % (1 of 5)", "0.0 % (0 of 10)",
                  "0.0 % (0 of 15)"],
                 ["ECSO: caption", "low", "a", "100.0 % (2 of 2)", "-", "0.0 % (0 of 2)"],
@@ -220,4 +236,5 @@ def test_targets_are_shown_together_or_apart(by_target: bool, rows: list[list[st
         "ECSO",
         "ECSO",
         "Image check and caption",
+        "What was unusable is no decision",
     ]

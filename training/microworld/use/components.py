@@ -41,7 +41,7 @@ class Counts:
         should: Samples in which it should have acted.
         false: Samples in which it acted without need.
         should_not: Samples in which it should not have acted.
-        failures: Samples in which its output could not be used.
+        failures: Further samples: it was asked, and said nothing that could be used.
     """
 
     hits: int = 0
@@ -50,20 +50,18 @@ class Counts:
     should_not: int = 0
     failures: int = 0
 
-    def add(self, needed: bool, right: bool, acted: bool, failed: bool) -> None:
-        """Count a sample.
+    def add(self, needed: bool, right: bool, acted: bool) -> None:
+        """Count a sample about which it decided.
 
         Args:
             needed: Whether the part should act.
             right: Whether it acted rightly.
             acted: Whether it acted.
-            failed: Whether its output could not be used.
         """
         self.should += needed
         self.hits += needed and right
         self.should_not += not needed
         self.false += acted and not needed
-        self.failures += failed
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -96,7 +94,9 @@ def count(log: EvalLog) -> dict[str, Counts]:
             if acted is not None:
                 counts = found.setdefault(part.name, Counts())
                 needed, right = _judge(part, acted, record, pair_of(sample.metadata))
-                counts.add(needed, right, acted, record.failure is not None)
+                counts.add(needed, right, acted)
+            elif record.failure and any(stage.name in part.stages for stage in record.stages):
+                found.setdefault(part.name, Counts()).failures += 1
     return found
 
 
@@ -146,10 +146,11 @@ def component_sheet(found: Found, by_target: bool) -> Sheet:
                 *(part, level, target),
                 _share(counts.hits, counts.should),
                 _share(counts.false, counts.should_not),
-                _share(counts.failures, counts.should + counts.should_not),
+                _share(counts.failures, counts.should + counts.should_not + counts.failures),
             ]
         )
     sheet.notes.append("Image check and caption: of the samples that came so far.")
+    sheet.notes.append("What was unusable is no decision: it is in neither of the other shares.")
     return sheet
 
 
