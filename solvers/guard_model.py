@@ -58,6 +58,7 @@ from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.guard.guard_models.base import ROLE, Exchange, Side
 from vlmguard.guard.guard_models.formats import guard_format
 from vlmguard.guard.guard_models.safety_prompt import SafetyPrompt
+from vlmguard.guard.option_content import files_digest
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.rewriter.decision import OnRefusal
 from vlmguard.guard.several_images import UNSUPPORTED
@@ -231,6 +232,8 @@ class GuardFilter(Defense):
         self.on_failure = on_failure
         self.categories = self._known(categories)
         self.prompt = SafetyPrompt(templates)
+        files = files_digest(options)
+        self.template = template_hash(self.prompt.hash, files) if files else self.prompt.hash
         self.rewriting = VLMGuard(on_failure=on_failure, on_refusal=on_refusal)
 
     @property
@@ -246,7 +249,7 @@ class GuardFilter(Defense):
 
     def describe(self, record: DefenseRecord, target: Target | None) -> None:
         """Note the safety prompts and the settings."""
-        record.template = self.prompt.hash
+        record.template = self.template
         record.notes = {"adapter": self.guard.name, FLAGGED: {}}
         if self.threshold is not None:
             record.notes["threshold"] = self.threshold
@@ -345,7 +348,7 @@ class GuardFilter(Defense):
         noted = record.notes
         decision = await self.rewriting.before(conversation, record, target)
         record.notes = {**record.notes, **noted}
-        record.template = template_hash(record.template, self.prompt.hash)
+        record.template = template_hash(record.template, self.template)
         return replace(decision, verdict=verdict)
 
     async def _regenerated(

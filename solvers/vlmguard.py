@@ -247,6 +247,8 @@ class VLMGuard(Defense):
         record.template = rewriter.template_hash
         if self.oracle:
             record.template = template_hash(record.template, HAZARD_TEMPLATE, NO_HAZARD)
+        if self.gate is not None and self.gate.files:
+            record.template = template_hash(record.template, self.gate.files)
         if self.oracle and conversation.hazard is None:
             raise UserError(
                 f"{conversation.name}: -S hazard=oracle tells the rewriter what a benchmark says "
@@ -259,6 +261,7 @@ class VLMGuard(Defense):
             record.notes = _told(opinion)
             record.verdict = opinion.verdict
             if opinion.failure and self.on_failure != "original":
+                record.outcome = "unusable"
                 raise UnusableReply(opinion.failure, opinion.verdict.raw if opinion.verdict else "")
             if not opinion.rewrite:
                 record.outcome = GATED

@@ -8,7 +8,7 @@ from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.data_source import file_hash
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import GuardModel
-from vlmguard.guard.paths import user_path
+from vlmguard.guard.option_content import file_named
 from vlmguard.guard.templates import template_hash
 
 __all__ = ["options_digest", "options_of", "options_text", "with_options"]
@@ -61,8 +61,8 @@ def options_digest(options: Mapping[str, object] | None) -> str:
     """
     said = []
     for name, value in sorted((options or {}).items()):
-        file = user_path(value) if isinstance(value, str) else None
-        said.append(f"{name}={file_hash(file) if file and file.is_file() else value}")
+        file = file_named(value)
+        said.append(f"{name}={file_hash(file) if file else value}")
     return template_hash(*said) if said else ""
 
 

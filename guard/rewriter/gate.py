@@ -33,6 +33,7 @@ from vlmguard.guard.guard_models.asked import ROLE as GUARD
 from vlmguard.guard.guard_models.asked import asking
 from vlmguard.guard.guard_models.base import Exchange
 from vlmguard.guard.guard_models.formats import guard_format
+from vlmguard.guard.option_content import files_digest
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.rule_files import read_rules
@@ -76,6 +77,8 @@ class Gate(ABC):
     """The roles that need a model."""
     calls: Calls = Calls(0, 0)
     """Its calls for one sample."""
+    files: str = ""
+    """Identity of the files that its options name, for the record; empty without any."""
 
     async def ready(self) -> None:
         """Find its model, before anything is paid for.
@@ -116,6 +119,7 @@ class _RoleGate(Gate):
         options = {} if isinstance(adapter, str) else dict(adapter)
         name = adapter if isinstance(adapter, str) else str(options.pop("adapter", _FORM))
         self.guard = guard_format(name, options)
+        self.files = files_digest(options)
         if "input" not in self.guard.sides:
             raise UserError(f"-S gate_adapter={name}: this format checks no requests.")
         self.roles = tuple(ROLE if role == GUARD else role for role in self.guard.roles)
@@ -200,6 +204,7 @@ class _RuleGate(Gate):
             "false) or both, and perhaps a `name`",
             lambda rule: (),
         )
+        self.files = files_digest({"gate": file})
 
     async def check(self, conversation: Conversation, record: DefenseRecord) -> Opinion:
         turns = (turn for turn in conversation.request if isinstance(turn, ChatMessageUser))

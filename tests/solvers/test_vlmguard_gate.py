@@ -92,7 +92,8 @@ def test_or_it_follows_the_users_choice(choice: Any) -> None:
         assert "s/1" in message_of(log)
     else:
         assert answer_of(log).startswith("I'm sorry")
-        assert record_of(log).failure == "gate_no_verdict"
+        record = record_of(log)
+        assert (record.failure, record.outcome) == ("gate_no_verdict", "unusable")
 
 
 def test_of_two_failures_the_rewriters_is_told() -> None:

@@ -144,10 +144,11 @@ class Refining:
             prompt=self.static,
             answer=read_output(failed).text,
         )
-        for _ in range(TRIES):
-            output = await self.defender.generate(
-                asked, config=defaults_for(self.defender, DEFENDING)
-            )
+        for number in range(TRIES):
+            # The question is the same in all rounds: Inspect's cache tells it apart by the seed.
+            drawn = GenerateConfig(seed=(record.rounds - 1) * TRIES + number + 1)
+            config = defaults_for(self.defender, DEFENDING).merge(drawn)
+            output = await self.defender.generate(asked, config=config)
             record.stages.append(stage_call("improve", "defender", output))
             prompt = read_prompt(read_output(output).text)
             if prompt is not None:

@@ -115,6 +115,29 @@ def test_a_reply_that_can_be_read_at_last_counts(folder: Path, tmp_path: Path) -
     assert [record.drop for record in records(log)] == [None, None]
 
 
+def test_no_reply_of_the_defender_comes_from_the_cache_in_a_later_round(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+
+    def make(logs: str) -> list[int | None]:
+        said = iter(["Lovely.", *(improved(f"Mind {n}.") for n in range(1, 3))] * 2)
+        log, _, defender = make_prompts(
+            folder,
+            tmp_path / logs,
+            lambda call: "Sure.",
+            lambda call: next(said),
+            iterations=2,
+            run={"cache": True, "max_samples": 1},
+        )
+        assert [record.prompt for record in records(log)] == ["Mind 2."] * 2
+        return [call.config.seed for call in defender.calls]
+
+    assert make("first") == [1, 2, 6] * 2
+    # And a rerun pays for nothing.
+    assert make("again") == []
+
+
 def test_a_prompt_that_helps_too_few_validation_samples_is_dropped(
     folder: Path, tmp_path: Path
 ) -> None:
