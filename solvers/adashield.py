@@ -132,6 +132,8 @@ class AdaShield(Defense):
         self.on_miss: Literal["none", "static"] = on_miss
         self.prompt = load_template(STATIC_PROMPT, template, ())
         self.pool = None if pool is None else read_pool(user_path(pool))
+        if self.pool is not None:
+            self.content = template_hash(self.pool.digest, *sorted(self.pool.requests))
         self.clip = Checkpoint.named(clip, device)
 
     async def ready(self, target: Target | None) -> None:

@@ -265,6 +265,8 @@ class Guarded(ModelAPI, Wrapper):
             _described(self.inner),
             [_described(roles.get(role.name)) for role in card.roles],
         ]
+        if isinstance(self._made, Defense) and self._made.content:
+            parts.append(self._made.content)
         return hashlib.sha256(json.dumps(redact(parts), default=repr).encode()).hexdigest()[:16]
 
 

@@ -88,11 +88,14 @@ class Defense(ABC):
         card: Its card.
         on_failure: What is done if a guard's output cannot be used.
         needs_output: Whether it checks answers, so that none can be streamed before it is whole.
+        content: Identity of what it read beside the files that its options name, as the images of a
+            pool; empty without any. Cached answers and unfinished runs belong to one.
     """
 
     card: ClassVar[DefenseCard]
     on_failure: OnFailure = "original"
     needs_output: bool = False
+    content: str = ""
 
     async def decide(
         self,

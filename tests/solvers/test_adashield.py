@@ -9,10 +9,11 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
-from inspect_ai.solver import Solver
+from inspect_ai.solver import Solver, generate
 from support.auxiliaries import build_clip
 from support.carriers import CARRIERS, carry, decided
 from support.conversations import spelled
+from support.guarded import guarded_model
 from support.pools import ITEMS, write_pool
 from support.scripted import Scripted, message_of, picture, record_of, run_solver, sample, user
 
@@ -177,6 +178,33 @@ def test_another_pool_is_another_row(pool: Path, clip: str, tmp_path: Path) -> N
     own = {template(adaptive(pool, clip, gate=gate)) for gate in (-1, 1.0)}
     assert len(own) == 1
     assert len(own | {template(adaptive(other, clip)), template(adashield())}) == 3
+
+
+def test_the_cache_of_a_guarded_model_sees_all_that_a_pool_holds(
+    pool: Path, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    image = picture("green")
+    built = {"requests": [request_digest([image], "Is this pot clean?")]}
+
+    def record() -> DefenseRecord:
+        model = guarded_model(
+            "adashield", Scripted("ok"), pool=str(pool), clip=clip, device="cpu", gate=-1
+        )
+        (log,) = inspect_eval(
+            Task(dataset=[sample("Is this pot clean?", image)], solver=generate(cache=True)),
+            model=model,
+            display="none",
+            log_dir=str(tmp_path / "logs"),
+        )
+        return record_of(log)
+
+    first = record()
+    assert record().stages == first.stages  # with the seconds of the first
+    (pool.parent / "images/1.png").write_bytes((pool.parent / "images/0.png").read_bytes())
+    assert record().notes["pool"] == read_pool(pool).digest != first.notes["pool"]
+    (pool.parent / "provenance.json").write_text(json.dumps(built))
+    assert record().approximations == ["pool: built from this request"]
 
 
 def test_a_request_that_the_pool_was_built_from_is_an_approximation(pool: Path, clip: str) -> None:
