@@ -42,11 +42,17 @@ from typing import Any, Final
 
 from inspect_ai.model import ChatMessage, ModelOutput
 from inspect_ai.solver import Solver, solver
-from inspect_ai.util import collect
 
 from vlmguard.guard.cards import Calls, DefenseCard, Part
 from vlmguard.guard.decision import Decision
-from vlmguard.guard.defense import Answered, Conversation, Defense, Target, register_defense
+from vlmguard.guard.defense import (
+    Answered,
+    Conversation,
+    Defense,
+    Target,
+    call_each,
+    register_defense,
+)
 from vlmguard.guard.errors import UserError, check_choice, check_count, check_number
 from vlmguard.guard.images.altering import altered
 from vlmguard.guard.images.noise import NOISES, Noise, noise
@@ -164,9 +170,7 @@ class Smooth(Defense):
             record.skipped = conversation.skipped or "no_image"
             return answered.decision, answered.output
         copies = [await self._copy(conversation, number) for number in range(2, self.k + 1)]
-        others = await collect(*[answered.target(messages) for messages in copies])
-        for output in others:
-            record.add_call("copy", output, "target")
+        others = await call_each(answered.target, copies, record, "copy", "target")
         outputs = [answered.output, *others]
         votes = {
             place: vote

@@ -20,6 +20,7 @@ from vlmguard.guard.defense.helper import Helper, unusable
 from vlmguard.guard.defense.names import defense_named, register_defense
 from vlmguard.guard.defense.refusal import REFUSAL_MESSAGE, refusal
 from vlmguard.guard.defense.target import Target
+from vlmguard.guard.defense.together import call_each
 
 __all__ = [
     "ON_FAILURE",
@@ -35,6 +36,7 @@ __all__ = [
     "Target",
     "UnusableReply",
     "Verdict",
+    "call_each",
     "defense_named",
     "refusal",
     "register_defense",

@@ -12,9 +12,8 @@ from inspect_ai.model import (
     ModelName,
     ModelOutput,
 )
-from inspect_ai.util import collect
 
-from vlmguard.guard.defense import Conversation, Target, UnusableReply
+from vlmguard.guard.defense import Conversation, Target, UnusableReply, call_each
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import parts_of
 from vlmguard.guard.record import DefenseRecord, Stage
@@ -225,9 +224,8 @@ async def by_response(draw: Draw, record: DefenseRecord) -> tuple[str, bool, int
 
     # Each epoch has seeds of its own.
     first = 1 + (draw.conversation.epoch - 1) * draw.n
-    outputs = await collect(*[answer(first + index) for index in range(draw.n)])
-    for output in outputs:
-        record.add_call("candidate", output, "target")
+    seeds = range(first, first + draw.n)
+    outputs = await call_each(answer, seeds, record, "candidate", "target")
     if not all(output.choices for output in outputs):
         raise RuntimeError(
             f"{draw.conversation.name}: {draw.target.model} left one of {draw.n} candidates "

@@ -7,9 +7,8 @@
 from typing import Final
 
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput
-from inspect_ai.util import collect
 
-from vlmguard.guard.defense import UnusableReply
+from vlmguard.guard.defense import UnusableReply, call_each
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import defaults_for
@@ -64,9 +63,7 @@ async def graded(
         text = fill(GRADE_TEMPLATE, rubric=disarm(rubric), answer=disarm(answer))
         return await model.generate([ChatMessageUser(content=text)], config=config)
 
-    outputs = await collect(*[grade(answer) for answer in answers])
-    for output in outputs:
-        record.add_call(stage, output, "reward")
+    outputs = await call_each(grade, answers, record, stage, "reward")
     return [read_grade(read_output(output).text) for output in outputs]
 
 

@@ -44,7 +44,6 @@ from typing import Any, Final, Literal, get_args
 
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelName, ModelOutput
 from inspect_ai.solver import Solver, solver
-from inspect_ai.util import collect
 from PIL import Image
 
 from vlmguard.guard.aux_models.base import Checkpoint
@@ -57,6 +56,7 @@ from vlmguard.guard.defense import (
     Defense,
     Target,
     UnusableReply,
+    call_each,
     refusal,
     register_defense,
 )
@@ -207,14 +207,12 @@ class JailGuard(Defense):
             record.approximations.append("sampling: greedy answers to variants")
         first = 1 + (conversation.epoch - 1) * self.n
         variants = await self._variants(conversation)
-        outputs = await collect(
-            *[
-                target(messages, GenerateConfig(seed=first + number))
-                for number, messages in enumerate(variants)
-            ]
-        )
-        for output in outputs:
-            record.add_call("variant", output, "target")
+
+
+        async def answer(number: int) -> ModelOutput:
+            return await target(variants[number], GenerateConfig(seed=first + number))
+
+        outputs = await call_each(answer, range(self.n), record, "variant", "target")
         verdict = await self._verdict(conversation, outputs, record)
         if verdict.label == "safe":
             return replace(answered.decision, verdict=verdict), answered.output
