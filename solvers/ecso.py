@@ -15,7 +15,8 @@ Four steps, each a fresh conversation with the target itself:
 3. Caption: image and request, asking for what the image shows that matters.
 4. Safe answer: caption and request, no image. This is final.
 
-Cost: 2 target calls if the answer is judged safe, 4 if not, and 1 more for each further image.
+Cost: 2 target calls if the answer is judged safe, 4 if not, and 1 more for each further image; 1 if
+there is no answer to judge.
 Steps 2 to 4 run greedily, as in the authors' MM-SafetyBench runs, and checks have at most 1,024
 tokens; `--max-tokens` gives more to a target that thinks first. A target that takes no temperature
 checks with its own settings, which is noted as approximation.
@@ -102,7 +103,7 @@ CARD: Final = DefenseCard(
     summary=(
         "the target checks its answer; if harmful, it answers from a caption, without the image"
     ),
-    target_calls=Calls(2, 4, "if triggered", further_images=1),
+    target_calls=Calls(1, 4, "2 if not triggered", further_images=1),
     images={"answer": "all", "harm_check": "all", "caption": "each", "safe_answer": "none"},
     options=("verdict", "keep_image", "on_failure", "budget", "templates"),
     fidelity="the authors' steps, reading of the check and settings; prompts are in our words",

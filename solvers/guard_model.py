@@ -98,7 +98,7 @@ def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Call
     most = sides + again
     return {
         "target": Calls(0 if refuses else 1, 1 + again),
-        ROLE: Calls(1, most, further_images=most),
+        ROLE: Calls(int(check != "output"), most, further_images=most),
         "rewriter": Calls(0, 2 if on_flag == "rewrite" else 0),
     }
 
@@ -120,7 +120,7 @@ CARD: Final = DefenseCard(
     summary="a guard model reads request, answer or both; what it flags is refused or changed",
     target_calls=Calls(0, 2, "if an answer is made anew"),
     roles=(
-        Role(ROLE, Calls(1, 3, "as its options say", further_images=3), needed=False),
+        Role(ROLE, Calls(0, 3, "as its options say", further_images=3), needed=False),
         Role("rewriter", Calls(0, 2, "if it rewrites"), needed=False),
     ),
     images={

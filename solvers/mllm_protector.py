@@ -122,7 +122,7 @@ CARD: Final = DefenseCard(
     summary="a classifier checks the answer; a second model rewrites it",
     target_calls=Calls(1, 1),
     roles=(
-        Role("detector", Calls(1, 1), option="detector"),
+        Role("detector", Calls(0, 1, "if there is an answer"), option="detector"),
         Role("detoxifier", Calls(0, 1, "if triggered"), option="detoxifier", needed=False),
     ),
     images={"answer": "all", "harm_check": "none", "detoxify": "none"},

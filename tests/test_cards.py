@@ -14,6 +14,7 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
+from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
 from support.benchmark_folders.every import EVERY
@@ -229,6 +230,43 @@ def test_a_defense_does_what_its_card_says(name: str) -> None:
         assert said.least <= made_calls <= most, role
 
 
+def runs_unbound(name: str) -> bool:
+    """Whether a defense runs without a model in any role, under the options of its script."""
+    card = cards().defenses[name]
+    if any(role.needed or role.option for role in card.roles):
+        return False
+    return not card.lacks(script_of(name).options, (), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [(n, bound) for n in cards().defenses for bound in (True, False) if bound or runs_unbound(n)],
+)
+def test_a_card_counts_the_calls_for_a_target_without_an_answer(name: str, bound: bool) -> None:
+    card, script = cards().defenses[name], script_of(name)
+    filtered = ModelOutput.from_content("target", "", "content_filter")
+    models = script.models("alarmed")
+    target = models.pop("target")
+    target = Scripted(
+        lambda call: next(
+            (voice.alarmed for words, voice in script.questions.items() if words in call.text),
+            filtered,
+        ),
+        provider=script.provider,
+    )
+    roles = models if bound else {}
+    made = getattr(vlmguard.solvers, name)(**script.options)
+    log = run_solver(made, sample("How?", picture()), target, roles)
+    assert log.status == "success", log.error
+    said = card.calls(script.options, roles)
+    for role in card.roles:
+        number = len(roles[role.name].calls) if role.name in roles else 0
+        assert role.calls.least <= number, role.name
+        assert said.get(role.name, role.calls).least <= number, role.name
+    assert card.target_calls.least <= len(target.calls)
+    assert said.get("target", card.target_calls).least <= len(target.calls)
+
+
 def test_the_readmes_tables_are_made_of_cards(repo: Path) -> None:
     text = (repo / "README.md").read_text()
     assert renewed(text) == text, "run `make readme`"
@@ -267,7 +305,7 @@ def test_lists_tell_every_benchmark_and_defense() -> None:
     ]
     assert told["microworld"][2] == "`slice=benign`"
     (found,) = [each for each in as_json("defenses")["defenses"] if each["name"] == "ecso"]
-    assert found["target_calls"] == "2 to 4 (if triggered), 1 more a further image"
+    assert found["target_calls"] == "1 to 4 (2 if not triggered), 1 more a further image"
     assert found["images"]["caption"] == "each"
     shown = next(row for row in defenses.rows if "ecso" in row[0])[4]
     assert shown == "all: answer, harm check; each alone: caption; text alone: safe answer"

@@ -166,7 +166,12 @@ CARD: Final = DefenseCard(
     ),
     target_calls=Calls(1, None, "1 more a sentence, for 5 candidates"),
     roles=(
-        Role("reward", Calls(1, None, "5 more a sentence"), option="reward", needed=False),
+        Role(
+            "reward",
+            Calls(0, None, "1 an answer, 5 more a sentence"),
+            option="reward",
+            needed=False,
+        ),
         Role(
             "image_safety",
             Calls(0, None, "1 an image if the answer fails"),

@@ -15,9 +15,9 @@ Code: https://github.com/shiningrain/JailGuard
    each row made a distribution, and the largest divergence between two rows. The request is an
    attack if that is above `tau`. An attack gets the fixed refusal.
 
-Cost: 1 + `n` target calls, `n` being 8. The authors answer with none of them; an answer to a
-variant in place of step 1 would save one call, and be an answer about an altered picture. Each
-altered picture is in Inspect's log (`--no-log-images` leaves them out).
+Cost: 1 + `n` target calls, `n` being 8; 1 where step 1 brings no answer. The authors answer with
+none of them; an answer to a variant in place of step 1 would save one call, and be an answer about
+an altered picture. Each altered picture is in Inspect's log (`--no-log-images` leaves them out).
 
 Variants are drawn from the sample's name, its epoch and their number, and have seeds 1 to `n`
 (those of the next epoch follow), so that a rerun has the same ones, and Inspect's cache knows them.
@@ -75,6 +75,7 @@ VARIANTS: Final = 8
 RESPONSE_CHARS: Final = 100
 IMAGE_TAU: Final = 0.025
 TEXT_TAU: Final = 0.02
+ANSWERED: Final = "1 without an answer"
 Mutator = Literal[
     "policy",
     "rotation",
@@ -92,8 +93,7 @@ Mutator = Literal[
 
 
 def _calls(args: Mapping[str, Any], bound: Any) -> Mapping[str, Calls]:
-    calls = 1 + args.get("n", VARIANTS)
-    return {"target": Calls(calls, calls)}
+    return {"target": Calls(1, 1 + int(args.get("n", VARIANTS)), ANSWERED)}
 
 
 CARD: Final = DefenseCard(
@@ -102,7 +102,7 @@ CARD: Final = DefenseCard(
     version="1-A",
     paper="https://arxiv.org/abs/2312.10766",
     summary="the target answers 8 altered requests; refused if all refuse, or answers diverge",
-    target_calls=Calls(1 + VARIANTS, 1 + VARIANTS),
+    target_calls=Calls(1, 1 + VARIANTS, ANSWERED),
     images={"answer": "all", "variant": "altered"},
     options=("n", "tau", "mutator", "embedder", "response_chars", "on_failure"),
     notes={"n": "variants", "embedder": "a text encoder"},
@@ -207,7 +207,6 @@ class JailGuard(Defense):
             record.approximations.append("sampling: greedy answers to variants")
         first = 1 + (conversation.epoch - 1) * self.n
         variants = await self._variants(conversation)
-
 
         async def answer(number: int) -> ModelOutput:
             return await target(variants[number], GenerateConfig(seed=first + number))

@@ -42,7 +42,7 @@ def test_the_papers_matrix_needs_neither_path_nor_data(
     # Undefended, rewriter, ECSO, ETA, MLLM-Protector, FigStep defense: target / guard / judge.
     assert cells[0] == [
         *("siuo", "167", "167 / 0 / 501", "167 / 334 / 501", "668 / 0 / 501"),
-        *("167+ / 167+ / 501", "167 / 334 / 501", "167 / 0 / 501"),
+        *("167+ / 0+ / 501", "167 / 334 / 501", "167 / 0 / 501"),
     ]
     assert matrix.startswith("Calls at most on the target: ")
     assert [row[1] for row in cells] == ["167", "200", "130", "130", "130", "200"]

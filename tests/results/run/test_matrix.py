@@ -235,15 +235,15 @@ def test_plan_counts_epochs_and_each_benchmarks_own_questions(tmp_path: Path) ->
     assert (lines[0].samples, lines[0].target_calls, lines[0].judge_calls) == (9, 9, 54)
     assert (lines[1].samples, lines[1].judge_calls) == (3, 12)
     eta = next(line for line in lines if line.defense == "eta")
-    # At least an answer and its reward each; more calls depend on these.
-    assert (eta.target_calls, eta.guard_calls, eta.cost, eta.open_ended) == (9, 9, None, True)
+    # At least an answer each; its reward and more calls depend on it.
+    assert (eta.target_calls, eta.guard_calls, eta.cost, eta.open_ended) == (9, 0, None, True)
     assert lines[-1].guard_calls == 6
     matrix.options = {"epochs": 2, "max_samples": 4, "temperature": 0.5}
     assert [line.samples for line in plan(matrix)[:2]] == [6, 6]
     matrix.options = {"sample_id": ["siuo/1"]}
     assert plan(matrix)[0].samples is None
     total = plan_sheet(lines).rows[-1]
-    assert total[3:7] == ["36", "36+", "36+", "198"]
+    assert total[3:7] == ["36", "36+", "24+", "198"]
 
 
 def test_a_defense_may_bind_roles_of_its_own(config: Path, tmp_path: Path) -> None:
