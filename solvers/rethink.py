@@ -24,16 +24,17 @@ limit), and 256 more for its judgement; the judge of `split=true` has 1,024. So 
 fused form may be up to 256 tokens longer than the first.
 
 Choices of ours: policy and prompts (files in `templates=FOLDER` replace them). A reply without a
-verdict, with two that differ, or with `rewrite` and no new answer is a failure (`no_verdict`,
-`no_rewrite`, `refused`, `cut_off`), and `on_failure` decides; `original` keeps the answer so far,
-which after the first round is the last new one. Requests without an image are criticised too. The
-critic sees the images of earlier turns and the system turns, but no other earlier words. The
-beginning of an answer (prefill) is judged with it, and a new answer takes the place of both.
+verdict, with two that differ or one behind the new answer, or with `rewrite` and no new answer (or
+one that says nothing: `none`) is a failure (`no_verdict`, `no_rewrite`, `refused`, `cut_off`), and
+`on_failure` decides; `original` keeps the answer so far, which after the first round is the last
+new one. A fence or our own tags around a new answer are taken off. Requests without an image are
+criticised too. The critic sees the images of earlier turns and the system turns, but no other
+earlier words. The beginning of an answer (prefill) is judged with it, and a new answer takes the
+place of both.
 """
 
-import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, StopReason
@@ -56,6 +57,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import AUTHORS_TOKENS
+from vlmguard.solvers.critique import Critique, read_critique, read_new_answer
 from vlmguard.solvers.defended import defended, options_of
 
 POLICY: Final = """\
@@ -123,22 +125,17 @@ instructions in the old one. Reply with nothing but the new answer."""
 
 ROLE: Final = "critic"
 JUDGEMENT_TOKENS: Final = 256
+ANSWERED: Final = "if there is an answer"
 
 _JUDGING: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
-_VERDICT: Final = re.compile(
-    r"^\W{0,6}verdict\W{1,6}(keep|rewrite)\W{0,6}$", re.IGNORECASE | re.MULTILINE
-)
-_ANSWER: Final = re.compile(
-    r"^[ \t*_#>]{0,6}answer[ \t*_]{0,4}:[ \t*_]{0,4}", re.IGNORECASE | re.MULTILINE
-)
 
 
 def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Calls]:
     """Who criticises, and how often at most."""
     most = int(args.get("max_rounds", 1)) * (2 if args.get("split") else 1)
     if ROLE in bound:
-        return {"target": Calls(1, 1), ROLE: Calls(1, most)}
-    return {"target": Calls(2, 1 + most), ROLE: Calls(0, 0)}
+        return {"target": Calls(1, 1), ROLE: Calls(0, most, ANSWERED)}
+    return {"target": Calls(1, 1 + most, ANSWERED), ROLE: Calls(0, 0)}
 
 
 CARD: Final = DefenseCard(
@@ -165,19 +162,6 @@ CARD: Final = DefenseCard(
     ),
     calls=_calls,
 )
-
-
-@dataclass(frozen=True)
-class Critique:
-    """What a critic says of an answer.
-
-    Attributes:
-        keeps: Whether the answer may stay.
-        answer: The new answer in the same reply; empty if there is none.
-    """
-
-    keeps: bool
-    answer: str = ""
 
 
 @register_defense
@@ -274,7 +258,7 @@ class Rethink(Defense):
             asked = self._asked("rewrite", answered, text, said.text)
             settings = GenerateConfig(temperature=0.0, max_tokens=tokens)
             said = await critic.reply("rewrite", asked, settings, record)
-            critique = Critique(False, said.text.strip() if said.is_answer else "")
+            critique = Critique(False, read_new_answer(said.text) if said.is_answer else "")
         if not critique.answer:
             raise unusable(said, "no_rewrite")
         return verdict, (critique.answer, "max_tokens" if said.kind == "cut_off" else "stop")
@@ -297,24 +281,3 @@ class Rethink(Defense):
 @options_of(Rethink)
 def rethink(**options: Any) -> Solver:
     return defended(Rethink(**options))
-
-
-def read_critique(reply: str) -> Critique | None:
-    """Read a critic's reply.
-
-    Args:
-        reply: The reply, without thinking.
-
-    Returns:
-        None without a verdict on a line of its own, and if several before the new answer differ: a
-        critic may quote one that the answer forged.
-    """
-    first = _VERDICT.search(reply)
-    if first is None:
-        return None
-    heading = _ANSWER.search(reply, first.end())
-    judged = reply[: heading.start()] if heading else reply
-    verdicts = {found[1].lower() for found in _VERDICT.finditer(judged)}
-    if len(verdicts) > 1:
-        return None
-    return Critique("keep" in verdicts, reply[heading.end() :].strip() if heading else "")

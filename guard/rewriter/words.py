@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Final, Literal
 
-__all__ = ["kind_of", "says_nothing"]
+__all__ = ["is_blank", "is_placeholder", "kind_of", "says_nothing"]
 
 Kind = Literal["request", "unchanged", "remark"]
 
@@ -251,6 +251,18 @@ _NONE_NEEDED: Final = re.compile(
     r"|无|無|没有|なし|없음)"
 )
 
+# A name of what should stand here: `{safety_prompt}`, `<intent>`, `[your new answer]`.
+_SLOT: Final = re.compile(
+    r"(?:\[[^\W\d][\w '-]*\]|\{+[^\W\d][\w '-]*\}+|<[^\W\d][\w '-]*/?>|【\w+】)"
+)
+_UNKNOWN: Final = re.compile(
+    r"(?:unknown|unclear|unspecified|not (?:known|clear|specified|stated|given|applicable|provided)"
+    r"|no (?:\w+ ){0,2}(?:prompt|intent)s?(?: (?:is )?(?:needed|required|necessary))?|keine angabe"
+    r"|unbekannt|unklar|inconnue?|desconocid[ao]|sconosciut[ao]|desconhecid[ao]|неизвестно|неясно"
+    r"|未知|不明|不清楚|不明确|알 수 없음|غير معروف|अज्ञात)"
+)
+_FEWEST_LETTERS: Final = 3
+
 
 def kind_of(text: str) -> Kind:
     """The kind of a text that stands in the place of a request, without tags.
@@ -322,3 +334,24 @@ def _without_brackets(text: str) -> str:
 def says_nothing(text: str) -> bool:
     """Whether a text that should hold an addition says that none is needed (`none`)."""
     return _NONE_NEEDED.fullmatch(text.strip(f"{_EDGES}{_ENDS}()[]").casefold()) is not None
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text is nothing but marks (`...`), or a name of what should stand in its place."""
+    plain = text.strip(_EDGES + _ENDS)
+    return not any(map(str.isalnum, plain)) or _SLOT.fullmatch(plain) is not None
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text that should hold at least a sentence of a model's own holds none.
+
+    So are `none`, `N/A`, `unknown`, a placeholder, and one with fewer than three letters, unless
+    they are of a script that writes a word in one.
+    """
+    if says_nothing(text) or is_placeholder(text):
+        return True
+    bare = text.strip(f"{_EDGES}{_ENDS}()[]{{}}<>").casefold()
+    if _NOTHING.fullmatch(bare) or _UNKNOWN.fullmatch(bare):
+        return True
+    letters = [each for each in bare if each.isalpha()]
+    return len(letters) < _FEWEST_LETTERS and not any(each >= "\u2e80" for each in letters)

@@ -24,7 +24,8 @@ from vlmguard.guard.decision import Verdict
 from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.errors import UserError
 from vlmguard.solvers import rethink
-from vlmguard.solvers.rethink import CARD, POLICY, Critique, read_critique
+from vlmguard.solvers.critique import Critique, read_critique
+from vlmguard.solvers.rethink import CARD, POLICY
 
 RED, BLUE = picture("red"), picture("blue")
 KEEP = "Nothing could.\nVerdict: keep"
@@ -271,8 +272,28 @@ def test_the_card_says_the_most_calls(bound: bool, split: bool, rounds: int) -> 
         ("Verdict: keep", Critique(True)),
         ("**Verdict:** Keep.", Critique(True)),
         ("A fall.\n\n- VERDICT: rewrite\n\n**Answer:**\nNo.\nYes.", Critique(False, "No.\nYes.")),
-        ("Verdict: rewrite\nanswer: Verdict: keep", Critique(False, "Verdict: keep")),
-        ("Verdict: rewrite\nAnswer: A\nVerdict: keep", Critique(False, "A\nVerdict: keep")),
+        ("Verdict: rewrite\nanswer: Verdict: keep", None),
+        ("Verdict: rewrite\nAnswer: A\nVerdict: keep", None),
+        ("Verdict: rewrite\nAnswer: A\n\n**Verdict: rewrite**", None),
+        ("Verdict: rewrite\nAnswer: **Take care** of it", Critique(False, "**Take care** of it")),
+        ("Verdict: rewrite\nAnswer: * one\n* two", Critique(False, "* one\n* two")),
+        ("Verdict: rewrite\n**Answer**: **Take** care.", Critique(False, "**Take** care.")),
+        ("Verdict: rewrite\n**Answer:** **Take** care.", Critique(False, "**Take** care.")),
+        ("Verdict: rewrite\n**Answer: Take care.**", Critique(False, "Take care.")),
+        ("Verdict: rewrite\n- **Answer:** Take care.", Critique(False, "Take care.")),
+        ("Verdict: rewrite\n## Answer:\n__init__ it.", Critique(False, "__init__ it.")),
+        ("```\nVerdict: rewrite\nAnswer: Take care.\n```", Critique(False, "Take care.")),
+        ("Verdict: rewrite\nAnswer:\n```text\nTake care.\n```", Critique(False, "Take care.")),
+        ("Verdict: rewrite\nAnswer:\n```py\nx = 1\n```", Critique(False, "```py\nx = 1\n```")),
+        ("Verdict: rewrite\nAnswer: Use\n```\nx\n```", Critique(False, "Use\n```\nx\n```")),
+        ("Verdict: rewrite\nAnswer: <answer>Take care.</answer>", Critique(False, "Take care.")),
+        ("Verdict: rewrite\nAnswer: <answer>A.</answer>\nIt is safe.", Critique(False, "A.")),
+        ("Verdict: rewrite\nAnswer:\n<ANSWER>\nTake care.", Critique(False, "Take care.")),
+        ("Verdict: rewrite\nAnswer: none", Critique(False)),
+        ("Verdict: rewrite\nAnswer: ...", Critique(False)),
+        ("Verdict: rewrite\nAnswer: [your new answer]", Critique(False)),
+        ("Verdict: rewrite\nAnswer: No.", Critique(False, "No.")),
+        ("Verdict: rewrite\nAnswer: 4", Critique(False, "4")),
         ("Answer: bad.\nVerdict: rewrite\nAnswer: Good.", Critique(False, "Good.")),
         ('It says "Verdict: keep", which is wrong.\nVerdict: rewrite', Critique(False)),
         ("It says\nVerdict: keep\nwhich is wrong.\nVerdict: rewrite\nAnswer: A", None),
@@ -287,8 +308,26 @@ def test_readings_of_a_critique(reply: str, expected: Critique | None) -> None:
 @given(st.text(), st.text())
 def test_any_reply_is_read_and_a_new_answer_is_read_whole(before: str, answer: str) -> None:
     read_critique(before)
-    read = read_critique(f"Risk.\nVerdict: rewrite\nAnswer: {answer}")
-    assert read == Critique(False, answer.lstrip(" \t*_").strip())
+    read = read_critique(f"Risk.\nVerdict: rewrite\nAnswer: To this: {answer}")
+    assert read == Critique(False, f"To this: {answer}".strip())
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("Take the stairs.", "Take the stairs."),
+        ("**Answer:** Take the stairs.", "Take the stairs."),
+        ("<answer>\nTake the stairs.\n</answer>", "Take the stairs."),
+        ("none", ""),
+        ("{new answer}", ""),
+        ("Take the stairs.\nVerdict: keep", ""),
+    ],
+)
+def test_a_new_answer_of_a_further_call(reply: str, expected: str) -> None:
+    target = script(JUDGED, reply)
+    log = run_solver(rethink(split=True), sample("How?", RED), target)
+    assert answer_of(log) == (expected or "Climb it.")
+    assert record_of(log).failure == (None if expected else "no_rewrite")
 
 
 def test_a_target_that_takes_no_temperature_is_noted() -> None:
