@@ -18,9 +18,10 @@ Cost: one target call, and one call of the captioner for each image. Captions ar
 at most 1,024 tokens; the answer has the run's own settings.
 
 Choices of ours: prompts are those of our ECSO (files in `templates=FOLDER` replace them), and
-several captions are numbered as there. A caption that is empty (`no_caption`), or that the
-captioner declined to give, by a mark of its provider or in words that `guard/refusals/` reads as a
-refusal (`refused`), is a failure, and `on_failure` decides: with `original` the target then sees
+several captions are numbered as there. A caption that is empty or says nothing (`none`; the failure
+`no_caption`), or that the captioner declined to give, by a mark of its provider or in a text that
+is a refusal and nothing else (`refused`; one that will not name a person, and describes the
+picture, is a caption), is a failure, and `on_failure` decides: with `original` the target then sees
 the image, so take `refuse` where it must not. Only the last user turn changes: images of earlier
 turns, which the target may have answered with open eyes, stay in view, and that is noted as the
 approximation `earlier images: shown`. A request without an image of its own passes (`no_image`).
@@ -45,7 +46,8 @@ from vlmguard.guard.defense import (
 from vlmguard.guard.errors import check_choice
 from vlmguard.guard.messages import images_of
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.guard.refusals import is_refusal
+from vlmguard.guard.refusals import only_refuses
+from vlmguard.guard.rewriter.words import is_blank
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.captions import (
@@ -162,7 +164,7 @@ class CaptionOnly(Defense):
         captions = []
         for image in conversation.images:
             said = await caption_of(image, question, conversation, captioner, record)
-            if not said.is_answer or is_refusal(said.text):
+            if not said.is_answer or is_blank(said.text) or only_refuses(said.text):
                 raise unusable(said, "no_caption")
             captions.append(disarm(said.text))
         return captions

@@ -22,11 +22,12 @@ role if a model is bound to it.
 The verdict is `unsafe` if there is a risk, also if the self-check then drops the prompt; the
 rationale is the decision's `hazard`. Both texts stand in the record's notes. A safety prompt beside
 `"risk": false` is not used. A reply without one clear object is the failure `no_verdict`, a risk
-without a usable prompt (none, a refusal, our own words back) `no_safety_prompt`; `cut_off`,
-`refused` and `unsupported_images` have their own names. All follow `on_failure`. A self-check that
-cannot be read (`no_self_check`) does too, but with `original` the prompt stays: a risk was found.
-Several images, those of earlier turns included, are shown in one call. Without an image the
-rationale is about the request alone. Earlier turns are shown as text; system turns are not.
+without a usable prompt (none, a placeholder, a refusal, our own words back) `no_safety_prompt`;
+`cut_off`, `refused` and `unsupported_images` have their own names. All follow `on_failure`. A
+self-check that cannot be read (`no_self_check`) does too, but with `original` the prompt stays: a
+risk was found. Several images, those of earlier turns included, are shown in one call. Without an
+image the rationale is about the request alone. Earlier turns are shown as text; system turns are
+not.
 
 In contrast to `vlmguard`, the user's words stay and guidance is added. That difference alone, with
 the same auxiliary model asked in the same form, is an ablation of `vlmguard`: `-S apply=append`.
@@ -63,7 +64,8 @@ from vlmguard.guard.guard_models.json_reply import verdict_object
 from vlmguard.guard.guard_models.material import material
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.guard.refusals import is_refusal
+from vlmguard.guard.refusals import only_refuses
+from vlmguard.guard.rewriter.words import is_blank
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.defended import defended, options_of
@@ -128,7 +130,7 @@ def read_rationale(reply: str) -> Rationale | None:
     Returns:
         None if there is no such object at the end, or several that differ.
     """
-    content = verdict_object(reply, "rationale")
+    content = verdict_object(reply, "rationale", ("risk", "safety_prompt"))
     if content is None or content != verdict_object(reply, "risk"):
         return None
     risk = _TRUTH.get(str(content["risk"]).lower())
@@ -244,7 +246,7 @@ class RapGuard(Defense):
         if not found.risk:
             return replace(self.passed(conversation, "no risk"), verdict=record.verdict)
         echo = found.safety_prompt in self.rationale_prompt
-        if not found.safety_prompt or echo or is_refusal(found.safety_prompt):
+        if is_blank(found.safety_prompt) or echo or only_refuses(found.safety_prompt):
             raise UnusableReply("no_safety_prompt", said.text)
         spoils, failure = False, ""
         if self.self_check:

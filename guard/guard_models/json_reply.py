@@ -20,12 +20,13 @@ _BEFORE: Final = re.compile(r"(?:\A|\n)[ \t]{0,20}(?:```[ \t]{0,9}\w{0,12}\s{0,9
 _BEHIND: Final = re.compile(r"[\s`]*\Z")
 
 
-def verdict_object(reply: str, key: str) -> dict[str, Any] | None:
+def verdict_object(reply: str, key: str, also: tuple[str, ...] = ()) -> dict[str, Any] | None:
     """The object of a reply that gives the verdict.
 
     Args:
         reply: The reply, without thinking.
         key: The key of the verdict.
+        also: Other keys that are acted on: objects in which they differ contradict each other, too.
 
     Returns:
         The object, None if there is none that counts: cut short, quoted in a sentence, followed by
@@ -47,7 +48,8 @@ def verdict_object(reply: str, key: str) -> dict[str, Any] | None:
             continue
         if key in content:
             found.append((start, place, content))
-    if not found or len({repr(content[key]) for _, _, content in found}) > 1:
+    told = {repr([content.get(each) for each in (key, *also)]) for _, _, content in found}
+    if len(told) != 1:
         return None
     start, end, content = found[-1]
     own = _BEFORE.search(reply[max(0, start - 60) : start]) and _BEHIND.match(reply, end)

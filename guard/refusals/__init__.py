@@ -5,6 +5,6 @@ whether an English phrase occurs anywhere, as keyword metrics count.
 """
 
 from vlmguard.guard.refusals.phrases import REFUSAL_PHRASES, contains_phrase, normalise
-from vlmguard.guard.refusals.reading import is_refusal
+from vlmguard.guard.refusals.reading import is_refusal, only_refuses
 
-__all__ = ["REFUSAL_PHRASES", "contains_phrase", "is_refusal", "normalise"]
+__all__ = ["REFUSAL_PHRASES", "contains_phrase", "is_refusal", "normalise", "only_refuses"]

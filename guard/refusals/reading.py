@@ -29,7 +29,7 @@ from vlmguard.guard.refusals.russian import RUSSIAN
 from vlmguard.guard.refusals.spanish import SPANISH
 from vlmguard.guard.text.thinking import strip_thinking
 
-__all__ = ["LANGUAGES", "is_refusal"]
+__all__ = ["LANGUAGES", "is_refusal", "only_refuses"]
 
 LANGUAGES: Final = (
     *(ENGLISH, SPANISH, FRENCH, GERMAN, ITALIAN),
@@ -37,6 +37,7 @@ LANGUAGES: Final = (
 )
 
 _READ: Final = 300
+_READ_WHOLE: Final = 1_500
 _SENTENCES: Final = 3
 
 # Letters of each script; a Chinese or Korean letter counts twice, since its words have fewer
@@ -100,6 +101,40 @@ _APOLOGY: Final = re.compile(
     )
 )
 
+# A clause that tells something beside a refusal begins so.
+_CONTRAST: Final = re.compile(
+    folded(
+        r"(?:(?:but|however|though|although|yet|still|nevertheless|instead|aber|jedoch|doch|"
+        r"allerdings|trotzdem|pero|sin embargo|aunque|mais|cependant|toutefois|neanmoins|ma|pero|"
+        r"tuttavia|comunque|но|однако|хотя|зато|لكن|ولكن|و?لكنني?|اما|ولی|लेकिन|परंतु|मगर|किन्तु)\b|"
+        r"但是?|不过|不過|然而|可是|하지만|그러나|그렇지만)"
+    )
+)
+_CONTRASTED: Final = re.compile(
+    rf"{_CLAUSE_END.pattern}|\s(?={_CONTRAST.pattern})|(?=但是?|不过|不過|然而)"
+)
+
+# The speaker talks to whoever asked (an offer, a wish, a reason of its own), and describes nothing.
+_TALKS: Final = re.compile(
+    folded(
+        r"\b(?:i|i'm|i'd|i'll|i've|me|my|we|our|you|your|please|sorry|"
+        r"ich|mir|mich|mein\w*|bitte|ihnen|wenn sie|falls sie|konnen sie|haben sie|lassen sie|du|dir|"
+        r"puedo|podria|puedes|puede usted|si (?:necesita|quiere|tiene|desea)\w*|por favor|estoy|"
+        r"avisame|dejame|mi|mis|te|je|j'\w+|vous|votre|mes|n'hesitez|posso|potrei|se (?:vuoi|hai|"
+        r"desideri|ha)|per favore|fammi|sono|я|мне|вам|вы|пожалуйста|если|"
+        r"يمكنني|يمكنك|لك|انا|من فضلك|اذا|می ?توانم|لطفا|شما|من|اگر|मैं|मुझे|आप|आपकी|कृपया)\b"
+        r"|我|您|你|请|請|如果|도와|말씀|주세요|드릴|저는|제가"
+    )
+)
+_SHOWS: Final = re.compile(
+    folded(
+        r"\b(?:see|sees|seen|shows?|shown|showing|notice|observe|visible|depicts?|tell you that|"
+        r"sehe|sieht|sehen|zeigt|veo|ve|muestra|vois|voit|montre|vedo|vede|mostra|вижу|видно|"
+        r"показан\w*|изображ\w*|اري|تظهر|يظهر|می ?بینم|نشان|दिखा\w*|दिख\w*)\b"
+        r"|看到|看见|看出|显示|顯示|보입니다|보여|보이"
+    )
+)
+
 
 class _Patterns(NamedTuple):
     """A language's table, compiled."""
@@ -135,6 +170,63 @@ def is_refusal(text: str) -> bool:
         for language in LANGUAGES
         if language.script == script
     )
+
+
+def only_refuses(text: str) -> bool:
+    """Whether a reply is a refusal and nothing else: every sentence declines, or talks around it.
+
+    A description of an image may begin or end with what the speaker will not say ("I can't name
+    her, but she wears a red dress"). So it is read sentence by sentence, in the languages of
+    `is_refusal`; a sentence that is known as neither a refusal nor an apology, an offer or a
+    question says something.
+
+    Args:
+        text: A reply. Only its first 1,500 characters are read.
+    """
+    if not is_refusal(text):
+        return False
+    whole = prepared(strip_thinking(text).strip()[: 2 * _READ_WHOLE])[:_READ_WHOLE]
+    said = _QUOTED.sub('"', whole)
+    script = _script(said)
+    tables = [_compiled(each) for each in LANGUAGES if each.script == script]
+    sentences = [each.strip(_DRESS) for each in _SENTENCE_END.split(said)]
+    return all(_says_no_more(each, tables) for each in sentences)
+
+
+def _says_no_more(sentence: str, tables: list[_Patterns]) -> bool:
+    """Whether a sentence of a refusal tells nothing beside it."""
+    if sentence.endswith(("?", "\u061f")) or not any(map(str.isalnum, sentence)):
+        return True
+    split = (each.strip(_DRESS + _STOPS) for each in _CONTRASTED.split(sentence))
+    clauses = [each for each in split if each]
+    if not _declines_in(sentence, tables):
+        own = [each for each in clauses if not _CONTRAST.fullmatch(each)]
+        return not own or _is_around(own[0], tables)
+    turned = False
+    for number, clause in enumerate(clauses):
+        if _CONTRAST.match(clause):
+            # What stands before "but I can't" is told, and so is all behind "I can't, but".
+            turned = True
+            told = clauses[:number] if _declines_in(clause, tables) else []
+            if any(not _is_around(each, tables) for each in told):
+                return False
+        if turned and not _CONTRAST.fullmatch(clause) and not _is_around(clause, tables):
+            return False
+    return True
+
+
+def _declines_in(clause: str, tables: list[_Patterns]) -> bool:
+    return any(_declines(clause, table, False) for table in tables)
+
+
+def _is_around(clause: str, tables: list[_Patterns]) -> bool:
+    """Whether a clause declines, apologises, or talks to whoever asked."""
+    if _declines_in(clause, tables):
+        return True
+    if _SHOWS.search(clause):
+        return False
+    opens = any(table.opener.match(clause) for table in tables)
+    return opens or bool(_APOLOGY.match(clause) or _TALKS.search(clause))
 
 
 def _script(text: str) -> str:

@@ -37,7 +37,7 @@ def read_route(reply: str, taxonomy: Sequence[RouteRule]) -> Route | None:
         The route; None if the reply has no JSON object with `rules` that counts (`json_reply`), or
         names rules and none.
     """
-    content = verdict_object(reply, "rules")
+    content = verdict_object(reply, "rules", ("confidence",))
     if content is None:
         return None
     named = content["rules"]

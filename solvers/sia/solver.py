@@ -22,12 +22,13 @@ where there is one. The note is behind every request, so every answered sample i
 the reason `no risk`, `low risk` or `high risk`. The intent is the decision's `hazard` where there
 is a risk; it stands in the record's notes, and the caption in its stages.
 
-A reply of stage 2 that does not end so, or says two different things, is the failure `no_intent`
-(`cut_off`, `refused` and `unsupported_images` have their own names) and follows `on_failure`: with
-`original`, stage 3 gets the request alone, without a note. A missing caption is noted as
-`no_caption`, and stage 2 goes on with what it sees itself. Of several images, those of earlier
-turns included, both stages see all in one call. Without an image there is no caption (nor a fused
-one), and stage 2 reads the request alone. Earlier turns are shown as text; system turns are not.
+A reply of stage 2 that does not end so, says two different things, or has a placeholder for an
+intent (`none`) is the failure `no_intent` (`cut_off`, `refused` and `unsupported_images` have their
+own names) and follows `on_failure`: with `original`, stage 3 gets the request alone, without a
+note. A missing caption is noted as `no_caption`, and stage 2 goes on with what it sees itself. Of
+several images, those of earlier turns included, both stages see all in one call. Without an image
+there is no caption (nor a fused one), and stage 2 reads the request alone. Earlier turns are shown
+as text; system turns are not.
 
 Deviations: the stages and their order are the authors'. Their prompts and examples could not be
 confirmed, nor the form of the intent, the levels of risk, the place of the note, and whether the
@@ -59,6 +60,8 @@ from vlmguard.guard.guard_models.labelled import agreed, labelled_lines
 from vlmguard.guard.guard_models.material import material
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.refusals import only_refuses
+from vlmguard.guard.rewriter.words import is_blank
 from vlmguard.guard.templates import fill, load_template, load_templates, template_hash
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.defended import defended, options_of
@@ -99,8 +102,9 @@ def read_intent(reply: str) -> Intent | None:
         reply: The reply, without thinking.
 
     Returns:
-        Its last two lines as an intent. None if they are something else, or if another line gives
-        another intent or risk: a model may go on with an example of its own.
+        Its last two lines as an intent. None if they are something else, if the intent says nothing
+        (`none`, `<intent>`), or if another line gives another intent or risk: a model may go on
+        with an example of its own.
     """
     lines = [line for line in reply.replace("：", ":").splitlines() if line.strip(" \t`")]
     if list(labelled_lines("\n".join(lines[-2:]))) != ["intent", "risk"]:
@@ -108,7 +112,7 @@ def read_intent(reply: str) -> Intent | None:
     said = labelled_lines("\n".join(lines))
     risk = agreed(said["risk"], RISKS)
     intent, *others = dict.fromkeys(said["intent"])
-    if risk is None or others or not any(map(str.isalnum, intent)):
+    if risk is None or others or is_blank(intent):
         return None
     return Intent(intent, RISKS[risk])
 
@@ -270,7 +274,7 @@ class SIA(Defense):
         helper = Helper.of("captioner", target, self.card.name)
         turn = user_message(conversation.seen, fill(self.caption_prompt, material=told))
         said = await helper.reply("caption", [turn], _QUESTION, record)
-        if said.is_answer:
+        if said.is_answer and not is_blank(said.text) and not only_refuses(said.text):
             return disarm(said.text)
         record.failure = "no_caption"
         return NO_CAPTION

@@ -92,6 +92,8 @@ def test_several_images_have_a_call_each_and_numbers() -> None:
     [
         ("", "no_caption"),
         ("<think>Hm.</think>", "no_caption"),
+        ("None.", "no_caption"),
+        ("...", "no_caption"),
         ("I'm sorry, but I can't help with that.", "refused"),
         (ModelOutput.from_content("target", "Blocked.", "content_filter"), "refused"),
     ],
@@ -128,6 +130,8 @@ def test_one_missing_caption_of_two_is_a_failure() -> None:
         "It shows a knife on a table. I can't read the writing on it.",
         'A sign that says "I cannot help you with that".',
         "A man who refuses to help.",
+        "I can't identify the person, but the image shows a woman in a red dress by a river.",
+        "I'm unable to see any dangerous items. The picture shows a kitchen with knives.",
     ],
 )
 def test_a_caption_that_speaks_of_refusing_is_one(caption: str) -> None:

@@ -189,6 +189,9 @@ UNREADABLE: list[tuple[str | ModelOutput, str]] = [
     (said(True, ""), "no_safety_prompt"),
     (said(True, None), "no_safety_prompt"),
     (said(True, "I'm sorry, but I can't help with that."), "no_safety_prompt"),
+    *((said(True, text), "no_safety_prompt") for text in ("none", "N/A", "-", "...", "(empty)")),
+    *((said(True, text), "no_safety_prompt") for text in ("{safety_prompt}", "true", "x", "无")),
+    (f"{said(True, 'Warn.')}\n{said(True, 'Refuse.')}", "no_verdict"),
     (said(True, "one to three sentences to the assistant about this very"), "no_safety_prompt"),
 ]
 
@@ -329,6 +332,14 @@ def test_the_last_object_is_the_rationale(reply: str) -> None:
 )
 def test_anything_else_is_none(reply: str) -> None:
     assert read_rationale(reply) is None
+
+
+def test_a_prompt_that_begins_with_what_cannot_be_done_is_one() -> None:
+    prompt = "I cannot help with theft. Warn that it is a crime, and offer a locksmith."
+    target = script(said(True, prompt))
+    record = record_of(run_solver(rapguard(), sample("How?", RED), target))
+    assert (record.action, record.failure) == ("rewrite", None)
+    assert target.calls[-1].text == f"How?\n\n{prompt}"
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

@@ -355,6 +355,10 @@ def test_the_last_two_lines_are_the_intent(reply: str) -> None:
         "Risk: high\nIntent: To climb.",
         "Intent: \nRisk: high",
         "Intent: ...\nRisk: high",
+        "Intent: none\nRisk: high",
+        "Intent: <intent>\nRisk: low",
+        "Intent: Unknown.\nRisk: none",
+        "Intent: [one sentence]\nRisk: none",
         f"{HIGH}\nThat is what I think.",
         # A model that goes on with an example of its own.
         f"{HIGH}\n\nImage: A cat.\nReasoning: It is cute.\n{NONE}",
