@@ -118,10 +118,10 @@ _CONTRASTED: Final = re.compile(
 _TALKS: Final = re.compile(
     folded(
         r"\b(?:i|i'm|i'd|i'll|i've|me|my|we|our|you|your|please|sorry|"
-        r"ich|mir|mich|mein\w*|bitte|ihnen|wenn sie|falls sie|konnen sie|haben sie|lassen sie|du|dir|"
+        r"ich|mir|mich|mein\w*|bitte|wenn sie|falls sie|konnen sie|haben sie|lassen sie|du|dir|"
         r"puedo|podria|puedes|puede usted|si (?:necesita|quiere|tiene|desea)\w*|por favor|estoy|"
         r"avisame|dejame|mi|mis|te|je|j'\w+|vous|votre|mes|n'hesitez|posso|potrei|se (?:vuoi|hai|"
-        r"desideri|ha)|per favore|fammi|sono|я|мне|вам|вы|пожалуйста|если|"
+        r"desideri|ha)|per favore|fammi|я|мне|вам|вы|пожалуйста|если|"
         r"يمكنني|يمكنك|لك|انا|من فضلك|اذا|می ?توانم|لطفا|شما|من|اگر|मैं|मुझे|आप|आपकी|कृपया)\b"
         r"|我|您|你|请|請|如果|도와|말씀|주세요|드릴|저는|제가"
     )
