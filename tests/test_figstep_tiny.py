@@ -1,17 +1,20 @@
 """FigStep-Tiny with its 50 real images, through the command line, for every defense.
 
 The targets are tiny checkpoints with random weights, once as `hf-vlm/` in the process and once
-behind `transformers serve`. Their answers mean nothing; the test is that everything runs.
+behind `transformers serve`. Their answers mean nothing; the test is that everything runs. All
+defenses run in one matrix a side, since most of a command's time goes into its start; one of them
+is run by `inspect eval`, too.
 """
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from support.auxiliaries import (
     build_adapter,
@@ -28,6 +31,7 @@ from vlmguard import solvers
 from vlmguard.guard.cards import cards
 from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.results.logs.answers import bare
 
 
 @dataclass(frozen=True)
@@ -157,23 +161,66 @@ def trial_of(defense: str) -> Trial:
     return TRIALS[defense]
 
 
-def words_of(
-    defense: str, auxiliaries: dict[str, Path], bound: str, *, served: bool
-) -> tuple[str, ...]:
-    """The defense, its options, and `bound` in every role that it needs a model in."""
-    roles = ["grader"]
-    words: list[str] = []
-    if defense != UNDEFENDED:
-        trial = trial_of(defense)
-        words += ["--solver", defense]
-        for option in (*trial.options, *(trial.served if served else ())):
-            words += ["-S", option.format_map(auxiliaries)]
-        card = cards().defenses[defense]
-        roles += [role.name for role in card.roles if role.needed and role.option is None]
-        roles += trial.roles
-    for role in roles:
-        words += ["--model-role", f"{role}={bound}"]
-    return tuple(words)
+def run_all(
+    cli: Any,
+    logs: Path,
+    defenses: Sequence[str],
+    target: str,
+    data: Path,
+    auxiliaries: Mapping[str, Path],
+    *,
+    tokens: tuple[int, int],
+    served: Served | None = None,
+) -> dict[str, EvalLog]:
+    """Run defenses in one matrix.
+
+    Args:
+        cli: Runs a command.
+        logs: Folder for the logs.
+        defenses: Their names, or `undefended`.
+        target: The model that has every role.
+        data: FigStep's folder.
+        auxiliaries: Checkpoints that options name.
+        tokens: The most tokens of the target's answers, and of all others'.
+        served: The server of the target, if it has one.
+
+    Returns:
+        The logs by defense; one is missing if its run did not start.
+    """
+    bound = {"model": target, "generate": {"max_tokens": tokens[1]}}
+    rows = []
+    for defense in defenses:
+        row: dict[str, Any] = {"name": "none" if defense == UNDEFENDED else defense}
+        if defense != UNDEFENDED:
+            trial, card = trial_of(defense), cards().defenses[defense]
+            words = (*trial.options, *(trial.served if served else ()))
+            pairs = [word.format_map(auxiliaries).split("=", 1) for word in words]
+            row["args"] = {name: yaml.safe_load(value) for name, value in pairs}
+            needed = [role.name for role in card.roles if role.needed and role.option is None]
+            row["roles"] = dict.fromkeys((*needed, *trial.roles), bound)
+        rows.append(row)
+    config = logs / "matrix.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "log_dir": str(logs / "logs"),
+                "targets": [{"model": target, "generate": {"max_tokens": tokens[0]}}],
+                "roles": {"grader": bound},
+                "benchmarks": [
+                    {"name": "figstep", "args": {"split": "tiny", "data_dir": str(data)}}
+                ],
+                "defenses": rows,
+            }
+        )
+    )
+    result = cli(
+        *("vlmguard", "run", "--config", str(config)),
+        env=served.environment() if served else {},
+        timeout=2400,
+    )
+    print(result.stdout[-4000:], result.stderr[-4000:])
+    found = [read_eval_log(info) for info in list_eval_logs(str(logs / "logs"), recursive=True)]
+    return {bare(log.eval.solver) if log.eval.solver else UNDEFENDED: log for log in found}
 
 
 def only_log(logs: Path) -> EvalLog:
@@ -211,65 +258,93 @@ def test_every_trial_has_a_defense() -> None:
     assert TRIALS.keys() <= set(DEFENSES)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("defense", DEFENSES)
-def test_local_checkpoint(
-    defense: str,
+@pytest.fixture(scope="module")
+def local_logs(
     folder: Path,
     brief_llava: Path,
     auxiliaries: dict[str, Path],
-    repo: Path,
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     cli: Any,
-) -> None:
-    model = f"hf-vlm/{brief_llava}"
-    result = cli(
-        *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
-        *words_of(defense, auxiliaries, f"{{model: {model}, max_tokens: 32}}", served=False),
-        *("--model", model, "--max-tokens", "16"),
-        *("--log-dir", str(tmp_path), "--display", "plain"),
-        cwd=repo,
-        timeout=600,
+) -> dict[str, EvalLog]:
+    logs, target = tmp_path_factory.mktemp("local"), f"hf-vlm/{brief_llava}"
+    return run_all(cli, logs, DEFENSES, target, folder, auxiliaries, tokens=(16, 32))
+
+
+@pytest.fixture(scope="module")
+def served_logs(
+    folder: Path,
+    served: Served,
+    auxiliaries: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    cli: Any,
+) -> dict[str, EvalLog]:
+    logs = tmp_path_factory.mktemp("served")
+    able = [name for name in DEFENSES if name == UNDEFENDED or not trial_of(name).refused]
+    return run_all(
+        cli, logs, able, served.model, folder, auxiliaries, tokens=(8, 16), served=served
     )
-    assert result.returncode == 0, result.stdout + result.stderr
-    check_log(only_log(tmp_path), defense)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("defense", DEFENSES)
-def test_transformers_serve(
-    defense: str,
-    folder: Path,
-    served: Served,
-    auxiliaries: dict[str, Path],
-    repo: Path,
-    tmp_path: Path,
-    cli: Any,
+def test_local_checkpoint(defense: str, local_logs: dict[str, EvalLog]) -> None:
+    check_log(local_logs[defense], defense)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "defense",
+    [name for name in DEFENSES if name not in TRIALS or not TRIALS[name].refused],
+)
+def test_transformers_serve(defense: str, served_logs: dict[str, EvalLog]) -> None:
+    check_log(served_logs[defense], defense)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("defense", [name for name, trial in TRIALS.items() if trial.refused])
+def test_a_target_that_a_defense_refuses(
+    defense: str, folder: Path, served: Served, repo: Path, tmp_path: Path, cli: Any
 ) -> None:
-    limited = f"{{model: {served.model}, max_tokens: 16}}"
     result = cli(
         *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
-        *words_of(defense, auxiliaries, limited, served=True),
-        *("--model", served.model, "--max-tokens", "8"),
+        *("--solver", defense, "--model", served.model, "--model-role", f"grader={served.model}"),
         *("--log-dir", str(tmp_path), "--display", "plain"),
         cwd=repo,
         env=served.environment(),
         timeout=600,
     )
-    if defense != UNDEFENDED and (refused := trial_of(defense).refused):
-        assert refused in result.stdout + result.stderr
-        log = only_log(tmp_path)
-        assert log.status == "error"
-        assert log.error is not None
-        assert refused in log.error.message
-        assert "\n" not in log.error.message
-        assert not log.stats.model_usage  # nobody was asked before
-        return
-    assert result.returncode == 0, result.stdout + result.stderr
+    refused = trial_of(defense).refused
+    assert refused in result.stdout + result.stderr
     log = only_log(tmp_path)
-    check_log(log, defense)
-    if defense != "eta":
-        return
+    assert log.status == "error"
+    assert log.error is not None
+    assert refused in log.error.message
+    assert "\n" not in log.error.message
+    assert not log.stats.model_usage  # nobody was asked before
+
+
+@pytest.mark.slow
+def test_the_command(folder: Path, brief_llava: Path, repo: Path, tmp_path: Path, cli: Any) -> None:
+    """The command of the README, which a matrix runs for each defense."""
+    model = f"hf-vlm/{brief_llava}"
+    bound = f"{{model: {model}, max_tokens: 32}}"
+    result = cli(
+        *("inspect", "eval", "tasks/figstep.py", "-T", "split=tiny", "-T", f"data_dir={folder}"),
+        *("--solver", "vlmguard", "--model", model, "--max-tokens", "16"),
+        *("--model-role", f"rewriter={bound}", "--model-role", f"grader={bound}"),
+        *("--log-dir", str(tmp_path), "--display", "plain"),
+        cwd=repo,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    check_log(only_log(tmp_path), "vlmguard")
+
+
+@pytest.mark.slow
+def test_a_log_is_judged_again_without_its_target(
+    served_logs: dict[str, EvalLog], served: Served, repo: Path, tmp_path: Path, cli: Any
+) -> None:
+    log = served_logs["eta"]
 
     def script(text: str, messages: list[dict[str, Any]]) -> str:
         return json.dumps({"safety": 4, "helpful": False})
