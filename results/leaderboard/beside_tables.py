@@ -12,7 +12,14 @@ from vlmguard.results.logs.coverage import KINDS, OTHERWISE, SCORED, TOTAL
 from vlmguard.results.logs.measures import Measure
 from vlmguard.results.stats.differences import Difference
 
-__all__ = ["BESIDE_NOTES", "beside_sheet", "control_note", "counts_sheet", "unpaired_notes"]
+__all__ = [
+    "BESIDE_NOTES",
+    "OVER_REFUSAL",
+    "beside_sheet",
+    "control_note",
+    "counts_sheet",
+    "unpaired_notes",
+]
 
 GENERAL = "(any)"
 OVER_REFUSAL: Final = "over_refusal"
