@@ -4,6 +4,7 @@ from typing import Any
 
 from inspect_ai import Task
 
+from vlmguard.guard.defense import defense_named
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
 from vlmguard.results.logs.answers import digest
@@ -13,6 +14,7 @@ from vlmguard.results.run.making import make_solver, make_task
 from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.roles_needed import (
     cannot_start,
+    card_of,
     missing_roles,
     misspelled_roles,
     seen_as,
@@ -98,7 +100,7 @@ def files_named_in(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[
         read = {"data_dir"} if "data" in (task.metadata or {}) else set()
         named = {name: value for name, value in step.args.items() if name not in read}
         benchmarks[_told_apart(step.label or step.name, step.args)] = named
-    return named_files(
+    named = named_files(
         {
             "benchmarks": benchmarks,
             "defense": defense.args,
@@ -106,6 +108,18 @@ def files_named_in(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[
             "roles": {role: _by_model(bound) for role, bound in roles(matrix, defense).items()},
         }
     )
+    return {**named, **_read_beside(matrix, defense)}
+
+
+def _read_beside(matrix: Matrix, defense: Defense) -> dict[str, str]:
+    """What defenses read beside the files that their options name, by target."""
+    found = {}
+    for target in matrix.targets:
+        around, _ = seen_as(defense, target)
+        card = card_of(around.name)
+        if card is not None and (content := defense_named(card.name)(**around.args).content):
+            found[f"{_told_apart(target.model, target.model_args)}.{card.name}.content"] = content
+    return found
 
 
 def _by_model(chosen: list[ModelChoice]) -> dict[str, Any]:

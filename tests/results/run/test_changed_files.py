@@ -20,6 +20,7 @@ from inspect_ai.log import (
 from inspect_ai.scorer import Score
 from PIL import Image
 from support.counting_api import counting_api
+from support.pools import write_pool
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -224,6 +225,28 @@ def test_two_of_one_name_are_told_apart(tmp_path: Path) -> None:
     found = files_named_in(matrix, matrix.defenses[0], [Task()])
     assert len(found) == 2
     assert len(set(found.values())) == 2
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_the_images_of_a_pool_count_too(tmp_path: Path, around: bool) -> None:
+    pool = write_pool(tmp_path / "pool")
+    options = {"pool": str(pool), "device": "cpu"}
+    guarded = {"model": "guarded/adashield/mockllm/one", "model_args": options}
+    matrix = Matrix.model_validate(
+        {
+            "targets": [guarded if around else {"model": "mockllm/one"}],
+            "benchmarks": [{"name": "siuo"}],
+            "defenses": [{"name": "none"} if around else {"name": "adashield", "args": options}],
+        }
+    )
+
+    def files() -> dict[str, str]:
+        return files_named_in(matrix, matrix.defenses[0], [Task()])
+
+    before = files()
+    (pool.parent / "images/1.png").write_bytes((pool.parent / "images/0.png").read_bytes())
+    (changed,) = changes(files(), before)
+    assert changed.endswith("adashield.content")
 
 
 @pytest.mark.parametrize("slash", ["/", ""])
