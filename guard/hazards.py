@@ -4,8 +4,11 @@ A task names it in a sample's metadata: `hazard` (empty: it does not say), or wh
 ours has: `expected` (`comply`: harmless) and `category` (with `sub_category` or `subcategory`).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
+
+from vlmguard.guard.errors import UserError
 
 __all__ = ["HAZARD", "hazard_of"]
 
@@ -15,20 +18,37 @@ HAZARD: Final = "hazard"
 _FINER: Final = ("sub_category", "subcategory")
 
 
-def hazard_of(metadata: Mapping[str, Any]) -> str | None:
+def hazard_of(metadata: Mapping[str, Any], name: str = "The sample") -> str | None:
     """The hazard of a sample, in its benchmark's words.
 
     Args:
         metadata: The sample's metadata.
+        name: What errors call the sample.
 
     Returns:
-        Empty for a harmless sample; None if the benchmark does not say.
+        Empty for a harmless sample; None if the benchmark does not say, as with an empty text, None
+        or NaN.
+
+    Raises:
+        UserError: An entry is no text.
     """
     if metadata.get("expected") == "comply":
         return ""
     if HAZARD in metadata:
-        return str(metadata[HAZARD]).strip() or None
+        return _text(metadata, HAZARD, name) or None
     if "expected" not in metadata:
         return None
-    named = [metadata.get("category"), *(metadata.get(name) for name in _FINER)]
-    return ": ".join(str(each) for each in named if each) or None
+    named = [_text(metadata, key, name) for key in ("category", *_FINER)]
+    return ": ".join(filter(None, named)) or None
+
+
+def _text(metadata: Mapping[str, Any], key: str, name: str) -> str:
+    value = metadata.get(key)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    raise UserError(
+        f"{name}: what could go wrong with it is told as words, and {key!r} in its metadata is "
+        f"{value!r}. Write a text, or leave it out."
+    )

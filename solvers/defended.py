@@ -83,11 +83,12 @@ def defended(defense: Defense) -> Solver:
             return answered.output
 
         target = Target(get_model(), answer)
+        name, told = f"Sample {state.sample_id}", state.metadata
         conversation = Conversation(
             list(state.messages),
-            name=f"Sample {state.sample_id}",
+            name=name,
             epoch=state.epoch,
-            hazard=hazard_of(state.metadata),
+            hazard=lambda: hazard_of(told, name),
         )
         card = defense.card
         with recorded(state, card.name, conversation.text, card.version) as record:

@@ -249,7 +249,8 @@ class VLMGuard(Defense):
             record.template = template_hash(record.template, HAZARD_TEMPLATE, NO_HAZARD)
         if self.gate is not None and self.gate.files:
             record.template = template_hash(record.template, self.gate.files)
-        if self.oracle and conversation.hazard is None:
+        hazard = conversation.hazard() if self.oracle else None
+        if self.oracle and hazard is None:
             raise UserError(
                 f"{conversation.name}: -S hazard=oracle tells the rewriter what a benchmark says "
                 "could go wrong, and nobody says it here. It is for evaluations with --solver "
@@ -266,7 +267,7 @@ class VLMGuard(Defense):
             if not opinion.rewrite:
                 record.outcome = GATED
                 return replace(self.passed(conversation, GATED), verdict=opinion.verdict)
-        decision = await self._rewritten(conversation, record, rewriter)
+        decision = await self._rewritten(conversation, record, rewriter, hazard)
         if opinion is None:
             return decision
         record.failure = record.failure or opinion.failure or None
@@ -274,13 +275,17 @@ class VLMGuard(Defense):
         return replace(decision, failure=failure, verdict=opinion.verdict)
 
     async def _rewritten(
-        self, conversation: Conversation, record: DefenseRecord, rewriter: Rewriter
+        self,
+        conversation: Conversation,
+        record: DefenseRecord,
+        rewriter: Rewriter,
+        hazard: str | None,
     ) -> Decision:
         rewrite = await rewriter.rewrite(
             conversation.images,
             conversation.text,
             conversation=conversation.earlier,
-            hazard=conversation.hazard if self.oracle else None,
+            hazard=hazard,
         )
         _note(record, rewriter, rewrite)
         try:

@@ -1,7 +1,7 @@
 """What a defense reads: a conversation, whose last user turn it protects."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -21,6 +21,10 @@ Skipped = Literal["", "no_user_turn", "tool_turn", "empty", "no_image"]
 """Why a defense looked at nothing; empty if it looked."""
 
 
+def _untold() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Conversation:
     """A conversation that waits for an answer.
@@ -32,14 +36,14 @@ class Conversation:
         messages: All turns, oldest first.
         name: What errors call it (`Sample siuo/1001`).
         epoch: Number of the answer to the same request, from 1.
-        hazard: What a benchmark says could go wrong, for ablations that are told it (empty:
+        hazard: Says what a benchmark says could go wrong, for ablations that are told it (empty:
             nothing); None where nobody says it (`guarded/`, a server).
     """
 
     messages: Sequence[ChatMessage]
     name: str = "the conversation"
     epoch: int = 1
-    hazard: str | None = None
+    hazard: Callable[[], str | None] = field(default=_untold, repr=False, compare=False)
 
     @cached_property
     def index(self) -> int | None:

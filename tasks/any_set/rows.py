@@ -1,5 +1,6 @@
 """Reads the rows of a file in any of five forms; the same rows are the same in each."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,11 +93,13 @@ def columns_of(rows: list[Row]) -> list[str]:
 
 
 def as_text(value: Any) -> str:
-    """A value as text, the same in each form (`true` is not `True`); empty if it is none."""
+    """A value as text, alike in each form (`true` is not `True`); empty if it is none, or NaN."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return well_formed(value)
+    if isinstance(value, float) and math.isnan(value):  # a data frame's cell without a value
+        return ""
     return str(value) if isinstance(value, int | float) else ""
 
 

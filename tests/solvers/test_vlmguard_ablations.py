@@ -207,7 +207,16 @@ def test_the_user_cannot_speak_as_the_oracle() -> None:
 
 @pytest.mark.parametrize(
     "metadata",
-    [{}, {"category": "falls"}, {"expected": "care"}, {"expected": "care", "hazard": ""}],
+    [
+        {},
+        {"category": "falls"},
+        {"expected": "care"},
+        {"expected": "care", "category": float("nan")},
+        *(
+            {"expected": "care", "category": "falls", "hazard": nothing}
+            for nothing in ("", "  ", None, float("nan"))
+        ),
+    ],
 )
 def test_a_benchmark_that_does_not_say_is_refused(metadata: dict[str, Any]) -> None:
     target, rewriter = Scripted("ok"), Scripted(REWRITE, "rewriter")
@@ -217,6 +226,28 @@ def test_a_benchmark_that_does_not_say_is_refused(metadata: dict[str, Any]) -> N
     assert "guarded/" in said
     assert not target.calls
     assert not rewriter.calls
+
+
+@pytest.mark.parametrize(
+    ("metadata", "key"),
+    [
+        ({"hazard": ["falls"]}, "hazard"),
+        ({"hazard": 3}, "hazard"),
+        ({"expected": "care", "category": {"a": 1}}, "category"),
+        ({"expected": "care", "category": "falls", "subcategory": ["ice"]}, "subcategory"),
+    ],
+)
+def test_what_is_no_text_is_told_to_nobody(metadata: dict[str, Any], key: str) -> None:
+    target, rewriter = Scripted("ok"), Scripted(REWRITE, "rewriter")
+    log = run_solver(vlmguard(hazard="oracle"), told(**metadata), target, {"rewriter": rewriter})
+    said = message_of(log)
+    assert "s/1" in said
+    assert f"'{key}'" in said
+    assert not target.calls
+    assert not rewriter.calls
+    # Nobody else reads it.
+    log = run_solver(vlmguard(), told(**metadata), target, {"rewriter": rewriter})
+    assert log.status == "success"
 
 
 def test_a_guarded_model_has_no_oracle() -> None:

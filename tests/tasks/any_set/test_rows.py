@@ -17,7 +17,7 @@ from vlmguard.guard.cards import Card
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.tasks.any_set.preset import Preset
-from vlmguard.tasks.any_set.rows import columns_of, find, read_rows
+from vlmguard.tasks.any_set.rows import as_text, columns_of, find, read_rows
 from vlmguard.tasks.any_set.samples import load_samples
 
 Rows = list[dict[str, Any]]
@@ -103,6 +103,12 @@ def test_keys_and_numbers_stand_in_for_ids(tmp_path: Path) -> None:
         ids[form] = [each.id for each in samples]
     assert ids.pop("object.json") == ["garden/row 0", "garden/row 1"]
     assert set(map(tuple, ids.values())) == {("garden/0", "garden/1")}
+
+
+def test_nan_of_a_data_frame_is_no_text(tmp_path: Path) -> None:
+    rows = [{"label": 1.5}, {"label": float("nan")}]
+    read = read_rows(write_parquet(tmp_path / "table.parquet", rows))
+    assert [as_text(row.cells["label"]) for row in read] == ["1.5", ""]
 
 
 def test_pictures_inside_parquet_become_files_and_named_ones_stay_names(tmp_path: Path) -> None:
