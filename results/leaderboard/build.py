@@ -46,6 +46,7 @@ from vlmguard.results.logs.measures import (
     weighted,
 )
 from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.timing import p50_and_p95
 from vlmguard.results.sanitize import clean
 from vlmguard.results.stats.differences import mean_interval
 
@@ -272,7 +273,8 @@ def _overhead(run: Run, answers: pd.DataFrame, runs: Iterable[Run]) -> Overhead:
         gap="; ".join(filter(None, [run.overhead_gap or "; ".join(gaps), run.pace.gap])),
     )
     if run.latency is not None:
-        overhead.latency, overhead.latency_of = run.latency
+        overhead.latency, overhead.latency_p95 = p50_and_p95(run.latency)
+        overhead.latency_of = len(run.latency)
     return overhead
 
 

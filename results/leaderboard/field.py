@@ -20,6 +20,7 @@ from vlmguard.results.leaderboard.model import (
     Leaderboard,
 )
 from vlmguard.results.logs.measures import Measure
+from vlmguard.results.logs.timing import p50_and_p95
 from vlmguard.results.stats.differences import mean_interval
 
 __all__ = ["field_sheet"]
@@ -35,7 +36,8 @@ _NOTES: Final = [
     "Costs are means over all answers of all benchmarks of a row: of target and guard in all "
     "stages, without the judge. Extra tokens: read and written, beyond the undefended target on "
     "the same benchmarks. Answers/s: by the clock, judging included (* shared with other runs). "
-    "Latency: the medians of the benchmarks, where measured (vlmguard run --latency N). Money in "
+    "Latency: p50 and p95 of single answers at one connection, of all benchmarks together, where "
+    "measured (vlmguard run --latency N; p95 of few answers is rough: n). Money in "
     "brackets: 95 % interval (clustered by image; none below ten images). Classifiers that run in "
     "the process of the evaluation cost no tokens and no money here.",
 ]
@@ -64,7 +66,12 @@ def field_sheet(board: Leaderboard) -> Sheet:
     header += [f"{group.title}\n{measure.heading}" for group, measure in safe]
     header += [f"{group.title}\n{measure.heading}" for group, measure in refused]
     header += [f"{group.title}\nChange of {group.by_name[name].label}" for group, name in useful]
-    costs = ["Extra tokens ↓", "Answers/s ↑", "Latency s ↓", f"Money per {_REQUESTS:,} ↓"]
+    costs = [
+        "Extra tokens ↓",
+        "Answers/s ↑",
+        "Latency p50 / p95, s ↓",
+        f"Money per {_REQUESTS:,} ↓",
+    ]
     title = "What each defense brings, and what it costs"
     sheet = Sheet(title, [*header, *costs], [], notes=list(_NOTES))
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
@@ -154,11 +161,12 @@ def _throughput(entries: Sequence[Entry]) -> str:
 
 
 def _latency(entries: Sequence[Entry]) -> str:
-    found = [each.overhead.latency for each in entries if each.overhead.latency is not None]
+    found = [each.run.latency for each in entries if each.run.latency]
     if len(found) < len(entries) or not found:
         return UNKNOWN
-    low, high = f"{min(found):.3g}", f"{max(found):.3g}"
-    return low if low == high else f"{low} to {high}"
+    seconds = [each for of_one in found for each in of_one]
+    half, most = p50_and_p95(seconds)
+    return f"{half:.3g} / {most:.3g}\nn {len(seconds)}"
 
 
 def _money(entries: Sequence[Entry]) -> str:

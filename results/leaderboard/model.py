@@ -68,7 +68,8 @@ class Overhead:
         throughput: Answers of the run per second of wall time, judging included.
         shared: Whether other runs of the table ran at the same time.
         latency: Median seconds of a single answer at one connection, if measured.
-        latency_of: Number of answers behind it.
+        latency_p95: Seconds within which 95 % of them came.
+        latency_of: Number of answers behind both.
         gap: What is not known, or only of some answers, and why.
     """
 
@@ -78,6 +79,7 @@ class Overhead:
     throughput: float | None = None
     shared: bool = False
     latency: float | None = None
+    latency_p95: float | None = None
     latency_of: int = 0
     gap: str = ""
 

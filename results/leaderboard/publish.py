@@ -149,7 +149,7 @@ def as_csv(board: Leaderboard) -> str:
         *(*names, *differences, *tests, *utility, "failures", "triggered"),
         *("skipped", "outputs", "blocked", "refused_by_model"),
         *("calls", "tokens", "cost", "throughput", "throughput_shared"),
-        *("latency", "latency_of", "note"),
+        *("latency", "latency_p95", "latency_of", "note"),
     ]
     rows: list[list[Any]] = []
     for entry in board.entries:
@@ -184,7 +184,7 @@ def as_csv(board: Leaderboard) -> str:
             line += [sum(entry.outputs.values()), entry.outputs.get("blocked", 0)]
             line.append(entry.refusals.get("model"))
             line += [cost.calls, cost.tokens, cost.cost, cost.throughput, cost.shared]
-            line += [cost.latency, cost.latency_of]
+            line += [cost.latency, cost.latency_p95, cost.latency_of]
             line.append("; ".join(filter(None, [entry.note, entry.unpaired, cost.gap])))
             rows.append(line)
     return csv_text(header, rows)

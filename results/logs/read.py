@@ -101,8 +101,8 @@ class Run:
         approximations: Points in which the defense differed from the faithful one.
         remarks: Further remarks for readers.
         pace: Its throughput, if the log tells it.
-        latency: Median seconds of an answer and the number of answers, from a log that measures
-            only latency: this one, or the one for this run.
+        latency: Seconds of each answer of a log that measures only latency: this one, or the one
+            for this run; None without one.
         edited: Who edited scores later; empty if they were not edited.
         observed: Largest absolute value of each measure beyond 0 to 1 without a declared range.
         overhead_gap: Why the tally of the defense's cost is missing; empty if it is there.
@@ -130,7 +130,7 @@ class Run:
     approximations: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
     pace: Pace = field(default_factory=Pace)
-    latency: tuple[float, int] | None = None
+    latency: tuple[float, ...] | None = None
     edited: str = ""
     observed: dict[str, float] = field(default_factory=dict)
     overhead_gap: str = ""

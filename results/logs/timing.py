@@ -4,16 +4,16 @@ The duration of a call says little about a run in which calls wait for each othe
 with many connections would look slower than a slow defense. So there are only two measures:
 
 - throughput: answers per second of wall time, judging included, of a run without interruption;
-- latency: median seconds of one answer at a time (`vlmguard run --latency N`), without judging.
+- latency: seconds of one answer at a time (`vlmguard run --latency N`), without judging.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Final
 
+import numpy as np
 from inspect_ai.log import EvalLog, EvalSampleSummary
 from inspect_ai.model import GenerateConfig
 
@@ -75,8 +75,8 @@ def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
     return Pace(len(summaries) / (ended - began) if ended > began else None, gap, began, ended)
 
 
-def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float, int]:
-    """Median seconds of an answer in a log of `vlmguard run --latency`, and number of answers.
+def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float, ...]:
+    """Seconds of each answer in a log of `vlmguard run --latency`.
 
     Raises:
         LeftOut: It is unfinished, or calls were not made one at a time and uncached.
@@ -86,10 +86,20 @@ def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float,
     elsewhere = any(config.batch or config.cache for config in configs_of(log, judging=False))
     if log.eval.config.max_samples != 1 or elsewhere:
         raise LeftOut("latency, not of single uncached answers at one connection")
-    times = [each.total_time for each in summaries if each.total_time and not each.error]
+    times = tuple(each.total_time for each in summaries if each.total_time and not each.error)
     if not times:
         raise LeftOut("latency, without any answer")
-    return median(times), len(times)
+    return times
+
+
+def p50_and_p95(seconds: Sequence[float]) -> tuple[float, float]:
+    """Seconds within which half of the answers came, and 95 % of them (numpy's percentiles).
+
+    Args:
+        seconds: Those of each answer, at least one.
+    """
+    half, most = np.percentile(seconds, (50, 95))
+    return float(half), float(most)
 
 
 def configs_of(log: EvalLog, judging: bool = True) -> list[GenerateConfig]:

@@ -1,6 +1,7 @@
 """One table of what each defense brings and costs, in which what is not known is not zero."""
 
 from pathlib import Path
+from statistics import quantiles
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_a_row_for_each_target_and_defense(board: Leaderboard) -> None:
 def test_what_is_not_known_is_not_zero(board: Leaderboard) -> None:
     for row in cells(board).values():
         assert row["Money per 1,000 ↓"] == UNKNOWN
-        assert row["Latency s ↓"] == UNKNOWN
+        assert row["Latency p50 / p95, s ↓"] == UNKNOWN
     assert any("which is not zero" in note for note in field_sheet(board).notes)
 
 
@@ -64,16 +65,22 @@ def test_extra_tokens_are_beyond_the_undefended_target(own: Leaderboard) -> None
         assert cells(own)[last.target, last.defense]["Extra tokens ↓"] == UNKNOWN
 
 
-def test_throughput_is_answers_over_all_time_and_latency_a_range(own: Leaderboard) -> None:
+def test_throughput_is_answers_over_all_time_and_latency_of_single_answers(
+    own: Leaderboard,
+) -> None:
     row = own.rows()[0]
     of_row = [each for each in own.entries if (each.target, each.defense) == row]
     for place, entry in enumerate(of_row):
         entry.samples, entry.overhead.throughput, entry.overhead.shared = 10, 2.0 + 2 * place, False
-        entry.overhead.latency = 0.5 + place
+        entry.run.latency = tuple(0.1 * second + 10 * place for second in range(1, 21))
     seconds = sum(10 / (2 + 2 * place) for place in range(len(of_row)))
     shown = cells(own)[row]
     assert shown["Answers/s ↑"] == f"{10 * len(of_row) / seconds:.3g}"
-    last = f" to {len(of_row) - 0.5:g}" if len(of_row) > 1 else ""
-    assert shown["Latency s ↓"] == f"0.5{last}"
+    seconds_each = [each for entry in of_row for each in entry.run.latency or ()]
+    half, most = (quantiles(seconds_each, n=20, method="inclusive")[at] for at in (9, 18))
+    column = "Latency p50 / p95, s ↓"
+    assert shown[column] == f"{half:.3g} / {most:.3g}\nn {20 * len(of_row)}"
+    of_row[0].run.latency = None
+    assert cells(own)[row][column] == UNKNOWN
     of_row[0].overhead.throughput = None
     assert cells(own)[row]["Answers/s ↑"] == UNKNOWN

@@ -138,6 +138,8 @@ def test_latency_comes_from_logs_of_its_own(source: Path, tmp_path: Path) -> Non
     (entry,) = build(results).entries
     # The median of 1 to 6 seconds.
     assert (entry.overhead.latency, entry.overhead.latency_of) == (3.5, 6)
+    # Between the fifth and the sixth, three quarters of the way.
+    assert entry.overhead.latency_p95 == pytest.approx(5.75)
     assert scores(entry) == scores(alone)
     sheet = overhead_sheet(build(results))
     assert sheet.rows[0][5:7] == ["2", "3.5\nn 6"]

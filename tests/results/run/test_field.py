@@ -224,7 +224,7 @@ def test_two_samples_a_cell_end_in_one_table(
         "MOSSBench oversensitivity: Over-refusal (judged) % ↓",
         "MSSBench both/if: Change of Safe situations %",
         "POPE all: Change of Correct %",
-        *("Extra tokens ↓", "Answers/s ↑", "Latency s ↓", "Money per 1,000 ↓"),
+        *("Extra tokens ↓", "Answers/s ↑", "Latency p50 / p95, s ↓", "Money per 1,000 ↓"),
     ]
     rows = {row[1]: row[2:] for row in sheet.rows}
     *_, tokens, rate, latency, money = rows["undefended"]
