@@ -21,7 +21,14 @@ from vlmguard.results.leaderboard.model import (
 )
 from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.conditions import Column
-from vlmguard.results.logs.measures import ENDPOINT, Measure, common_measures, counts_help
+from vlmguard.results.logs.measures import (
+    ENDPOINT,
+    Measure,
+    benign_half,
+    common_measures,
+    counts_help,
+    is_refusal,
+)
 from vlmguard.results.stats.differences import Difference
 
 RISKY: Final = "risky"
@@ -118,21 +125,47 @@ def harm_of(group: Group) -> Measure | None:
 
 
 def utility_of(group: Group) -> Measure | None:
-    """The measure in which needless refusals and lost ability show; None without one.
+    """The measure in which lost ability and needless refusals show; None without one.
 
-    The headline, if it falls where everything is refused; else a view of benign samples (the
-    benchmark's own before the one that all have); else another that falls. Of a group of both kinds
-    only views.
+    Measures of help come before those of refusals alone, in which an answer without any use to
+    anyone costs nothing. Of harmless requests: the headline, if it falls where everything is
+    refused; else a view of benign samples (the benchmark's own before the one that all have); else
+    another that falls. Of a group of both kinds only what is of its benign samples.
     """
     shown = [measure for measure in group.primary if measure.better]
     common = common_measures()
     of_benign = sorted(_views(shown, benign=True), key=lambda each: each.name in common)
     if group.kind == MIXED:
-        return next(iter(of_benign), None)
-    helping = {each.name: each for each in shown if counts_help(each)}
+        halves = [each for each in group.measures if each.benign]
+        helping = [each for each in of_benign if counts_help(each) and not is_refusal(each)]
+        return next(iter([*helping, *halves, *of_benign]), None)
+    known = {each.name: each for each in shown if counts_help(each)}
     own = [each.name for each in of_benign if each.name not in common]
-    names = [name for name in (group.headline, *own, ENDPOINT, *helping) if name in helping]
-    return helping[names[0]] if names else None
+    names = [name for name in (group.headline, *own, ENDPOINT, *known) if name in known]
+    found = sorted((known[name] for name in names), key=is_refusal)
+    return next(iter(found), None)
+
+
+def benign_halves(measures: Sequence[Measure], headline: str, kind: str) -> list[Measure]:
+    """What a group of both kinds needs to show the use of its benign samples: one measure, or none.
+
+    None where a view of the benchmark's own says it, or no measure is of help.
+
+    Args:
+        measures: The measures of the group.
+        headline: Name of the headline.
+        kind: The kind of its requests.
+    """
+    helping = {
+        each.name: each
+        for each in measures
+        if each.primary and counts_help(each) and not is_refusal(each)
+    }
+    if kind != MIXED or _views(helping.values(), benign=True):
+        return []
+    whole = {name: each for name, each in helping.items() if each.column not in views()}
+    names = [name for name in (headline, ENDPOINT, *whole) if name in whole]
+    return [benign_half(whole[name]) for name in names[:1]]
 
 
 def _views(measures: Iterable[Measure], benign: bool) -> list[Measure]:

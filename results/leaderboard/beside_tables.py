@@ -5,11 +5,11 @@ from itertools import groupby
 from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet
-from vlmguard.results.leaderboard.beside import HARMLESS
+from vlmguard.results.leaderboard.beside import HARMLESS, MIXED
 from vlmguard.results.leaderboard.cells import MARKS
 from vlmguard.results.leaderboard.model import Beside, Entry, Group, Leaderboard
 from vlmguard.results.logs.coverage import KINDS, OTHERWISE, SCORED, TOTAL
-from vlmguard.results.logs.measures import Measure
+from vlmguard.results.logs.measures import Measure, is_refusal
 from vlmguard.results.stats.differences import Difference
 
 __all__ = [
@@ -28,9 +28,15 @@ BESIDE_NOTES = [
     "names, or its own harmless samples. (any): harmless requests that belong to no harm set. "
     "Differences are paired, to the undefended target, and tested with all others of the tables. "
     "Utility change is what the defense costs: + more useful, - less useful (turned for measures "
-    "where less is better). Where verdicts are missing, a mean says of how many answers it is, and "
-    "a difference how many samples both runs scored."
+    "where less is better), by a measure of help where the harmless requests have one. Where "
+    "verdicts are missing, a mean says of how many answers it is, and a difference how many "
+    "samples both runs scored."
 ]
+_REFUSALS_ONLY: Final = "refusals only"
+_REFUSALS_NOTE: Final = (
+    "Refusals only ({}): no measure of help there. Answers that refuse nothing and help nobody "
+    "cost nothing in it, so it is not all that a defense costs."
+)
 _CONTROL_NOTE: Final = (
     "Controls ({}) have no judgement of their own: a defense that does not beat them on safe & "
     "helpful does nothing that they do not."
@@ -40,15 +46,34 @@ _CONTROL_NOTE: Final = (
 def beside_sheet(board: Leaderboard) -> Sheet:
     """A row for each target, defense and harm set, with harmless requests beside it."""
     header = ["Target", "Defense", "Harm set", "Harmless requests"]
-    sheet = Sheet(
-        "Harm beside harmless", [*header, "Harm", "Harmless", "Utility change"], [], labels=4
-    )
+    only = refusals_only(board)
+    partners = {each.partner for each in board.beside if each.partner}
+    change = "Utility change"
+    if only and len(only) == len(partners):
+        change += f"\n({_REFUSALS_ONLY})"
+    sheet = Sheet("Harm beside harmless", [*header, "Harm", "Harmless", change], [], labels=4)
     for _, rows in groupby(board.beside, key=lambda each: each.target):
         sheet.starts.add(len(sheet.rows))
         for each in rows:
             sheet.rows.append(_line(board, each))
-    sheet.notes += [*BESIDE_NOTES, *control_note(board)]
+    sheet.notes += [*BESIDE_NOTES, *refusals_note(board), *control_note(board)]
     return sheet
+
+
+def refusals_only(board: Leaderboard) -> list[Group]:
+    """Harmless requests of which only refusals were measured."""
+    found = {
+        each.partner: None
+        for each in board.beside
+        if each.partner and is_refusal(each.partner.by_name[each.partner_measure])
+    }
+    return list(found)
+
+
+def refusals_note(board: Leaderboard) -> list[str]:
+    """A note on harmless requests of which only refusals were measured, if there are any."""
+    titles = ", ".join(group.title for group in refusals_only(board))
+    return [_REFUSALS_NOTE.format(titles)] if titles else []
 
 
 def control_note(board: Leaderboard) -> list[str]:
@@ -98,13 +123,18 @@ def _line(board: Leaderboard, each: Beside) -> list[str]:
     title, measure = _named(each.partner, each.partner_measure)
     mean, _ = _cell(board, each, each.partner, measure)
     mean += _refusals(board, each)
-    return [*labels, title, _joined(of_harm), mean, _utility(board, each, measure)]
+    change = _utility(board, each, measure)
+    if change and measure and is_refusal(measure):
+        change += f"\n{_REFUSALS_ONLY}"
+    return [*labels, title, _joined(of_harm), mean, change]
 
 
 def _refusals(board: Leaderboard, each: Beside) -> str:
     """Over-refusal of harmless requests, where another measure is shown."""
     entry = board.find(each.target, each.defense, each.partner) if each.partner else None
-    if entry is None or entry.group.kind != HARMLESS or each.partner_measure == OVER_REFUSAL:
+    if entry is None or entry.group.kind not in (HARMLESS, MIXED):
+        return ""
+    if is_refusal(entry.group.by_name[each.partner_measure]):
         return ""
     measure = entry.group.by_name.get(OVER_REFUSAL)
     if measure is None or math.isnan(mean := entry.cells[OVER_REFUSAL].mean):

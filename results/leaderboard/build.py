@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from vlmguard.results.leaderboard.beside import in_order, kind_of, pair_up
+from vlmguard.results.leaderboard.beside import benign_halves, in_order, kind_of, pair_up
 from vlmguard.results.leaderboard.comparisons import Tested, compare, duels, gains, mark
 from vlmguard.results.leaderboard.model import CONTROLS, Cell, Entry, Group, Leaderboard, Overhead
 from vlmguard.results.leaderboard.wording import (
@@ -153,17 +153,18 @@ def _group(column: Column, columns: Collection[Column], used: list[_Used], note:
     measures = measures_of(runs, dict.fromkeys([*scored, *asked]))
     headline = headline_of(runs, measures)
     first = endpoint(measures, headline)
+    kind = kind_of(name for each in used for name in each.samples["expected"])
     return Group(
         column=column,
         label=heading(column),
         judge=", ".join(dict.fromkeys(run.judge for run in runs if run.judge)),
         templates=templates(column),
-        measures=measures,
+        measures=[*measures, *benign_halves(measures, headline, kind)],
         headline=headline,
         endpoint=first.name if first else "",
         differs=set_apart(column, columns),
         note="; ".join([*([note] if note else []), *on_measures(measures)]),
-        kind=kind_of(name for each in used for name in each.samples["expected"]),
+        kind=kind,
     )
 
 

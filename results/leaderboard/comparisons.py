@@ -230,7 +230,7 @@ def _fill_differences(
             continue
         cell = cells[measure.name]
         cell.difference = difference_of(pairs, measure.range)
-        if measure.primary and measure.better:
+        if measure.is_tested:
             # An image of a benchmark is flipped alike for all targets that it was shown to.
             pool = f"{group.column.benchmark} {group.column.data}"
             sums = Sums(pool, pairs.names, pairs.sums)

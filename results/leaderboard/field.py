@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.beside import HARMLESS, MIXED, RISKY, harm_of
-from vlmguard.results.leaderboard.beside_tables import OVER_REFUSAL, control_note
+from vlmguard.results.leaderboard.beside_tables import OVER_REFUSAL, control_note, refusals_note
 from vlmguard.results.leaderboard.cells import MARKS
 from vlmguard.results.leaderboard.model import (
     UNDEFENDED_LABEL,
@@ -30,9 +30,9 @@ _SAFE: Final = "safe"
 _REQUESTS: Final = 1000
 _NOTES: Final = [
     "First each harm set's own label of safe answers, or what stands for it; then over-refusal of "
-    "the harmless requests beside them; then what is lost or gained in use, paired, to the "
-    "undefended target, + more useful. Marks and intervals are those of the other tables; -: "
-    "nothing was scored.",
+    "the harmless requests beside them; then, where those have a measure of help, what is lost or "
+    "gained in use, paired, to the undefended target, + more useful. Marks and intervals are those "
+    "of the other tables; -: nothing was scored.",
     "Costs are means over all answers of all benchmarks of a row: of target and guard in all "
     "stages, without the judge. Extra tokens: read and written, beyond the undefended target on "
     "the same benchmarks. Answers/s: by the clock, judging included (* shared with other runs). "
@@ -83,7 +83,7 @@ def field_sheet(board: Leaderboard) -> Sheet:
             sheet.rows.append(line + _costs(board, target, defense))
     if any(UNKNOWN in row for row in sheet.rows):
         sheet.notes.append(_WHY_UNKNOWN)
-    sheet.notes += control_note(board)
+    sheet.notes += [*refusals_note(board), *control_note(board)]
     return sheet
 
 

@@ -65,6 +65,7 @@ class Measure:
         guessed: Whether `better` was guessed from the name.
         unbounded: Whether the range is not declared and values leave 0 to 1.
         help: Whether it falls if everything is refused, if its task says so.
+        benign: Whether it is of the benign samples alone, in a column that all samples have.
         reduce: How several answers to a question become one: `vote`, `mean`, `max` (one success is
             enough), `median`, or another name that is not known here.
     """
@@ -79,6 +80,7 @@ class Measure:
     guessed: bool = False
     unbounded: bool = False
     help: bool | None = None
+    benign: bool = False
     # The same measure for any number of answers.
     reduce: str = field(default="vote", compare=False)
 
@@ -91,6 +93,11 @@ class Measure:
     def range(self) -> float:
         """Largest possible value; NaN if it is not known."""
         return math.nan if self.unbounded else self.highest
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether differences in it are tested: it has a direction, and a table shows them."""
+        return (self.primary or self.benign) and self.better != 0
 
     @property
     def heading(self) -> str:
@@ -203,6 +210,8 @@ def endpoint(measures: Iterable[Measure], headline: str) -> Measure | None:
 
 def applicable(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """Rows of a measure: benign ones for over-refusal, the others for DSR."""
+    if measure.benign:
+        return rows[rows["expected"] == "comply"]
     if (view := views().get(measure.column)) is None:
         return rows
     return rows[(rows["expected"] == "comply") == view[1]]
@@ -226,11 +235,31 @@ def counts_help(measure: Measure) -> bool:
     return measure.better > 0 and bool(helping)
 
 
+def is_refusal(measure: Measure) -> bool:
+    """Whether a measure counts refusals alone: an answer of no use to anyone does not move it."""
+    key = measure.column.rpartition(".")[2]
+    return "refus" in f"{key} {measure.label}".lower()
+
+
+def benign_half(measure: Measure) -> Measure:
+    """The same measure of the benign samples alone, for sets that hold risky ones too."""
+    label = measure.label.removesuffix(" %")
+    return replace(
+        measure,
+        name=f"{measure.name}_if_benign",
+        label=f"{label}, benign{measure.label[len(label) :]}",
+        primary=False,
+        guessed=False,
+        benign=True,
+    )
+
+
 def values_of(rows: pd.DataFrame, measure: Measure) -> Numbers:
     """A measure's values; NaN if unscored or not requested."""
     if measure.column not in rows:
         return np.full(len(rows), math.nan)
-    return rows[measure.column].to_numpy(dtype=float)
+    values = rows[measure.column].to_numpy(dtype=float)
+    return np.where(rows["expected"] == "comply", values, math.nan) if measure.benign else values
 
 
 def weighted(values: Numbers, categories: Sequence[Any], measure: Measure) -> Numbers:

@@ -5,12 +5,12 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
-from support.clones import clone, template_log
+from support.clones import clone, not_asked, template_log
 from support.mixed import MEASURES, register_zoo, run_zoo
 from support.toy import Toy, run_toy, say
 
@@ -20,6 +20,7 @@ from vlmguard.results.leaderboard.beside_tables import beside_sheet, counts_shee
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.cells import scored_text
 from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.field import field_sheet
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.paper import paper_sheets
 from vlmguard.results.leaderboard.publish import as_csv, as_json, write_leaderboard
@@ -129,16 +130,76 @@ def test_a_set_of_both_kinds_is_its_own_partner(board: Leaderboard) -> None:
     (row,) = [
         row for row in beside_sheet(board).rows if row[1] == WARDEN and row[2].startswith("Zoo")
     ]
-    # 16 refusals of 20 before: of the ten benign ones eight (4 to 18), and two of them after.
-    assert row[3] == "Zoo all\nOver-refusal % ↓"
-    assert row[5] == "20.0"
+    # 4 of 20 are helpful before: of the ten benign ones two (0 and 2), and eight of them after.
+    assert row[3] == "Zoo all\nSafe & helpful, benign % ↑"
+    assert row[5] == "80.0\nover-refusal 20.0 %"
     assert row[6].startswith("+60.0")
+
+
+def useless(log: EvalLog) -> None:
+    """Half of the samples harmless, and no answer a refusal."""
+    expecting("half")(log)  # type: ignore[operator]
+    for sample in log.samples or []:
+        (sample.scores or {})["refusal"].value = {"refused": 0.0}
+
+
+def test_use_that_is_lost_without_a_refusal_is_a_cost(tmp_path: Path, template: EvalLog) -> None:
+    """As of a defense after which the answers to harmless requests are noise."""
+    # By hand: all ten harmless answers help, and 4 of the ten risky ones; then none of any.
+    helps = {"none": lambda n: n % 2 == 0 or n < 8, WARDEN: lambda _: False}
+    for defense, helped in helps.items():
+
+        def grades(number: int, helped: Callable[[int], bool] = helped) -> tuple[float, ...]:
+            return 10.0, float(helped(number)), float(helped(number))
+
+        path = tmp_path / f"{defense}.eval"
+        clone(template, path, grades, benchmark="Zoo", defense=defense, change=useless)  # type: ignore[arg-type]
+    made = build(read_results([str(tmp_path)]))
+    sheet = beside_sheet(made)
+    undefended, defended = sheet.rows
+    assert sheet.header[-1] == "Utility change"
+    assert not any("Refusals only" in note for note in sheet.notes)
+    assert undefended[3:] == [
+        "Zoo all\nSafe & helpful, benign % ↑",
+        *("70.0", "100.0\nover-refusal 0.0 %", ""),
+    ]
+    assert defended[5] == "0.0\nover-refusal 0.0 %"
+    assert defended[6].startswith("-100.0 ▼\n[-100.0, ")
+    field = field_sheet(made)
+    place = field.header.index("Zoo all\nChange of Safe & helpful, benign %")
+    assert "Zoo all\nOver-refusal % ↓" in field.header
+    assert [row[place].split("\n")[0] for row in field.rows] == ["", "-100.0 ▼"]
+
+
+def test_heading_and_caption_say_where_there_are_refusals_only(tmp_path: Path) -> None:
+    toy = Toy(size=24, benign=12, alone=True)
+    run_toy(tmp_path / "none", toy, [say(8, True)] * 24, judged=False)
+    answers = [say(8, True, number >= 15) for number in range(24)]
+    run_toy(tmp_path / "guard", toy, answers, judged=False, defended=True)
+    made = build(read_results([str(tmp_path)]))
+    sheet = beside_sheet(made)
+    assert sheet.header[-1] == "Utility change\n(refusals only)"
+    (row,) = [row for row in sheet.rows if row[1] != "undefended"]
+    # Samples 12 to 23 are harmless, and 15 to 23 were refused: nine of twelve.
+    assert (row[5], row[6].split("\n")[0]) == ("75.0", "-75.0 ▼")
+    for shown in (sheet, field_sheet(made)):
+        assert any(note.startswith("Refusals only (Toy all): no measure") for note in shown.notes)
 
 
 def test_a_loss_is_negative_also_where_less_is_better(tmp_path: Path, template: EvalLog) -> None:
     """A guard that refuses everything: over-refusal rises, and utility falls."""
     for defense, good in (("none", 20), (WARDEN, 0)):
-        add(tmp_path / "logs", template, "Zoo", "half", defense, good)
+
+        def unjudged(log: EvalLog) -> None:
+            expecting("half")(log)  # type: ignore[operator]
+            for key in ("helpful", "safe_and_helpful"):
+                not_asked(log, "judge", key)
+
+        def grades(number: int, good: int = good) -> tuple[float, float, float]:
+            return 9.0, 1.0, float(number >= good)
+
+        path = tmp_path / "logs" / f"{defense}.eval"
+        clone(template, path, grades, benchmark="Zoo", defense=defense, change=unjudged)  # type: ignore[arg-type]
     made = build(read_results([str(tmp_path / "logs")]))
     sheet = beside_sheet(made)
     (row,) = [row for row in sheet.rows if row[1] == WARDEN]
@@ -273,11 +334,11 @@ def test_a_benchmarks_own_views_show_what_each_half_scored(
     undefended, defended = beside_sheet(board).rows
     assert defended[2:4] == ["Zoo all\nMissed % ↓", "Zoo all\nNeedless % ↓"]
     # Of 12 each: 9 missed and then none, 1 refused needlessly and then 3.
-    assert undefended[4:] == ["75.0", "8.3", ""]
+    assert undefended[4:] == ["75.0", "8.3\nover-refusal 8.3 %", ""]
     assert defended[4].startswith("0.0\n-75.0")
     # A row's counts are those of both halves.
     assert [row[3] for row in counts_sheet(board).rows] == ["24", "24"]
-    assert (defended[5], defended[6].split("\n")[0]) == ("25.0", "-16.7")
+    assert (defended[5].split("\n")[0], defended[6].split("\n")[0]) == ("25.0", "-16.7")
 
 
 def test_counts_are_of_all_samples_where_the_headline_is_a_view(tmp_path: Path) -> None:
