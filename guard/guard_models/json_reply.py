@@ -26,7 +26,8 @@ def verdict_object(reply: str, key: str, also: tuple[str, ...] = ()) -> dict[str
     Args:
         reply: The reply, without thinking.
         key: The key of the verdict.
-        also: Other keys that are acted on: objects in which they differ contradict each other, too.
+        also: Other keys that are acted on: objects that both have one and differ in it contradict
+            each other, too.
 
     Returns:
         The object, None if there is none that counts: cut short, quoted in a sentence, followed by
@@ -48,8 +49,8 @@ def verdict_object(reply: str, key: str, also: tuple[str, ...] = ()) -> dict[str
             continue
         if key in content:
             found.append((start, place, content))
-    told = {repr([content.get(each) for each in (key, *also)]) for _, _, content in found}
-    if len(told) != 1:
+    told = [{repr(said[each]) for _, _, said in found if each in said} for each in (key, *also)]
+    if not found or any(len(values) > 1 for values in told):
         return None
     start, end, content = found[-1]
     own = _BEFORE.search(reply[max(0, start - 60) : start]) and _BEHIND.match(reply, end)

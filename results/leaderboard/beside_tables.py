@@ -18,6 +18,7 @@ __all__ = [
     "beside_sheet",
     "control_note",
     "counts_sheet",
+    "refusals_note",
     "unpaired_notes",
 ]
 

@@ -51,7 +51,7 @@ def own(folder: Path, **options: Any) -> Any:
 def test_the_readmes_five_lines_run_a_users_own_file(repo: Path, folder: Path) -> None:
     section = (repo / "README.md").read_text().split("**A set of your own**")[1]
     (command,) = re.findall(
-        r"```bash\n(.*?)```", section.split("Every task also takes")[0], re.DOTALL
+        r"```bash\n(.*?)```", section.split("**A guard as a classifier**")[0], re.DOTALL
     )
     assert len(command.strip().splitlines()) == 5
     words = shlex.split(command.replace("\\\n", " "))
