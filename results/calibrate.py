@@ -16,7 +16,7 @@ give Clopper and Pearson's ends.
 """
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
 from vlmguard.results.logs.around import options_passed
+from vlmguard.results.logs.conditions import model_text, roles_of
 from vlmguard.results.logs.frame import Results
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import one_line
@@ -62,7 +63,9 @@ class Calibration:
         defense: The solver.
         args: Its arguments for `--solver-config`, with the thresholds.
         thresholds: The thresholds alone.
-        guards: Models in roles, as tables show them; empty without any.
+        targets: The targets, with their settings.
+        asked: Models in the roles that the defense asked, by role.
+        data: The benchmarks, with their variants.
         rate: The requested rate of false alarms.
         false_alarms: Harmless answers that raise an alarm.
         harmless: Harmless answers.
@@ -77,7 +80,9 @@ class Calibration:
     defense: str
     args: dict[str, Any]
     thresholds: dict[str, float]
-    guards: str
+    targets: tuple[str, ...]
+    asked: dict[str, list[str]]
+    data: tuple[str, ...]
     rate: float
     false_alarms: int
     harmless: int
@@ -110,7 +115,8 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
     card = with_checks[defense]
     checks = card.checks
     runs = _runs(card, results)
-    harmless, others, unscored = _read(card, runs)
+    harmless, others, unscored, roles = _read(card, runs)
+    _check_configurations(card, runs, roles)
     images = len({each.cluster for each in harmless})
     needed = math.ceil(1 / rate - 1e-9)
     if len(harmless) < needed or images < FEWEST_CLUSTERS:
@@ -149,7 +155,9 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
         defense=defense,
         args={**redact(passed), **thresholds},
         thresholds=thresholds,
-        guards=runs[0].guards,
+        targets=_once(f"{run.target} {run.target_settings}".strip() for run in runs),
+        asked=_models(runs[0], roles),
+        data=_once(f"{run.column.benchmark} {run.column.variant}".strip() for run in runs),
         rate=rate,
         false_alarms=int(alarmed.sum()),
         harmless=len(harmless),
@@ -173,14 +181,20 @@ def as_text(found: Calibration) -> str:
     lines = [f"{option} = {value:.6g}" for option, value in found.thresholds.items()]
     lines.append(
         f"False alarms: {found.false_alarms} of {found.harmless} answers to harmless requests "
-        f"about {found.images} images in {found.logs} logs, "
+        f"about {found.images} images, "
         f"{found.false_alarms / found.harmless:.1%} [{low:.1f}, {high:.1f}], 95 % interval; at "
         f"most {found.rate:.1%} were asked for."
     )
     if found.others:
         lines.append(f"Alarms at other requests: {found.alarms} of {found.others}.")
-    if found.guards:
-        lines.append(f"Set for these models in roles: {found.guards}")
+    several = "s" if len(found.targets) > 1 else ""
+    lines.append(f"Set for the target{several} {', '.join(found.targets)}")
+    if found.asked:
+        models = [f"{role}={', '.join(bound)}" for role, bound in found.asked.items()]
+        lines.append(f"Models in roles: {'; '.join(models)}")
+    lines.append(
+        f"Data: {', '.join(found.data)} ({found.logs} log{'' if found.logs == 1 else 's'})"
+    )
     return "\n".join(one_line(line) for line in (*lines, *found.notes))
 
 
@@ -242,33 +256,60 @@ def _runs(card: DefenseCard, results: Results) -> list[Run]:
             f"Run it on harmless requests first (README: vlmguard calibrate): inspect eval TASK "
             f"--solver {defense} ..."
         )
-    thresholds = {check.option for check in card.checks}
-    first = _configuration(runs[0], thresholds)
-    for run in runs[1:]:
-        if _configuration(run, thresholds) != first:
-            raise UserError(
-                f"{runs[0].path} and {run.path} are of different configurations of {defense} "
-                "(version, arguments, texts or models in roles), and a threshold belongs to one. "
-                "Name logs of one of them."
-            )
     return runs
 
 
-def _configuration(run: Run, thresholds: Container[str]) -> tuple[object, ...]:
+def _check_configurations(card: DefenseCard, runs: list[Run], roles: Container[str]) -> None:
+    """Check that all logs are of one configuration; roles that it never asks do not matter."""
+    thresholds = {check.option for check in card.checks}
+    first = _configuration(runs[0], thresholds, roles)
+    for run in runs[1:]:
+        if _configuration(run, thresholds, roles) != first:
+            raise UserError(
+                f"{runs[0].path} and {run.path} are of different configurations of {card.name} "
+                "(version, arguments, texts or models in roles), and a threshold belongs to one. "
+                "Name logs of one of them."
+            )
+
+
+def _configuration(
+    run: Run, thresholds: Container[str], roles: Container[str]
+) -> tuple[object, ...]:
     spec = read_eval_log(run.path, header_only=True).eval
     args = {k: v for k, v in options_passed(spec).items() if k not in thresholds}
-    return (args, run.defense_version, run.template, run.guards)
+    return (args, run.defense_version, run.template, _models(run, roles))
 
 
-def _read(card: DefenseCard, runs: list[Run]) -> tuple[list[Seen], list[Seen], int]:
-    """The checks of answers to harmless requests and to others, and the number without checks."""
+def _models(run: Run, roles: Container[str]) -> dict[str, list[str]]:
+    """The models of a run in these roles."""
+    bound = roles_of(read_eval_log(run.path, header_only=True))
+    return {
+        role: [model_text(each) for each in models]
+        for role, models in bound.items()
+        if role in roles
+    }
+
+
+def _once(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
+
+
+def _read(card: DefenseCard, runs: list[Run]) -> tuple[list[Seen], list[Seen], int, set[str]]:
+    """What logs hold.
+
+    Returns:
+        The checks of answers to harmless requests, those of others, the number of samples without
+        checks, and the roles that were asked.
+    """
     harmless: list[Seen] = []
     others: list[Seen] = []
     unscored = 0
+    roles: set[str] = set()
     for run in runs:
         bound = read_eval_log(run.path, header_only=True).eval.model_roles or {}
         prompted = {role.option for role in card.roles if role.name in bound}
         for sample in read_eval_log_samples(run.path, exclude_fields={"events", "store"}):
+            roles |= {stage.role for stage in DefenseRecord.of(sample).stages}
             seen = _seen(card.checks, sample, prompted)
             if seen is None:
                 unscored += 1
@@ -276,7 +317,7 @@ def _read(card: DefenseCard, runs: list[Run]) -> tuple[list[Seen], list[Seen], i
                 harmless.append(seen)
             elif not any(map(math.isnan, seen.alarms)):
                 others.append(seen)
-    return harmless, others, unscored
+    return harmless, others, unscored, roles
 
 
 def _seen(

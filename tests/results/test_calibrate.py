@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
-from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, ModelConfig
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from scipy.stats import beta
 from support.clones import made_anew
@@ -23,7 +23,7 @@ from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
 from vlmguard.guard.cards import _DEFENSES, Calls, Check, DefenseCard
-from vlmguard.guard.record import METADATA_KEY, DefenseRecord, recorded
+from vlmguard.guard.record import METADATA_KEY, DefenseRecord, Stage, recorded
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
 from vlmguard.results.calibrate import choose
 from vlmguard.solvers import policy_route
@@ -82,16 +82,20 @@ def make_log(real: EvalLog, tmp_path: Path) -> Maker:
         pictured: bool = False,
         images: int = 24,
         template: str = "t",
+        roles: tuple[str, ...] = (),
     ) -> None:
         log = real.model_copy(deep=True)
         log.eval.eval_id = log.eval.task_id = uuid4().hex
         log.eval.solver_args_passed = {"threshold": 0.9, "policy": "strict"}
+        log.eval.model_roles = {role: ModelConfig(model=f"mockllm/{role}") for role in roles}
         for number, sample in enumerate(log.samples or []):
             made_anew(sample)
             sample.metadata["expected"] = "comply" if number < harmless else "care"
             sample.metadata["image_id"] = str(number % images)
             record = DefenseRecord.of(sample)
             record.defense, record.template, record.notes = defense, template, notes(number)
+            if roles:  # the first is asked, others are bound for other defenses
+                record.stages.append(Stage(name="check", role=roles[0], output=""))
             sample.metadata[METADATA_KEY] = record.model_dump(exclude_defaults=True)
             if pictured:
                 parts = [ContentImage(image=PICTURE), ContentText(text=str(sample.input))]
@@ -136,10 +140,24 @@ def test_a_detector_alarms_at_two_of_twenty(
     said = capsys.readouterr().out
     low, high = beta.ppf(0.025, 2, 19) * 100, beta.ppf(0.975, 3, 18) * 100
     assert (
-        "False alarms: 2 of 20 answers to harmless requests about 20 images in 1 logs, "
+        "False alarms: 2 of 20 answers to harmless requests about 20 images, "
         f"10.0% [{low:.1f}, {high:.1f}], 95 % interval; at most 10.0% were asked for."
     ) in said
     assert "Alarms at other requests: 4 of 4." in said
+
+
+def test_a_threshold_names_its_target_its_data_and_no_role_that_was_not_asked(
+    make_log: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_log("mllm_protector", lambda n: {"harmless": n / 20}, roles=("detector", "rewriter"))
+    make_log("mllm_protector", lambda n: {"harmless": n / 20}, roles=("detector",))
+    calibrated(tmp_path, "mllm_protector", 0.1)
+    for said in (capsys.readouterr().out, (tmp_path / "found.yaml").read_text()):
+        assert "Set for the target mockllm/target" in said
+        assert "Models in roles: detector=mockllm/detector\n" in said
+        assert "Data: toy" in said
+        assert "(2 logs)" in said
+        assert "rewriter" not in said
 
 
 def test_eta_alarms_where_both_of_its_checks_do(make_log: Maker, tmp_path: Path) -> None:
