@@ -113,10 +113,10 @@ class DefenseRecord(BaseModel):
             of tool calls (`tool_call`); empty if it looked.
         verdict: The guard's verdict, if it gives one.
         stages: Every call in order, the target's answers included.
-        outcome: The kind of the guard's reply (the rewriter's: `copied`, `rewritten`, `refused`,
-            `unusable`, `gated` where its gate let the request pass; of `policy_route` the action,
-            or `refused` and `unusable`); empty if the defense does not
-            count kinds.
+        outcome: The kind of the guard's reply, or what came of it (the rewriter's: `copied`,
+            `rewritten`, `refused`, `unusable`, `gated` where its gate let the request pass; of
+            `policy_route` the action; other defenses name theirs in their docstrings), which tables
+            count; empty if the defense does not count kinds.
         failure: Why the guard's output could not be used, if so.
         approximations: Points in which this run differs from the faithful defense.
         kept_prefix: Words that the defense put before the answer (ETA's);

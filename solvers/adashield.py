@@ -24,8 +24,9 @@ counts; a request without an image passes (`no_image`). Cost: one call of CLIP a
 the pool's own features are computed once a process and are in no record. `vlmguard calibrate
 adashield` sets the gate at which few harmless requests get a prompt. `similarity`, `item`,
 `scenario`, `branch` (`pool`, `static` or `none`) and the digest of the `pool` are in the record's
-notes; another pool is another row of a table. A request that the pool was built from is an
-approximation of its row (`pool: built from this request`): leave those out (see the builder).
+notes, the branch is the record's `outcome`, which tables count; another pool is another row. A
+request that the pool was built from is an approximation of its row (`pool: built from this
+request`): leave those out (see the builder).
 
 Deviations: the repository states no license, so the prompt is in our own words, with the authors'
 parts in their order; the apology ("I am sorry") is theirs, since answers are recognised by it. The
@@ -167,8 +168,9 @@ class AdaShield(Defense):
             remark = "pool: built from this request"
             record.approximations = [*record.approximations, remark]
         like = near.similarity >= self.gate
+        record.outcome = "pool" if like else self.on_miss
         notes = {
-            "branch": "pool" if like else self.on_miss,
+            "branch": record.outcome,
             SIMILARITY: near.similarity,
             "item": near.item.id,
             "scenario": near.item.scenario,

@@ -20,14 +20,15 @@ Cost: 2 target calls, 1 more with `self_check=true` if there is a risk; all but 
 role if a model is bound to it.
 
 The verdict is `unsafe` if there is a risk, also if the self-check then drops the prompt; the
-rationale is the decision's `hazard`. Both texts stand in the record's notes. A safety prompt beside
-`"risk": false` is not used. A reply without one clear object is the failure `no_verdict`, a risk
-without a usable prompt (none, a placeholder, a refusal, our own words back) `no_safety_prompt`;
-`cut_off`, `refused` and `unsupported_images` have their own names. All follow `on_failure`. A
-self-check that cannot be read (`no_self_check`) does too, but with `original` the prompt stays: a
-risk was found. Several images, those of earlier turns included, are shown in one call. Without an
-image the rationale is about the request alone. Earlier turns are shown as text; system turns are
-not.
+rationale is the decision's `hazard`. The record's `outcome`, which tables count, is `risk`,
+`no risk`, `self_check` (a prompt that it dropped), or `refused` and `unusable`. Both texts stand in
+the record's notes. A safety prompt beside `"risk": false` is not used. A reply without one clear
+object is the failure `no_verdict`, a risk without a usable prompt (none, a placeholder, a refusal,
+our own words back) `no_safety_prompt`; `cut_off`, `refused` and `unsupported_images` have their own
+names. All follow `on_failure`. A self-check that cannot be read (`no_self_check`) does too, but
+with `original` the prompt stays: a risk was found. Several images, those of earlier turns included,
+are shown in one call. Without an image the rationale is about the request alone. Earlier turns are
+shown as text; system turns are not.
 
 In contrast to `vlmguard`, the user's words stay and guidance is added. That difference alone, with
 the same auxiliary model asked in the same form, is an ablation of `vlmguard`: `-S apply=append`.
@@ -229,6 +230,20 @@ class RapGuard(Defense):
         self, conversation: Conversation, record: DefenseRecord, target: Target | None
     ) -> Decision:
         """Ask for a rationale; add its prompt if there is a risk."""
+        try:
+            return await self._advised(conversation, record, target)
+        except UnusableReply as failed:
+            record.outcome = failed.outcome
+            raise
+
+    async def _advised(
+        self, conversation: Conversation, record: DefenseRecord, target: Target | None
+    ) -> Decision:
+        """Calls 1 and 3, and what becomes of the request.
+
+        Raises:
+            UnusableReply: One of them says nothing of use.
+        """
         helper = Helper.of("rationale", target, self.card.name)
         told = material(Exchange(conversation))
         turn = user_message(conversation.seen, fill(self.rationale_prompt, material=told))
@@ -244,6 +259,7 @@ class RapGuard(Defense):
             "safety_prompt": found.safety_prompt,
         }
         if not found.risk:
+            record.outcome = "no risk"
             return replace(self.passed(conversation, "no risk"), verdict=record.verdict)
         echo = found.safety_prompt in self.rationale_prompt
         if is_blank(found.safety_prompt) or echo or only_refuses(found.safety_prompt):
@@ -257,6 +273,7 @@ class RapGuard(Defense):
                     raise
                 # Nothing says that the prompt does harm, and a risk was found.
                 record.failure = failure = unread.reason
+        record.outcome = "self_check" if spoils else "risk"
         if spoils:
             decision = self.passed(conversation, "self_check")
         else:

@@ -13,7 +13,9 @@ No single paper; self-critique as many guards describe it.
    asked for the new answer in a further call, which shows it its own judgement.
 
 Of an answer to keep, the user gets the answer itself, not what the critic makes of it. With
-`max_rounds`, a new answer is judged likewise, until one is kept; the last one stands unjudged.
+`max_rounds`, a new answer is judged likewise, until one is kept; the last one stands unjudged. The
+record's `outcome`, which tables count, is `kept` or `rewritten` (`refused` and `unusable` for
+replies of no use).
 
 Inspect's `self_critique` shows its critic the text of the request alone, without any image. So it
 cannot see what is harmful only in both together, and this one is our own.
@@ -220,11 +222,13 @@ class Rethink(Defense):
                 verdict, anew = await self._round(answered, text, record)
             except UnusableReply as failed:
                 if number == 0 or self.on_failure != "original":
+                    record.outcome = failed.outcome
                     raise
                 # The first answer is known to break the policy, and the new one is not.
                 record.failure = failed.reason
                 return replace(decision, reason=failed.reason, failure=failed.reason), output
             decision = replace(decision, verdict=decision.verdict or verdict)
+            record.outcome = "kept" if anew is None and number == 0 else "rewritten"
             if anew is None:
                 break
             text, stop = anew

@@ -16,7 +16,8 @@ Authors: see the paper; https://arxiv.org/abs/2510.26830
    with the run's own settings: the first, and if that is an answer the others at once.
 2. Each answer is read as refused or not (`guard/refusals/`, or the provider's mark). The majority
    wins; a tie counts as refused.
-3. The user gets an answer of the majority, drawn at random.
+3. The user gets an answer of the majority, drawn at random. The record's `outcome`, which tables
+   count, is `refusal won` or `answer won`.
 
 Noise and draw depend on the sample and its epoch alone, so that a rerun is the same.
 
@@ -27,12 +28,14 @@ does not show that.
 Cost: `k` target calls (one without an image); no other model.
 
 Deviations, and what is not confirmed: neither code was read. The share of masked pixels (0.2),
-their colour (black) and `k` are ours; SmoothGuard's sigma is known as 0.1 to 0.2. SmoothGuard
-clusters answers by embeddings and takes one of the largest cluster; here both vote on refusals,
-which is noted as the approximation `vote: refused or not`. Only images of the last user turn get
-noise; those of earlier turns are shown as they are, and that is noted (`earlier images: without
-noise`). Where the first copy brings no answer, a tool call or a refusal that the provider marked,
-that stands without a vote. A later copy without an answer, or with a tool call, has no vote.
+their colour (black) and `k` are ours, whatever their values, and every row notes it (`k, share: not
+confirmed by the authors`, `k: ...` with `noise=gaussian`); SmoothGuard's sigma is known as 0.1 to
+0.2. SmoothGuard clusters answers by embeddings and takes one of the largest cluster; here it votes
+on refusals as SmoothVLM does, which rows with `noise=gaussian` note as `vote: refused or not`. Only
+images of the last user turn get noise; those of earlier turns are shown as they are, and that is
+noted (`earlier images: without noise`). Where the first copy brings no answer, a tool call or a
+refusal that the provider marked, that stands without a vote. A later copy without an answer, or
+with a tool call, has no vote.
 """
 
 import random
@@ -143,10 +146,12 @@ class Smooth(Defense):
         self.settings = {"k": k, "noise": noise, name: self.strength}
 
     def describe(self, record: DefenseRecord, target: Target | None) -> None:
-        """Note the noise, and that SmoothGuard does not vote."""
+        """Note the noise, what is ours in it, and that SmoothGuard does not vote."""
         record.notes = {**self.settings}
         if self.noise == "gaussian":
-            record.approximations = ["vote: refused or not"]
+            record.approximations = ["k: not confirmed by the authors", "vote: refused or not"]
+        else:
+            record.approximations = ["k, share: not confirmed by the authors"]
 
     async def before(
         self, conversation: Conversation, record: DefenseRecord, target: Target | None
@@ -182,6 +187,7 @@ class Smooth(Defense):
         members = [place for place, vote in votes.items() if vote is majority]
         chosen = random.Random(f"{_seed(conversation)}/vote").choice(members)
         record.notes |= {REFUSED: refused, "voted": len(votes), "chosen": chosen + 1}
+        record.outcome = "refusal won" if majority else "answer won"
         reason = "majority_refused" if majority else "majority_answered"
         return replace(answered.decision, reason=reason), outputs[chosen]
 

@@ -21,9 +21,11 @@ hold for it too. The gate is ours: the paper has none.
 
 Ablations: `apply=append` asks the same model, in the same form, for guidance that is added behind
 the user's words, which stay; "none" counts as `copied`, and a refusal follows `on_refusal` as
-ever. `hazard=oracle` tells the rewriter what the benchmark says could go wrong, the upper bound of
-its reasoning; harmless samples are told that nothing can. It needs a benchmark that says so
-(`guard/hazards.py`), so neither `guarded/` nor a server has it.
+ever. `hazard=oracle` tells the rewriter what the benchmark says could go wrong; harmless samples
+are told that nothing can. That is the upper bound of the reasoning of an untrained (prompted)
+rewriter. A trained one never saw a named hazard and may do worse with one, so its record notes
+that. It needs a benchmark that says so (`guard/hazards.py`), so neither `guarded/` nor a server has
+it.
 
 Other options (`-S`): what to do if a reply cannot be used even after one retry that names the fault
 (`on_failure`), what to do if the rewriter refuses (`on_refusal`), and the version of the prompt
@@ -287,7 +289,7 @@ class VLMGuard(Defense):
             conversation=conversation.earlier,
             hazard=hazard,
         )
-        _note(record, rewriter, rewrite)
+        _note(record, rewriter, rewrite, named=self.oracle)
         try:
             decision = rewriter.judge(rewrite)
         except UnusableRewrite as error:
@@ -311,14 +313,14 @@ def vlmguard(**options: Any) -> Solver:
     return defended(VLMGuard(**options))
 
 
-def _note(record: DefenseRecord, rewriter: Rewriter, rewrite: Rewrite) -> None:
+def _note(record: DefenseRecord, rewriter: Rewriter, rewrite: Rewrite, *, named: bool) -> None:
+    """Note the rewrite; `named` if the rewriter was told the hazard."""
     record.outcome = rewrite.outcome
     record.failure = rewrite.failure
     record.notes |= {"reasoning": rewrite.reasoning, "prompt": rewriter.prompt}
-    if rewriter.taught not in (None, rewriter.prompt):
-        record.approximations.append(
-            f"the rewriter was trained with version {rewriter.taught} of its prompt"
-        )
+    if rewriter.taught is not None and (named or rewriter.taught != rewriter.prompt):
+        remark = f"the rewriter was trained with version {rewriter.taught} of its prompt"
+        record.approximations.append(f"{remark}, which names no hazard" if named else remark)
     for output in rewrite.outputs:
         record.add_call("rewrite", output, "rewriter")
 

@@ -44,6 +44,11 @@ class UnusableReply(Exception):
         super().__init__(f"{reason}: {reply[:200]!r}")
         self.reason = reason
 
+    @property
+    def outcome(self) -> str:
+        """The kind of the reply in a record: `refused` or `unusable`."""
+        return "refused" if self.reason == "refused" else "unusable"
+
 
 @dataclass(frozen=True)
 class Answered:

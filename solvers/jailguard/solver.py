@@ -15,6 +15,9 @@ Code: https://github.com/shiningrain/JailGuard
    each row made a distribution, and the largest divergence between two rows. The request is an
    attack if that is above `tau`. An attack gets the fixed refusal.
 
+The record's `outcome`, which tables count, is `all refuse` (step 3), `diverge` or `harmless` (step
+4); `unusable` if fewer than two variants have an answer.
+
 Cost: 1 + `n` target calls, `n` being 8; 1 where step 1 brings no answer. The authors answer with
 none of them; an answer to a variant in place of step 1 would save one call, and be an answer about
 an altered picture. Each altered picture is in Inspect's log (`--no-log-images` leaves them out).
@@ -244,7 +247,9 @@ class JailGuard(Defense):
             record.failure = "unanswered_variants"
             record.notes["unanswered"] = len(outputs) - len(said)
         if len(said) < 2:
-            raise UnusableReply("unanswered_variants", f"{len(said)} of {self.n} have an answer")
+            failed = UnusableReply("unanswered_variants", f"{len(said)} of {self.n} have an answer")
+            record.outcome = failed.outcome
+            raise failed
         texts = [each.text or REFUSAL_MESSAGE for each in said]
         refusals = sum(
             each.kind == "refusal" or is_refusal(text)
@@ -263,6 +268,8 @@ class JailGuard(Defense):
             "tau": tau,
         }
         is_attack = all_refuse or score > tau
+        found = "all refuse" if all_refuse else "diverge"
+        record.outcome = found if is_attack else "harmless"
         return Verdict(
             raw=f"{refusals} of {len(said)} refuse, divergence {divergence:.4f}, tau {tau:g}",
             label="unsafe" if is_attack else "safe",

@@ -22,15 +22,16 @@ The record's `outcome` is the action, which tables count (`forward` where no rul
 `refused` and `unusable` for replies of no use). Harmless requests that are not answered, which the
 paper calls non-following, are over-refusal on MOSSBench.
 
-Fidelity: an approximation. The steps and actions are the paper's; its code was not read, and its
-prompts and about 45 rules are not confirmed. Ours are in our own words: 13 hazards and six rules
-for what hides one or is mistaken for one (`taxonomy.yaml`). The paper names no severity but that of
-the actions, so a rule has none. It does not say what is done with a reply of no use: by
-`on_failure`, if it is no JSON or names rules and none at once (`no_route`), `cut_off`, a refusal
-(`refused`), or if a rule in it does not exist (`unknown_rules`; beside one that blocks or reframes
-this is only noted). `min_confidence` is ours: a route to `block` or `reframe` of which the router
-is less sure is dropped, and one without a number is the failure `no_confidence`. What a model says
-of its confidence is rough, so take the number from `vlmguard calibrate policy_route`.
+Fidelity: an approximation, which every row notes (`rules, prompts: not confirmed by the authors`;
+files of the user's own take the words off). The steps and actions are the paper's; its code was not
+read, and its prompts and about 45 rules are not confirmed. Ours are in our own words: 13 hazards
+and six rules for what hides one or is mistaken for one (`taxonomy.yaml`). The paper names no
+severity but that of the actions, so a rule has none. It does not say what is done with a reply of
+no use: by `on_failure`, if it is no JSON or names rules and none at once (`no_route`), `cut_off`, a
+refusal (`refused`), or if a rule in it does not exist (`unknown_rules`; beside one that blocks or
+reframes this is only noted). `min_confidence` is ours: a route to `block` or `reframe` of which the
+router is less sure is dropped, and one without a number is the failure `no_confidence`. What a
+model says of its confidence is rough, so take the number from `vlmguard calibrate policy_route`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -184,6 +185,11 @@ class PolicyRoute(Defense):
         self.on_failure = on_failure
         self.taxonomy = read_taxonomy(taxonomy)
         self.texts = load_templates(TEMPLATES, templates)
+        prompts_are_ours = any(self.texts[name] == text for name, (text, _) in TEMPLATES.items())
+        self.ours = [
+            *(["rules"] if taxonomy is None else []),
+            *(["prompts"] if prompts_are_ours else []),
+        ]
         rules = [f"{rule.line} {rule.action} {rule.guidance}" for rule in self.taxonomy]
         self.template = template_hash(*self.texts.values(), *rules)
 
@@ -195,6 +201,7 @@ class PolicyRoute(Defense):
         """Note prompts, rules and deviations."""
         record.template = self.template
         record.approximations = [
+            *([f"{', '.join(self.ours)}: not confirmed by the authors"] if self.ours else []),
             *(["block=refuse"] if self.block == "refuse" else []),
             *(
                 [f"min_confidence={self.min_confidence:g}"]
@@ -211,7 +218,7 @@ class PolicyRoute(Defense):
             route = await self._route(conversation, record)
             return self._decision(route, conversation, record)
         except UnusableReply as failed:
-            record.outcome = "refused" if failed.reason == "refused" else "unusable"
+            record.outcome = failed.outcome
             record.verdict = Verdict(raw=record.stages[-1].output, label=None)
             raise
 

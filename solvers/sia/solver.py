@@ -19,8 +19,9 @@ instead. Cost: 3 target calls, 2 with `fused=true` (caption and intent in one) o
 `high` is an `unsafe` verdict: the aim is to do harm, or the answer would do it whoever asks. `low`
 is a `safe` one: the aim is harmless, but a danger must be named. The verdict's category is the risk
 where there is one. The note is behind every request, so every answered sample is a `rewrite`, with
-the reason `no risk`, `low risk` or `high risk`. The intent is the decision's `hazard` where there
-is a risk; it stands in the record's notes, and the caption in its stages.
+the reason `no risk`, `low risk` or `high risk`, which is the record's `outcome` too, and counted
+in tables (`refused` and `unusable` for replies of no use). The intent is the decision's `hazard`
+where there is a risk; it stands in the record's notes, and the caption in its stages.
 
 A reply of stage 2 that does not end so, says two different things, or has a placeholder for an
 intent (`none`) is the failure `no_intent` (`cut_off`, `refused` and `unsupported_images` have their
@@ -242,16 +243,19 @@ class SIA(Defense):
         found = read_intent(said.text) if said.kind == "answer" else None
         if found is None:
             record.verdict = Verdict(raw=said.text, label=None)
-            raise unusable(said, "no_intent")
+            failed = unusable(said, "no_intent")
+            record.outcome = failed.outcome
+            raise failed
         record.notes = {"intent": found.text, "risk": found.risk}
         note = fill(self.answer_prompt, intent=disarm(found.text, "intent"), risk=found.risk)
         noted = Conversation(conversation.with_addition(note, "suffix"))
         record.rewritten = noted.text
         risky = found.risk != "none"
+        record.outcome = f"{found.risk if risky else 'no'} risk"
         return Decision(
             "rewrite",
             noted.text,
-            f"{'no' if not risky else found.risk} risk",
+            record.outcome,
             hazard=found.text if risky else "",
             verdict=Verdict(
                 raw=said.text,

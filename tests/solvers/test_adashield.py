@@ -110,7 +110,7 @@ def test_the_nearest_request_gives_the_prompt(number: int, pool: Path, clip: str
         "scenario": item["scenario"],
         "pool": read_pool(pool).digest,
     }
-    assert (record.action, record.rewritten) == ("rewrite", text)
+    assert (record.action, record.outcome, record.rewritten) == ("rewrite", "pool", text)
     assert [(each.name, each.role, each.calls) for each in record.stages] == [
         ("similarity", "clip", 1),
         ("answer", "target", 1),
@@ -125,7 +125,7 @@ def test_below_the_gate_on_miss_decides(on_miss: Any, pool: Path, clip: str) -> 
     asked = sample("Is this pot clean?", picture("green"))
     log = run_solver(adaptive(pool, clip, gate=1.0, on_miss=on_miss), asked, target)
     record = record_of(log)
-    assert record.notes["branch"] == on_miss
+    assert record.notes["branch"] == record.outcome == on_miss
     assert -1 <= record.notes["similarity"] < 1
     if on_miss == "none":
         assert (record.action, record.triggered, record.rewritten) == ("pass", False, None)

@@ -169,7 +169,7 @@ def test_block_refuse_asks_no_target(rules: str) -> None:
     assert target.calls == []
     assert answer_of(log) == REFUSAL_MESSAGE
     assert (record.action, record.outcome) == ("block", "block")
-    assert record.approximations == ["block=refuse"]
+    assert record.approximations == ["prompts: not confirmed by the authors", "block=refuse"]
     target, log = ran(says("pills"), rules, block="refuse")
     assert len(target.calls) == 1
     assert record_of(log).outcome == "reframe"
@@ -229,7 +229,7 @@ def test_rules_that_do_not_exist_beside_one_that_does_are_noted(rules: str) -> N
     record = record_of(log)
     assert (record.outcome, record.failure) == ("reframe", None)
     assert record.notes["rules"] == ["pills"]
-    assert record.approximations == [UNKNOWN]
+    assert record.approximations[1:] == [UNKNOWN]
 
 
 def test_a_router_that_takes_one_image_is_a_counted_failure(rules: str) -> None:
@@ -266,7 +266,7 @@ def test_min_confidence_drops_what_the_router_doubts(
     record = record_of(log)
     assert (record.outcome, record.failure) == (outcome, failure)
     assert record.notes.get("score") == score
-    assert record.approximations == ["min_confidence=0.8"]
+    assert record.approximations[1:] == ["min_confidence=0.8"]
     changed = outcome == "block" or "toys" in reply
     assert (target.calls[0].text != "How does it work?") == changed
     assert record.triggered == changed
@@ -331,3 +331,19 @@ def test_only_the_last_turn_gets_the_guidance_and_a_prefill_stays_last(rules: st
     assert call.roles == ["user", "assistant", "user", "assistant"]
     assert [m.text for m in call.messages][:2] == ["First?", "Yes."]
     assert Conversation(call.messages).text == DefenseRecord.of((log.samples or [])[0]).rewritten
+
+
+def test_rules_and_prompts_of_ours_are_an_approximation(rules: str, tmp_path: Path) -> None:
+    def remarks(taxonomy: str | None, **options: Any) -> list[str]:
+        return record_of(ran(says(), taxonomy, **options)[1]).approximations
+
+    assert remarks(None) == ["rules, prompts: not confirmed by the authors"]
+    assert remarks(rules) == ["prompts: not confirmed by the authors"]
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "router.txt").write_text("Sort by {rules}.")
+    assert remarks(rules, templates=str(theirs)) == ["prompts: not confirmed by the authors"]
+    (theirs / "composed.txt").write_text("{guidance} {directive}")
+    for name in ("block", "reframe", "forward"):
+        (theirs / f"{name}.txt").write_text("Be careful.")
+    assert remarks(rules, templates=str(theirs)) == []

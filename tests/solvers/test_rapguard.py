@@ -352,3 +352,23 @@ def test_no_text_before_or_behind_turns_a_risk(before: str, behind: str) -> None
 def test_any_texts_are_read_whole(rationale: str, risk: bool, prompt: str) -> None:
     found = read_rationale(said(risk, prompt, rationale))
     assert found == Rationale(rationale.strip(), risk, prompt.strip())
+
+
+@pytest.mark.parametrize(
+    ("replies", "on_failure", "outcome"),
+    [
+        ([RISK, '{"reason": "Fine.", "spoils": false}'], "original", "risk"),
+        ([RISK, '{"reason": "It refuses.", "spoils": true}'], "original", "self_check"),
+        ([RISK, "Perhaps."], "original", "risk"),
+        ([RISK, "Perhaps."], "refuse", "unusable"),
+        ([NO_RISK], "original", "no risk"),
+        ([said(True, "")], "original", "unusable"),
+        (["Lovely weather today."], "original", "unusable"),
+        (["I'm sorry, but I can't help with that."], "original", "refused"),
+    ],
+)
+def test_what_came_of_the_rationale_is_counted(
+    replies: list[str], on_failure: Any, outcome: str
+) -> None:
+    solver = rapguard(self_check=True, on_failure=on_failure)
+    assert record_of(run_solver(solver, sample("How?", RED), script(*replies))).outcome == outcome

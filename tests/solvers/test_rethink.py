@@ -339,3 +339,19 @@ def test_a_target_that_takes_no_temperature_is_noted() -> None:
     assert record.approximations == ["sampling: the target's own"]
     other = {"critic": critic(KEEP)}
     assert record_of(run_solver(rethink(), sample("How?", RED), target, other)).approximations == []
+
+
+@pytest.mark.parametrize(
+    ("replies", "on_failure", "outcome"),
+    [
+        ([KEEP], "original", "kept"),
+        ([REWRITE, KEEP], "original", "rewritten"),
+        ([REWRITE, "Hm."], "original", "rewritten"),
+        ([REWRITE, "Hm."], "refuse", "unusable"),
+        (["Hm."], "original", "unusable"),
+        (["I'm sorry, but I can't help with that."], "original", "refused"),
+    ],
+)
+def test_what_the_critic_does_is_counted(replies: list[str], on_failure: Any, outcome: str) -> None:
+    made = rethink(max_rounds=2, on_failure=on_failure)
+    assert record_of(run_solver(made, sample("How?", RED), script(*replies))).outcome == outcome

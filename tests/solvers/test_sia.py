@@ -380,3 +380,17 @@ def test_no_text_before_or_behind_turns_a_risk(before: str, behind: str) -> None
 def test_any_text_is_read_or_not(text: str) -> None:
     found = read_intent(text)
     assert found is None or found.risk in ("none", "low", "high")
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (HIGH, "high risk"),
+        (LOW, "low risk"),
+        (NONE, "no risk"),
+        ("Lovely weather today.", "unusable"),
+        ("I'm sorry, but I can't help with that.", "refused"),
+    ],
+)
+def test_the_risk_is_counted(reply: str, outcome: str) -> None:
+    assert record_of(run_solver(sia(), sample("How?", RED), script(reply))).outcome == outcome

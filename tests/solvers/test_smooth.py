@@ -55,7 +55,8 @@ def test_each_copy_has_other_noise_and_the_same_request() -> None:
     record = record_of(log)
     assert [stage.name for stage in record.stages] == ["answer", *["copy"] * 4]
     assert {stage.role for stage in record.stages} == {"target"}
-    assert (record.action, record.approximations) == ("rewrite", [])
+    assert record.action == "rewrite"
+    assert record.approximations == ["k, share: not confirmed by the authors"]
     assert record.notes.items() >= {"k": 5, "noise": "mask", "share": 0.2}.items()
     assert (record.notes["refused"], record.notes["voted"]) == (0, 5)
 
@@ -65,7 +66,7 @@ def test_gaussian_noise_is_the_other_and_its_vote_is_a_deviation() -> None:
     log = run_solver(smooth(k=2, noise="gaussian", sigma=0.2), sample("How?", BLUE), target)
     assert 20 < pixels(target.calls[0].images[0])[..., 0].std() < 40  # half of it is cut off at 0
     record = record_of(log)
-    assert record.approximations == ["vote: refused or not"]
+    assert record.approximations == ["k: not confirmed by the authors", "vote: refused or not"]
     assert record.notes["sigma"] == 0.2
 
 
@@ -89,6 +90,7 @@ def test_the_majority_decides_and_a_tie_is_refused(replies: list[Any], refused: 
     assert refuses(said) is refused
     part = CARD.parts[0]
     assert part.acted(record_of(log)) is refused
+    assert record_of(log).outcome == ("refusal won" if refused else "answer won")
     assert record_of(log).notes["voted"] == sum(reply != "" for reply in replies)
 
 
@@ -132,7 +134,7 @@ def test_earlier_images_have_no_noise_and_that_is_noted() -> None:
     turns = [user("Old?", RED), ChatMessageAssistant(content="Old."), user("New?", BLUE)]
     target = Scripted("Like this.")
     record = record_of(run_solver(smooth(k=2), Sample(id="s/1", input=list(turns)), target))
-    assert record.approximations == ["earlier images: without noise"]
+    assert record.approximations[1:] == ["earlier images: without noise"]
     for call in target.calls:
         first, last = call.images
         assert (first == RED, last == BLUE) == (True, False)

@@ -263,3 +263,20 @@ def test_a_template_needs_a_place_for_what_is_told(tmp_path: Any) -> None:
     (tmp_path / "mine.txt").write_text("Rewrite {request} {format}")
     with pytest.raises(UserError, match=r"lacks the placeholder\(s\) \{conversation\}"):
         vlmguard(hazard="oracle", template=str(tmp_path / "mine.txt"))
+
+
+@pytest.mark.parametrize("taught", [None, 1, 2])
+def test_a_trained_rewriter_never_saw_a_named_hazard(
+    taught: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmguard.guard.rewriter.rewriting.taught_prompt", lambda api: taught)
+    found = {}
+    hazards: list[Any] = ["oracle", "inferred"]
+    for hazard in hazards:
+        target, rewriter = Scripted("ok"), Scripted(REWRITE, "rewriter")
+        asked = told(expected="care", category="falls")
+        log = run_solver(vlmguard(hazard=hazard), asked, target, {"rewriter": rewriter})
+        found[hazard] = record_of(log).approximations
+    remark = f"the rewriter was trained with version {taught} of its prompt, which names no hazard"
+    assert found["inferred"] == []
+    assert found["oracle"][1:] == ([] if taught is None else [remark])
