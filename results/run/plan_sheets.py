@@ -8,7 +8,7 @@ from vlmguard.results.run.prices import ASSUMED, total
 
 
 def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
-    """Benchmarks x defenses: the calls on one target, the same for each target.
+    """Benchmarks x defenses, or the other way round: the calls on one target, the same for each.
 
     Args:
         lines: The plan.
@@ -21,13 +21,19 @@ def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
         for line in lines
     }
     answers = {line.benchmark: line.samples for line in lines}
-    rows = [
-        [name, _show(samples), *(cells[name, defense] for defense in defenses)]
-        for name, samples in answers.items()
-    ]
     on = "the target" if targets == 1 else f"each of {targets} targets"
     title = f"Calls at most on {on}: target / guard / judge"
-    sheet = Sheet(title, ["Benchmark", "Answers", *defenses], rows)
+    if len(defenses) > len(answers):
+        # The longer of the two goes down the page, where its names need not be broken.
+        counts = ["(answers)", *map(_show, answers.values())]
+        rows = [[name, *(cells[each, name] for each in answers)] for name in defenses]
+        sheet = Sheet(title, ["Defense", *answers], [counts, *rows])
+    else:
+        rows = [
+            [name, _show(samples), *(cells[name, defense] for defense in defenses)]
+            for name, samples in answers.items()
+        ]
+        sheet = Sheet(title, ["Benchmark", "Answers", *defenses], rows)
     if any(line.open_ended for line in lines):
         sheet.notes.append("+: at least; how many more depends on the answers.")
     return sheet

@@ -200,3 +200,14 @@ def test_models_that_cannot_be_made_are_named_before_any_call(
     said = capsys.readouterr().err
     assert said.count(says) == 1
     assert not Path("logs").exists()
+
+
+def test_many_defenses_stand_below_each_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    main(["run", "--config", "field", "--dry-run"])
+    lines = capsys.readouterr().out.partition("Plan (calls at most)")[0].splitlines()
+    named = {line.split()[0]: line for line in lines if line.count("/") > 6}
+    assert {"none", "policy_route", "guard_nemotron", "rewriter_as_filter"} <= named.keys()
+    assert "334 / 0 / 501" in named["caption_only"]  # twice the 167 samples of SIUO, three judges
