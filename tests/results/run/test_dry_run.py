@@ -210,4 +210,4 @@ def test_many_defenses_stand_below_each_other(
     lines = capsys.readouterr().out.partition("Plan (calls at most)")[0].splitlines()
     named = {line.split()[0]: line for line in lines if line.count("/") > 6}
     assert {"none", "policy_route", "guard_nemotron", "rewriter_as_filter"} <= named.keys()
-    assert "334 / 0 / 501" in named["caption_only"]  # twice the 167 samples of SIUO, three judges
+    assert "600 / 0 / 600" in named["caption_only"]  # two calls for each of 300 samples
