@@ -1,7 +1,9 @@
 """The errors that tell users of the suite what to correct."""
 
 import math
-from typing import Any, get_args
+from os import PathLike
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 # Inspect prints this class as a plain message, without a traceback, and has no public name for it.
 # All our errors that a user can correct derive from it.
@@ -19,6 +21,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_number",
+    "check_type",
     "first_fault",
     "reason_of",
     "short",
@@ -113,6 +116,56 @@ def check_count(option: str, value: object, low: int) -> None:
     check_number(option, value, low)
     if not isinstance(value, int):
         raise UserError(f"{option}={value}: a whole number is needed.")
+
+
+def check_type(option: str, value: object, annotation: Any) -> None:
+    """Refuse a value that is not of its option's type: text is no boolean, whatever it says.
+
+    A number may be whole where a fraction is taken, and a path is text. Types other than these,
+    `Literal` and unions of them are not checked.
+
+    Args:
+        option: Name of the option as the user typed it, e.g. `-S split`.
+        value: The value given.
+        annotation: The type that the option is annotated with.
+
+    Raises:
+        UserError: The value is of another type.
+    """
+    union = get_origin(annotation) in (Union, UnionType)
+    members = get_args(annotation) if union else (annotation,)
+    if any(_is_of(value, each) for each in members):
+        return
+    choices = tuple(each for part in members for each in _choices_of(part))
+    kinds = [_KINDS[each] for each in members if each in _KINDS]
+    if not kinds:
+        check_choice(option, value, choices)
+    said = ", ".join([*map(str, choices), *kinds])
+    quoted = " without quotes" if isinstance(value, str) and str not in members else ""
+    raise UserError(f"{option}={value!r}: {' or '.join(said.rsplit(', ', 1))} is needed{quoted}.")
+
+
+_KINDS: Final[dict[Any, str]] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+}
+
+
+def _choices_of(annotation: Any) -> tuple[object, ...]:
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _is_of(value: object, annotation: Any) -> bool:
+    """Whether a value is of a type that is no union; types that are not checked have every one."""
+    if get_origin(annotation) is Literal:
+        return value in get_args(annotation)
+    if annotation in (bool, NoneType):
+        return isinstance(value, annotation)
+    if annotation in (int, float):
+        return isinstance(value, int | annotation) and not isinstance(value, bool)
+    return annotation is not str or isinstance(value, str | PathLike)
 
 
 def short(name: object) -> str:

@@ -1,12 +1,10 @@
 """The name of a model behind a defense, `guarded/DEFENSE/PROVIDER/MODEL`, and its arguments."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vlmguard.guard.alike import did_you_mean
-from vlmguard.guard.defense import Defense, defense_named
+from vlmguard.guard.defense import Defense, check_options, defense_named
 from vlmguard.guard.errors import UserError
 
 __all__ = ["PROVIDER", "GuardedName", "defense_of", "guarded_name", "made_defense"]
@@ -63,17 +61,17 @@ def defense_of(name: GuardedName) -> type[Defense]:
     """The class of a guarded model's defense, after a check of its options.
 
     Raises:
-        UserError: There is no such defense, or it has no such option.
+        UserError: There is no such defense, it has no such option, or a value is of another type.
     """
     defense = defense_named(name.defense)
-    known = [*inspect.signature(defense).parameters]
-    for option in name.options:
-        if option not in known:
-            meant = did_you_mean(option, [*known, _INSIDE])
-            raise UserError(
-                f"-M {option}: {name.defense} has no such option.{meant} It has: "
-                f"{', '.join(known) or 'none'}. Arguments of the model inside go into {_INSIDE}."
-            )
+    check_options(
+        defense,
+        name.defense,
+        name.options,
+        "-M",
+        beside=(_INSIDE,),
+        more=f" Arguments of the model inside go into {_INSIDE}.",
+    )
     return defense
 
 

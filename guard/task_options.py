@@ -1,8 +1,9 @@
 """The options that every task takes, whatever its benchmark."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
+from vlmguard.guard.errors import check_type
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.images.prepare import ImageRules
 
@@ -54,6 +55,11 @@ class TaskOptions:
     revision: str | None = None
     colour: Colour = "srgb"
     fit_images: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values of another type."""
+        for each in fields(self):
+            check_type(f"-T {each.name}", getattr(self, each.name), each.type)
 
     @property
     def images(self) -> ImageRules:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from copy import copy
 from functools import update_wrapper
-from inspect import signature
 from typing import Any, ParamSpec, cast
 
 from inspect_ai.event import ModelEvent
@@ -11,9 +10,7 @@ from inspect_ai.log import transcript
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, get_model
 from inspect_ai.solver import Generate, Solver, TaskState
 
-from vlmguard.guard.alike import did_you_mean
-from vlmguard.guard.defense import Conversation, Defense, Target
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.defense import Conversation, Defense, Target, check_options
 from vlmguard.guard.hazards import hazard_of
 from vlmguard.guard.record import recorded
 
@@ -28,24 +25,15 @@ def options_of(
     """Give a solver's function the options of its defense, and their documentation.
 
     So they are stated once: Inspect, `vlmguard list` and editors read them from the function. An
-    option that there is not is refused by name.
+    option that there is not, and a value of another type, are refused by name.
 
     Args:
         defense: The class.
     """
 
     def with_options(factory: Callable[..., Solver]) -> Callable[P, Solver]:
-        known = signature(defense).parameters
-        # A defense may pass options on, as those of a format, whose own check names what is wrong.
-        passes_on = any(each.kind is each.VAR_KEYWORD for each in known.values())
-
         def checked(**options: Any) -> Solver:
-            for name in options:
-                if name not in known and not passes_on:
-                    raise UserError(
-                        f"-S {name}: {factory.__name__} has no such option."
-                        f"{did_you_mean(name, known)} It has: {', '.join(known) or 'none'}."
-                    )
+            check_options(defense, factory.__name__, options)
             return factory(**options)
 
         update_wrapper(checked, factory, updated=())

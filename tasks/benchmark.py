@@ -12,6 +12,7 @@ from inspect_ai.solver import Solver, generate
 
 from vlmguard.guard.cards import Card, as_metadata
 from vlmguard.guard.data_source import Source
+from vlmguard.guard.errors import check_type
 from vlmguard.guard.task_options import TaskOptions
 from vlmguard.scorers.metrics import vote
 from vlmguard.scorers.official import Question, replaced
@@ -85,6 +86,7 @@ def make_task(
     Raises:
         UserError: An image, an id or an option is wrong.
     """
+    check_type("-T legacy", legacy, bool)
     dataset, provenance = build_dataset(samples, source, list(files), missing_images)
     prompts = prompts_folder(options.judge_template)
     chosen = scoring(

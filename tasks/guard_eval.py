@@ -46,7 +46,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card, as_metadata, register
 from vlmguard.guard.decision import Verdict
-from vlmguard.guard.defense import Conversation, Defense, defense_named
+from vlmguard.guard.defense import Conversation, Defense, check_options, defense_named
 from vlmguard.guard.errors import UserError, check_choice
 from vlmguard.guard.guard_models.asked import ROLE, asking
 from vlmguard.guard.guard_models.base import Exchange, GuardModel, Side
@@ -318,10 +318,9 @@ def _guard(adapter: str, options: dict[str, Any] | None, side: Side) -> GuardMod
 
 
 def _defense(name: str, options: dict[str, Any] | None) -> Defense:
-    try:
-        made = defense_named(name)(**(options or {}))
-    except TypeError as error:
-        raise UserError(f"-T options: {error}. vlmguard list {name} has its options.") from error
+    chosen = defense_named(name)
+    check_options(chosen, name, options or {}, "-T options:")
+    made = chosen(**(options or {}))
     if made.needs_output:
         raise UserError(
             f"-T defense={name}: it reads the answer, so that it cannot decide about a request "

@@ -74,7 +74,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from vlmguard.guard.cards import Card, Git, Measure, Partner, register
 from vlmguard.guard.data_records import Text, numbered_records, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
-from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.errors import UserError, check_choice, check_type
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.messages import image_parts
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
@@ -322,6 +322,7 @@ def mm_safetybench(
     """
     check_choice("-T image_type", image_type, tuple(CARD.variants))
     check_choice("-T split", split, _SPLITS)
+    check_type("-T render", render, bool)
     if render and image_type != "typo":
         raise UserError("-T render=true: only the images of -T image_type=typo can be drawn.")
     card = replace(CARD, hub_files=(f"data/*/{_NAMES[image_type]}.parquet",))

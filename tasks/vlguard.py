@@ -63,7 +63,7 @@ from pydantic import BaseModel, Field
 from vlmguard.guard.cards import Card, Git, Measure, Partner, register
 from vlmguard.guard.data_records import Text, named_records, parse_records, read_records
 from vlmguard.guard.data_source import MissingFile, Source
-from vlmguard.guard.errors import UserError, check_choice
+from vlmguard.guard.errors import UserError, check_choice, check_type
 from vlmguard.guard.hazards import HAZARD
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.record import noted
@@ -287,6 +287,7 @@ def vlguard(
     the data folder is used, else our own.
     """
     check_choice("-T subset", subset, tuple(CARD.variants))
+    check_type("-T win_rate", win_rate, bool)
     if win_rate and subset != "safe_safe":
         raise UserError(
             f"-T win_rate=true: only -T subset=safe_safe has stored answers, not {subset}."

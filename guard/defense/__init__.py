@@ -18,6 +18,7 @@ from vlmguard.guard.defense.base import Answered, Defense, Outcome, UnusableRepl
 from vlmguard.guard.defense.conversation import Conversation
 from vlmguard.guard.defense.helper import Helper, unusable
 from vlmguard.guard.defense.names import defense_named, register_defense
+from vlmguard.guard.defense.options import check_options
 from vlmguard.guard.defense.refusal import REFUSAL_MESSAGE, refusal
 from vlmguard.guard.defense.target import Target
 from vlmguard.guard.defense.together import call_each
@@ -37,6 +38,7 @@ __all__ = [
     "UnusableReply",
     "Verdict",
     "call_each",
+    "check_options",
     "defense_named",
     "refusal",
     "register_defense",

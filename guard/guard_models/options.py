@@ -6,7 +6,7 @@ from typing import Literal, TypeVar, get_args, get_origin
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.data_source import file_hash
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import UserError, check_type
 from vlmguard.guard.guard_models.base import GuardModel
 from vlmguard.guard.option_content import file_named
 from vlmguard.guard.templates import template_hash
@@ -29,8 +29,10 @@ def with_options(guard: type[G], options: Mapping[str, object], beside: Iterable
     """
     own, passed_on = options_of(guard)
     known = f"Its options: {', '.join(own)}." if own else "It has no options."
-    for name in options:
-        if name not in own and not passed_on:
+    for name, value in options.items():
+        if name in own:
+            check_type(f"option {name}", value, own[name].annotation)
+        elif not passed_on:
             meant = did_you_mean(name, [*own, *beside])
             raise UserError(f"The format {guard.name} has no option {name}.{meant} {known}")
     for name, each in own.items():

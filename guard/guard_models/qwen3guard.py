@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, get_args
 from inspect_ai.model import ChatMessage, GenerateConfig, Model
 
 from vlmguard.guard.decision import Verdict
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import check_choice
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.labelled import agreed, labelled_lines, listed
 from vlmguard.guard.guard_models.plain import text_turns
@@ -46,8 +46,7 @@ class Qwen3Guard(ChatGuard):
         self, model: Model | None = None, *, controversial: Controversial = "unsafe"
     ) -> None:
         super().__init__(model)
-        if controversial not in get_args(Controversial):
-            raise UserError(f"qwen3guard: controversial={controversial}: choose unsafe or safe.")
+        check_choice("option controversial", controversial, get_args(Controversial))
         self.controversial: Controversial = controversial
 
     def messages(self, exchange: Exchange) -> list[ChatMessage]:

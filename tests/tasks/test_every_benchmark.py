@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from importlib import import_module
-from inspect import getmodule, isclass, isfunction
+from inspect import getmodule, isclass, isfunction, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pyarrow.parquet as pq
 import pytest
 from inspect_ai import Task
+from inspect_ai._util.registry import registry_lookup
 from inspect_ai.util import registry_create
 from pydantic import BaseModel
 from support.benchmark_folders.every import EVERY
@@ -67,6 +68,18 @@ def assert_whole(sample: Any) -> None:
     for key in ("category", "subset", "image_id", "expected"):
         assert str((sample.metadata or {})[key]).strip(), (sample.id, key)
     assert sample.metadata["expected"] in ("comply", "refuse", "care")
+
+
+@pytest.mark.parametrize("value", ["flase", "false", 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_counts_as_a_boolean_option(name: str, value: Any, tmp_path: Path) -> None:
+    folder = EVERY[name][0](tmp_path)
+    task: Any = registry_lookup("task", f"vlmguard/{card_of(name).task or name}")
+    options = [each.name for each in signature(task).parameters.values() if each.annotation is bool]
+    assert {"judge_hint", "fit_images"} <= {*options}
+    for option in options:
+        with pytest.raises(UserError, match=rf"-T {option}={value!r}: true or false is needed"):
+            made(name, folder, **{option: value})
 
 
 SILENT = {"hades", "mm_harmful"}
@@ -302,9 +315,9 @@ def test_a_wrong_choice_is_answered_with_the_choices(name: str, tmp_path: Path) 
     assert {"judge", "colour"} <= wrong.keys()
     for option, known in wrong.items():
         with pytest.raises(UserError) as caught:
-            made(name, folder, **{option: "qqqqqq"})
+            made(name, folder, **{option: "zebra"})
         said = str(caught.value)
-        assert said.startswith(f"-T {option}=qqqqqq is not known. Choose one of: "), said
+        assert said.startswith(f"-T {option}=zebra is not known. Choose one of: "), said
         assert all(str(each) in said for each in known), said
 
 

@@ -296,7 +296,11 @@ def test_a_request_that_a_rule_forwards_is_not_flagged(rows: Path) -> None:
         ({"adapter": "custon"}, "Did you mean custom"),
         ({"adapter": None, "defense": "ecso"}, "reads the answer"),
         ({"adapter": None, "defense": "figstep_defense"}, "treats all alike"),
-        ({"adapter": None, "defense": "vlmguard", "options": {"x": 1}}, "vlmguard list vlmguard"),
+        ({"adapter": None, "defense": "vlmguard", "options": {"x": 1}}, "It has: reasoning, "),
+        (
+            {"adapter": None, "defense": "vlmguard", "options": {"reasoning": "no"}},
+            "-T options: reasoning='no': true or false is needed",
+        ),
         ({"labels": {"fine": "safe"}}, "row 2: column 'label' is 'bad'"),
         ({"labels": {"fine": "good"}}, "none of safe, unsafe"),
         ({"map": {"label": "verdict"}}, "no column 'verdict' for the role label"),

@@ -153,7 +153,7 @@ def test_a_controversial_request_counts_as_the_user_says() -> None:
     verdict = Qwen3Guard(controversial="safe").read(reply, "input")
 
     assert (verdict.label, verdict.categories) == ("safe", ("PII",))
-    with pytest.raises(UserError, match="choose unsafe or safe"):
+    with pytest.raises(UserError, match="Choose one of: unsafe, safe"):
         guard_format("qwen3guard", {"controversial": "maybe"})
 
 
