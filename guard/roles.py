@@ -1,11 +1,25 @@
 """Finds the models of roles, and loads local models, before any call is paid for."""
 
 from abc import ABC, abstractmethod
-from typing import Final
+from collections.abc import Sequence
+from copy import copy
+from typing import Any, Final
 
-from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
+from inspect_ai.model import (
+    ChatMessage,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    get_model,
+    model_roles,
+)
+
+# Inspect has no public names for the evaluated model and the settings that a run gives it.
+from inspect_ai.model._generate_config import active_generate_config
+from inspect_ai.model._model import active_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.sampling import SERVERS, in_full
 
 __all__ = [
@@ -18,12 +32,30 @@ __all__ = [
     "is_local",
     "load_models",
     "local_provider",
+    "one_model",
+    "put_question",
     "require_roles",
     "role_models",
     "unwrapped",
 ]
 
 _NOTHING_SET = GenerateConfig()
+
+# What decides about the form of an answer, and cuts, forces or repeats a reply to our question.
+# Left out, and not set to nothing (`stop: []`), which some servers refuse.
+_OF_ANSWERS: Final[dict[str, Any]] = dict.fromkeys(
+    (
+        "num_choices",
+        "best_of",
+        "stop_seqs",
+        "logprobs",
+        "top_logprobs",
+        "prompt_logprobs",
+        "response_schema",
+        "logit_bias",
+        "modalities",
+    )
+)
 _LOCAL: Final[set[str]] = set()
 
 
@@ -164,6 +196,46 @@ def role_models(role: str) -> list[Model]:
     return [get_model(role=role, required=True)]
 
 
+def one_model(role: str) -> Model:
+    """The model of a role that asks one.
+
+    Args:
+        role: Name of the role; only `grader` may have several models, see `role_models`.
+
+    Raises:
+        PrerequisiteError: Nothing is bound to the role.
+        UserError: Several models are bound to it, of which only the first would be asked.
+    """
+    models = role_models(role)
+    if len(models) > 1:
+        raise UserError(
+            f"--model-role {role}={','.join(map(str, models))}: the role {role} takes one model, "
+            f"since only the first would be asked. Compare models in a run each."
+        )
+    return models[0]
+
+
+async def put_question(
+    model: Model, messages: Sequence[ChatMessage], config: GenerateConfig
+) -> ModelOutput:
+    """Put a question of our own to a model: to the target, or to that of a role.
+
+    Settings about the form of an answer (how many, where it stops, of which schema) do not hold
+    for it, whether the run or the model has them. Others do, as those about thinking.
+
+    Args:
+        model: The model.
+        messages: The question.
+        config: Settings of the call, see `checks_for` and `defaults_for`.
+    """
+    own = model.config
+    if model == active_model():
+        own = own.merge(active_generate_config())
+    asked = copy(model)
+    asked.config = own.model_copy(update=_OF_ANSWERS)
+    return await asked.generate([*messages], config=config)
+
+
 def checks_for(target: Model, defaults: GenerateConfig, wanted: int | None) -> GenerateConfig:
     """Settings for a defense's own questions to the target.
 
@@ -190,8 +262,8 @@ def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
     """Our generation settings, overridden by those that the user gave the model.
 
     Settings passed to `generate()` override the model's own. But a user's `--model-role
-    grader="{model: x, max_tokens: 4096}"` must override ours. Sampling is stated in full, see
-    `sampling.in_full`.
+    grader="{model: x, max_tokens: 4096}"` must override ours; what `put_question` leaves out does
+    not. Sampling is stated in full, see `sampling.in_full`.
 
     Args:
         model: The model to be called.
@@ -203,4 +275,4 @@ def defaults_for(model: Model, defaults: GenerateConfig) -> GenerateConfig:
     if model.config == _NOTHING_SET:
         # Avoid a merge if it is not needed: it copies some sixty fields, in each of many calls.
         return in_full(model, defaults)
-    return in_full(model, defaults.merge(model.config))
+    return in_full(model, defaults.merge(model.config.model_copy(update=_OF_ANSWERS)))

@@ -14,6 +14,7 @@ from typing import Final
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage
 
 from vlmguard.guard.messages import images_of
+from vlmguard.guard.roles import put_question
 
 __all__ = ["UNSUPPORTED", "TooManyImages", "generate_with_images"]
 
@@ -59,7 +60,7 @@ async def generate_with_images(
     """
     start = time.monotonic()
     try:
-        return await model.generate([*messages], config=config)
+        return await put_question(model, messages, config)
     except Exception as error:
         # Inspect's own error repeats the whole request, which may hold any words.
         said = str(error.__cause__ or error)

@@ -19,7 +19,7 @@ from vlmguard.guard.dialogue import answers_of, history, steps_of
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of, user_message
 from vlmguard.guard.refusals import is_refusal
-from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.roles import defaults_for, put_question
 from vlmguard.guard.templates import fill
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import break_controls
@@ -95,13 +95,13 @@ async def _generate(grader: Model, messages: list[ChatMessage]) -> ModelOutput:
     config = defaults_for(grader, JUDGE_CONFIG)
     first: ModelOutput | None = None
     if grader not in _THINKERS:
-        first = await grader.generate(messages, config=config)
+        first = await put_question(grader, messages, config)
         if not _ran_out(first) or grader.config.max_tokens is not None:
             return first
     room = config.merge(GenerateConfig(max_tokens=THINKING_ROOM))
-    second = await grader.generate(messages, config=room)
+    second = await put_question(grader, messages, room)
     if read_output(second).is_too_long:
-        return first or await grader.generate(messages, config=config)
+        return first or await put_question(grader, messages, config)
     if not _ran_out(second):  # or it repeats itself, and more room does not help
         _THINKERS.add(grader)
     return second

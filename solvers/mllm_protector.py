@@ -46,7 +46,6 @@ from inspect_ai.model import (
     Model,
     ModelOutput,
     StopReason,
-    get_model,
 )
 from inspect_ai.model import model_roles as bound_roles
 from inspect_ai.solver import Solver, solver
@@ -70,7 +69,7 @@ from vlmguard.guard.defense import (
 )
 from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.guard.record import DefenseRecord, Stage
-from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.roles import defaults_for, one_model, put_question
 from vlmguard.guard.templates import fill, load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.short_replies import last_label
@@ -283,7 +282,7 @@ class MLLMProtector(Defense):
             stage = reading.stage("harm_check", "detector")
             record.add_stage(stage)
             return reading.values[0], stage.output
-        model = get_model(role="detector", required=True)
+        model = one_model("detector")
         output = await _generate(model, fill(DETECTOR_TEMPLATE, answer=disarm(text)), _CHECKS)
         record.add_call("harm_check", output, "detector")
         reply = read_output(output).text
@@ -306,7 +305,7 @@ class MLLMProtector(Defense):
             )
             record.add_stage(stage)
             return _not_empty(written.text), not written.finished
-        model = get_model(role="detoxifier", required=True)
+        model = one_model("detoxifier")
         text = fill(self.asking, answer=disarm(harmful.answer), request=disarm(harmful.request))
         settings = GenerateConfig(temperature=0.0, max_tokens=harmful.tokens)
         output = await _generate(model, text, settings)
@@ -338,7 +337,7 @@ def read_verdict(reply: str) -> float:
 
 async def _generate(model: Model, text: str, settings: GenerateConfig) -> ModelOutput:
     config = defaults_for(model, settings)
-    return await model.generate([ChatMessageUser(content=text)], config=config)
+    return await put_question(model, [ChatMessageUser(content=text)], config)
 
 
 def _not_empty(text: str) -> str:

@@ -48,7 +48,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal
 
-from inspect_ai.model import ChatMessage, get_model
+from inspect_ai.model import ChatMessage
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import Calls, DefenseCard, Part, Role
@@ -79,6 +79,7 @@ from vlmguard.guard.rewriter.prompts import (
     REASONING_FORMAT,
     REWRITE_TEMPLATE,
 )
+from vlmguard.guard.roles import one_model
 from vlmguard.guard.templates import fill, load_template, template_hash
 from vlmguard.solvers.defended import defended, options_of
 
@@ -229,7 +230,7 @@ class VLMGuard(Defense):
 
     async def ready(self, target: Target | None) -> None:
         """Find the rewriter, and the gate's model."""
-        get_model(role="rewriter", required=True)
+        one_model("rewriter")
         if self.gate is not None:
             await self.gate.ready()
 
@@ -245,7 +246,7 @@ class VLMGuard(Defense):
         self, conversation: Conversation, record: DefenseRecord, target: Target | None
     ) -> Decision:
         """Rewrite the request, or append to it, unless a gate finds it safe."""
-        rewriter = self.rewriter(get_model(role="rewriter", required=True))
+        rewriter = self.rewriter(one_model("rewriter"))
         record.template = rewriter.template_hash
         if self.oracle:
             record.template = template_hash(record.template, HAZARD_TEMPLATE, NO_HAZARD)

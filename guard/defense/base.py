@@ -17,7 +17,7 @@ from abc import ABC
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from inspect_ai.model import GenerateConfig, ModelOutput
+from inspect_ai.model import GenerateConfig, ModelOutput, model_roles
 
 from vlmguard.guard.cards import DefenseCard
 from vlmguard.guard.decision import Decision, OnFailure
@@ -26,7 +26,7 @@ from vlmguard.guard.defense.refusal import refusal
 from vlmguard.guard.defense.target import Target
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.guard.roles import load_models
+from vlmguard.guard.roles import load_models, one_model
 from vlmguard.guard.text.outputs import read_output
 
 __all__ = ["Answered", "Defense", "Outcome", "UnusableReply"]
@@ -121,7 +121,7 @@ class Defense(ABC):
             UserError: A model that it needs is missing.
         """
         record = record if record is not None else self.new_record(conversation)
-        await self.ready(target)
+        await self._found(target)
         self.describe(record, target)
         return await self._decide(conversation, record, target)
 
@@ -141,7 +141,7 @@ class Defense(ABC):
             UserError: A model that it needs is missing.
         """
         record = record if record is not None else self.new_record(conversation)
-        await self.ready(target)
+        await self._found(target)
         self.describe(record, target)
         await load_models(target.model)
         decision = await self._decide(conversation, record, target)
@@ -256,6 +256,12 @@ class Defense(ABC):
     def passed(conversation: Conversation, reason: str = "") -> Decision:
         """The decision to pass a request on as it is."""
         return Decision("pass", conversation.text, reason, messages=conversation.messages)
+
+    async def _found(self, target: Target | None) -> None:
+        for role in self.card.roles:
+            if role.name in model_roles():
+                one_model(role.name)
+        await self.ready(target)
 
     async def _decide(
         self, conversation: Conversation, record: DefenseRecord, target: Target | None

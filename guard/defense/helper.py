@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model, model_roles
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, model_roles
 
 from vlmguard.guard.defense.base import UnusableReply
 from vlmguard.guard.defense.target import Target
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import is_refusal
-from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.roles import defaults_for, one_model
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.text.outputs import Output, read_output
 
@@ -42,10 +42,10 @@ class Helper:
             defense: Name of the defense, for the error.
 
         Raises:
-            UserError: Neither is there.
+            UserError: Neither is there, or several models are bound to the role.
         """
         if role in model_roles():
-            return cls(role, get_model(role=role, required=True), target)
+            return cls(role, one_model(role), target)
         if target is None:
             raise UserError(
                 f"{defense} puts a question to the target before its answer, and here only a "

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 
-from vlmguard.guard.roles import checks_for
+from vlmguard.guard.roles import checks_for, put_question
 from vlmguard.guard.sampling import refuses_sampling
 
 __all__ = ["Answer", "Target"]
@@ -65,8 +65,8 @@ class Target:
 
         Args:
             messages: The question.
-            config: Its settings, with a temperature and `max_tokens`; see `roles.checks_for`.
+            config: Its settings, with a temperature and `max_tokens`; see `roles.checks_for` and
+                `roles.put_question`.
         """
-        return await self.model.generate(
-            messages, config=checks_for(self.model, config, self.config.max_tokens)
-        )
+        settings = checks_for(self.model, config, self.config.max_tokens)
+        return await put_question(self.model, messages, settings)

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from inspect_ai.model import Model, get_model
+from inspect_ai.model import Model
+
+from vlmguard.guard.roles import one_model
 
 __all__ = ["ROLE", "asking", "guard_model"]
 
@@ -35,4 +37,4 @@ def guard_model() -> Model:
     Raises:
         PrerequisiteError: No model is in the role, and no other is named.
     """
-    return _ASKED.get() or get_model(role=ROLE, required=True)
+    return _ASKED.get() or one_model(ROLE)

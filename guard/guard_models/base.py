@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
-from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 from inspect_ai.util import collect
 
 from vlmguard.guard.decision import Verdict
@@ -22,7 +22,7 @@ from vlmguard.guard.defense.conversation import Conversation, Skipped
 from vlmguard.guard.guard_models.asked import ROLE, guard_model
 from vlmguard.guard.messages import image_parts, with_images
 from vlmguard.guard.record import Stage
-from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.roles import defaults_for, one_model
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.text.outputs import read_output
 
@@ -109,7 +109,7 @@ class GuardModel(ABC):
             UserError: One is missing or unsuitable.
         """
         for role in self.roles:
-            guard_model() if role == ROLE else get_model(role=role, required=True)
+            guard_model() if role == ROLE else one_model(role)
 
     def skipped(self, exchange: Exchange) -> Skipped:
         """Why there is nothing that it could look at (`no_image`, `empty`); empty if there is."""

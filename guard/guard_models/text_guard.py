@@ -17,7 +17,7 @@ The prompt for captions is our own; it was run with scripted models only.
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from inspect_ai.model import ChatMessageUser, GenerateConfig, get_model
+from inspect_ai.model import ChatMessageUser, GenerateConfig
 
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.defense.conversation import Conversation, Skipped
@@ -32,7 +32,7 @@ from vlmguard.guard.guard_models.qwen3guard import Qwen3Guard
 from vlmguard.guard.guard_models.yes_no import YesNo
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import Stage
-from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.roles import defaults_for, one_model
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.untrusted import disarm
@@ -98,7 +98,7 @@ class TextGuard(GuardModel):
         images = exchange.conversation.seen
         if not self.caption or not images:
             return await self.inner.check(_as_text(exchange, ""))
-        captioner = get_model(role=CAPTIONER, required=True)
+        captioner = one_model(CAPTIONER)
         name = f"caption_{exchange.side}"
         asked = [user_message(images, CAPTION_PROMPT)]
         try:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Self
 
-from inspect_ai.model import ChatMessageUser, get_model
+from inspect_ai.model import ChatMessageUser
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from vlmguard.guard.cards import Calls
@@ -36,6 +36,7 @@ from vlmguard.guard.guard_models.formats import guard_format
 from vlmguard.guard.option_content import files_digest
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.roles import one_model
 from vlmguard.guard.rule_files import read_rules
 from vlmguard.guard.several_images import UNSUPPORTED
 from vlmguard.guard.text.patterns import SECONDS, user_pattern
@@ -150,7 +151,7 @@ class _RoleGate(Gate):
         # Some formats ask no model, but an API of their own or a checkpoint.
         if ROLE not in self.roles:
             return nullcontext()
-        return asking(get_model(role=ROLE, required=True))
+        return asking(one_model(ROLE))
 
 
 class _Rule(BaseModel):

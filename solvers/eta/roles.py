@@ -11,7 +11,7 @@ from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput
 from vlmguard.guard.defense import UnusableReply, call_each
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.guard.roles import defaults_for
+from vlmguard.guard.roles import defaults_for, put_question
 from vlmguard.guard.templates import fill
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.text.short_replies import last_grade, last_label
@@ -61,7 +61,7 @@ async def graded(
 
     async def grade(answer: str) -> ModelOutput:
         text = fill(GRADE_TEMPLATE, rubric=disarm(rubric), answer=disarm(answer))
-        return await model.generate([ChatMessageUser(content=text)], config=config)
+        return await put_question(model, [ChatMessageUser(content=text)], config)
 
     outputs = await call_each(grade, answers, record, stage, "reward")
     return [read_grade(read_output(output).text) for output in outputs]
@@ -83,7 +83,7 @@ async def image_unsafe(model: Model, images: list[str], record: DefenseRecord) -
     """
     config = defaults_for(model, _DEFAULTS)
     for image in images:
-        output = await model.generate([user_message([image], IMAGE_TEMPLATE)], config=config)
+        output = await put_question(model, [user_message([image], IMAGE_TEMPLATE)], config)
         record.add_call("image_check", output, "image_safety")
         reply = read_output(output).text
         verdict = last_label(reply, ("yes", "no"))

@@ -6,12 +6,13 @@ the run is then marked approximate.
 
 from dataclasses import dataclass
 
-from inspect_ai.model import Model, get_model, model_roles
+from inspect_ai.model import Model, model_roles
 
 from vlmguard.guard.aux_models.base import Checkpoint
 from vlmguard.guard.aux_models.clip import clip_similarity
 from vlmguard.guard.aux_models.reward import prepare_reward, rewards
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.roles import one_model
 from vlmguard.solvers.eta.roles import GRADE_TEMPLATE, IMAGE_TEMPLATE, graded, image_unsafe
 
 
@@ -96,6 +97,6 @@ def bound_scorers(reward: Checkpoint, clip: Checkpoint) -> Scorers:
     return Scorers(
         reward,
         clip,
-        get_model(role="reward", required=True) if "reward" in bound else None,
-        get_model(role="image_safety", required=True) if "image_safety" in bound else None,
+        one_model("reward") if "reward" in bound else None,
+        one_model("image_safety") if "image_safety" in bound else None,
     )

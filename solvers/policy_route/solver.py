@@ -38,7 +38,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal, get_args
 
-from inspect_ai.model import ChatMessage, ChatMessageSystem, GenerateConfig, get_model
+from inspect_ai.model import ChatMessage, ChatMessageSystem, GenerateConfig
 from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import Calls, Check, DefenseCard, Part, Role
@@ -56,6 +56,7 @@ from vlmguard.guard.errors import check_choice, check_number
 from vlmguard.guard.guard_models.base import Exchange
 from vlmguard.guard.guard_models.material import material, turn_of
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.roles import one_model
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.solvers.defended import defended, options_of
 from vlmguard.solvers.policy_route.reply import Route, read_route
@@ -195,7 +196,7 @@ class PolicyRoute(Defense):
 
     async def ready(self, target: Target | None) -> None:
         """Find the router."""
-        get_model(role=ROLE, required=True)
+        one_model(ROLE)
 
     def describe(self, record: DefenseRecord, target: Target | None) -> None:
         """Note prompts, rules and deviations."""
@@ -234,7 +235,7 @@ class PolicyRoute(Defense):
             ChatMessageSystem(content=fill(self.texts["router"], rules=rules)),
             turn_of(exchange, material(exchange)),
         ]
-        router = Helper(ROLE, get_model(role=ROLE, required=True), None)
+        router = Helper(ROLE, one_model(ROLE), None)
         said = await router.reply("route", asked, SETTINGS, record)
         route = read_route(said.text, self.taxonomy) if said.is_answer else None
         if route is None:

@@ -14,7 +14,7 @@ from vlmguard.guard.rewriter import Rewriter
 from vlmguard.guard.roles import defaults_for
 from vlmguard.guard.sampling import in_full, refuses_sampling
 from vlmguard.scorers.asking import ask
-from vlmguard.solvers import ecso, mllm_protector
+from vlmguard.solvers import ecso, mllm_protector, rethink
 from vlmguard.solvers.eta.roles import graded
 from vlmguard.training.synthesis.answers import sample_answers
 from vlmguard.training.synthesis.parsing import Report
@@ -124,6 +124,20 @@ def test_checks_of_defenses_leave_nothing_to_the_server(name: str, server: Serve
         run_solver(defense, sample("How?", picture()), served(name, server), roles)
         # The answer has the run's own settings.
         assert [stated(body) for body in server.requests] == [{}, *[GREEDY | OPEN] * checks]
+
+
+@pytest.mark.parametrize("name", [*SERVERS, "openai-api/scripted/m"])
+def test_servers_get_no_setting_of_the_answer_with_a_check(name: str, server: Server) -> None:
+    # Not an empty one either: some servers refuse `stop: []`.
+    form: dict[str, Any] = {"stop_seqs": ["END"], "logprobs": True, "top_logprobs": 2}
+    role = served(name, server, **form, num_choices=3)
+    target = served(name, server)
+    log = run_solver(rethink(), sample("How?", picture()), target, {"critic": role}, **form)
+    assert record_of(log).failure
+    answer, question = server.requests
+    sent = {"stop", "logprobs", "top_logprobs"}
+    assert sent <= answer.keys()
+    assert not {*sent, "n"} & question.keys()
 
 
 @pytest.mark.parametrize("name", SERVERS)
