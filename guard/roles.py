@@ -189,11 +189,20 @@ def role_models(role: str) -> list[Model]:
 
     Raises:
         PrerequisiteError: Nothing is bound to the role.
+        UserError: A model has settings of its own that no question has, see `put_question`.
     """
     bound = model_roles().get(role)
-    if isinstance(bound, list):
-        return bound
-    return [get_model(role=role, required=True)]
+    models = bound if isinstance(bound, list) else [get_model(role=role, required=True)]
+    for model in models:
+        own = model.config.model_dump(exclude_none=True, include={*_OF_ANSWERS})
+        # The evaluated model may have a role too, and has the run's settings for its answers.
+        if own and model != active_model():
+            raise UserError(
+                f"--model-role {role}={model}: it has {', '.join(own)}, and it is asked questions "
+                "of this suite's own, which have one whole reply in a form of their own. Leave "
+                "that out."
+            )
+    return models
 
 
 def one_model(role: str) -> Model:
@@ -220,8 +229,9 @@ async def put_question(
 ) -> ModelOutput:
     """Put a question of our own to a model: to the target, or to that of a role.
 
-    Settings about the form of an answer (how many, where it stops, of which schema) do not hold
-    for it, whether the run or the model has them. Others do, as those about thinking.
+    Settings that the run has for its answers' form (how many, where they stop, of which schema) do
+    not hold for it; a role's model with such settings of its own is refused, see `role_models`.
+    Others hold, as those about thinking.
 
     Args:
         model: The model.

@@ -130,9 +130,7 @@ def test_checks_of_defenses_leave_nothing_to_the_server(name: str, server: Serve
 def test_servers_get_no_setting_of_the_answer_with_a_check(name: str, server: Server) -> None:
     # Not an empty one either: some servers refuse `stop: []`.
     form: dict[str, Any] = {"stop_seqs": ["END"], "logprobs": True, "top_logprobs": 2}
-    role = served(name, server, **form, num_choices=3)
-    target = served(name, server)
-    log = run_solver(rethink(), sample("How?", picture()), target, {"critic": role}, **form)
+    log = run_solver(rethink(), sample("How?", picture()), served(name, server), **form)
     assert record_of(log).failure
     answer, question = server.requests
     sent = {"stop", "logprobs", "top_logprobs"}

@@ -39,7 +39,7 @@ def test_questions_have_the_form_of_questions(defense: str, around: str) -> None
     target, guarded = models["target"], around == "guarded"
     roles = {name: each.model for name, each in models.items() if name != "target"}
     for model in roles.values():
-        model.config = GenerateConfig(**FORM, **SEVERAL, max_tokens=5000)
+        model.config = GenerateConfig(max_tokens=5000)
     log = run_solver(
         None if guarded else vars(solvers)[defense](**script.options),
         sample("How?", picture()),
@@ -56,6 +56,17 @@ def test_questions_have_the_form_of_questions(defense: str, around: str) -> None
     assert bool(helped) == bool(roles)
     assert all(call.config.max_tokens == 5000 for call in helped)
     assert [form_of(call) for call in (*asked, *helped)] == [{}] * len([*asked, *helped])
+
+
+@pytest.mark.parametrize("setting", [*FORM, *SEVERAL])
+def test_a_roles_model_with_a_form_of_its_own_is_refused(setting: str) -> None:
+    target, critic = Scripted("An answer."), Scripted("Verdict: keep", "critic")
+    model = critic.model
+    model.config = GenerateConfig(**{setting: {**FORM, **SEVERAL}[setting]})
+    log = run_solver(solvers.rethink(), sample("How?", picture()), target, {"critic": model})
+    assert log.error
+    assert f"it has {setting}" in log.error.message
+    assert not target.calls
 
 
 @pytest.mark.parametrize("around", ["solver", "guarded"])
