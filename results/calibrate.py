@@ -123,8 +123,14 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
         raise UserError(
             f"{defense}: {len(harmless)} scored answers to harmless requests (expected: comply) "
             f"about {images} images, {len(others)} to others, {unscored} without a score; a rate "
-            f"of {rate:g} needs at least {needed} harmless ones and {FEWEST_CLUSTERS} images. Run "
-            f"it on more harmless requests (README: vlmguard calibrate)."
+            f"of {rate:g} needs at least {needed} harmless ones and {FEWEST_CLUSTERS} images. "
+            + (
+                "Run it on more harmless requests (README: vlmguard calibrate)."
+                if harmless or others or not unscored
+                else f"No answer has a score: {defense} gives none as it was set up, and more "
+                f"requests do not help. `vlmguard list {defense}` and `vlmguard list formats` tell "
+                "what it takes."
+            )
         )
     lacking = sum(any(map(math.isnan, each.alarms)) for each in harmless)
     if lacking:

@@ -1,4 +1,4 @@
-"""All tasks, defenses and roles, as their cards, signatures and docstrings describe them.
+"""All tasks, defenses, roles and guard formats, as cards, signatures and docstrings tell of them.
 
 vlmguard list benchmarks
 vlmguard list siuo                                 # all about one of them
@@ -15,6 +15,7 @@ from typing import Any, Final
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card, DefenseCard, OtherTask, Role, cards
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.guard_models.formats import FORMATS as GUARD_FORMATS
 from vlmguard.guard.package import PACKAGE
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.logs.measures import ARROWS
@@ -31,7 +32,8 @@ BENCHMARKS: Final = "benchmarks"
 TASKS: Final = "tasks"
 DEFENSES: Final = "defenses"
 ROLES: Final = "roles"
-KINDS: Final = (BENCHMARKS, TASKS, DEFENSES, ROLES)
+FORMATS: Final = "formats"
+KINDS: Final = (BENCHMARKS, TASKS, DEFENSES, ROLES, FORMATS)
 NOTHING: Final = "–"
 _SIZES: Final = 3
 """The most sizes of variants that a table lists; of more it gives the range."""
@@ -41,7 +43,7 @@ def as_sheets(kind: str | None = None) -> list[Sheet]:
     """Tables of benchmarks, other tasks, defenses and roles.
 
     Args:
-        kind: One of `KINDS` (`tasks` are benchmarks and others), or None for all.
+        kind: One of `KINDS` (`tasks` are benchmarks and others), or None for all but formats.
     """
     sheets = []
     if kind in (BENCHMARKS, TASKS, None):
@@ -61,11 +63,20 @@ def as_sheets(kind: str | None = None) -> list[Sheet]:
         header = ["role", "calls a sample, by who asks it"]
         rows = [_role_row(role) for role in listed_roles()]
         sheets.append(Sheet("Roles (--model-role NAME=MODEL)", header, rows, labels=len(header)))
+    if kind == FORMATS:
+        told = {name: each.facts for name, each in GUARD_FORMATS.items()}
+        header = ["format", "what it is", "sides", "sees", "models"]
+        rows = [
+            [f"`{name}`", *(of[each] for each in ("Format", "Sides", "Sees", "Models"))]
+            for name, of in told.items()
+        ]
+        title = "Formats of guard models (guard_model -S adapter=NAME, and wherever one is named)"
+        sheets.append(Sheet(title, header, rows, labels=len(header)))
     return sheets
 
 
 def all_about(name: str) -> Sheet:
-    """A table of a single row with all that a user must know of a task, defense or role.
+    """A table of a single row with all that a user must know of a task, defense, role or format.
 
     Args:
         name: Its name.
@@ -83,11 +94,13 @@ def all_about(name: str) -> Sheet:
         facts = _defense_facts(known.defenses[name])
     elif name in roles:
         facts = _role_facts(roles[name])
+    elif name in GUARD_FORMATS:
+        facts = {heading.lower(): fact for heading, fact in GUARD_FORMATS[name].facts.items()}
     else:
-        names = [*known.benchmarks, *known.tasks, *known.defenses, *roles]
+        names = [*known.benchmarks, *known.tasks, *known.defenses, *roles, *GUARD_FORMATS]
         raise UserError(
-            f"{name} is no task, defense or role, nor one of {', '.join(KINDS)}."
-            f"{did_you_mean(name, [*KINDS, *names])} Ours are {', '.join(names)}."
+            f"{name} is no task, defense, role or format.{did_you_mean(name, [*KINDS, *names])} "
+            f"`vlmguard list {{{','.join(KINDS)}}}` has the names."
         )
     told = {heading: cell for heading, cell in facts.items() if cell and cell != NOTHING}
     return Sheet("", ["name", *told], [[f"`{name}`", *told.values()]], labels=1 + len(told))
@@ -151,6 +164,11 @@ def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
                 "blind_to": card.blind_to,
             }
             for card in cards().defenses.values()
+        ]
+    if kind in (FORMATS, None):
+        content[FORMATS] = [
+            {"name": name, **{heading.lower(): fact for heading, fact in each.facts.items()}}
+            for name, each in GUARD_FORMATS.items()
         ]
     if kind in (ROLES, None):
         content[ROLES] = [asdict(role) for role in listed_roles()]
@@ -322,7 +340,7 @@ def _defense_row(card: DefenseCard) -> list[str]:
     needed = [f"`{role.name}`" for role in card.roles if role.option is None]
     instead = [f"`{role.name}`" for role in card.roles if role.option is not None]
     roles = [f"{'role' if len(needed) == 1 else 'roles'} {', '.join(needed)}"] if needed else []
-    roles += [f"or roles {', '.join(instead)}"] if instead else []
+    roles += [f"roles {', '.join(instead)} in place of checkpoints"] if instead else []
     notes = {**{check.option: "by vlmguard calibrate" for check in card.checks}, **card.notes}
     known = {option.name: option for option in options_of("solver", card.name, notes)}
     options = [str(known[name]) for name in card.options]

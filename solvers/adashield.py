@@ -105,7 +105,7 @@ class AdaShield(Defense):
     Args:
         pool: Pool of prompts (`vlmguard pool`); without one the prompt is always the same.
         clip: CLIP model for the pool: folder, hub id, or `HUB_ID@REVISION`.
-        gate: The similarity (-1 to 1) from which on the nearest prompt is taken (default 0.7).
+        gate: The similarity (-1 to 1) from which on the nearest prompt is taken.
         on_miss: What is added below it: `none`, or the `static` prompt.
         template: File with a static prompt that replaces ours.
         device: Device of CLIP (`cpu`, `cuda:1`, ...); by default a GPU if there is one.

@@ -174,7 +174,9 @@ class GuardFilter(Defense):
     Args:
         adapter: The guard's format.
         check: What it reads: the request (`input`), the answer to it (`output`), or `both`.
-        on_flag: What is done with what it flags, see the table in this file.
+        on_flag: What is done with what it flags: `refuse` it, `rewrite` a request, add a safety
+            prompt to a request (`safe_prompt`), or `regenerate` an answer. `rewrite` and
+            `safe_prompt` have a flagged answer made anew too, `regenerate` refuses a request.
         threshold: Flag from this score on (0 to 1), instead of by the guard's label.
         categories: Flag only these hazards, by the format's codes or names.
         on_failure: What to do if a guard's or rewriter's reply cannot be used: go on with the

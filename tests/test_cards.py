@@ -38,7 +38,7 @@ from vlmguard.guard.cards import (
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.task_options import TaskOptions
-from vlmguard.results.catalogue import as_json, as_sheets, renewed
+from vlmguard.results.catalogue import all_about, as_json, as_sheets, renewed
 from vlmguard.results.logs.measures import common_measures, counts_help
 from vlmguard.scorers.metrics import coverage, grades, vote
 from vlmguard.tasks.any_set.cards import PRESETS
@@ -464,7 +464,7 @@ def test_all_about_one_has_options_license_and_calls(capsys: pytest.CaptureFixtu
     assert [each["name"] for each in told_all["benchmarks"]] == ["siuo"]
     assert told_all["benchmarks"][0]["partner"]["name"] == "mossbench"
     assert main(["list", "souo"]) == 2
-    assert "Ours are figstep, " in capsys.readouterr().err
+    assert "Did you mean siuo? `vlmguard list {benchmarks," in capsys.readouterr().err
 
 
 def test_the_command_lists_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -516,3 +516,14 @@ def test_several_answers_are_averaged_where_a_card_says_so(monkeypatch: pytest.M
     found = bounds([SampleScore(sample_id="s", score=each) for each in answers])
     # (7 + 4 + 0) / 3 and (7 + 4 + 10) / 3
     assert (found["care_low"], found["care_high"]) == (pytest.approx(11 / 3), 7.0)
+
+
+def test_formats_of_guards_are_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "formats"]) == 0
+    assert "llama_guard\n" in capsys.readouterr().out
+    assert main(["list", "qwen3guard"]) == 0
+    told = capsys.readouterr().out
+    assert "options: controversial" in told
+    assert "Apache-2.0" in told
+    with pytest.raises(UserError, match="Did you mean llama_guard"):
+        all_about("lama_guard")

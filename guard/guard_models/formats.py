@@ -46,6 +46,23 @@ class Format:
     confirmed: str
     needs: str = "a model in the role `guard`"
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tables tell of it, by heading."""
+        guard = self.guard
+        images = "" if guard.images == "none" else f" ({guard.images})"
+        return {
+            "Format": self.title,
+            "Reply": self.reply,
+            "Sides": ", ".join(guard.sides),
+            "Sees": ", ".join(guard.reads) + images,
+            "Options": options_text(guard),
+            "Models": self.models,
+            "Terms": self.terms,
+            "Needs": self.needs,
+            "Confirmed by": self.confirmed,
+        }
+
 
 FORMATS: Final[Mapping[str, Format]] = {
     each.guard.name: each
@@ -189,25 +206,7 @@ def guard_format(
 
 def formats_table() -> str:
     """The formats as a Markdown table."""
-    lines = [
-        "| `adapter` | Format | Reply | Sides | Sees | Options | Models | Terms | Needs "
-        "| Confirmed by |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, each in FORMATS.items():
-        guard = each.guard
-        images = "" if guard.images == "none" else f" ({guard.images})"
-        cells = (
-            f"`{name}`",
-            each.title,
-            each.reply,
-            ", ".join(guard.sides),
-            ", ".join(guard.reads) + images,
-            options_text(guard),
-            each.models,
-            each.terms,
-            each.needs,
-            each.confirmed,
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    headings = ["`adapter`", *next(iter(FORMATS.values())).facts]
+    rows = [[f"`{name}`", *each.facts.values()] for name, each in FORMATS.items()]
+    lines = [f"| {' | '.join(row)} |" for row in (headings, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(headings), *lines[1:]])

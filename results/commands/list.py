@@ -11,17 +11,18 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard list`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "list",
-        help="tasks, defenses and roles: samples, calls, partners, options",
+        help="tasks, defenses, roles, guard formats: samples, calls, partners, options",
         description=(
-            "All benchmarks, other tasks, defenses and roles of models; or all about one of them: "
-            "its options and what they do, license, calls and measures, or who asks a role."
+            "All benchmarks, other tasks, defenses and roles of models (formats of guard models: "
+            "`formats`); or all about one of them: its options and what they do, license, calls "
+            "and measures, or who asks a role."
         ),
     )
     parser.add_argument(
         "what",
         nargs="?",
         metavar="WHAT",
-        help="benchmarks, tasks, defenses, roles, or the name of one of them",
+        help="benchmarks, tasks, defenses, roles, formats, or the name of one of them",
     )
     parser.add_argument("--json", action="store_true", help="JSON, with more of the cards")
     parser.set_defaults(run=_list)

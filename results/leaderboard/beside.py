@@ -224,7 +224,7 @@ def _why(board: Leaderboard, entry: Entry) -> str:
         return f"no harmless partner run{own}: see {', '.join(titles[:_NAMED])}{more}"
     if entry.defense == UNDEFENDED_LABEL:
         return "no harmless partner run"
-    return f"no harmless partner run: nothing here says what {entry.defense} costs"
+    return "no harmless partner run: nothing here says what the defense costs"
 
 
 def _partners(groups: Sequence[Group], group: Group) -> list[_Found]:

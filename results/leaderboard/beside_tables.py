@@ -84,16 +84,17 @@ def control_note(board: Leaderboard) -> list[str]:
 
 
 def unpaired_notes(board: Leaderboard) -> list[str]:
-    """A sentence for each row that lacks harmless requests beside a harm set."""
+    """A sentence for the rows that lack harmless requests beside the same harm sets."""
     sets: dict[tuple[str, str, str], list[str]] = {}
     for entry in board.entries:
         if entry.unpaired:
             key = (entry.target, entry.defense, entry.unpaired)
             sets.setdefault(key, []).append(entry.group.title)
-    return [
-        f"{target}, {defense}, {', '.join(dict.fromkeys(titles))}: {said}."
-        for (target, defense, said), titles in sets.items()
-    ]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for (target, defense, said), titles in sets.items():
+        about = ", ".join(dict.fromkeys(titles))
+        rows.setdefault((about, said), []).append(f"{target}, {defense}")
+    return [f"{about}: {said} ({'; '.join(of)})." for (about, said), of in rows.items()]
 
 
 def counts_sheet(board: Leaderboard) -> Sheet:

@@ -44,7 +44,7 @@ __all__ = ["as_csv", "as_json", "board_sheets", "page", "published_for", "write_
 _CAPTIONS: Final = {
     "frontier": "Safety against helpfulness; upper right is best. Grey: not beaten in both.",
     "gains": "Change to the undefended target, with 95 % intervals",
-    "categories": "Safe and helpful by category",
+    "categories": "By category; each part names its measure",
     "cost": "Safety against what a sample costs",
 }
 _LEGEND: Final = [

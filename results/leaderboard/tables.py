@@ -265,6 +265,7 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
     if group.note:
         sheet.notes.append(f"{group.note}.")
     sheet.notes += control_note(board)
+    unpaired: dict[str, list[str]] = {}
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         entries = [board.find(target, defense, group) for _, defense in rows]
         found = [entry for entry in entries if entry is not None]
@@ -287,8 +288,11 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
                 if kinds:
                     told = ", ".join(f"{name} {count}" for name, count in kinds.items())
                     sheet.notes.append(f"{target}, {entry.defense}: {what}: {told}.")
-            for said in filter(None, [entry.note, entry.unpaired]):
-                sheet.notes.append(f"{target}, {entry.defense}: {said}.")
+            if entry.note:
+                sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
+            if entry.unpaired:
+                unpaired.setdefault(entry.unpaired, []).append(f"{target}, {entry.defense}")
+    sheet.notes += [f"{said} ({'; '.join(of)})." for said, of in unpaired.items()]
     return sheet
 
 

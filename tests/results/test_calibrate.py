@@ -192,6 +192,7 @@ def test_without_images_etas_rewards_decide(
         ("eta", lambda n: {"reward": n}, {"harmless": 0}, 0.1, "24 to others"),
         ("risk_reader", lambda n: {"risk": n / 24}, {}, 0.02, "needs at least 50 harmless ones"),
         ("risk_reader", lambda n: {"risk": n / 24}, {"images": 9}, 0.1, "about 9 images"),
+        ("guard_model", lambda n: {}, {}, 0.1, "No answer has a score: guard_model gives none"),
         ("risk_reader", lambda n: {"risk": float(n > 9)}, {}, 0.1, "no threshold from 0 to 1"),
         ("mllm_protector", lambda n: {"harmless": 0.0}, {}, 0.1, "no threshold from 0 to 1"),
         (

@@ -35,6 +35,7 @@ from vlmguard.training.dataset.items import with_images
 from vlmguard.training.dataset.leaks import LeakReport, find_leaks
 from vlmguard.training.dataset.provenance import OnLeak
 from vlmguard.training.dataset.testsets import load_test_sets, read_benchmark
+from vlmguard.training.synthesis.scorer import FIGURES
 
 POOL: Final = "pool.jsonl"
 TEST_IDS: Final = "test_ids.txt"
@@ -119,8 +120,7 @@ def summary(provenance: dict[str, Any]) -> str:
     if provenance["dropped"]:
         dropped = ", ".join(f"{why} {count}" for why, count in provenance["dropped"].items())
         lines.append(f"Dropped: {dropped}.")
-    figures = ", ".join(f"{value:,.6g} {name}" for name, value in provenance["cost"].items())
-    lines.append(f"Cost: {figures}.")
+    lines.append(f"Cost: {'; '.join(_spent(provenance['cost']))}.")
     leaks = provenance["leaks"]
     if leaks["unchecked"]:
         lines.append(f"NOT compared with {', '.join(leaks['unchecked'])}: not found.")
@@ -129,6 +129,17 @@ def summary(provenance: dict[str, Any]) -> str:
         f"{provenance['test_ids']} samples are left to evaluate on ({TEST_IDS})."
     )
     return "\n".join(lines)
+
+
+def _spent(cost: dict[str, float]) -> list[str]:
+    """The figures of each stage in words, from the result of `cost_by_stage`."""
+    stages: dict[str, list[str]] = {}
+    for figure in FIGURES:
+        for name, value in cost.items():
+            if name.startswith(f"{figure}_"):
+                said = f"{value:,.6g} {figure.replace('_', ' ')}"
+                stages.setdefault(name.removeprefix(f"{figure}_"), []).append(said)
+    return [f"{stage} {', '.join(figures)}" for stage, figures in stages.items()]
 
 
 def _settle(found: Found, leaks: LeakReport, on_leak: OnLeak) -> None:

@@ -285,14 +285,14 @@ def test_harmless_requests_of_no_set_come_last_and_once(board: Leaderboard) -> N
 def test_a_row_without_harmless_requests_says_so_everywhere(
     board: Leaderboard, tmp_path: Path
 ) -> None:
-    nothing = f"no harmless partner run: nothing here says what {OTHER} costs"
+    nothing = "no harmless partner run: nothing here says what the defense costs"
     (row,) = [row for row in beside_sheet(board).rows if row[1] == OTHER]
     assert (row[3], row[5:]) == (nothing, ["-", "-"])
     assert row[4].startswith("80.0\n+60.0")
-    told = f"target, {OTHER}, Cellar all: {nothing}."
+    told = f"Cellar all: {nothing} (target, {OTHER})."
     assert told in main_sheet(board).notes
     (cellar,) = [sheet for sheet in group_sheets(board) if sheet.title == "Cellar all"]
-    assert f"target, {OTHER}: {nothing}." in cellar.notes
+    assert f"{nothing} (target, {OTHER})." in cellar.notes
     written = write_leaderboard(board, tmp_path)
     for name in ("leaderboard.md", "leaderboard.tex", "leaderboard.csv", "leaderboard.html"):
         assert name in written

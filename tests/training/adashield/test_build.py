@@ -80,6 +80,7 @@ def test_a_pool_says_what_it_is_made_of(logs: Path, folder: Path, tmp_path: Path
     assert provenance["leaks"]["found"] == []
     assert "2 prompts from 2 training samples of figstep/tiny" in summary(provenance)
     assert "6 samples are left to evaluate on" in summary(provenance)
+    assert "Cost: attempt 3 calls, " in summary(provenance)
 
 
 def test_an_evaluation_tells_the_samples_that_the_pool_was_built_from(
