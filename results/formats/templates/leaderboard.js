@@ -11,6 +11,10 @@ function make(tag, attributes = {}, ...children) {
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
 }
+// A narrow page breaks a name between its words.
+function breakable(name) {
+  return name.split(/(?<=[_=,/])/).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
+}
 function show(measure, value, signed = false) {
   if (value === null || value === undefined) return "–";
   const scaled = measure.share ? value * 100 : value;
@@ -118,7 +122,7 @@ function render() {
     before = target;
     const line = make("tr", { class: "row" + (defense === "undefended" ? " base" : ""), onclick: toggle },
       make("td", { class: "text" }, make("span", { class: "open" }, open ? "▾" : "▸"),
-        make("button", { type: "button", style: "all:unset;cursor:pointer;display:inline-block;max-width:calc(100% - 1.2em);vertical-align:top", "aria-expanded": String(open) }, defense),
+        make("button", { type: "button", style: "all:unset;cursor:pointer;display:inline-block;max-width:calc(100% - 1.2em);vertical-align:top", "aria-expanded": String(open) }, ...breakable(defense)),
         isControl(defense) ? make("span", { class: "tag" }, "control") : null,
         unpaired(target, defense),
         grouped ? null : make("span", { class: "delta under" }, target)));

@@ -101,6 +101,16 @@ def test_page_in_a_browser(evil: Leaderboard, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+def test_a_name_breaks_between_its_words(board: Leaderboard, tmp_path: Path) -> None:
+    file = tmp_path / "leaderboard.html"
+    told = 'breakable("vlmguard (gate=a_b)").map((each) => each.outerHTML ?? each).join("|")'
+    text = page(board, [], {}, Extras())
+    file.write_text(text.replace("</body>", f"<script>document.title = {told}</script></body>"))
+    (title,) = re.findall("<title>(.*?)</title>", browse(file))
+    assert title == "vlmguard (gate=|&lt;wbr&gt;|a_|&lt;wbr&gt;|b)"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
 @pytest.mark.parametrize(("scheme", "after"), [("0", "light"), ("1", "dark")])
 def test_sorting_filtering_and_opening_rows(
     board: Leaderboard, tmp_path: Path, scheme: str, after: str
