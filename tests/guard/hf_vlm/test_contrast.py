@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 
 import pytest
 import torch
@@ -183,15 +184,25 @@ async def test_an_abandoned_answer_leaves_its_neighbour_alone(llava, load, ask, 
     running = model.api._engine.batcher
     model.api._engine.weights.model.generation_config.eos_token_id = 1_000_000  # no such token
     kept, gone = ask(images=[1], system=MIND), ask(images=[2], system=MIND)
-    long = config(max_tokens=200)
+    long = config(max_tokens=50)
     alone = await one(model, kept, long)
+    going = threading.Event()
+
+    def held(*_):
+        going.wait(60)
+
+    hook = model.api._engine.weights.model.register_forward_pre_hook(held)
     tasks = [asyncio.ensure_future(one(model, request, long)) for request in (gone, kept)]
     async with asyncio.timeout(60):
         while len(running._running) < 2:
             await asyncio.sleep(0.001)
-    rows = running._running
-    tasks[0].cancel()
+        rows = running._running
+        tasks[0].cancel()
+        while not rows[0].abandoned:
+            await asyncio.sleep(0.001)
+    going.set()
     assert await tasks[1] == alone
+    hook.remove()
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]
     assert all(row.future.done() for row in rows)

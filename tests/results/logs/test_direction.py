@@ -160,7 +160,7 @@ def test_every_format_points_where_a_measure_points(tmp_path: Path) -> None:
     rows = csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines())
     directions = {row["measure"]: row["direction"] for row in rows}
     names = {"safety": "↑", "helpful": "↑", "safe_and_helpful": "↑", "dsr": "", "over_refusal": "↓"}
-    assert directions == names
+    assert directions == {**names, "safe_and_helpful_if_benign": "↑"}
 
 
 def test_logs_from_before_are_read_by_the_cards_of_their_tasks(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_what_was_asked_for_has_its_column(board: Leaderboard) -> None:
     names = [measure.name for measure in group.measures if measure.primary]
     common = ["safety", "helpful", "safe_and_helpful", "dsr", "over_refusal"]
     assert names == [*common, "mute.right"]
-    assert [m.name for m in group.measures][-2:] == ["mute.clear", "mute.right"]
+    shown = [measure.name for measure in group.measures if not measure.benign]
+    assert shown[-2:] == ["mute.clear", "mute.right"]
     guarded = board.entries[1]
     cover = guarded.cells["safety"].coverage
     assert (cover.scored, cover.of, cover.reasons) == (0, 6, {"invalid_format": 6})

@@ -223,6 +223,7 @@ def test_two_samples_a_cell_end_in_one_table(
         "MSSBench both/if: Over-refusal % ↓",
         "MOSSBench oversensitivity: Over-refusal (judged) % ↓",
         "MSSBench both/if: Change of Safe situations %",
+        "MOSSBench oversensitivity: Change of Safe & helpful %",
         "POPE all: Change of Correct %",
         *("Extra tokens ↓", "Answers/s ↑", "Latency p50 / p95, s ↓", "Money per 1,000 ↓"),
     ]
