@@ -70,7 +70,7 @@ def as_sheets(kind: str | None = None) -> list[Sheet]:
             [f"`{name}`", *(of[each] for each in ("Format", "Sides", "Sees", "Models"))]
             for name, of in told.items()
         ]
-        title = "Formats of guard models (guard_model -S adapter=NAME, and wherever one is named)"
+        title = "Formats of guard models (`adapter=NAME`, or wherever one is named)"
         sheets.append(Sheet(title, header, rows, labels=len(header)))
     return sheets
 

@@ -197,7 +197,7 @@ def _done_again(unusable: dict[str, LeftOut], finished: list[Run]) -> dict[str, 
         for path, reason in unusable.items()
         if reason.unfinished
         and (again := by_task.get(reason.unfinished))
-        and again.created > reason.created
+        and again.created >= reason.created
     }
 
 
