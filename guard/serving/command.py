@@ -1,0 +1,62 @@
+"""The arguments of `vlmguard serve`, declared without the heavy imports of its work."""
+
+import argparse
+from typing import Any
+
+__all__ = ["add", "add_defense"]
+
+
+def add(commands: Any) -> None:
+    """Declare `vlmguard serve`, on what `add_subparsers` returned."""
+    parser = commands.add_parser(
+        "serve",
+        help="put a defense in front of a model: an OpenAI-compatible proxy, and a gateway's hook",
+        description=(
+            "Protect the requests of a product: it changes its base URL to this server, or its "
+            "LiteLLM gateway asks this server."
+        ),
+    )
+    add_defense(parser)
+    parser.add_argument("--upstream", metavar="URL", help="base URL of the model, with /v1")
+    parser.add_argument(
+        "--upstream-key-env",
+        metavar="NAME",
+        help="environment variable with the key for it (default: the client's own)",
+    )
+    parser.add_argument(
+        "--on-failure",
+        choices=("original", "refuse"),
+        help="if the guard cannot decide: pass the original request, or answer 503",
+    )
+    parser.add_argument(
+        "--guard-timeout", type=float, default=30.0, metavar="SECONDS", help="(default: 30)"
+    )
+    parser.add_argument(
+        "--block-status", type=int, choices=(200, 400), default=200, help="(default: 200)"
+    )
+    parser.add_argument("--shadow", action="store_true", help="decide and count; change nothing")
+    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8900, help="(default: 8900)")
+    parser.set_defaults(run=_serve)
+
+
+def add_defense(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose a defense, its options and its models."""
+    parser.add_argument("--defense", default="vlmguard", help="(default: vlmguard)")
+    parser.add_argument(
+        "-S", dest="options", action="append", default=[], metavar="NAME=VALUE", help="its option"
+    )
+    parser.add_argument("--rewriter", metavar="MODEL", help="model for the role rewriter")
+    parser.add_argument(
+        "--model-role",
+        action="append",
+        default=[],
+        metavar="NAME=MODEL",
+        help="model for a role, as in inspect eval; repeatable",
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.serving.start import serve
+
+    return serve(arguments)

@@ -1,0 +1,104 @@
+"""What the proxy must know of an API: where the conversation stands in a body, and how to answer.
+
+A dialect is the one place that knows field names. It never writes a body again: it splices.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
+
+from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.json_text import InvalidJSON, parse
+
+__all__ = ["Asked", "Dialect", "parsed_object"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request's body.
+
+    Attributes:
+        body: The bytes that came.
+        text: The same as text.
+        value: What it says.
+        messages: Its conversation, one for each entry of the body; images as they are written
+            there.
+        model: Name of the model that is asked for.
+        stream: Whether the answer is to be streamed.
+        uninspected: Kinds of parts that no defense reads (`input_audio`), in the last user turn.
+    """
+
+    body: bytes
+    text: str
+    value: dict[str, Any]
+    messages: list[ChatMessage]
+    model: str
+    stream: bool
+    uninspected: tuple[str, ...] = ()
+
+
+class Dialect(ABC):
+    """An API.
+
+    Attributes:
+        path: Its path, as in OpenAI's API.
+    """
+
+    path: ClassVar[str]
+
+    @abstractmethod
+    def read(self, body: bytes) -> Asked:
+        """Read a request.
+
+        Raises:
+            Fault: It is no request of this API.
+        """
+
+    @abstractmethod
+    def written(
+        self, asked: Asked, messages: Sequence[ChatMessage], settings: GenerateConfig | None
+    ) -> bytes:
+        """The body with the messages that a defense decided for.
+
+        Messages of `asked` keep their bytes; the very body comes back if all of them are there and
+        there are no settings.
+
+        Args:
+            asked: The request.
+            messages: The messages: those of `asked`, themselves, or others.
+            settings: Settings of the answer that override those of the body.
+        """
+
+    @abstractmethod
+    def output(self, answer: dict[str, Any]) -> ModelOutput:
+        """What an answer says, of the API's body of a finished answer.
+
+        Raises:
+            ValueError: It is no such body.
+        """
+
+    @abstractmethod
+    def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
+        """A body with an answer of the defense's own: a refusal, or another answer."""
+
+    @abstractmethod
+    def events(self, asked: Asked, output: ModelOutput) -> Iterator[bytes]:
+        """The same as a stream, with its end."""
+
+
+def parsed_object(body: bytes) -> tuple[str, dict[str, Any]]:
+    """The text and the members of a body.
+
+    Raises:
+        Fault: It is no JSON object.
+    """
+    try:
+        text, value = parse(body)
+    except InvalidJSON as error:
+        raise Fault(400, "invalid_json", f"This request cannot be read: {error}.") from None
+    if not isinstance(value, dict):
+        raise Fault(400, "invalid_json", "This request cannot be read: it is no JSON object.")
+    return text, value

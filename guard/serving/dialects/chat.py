@@ -1,0 +1,263 @@
+"""OpenAI's chat completions, `/v1/chat/completions`."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
+from uuid import uuid4
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+    Content,
+    ContentData,
+    ContentImage,
+    ContentReasoning,
+    ContentText,
+    GenerateConfig,
+    ModelOutput,
+    ModelUsage,
+    StopReason,
+)
+from inspect_ai.tool import ToolCall
+
+from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
+from vlmguard.guard.serving.dialects.splicing import Parts, with_messages, with_settings
+from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.json_text import quoted
+from vlmguard.guard.text.blocks import is_block
+
+__all__ = ["CHAT", "Chat", "chat_messages"]
+
+_FINISH: Final[Mapping[str, StopReason]] = {
+    "stop": "stop",
+    "length": "max_tokens",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+SETTINGS: Final = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_tokens": "max_tokens",
+    "seed": "seed",
+    "num_choices": "n",
+    "stop_seqs": "stop",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+}
+"""Fields of the body, by Inspect's name."""
+
+
+class Chat(Dialect):
+    """Chat completions."""
+
+    path: ClassVar[str] = "/v1/chat/completions"
+
+    def read(self, body: bytes) -> Asked:
+        text, value = parsed_object(body)
+        messages = chat_messages(value.get("messages"))
+        return Asked(
+            body,
+            text,
+            value,
+            messages,
+            str(value.get("model", "")),
+            value.get("stream") is True,
+        )
+
+    def written(
+        self, asked: Asked, messages: Sequence[ChatMessage], settings: GenerateConfig | None
+    ) -> bytes:
+        text = with_messages(asked.text, "messages", asked.messages, messages, PARTS, rendered)
+        named = {**SETTINGS}
+        if "max_completion_tokens" in asked.value:
+            named["max_tokens"] = "max_completion_tokens"
+        return with_settings(text, settings, named).encode("utf-8")
+
+    def output(self, answer: dict[str, Any]) -> ModelOutput:
+        choices = answer.get("choices")
+        if not isinstance(choices, list):
+            raise ValueError("no choices")
+        usage = answer.get("usage")
+        return ModelOutput(
+            model=str(answer.get("model", "")),
+            choices=[_choice(each) for each in choices],
+            usage=_usage(usage) if isinstance(usage, dict) else None,
+            metadata={"generated": True},
+        )
+
+    def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
+        return {
+            "id": f"chatcmpl-{uuid4().hex}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": asked.model,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": output.completion, "refusal": None},
+                    "logprobs": None,
+                    "finish_reason": finish_reason(output),
+                }
+            ],
+            "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        }
+
+    def events(self, asked: Asked, output: ModelOutput) -> Iterator[bytes]:
+        head = {
+            "id": f"chatcmpl-{uuid4().hex}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": asked.model,
+        }
+        deltas: list[tuple[dict[str, Any], str | None]] = [
+            ({"role": "assistant", "content": output.completion}, None),
+            ({}, finish_reason(output)),
+        ]
+        for delta, finish in deltas:
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+            yield f"data: {quoted({**head, 'choices': [choice]})}\n\n".encode()
+        yield b"data: [DONE]\n\n"
+
+
+CHAT: Final = Chat()
+
+
+def finish_reason(output: ModelOutput) -> str:
+    """Why an answer ends: a defense's refusal is filtered content."""
+    if is_block(output):
+        return "content_filter"
+    return next((name for name, reason in _FINISH.items() if reason == output.stop_reason), "stop")
+
+
+def chat_messages(value: Any) -> list[ChatMessage]:
+    """The messages of a body, one for each entry.
+
+    Args:
+        value: The body's `messages`; of a gateway its `structured_messages`.
+
+    Raises:
+        Fault: They are not messages of this API.
+    """
+    if not isinstance(value, list) or not value:
+        raise Fault(400, "invalid_messages", "messages: a list of messages is needed.", "messages")
+    return [_message(entry, f"messages.{index}") for index, entry in enumerate(value)]
+
+
+def _message(entry: Any, where: str) -> ChatMessage:
+    role = entry.get("role") if isinstance(entry, dict) else None
+    if role == "user":
+        return ChatMessageUser(content=_content(entry.get("content"), where))
+    if role in ("system", "developer"):
+        return ChatMessageSystem(content=_content(entry.get("content"), where))
+    if role == "assistant":
+        calls = [*(entry.get("tool_calls") or []), *([{}] if entry.get("function_call") else [])]
+        made = [_tool_call(call) for call in calls]
+        content = _content(entry.get("content"), where)
+        return ChatMessageAssistant(content=content, tool_calls=made or None)
+    if role in ("tool", "function"):
+        name = entry.get("tool_call_id")
+        return ChatMessageTool(
+            content=_content(entry.get("content"), where),
+            tool_call_id=name if isinstance(name, str) else None,
+        )
+    roles = "system, developer, user, assistant or tool"
+    raise Fault(400, "invalid_messages", f"{where}: a message of role {roles} is needed.", where)
+
+
+def _content(content: Any, where: str) -> str | list[Content]:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise Fault(
+            400, "invalid_messages", f"{where}.content: a text or a list of parts is needed.", where
+        )
+    return [_part(part, f"{where}.content.{index}") for index, part in enumerate(content)]
+
+
+def _part(part: Any, where: str) -> Content:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind == "text" and isinstance(part.get("text"), str):
+        return ContentText(text=part["text"])
+    if kind == "image_url":
+        image = part.get("image_url")
+        url = image.get("url") if isinstance(image, dict) else image
+        if isinstance(url, str):
+            return ContentImage(image=url)
+    elif isinstance(kind, str) and kind != "text":
+        # Sound, files and what comes next: forwarded, and looked at by nobody.
+        return ContentData(data={"type": kind})
+    raise Fault(400, "invalid_messages", f"{where}: this part cannot be read.", where)
+
+
+def _tool_call(call: Any) -> ToolCall:
+    name = call.get("id") if isinstance(call, dict) else None
+    # No defense reads what is called: only that something is.
+    return ToolCall(id=str(name or ""), function="tool", arguments={})
+
+
+def rendered(message: ChatMessage) -> dict[str, Any]:
+    """A message that a defense wrote, for the body."""
+    parts: list[dict[str, Any]] = []
+    for part in [message.content] if isinstance(message.content, str) else message.content:
+        if isinstance(part, str):
+            return {"role": message.role, "content": part}
+        if isinstance(part, ContentText):
+            parts.append({"type": "text", "text": part.text})
+        elif isinstance(part, ContentImage):
+            parts.append({"type": "image_url", "image_url": {"url": part.image}})
+    if all(part["type"] == "text" for part in parts):
+        return {"role": message.role, "content": "\n".join(part["text"] for part in parts)}
+    return {"role": message.role, "content": parts}
+
+
+PARTS: Final = Parts(
+    content="content",
+    text=lambda text: {"type": "text", "text": text},
+    image=lambda image: {"type": "image_url", "image_url": {"url": image}},
+    image_place=("image_url", "url"),
+)
+
+
+def _choice(choice: Any) -> ChatCompletionChoice:
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise ValueError("a choice without a message")
+    content: list[Content] = []
+    for name in ("reasoning_content", "reasoning"):
+        if isinstance(message.get(name), str):
+            content.append(ContentReasoning(reasoning=message[name]))
+            break
+    said, refused = message.get("content"), message.get("refusal")
+    if isinstance(said, str):
+        content.append(ContentText(text=said))
+    elif isinstance(said, list):
+        texts = (part.get("text") for part in said if isinstance(part, dict))
+        content += [ContentText(text=each) for each in texts if isinstance(each, str)]
+    if isinstance(refused, str):
+        content.append(ContentText(text=refused, refusal=True))
+    calls = message.get("tool_calls") or []
+    return ChatCompletionChoice(
+        message=ChatMessageAssistant(
+            content=content, tool_calls=[_tool_call(each) for each in calls] or None
+        ),
+        stop_reason=_FINISH.get(str(choice.get("finish_reason")), "unknown"),
+    )
+
+
+def _usage(usage: dict[str, Any]) -> ModelUsage:
+    def count(name: str) -> int:
+        value = usage.get(name)
+        return value if isinstance(value, int) else 0
+
+    return ModelUsage(
+        input_tokens=count("prompt_tokens"),
+        output_tokens=count("completion_tokens"),
+        total_tokens=count("total_tokens"),
+    )

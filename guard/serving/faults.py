@@ -1,0 +1,49 @@
+"""The errors of the server, as its clients see them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Fault", "guard_unavailable"]
+
+
+@dataclass
+class Fault(Exception):
+    """A request that is not answered.
+
+    Attributes:
+        status: The HTTP status.
+        code: A word for programs (`remote_image`).
+        message: A sentence for people, with the way out; nothing of a request's content.
+        param: The field of the body at fault, if it is one.
+        headers: Further headers of the response.
+    """
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """OpenAI's type of the error."""
+        return "invalid_request_error" if self.status < 500 else "server_error"
+
+    def body(self) -> dict[str, Any]:
+        """An error body as OpenAI's API writes it."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+def guard_unavailable(reason: str) -> Fault:
+    """The guard could not decide, and `--on-failure refuse` holds.
+
+    503 and not 500: a gateway's own rule for an unreachable guard covers 503.
+    """
+    return Fault(503, "guard_unavailable", f"The guard could not decide ({reason}). Try again.")

@@ -1,0 +1,166 @@
+"""A defense in front of requests: outside of an Inspect run, and within a time."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import signature
+from typing import Final, Literal
+
+from inspect_ai.log._transcript import Transcript, init_transcript
+
+# Inspect has no public way to ask models with roles outside of a run.
+from inspect_ai.model._model import init_model_roles, init_sample_model_data
+
+from vlmguard.guard.decision import Decision
+from vlmguard.guard.defense import (
+    Conversation,
+    Defense,
+    Outcome,
+    Target,
+    check_options,
+    defense_named,
+)
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.serving.faults import guard_unavailable
+from vlmguard.guard.serving.settings import Settings
+
+__all__ = ["Decided", "Guard", "Told"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+Told = Literal["pass", "rewrite", "block", "regenerate", "skipped", "error-open"]
+"""What the header `x-vlmguard-action` says."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the guard decided about a request.
+
+    Attributes:
+        decision: The decision.
+        record: What was asked, and what it cost.
+        seconds: How long it took.
+        told: What clients and metrics are told.
+    """
+
+    decision: Decision
+    record: DefenseRecord
+    seconds: float
+    told: Told
+
+
+class Guard:
+    """A defense with its models.
+
+    Args:
+        settings: The server's settings.
+
+    Raises:
+        UserError: No such defense or option, or a role without a model.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        made = defense_named(settings.defense)
+        options = dict(settings.options)
+        check_options(made, settings.defense, options)
+        # The server's choice is the defense's too: one vocabulary, and nothing is decided twice.
+        if "on_failure" in signature(made).parameters:
+            options["on_failure"] = settings.on_failure
+        self.defense: Defense = made(**options)
+        self.settings = settings
+        _check_roles(self.defense, settings)
+
+    async def decide(self, conversation: Conversation, target: Target | None) -> Decided:
+        """Decide about a request.
+
+        Args:
+            conversation: The conversation; its images have been checked.
+            target: The model behind the guard; None if it is not at hand.
+
+        Raises:
+            Fault: The guard cannot decide, and the server refuses then.
+        """
+        record, began = self.defense.new_record(conversation), time.perf_counter()
+        with self.asking():
+            try:
+                async with asyncio.timeout(self.settings.guard_timeout):
+                    decision = await self.defense.decide(conversation, record, target)
+            except TimeoutError:
+                decision = self._failed(conversation, "guard_timeout")
+            except Exception as error:  # whatever a provider raises: the rule for failures decides
+                # Its message may quote the request.
+                _LOG.warning("%s: the guard raised %s", conversation.name, type(error).__name__)
+                decision = self._failed(conversation, "guard_error")
+        return self.checked(decision, record, time.perf_counter() - began)
+
+    def checked(self, decision: Decision, record: DefenseRecord, seconds: float) -> Decided:
+        """What follows from a decision.
+
+        Raises:
+            Fault: It is a failure, and the server refuses then.
+        """
+        # A rewriter that refuses has read the request: its block is a decision.
+        failed = bool(decision.failure) and decision.failure != "refused"
+        if failed and decision.action == "block" and not self.settings.shadow:
+            raise guard_unavailable(decision.failure)
+        return Decided(decision, record, seconds, _told(decision, record, failed))
+
+    async def run(self, conversation: Conversation, target: Target) -> Outcome:
+        """Protect a conversation and its answer, see `Defense.run`."""
+        with self.asking():
+            return await self.defense.run(conversation, target)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Lets the defense find its models; what Inspect notes of the calls ends with the block."""
+        init_model_roles(dict(self.settings.roles))
+        init_transcript(Transcript(log_model_api=False))
+        init_sample_model_data()
+        try:
+            yield
+        finally:
+            init_transcript(Transcript(log_model_api=False))
+
+    def _failed(self, conversation: Conversation, reason: str) -> Decision:
+        refuses = self.settings.on_failure == "refuse"
+        return Decision(
+            "block" if refuses else "pass",
+            "" if refuses else conversation.text,
+            reason,
+            failure=reason,
+            messages=() if refuses else conversation.messages,
+        )
+
+
+def _told(decision: Decision, record: DefenseRecord, failed: bool) -> Told:
+    if failed:
+        return "error-open"
+    return "skipped" if record.skipped and decision.action == "pass" else decision.action
+
+
+def _check_roles(defense: Defense, settings: Settings) -> None:
+    """Refuse a role that nobody has, and one that is needed and has no model.
+
+    Raises:
+        UserError: The message names the option.
+    """
+    card = defense.card
+    known = {role.name for role in card.roles}
+    for name in settings.roles:
+        if name not in known:
+            raise UserError(
+                f"--model-role {name}: {card.name} has no such role. It has: "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
+    missing = [
+        f"no model for the role {role.name}; give --model-role {role.name}=MODEL"
+        for role in card.roles
+        if role.needed and role.name not in settings.roles
+    ]
+    missing += card.lacks(settings.options, set(settings.roles), "")
+    if missing:
+        raise UserError(f"--defense {card.name}: {'; '.join(missing)}.")

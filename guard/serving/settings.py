@@ -1,0 +1,44 @@
+"""What a server was started with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from inspect_ai.model import Model
+
+from vlmguard.guard.serving.upstream import Upstream
+
+__all__ = ["OnServerFailure", "Settings"]
+
+OnServerFailure = Literal["original", "refuse"]
+"""What is done if the guard cannot decide: let the request pass as it is, or answer 503."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the server does depends on these.
+
+    Attributes:
+        defense: Name of the defense.
+        options: Its options.
+        roles: The models that it asks, by role.
+        upstream: The product's model; None for a server of decisions alone (`/v1/rewrite`, and a
+            gateway's endpoint).
+        on_failure: What is done if the guard cannot decide.
+        guard_timeout: Seconds that the guard has for one request.
+        block_status: Whether a blocked request gets a normal completion (200) or an error (400).
+        shadow: Decide and count, and change nothing.
+        max_body: The most bytes of a body.
+        max_concurrent: The most requests at a time; more get 429.
+    """
+
+    defense: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, Model] = field(default_factory=dict)
+    upstream: Upstream | None = None
+    on_failure: OnServerFailure = "refuse"
+    guard_timeout: float = 30.0
+    block_status: Literal[200, 400] = 200
+    shadow: bool = False
+    max_body: int = 25_000_000
+    max_concurrent: int = 1_000

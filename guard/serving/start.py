@@ -1,0 +1,94 @@
+"""Makes a server of the arguments of the command line, and runs it."""
+
+import argparse
+import os
+from typing import Any
+
+import uvicorn
+
+# Inspect has no public reader of `-S` and `--model-role`.
+from inspect_ai._util.config import parse_cli_args
+from inspect_ai.model import GenerateConfig, Model
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.model_secrets import make_model
+from vlmguard.guard.serving.app import make_app
+from vlmguard.guard.serving.settings import Settings
+from vlmguard.guard.serving.upstream import Upstream
+
+__all__ = ["options_of", "roles_of", "serve", "settings_of"]
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run the server until it is stopped; returns the exit status.
+
+    Raises:
+        UserError: An argument is wrong, or one is missing.
+    """
+    settings = settings_of(arguments)
+    app = make_app(settings)
+    print(f"vlmguard serve: {settings.defense} on http://{arguments.host}:{arguments.port}")
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
+    return 0
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that the arguments say.
+
+    Raises:
+        UserError: One is wrong or missing.
+    """
+    if arguments.on_failure is None:
+        raise UserError(
+            "--on-failure: say what is done if the guard cannot decide. `--on-failure refuse` "
+            "answers 503; `--on-failure original` lets the request pass unguarded."
+        )
+    upstream = None
+    if arguments.upstream:
+        upstream = Upstream(arguments.upstream, _key(arguments.upstream_key_env))
+    return Settings(
+        defense=arguments.defense,
+        options=options_of(arguments),
+        roles=roles_of(arguments),
+        upstream=upstream,
+        on_failure=arguments.on_failure,
+        guard_timeout=arguments.guard_timeout,
+        block_status=arguments.block_status,
+        shadow=arguments.shadow,
+    )
+
+
+def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of the defense, from `-S`."""
+    return parse_cli_args(arguments.options)
+
+
+def roles_of(arguments: argparse.Namespace) -> dict[str, Model]:
+    """The models by role, from `--model-role` and `--rewriter`.
+
+    Raises:
+        UserError: One is named twice, or cannot be made.
+    """
+    named: dict[str, Any] = parse_cli_args(arguments.model_role)
+    if arguments.rewriter:
+        if "rewriter" in named:
+            raise UserError("--rewriter and --model-role rewriter=... name two models; give one.")
+        named["rewriter"] = arguments.rewriter
+    return {role: _model(role, value) for role, value in named.items()}
+
+
+def _model(role: str, value: Any) -> Model:
+    given = dict(value) if isinstance(value, dict) else {"model": value}
+    name, inside = given.pop("model", None), given.pop("model_args", None) or {}
+    try:
+        return make_model(str(name), dict(inside), GenerateConfig(**given))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--model-role {role}={name}: {error}") from error
+
+
+def _key(name: str | None) -> str | None:
+    if name is None:
+        return None
+    if not os.environ.get(name):
+        raise UserError(f"--upstream-key-env {name}: the environment has no such variable.")
+    return os.environ[name]
