@@ -13,11 +13,15 @@
 - `jsonl:FILE` - your own rows: `image` (path relative to the file), `prompt`, and, if you have
   them, `safe` and `unsafe` (answers), `benign` (true or false), `id`, `image_id`, `pair` (the
   subject of image and request, if one subject is drawn many times; for the leak check).
+- `recorded:DIR` - traffic that `vlmguard serve --record DIR` kept: requests about one picture,
+  without answers and without labels (`-T stages=analysis,rewrite`, or `-T responses=sample`).
+  Nobody has said which are harmless; `"benign": true` in a line says so.
 
 `KIND` alone means the folder of that name below `VLMGUARD_DATA`; a path that ends in
 `.jsonl` needs no kind.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,8 +35,11 @@ from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.packed_images import read_parquet
 from vlmguard.guard.paths import inside, user_path
+from vlmguard.guard.recordings import read_recordings
 from vlmguard.training.synthesis.packed_images import PackedImage
 from vlmguard.training.synthesis.record import Row
+
+logger = logging.getLogger(__name__)
 
 
 class OwnRow(BaseModel):
@@ -246,8 +253,36 @@ def vlsbench(folder: Path, source: str) -> list[Row]:
     ]
 
 
+def recorded(folder: Path, source: str) -> list[Row]:
+    """Traffic that a server recorded."""
+    found = read_recordings(folder)
+    for torn in found.torn:
+        logger.warning("%s; it is left out.", torn)
+    rows = [
+        Row(
+            id=f"{source}/{request.id}",
+            source=source,
+            image=inside(folder, request.image, f"request {request.id}"),
+            image_id=f"{source}/{request.image_id}",
+            prompt=request.prompt,
+            safe=None,
+            unsafe=None,
+            benign=bool(request.benign),
+        )
+        for request in found.requests
+        if request.image is not None
+    ]
+    if others := len(found.requests) - len(rows):
+        logger.warning(
+            "%s: %s of %s requests are no rows (without a picture or a text, of several pictures, "
+            "or with earlier turns).",
+            *(folder, others, len(found.requests)),
+        )
+    return rows
+
+
 READERS: Final[dict[str, Callable[[Path, str], list[Row]]]] = {
-    reader.__name__: reader for reader in (vlguard, spa_vl, vlsbench, jsonl)
+    reader.__name__: reader for reader in (vlguard, spa_vl, vlsbench, jsonl, recorded)
 }
 """By kind: from a path and the name of the source to its rows, whose ids begin with that name."""
 
