@@ -3,7 +3,9 @@
 import argparse
 from typing import Any
 
-__all__ = ["add", "add_defense"]
+from vlmguard.guard.defense_arguments import add_defense
+
+__all__ = ["add"]
 
 
 def add(commands: Any) -> None:
@@ -38,22 +40,6 @@ def add(commands: Any) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8900, help="(default: 8900)")
     parser.set_defaults(run=_serve)
-
-
-def add_defense(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that choose a defense, its options and its models."""
-    parser.add_argument("--defense", default="vlmguard", help="(default: vlmguard)")
-    parser.add_argument(
-        "-S", dest="options", action="append", default=[], metavar="NAME=VALUE", help="its option"
-    )
-    parser.add_argument("--rewriter", metavar="MODEL", help="model for the role rewriter")
-    parser.add_argument(
-        "--model-role",
-        action="append",
-        default=[],
-        metavar="NAME=MODEL",
-        help="model for a role, as in inspect eval; repeatable",
-    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:

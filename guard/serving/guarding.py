@@ -3,27 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import signature
 from typing import Final, Literal
 
-from inspect_ai.log._transcript import Transcript, init_transcript
-
-# Inspect has no public way to ask models with roles outside of a run.
-from inspect_ai.model._model import init_model_roles, init_sample_model_data
-
 from vlmguard.guard.decision import Decision
-from vlmguard.guard.defense import (
-    Conversation,
-    Defense,
-    Outcome,
-    Target,
-    check_options,
-    defense_named,
-)
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
+from vlmguard.guard.outside import asking, made_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.serving.faults import guard_unavailable
 from vlmguard.guard.serving.settings import Settings
@@ -64,15 +49,10 @@ class Guard:
     """
 
     def __init__(self, settings: Settings) -> None:
-        made = defense_named(settings.defense)
-        options = dict(settings.options)
-        check_options(made, settings.defense, options)
-        # The server's choice is the defense's too: one vocabulary, and nothing is decided twice.
-        if "on_failure" in signature(made).parameters:
-            options["on_failure"] = settings.on_failure
-        self.defense: Defense = made(**options)
+        self.defense: Defense = made_of(
+            settings.defense, settings.options, settings.roles, settings.on_failure
+        )
         self.settings = settings
-        _check_roles(self.defense, settings)
 
     async def decide(self, conversation: Conversation, target: Target | None) -> Decided:
         """Decide about a request.
@@ -85,7 +65,7 @@ class Guard:
             Fault: The guard cannot decide, and the server refuses then.
         """
         record, began = self.defense.new_record(conversation), time.perf_counter()
-        with self.asking():
+        with asking(self.settings.roles):
             try:
                 async with asyncio.timeout(self.settings.guard_timeout):
                     decision = await self.defense.decide(conversation, record, target)
@@ -111,19 +91,8 @@ class Guard:
 
     async def run(self, conversation: Conversation, target: Target) -> Outcome:
         """Protect a conversation and its answer, see `Defense.run`."""
-        with self.asking():
+        with asking(self.settings.roles):
             return await self.defense.run(conversation, target)
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Lets the defense find its models; what Inspect notes of the calls ends with the block."""
-        init_model_roles(dict(self.settings.roles))
-        init_transcript(Transcript(log_model_api=False))
-        init_sample_model_data()
-        try:
-            yield
-        finally:
-            init_transcript(Transcript(log_model_api=False))
 
     def _failed(self, conversation: Conversation, reason: str) -> Decision:
         refuses = self.settings.on_failure == "refuse"
@@ -140,27 +109,3 @@ def _told(decision: Decision, record: DefenseRecord, failed: bool) -> Told:
     if failed:
         return "error-open"
     return "skipped" if record.skipped and decision.action == "pass" else decision.action
-
-
-def _check_roles(defense: Defense, settings: Settings) -> None:
-    """Refuse a role that nobody has, and one that is needed and has no model.
-
-    Raises:
-        UserError: The message names the option.
-    """
-    card = defense.card
-    known = {role.name for role in card.roles}
-    for name in settings.roles:
-        if name not in known:
-            raise UserError(
-                f"--model-role {name}: {card.name} has no such role. It has: "
-                f"{', '.join(sorted(known)) or 'none'}."
-            )
-    missing = [
-        f"no model for the role {role.name}; give --model-role {role.name}=MODEL"
-        for role in card.roles
-        if role.needed and role.name not in settings.roles
-    ]
-    missing += card.lacks(settings.options, set(settings.roles), "")
-    if missing:
-        raise UserError(f"--defense {card.name}: {'; '.join(missing)}.")

@@ -2,21 +2,16 @@
 
 import argparse
 import os
-from typing import Any
 
 import uvicorn
 
-# Inspect has no public reader of `-S` and `--model-role`.
-from inspect_ai._util.config import parse_cli_args
-from inspect_ai.model import GenerateConfig, Model
-
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.model_secrets import make_model
+from vlmguard.guard.outside import options_of, roles_of
 from vlmguard.guard.serving.app import make_app
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.upstream import Upstream
 
-__all__ = ["options_of", "roles_of", "serve", "settings_of"]
+__all__ = ["serve", "settings_of"]
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -56,34 +51,6 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         block_status=arguments.block_status,
         shadow=arguments.shadow,
     )
-
-
-def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of the defense, from `-S`."""
-    return parse_cli_args(arguments.options)
-
-
-def roles_of(arguments: argparse.Namespace) -> dict[str, Model]:
-    """The models by role, from `--model-role` and `--rewriter`.
-
-    Raises:
-        UserError: One is named twice, or cannot be made.
-    """
-    named: dict[str, Any] = parse_cli_args(arguments.model_role)
-    if arguments.rewriter:
-        if "rewriter" in named:
-            raise UserError("--rewriter and --model-role rewriter=... name two models; give one.")
-        named["rewriter"] = arguments.rewriter
-    return {role: _model(role, value) for role, value in named.items()}
-
-
-def _model(role: str, value: Any) -> Model:
-    given = dict(value) if isinstance(value, dict) else {"model": value}
-    name, inside = given.pop("model", None), given.pop("model_args", None) or {}
-    try:
-        return make_model(str(name), dict(inside), GenerateConfig(**given))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"--model-role {role}={name}: {error}") from error
 
 
 def _key(name: str | None) -> str | None:

@@ -1,0 +1,21 @@
+"""The arguments that choose a defense, its options and its models, for commands without Inspect."""
+
+import argparse
+
+__all__ = ["add_defense"]
+
+
+def add_defense(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose a defense, its options and its models."""
+    parser.add_argument("--defense", default="vlmguard", help="(default: vlmguard)")
+    parser.add_argument(
+        "-S", dest="options", action="append", default=[], metavar="NAME=VALUE", help="its option"
+    )
+    parser.add_argument("--rewriter", metavar="MODEL", help="model for the role rewriter")
+    parser.add_argument(
+        "--model-role",
+        action="append",
+        default=[],
+        metavar="NAME=MODEL",
+        help="model for a role, as in inspect eval; repeatable",
+    )
