@@ -80,6 +80,13 @@ clean:
 	.venv/demo/bin/pip install $(PIP_FLAGS) -e .
 	touch $@
 
+# The packages of .venv/test are looked up there: a second copy of torch would be most of the time.
+.venv/integrations/ready: .venv/test/ready tests/integrations/requirements.txt
+	.venv/test/bin/python -m venv --without-pip .venv/integrations
+	.venv/test/bin/python tests/integrations/borrow.py .venv/integrations
+	.venv/integrations/bin/python -m pip install $(PIP_FLAGS) -r tests/integrations/requirements.txt
+	touch $@
+
 .venv/%/ready: $(STAMPED)
 	$(PYTHON) -m venv .venv/$*
 	.venv/$*/bin/pip install $(PIP_FLAGS) -e '.[train,dev]'
