@@ -2,7 +2,8 @@
 
 NAME is a target (`qwen2-vl`, `llava`, ...), with or without a level of competence (`llava/high`),
 `rewriter`, or `base` (the rewriter before fine-tuning). `oracle`, `noisy-oracle` and `reasoner` are
-models without a network, see `oracle`.
+models without a network, see `oracle`. `-M strict=true` refuses what a tiny model cannot read (a
+photo, other words) in place of an answer by guess, and leaves out earlier turns, see `reading`.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import cards
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import UserError, check_type
 from vlmguard.guard.roles import local_provider
 from vlmguard.training.microworld.models.oracle import REPLIES, OracleAPI
 from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
@@ -66,7 +67,8 @@ def checkpoint(name: str) -> Path:
     return folder
 
 
-def _create(model_name: str, **arguments: Any) -> ModelAPI:
+def _create(model_name: str, *, strict: bool = False, **arguments: Any) -> ModelAPI:
+    check_type("-M strict", strict, bool)
     if model_name in REPLIES:
         return OracleAPI(model_name, **arguments)
     name, slash, level = model_name.partition("/")
@@ -83,6 +85,7 @@ def _create(model_name: str, **arguments: Any) -> ModelAPI:
     if name in TARGETS:
         level = level or DEFAULT
     from vlmguard.guard.hf_vlm.api import HFVlm
+    from vlmguard.training.microworld.models.reading import readable
 
     class Microworld(HFVlm):
         """A tiny model; a system turn of one word tells it its level."""
@@ -99,6 +102,8 @@ def _create(model_name: str, **arguments: Any) -> ModelAPI:
             tool_choice: ToolChoice,
             config: GenerateConfig,
         ) -> tuple[ModelOutput, ModelCall]:
+            if strict:
+                input = readable(input).messages
             if level:
                 said = [each.text for each in input if isinstance(each, ChatMessageSystem)]
                 rest = [each for each in input if not isinstance(each, ChatMessageSystem)]
