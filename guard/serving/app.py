@@ -11,6 +11,7 @@ from starlette.routing import Route
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.guarding import Guard
+from vlmguard.guard.serving.microworld import scenes_route
 from vlmguard.guard.serving.proxy import Proxy
 from vlmguard.guard.serving.settings import Settings
 
@@ -30,6 +31,9 @@ def make_app(settings: Settings) -> Starlette:
     routes = [Route("/healthz", _healthy)]
     if upstream is not None:
         routes.append(Route(CHAT.path, Proxy(guard, upstream, CHAT).__call__, methods=["POST"]))
+
+    if settings.microworld:
+        routes.append(scenes_route())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -21,6 +21,11 @@ def add(commands: Any) -> None:
     add_defense(parser)
     parser.add_argument("--upstream", metavar="URL", help="base URL of the model, with /v1")
     parser.add_argument(
+        "--microworld",
+        action="store_true",
+        help="in its place tiny models in this process, for tests: no key, network or GPU",
+    )
+    parser.add_argument(
         "--upstream-key-env",
         metavar="NAME",
         help="environment variable with the key for it (default: the client's own)",
@@ -28,7 +33,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--on-failure",
         choices=("original", "refuse"),
-        help="if the guard cannot decide: pass the original request, or answer 503",
+        help="if the guard cannot decide: pass the original request, or answer 503 (to be given; "
+        "with --microworld original)",
     )
     parser.add_argument(
         "--guard-timeout", type=float, default=30.0, metavar="SECONDS", help="(default: 30)"

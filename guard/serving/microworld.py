@@ -16,26 +16,20 @@ Tools, `response_format` and log-probabilities are accepted, and have no effect.
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Final, Literal
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Final
 from uuid import uuid4
 
+import httpx
 from inspect_ai.model import (
     ChatMessage,
-    ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageTool,
-    ChatMessageUser,
-    Content,
-    ContentData,
-    ContentImage,
-    ContentText,
     GenerateConfig,
+    Model,
     ModelOutput,
     ModelUsage,
     get_model,
 )
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -44,12 +38,24 @@ from starlette.routing import Route
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import first_fault
+from vlmguard.guard.serving.dialects.chat import CHAT
+from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.scenes import scenes
-from vlmguard.training.microworld.models.api import TARGETS
+from vlmguard.guard.serving.upstream import Upstream
+from vlmguard.training.microworld.models.api import REWRITERS, TARGETS
 from vlmguard.training.microworld.models.reading import Unreadable, readable
+from vlmguard.training.microworld.use.flags import models_of, solver_options
 from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
 
-__all__ = ["DEFAULT_TARGET", "SCENES_PATH", "WAY_OUT", "microworld_app"]
+__all__ = [
+    "DEFAULT_TARGET",
+    "SCENES_PATH",
+    "WAY_OUT",
+    "MicroworldUpstream",
+    "microworld_app",
+    "scenes_route",
+    "tiny_models",
+]
 
 PROVIDER: Final = "microworld"
 DEFAULT_TARGET: Final = f"{PROVIDER}/{TARGETS[0]}/{DEFAULT}"
@@ -66,40 +72,16 @@ _MAX_CHOICES: Final = 16
 _MODELS: Final = tuple(f"{PROVIDER}/{target}/{level}" for target in TARGETS for level in LEVELS)
 
 
-class ImageUrl(BaseModel):
-    """The image of a part."""
-
-    url: str
-
-
-class Part(BaseModel):
-    """A part of a message's content; kinds other than text and image are not read."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str
-    text: str | None = None
-    image_url: ImageUrl | None = None
-
-
-class Message(BaseModel):
-    """A message of a chat request."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
-
-
 class StreamOptions(BaseModel):
     """Options of a stream."""
 
     include_usage: bool = False
 
 
-class ChatRequest(BaseModel):
-    """The fields of a chat request that have an effect here; all others are accepted."""
+class Fields(BaseModel):
+    """The fields of a chat request, besides its messages, that have an effect here."""
 
     model: str
-    messages: list[Message] = Field(min_length=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=_MAX_CHOICES)
@@ -111,6 +93,40 @@ class ChatRequest(BaseModel):
     stop: str | list[str] | None = None
 
 
+class MicroworldUpstream(Upstream):
+    """The tiny models as the model behind a guard, in this process."""
+
+    def __init__(self) -> None:
+        super().__init__("http://microworld/v1", transport=httpx.ASGITransport(microworld_app()))
+
+    def model(self, name: str, headers: Mapping[str, str]) -> Model:
+        """The tiny target that a name means, for a defense's own questions.
+
+        Args:
+            name: Its name in requests.
+            headers: Not used: there is no key.
+        """
+        return get_model(_model_named(name), strict=True)
+
+
+def tiny_models(defense: str) -> tuple[dict[str, Model], dict[str, Any]]:
+    """The tiny models that a defense asks, and its options for them.
+
+    Args:
+        defense: Its name.
+
+    Returns:
+        Models by role, which refuse what they cannot read, and options: the folders of auxiliary
+        models with their thresholds. Both are empty for a defense without any.
+
+    Raises:
+        UserError: As for `solver_options`.
+    """
+    names = [name for name in models_of(defense) if name in REWRITERS]
+    models = {name: get_model(f"{PROVIDER}/{name}", strict=True) for name in names}
+    return models, dict(solver_options(defense))
+
+
 def microworld_app() -> Starlette:
     """The application; it keeps nothing of a request, and loads weights with the first one."""
     return Starlette(
@@ -118,35 +134,39 @@ def microworld_app() -> Starlette:
             Route("/v1/chat/completions", _chat, methods=["POST"]),
             Route("/v1/models", _models),
             Route("/v1/models/{name:path}", _model),
-            Route(SCENES_PATH, _scenes),
+            scenes_route(),
         ],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: _told, Fault: _told},
     )
 
 
+def scenes_route() -> Route:
+    """The route of the drawn scenes."""
+    return Route(SCENES_PATH, _scenes)
+
+
 async def _chat(request: Request) -> Response:
+    asked = CHAT.read(await request.body())
     try:
-        asked = ChatRequest.model_validate_json(await request.body())
+        fields = Fields.model_validate(asked.value)
     except ValidationError as error:
         where, why = first_fault(error)
-        return _error(400, f"{where or 'body'}: {why}", param=where or None)
-    name = _model_named(asked.model)
-    if name is None:
-        return _no_such_model(asked.model)
+        raise Fault(400, "invalid_value", f"{where}: {why}.", where) from error
+    name = _model_named(fields.model)
     headers = {}
     try:
-        found = readable([_message(each) for each in asked.messages])
+        found = readable(asked.messages)
     except Unreadable as unread:
         headers[UNREAD_HEADER] = unread.kind
-        output = _said(name, f"{unread} {WAY_OUT}", asked.n or 1)
+        output = _said(name, f"{unread} {WAY_OUT}", fields.n or 1)
     else:
         if found.left_out:
             headers[LEFT_OUT_HEADER] = ", ".join(found.left_out)
-        output = await _answer(name, found.messages, _settings(asked))
+        output = await _answer(name, found.messages, _settings(fields))
     answer = _completion(name, output)
-    if not asked.stream:
+    if not fields.stream:
         return JSONResponse(answer, headers=headers)
-    with_usage = asked.stream_options is not None and asked.stream_options.include_usage
+    with_usage = fields.stream_options is not None and fields.stream_options.include_usage
     return StreamingResponse(
         _events(answer, with_usage), media_type="text/event-stream", headers=headers
     )
@@ -167,25 +187,28 @@ async def _models(request: Request) -> Response:
 
 async def _model(request: Request) -> Response:
     typed = str(request.path_params["name"])
-    name = _model_named(typed)
-    if name is None or not _is_ours(typed):
-        return _no_such_model(typed)
-    return JSONResponse(_described(name))
+    if not _is_ours(typed):
+        raise _no_such_model(typed)
+    return JSONResponse(_described(_model_named(typed)))
 
 
 async def _scenes(request: Request) -> Response:
     return JSONResponse({"object": "list", "data": [scene.described() for scene in scenes()]})
 
 
-def _model_named(typed: str) -> str | None:
-    """The model that a name means; None for one of ours that does not exist."""
-    if not _is_ours(typed):
+def _model_named(typed: str) -> str:
+    """The model that a name means.
+
+    Raises:
+        Fault: It is one of ours, and does not exist.
+    """
+    if not _is_ours(typed) or typed == PROVIDER:
         return DEFAULT_TARGET
     target, _, level = typed.removeprefix(f"{PROVIDER}/").partition("/")
     name = f"{PROVIDER}/{target}/{level or DEFAULT}"
-    if typed == PROVIDER:
-        return DEFAULT_TARGET
-    return name if name in _MODELS else None
+    if name not in _MODELS:
+        raise _no_such_model(typed)
+    return name
 
 
 def _is_ours(typed: str) -> bool:
@@ -193,38 +216,13 @@ def _is_ours(typed: str) -> bool:
     return first == PROVIDER or first in TARGETS
 
 
-def _no_such_model(typed: str) -> Response:
+def _no_such_model(typed: str) -> Fault:
     meant = did_you_mean(f"{PROVIDER}/{typed.removeprefix(f'{PROVIDER}/')}", _MODELS)
-    return _error(
-        404,
-        f"No such model.{meant} GET /v1/models lists them.",
-        code="model_not_found",
-        param="model",
-    )
+    said = f"No such model.{meant} GET /v1/models lists them."
+    return Fault(404, "model_not_found", said, "model")
 
 
-def _message(message: Message) -> ChatMessage:
-    content = message.content
-    parts = content if isinstance(content, list) else [Part(type="text", text=content or "")]
-    text = "\n".join(part.text for part in parts if part.text)
-    if message.role in ("system", "developer"):
-        return ChatMessageSystem(content=text)
-    if message.role == "assistant":
-        return ChatMessageAssistant(content=text)
-    if message.role in ("tool", "function"):
-        return ChatMessageTool(content=text)
-    return ChatMessageUser(content=[_part(part) for part in parts])
-
-
-def _part(part: Part) -> Content:
-    if part.type == "text":
-        return ContentText(text=part.text or "")
-    if part.type == "image_url" and part.image_url is not None:
-        return ContentImage(image=part.image_url.url)
-    return ContentData(data={"type": part.type})
-
-
-def _settings(asked: ChatRequest) -> GenerateConfig:
+def _settings(asked: Fields) -> GenerateConfig:
     return GenerateConfig(
         max_tokens=asked.max_completion_tokens or asked.max_tokens or _MAX_TOKENS,
         num_choices=asked.n,
@@ -305,21 +303,13 @@ def _described(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "vlmguard"}
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if error.status_code == 404:
-        return _error(404, f"There is no {request.url.path} here.", code="not_found")
-    return _error(error.status_code, f"{error.detail}.", headers=error.headers)
-
-
-def _error(
-    status: int,
-    message: str,
-    *,
-    code: str | None = None,
-    param: str | None = None,
-    headers: Any = None,
-) -> Response:
-    """An error in the form of OpenAI's."""
-    body = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-    return JSONResponse({"error": body}, status_code=status, headers=headers)
+async def _told(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        error = Fault(
+            error.status_code,
+            "not_found" if error.status_code == 404 else "invalid_request",
+            f"{request.method} {request.url.path}: {error.detail}.",
+            headers=dict(error.headers or {}),
+        )
+    assert isinstance(error, Fault)
+    return JSONResponse(error.body(), error.status, headers=error.headers)

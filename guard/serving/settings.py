@@ -28,6 +28,7 @@ class Settings:
         guard_timeout: Seconds that the guard has for one request.
         block_status: Whether a blocked request gets a normal completion (200) or an error (400).
         shadow: Decide and count, and change nothing.
+        microworld: Whether the upstream is the microworld, whose drawn scenes are offered then.
         max_body: The most bytes of a body.
         max_concurrent: The most requests at a time; more get 429.
     """
@@ -40,5 +41,6 @@ class Settings:
     guard_timeout: float = 30.0
     block_status: Literal[200, 400] = 200
     shadow: bool = False
+    microworld: bool = False
     max_body: int = 25_000_000
     max_concurrent: int = 1_000

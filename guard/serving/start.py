@@ -8,6 +8,7 @@ import uvicorn
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.outside import options_of, roles_of
 from vlmguard.guard.serving.app import make_app
+from vlmguard.guard.serving.microworld import SCENES_PATH, MicroworldUpstream, tiny_models
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.upstream import Upstream
 
@@ -22,7 +23,11 @@ def serve(arguments: argparse.Namespace) -> int:
     """
     settings = settings_of(arguments)
     app = make_app(settings)
-    print(f"vlmguard serve: {settings.defense} on http://{arguments.host}:{arguments.port}")
+    address = f"http://{arguments.host}:{arguments.port}"
+    print(f"vlmguard serve: {settings.defense} on {address}", flush=True)
+    if settings.microworld:
+        print(f"In front of the microworld's tiny models, for tests. {address}{SCENES_PATH} has")
+        print("drawings with requests that they can answer.", flush=True)
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
     return 0
 
@@ -33,23 +38,29 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     Raises:
         UserError: One is wrong or missing.
     """
-    if arguments.on_failure is None:
+    if arguments.on_failure is None and not arguments.microworld:
         raise UserError(
             "--on-failure: say what is done if the guard cannot decide. `--on-failure refuse` "
             "answers 503; `--on-failure original` lets the request pass unguarded."
         )
-    upstream = None
-    if arguments.upstream:
+    upstream: Upstream | None = None
+    if arguments.microworld:
+        if arguments.upstream:
+            raise UserError("--microworld and --upstream are two models; give one of them.")
+        upstream = MicroworldUpstream()
+    elif arguments.upstream:
         upstream = Upstream(arguments.upstream, _key(arguments.upstream_key_env))
+    models, options = tiny_models(arguments.defense) if arguments.microworld else ({}, {})
     return Settings(
         defense=arguments.defense,
-        options=options_of(arguments),
-        roles=roles_of(arguments),
+        options={**options, **options_of(arguments)},
+        roles={**models, **roles_of(arguments)},
         upstream=upstream,
-        on_failure=arguments.on_failure,
+        on_failure=arguments.on_failure or "original",
         guard_timeout=arguments.guard_timeout,
         block_status=arguments.block_status,
         shadow=arguments.shadow,
+        microworld=arguments.microworld,
     )
 
 

@@ -164,7 +164,7 @@ async def test_a_products_system_text_and_history_are_left_out_and_named(
         (b"[]", None),
         (b'{"model": "m"}', "messages"),
         (b'{"model": "m", "messages": []}', "messages"),
-        (b'{"model": "m", "messages": [{"role": "bot"}]}', "messages.0.role"),
+        (b'{"model": "m", "messages": [{"role": "bot"}]}', "messages.0"),
         (b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "n": 999}', "n"),
     ],
 )
