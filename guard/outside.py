@@ -106,7 +106,7 @@ def _check_roles(defense: Defense, options: Mapping[str, Any], roles: Mapping[st
     missing = [
         f"no model for the role {role.name}; give --model-role {role.name}=MODEL"
         for role in card.roles
-        if role.needed and role.name not in roles
+        if role.needed and role.name not in roles and role.option not in options
     ]
     missing += card.lacks(options, set(roles), "")
     if missing:

@@ -172,13 +172,14 @@ async def _chat(request: Request) -> Response:
     )
 
 
-async def _answer(
-    name: str, messages: list[ChatMessage], settings: GenerateConfig
-) -> ModelOutput:
+async def _answer(name: str, messages: list[ChatMessage], settings: GenerateConfig) -> ModelOutput:
     # The API itself, and not the model around it: a server has no sample whose events and usage
     # Inspect could keep, and a request that passed through a guard has a record of its own.
     said = await get_model(name).api.generate(messages, [], "none", settings)
-    return said[0] if isinstance(said, tuple) else said
+    output = said[0] if isinstance(said, tuple) else said
+    if isinstance(output, Exception):
+        raise output
+    return output
 
 
 async def _models(request: Request) -> Response:
