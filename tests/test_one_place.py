@@ -25,8 +25,9 @@ def names(repo: Path) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("name", "places"),
     [
-        # Chat messages are built and read in guard/messages.py. The second turns any into a prompt.
-        ("ContentImage", {"guard/messages.py", "guard/hf_vlm/messages.py"}),
+        # Chat messages are built and read in guard/messages.py. The second turns any into a prompt,
+        # the third from and into the bodies of APIs.
+        ("ContentImage", {"guard/messages.py", "guard/hf_vlm/messages.py", "guard/serving/"}),
         ("pyarrow.parquet", {"guard/packed_images.py"}),
         # Several judges are asked and joined in two places: the general ones, a benchmark's own.
         ("ask_together", {"scorers/judging.py", "scorers/official.py"}),
@@ -38,4 +39,7 @@ def names(repo: Path) -> dict[str, set[str]]:
 def test_a_name_is_used_where_its_work_is_done(
     name: str, places: set[str], names: dict[str, set[str]]
 ) -> None:
-    assert {file for file, used in names.items() if name in used} == places
+    files = [file for file, used in names.items() if name in used]
+    assert {next((each for each in places if file.startswith(each)), file) for file in files} == (
+        places
+    )

@@ -43,9 +43,31 @@ def add(commands: Any) -> None:
         "--block-status", type=int, choices=(200, 400), default=200, help="(default: 200)"
     )
     parser.add_argument("--shadow", action="store_true", help="decide and count; change nothing")
+    _add_images(parser)
     parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8900, help="(default: 8900)")
     parser.set_defaults(run=_serve)
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    images = parser.add_argument_group("images of a request")
+    images.add_argument(
+        "--max-images", type=int, default=8, metavar="N", help="with earlier turns (default: 8)"
+    )
+    images.add_argument(
+        "--max-image-bytes", type=int, default=20_000_000, metavar="N", help="(default: 20000000)"
+    )
+    images.add_argument(
+        "--max-pixels", type=int, default=40_000_000, metavar="N", help="(default: 40000000)"
+    )
+    images.add_argument(
+        "--fetch-images",
+        metavar="HOST[,HOST...]|any",
+        help="fetch linked images (https) from these hosts for the guard; others are refused",
+    )
+    images.add_argument(
+        "--fetch-timeout", type=float, default=5.0, metavar="SECONDS", help="(default: 5)"
+    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -3,8 +3,11 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from inspect_ai.model import ChatMessage
 
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
@@ -12,6 +15,7 @@ from vlmguard.guard.outside import asking, made_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.serving.faults import guard_unavailable
 from vlmguard.guard.serving.settings import Settings
+from vlmguard.guard.serving.shown import Shown, shown
 
 __all__ = ["Decided", "Guard", "Told"]
 
@@ -53,6 +57,24 @@ class Guard:
             settings.defense, settings.options, settings.roles, settings.on_failure
         )
         self.settings = settings
+
+    async def shown(self, messages: Sequence[ChatMessage], key: str) -> Shown:
+        """What the defense sees of a client's messages, see `shown`.
+
+        Raises:
+            Fault: An image may not be used.
+        """
+        return await shown(messages, key, self.settings.images, self.settings.fetcher)
+
+    def unseen(self, conversation: Conversation, reason: str) -> Decided:
+        """What follows if the defense cannot be shown a request, in shadow mode: it passes.
+
+        Args:
+            conversation: The conversation, which no defense gets.
+            reason: The code of the fault.
+        """
+        record = self.defense.new_record(conversation)
+        return self.checked(self._failed(conversation, reason), record, 0.0)
 
     async def decide(self, conversation: Conversation, target: Target | None) -> Decided:
         """Decide about a request.

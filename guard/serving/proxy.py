@@ -16,6 +16,7 @@ from vlmguard.guard.defense import Conversation, Target, refusal
 from vlmguard.guard.serving.dialects.base import Asked, Dialect
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.guarding import Decided, Guard
+from vlmguard.guard.serving.shown import Shown
 from vlmguard.guard.serving.upstream import Upstream, end_to_end
 
 __all__ = ["Proxy"]
@@ -45,33 +46,40 @@ class Proxy:
         """
         asked = self.dialect.read(await request.body())
         name = f"request {uuid4().hex}"
-        conversation = Conversation(asked.messages, name=name)
+        try:
+            seen = await self.guard.shown(asked.messages, self.dialect.entries)
+        except Fault as fault:
+            if not self.guard.settings.shadow:
+                raise
+            unseen = self.guard.unseen(Conversation(asked.messages, name=name), fault.code)
+            return await self._relayed(request, asked, asked.body, unseen)
+        conversation = Conversation(seen.messages, name=name)
         if self.guard.defense.needs_output and not self.guard.settings.shadow:
-            return await self._checked(request, asked, conversation)
+            return await self._checked(request, asked, seen, conversation)
         target = Target(self.upstream.model(asked.model, request.headers))
         decided = await self.guard.decide(conversation, target)
         if self.guard.settings.shadow:
             return await self._relayed(request, asked, asked.body, decided)
         if decided.decision.action == "block":
             return self._refused(asked, decided)
-        body = self._body(asked, decided.decision, target)
+        body = self._body(asked, seen, decided.decision, target)
         return await self._relayed(request, asked, body, decided)
 
-    def _body(self, asked: Asked, decision: Decision, target: Target) -> bytes:
+    def _body(self, asked: Asked, seen: Shown, decision: Decision, target: Target) -> bytes:
         settings = self.guard.defense.answering(target)
         if decision.settings is not None:
             settings = (settings or GenerateConfig()).merge(decision.settings)
-        return self.dialect.written(asked, decision.messages, settings)
+        return self.dialect.written(asked, seen.as_sent(decision.messages), settings)
 
     async def _checked(
-        self, request: Request, asked: Asked, conversation: Conversation
+        self, request: Request, asked: Asked, seen: Shown, conversation: Conversation
     ) -> Response:
         """The answer, whole, behind a defense that looks at answers."""
         came: dict[int, tuple[bytes, list[tuple[str, str]]]] = {}
 
         async def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
             # TODO(k2): ask without `stream`, refuse n > 1, upstream errors
-            body = self.dialect.written(asked, messages, config)
+            body = self.dialect.written(asked, seen.as_sent(messages), config)
             async with self._open(request, body) as response:
                 raw = await response.aread()
             output = self.dialect.output(json.loads(raw))

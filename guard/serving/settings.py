@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from inspect_ai.model import Model
 
+from vlmguard.guard.serving.fetching import ImageFetcher
+from vlmguard.guard.serving.images import ImagePolicy
 from vlmguard.guard.serving.upstream import Upstream
 
 __all__ = ["OnServerFailure", "Settings"]
@@ -30,6 +32,8 @@ class Settings:
         shadow: Decide and count, and change nothing.
         microworld: Whether the upstream is the microworld, whose drawn scenes are offered then.
         max_body: The most bytes of a body.
+        images: How many images a request may have, and how large.
+        fetcher: Fetches linked images for the guard; None if these are refused.
         max_concurrent: The most requests at a time; more get 429.
     """
 
@@ -43,4 +47,6 @@ class Settings:
     shadow: bool = False
     microworld: bool = False
     max_body: int = 25_000_000
+    images: ImagePolicy = ImagePolicy()
+    fetcher: ImageFetcher | None = None
     max_concurrent: int = 1_000

@@ -5,10 +5,15 @@ import os
 
 import uvicorn
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import UserError, check_count
 from vlmguard.guard.outside import options_of, roles_of
 from vlmguard.guard.serving.app import make_app
+<<<<<<< HEAD
 from vlmguard.guard.serving.microworld import SCENES_PATH, MicroworldUpstream, tiny_models
+=======
+from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
+from vlmguard.guard.serving.images import ImagePolicy
+>>>>>>> f7d89f2 (Check what a client gives as an image, and fetch linked pictures from public servers alone)
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.upstream import Upstream
 
@@ -60,8 +65,37 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         guard_timeout=arguments.guard_timeout,
         block_status=arguments.block_status,
         shadow=arguments.shadow,
+<<<<<<< HEAD
         microworld=arguments.microworld,
+=======
+        images=_images(arguments),
+        fetcher=_fetcher(arguments),
+>>>>>>> f7d89f2 (Check what a client gives as an image, and fetch linked pictures from public servers alone)
     )
+
+
+def _images(arguments: argparse.Namespace) -> ImagePolicy:
+    check_count("--max-images", arguments.max_images, 0)
+    check_count("--max-image-bytes", arguments.max_image_bytes, 1)
+    check_count("--max-pixels", arguments.max_pixels, 1)
+    return ImagePolicy(arguments.max_images, arguments.max_image_bytes, arguments.max_pixels)
+
+
+def _fetcher(arguments: argparse.Namespace) -> ImageFetcher | None:
+    if arguments.fetch_images is None:
+        return None
+    if not arguments.fetch_timeout > 0:
+        raise UserError(f"--fetch-timeout={arguments.fetch_timeout}: give more than 0 seconds.")
+    hosts = None
+    if arguments.fetch_images != "any":
+        hosts = frozenset(each.strip().lower() for each in arguments.fetch_images.split(","))
+        for host in hosts:
+            if not HOST_NAME.fullmatch(host):
+                raise UserError(
+                    f"--fetch-images {host}: host names are needed, as in pictures.example.com, "
+                    "without https:// and without a port; or the word any."
+                )
+    return ImageFetcher(hosts, arguments.max_image_bytes, arguments.fetch_timeout)
 
 
 def _key(name: str | None) -> str | None:

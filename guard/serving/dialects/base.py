@@ -45,9 +45,11 @@ class Dialect(ABC):
 
     Attributes:
         path: Its path, as in OpenAI's API.
+        entries: The key of the list of messages in a body.
     """
 
     path: ClassVar[str]
+    entries: ClassVar[str] = "messages"
 
     @abstractmethod
     def read(self, body: bytes) -> Asked:
