@@ -13,20 +13,30 @@ from inspect_ai.model import (
     ChatMessageTool,
     ChatMessageUser,
     Content,
-    ContentData,
     ContentImage,
     ContentReasoning,
     ContentText,
     GenerateConfig,
     ModelOutput,
-    ModelUsage,
     StopReason,
 )
 from inspect_ai.tool import ToolCall
 
 from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
-from vlmguard.guard.serving.dialects.splicing import Parts, with_messages, with_settings
-from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.dialects.reading import (
+    content_of,
+    text_part,
+    tool_call,
+    unread,
+    unreadable,
+    usage_of,
+)
+from vlmguard.guard.serving.dialects.splicing import (
+    Parts,
+    with_messages,
+    with_settings,
+    written_message,
+)
 from vlmguard.guard.serving.json_text import quoted
 from vlmguard.guard.text.blocks import is_block
 
@@ -39,6 +49,7 @@ _FINISH: Final[Mapping[str, StopReason]] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 SETTINGS: Final = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -82,11 +93,10 @@ class Chat(Dialect):
         choices = answer.get("choices")
         if not isinstance(choices, list):
             raise ValueError("no choices")
-        usage = answer.get("usage")
         return ModelOutput(
             model=str(answer.get("model", "")),
             choices=[_choice(each) for each in choices],
-            usage=_usage(usage) if isinstance(usage, dict) else None,
+            usage=usage_of(answer.get("usage"), "prompt_tokens", "completion_tokens"),
             metadata={"generated": True},
         )
 
@@ -144,77 +154,46 @@ def chat_messages(value: Any) -> list[ChatMessage]:
         Fault: They are not messages of this API.
     """
     if not isinstance(value, list) or not value:
-        raise Fault(400, "invalid_messages", "messages: a list of messages is needed.", "messages")
+        raise unreadable("messages", "a list of messages is needed")
     return [_message(entry, f"messages.{index}") for index, entry in enumerate(value)]
 
 
 def _message(entry: Any, where: str) -> ChatMessage:
     role = entry.get("role") if isinstance(entry, dict) else None
+    if role not in _ROLES:
+        raise unreadable(where, f"a message of role {', '.join(_ROLES)} is needed")
+    content = content_of(entry.get("content"), f"{where}.content", _part)
     if role == "user":
-        return ChatMessageUser(content=_content(entry.get("content"), where))
+        return ChatMessageUser(content=content)
     if role in ("system", "developer"):
-        return ChatMessageSystem(content=_content(entry.get("content"), where))
+        return ChatMessageSystem(content=content)
     if role == "assistant":
-        calls = [*(entry.get("tool_calls") or []), *([{}] if entry.get("function_call") else [])]
-        made = [_tool_call(call) for call in calls]
-        content = _content(entry.get("content"), where)
-        return ChatMessageAssistant(content=content, tool_calls=made or None)
-    if role in ("tool", "function"):
-        name = entry.get("tool_call_id")
-        return ChatMessageTool(
-            content=_content(entry.get("content"), where),
-            tool_call_id=name if isinstance(name, str) else None,
-        )
-    roles = "system, developer, user, assistant or tool"
-    raise Fault(400, "invalid_messages", f"{where}: a message of role {roles} is needed.", where)
+        calls = [*_calls(entry), *([tool_call(None)] if entry.get("function_call") else [])]
+        return ChatMessageAssistant(content=content, tool_calls=calls or None)
+    name = entry.get("tool_call_id")
+    return ChatMessageTool(content=content, tool_call_id=name if isinstance(name, str) else None)
 
 
-def _content(content: Any, where: str) -> str | list[Content]:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise Fault(
-            400, "invalid_messages", f"{where}.content: a text or a list of parts is needed.", where
-        )
-    return [_part(part, f"{where}.content.{index}") for index, part in enumerate(content)]
-
-
-def _part(part: Any, where: str) -> Content:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "text" and isinstance(part.get("text"), str):
-        return ContentText(text=part["text"])
+def _part(part: dict[str, Any]) -> Content | None:
+    kind = part.get("type")
+    if kind == "text":
+        return text_part(part)
     if kind == "image_url":
         image = part.get("image_url")
         url = image.get("url") if isinstance(image, dict) else image
-        if isinstance(url, str):
-            return ContentImage(image=url)
-    elif isinstance(kind, str) and kind != "text":
-        # Sound, files and what comes next: forwarded, and looked at by nobody.
-        return ContentData(data={"type": kind})
-    raise Fault(400, "invalid_messages", f"{where}: this part cannot be read.", where)
+        return ContentImage(image=url) if isinstance(url, str) else None
+    return unread(kind) if isinstance(kind, str) else None
 
 
-def _tool_call(call: Any) -> ToolCall:
-    name = call.get("id") if isinstance(call, dict) else None
-    # No defense reads what is called: only that something is.
-    return ToolCall(id=str(name or ""), function="tool", arguments={})
+def _calls(message: dict[str, Any]) -> list[ToolCall]:
+    calls = message.get("tool_calls")
+    made = calls if isinstance(calls, list) else []
+    return [tool_call(call.get("id") if isinstance(call, dict) else None) for call in made]
 
 
 def rendered(message: ChatMessage) -> dict[str, Any]:
     """A message that a defense wrote, for the body."""
-    parts: list[dict[str, Any]] = []
-    for part in [message.content] if isinstance(message.content, str) else message.content:
-        if isinstance(part, str):
-            return {"role": message.role, "content": part}
-        if isinstance(part, ContentText):
-            parts.append({"type": "text", "text": part.text})
-        elif isinstance(part, ContentImage):
-            parts.append({"type": "image_url", "image_url": {"url": part.image}})
-    if all(part["type"] == "text" for part in parts):
-        return {"role": message.role, "content": "\n".join(part["text"] for part in parts)}
-    return {"role": message.role, "content": parts}
+    return written_message(message, PARTS)
 
 
 PARTS: Final = Parts(
@@ -242,22 +221,7 @@ def _choice(choice: Any) -> ChatCompletionChoice:
         content += [ContentText(text=each) for each in texts if isinstance(each, str)]
     if isinstance(refused, str):
         content.append(ContentText(text=refused, refusal=True))
-    calls = message.get("tool_calls") or []
     return ChatCompletionChoice(
-        message=ChatMessageAssistant(
-            content=content, tool_calls=[_tool_call(each) for each in calls] or None
-        ),
+        message=ChatMessageAssistant(content=content, tool_calls=_calls(message) or None),
         stop_reason=_FINISH.get(str(choice.get("finish_reason")), "unknown"),
-    )
-
-
-def _usage(usage: dict[str, Any]) -> ModelUsage:
-    def count(name: str) -> int:
-        value = usage.get(name)
-        return value if isinstance(value, int) else 0
-
-    return ModelUsage(
-        input_tokens=count("prompt_tokens"),
-        output_tokens=count("completion_tokens"),
-        total_tokens=count("total_tokens"),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from inspect_ai.model import (
     ChatMessage,
@@ -14,9 +14,20 @@ from inspect_ai.model import (
 )
 
 from vlmguard.guard.messages import parts_of
+from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.json_text import Edit, Value, elements, members, quoted, spliced
 
-__all__ = ["Parts", "with_messages", "with_settings"]
+__all__ = [
+    "Parts",
+    "with_members",
+    "with_messages",
+    "with_settings",
+    "with_system",
+    "written_message",
+]
+
+# Several answers, and where they end: without them a defense would sample otherwise.
+_DECISIVE: Final = ("num_choices", "stop_seqs")
 
 
 @dataclass(frozen=True)
@@ -29,12 +40,14 @@ class Parts:
         image: A part with an image.
         image_place: The keys that lead to the image's reference in a part; the last may be missing
             where the API allows a plain string.
+        reference: What stands there for an image.
     """
 
     content: str
     text: Callable[[str], dict[str, Any]]
     image: Callable[[str], dict[str, Any]]
     image_place: tuple[str, ...]
+    reference: Callable[[str], Any] = str
 
 
 def with_messages(
@@ -93,25 +106,83 @@ def with_settings(text: str, settings: GenerateConfig | None, named: Mapping[str
         text: The body's text.
         settings: The settings; None for those that are there.
         named: The API's names by Inspect's; settings without one are left out.
+
+    Raises:
+        Fault: The API has no such setting, and the defense is another one without it.
     """
     if settings is None:
         return text
-    there = members(text)
     set_ = settings.model_dump(exclude_none=True)
+    for name in _DECISIVE:
+        if name in set_ and name not in named and set_[name] != 1:
+            said = f"The defense needs {name}, which this API has not. Use /v1/chat/completions."
+            raise Fault(400, "unsupported_setting", said)
     wanted = {named[name]: value for name, value in set_.items() if name in named}
     wanted |= set_.get("extra_body") or {}
+    return with_members(text, {name: quoted(value) for name, value in wanted.items()})
+
+
+def with_members(text: str, wanted: Mapping[str, str]) -> str:
+    """The body's text with other values of members, or with more members.
+
+    Args:
+        text: The body's text, an object with a member.
+        wanted: JSON texts by key.
+    """
+    there = members(text)
     edits = [
-        Edit(there[name].start, there[name].end, quoted(value))
+        Edit(there[name].start, there[name].end, value)
         for name, value in wanted.items()
         if name in there
     ]
-    added = [
-        f"{quoted(name)}: {quoted(value)}" for name, value in wanted.items() if name not in there
-    ]
+    added = [f"{quoted(name)}: {value}" for name, value in wanted.items() if name not in there]
     if added:
         last = max(value.end for value in there.values())
         edits.append(Edit(last, last, "".join(f", {each}" for each in added)))
     return spliced(text, edits)
+
+
+def with_system(
+    text: str, key: str, old: Sequence[ChatMessage], new: Sequence[ChatMessage], none: str
+) -> str:
+    """The body's text with other system text, where the API has a field for it.
+
+    Args:
+        text: The body's text.
+        key: Key of the system text, or of a list of parts with texts.
+        old: The message of that field, if it is there.
+        new: The system messages to put there; that of `old` keeps its parts.
+        none: JSON text of no system text.
+    """
+    if [id(message) for message in new] == [id(message) for message in old]:
+        return text
+    there = members(text).get(key)
+    if there is None or not isinstance(there.value, list):
+        said = quoted("\n\n".join(message.text for message in new)) if new else none
+        return with_members(text, {key: said})
+    pieces = []
+    for message in new:
+        if any(message is each for each in old):
+            pieces += [text[each.start : each.end] for each in elements(text, there.start)]
+        else:
+            pieces.append(quoted({"type": "text", "text": message.text}))
+    return with_members(text, {key: _joined(pieces)})
+
+
+def written_message(message: ChatMessage, parts: Parts) -> dict[str, Any]:
+    """A message that a defense wrote, for the body; its texts alone as one string.
+
+    Args:
+        message: The message.
+        parts: How the API writes parts.
+    """
+    if isinstance(message.content, str):
+        return {"role": message.role, parts.content: message.content}
+    if all(isinstance(part, ContentText) for part in message.content):
+        texts = [part.text for part in message.content if isinstance(part, ContentText)]
+        return {"role": message.role, parts.content: "\n".join(texts)}
+    kept = [part for part in message.content if isinstance(part, ContentText | ContentImage)]
+    return {"role": message.role, parts.content: [_written(part, parts) for part in kept]}
 
 
 def _content(
@@ -171,7 +242,7 @@ def _part(text: str, place: Value, old: Content, new: Content, parts: Parts) -> 
             edits = [Edit(found.start, found.end, quoted(new.text))]
     elif isinstance(old, ContentImage) and isinstance(new, ContentImage) and old.image != new.image:
         found = _image_at(text, place, parts.image_place)
-        edits = [Edit(found.start, found.end, quoted(new.image))]
+        edits = [Edit(found.start, found.end, quoted(parts.reference(new.image)))]
     return _cut(text, place.start, place.end, edits)
 
 
