@@ -8,12 +8,9 @@ import uvicorn
 from vlmguard.guard.errors import UserError, check_count
 from vlmguard.guard.outside import options_of, roles_of
 from vlmguard.guard.serving.app import make_app
-<<<<<<< HEAD
-from vlmguard.guard.serving.microworld import SCENES_PATH, MicroworldUpstream, tiny_models
-=======
 from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
 from vlmguard.guard.serving.images import ImagePolicy
->>>>>>> f7d89f2 (Check what a client gives as an image, and fetch linked pictures from public servers alone)
+from vlmguard.guard.serving.microworld import SCENES_PATH, MicroworldUpstream, tiny_models
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.upstream import Upstream
 
@@ -65,12 +62,9 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         guard_timeout=arguments.guard_timeout,
         block_status=arguments.block_status,
         shadow=arguments.shadow,
-<<<<<<< HEAD
         microworld=arguments.microworld,
-=======
         images=_images(arguments),
         fetcher=_fetcher(arguments),
->>>>>>> f7d89f2 (Check what a client gives as an image, and fetch linked pictures from public servers alone)
     )
 
 
