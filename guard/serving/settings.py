@@ -47,6 +47,6 @@ class Settings:
     shadow: bool = False
     microworld: bool = False
     max_body: int = 25_000_000
-    images: ImagePolicy = ImagePolicy()
+    images: ImagePolicy = field(default_factory=ImagePolicy)
     fetcher: ImageFetcher | None = None
     max_concurrent: int = 1_000

@@ -51,7 +51,10 @@ def png_bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + end
 
 
-async def refused(*values: str, policy: ImagePolicy = ImagePolicy()) -> Fault:
+DEFAULT = ImagePolicy()
+
+
+async def refused(*values: str, policy: ImagePolicy = DEFAULT) -> Fault:
     with pytest.raises(Fault) as caught:
         await checked_images(references(*values), policy, None)
     assert SECRET not in caught.value.message
