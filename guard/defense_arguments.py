@@ -5,8 +5,12 @@ import argparse
 __all__ = ["add_defense"]
 
 
-def add_defense(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that choose a defense, its options and its models."""
+def add_defense(parser: argparse._ActionsContainer) -> None:
+    """Declare the options that choose a defense, its options and its models.
+
+    Args:
+        parser: A parser, or a group of its arguments.
+    """
     parser.add_argument("--defense", default="vlmguard", help="(default: vlmguard)")
     parser.add_argument(
         "-S", dest="options", action="append", default=[], metavar="NAME=VALUE", help="its option"

@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any
 
+from vlmguard.guard.defense_arguments import add_defense
+
 
 def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard gate`, on what `add_subparsers` returned."""
@@ -14,11 +16,12 @@ def add(commands: Any) -> None:
             "Compare runs with a baseline, sample by sample. Exit status 0: as good or better; "
             "1: worse; 2: not comparable (unfinished or failed logs, other judge, templates, task "
             "version, data or samples, too much unscored). GitHub's step summary is written where "
-            "GITHUB_STEP_SUMMARY is set."
+            "GITHUB_STEP_SUMMARY is set. With --replay a guard decides about recorded traffic, and "
+            "its decisions are compared with the recorded ones, or with a baseline."
         ),
     )
-    parser.add_argument("logs", nargs="+", metavar="LOGS", help="logs, or folders of logs")
-    parser.add_argument("--baseline", required=True, metavar="FILE", help="JSON, or JSON.gz")
+    parser.add_argument("logs", nargs="*", metavar="LOGS", help="logs, or folders of logs")
+    parser.add_argument("--baseline", metavar="FILE", help="JSON, or JSON.gz")
     parser.add_argument(
         "--update",
         action="store_true",
@@ -52,11 +55,35 @@ def add(commands: Any) -> None:
     parser.add_argument("--intersect", action="store_true", help="compare the samples both have")
     parser.add_argument("--strict", action="store_true", help="a loss that may be chance: status 2")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    _add_replay(parser)
     parser.set_defaults(run=_gate)
 
 
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("recorded traffic")
+    group.add_argument(
+        "--replay", metavar="DIR", help="recordings of `vlmguard serve --record DIR`, not logs"
+    )
+    add_defense(group)
+    group.add_argument(
+        "--on-failure",
+        choices=("original", "refuse"),
+        help="as for `vlmguard serve` (default: the defense's own)",
+    )
+    group.add_argument("--limit", type=int, metavar="N", help="that many requests, by chance")
+    group.add_argument(
+        "--max-connections", type=int, default=10, metavar="N", help="at a time (default: 10)"
+    )
+    group.add_argument(
+        "--cache",
+        action="store_true",
+        help="keep replies in Inspect's cache, so that a replay that was cut off goes on for free",
+    )
+    group.add_argument("--changes", metavar="FILE", help="CSV of what is decided otherwise")
+
+
 def _gate(arguments: argparse.Namespace) -> int:
-    from vlmguard.guard.errors import check_number
+    from vlmguard.guard.errors import UserError, check_number
     from vlmguard.guard.paths import user_path
     from vlmguard.results.commands.shared import read_logs
     from vlmguard.results.gate.command import check, step_summary, update
@@ -70,14 +97,67 @@ def _gate(arguments: argparse.Namespace) -> int:
         arguments.max_failures,
         arguments.intersect,
     )
+    junit = user_path(arguments.junit) if arguments.junit else None
+    if arguments.replay:
+        return _replay(arguments, limits, junit)
+    if not arguments.logs or not arguments.baseline:
+        raise UserError("gate: name logs and --baseline FILE, or recorded traffic (--replay DIR).")
+    if (given := _of_replays(arguments)) is not None:
+        raise UserError(f"gate: {given} is about recorded traffic (--replay DIR). Drop it.")
     baseline = user_path(arguments.baseline)
     if arguments.update:
         print("\n".join(update(read_logs(arguments.logs), baseline, limits)))
         return 0
-    junit = user_path(arguments.junit) if arguments.junit else None
     return check(
         lambda: read_logs(arguments.logs), baseline, limits, arguments.strict, junit, step_summary()
     )
+
+
+def _replay(arguments: argparse.Namespace, limits: Any, junit: Any) -> int:
+    from vlmguard.guard.errors import UserError, check_count
+    from vlmguard.guard.outside import options_of, roles_of
+    from vlmguard.guard.paths import user_path
+    from vlmguard.results.commands.shared import plain_console
+    from vlmguard.results.gate.command import step_summary
+    from vlmguard.results.gate.replay.asking import NewGuard
+    from vlmguard.results.gate.replay.command import Asked, check, update
+
+    if arguments.logs:
+        raise UserError("gate: --replay is about recorded traffic. Drop the logs.")
+    check_count("--max-connections", arguments.max_connections, 1)
+    if arguments.limit is not None:
+        check_count("--limit", arguments.limit, 1)
+    guard = NewGuard(
+        arguments.defense,
+        options_of(arguments),
+        roles_of(arguments),
+        arguments.on_failure,
+        arguments.max_connections,
+        arguments.cache,
+    )
+    asked = Asked(user_path(arguments.replay), guard, limits, arguments.limit)
+    baseline = user_path(arguments.baseline) if arguments.baseline else None
+    if arguments.update:
+        if baseline is None:
+            raise UserError("gate --replay --update: say where to, with --baseline FILE.")
+        print("\n".join(update(asked, baseline)))
+        return 0
+    changes = user_path(arguments.changes) if arguments.changes else None
+    return check(asked, baseline, changes, arguments.strict, junit, step_summary(), plain_console())
+
+
+def _of_replays(arguments: argparse.Namespace) -> str | None:
+    """An option that was given, and has a meaning with --replay alone."""
+    given = {
+        "-S": arguments.options,
+        "--rewriter": arguments.rewriter,
+        "--model-role": arguments.model_role,
+        "--on-failure": arguments.on_failure,
+        "--limit": arguments.limit is not None,
+        "--cache": arguments.cache,
+        "--changes": arguments.changes,
+    }
+    return next((name for name, value in given.items() if value), None)
 
 
 def _tolerances(given: list[str]) -> dict[str, float]:

@@ -65,6 +65,21 @@ def check(
         traceback.print_exc()
         message = redact_text(f"{type(error).__name__}: {error}")
         findings = [Finding("gate", "", "incomparable", message)]
+    return reported(findings, strict, junit, summary)
+
+
+def reported(
+    findings: list[Finding], strict: bool, junit: Path | None, summary: Path | None
+) -> int:
+    """Print findings, and write the reports for CI; returns the exit status.
+
+    Args:
+        findings: What was found.
+        strict: Whether a loss that may be chance is an error.
+        junit: Where to write JUnit XML.
+        summary: GitHub's step summary, to which the findings are appended.
+    """
+    findings = list(findings)
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:

@@ -55,8 +55,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """A measure of a run beside its baseline.
+class Comparison:
+    """A measure of a run beside its baseline, ready to be tested.
 
     Attributes:
         run: Label of the run.
@@ -93,7 +93,7 @@ def compare(
         A finding for each measure, and for each run that cannot be compared.
     """
     findings: list[Finding] = []
-    compared: list[_Comparison] = []
+    compared: list[Comparison] = []
     rows = helped(current)
     readings = {scores.key: reading for scores, reading in current}
     for each in match(baseline, [scores for scores, _ in current]):
@@ -113,7 +113,7 @@ def compare(
                     _comparison(each.name, name, old, new, reading) for name in new.measures
                 ]
         findings += [Finding(each.name, "", "incomparable", text) for text in problems]
-    return findings + _decide(compared, limits)
+    return findings + decide(compared, limits)
 
 
 def provable(scores: Scores, reading: Reading, tests: int) -> dict[str, str]:
@@ -144,7 +144,7 @@ def exit_status(findings: list[Finding], strict: bool) -> int:
     return 2 if not findings or statuses & unsure else 0
 
 
-def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading) -> _Comparison:
+def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading) -> Comparison:
     """Pair a measure with its baseline; at least one sample must have a value in both."""
     before, after = old.values(name), new.values(name)
     shared = sorted(before.keys() & after.keys())
@@ -170,7 +170,7 @@ def _comparison(run: str, name: str, old: Scores, new: Scores, reading: Reading)
         for kind, at in kinds(samples, held, reading).items()
     ]
     certain, remark = _certain(old, reading)
-    return _Comparison(run, measure, whole, parts, len(either) - len(samples), certain, remark)
+    return Comparison(run, measure, whole, parts, len(either) - len(samples), certain, remark)
 
 
 def _certain(old: Scores, reading: Reading) -> tuple[bool, str]:
@@ -183,8 +183,13 @@ def _certain(old: Scores, reading: Reading) -> tuple[bool, str]:
     return True, f"; made with {noted['versions']}, now {now['versions']}"
 
 
-def _decide(compared: list[_Comparison], limits: Limits) -> list[Finding]:
-    """A finding for each measure; all tests are corrected together."""
+def decide(compared: list[Comparison], limits: Limits) -> list[Finding]:
+    """A finding for each measure; all tests are corrected together.
+
+    Args:
+        compared: Measures beside their baselines.
+        limits: Tolerances.
+    """
     tested = [each for each in compared if not each.certain]
     pieces = [piece for each in tested for piece in each.parts]
     of_wholes = iter(holm([each.whole.p for each in tested]))
@@ -215,7 +220,7 @@ def _decide(compared: list[_Comparison], limits: Limits) -> list[Finding]:
 _Losses = list[tuple[Part, str]]
 
 
-def _finding(each: _Comparison, tolerance: float, worse: _Losses, unproven: _Losses) -> Finding:
+def _finding(each: Comparison, tolerance: float, worse: _Losses, unproven: _Losses) -> Finding:
     measure, whole = each.measure, each.whole
     moved = measure.show(whole.gain, True)
     word = "change" if moved.startswith("-") else "gain"
