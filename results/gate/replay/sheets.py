@@ -40,11 +40,13 @@ def transitions(replay: Replay) -> Sheet:
     ]
     reworded = sum(pair.reworded for pair in pairs)
     return Sheet(
-        f"Decisions on {len(pairs)} requests (rows: {replay.old.label}; columns: "
-        f"{replay.new.label})",
+        f"Decisions on {len(pairs)} requests",
         ["old \\ new", *shown],
         rows,
-        notes=[f"{reworded} of the same kind reach the target with other words."],
+        notes=[
+            f"Rows: {replay.old.label}. Columns: {replay.new.label}.",
+            f"{reworded} of the same kind reach the target with other words.",
+        ],
         labels=1,
     )
 
