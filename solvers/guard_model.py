@@ -229,6 +229,8 @@ class GuardFilter(Defense):
                 )
         self.sides = wanted
         self.needs_output = "output" in wanted
+        # A beginning that the user has read cannot be made anew.
+        self.checks_parts = self.needs_output and on_flag == "refuse"
         self.on_flag = on_flag
         self.threshold = threshold
         self.on_failure = on_failure

@@ -93,6 +93,8 @@ class Defense(ABC):
         card: Its card.
         on_failure: What is done if a guard's output cannot be used.
         needs_output: Whether it checks answers, so that none can be streamed before it is whole.
+        checks_parts: Whether it can also check the beginning of an answer, and only ever keeps or
+            refuses it, so that a stream goes on behind what it has checked.
         content: Identity of what it read beside the files that its options name, as the images of a
             pool; empty without any. Cached answers and unfinished runs belong to one.
     """
@@ -100,6 +102,7 @@ class Defense(ABC):
     card: ClassVar[DefenseCard]
     on_failure: OnFailure = "original"
     needs_output: bool = False
+    checks_parts: bool = False
     content: str = ""
 
     async def decide(
@@ -147,17 +150,44 @@ class Defense(ABC):
         decision = await self._decide(conversation, record, target)
         if decision.action == "block":
             return Outcome(decision, refusal(target.name), record)
-        own = self.answering(target)
-        if decision.settings is not None:
-            own = (own or GenerateConfig()).merge(decision.settings)
+        own = self.answer_settings(decision, target)
         if own is None or own.num_choices is None:
             self.check_choices(target.config.num_choices)
         output = await target(list(decision.messages), own)
         record.add_call("answer", output, "target")
-        if not self.needs_output:
-            return Outcome(decision, output, record)
         if own is None or own.num_choices is None:
             self.check_choices(len(output.choices))
+        return await self.check(conversation, decision, output, target, record)
+
+    def answer_settings(self, decision: Decision, target: Target) -> GenerateConfig | None:
+        """Settings of the target's answer that override those of the request; None for none."""
+        own = self.answering(target)
+        if decision.settings is not None:
+            own = (own or GenerateConfig()).merge(decision.settings)
+        return own
+
+    async def check(
+        self,
+        conversation: Conversation,
+        decision: Decision,
+        output: ModelOutput,
+        target: Target,
+        record: DefenseRecord,
+    ) -> Outcome:
+        """Look at an answer: the last step of a run, for callers that ask the target themselves.
+
+        Args:
+            conversation: The conversation.
+            decision: What was decided about it; not a block.
+            output: The target's answer, one; or its beginning, if the defense `checks_parts`.
+            target: The target.
+            record: The record of the decision.
+
+        Raises:
+            RuntimeError: A guard's output cannot be used, and `on_failure` is `raise`.
+        """
+        if not self.needs_output:
+            return Outcome(decision, output, record)
         if output.choices and output.message.tool_calls:
             record.skipped = "tool_call"
             return Outcome(decision, output, record)

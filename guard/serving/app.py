@@ -1,6 +1,6 @@
 """The server's routes, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -8,8 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.gateway import GATEWAY_PATH, Gateway, gateway_lacks
 from vlmguard.guard.serving.guarding import Guard
 from vlmguard.guard.serving.microworld import scenes_route
 from vlmguard.guard.serving.proxy import Proxy
@@ -32,6 +34,14 @@ def make_app(settings: Settings) -> Starlette:
     if upstream is not None:
         routes.append(Route(CHAT.path, Proxy(guard, upstream, CHAT).__call__, methods=["POST"]))
 
+    lacks = gateway_lacks(guard)
+    if lacks and upstream is None:
+        raise UserError(f"No --upstream is given, so a gateway alone is served, and {lacks}")
+    routes.append(
+        Route(
+            GATEWAY_PATH, _refusing(lacks) if lacks else Gateway(guard).__call__, methods=["POST"]
+        )
+    )
     if settings.microworld:
         routes.append(scenes_route())
 
@@ -44,6 +54,13 @@ def make_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=routes, lifespan=lifespan, exception_handlers={Fault: _told, Exception: _failed}
     )
+
+
+def _refusing(lacks: str) -> Callable[[Request], Awaitable[Response]]:
+    async def refuse(request: Request) -> Response:
+        raise Fault(501, "not_served", lacks)
+
+    return refuse
 
 
 async def _healthy(request: Request) -> Response:

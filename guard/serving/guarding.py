@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, ModelOutput
 
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
 from vlmguard.guard.outside import asking, made_of
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.serving.clock import Clock
 from vlmguard.guard.serving.faults import guard_unavailable
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.shown import Shown, shown
@@ -115,6 +116,47 @@ class Guard:
         """Protect a conversation and its answer, see `Defense.run`."""
         with asking(self.settings.roles):
             return await self.defense.run(conversation, target)
+
+    async def check(
+        self,
+        conversation: Conversation,
+        decided: Decided,
+        output: ModelOutput,
+        target: Target,
+        clock: Clock | None = None,
+    ) -> tuple[Decided, ModelOutput]:
+        """Look at an answer, or at its beginning; see `Defense.check`.
+
+        Args:
+            conversation: The conversation.
+            decided: What was decided about it; its record is left as it is.
+            output: The answer.
+            target: The model behind the guard.
+            clock: The time for it, which the target may stop; by default that of a decision.
+
+        Returns:
+            What was decided, and the answer that the user gets.
+
+        Raises:
+            Fault: The guard cannot decide, and the server refuses then.
+        """
+        record, began = decided.record.model_copy(deep=True), time.perf_counter()
+        clock = clock or Clock(self.settings.guard_timeout)
+        decision = decided.decision
+        with asking(self.settings.roles):
+            try:
+                async with clock:
+                    outcome = await self.defense.check(
+                        conversation, decision, output, target, record
+                    )
+                decision, output = outcome.decision, outcome.output
+            except TimeoutError:
+                decision = self._failed(conversation, "guard_timeout")
+            except Exception as error:  # as in `decide`
+                _LOG.warning("%s: the guard raised %s", conversation.name, type(error).__name__)
+                decision = self._failed(conversation, "guard_error")
+        seconds = decided.seconds + time.perf_counter() - began
+        return self.checked(decision, record, seconds), output
 
     def _failed(self, conversation: Conversation, reason: str) -> Decision:
         refuses = self.settings.on_failure == "refuse"
