@@ -1,11 +1,9 @@
 """What the readers of all APIs share: contents of parts, and kinds of parts that nobody reads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageUser,
     Content,
     ContentData,
     ContentReasoning,
@@ -14,7 +12,6 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolCall
 
-from vlmguard.guard.messages import parts_of
 from vlmguard.guard.serving.faults import Fault
 
 __all__ = [
@@ -24,7 +21,6 @@ __all__ = [
     "thought",
     "tool_call",
     "unread",
-    "unread_kinds",
     "unreadable",
     "usage_of",
 ]
@@ -66,14 +62,6 @@ def unreadable(where: str, said: str) -> Fault:
 def unread(kind: str) -> ContentData:
     """A part that goes on, and is looked at by nobody: sound, a file and what comes next."""
     return ContentData(data={"type": kind})
-
-
-def unread_kinds(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
-    """The kinds of parts of the last user turn that no defense reads."""
-    users = [message for message in messages if isinstance(message, ChatMessageUser)]
-    parts = parts_of(users[-1]) if users else []
-    kinds = [str(part.data.get("type")) for part in parts if isinstance(part, ContentData)]
-    return tuple(dict.fromkeys(kinds))
 
 
 def text_part(part: dict[str, Any]) -> ContentText | None:

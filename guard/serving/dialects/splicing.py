@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from inspect_ai.model import (
     ChatMessage,
+    ChatMessageSystem,
     ChatMessageUser,
     Content,
     ContentImage,
@@ -19,6 +20,7 @@ from vlmguard.guard.serving.json_text import Edit, Value, elements, members, quo
 
 __all__ = [
     "Parts",
+    "apart",
     "with_members",
     "with_messages",
     "with_settings",
@@ -140,6 +142,24 @@ def with_members(text: str, wanted: Mapping[str, str]) -> str:
         last = max(value.end for value in there.values())
         edits.append(Edit(last, last, "".join(f", {each}" for each in added)))
     return spliced(text, edits)
+
+
+def apart(
+    messages: Sequence[ChatMessage], entries: Sequence[ChatMessage]
+) -> tuple[list[ChatMessage], list[ChatMessage]]:
+    """Messages for an API's field of system text, and those for its list.
+
+    Args:
+        messages: The messages that a defense decided for.
+        entries: The messages that stand in the list already, system turns among them.
+    """
+    there = {id(entry) for entry in entries}
+    above: list[ChatMessage] = []
+    rest: list[ChatMessage] = []
+    for message in messages:
+        own_field = isinstance(message, ChatMessageSystem) and id(message) not in there
+        (above if own_field else rest).append(message)
+    return above, rest
 
 
 def with_system(

@@ -1,0 +1,303 @@
+"""Anthropic's Messages API, `/v1/messages`.
+
+The system text is the field `system`, and a defense's own goes there, before the client's. A user's
+turn of tool results alone is a tool turn, and passes. One with words or images behind its results
+is two messages here, a tool turn and a user's turn, which is protected as any other: a result does
+not hide what a user says. In the body both stay one turn.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+from uuid import uuid4
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+    Content,
+    ContentData,
+    ContentImage,
+    ContentText,
+    GenerateConfig,
+    ModelOutput,
+    StopReason,
+)
+from inspect_ai.tool import ToolCall
+
+from vlmguard.guard.messages import parts_of
+from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
+from vlmguard.guard.serving.dialects.reading import (
+    content_of,
+    text_part,
+    thought,
+    tool_call,
+    unread,
+    unreadable,
+    usage_of,
+)
+from vlmguard.guard.serving.dialects.splicing import (
+    Parts,
+    apart,
+    with_messages,
+    with_settings,
+    with_system,
+    written_message,
+)
+from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.json_text import quoted
+from vlmguard.guard.text.blocks import is_block
+
+__all__ = ["MESSAGES", "Messages"]
+
+SETTINGS: Final = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "max_tokens": "max_tokens",
+    "stop_seqs": "stop_sequences",
+}
+"""Fields of the body, by Inspect's name."""
+
+_STOPS: Final[Mapping[str, StopReason]] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "max_tokens",
+    "model_context_window_exceeded": "model_length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_ROLES: Final = ("user", "assistant", "system")
+
+
+class Messages(Dialect):
+    """The Messages API."""
+
+    path: ClassVar[str] = "/v1/messages"
+
+    def read(self, body: bytes) -> Asked:
+        text, value = parsed_object(body)
+        entries = value.get("messages")
+        if not isinstance(entries, list) or not entries:
+            raise unreadable("messages", "a list of messages is needed")
+        messages = _system(value)
+        for index, entry in enumerate(entries):
+            messages += _turns(entry, f"messages.{index}")
+        return Asked(
+            body,
+            text,
+            value,
+            messages,
+            str(value.get("model", "")),
+            value.get("stream") is True,
+        )
+
+    def written(
+        self, asked: Asked, messages: Sequence[ChatMessage], settings: GenerateConfig | None
+    ) -> bytes:
+        own = len(_system(asked.value))
+        mixed = _mixed(asked.value["messages"], asked.messages[own:])
+        entries = _one_each(asked.messages[own:], mixed)
+        above, rest = apart(_one_each(messages, mixed), entries)
+        text = with_system(asked.text, "system", asked.messages[:own], above, "[]")
+        text = with_messages(text, "messages", entries, rest, PARTS, _rendered)
+        return with_settings(text, settings, SETTINGS).encode("utf-8")
+
+    def output(self, answer: dict[str, Any]) -> ModelOutput:
+        blocks = answer.get("content")
+        if not isinstance(blocks, list):
+            raise ValueError("no content")
+        try:
+            said = _said(blocks, "content")
+        except Fault as fault:
+            raise ValueError(fault.message) from None
+        stop = _STOPS.get(str(answer.get("stop_reason")), "unknown")
+        return ModelOutput(
+            model=str(answer.get("model", "")),
+            choices=[ChatCompletionChoice(message=said, stop_reason=stop)],
+            usage=usage_of(answer.get("usage"), "input_tokens", "output_tokens"),
+            metadata={"generated": True},
+        )
+
+    def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
+        return {
+            "id": f"msg_{uuid4().hex}",
+            "type": "message",
+            "role": "assistant",
+            "model": asked.model,
+            "content": [{"type": "text", "text": output.completion}],
+            "stop_reason": _stop_reason(output),
+            "stop_sequence": None,
+            "usage": {"input_tokens": 0, "output_tokens": 0},
+        }
+
+    def events(self, asked: Asked, output: ModelOutput) -> Iterator[bytes]:
+        done = self.answer(asked, output)
+        ended = {"stop_reason": done["stop_reason"], "stop_sequence": None}
+        (block,) = done["content"]
+        delta = {"type": "text_delta", "text": block["text"]}
+        events: list[tuple[str, dict[str, Any]]] = [
+            ("message_start", {"message": {**done, "content": [], "stop_reason": None}}),
+            ("content_block_start", {"index": 0, "content_block": {**block, "text": ""}}),
+            ("content_block_delta", {"index": 0, "delta": delta}),
+            ("content_block_stop", {"index": 0}),
+            ("message_delta", {"delta": ended, "usage": {"output_tokens": 0}}),
+            ("message_stop", {}),
+        ]
+        for name, data in events:
+            yield f"event: {name}\ndata: {quoted({'type': name, **data})}\n\n".encode()
+
+
+MESSAGES: Final = Messages()
+
+
+def _source(image: str) -> dict[str, Any]:
+    """The `source` of an image that a defense made."""
+    head, comma, data = image.partition(";base64,")
+    if not comma:
+        return {"type": "url", "url": image}
+    return {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}
+
+
+PARTS: Final = Parts(
+    content="content",
+    text=lambda text: {"type": "text", "text": text},
+    image=lambda image: {"type": "image", "source": _source(image)},
+    image_place=("source",),
+    reference=_source,
+)
+
+
+def _system(value: dict[str, Any]) -> list[ChatMessage]:
+    if value.get("system") is None:
+        return []
+    return [ChatMessageSystem(content=content_of(value["system"], "system", _part))]
+
+
+def _turns(entry: Any, where: str) -> list[ChatMessage]:
+    """The message of an entry; of a user's turn with results of tools and more, two."""
+    role = entry.get("role") if isinstance(entry, dict) else None
+    if role not in _ROLES:
+        raise unreadable(where, f"a message of role {', '.join(_ROLES)} is needed")
+    blocks = entry.get("content")
+    if role == "assistant":
+        return [_said(blocks, f"{where}.content")]
+    if role == "system":
+        return [ChatMessageSystem(content=content_of(blocks, f"{where}.content", _part))]
+    results = [block for block in _listed(blocks) if _is_result(block)]
+    rest = [block for block in _listed(blocks) if not _is_result(block)] if results else blocks
+    turns: list[ChatMessage] = [_results(results, where)] if results else []
+    if rest or not results:
+        turns.append(ChatMessageUser(content=content_of(rest, f"{where}.content", _part)))
+    return turns
+
+
+def _said(blocks: Any, where: str) -> ChatMessageAssistant:
+    content = content_of(blocks, where, _part)
+    if not isinstance(content, str):
+        content = [part for part in content if not isinstance(part, ContentData)]
+    return ChatMessageAssistant(content=content, tool_calls=_calls(blocks) or None)
+
+
+def _calls(blocks: Any) -> list[ToolCall]:
+    # A tool of the provider's own (`server_tool_use`) leaves an answer that can be read.
+    return [tool_call(each.get("id")) for each in _listed(blocks) if each.get("type") == "tool_use"]
+
+
+def _results(results: list[Any], where: str) -> ChatMessageTool:
+    content: list[Content] = []
+    for result in results:
+        read = content_of(result.get("content"), f"{where}.content", _part)
+        content += [ContentText(text=read)] if isinstance(read, str) else read
+    name = results[0].get("tool_use_id")
+    return ChatMessageTool(content=content, tool_call_id=name if isinstance(name, str) else None)
+
+
+def _is_result(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_result"
+
+
+def _listed(blocks: Any) -> list[Any]:
+    return blocks if isinstance(blocks, list) else []
+
+
+def _part(block: dict[str, Any]) -> Content | None:
+    kind, source = block.get("type"), block.get("source")
+    if kind == "text":
+        return text_part(block)
+    if kind in ("thinking", "redacted_thinking"):
+        return thought(block.get("thinking"))
+    if kind == "image" and isinstance(source, dict):
+        return _image(source)
+    return unread(kind) if isinstance(kind, str) and kind != "image" else None
+
+
+def _image(source: dict[str, Any]) -> Content | None:
+    kind, media, data = (source.get(name) for name in ("type", "media_type", "data"))
+    if kind == "base64":
+        known = isinstance(media, str) and isinstance(data, str)
+        return ContentImage(image=f"data:{media};base64,{data}") if known else None
+    if kind == "url":
+        url = source.get("url")
+        return ContentImage(image=url) if isinstance(url, str) else None
+    return unread("image_file")
+
+
+@dataclass(frozen=True)
+class _Mixed:
+    """An entry that is two messages here.
+
+    Attributes:
+        results: The results of its tools, as parts that nobody reads.
+        user: The user's message of it.
+        both: The entry as one message, a part for each block.
+    """
+
+    results: list[Content]
+    user: ChatMessage
+    both: ChatMessageUser
+
+
+def _mixed(entries: list[Any], messages: Sequence[ChatMessage]) -> dict[int, _Mixed]:
+    """The entries that are two messages, by the identity of the first."""
+    found: dict[int, _Mixed] = {}
+    left = iter(messages)
+    for entry in entries:
+        first, blocks = next(left), _listed(entry["content"])
+        if not isinstance(first, ChatMessageTool) or all(map(_is_result, blocks)):
+            continue
+        user = next(left)
+        others = iter(parts_of(user))
+        parts = [unread("tool_result") if _is_result(block) else next(others) for block in blocks]
+        results = [part for part, block in zip(parts, blocks, strict=True) if _is_result(block)]
+        found[id(first)] = _Mixed(results, user, ChatMessageUser(content=parts))
+    return found
+
+
+def _one_each(messages: Sequence[ChatMessage], mixed: dict[int, _Mixed]) -> list[ChatMessage]:
+    """The messages, one for each entry."""
+    joined: list[ChatMessage] = []
+    before: ChatMessage | None = None
+    for message in messages:
+        entry = mixed.get(id(before)) if isinstance(message, ChatMessageUser) else None
+        before = message
+        if entry is None:
+            joined.append(message)
+        elif message is entry.user:
+            joined[-1] = entry.both
+        else:
+            joined[-1] = ChatMessageUser(content=[*entry.results, *parts_of(message)])
+    return joined
+
+
+def _rendered(message: ChatMessage) -> dict[str, Any]:
+    return written_message(message, PARTS)
+
+
+def _stop_reason(output: ModelOutput) -> str:
+    if is_block(output):
+        return "refusal"
+    return next((name for name, stop in _STOPS.items() if stop == output.stop_reason), "end_turn")
