@@ -2,22 +2,36 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.serving.dialects.base import Dialect
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.front import Front
 from vlmguard.guard.serving.gateway import GATEWAY_PATH, Gateway, gateway_lacks
 from vlmguard.guard.serving.guarding import Guard
+from vlmguard.guard.serving.health import Ready, healthy
 from vlmguard.guard.serving.microworld import scenes_route
+from vlmguard.guard.serving.passing import Passing, check_paths
 from vlmguard.guard.serving.proxy import Proxy
+from vlmguard.guard.serving.rewrite import PATH as REWRITE_PATH
+from vlmguard.guard.serving.rewrite import Rewrite
 from vlmguard.guard.serving.settings import Settings
 
-__all__ = ["make_app"]
+__all__ = ["DIALECTS", "make_app"]
+
+DIALECTS: Final[tuple[Dialect, ...]] = (CHAT,)
+"""The APIs that are guarded."""
+
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def make_app(settings: Settings) -> Starlette:
@@ -30,30 +44,47 @@ def make_app(settings: Settings) -> Starlette:
         UserError: The defense cannot be made of them.
     """
     guard, upstream = Guard(settings), settings.upstream
-    routes = [Route("/healthz", _healthy)]
-    if upstream is not None:
-        routes.append(Route(CHAT.path, Proxy(guard, upstream, CHAT).__call__, methods=["POST"]))
-
+    guarded = [dialect.path for dialect in DIALECTS]
+    check_paths(settings.pass_through, guarded)
     lacks = gateway_lacks(guard)
     if lacks and upstream is None:
         raise UserError(f"No --upstream is given, so a gateway alone is served, and {lacks}")
-    routes.append(
-        Route(
-            GATEWAY_PATH, _refusing(lacks) if lacks else Gateway(guard).__call__, methods=["POST"]
-        )
-    )
+    gateway = _refusing(lacks) if lacks else Gateway(guard).__call__
+    routes = [
+        Route("/healthz", healthy),
+        Route("/readyz", Ready(guard).__call__),
+        Route(REWRITE_PATH, Rewrite(guard).__call__, methods=["POST"]),
+        Route(GATEWAY_PATH, gateway, methods=["POST"]),
+    ]
     if settings.microworld:
         routes.append(scenes_route())
+    if upstream is not None:
+        routes += [
+            Route(dialect.path, Proxy(guard, upstream, dialect).__call__, methods=["POST"])
+            for dialect in DIALECTS
+        ]
+        passing = Passing(upstream, settings.pass_through, [*guarded, REWRITE_PATH])
+        # Last: it takes what nothing else took.
+        routes.append(Route("/v1/{path:path}", passing.__call__, methods=_METHODS))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await guard.prepare()
         yield
+        await guard.rest()
         if upstream is not None:
             await upstream.close()
 
-    return Starlette(
-        routes=routes, lifespan=lifespan, exception_handlers={Fault: _told, Exception: _failed}
+    endpoints = [route.path for route in routes]
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(Front, settings, endpoints)],
+        exception_handlers={Fault: _told, HTTPException: _unrouted},
     )
+    # `/v1/models/` would be sent elsewhere, without a word of what was wrong.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _refusing(lacks: str) -> Callable[[Request], Awaitable[Response]]:
@@ -63,14 +94,17 @@ def _refusing(lacks: str) -> Callable[[Request], Awaitable[Response]]:
     return refuse
 
 
-async def _healthy(request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
-
-
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Fault)
-    return JSONResponse(error.body(), error.status, headers=error.headers)
+    return error.response()
 
 
-async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse(Fault(500, "internal", "The guard failed.").body(), 500)
+async def _unrouted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        allowed = headers.get("Allow", "")
+        said = f"This path takes other methods: {allowed}."
+        return Fault(405, "method_not_allowed", said, headers=headers).response()
+    said = "This server has no such path. A client's base URL ends in /v1."
+    return Fault(404, "unknown_path", said, headers=headers).response()

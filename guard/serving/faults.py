@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.responses import JSONResponse
+
 __all__ = ["Fault", "guard_unavailable"]
 
 
-@dataclass
+# Compared and hashed by identity, as exceptions are.
+@dataclass(eq=False)
 class Fault(Exception):
     """A request that is not answered.
 
@@ -40,10 +43,18 @@ class Fault(Exception):
             }
         }
 
+    def response(self) -> JSONResponse:
+        """The response."""
+        return JSONResponse(self.body(), self.status, headers=self.headers)
+
 
 def guard_unavailable(reason: str) -> Fault:
     """The guard could not decide, and `--on-failure refuse` holds.
 
     503 and not 500: a gateway's own rule for an unreachable guard covers 503.
+
+    Args:
+        reason: Why, in a word of ours.
     """
-    return Fault(503, "guard_unavailable", f"The guard could not decide ({reason}). Try again.")
+    said = f"The guard could not decide ({reason}). Try again."
+    return Fault(503, "guard_unavailable", said, headers={"retry-after": "1"})

@@ -1,11 +1,10 @@
 """A defense in front of requests: outside of an Inspect run, and within a time."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from inspect_ai.model import ChatMessage, ModelOutput
 
@@ -13,17 +12,24 @@ from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
 from vlmguard.guard.outside import asking, made_of
 from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.roles import load_models
 from vlmguard.guard.serving.clock import Clock
-from vlmguard.guard.serving.faults import guard_unavailable
+from vlmguard.guard.serving.faults import Fault, guard_unavailable
+from vlmguard.guard.serving.logs import raised, shadowed
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.shown import Shown, shown
 
 __all__ = ["Decided", "Guard", "Told"]
 
-_LOG: Final = logging.getLogger(__name__)
+Told = Literal["pass", "partial", "rewrite", "block", "regenerate", "skipped", "error-open"]
+"""What the header `x-vlmguard-action` says; `partial` is a pass of a request with parts that no
+defense reads (sound, a file).
+"""
 
-Told = Literal["pass", "rewrite", "block", "regenerate", "skipped", "error-open"]
-"""What the header `x-vlmguard-action` says."""
+_FAILURES: Final = 3
+"""So many requests in a row that the guard could not decide about make it not ready."""
+_FORGOTTEN: Final = 10.0
+"""Seconds after which it counts as ready again: without requests, nobody would ever learn of it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,33 @@ class Guard:
             settings.defense, settings.options, settings.roles, settings.on_failure
         )
         self.settings = settings
+        self.prepared = False
+        """Whether its models were found, and local ones loaded."""
+        self._failures = 0
+        self._failed_at = 0.0
+        self._watching: set[asyncio.Task[None]] = set()
+
+    @property
+    def unready(self) -> str:
+        """Why it cannot decide, in a word; empty if it can."""
+        if not self.prepared:
+            return "starting"
+        recent = time.monotonic() - self._failed_at < _FORGOTTEN
+        return "failing" if self._failures >= _FAILURES and recent else ""
+
+    async def prepare(self) -> None:
+        """Find its models, and load local ones, before any request.
+
+        Raises:
+            UserError: One is missing or unsuitable.
+        """
+        upstream = self.settings.upstream
+        target = Target(upstream.model("unnamed", {})) if upstream else None
+        with asking(self.settings.roles):
+            await self.defense.ready(target)
+            if target is not None:
+                await load_models(target.model)
+        self.prepared = True
 
     async def shown(self, messages: Sequence[ChatMessage], key: str) -> Shown:
         """What the defense sees of a client's messages, see `shown`.
@@ -66,16 +99,6 @@ class Guard:
             Fault: An image may not be used.
         """
         return await shown(messages, key, self.settings.images, self.settings.fetcher)
-
-    def unseen(self, conversation: Conversation, reason: str) -> Decided:
-        """What follows if the defense cannot be shown a request, in shadow mode: it passes.
-
-        Args:
-            conversation: The conversation, which no defense gets.
-            reason: The code of the fault.
-        """
-        record = self.defense.new_record(conversation)
-        return self.checked(self._failed(conversation, reason), record, 0.0)
 
     async def decide(self, conversation: Conversation, target: Target | None) -> Decided:
         """Decide about a request.
@@ -95,9 +118,12 @@ class Guard:
             except TimeoutError:
                 decision = self._failed(conversation, "guard_timeout")
             except Exception as error:  # whatever a provider raises: the rule for failures decides
-                # Its message may quote the request.
-                _LOG.warning("%s: the guard raised %s", conversation.name, type(error).__name__)
+                raised(conversation.name, error)
                 decision = self._failed(conversation, "guard_error")
+        if decision.failure in ("guard_timeout", "guard_error"):
+            self._failures, self._failed_at = self._failures + 1, time.monotonic()
+        else:
+            self._failures = 0
         return self.checked(decision, record, time.perf_counter() - began)
 
     def checked(self, decision: Decision, record: DefenseRecord, seconds: float) -> Decided:
@@ -153,10 +179,42 @@ class Guard:
             except TimeoutError:
                 decision = self._failed(conversation, "guard_timeout")
             except Exception as error:  # as in `decide`
-                _LOG.warning("%s: the guard raised %s", conversation.name, type(error).__name__)
+                raised(conversation.name, error)
                 decision = self._failed(conversation, "guard_error")
         seconds = decided.seconds + time.perf_counter() - began
         return self.checked(decision, record, seconds), output
+
+    def watch(self, name: str, deciding: Callable[[], Coroutine[Any, Any, Decided]]) -> None:
+        """Decide in the background, for shadow mode: nothing of it touches the request.
+
+        Args:
+            name: What logs call the request.
+            deciding: Reads the request, and decides.
+        """
+        if len(self._watching) >= self.settings.max_concurrent:
+            shadowed(name, "dropped")
+            return
+        task = asyncio.create_task(self._watched(name, deciding))
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+
+    async def rest(self) -> None:
+        """Wait for what is decided in the background."""
+        await asyncio.gather(*self._watching)
+
+    async def _watched(
+        self, name: str, deciding: Callable[[], Coroutine[Any, Any, Decided]]
+    ) -> None:
+        try:
+            decided = await deciding()
+        except Fault as fault:
+            shadowed(name, fault.code)
+        except Exception as error:  # nobody else would see it
+            raised(name, error)
+            shadowed(name, "error")
+        else:
+            refused = decided.told == "error-open" and decided.decision.action == "block"
+            shadowed(name, "unavailable" if refused else decided.told)
 
     def _failed(self, conversation: Conversation, reason: str) -> Decision:
         refuses = self.settings.on_failure == "refuse"
@@ -172,4 +230,9 @@ class Guard:
 def _told(decision: Decision, record: DefenseRecord, failed: bool) -> Told:
     if failed:
         return "error-open"
-    return "skipped" if record.skipped and decision.action == "pass" else decision.action
+    if decision.action != "pass":
+        return decision.action
+    if record.skipped:
+        return "skipped"
+    unread = any(each.startswith("unread") for each in record.approximations)
+    return "partial" if unread else "pass"

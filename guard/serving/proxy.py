@@ -2,9 +2,8 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Final
-from uuid import uuid4
 
 import httpx
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
@@ -15,9 +14,12 @@ from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Target, refusal
 from vlmguard.guard.serving.dialects.base import Asked, Dialect
 from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.front import note_of
 from vlmguard.guard.serving.guarding import Decided, Guard
+from vlmguard.guard.serving.relay import relayed
 from vlmguard.guard.serving.shown import Shown
-from vlmguard.guard.serving.upstream import Upstream, end_to_end
+from vlmguard.guard.serving.told import SHADOW, told
+from vlmguard.guard.serving.upstream import Header, Upstream, of_upstream
 
 __all__ = ["Proxy"]
 
@@ -44,26 +46,30 @@ class Proxy:
         Raises:
             Fault: It is not answered.
         """
-        asked = self.dialect.read(await request.body())
-        name = f"request {uuid4().hex}"
-        try:
-            seen = await self.guard.shown(asked.messages, self.dialect.entries)
-        except Fault as fault:
-            if not self.guard.settings.shadow:
-                raise
-            unseen = self.guard.unseen(Conversation(asked.messages, name=name), fault.code)
-            return await self._relayed(request, asked, asked.body, unseen)
-        conversation = Conversation(seen.messages, name=name)
-        if self.guard.defense.needs_output and not self.guard.settings.shadow:
+        body, name = await request.body(), note_of(request).name
+        if self.guard.settings.shadow:
+            self.guard.watch(name, lambda: self._shadowed(request, body, name))
+            return await relayed(self._open(request, body), SHADOW)
+        asked, seen, conversation = await self._read(body, name)
+        if self.guard.defense.needs_output:
             return await self._checked(request, asked, seen, conversation)
         target = Target(self.upstream.model(asked.model, request.headers))
         decided = await self.guard.decide(conversation, target)
-        if self.guard.settings.shadow:
-            return await self._relayed(request, asked, asked.body, decided)
         if decided.decision.action == "block":
             return self._refused(asked, decided)
         body = self._body(asked, seen, decided.decision, target)
-        return await self._relayed(request, asked, body, decided)
+        return await relayed(self._open(request, body), told(self.guard, decided))
+
+    async def _read(self, body: bytes, name: str) -> tuple[Asked, Shown, Conversation]:
+        """The request, and what the guard sees of it."""
+        asked = self.dialect.read(body)
+        seen = await self.guard.shown(asked.messages, self.dialect.entries)
+        return asked, seen, Conversation(seen.messages, name=name)
+
+    async def _shadowed(self, request: Request, body: bytes, name: str) -> Decided:
+        asked, _, conversation = await self._read(body, name)
+        target = Target(self.upstream.model(asked.model, request.headers))
+        return await self.guard.decide(conversation, target)
 
     def _body(self, asked: Asked, seen: Shown, decision: Decision, target: Target) -> bytes:
         settings = self.guard.defense.answering(target)
@@ -75,7 +81,7 @@ class Proxy:
         self, request: Request, asked: Asked, seen: Shown, conversation: Conversation
     ) -> Response:
         """The answer, whole, behind a defense that looks at answers."""
-        came: dict[int, tuple[bytes, list[tuple[str, str]]]] = {}
+        came: dict[int, tuple[bytes, list[Header]]] = {}
 
         async def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
             # TODO(k2): ask without `stream`, refuse n > 1, upstream errors
@@ -83,65 +89,38 @@ class Proxy:
             async with self._open(request, body) as response:
                 raw = await response.aread()
             output = self.dialect.output(json.loads(raw))
-            came[id(output)] = (raw, _headers(response))
+            came[id(output)] = (raw, of_upstream(response.headers.raw))
             return output
 
         target = Target(self.upstream.model(asked.model, request.headers), answer)
         began = time.perf_counter()
         outcome = await self.guard.run(conversation, target)
-        decided = self.guard.checked(outcome.decision, outcome.record, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        decided = self.guard.checked(outcome.decision, outcome.record, seconds)
         if id(outcome.output) in came:
             raw, headers = came[id(outcome.output)]
-            return Response(raw, headers={**dict(headers), **self._told(decided)})
-        return JSONResponse(self.dialect.answer(asked, outcome.output), headers=self._told(decided))
+            whole = Response(raw)
+            whole.raw_headers = headers
+            whole.headers.update(told(self.guard, decided))
+            return whole
+        return JSONResponse(
+            self.dialect.answer(asked, outcome.output), headers=told(self.guard, decided)
+        )
 
     def _refused(self, asked: Asked, decided: Decided) -> Response:
         output = refusal(asked.model)
         if self.guard.settings.block_status == 400:
             fault = Fault(400, "content_filter", _BLOCKED)
-            return JSONResponse(fault.body(), 400, headers=self._told(decided))
+            return JSONResponse(fault.body(), 400, headers=told(self.guard, decided))
         if asked.stream:
             events = self.dialect.events(asked, output)
             return StreamingResponse(
-                events, media_type="text/event-stream", headers=self._told(decided)
+                events, media_type="text/event-stream", headers=told(self.guard, decided)
             )
-        return JSONResponse(self.dialect.answer(asked, output), headers=self._told(decided))
+        return JSONResponse(self.dialect.answer(asked, output), headers=told(self.guard, decided))
 
-    async def _relayed(
-        self, request: Request, asked: Asked, body: bytes, decided: Decided
-    ) -> Response:
-        """The upstream's response, byte by byte as it comes."""
-        opened = self._open(request, body)
-        response = await opened.__aenter__()
-
-        async def relay() -> AsyncIterator[bytes]:
-            # Ends the upstream's answer too if the client leaves.
-            try:
-                async for piece in response.aiter_raw():
-                    yield piece
-            finally:
-                await opened.__aexit__(None, None, None)
-
-        streamed = StreamingResponse(relay(), response.status_code)
-        streamed.raw_headers = [
-            (name.encode(), value.encode()) for name, value in _headers(response)
-        ]
-        streamed.headers.update(self._told(decided))
-        return streamed
-
-    def _open(self, request: Request, body: bytes):  # type: ignore[no-untyped-def]
+    def _open(self, request: Request, body: bytes) -> AbstractAsyncContextManager[httpx.Response]:
         path = self.dialect.path.removeprefix("/v1")
         query = f"?{request.url.query}" if request.url.query else ""
-        headers = self.upstream.headers(request.headers.items())
+        headers = self.upstream.headers(request.scope["headers"])
         return self.upstream.open("POST", f"{path}{query}", headers, body)
-
-    def _told(self, decided: Decided) -> dict[str, str]:
-        return {
-            "x-vlmguard-action": decided.told,
-            "x-vlmguard-version": self.guard.defense.card.version,
-            "x-vlmguard-ms": f"{decided.seconds * 1000:.0f}",
-        }
-
-
-def _headers(response: httpx.Response) -> list[tuple[str, str]]:
-    return end_to_end(response.headers.multi_items())

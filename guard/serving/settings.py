@@ -34,7 +34,11 @@ class Settings:
         max_body: The most bytes of a body.
         images: How many images a request may have, and how large.
         fetcher: Fetches linked images for the guard; None if these are refused.
-        max_concurrent: The most requests at a time; more get 429.
+        max_concurrent: The most requests at a time; more wait.
+        max_queue: The most requests that wait; more get 429.
+        client_keys: Keys, one of which a client must have; none for any client.
+        pass_through: Paths that go to the upstream without the guard, besides `/v1/models`.
+        log_content: Whether the log has what was asked and decided.
     """
 
     defense: str
@@ -50,3 +54,7 @@ class Settings:
     images: ImagePolicy = field(default_factory=ImagePolicy)
     fetcher: ImageFetcher | None = None
     max_concurrent: int = 1_000
+    max_queue: int = 100
+    client_keys: tuple[str, ...] = field(default=(), repr=False)
+    pass_through: tuple[str, ...] = ()
+    log_content: bool = False

@@ -11,23 +11,28 @@ from inspect_ai.model import Model, get_model
 from vlmguard.guard.redaction import remember
 from vlmguard.guard.serving.faults import Fault
 
-__all__ = ["Upstream", "end_to_end"]
+__all__ = ["Header", "Upstream", "of_upstream"]
+
+Header = tuple[bytes, bytes]
+"""Name and value, as they came."""
 
 _HOP_BY_HOP: Final = frozenset(
     (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
     )
 )
-# Those of one connection, and those that httpx sets by itself.
-_OWN: Final = _HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
+# What httpx sets by itself.
+_SET: Final = frozenset((b"host", b"content-length", b"expect"))
+_KEYS: Final = frozenset((b"authorization", b"x-api-key"))
+_OURS: Final = b"x-vlmguard-"
 
 
 class Upstream:
@@ -38,6 +43,7 @@ class Upstream:
         key: The key for it; by default a client's own Authorization header goes on to it.
         transport: How it is reached; the network by default.
         timeout: Seconds without a byte after which it is given up.
+        forwards_keys: Whether a client's key is meant for it, and not for the guard's server.
     """
 
     def __init__(
@@ -46,9 +52,11 @@ class Upstream:
         key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         timeout: float = 600.0,
+        forwards_keys: bool = True,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._key = key
+        self._forwards_keys = forwards_keys and not key
         if key:
             remember({"api_key": key})
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
@@ -57,24 +65,23 @@ class Upstream:
             limits=limits,
             timeout=httpx.Timeout(timeout, connect=10.0),
             trust_env=False,
+            # Without this, answers would come in encodings that a client did not ask for.
+            headers={"accept-encoding": "identity"},
         )
 
-    def headers(self, asked: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    def headers(self, asked: Iterable[Header]) -> list[Header]:
         """The headers that go on with a request.
 
         Args:
             asked: The client's.
         """
-        kept = [
-            (name, value)
-            for name, value in end_to_end(asked)
-            if not (self._key and name == "authorization")
-        ]
-        return [*kept, ("authorization", f"Bearer {self._key}")] if self._key else kept
+        dropped = _SET if self._forwards_keys else _SET | _KEYS
+        kept = [header for header in _end_to_end(asked) if header[0] not in dropped]
+        return [*kept, (b"authorization", f"Bearer {self._key}".encode())] if self._key else kept
 
     @asynccontextmanager
     async def open(
-        self, method: str, path: str, headers: list[tuple[str, str]], body: bytes
+        self, method: str, path: str, headers: list[Header], body: bytes
     ) -> AsyncIterator[httpx.Response]:
         """A request, until its response has been read or its reader has left.
 
@@ -110,7 +117,8 @@ class Upstream:
             headers: The client's, whose key it may need.
         """
         given = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        return _model(name or "unnamed", self.base_url, self._key or given or "none")
+        own = given if self._forwards_keys else ""
+        return _model(name or "unnamed", self.base_url, self._key or own or "none")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -120,22 +128,36 @@ class Upstream:
 @lru_cache(maxsize=64)
 def _model(name: str, base_url: str, key: str) -> Model:
     remember({"api_key": key})
+    # To the provider of this name, these would be other services than the upstream.
+    if name.startswith(("azure/", "bedrock/")):
+        return get_model(
+            f"openai-api/upstream/{name}", base_url=base_url, api_key=key, memoize=False
+        )
     return get_model(
         f"openai/{name}", base_url=base_url, api_key=key, responses_api=False, memoize=False
     )
 
 
-def end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Headers without those of one connection, names in lower case.
+def of_upstream(headers: Iterable[Header]) -> list[Header]:
+    """The headers of the upstream's response that go to the client.
 
     Args:
-        headers: Names and values, as they came.
+        headers: The upstream's.
     """
+    return _end_to_end(headers)
+
+
+def _end_to_end(headers: Iterable[Header]) -> list[Header]:
+    """Headers without those of one connection, and those that only this server may write."""
     lowered = [(name.lower(), value) for name, value in headers]
     named = {
         word.strip().lower()
         for name, value in lowered
-        if name == "connection"
-        for word in value.split(",")
+        if name == b"connection"
+        for word in value.split(b",")
     }
-    return [(name, value) for name, value in lowered if name not in _OWN and name not in named]
+    return [
+        (name, value)
+        for name, value in lowered
+        if name not in _HOP_BY_HOP and name not in named and not name.startswith(_OURS)
+    ]

@@ -23,6 +23,7 @@ from vlmguard.guard.serving.upstream import Upstream
 
 CHAT_PATH = "/v1/chat/completions"
 ADDRESS = "http://upstream/v1"
+_ANY = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Answers:
@@ -38,7 +39,10 @@ class Answers:
         self.status = status
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
-        self.app = Starlette(routes=[Route(CHAT_PATH, self._chat, methods=["POST"])])
+        self.paths: list[str] = []
+        """Method, path and query of what was not chat completions, as they came."""
+        routes = [Route(CHAT_PATH, self._chat, methods=["POST"])]
+        self.app = Starlette(routes=[*routes, Route("/{path:path}", self._other, methods=_ANY)])
 
     @property
     def asked(self) -> list[Any]:
@@ -58,6 +62,13 @@ class Answers:
         return JSONResponse(
             {"id": "chatcmpl-1", "object": "chat.completion", "choices": [choice], "usage": usage}
         )
+
+    async def _other(self, request: Request) -> Response:
+        self.bodies.append(await request.body())
+        self.headers.append(dict(request.headers))
+        query = f"?{request.url.query}" if request.url.query else ""
+        self.paths.append(f"{request.method} {request.scope['raw_path'].decode()}{query}")
+        return JSONResponse({"object": "list", "data": []}, self.status)
 
     async def _events(self) -> AsyncIterator[bytes]:
         deltas: list[dict[str, Any]] = [{"role": "assistant"}]
@@ -82,15 +93,37 @@ async def served(
         upstream: The model behind it.
         **settings: Further fields of `Settings`.
     """
-    transport = httpx.ASGITransport(upstream.app)
+    async with started(defense, roles, httpx.ASGITransport(upstream.app), **settings) as app:
+        inside = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=inside, base_url="http://guard") as client:
+            yield client
+
+
+@asynccontextmanager
+async def started(
+    defense: str,
+    roles: Mapping[str, Scripted],
+    transport: httpx.AsyncBaseTransport,
+    client_keys: tuple[str, ...] = (),
+    **settings: Any,
+) -> AsyncIterator[Starlette]:
+    """The same server, as an application.
+
+    Args:
+        defense: Its name.
+        roles: Its scripted models, by role.
+        transport: The way to the model behind it.
+        client_keys: As in `Settings`.
+        **settings: Further fields of `Settings`.
+    """
     app = make_app(
         Settings(
             defense,
             roles={role: model.model for role, model in roles.items()},
-            upstream=Upstream(ADDRESS, transport=transport),
+            upstream=Upstream(ADDRESS, transport=transport, forwards_keys=not client_keys),
+            client_keys=client_keys,
             **settings,
         )
     )
-    inside = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=inside, base_url="http://guard") as client:
-        yield client
+    async with app.router.lifespan_context(app):
+        yield app

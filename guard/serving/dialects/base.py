@@ -28,7 +28,6 @@ class Asked:
             there.
         model: Name of the model that is asked for.
         stream: Whether the answer is to be streamed.
-        uninspected: Kinds of parts that no defense reads (`input_audio`), in the last user turn.
     """
 
     body: bytes
@@ -37,7 +36,6 @@ class Asked:
     messages: list[ChatMessage]
     model: str
     stream: bool
-    uninspected: tuple[str, ...] = ()
 
 
 class Dialect(ABC):

@@ -78,7 +78,7 @@ async def test_shadow_refuses_no_image_and_shows_it_to_no_guard() -> None:
     async with served("vlmguard", {"rewriter": rewriter}, upstream, shadow=True) as client:
         answered = await client.post(CHAT_PATH, content=sent)
     assert answered.status_code == 200
-    assert answered.headers["x-vlmguard-action"] == "error-open"
+    assert answered.headers["x-vlmguard-action"] == "shadow"
     assert (upstream.bodies, rewriter.calls) == ([sent], [])
 
 
