@@ -6,19 +6,21 @@ from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
-# Inspect has no public reader of `-S` and `--model-role`, and no public way to ask models with
-# roles outside of a run.
+# Inspect has no public reader of `-S` and `--model-role`, no public way to ask models with roles
+# outside of a run, and no public name of the error of a provider without its key.
 from inspect_ai._util.config import parse_cli_args
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log._transcript import Transcript, init_transcript
 from inspect_ai.model import GenerateConfig, Model
 from inspect_ai.model._model import init_model_roles, init_sample_model_data
+from rich.text import Text
 
 from vlmguard.guard.decision import OnFailure
 from vlmguard.guard.defense import Defense, check_options, defense_named
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.model_secrets import make_model
 
-__all__ = ["asking", "made_of", "options_of", "roles_of"]
+__all__ = ["asking", "made_of", "model_of", "options_of", "roles_of"]
 
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -37,7 +39,30 @@ def roles_of(arguments: argparse.Namespace) -> dict[str, Model]:
         if "rewriter" in named:
             raise UserError("--rewriter and --model-role rewriter=... name two models; give one.")
         named["rewriter"] = arguments.rewriter
-    return {role: _model(role, value) for role, value in named.items()}
+    return {role: model_of(f"--model-role {role}", value) for role, value in named.items()}
+
+
+def model_of(option: str, value: Any) -> Model:
+    """A model that a user typed: its name, or a mapping with `model`, `model_args` and settings.
+
+    Args:
+        option: What it stands behind (`--target`).
+        value: What was typed.
+
+    Raises:
+        UserError: It cannot be made; its provider may want a key.
+    """
+    given = dict(value) if isinstance(value, dict) else {"model": value}
+    name, inside = given.pop("model", None), given.pop("model_args", None) or {}
+    try:
+        return make_model(str(name), dict(inside), GenerateConfig(**given))
+    except UserError:
+        raise
+    except PrerequisiteError as error:  # a key or a package of the provider that is missing
+        said = " ".join(Text.from_markup(str(error.message)).plain.split())
+        raise UserError(f"{option}={name}: {said}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{option}={name}: {error}") from error
 
 
 def made_of(
@@ -78,15 +103,6 @@ def asking(roles: Mapping[str, Model]) -> Iterator[None]:
         yield
     finally:
         init_transcript(Transcript(log_model_api=False))
-
-
-def _model(role: str, value: Any) -> Model:
-    given = dict(value) if isinstance(value, dict) else {"model": value}
-    name, inside = given.pop("model", None), given.pop("model_args", None) or {}
-    try:
-        return make_model(str(name), dict(inside), GenerateConfig(**given))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"--model-role {role}={name}: {error}") from error
 
 
 def _check_roles(defense: Defense, options: Mapping[str, Any], roles: Mapping[str, Model]) -> None:

@@ -72,6 +72,8 @@ def test_help_imports_nothing_heavy_nor_that_of_any_subcommand() -> None:
             "list",
             "new",
             "microworld",
+            "serve",
+            "try",
             "microworld build",
             "microworld rows",
         ),

@@ -49,10 +49,12 @@ from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
 
 __all__ = [
     "DEFAULT_TARGET",
+    "PROVIDER",
     "SCENES_PATH",
     "WAY_OUT",
     "MicroworldUpstream",
     "microworld_app",
+    "quiet_loading",
     "scenes_route",
     "tiny_models",
 ]
@@ -125,6 +127,13 @@ def tiny_models(defense: str) -> tuple[dict[str, Model], dict[str, Any]]:
     names = [name for name in models_of(defense) if name in REWRITERS]
     models = {name: get_model(f"{PROVIDER}/{name}", strict=True) for name in names}
     return models, dict(solver_options(defense))
+
+
+def quiet_loading() -> None:
+    """Have no progress bars in the terminal while weights are loaded."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def microworld_app() -> Starlette:

@@ -10,7 +10,12 @@ from vlmguard.guard.outside import options_of, roles_of
 from vlmguard.guard.serving.app import make_app
 from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
 from vlmguard.guard.serving.images import ImagePolicy
-from vlmguard.guard.serving.microworld import SCENES_PATH, MicroworldUpstream, tiny_models
+from vlmguard.guard.serving.microworld import (
+    SCENES_PATH,
+    MicroworldUpstream,
+    quiet_loading,
+    tiny_models,
+)
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.upstream import Upstream
 
@@ -28,6 +33,7 @@ def serve(arguments: argparse.Namespace) -> int:
     address = f"http://{arguments.host}:{arguments.port}"
     print(f"vlmguard serve: {settings.defense} on {address}", flush=True)
     if settings.microworld:
+        quiet_loading()
         print(f"In front of the microworld's tiny models, for tests. {address}{SCENES_PATH} has")
         print("drawings with requests that they can answer.", flush=True)
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")

@@ -11,6 +11,7 @@ from typing import Any
 
 from vlmguard.guard.command_line import CommandParser
 from vlmguard.guard.serving.command import add as add_serve
+from vlmguard.guard.serving.try_command import add as add_try
 from vlmguard.guard.streams import command_output
 from vlmguard.results.commands import add as add_results
 from vlmguard.training.adashield.command import add as add_pool
@@ -48,6 +49,7 @@ def _main(argv: list[str] | None) -> int:
     add_results(commands)
     add_microworld(commands)
     add_serve(commands)
+    add_try(commands)
     words = sys.argv[1:] if argv is None else argv
     if words[:2] == ["data", "fetch"]:  # `data` itself takes names, so it has no subcommands
         words = ["data fetch", *words[2:]]

@@ -84,8 +84,8 @@ def readable(messages: Sequence[ChatMessage]) -> Readable:
         text, embedded = _EARLIER.subn("\n", text)
     images = conversation.images[-1:] if embedded else conversation.images
     images = images or images_of(conversation.earlier)[-1:]
-    _check_text(text, bool(images))
     _check_images(images)
+    _check_text(text, bool(images))
     system = [turn for turn in conversation.system if not _unknown_words(turn.text)]
     earlier = [turn for turn in conversation.earlier if not isinstance(turn, ChatMessageSystem)]
     left_out = {

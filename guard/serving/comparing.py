@@ -1,0 +1,105 @@
+"""One request, answered without a guard and behind it: what `vlmguard try` and the page show."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from inspect_ai.model import ChatMessage, ModelOutput
+
+from vlmguard.guard.defense import Conversation, Outcome, Target
+from vlmguard.guard.outside import asking
+from vlmguard.guard.serving.guarding import Guard
+from vlmguard.guard.text.outputs import Output, read_output
+
+__all__ = ["Compared", "compare", "described"]
+
+_WHY: Final = {
+    "blocked_by_defense": "blocked by the guard",
+    "content_filter": "stopped by the provider's filter",
+    "refusal_part": "marked as a refusal by the model",
+    "empty": "no answer",
+    "only_thinking": "no answer, thinking alone",
+    "token_limit": "no answer within the token limit",
+    "context_length": "no answer: the request is too long",
+    "max_tokens": "cut off at the token limit",
+    "model_length": "cut off: the context is full",
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of a request, twice.
+
+    Attributes:
+        request: The request.
+        action: What the guard decided: `pass`, `rewrite`, `block` or `regenerate`.
+        reason: Why, in one or two words.
+        reasoning: The guard's own words about it; empty if it says nothing.
+        sent: The request as the model got it behind the guard; empty if it was blocked.
+        failure: Why the guard's reply could not be used; empty if it could.
+        undefended: The answer without a guard.
+        guarded: The answer behind it.
+        calls: Calls of models besides the model's own answer.
+        seconds: The time of these calls; None if no provider reports it.
+    """
+
+    request: str
+    action: str
+    reason: str
+    reasoning: str
+    sent: str
+    failure: str
+    undefended: Output
+    guarded: Output
+    calls: int
+    seconds: float | None
+
+
+async def compare(guard: Guard, target: Target, messages: Sequence[ChatMessage]) -> Compared:
+    """Answer a request without a guard and behind it, at the same time.
+
+    Args:
+        guard: The guard.
+        target: The model.
+        messages: The request.
+
+    Raises:
+        Fault: The guard cannot decide, and the server refuses then.
+    """
+    conversation = Conversation(messages, name="this request")
+
+    async def undefended() -> ModelOutput:
+        with asking(guard.settings.roles):
+            return await target(list(messages))
+
+    async def guarded() -> Outcome:
+        return await guard.run(conversation, target)
+
+    plain, outcome = await asyncio.gather(undefended(), guarded())
+    return _compared(conversation, plain, outcome)
+
+
+def described(output: Output) -> str:
+    """A remark on an answer that is none, or not a whole one; empty for others."""
+    return _WHY.get(output.reason, "")
+
+
+def _compared(conversation: Conversation, plain: ModelOutput, outcome: Outcome) -> Compared:
+    decision, record = outcome.decision, outcome.record
+    asked = [stage for stage in record.stages if stage.name != "answer"]
+    times = [stage.seconds for stage in asked if stage.seconds is not None]
+    verdict = decision.verdict or record.verdict
+    said = "" if verdict is None else ", ".join([verdict.label or "unread", *verdict.categories])
+    return Compared(
+        request=conversation.text,
+        action=decision.action,
+        reason=decision.reason,
+        reasoning=str(record.notes.get("reasoning") or decision.hazard or said),
+        sent="" if decision.action == "block" else Conversation(decision.messages).text,
+        failure=decision.failure or record.failure or "",
+        undefended=read_output(plain),
+        guarded=read_output(outcome.output),
+        calls=sum(stage.calls for stage in asked),
+        seconds=sum(times) if times else None,
+    )
