@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inspect_ai.model import ChatMessage, ModelOutput
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
 
-from vlmguard.guard.defense import Conversation, Outcome, Target
+from vlmguard.guard.defense import Conversation, Target, refusal
 from vlmguard.guard.outside import asking
-from vlmguard.guard.serving.guarding import Guard
+from vlmguard.guard.serving.guarding import Decided, Guard
 from vlmguard.guard.text.outputs import Output, read_output
 
 __all__ = ["Compared", "compare", "described"]
@@ -73,11 +73,28 @@ async def compare(guard: Guard, target: Target, messages: Sequence[ChatMessage])
         with asking(guard.settings.roles):
             return await target(list(messages))
 
-    async def guarded() -> Outcome:
-        return await guard.run(conversation, target)
+    plain, (decided, output) = await asyncio.gather(
+        undefended(), _guarded(guard, target, conversation)
+    )
+    return _compared(conversation, plain, decided, output)
 
-    plain, outcome = await asyncio.gather(undefended(), guarded())
-    return _compared(conversation, plain, outcome)
+
+async def _guarded(
+    guard: Guard, target: Target, conversation: Conversation
+) -> tuple[Decided, ModelOutput]:
+    """What the proxy does too: decide, let the model answer, look at the answer."""
+    decided = await guard.decide(conversation, target)
+    decision = decided.decision
+    if decision.action == "block":
+        return decided, refusal(target.name)
+    settings = guard.defense.answering(target)
+    if decision.settings is not None:
+        settings = (settings or GenerateConfig()).merge(decision.settings)
+    with asking(guard.settings.roles):
+        output = await target(list(decision.messages), settings)
+    if not guard.defense.needs_output:
+        return decided, output
+    return await guard.check(conversation, decided, output, target)
 
 
 def described(output: Output) -> str:
@@ -85,8 +102,10 @@ def described(output: Output) -> str:
     return _WHY.get(output.reason, "")
 
 
-def _compared(conversation: Conversation, plain: ModelOutput, outcome: Outcome) -> Compared:
-    decision, record = outcome.decision, outcome.record
+def _compared(
+    conversation: Conversation, plain: ModelOutput, decided: Decided, output: ModelOutput
+) -> Compared:
+    decision, record = decided.decision, decided.record
     asked = [stage for stage in record.stages if stage.name != "answer"]
     times = [stage.seconds for stage in asked if stage.seconds is not None]
     verdict = decision.verdict or record.verdict
@@ -99,7 +118,7 @@ def _compared(conversation: Conversation, plain: ModelOutput, outcome: Outcome) 
         sent="" if decision.action == "block" else Conversation(decision.messages).text,
         failure=decision.failure or record.failure or "",
         undefended=read_output(plain),
-        guarded=read_output(outcome.output),
+        guarded=read_output(output),
         calls=sum(stage.calls for stage in asked),
         seconds=sum(times) if times else None,
     )
