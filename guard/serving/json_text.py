@@ -13,6 +13,10 @@ from typing import Any, Final, NoReturn
 __all__ = ["Edit", "InvalidJSON", "Value", "elements", "members", "parse", "quoted", "spliced"]
 
 _SPACE: Final = " \t\n\r"
+_DEEPEST: Final = 100
+"""Objects and arrays inside of each other. Python's readers and writers give up at a depth that
+depends on who calls them, so without a limit a body could be read once and not a second time.
+"""
 
 
 class InvalidJSON(ValueError):
@@ -59,7 +63,9 @@ def parse(body: bytes) -> tuple[str, Any]:
     except json.JSONDecodeError as error:
         raise InvalidJSON(f"the body is not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise InvalidJSON("the body is nested too deep") from None
+        raise _too_deep() from None
+    if max(text.count("["), text.count("{")) > _DEEPEST // 2 and _is_deep(value):
+        raise _too_deep()
     if _behind_space(text, end) != len(text):
         raise InvalidJSON(f"the body goes on behind its JSON, at character {end}")
     return text, value
@@ -98,6 +104,24 @@ def spliced(text: str, edits: Iterable[Edit]) -> str:
 def quoted(value: Any) -> str:
     """A value as JSON of ASCII characters: lone surrogates stay what they are."""
     return json.dumps(value)
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value is nested deeper than `_DEEPEST`, without recursion."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        level = inner
+    return any(isinstance(each, dict | list) for each in level)
+
+
+def _too_deep() -> InvalidJSON:
+    return InvalidJSON(f"the body is nested deeper than {_DEEPEST} levels")
 
 
 def _value_at(text: str, at: int) -> Value:

@@ -6,7 +6,7 @@ A dialect is the one place that knows field names. It never writes a body again:
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
 
@@ -89,6 +89,15 @@ class Dialect(ABC):
         """The same as a stream, with its end."""
 
 
+READ: Final = frozenset(
+    (
+        *("messages", "input", "instructions", "system", "role", "content", "output", "model"),
+        *("type", "text", "image_url", "url", "source", "data", "stream"),
+    )
+)
+"""The keys that decide what a guard sees."""
+
+
 def parsed_object(body: bytes) -> tuple[str, dict[str, Any]]:
     """The text and the members of a body.
 
@@ -101,4 +110,27 @@ def parsed_object(body: bytes) -> tuple[str, dict[str, Any]]:
         raise Fault(400, "invalid_json", f"This request cannot be read: {error}.") from None
     if not isinstance(value, dict):
         raise Fault(400, "invalid_json", "This request cannot be read: it is no JSON object.")
+    _check_keys(value)
+    _check_keys(value.get("input"))
     return text, value
+
+
+def _check_keys(value: Any) -> None:
+    """Refuse a key that another reader takes for one that is read here.
+
+    Some readers ignore the case of keys, so the model would get words that no guard saw.
+
+    Raises:
+        Fault: There is one, in the body, its messages or their parts.
+    """
+    if isinstance(value, list):
+        for each in value:
+            _check_keys(each)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            # Inside of a message, `input` is what a tool is called with: anything.
+            if key in READ and key != "input":
+                _check_keys(inner)
+            elif key not in READ and key.casefold() in READ:
+                said = f"a key is written otherwise than {key.casefold()}"
+                raise Fault(400, "invalid_json", f"This request cannot be read: {said}.")
