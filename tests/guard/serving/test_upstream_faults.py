@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from support.live_serving import (
     PATIENCE,
+    LiveServer,
     RawUpstream,
     Received,
+    Talk,
     answer,
     asking,
     live_server,
@@ -22,6 +24,12 @@ from support.scripted import Scripted
 
 REWRITE = "<reasoning>A fall.</reasoning><prompt>How do I climb it safely?</prompt>"
 UNDEFENDED: dict[str, Any] = {"defense": "figstep_defense", "roles": {}}
+
+
+@contextmanager
+def in_front(talk: Talk) -> Iterator[LiveServer]:
+    with raw_upstream(talk) as upstream, live_server(upstream=upstream, **UNDEFENDED) as guard:
+        yield guard
 
 
 def guarded(script: Any = REWRITE) -> dict[str, Any]:
@@ -42,9 +50,9 @@ def test_errors_of_the_upstream_are_the_clients(
     status: str, headers: str, defense: dict[str, Any]
 ) -> None:
     said = b'{"error": {"message": "scripted", "vendor": 1.00}}'
-    with raw_upstream(saying(said, status, headers)) as upstream:
-        with live_server(upstream=upstream, **defense) as guard:
-            came = guard.post(asking())
+    talk = saying(said, status, headers)
+    with raw_upstream(talk) as upstream, live_server(upstream=upstream, **defense) as guard:
+        came = guard.post(asking())
     assert (came.status, came.body) == (int(status[:3]), said)
     for line in headers.splitlines():
         name, _, value = line.partition(": ")
@@ -53,9 +61,8 @@ def test_errors_of_the_upstream_are_the_clients(
 
 
 def test_an_upstream_that_resets_is_a_bad_gateway() -> None:
-    with raw_upstream(lambda connection, _: reset(connection)) as upstream:
-        with live_server(upstream=upstream, **UNDEFENDED) as guard:
-            came = guard.post(asking())
+    with in_front(lambda connection, _: reset(connection)) as guard:
+        came = guard.post(asking())
     assert (came.status, came.code) == (502, "upstream_unreachable")
 
 
@@ -88,9 +95,8 @@ def test_an_upstream_that_hangs_is_a_gateway_timeout() -> None:
     ],
 )
 def test_an_upstream_that_speaks_no_http_is_a_bad_gateway(said: bytes) -> None:
-    with raw_upstream(lambda connection, _: connection.sendall(said)) as upstream:
-        with live_server(upstream=upstream, **UNDEFENDED) as guard:
-            came = guard.post(asking())
+    with in_front(lambda connection, _: connection.sendall(said)) as guard:
+        came = guard.post(asking())
     assert (came.status, came.code) == (502, "upstream_unreachable")
 
 
@@ -115,14 +121,16 @@ def test_a_stream_that_breaks_does_not_end_well(ending: str) -> None:
         else:
             connection.sendall(b"zz\r\n")
 
-    with raw_upstream(talk) as upstream:
-        with live_server(upstream=upstream, timeout=0.2, **UNDEFENDED) as guard:
-            with guard.connect() as connection:
-                connection.sendall(posted(asking(stream=True)))
-                came = b""
-                while more := connection.recv(65_536):
-                    came += more
-            again = guard.post(b"{}")
+    with (
+        raw_upstream(talk) as upstream,
+        live_server(upstream=upstream, timeout=0.2, **UNDEFENDED) as guard,
+    ):
+        with guard.connect() as connection:
+            connection.sendall(posted(asking(stream=True)))
+            came = b""
+            while more := connection.recv(65_536):
+                came += more
+        again = guard.post(b"{}")
     assert CHUNK in came
     assert b"[DONE]" not in came
     assert not came.endswith(b"0\r\n\r\n") or b'"error"' in came
@@ -191,7 +199,6 @@ def test_a_rewriter_that_hangs() -> None:
         roles = {"rewriter": rewriter.model}
         with live_server("vlmguard", roles, upstream, guard_timeout=0.1) as guard:
             refused = guard.post(asking())
-        assert rewriter.left.wait(PATIENCE)
         passing = {"guard_timeout": 0.1, "on_failure": "original"}
         with live_server("vlmguard", roles, upstream, **passing) as guard:
             passed = guard.post(asking())
