@@ -81,9 +81,8 @@ async def test_keys_that_another_reader_takes_for_the_same_are_refused(key: str)
 async def test_keys_of_a_products_own_may_differ_by_case() -> None:
     schema = '{"type": "object", "properties": {"id": {}, "ID": {}, "Name": {}}}'
     given = body(more=f', "tools": [{{"function": {{"parameters": {schema}}}}}]')
-    called = body(
-        text='[{"type": "tool_use", "input": {"Text": "x"}}, {"type": "text", "text": ""}]'
-    )
+    words = '{"type": "text", "text": "How do I climb it?"}'
+    called = body(text=f'[{{"type": "tool_use", "input": {{"Text": "x"}}}}, {words}]')
     came, _ = await sent(given, called)
     assert came == [(200, "")] * 2
 
