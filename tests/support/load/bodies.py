@@ -53,6 +53,21 @@ def random_request(number: int) -> bytes:
     return _Writer(source).request().encode("utf-8", "strict")
 
 
+class Written(str):
+    """JSON text, for `in_any_spelling`: it goes in as it is."""
+
+
+def in_any_spelling(value: Any, source: random.Random, fields: int = 0) -> bytes:
+    """A value as JSON, in any order of keys, with any escapes and spaces.
+
+    Args:
+        value: The value; strings in it may be `Written`.
+        source: Decides.
+        fields: Objects get up to so many more members (`x_0`) with values of any kind.
+    """
+    return _Writer(source).spelled(value, fields).encode("utf-8", "strict")
+
+
 class _Writer:
     """Writes JSON as somebody else's program might."""
 
@@ -72,6 +87,19 @@ class _Writer:
         pairs += [("temperature", self.number())] if self.source.random() < 0.3 else []
         pairs += [("stream", "false")] if self.source.random() < 0.2 else []
         return self.space() + self.object(pairs) + self.space()
+
+    def spelled(self, value: Any, fields: int) -> str:
+        if isinstance(value, Written):
+            return value
+        if isinstance(value, str):
+            return self.string_of(value)
+        if isinstance(value, list):
+            return self.array([self.spelled(each, fields) for each in value])
+        if not isinstance(value, dict):
+            return json.dumps(value)
+        pairs = [(key, self.spelled(each, fields)) for key, each in value.items()]
+        more = self.source.randint(0, fields)
+        return self.object([*pairs, *((f"x_{name}", self.value(2)) for name in range(more))])
 
     def turn(self, role: str) -> str:
         content = self.string()
