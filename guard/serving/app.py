@@ -22,6 +22,8 @@ from vlmguard.guard.serving.health import Ready, healthy
 from vlmguard.guard.serving.microworld import scenes_route
 from vlmguard.guard.serving.passing import Passing, check_paths
 from vlmguard.guard.serving.proxy import Proxy
+from vlmguard.guard.serving.recorded import Recorded
+from vlmguard.guard.serving.recording import Recorder
 from vlmguard.guard.serving.rewrite import PATH as REWRITE_PATH
 from vlmguard.guard.serving.rewrite import Rewrite
 from vlmguard.guard.serving.settings import Settings
@@ -67,11 +69,16 @@ def make_app(settings: Settings) -> Starlette:
         # Last: it takes what nothing else took.
         routes.append(Route("/v1/{path:path}", passing.__call__, methods=_METHODS))
 
+    recorder = Recorder(settings.record) if settings.record is not None else None
+    recording = [] if recorder is None else [Middleware(Recorded, recorder, settings.shadow)]
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await guard.prepare()
         yield
         await guard.rest()
+        if recorder is not None:
+            recorder.close()
         if upstream is not None:
             await upstream.close()
 
@@ -79,7 +86,7 @@ def make_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Front, settings, endpoints)],
+        middleware=[Middleware(Front, settings, endpoints), *recording],
         exception_handlers={Fault: _told, HTTPException: _unrouted},
     )
     # `/v1/models/` would be sent elsewhere, without a word of what was wrong.

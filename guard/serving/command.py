@@ -44,6 +44,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--shadow", action="store_true", help="decide and count; change nothing")
     _add_images(parser)
+    _add_recording(parser)
     parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8900, help="(default: 8900)")
     parser.set_defaults(run=_serve)
@@ -67,6 +68,19 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     )
     images.add_argument(
         "--fetch-timeout", type=float, default=5.0, metavar="SECONDS", help="(default: 5)"
+    )
+
+
+def _add_recording(parser: argparse.ArgumentParser) -> None:
+    recording = parser.add_argument_group("what is kept of requests (nothing by default)")
+    recording.add_argument(
+        "--log-content", action="store_true", help="allow what users say and show to be kept"
+    )
+    recording.add_argument(
+        "--record",
+        metavar="DIR",
+        help="keep requests, pictures and decisions (with --shadow the answers too) for `vlmguard "
+        "gate --replay` and for training; needs --log-content",
     )
 
 

@@ -56,6 +56,8 @@ from vlmguard.guard.serving.dialects.splicing import with_messages
 from vlmguard.guard.serving.faults import Fault, guard_unavailable
 from vlmguard.guard.serving.guarding import Decided, Guard
 from vlmguard.guard.serving.json_text import members
+from vlmguard.guard.serving.recorded import decline
+from vlmguard.guard.serving.recording import declined
 
 __all__ = ["GATEWAY_PATH", "TESTED_LITELLM", "Gateway", "gateway_lacks"]
 
@@ -122,6 +124,9 @@ class Gateway:
         raise Fault(400, "invalid_type", "input_type: request or response is needed.", "input_type")
 
     async def _request(self, text: str, shown: dict[str, Any]) -> Response:
+        told = shown.get("request_headers")
+        if isinstance(told, dict) and declined(told):
+            decline()
         structured = shown.get(_MESSAGES) is not None
         messages = chat_messages(shown[_MESSAGES]) if structured else _one_turn(shown)
         name = f"request {uuid4().hex}"

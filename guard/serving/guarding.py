@@ -16,6 +16,7 @@ from vlmguard.guard.roles import load_models
 from vlmguard.guard.serving.clock import Clock
 from vlmguard.guard.serving.faults import Fault, guard_unavailable
 from vlmguard.guard.serving.logs import raised, shadowed
+from vlmguard.guard.serving.recorded import note_decision
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.shown import Shown, shown
 
@@ -124,6 +125,7 @@ class Guard:
             self._failures, self._failed_at = self._failures + 1, time.monotonic()
         else:
             self._failures = 0
+        note_decision(conversation, decision, record)
         return self.checked(decision, record, time.perf_counter() - began)
 
     def checked(self, decision: Decision, record: DefenseRecord, seconds: float) -> Decided:

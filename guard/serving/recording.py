@@ -21,7 +21,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -90,7 +90,7 @@ class _Waiting:
     conversation: Conversation
     decision: Decision
     record: DefenseRecord
-    answer: str | None
+    answer: Callable[[], str | None] | None
     shadow: bool
     size: int
 
@@ -122,8 +122,9 @@ class Recorder:
         conversation: Conversation,
         decision: Decision,
         record: DefenseRecord,
-        answer: str | None = None,
+        answer: Callable[[], str | None] | None = None,
         shadow: bool = False,
+        size: int = 0,
     ) -> None:
         """Keep a request; returns at once.
 
@@ -132,11 +133,12 @@ class Recorder:
             conversation: What the client sent, as the guard got it.
             decision: What was decided about the request, before any answer.
             record: The record of the defense.
-            answer: The answer without the guard, in shadow mode.
+            answer: Reads the answer without the guard, in shadow mode.
             shadow: Whether nothing was changed.
+            size: Bytes of the answer.
         """
-        texts = sum(len(message.text) for message in conversation.messages) + len(answer or "")
-        size = 1_000 + texts + sum(map(len, images_of(conversation.messages)))
+        texts = sum(len(message.text) for message in conversation.messages)
+        size += 1_000 + texts + sum(map(len, images_of(conversation.messages)))
         with self._lock:
             if self._waiting + size > WAITING:
                 self.counts["dropped"] += 1
@@ -184,6 +186,7 @@ class Recorder:
         uris = dict.fromkeys(images_of(conversation.messages))
         pictures = {uri: file for uri in uris if (file := self._picture(uri))}
         skipped = waiting.record.skipped
+        answer = waiting.answer() if waiting.answer is not None else None
         picture = "" if skipped else _only_picture(conversation, pictures)
         row = RecordedRequest(
             format=FORMAT,
@@ -194,7 +197,7 @@ class Recorder:
             prompt=kept_text(conversation.text),
             messages=plain_messages(conversation.messages, pictures),
             decision=decision_of(waiting.decision, skipped, pictures),
-            answer=kept_text(waiting.answer) if waiting.answer is not None else None,
+            answer=kept_text(answer) if answer is not None else None,
             shadow=waiting.shadow,
             defense=waiting.record.defense,
             version=waiting.record.version,

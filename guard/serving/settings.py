@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from inspect_ai.model import Model
@@ -39,6 +40,7 @@ class Settings:
         client_keys: Keys, one of which a client must have; none for any client.
         pass_through: Paths that go to the upstream without the guard, besides `/v1/models`.
         log_content: Whether the log has what was asked and decided.
+        record: Folder to which requests and decisions are written; None for none.
     """
 
     defense: str
@@ -58,3 +60,4 @@ class Settings:
     client_keys: tuple[str, ...] = field(default=(), repr=False)
     pass_through: tuple[str, ...] = ()
     log_content: bool = False
+    record: Path | None = None

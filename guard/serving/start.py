@@ -2,11 +2,13 @@
 
 import argparse
 import os
+from pathlib import Path
 
 import uvicorn
 
 from vlmguard.guard.errors import UserError, check_count
 from vlmguard.guard.outside import options_of, roles_of
+from vlmguard.guard.paths import user_path
 from vlmguard.guard.serving.app import make_app
 from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
 from vlmguard.guard.serving.images import ImagePolicy
@@ -71,7 +73,19 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         microworld=arguments.microworld,
         images=_images(arguments),
         fetcher=_fetcher(arguments),
+        log_content=arguments.log_content,
+        record=_record(arguments),
     )
+
+
+def _record(arguments: argparse.Namespace) -> Path | None:
+    if arguments.record is None:
+        return None
+    if not arguments.log_content:
+        raise UserError(
+            "--record keeps what users say and show. Say so with --log-content, or leave it out."
+        )
+    return user_path(arguments.record)
 
 
 def _images(arguments: argparse.Namespace) -> ImagePolicy:

@@ -41,7 +41,8 @@ def note(
             "pass", conversation.text, failure, failure=failure, messages=conversation.messages
         )
     made = record or DefenseRecord(defense="vlmguard", version="2-A", template="abc")
-    recorder.record(f"r{number}", conversation, decision, made, answer, shadow=answer is not None)
+    said = (lambda: answer) if answer is not None else None
+    recorder.record(f"r{number}", conversation, decision, made, said, shadow=answer is not None)
     return conversation
 
 

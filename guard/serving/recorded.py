@@ -1,0 +1,140 @@
+"""Brings what the guard decided about a request, and its answer, to the recorder.
+
+Decisions come from the guard itself (`note_decision`), whatever the endpoint; answers are listened
+to on their way out, in shadow mode alone, where they are those of the model without a guard.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vlmguard.guard.decision import Decision
+from vlmguard.guard.defense import Conversation
+from vlmguard.guard.record import DefenseRecord
+from vlmguard.guard.serving.answers import text_of
+from vlmguard.guard.serving.recording import Recorder, declined
+
+__all__ = ["Recorded", "decline", "note_decision"]
+
+_LONGEST: Final = 2_000_000
+"""Bytes of an answer beyond which it is not kept."""
+
+
+class Recorded:
+    """The application that notes what passes through another.
+
+    Args:
+        app: The other.
+        recorder: Where it is written.
+        shadow: Whether answers are kept, since the guard changes nothing.
+    """
+
+    def __init__(self, app: ASGIApp, recorder: Recorder, shadow: bool) -> None:
+        self._app = app
+        self._recorder = recorder
+        self._shadow = shadow
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        names = [name.decode("latin-1") for name, _ in scope["headers"]]
+        exchange = _Exchange(self._recorder, wanted=not declined(names), shadow=self._shadow)
+        token = _NOW.set(exchange)
+        try:
+            await self._app(scope, receive, exchange.heard(send) if self._shadow else send)
+        finally:
+            _NOW.reset(token)
+            exchange.end()
+
+
+def note_decision(conversation: Conversation, decision: Decision, record: DefenseRecord) -> None:
+    """Tell what was decided about the request at hand; does nothing where none is recorded.
+
+    Args:
+        conversation: What the guard got.
+        decision: What it decided about the request, before any answer.
+        record: The record of the defense.
+    """
+    exchange = _NOW.get()
+    if exchange is not None:
+        exchange.decided(conversation, decision, record)
+
+
+def decline() -> None:
+    """Keep nothing of the request at hand: a gateway told of its client's wish."""
+    exchange = _NOW.get()
+    if exchange is not None:
+        exchange.wanted = False
+
+
+class _Exchange:
+    """A request, until both its decision and its answer are there."""
+
+    def __init__(self, recorder: Recorder, wanted: bool, shadow: bool) -> None:
+        self.wanted = wanted
+        self._recorder = recorder
+        self._shadow = shadow
+        self._decided: _Noted | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._whole = False
+        self._ended = False
+
+    def decided(
+        self, conversation: Conversation, decision: Decision, record: DefenseRecord
+    ) -> None:
+        if not self.wanted:
+            self._recorder.decline()
+            return
+        self._decided = _Noted(conversation, decision, record)
+        if self._ended or not self._shadow:
+            self._write()
+
+    def end(self) -> None:
+        self._ended = True
+        if self._decided is not None and self._shadow:
+            self._write()
+
+    def heard(self, send: Send) -> Send:
+        async def listening(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.start":
+                self._headers = list(message["headers"]) if message["status"] == 200 else []
+            elif message["type"] == "http.response.body" and self.wanted:
+                body = message.get("body", b"")
+                self._size += len(body)
+                if self._size <= _LONGEST:
+                    self._pieces.append(body)
+                self._whole = not message.get("more_body", False)
+
+        return listening
+
+    def _write(self) -> None:
+        assert self._decided is not None
+        noted, headers, pieces = self._decided, self._headers, self._pieces
+        # Only a whole answer is one: of a client that left, or beyond the limit, nothing is kept.
+        complete = self._whole and headers and self._size <= _LONGEST
+        self._recorder.record(
+            noted.conversation.name.removeprefix("request "),
+            noted.conversation,
+            noted.decision,
+            noted.record,
+            (lambda: text_of(headers, b"".join(pieces))) if complete else None,
+            shadow=self._shadow,
+            size=self._size,
+        )
+
+
+@dataclass(frozen=True)
+class _Noted:
+    conversation: Conversation
+    decision: Decision
+    record: DefenseRecord
+
+
+_NOW: Final[ContextVar[_Exchange | None]] = ContextVar("recorded exchange", default=None)
