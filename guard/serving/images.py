@@ -6,17 +6,17 @@ guard; the upstream gets what the client sent.
 """
 
 import base64
-import binascii
 import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 import anyio
 from anyio import to_thread
 from PIL import Image
 
+from vlmguard.guard.serving.base64_file import Base64File
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.fetching import ImageFetcher, NotFetched
 
@@ -99,7 +99,7 @@ def _linked(
                 raise _refused("remote_image", said, each.place)
             linked.setdefault(each.value, each)
         elif match := _DATA_URI.match(each.value):
-            content = _decoded(each.value[match.end() :], policy, each.place)
+            content = _readable(each.value[match.end() :], policy, each.place)
             _media_type(content, policy, each.place)
         else:
             said = "neither a data URI of an image (data:image/...;base64,...) nor an https address"
@@ -107,28 +107,29 @@ def _linked(
     return list(linked.values())
 
 
-def _decoded(payload: str, policy: ImagePolicy, place: str) -> bytes:
-    # 4 characters are 3 bytes, so what is far too large is not decoded.
+def _readable(payload: str, policy: ImagePolicy, place: str) -> BinaryIO:
+    # 4 characters are 3 bytes, so what is far too large is not read.
     if len(payload) * 3 // 4 - 2 > policy.max_bytes:
         raise _too_many_bytes(policy, place)
     try:
-        return binascii.a2b_base64(payload, strict_mode=True)
+        content = Base64File(payload)
     except ValueError:
         said = "its base64 is not complete, or has line breaks or characters of another alphabet"
         raise _refused("invalid_image", said, place) from None
+    if content.size > policy.max_bytes:
+        raise _too_many_bytes(policy, place)
+    return io.BufferedReader(content)
 
 
-def _media_type(content: bytes, policy: ImagePolicy, place: str) -> str:
+def _media_type(content: BinaryIO, policy: ImagePolicy, place: str) -> str:
     """The media type of a picture whose header was looked at; no pixel is decoded.
 
     Raises:
         Fault: It is too large, or no picture.
     """
-    if len(content) > policy.max_bytes:
-        raise _too_many_bytes(policy, place)
     too_large = _refused("image_too_large", f"more than {policy.max_pixels:,} pixels", place)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+        with Image.open(content, formats=FORMATS) as picture:
             width, height = picture.size
             # The format MPO, which some phones write, is JPEG with previews after the picture.
             media_type = Image.MIME["JPEG" if picture.format == "MPO" else picture.format or ""]
@@ -155,7 +156,9 @@ async def _fetched(
     async def fetch(number: int, each: ImageReference) -> None:
         try:
             content = await fetcher.fetch(each.value)
-            media_type = _media_type(content, policy, each.place)
+            if len(content) > policy.max_bytes:
+                raise _too_many_bytes(policy, each.place)
+            media_type = _media_type(io.BytesIO(content), policy, each.place)
         except NotFetched as error:
             refused[number] = _refused(error.code, f"not fetched: {error}", each.place)
         except Fault as error:

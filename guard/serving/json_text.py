@@ -5,18 +5,31 @@ another length; here nothing is written again but the value that changes.
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from typing import Any, Final, NoReturn
+from uuid import uuid4
 
-__all__ = ["Edit", "InvalidJSON", "Value", "elements", "members", "parse", "quoted", "spliced"]
+__all__ = [
+    "Edit",
+    "InvalidJSON",
+    "Value",
+    "elements",
+    "folded",
+    "members",
+    "parse",
+    "quoted",
+    "spliced",
+]
 
 _SPACE: Final = " \t\n\r"
 _DEEPEST: Final = 100
 """Objects and arrays inside of each other. Python's readers and writers give up at a depth that
 depends on who calls them, so without a limit a body could be read once and not a second time.
 """
+_LONG: Final = 4_000
 
 
 class InvalidJSON(ValueError):
@@ -122,6 +135,35 @@ def _is_deep(value: Any) -> bool:
 
 def _too_deep() -> InvalidJSON:
     return InvalidJSON(f"the body is nested deeper than {_DEEPEST} levels")
+
+
+def folded(text: str) -> tuple[str, Callable[[str], str]]:
+    """A text that `parse` accepted with a short string in the place of each long data URI.
+
+    Whoever looks for places reads a string once for each level that it is deep, and nearly all of a
+    body is its images.
+
+    Returns:
+        The text, and what puts the data URIs back into it after edits.
+    """
+    pieces: list[str] = []
+    taken: list[str] = []
+    at = 0
+    mark = uuid4().hex
+    start = text.find('"data:')
+    while start >= 0:
+        end = text.find('"', start + 1) + 1
+        # Neither is a quote behind a backslash.
+        if end - start > _LONG and text[start - 1] != "\\" and text[end - 2] != "\\":
+            pieces += [text[at:start], f'"{mark}.{len(taken)}."']
+            taken.append(text[start:end])
+            at = end
+        start = text.find('"data:', max(end, start + 1))
+
+    def unfolded(changed: str) -> str:
+        return re.sub(rf'"{mark}\.(\d+)\."', lambda found: taken[int(found[1])], changed)
+
+    return "".join([*pieces, text[at:]]), unfolded
 
 
 def _value_at(text: str, at: int) -> Value:

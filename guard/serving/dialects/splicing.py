@@ -16,7 +16,15 @@ from inspect_ai.model import (
 
 from vlmguard.guard.messages import parts_of
 from vlmguard.guard.serving.faults import Fault
-from vlmguard.guard.serving.json_text import Edit, Value, elements, members, quoted, spliced
+from vlmguard.guard.serving.json_text import (
+    Edit,
+    Value,
+    elements,
+    folded,
+    members,
+    quoted,
+    spliced,
+)
 
 __all__ = [
     "Parts",
@@ -74,6 +82,7 @@ def with_messages(
     """
     if len(new) == len(old) and all(one is other for one, other in zip(new, old, strict=True)):
         return text
+    text, unfolded = folded(text)
     whole = members(text)[key]
     entries = elements(text, whole.start)
     place = {id(message): index for index, message in enumerate(old)}
@@ -98,7 +107,8 @@ def with_messages(
             turn = None
         else:
             pieces.append(quoted(rendered(message)))
-    return spliced(text, [Edit(whole.start, whole.end, f"[{', '.join(pieces)}]")])
+    edit = Edit(whole.start, whole.end, f"[{', '.join(pieces)}]")
+    return unfolded(spliced(text, [edit]))
 
 
 def with_settings(text: str, settings: GenerateConfig | None, named: Mapping[str, str]) -> str:
