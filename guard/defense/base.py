@@ -10,7 +10,8 @@
    agent does by its tools, and submits by one, is not checked. Several answers are an error.
 6. A guard's output that cannot be used is neither safe nor unsafe: `on_failure` decides. So it does
    about a turn of documents, audio or video alone, which no defense reads (`unread_content`);
-   beside a text or an image, such parts are noted as an approximation (`unread: document`).
+   beside a text or an image, such parts are noted as an approximation (`unread: document`), as are
+   turns that only a server has (`unread: previous_response_id`).
 """
 
 from abc import ABC
@@ -300,7 +301,7 @@ class Defense(ABC):
         if record.skipped:
             decision = self.passed(conversation, record.skipped)
         else:
-            unread = ", ".join(conversation.unread)
+            unread = ", ".join([*conversation.unread, *conversation.elsewhere])
             if unread:
                 record.approximations = [*record.approximations, f"unread: {unread}"]
             try:

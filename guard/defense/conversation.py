@@ -38,12 +38,15 @@ class Conversation:
         epoch: Number of the answer to the same request, from 1.
         hazard: Says what a benchmark says could go wrong, for ablations that are told it (empty:
             nothing); None where nobody says it (`guarded/`, a server).
+        elsewhere: Names of what the target will also read and nobody here has: turns that a
+            server keeps (`previous_response_id`).
     """
 
     messages: Sequence[ChatMessage]
     name: str = "the conversation"
     epoch: int = 1
     hazard: Callable[[], str | None] = field(default=_untold, repr=False, compare=False)
+    elsewhere: Sequence[str] = ()
 
     @cached_property
     def index(self) -> int | None:

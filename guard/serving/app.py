@@ -14,6 +14,8 @@ from starlette.routing import Route
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.serving.dialects.base import Dialect
 from vlmguard.guard.serving.dialects.chat import CHAT
+from vlmguard.guard.serving.dialects.messages import MESSAGES
+from vlmguard.guard.serving.dialects.responses import RESPONSES
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.front import Front
 from vlmguard.guard.serving.gateway import GATEWAY_PATH, Gateway, gateway_lacks
@@ -30,7 +32,7 @@ from vlmguard.guard.serving.settings import Settings
 
 __all__ = ["DIALECTS", "make_app"]
 
-DIALECTS: Final[tuple[Dialect, ...]] = (CHAT,)
+DIALECTS: Final[tuple[Dialect, ...]] = (CHAT, RESPONSES, MESSAGES)
 """The APIs that are guarded."""
 
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -103,7 +105,7 @@ def _refusing(lacks: str) -> Callable[[Request], Awaitable[Response]]:
 
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Fault)
-    return error.response()
+    return error.response(request.url.path)
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
@@ -112,6 +114,6 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = headers.get("Allow", "")
         said = f"This path takes other methods: {allowed}."
-        return Fault(405, "method_not_allowed", said, headers=headers).response()
+        return Fault(405, "method_not_allowed", said, headers=headers).response(request.url.path)
     said = "This server has no such path. A client's base URL ends in /v1."
-    return Fault(404, "unknown_path", said, headers=headers).response()
+    return Fault(404, "unknown_path", said, headers=headers).response(request.url.path)

@@ -31,6 +31,12 @@ def add(commands: Any) -> None:
         help="environment variable with the key for it (default: the client's own)",
     )
     parser.add_argument(
+        "--target-model",
+        metavar="MODEL",
+        help="who answers a defense's own questions to the model, in Inspect's form; to be given "
+        "where the upstream has no chat completions (default: the upstream's chat completions)",
+    )
+    parser.add_argument(
         "--on-failure",
         choices=("original", "refuse"),
         help="if the guard cannot decide: pass the original request, or answer 503 (to be given; "

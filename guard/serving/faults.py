@@ -1,11 +1,20 @@
 """The errors of the server, as its clients see them."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
 __all__ = ["Fault", "guard_unavailable"]
+
+_ANTHROPIC_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+}
 
 
 # Compared and hashed by identity, as exceptions are.
@@ -43,9 +52,22 @@ class Fault(Exception):
             }
         }
 
-    def response(self) -> JSONResponse:
-        """The response."""
-        return JSONResponse(self.body(), self.status, headers=self.headers)
+    def response(self, path: str) -> JSONResponse:
+        """The response, in the form that clients of a path read.
+
+        Args:
+            path: The path of the request.
+        """
+        anthropic = path.startswith("/v1/messages")
+        body = self._anthropic_body() if anthropic else self.body()
+        return JSONResponse(body, self.status, headers=self.headers)
+
+    def _anthropic_body(self) -> dict[str, Any]:
+        other = "invalid_request_error" if self.status < 500 else "api_error"
+        kind = _ANTHROPIC_TYPES.get(self.status, other)
+        # The code is ours: their types alone do not tell a guard that cannot decide.
+        error = {"type": kind, "message": self.message, "code": self.code}
+        return {"type": "error", "error": error}
 
 
 def guard_unavailable(reason: str) -> Fault:

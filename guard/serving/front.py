@@ -127,7 +127,7 @@ class Front:
                 said = "This server has as many requests as it takes. Try again."
                 raise Fault(429, "too_many_requests", said, headers={"retry-after": "1"})
         except Fault as fault:
-            await fault.response()(scope, receive, outgoing)
+            await fault.response(scope["path"])(scope, receive, outgoing)
             return
         self._inside += 1
         try:
@@ -141,7 +141,7 @@ class Front:
         try:
             body = await self._body(scope, receive)
         except Fault as fault:
-            await fault.response()(scope, receive, outgoing)
+            await fault.response(scope["path"])(scope, receive, outgoing)
             return
         if body is None:
             note.status = 499
@@ -172,7 +172,7 @@ class Front:
             raised(note.name, error)
             if not outgoing.started:
                 said = f"The server failed. Its log has the place, at {note.request_id}."
-                await Fault(500, "internal", said).response()(scope, receive, outgoing)
+                await Fault(500, "internal", said).response(scope["path"])(scope, receive, outgoing)
 
     def _check_key(self, scope: Scope) -> None:
         """Refuse a client without one of the keys, if there are any.

@@ -64,7 +64,7 @@ class Proxy:
         """The request, and what the guard sees of it."""
         asked = self.dialect.read(body)
         seen = await self.guard.shown(asked.messages, self.dialect.entries)
-        return asked, seen, Conversation(seen.messages, name=name)
+        return asked, seen, Conversation(seen.messages, name=name, elsewhere=asked.elsewhere)
 
     async def _shadowed(self, request: Request, body: bytes, name: str) -> Decided:
         asked, _, conversation = await self._read(body, name)
@@ -110,8 +110,8 @@ class Proxy:
     def _refused(self, asked: Asked, decided: Decided) -> Response:
         output = refusal(asked.model)
         if self.guard.settings.block_status == 400:
-            fault = Fault(400, "content_filter", _BLOCKED)
-            return JSONResponse(fault.body(), 400, headers=told(self.guard, decided))
+            fault = Fault(400, "content_filter", _BLOCKED, headers=told(self.guard, decided))
+            return fault.response(self.dialect.path)
         if asked.stream:
             events = self.dialect.events(asked, output)
             return StreamingResponse(

@@ -7,7 +7,7 @@ from pathlib import Path
 import uvicorn
 
 from vlmguard.guard.errors import UserError, check_count
-from vlmguard.guard.outside import options_of, roles_of
+from vlmguard.guard.outside import model_of, options_of, roles_of
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.serving.app import make_app
 from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
@@ -59,7 +59,12 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
             raise UserError("--microworld and --upstream are two models; give one of them.")
         upstream = MicroworldUpstream()
     elif arguments.upstream:
-        upstream = Upstream(arguments.upstream, _key(arguments.upstream_key_env))
+        named = arguments.target_model
+        upstream = Upstream(
+            arguments.upstream,
+            _key(arguments.upstream_key_env),
+            questions=model_of("--target-model", named) if named else None,
+        )
     models, options = tiny_models(arguments.defense) if arguments.microworld else ({}, {})
     return Settings(
         defense=arguments.defense,

@@ -44,6 +44,8 @@ class Upstream:
         transport: How it is reached; the network by default.
         timeout: Seconds without a byte after which it is given up.
         forwards_keys: Whether a client's key is meant for it, and not for the guard's server.
+        questions: Who answers a defense's own questions to the model, where the upstream has no
+            chat completions; by default the upstream.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class Upstream:
         transport: httpx.AsyncBaseTransport | None = None,
         timeout: float = 600.0,
         forwards_keys: bool = True,
+        questions: Model | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._key = key
         self._forwards_keys = forwards_keys and not key
+        self._questions = questions
         if key:
             remember({"api_key": key})
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
@@ -77,7 +81,12 @@ class Upstream:
         """
         dropped = _SET if self._forwards_keys else _SET | _KEYS
         kept = [header for header in _end_to_end(asked) if header[0] not in dropped]
-        return [*kept, (b"authorization", f"Bearer {self._key}".encode())] if self._key else kept
+        if not self._key:
+            return kept
+        # A client of Anthropic's API always sends its version; there, a key is no bearer's token.
+        if any(name == b"anthropic-version" for name, _ in kept):
+            return [*kept, (b"x-api-key", self._key.encode())]
+        return [*kept, (b"authorization", f"Bearer {self._key}".encode())]
 
     @asynccontextmanager
     async def open(
@@ -110,14 +119,16 @@ class Upstream:
             await response.aclose()
 
     def model(self, name: str, headers: Mapping[str, str]) -> Model:
-        """The same model for a defense's own questions.
+        """The same model for a defense's own questions, put to its chat completions.
 
         Args:
             name: Its name in requests.
             headers: The client's, whose key it may need.
         """
+        if self._questions is not None:
+            return self._questions
         given = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        own = given if self._forwards_keys else ""
+        own = (given or headers.get("x-api-key", "")) if self._forwards_keys else ""
         return _model(name or "unnamed", self.base_url, self._key or own or "none")
 
     async def close(self) -> None:

@@ -28,6 +28,7 @@ class Asked:
             there.
         model: Name of the model that is asked for.
         stream: Whether the answer is to be streamed.
+        elsewhere: Fields that name turns which only the upstream has (`previous_response_id`).
     """
 
     body: bytes
@@ -36,6 +37,7 @@ class Asked:
     messages: list[ChatMessage]
     model: str
     stream: bool
+    elsewhere: tuple[str, ...] = ()
 
 
 class Dialect(ABC):

@@ -84,6 +84,7 @@ class Responses(Dialect):
     """The Responses API."""
 
     path: ClassVar[str] = "/v1/responses"
+    entries: ClassVar[str] = "input"
 
     def read(self, body: bytes) -> Asked:
         text, value = parsed_object(body)
@@ -95,6 +96,7 @@ class Responses(Dialect):
             messages,
             str(value.get("model", "")),
             value.get("stream") is True,
+            tuple(name for name in ELSEWHERE if value.get(name) is not None),
         )
 
     def written(
