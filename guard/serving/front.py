@@ -198,8 +198,14 @@ class Front:
         """The body; None if the client left.
 
         Raises:
-            Fault: It is too large, or too slow.
+            Fault: It is encoded, too large, or too slow.
         """
+        for name, value in scope["headers"]:
+            # Unpacked, a small body may have gigabytes.
+            if name == b"content-encoding" and value.strip().lower() != b"identity":
+                said = "The body is encoded. Send it as it is, without Content-Encoding."
+                headers = {"connection": "close", "accept-encoding": "identity"}
+                raise Fault(415, "content_encoding", said, headers=headers)
         most = self._settings.max_body
         said = f"The body has more than {most:,} bytes, which is this server's limit."
         too_large = Fault(413, "body_too_large", said, headers={"connection": "close"})
