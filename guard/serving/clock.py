@@ -16,13 +16,14 @@ class Clock:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._timeout = asyncio.timeout(seconds)
+        self._timeout = asyncio.timeout(None)
         self._answers = 0
         self._left = seconds
         self._runs = False
 
     async def __aenter__(self) -> "Clock":
         await self._timeout.__aenter__()
+        self._timeout.reschedule(asyncio.get_running_loop().time() + self._left)
         self._runs = True
         return self
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
+from inspect_ai.model import ChatMessage, ModelOutput
 
 from vlmguard.guard.defense import Conversation, Target, refusal
 from vlmguard.guard.outside import asking
@@ -87,9 +87,7 @@ async def _guarded(
     decision = decided.decision
     if decision.action == "block":
         return decided, refusal(target.name)
-    settings = guard.defense.answering(target)
-    if decision.settings is not None:
-        settings = (settings or GenerateConfig()).merge(decision.settings)
+    settings = guard.defense.answer_settings(decision, target)
     with asking(guard.settings.roles):
         output = await target(list(decision.messages), settings)
     if not guard.defense.needs_output:

@@ -31,7 +31,6 @@ of a client's may weaken the guard.
 import logging
 import re
 from typing import Any, Final
-from uuid import uuid4
 
 from inspect_ai.model import (
     ChatMessage,
@@ -54,10 +53,12 @@ from vlmguard.guard.serving.dialects.base import parsed_object
 from vlmguard.guard.serving.dialects.chat import PARTS, chat_messages, rendered
 from vlmguard.guard.serving.dialects.splicing import with_messages
 from vlmguard.guard.serving.faults import Fault, guard_unavailable
+from vlmguard.guard.serving.front import note_of
 from vlmguard.guard.serving.guarding import Decided, Guard
 from vlmguard.guard.serving.json_text import members
 from vlmguard.guard.serving.recorded import decline
 from vlmguard.guard.serving.recording import declined
+from vlmguard.guard.serving.told import SHADOW, told
 
 __all__ = ["GATEWAY_PATH", "TESTED_LITELLM", "Gateway", "gateway_lacks"]
 
@@ -118,38 +119,37 @@ class Gateway:
         self._check_version(shown.get("litellm_version"))
         kind = shown.get("input_type")
         if kind == "request":
-            return await self._request(text, shown)
+            return await self._request(text, shown, note_of(request).name)
         if kind == "response":
             return await self._response(shown)
         raise Fault(400, "invalid_type", "input_type: request or response is needed.", "input_type")
 
-    async def _request(self, text: str, shown: dict[str, Any]) -> Response:
-        told = shown.get("request_headers")
-        if isinstance(told, dict) and declined(told):
+    async def _request(self, text: str, shown: dict[str, Any], name: str) -> Response:
+        headers = shown.get("request_headers")
+        if isinstance(headers, dict) and declined(headers):
             decline()
         structured = shown.get(_MESSAGES) is not None
         messages = chat_messages(shown[_MESSAGES]) if structured else _one_turn(shown)
-        name = f"request {uuid4().hex}"
+        key = _MESSAGES if structured else "images"
+        if self.guard.settings.shadow:
+            self.guard.watch(name, lambda: self._watched(messages, key, name))
+            return JSONResponse({"action": "NONE"}, headers=SHADOW)
         try:
-            seen = await self.guard.shown(messages, _MESSAGES if structured else "images")
+            seen = await self.guard.shown(messages, key)
         except Fault as fault:
-            if self.guard.settings.shadow:
-                return _none("error-open")
             said = {"action": "BLOCKED", "blocked_reason": fault.message}
             return JSONResponse(said, headers={"x-vlmguard-action": "block"})
         conversation = Conversation(seen.messages, name=name)
         decided = await self.guard.decide(conversation, None)
         decision = decided.decision
-        if self.guard.settings.shadow:
-            return self._told({"action": "NONE"}, decided)
         if decision.action == "block":
             return self._told({"action": "BLOCKED", "blocked_reason": BLOCKED_REQUEST}, decided)
         if decision.settings is not None:
             raise Fault(501, "not_served", "This guard sets how its model answers.")
         if self.guard.defense.needs_output:
             place = members(text)[_MESSAGES] if structured else None
-            told = text[place.start : place.end] if place else repr(shown.get("texts"))
-            kept = Kept(conversation, decision, decided.record, told)
+            rows = text[place.start : place.end] if place else repr(shown.get("texts"))
+            kept = Kept(conversation, decision, decided.record, rows)
             self.calls.keep(_call(shown), kept)
         if decision.action == "pass":
             return self._told({"action": "NONE"}, decided)
@@ -164,11 +164,14 @@ class Gateway:
         rows = changed[place.start : place.end]
         body = f'{{"action": "GUARDRAIL_INTERVENED", "{_MESSAGES}": {rows}}}'
         return Response(
-            body.encode(), media_type="application/json", headers=self._headers(decided)
+            body.encode(), media_type="application/json", headers=told(self.guard, decided)
         )
 
     async def _response(self, shown: dict[str, Any]) -> Response:
-        kept, texts = self.calls.find(_call(shown)), _texts(shown)
+        texts = _texts(shown)
+        if self.guard.settings.shadow:
+            return JSONResponse({"action": "NONE"}, headers=SHADOW)
+        kept = self.calls.find(_call(shown))
         if not self.guard.defense.needs_output or not texts or shown.get("tool_calls"):
             return _none("skipped")
         if kept is None or len(texts) > 1:
@@ -178,28 +181,25 @@ class Gateway:
         target = Target(_ABSENT)
         decided = Decided(kept.decision, kept.record, 0.0, "pass")
         decided, output = await self.guard.check(kept.conversation, decided, output, target)
-        if self.guard.settings.shadow or output.completion == texts[0]:
+        if output.completion == texts[0]:
             return self._told({"action": "NONE"}, decided)
         if decided.decision.action == "block":
             return self._told({"action": "BLOCKED", "blocked_reason": BLOCKED_ANSWER}, decided)
         said = {"action": "GUARDRAIL_INTERVENED", "texts": [output.completion]}
         return self._told(said, decided)
 
+    async def _watched(self, messages: list[ChatMessage], key: str, name: str) -> Decided:
+        seen = await self.guard.shown(messages, key)
+        return await self.guard.decide(Conversation(seen.messages, name=name), None)
+
     def _unable(self, reason: str) -> Response:
         """Follow the server's rule where nothing can be decided, or nothing put back."""
-        if self.guard.settings.on_failure == "refuse" and not self.guard.settings.shadow:
+        if self.guard.settings.on_failure == "refuse":
             raise guard_unavailable(reason)
         return _none("error-open")
 
     def _told(self, said: dict[str, Any], decided: Decided) -> Response:
-        return JSONResponse(said, headers=self._headers(decided))
-
-    def _headers(self, decided: Decided) -> dict[str, str]:
-        return {
-            "x-vlmguard-action": decided.told,
-            "x-vlmguard-version": self.guard.defense.card.version,
-            "x-vlmguard-ms": f"{decided.seconds * 1000:.0f}",
-        }
+        return JSONResponse(said, headers=told(self.guard, decided))
 
     def _check_version(self, said: Any) -> None:
         """Warn once of each other version: what it sends and applies was not tried."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from inspect_ai.model import ChatMessage, ModelOutput
 
 from vlmguard.guard.decision import Decision
-from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
+from vlmguard.guard.defense import Conversation, Defense, Target
 from vlmguard.guard.outside import asking, made_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import load_models
@@ -140,10 +140,18 @@ class Guard:
             raise guard_unavailable(decision.failure)
         return Decided(decision, record, seconds, _told(decision, record, failed))
 
-    async def run(self, conversation: Conversation, target: Target) -> Outcome:
-        """Protect a conversation and its answer, see `Defense.run`."""
-        with asking(self.settings.roles):
-            return await self.defense.run(conversation, target)
+    def unable(self, conversation: Conversation, record: DefenseRecord, reason: str) -> Decided:
+        """What follows where nothing can be decided.
+
+        Args:
+            conversation: The conversation.
+            record: What was asked.
+            reason: Why, in a word.
+
+        Raises:
+            Fault: The server refuses then.
+        """
+        return self.checked(self._failed(conversation, reason), record, 0.0)
 
     async def check(
         self,

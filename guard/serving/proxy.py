@@ -1,17 +1,16 @@
 """The proxy: protect a request, send it on, and pass the answer back."""
 
-import json
-import time
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import httpx
-from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Target, refusal
+from vlmguard.guard.defense.target import Answer
+from vlmguard.guard.serving.buffered import Answers, check_choices
 from vlmguard.guard.serving.dialects.base import Asked, Dialect
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.front import note_of
@@ -19,7 +18,7 @@ from vlmguard.guard.serving.guarding import Decided, Guard
 from vlmguard.guard.serving.relay import relayed
 from vlmguard.guard.serving.shown import Shown
 from vlmguard.guard.serving.told import SHADOW, told
-from vlmguard.guard.serving.upstream import Header, Upstream, of_upstream
+from vlmguard.guard.serving.upstream import Upstream
 
 __all__ = ["Proxy"]
 
@@ -53,7 +52,7 @@ class Proxy:
         asked, seen, conversation = await self._read(body, name)
         if self.guard.defense.needs_output:
             return await self._checked(request, asked, seen, conversation)
-        target = Target(self.upstream.model(asked.model, request.headers))
+        target = self._target(request, asked)
         decided = await self.guard.decide(conversation, target)
         if decided.decision.action == "block":
             return self._refused(asked, decided)
@@ -68,44 +67,34 @@ class Proxy:
 
     async def _shadowed(self, request: Request, body: bytes, name: str) -> Decided:
         asked, _, conversation = await self._read(body, name)
-        target = Target(self.upstream.model(asked.model, request.headers))
+        target = self._target(request, asked)
         return await self.guard.decide(conversation, target)
 
     def _body(self, asked: Asked, seen: Shown, decision: Decision, target: Target) -> bytes:
-        settings = self.guard.defense.answering(target)
-        if decision.settings is not None:
-            settings = (settings or GenerateConfig()).merge(decision.settings)
+        settings = self.guard.defense.answer_settings(decision, target)
         return self.dialect.written(asked, seen.as_sent(decision.messages), settings)
 
     async def _checked(
         self, request: Request, asked: Asked, seen: Shown, conversation: Conversation
     ) -> Response:
-        """The answer, whole, behind a defense that looks at answers."""
-        came: dict[int, tuple[bytes, list[Header]]] = {}
-
-        async def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
-            # TODO(k2): ask without `stream`, refuse n > 1, upstream errors
-            body = self.dialect.written(asked, seen.as_sent(messages), config)
-            async with self._open(request, body) as response:
-                raw = await response.aread()
-            output = self.dialect.output(json.loads(raw))
-            came[id(output)] = (raw, of_upstream(response.headers.raw))
-            return output
-
-        target = Target(self.upstream.model(asked.model, request.headers), answer)
-        began = time.perf_counter()
-        outcome = await self.guard.run(conversation, target)
-        seconds = time.perf_counter() - began
-        decided = self.guard.checked(outcome.decision, outcome.record, seconds)
-        if id(outcome.output) in came:
-            raw, headers = came[id(outcome.output)]
-            whole = Response(raw)
-            whole.raw_headers = headers
-            whole.headers.update(told(self.guard, decided))
-            return whole
-        return JSONResponse(
-            self.dialect.answer(asked, outcome.output), headers=told(self.guard, decided)
+        """The answer behind a defense that looks at answers."""
+        check_choices(asked)
+        answers = Answers(
+            self.guard, self.dialect, asked, seen, lambda body: self._open(request, body)
         )
+        target = self._target(request, asked, answers.ask)
+        decided = await self.guard.decide(conversation, target)
+        response = None
+        if decided.decision.action != "block":
+            decided, response = await answers.checked(conversation, decided, target)
+        if response is None:
+            return self._refused(asked, decided)
+        response.headers.update(told(self.guard, decided))
+        return response
+
+    def _target(self, request: Request, asked: Asked, answer: Answer | None = None) -> Target:
+        model = self.upstream.model(asked.model, request.headers)
+        return Target(model, answer, asked.settings)
 
     def _refused(self, asked: Asked, decided: Decided) -> Response:
         output = refusal(asked.model)

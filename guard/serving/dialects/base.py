@@ -4,8 +4,8 @@ A dialect is the one place that knows field names. It never writes a body again:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
@@ -29,6 +29,8 @@ class Asked:
         model: Name of the model that is asked for.
         stream: Whether the answer is to be streamed.
         elsewhere: Fields that name turns which only the upstream has (`previous_response_id`).
+        choices: How many answers are asked for.
+        settings: What it says of the answer's length and temperature.
     """
 
     body: bytes
@@ -38,6 +40,8 @@ class Asked:
     model: str
     stream: bool
     elsewhere: tuple[str, ...] = ()
+    choices: int = 1
+    settings: GenerateConfig = field(default_factory=GenerateConfig)
 
 
 class Dialect(ABC):
@@ -80,6 +84,28 @@ class Dialect(ABC):
 
         Raises:
             ValueError: It is no such body.
+        """
+
+    @abstractmethod
+    def streamed(self, events: Iterable[str]) -> dict[str, Any]:
+        """The body of a finished answer, as far as `output` reads it, of a whole stream.
+
+        Args:
+            events: The data of its events, in order, without `[DONE]`.
+
+        Raises:
+            ValueError: They are no answer, or tell an error.
+        """
+
+    @abstractmethod
+    def replaced(self, answer: str, output: ModelOutput) -> str:
+        """The text of a finished answer's body with another answer in place of its own.
+
+        Nothing of its own answer stays; the rest keeps its bytes (id, usage).
+
+        Args:
+            answer: The body's text.
+            output: The other answer, a text.
         """
 
     @abstractmethod

@@ -1,7 +1,8 @@
 """OpenAI's chat completions, `/v1/chat/completions`."""
 
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from inspect_ai.tool import ToolCall
 from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
 from vlmguard.guard.serving.dialects.reading import (
     content_of,
+    settings_of,
     text_part,
     tool_call,
     unread,
@@ -33,6 +35,7 @@ from vlmguard.guard.serving.dialects.reading import (
 )
 from vlmguard.guard.serving.dialects.splicing import (
     Parts,
+    with_members,
     with_messages,
     with_settings,
     written_message,
@@ -50,6 +53,7 @@ _FINISH: Final[Mapping[str, StopReason]] = {
     "content_filter": "content_filter",
 }
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+_TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 SETTINGS: Final = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -78,6 +82,8 @@ class Chat(Dialect):
             messages,
             str(value.get("model", "")),
             value.get("stream") is True,
+            choices=n if isinstance(n := value.get("n"), int) else 1,
+            settings=settings_of(value, "max_completion_tokens", "max_tokens"),
         )
 
     def written(
@@ -100,20 +106,28 @@ class Chat(Dialect):
             metadata={"generated": True},
         )
 
+    def streamed(self, events: Iterable[str]) -> dict[str, Any]:
+        choices: dict[int, dict[str, Any]] = {}
+        whole: dict[str, Any] = {}
+        for event in events:
+            chunk = json.loads(event)
+            if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
+                raise ValueError("an event that is no chunk")
+            whole |= {key: chunk[key] for key in ("model", "usage") if chunk.get(key)}
+            for delta in chunk["choices"]:
+                _join(choices, delta)
+        return {**whole, "choices": [choices[index] for index in sorted(choices)]}
+
+    def replaced(self, answer: str, output: ModelOutput) -> str:
+        return with_members(answer, {"choices": quoted([_written_choice(output)])})
+
     def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
         return {
             "id": f"chatcmpl-{uuid4().hex}",
             "object": "chat.completion",
             "created": int(time.time()),
             "model": asked.model,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": output.completion, "refusal": None},
-                    "logprobs": None,
-                    "finish_reason": finish_reason(output),
-                }
-            ],
+            "choices": [_written_choice(output)],
             "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         }
 
@@ -135,6 +149,32 @@ class Chat(Dialect):
 
 
 CHAT: Final = Chat()
+
+
+def _written_choice(output: ModelOutput) -> dict[str, Any]:
+    return {
+        "index": 0,
+        "message": {"role": "assistant", "content": output.completion, "refusal": None},
+        "logprobs": None,
+        "finish_reason": finish_reason(output),
+    }
+
+
+def _join(choices: dict[int, dict[str, Any]], chunk: Any) -> None:
+    """Add a chunk's choice to what came of it so far."""
+    delta = chunk.get("delta") if isinstance(chunk, dict) else None
+    if not isinstance(delta, dict):
+        raise ValueError("a choice without a delta")
+    index = chunk.get("index") or 0
+    new: dict[str, Any] = {"message": {}, "finish_reason": None}
+    choice = choices.setdefault(index, new)
+    choice["finish_reason"] = chunk.get("finish_reason") or choice["finish_reason"]
+    message = choice["message"]
+    for key, value in delta.items():
+        if isinstance(value, str) and key in _TEXTS:
+            message[key] = message.get(key, "") + value
+        elif value and key in ("tool_calls", "function_call"):
+            message[key] = value
 
 
 def finish_reason(output: ModelOutput) -> str:
@@ -168,8 +208,7 @@ def _message(entry: Any, where: str) -> ChatMessage:
     if role in ("system", "developer"):
         return ChatMessageSystem(content=content)
     if role == "assistant":
-        calls = [*_calls(entry), *([tool_call(None)] if entry.get("function_call") else [])]
-        return ChatMessageAssistant(content=content, tool_calls=calls or None)
+        return ChatMessageAssistant(content=content, tool_calls=_calls(entry) or None)
     name = entry.get("tool_call_id")
     return ChatMessageTool(content=content, tool_call_id=name if isinstance(name, str) else None)
 
@@ -187,7 +226,9 @@ def _part(part: dict[str, Any]) -> Content | None:
 
 def _calls(message: dict[str, Any]) -> list[ToolCall]:
     calls = message.get("tool_calls")
-    made = calls if isinstance(calls, list) else []
+    made = [*calls] if isinstance(calls, list) else []
+    # The older form of one call, without an id.
+    made += [None] if message.get("function_call") else []
     return [tool_call(call.get("id") if isinstance(call, dict) else None) for call in made]
 
 

@@ -6,7 +6,8 @@ is two messages here, a tool turn and a user's turn, which is protected as any o
 not hide what a user says. In the body both stay one turn.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from uuid import uuid4
@@ -32,6 +33,7 @@ from vlmguard.guard.messages import parts_of
 from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
 from vlmguard.guard.serving.dialects.reading import (
     content_of,
+    settings_of,
     text_part,
     thought,
     tool_call,
@@ -42,6 +44,7 @@ from vlmguard.guard.serving.dialects.reading import (
 from vlmguard.guard.serving.dialects.splicing import (
     Parts,
     apart,
+    with_members,
     with_messages,
     with_settings,
     with_system,
@@ -93,6 +96,7 @@ class Messages(Dialect):
             messages,
             str(value.get("model", "")),
             value.get("stream") is True,
+            settings=settings_of(value, "max_tokens"),
         )
 
     def written(
@@ -121,6 +125,37 @@ class Messages(Dialect):
             usage=usage_of(answer.get("usage"), "input_tokens", "output_tokens"),
             metadata={"generated": True},
         )
+
+    def streamed(self, events: Iterable[str]) -> dict[str, Any]:
+        whole: dict[str, Any] = {}
+        blocks: dict[int, dict[str, Any]] = {}
+        for event in events:
+            said = json.loads(event)
+            kind = said.get("type") if isinstance(said, dict) else None
+            try:
+                if kind == "message_start":
+                    whole = {**said["message"]}
+                elif kind == "content_block_start":
+                    blocks[said["index"]] = {**said["content_block"]}
+                elif kind == "content_block_delta":
+                    _join(blocks[said["index"]], said["delta"])
+                elif kind == "message_delta":
+                    whole |= said["delta"]
+                elif kind == "message_stop":
+                    return {**whole, "content": [blocks[index] for index in sorted(blocks)]}
+                elif kind == "error":
+                    break
+            except (KeyError, TypeError, AttributeError):
+                raise ValueError("an event in another form") from None
+        raise ValueError("a stream without its end")
+
+    def replaced(self, answer: str, output: ModelOutput) -> str:
+        whole = {
+            "content": [{"type": "text", "text": output.completion}],
+            "stop_reason": _stop_reason(output),
+            "stop_sequence": None,
+        }
+        return with_members(answer, {key: quoted(value) for key, value in whole.items()})
 
     def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
         return {
@@ -291,6 +326,12 @@ def _one_each(messages: Sequence[ChatMessage], mixed: dict[int, _Mixed]) -> list
         else:
             joined[-1] = ChatMessageUser(content=[*entry.results, *parts_of(message)])
     return joined
+
+
+def _join(block: dict[str, Any], delta: dict[str, Any]) -> None:
+    for name in ("text", "thinking"):
+        if isinstance(delta.get(name), str):
+            block[name] = block.get(name, "") + delta[name]
 
 
 def _rendered(message: ChatMessage) -> dict[str, Any]:

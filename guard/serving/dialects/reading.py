@@ -8,6 +8,7 @@ from inspect_ai.model import (
     ContentData,
     ContentReasoning,
     ContentText,
+    GenerateConfig,
     ModelUsage,
 )
 from inspect_ai.tool import ToolCall
@@ -17,6 +18,7 @@ from vlmguard.guard.serving.faults import Fault
 __all__ = [
     "PartReader",
     "content_of",
+    "settings_of",
     "text_part",
     "thought",
     "tool_call",
@@ -96,6 +98,21 @@ def usage_of(usage: Any, asked: str, answered: str) -> ModelUsage | None:
     counts = [value if isinstance(value := usage.get(key), int) else 0 for key in (asked, answered)]
     return ModelUsage(
         input_tokens=counts[0], output_tokens=counts[1], total_tokens=counts[0] + counts[1]
+    )
+
+
+def settings_of(value: dict[str, Any], *names: str) -> GenerateConfig:
+    """What a body says of its answer's length and temperature; other types the API refuses.
+
+    Args:
+        value: The body.
+        *names: The fields of the most tokens of an answer; the first that is set counts.
+    """
+    tokens = next((value[name] for name in names if value.get(name) is not None), None)
+    temperature = value.get("temperature")
+    return GenerateConfig(
+        max_tokens=tokens if isinstance(tokens, int) else None,
+        temperature=float(temperature) if isinstance(temperature, int | float) else None,
     )
 
 

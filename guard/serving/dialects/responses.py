@@ -7,8 +7,9 @@ looked at them, which is said, or is the failure `unread_content` where they sta
 turns that the upstream keeps (`previous_response_id`) are unknown here, which is said too.
 """
 
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ from inspect_ai.tool import ToolCall
 from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
 from vlmguard.guard.serving.dialects.reading import (
     content_of,
+    settings_of,
     text_part,
     thought,
     tool_call,
@@ -68,6 +70,7 @@ _INCOMPLETE: Final[Mapping[str, StopReason]] = {
     "max_output_tokens": "max_tokens",
     "content_filter": "content_filter",
 }
+_ENDS: Final = ("response.completed", "response.incomplete")
 _ROLES: Final = ("user", "system", "developer", "assistant")
 # Items beside those that end in `_call` in which no user speaks.
 _UNSAID: Final = (
@@ -97,6 +100,7 @@ class Responses(Dialect):
             str(value.get("model", "")),
             value.get("stream") is True,
             tuple(name for name in ELSEWHERE if value.get(name) is not None),
+            settings=settings_of(value, "max_output_tokens"),
         )
 
     def written(
@@ -136,17 +140,27 @@ class Responses(Dialect):
             metadata={"generated": True},
         )
 
-    def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
-        reason = "content_filter" if is_block(output) else _reason(output.stop_reason)
+    def streamed(self, events: Iterable[str]) -> dict[str, Any]:
+        said = [json.loads(event) for event in events]
+        last = said[-1] if said and isinstance(said[-1], dict) else {}
+        whole = last.get("response")
+        if last.get("type") not in _ENDS or not isinstance(whole, dict):
+            raise ValueError("a stream without its end")
+        return whole
+
+    def replaced(self, answer: str, output: ModelOutput) -> str:
+        reason = _why(output)
         status = "incomplete" if reason else "completed"
-        part = {"type": "output_text", "text": output.completion, "annotations": []}
-        item = {
-            "id": f"msg_{uuid4().hex}",
-            "type": "message",
-            "role": "assistant",
+        whole = {
+            "output": [_item(output, status)],
             "status": status,
-            "content": [part],
+            "incomplete_details": {"reason": reason} if reason else None,
         }
+        return with_members(answer, {key: quoted(value) for key, value in whole.items()})
+
+    def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
+        reason = _why(output)
+        status = "incomplete" if reason else "completed"
         return {
             "id": f"resp_{uuid4().hex}",
             "object": "response",
@@ -157,7 +171,7 @@ class Responses(Dialect):
             "instructions": asked.value.get("instructions"),
             "metadata": asked.value.get("metadata") or {},
             "model": asked.model,
-            "output": [item],
+            "output": [_item(output, status)],
             "parallel_tool_calls": asked.value.get("parallel_tool_calls") is not False,
             "previous_response_id": asked.value.get("previous_response_id"),
             "temperature": asked.value.get("temperature"),
@@ -310,5 +324,19 @@ def _plain(messages: Sequence[ChatMessage]) -> str | list[dict[str, Any]]:
     return alone if isinstance(alone, str) else written
 
 
-def _reason(stop: StopReason) -> str | None:
+def _why(output: ModelOutput) -> str | None:
+    """Why an answer is incomplete."""
+    if is_block(output):
+        return "content_filter"
+    stop = output.stop_reason
     return next((name for name, reason in _INCOMPLETE.items() if reason == stop), None)
+
+
+def _item(output: ModelOutput, status: str) -> dict[str, Any]:
+    return {
+        "id": f"msg_{uuid4().hex}",
+        "type": "message",
+        "role": "assistant",
+        "status": status,
+        "content": [{"type": "output_text", "text": output.completion, "annotations": []}],
+    }

@@ -197,7 +197,7 @@ async def test_in_shadow_mode_nothing_changes() -> None:
     async with served("vlmguard", {"rewriter": rewriter}, Answers(), shadow=True) as client:
         response = await client.post(GATEWAY_PATH, json=shown(said("How?")))
     assert response.json() == {"action": "NONE"}
-    assert response.headers["x-vlmguard-action"] == "rewrite"
+    assert response.headers["x-vlmguard-action"] == "shadow"
     assert rewriter.calls
 
 

@@ -1,0 +1,306 @@
+"""Whole answers behind defenses that check them: kept to the byte, refused, or other ones."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from support.scripted import Call, Scripted
+from support.serving import CHAT_PATH, Answers, served
+
+from vlmguard.guard.defense import REFUSAL_MESSAGE
+from vlmguard.guard.serving.dialects.base import Dialect
+from vlmguard.guard.serving.dialects.chat import CHAT
+from vlmguard.guard.serving.dialects.messages import MESSAGES
+from vlmguard.guard.serving.dialects.responses import RESPONSES
+
+OUTPUT: dict[str, Any] = {"adapter": "llama_guard", "check": "output"}
+AGAIN: dict[str, Any] = {**OUTPUT, "on_flag": "regenerate"}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "cost": 0.10}
+
+
+class Said(Answers):
+    """An upstream that sends these bodies, one for each request; the last again and again."""
+
+    def __init__(self, *bodies: bytes, status: int = 200, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.left = list(bodies)
+        self.status, self.seconds = status, seconds
+        self.gone = 0
+        self.app = Starlette(routes=[Route(CHAT_PATH, self._say, methods=["POST"])])
+
+    async def _say(self, request: Request) -> Response:
+        self.bodies.append(await request.body())
+        body = self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.gone += 1
+            raise
+        events = body.startswith((b"data:", b":"))
+        kind = "text/event-stream" if events else "application/json"
+        headers = {"x-request-id": "up-1"}
+        return Response(body, self.status, headers=headers, media_type=kind)
+
+
+def answered(text: str | None, finish: str = "stop", **more: Any) -> bytes:
+    """A body whose writing no serialiser repeats."""
+    message = {"role": "assistant", "content": text, **more}
+    choice = {"index": 0, "message": message, "logprobs": {"content": [{"token": text}]}}
+    choice["finish_reason"] = finish
+    whole = {"id": "chatcmpl-7", "choices": [choice], "usage": USAGE, "vendor": 1.5}
+    return json.dumps(whole).replace("1.5", "1.50").encode() + b"\n"
+
+
+def streamed(*deltas: dict[str, Any], finish: str = "stop") -> bytes:
+    chunks = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    chunks.append({"index": 0, "delta": {}, "finish_reason": finish})
+    events: list[Any] = [{"id": "c-1", "model": "m-7", "choices": [each]} for each in chunks]
+    events.append({"id": "c-1", "choices": [], "usage": USAGE})
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+    return ("".join(lines) + "data: [DONE]\n\n").encode()
+
+
+def judge(*unsafe: str) -> Scripted:
+    def say(call: Call) -> str:
+        return "unsafe\nS1" if any(word in str(call.messages) for word in unsafe) else "safe"
+
+    return Scripted(say)
+
+
+def asking(**more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": "How?"}], **more}
+
+
+async def post(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
+    return await client.post(CHAT_PATH, json=asking(**more))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        answered("Climb it."),
+        answered("Climb it.", reasoning_content="Hm.", annotations=[]),
+        answered("Climb it.", "length"),
+        streamed(
+            {"role": "assistant"}, {"reasoning": "Hm"}, {"content": "Climb"}, {"content": "."}
+        ),
+        b": waiting\r\n\r\n" + streamed({"content": "Climb."}).replace(b"\n", b"\r\n"),
+    ],
+)
+async def test_what_is_kept_is_kept_to_the_byte(body: bytes) -> None:
+    upstream, guard, options = Said(body), judge("bridge"), AGAIN
+    async with served("guard_model", {"guard": guard}, upstream, options=options) as client:
+        response = await post(client, stream=body.startswith((b"data", b":")), logprobs=True)
+    assert response.content == body
+    assert response.headers["x-request-id"] == "up-1"
+    assert response.headers["x-vlmguard-action"] == "pass"
+    assert upstream.asked == [asking(stream=body.startswith((b"data", b":")), logprobs=True)]
+    assert ["Climb" in str(call.messages) for call in guard.calls] == [True]
+
+
+async def test_what_is_refused_ends_as_a_filtered_answer_and_says_nothing_of_it() -> None:
+    upstream = Said(answered("Jump from the bridge."))
+    roles = {"guard": judge("bridge")}
+    async with served("guard_model", roles, upstream, options=OUTPUT) as client:
+        response = await post(client)
+    (choice,) = response.json()["choices"]
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["message"]["content"] == REFUSAL_MESSAGE
+    assert response.headers["x-vlmguard-action"] == "block"
+    assert "bridge" not in response.text
+    async with served("guard_model", roles, upstream, options=OUTPUT, block_status=400) as client:
+        response = await post(client)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "content_filter")
+
+
+async def test_a_stream_that_is_refused_ends_as_one() -> None:
+    upstream = Said(streamed({"content": "Jump from "}, {"content": "the bridge"}))
+    options = {**AGAIN}
+    async with served(
+        "guard_model", {"guard": judge("bridge", "Jump")}, upstream, options=options
+    ) as client:
+        response = await post(client, stream=True)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert "bridge" not in response.text
+    assert "content_filter" in response.text
+    assert response.text.endswith("data: [DONE]\n\n")
+    assert len(upstream.bodies) == 2  # once anew, which was flagged too
+
+
+async def test_another_answer_of_the_model_is_sent_as_it_came() -> None:
+    again = answered("Take care.", x=[1, None])
+    upstream = Said(answered("Jump."), again)
+    async with served("guard_model", {"guard": judge("Jump")}, upstream, options=AGAIN) as client:
+        response = await post(client, seed=3)
+    assert response.content == again
+    assert response.headers["x-vlmguard-action"] == "regenerate"
+    first, second = upstream.asked
+    assert first == asking(seed=3)
+    assert {key: second[key] for key in ("model", "seed")} == {"model": "m", "seed": 3}
+    assert second["messages"][0]["content"].startswith("How?")
+
+
+async def test_an_answer_of_the_defenses_own_keeps_id_and_usage_and_nothing_of_the_first() -> None:
+    first = answered("Jump at dawn.", reasoning_content="At dawn, then.", audio={"data": "dawn"})
+    roles = {"detector": Scripted("UNSAFE"), "detoxifier": Scripted("Take care.")}
+    async with served("mllm_protector", roles, Said(first)) as client:
+        response = await post(client)
+    whole, before = response.json(), json.loads(first)
+    assert "dawn" not in response.text
+    assert whole.pop("choices")[0]["message"]["content"] == "Take care."
+    assert before.pop("choices")
+    assert whole == before
+    assert b'"vendor": 1.50' in response.content
+    async with served("mllm_protector", roles, Said(streamed({"content": "At dawn."}))) as client:
+        response = await post(client, stream=True)
+    assert "dawn" not in response.text
+    assert "Take care." in response.text
+    assert response.text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        answered("Jump.", "tool_calls", tool_calls=[{"id": "1", "type": "function"}]),
+        answered("Jump.", "function_call", function_call={"name": "f", "arguments": "{}"}),
+        streamed({"content": "Jump."}, {"tool_calls": [{"index": 0, "id": "1"}]}),
+        answered(None),
+        answered(None, refusal="No."),
+    ],
+)
+async def test_tool_calls_and_what_is_no_answer_pass(body: bytes) -> None:
+    roles = {"detector": Scripted("UNSAFE"), "detoxifier": Scripted("Take care.")}
+    async with served("mllm_protector", roles, Said(body)) as client:
+        response = await post(client, stream=body.startswith(b"data"))
+    assert response.content == body
+    assert roles["detector"].calls == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_several_answers_are_refused_before_any_call(stream: bool) -> None:
+    upstream, guard = Said(answered("A.")), judge()
+    async with served("guard_model", {"guard": guard}, upstream, options=OUTPUT) as client:
+        response = await post(client, n=2, stream=stream)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, "several_answers", "n")
+    assert (upstream.bodies, guard.calls) == ([], [])
+
+
+@pytest.mark.parametrize("status", [429, 500, 401])
+async def test_errors_of_the_model_pass_with_status_and_body(status: int) -> None:
+    error = b'{"error": {"message": "slow down",  "code": 7.0}}'
+    guard = judge()
+    upstream = Said(error, status=status)
+    async with served("guard_model", {"guard": guard}, upstream, options=OUTPUT) as client:
+        response = await post(client)
+    assert (response.status_code, response.content) == (status, error)
+    assert guard.calls == []
+
+
+async def test_an_error_of_a_second_answer_passes_too() -> None:
+    class Tired(Said):
+        async def _say(self, request: Request) -> Response:
+            self.status = 429 if self.bodies else 200
+            return await super()._say(request)
+
+    upstream = Tired(answered("Jump."), b'{"error": {"message": "slow down"}}')
+    async with served("guard_model", {"guard": judge("Jump")}, upstream, options=AGAIN) as client:
+        response = await post(client)
+    assert (response.status_code, response.json()["error"]["message"]) == (429, "slow down")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>busy</html>",
+        b"[]",
+        b'{"choices": [{}]}',
+        b'data: {"error": {"message": "overloaded"}}\n\n',
+        b'data: {"choices": [{"index": 0, "delta": {"content": "Jump"}}]}\n\ndata: {"er\n\n',
+    ],
+)
+async def test_an_answer_that_cannot_be_read_follows_the_rule_for_failures(body: bytes) -> None:
+    guard = judge()
+    for rule in ("refuse", "original"):
+        async with served(
+            "guard_model", {"guard": guard}, Said(body), options=OUTPUT, on_failure=rule
+        ) as client:
+            response = await post(client)
+        if rule == "refuse":
+            assert response.status_code == 503
+            assert "unreadable_answer" in response.json()["error"]["message"]
+        else:
+            assert response.content == body
+            assert response.headers["x-vlmguard-action"] == "error-open"
+    assert guard.calls == []
+
+
+@pytest.mark.parametrize("fault", ["raises", "hangs", "mumbles"])
+async def test_a_guard_that_fails_on_an_answer_follows_the_rule(fault: str) -> None:
+    async def hang(*_: Any) -> Any:
+        await asyncio.sleep(60)
+
+    guard = Scripted(ConnectionError("down") if fault == "raises" else "Lovely weather.")
+    if fault == "hangs":
+        guard.reply = hang  # type: ignore[method-assign]
+    for rule in ("refuse", "original"):
+        settings: dict[str, Any] = {"options": OUTPUT, "on_failure": rule, "guard_timeout": 0.2}
+        body = answered("Climb it.")
+        async with served("guard_model", {"guard": guard}, Said(body), **settings) as client:
+            response = await post(client)
+        if rule == "refuse":
+            assert response.status_code == 503
+            assert response.json()["error"]["code"] == "guard_unavailable"
+            assert "Climb" not in response.text
+        else:
+            assert response.content == body
+            assert response.headers["x-vlmguard-action"] == "error-open"
+
+
+async def test_a_slow_model_takes_none_of_the_guards_time() -> None:
+    upstream = Said(answered("Jump."), answered("Take care."), seconds=0.4)
+    settings: dict[str, Any] = {"options": AGAIN, "guard_timeout": 0.3}
+    async with served("guard_model", {"guard": judge("Jump")}, upstream, **settings) as client:
+        response = await post(client)
+    assert response.headers["x-vlmguard-action"] == "regenerate"
+
+
+async def test_in_shadow_mode_an_answer_is_relayed() -> None:
+    body, guard = answered("Jump."), judge("Jump")
+    async with served(
+        "guard_model", {"guard": guard}, Said(body), options=AGAIN, shadow=True
+    ) as client:
+        response = await post(client)
+    assert response.content == body
+
+
+@pytest.mark.parametrize("dialect", [CHAT, MESSAGES, RESPONSES], ids=lambda one: one.path)
+def test_a_stream_says_what_its_body_says(dialect: Dialect) -> None:
+    asked = dialect.read(
+        json.dumps(
+            {"model": "m", "messages": [{"role": "user", "content": "How?"}], "input": "How?"}
+        ).encode()
+    )
+    from inspect_ai.model import ModelOutput
+
+    from vlmguard.guard.serving.sse import events_in
+
+    said = ModelOutput.from_content("m", "Take care.\nGo.")
+    stream = b"".join(dialect.events(asked, said))
+    read = dialect.output(dialect.streamed(events_in(stream)))
+    assert (read.completion, read.stop_reason) == (said.completion, "stop")
+    # And another answer in its place.
+    body = json.dumps({**dialect.answer(asked, said), "vendor": 1.5}).replace("1.5", "1.50")
+    other = dialect.replaced(body, ModelOutput.from_content("m", "No.", "max_tokens"))
+    assert "Take care" not in other
+    assert '"vendor": 1.50' in other
+    read = dialect.output(json.loads(other))
+    assert (read.completion, read.stop_reason) == ("No.", "max_tokens")
+    with pytest.raises(ValueError, match="a"):
+        dialect.streamed(["{}"])
