@@ -80,11 +80,13 @@ class Upstream:
             asked: The client's.
         """
         dropped = _SET if self._forwards_keys else _SET | _KEYS
-        kept = [header for header in _end_to_end(asked) if header[0] not in dropped]
+        given = _end_to_end(asked)
+        kept = [header for header in given if header[0] not in dropped]
         if not self._key:
             return kept
-        # A client of Anthropic's API always sends its version; there, a key is no bearer's token.
-        if any(name == b"anthropic-version" for name, _ in kept):
+        names = {name for name, _ in given}
+        # Our key goes the way of the client's. Anthropic's API has two, of which this is documented.
+        if b"authorization" not in names and names & {b"x-api-key", b"anthropic-version"}:
             return [*kept, (b"x-api-key", self._key.encode())]
         return [*kept, (b"authorization", f"Bearer {self._key}".encode())]
 

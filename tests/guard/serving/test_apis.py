@@ -197,12 +197,20 @@ async def test_a_blocked_message_is_a_whole_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "expected"),
-    [(None, {"x-api-key": "theirs"}), ("ours", {"x-api-key": "ours"})],
+    ("key", "own", "expected"),
+    [
+        ((b"x-api-key", b"theirs"), None, {"x-api-key": "theirs"}),
+        ((b"x-api-key", b"theirs"), "ours", {"x-api-key": "ours"}),
+        ((b"authorization", b"Bearer theirs"), "ours", {"authorization": "Bearer ours"}),
+        ((b"x-b", b"2"), "ours", {"x-api-key": "ours", "x-b": "2"}),
+    ],
 )
-async def test_headers_of_the_messages_api_go_on(own: str | None, expected: Any) -> None:
-    given = [(b"x-api-key", b"theirs"), (b"anthropic-version", b"2023-06-01"), (b"x-a", b"1")]
-    sent = {key.decode(): value.decode() for key, value in Upstream(ADDRESS, own).headers(given)}
+async def test_headers_of_the_messages_api_go_on(
+    key: tuple[bytes, bytes], own: str | None, expected: Any
+) -> None:
+    given = [key, (b"anthropic-version", b"2023-06-01"), (b"x-a", b"1")]
+    headers = Upstream(ADDRESS, own).headers(given)
+    sent = {name.decode(): value.decode() for name, value in headers}
     assert sent == {"anthropic-version": "2023-06-01", "x-a": "1", **expected}
 
 
