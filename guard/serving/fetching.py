@@ -6,12 +6,15 @@ an address of its own, checked as the first one. Nothing is sent but the request
 no keys, no proxy of the environment.
 """
 
+import asyncio
 import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -31,6 +34,9 @@ HOST_NAME: Final = re.compile(
 )
 """A host name with a dot, in lower case; a number (127.0.0.1, 0x7f.1) is none."""
 
+# A resolver that hangs keeps its thread after its request has ended, so it gets none of those with
+# which the server reaches the model.
+_RESOLVING: Final = ThreadPoolExecutor(8, "resolve-images")
 _PORT: Final = 443
 _REDIRECTS: Final = 3
 _ADDRESSES: Final = 4
@@ -64,7 +70,8 @@ async def resolve(host: str) -> list[tuple[str, int]]:
     Raises:
         OSError: It has none.
     """
-    found = await anyio.getaddrinfo(host, _PORT, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, _PORT, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_RESOLVING, look_up)
     return [(str(where[0]), _PORT) for *_, where in found]
 
 

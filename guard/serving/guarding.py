@@ -10,6 +10,7 @@ from inspect_ai.model import ChatMessage, ModelOutput
 
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Defense, Target
+from vlmguard.guard.messages import images_of
 from vlmguard.guard.outside import asking, made_of
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import load_models
@@ -105,12 +106,13 @@ class Guard:
         """Decide about a request.
 
         Args:
-            conversation: The conversation; its images have been checked.
+            conversation: The conversation; its images have been checked (`shown`).
             target: The model behind the guard; None if it is not at hand.
 
         Raises:
             Fault: The guard cannot decide, and the server refuses then.
         """
+        _check_shown(conversation)
         record, began = self.defense.new_record(conversation), time.perf_counter()
         with asking(self.settings.roles):
             try:
@@ -235,6 +237,12 @@ class Guard:
             failure=reason,
             messages=() if refuses else conversation.messages,
         )
+
+
+def _check_shown(conversation: Conversation) -> None:
+    """Refuse a conversation whose images nobody checked: a defense would open the paths in it."""
+    if not all(image.startswith("data:image/") for image in images_of(conversation.messages)):
+        raise AssertionError("images that were not checked")
 
 
 def _told(decision: Decision, record: DefenseRecord, failed: bool) -> Told:
