@@ -85,7 +85,7 @@ class Upstream:
         if not self._key:
             return kept
         names = {name for name, _ in given}
-        # Our key goes the way of the client's. Anthropic's API has two, of which this is documented.
+        # Our key goes the way of the client's. Anthropic's API has two; this one is documented.
         if b"authorization" not in names and names & {b"x-api-key", b"anthropic-version"}:
             return [*kept, (b"x-api-key", self._key.encode())]
         return [*kept, (b"authorization", f"Bearer {self._key}".encode())]
