@@ -64,14 +64,10 @@ class Upstream:
         if key:
             remember({"api_key": key})
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        self.client = httpx.AsyncClient(
-            transport=transport,
-            limits=limits,
-            timeout=httpx.Timeout(timeout, connect=10.0),
-            trust_env=False,
-            # Without this, answers would come in encodings that a client did not ask for.
-            headers={"accept-encoding": "identity"},
-        )
+        # Not a client of httpx: that one would keep the cookies of answers, and send those of one
+        # of our clients with the requests of another.
+        self._transport = transport or httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+        self._timeout = httpx.Timeout(timeout, connect=10.0).as_dict()
 
     def headers(self, asked: Iterable[Header]) -> list[Header]:
         """The headers that go on with a request.
@@ -81,10 +77,13 @@ class Upstream:
         """
         dropped = _SET if self._forwards_keys else _SET | _KEYS
         given = _end_to_end(asked)
+        names = {name for name, _ in given}
         kept = [header for header in given if header[0] not in dropped]
+        # Without this, an answer might come in an encoding that the client cannot read.
+        if b"accept-encoding" not in names:
+            kept.append((b"accept-encoding", b"identity"))
         if not self._key:
             return kept
-        names = {name for name, _ in given}
         # Our key goes the way of the client's. Anthropic's API has two; this one is documented.
         if b"authorization" not in names and names & {b"x-api-key", b"anthropic-version"}:
             return [*kept, (b"x-api-key", self._key.encode())]
@@ -105,16 +104,21 @@ class Upstream:
         Raises:
             Fault: It cannot be reached, or does not answer.
         """
-        request = self.client.build_request(
-            method, f"{self.base_url}{path}", headers=headers, content=body
+        request = httpx.Request(
+            method,
+            f"{self.base_url}{path}",
+            headers=headers,
+            content=body,
+            extensions={"timeout": self._timeout},
         )
         try:
-            response = await self.client.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
         except httpx.TimeoutException:
             raise Fault(504, "upstream_timeout", "The model behind the guard is silent.") from None
         except httpx.HTTPError as error:
             said = f"The model behind the guard cannot be reached ({type(error).__name__})."
             raise Fault(502, "upstream_unreachable", said) from None
+        response.request = request
         try:
             yield response
         finally:
@@ -135,7 +139,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.client.aclose()
+        await self._transport.aclose()
 
 
 @lru_cache(maxsize=64)

@@ -212,3 +212,11 @@ def hanging() -> Iterator[RawUpstream]:
     """A model that takes questions, and says nothing."""
     with raw_upstream(lambda connection, _: model.wait_until_left(connection)) as model:
         yield model
+
+
+def test_cookies_of_one_client_go_to_no_other() -> None:
+    talk = saying(b"{}", "200 OK", "Set-Cookie: session=of-the-first\r\n")
+    with raw_upstream(talk) as upstream, live_server(upstream=upstream, **UNDEFENDED) as guard:
+        first, _ = guard.post(asking()), guard.post(asking())
+    assert first.header("set-cookie") == ["session=of-the-first"]
+    assert ["cookie" in received.names for received in upstream.received] == [False, False]
