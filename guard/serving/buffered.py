@@ -34,14 +34,17 @@ EVENTS = "text/event-stream"
 
 
 def check_choices(asked: Asked) -> None:
-    """Refuse several answers to one request: a defense checks one.
+    """Refuse several answers to one request, of which a defense checks one, and one that is later.
 
     Raises:
-        Fault: Several are asked for.
+        Fault: Several are asked for, or none with this response.
     """
     if asked.choices > 1:
         said = "n: this guard checks one answer to a request. Ask again for another."
         raise Fault(400, "several_answers", said, "n")
+    if asked.later:
+        said = "background: this guard checks the answer, which another request would fetch."
+        raise Fault(400, "unchecked_answer", said, "background")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Asked:
             there.
         model: Name of the model that is asked for.
         stream: Whether the answer is to be streamed.
+        later: Whether the response has no answer, which another request fetches.
         elsewhere: Fields that name turns which only the upstream has (`previous_response_id`).
         choices: How many answers are asked for.
         settings: What it says of the answer's length and temperature.
@@ -39,6 +40,7 @@ class Asked:
     messages: list[ChatMessage]
     model: str
     stream: bool
+    later: bool = False
     elsewhere: tuple[str, ...] = ()
     choices: int = 1
     settings: GenerateConfig = field(default_factory=GenerateConfig)

@@ -99,7 +99,8 @@ class Responses(Dialect):
             messages,
             str(value.get("model", "")),
             value.get("stream") is True,
-            tuple(name for name in ELSEWHERE if value.get(name) is not None),
+            later=bool(value.get("background")),
+            elsewhere=tuple(name for name in ELSEWHERE if value.get(name) is not None),
             settings=settings_of(value, "max_output_tokens"),
         )
 
