@@ -1,5 +1,6 @@
 """The server's routes, put together."""
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -21,6 +22,7 @@ from vlmguard.guard.serving.front import Front
 from vlmguard.guard.serving.gateway import GATEWAY_PATH, Gateway, gateway_lacks
 from vlmguard.guard.serving.guarding import Guard
 from vlmguard.guard.serving.health import Ready, healthy
+from vlmguard.guard.serving.metrics import Exposed, make_metrics
 from vlmguard.guard.serving.microworld import scenes_route
 from vlmguard.guard.serving.passing import Passing, check_paths
 from vlmguard.guard.serving.proxy import Proxy
@@ -30,11 +32,12 @@ from vlmguard.guard.serving.rewrite import PATH as REWRITE_PATH
 from vlmguard.guard.serving.rewrite import Rewrite
 from vlmguard.guard.serving.settings import Settings
 
-__all__ = ["DIALECTS", "make_app"]
+__all__ = ["DIALECTS", "endpoints_of", "make_app"]
 
 DIALECTS: Final[tuple[Dialect, ...]] = (CHAT, RESPONSES, MESSAGES)
 """The APIs that are guarded."""
 
+_REST: Final = "/v1/{path:path}"
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -47,7 +50,8 @@ def make_app(settings: Settings) -> Starlette:
     Raises:
         UserError: The defense cannot be made of them.
     """
-    guard, upstream = Guard(settings), settings.upstream
+    metrics = make_metrics()
+    guard, upstream = Guard(settings, metrics), settings.upstream
     guarded = [dialect.path for dialect in DIALECTS]
     check_paths(settings.pass_through, guarded)
     lacks = gateway_lacks(guard)
@@ -57,6 +61,7 @@ def make_app(settings: Settings) -> Starlette:
     routes = [
         Route("/healthz", healthy),
         Route("/readyz", Ready(guard).__call__),
+        Route("/metrics", Exposed(metrics).__call__),
         Route(REWRITE_PATH, Rewrite(guard).__call__, methods=["POST"]),
         Route(GATEWAY_PATH, gateway, methods=["POST"]),
     ]
@@ -69,14 +74,18 @@ def make_app(settings: Settings) -> Starlette:
         ]
         passing = Passing(upstream, settings.pass_through, [*guarded, REWRITE_PATH])
         # Last: it takes what nothing else took.
-        routes.append(Route("/v1/{path:path}", passing.__call__, methods=_METHODS))
+        routes.append(Route(_REST, passing.__call__, methods=_METHODS))
 
     recorder = Recorder(settings.record) if settings.record is not None else None
     recording = [] if recorder is None else [Middleware(Recorded, recorder, settings.shadow)]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await guard.prepare()
+        try:
+            await guard.prepare()
+        except UserError as error:
+            print(f"vlmguard: {error}", file=sys.stderr, flush=True)
+            raise
         yield
         await guard.rest()
         if recorder is not None:
@@ -84,16 +93,22 @@ def make_app(settings: Settings) -> Starlette:
         if upstream is not None:
             await upstream.close()
 
-    endpoints = [route.path for route in routes]
+    endpoints = [route.path for route in routes if route.path != _REST]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Front, settings, endpoints), *recording],
+        middleware=[Middleware(Front, settings, metrics, endpoints), *recording],
         exception_handlers={Fault: _told, HTTPException: _unrouted},
     )
     # `/v1/models/` would be sent elsewhere, without a word of what was wrong.
     app.router.redirect_slashes = False
     return app
+
+
+def endpoints_of(app: Starlette) -> list[str]:
+    """The paths that an application answers by itself."""
+    paths = [route.path for route in app.routes if isinstance(route, Route)]
+    return [path for path in paths if path != _REST]
 
 
 def _refusing(lacks: str) -> Callable[[Request], Awaitable[Response]]:

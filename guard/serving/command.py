@@ -18,42 +18,81 @@ def add(commands: Any) -> None:
             "LiteLLM gateway asks this server."
         ),
     )
-    add_defense(parser)
-    parser.add_argument("--upstream", metavar="URL", help="base URL of the model, with /v1")
-    parser.add_argument(
-        "--microworld",
-        action="store_true",
-        help="in its place tiny models in this process, for tests: no key, network or GPU",
+    add_defense(parser.add_argument_group("the guard"))
+    _add_upstream(parser)
+    _add_decisions(parser)
+    _add_images(parser)
+    _add_recording(parser)
+    _add_limits(parser)
+    _add_process(parser)
+    parser.set_defaults(run=_serve)
+
+
+def _add_upstream(parser: argparse.ArgumentParser) -> None:
+    behind = parser.add_argument_group("the model behind it")
+    behind.add_argument(
+        "--upstream",
+        metavar="URL",
+        help="base URL of an OpenAI-compatible API, with /v1 (without it: decisions alone)",
     )
-    parser.add_argument(
+    behind.add_argument(
         "--upstream-key-env",
         metavar="NAME",
-        help="environment variable with the key for it (default: the client's own)",
+        help="environment variable with the key for it (default: the client's own key goes on)",
     )
-    parser.add_argument(
+    behind.add_argument(
         "--target-model",
         metavar="MODEL",
         help="who answers a defense's own questions to the model, in Inspect's form; to be given "
         "where the upstream has no chat completions (default: the upstream's chat completions)",
     )
-    parser.add_argument(
+    behind.add_argument(
+        "--upstream-timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="without a byte from it (default: 600)",
+    )
+    behind.add_argument(
+        "--pass-through",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="path that goes on unguarded, as /v1/embeddings or /v1/files/*; repeatable "
+        "(/v1/models always does)",
+    )
+    behind.add_argument(
+        "--microworld",
+        action="store_true",
+        help="in its place tiny models in this process, for tests: no key, network or GPU",
+    )
+
+
+def _add_decisions(parser: argparse.ArgumentParser) -> None:
+    decisions = parser.add_argument_group("what follows from a decision")
+    decisions.add_argument(
         "--on-failure",
         choices=("original", "refuse"),
         help="if the guard cannot decide: pass the original request, or answer 503 (to be given; "
         "with --microworld original)",
     )
-    parser.add_argument(
-        "--guard-timeout", type=float, default=30.0, metavar="SECONDS", help="(default: 30)"
+    decisions.add_argument(
+        "--guard-timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="after which it cannot decide (default: 30)",
     )
-    parser.add_argument(
-        "--block-status", type=int, choices=(200, 400), default=200, help="(default: 200)"
+    decisions.add_argument(
+        "--block-status",
+        type=int,
+        choices=(200, 400),
+        default=200,
+        help="a blocked request gets a completion that refuses, or an error (default: 200)",
     )
-    parser.add_argument("--shadow", action="store_true", help="decide and count; change nothing")
-    _add_images(parser)
-    _add_recording(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8900, help="(default: 8900)")
-    parser.set_defaults(run=_serve)
+    decisions.add_argument(
+        "--shadow", action="store_true", help="decide and count; change and refuse nothing"
+    )
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
@@ -80,13 +119,57 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 def _add_recording(parser: argparse.ArgumentParser) -> None:
     recording = parser.add_argument_group("what is kept of requests (nothing by default)")
     recording.add_argument(
-        "--log-content", action="store_true", help="allow what users say and show to be kept"
+        "--log-content",
+        action="store_true",
+        help="log what users say and what was decided; by default a keyed hash",
     )
     recording.add_argument(
         "--record",
         metavar="DIR",
         help="keep requests, pictures and decisions (with --shadow the answers too) for `vlmguard "
         "gate --replay` and for training; needs --log-content",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    limits = parser.add_argument_group("clients and limits")
+    limits.add_argument(
+        "--api-key-env",
+        metavar="NAME",
+        help="environment variable with the keys of clients, separated by commas; they stay here",
+    )
+    limits.add_argument(
+        "--max-body", type=int, default=25_000_000, metavar="BYTES", help="(default: 25000000)"
+    )
+    limits.add_argument(
+        "--max-concurrent",
+        type=int,
+        default=1_000,
+        metavar="N",
+        help="requests at a time, of each worker (default: 1000)",
+    )
+    limits.add_argument(
+        "--max-queue",
+        type=int,
+        default=100,
+        metavar="N",
+        help="requests that wait; more get 429 (default: 100)",
+    )
+
+
+def _add_process(parser: argparse.ArgumentParser) -> None:
+    process = parser.add_argument_group("the server")
+    process.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1)")
+    process.add_argument("--port", type=int, default=8900, help="0 for a free one (default: 8900)")
+    process.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes (default: 1)"
+    )
+    process.add_argument(
+        "--grace",
+        type=int,
+        default=30,
+        metavar="SECONDS",
+        help="that running answers have when the server is stopped (default: 30)",
     )
 
 

@@ -10,9 +10,9 @@ import hashlib
 import hmac
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from secrets import token_bytes
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import anyio
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.logs import logged, raised
+from vlmguard.guard.serving.metrics import Metrics
 from vlmguard.guard.serving.settings import Settings
 
 __all__ = ["OPEN", "REQUEST_ID", "Cut", "Front", "Note", "note_of"]
@@ -53,7 +54,6 @@ class Note:
         answered: Bytes of the answer.
         digest: Keyed hash of its body.
         failure: What went wrong in the server.
-        content: What `--log-content` adds.
     """
 
     request_id: str
@@ -66,7 +66,6 @@ class Note:
     answered: int = 0
     digest: str = ""
     failure: str = ""
-    content: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -87,12 +86,16 @@ class Front:
     Args:
         app: The routes.
         settings: The server's settings.
+        metrics: What counts them.
         endpoints: The paths of the routes.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, endpoints: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, endpoints: Collection[str]
+    ) -> None:
         self._app = app
         self._settings = settings
+        self._metrics = metrics
         self._endpoints = frozenset(endpoints)
         self._keys = [key.encode() for key in settings.client_keys]
         self._places = asyncio.Semaphore(settings.max_concurrent)
@@ -108,10 +111,11 @@ class Front:
         note = Note(uuid4().hex, endpoint, time.perf_counter())
         scope["vlmguard"] = note
         outgoing = _Outgoing(send, note)
+        self._metrics.came()
         try:
             await self._admit(scope, receive, outgoing, note)
         finally:
-            self._log(note, scope["method"])
+            self._end(note, scope["method"])
         if note.failure and outgoing.started and not outgoing.finished:
             raise Cut
 
@@ -230,25 +234,25 @@ class Front:
             headers = {"connection": "close"}
             raise Fault(408, "body_timeout", said, headers=headers) from None
 
-    def _log(self, note: Note, method: str) -> None:
+    def _end(self, note: Note, method: str) -> None:
+        seconds = time.perf_counter() - note.began
+        self._metrics.left(note.endpoint, note.status, note.action, seconds)
+        if note.endpoint in OPEN:
+            return
         line = {
             "id": note.request_id,
             "method": method,
             "endpoint": note.endpoint,
             "status": note.status,
             "action": note.action,
-            "ms": round((time.perf_counter() - note.began) * 1000, 1),
+            "ms": round(seconds * 1000, 1),
             "guard_ms": note.guard_ms,
             "bytes_in": note.size,
             "bytes_out": note.answered,
             "content": note.digest,
             "failure": note.failure,
         }
-        said = {name: value for name, value in line.items() if value != ""}
-        if self._settings.log_content:
-            said |= note.content
-        if note.endpoint not in OPEN:
-            logged(said)
+        logged({name: value for name, value in line.items() if value != ""})
 
 
 class _Outgoing:

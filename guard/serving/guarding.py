@@ -16,7 +16,8 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import load_models
 from vlmguard.guard.serving.clock import Clock
 from vlmguard.guard.serving.faults import Fault, guard_unavailable
-from vlmguard.guard.serving.logs import raised, shadowed
+from vlmguard.guard.serving.logs import logged, raised, shadowed
+from vlmguard.guard.serving.metrics import Metrics
 from vlmguard.guard.serving.recorded import note_decision
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.shown import Shown, shown
@@ -56,16 +57,18 @@ class Guard:
 
     Args:
         settings: The server's settings.
+        metrics: What counts its decisions; nothing by default.
 
     Raises:
         UserError: No such defense or option, or a role without a model.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         self.defense: Defense = made_of(
             settings.defense, settings.options, settings.roles, settings.on_failure
         )
         self.settings = settings
+        self.metrics = metrics or Metrics()
         self.prepared = False
         """Whether its models were found, and local ones loaded."""
         self._failures = 0
@@ -128,7 +131,13 @@ class Guard:
         else:
             self._failures = 0
         note_decision(conversation, decision, record)
-        return self.checked(decision, record, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        self.metrics.decided(seconds, decision.failure)
+        self.metrics.asked(record.stages)
+        if self.settings.log_content:
+            said = {"asked": conversation.text, "decided": decision.request}
+            logged({"request": conversation.name, "action": decision.action, **said})
+        return self.checked(decision, record, seconds)
 
     def checked(self, decision: Decision, record: DefenseRecord, seconds: float) -> Decided:
         """What follows from a decision.
@@ -193,8 +202,11 @@ class Guard:
             except Exception as error:  # as in `decide`
                 raised(conversation.name, error)
                 decision = self._failed(conversation, "guard_error")
-        seconds = decided.seconds + time.perf_counter() - began
-        return self.checked(decision, record, seconds), output
+        seconds = time.perf_counter() - began
+        failure = decision.failure if decision is not decided.decision else ""
+        self.metrics.decided(seconds, failure)
+        self.metrics.asked(record.stages[len(decided.record.stages) :])
+        return self.checked(decision, record, decided.seconds + seconds), output
 
     def watch(self, name: str, deciding: Callable[[], Coroutine[Any, Any, Decided]]) -> None:
         """Decide in the background, for shadow mode: nothing of it touches the request.
@@ -204,7 +216,7 @@ class Guard:
             deciding: Reads the request, and decides.
         """
         if len(self._watching) >= self.settings.max_concurrent:
-            shadowed(name, "dropped")
+            self._would(name, "dropped")
             return
         task = asyncio.create_task(self._watched(name, deciding))
         self._watching.add(task)
@@ -220,13 +232,17 @@ class Guard:
         try:
             decided = await deciding()
         except Fault as fault:
-            shadowed(name, fault.code)
+            self._would(name, fault.code)
         except Exception as error:  # nobody else would see it
             raised(name, error)
-            shadowed(name, "error")
+            self._would(name, "error")
         else:
             refused = decided.told == "error-open" and decided.decision.action == "block"
-            shadowed(name, "unavailable" if refused else decided.told)
+            self._would(name, "unavailable" if refused else decided.told)
+
+    def _would(self, name: str, would: str) -> None:
+        self.metrics.shadowed(would)
+        shadowed(name, would)
 
     def _failed(self, conversation: Conversation, reason: str) -> Decision:
         refuses = self.settings.on_failure == "refuse"

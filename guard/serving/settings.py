@@ -41,6 +41,7 @@ class Settings:
         pass_through: Paths that go to the upstream without the guard, besides `/v1/models`.
         log_content: Whether the log has what was asked and decided.
         record: Folder to which requests and decisions are written; None for none.
+        workers: Number of processes of the server.
     """
 
     defense: str
@@ -61,3 +62,4 @@ class Settings:
     pass_through: tuple[str, ...] = ()
     log_content: bool = False
     record: Path | None = None
+    workers: int = 1

@@ -2,15 +2,20 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import uvicorn
+from starlette.applications import Starlette
 
-from vlmguard.guard.errors import UserError, check_count
+from vlmguard.guard.defense import defense_named
+from vlmguard.guard.errors import UserError, check_count, check_number
 from vlmguard.guard.outside import model_of, options_of, roles_of
 from vlmguard.guard.paths import user_path
-from vlmguard.guard.serving.app import make_app
+from vlmguard.guard.redaction import remember
+from vlmguard.guard.serving.app import endpoints_of, make_app
 from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
+from vlmguard.guard.serving.greeting import greeting, warnings_of
 from vlmguard.guard.serving.images import ImagePolicy
 from vlmguard.guard.serving.microworld import (
     SCENES_PATH,
@@ -18,10 +23,11 @@ from vlmguard.guard.serving.microworld import (
     quiet_loading,
     tiny_models,
 )
+from vlmguard.guard.serving.running import bound, run
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.upstream import Upstream
 
-__all__ = ["serve", "settings_of"]
+__all__ = ["app_of", "serve", "settings_of"]
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -32,14 +38,25 @@ def serve(arguments: argparse.Namespace) -> int:
     """
     settings = settings_of(arguments)
     app = make_app(settings)
-    address = f"http://{arguments.host}:{arguments.port}"
-    print(f"vlmguard serve: {settings.defense} on {address}", flush=True)
+    listening = bound(arguments.host, arguments.port)
+    host, port = listening.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    card = defense_named(settings.defense).card
+    for line in greeting(settings, card, endpoints_of(app), url):
+        print(line, flush=True)
     if settings.microworld:
+        print(f"  The microworld's tiny models, for tests: {url}{SCENES_PATH} has drawings with")
+        print("  requests that they can answer.", flush=True)
+    for warning in warnings_of(settings, arguments):
+        print(f"vlmguard: warning: {warning}", file=sys.stderr, flush=True)
+    return run(app_of, arguments, listening)
+
+
+def app_of(arguments: argparse.Namespace) -> Starlette:
+    """The application that the arguments say, in the process that serves it."""
+    if arguments.microworld:
         quiet_loading()
-        print(f"In front of the microworld's tiny models, for tests. {address}{SCENES_PATH} has")
-        print("drawings with requests that they can answer.", flush=True)
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
-    return 0
+    return make_app(settings_of(arguments))
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -53,18 +70,15 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
             "--on-failure: say what is done if the guard cannot decide. `--on-failure refuse` "
             "answers 503; `--on-failure original` lets the request pass unguarded."
         )
+    _check_numbers(arguments)
+    client_keys = _client_keys(arguments.api_key_env)
     upstream: Upstream | None = None
     if arguments.microworld:
         if arguments.upstream:
             raise UserError("--microworld and --upstream are two models; give one of them.")
         upstream = MicroworldUpstream()
     elif arguments.upstream:
-        named = arguments.target_model
-        upstream = Upstream(
-            arguments.upstream,
-            _key(arguments.upstream_key_env),
-            questions=model_of("--target-model", named) if named else None,
-        )
+        upstream = _upstream(arguments, forwards_keys=not client_keys)
     models, options = tiny_models(arguments.defense) if arguments.microworld else ({}, {})
     return Settings(
         defense=arguments.defense,
@@ -78,8 +92,14 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         microworld=arguments.microworld,
         images=_images(arguments),
         fetcher=_fetcher(arguments),
-        log_content=arguments.log_content,
         record=_record(arguments),
+        max_body=arguments.max_body,
+        max_concurrent=arguments.max_concurrent,
+        max_queue=arguments.max_queue,
+        client_keys=client_keys,
+        pass_through=tuple(arguments.pass_through),
+        log_content=arguments.log_content,
+        workers=arguments.workers,
     )
 
 
@@ -117,9 +137,58 @@ def _fetcher(arguments: argparse.Namespace) -> ImageFetcher | None:
     return ImageFetcher(hosts, arguments.max_image_bytes, arguments.fetch_timeout)
 
 
-def _key(name: str | None) -> str | None:
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    for option in ("max_body", "max_concurrent", "workers"):
+        check_count(f"--{option.replace('_', '-')}", getattr(arguments, option), 1)
+    for option in ("max_queue", "grace"):
+        check_count(f"--{option.replace('_', '-')}", getattr(arguments, option), 0)
+    for option in ("guard_timeout", "upstream_timeout"):
+        # A thousandth of a second is no time; infinity is.
+        check_number(f"--{option.replace('_', '-')}", getattr(arguments, option), 0.001)
+
+
+def _upstream(arguments: argparse.Namespace, forwards_keys: bool) -> Upstream:
+    url = arguments.upstream
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or parts.query or parts.fragment or any(each.isspace() for each in url):
+        raise UserError(
+            f"--upstream {url}: the base URL of an OpenAI-compatible API is needed, such as "
+            "https://api.openai.com/v1."
+        )
+    if parts.username is not None or parts.password is not None:
+        raise UserError(
+            "--upstream: the URL holds a user or password. Put a key into a variable of the "
+            "environment, and name it: --upstream-key-env NAME."
+        )
+    key = None
+    if arguments.upstream_key_env is not None:
+        key = _variable("--upstream-key-env", arguments.upstream_key_env)
+    named = arguments.target_model
+    return Upstream(
+        url,
+        key,
+        timeout=arguments.upstream_timeout,
+        forwards_keys=forwards_keys,
+        questions=model_of("--target-model", named) if named else None,
+    )
+
+
+def _client_keys(name: str | None) -> tuple[str, ...]:
+    """The keys of clients; none for any client."""
     if name is None:
-        return None
+        return ()
+    keys = tuple(_variable("--api-key-env", name).replace(",", " ").split())
+    if not keys:
+        raise UserError(f"--api-key-env {name}: this variable holds no key.")
+    remember({"headers": dict(enumerate(keys))})
+    return keys
+
+
+def _variable(option: str, name: str) -> str:
     if not os.environ.get(name):
-        raise UserError(f"--upstream-key-env {name}: the environment has no such variable.")
+        raise UserError(f"{option} {name}: the environment has no such variable, or an empty one.")
     return os.environ[name]

@@ -1,0 +1,119 @@
+"""Runs the server: one process, or several workers on one port.
+
+What a server was started with reaches its workers through a pipe (`multiprocessing`'s spawn), so a
+key of a model's arguments stands in no command line, file or variable of theirs that was not there
+before. Each worker makes its own models.
+"""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from vlmguard.guard.errors import UserError, reason_of
+from vlmguard.guard.serving.logs import LOGGER
+from vlmguard.guard.serving.metrics import FOLDER, PACKAGE
+
+__all__ = ["bound", "run", "write_logs"]
+
+_BACKLOG: Final = 2048
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at an address, before anything is loaded.
+
+    Raises:
+        UserError: The address is taken, or is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--host {host} --port {port}: nothing can be served there ({reason_of(error)}). "
+            "Name another port, or stop what uses it."
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def run(
+    make: Callable[[argparse.Namespace], Starlette],
+    arguments: argparse.Namespace,
+    listening: socket.socket,
+) -> int:
+    """Serve until a signal; returns the exit status.
+
+    Args:
+        make: Makes the application, in each worker.
+        arguments: The command line's.
+        listening: As from `bound`.
+    """
+    # Left by another program's server, it would add that one's figures to ours.
+    os.environ.pop(FOLDER, None)
+    config = uvicorn.Config(
+        partial(_started, make, arguments),
+        factory=True,
+        workers=arguments.workers,
+        log_config=None,
+        access_log=False,
+        # The upstream's own stay the only ones.
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=arguments.grace,
+        backlog=_BACKLOG,
+    )
+    if arguments.workers == 1:
+        server = uvicorn.Server(config)
+        server.run([listening])
+        return 0 if server.started else 2
+    folder = tempfile.mkdtemp(prefix=f"{PACKAGE}-")
+    os.environ[FOLDER] = folder
+    try:
+        workers = Multiprocess(config, sockets=[listening])
+        workers.run()
+        failed = any(each.exitcode == STARTUP_FAILURE for each in workers.processes)
+        return 2 if failed else 0
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_logs() -> None:
+    """Send the server's log to standard error, one JSON object a line."""
+    handler = logging.StreamHandler(sys.stderr)
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    below = logging.getLogger("uvicorn.error")
+    short = logging.StreamHandler(sys.stderr)
+    short.setFormatter(_Short())
+    short.addFilter(lambda record: not record.getMessage().startswith("Traceback"))
+    below.addHandler(short)
+    below.setLevel(logging.WARNING)
+    below.propagate = False
+
+
+class _Short(logging.Formatter):
+    """uvicorn's messages without the errors behind them, which may quote a request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps({"server": record.getMessage().strip()})
+
+
+def _started(
+    make: Callable[[argparse.Namespace], Starlette], arguments: argparse.Namespace
+) -> Starlette:
+    write_logs()
+    return make(arguments)
