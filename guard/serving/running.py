@@ -29,6 +29,7 @@ from vlmguard.guard.serving.metrics import FOLDER, PACKAGE
 __all__ = ["bound", "run", "write_logs"]
 
 _BACKLOG: Final = 2048
+_START_SECONDS: Final = 120
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -73,6 +74,8 @@ def run(
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=arguments.grace,
+        # Imports and local models take longer than the default, after which a worker is killed.
+        timeout_worker_healthcheck=_START_SECONDS,
         backlog=_BACKLOG,
     )
     if arguments.workers == 1:
