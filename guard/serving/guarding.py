@@ -97,7 +97,7 @@ class Guard:
                 await load_models(target.model)
         self.prepared = True
 
-    async def shown(self, messages: Sequence[ChatMessage], key: str) -> Shown:
+    async def shown(self, messages: Sequence[ChatMessage], key: str | None) -> Shown:
         """What the defense sees of a client's messages, see `shown`.
 
         Raises:

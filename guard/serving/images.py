@@ -51,11 +51,13 @@ class ImageReference:
 
     Attributes:
         value: What stands where a URL should.
-        place: Where it stands in the request (`messages.2.content.0`), for errors.
+        number: Its number in the request, from 1, for errors.
+        place: Where it stands in the body (`messages.2.content.0`); None if that is not known.
     """
 
     value: str
-    place: str
+    number: int
+    place: str | None = None
 
 
 async def checked_images(
@@ -96,38 +98,38 @@ def _linked(
         if each.value.startswith("https://"):
             if fetcher is None:
                 said = "linked images are not fetched by this server; send a data URI"
-                raise _refused("remote_image", said, each.place)
+                raise _refused("remote_image", said, each)
             linked.setdefault(each.value, each)
         elif match := _DATA_URI.match(each.value):
-            content = _readable(each.value[match.end() :], policy, each.place)
-            _media_type(content, policy, each.place)
+            content = _readable(each.value[match.end() :], policy, each)
+            _media_type(content, policy, each)
         else:
             said = "neither a data URI of an image (data:image/...;base64,...) nor an https address"
-            raise _refused("image_scheme", said, each.place)
+            raise _refused("image_scheme", said, each)
     return list(linked.values())
 
 
-def _readable(payload: str, policy: ImagePolicy, place: str) -> BinaryIO:
+def _readable(payload: str, policy: ImagePolicy, each: ImageReference) -> BinaryIO:
     # 4 characters are 3 bytes, so what is far too large is not read.
     if len(payload) * 3 // 4 - 2 > policy.max_bytes:
-        raise _too_many_bytes(policy, place)
+        raise _too_many_bytes(policy, each)
     try:
         content = Base64File(payload)
     except ValueError:
         said = "its base64 is not complete, or has line breaks or characters of another alphabet"
-        raise _refused("invalid_image", said, place) from None
+        raise _refused("invalid_image", said, each) from None
     if content.size > policy.max_bytes:
-        raise _too_many_bytes(policy, place)
+        raise _too_many_bytes(policy, each)
     return io.BufferedReader(content)
 
 
-def _media_type(content: BinaryIO, policy: ImagePolicy, place: str) -> str:
+def _media_type(content: BinaryIO, policy: ImagePolicy, each: ImageReference) -> str:
     """The media type of a picture whose header was looked at; no pixel is decoded.
 
     Raises:
         Fault: It is too large, or no picture.
     """
-    too_large = _refused("image_too_large", f"more than {policy.max_pixels:,} pixels", place)
+    too_large = _refused("image_too_large", f"more than {policy.max_pixels:,} pixels", each)
     try:
         with Image.open(content, formats=FORMATS) as picture:
             width, height = picture.size
@@ -140,7 +142,7 @@ def _media_type(content: BinaryIO, policy: ImagePolicy, place: str) -> str:
     # Pillow raises almost any exception on malformed files.
     except Exception:
         said = f"not a readable picture ({', '.join(FORMATS)})"
-        raise _refused("invalid_image", said, place) from None
+        raise _refused("invalid_image", said, each) from None
     if width * height > policy.max_pixels:
         raise too_large
     return media_type
@@ -157,10 +159,10 @@ async def _fetched(
         try:
             content = await fetcher.fetch(each.value)
             if len(content) > policy.max_bytes:
-                raise _too_many_bytes(policy, each.place)
-            media_type = _media_type(io.BytesIO(content), policy, each.place)
+                raise _too_many_bytes(policy, each)
+            media_type = _media_type(io.BytesIO(content), policy, each)
         except NotFetched as error:
-            refused[number] = _refused(error.code, f"not fetched: {error}", each.place)
+            refused[number] = _refused(error.code, f"not fetched: {error}", each)
         except Fault as error:
             refused[number] = error
         else:
@@ -175,10 +177,11 @@ async def _fetched(
     return uris
 
 
-def _too_many_bytes(policy: ImagePolicy, place: str) -> Fault:
-    return _refused("image_too_large", f"more than {policy.max_bytes:,} bytes", place)
+def _too_many_bytes(policy: ImagePolicy, each: ImageReference) -> Fault:
+    return _refused("image_too_large", f"more than {policy.max_bytes:,} bytes", each)
 
 
-def _refused(code: str, said: str, place: str) -> Fault:
+def _refused(code: str, said: str, each: ImageReference) -> Fault:
     status = 413 if code == "image_too_large" else 400
-    return Fault(status, code, f"The image at {place}: {said}.", place)
+    place = f", at {each.place}" if each.place else ""
+    return Fault(status, code, f"Image {each.number}{place}: {said}.", each.place)

@@ -49,24 +49,31 @@ class Shown:
 
 
 async def shown(
-    messages: Sequence[ChatMessage], key: str, policy: ImagePolicy, fetcher: ImageFetcher | None
+    messages: Sequence[ChatMessage],
+    key: str | None,
+    policy: ImagePolicy,
+    fetcher: ImageFetcher | None,
 ) -> Shown:
     """Check all images of a conversation, and fetch those that are linked.
 
     Args:
-        messages: The client's messages, one for each entry of the body.
-        key: The key of the entries in the body, for errors.
+        messages: The client's messages.
+        key: The key of the messages in the body, for errors; None if they are not those entries,
+            one by one.
         policy: The limits of images.
         fetcher: Fetches linked images; None if none are fetched.
 
     Raises:
         Fault: An image may not be used, see `checked_images`.
     """
-    references = [
-        ImageReference(part.image, f"{key}.{index}.content.{number}")
+    places = [
+        (part.image, f"{key}.{index}.content.{at}" if key else None)
         for index, message in enumerate(messages)
-        for number, part in enumerate(parts_of(message))
+        for at, part in enumerate(parts_of(message))
         if isinstance(part, ContentImage)
+    ]
+    references = [
+        ImageReference(image, number, place) for number, (image, place) in enumerate(places, 1)
     ]
     images = await checked_images(references, policy, fetcher)
     sent = [each.value for each in references]

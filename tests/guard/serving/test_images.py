@@ -25,7 +25,7 @@ SECRET = "c2VjcmV0"
 
 
 def references(*values: str) -> list[ImageReference]:
-    return [ImageReference(each, f"messages.{n}.content.1") for n, each in enumerate(values)]
+    return [ImageReference(each, n + 1, f"messages.{n}.content.1") for n, each in enumerate(values)]
 
 
 def uri(content: bytes, kind: str = "png") -> str:
@@ -122,7 +122,7 @@ async def test_anything_else_is_refused_with_its_place_and_not_its_content(value
     error = await refused(picture(), value)
     assert (error.code, error.status) == ("image_scheme", 400)
     assert error.param == "messages.1.content.1"
-    assert error.message.startswith("The image at messages.1.content.1: ")
+    assert error.message.startswith("Image 2, at messages.1.content.1: ")
     assert value not in error.message or not value.strip()
 
 

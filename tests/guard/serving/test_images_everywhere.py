@@ -154,3 +154,13 @@ def _png(image: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("system", [False, True])
+async def test_an_error_names_the_image(system: bool) -> None:
+    """By its place too, unless other text of the body is among the messages."""
+    given = messages({"type": "url", "url": "x"}) | ({"system": "Be kind."} if system else {})
+    async with served("vlmguard", {"rewriter": Scripted(REWRITE)}, Answers()) as client:
+        answered = await client.post(MESSAGES, content=json.dumps(given))
+    place = "" if system else ", at messages.0.content.0"
+    assert f"Image 1{place}: neither" in answered.text

@@ -162,7 +162,7 @@ async def test_an_address_inside_is_not_fetched_and_says_nothing_of_it() -> None
     error = answered.json()["error"]
     assert (answered.status_code, error["code"]) == (400, "image_not_fetched")
     assert error["message"] == (
-        "The image at messages.0.content.0: not fetched: its host has no public address."
+        "Image 1, at messages.0.content.0: not fetched: its host has no public address."
     )
     assert (server.asked, upstream.bodies) == ([], [])
 
