@@ -103,6 +103,7 @@ class RecordedRequest(BaseModel):
         image_id: Identity of that picture.
         prompt: Text of the last user turn.
         messages: The conversation, see `plain_messages`.
+        elsewhere: Names of turns that a server keeps, and nobody here has.
         decision: What the guard decided.
         answer: The answer without the guard, in shadow mode; else None.
         shadow: Whether the guard changed nothing.
@@ -121,6 +122,7 @@ class RecordedRequest(BaseModel):
     image_id: str | None = None
     prompt: str
     messages: list[dict[str, Any]]
+    elsewhere: list[str] = Field(default_factory=list)
     decision: RecordedDecision
     answer: str | None = None
     shadow: bool = False
@@ -158,7 +160,8 @@ class RecordedRequest(BaseModel):
             file = part.image
             part.image = _data_uri(folder, file, f"request {self.id}")
             pictures[part.image] = file
-        return Conversation(messages, f"Request {self.id}"), pictures
+        made = Conversation(messages, f"Request {self.id}", elsewhere=tuple(self.elsewhere))
+        return made, pictures
 
 
 @dataclass(frozen=True)

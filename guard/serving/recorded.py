@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.guard.serving.answers import text_of
+from vlmguard.guard.serving.answer_text import text_of
 from vlmguard.guard.serving.recording import Recorder, declined
 
 __all__ = ["Recorded", "decline", "note_decision"]

@@ -196,6 +196,7 @@ class Recorder:
             image_id=picture or None,
             prompt=kept_text(conversation.text),
             messages=plain_messages(conversation.messages, pictures),
+            elsewhere=list(conversation.elsewhere),
             decision=decision_of(waiting.decision, skipped, pictures),
             answer=kept_text(answer) if answer is not None else None,
             shadow=waiting.shadow,
@@ -296,6 +297,6 @@ def _only_picture(conversation: Conversation, pictures: Mapping[str, str]) -> st
         isinstance(message, ChatMessageUser | ChatMessageAssistant)
         for message in conversation.earlier
     )
-    if len(shown) != 1 or told_before or not conversation.text.strip():
+    if len(shown) != 1 or told_before or conversation.elsewhere or not conversation.text.strip():
         return ""
     return pictures.get(shown[0], "")

@@ -1,5 +1,6 @@
 """Reads server-sent events without changing a byte of them."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -8,7 +9,7 @@ __all__ = ["DONE", "Splitter", "comment", "data_of", "events_in"]
 DONE: Final = "[DONE]"
 """The data of the event that ends a stream of OpenAI's API."""
 
-_ENDS: Final = (b"\r\n\r\n", b"\n\n", b"\r\r")
+_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
 class Splitter:
@@ -19,15 +20,12 @@ class Splitter:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The events that are whole with this piece, each with the empty line behind it."""
-        rest, found = self._rest + piece, []
-        while True:
-            ends = [(rest.find(end), len(end)) for end in _ENDS]
-            at, size = min((pair for pair in ends if pair[0] >= 0), default=(-1, 0))
-            if at < 0:
-                break
-            found.append(rest[: at + size])
-            rest = rest[at + size :]
-        self._rest = rest
+        rest, found, begin = self._rest + piece, [], 0
+        # One pass: a whole stream may come at once, and is not to be copied for each event.
+        for end in _END.finditer(rest):
+            found.append(rest[begin : end.end()])
+            begin = end.end()
+        self._rest = rest[begin:]
         return found
 
     @property

@@ -13,7 +13,7 @@ from support.serving import CHAT_PATH, Answers, served
 
 from vlmguard.cli import main
 from vlmguard.guard.recordings import RecordedRequest, read_recordings
-from vlmguard.guard.serving.answers import text_of
+from vlmguard.guard.serving.answer_text import text_of
 from vlmguard.guard.serving.gateway import GATEWAY_PATH
 
 REWRITE = "<reasoning>A fall.</reasoning><prompt>How do I climb it safely?</prompt>"

@@ -18,9 +18,10 @@ from inspect_ai.model import (
     ContentText,
 )
 from inspect_ai.tool import ToolCall
-from support.recordings import note, recorded
+from support.recordings import decided, note, recorded
 from support.scripted import picture, user
 
+from vlmguard.guard.defense import Conversation
 from vlmguard.guard.errors import MissingFile, UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.recordings import RecordedRequest, read_recordings
@@ -122,6 +123,16 @@ def test_the_conversation_comes_back_as_the_guard_got_it(tmp_path: Path) -> None
     assert (after.text, after.seen, after.prefill) == (before.text, before.seen, "Well,")
     assert after.messages[2].tool_calls == [call]  # type: ignore[union-attr]
     assert set(pictures) == {RED, picture("blue"), picture("green")}
+
+
+def test_turns_that_a_server_keeps_are_named(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "kept")
+    asked = Conversation([user("And this?", RED)], "r1", elsewhere=("previous_response_id",))
+    recorder.record("r1", asked, decided(asked, "pass"), DefenseRecord(defense="vlmguard"))
+    recorder.close()
+    assert not lines_of(tmp_path / "kept")
+    again, _ = only(tmp_path / "kept").conversation(tmp_path / "kept")
+    assert again.elsewhere == ("previous_response_id",)
 
 
 def test_a_picture_that_was_not_kept_cannot_be_shown_again(tmp_path: Path) -> None:

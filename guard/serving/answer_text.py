@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
+
+from vlmguard.guard.serving.sse import events_in
 
 __all__ = ["text_of"]
 
@@ -21,16 +24,13 @@ def text_of(headers: Iterable[tuple[bytes, bytes]], raw: bytes) -> str | None:
     """
     try:
         response = httpx.Response(200, headers=[*headers], content=raw)
-        body = response.text
-    except httpx.DecodingError:
-        return None
-    if response.headers.get("content-type", "").startswith("text/event-stream"):
+        body = response.content
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            return _whole(json.loads(body))
         pieces = [piece for event in _events(body) if (piece := _piece(event)) is not None]
-        return "".join(pieces) if pieces else None
-    try:
-        return _whole(json.loads(body))
-    except ValueError:
+    except (httpx.DecodingError, ValueError):
         return None
+    return "".join(pieces) if pieces else None
 
 
 def _whole(answer: Any) -> str | None:
@@ -66,10 +66,7 @@ def _piece(event: Any) -> str | None:
     return None
 
 
-def _events(body: str) -> Iterator[Any]:
-    for line in body.splitlines():
-        if line.startswith("data:") and (data := line.removeprefix("data:").strip()) != "[DONE]":
-            try:
-                yield json.loads(data)
-            except ValueError:
-                continue
+def _events(body: bytes) -> Iterator[Any]:
+    for data in events_in(body):
+        with suppress(ValueError):  # what is not JSON has no text
+            yield json.loads(data)
