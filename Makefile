@@ -10,7 +10,7 @@ TINY := $(ONE_THREAD) HF_HUB_OFFLINE=1
 GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-dir logs/gate --display plain
 STAMPED := pyproject.toml constraints.txt
 
-.PHONY: test test-all check pyright dist bench bench-gpu demo matrix baseline gate readme clean
+.PHONY: test test-all test-integrations check pyright dist bench bench-gpu demo matrix baseline gate readme clean
 
 test: .venv/test/ready  ## all tests
 	$(ONE_THREAD) .venv/test/bin/pytest $(PARALLEL) $(ARGS)
@@ -25,6 +25,9 @@ test-all:  ## all tests on each supported Python that this machine has
 .PHONY: test-version
 test-version: $(VENV)/ready
 	$(ONE_THREAD) $(VENV)/bin/pytest $(PARALLEL) $(ARGS)
+
+test-integrations: .venv/integrations/ready  ## those with a real LiteLLM gateway and LangChain
+	$(ONE_THREAD) .venv/integrations/bin/python -m pytest tests/integrations $(ARGS)
 
 check: .venv/check/ready  ## ruff, import contracts and mypy --strict, on the working tree
 	.venv/check/bin/ruff check .
