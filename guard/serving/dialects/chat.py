@@ -43,7 +43,7 @@ from vlmguard.guard.serving.dialects.splicing import (
 from vlmguard.guard.serving.json_text import quoted
 from vlmguard.guard.text.blocks import is_block
 
-__all__ = ["CHAT", "Chat", "chat_messages"]
+__all__ = ["CHAT", "SETTINGS", "Chat", "chat_messages"]
 
 _FINISH: Final[Mapping[str, StopReason]] = {
     "stop": "stop",
