@@ -82,6 +82,12 @@ def gateway_lacks(guard: Guard) -> str:
         A sentence; empty if it can.
     """
     settings, card = guard.settings, guard.defense.card
+    if guard.defense.needs_output and settings.workers > 1:
+        return (
+            f"{card.name} checks answers, which may come to another worker than their requests. "
+            "Serve with --workers 1 (behind several servers, route by litellm_call_id), or use "
+            "the class inside the gateway, vlmguard.integrations.litellm."
+        )
     bound = set(settings.roles)
     lacking = card.lacks(settings.options, bound, "gateway/model")
     if lacking:

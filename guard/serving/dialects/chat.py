@@ -54,6 +54,9 @@ _FINISH: Final[Mapping[str, StopReason]] = {
 }
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
+_NO_USAGE: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+# As in OpenAI's API; a client's number must not cost memory.
+_MOST_CHOICES: Final = 128
 SETTINGS: Final = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -127,8 +130,10 @@ class Chat(Dialect):
             "object": "chat.completion",
             "created": int(time.time()),
             "model": asked.model,
-            "choices": [_written_choice(output)],
-            "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+            "choices": [
+                {**_written_choice(output), "index": index} for index in _indices(asked, output)
+            ],
+            "usage": _NO_USAGE,
         }
 
     def events(self, asked: Asked, output: ModelOutput) -> Iterator[bytes]:
@@ -142,13 +147,28 @@ class Chat(Dialect):
             ({"role": "assistant", "content": output.completion}, None),
             ({}, finish_reason(output)),
         ]
-        for delta, finish in deltas:
-            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            yield f"data: {quoted({**head, 'choices': [choice]})}\n\n".encode()
+        options = asked.value.get("stream_options")
+        counted = isinstance(options, dict) and options.get("include_usage") is True
+        # As the API has it: no figures in any chunk but one of their own at the end.
+        head |= {"usage": None} if counted else {}
+        for index in _indices(asked, output):
+            for delta, finish in deltas:
+                choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+                yield f"data: {quoted({**head, 'choices': [choice]})}\n\n".encode()
+        if counted:
+            yield f"data: {quoted({**head, 'choices': [], 'usage': _NO_USAGE})}\n\n".encode()
         yield b"data: [DONE]\n\n"
 
 
 CHAT: Final = Chat()
+
+
+def _indices(asked: Asked, output: ModelOutput) -> range:
+    """The numbers of the choices: of a refusal as many as were asked for, else one."""
+    count = asked.value.get("n")
+    if not is_block(output) or not isinstance(count, int) or isinstance(count, bool):
+        return range(1)
+    return range(max(1, min(count, _MOST_CHOICES)))
 
 
 def _written_choice(output: ModelOutput) -> dict[str, Any]:
