@@ -1,5 +1,6 @@
 """The server's routes, put together."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -76,7 +77,7 @@ def make_app(settings: Settings) -> Starlette:
         # Last: it takes what nothing else took.
         routes.append(Route(_REST, passing.__call__, methods=_METHODS))
 
-    recorder = Recorder(settings.record) if settings.record is not None else None
+    recorder = Recorder(settings.record, metrics.recorded) if settings.record is not None else None
     recording = [] if recorder is None else [Middleware(Recorded, recorder, settings.shadow)]
 
     @asynccontextmanager
@@ -89,7 +90,7 @@ def make_app(settings: Settings) -> Starlette:
         yield
         await guard.rest()
         if recorder is not None:
-            recorder.close()
+            await asyncio.to_thread(recorder.close)
         if upstream is not None:
             await upstream.close()
 

@@ -48,6 +48,8 @@ def greeting(settings: Settings, card: DefenseCard, paths: list[str], url: str) 
         lines.append(f"  not guarded  /v1/models{f'; {passed}' if passed else ''}")
     if settings.shadow:
         lines.append("  SHADOW       nothing is changed or refused; what would be is counted")
+    if settings.record is not None:
+        lines.append(f"  RECORDED     requests and decisions, to {settings.record}")
     if find_spec(PACKAGE) is None:
         lines.append(f"  metrics      none. {MISSING}")
     return lines

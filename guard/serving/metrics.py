@@ -60,6 +60,13 @@ class Metrics:
             would: An action, or why there is none.
         """
 
+    def recorded(self, what: str) -> None:
+        """`--record`: what became of a request.
+
+        Args:
+            what: `recorded`, `declined`, `dropped` or `failed`.
+        """
+
     def text(self) -> tuple[bytes, str]:
         """All figures, and their media type.
 

@@ -51,6 +51,12 @@ class PrometheusMetrics(Metrics):
         self._shadow = Counter(
             "vlmguard_shadow", "What would have happened.", ["action"], registry=registry
         )
+        self._recorded = Counter(
+            "vlmguard_recorded",
+            "What became of requests to be recorded.",
+            ["outcome"],
+            registry=registry,
+        )
         self._tokens = Counter(
             "vlmguard_tokens",
             "Tokens of models that the guard asked, where these tell.",
@@ -110,6 +116,9 @@ class PrometheusMetrics(Metrics):
 
     def shadowed(self, would: str) -> None:
         self._shadow.labels(self._bounded(would)).inc()
+
+    def recorded(self, what: str) -> None:
+        self._recorded.labels(what).inc()
 
     def text(self) -> tuple[bytes, str]:
         folder = os.environ.get(FOLDER)

@@ -100,13 +100,15 @@ class Recorder:
 
     Args:
         folder: Where to write; made with mode 0700 if it is missing.
+        told: Is called with what became of each request.
 
     Raises:
         UserError: The folder cannot be written to, or others than its owner may read it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, told: Callable[[Counted], None] = lambda what: None) -> None:
         self.folder = _private(folder)
+        self._told = told
         self.counts: Counter[Counted] = Counter()
         """What became of the requests so far."""
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -140,10 +142,11 @@ class Recorder:
         texts = sum(len(message.text) for message in conversation.messages)
         size += 1_000 + texts + sum(map(len, images_of(conversation.messages)))
         with self._lock:
-            if self._waiting + size > WAITING:
-                self.counts["dropped"] += 1
-                return
-            self._waiting += size
+            fits = self._waiting + size <= WAITING
+            self._waiting += size if fits else 0
+        if not fits:
+            self._count("dropped")
+            return
         self._queue.put(
             _Waiting(request_id, time.time(), conversation, decision, record, answer, shadow, size)
         )
@@ -160,6 +163,7 @@ class Recorder:
     def _count(self, what: Counted) -> None:
         with self._lock:
             self.counts[what] += 1
+        self._told(what)
 
     def _write_all(self) -> None:
         while (waiting := self._queue.get()) is not None:

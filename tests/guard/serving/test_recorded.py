@@ -103,6 +103,22 @@ async def test_what_a_client_declines_is_not_kept(tmp_path: Path) -> None:
     assert request.prompt == "How do I climb ladder 2?"
 
 
+async def test_what_became_of_requests_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    rewriter = {"rewriter": Scripted(REWRITE)}
+    async with served("vlmguard", rewriter, Answers(), record=folder) as client:
+        await client.post(CHAT_PATH, json=body(1), headers={"X-VLMGuard-No-Record": "1"})
+        await client.post(CHAT_PATH, json=body(2))
+        await kept(folder)
+        for _ in range(100):
+            told = (await client.get("/metrics")).text
+            if 'vlmguard_recorded_total{outcome="recorded"} 1.0' in told:
+                break
+            await asyncio.sleep(0.01)
+    assert 'vlmguard_recorded_total{outcome="recorded"} 1.0' in told
+    assert 'vlmguard_recorded_total{outcome="declined"} 1.0' in told
+
+
 async def test_a_gateway_tells_what_its_client_declines(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     async with served(
