@@ -7,10 +7,11 @@ tool calls and sound are not checked, see `Defense.check`.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import anyio
 import httpx
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
 from starlette.responses import Response, StreamingResponse
@@ -19,11 +20,14 @@ from vlmguard.guard.defense import Conversation, Target
 from vlmguard.guard.defense.refusal import is_block
 from vlmguard.guard.serving.clock import Clock
 from vlmguard.guard.serving.dialects.base import Asked, Dialect
+from vlmguard.guard.serving.dialects.parts import ReadsParts
 from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.front import Note
 from vlmguard.guard.serving.guarding import Decided, Guard
 from vlmguard.guard.serving.shown import Shown
 from vlmguard.guard.serving.sse import events_in
-from vlmguard.guard.serving.upstream import Header, of_upstream
+from vlmguard.guard.serving.streaming import Checks, Streamed, without_encoding
+from vlmguard.guard.serving.upstream import Header
 
 __all__ = ["EVENTS", "Answers", "Came", "Open", "check_choices"]
 
@@ -66,7 +70,7 @@ class Came:
     @property
     def is_stream(self) -> bool:
         """Whether it is a stream of events."""
-        return dict(self.headers).get(b"content-type", b"").startswith(EVENTS.encode())
+        return _is_stream(self.headers)
 
     def response(self) -> Response:
         """The same for the client."""
@@ -106,9 +110,9 @@ class Answers:
             Fault: It cannot be reached.
         """
         own = config if config.model_dump(exclude_none=True) else None
-        body = self._dialect.written(self._asked, self._seen.as_sent(messages), own)
         with self._clock.stopped():
-            came = await self._whole(body)
+            async with self._send(self._body(messages, own)) as response:
+                came = await self._read(response)
         self._came.append(came)
         if came.output is None:
             raise _NoAnswerError
@@ -130,12 +134,52 @@ class Answers:
         Raises:
             Fault: The guard cannot decide, or the model cannot be reached.
         """
-        decision = decided.decision
-        settings = self._guard.defense.answer_settings(decision, target)
+        settings = self._guard.defense.answer_settings(decided.decision, target)
         try:
-            output = await target(list(decision.messages), settings)
+            output = await target(list(decided.decision.messages), settings)
         except _NoAnswerError:
             return self._without_answer(conversation, decided)
+        return await self._looked_at(conversation, decided, output, target)
+
+    async def streamed(
+        self, conversation: Conversation, decided: Decided, target: Target, note: Note
+    ) -> tuple[Decided, Response | None]:
+        """As `checked`, for a stream that the defense and the API check part by part.
+
+        Args:
+            conversation: As there.
+            decided: As there.
+            target: As there.
+            note: Where the last decision is noted, which comes behind the headers.
+        """
+        assert isinstance(self._dialect, ReadsParts)
+        settings = self._guard.defense.answer_settings(decided.decision, target)
+        opened = self._send(self._body(decided.decision.messages, settings))
+        response = await opened.__aenter__()
+        streams = False
+        try:
+            headers = without_encoding(response)
+            if response.status_code >= 400 or not _is_stream(headers):
+                self._came.append(await self._read(response))
+                output = self._came[0].output
+                if output is None:
+                    return self._without_answer(conversation, decided)
+                return await self._looked_at(conversation, decided, output, target)
+            checks = Checks(self._guard, self._dialect, self._asked, conversation, decided, target)
+            pieces = checks.pieces(response)
+            first = await anext(pieces, None)
+            if first is None:
+                return checks.decided, None
+            streams = True
+            return decided, Streamed(opened, headers, pieces, first, checks, note)
+        finally:
+            if not streams:
+                with anyio.CancelScope(shield=True):
+                    await opened.__aexit__(None, None, None)
+
+    async def _looked_at(
+        self, conversation: Conversation, decided: Decided, output: ModelOutput, target: Target
+    ) -> tuple[Decided, Response | None]:
         decided.record.add_call("answer", output, "target")
         if len(output.choices) > 1:
             unable = self._guard.unable(conversation, decided.record, "several_answers")
@@ -176,31 +220,31 @@ class Answers:
         raw = self._dialect.replaced(last.raw.decode(), output).encode()
         return Came(last.status, last.headers, raw).response()
 
-    async def _whole(self, body: bytes) -> Came:
-        async with self._send(body) as response:
-            try:
-                raw = await response.aread()
-            except httpx.HTTPError as error:
-                said = f"The model's answer broke off ({type(error).__name__})."
-                raise Fault(502, "upstream_broken", said) from None
-            headers = [
-                pair
-                for pair in of_upstream(response.headers.raw)
-                if pair[0] not in (b"content-encoding", b"content-length")
-            ]
-            came = Came(response.status_code, headers, raw)
+    def _body(self, messages: Sequence[ChatMessage], settings: GenerateConfig | None) -> bytes:
+        return self._dialect.written(self._asked, self._seen.as_sent(messages), settings)
+
+    async def _read(self, response: httpx.Response) -> Came:
+        try:
+            raw = await response.aread()
+        except httpx.HTTPError as error:
+            said = f"The model's answer broke off ({type(error).__name__})."
+            raise Fault(502, "upstream_broken", said) from None
+        came = Came(response.status_code, without_encoding(response), raw)
         if came.status >= 400:
             return came
         try:
-            return Came(came.status, headers, raw, self._read(came))
+            return replace(came, output=self._output(came))
         except ValueError:
             return came
 
-    def _read(self, came: Came) -> ModelOutput:
+    def _output(self, came: Came) -> ModelOutput:
         if came.is_stream:
-            said = self._dialect.streamed(events_in(came.raw))
-        else:
-            said = json.loads(came.raw)
-            if not isinstance(said, dict):
-                raise ValueError("no object")
+            return self._dialect.output(self._dialect.streamed(events_in(came.raw)))
+        said = json.loads(came.raw)
+        if not isinstance(said, dict):
+            raise ValueError("no object")
         return self._dialect.output(said)
+
+
+def _is_stream(headers: list[Header]) -> bool:
+    return dict(headers).get(b"content-type", b"").startswith(EVENTS.encode())

@@ -12,6 +12,7 @@ from vlmguard.guard.defense import Conversation, Target, refusal
 from vlmguard.guard.defense.target import Answer
 from vlmguard.guard.serving.buffered import Answers, check_choices
 from vlmguard.guard.serving.dialects.base import Asked, Dialect
+from vlmguard.guard.serving.dialects.parts import ReadsParts
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.front import note_of
 from vlmguard.guard.serving.guarding import Decided, Guard
@@ -90,7 +91,12 @@ class Proxy:
         decided = await self.guard.decide(conversation, target)
         response = None
         if decided.decision.action != "block":
-            decided, response = await answers.checked(conversation, decided, target)
+            parts = self.guard.defense.checks_parts and isinstance(self.dialect, ReadsParts)
+            if asked.stream and parts:
+                note = note_of(request)
+                decided, response = await answers.streamed(conversation, decided, target, note)
+            else:
+                decided, response = await answers.checked(conversation, decided, target)
         if response is None:
             return self._refused(asked, decided)
         response.headers.update(told(self.guard, decided))

@@ -24,6 +24,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall
 
 from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
+from vlmguard.guard.serving.dialects.parts import Part, ReadsParts
 from vlmguard.guard.serving.dialects.reading import (
     content_of,
     settings_of,
@@ -53,6 +54,7 @@ _FINISH: Final[Mapping[str, StopReason]] = {
     "content_filter": "content_filter",
 }
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+_BESIDE: Final = ("reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
 _TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 _NO_USAGE: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 # As in OpenAI's API; a client's number must not cost memory.
@@ -70,7 +72,7 @@ SETTINGS: Final = {
 """Fields of the body, by Inspect's name."""
 
 
-class Chat(Dialect):
+class Chat(Dialect, ReadsParts):
     """Chat completions."""
 
     path: ClassVar[str] = "/v1/chat/completions"
@@ -113,9 +115,7 @@ class Chat(Dialect):
         choices: dict[int, dict[str, Any]] = {}
         whole: dict[str, Any] = {}
         for event in events:
-            chunk = json.loads(event)
-            if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
-                raise ValueError("an event that is no chunk")
+            chunk = _chunk(event)
             whole |= {key: chunk[key] for key in ("model", "usage") if chunk.get(key)}
             for delta in chunk["choices"]:
                 _join(choices, delta)
@@ -137,12 +137,32 @@ class Chat(Dialect):
         }
 
     def events(self, asked: Asked, output: ModelOutput) -> Iterator[bytes]:
+        return self.cut(asked, output, "{}")
+
+    def part(self, event: str) -> Part:
+        text, beside, ends = "", False, False
+        for choice in _chunk(event)["choices"]:
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            if not isinstance(delta, dict) or choice.get("index") not in (0, None):
+                raise ValueError("another choice than the first")
+            said = delta.get("content")
+            if isinstance(said, str):
+                text += said
+            elif said is not None:
+                raise ValueError("a text in another form")
+            beside = beside or any(value for key, value in delta.items() if key in _BESIDE)
+            ends = ends or choice.get("finish_reason") is not None
+        return Part(text, beside, ends)
+
+    def cut(self, asked: Asked, output: ModelOutput, last: str) -> Iterator[bytes]:
         head = {
             "id": f"chatcmpl-{uuid4().hex}",
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": asked.model,
         }
+        shared = json.loads(last)
+        head |= {name: shared[name] for name in head if shared.get(name)}
         deltas: list[tuple[dict[str, Any], str | None]] = [
             ({"role": "assistant", "content": output.completion}, None),
             ({}, finish_reason(output)),
@@ -178,6 +198,13 @@ def _written_choice(output: ModelOutput) -> dict[str, Any]:
         "logprobs": None,
         "finish_reason": finish_reason(output),
     }
+
+
+def _chunk(event: str) -> dict[str, Any]:
+    chunk = json.loads(event)
+    if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
+        raise ValueError("an event that is no chunk")
+    return chunk
 
 
 def _join(choices: dict[int, dict[str, Any]], chunk: Any) -> None:
