@@ -1,12 +1,12 @@
 """The text of an answer, from the bytes that a client gets; for recordings."""
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import httpx
 
+from vlmguard.guard.serving.json_text import loads
 from vlmguard.guard.serving.sse import events_in
 
 __all__ = ["text_of"]
@@ -26,7 +26,7 @@ def text_of(headers: Iterable[tuple[bytes, bytes]], raw: bytes) -> str | None:
         response = httpx.Response(200, headers=[*headers], content=raw)
         body = response.content
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            return _whole(json.loads(body))
+            return _whole(loads(body))
         pieces = [piece for event in _events(body) if (piece := _piece(event)) is not None]
     except (httpx.DecodingError, ValueError):
         return None
@@ -69,4 +69,4 @@ def _piece(event: Any) -> str | None:
 def _events(body: bytes) -> Iterator[Any]:
     for data in events_in(body):
         with suppress(ValueError):  # what is not JSON has no text
-            yield json.loads(data)
+            yield loads(data)

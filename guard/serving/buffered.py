@@ -6,7 +6,6 @@ the last one (id and usage stay, nothing of the answer does), or is a stream of 
 tool calls and sound are not checked, see `Defense.check`.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from vlmguard.guard.serving.dialects.parts import ReadsParts
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.front import Note
 from vlmguard.guard.serving.guarding import Decided, Guard
+from vlmguard.guard.serving.json_text import loads
 from vlmguard.guard.serving.shown import Shown
 from vlmguard.guard.serving.sse import events_in
 from vlmguard.guard.serving.streaming import Checks, Streamed, without_encoding
@@ -240,7 +240,7 @@ class Answers:
     def _output(self, came: Came) -> ModelOutput:
         if came.is_stream:
             return self._dialect.output(self._dialect.streamed(events_in(came.raw)))
-        said = json.loads(came.raw)
+        said = loads(came.raw)
         if not isinstance(said, dict):
             raise ValueError("no object")
         return self._dialect.output(said)

@@ -84,6 +84,18 @@ def parse(body: bytes) -> tuple[str, Any]:
     return text, value
 
 
+def loads(text: str | bytes) -> Any:
+    """The value of a text that is not ours, such as a model's answer.
+
+    Raises:
+        ValueError: Not JSON, or nested deeper than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 def members(text: str, start: int = 0) -> dict[str, Value]:
     """The members of the object that begins at `start` of a text that `parse` accepted."""
     found: dict[str, Value] = {}

@@ -1,6 +1,5 @@
 """OpenAI's chat completions, `/v1/chat/completions`."""
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
@@ -41,7 +40,7 @@ from vlmguard.guard.serving.dialects.splicing import (
     with_settings,
     written_message,
 )
-from vlmguard.guard.serving.json_text import quoted
+from vlmguard.guard.serving.json_text import loads, quoted
 from vlmguard.guard.text.blocks import is_block
 
 __all__ = ["CHAT", "SETTINGS", "Chat", "chat_messages"]
@@ -161,7 +160,7 @@ class Chat(Dialect, ReadsParts):
             "created": int(time.time()),
             "model": asked.model,
         }
-        shared = json.loads(last)
+        shared = loads(last)
         head |= {name: shared[name] for name in head if shared.get(name)}
         deltas: list[tuple[dict[str, Any], str | None]] = [
             ({"role": "assistant", "content": output.completion}, None),
@@ -201,7 +200,7 @@ def _written_choice(output: ModelOutput) -> dict[str, Any]:
 
 
 def _chunk(event: str) -> dict[str, Any]:
-    chunk = json.loads(event)
+    chunk = loads(event)
     if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
         raise ValueError("an event that is no chunk")
     return chunk
@@ -213,6 +212,8 @@ def _join(choices: dict[int, dict[str, Any]], chunk: Any) -> None:
     if not isinstance(delta, dict):
         raise ValueError("a choice without a delta")
     index = chunk.get("index") or 0
+    if not isinstance(index, int):
+        raise ValueError("a choice without a number")
     new: dict[str, Any] = {"message": {}, "finish_reason": None}
     choice = choices.setdefault(index, new)
     choice["finish_reason"] = chunk.get("finish_reason") or choice["finish_reason"]

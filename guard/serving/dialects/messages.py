@@ -6,7 +6,6 @@ is two messages here, a tool turn and a user's turn, which is protected as any o
 not hide what a user says. In the body both stay one turn.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -51,7 +50,7 @@ from vlmguard.guard.serving.dialects.splicing import (
     written_message,
 )
 from vlmguard.guard.serving.faults import Fault
-from vlmguard.guard.serving.json_text import quoted
+from vlmguard.guard.serving.json_text import loads, quoted
 from vlmguard.guard.text.blocks import is_block
 
 __all__ = ["MESSAGES", "Messages"]
@@ -130,7 +129,7 @@ class Messages(Dialect):
         whole: dict[str, Any] = {}
         blocks: dict[int, dict[str, Any]] = {}
         for event in events:
-            said = json.loads(event)
+            said = loads(event)
             kind = said.get("type") if isinstance(said, dict) else None
             try:
                 if kind == "message_start":
@@ -301,7 +300,7 @@ def _mixed(entries: list[Any], messages: Sequence[ChatMessage]) -> dict[int, _Mi
     found: dict[int, _Mixed] = {}
     left = iter(messages)
     for entry in entries:
-        first, blocks = next(left), _listed(entry["content"])
+        first, blocks = next(left), _listed(entry.get("content"))
         if not isinstance(first, ChatMessageTool) or all(map(_is_result, blocks)):
             continue
         user = next(left)

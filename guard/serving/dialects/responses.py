@@ -7,7 +7,6 @@ looked at them, which is said, or is the failure `unread_content` where they sta
 turns that the upstream keeps (`previous_response_id`) are unknown here, which is said too.
 """
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
@@ -51,7 +50,7 @@ from vlmguard.guard.serving.dialects.splicing import (
     written_message,
 )
 from vlmguard.guard.serving.faults import Fault
-from vlmguard.guard.serving.json_text import quoted
+from vlmguard.guard.serving.json_text import loads, quoted
 from vlmguard.guard.text.blocks import is_block
 
 __all__ = ["RESPONSES", "Responses"]
@@ -142,7 +141,7 @@ class Responses(Dialect):
         )
 
     def streamed(self, events: Iterable[str]) -> dict[str, Any]:
-        said = [json.loads(event) for event in events]
+        said = [loads(event) for event in events]
         last = said[-1] if said and isinstance(said[-1], dict) else {}
         whole = last.get("response")
         if last.get("type") not in _ENDS or not isinstance(whole, dict):
