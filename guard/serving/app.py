@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.serving.demo import demo_routes
 from vlmguard.guard.serving.dialects.base import Dialect
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.dialects.messages import MESSAGES
@@ -68,6 +69,8 @@ def make_app(settings: Settings) -> Starlette:
     ]
     if settings.microworld:
         routes.append(scenes_route())
+    if settings.demo and upstream is not None:
+        routes += demo_routes(guard, upstream)
     if upstream is not None:
         routes += [
             Route(dialect.path, Proxy(guard, upstream, dialect).__call__, methods=["POST"])

@@ -27,6 +27,14 @@ _WHY: Final = {
 }
 
 
+_DID: Final = {
+    "pass": "passes the request as it is",
+    "rewrite": "sends another request",
+    "block": "blocks the request",
+    "regenerate": "puts another answer in its place",
+}
+
+
 @dataclass(frozen=True)
 class Compared:
     """What came of a request, twice.
@@ -54,6 +62,19 @@ class Compared:
     guarded: Output
     calls: int
     seconds: float | None
+
+    @property
+    def did(self) -> str:
+        """What the guard did, as a predicate."""
+        if self.failure:
+            return f"could not be used ({self.failure}), and {_DID[self.action]}"
+        return _DID[self.action]
+
+    @property
+    def cost(self) -> str:
+        """What it cost besides the model's own answer."""
+        calls = f"{self.calls} call{'s' if self.calls != 1 else ''}"
+        return calls if self.seconds is None else f"{calls}, {self.seconds:.1f} s"
 
 
 async def compare(guard: Guard, target: Target, messages: Sequence[ChatMessage]) -> Compared:

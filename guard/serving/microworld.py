@@ -49,6 +49,7 @@ from vlmguard.training.microworld.world.levels import DEFAULT, LEVELS
 
 __all__ = [
     "DEFAULT_TARGET",
+    "MODELS",
     "PROVIDER",
     "SCENES_PATH",
     "WAY_OUT",
@@ -71,7 +72,7 @@ LEFT_OUT_HEADER: Final = "x-microworld-left-out"
 
 _MAX_TOKENS: Final = 96
 _MAX_CHOICES: Final = 16
-_MODELS: Final = tuple(f"{PROVIDER}/{target}/{level}" for target in TARGETS for level in LEVELS)
+MODELS: Final = tuple(f"{PROVIDER}/{target}/{level}" for target in TARGETS for level in LEVELS)
 
 
 class StreamOptions(BaseModel):
@@ -192,7 +193,7 @@ async def _answer(name: str, messages: list[ChatMessage], settings: GenerateConf
 
 
 async def _models(request: Request) -> Response:
-    return JSONResponse({"object": "list", "data": [_described(name) for name in _MODELS]})
+    return JSONResponse({"object": "list", "data": [_described(name) for name in MODELS]})
 
 
 async def _model(request: Request) -> Response:
@@ -216,7 +217,7 @@ def _model_named(typed: str) -> str:
         return DEFAULT_TARGET
     target, _, level = typed.removeprefix(f"{PROVIDER}/").partition("/")
     name = f"{PROVIDER}/{target}/{level or DEFAULT}"
-    if name not in _MODELS:
+    if name not in MODELS:
         raise _no_such_model(typed)
     return name
 
@@ -227,7 +228,7 @@ def _is_ours(typed: str) -> bool:
 
 
 def _no_such_model(typed: str) -> Fault:
-    meant = did_you_mean(f"{PROVIDER}/{typed.removeprefix(f'{PROVIDER}/')}", _MODELS)
+    meant = did_you_mean(f"{PROVIDER}/{typed.removeprefix(f'{PROVIDER}/')}", MODELS)
     said = f"No such model.{meant} GET /v1/models lists them."
     return Fault(404, "model_not_found", said, "model")
 

@@ -32,6 +32,7 @@ class Settings:
         block_status: Whether a blocked request gets a normal completion (200) or an error (400).
         shadow: Decide and count, and change nothing.
         microworld: Whether the upstream is the microworld, whose drawn scenes are offered then.
+        demo: Whether there is a page to try the guard in a browser.
         max_body: The most bytes of a body.
         images: How many images a request may have, and how large.
         fetcher: Fetches linked images for the guard; None if these are refused.
@@ -53,6 +54,7 @@ class Settings:
     block_status: Literal[200, 400] = 200
     shadow: bool = False
     microworld: bool = False
+    demo: bool = False
     max_body: int = 25_000_000
     images: ImagePolicy = field(default_factory=ImagePolicy)
     fetcher: ImageFetcher | None = None

@@ -150,20 +150,10 @@ def shown(compared: Compared, target: str, defense: str, console: Console) -> li
         defense: Title of the defense.
         console: Where it is printed: two answers stand side by side if there is room.
     """
-    did = {
-        "pass": "passes the request as it is",
-        "rewrite": "sends another request",
-        "block": "blocks the request",
-        "regenerate": "puts another answer in its place",
-    }[compared.action]
-    if compared.failure:
-        did = f"could not be used ({compared.failure}), and {did}"
-    calls = f"{compared.calls} call{'s' if compared.calls != 1 else ''}"
-    seconds = "" if compared.seconds is None else f", {compared.seconds:.1f} s"
     parts: list[RenderableType] = [
         _line("Model", target),
         _line("Request", compared.request),
-        _line(defense, f"{did} ({calls}{seconds})"),
+        _line(defense, f"{compared.did} ({compared.cost})"),
     ]
     if compared.reasoning:
         parts.append(_line("Reasoning", compared.reasoning))
