@@ -70,6 +70,8 @@ def make_app(settings: Settings) -> Starlette:
     if settings.microworld:
         routes.append(scenes_route())
     if settings.demo and upstream is not None:
+        if settings.client_keys:
+            raise UserError("--demo is for trials: its page has no place for a client's key.")
         routes += demo_routes(guard, upstream)
     if upstream is not None:
         routes += [

@@ -66,6 +66,11 @@ def _add_upstream(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="in its place tiny models in this process, for tests: no key, network or GPU",
     )
+    behind.add_argument(
+        "--demo",
+        action="store_true",
+        help="a page at /demo to try the guard in a browser (on tiny models, without --upstream)",
+    )
 
 
 def _add_decisions(parser: argparse.ArgumentParser) -> None:

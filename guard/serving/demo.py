@@ -1,7 +1,7 @@
 """`vlmguard serve --demo`: a page at `/demo` that shows one request answered twice.
 
-It has no external resource, no inline script or style, and a policy that forbids both. The page
-asks `/demo/try`, which is for this page alone: a body must be JSON, so that no other site's form can
+It has no external resource, no inline script or style, and a policy that forbids both. It asks
+`/demo/try`, which is for this page alone: a body must be JSON, so that no form of another site can
 spend the server's key.
 """
 

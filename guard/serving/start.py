@@ -14,6 +14,7 @@ from vlmguard.guard.outside import model_of, options_of, roles_of
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import remember
 from vlmguard.guard.serving.app import endpoints_of, make_app
+from vlmguard.guard.serving.demo import DEMO_PATH
 from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
 from vlmguard.guard.serving.greeting import greeting, warnings_of
 from vlmguard.guard.serving.images import ImagePolicy
@@ -47,6 +48,8 @@ def serve(arguments: argparse.Namespace) -> int:
     if settings.microworld:
         print(f"  The microworld's tiny models, for tests: {url}{SCENES_PATH} has drawings with")
         print("  requests that they can answer.", flush=True)
+    if settings.demo:
+        print(f"  The page to try the guard: {url}{DEMO_PATH}", flush=True)
     for warning in warnings_of(settings, arguments):
         print(f"vlmguard: warning: {warning}", file=sys.stderr, flush=True)
     return run(app_of, arguments, listening)
@@ -54,7 +57,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def app_of(arguments: argparse.Namespace) -> Starlette:
     """The application that the arguments say, in the process that serves it."""
-    if arguments.microworld:
+    if _is_tiny(arguments):
         quiet_loading()
     return make_app(settings_of(arguments))
 
@@ -65,7 +68,8 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     Raises:
         UserError: One is wrong or missing.
     """
-    if arguments.on_failure is None and not arguments.microworld:
+    tiny = _is_tiny(arguments)
+    if arguments.on_failure is None and not tiny:
         raise UserError(
             "--on-failure: say what is done if the guard cannot decide. `--on-failure refuse` "
             "answers 503; `--on-failure original` lets the request pass unguarded."
@@ -73,13 +77,13 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     _check_numbers(arguments)
     client_keys = _client_keys(arguments.api_key_env)
     upstream: Upstream | None = None
-    if arguments.microworld:
+    if tiny:
         if arguments.upstream:
             raise UserError("--microworld and --upstream are two models; give one of them.")
         upstream = MicroworldUpstream()
     elif arguments.upstream:
         upstream = _upstream(arguments, forwards_keys=not client_keys)
-    models, options = tiny_models(arguments.defense) if arguments.microworld else ({}, {})
+    models, options = tiny_models(arguments.defense) if tiny else ({}, {})
     return Settings(
         defense=arguments.defense,
         options={**options, **options_of(arguments)},
@@ -89,7 +93,8 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         guard_timeout=arguments.guard_timeout,
         block_status=arguments.block_status,
         shadow=arguments.shadow,
-        microworld=arguments.microworld,
+        microworld=tiny,
+        demo=arguments.demo,
         images=_images(arguments),
         fetcher=_fetcher(arguments),
         record=_record(arguments),
@@ -101,6 +106,11 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         log_content=arguments.log_content,
         workers=arguments.workers,
     )
+
+
+def _is_tiny(arguments: argparse.Namespace) -> bool:
+    """Whether tiny models answer: a page for trials has them where no other is named."""
+    return bool(arguments.microworld or (arguments.demo and not arguments.upstream))
 
 
 def _record(arguments: argparse.Namespace) -> Path | None:
