@@ -32,6 +32,7 @@ from vlmguard.guard.serving.dialects.reading import (
     unread,
     unreadable,
     usage_of,
+    user_content,
 )
 from vlmguard.guard.serving.dialects.splicing import (
     Parts,
@@ -250,9 +251,10 @@ def _message(entry: Any, where: str) -> ChatMessage:
     role = entry.get("role") if isinstance(entry, dict) else None
     if role not in _ROLES:
         raise unreadable(where, f"a message of role {', '.join(_ROLES)} is needed")
-    content = content_of(entry.get("content"), f"{where}.content", _part)
+    said, place = entry.get("content"), f"{where}.content"
     if role == "user":
-        return ChatMessageUser(content=content)
+        return ChatMessageUser(content=user_content(said, place, _part))
+    content = content_of(said, place, _part)
     if role in ("system", "developer"):
         return ChatMessageSystem(content=content)
     if role == "assistant":

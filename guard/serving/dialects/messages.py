@@ -39,6 +39,7 @@ from vlmguard.guard.serving.dialects.reading import (
     unread,
     unreadable,
     usage_of,
+    user_content,
 )
 from vlmguard.guard.serving.dialects.splicing import (
     Parts,
@@ -225,7 +226,7 @@ def _turns(entry: Any, where: str) -> list[ChatMessage]:
     rest = [block for block in _listed(blocks) if not _is_result(block)] if results else blocks
     turns: list[ChatMessage] = [_results(results, where)] if results else []
     if rest or not results:
-        turns.append(ChatMessageUser(content=content_of(rest, f"{where}.content", _part)))
+        turns.append(ChatMessageUser(content=user_content(rest, f"{where}.content", _part)))
     return turns
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "unread",
     "unreadable",
     "usage_of",
+    "user_content",
 ]
 
 PartReader = Callable[[dict[str, Any]], Content | None]
@@ -49,6 +50,13 @@ def content_of(content: Any, where: str, part: PartReader) -> str | list[Content
     if not isinstance(content, list):
         raise unreadable(where, "a text or a list of parts is needed")
     return [_part(each, f"{where}.{index}", part) for index, each in enumerate(content)]
+
+
+def user_content(content: Any, where: str, part: PartReader) -> str | list[Content]:
+    """The content of a user's turn, which has one; of the others as for `content_of`."""
+    if content is None:
+        raise unreadable(where, "a text or a list of parts is needed")
+    return content_of(content, where, part)
 
 
 def unreadable(where: str, said: str) -> Fault:

@@ -39,6 +39,7 @@ from vlmguard.guard.serving.dialects.reading import (
     unread,
     unreadable,
     usage_of,
+    user_content,
 )
 from vlmguard.guard.serving.dialects.splicing import (
     Parts,
@@ -272,9 +273,10 @@ def _turn(item: dict[str, Any], where: str) -> ChatMessage:
     role = item.get("role")
     if role not in _ROLES:
         raise unreadable(where, f"a message of role {', '.join(_ROLES)} is needed")
-    content = content_of(item.get("content"), f"{where}.content", _part)
+    said, place = item.get("content"), f"{where}.content"
     if role == "user":
-        return ChatMessageUser(content=content)
+        return ChatMessageUser(content=user_content(said, place, _part))
+    content = content_of(said, place, _part)
     if role == "assistant":
         return ChatMessageAssistant(content=content)
     return ChatMessageSystem(content=content)

@@ -1,5 +1,6 @@
 """Bodies of every API in any spelling of JSON: what no defense changed stays, byte by byte."""
 
+import json
 import random
 from typing import Any
 
@@ -11,6 +12,7 @@ from support.conversations import CONVERSATIONS
 from support.load.bodies import exactly, in_any_spelling
 
 from vlmguard.guard.defense import Conversation
+from vlmguard.guard.serving.faults import Fault
 
 # The long one is only slow.
 SAMPLED = {name: turns for name, turns in CONVERSATIONS.items() if name != "very_long"}
@@ -69,3 +71,63 @@ def member(value: list[Any], name: str) -> Any:
 
 def put(value: list[Any], name: str, new: Any) -> None:
     value[:] = [(name, new) if pair[0] == name else pair for pair in value]
+
+
+@pytest.mark.parametrize("api", BODIES)
+@settings(max_examples=300, deadline=None)
+@given(name=st.sampled_from(sorted(SAMPLED)), seed=st.integers(0, 2**32))
+def test_a_body_that_is_not_as_the_api_writes_it_is_refused_or_passes(
+    api: str, name: str, seed: int
+) -> None:
+    dialect, body_of = BODIES[api]
+    value, source = body_of(SAMPLED[name]), random.Random(seed)
+    for _ in range(source.randint(1, 3)):
+        value = spoiled(value, source)
+    body = json.dumps(value).encode()
+    try:
+        asked = dialect.read(body)
+    except Fault:
+        return
+    assert dialect.written(asked, list(asked.messages), None) == body
+    conversation = Conversation(asked.messages)
+    changed = [conversation.with_addition("Mind.", "system")]
+    # A turn that cannot be read is no defense's to change.
+    changed += [conversation.with_request("Safely?")] if conversation.readable else []
+    for decided in changed:
+        again = dialect.read(dialect.written(asked, decided, None))
+        assert Conversation(again.messages).text == Conversation(decided).text
+
+
+WRONG = (
+    None,
+    True,
+    7,
+    -1.5,
+    "",
+    "user",
+    "tool_result",
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    ["x"],
+    {"a": 1},
+)
+RENAMED = ("type", "role", "content", "text", "source", "image_url", "output", "id", "x")
+
+
+def spoiled(value: Any, source: random.Random) -> Any:
+    """A value with one of its own replaced, taken out, named otherwise or there twice."""
+    if isinstance(value, dict) and value:
+        key = source.choice(list(value))
+        if source.random() < 0.6:
+            return {**value, key: spoiled(value[key], source)}
+        left = {name: each for name, each in value.items() if name != key}
+        return left if source.random() < 0.5 else {**left, source.choice(RENAMED): value[key]}
+    if isinstance(value, list) and value:
+        index = source.randrange(len(value))
+        if source.random() < 0.7:
+            return [*value[:index], spoiled(value[index], source), *value[index + 1 :]]
+        return [*value, value[index]] if source.random() < 0.5 else value[:index]
+    return source.choice(WRONG)

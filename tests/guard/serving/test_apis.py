@@ -208,10 +208,10 @@ async def test_a_blocked_message_is_a_whole_stream() -> None:
 async def test_headers_of_the_messages_api_go_on(
     key: tuple[bytes, bytes], own: str | None, expected: Any
 ) -> None:
-    given = [key, (b"anthropic-version", b"2023-06-01"), (b"x-a", b"1")]
+    given = [key, (b"anthropic-version", b"2023-06-01"), (b"accept-encoding", b"gzip")]
     headers = Upstream(ADDRESS, own).headers(given)
     sent = {name.decode(): value.decode() for name, value in headers}
-    assert sent == {"anthropic-version": "2023-06-01", "x-a": "1", **expected}
+    assert sent == {"anthropic-version": "2023-06-01", "accept-encoding": "gzip", **expected}
 
 
 async def test_questions_of_a_defense_go_to_the_named_model() -> None:
