@@ -15,7 +15,7 @@ that was not fetched, a document) is left out, and only its kind is kept.
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -39,14 +39,11 @@ __all__ = [
     "LEFT_OUT",
     "OTHERS",
     "ROWS",
+    "Plain",
     "RecordedDecision",
     "RecordedRequest",
     "Recordings",
-    "decision_of",
-    "kept_text",
-    "plain_messages",
     "read_recordings",
-    "sent_digest",
 ]
 
 FORMAT: Final = 1
@@ -59,6 +56,8 @@ LEFT_OUT: Final = "left-out:"
 _MESSAGES: Final = TypeAdapter(list[ChatMessage])
 _DATA: Final = {"document": "document", "audio": "audio", "video": "video"}
 """The field with the content of a part, by the part's type."""
+_STRUCTURE: Final = {"role", "type", "image", "detail", "tool_call_id", "id", *_DATA.values()}
+"""Fields that hold nobody's words."""
 _NOT_KEPT: Final = {"id", "metadata", "model", "source"}
 _MIME: Final = {
     ".png": "image/png",
@@ -78,7 +77,7 @@ class RecordedDecision(BaseModel):
         failure: Why the guard's output could not be used; empty if it could.
         skipped: Why the guard looked at nothing; empty if it looked.
         request: Text of the last user turn as the target gets it; empty if it is blocked.
-        sent: Digest of all that the target gets, see `sent_digest`.
+        sent: Digest of all that the target gets; empty if it gets nothing.
         verdict: The guard's verdict, if it gave one.
     """
 
@@ -102,7 +101,7 @@ class RecordedRequest(BaseModel):
         image: File of the picture of a row for the synthesis; None if it is no row.
         image_id: Identity of that picture.
         prompt: Text of the last user turn.
-        messages: The conversation, see `plain_messages`.
+        messages: The conversation, see `Plain`.
         elsewhere: Names of turns that a server keeps, and nobody here has.
         decision: What the guard decided.
         answer: The answer without the guard, in shadow mode; else None.
@@ -204,76 +203,67 @@ def read_recordings(folder: Path) -> Recordings:
     return Recordings(requests, torn)
 
 
-def plain_messages(messages: Sequence[ChatMessage], pictures: dict[str, str]) -> list[Any]:
-    """Messages as they are recorded: without ids, metadata, secrets and bytes.
+class Plain:
+    """Brings a request into the form of a recording: without ids, metadata, secrets and bytes.
 
     Args:
-        messages: The messages.
         pictures: Path of the file of each picture, by its data URI; others are left out.
     """
-    return [_plain(message, pictures) for message in messages]
 
+    def __init__(self, pictures: Mapping[str, str]) -> None:
+        self._pictures = pictures
+        # A request stands in it several times, and to look for secrets takes time.
+        self._texts: dict[str, str] = {}
 
-def decision_of(decision: Decision, skipped: str, pictures: dict[str, str]) -> RecordedDecision:
-    """A decision as it is recorded.
+    def text(self, text: str) -> str:
+        """A text without secrets, and as files can hold it."""
+        if text not in self._texts:
+            self._texts[text] = redact_text(well_formed(text))
+        return self._texts[text]
 
-    Args:
-        decision: The decision about a request, before any answer.
-        skipped: Why the guard looked at nothing.
-        pictures: As for `plain_messages`.
-    """
-    return RecordedDecision(
-        action=decision.action,
-        reason=kept_text(decision.reason),
-        hazard=kept_text(decision.hazard),
-        failure=decision.failure,
-        skipped=skipped,
-        request=kept_text(decision.request),
-        sent=sent_digest(plain_messages(decision.messages, pictures)),
-        verdict=_verdict(decision.verdict),
-    )
+    def messages(self, messages: Sequence[ChatMessage]) -> list[Any]:
+        """Messages, each as JSON."""
+        return [self._message(message) for message in messages]
 
+    def decision(self, decision: Decision, skipped: str) -> RecordedDecision:
+        """A decision about a request, before any answer.
 
-def kept_text(text: str) -> str:
-    """A text as it is recorded: without secrets, and as files can hold it."""
-    return redact_text(well_formed(text))
+        Args:
+            decision: The decision.
+            skipped: Why the guard looked at nothing.
+        """
+        verdict = decision.verdict
+        return RecordedDecision(
+            action=decision.action,
+            reason=self.text(decision.reason),
+            hazard=self.text(decision.hazard),
+            failure=decision.failure,
+            skipped=skipped,
+            request=self.text(decision.request),
+            sent=_digest(self.messages(decision.messages)) if decision.messages else "",
+            verdict=verdict and verdict.model_copy(update={"raw": self.text(verdict.raw)}),
+        )
 
+    def _message(self, message: ChatMessage) -> dict[str, Any]:
+        dumped: dict[str, Any] = message.model_dump(exclude_none=True, exclude=_NOT_KEPT)
+        parts = dumped.get("content")
+        for part in parts if isinstance(parts, list) else []:
+            kind = part.get("type")
+            if kind == "image":
+                part["image"] = self._pictures.get(part["image"], f"{LEFT_OUT}{kind}")
+            elif kind in _DATA:
+                part[_DATA[kind]] = f"{LEFT_OUT}{kind}"
+        hidden: dict[str, Any] = self._hidden(dumped, "")
+        return hidden
 
-def sent_digest(messages: list[Any]) -> str:
-    """Identity of what the target gets: 12 hex digits; empty if it gets nothing.
-
-    Args:
-        messages: The messages, as of `plain_messages`.
-    """
-    return _digest(messages) if messages else ""
-
-
-def _verdict(verdict: Verdict | None) -> Verdict | None:
-    return verdict and verdict.model_copy(update={"raw": kept_text(verdict.raw)})
-
-
-def _plain(message: ChatMessage, pictures: dict[str, str]) -> dict[str, Any]:
-    dumped: dict[str, Any] = message.model_dump(exclude_none=True, exclude=_NOT_KEPT)
-    parts = dumped.get("content")
-    for part in parts if isinstance(parts, list) else []:
-        kind = part.get("type")
-        if kind == "image":
-            part["image"] = pictures.get(part["image"], f"{LEFT_OUT}{kind}")
-        elif kind in _DATA:
-            part[_DATA[kind]] = f"{LEFT_OUT}{kind}"
-    hidden: dict[str, Any] = _without_secrets(dumped)
-    return hidden
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, str):
-        return kept_text(value)
-    if isinstance(value, dict):
-        return {
-            name: HIDDEN if isinstance(each, str) and is_secret(name) else _without_secrets(each)
-            for name, each in value.items()
-        }
-    return [_without_secrets(each) for each in value] if isinstance(value, list) else value
+    def _hidden(self, value: Any, name: str) -> Any:
+        if isinstance(value, dict):
+            return {key: self._hidden(each, key) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._hidden(each, name) for each in value]
+        if not isinstance(value, str) or name in _STRUCTURE:
+            return value
+        return HIDDEN if is_secret(name) else self.text(value)
 
 
 def _data_uri(folder: Path, file: str, record: str) -> str:

@@ -39,10 +39,8 @@ from vlmguard.guard.recordings import (
     IMAGES,
     OTHERS,
     ROWS,
+    Plain,
     RecordedRequest,
-    decision_of,
-    kept_text,
-    plain_messages,
 )
 
 __all__ = ["NO_RECORD", "Counted", "Recorder", "declined"]
@@ -189,7 +187,7 @@ class Recorder:
         conversation = waiting.conversation
         uris = dict.fromkeys(images_of(conversation.messages))
         pictures = {uri: file for uri in uris if (file := self._picture(uri))}
-        skipped = waiting.record.skipped
+        plain, skipped = Plain(pictures), waiting.record.skipped
         answer = waiting.answer() if waiting.answer is not None else None
         picture = "" if skipped else _only_picture(conversation, pictures)
         row = RecordedRequest(
@@ -198,11 +196,11 @@ class Recorder:
             time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(waiting.came)),
             image=picture or None,
             image_id=picture or None,
-            prompt=kept_text(conversation.text),
-            messages=plain_messages(conversation.messages, pictures),
+            prompt=plain.text(conversation.text),
+            messages=plain.messages(conversation.messages),
             elsewhere=list(conversation.elsewhere),
-            decision=decision_of(waiting.decision, skipped, pictures),
-            answer=kept_text(answer) if answer is not None else None,
+            decision=plain.decision(waiting.decision, skipped),
+            answer=plain.text(answer) if answer is not None else None,
             shadow=waiting.shadow,
             defense=waiting.record.defense,
             version=waiting.record.version,

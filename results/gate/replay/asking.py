@@ -14,7 +14,7 @@ from vlmguard.guard.defense import Defense
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.option_content import files_digest
 from vlmguard.guard.outside import asking, made_of
-from vlmguard.guard.recordings import RecordedRequest, decision_of
+from vlmguard.guard.recordings import Plain, RecordedRequest
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.roles import load_models
 from vlmguard.results.gate.replay.decisions import Decided, GuardRun
@@ -154,7 +154,7 @@ async def _decided(folder: Path, request: RecordedRequest, defense: Defense) -> 
         if record.failure:  # `on_failure=raise`: nothing reaches the target
             return Decided(request.digest, "block", record.failure, record.failure), ""
         return Decided(request.digest, "", type(error).__name__), ""
-    kept = decision_of(decision, record.skipped, pictures)
+    kept = Plain(pictures).decision(decision, record.skipped)
     decided = Decided(
         request.digest, kept.action, kept.reason, kept.failure, kept.skipped, kept.sent
     )
