@@ -20,7 +20,7 @@ from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.dialects.messages import MESSAGES
 from vlmguard.guard.serving.dialects.responses import RESPONSES
 from vlmguard.guard.serving.faults import Fault
-from vlmguard.guard.serving.front import Front
+from vlmguard.guard.serving.front import Front, note_of
 from vlmguard.guard.serving.gateway import GATEWAY_PATH, Gateway, gateway_lacks
 from vlmguard.guard.serving.guarding import Guard
 from vlmguard.guard.serving.health import Ready, healthy
@@ -126,6 +126,7 @@ def _refusing(lacks: str) -> Callable[[Request], Awaitable[Response]]:
 
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Fault)
+    note_of(request).code = error.code
     return error.response(request.url.path)
 
 
@@ -135,6 +136,6 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = headers.get("Allow", "")
         said = f"This path takes other methods: {allowed}."
-        return Fault(405, "method_not_allowed", said, headers=headers).response(request.url.path)
+        return await _told(request, Fault(405, "method_not_allowed", said, headers=headers))
     said = "This server has no such path. A client's base URL ends in /v1."
-    return Fault(404, "unknown_path", said, headers=headers).response(request.url.path)
+    return await _told(request, Fault(404, "unknown_path", said, headers=headers))

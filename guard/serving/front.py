@@ -53,6 +53,7 @@ class Note:
         size: Bytes of its body.
         answered: Bytes of the answer.
         digest: Keyed hash of its body.
+        code: The code of our error, if the answer is one.
         failure: What went wrong in the server.
     """
 
@@ -65,6 +66,7 @@ class Note:
     size: int = 0
     answered: int = 0
     digest: str = ""
+    code: str = ""
     failure: str = ""
 
     @property
@@ -131,6 +133,7 @@ class Front:
                 said = "This server has as many requests as it takes. Try again."
                 raise Fault(429, "too_many_requests", said, headers={"retry-after": "1"})
         except Fault as fault:
+            note.code = fault.code
             await fault.response(scope["path"])(scope, receive, outgoing)
             return
         self._inside += 1
@@ -145,6 +148,7 @@ class Front:
         try:
             body = await self._body(scope, receive)
         except Fault as fault:
+            note.code = fault.code
             await fault.response(scope["path"])(scope, receive, outgoing)
             return
         if body is None:
@@ -176,7 +180,9 @@ class Front:
             raised(note.name, error)
             if not outgoing.started:
                 said = f"The server failed. Its log has the place, at {note.request_id}."
-                await Fault(500, "internal", said).response(scope["path"])(scope, receive, outgoing)
+                fault = Fault(500, "internal", said)
+                note.code = fault.code
+                await fault.response(scope["path"])(scope, receive, outgoing)
 
     def _check_key(self, scope: Scope) -> None:
         """Refuse a client without one of the keys, if there are any.
@@ -237,6 +243,8 @@ class Front:
     def _end(self, note: Note, method: str) -> None:
         seconds = time.perf_counter() - note.began
         self._metrics.left(note.endpoint, note.status, note.action, seconds)
+        if note.code:
+            self._metrics.told(note.code)
         if note.endpoint in OPEN:
             return
         line = {
@@ -250,6 +258,7 @@ class Front:
             "bytes_in": note.size,
             "bytes_out": note.answered,
             "content": note.digest,
+            "code": note.code,
             "failure": note.failure,
         }
         logged({name: value for name, value in line.items() if value != ""})

@@ -38,6 +38,13 @@ class Metrics:
             seconds: The time from its first byte to the last one of its answer.
         """
 
+    def told(self, code: str) -> None:
+        """A client got an error of ours.
+
+        Args:
+            code: Its code.
+        """
+
     def decided(self, seconds: float, failure: str) -> None:
         """The guard decided about a request or an answer.
 

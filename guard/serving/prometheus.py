@@ -42,6 +42,9 @@ class PrometheusMetrics(Metrics):
             ["endpoint", "action"],
             registry=registry,
         )
+        self._errors = Counter(
+            "vlmguard_errors", "Errors of ours that clients got.", ["code"], registry=registry
+        )
         self._failures = Counter(
             "vlmguard_failures",
             "Decisions without a usable output of the guard.",
@@ -99,6 +102,9 @@ class PrometheusMetrics(Metrics):
         self._whole.labels(endpoint).observe(seconds)
         if action:
             self._actions.labels(endpoint, action).inc()
+
+    def told(self, code: str) -> None:
+        self._errors.labels(code).inc()
 
     def decided(self, seconds: float, failure: str) -> None:
         self._guard.observe(seconds)

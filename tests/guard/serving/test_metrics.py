@@ -97,3 +97,26 @@ async def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.M
         answered = await client.get("/metrics")
     assert answered.status_code == 501
     assert "pip install 'vlmguard[serve]'" in answered.json()["error"]["message"]
+
+
+async def test_errors_of_ours_are_counted_by_their_code() -> None:
+    """Before anything is changed, an operator sees how many requests would need it."""
+    link = {"type": "image_url", "image_url": {"url": "https://pictures.test/a.png"}}
+    linked = {"model": "m", "messages": [{"role": "user", "content": [link]}]}
+    roles = {"rewriter": Scripted(REWRITE)}
+    async with served("vlmguard", roles, Answers(), max_body=1_000) as client:
+        for _ in range(2):
+            assert (await client.post(CHAT_PATH, json=linked)).status_code == 400
+        await client.post(CHAT_PATH, content=b"{")
+        await client.post(CHAT_PATH, content=b" " * 1_001)
+        await client.post(CHAT_PATH, content=b"x", headers={"content-encoding": "gzip"})
+        await client.get("/v1/a-path-of-a-client")
+        told = figures((await client.get("/metrics")).text)
+    counted = {key[1]: value for key, value in told.items() if key[0] == "vlmguard_errors_total"}
+    assert counted == {
+        "remote_image": 2,
+        "invalid_json": 1,
+        "body_too_large": 1,
+        "content_encoding": 1,
+        "unknown_path": 1,
+    }

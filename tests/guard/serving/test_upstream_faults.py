@@ -137,6 +137,42 @@ def test_a_stream_that_breaks_does_not_end_well(ending: str) -> None:
     assert again.status == 400
 
 
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("ending", ["reset", "silence", "nonsense", "half an event"])
+def test_a_checked_stream_that_breaks_does_not_end_well(ending: str, sent: bool) -> None:
+    """Nor where the guard holds words back, or has let some go."""
+
+    def talk(connection: socket.socket, request: Received) -> None:
+        event = CHUNK.replace(b"An", b"This is a whole sentence. " if sent else b"An")
+        connection.sendall(STREAM + chunked(event))
+        if ending == "reset":
+            reset(connection)
+        elif ending == "silence":
+            upstream.wait_until_left(connection)
+        else:
+            connection.sendall(b"zz\r\n" if ending == "nonsense" else chunked(CHUNK[:20]))
+
+    checking = {"options": {"adapter": "llama_guard", "check": "output"}}
+    with raw_upstream(talk) as upstream:
+        roles = {"guard": Scripted("safe")}
+        with live_server("guard_model", roles, upstream, timeout=0.2, **checking) as guard:
+            with guard.connect() as connection:
+                connection.sendall(posted(asking(stream=True)))
+                came = b""
+                while more := connection.recv(65_536):
+                    came += more
+                    if b"}}" in came and b"HTTP/1.1 50" in came:
+                        break
+            assert guard.post(b"{}").status == 400
+    assert b"[DONE]" not in came
+    if sent:
+        assert b"This is a whole sentence." in came
+        assert not came.endswith(b"0\r\n\r\n") or b'"error"' in came
+    else:
+        assert came.startswith(b"HTTP/1.1 502")
+        assert b'"error"' in came
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_ends_the_upstreams_work(stream: bool) -> None:
     """While the answer is streamed, and while nothing of it has come."""
