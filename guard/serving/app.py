@@ -82,8 +82,9 @@ def make_app(settings: Settings) -> Starlette:
         # Last: it takes what nothing else took.
         routes.append(Route(_REST, passing.__call__, methods=_METHODS))
 
-    recorder = Recorder(settings.record, metrics.recorded) if settings.record is not None else None
-    recording = [] if recorder is None else [Middleware(Recorded, recorder, settings.shadow)]
+    recorder = Recorder(settings.record, metrics.recorded) if settings.record else None
+    keeping = settings.log_content or recorder is not None
+    recording = [Middleware(Recorded, recorder, settings.shadow)] if keeping else []
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -18,7 +18,7 @@ from vlmguard.guard.serving.clock import Clock
 from vlmguard.guard.serving.faults import Fault, guard_unavailable
 from vlmguard.guard.serving.logs import logged, raised, shadowed
 from vlmguard.guard.serving.metrics import Metrics
-from vlmguard.guard.serving.recorded import note_decision
+from vlmguard.guard.serving.recorded import is_declined, note_decision
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.shown import Shown, shown
 
@@ -134,7 +134,7 @@ class Guard:
         seconds = time.perf_counter() - began
         self.metrics.decided(seconds, decision.failure)
         self.metrics.asked(record.stages)
-        if self.settings.log_content:
+        if self.settings.log_content and not is_declined():
             said = {"asked": conversation.text, "decided": decision.request}
             logged({"request": conversation.name, "action": decision.action, **said})
         return self.checked(decision, record, seconds)

@@ -16,7 +16,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.serving.answer_text import text_of
 from vlmguard.guard.serving.recording import Recorder, declined
 
-__all__ = ["Recorded", "decline", "note_decision"]
+__all__ = ["Recorded", "decline", "is_declined", "note_decision"]
 
 _LONGEST: Final = 2_000_000
 """Bytes of an answer beyond which it is not kept."""
@@ -27,14 +27,15 @@ class Recorded:
 
     Args:
         app: The other.
-        recorder: Where it is written.
+        recorder: Where it is written; None if a client's wish matters to the log alone.
         shadow: Whether answers are kept, since the guard changes nothing.
     """
 
-    def __init__(self, app: ASGIApp, recorder: Recorder, shadow: bool) -> None:
+    def __init__(self, app: ASGIApp, recorder: Recorder | None, shadow: bool) -> None:
         self._app = app
         self._recorder = recorder
         self._shadow = shadow
+        self._hears = shadow and recorder is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -45,7 +46,7 @@ class Recorded:
         exchange = _Exchange(self._recorder, wanted=not declined(names), shadow=self._shadow)
         token = _NOW.set(exchange)
         try:
-            await self._app(scope, receive, exchange.heard(send) if self._shadow else send)
+            await self._app(scope, receive, exchange.heard(send) if self._hears else send)
         finally:
             _NOW.reset(token)
             exchange.end()
@@ -71,10 +72,16 @@ def decline() -> None:
         exchange.wanted = False
 
 
+def is_declined() -> bool:
+    """Whether the client of the request at hand wants nothing of it to be kept."""
+    exchange = _NOW.get()
+    return exchange is not None and not exchange.wanted
+
+
 class _Exchange:
     """A request, until both its decision and its answer are there."""
 
-    def __init__(self, recorder: Recorder, wanted: bool, shadow: bool) -> None:
+    def __init__(self, recorder: Recorder | None, wanted: bool, shadow: bool) -> None:
         self.wanted = wanted
         self._recorder = recorder
         self._shadow = shadow
@@ -88,6 +95,8 @@ class _Exchange:
     def decided(
         self, conversation: Conversation, decision: Decision, record: DefenseRecord
     ) -> None:
+        if self._recorder is None:
+            return
         if not self.wanted:
             self._recorder.decline()
             return
@@ -116,6 +125,7 @@ class _Exchange:
 
     def _write(self) -> None:
         assert self._decided is not None
+        assert self._recorder is not None
         noted, headers, pieces = self._decided, self._headers, self._pieces
         # Only a whole answer is one: of a client that left, or beyond the limit, nothing is kept.
         complete = self._whole and headers and self._size <= _LONGEST

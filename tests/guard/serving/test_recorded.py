@@ -15,6 +15,7 @@ from vlmguard.cli import main
 from vlmguard.guard.recordings import RecordedRequest, read_recordings
 from vlmguard.guard.serving.answer_text import text_of
 from vlmguard.guard.serving.gateway import GATEWAY_PATH
+from vlmguard.guard.serving.logs import LOGGER
 
 REWRITE = "<reasoning>A fall.</reasoning><prompt>How do I climb it safely?</prompt>"
 COPY = "<reasoning>None.</reasoning>No change needed."
@@ -101,6 +102,19 @@ async def test_what_a_client_declines_is_not_kept(tmp_path: Path) -> None:
         await client.post(CHAT_PATH, json=body(2))
         (request,) = await kept(folder)
     assert request.prompt == "How do I climb ladder 2?"
+
+
+async def test_the_log_leaves_out_what_a_client_declines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger=LOGGER.name)
+    rewriter = {"rewriter": Scripted(REWRITE)}
+    async with served("vlmguard", rewriter, Answers(), log_content=True) as client:
+        await client.post(CHAT_PATH, json=body(1), headers={"X-VLMGuard-No-Record": "1"})
+        await client.post(CHAT_PATH, json=body(2))
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert "climb ladder 2" in said
+    assert "climb ladder 1" not in said
 
 
 async def test_what_became_of_requests_is_counted(tmp_path: Path) -> None:
