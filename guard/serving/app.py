@@ -58,7 +58,7 @@ def make_app(settings: Settings) -> Starlette:
     check_paths(settings.pass_through, guarded)
     lacks = gateway_lacks(guard)
     if lacks and upstream is None:
-        raise UserError(f"No --upstream is given, so a gateway alone is served, and {lacks}")
+        raise UserError(f"Without --upstream this server is for a gateway, and cannot be: {lacks}")
     gateway = _refusing(lacks) if lacks else Gateway(guard).__call__
     routes = [
         Route("/healthz", healthy),

@@ -91,7 +91,7 @@ def gateway_lacks(guard: Guard) -> str:
     bound = set(settings.roles)
     lacking = card.lacks(settings.options, bound, "gateway/model")
     if lacking:
-        return f"{card.name} lacks {'; '.join(lacking)}."
+        return f"{card.name}: {'; '.join(lacking)}."
     most = card.calls(settings.options, bound).get("target", card.target_calls).most
     if most is None or most > 1:
         return (

@@ -1,6 +1,8 @@
 """The contract of all defenses, in every carrier, on conversations of every kind."""
 
+import asyncio
 import inspect
+import itertools
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, get_args
@@ -18,6 +20,7 @@ from support.carriers import CARRIERS, Seen, carry, decided, samples_of
 from support.conversations import CONVERSATIONS, spelled
 from support.defense_scripts import SCRIPTS, script_of
 from support.scripted import run_solver
+from support.servers import NOT_SERVED, SERVERS, app_of
 
 from vlmguard import solvers
 from vlmguard.guard.cards import cards
@@ -30,7 +33,9 @@ from vlmguard.guard.defense import (
     defense_named,
 )
 from vlmguard.guard.defense.refusal import is_block
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import parts_of
+from vlmguard.guard.serving.upstream import Upstream
 
 DEFENSES = [name for name in cards().defenses if name in vars(solvers)]
 SKIPPED = {"tool_result_last": "tool_turn", "no_user_turn": "no_user_turn", "empty": "empty"}
@@ -43,6 +48,7 @@ SETTINGS: dict[str, Any] = {
     "system_message": "Be brief.",
     "temperature": 0.7,
 }
+SERVED = [each for each in itertools.product(SERVERS, DEFENSES) if each not in NOT_SERVED]
 UNREADABLE = [
     (name, voice)
     for name in DEFENSES
@@ -67,6 +73,57 @@ def carried() -> Iterator[Any]:
             return carry(patch, carrier, defense, script.options, script.models())
 
         yield of
+
+
+@pytest.mark.parametrize(("carrier", "defense"), SERVED)
+def test_a_server_does_what_the_solver_does(carried: Any, carrier: str, defense: str) -> None:
+    expected, found = carried("solver", defense), carried(carrier, defense)
+    whole = carrier == "proxy" and made(defense).needs_output
+    for name in CONVERSATIONS:
+        one, other = expected[name], found[name]
+        assert _readable(decided(other.decision)) == _readable(decided(one.decision)), name
+        assert one.output
+        assert other.output
+        assert other.output.completion == one.output.completion, name
+        assert other.output.stop_reason == one.output.stop_reason, name
+        assert is_block(other.output) == is_block(one.output), name
+        for who in ("target", *script_of(defense).roles):
+            assert other.asked(who) == one.asked(who), (name, who)
+        assert _noted(other, whole) == _noted(one, whole), name
+
+
+@pytest.mark.parametrize(("carrier", "defense"), NOT_SERVED)
+def test_what_a_server_cannot_do_is_refused_at_its_start(carrier: str, defense: str) -> None:
+    script = script_of(defense)
+    roles = {name: model for name, model in script.models().items() if name != "target"}
+
+    async def start() -> None:
+        app = app_of(carrier, defense, script.options, roles, Upstream("http://upstream/v1"))
+        async with app.router.lifespan_context(app):
+            pass
+
+    with pytest.raises(UserError, match=NOT_SERVED[carrier, defense]):
+        asyncio.run(start())
+
+
+def _readable(decision: dict[str, Any]) -> dict[str, Any]:
+    """A decision as far as a server reads conversations: it looks at no tool's name or arguments.
+
+    What the model gets is compared whole.
+    """
+    for message in decision.get("messages", []):
+        message.pop("function", None)
+        for call in message.get("tool_calls", []):
+            del call["function"], call["arguments"]
+    return decision
+
+
+def _noted(seen: Seen, whole: bool) -> dict[str, Any]:
+    """A record; without the model's answer where the server only passes that on, or never asks."""
+    noted = _timeless(seen)
+    if not whole:
+        noted["stages"] = [stage for stage in noted["stages"] if stage["name"] != "answer"]
+    return noted
 
 
 @pytest.mark.parametrize("defense", DEFENSES)
@@ -122,8 +179,7 @@ def _timeless(seen: Seen) -> dict[str, Any]:
     return dumped
 
 
-@pytest.mark.parametrize("defense", DEFENSES)
-@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize(("carrier", "defense"), [*itertools.product(CARRIERS, DEFENSES), *SERVED])
 def test_only_the_last_user_turn_changes(carried: Any, carrier: str, defense: str) -> None:
     for name, seen in carried(carrier, defense).items():
         assert seen.error == "", name

@@ -1,6 +1,6 @@
 """Puts a defense in front of a model in every way that there is, and notes what happens.
 
-A new carrier (a server, a gateway hook) joins the contract test with one function in `CARRIERS`.
+A new carrier joins the contract test with one function in `CARRIERS`, or in `support.servers`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +15,7 @@ from inspect_ai.solver import SolverSpec
 from support.conversations import CONVERSATIONS, spelled
 from support.guarded import guarded_model
 from support.scripted import Scripted, run_solver
+from support.servers import SERVERS, serve_all
 
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
@@ -37,6 +38,7 @@ class Seen:
         output: What the user got.
         record: What was noted.
         error: The error of a run that failed.
+        heard: What a server's model got for its first answer.
     """
 
     conversation: list[ChatMessage]
@@ -45,10 +47,13 @@ class Seen:
     output: ModelOutput | None = None
     record: DefenseRecord = field(default_factory=DefenseRecord)
     error: str = ""
+    heard: list[ChatMessage] | None = None
 
     @property
     def answered(self) -> list[ChatMessage] | None:
         """The messages that the target got for its answer; None if it was not asked."""
+        if self.heard is not None:
+            return self.heard
         stages = [stage.name for stage in self.record.stages if stage.role == "target"]
         heard = [messages for who, messages in self.calls if who == "target"]
         return heard[stages.index("answer")] if "answer" in stages else None
@@ -70,13 +75,15 @@ def carry(
 
     Args:
         monkeypatch: Notes decisions, which no carrier gives away whole.
-        carrier: A name in `CARRIERS`.
+        carrier: A name in `CARRIERS` or `SERVERS`.
         defense: Name of the defense.
         options: Its options.
         models: The models by role; `target` is the guarded one.
         *names: Conversations; all by default.
     """
     chosen = names or tuple(CONVERSATIONS)
+    if carrier in SERVERS:
+        return _served(monkeypatch, carrier, defense, options, models, chosen)
     seen: list[Seen] = []
     run = Defense.run
 
@@ -109,6 +116,25 @@ def carry(
         one.record = DefenseRecord.of(sample)
         one.error = sample.error.message if sample.error else ""
     return by_name
+
+
+def _served(
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    defense: str,
+    options: Mapping[str, Any],
+    models: Mapping[str, Scripted],
+    names: Iterable[str],
+) -> dict[str, Seen]:
+    asked = {name: CONVERSATIONS[name] for name in names}
+    with monkeypatch.context() as patch:
+        served = serve_all(patch, way, defense, options, models, asked)
+    return {
+        name: Seen(
+            list(asked[name]), one.calls, one.decision, one.output, one.record, heard=one.heard
+        )
+        for name, one in served.items()
+    }
 
 
 def decided(decision: Decision | None) -> dict[str, Any]:
