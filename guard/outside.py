@@ -120,10 +120,13 @@ def _check_roles(defense: Defense, options: Mapping[str, Any], roles: Mapping[st
                 f"{', '.join(sorted(known)) or 'none'}."
             )
     missing = [
-        f"no model for the role {role.name}; give --model-role {role.name}=MODEL"
+        f"no model for the role {role.name}"
         for role in card.roles
         if role.needed and role.name not in roles and role.option not in options
     ]
     missing += card.lacks(options, set(roles), "")
     if missing:
-        raise UserError(f"--defense {card.name}: {'; '.join(missing)}.")
+        raise UserError(
+            f"--defense {card.name}: {'; '.join(dict.fromkeys(missing))}. Give models by "
+            "--model-role ROLE=MODEL."
+        )

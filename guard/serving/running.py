@@ -62,8 +62,6 @@ def run(
         arguments: The command line's.
         listening: As from `bound`.
     """
-    # Left by another program's server, it would add that one's figures to ours.
-    os.environ.pop(FOLDER, None)
     config = uvicorn.Config(
         partial(_started, make, arguments),
         factory=True,

@@ -18,6 +18,7 @@ from vlmguard.guard.serving.demo import DEMO_PATH
 from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
 from vlmguard.guard.serving.greeting import greeting, warnings_of
 from vlmguard.guard.serving.images import ImagePolicy
+from vlmguard.guard.serving.metrics import FOLDER
 from vlmguard.guard.serving.microworld import (
     SCENES_PATH,
     MicroworldUpstream,
@@ -37,6 +38,8 @@ def serve(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: An argument is wrong, or one is missing.
     """
+    # Left by another program's server, it would add that one's figures to ours.
+    os.environ.pop(FOLDER, None)
     settings = settings_of(arguments)
     app = make_app(settings)
     listening = bound(arguments.host, arguments.port)
