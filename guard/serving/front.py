@@ -19,6 +19,7 @@ import anyio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vlmguard.guard.serving.browsers import check_page
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.logs import logged, raised
 from vlmguard.guard.serving.metrics import Metrics
@@ -185,12 +186,13 @@ class Front:
                 await fault.response(scope["path"])(scope, receive, outgoing)
 
     def _check_key(self, scope: Scope) -> None:
-        """Refuse a client without one of the keys, if there are any.
+        """Refuse a client without one of the keys; if there are none, other sites' pages.
 
         Raises:
-            Fault: It has none.
+            Fault: It has none, or is such a page.
         """
         if not self._keys:
+            check_page(scope)
             return
         given = [value for name, value in scope["headers"] if name == b"x-api-key"]
         for name, value in scope["headers"]:

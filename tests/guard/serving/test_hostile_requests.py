@@ -223,3 +223,38 @@ def test_a_host_header_names_no_upstream(plain: Plain) -> None:
     assert guard.send("\r\n".join(lines).encode() + body).status == 200
     (request,) = upstream.received
     assert f"host: {upstream.address[7:-3]}".encode() in request.head.lower()
+
+
+PAGES = {
+    "another site": ("127.0.0.1:8900", "https://evil.test", 403),
+    "another port": ("127.0.0.1:8900", "http://127.0.0.1:3000", 403),
+    "a name that leads here": ("evil.test:8900", "http://evil.test:8900", 403),
+    "a name like ours": ("localhost.evil.test", "http://localhost.evil.test", 403),
+    "a file": ("127.0.0.1:8900", "null", 403),
+    "nonsense": ("127.0.0.1:8900", "http://[", 403),
+    "empty": ("127.0.0.1:8900", "", 403),
+    "two": ("127.0.0.1:8900", "http://127.0.0.1:8900, http://evil.test", 403),
+    "our own": ("127.0.0.1:8900", "http://127.0.0.1:8900", 200),
+    "our own by name": ("localhost:8900", "http://localhost:8900", 200),
+    "our own, IPv6": ("[::1]:8900", "http://[::1]:8900", 200),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_of_other_sites_do_not_use_a_server_without_keys(name: str, plain: Plain) -> None:
+    """Its models cost money, and somebody who runs it looks at pages too."""
+    guard, upstream = plain
+    host, origin, status = PAGES[name]
+    request = posted(asking(), f"Origin: {origin}", "Content-Type: text/plain")
+    came = guard.send(request.replace(b"Host: guard", f"Host: {host}".encode()))
+    assert came.status == status
+    assert len(upstream.received) == (status == 200)
+    assert status == 200 or came.code == "other_page"
+
+
+def test_a_page_with_a_key_may_be_anywhere() -> None:
+    with serving(client_keys=("k",)) as (guard, upstream):
+        lines = ("Origin: https://product.test", "Authorization: Bearer k")
+        assert guard.post(asking(), *lines).status == 200
+        assert guard.post(asking(), lines[0]).status == 401
+    assert len(upstream.received) == 1
