@@ -47,6 +47,13 @@ def photo_request(number: int, model: str = "m", **fields: Any) -> bytes:
     return json.dumps({**body, "messages": [{"role": "user", "content": parts}]}).encode()
 
 
+def small_request(number: int) -> bytes:
+    """A chat request with a picture of a few pixels; no two have the same text."""
+    image = {"type": "image_url", "image_url": {"url": _small(number % 4)}}
+    parts = [image, {"type": "text", "text": f"{_QUESTION} (view {number})"}]
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}]}).encode()
+
+
 def random_request(number: int) -> bytes:
     """A valid chat request with fields, numbers, escapes and spaces of any kind."""
     source = random.Random(number)

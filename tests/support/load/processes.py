@@ -78,9 +78,9 @@ def started(
 
 
 @contextmanager
-def upstream(kind: str, bound: set[int]) -> Iterator[int]:
+def upstream(kind: str, bound: set[int], streams: int = 0) -> Iterator[int]:
     """An upstream (see `upstream.py`) until the block ends; yields its port."""
-    command = [sys.executable, str(HERE / "upstream.py"), kind]
+    command = [sys.executable, str(HERE / "upstream.py"), kind, str(streams)]
     with on(bound):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,21 +1,25 @@
 """An upstream in a process of its own that costs little.
 
-    python tests/support/load/upstream.py answer|echo|stream
+    python tests/support/load/upstream.py answer|echo|stream [STREAMS]
 
 `answer` gives one short completion. `echo` gives the body of the request back as its answer.
-`stream` gives events: a text, or a tool's call where tools are named and none has answered yet;
-`GET /peak` then says how many streams were open at once.
+`stream` gives events: a text, or a tool's call where tools are named and none has answered yet. The
+first streams stop after one event until so many are open (STREAMS, within 60 seconds). `GET /peak`
+says how many were open at once.
 """
 
 import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 EVENTS = 20
-PAUSE = 0.25
+PAUSE = 0.1
 """Seconds between two events of a stream."""
+
+_PATIENCE = 60.0
 
 _ANSWER = {
     "id": "chatcmpl-0",
@@ -66,12 +70,14 @@ def _chunk(delta: dict[str, Any], finished: str | None) -> dict[str, Any]:
 
 
 class Upstream:
-    """The server; `kind` as on the command line."""
+    """The server; the arguments are those of the command line."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, streams: int) -> None:
         self.kind = kind
+        self.streams = streams
         self.open = 0
         self.peak = 0
+        self.full = asyncio.Event()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -97,9 +103,13 @@ class Upstream:
         )
         self.open += 1
         self.peak = max(self.peak, self.open)
+        if self.peak >= self.streams:
+            self.full.set()
         for event in events("tools" in request and not called):
             writer.write(b"%x\r\n%s\r\n" % (len(event), event))
             await writer.drain()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.full.wait(), _PATIENCE)
             await asyncio.sleep(PAUSE)
         writer.write(b"0\r\n\r\n")
         self.open -= 1
@@ -123,13 +133,13 @@ def _length(head: bytes) -> int:
     return 0
 
 
-async def _serve(kind: str) -> None:
+async def _serve(kind: str, streams: int) -> None:
     server = await asyncio.start_server(
-        Upstream(kind).handle, "127.0.0.1", 0, limit=2**24, backlog=1024
+        Upstream(kind, streams).handle, "127.0.0.1", 0, limit=2**24, backlog=1024
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1]))
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]) if sys.argv[2:] else 0))
