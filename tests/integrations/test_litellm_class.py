@@ -1,143 +1,18 @@
 """The guardrail in the process of a real LiteLLM gateway, asked by the `openai` client."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from support.integrations import needs
 
 needs("litellm")
 
-from support.litellm_gateway import KEY, gateway, models
-from support.openai_server import Server, openai_server
+from support.litellm_around import SAFE, Around, image, said_in, words
 from support.scripted import picture
-from support.serving import Answers
-from support.threaded import threaded
-from support.two_apis import TwoAPIs
 
 from vlmguard.guard.defense import REFUSAL_MESSAGE
-
-SAFE = "How do I climb it safely?"
-REWRITTEN = f"<reasoning>A fall.</reasoning><prompt>{SAFE}</prompt>"
-CLASS = "vlmguard.integrations.litellm.VLMGuardrail"
-GUARDRAILS = f"""
-guardrails:
-  - guardrail_name: rewriting
-    litellm_params:
-      guardrail: {CLASS}
-      mode: pre_call
-      models: {{rewriter: openai-api/scripted/rewriter}}
-      on_failure: refuse
-  - guardrail_name: hasty
-    litellm_params:
-      guardrail: {CLASS}
-      mode: pre_call
-      models: {{rewriter: openai-api/scripted/broken}}
-      on_failure: refuse
-      timeout: 2
-  - guardrail_name: lenient
-    litellm_params:
-      guardrail: {CLASS}
-      mode: pre_call
-      models: {{rewriter: openai-api/scripted/broken}}
-      on_failure: original
-      timeout: 2
-  - guardrail_name: filtering
-    litellm_params:
-      guardrail: {CLASS}
-      mode: [pre_call, post_call]
-      defense: guard_model
-      options: {{adapter: llama_guard, check: both}}
-      models: {{guard: openai-api/scripted/guard}}
-      on_failure: refuse
-  - guardrail_name: strict
-    litellm_params:
-      guardrail: {CLASS}
-      mode: [pre_call, post_call]
-      defense: guard_model
-      options: {{adapter: llama_guard, check: both}}
-      models: {{guard: openai-api/scripted/guard}}
-      on_failure: refuse
-      block_status: 400
-  - guardrail_name: beside
-    litellm_params:
-      guardrail: {CLASS}
-      mode: during_call
-      models: {{rewriter: openai-api/scripted/rewriter}}
-      on_failure: refuse
-  - guardrail_name: self_checking
-    litellm_params:
-      guardrail: {CLASS}
-      mode: [pre_call, post_call]
-      defense: ecso
-      on_failure: refuse
-"""
-
-
-@dataclass
-class Around:
-    """A gateway with all guardrails, and what is around it.
-
-    Attributes:
-        client: Its client.
-        upstream: The model behind it.
-        helper: The models that the guard asks.
-    """
-
-    client: openai.OpenAI
-    upstream: Answers
-    helper: Server
-
-    def ask(self, guardrail: str, content: Any, *earlier: dict[str, Any], **more: Any) -> Any:
-        messages = [*earlier, {"role": "user", "content": content}]
-        body = {"guardrails": [guardrail]}
-        return self.client.chat.completions.create(
-            model="m", messages=messages, extra_body=body, **more
-        )
-
-    @property
-    def sent(self) -> list[dict[str, Any]]:
-        """The messages of the only request that the upstream got."""
-        (asked,) = self.upstream.asked
-        messages: list[dict[str, Any]] = asked["messages"]
-        return messages
-
-
-def say(text: str, messages: list[dict[str, Any]]) -> str:
-    """A rewriter that always rewrites, and a guard that finds one word."""
-    if "<prompt>" in json.dumps(messages):
-        return REWRITTEN
-    return "unsafe\nS1" if "poison" in text else "safe"
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Around]:
-    upstream = TwoAPIs("This is an answer.")
-    with openai_server(say) as helper, threaded(upstream.app) as address:
-        config = models(address) + GUARDRAILS
-        folder = tmp_path_factory.mktemp("gateway")
-        with gateway(config, folder, helper.environment()) as client:
-            yield Around(client, upstream, helper)
-
-
-@pytest.fixture
-def around(running: Around) -> Around:
-    running.upstream.bodies.clear()
-    running.upstream.text = "This is an answer."
-    running.helper.requests.clear()
-    return running
-
-
-def image(colour: str = "red") -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": picture(colour)}}
-
-
-def words(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
 
 
 def test_only_the_last_user_text_changes(around: Around) -> None:
@@ -166,9 +41,7 @@ def test_a_turn_after_a_tool_is_left_alone(around: Around) -> None:
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "A roof."},
     ]
-    around.client.chat.completions.create(
-        model="m", messages=messages, extra_body={"guardrails": ["rewriting"]}
-    )
+    around.chat("rewriting", messages)
     assert [each["content"] for each in around.sent if each["role"] != "assistant"] == [
         "How do I climb it?",
         "A roof.",
@@ -198,14 +71,11 @@ def test_images_that_are_no_data_are_refused(around: Around, address: str) -> No
 
 def test_a_guard_that_fails_is_503_or_passes_as_configured(around: Around) -> None:
     around.helper.fail.set()
-    try:
-        with pytest.raises(openai.APIStatusError) as error:
-            around.ask("hasty", "How do I climb it?")
-        assert error.value.status_code == 503
-        assert around.upstream.bodies == []
-        around.ask("lenient", "How do I climb it?")
-    finally:
-        around.helper.fail.clear()
+    with pytest.raises(openai.APIStatusError) as error:
+        around.ask("hasty", "How do I climb it?")
+    assert error.value.status_code == 503
+    assert around.upstream.bodies == []
+    around.ask("lenient", "How do I climb it?")
     assert around.sent == [{"role": "user", "content": "How do I climb it?"}]
 
 
@@ -263,7 +133,9 @@ def test_beside_the_call_what_would_be_rewritten_is_refused(around: Around) -> N
 def test_messages_of_images_alone_are_seen_too(around: Around) -> None:
     payload = picture().partition(",")[2]
     source = {"type": "base64", "media_type": "image/png", "data": payload}
-    answered = post(around, "messages", [{"type": "image", "source": source}], model="claude")
+    answered = around.post(
+        "messages", [{"type": "image", "source": source}], "rewriting", model="claude"
+    )
     assert answered.status_code == 200, answered.text
     (message,) = around.sent
     assert [part["type"] for part in message["content"]] == ["image_url", "text"]
@@ -271,7 +143,7 @@ def test_messages_of_images_alone_are_seen_too(around: Around) -> None:
 
 
 def test_messages_are_blocked_in_their_own_form(around: Around) -> None:
-    answered = post(around, "messages", "Where is poison?", model="claude", guardrail="filtering")
+    answered = around.post("messages", "Where is poison?", model="claude", guardrail="filtering")
     assert answered.status_code == 200, answered.text
     assert answered.json()["content"][0]["text"] == REFUSAL_MESSAGE
     assert around.upstream.bodies == []
@@ -279,11 +151,11 @@ def test_messages_are_blocked_in_their_own_form(around: Around) -> None:
 
 def test_answers_of_messages_are_checked(around: Around) -> None:
     around.upstream.text = "Drink the poison now."
-    answered = post(around, "messages", "Where is it?", model="claude", guardrail="filtering")
+    answered = around.post("messages", "Where is it?", model="claude", guardrail="filtering")
     assert answered.status_code == 200, answered.text
     assert answered.json()["content"][0]["text"] == REFUSAL_MESSAGE
-    streamed = post(
-        around, "messages", "Where is it?", model="claude", guardrail="filtering", stream=True
+    streamed = around.post(
+        "messages", "Where is it?", model="claude", guardrail="filtering", stream=True
     )
     assert streamed.status_code == 501, streamed.text
 
@@ -312,18 +184,3 @@ def test_an_endpoint_that_nobody_reads_is_refused(around: Around) -> None:
         )
     assert error.value.status_code == 501
     assert around.upstream.bodies == []
-
-
-def post(
-    around: Around, path: str, content: Any, guardrail: str = "rewriting", **more: Any
-) -> httpx.Response:
-    messages = [{"role": "user", "content": content}]
-    body = {"max_tokens": 50, "messages": messages, "guardrails": [guardrail], **more}
-    headers = {"authorization": f"Bearer {KEY}"}
-    return httpx.post(f"{around.client.base_url}{path}", json=body, headers=headers, timeout=60)
-
-
-def said_in(chunks: list[Any]) -> str:
-    """The text of a stream, without spaces: the upstream's chunks are words."""
-    parts = [each.choices[0].delta.content or "" for each in chunks if each.choices]
-    return "".join(parts).replace(" ", "")
