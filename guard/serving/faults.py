@@ -59,10 +59,11 @@ class Fault(Exception):
             path: The path of the request.
         """
         anthropic = path.startswith("/v1/messages")
-        body = self._anthropic_body() if anthropic else self.body()
+        body = self.anthropic_body() if anthropic else self.body()
         return JSONResponse(body, self.status, headers=self.headers)
 
-    def _anthropic_body(self) -> dict[str, Any]:
+    def anthropic_body(self) -> dict[str, Any]:
+        """An error body as Anthropic's API writes it."""
         other = "invalid_request_error" if self.status < 500 else "api_error"
         kind = _ANTHROPIC_TYPES.get(self.status, other)
         # The code is ours: their types alone do not tell a guard that cannot decide.

@@ -32,7 +32,6 @@ from vlmguard.guard.serving.dialects.parts import ReadsParts
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.front import Note
 from vlmguard.guard.serving.guarding import Decided, Guard
-from vlmguard.guard.serving.json_text import quoted
 from vlmguard.guard.serving.sse import DONE, Splitter, comment, data_of
 from vlmguard.guard.serving.upstream import Header, of_upstream
 
@@ -94,10 +93,10 @@ class Checks:
         """How many checks there were."""
         self._text = ""
         self._checked = 0
-        self._held: list[bytes] = []
+        self._held: list[tuple[bytes, str | None]] = []
+        self._said: list[str] = []
         self._sent = False
         self._open = False
-        self._last = "{}"
 
     async def pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
         """What may leave of a stream, as it may; nothing at all of an answer that is refused whole.
@@ -113,7 +112,7 @@ class Checks:
         except Fault as fault:
             if not self._sent:
                 raise
-            yield f"data: {quoted(fault.body())}\n\n".encode()
+            yield self._dialect.broken(fault, self._said)
             yield self._verdict("unavailable")
 
     async def _passed(self, response: httpx.Response) -> AsyncIterator[bytes]:
@@ -131,7 +130,7 @@ class Checks:
                 raise
             said = f"The model's answer broke off ({type(error).__name__})."
             raise Fault(502, "upstream_broken", said) from None
-        self._held.append(splitter.rest)
+        self._held.append((splitter.rest, None))
         async for piece in self._release():
             yield piece
         if not ended and self.decided.decision.action != "block":
@@ -151,17 +150,19 @@ class Checks:
             if self.decided.decision.action != "block":
                 yield self._verdict(self.decided.told) + event
             return
-        self._held.append(event)
+        data = part = None
         try:
             data = data_of(event)
             part = self._dialect.part(data) if data is not None else None
+            if part is not None and not (self._text + part.text).endswith(part.repeats):
+                raise ValueError("an event that repeats what was not said")
         except ValueError:
             # Raises if the server refuses then; else the rest passes.
             record = self._request.record
             self.decided = self._guard.unable(self._conversation, record, "unreadable_answer")
             self._open = True
             part = None
-        self._last = data if part is not None and data else self._last
+        self._held.append((event, data))
         if part is not None:
             self._text += part.text
         whole = part is not None and part.ends
@@ -191,7 +192,8 @@ class Checks:
             yield self._let_go()
 
     def _let_go(self) -> bytes:
-        held = b"".join(self._held)
+        held = b"".join(event for event, _ in self._held)
+        self._said += [data for _, data in self._held if data is not None]
         self._held.clear()
         return held
 
@@ -199,7 +201,7 @@ class Checks:
         ours = refusal(self._target.name)
         if self._checked:
             ours.completion = f"\n\n{ours.completion}"
-        *events, done = self._dialect.cut(self._asked, ours, self._last)
+        *events, done = self._dialect.cut(self._asked, ours, self._said)
         return [*events, self._verdict("block"), done]
 
     def _verdict(self, told: str) -> bytes:

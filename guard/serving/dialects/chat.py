@@ -41,6 +41,7 @@ from vlmguard.guard.serving.dialects.splicing import (
     with_settings,
     written_message,
 )
+from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.json_text import loads, quoted
 from vlmguard.guard.text.blocks import is_block
 
@@ -137,7 +138,7 @@ class Chat(Dialect, ReadsParts):
         }
 
     def events(self, asked: Asked, output: ModelOutput) -> Iterator[bytes]:
-        return self.cut(asked, output, "{}")
+        return self.cut(asked, output, [])
 
     def part(self, event: str) -> Part:
         text, beside, ends = "", False, False
@@ -154,14 +155,17 @@ class Chat(Dialect, ReadsParts):
             ends = ends or choice.get("finish_reason") is not None
         return Part(text, beside, ends)
 
-    def cut(self, asked: Asked, output: ModelOutput, last: str) -> Iterator[bytes]:
+    def broken(self, fault: Fault, sent: Sequence[str]) -> bytes:
+        return f"data: {quoted(fault.body())}\n\n".encode()
+
+    def cut(self, asked: Asked, output: ModelOutput, sent: Sequence[str]) -> Iterator[bytes]:
         head = {
             "id": f"chatcmpl-{uuid4().hex}",
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": asked.model,
         }
-        shared = loads(last)
+        shared = loads(sent[-1]) if sent else {}
         head |= {name: shared[name] for name in head if shared.get(name)}
         deltas: list[tuple[dict[str, Any], str | None]] = [
             ({"role": "assistant", "content": output.completion}, None),

@@ -6,10 +6,9 @@ is two messages here, a tool turn and a user's turn, which is protected as any o
 not hide what a user says. In the body both stay one turn.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
-from uuid import uuid4
 
 from inspect_ai.model import (
     ChatCompletionChoice,
@@ -24,12 +23,12 @@ from inspect_ai.model import (
     ContentText,
     GenerateConfig,
     ModelOutput,
-    StopReason,
 )
 from inspect_ai.tool import ToolCall
 
 from vlmguard.guard.messages import parts_of
-from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
+from vlmguard.guard.serving.dialects.base import Asked, parsed_object
+from vlmguard.guard.serving.dialects.message_answers import STOPS, MessageAnswers
 from vlmguard.guard.serving.dialects.reading import (
     content_of,
     settings_of,
@@ -44,15 +43,12 @@ from vlmguard.guard.serving.dialects.reading import (
 from vlmguard.guard.serving.dialects.splicing import (
     Parts,
     apart,
-    with_members,
     with_messages,
     with_settings,
     with_system,
     written_message,
 )
 from vlmguard.guard.serving.faults import Fault
-from vlmguard.guard.serving.json_text import loads, quoted
-from vlmguard.guard.text.blocks import is_block
 
 __all__ = ["MESSAGES", "Messages"]
 
@@ -65,18 +61,10 @@ SETTINGS: Final = {
 }
 """Fields of the body, by Inspect's name."""
 
-_STOPS: Final[Mapping[str, StopReason]] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "max_tokens",
-    "model_context_window_exceeded": "model_length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 _ROLES: Final = ("user", "assistant", "system")
 
 
-class Messages(Dialect):
+class Messages(MessageAnswers):
     """The Messages API."""
 
     path: ClassVar[str] = "/v1/messages"
@@ -118,72 +106,13 @@ class Messages(Dialect):
             said = _said(blocks, "content")
         except Fault as fault:
             raise ValueError(fault.message) from None
-        stop = _STOPS.get(str(answer.get("stop_reason")), "unknown")
+        stop = STOPS.get(str(answer.get("stop_reason")), "unknown")
         return ModelOutput(
             model=str(answer.get("model", "")),
             choices=[ChatCompletionChoice(message=said, stop_reason=stop)],
             usage=usage_of(answer.get("usage"), "input_tokens", "output_tokens"),
             metadata={"generated": True},
         )
-
-    def streamed(self, events: Iterable[str]) -> dict[str, Any]:
-        whole: dict[str, Any] = {}
-        blocks: dict[int, dict[str, Any]] = {}
-        for event in events:
-            said = loads(event)
-            kind = said.get("type") if isinstance(said, dict) else None
-            try:
-                if kind == "message_start":
-                    whole = {**said["message"]}
-                elif kind == "content_block_start":
-                    blocks[said["index"]] = {**said["content_block"]}
-                elif kind == "content_block_delta":
-                    _join(blocks[said["index"]], said["delta"])
-                elif kind == "message_delta":
-                    whole |= said["delta"]
-                elif kind == "message_stop":
-                    return {**whole, "content": [blocks[index] for index in sorted(blocks)]}
-                elif kind == "error":
-                    break
-            except (KeyError, TypeError, AttributeError):
-                raise ValueError("an event in another form") from None
-        raise ValueError("a stream without its end")
-
-    def replaced(self, answer: str, output: ModelOutput) -> str:
-        whole = {
-            "content": [{"type": "text", "text": output.completion}],
-            "stop_reason": _stop_reason(output),
-            "stop_sequence": None,
-        }
-        return with_members(answer, {key: quoted(value) for key, value in whole.items()})
-
-    def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
-        return {
-            "id": f"msg_{uuid4().hex}",
-            "type": "message",
-            "role": "assistant",
-            "model": asked.model,
-            "content": [{"type": "text", "text": output.completion}],
-            "stop_reason": _stop_reason(output),
-            "stop_sequence": None,
-            "usage": {"input_tokens": 0, "output_tokens": 0},
-        }
-
-    def events(self, asked: Asked, output: ModelOutput) -> Iterator[bytes]:
-        done = self.answer(asked, output)
-        ended = {"stop_reason": done["stop_reason"], "stop_sequence": None}
-        (block,) = done["content"]
-        delta = {"type": "text_delta", "text": block["text"]}
-        events: list[tuple[str, dict[str, Any]]] = [
-            ("message_start", {"message": {**done, "content": [], "stop_reason": None}}),
-            ("content_block_start", {"index": 0, "content_block": {**block, "text": ""}}),
-            ("content_block_delta", {"index": 0, "delta": delta}),
-            ("content_block_stop", {"index": 0}),
-            ("message_delta", {"delta": ended, "usage": {"output_tokens": 0}}),
-            ("message_stop", {}),
-        ]
-        for name, data in events:
-            yield f"event: {name}\ndata: {quoted({'type': name, **data})}\n\n".encode()
 
 
 MESSAGES: Final = Messages()
@@ -328,17 +257,5 @@ def _one_each(messages: Sequence[ChatMessage], mixed: dict[int, _Mixed]) -> list
     return joined
 
 
-def _join(block: dict[str, Any], delta: dict[str, Any]) -> None:
-    for name in ("text", "thinking"):
-        if isinstance(delta.get(name), str):
-            block[name] = block.get(name, "") + delta[name]
-
-
 def _rendered(message: ChatMessage) -> dict[str, Any]:
     return written_message(message, PARTS)
-
-
-def _stop_reason(output: ModelOutput) -> str:
-    if is_block(output):
-        return "refusal"
-    return next((name for name, stop in _STOPS.items() if stop == output.stop_reason), "end_turn")

@@ -7,10 +7,8 @@ looked at them, which is said, or is the failure `unread_content` where they sta
 turns that the upstream keeps (`previous_response_id`) are unknown here, which is said too.
 """
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
-from uuid import uuid4
 
 from inspect_ai.model import (
     ChatCompletionChoice,
@@ -25,11 +23,10 @@ from inspect_ai.model import (
     ContentText,
     GenerateConfig,
     ModelOutput,
-    StopReason,
 )
 from inspect_ai.tool import ToolCall
 
-from vlmguard.guard.serving.dialects.base import Asked, Dialect, parsed_object
+from vlmguard.guard.serving.dialects.base import Asked, parsed_object
 from vlmguard.guard.serving.dialects.reading import (
     content_of,
     settings_of,
@@ -41,6 +38,7 @@ from vlmguard.guard.serving.dialects.reading import (
     usage_of,
     user_content,
 )
+from vlmguard.guard.serving.dialects.response_answers import INCOMPLETE, ResponseAnswers
 from vlmguard.guard.serving.dialects.splicing import (
     Parts,
     apart,
@@ -51,8 +49,7 @@ from vlmguard.guard.serving.dialects.splicing import (
     written_message,
 )
 from vlmguard.guard.serving.faults import Fault
-from vlmguard.guard.serving.json_text import loads, quoted
-from vlmguard.guard.text.blocks import is_block
+from vlmguard.guard.serving.json_text import quoted
 
 __all__ = ["RESPONSES", "Responses"]
 
@@ -66,11 +63,6 @@ SETTINGS: Final = {
 }
 """Fields of the body, by Inspect's name."""
 
-_INCOMPLETE: Final[Mapping[str, StopReason]] = {
-    "max_output_tokens": "max_tokens",
-    "content_filter": "content_filter",
-}
-_ENDS: Final = ("response.completed", "response.incomplete")
 _ROLES: Final = ("user", "system", "developer", "assistant")
 # Items beside those that end in `_call` in which no user speaks.
 _UNSAID: Final = (
@@ -83,7 +75,7 @@ _UNSAID: Final = (
 )
 
 
-class Responses(Dialect):
+class Responses(ResponseAnswers):
     """The Responses API."""
 
     path: ClassVar[str] = "/v1/responses"
@@ -133,90 +125,13 @@ class Responses(Dialect):
         said = ChatMessageAssistant(content=content, tool_calls=calls or None)
         details = answer.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
-        stop = _INCOMPLETE.get(str(reason), "tool_calls" if calls else "stop")
+        stop = INCOMPLETE.get(str(reason), "tool_calls" if calls else "stop")
         return ModelOutput(
             model=str(answer.get("model", "")),
             choices=[ChatCompletionChoice(message=said, stop_reason=stop)],
             usage=usage_of(answer.get("usage"), "input_tokens", "output_tokens"),
             metadata={"generated": True},
         )
-
-    def streamed(self, events: Iterable[str]) -> dict[str, Any]:
-        said = [loads(event) for event in events]
-        last = said[-1] if said and isinstance(said[-1], dict) else {}
-        whole = last.get("response")
-        if last.get("type") not in _ENDS or not isinstance(whole, dict):
-            raise ValueError("a stream without its end")
-        return whole
-
-    def replaced(self, answer: str, output: ModelOutput) -> str:
-        reason = _why(output)
-        status = "incomplete" if reason else "completed"
-        whole = {
-            "output": [_item(output, status)],
-            "status": status,
-            "incomplete_details": {"reason": reason} if reason else None,
-        }
-        return with_members(answer, {key: quoted(value) for key, value in whole.items()})
-
-    def answer(self, asked: Asked, output: ModelOutput) -> dict[str, Any]:
-        reason = _why(output)
-        status = "incomplete" if reason else "completed"
-        return {
-            "id": f"resp_{uuid4().hex}",
-            "object": "response",
-            "created_at": int(time.time()),
-            "status": status,
-            "error": None,
-            "incomplete_details": {"reason": reason} if reason else None,
-            "instructions": asked.value.get("instructions"),
-            "metadata": asked.value.get("metadata") or {},
-            "model": asked.model,
-            "output": [_item(output, status)],
-            "parallel_tool_calls": asked.value.get("parallel_tool_calls") is not False,
-            "previous_response_id": asked.value.get("previous_response_id"),
-            "temperature": asked.value.get("temperature"),
-            "text": asked.value.get("text") or {"format": {"type": "text"}},
-            "tool_choice": asked.value.get("tool_choice") or "auto",
-            "tools": asked.value.get("tools") or [],
-            "top_p": asked.value.get("top_p"),
-            "usage": {
-                "input_tokens": 0,
-                "input_tokens_details": {"cached_tokens": 0},
-                "output_tokens": 0,
-                "output_tokens_details": {"reasoning_tokens": 0},
-                "total_tokens": 0,
-            },
-        }
-
-    def events(self, asked: Asked, output: ModelOutput) -> Iterator[bytes]:
-        done = self.answer(asked, output)
-        (item,) = done["output"]
-        (part,) = item["content"]
-        text = part["text"]
-        begun = {
-            **done,
-            "status": "in_progress",
-            "incomplete_details": None,
-            "output": [],
-            "usage": None,
-        }
-        at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-        empty = {**item, "status": "in_progress", "content": []}
-        events: list[tuple[str, dict[str, Any]]] = [
-            ("created", {"response": begun}),
-            ("in_progress", {"response": begun}),
-            ("output_item.added", {"output_index": 0, "item": empty}),
-            ("content_part.added", {**at, "part": {**part, "text": ""}}),
-            ("output_text.delta", {**at, "delta": text, "logprobs": []}),
-            ("output_text.done", {**at, "text": text, "logprobs": []}),
-            ("content_part.done", {**at, "part": part}),
-            ("output_item.done", {"output_index": 0, "item": item}),
-            (str(done["status"]), {"response": done}),
-        ]
-        for number, (name, data) in enumerate(events):
-            event = {"type": f"response.{name}", "sequence_number": number, **data}
-            yield f"event: response.{name}\ndata: {quoted(event)}\n\n".encode()
 
 
 RESPONSES: Final = Responses()
@@ -324,21 +239,3 @@ def _plain(messages: Sequence[ChatMessage]) -> str | list[dict[str, Any]]:
     written = [_rendered(message) for message in messages]
     alone = written[0]["content"] if len(written) == 1 and written[0]["role"] == "user" else None
     return alone if isinstance(alone, str) else written
-
-
-def _why(output: ModelOutput) -> str | None:
-    """Why an answer is incomplete."""
-    if is_block(output):
-        return "content_filter"
-    stop = output.stop_reason
-    return next((name for name, reason in _INCOMPLETE.items() if reason == stop), None)
-
-
-def _item(output: ModelOutput, status: str) -> dict[str, Any]:
-    return {
-        "id": f"msg_{uuid4().hex}",
-        "type": "message",
-        "role": "assistant",
-        "status": status,
-        "content": [{"type": "output_text", "text": output.completion, "annotations": []}],
-    }
