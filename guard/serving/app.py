@@ -24,6 +24,7 @@ from vlmguard.guard.serving.front import Front, note_of
 from vlmguard.guard.serving.gateway import GATEWAY_PATH, Gateway, gateway_lacks
 from vlmguard.guard.serving.guarding import Guard
 from vlmguard.guard.serving.health import Ready, healthy
+from vlmguard.guard.serving.logs import raised
 from vlmguard.guard.serving.metrics import Exposed, make_metrics
 from vlmguard.guard.serving.microworld import scenes_route
 from vlmguard.guard.serving.passing import Passing, check_paths
@@ -92,6 +93,9 @@ def make_app(settings: Settings) -> Starlette:
             await guard.prepare()
         except UserError as error:
             print(f"vlmguard: {error}", file=sys.stderr, flush=True)
+            raise
+        except Exception as error:  # the server ends, and its log leaves messages out
+            raised("the start", error)
             raise
         yield
         await guard.rest()

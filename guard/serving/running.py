@@ -77,9 +77,7 @@ def run(
         backlog=_BACKLOG,
     )
     if arguments.workers == 1:
-        server = uvicorn.Server(config)
-        server.run([listening])
-        return 0 if server.started else 2
+        return _alone(uvicorn.Server(config), listening)
     folder = tempfile.mkdtemp(prefix=f"{PACKAGE}-")
     os.environ[FOLDER] = folder
     try:
@@ -100,10 +98,20 @@ def write_logs() -> None:
     below = logging.getLogger("uvicorn.error")
     short = logging.StreamHandler(sys.stderr)
     short.setFormatter(_Short())
-    short.addFilter(lambda record: not record.getMessage().startswith("Traceback"))
+    # Why a start failed is said where it failed.
+    start = ("Traceback", "Application startup failed", "Child process")
+    short.addFilter(lambda record: not record.getMessage().startswith(start))
     below.addHandler(short)
     below.setLevel(logging.WARNING)
     below.propagate = False
+
+
+def _alone(server: uvicorn.Server, listening: socket.socket) -> int:
+    try:
+        server.run([listening])
+    except SystemExit as ended:
+        return 2 if ended.code == STARTUP_FAILURE else 1
+    return 0
 
 
 class _Short(logging.Formatter):
