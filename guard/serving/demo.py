@@ -13,10 +13,11 @@ from typing import Any, Final
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from vlmguard.guard.defense import Target
+from vlmguard.guard.serving.ascii_json import AsciiJSON
 from vlmguard.guard.serving.comparing import Compared, compare, described
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.faults import Fault
@@ -114,7 +115,7 @@ class Demo:
 
         target = Target(self._upstream.model(asked.model, {}), answer)
         compared = await compare(self._guard, target, seen.messages)
-        return JSONResponse(_told(compared, self._guard.defense.card.title), headers=HEADERS)
+        return AsciiJSON(_told(compared, self._guard.defense.card.title), headers=HEADERS)
 
 
 async def _file(request: Request) -> Response:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from starlette.responses import JSONResponse
+from vlmguard.guard.serving.ascii_json import AsciiJSON
 
 __all__ = ["Fault", "guard_unavailable"]
 
@@ -52,7 +52,7 @@ class Fault(Exception):
             }
         }
 
-    def response(self, path: str) -> JSONResponse:
+    def response(self, path: str) -> AsciiJSON:
         """The response, in the form that clients of a path read.
 
         Args:
@@ -60,7 +60,7 @@ class Fault(Exception):
         """
         anthropic = path.startswith("/v1/messages")
         body = self.anthropic_body() if anthropic else self.body()
-        return JSONResponse(body, self.status, headers=self.headers)
+        return AsciiJSON(body, self.status, headers=self.headers)
 
     def anthropic_body(self) -> dict[str, Any]:
         """An error body as Anthropic's API writes it."""

@@ -45,9 +45,10 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from vlmguard.guard.defense import Conversation, Target
+from vlmguard.guard.serving.ascii_json import AsciiJSON
 from vlmguard.guard.serving.calls import Calls, Kept
 from vlmguard.guard.serving.dialects.base import parsed_object
 from vlmguard.guard.serving.dialects.chat import PARTS, chat_messages, rendered
@@ -139,12 +140,12 @@ class Gateway:
         key = _MESSAGES if structured else "images"
         if self.guard.settings.shadow:
             self.guard.watch(name, lambda: self._watched(messages, key, name))
-            return JSONResponse({"action": "NONE"}, headers=SHADOW)
+            return AsciiJSON({"action": "NONE"}, headers=SHADOW)
         try:
             seen = await self.guard.shown(messages, key)
         except Fault as fault:
             said = {"action": "BLOCKED", "blocked_reason": fault.message}
-            return JSONResponse(said, headers={"x-vlmguard-action": "block"})
+            return AsciiJSON(said, headers={"x-vlmguard-action": "block"})
         conversation = Conversation(seen.messages, name=name)
         decided = await self.guard.decide(conversation, None)
         decision = decided.decision
@@ -176,7 +177,7 @@ class Gateway:
     async def _response(self, shown: dict[str, Any]) -> Response:
         texts = _texts(shown)
         if self.guard.settings.shadow:
-            return JSONResponse({"action": "NONE"}, headers=SHADOW)
+            return AsciiJSON({"action": "NONE"}, headers=SHADOW)
         kept = self.calls.find(_call(shown))
         if not self.guard.defense.needs_output or not texts or shown.get("tool_calls"):
             return _none("skipped")
@@ -205,7 +206,7 @@ class Gateway:
         return _none("error-open")
 
     def _told(self, said: dict[str, Any], decided: Decided) -> Response:
-        return JSONResponse(said, headers=told(self.guard, decided))
+        return AsciiJSON(said, headers=told(self.guard, decided))
 
     def _check_version(self, said: Any) -> None:
         """Warn once of each other version: what it sends and applies was not tried."""
@@ -237,7 +238,7 @@ _ABSENT: Final = Model(_Absent("gateway"), GenerateConfig())
 
 
 def _none(told: str) -> Response:
-    return JSONResponse({"action": "NONE"}, headers={"x-vlmguard-action": told})
+    return AsciiJSON({"action": "NONE"}, headers={"x-vlmguard-action": told})
 
 
 def _call(shown: dict[str, Any]) -> str:

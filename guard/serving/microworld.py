@@ -33,11 +33,12 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import first_fault
+from vlmguard.guard.serving.ascii_json import AsciiJSON
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.scenes import scenes
@@ -175,7 +176,7 @@ async def _chat(request: Request) -> Response:
         output = await _answer(name, found.messages, _settings(fields))
     answer = _completion(name, output)
     if not fields.stream:
-        return JSONResponse(answer, headers=headers)
+        return AsciiJSON(answer, headers=headers)
     with_usage = fields.stream_options is not None and fields.stream_options.include_usage
     return StreamingResponse(
         _events(answer, with_usage), media_type="text/event-stream", headers=headers
@@ -193,18 +194,18 @@ async def _answer(name: str, messages: list[ChatMessage], settings: GenerateConf
 
 
 async def _models(request: Request) -> Response:
-    return JSONResponse({"object": "list", "data": [_described(name) for name in MODELS]})
+    return AsciiJSON({"object": "list", "data": [_described(name) for name in MODELS]})
 
 
 async def _model(request: Request) -> Response:
     typed = str(request.path_params["name"])
     if not _is_ours(typed):
         raise _no_such_model(typed)
-    return JSONResponse(_described(_model_named(typed)))
+    return AsciiJSON(_described(_model_named(typed)))
 
 
 async def _scenes(request: Request) -> Response:
-    return JSONResponse({"object": "list", "data": [scene.described() for scene in scenes()]})
+    return AsciiJSON({"object": "list", "data": [scene.described() for scene in scenes()]})
 
 
 def _model_named(typed: str) -> str:
@@ -323,4 +324,4 @@ async def _told(request: Request, error: Exception) -> Response:
             headers=dict(error.headers or {}),
         )
     assert isinstance(error, Fault)
-    return JSONResponse(error.body(), error.status, headers=error.headers)
+    return AsciiJSON(error.body(), error.status, headers=error.headers)

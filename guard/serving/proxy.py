@@ -5,11 +5,12 @@ from typing import Final
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Target, refusal
 from vlmguard.guard.defense.target import Answer
+from vlmguard.guard.serving.ascii_json import AsciiJSON
 from vlmguard.guard.serving.buffered import Answers, check_choices
 from vlmguard.guard.serving.dialects.base import Asked, Dialect
 from vlmguard.guard.serving.dialects.parts import ReadsParts
@@ -116,7 +117,7 @@ class Proxy:
             return StreamingResponse(
                 events, media_type="text/event-stream", headers=told(self.guard, decided)
             )
-        return JSONResponse(self.dialect.answer(asked, output), headers=told(self.guard, decided))
+        return AsciiJSON(self.dialect.answer(asked, output), headers=told(self.guard, decided))
 
     def _open(self, request: Request, body: bytes) -> AbstractAsyncContextManager[httpx.Response]:
         path = self.dialect.path.removeprefix("/v1")

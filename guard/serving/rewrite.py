@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage, ContentText
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.defense import Conversation, Target
+from vlmguard.guard.serving.ascii_json import AsciiJSON
 from vlmguard.guard.serving.dialects.base import parsed_object
 from vlmguard.guard.serving.dialects.chat import chat_messages
 from vlmguard.guard.serving.faults import Fault
@@ -45,13 +46,13 @@ class Rewrite:
         body, name = await request.body(), note_of(request).name
         if not self._guard.settings.shadow:
             decided = await self._decided(request, body, name)
-            return JSONResponse(self._said(decided), headers=told(self._guard, decided))
+            return AsciiJSON(self._said(decided), headers=told(self._guard, decided))
         self._guard.watch(name, lambda: self._decided(request, body, name))
         # The same rule as everywhere: in shadow mode nothing changes.
         text = Conversation(_messages(parsed_object(body)[1])).text
         said = {"action": "pass", "text": text, "reason": "shadow", "verdict": None, "ms": 0}
         said |= {"version": self._guard.defense.card.version}
-        return JSONResponse(said, headers=SHADOW)
+        return AsciiJSON(said, headers=SHADOW)
 
     async def _decided(self, request: Request, body: bytes, name: str) -> Decided:
         _, value = parsed_object(body)

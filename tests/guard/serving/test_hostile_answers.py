@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from support.api_answers import message, message_events, response, response_events
-from support.scripted import Scripted
+from support.scripted import Scripted, picture
 from support.serving import served
 
 from vlmguard.guard.serving.app import DIALECTS
@@ -100,6 +100,40 @@ def test_a_request_of_any_shape_is_read_or_refused(dialect: Dialect) -> None:
             continue
         # What was read can be written, and is the very body if nothing changed.
         assert dialect.written(asked, asked.messages, None) == asked.body
+
+
+GATEWAY: dict[str, Any] = {
+    "input_type": "request",
+    "litellm_version": "1.110.2",
+    "litellm_call_id": "call",
+    "texts": ["How?"],
+    "images": [picture()],
+    "structured_messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "How?"},
+                {"type": "image_url", "image_url": {"url": picture()}},
+            ],
+        }
+    ],
+    "request_headers": {"a": "b"},
+}
+OTHERS = {
+    "/v1/rewrite": {"text": "How?", "images": [picture()], "model": "m"},
+    "/beta/litellm_basic_guardrail_api": GATEWAY,
+}
+
+
+@pytest.mark.parametrize("path", OTHERS)
+@pytest.mark.parametrize("shadow", [False, True])
+async def test_other_endpoints_take_bodies_of_any_shape(path: str, shadow: bool) -> None:
+    rewriter = Scripted("<reasoning>x</reasoning><prompt>How do I climb it?</prompt>")
+    upstream: Any = Says(b"{}")
+    async with served("vlmguard", {"rewriter": rewriter}, upstream, shadow=shadow) as client:
+        for body in [*WRONG, *mutated(OTHERS[path])]:
+            answered = await client.post(path, content=json.dumps(body))
+            assert answered.status_code in (200, 400, 503), (body, answered.text)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.path)

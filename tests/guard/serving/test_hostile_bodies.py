@@ -143,6 +143,22 @@ async def test_lone_surrogates_are_no_error(place: str) -> None:
         assert LONE.encode() in upstream.bodies[0]
 
 
+async def test_half_characters_come_back_in_answers_of_ours() -> None:
+    """A refusal names the model that was asked for, and `/v1/rewrite` gives the text."""
+    given: dict[str, Any] = {"options": {"adapter": "llama_guard"}}
+    asked = body().replace(b'"m"', f'"{LONE}"'.encode())
+    roles = {"guard": Scripted("unsafe\nS1")}
+    async with served("guard_model", roles, Answers(), **given) as client:
+        blocked = await client.post(CHAT_PATH, content=asked)
+        stream = await client.post(CHAT_PATH, content=asked.replace(b"{", b'{"stream": true,', 1))
+    roles = {"guard": Scripted("safe")}
+    async with served("guard_model", roles, Answers(), **given) as client:
+        passed = await client.post("/v1/rewrite", content=f'{{"text": "{LONE}"}}'.encode())
+    assert (blocked.status_code, blocked.json()["model"]) == (200, "\ud800")
+    assert stream.status_code == 200
+    assert (passed.status_code, passed.json()["text"]) == (200, "\ud800")
+
+
 @pytest.mark.parametrize(
     "said", ["<prompt>How \ud800 do I?</prompt>", "\ud800", "<prompt>\0</prompt>"]
 )

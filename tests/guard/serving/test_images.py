@@ -38,8 +38,8 @@ def file_of(kind: str, size: tuple[int, int] = (3, 2)) -> bytes:
     return buffer.getvalue()
 
 
-def png_bomb(width: int, height: int) -> bytes:
-    """A PNG file of a few bytes, whose header promises a picture of that size."""
+def png_bomb(width: int, height: int, text: int = 0) -> bytes:
+    """A PNG file of a few bytes, whose header promises a picture of that size, or a long text."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = zlib.crc32(kind + data)
@@ -48,7 +48,8 @@ def png_bomb(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(100_000))
     end = chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + end
+    words = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(text))) if text else b""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + words + chunk(b"IDAT", pixels) + end
 
 
 DEFAULT = ImagePolicy()
@@ -160,6 +161,7 @@ async def test_no_text_passes_but_a_picture(value: str) -> None:
         base64.b64encode(file_of("PNG")[:20]).decode(),
         base64.b64encode(b"\x89PNG\r\n\x1a\n").decode(),
         base64.b64encode(png_bomb(0, 10)).decode(),
+        base64.b64encode(png_bomb(10, 10, text=50_000_000)).decode(),
     ],
 )
 async def test_what_cannot_be_read_is_refused(payload: str) -> None:
