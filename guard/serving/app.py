@@ -111,6 +111,7 @@ def make_app(settings: Settings) -> Starlette:
         middleware=[Middleware(Front, settings, metrics, endpoints), *recording],
         exception_handlers={Fault: _told, HTTPException: _unrouted},
     )
+    app.state.gateway_lacks = lacks
     # `/v1/models/` would be sent elsewhere, without a word of what was wrong.
     app.router.redirect_slashes = False
     return app

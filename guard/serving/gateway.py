@@ -201,6 +201,7 @@ class Gateway:
 
     def _unable(self, reason: str) -> Response:
         """Follow the server's rule where nothing can be decided, or nothing put back."""
+        self.guard.metrics.decided(0.0, reason)
         if self.guard.settings.on_failure == "refuse":
             raise guard_unavailable(reason)
         return _none("error-open")

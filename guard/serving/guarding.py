@@ -162,6 +162,7 @@ class Guard:
         Raises:
             Fault: The server refuses then.
         """
+        self.metrics.decided(0.0, reason)
         return self.checked(self._failed(conversation, reason), record, 0.0)
 
     async def check(

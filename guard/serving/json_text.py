@@ -18,6 +18,7 @@ __all__ = [
     "Value",
     "elements",
     "folded",
+    "loads",
     "members",
     "parse",
     "quoted",

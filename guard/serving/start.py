@@ -48,6 +48,8 @@ def serve(arguments: argparse.Namespace) -> int:
     card = defense_named(settings.defense).card
     for line in greeting(settings, card, endpoints_of(app), url):
         print(line, flush=True)
+    if app.state.gateway_lacks:
+        print(f"  no gateway   {app.state.gateway_lacks}", flush=True)
     if settings.microworld:
         print(f"  The microworld's tiny models, for tests: {url}{SCENES_PATH} has drawings with")
         print("  requests that they can answer.", flush=True)

@@ -145,14 +145,9 @@ class Upstream:
 @lru_cache(maxsize=64)
 def _model(name: str, base_url: str, key: str) -> Model:
     remember({"api_key": key})
-    # To the provider of this name, these would be other services than the upstream.
-    if name.startswith(("azure/", "bedrock/")):
-        return get_model(
-            f"openai-api/upstream/{name}", base_url=base_url, api_key=key, memoize=False
-        )
-    return get_model(
-        f"openai/{name}", base_url=base_url, api_key=key, responses_api=False, memoize=False
-    )
+    # Inspect's `openai/` takes any name that it does not know for a new model of OpenAI's, which
+    # takes no temperature, and some names for other services than the upstream.
+    return get_model(f"openai-api/upstream/{name}", base_url=base_url, api_key=key, memoize=False)
 
 
 def of_upstream(headers: Iterable[Header]) -> list[Header]:

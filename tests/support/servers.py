@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from support.bodies import messages_in, rows_of
+from support.rows import messages_in, rows_of
 from support.scripted import Scripted
 from support.serving import ADDRESS, CHAT_PATH
 

@@ -45,7 +45,7 @@ from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.json_text import loads, quoted
 from vlmguard.guard.text.blocks import is_block
 
-__all__ = ["CHAT", "SETTINGS", "Chat", "chat_messages"]
+__all__ = ["CHAT", "PARTS", "SETTINGS", "Chat", "chat_messages", "rendered"]
 
 _FINISH: Final[Mapping[str, StopReason]] = {
     "stop": "stop",

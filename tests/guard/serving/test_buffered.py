@@ -6,18 +6,24 @@ from typing import Any
 
 import httpx
 import pytest
+from inspect_ai.model import ModelOutput
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from support.scripted import Call, Scripted
+from support.openai_server import openai_server
+from support.scripted import Call, Scripted, picture
 from support.serving import CHAT_PATH, Answers, served
 
 from vlmguard.guard.defense import REFUSAL_MESSAGE
+from vlmguard.guard.serving.app import make_app
 from vlmguard.guard.serving.dialects.base import Dialect
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.dialects.messages import MESSAGES
 from vlmguard.guard.serving.dialects.responses import RESPONSES
+from vlmguard.guard.serving.settings import Settings
+from vlmguard.guard.serving.sse import events_in
+from vlmguard.guard.serving.upstream import Upstream
 
 OUTPUT: dict[str, Any] = {"adapter": "llama_guard", "check": "output"}
 AGAIN: dict[str, Any] = {**OUTPUT, "on_flag": "regenerate"}
@@ -280,6 +286,41 @@ async def test_in_shadow_mode_an_answer_is_relayed() -> None:
     assert response.content == body
 
 
+async def test_a_defense_asks_the_model_itself_over_http() -> None:
+    def say(text: str, messages: list[dict[str, Any]]) -> str:
+        if "yes or no only" in text:
+            return "yes"
+        return "A worn rope." if "Describe the image" in text else f"Answer {len(messages)}."
+
+    asked = asking(max_tokens=4000, stream=False, user="u-1", temperature=0.5)
+    asked["messages"][0]["content"] = [
+        {"type": "image_url", "image_url": {"url": picture()}},
+        {"type": "text", "text": "How?"},
+    ]
+    with openai_server(say) as model:
+        app = make_app(Settings("ecso", upstream=Upstream(model.url, "sk-server")))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(app), base_url="http://guard"
+            ) as client,
+        ):
+            response = await client.post(CHAT_PATH, json=asked)
+    assert response.headers["x-vlmguard-action"] == "regenerate"
+    assert response.json()["choices"][0]["message"]["content"] == "Answer 1."
+    first, check, caption, again = model.requests
+    assert first == asked
+    # Its questions are its own: greedy, and with the room that the client gives an answer.
+    for question in (check, caption):
+        assert (question["temperature"], question["max_tokens"]) == (0, 4000)
+        assert "user" not in question
+    assert {key: again[key] for key in ("user", "max_tokens", "stream")} == {
+        "user": "u-1", "max_tokens": 4000, "stream": False,
+    }  # fmt: skip
+    assert "worn rope" in again["messages"][0]["content"][0]["text"]
+    assert again["temperature"] == 0
+
+
 @pytest.mark.parametrize("dialect", [CHAT, MESSAGES, RESPONSES], ids=lambda one: one.path)
 def test_a_stream_says_what_its_body_says(dialect: Dialect) -> None:
     asked = dialect.read(
@@ -287,10 +328,6 @@ def test_a_stream_says_what_its_body_says(dialect: Dialect) -> None:
             {"model": "m", "messages": [{"role": "user", "content": "How?"}], "input": "How?"}
         ).encode()
     )
-    from inspect_ai.model import ModelOutput
-
-    from vlmguard.guard.serving.sse import events_in
-
     said = ModelOutput.from_content("m", "Take care.\nGo.")
     stream = b"".join(dialect.events(asked, said))
     read = dialect.output(dialect.streamed(events_in(stream)))
