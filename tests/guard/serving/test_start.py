@@ -1,13 +1,17 @@
 """`vlmguard serve` before it serves: what it refuses in one line, and what it says."""
 
+import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vlmguard.cli import main
+from vlmguard.guard import serving
 from vlmguard.guard.serving import greeting as greeting_module
 from vlmguard.guard.serving import start
+from vlmguard.guard.serving.metrics import make_metrics
 
 WORKING = [
     *("--defense", "vlmguard", "--rewriter", "mockllm/rewriter", "--port", "0"),
@@ -152,3 +156,23 @@ def test_the_help_has_its_options_in_groups(capsys: pytest.CaptureFixture[str]) 
         )
     ]
     assert places == sorted(places)
+
+
+def test_the_folders_page_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    options = set(re.findall(r"^  (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+    page = (Path(serving.__file__).parent / "README.md").read_text()
+    assert len(options) > 20
+    assert [option for option in sorted(options) if f"`{option}" not in page] == []
+
+
+def test_the_folders_page_has_every_metric() -> None:
+    page = (Path(serving.__file__).parent / "README.md").read_text()
+    text, _ = make_metrics().text()
+    families = re.findall(
+        r"^# TYPE (vlmguard_\S+) (?:counter|gauge|histogram)$", text.decode(), re.MULTILINE
+    )
+    shown = [name for name in families if not name.endswith("_created")]
+    assert len(shown) >= 10
+    assert [name for name in shown if name not in page] == []
