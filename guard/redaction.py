@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["redact", "redact_text", "remember", "restored"]
+__all__ = ["HIDDEN", "is_secret", "redact", "redact_text", "remember", "restored"]
 
 HIDDEN: Final = "[secret]"
 """The mark for a secret in a message."""

@@ -14,6 +14,7 @@ from vlmguard.guard.defense import Defense
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.option_content import files_digest
 from vlmguard.guard.outside import asking, made_of
+from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.recordings import Plain, RecordedRequest
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.roles import load_models
@@ -49,17 +50,9 @@ class NewGuard:
         """The defense.
 
         Raises:
-            UserError: It cannot be made, or decides nothing about requests.
+            UserError: It cannot be made.
         """
-        defense = made_of(self.name, self.options, self.roles, self.on_failure)
-        deciding = [part for part in defense.card.parts if part.reads == "request"]
-        decides = any(not part.option or self.options.get(part.option) for part in deciding)
-        if defense.needs_output and not decides:
-            raise UserError(
-                f"--defense {self.name}: it decides about answers alone, and a replay has "
-                f"requests. Measure it on a benchmark with --solver {self.name}."
-            )
-        return defense
+        return made_of(self.name, self.options, self.roles, self.on_failure)
 
     def described(self, defense: Defense, template: str) -> dict[str, str]:
         """What is known of it, for a baseline."""
@@ -124,41 +117,51 @@ async def _replayed(
             await load_models(model)
     found: dict[str, Decided] = {}
     templates: set[str] = set()
+    looked = False
     waiting = iter(requests)
 
     async def work() -> None:
+        nonlocal looked
         for request in waiting:
             with asking(roles):
-                found[request.id], template = await _decided(folder, request, defense)
-            templates.add(template)
+                found[request.id], record = await _decided(folder, request, defense)
+            templates.add(record.template)
+            looked |= bool(record.stages) or record.triggered
             told()
 
     workers = min(guard.connections, len(requests))
     await asyncio.gather(*(work() for _ in range(workers)))
+    if defense.needs_output and not looked:
+        raise UserError(
+            f"--defense {guard.name}: with these options it decides about answers alone, and a "
+            f"replay has requests. Measure it on a benchmark with --solver {guard.name}."
+        )
     template = ", ".join(sorted(templates - {""}))
     ordered = {request.id: found[request.id] for request in requests}
     return GuardRun(guard.described(defense, template), ordered)
 
 
-async def _decided(folder: Path, request: RecordedRequest, defense: Defense) -> tuple[Decided, str]:
-    """The decision about a request, and the hash of the templates."""
+async def _decided(
+    folder: Path, request: RecordedRequest, defense: Defense
+) -> tuple[Decided, DefenseRecord]:
+    """The decision about a request, and the record of the defense."""
     try:
         conversation, pictures = request.conversation(folder)
     except UserError:
-        return Decided(request.digest, "", "missing picture"), ""
+        return Decided(request.digest, "", "missing picture"), DefenseRecord()
     record = defense.new_record(conversation)
     try:
         decision = await defense.decide(conversation, record)
     # Whatever a provider raises is no decision of the guard; messages may quote the request.
     except Exception as error:
         if record.failure:  # `on_failure=raise`: nothing reaches the target
-            return Decided(request.digest, "block", record.failure, record.failure), ""
-        return Decided(request.digest, "", type(error).__name__), ""
+            return Decided(request.digest, "block", record.failure, record.failure), record
+        return Decided(request.digest, "", type(error).__name__), record
     kept = Plain(pictures).decision(decision, record.skipped)
     decided = Decided(
         request.digest, kept.action, kept.reason, kept.failure, kept.skipped, kept.sent
     )
-    return decided, record.template
+    return decided, record
 
 
 def _cached(model: Model) -> Model:

@@ -393,7 +393,6 @@ def test_words_that_do_not_go_together_are_refused(
     ("words", "said"),
     [
         ([], "no model for the role rewriter"),
-        (["--defense", "ecso"], "decides about answers alone"),
         (["--defense", "vlmgard"], "no defense has the name vlmgard"),
         (["-S", "promt=1"], "vlmguard has no such option"),
         (["--model-role", "grader=mockllm/x"], "has no such role"),
@@ -404,6 +403,20 @@ def test_a_guard_that_cannot_be_made_is_refused(
 ) -> None:
     assert main(["gate", "--replay", str(half), *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["ecso"], ["jailguard"], ["guard_model", "-S", "check=output"]])
+def test_a_guard_of_answers_alone_is_refused(
+    half: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    role = "guard" if words[0] == "guard_model" else ""
+    script = Scripted('{"violation": true}', "guard")
+    roles = {role: script.model} if role else {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outside, "roles_of", lambda arguments: roles)
+        assert main(["gate", "--replay", str(half), "--defense", *words]) == 2
+    assert "decides about answers alone" in capsys.readouterr().err
+    assert script.calls == []
 
 
 def test_several_guards_in_one_recording_are_named(
