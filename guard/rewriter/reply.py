@@ -8,6 +8,7 @@ unusable reply has a name, because tables show its rate.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from vlmguard.guard.refusals import is_refusal
@@ -187,10 +188,16 @@ def _is_same(prompt: str, request: str) -> bool:
 
 
 def _is_echo(prompt: str, instructions: str) -> bool:
-    if prompt in (form.strip() for form in take_blocks(instructions, "prompt")[0]):
-        return True
+    forms, lines = _told(instructions)
+    return prompt in forms or any(line in prompt for line in lines)
+
+
+@lru_cache(maxsize=16)
+def _told(instructions: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The forms of a reply in instructions, and their long lines; the same for many replies."""
+    forms = frozenset(form.strip() for form in take_blocks(instructions, "prompt")[0])
     lines = (line.strip() for line in instructions.splitlines())
-    return any(len(line) >= _MIN_ECHO and line in prompt for line in lines)
+    return forms, tuple(line for line in lines if len(line) >= _MIN_ECHO)
 
 
 def _is_quoted(prompt: str, material: str) -> bool:

@@ -156,7 +156,16 @@ class Front:
             note.status = 499
             return
         note.size = len(body)
-        note.digest = hashlib.blake2b(body, key=_HASH_KEY, digest_size=8).hexdigest()
+        try:
+            await self._watched(scope, receive, outgoing, note, body)
+        finally:
+            # Only now: nobody waits for it.
+            note.digest = hashlib.blake2b(body, key=_HASH_KEY, digest_size=8).hexdigest()
+
+    async def _watched(
+        self, scope: Scope, receive: Receive, outgoing: "_Outgoing", note: Note, body: bytes
+    ) -> None:
+        """Answer until the client leaves."""
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:

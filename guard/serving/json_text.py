@@ -78,7 +78,7 @@ def parse(body: bytes) -> tuple[str, Any]:
         raise InvalidJSON(f"the body is not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
         raise _too_deep() from None
-    if max(text.count("["), text.count("{")) > _DEEPEST // 2 and _is_deep(value):
+    if _is_deep(value):
         raise _too_deep()
     if _behind_space(text, end) != len(text):
         raise InvalidJSON(f"the body goes on behind its JSON, at character {end}")
@@ -142,6 +142,8 @@ def _is_deep(value: Any) -> bool:
                 inner += each.values()
             elif isinstance(each, list):
                 inner += each
+        if not inner:
+            return False
         level = inner
     return any(isinstance(each, dict | list) for each in level)
 

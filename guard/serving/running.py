@@ -6,6 +6,7 @@ before. Each worker makes its own models.
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -30,6 +31,8 @@ __all__ = ["bound", "run", "write_logs"]
 
 _BACKLOG: Final = 2048
 _START_SECONDS: Final = 120
+# Python's own 700 is reached by one request.
+_NEW_OBJECTS: Final = 10_000
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -125,4 +128,9 @@ def _started(
     make: Callable[[argparse.Namespace], Starlette], arguments: argparse.Namespace
 ) -> Starlette:
     write_logs()
-    return make(arguments)
+    app = make(arguments)
+    # What is loaded stays. Looking through all of it for garbage would hold up some answers.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
+    return app
