@@ -28,6 +28,11 @@ INCOMPLETE: Final[Mapping[str, StopReason]] = {
 """Why an answer is incomplete, by the API's name."""
 
 _ENDS: Final = ("response.completed", "response.incomplete")
+# What says where an event's item or part stands.
+_PLACES: Final = {
+    "output_item": ("output_index",),
+    "content_part": ("output_index", "content_index"),
+}
 _NO_USAGE: Final = {
     "input_tokens": 0,
     "input_tokens_details": {"cached_tokens": 0},
@@ -133,7 +138,7 @@ class ResponseAnswers(Dialect, ReadsParts):
         status, why = _status(output)
         index, place, before = _running(said)
         events: list[_Event] = []
-        if index is None:
+        if index is None or "id" not in items.get(index, {}):
             index, place = max(items, default=-1) + 1, 0
             items[index] = _item(f"msg_{uuid4().hex}", status, output.completion)
             events += _new_item(items[index], index)
@@ -221,9 +226,13 @@ def _event(data: str) -> dict[str, Any]:
     for name in ("response", "item", "part"):
         if name in said and not isinstance(said[name], dict):
             raise ValueError("an event in another form")
-    placed = kind.startswith(("response.output_item.", "response.content_part."))
-    if placed and not isinstance(said.get("output_index"), int):
-        raise ValueError("an event without its place")
+    for inner, places in _PLACES.items():
+        if not kind.startswith(f"response.{inner}."):
+            continue
+        if inner.rpartition("_")[2] not in said:
+            raise ValueError("an event in another form")
+        if not all(isinstance(said.get(name), int) for name in places):
+            raise ValueError("an event without its place")
     return {**said}
 
 

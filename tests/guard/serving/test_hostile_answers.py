@@ -14,10 +14,12 @@ from support.api_answers import message, message_events, response, response_even
 from support.scripted import Scripted, picture
 from support.serving import served
 
+from vlmguard.guard.defense import refusal
 from vlmguard.guard.serving.app import DIALECTS
 from vlmguard.guard.serving.dialects.base import Dialect
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.dialects.messages import MESSAGES
+from vlmguard.guard.serving.dialects.parts import ReadsParts
 from vlmguard.guard.serving.dialects.responses import RESPONSES
 from vlmguard.guard.serving.faults import Fault
 
@@ -163,6 +165,24 @@ def test_a_stream_of_any_shape_is_read_or_told_apart(dialect: Dialect) -> None:
             dialect.output(dialect.streamed(iter(data)))
         except ValueError:
             continue
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.path)
+def test_an_event_of_any_shape_is_read_or_told_apart(dialect: Dialect) -> None:
+    """And a stream can be ended behind the events that were read."""
+    assert isinstance(dialect, ReadsParts)
+    asked = dialect.read(json.dumps(ASKED[dialect] | {"stream": True}).encode())
+    for changed in mutated(STREAM[dialect]):
+        sent = []
+        for data in map(json.dumps, changed):
+            try:
+                assert isinstance(dialect.part(data).text, str)
+            except ValueError:
+                continue
+            sent.append(data)
+        for end in (1, len(sent) - 2, len(sent)):
+            pieces = [*dialect.cut(asked, refusal("m"), sent[:end])]
+            assert all(piece.endswith(b"\n\n") for piece in pieces)
 
 
 class Says:
