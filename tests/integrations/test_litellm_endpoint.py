@@ -129,3 +129,16 @@ def test_requests_and_answers_are_blocked(around: Around) -> None:
     around.upstream.text = "Drink the poison now."
     with pytest.raises(openai.BadRequestError, match="The guard refused the answer"):
         around.ask("asked", "Where is it?")
+
+
+@pytest.mark.parametrize(("guardrail", "read"), [("asked", True), ("buffered", False)])
+def test_a_streamed_answer_is_read_before_it_is_blocked_unless_the_gateway_buffers(
+    around: Around, guardrail: str, read: bool
+) -> None:
+    assert said_in(list(around.ask(guardrail, "Where is it?", stream=True))) == "Thisisananswer."
+    around.upstream.text = "Drink the poison now."
+    chunks: list[Any] = []
+    with pytest.raises(openai.APIError, match="The guard refused the answer"):
+        for chunk in around.ask(guardrail, "Where is it?", stream=True):
+            chunks.append(chunk)
+    assert ("poison" in said_in(chunks)) == read

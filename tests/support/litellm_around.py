@@ -99,6 +99,12 @@ BY_HTTP = """
       guardrail: generic_guardrail_api
       mode: [pre_call, post_call]
       api_base: FILTERING
+  - guardrail_name: buffered
+    litellm_params:
+      guardrail: generic_guardrail_api
+      mode: [pre_call, post_call]
+      api_base: FILTERING
+      streaming_buffer_until_moderated: true
 """
 """Guardrails of the guard's servers; the words in capitals are their addresses."""
 
