@@ -7,9 +7,12 @@ from support.integrations import needs
 
 needs("litellm")
 
+import litellm
+import yaml
 from litellm.proxy.guardrails.init_guardrails import init_guardrails_v2
+from support.documents import SERVING, yaml_block
 
-from vlmguard.integrations.litellm import Misconfigured
+from vlmguard.integrations.litellm import Misconfigured, VLMGuardrail
 
 MODE: Any = ["pre_call", "post_call"]
 
@@ -49,3 +52,11 @@ def test_a_wrong_configuration_stops_the_start(given: dict[str, Any], said: str)
     assert "guardrail g" in str(error.value)
     # LiteLLM leaves a guardrail out that raises one of these, and starts unguarded.
     assert not isinstance(error.value, ValueError | TypeError)
+
+
+def test_the_documented_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    (given,) = yaml.safe_load(yaml_block(SERVING, "VLMGuardrail"))["guardrails"]
+    init_guardrails_v2([given], "config.yaml")
+    made = litellm.logging_callback_manager.get_custom_loggers_for_type(VLMGuardrail)
+    assert [each.guardrail_name for each in made] == ["vlmguard"]

@@ -137,8 +137,17 @@ def test_a_streamed_answer_is_read_before_it_is_blocked_unless_the_gateway_buffe
 ) -> None:
     assert said_in(list(around.ask(guardrail, "Where is it?", stream=True))) == "Thisisananswer."
     around.upstream.text = "Drink the poison now."
-    chunks: list[Any] = []
-    with pytest.raises(openai.APIError, match="The guard refused the answer"):
-        for chunk in around.ask(guardrail, "Where is it?", stream=True):
-            chunks.append(chunk)
+    chunks, error = until_error(around.ask(guardrail, "Where is it?", stream=True))
+    assert "The guard refused the answer" in error
     assert ("poison" in said_in(chunks)) == read
+
+
+def until_error(stream: Any) -> tuple[list[Any], str]:
+    """The chunks of a stream, and the error that ends it."""
+    chunks = []
+    try:
+        for chunk in stream:
+            chunks.append(chunk)
+    except openai.APIError as error:
+        return chunks, str(error)
+    return chunks, ""
