@@ -30,7 +30,8 @@ _DEEPEST: Final = 100
 """Objects and arrays inside of each other. Python's readers and writers give up at a depth that
 depends on who calls them, so without a limit a body could be read once and not a second time.
 """
-_LONG: Final = 4_000
+# A long data URI, or a long string behind a key of Anthropic's API. One pass, whatever the text.
+_IMAGE: Final = re.compile(r'"data(?:("[ \t\n\r]{0,9}:[ \t\n\r]{0,9}")|:)[^"]{4000,}+"')
 
 
 class InvalidJSON(ValueError):
@@ -153,32 +154,31 @@ def _too_deep() -> InvalidJSON:
 
 
 def folded(text: str) -> tuple[str, Callable[[str], str]]:
-    """A text that `parse` accepted with a short string in the place of each long data URI.
+    """A text that `parse` accepted with a short string in the place of each long image.
 
     Whoever looks for places reads a string once for each level that it is deep, and nearly all of a
     body is its images.
 
     Returns:
-        The text, and what puts the data URIs back into it after edits.
+        The text, and what puts the images back into it after edits.
     """
-    pieces: list[str] = []
     taken: list[str] = []
-    at = 0
     mark = uuid4().hex
-    start = text.find('"data:')
-    while start >= 0:
-        end = text.find('"', start + 1) + 1
+
+    def fold(found: re.Match[str]) -> str:
         # Neither is a quote behind a backslash.
-        if end - start > _LONG and text[start - 1] != "\\" and text[end - 2] != "\\":
-            pieces += [text[at:start], f'"{mark}.{len(taken)}."']
-            taken.append(text[start:end])
-            at = end
-        start = text.find('"data:', max(end, start + 1))
+        if text[found.start() - 1] == "\\" or text[found.end() - 2] == "\\":
+            return found[0]
+        start = found.start() if found[1] is None else found.end(1) - 1
+        taken.append(text[start : found.end()])
+        return f'{text[found.start() : start]}"{mark}.{len(taken) - 1}."'
+
+    short = _IMAGE.sub(fold, text)
 
     def unfolded(changed: str) -> str:
         return re.sub(rf'"{mark}\.(\d+)\."', lambda found: taken[int(found[1])], changed)
 
-    return "".join([*pieces, text[at:]]), unfolded
+    return short, unfolded
 
 
 def _value_at(text: str, at: int) -> Value:
