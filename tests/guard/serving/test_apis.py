@@ -1,5 +1,6 @@
 """The Responses and the Messages API through the proxy: pass, rewrite, block, errors, keys."""
 
+import argparse
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,10 @@ from support.scripted import Scripted
 from support.serving import ADDRESS, served
 
 from vlmguard.guard.defense import REFUSAL_MESSAGE
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.serving import command
+from vlmguard.guard.serving.settings import Settings
+from vlmguard.guard.serving.start import settings_of
 from vlmguard.guard.serving.upstream import Upstream
 
 REWRITE: Final = "<reasoning>A fall.</reasoning><prompt>How do I climb it safely?</prompt>"
@@ -214,7 +219,19 @@ async def test_headers_of_the_messages_api_go_on(
     assert sent == {"anthropic-version": "2023-06-01", "accept-encoding": "gzip", **expected}
 
 
-async def test_questions_of_a_defense_go_to_the_named_model() -> None:
-    asked = Scripted("An answer.").model
-    assert Upstream(ADDRESS, questions=asked).model("m", {}) is asked
-    assert str(Upstream(ADDRESS).model("m", {"x-api-key": "k"})) == "openai/m"
+def settings(*words: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    given = ["serve", "--defense", "ecso", "--upstream", ADDRESS, "--on-failure", "refuse", *words]
+    return settings_of(parser.parse_args(given))
+
+
+def test_questions_of_a_defense_go_to_the_named_model() -> None:
+    theirs = settings().upstream
+    assert theirs is not None
+    assert str(theirs.model("m", {"x-api-key": "k"})).endswith("/m")
+    named = settings("--target-model", "mockllm/judge").upstream
+    assert named is not None
+    assert str(named.model("m", {})) == "mockllm/judge"
+    with pytest.raises(UserError, match="--target-model=nobody/judge"):
+        settings("--target-model", "nobody/judge")
