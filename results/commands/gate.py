@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from typing import Any
 
 from vlmguard.guard.defense_arguments import add_defense
@@ -56,7 +57,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--strict", action="store_true", help="a loss that may be chance: status 2")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     _add_replay(parser)
-    parser.set_defaults(run=_gate)
+    parser.set_defaults(run=_gate, check=partial(_check_words, parser))
 
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +84,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    from vlmguard.guard.errors import UserError, check_number
+    from vlmguard.guard.errors import check_number
     from vlmguard.guard.paths import user_path
     from vlmguard.results.commands.shared import read_logs
     from vlmguard.results.gate.command import check, step_summary, update
@@ -100,10 +101,6 @@ def _gate(arguments: argparse.Namespace) -> int:
     junit = user_path(arguments.junit) if arguments.junit else None
     if arguments.replay:
         return _replay(arguments, limits, junit)
-    if not arguments.logs or not arguments.baseline:
-        raise UserError("gate: name logs and --baseline FILE, or recorded traffic (--replay DIR).")
-    if (given := _of_replays(arguments)) is not None:
-        raise UserError(f"gate: {given} is about recorded traffic (--replay DIR). Drop it.")
     baseline = user_path(arguments.baseline)
     if arguments.update:
         print("\n".join(update(read_logs(arguments.logs), baseline, limits)))
@@ -114,7 +111,7 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace, limits: Any, junit: Any) -> int:
-    from vlmguard.guard.errors import UserError, check_count
+    from vlmguard.guard.errors import check_count
     from vlmguard.guard.outside import options_of, roles_of
     from vlmguard.guard.paths import user_path
     from vlmguard.results.commands.shared import plain_console
@@ -122,8 +119,6 @@ def _replay(arguments: argparse.Namespace, limits: Any, junit: Any) -> int:
     from vlmguard.results.gate.replay.asking import NewGuard
     from vlmguard.results.gate.replay.command import Asked, check, update
 
-    if arguments.logs:
-        raise UserError("gate: --replay is about recorded traffic. Drop the logs.")
     check_count("--max-connections", arguments.max_connections, 1)
     if arguments.limit is not None:
         check_count("--limit", arguments.limit, 1)
@@ -137,13 +132,25 @@ def _replay(arguments: argparse.Namespace, limits: Any, junit: Any) -> int:
     )
     asked = Asked(user_path(arguments.replay), guard, limits, arguments.limit)
     baseline = user_path(arguments.baseline) if arguments.baseline else None
-    if arguments.update:
-        if baseline is None:
-            raise UserError("gate --replay --update: say where to, with --baseline FILE.")
+    if arguments.update and baseline is not None:
         print("\n".join(update(asked, baseline)))
         return 0
     changes = user_path(arguments.changes) if arguments.changes else None
     return check(asked, baseline, changes, arguments.strict, junit, step_summary(), plain_console())
+
+
+def _check_words(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """End with usage and message where words do not go together; argparse cannot say such rules."""
+    if arguments.replay:
+        if arguments.logs:
+            parser.error("--replay is about recorded traffic. Drop the logs")
+        if arguments.update and not arguments.baseline:
+            parser.error("--replay with --update: say where to, with --baseline FILE")
+        return
+    if not arguments.logs or not arguments.baseline:
+        parser.error("name logs and --baseline FILE, or recorded traffic (--replay DIR)")
+    if (given := _of_replays(arguments)) is not None:
+        parser.error(f"{given} is about recorded traffic (--replay DIR). Drop it")
 
 
 def _of_replays(arguments: argparse.Namespace) -> str | None:

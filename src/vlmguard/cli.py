@@ -58,6 +58,8 @@ def _main(argv: list[str] | None) -> int:
         arguments.set += rest
     elif rest:
         parser.named(words).error(f"unrecognized arguments: {' '.join(rest)}")
+    if "check" in arguments:  # rules that argparse cannot state, before anything heavy is imported
+        arguments.check(arguments)
     try:
         return _run(arguments)
     except Exception:

@@ -365,18 +365,32 @@ def test_a_replay_that_was_cut_off_goes_on_for_free(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["gate", "logs", "--replay", "kept"], "Drop the logs"),
-        (["gate", "--baseline", "b.json"], "name logs and --baseline FILE"),
-        (["gate", "logs"], "name logs and --baseline FILE"),
-        (["gate", "logs", "--baseline", "b", "--rewriter", "m"], "--rewriter is about recorded"),
-        (["gate", "logs", "--baseline", "b", "-S", "prompt=1"], "-S is about recorded"),
-        (["gate", "--replay", "kept", "--update"], "say where to, with --baseline"),
+        (["logs", "--replay", "kept"], "Drop the logs"),
+        (["--baseline", "b.json"], "name logs and --baseline FILE"),
+        (["logs"], "name logs and --baseline FILE"),
+        (["logs", "--baseline", "b", "--rewriter", "m"], "--rewriter is about recorded"),
+        (["logs", "--baseline", "b", "-S", "prompt=1"], "-S is about recorded"),
+        (["--replay", "kept", "--update"], "say where to, with --baseline"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["gate", *words])
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
         (["gate", "--replay", "kept", "--limit", "0"], "--limit=0"),
         (["gate", "--replay", "kept", "--tolerance", "safety=1"], "a replay does not measure it"),
         (["gate", "--replay", "kept"], "no recordings"),
     ],
 )
-def test_words_that_do_not_go_together_are_refused(
+def test_words_that_mean_nothing_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
