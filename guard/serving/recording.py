@@ -42,10 +42,9 @@ from vlmguard.guard.recordings import (
     Plain,
     RecordedRequest,
 )
+from vlmguard.guard.serving.logs import logged
 
 __all__ = ["NO_RECORD", "Counted", "Recorder", "declined"]
-
-logger = logging.getLogger(__name__)
 
 NO_RECORD: Final = "x-vlmguard-no-record"
 """The header of requests that are not to be recorded, whatever its value."""
@@ -54,6 +53,8 @@ WAITING: Final = 64_000_000
 """The most bytes that may wait to be written; more is dropped."""
 LEAST_FREE: Final = 1_000_000_000
 """Nothing is recorded while fewer bytes are free on the disk."""
+PATIENCE: Final = 10.0
+"""Seconds that the writing of what waits may take at the end."""
 LARGEST: Final = 500_000_000
 """Bytes of a file after which another is begun: what reads it refuses larger ones than 2 GB."""
 
@@ -154,9 +155,12 @@ class Recorder:
         self._count("declined")
 
     def close(self) -> None:
-        """Write what waits, and stop; at most ten seconds."""
+        """Write what waits, and stop; what takes longer than `PATIENCE` is dropped."""
         self._queue.put(None)
-        self._thread.join(timeout=10)
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            waiting = self._queue.qsize()
+            logged({"recording": "stopped before all was written", "lost": waiting}, logging.ERROR)
 
     def _count(self, what: Counted) -> None:
         with self._lock:
@@ -172,9 +176,8 @@ class Recorder:
                 self._count("failed")
                 if self.counts["failed"] == 1:
                     why = reason_of(error) if isinstance(error, OSError) else type(error).__name__
-                    logger.warning(
-                        "A request was not recorded (%s); further ones are counted only.", why
-                    )
+                    said = "a request was not recorded; further ones are counted only"
+                    logged({"recording": said, "why": why}, logging.WARNING)
             finally:
                 with self._lock:
                     self._waiting -= waiting.size

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,20 @@ def test_more_than_may_wait_is_dropped_and_counted(
     recorder._write_all()
     assert recorder.counts == {"dropped": 3, "recorded": 2}
     assert len(lines_of(tmp_path / "kept")) == 2
+
+
+def test_what_cannot_be_written_before_the_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recording, "PATIENCE", 0.05)
+    go_on = threading.Event()
+    monkeypatch.setattr(Recorder, "_write", lambda self, waiting: go_on.wait() and "recorded")
+    recorder = Recorder(tmp_path / "kept")
+    for number in range(3):
+        note(recorder, number)
+    recorder.close()
+    assert '"recording": "stopped before all was written"' in caplog.text
+    go_on.set()
 
 
 def test_a_disk_that_is_nearly_full_is_left_alone(
