@@ -157,8 +157,11 @@ def _input(value: dict[str, Any]) -> list[ChatMessage]:
     items = value.get("input")
     if isinstance(items, str):
         return [ChatMessageUser(content=items)]
-    if items is None and any(value.get(name) is not None for name in ELSEWHERE):
-        return []
+    if items is None:
+        # What the user says is stored, or in a template's variables: nobody here can look at it.
+        known = [name for name in ELSEWHERE if value.get(name) is not None]
+        if known:
+            return [ChatMessageUser(content=[unread(known[0])])]
     if not isinstance(items, list) or not items:
         raise unreadable("input", "a text or a list of items is needed")
     return [_message(item, f"input.{index}") for index, item in enumerate(items)]

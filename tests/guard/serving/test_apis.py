@@ -235,3 +235,16 @@ def test_questions_of_a_defense_go_to_the_named_model() -> None:
     assert str(named.model("m", {})) == "mockllm/judge"
     with pytest.raises(UserError, match="--target-model=nobody/judge"):
         settings("--target-model", "nobody/judge")
+
+
+@pytest.mark.parametrize(("rule", "status"), [("refuse", 503), ("original", 200)])
+async def test_words_in_the_variables_of_a_template_follow_the_rule(rule: Any, status: int) -> None:
+    upstream, rewriter = ApiAnswers(), Scripted(COPY)
+    sent = {"model": "m", "prompt": {"id": "pmpt_1", "variables": {"q": "How do I harm them?"}}}
+    async with served("vlmguard", {"rewriter": rewriter}, upstream, on_failure=rule) as client:
+        answered = await client.post(RESPONSES_PATH, json=sent)
+    assert answered.status_code == status
+    assert rewriter.calls == []
+    assert upstream.asked == ([sent] if status == 200 else [])
+    if status == 200:
+        assert answered.headers["x-vlmguard-action"] == "error-open"

@@ -85,11 +85,12 @@ def test_a_defense_s_system_text_is_of_the_instructions(system: Any, expected: s
 
 
 @pytest.mark.parametrize("field", ["previous_response_id", "conversation", "prompt"])
-def test_a_request_may_have_no_input_where_the_upstream_has_the_turns(field: str) -> None:
+def test_a_request_whose_words_the_upstream_has_is_not_taken_for_safe(field: str) -> None:
     sent = json.dumps({"model": "m", field: "id_1"}).encode()
     asked = RESPONSES.read(sent)
-    assert asked.messages == []
-    assert RESPONSES.written(asked, [], None) == sent
+    conversation = Conversation(asked.messages)
+    assert (conversation.readable, conversation.skipped) == (False, "")
+    assert RESPONSES.written(asked, asked.messages, None) == sent
 
 
 @pytest.mark.parametrize(
