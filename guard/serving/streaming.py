@@ -18,7 +18,7 @@ Text beside a tool call is checked here, and is not in a whole answer.
 import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import httpx
@@ -35,7 +35,7 @@ from vlmguard.guard.serving.guarding import Decided, Guard
 from vlmguard.guard.serving.sse import DONE, Splitter, comment, data_of
 from vlmguard.guard.serving.upstream import Header, of_upstream
 
-__all__ = ["MOST", "Checks", "Streamed", "is_pause", "without_encoding"]
+__all__ = ["MOST", "Checks", "Pieces", "Streamed", "is_pause", "without_encoding"]
 
 MOST: Final = 200
 """The most characters that are held back for the end of a sentence."""
@@ -45,6 +45,13 @@ LEAST: Final = 20
 
 # A full stop within a number or a name is followed by no space; wide ones need none.
 _END: Final = re.compile(r"[.!?؟۔।…][\"'”’»)\]]*\s|[。！？｡]|\n")
+
+
+class Pieces(Protocol):
+    """What comes in pieces of bytes, as the body of a response does."""
+
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """The pieces."""
 
 
 def is_pause(text: str, checked: int) -> bool:
@@ -98,7 +105,7 @@ class Checks:
         self._sent = False
         self._open = False
 
-    async def pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    async def pieces(self, response: Pieces) -> AsyncIterator[bytes]:
         """What may leave of a stream, as it may; nothing at all of an answer that is refused whole.
 
         Raises:
@@ -115,7 +122,7 @@ class Checks:
             yield self._dialect.broken(fault, self._said)
             yield self._verdict("unavailable")
 
-    async def _passed(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    async def _passed(self, response: Pieces) -> AsyncIterator[bytes]:
         splitter, ended = Splitter(), False
         try:
             async for some in response.aiter_bytes():

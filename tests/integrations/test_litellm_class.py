@@ -9,10 +9,11 @@ from support.integrations import needs
 
 needs("litellm")
 
-from support.litellm_around import SAFE, Around, image, said_in, words
+from support.litellm_around import ANSWER, SAFE, Around, image, said_in, words
 from support.scripted import picture
 
 from vlmguard.guard.defense import REFUSAL_MESSAGE
+from vlmguard.guard.serving.sse import events_in
 
 
 def test_only_the_last_user_text_changes(around: Around) -> None:
@@ -154,10 +155,34 @@ def test_answers_of_messages_are_checked(around: Around) -> None:
     answered = around.post("messages", "Where is it?", model="claude", guardrail="filtering")
     assert answered.status_code == 200, answered.text
     assert answered.json()["content"][0]["text"] == REFUSAL_MESSAGE
-    streamed = around.post(
-        "messages", "Where is it?", model="claude", guardrail="filtering", stream=True
-    )
-    assert streamed.status_code == 501, streamed.text
+    for text, expected in ((ANSWER, ANSWER), ("Drink the poison now.", REFUSAL_MESSAGE)):
+        around.upstream.text = text
+        streamed = around.post("messages", "Where is it?", "filtering", model="claude", stream=True)
+        assert streamed.status_code == 200, streamed.text
+        deltas = [json.loads(data) for data in events_in(streamed.content)]
+        said = "".join(each.get("delta", {}).get("text", "") for each in deltas)
+        assert said.replace(" ", "") == expected.replace(" ", "")
+        assert deltas[-1]["type"] == "message_stop"
+
+
+@pytest.mark.parametrize("guardrail", ["filtering", "strict"])
+def test_a_stream_leaves_sentence_by_sentence_until_one_is_blocked(
+    around: Around, guardrail: str
+) -> None:
+    first = "It is in the shed behind the house.\nThen"
+    around.upstream.text = f"{first} drink the poison there. And so on and on."
+    chunks = list(around.ask(guardrail, "Where is it?", stream=True))
+    assert said_in(chunks) == f"{first}\n\n{REFUSAL_MESSAGE}".replace(" ", "")
+    assert chunks[-1].choices[0].finish_reason == "content_filter"
+    guard = [asked for asked in around.helper.requests if "shed" in json.dumps(asked)]
+    assert len(guard) == 2
+
+
+def test_a_stream_is_checked_whole_by_a_defense_that_needs_that(around: Around) -> None:
+    around.upstream.text = "no"
+    chunks = list(around.ask("self_checking", [words("Where is it?"), image()], stream=True))
+    assert said_in(chunks) == "no"
+    assert len(around.upstream.asked) == 2
 
 
 def test_responses_are_rewritten_and_their_answers_checked(around: Around) -> None:

@@ -37,22 +37,24 @@ from litellm.integrations.custom_guardrail import CustomGuardrail
 from litellm.proxy._types import UserAPIKeyAuth
 from litellm.proxy.guardrails.guardrail_initializers import configured_event_hooks
 from litellm.types.guardrails import LitellmParams
-from litellm.types.utils import ModelResponseStream
 from pydantic import BaseModel
 
 from vlmguard.guard.alike import did_you_mean
-from vlmguard.guard.defense import REFUSAL_MESSAGE, Conversation, Target
+from vlmguard.guard.defense import REFUSAL_MESSAGE, Conversation, Target, refusal
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.serving.dialects.base import Asked, Dialect
+from vlmguard.guard.serving.buffered import check_choices
+from vlmguard.guard.serving.dialects.base import Asked
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.faults import Fault, guard_unavailable
 from vlmguard.guard.serving.gateway import BLOCKED_ANSWER, BLOCKED_REQUEST
 from vlmguard.guard.serving.guarding import Decided, Guard
 from vlmguard.guard.serving.settings import OnServerFailure
 from vlmguard.guard.serving.shown import Shown
+from vlmguard.guard.serving.streaming import Checks
 from vlmguard.integrations.behind import model_behind
 from vlmguard.integrations.configured import guard_of
-from vlmguard.integrations.litellm_data import DIALECTS, UNREAD, changes, read
+from vlmguard.integrations.litellm_data import DIALECTS, UNREAD, Guarded, changes, read
+from vlmguard.integrations.litellm_streams import Chunks
 
 __all__ = ["Misconfigured", "VLMGuardrail"]
 
@@ -72,7 +74,7 @@ class _Held:
     """A request that waits for its answer."""
 
     asked: Asked
-    dialect: Dialect
+    dialect: Guarded
     conversation: Conversation
     decided: Decided
     target: Target
@@ -187,31 +189,55 @@ class VLMGuardrail(CustomGuardrail):
     async def async_post_call_streaming_iterator_hook(
         self, user_api_key_dict: UserAPIKeyAuth, response: Any, request_data: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        """Look at a streamed answer when it is whole, if the defense does.
+        """Look at a streamed answer, part by part or when it is whole, if the defense does.
 
         Raises:
             HTTPException: It is refused, or cannot be guarded.
         """
+        held, chunks = self._held_by(request_data), Chunks(response)
         if not self.guard.defense.needs_output:
-            async for chunk in response:
-                yield chunk
-            return
-        chunks = [chunk async for chunk in response]
+            stream = response
+        elif held is not None and self.guard.defense.checks_parts:
+            stream = self._parts(held, chunks)
+        else:
+            stream = self._whole(request_data, chunks)
         with _answered():
-            whole = litellm.stream_chunk_builder(chunks)
-            body = whole.model_dump() if whole else {}
-            held = self._held_for(request_data, body)
-            final = await self._checked(held, body) if held else None
+            async for chunk in stream:
+                yield chunk
+
+    async def _parts(self, held: _Held, chunks: Chunks) -> AsyncIterator[Any]:
+        checks = Checks(
+            self.guard, held.dialect, held.asked, held.conversation, held.decided, held.target
+        )
+        sent = False
+        async for piece in checks.pieces(chunks):
+            for chunk in chunks.own(piece):
+                sent = True
+                yield chunk
+        if checks.decided.decision.action == "block" and not sent:
+            if self.guard.settings.block_status == 400:
+                raise Fault(400, "content_filter", BLOCKED_ANSWER)
+            for event in held.dialect.events(held.asked, refusal(held.asked.model)):
+                for chunk in chunks.own(event):
+                    yield chunk
+
+    async def _whole(self, data: dict[str, Any], chunks: Chunks) -> AsyncIterator[Any]:
+        events, held = await chunks.data(), self._held_by(data)
+        try:
+            body = (held.dialect if held else CHAT).streamed(events)
+        except ValueError:
+            body = {}
+        held = self._held_for(data, body)
+        final = await self._checked(held, body) if held else None
         if held is None or final is None:
-            for chunk in chunks:
+            for chunk in chunks.all():
                 yield chunk
             return
-        for event in CHAT.events(held.asked, final):
-            said = event.removeprefix(b"data: ").strip()
-            if said != b"[DONE]":
-                yield ModelResponseStream(**json.loads(said))
+        for event in held.dialect.events(held.asked, final):
+            for chunk in chunks.own(event):
+                yield chunk
 
-    def _dialect(self, call_type: str) -> Dialect | None:
+    def _dialect(self, call_type: str) -> Guarded | None:
         """How a call's request is read; None if there is nothing to guard.
 
         Raises:
@@ -225,12 +251,10 @@ class VLMGuardrail(CustomGuardrail):
         _LOG.warning("a request passed unguarded: %s has no dialect", call_type)
         return None
 
-    async def _decided(self, data: Mapping[str, Any], dialect: Dialect) -> tuple[_Held, Shown]:
+    async def _decided(self, data: Mapping[str, Any], dialect: Guarded) -> tuple[_Held, Shown]:
         asked = read(dialect, data)
         if self.guard.defense.needs_output:
-            self.guard.defense.check_choices(asked.value.get("n"))
-            if asked.stream and dialect is not CHAT:
-                raise Fault(501, "not_served", "Ask without stream: answers are checked here.")
+            check_choices(asked)
         seen = await self.guard.shown(asked.messages, dialect.entries)
         conversation = Conversation(seen.messages, name=f"request {uuid4().hex}")
         target = Target(model_behind(asked.model, _complete, asked.value))
@@ -243,7 +267,11 @@ class VLMGuardrail(CustomGuardrail):
         Raises:
             Fault: The guard cannot decide, and refuses then; or it blocks by an error.
         """
-        output = held.dialect.output(dict(body))
+        try:
+            output = held.dialect.output(dict(body))
+        except ValueError:
+            self.guard.unable(held.conversation, held.decided.record, "unreadable_answer")
+            return None
         decided, final = await self.guard.check(
             held.conversation, held.decided, output, held.target
         )
@@ -266,14 +294,17 @@ class VLMGuardrail(CustomGuardrail):
         if self.guard.defense.needs_output:
             self._held[data["litellm_logging_obj"]] = held
 
+    def _held_by(self, data: Mapping[str, Any]) -> _Held | None:
+        call = data.get("litellm_logging_obj")
+        return self._held.get(call) if call is not None else None
+
     def _held_for(self, data: Mapping[str, Any], body: Mapping[str, Any]) -> _Held | None:
         """The request of an answer; None if the answer is our refusal, or may pass without it.
 
         Raises:
             Fault: It is unknown, and the guard refuses then.
         """
-        call = data.get("litellm_logging_obj")
-        held = self._held.get(call) if call is not None else None
+        held = self._held_by(data)
         if held is not None or REFUSAL_MESSAGE in json.dumps(body, default=str):
             return held
         if self.guard.settings.on_failure == "refuse":

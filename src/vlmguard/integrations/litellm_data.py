@@ -7,13 +7,15 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from vlmguard.guard.serving.dialects.base import Asked, Dialect
-from vlmguard.guard.serving.dialects.chat import CHAT
-from vlmguard.guard.serving.dialects.messages import MESSAGES
-from vlmguard.guard.serving.dialects.responses import RESPONSES
+from vlmguard.guard.serving.dialects.chat import CHAT, Chat
+from vlmguard.guard.serving.dialects.messages import MESSAGES, Messages
+from vlmguard.guard.serving.dialects.responses import RESPONSES, Responses
 
-__all__ = ["DIALECTS", "UNREAD", "changes", "read"]
+__all__ = ["DIALECTS", "UNREAD", "Guarded", "changes", "read"]
 
-DIALECTS: Final[Mapping[str, Dialect]] = {
+Guarded = Chat | Messages | Responses
+
+DIALECTS: Final[Mapping[str, Guarded]] = {
     "completion": CHAT,
     "acompletion": CHAT,
     "anthropic_messages": MESSAGES,
