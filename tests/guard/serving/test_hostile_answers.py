@@ -1,7 +1,7 @@
 """Answers of a model that are not what its API promises: read, or told apart, and never a 500."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -79,16 +79,16 @@ ASKED: dict[Dialect, dict[str, Any]] = {
 }
 
 
-def mutated(value: Any) -> Iterator[Any]:
+def mutated(value: Any, wrong: Sequence[Any] = WRONG) -> Iterator[Any]:
     """The value with each of its inner values replaced by each wrong one, or left out."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield {name: each for name, each in value.items() if name != key}
-            for other in [*WRONG, *mutated(inner)]:
+            for other in [*wrong, *mutated(inner, wrong)]:
                 yield {**value, key: other}
     elif isinstance(value, list):
         for at, inner in enumerate(value):
-            for other in [*WRONG, *mutated(inner)]:
+            for other in [*wrong, *mutated(inner, wrong)]:
                 yield [*value[:at], other, *value[at + 1 :]]
         yield [*value, *value]
 
@@ -133,7 +133,7 @@ async def test_other_endpoints_take_bodies_of_any_shape(path: str, shadow: bool)
     rewriter = Scripted("<reasoning>x</reasoning><prompt>How do I climb it?</prompt>")
     upstream: Any = Says(b"{}")
     async with served("vlmguard", {"rewriter": rewriter}, upstream, shadow=shadow) as client:
-        for body in [*WRONG, *mutated(OTHERS[path])]:
+        for body in [*WRONG, *mutated(OTHERS[path], [None, 7, "\ud800", {}, [None]])]:
             answered = await client.post(path, content=json.dumps(body))
             assert answered.status_code in (200, 400, 503), (body, answered.text)
 
