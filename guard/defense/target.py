@@ -1,6 +1,7 @@
 """The model behind a defense, as its caller reaches it."""
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 
@@ -17,23 +18,32 @@ class Target:
     """The guarded model: a callable for answers, and its own words for a defense's questions.
 
     Args:
-        model: The model.
+        model: The model, or what makes it once it is needed: many defenses never ask it.
         answer: How the caller gets an answer (Inspect's `generate`, an HTTP upstream, ...); the
             model alone by default.
         config: Settings of the request that the model does not have itself.
     """
 
     def __init__(
-        self, model: Model, answer: Answer | None = None, config: GenerateConfig | None = None
+        self,
+        model: Model | Callable[[], Model],
+        answer: Answer | None = None,
+        config: GenerateConfig | None = None,
     ) -> None:
-        self.model = model
-        self.config = model.config.merge(config) if config else model.config
+        self._model = model
+        own = model.config if isinstance(model, Model) else GenerateConfig()
+        self.config = own.merge(config) if config else own
         self.tokens: int | None = self.config.max_tokens
         """The most tokens of an answer. None if nobody sets a limit; a caller that learns of it
         with the first answer sets it then."""
         self.temperature: float | None = self.config.temperature
         """The temperature of an answer, likewise. None if nobody sets one."""
         self._answer = answer
+
+    @cached_property
+    def model(self) -> Model:
+        """The model itself."""
+        return self._model if isinstance(self._model, Model) else self._model()
 
     @property
     def name(self) -> str:

@@ -104,8 +104,10 @@ class Proxy:
         return response
 
     def _target(self, request: Request, asked: Asked, answer: Answer | None = None) -> Target:
-        model = self.upstream.model(asked.model, request.headers)
-        return Target(model, answer, asked.settings)
+        # Made when it is asked: it takes some milliseconds for each new key of a client.
+        return Target(
+            lambda: self.upstream.model(asked.model, request.headers), answer, asked.settings
+        )
 
     def _refused(self, asked: Asked, decided: Decided) -> Response:
         output = refusal(asked.model)

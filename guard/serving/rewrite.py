@@ -61,7 +61,7 @@ class Rewrite:
         upstream, model = self._guard.settings.upstream, value.get("model", "")
         if not isinstance(model, str):
             raise Fault(400, "invalid_model", "model: a name is needed.", "model")
-        target = Target(upstream.model(model, request.headers)) if upstream else None
+        target = Target(lambda: upstream.model(model, request.headers)) if upstream else None
         return await self._guard.decide(conversation, target)
 
     def _said(self, decided: Decided) -> dict[str, Any]:

@@ -144,7 +144,8 @@ class Upstream:
 
 @lru_cache(maxsize=64)
 def _model(name: str, base_url: str, key: str) -> Model:
-    remember({"api_key": key})
+    # A client's key is not remembered for redaction: there is no end of clients. No error's text
+    # goes anywhere.
     # Inspect's `openai/` takes any name that it does not know for a new model of OpenAI's, which
     # takes no temperature, and some names for other services than the upstream.
     return get_model(f"openai-api/upstream/{name}", base_url=base_url, api_key=key, memoize=False)

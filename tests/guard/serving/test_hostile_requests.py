@@ -258,3 +258,18 @@ def test_a_page_with_a_key_may_be_anywhere() -> None:
         assert guard.post(asking(), *lines).status == 200
         assert guard.post(asking(), lines[0]).status == 401
     assert len(upstream.received) == 1
+
+
+def test_clients_with_ever_new_keys_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of the model for each would take more time than the guard, and stay in memory."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a defense that asks no target needs none")
+
+    with serving() as (guard, upstream):
+        assert guard.post(asking()).status == 200  # it has started
+        monkeypatch.setattr("vlmguard.guard.serving.upstream.get_model", never)
+        for number in range(3):
+            came = guard.post(asking(), f"Authorization: Bearer key-{number:020}")
+            assert came.status == 200
+    assert len(upstream.received) == 4
