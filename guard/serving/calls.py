@@ -19,7 +19,7 @@ MAX_CALLS: Final = 10_000
 """The most requests at a time; the oldest go first."""
 
 MAX_BYTES: Final = 256_000_000
-"""The most bytes of their messages, as JSON."""
+"""The most bytes of all of them, with their images."""
 
 
 @dataclass
@@ -30,7 +30,8 @@ class Kept:
         conversation: The conversation.
         decision: What was decided about it.
         record: What was asked for that.
-        messages: Its messages as JSON, to tell it from another request under the same id.
+        digest: Identity of its messages, to tell it from another request under the same id.
+        size: About how many bytes it takes.
         since: When it came, in seconds of the clock.
         answered: Whether an answer to it came.
         clashed: Whether another request came under its id before that: an answer may be to either.
@@ -39,7 +40,8 @@ class Kept:
     conversation: Conversation
     decision: Decision
     record: DefenseRecord
-    messages: str
+    digest: str
+    size: int
     since: float = 0.0
     answered: bool = False
     clashed: bool = False
@@ -54,7 +56,7 @@ class Calls:
     Args:
         seconds: How long each is remembered.
         count: The most at a time.
-        size: The most bytes of their messages.
+        size: The most bytes of all.
         now: The clock, in seconds.
     """
 
@@ -78,10 +80,10 @@ class Calls:
             return
         before = self._drop(call)
         if before is not None and not before.answered:
-            kept.clashed = before.clashed or before.messages != kept.messages
+            kept.clashed = before.clashed or before.digest != kept.digest
         kept.since = self._now()
         self._kept[call] = kept
-        self._bytes += len(kept.messages)
+        self._bytes += kept.size
         while self._kept and (len(self._kept) > self._count or self._bytes > self._size):
             self._drop(next(iter(self._kept)))
         self._forget()
@@ -104,5 +106,5 @@ class Calls:
     def _drop(self, call: str) -> Kept | None:
         kept = self._kept.pop(call, None)
         if kept is not None:
-            self._bytes -= len(kept.messages)
+            self._bytes -= kept.size
         return kept

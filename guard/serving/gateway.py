@@ -28,6 +28,7 @@ that two requests had, is the failure `unknown_call`. Several texts in one answe
 of a client's may weaken the guard.
 """
 
+import hashlib
 import logging
 import re
 from typing import Any, Final
@@ -48,6 +49,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vlmguard.guard.defense import Conversation, Target
+from vlmguard.guard.messages import images_of
 from vlmguard.guard.serving.ascii_json import AsciiJSON
 from vlmguard.guard.serving.calls import Calls, Kept
 from vlmguard.guard.serving.dialects.base import parsed_object
@@ -135,7 +137,7 @@ class Gateway:
         headers = shown.get("request_headers")
         if isinstance(headers, dict) and declined(headers):
             decline()
-        structured = shown.get(_MESSAGES) is not None
+        structured = shown.get(_MESSAGES) not in (None, [])
         messages = chat_messages(shown[_MESSAGES]) if structured else _one_turn(shown)
         key = _MESSAGES if structured else "images"
         if self.guard.settings.shadow:
@@ -156,7 +158,9 @@ class Gateway:
         if self.guard.defense.needs_output:
             place = members(text)[_MESSAGES] if structured else None
             rows = text[place.start : place.end] if place else repr(shown.get("texts"))
-            kept = Kept(conversation, decision, decided.record, rows)
+            digest = hashlib.sha256(rows.encode("utf-8", "backslashreplace")).hexdigest()
+            size = len(rows) + sum(map(len, images_of(seen.messages)))
+            kept = Kept(conversation, decision, decided.record, digest, size)
             self.calls.keep(_call(shown), kept)
         if decision.action == "pass":
             return self._told({"action": "NONE"}, decided)

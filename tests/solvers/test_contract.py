@@ -144,6 +144,8 @@ def test_a_carrier_does_what_the_solver_does(carried: Any, carrier: str, defense
         assert _timeless(other) == _timeless(one), name
 
 
+# Not of a server: its client's settings stand in the body, which goes on as it came
+# (tests/guard/serving/); a defense's questions get no more of them than the room of an answer.
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_a_carrier_asks_under_the_settings_of_the_solver(defense: str) -> None:
     asked = {}

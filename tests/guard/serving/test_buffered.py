@@ -11,9 +11,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from support.asgi import exchange
 from support.openai_server import openai_server
 from support.scripted import Call, Scripted, picture
-from support.serving import CHAT_PATH, Answers, served
+from support.serving import CHAT_PATH, Answers, served, started
 
 from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.serving.app import make_app
@@ -275,6 +276,33 @@ async def test_a_slow_model_takes_none_of_the_guards_time() -> None:
     async with served("guard_model", {"guard": judge("Jump")}, upstream, **settings) as client:
         response = await post(client)
     assert response.headers["x-vlmguard-action"] == "regenerate"
+
+
+@pytest.mark.parametrize("slow", ["model", "guard"])
+async def test_a_client_that_leaves_ends_the_answer_and_its_check(slow: str) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: Any) -> Any:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    checks = judge()
+    upstream = Said(answered("Climb it."), seconds=60.0 if slow == "model" else 0.0)
+    if slow == "guard":
+        checks.reply = hang  # type: ignore[method-assign]
+    transport = httpx.ASGITransport(upstream.app)
+    body = json.dumps(asking()).encode()
+    async with started("guard_model", {"guard": checks}, transport, options=OUTPUT) as app:
+        headers = [("content-type", "application/json")]
+        async with exchange(app, "POST", CHAT_PATH, body, headers) as client:
+            while not (upstream.bodies if slow == "model" else began.is_set()):
+                await asyncio.sleep(0.01)
+            client.leave()
+            await client.ended()
+    assert upstream.gone if slow == "model" else ended.is_set()
 
 
 async def test_in_shadow_mode_an_answer_is_relayed() -> None:

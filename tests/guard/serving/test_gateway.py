@@ -13,7 +13,7 @@ from support.serving import Answers, served
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.serving.app import make_app
 from vlmguard.guard.serving.calls import Calls, Kept
-from vlmguard.guard.serving.gateway import GATEWAY_PATH, TESTED_LITELLM, Gateway
+from vlmguard.guard.serving.gateway import GATEWAY_PATH, TESTED_LITELLM, Gateway, gateway_lacks
 from vlmguard.guard.serving.guarding import Guard
 from vlmguard.guard.serving.settings import Settings
 
@@ -203,9 +203,10 @@ async def test_in_shadow_mode_nothing_changes() -> None:
 
 async def test_without_rows_one_text_can_be_rewritten_and_several_cannot() -> None:
     async with served("vlmguard", rewriting(), Answers()) as client:
-        one = shown(structured_messages=None, texts=["How?"], images=[picture()])
-        told = await posted(client, one)
-        assert told == {"action": "GUARDRAIL_INTERVENED", "texts": [NEW]}
+        for rows in (None, []):
+            one = shown(structured_messages=rows, texts=["How?"], images=[picture()])
+            told = await posted(client, one)
+            assert told == {"action": "GUARDRAIL_INTERVENED", "texts": [NEW]}
         two = shown(structured_messages=None, texts=["How?", "Now?"])
         response = await client.post(GATEWAY_PATH, json=two)
         assert response.status_code == 503
@@ -328,7 +329,7 @@ def test_requests_are_remembered_within_bounds() -> None:
     calls = Calls(seconds=10, count=3, size=10, now=lambda: now)
 
     def keep(name: str, messages: str) -> None:
-        kept: Any = Kept(None, None, None, messages)  # type: ignore[arg-type]
+        kept = Kept(None, None, None, messages, len(messages))  # type: ignore[arg-type]
         calls.keep(name, kept)
 
     for name in "abcd":
@@ -369,6 +370,20 @@ async def test_a_defense_that_a_gateway_cannot_serve_is_refused(
         async with served(defense, models, Answers(), options=options) as client:
             response = await client.post(GATEWAY_PATH, json=shown(said("How?")))
         assert (response.status_code, response.json()["error"]["code"]) == (501, "not_served")
+
+
+@pytest.mark.parametrize(("check", "refused"), [("output", True), ("input", False)])
+def test_answers_are_not_joined_over_several_workers(check: str, refused: bool) -> None:
+    options = {"adapter": "llama_guard", "check": check}
+    settings = Settings(
+        "guard_model", options=options, roles={"guard": Scripted("safe").model}, workers=2
+    )
+    assert ("--workers 1" in gateway_lacks(Guard(settings))) is refused
+    if refused:
+        with pytest.raises(UserError, match="another worker"):
+            make_app(settings)
+    else:
+        make_app(settings)
 
 
 def test_roles_of_their_own_make_defenses_fit_for_a_gateway() -> None:
