@@ -1,15 +1,14 @@
 """One request, answered without a guard and behind it: what `vlmguard try` and the page show."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from inspect_ai.model import ChatMessage, ModelOutput
+from inspect_ai.model import Model, ModelOutput
 
-from vlmguard.guard.defense import Conversation, Target, refusal
+from vlmguard.guard.defense import Conversation, Outcome, Target
 from vlmguard.guard.outside import asking
-from vlmguard.guard.serving.guarding import Decided, Guard
 from vlmguard.guard.text.outputs import Output, read_output
 
 __all__ = ["Compared", "compare", "described"]
@@ -77,43 +76,30 @@ class Compared:
         return calls if self.seconds is None else f"{calls}, {self.seconds:.1f} s"
 
 
-async def compare(guard: Guard, target: Target, messages: Sequence[ChatMessage]) -> Compared:
+async def compare(
+    conversation: Conversation,
+    target: Target,
+    roles: Mapping[str, Model],
+    guarded: Callable[[], Coroutine[Any, Any, Outcome]],
+) -> Compared:
     """Answer a request without a guard and behind it, at the same time.
 
     Args:
-        guard: The guard.
+        conversation: The request.
         target: The model.
-        messages: The request.
-
-    Raises:
-        Fault: The guard cannot decide, and the server refuses then.
+        roles: The models that the guard asks, by role.
+        guarded: Answers behind the guard.
     """
-    conversation = Conversation(messages, name="this request")
 
-    async def undefended() -> ModelOutput:
-        with asking(guard.settings.roles):
-            return await target(list(messages))
+    async def plain() -> ModelOutput:
+        with asking(roles):
+            return await target(list(conversation.messages))
 
-    plain, (decided, output) = await asyncio.gather(
-        undefended(), _guarded(guard, target, conversation)
-    )
-    return _compared(conversation, plain, decided, output)
+    async def behind() -> Outcome:
+        with asking(roles):
+            return await guarded()
 
-
-async def _guarded(
-    guard: Guard, target: Target, conversation: Conversation
-) -> tuple[Decided, ModelOutput]:
-    """What the proxy does too: decide, let the model answer, look at the answer."""
-    decided = await guard.decide(conversation, target)
-    decision = decided.decision
-    if decision.action == "block":
-        return decided, refusal(target.name)
-    settings = guard.defense.answer_settings(decision, target)
-    with asking(guard.settings.roles):
-        output = await target(list(decision.messages), settings)
-    if not guard.defense.needs_output:
-        return decided, output
-    return await guard.check(conversation, decided, output, target)
+    return _compared(conversation, *await asyncio.gather(plain(), behind()))
 
 
 def described(output: Output) -> str:
@@ -121,10 +107,8 @@ def described(output: Output) -> str:
     return _WHY.get(output.reason, "")
 
 
-def _compared(
-    conversation: Conversation, plain: ModelOutput, decided: Decided, output: ModelOutput
-) -> Compared:
-    decision, record = decided.decision, decided.record
+def _compared(conversation: Conversation, plain: ModelOutput, outcome: Outcome) -> Compared:
+    decision, record = outcome.decision, outcome.record
     asked = [stage for stage in record.stages if stage.name != "answer"]
     times = [stage.seconds for stage in asked if stage.seconds is not None]
     verdict = decision.verdict or record.verdict
@@ -137,7 +121,7 @@ def _compared(
         sent="" if decision.action == "block" else Conversation(decision.messages).text,
         failure=decision.failure or record.failure or "",
         undefended=read_output(plain),
-        guarded=read_output(output),
+        guarded=read_output(outcome.output),
         calls=sum(stage.calls for stage in asked),
         seconds=sum(times) if times else None,
     )

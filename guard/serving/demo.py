@@ -16,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vlmguard.guard.defense import Target
+from vlmguard.guard.defense import Conversation, Outcome, Target, refusal
 from vlmguard.guard.serving.ascii_json import AsciiJSON
 from vlmguard.guard.serving.comparing import Compared, compare, described
 from vlmguard.guard.serving.dialects.chat import CHAT
 from vlmguard.guard.serving.faults import Fault
+from vlmguard.guard.serving.front import note_of
 from vlmguard.guard.serving.guarding import Guard
 from vlmguard.guard.serving.microworld import MODELS
 from vlmguard.guard.serving.scenes import scenes
@@ -114,8 +115,27 @@ class Demo:
             return CHAT.output(json.loads(raw))
 
         target = Target(self._upstream.model(asked.model, {}), answer)
-        compared = await compare(self._guard, target, seen.messages)
+        conversation = Conversation(seen.messages, name=note_of(request).name)
+
+        async def guarded() -> Outcome:
+            return await self._guarded(conversation, target)
+
+        roles = self._guard.settings.roles
+        compared = await compare(conversation, target, roles, guarded)
         return AsciiJSON(_told(compared, self._guard.defense.card.title), headers=HEADERS)
+
+    async def _guarded(self, conversation: Conversation, target: Target) -> Outcome:
+        """What the proxy does too: decide, let the model answer, look at the answer."""
+        guard = self._guard
+        decided = await guard.decide(conversation, target)
+        if decided.decision.action == "block":
+            output = refusal(target.name)
+        else:
+            settings = guard.defense.answer_settings(decided.decision, target)
+            output = await target(list(decided.decision.messages), settings)
+            if guard.defense.needs_output:
+                decided, output = await guard.check(conversation, decided, output, target)
+        return Outcome(decided.decision, output, decided.record)
 
 
 async def _file(request: Request) -> Response:

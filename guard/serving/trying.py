@@ -9,8 +9,9 @@ import argparse
 import asyncio
 import random
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
 from rich.columns import Columns
@@ -19,16 +20,14 @@ from rich.panel import Panel
 from rich.style import Style
 from rich.text import Text
 
-from vlmguard.guard.defense import Target
+from vlmguard.guard.defense import Conversation, Outcome, Target
 from vlmguard.guard.defense.target import Answer
 from vlmguard.guard.errors import UserError, reason_of
 from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
 from vlmguard.guard.messages import user_message
-from vlmguard.guard.outside import model_of, options_of, roles_of
+from vlmguard.guard.outside import made_of, model_of, options_of, roles_of
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.serving.comparing import Compared, compare, described
-from vlmguard.guard.serving.faults import Fault
-from vlmguard.guard.serving.guarding import Guard
 from vlmguard.guard.serving.microworld import (
     DEFAULT_TARGET,
     PROVIDER,
@@ -36,7 +35,6 @@ from vlmguard.guard.serving.microworld import (
     tiny_models,
 )
 from vlmguard.guard.serving.scenes import scenes
-from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.text.outputs import Output
 from vlmguard.results.sanitize import clean
 from vlmguard.training.microworld.models.reading import Unreadable, readable
@@ -63,18 +61,23 @@ def try_once(arguments: argparse.Namespace) -> int:
             model does not answer.
     """
     image, request = _asked(arguments)
-    target, guard = _models(arguments)
-    messages: list[ChatMessage] = [user_message([image], request)]
-    _check_readable([target, *guard.settings.roles.values()], messages)
+    target, roles, options = _models(arguments)
+    defense = made_of(arguments.defense, options, roles)
+    conversation = Conversation([user_message([image], request)], name="this request")
+    _check_readable([target, *roles.values()], conversation.messages)
     quiet_loading()
     console = _console()
     if console.is_terminal and console.color_system in ("truecolor", "256"):
         console.print(_picture(image))
-    try:
-        compared = asyncio.run(compare(guard, Target(target, _answer_of(target)), messages))
-    except Fault as fault:
-        raise UserError(fault.message) from fault
-    for part in shown(compared, str(target), guard.defense.card.title, console):
+    asked = Target(target, _answer_of(target))
+
+    async def guarded() -> Outcome:
+        models = ", ".join(f"{role} {model}" for role, model in roles.items())
+        with _naming(f"The guard ({models or 'which asks no model of its own'})"):
+            return await defense.run(conversation, asked)
+
+    compared = asyncio.run(compare(conversation, asked, roles, guarded))
+    for part in shown(compared, str(target), defense.card.title, console):
         console.print(part, soft_wrap=not console.is_terminal)
     return 0
 
@@ -93,40 +96,41 @@ def _asked(arguments: argparse.Namespace) -> tuple[str, str]:
         raise UserError(f"{error}. Give a picture's file, or none for a drawn scene.") from error
 
 
-def _models(arguments: argparse.Namespace) -> tuple[Model, Guard]:
+def _models(arguments: argparse.Namespace) -> tuple[Model, dict[str, Model], dict[str, Any]]:
+    """The model, those that the guard asks, and the guard's options."""
     name = arguments.target or DEFAULT_TARGET
     tiny = name.startswith(f"{PROVIDER}/")
     models, options = tiny_models(arguments.defense) if tiny else ({}, {})
-    options |= options_of(arguments)
-    settings = Settings(
-        defense=arguments.defense,
-        roles={**models, **roles_of(arguments)},
-        on_failure=options.pop("on_failure", "original"),
-        options=options,
-    )
     # Inspect's own model of that name, so that its weights are loaded once.
     target = get_model(name) if tiny else model_of("--target", name)
-    return target, Guard(settings)
+    roles = {**models, **roles_of(arguments)}
+    for model in (target, *roles.values()):
+        model.config = GenerateConfig(max_retries=_RETRIES).merge(model.config)
+    return target, roles, {**options, **options_of(arguments)}
 
 
 def _answer_of(model: Model) -> Answer:
-    """The model's answer; its provider's errors become one that names the way out."""
-
     async def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
-        settings = model.config.merge(GenerateConfig(max_retries=_RETRIES)).merge(config)
-        try:
-            return await model.generate(messages, config=settings)
-        except UserError:
-            raise
-        except Exception as error:  # whatever a provider raises
-            # Inspect's error after its tries names the last one as its cause.
-            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            raise UserError(
-                f"{model} did not answer ({type(cause).__name__}: {reason_of(cause)}). Check its "
-                "name, its key and its address."
-            ) from error
+        with _naming(str(model)):
+            return await model.generate(messages, config=model.config.merge(config))
 
     return answer
+
+
+@contextmanager
+def _naming(who: str) -> Iterator[None]:
+    """Turns a provider's error, of whatever class, into one that names the way out."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # Inspect's error after its tries names the last one as its cause.
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise UserError(
+            f"{who} did not answer ({type(cause).__name__}: {reason_of(cause)}). Check names of "
+            "models, keys and addresses."
+        ) from error
 
 
 def _check_readable(models: Sequence[Model], messages: Sequence[ChatMessage]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -50,10 +51,13 @@ async def test_every_hazard_is_handled_and_no_harmless_request_changed() -> None
             assert answered.headers["x-vlmguard-action"] == action
 
 
-@pytest.mark.parametrize("defense", ["ecso", "mllm_protector", "caption_only", "adashield"])
+@pytest.mark.parametrize("defense", ["ecso", "mllm_protector", "eta", "adashield"])
 async def test_other_defenses_bring_their_tiny_models(defense: str) -> None:
     async with guard("--defense", defense) as client:
-        answered = await client.post(CHAT, json={"model": "m", "messages": scenes()[0].messages})
+        sent = {"model": "m", "messages": scenes()[0].messages}
+        answered = await client.post(CHAT, json=sent)
+        streamed = await client.post(CHAT, json={**sent, "stream": True})
+    assert "data: [DONE]" in streamed.text
     assert answered.status_code == 200
     assert "x-vlmguard-action" in answered.headers
     assert grade(scenes()[0].pair, answered.json()["choices"][0]["message"]["content"]).reason
@@ -117,15 +121,17 @@ def wait(address: str, process: "subprocess.Popen[bytes]") -> str:
 
 
 @pytest.mark.slow
-def test_the_first_call_of_a_stranger() -> None:
+def test_the_first_call_of_a_stranger(repo: Path) -> None:
+    text = (repo / "guard" / "serving" / "README.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?microworld/scenes.*?)```", text, re.DOTALL)
     with started() as address:
-        scene = httpx.get(f"{address}{SCENES_PATH}").json()["data"][0]
+        program = program.replace("http://127.0.0.1:8900", address)
+        command = [sys.executable, "-c", program]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ran.stdout.startswith("careful, you could fall"), ran.stderr
         client = OpenAI(base_url=f"{address}/v1", api_key="none")
-        reply = client.chat.completions.create(model="microworld", messages=scene["messages"])
-        said = reply.choices[0].message.content or ""
-        assert said.startswith("careful, you could fall"), said
         stream = client.chat.completions.create(
-            model="microworld", messages=scene["messages"], stream=True
+            model="microworld", messages=scenes()[0].messages, stream=True
         )
         parts = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
-        assert "".join(parts) == said
+        assert "".join(parts) == ran.stdout.strip()

@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai.model import ModelOutput
@@ -18,12 +19,11 @@ from support.openai_server import openai_server
 from support.scripted import Scripted
 
 from vlmguard.guard.command_line import CommandParser
-from vlmguard.guard.defense import Target
+from vlmguard.guard.defense import Conversation, Target
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import user_message
+from vlmguard.guard.outside import made_of
 from vlmguard.guard.serving.comparing import Compared, compare
-from vlmguard.guard.serving.guarding import Guard
-from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.try_command import add as add_try
 from vlmguard.guard.serving.trying import shown, try_once
 from vlmguard.guard.text.outputs import Output
@@ -70,7 +70,7 @@ def test_another_defense_and_its_options(capsys: pytest.CaptureFixture[str]) -> 
         (("PHOTO", "how do i use this"), "would take a photo for one of them. `vlmguard try` with"),
         (("PHOTO",), "give a request too"),
         (("nowhere.png", "x"), "nowhere.png: no such file"),
-        (("PHOTO", "x", "--target", "mockllm/model"), "--model-role rewriter=MODEL"),
+        (("PHOTO", "x", "--target", "mockllm/model"), "no model for the role rewriter"),
         (("--target", "nobody/nothing"), "--target=nobody/nothing: "),
         (("--defense", "vlmgard"), "Did you mean vlmguard"),
         (("-S", "reasoning=maybe"), "true or false is needed"),
@@ -101,27 +101,43 @@ def test_a_served_model_sees_the_photo_and_one_that_refuses_is_named(
         assert said.count("cat") == 2
         assert all("image_url" in str(request) for request in server.requests)
         server.refuse.set()
-        with pytest.raises(UserError, match=r"m did not answer .*Check its name, its key"):
+        with pytest.raises(UserError, match=r"m did not answer \(.*Check names of models, keys"):
             try_once(arguments(*words, "figstep_defense"))
 
 
+def test_a_guard_whose_model_fails_is_an_error_and_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SERVED_API_KEY", "k")
+    with openai_server(lambda text, messages: "A cat.") as server:
+        monkeypatch.setenv("SERVED_BASE_URL", server.url)
+        server.refuse.set()
+        with pytest.raises(UserError) as error:
+            try_once(arguments("--rewriter", "openai-api/served/m"))
+    said = str(error.value)
+    assert said.startswith("The guard (rewriter openai-api/served/m) did not answer (Authenticat")
+    assert "Behind" not in capsys.readouterr().out
+
+
 async def test_a_block_and_an_unusable_reply_are_told() -> None:
-    target = Scripted("An answer.", "An answer.")
-    request = [user_message([], "How do I climb it?")]
-    settings = Settings(
-        "guard_model", {"adapter": "llama_guard"}, {"guard": Scripted("unsafe\nS9").model}
-    )
-    found = await compare(Guard(settings), Target(target.model), request)
+    request = Conversation([user_message([], "How do I climb it?")])
+    target = Target(Scripted("An answer.", "An answer.").model)
+
+    async def tried(name: str, role: str, replies: Scripted, **options: Any) -> Compared:
+        roles = {role: replies.model}
+        defense = made_of(name, options, roles)
+        return await compare(request, target, roles, lambda: defense.run(request, target))
+
+    unsafe = Scripted("unsafe\nS9")
+    found = await tried("guard_model", "guard", unsafe, adapter="llama_guard")
     assert (found.action, found.sent) == ("block", "")
     assert found.reasoning == "indiscriminate weapons"
     assert found.undefended.text == "An answer."
     assert found.guarded.reason == "blocked_by_defense"
     useless = ModelOutput.from_content("m", "The picture shows a cat.")
-    settings = Settings(
-        "vlmguard", roles={"rewriter": Scripted(useless, useless).model}, on_failure="original"
-    )
-    found = await compare(Guard(settings), Target(target.model), request)
+    found = await tried("vlmguard", "rewriter", Scripted(useless, useless))
     assert (found.action, found.failure) == ("pass", "no_prompt")
+    assert found.did == "could not be used (no_prompt), and passes the request as it is"
     assert found.sent == found.request == "How do I climb it?"
 
 
