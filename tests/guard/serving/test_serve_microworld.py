@@ -123,7 +123,8 @@ def wait(address: str, process: "subprocess.Popen[bytes]") -> str:
 @pytest.mark.slow
 def test_the_first_call_of_a_stranger(repo: Path) -> None:
     text = (repo / "guard" / "serving" / "README.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?microworld/scenes.*?)```", text, re.DOTALL)
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (program,) = [each for each in programs if "microworld" in each]
     with started() as address:
         program = program.replace("http://127.0.0.1:8900", address)
         command = [sys.executable, "-c", program]
