@@ -103,7 +103,7 @@ def test_examples_build_on_what_is_listed(
             f"{page}, example {number}": block
             for number, block in enumerate(PYTHON.findall((repo / page).read_text()), 1)
         }
-    assert len(files) == 4
+    assert len(files) == 5
     missing = [
         f"{file}: {module}.{name}"
         for file, text in files.items()

@@ -26,7 +26,7 @@ from vlmguard.results.gate.losses import part
 from vlmguard.results.gate.replay.decisions import Decided, GuardRun
 from vlmguard.results.logs.measures import Measure
 
-__all__ = ["MEASURES", "Replay", "findings_of", "pairs_of", "unfit"]
+__all__ = ["MEASURES", "Pair", "Replay", "findings_of", "pairs_of", "unfit"]
 
 TOLERANCE: Final = 0.005
 """Share of the requests that a loss may be. Smaller than the gate's: most traffic is harmless, and
