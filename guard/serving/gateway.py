@@ -146,6 +146,7 @@ class Gateway:
         try:
             seen = await self.guard.shown(messages, key)
         except Fault as fault:
+            self.guard.metrics.told(fault.code)
             said = {"action": "BLOCKED", "blocked_reason": fault.message}
             return AsciiJSON(said, headers={"x-vlmguard-action": "block"})
         conversation = Conversation(seen.messages, name=name)

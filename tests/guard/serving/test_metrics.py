@@ -111,10 +111,13 @@ async def test_errors_of_ours_are_counted_by_their_code() -> None:
         await client.post(CHAT_PATH, content=b" " * 1_001)
         await client.post(CHAT_PATH, content=b"x", headers={"content-encoding": "gzip"})
         await client.get("/v1/a-path-of-a-client")
+        rows = {"input_type": "request", "structured_messages": linked["messages"]}
+        blocked = await client.post("/beta/litellm_basic_guardrail_api", json=rows | {"texts": []})
+        assert blocked.json()["action"] == "BLOCKED"
         told = figures((await client.get("/metrics")).text)
     counted = {key[1]: value for key, value in told.items() if key[0] == "vlmguard_errors_total"}
     assert counted == {
-        "remote_image": 2,
+        "remote_image": 3,
         "invalid_json": 1,
         "body_too_large": 1,
         "content_encoding": 1,
