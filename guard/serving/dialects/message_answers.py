@@ -94,18 +94,14 @@ class MessageAnswers(Dialect, ReadsParts):
         return Part(beside=True)
 
     def cut(self, asked: Asked, output: ModelOutput, sent: Sequence[str]) -> Iterator[bytes]:
-        index, running = -1, ""
+        index, runs = -1, False
         for said in map(_event, sent):
             if said["type"] == "content_block_start":
-                index, running = said["index"], said["content_block"]["type"]
+                index, runs = said["index"], said["content_block"]["type"] == "text"
             elif said["type"] == "content_block_stop":
-                running = ""
-        if running == "text":
-            yield from _ended(output, index, new=False)
-            return
-        if running:
-            yield _written("content_block_stop", index=index)
-        yield from _ended(output, index + 1, new=True)
+                runs = False
+        # Blocks come one after another, so no other kind runs where a text was to follow.
+        yield from _ended(output, index if runs else index + 1, new=not runs)
 
     def broken(self, fault: Fault, sent: Sequence[str]) -> bytes:
         return f"event: error\ndata: {quoted(fault.anthropic_body())}\n\n".encode()

@@ -192,14 +192,16 @@ async def test_the_openai_client_raises_the_error_of_a_stream() -> None:
 
 
 @pytest.mark.parametrize("check", ["guard_model", "mllm_protector"])
-@pytest.mark.parametrize("place", ["delta", "output_text.done", "output_item.done", "completed"])
+@pytest.mark.parametrize(
+    "place", ["delta", "output_text.done", "content_part.done", "output_item.done", "completed"]
+)
 async def test_text_that_is_not_said_in_parts_goes_around_no_check(place: str, check: str) -> None:
     events = [*response_events(FIRST)]
     changed = json.loads(json.dumps(events).replace(FIRST, SECOND))
     kinds = [event["type"].removeprefix("response.") for event in events]
     if place == "delta":
         # No parts at all, and the text at the end.
-        told = [event for event in events if not event["type"].endswith("delta")]
+        told = [event for event in changed if not event["type"].endswith("delta")]
     else:
         told = [changed[n] if kind == place else events[n] for n, kind in enumerate(kinds)]
     if check == "guard_model":
@@ -211,3 +213,15 @@ async def test_text_that_is_not_said_in_parts_goes_around_no_check(place: str, c
             response = await client.post(RESPONSES_PATH, json=body)
     assert SECOND not in response.text
     assert "guard_unavailable" in response.text
+
+
+async def test_an_end_without_what_the_parts_said_goes_around_no_check() -> None:
+    *parts, end = response_events(SECOND)
+    told = [event for event in parts if not event["type"].endswith(".done")]
+    told.append({**end, "response": {**end["response"], "output": []}})
+    roles = {"detector": Scripted("UNSAFE"), "detoxifier": Scripted("Take care.")}
+    async with served("mllm_protector", roles, Told(told)) as client:
+        body = {"model": "m", "input": "How?", "stream": True}
+        answered = await client.post(RESPONSES_PATH, json=body)
+    assert "bridge" not in answered.text
+    assert "guard_unavailable" in answered.text
