@@ -95,8 +95,7 @@ def gateway_lacks(guard: Guard) -> str:
     lacking = card.lacks(settings.options, bound, "gateway/model")
     if lacking:
         return f"{card.name}: {'; '.join(lacking)}."
-    most = card.calls(settings.options, bound).get("target", card.target_calls).most
-    if most is None or most > 1:
+    if guard.asks_target:
         return (
             f"{card.name} asks the model itself, which a gateway does not let it do. Give its "
             "questions to other models (--model-role), or use the proxy."

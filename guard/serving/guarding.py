@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from inspect_ai.model import ChatMessage, ModelOutput
@@ -33,6 +34,9 @@ _FAILURES: Final = 3
 """So many requests in a row that the guard could not decide about make it not ready."""
 _FORGOTTEN: Final = 10.0
 """Seconds after which it counts as ready again: without requests, nobody would ever learn of it."""
+
+_REST: Final = 10.0
+"""Seconds that decisions of shadow mode have when the server ends."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,13 @@ class Guard:
         recent = time.monotonic() - self._failed_at < _FORGOTTEN
         return "failing" if self._failures >= _FAILURES and recent else ""
 
+    @cached_property
+    def asks_target(self) -> bool:
+        """Whether the defense may ask the model itself, beside its answer."""
+        card, options = self.defense.card, self.settings.options
+        calls = card.calls(options, set(self.settings.roles)).get("target", card.target_calls)
+        return calls.most is None or calls.most > 1
+
     async def prepare(self) -> None:
         """Find its models, and load local ones, before any request.
 
@@ -90,7 +101,7 @@ class Guard:
             UserError: One is missing or unsuitable.
         """
         upstream = self.settings.upstream
-        target = Target(upstream.model("unnamed", {})) if upstream else None
+        target = Target(upstream.model("", {})) if upstream else None
         with asking(self.settings.roles):
             await self.defense.ready(target)
             if target is not None:
@@ -224,8 +235,11 @@ class Guard:
         task.add_done_callback(self._watching.discard)
 
     async def rest(self) -> None:
-        """Wait for what is decided in the background."""
-        await asyncio.gather(*self._watching)
+        """Wait for what is decided in the background, but not for long."""
+        if self._watching:
+            _, late = await asyncio.wait(self._watching, timeout=_REST)
+            for task in late:
+                task.cancel()
 
     async def _watched(
         self, name: str, deciding: Callable[[], Coroutine[Any, Any, Decided]]

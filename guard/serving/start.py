@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from inspect_ai.model import Model
 from starlette.applications import Starlette
 
 from vlmguard.guard.defense import defense_named
@@ -13,6 +14,7 @@ from vlmguard.guard.errors import UserError, check_count, check_number
 from vlmguard.guard.outside import model_of, options_of, roles_of
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import remember
+from vlmguard.guard.roles import LocalModel
 from vlmguard.guard.serving.app import endpoints_of, make_app
 from vlmguard.guard.serving.demo import DEMO_PATH
 from vlmguard.guard.serving.fetching import HOST_NAME, ImageFetcher
@@ -92,7 +94,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     return Settings(
         defense=arguments.defense,
         options={**options, **options_of(arguments)},
-        roles={**models, **roles_of(arguments)},
+        roles=_wide({**models, **roles_of(arguments)}, arguments.max_concurrent),
         upstream=upstream,
         on_failure=arguments.on_failure or "original",
         guard_timeout=arguments.guard_timeout,
@@ -150,6 +152,18 @@ def _fetcher(arguments: argparse.Namespace) -> ImageFetcher | None:
                     "without https:// and without a port; or the word any."
                 )
     return ImageFetcher(hosts, arguments.max_image_bytes, arguments.fetch_timeout)
+
+
+def _wide(roles: dict[str, Model], most: int) -> dict[str, Model]:
+    """The models, each asked about as many requests at a time as are served.
+
+    Inspect's own limit begins at 20, and what waits for it would run out of the guard's time.
+    """
+    for model in roles.values():
+        own = model.config.max_connections or model.config.adaptive_connections
+        if not own and not isinstance(model.api, LocalModel):
+            model.config.max_connections = most
+    return roles
 
 
 def _check_numbers(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from support.asgi import exchange
 from support.scripted import Scripted
 from support.serving import CHAT_PATH, Answers, served, started
 
+from vlmguard.guard.serving import upstream as upstream_module
 from vlmguard.guard.serving.front import Cut
 from vlmguard.guard.serving.logs import LOGGER
 
@@ -337,3 +338,15 @@ async def test_a_stream_whose_upstream_breaks_is_never_a_whole_one(
     assert pieces.closed.is_set()
     assert lines()[-1]["failure"] == "ReadError"
     assert "words" not in json.dumps(lines())
+
+
+async def test_no_model_is_made_for_the_key_of_each_client() -> None:
+    upstream = Answers()
+    async with served("vlmguard", roles(), upstream) as client:
+        await client.post(CHAT_PATH, json=SENT)
+        before = upstream_module._model.cache_info().misses
+        for number in range(5):
+            headers = {"authorization": f"Bearer key-{number}"}
+            await client.post(CHAT_PATH, json={**SENT, "model": f"m{number}"}, headers=headers)
+        assert upstream_module._model.cache_info().misses == before
+    assert upstream.headers[-1]["authorization"] == "Bearer key-4"

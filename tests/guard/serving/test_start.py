@@ -129,6 +129,23 @@ def test_it_says_what_it_guards_with_what_and_how(
     assert captured.err == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [
+        (["--rewriter", "mockllm/x", "--max-concurrent", "300"], 300),
+        (["--model-role", "rewriter={model: mockllm/x, max_connections: 7}"], 7),
+    ],
+)
+def test_a_model_is_asked_about_as_many_requests_as_are_served(
+    words: list[str], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    make = start.make_app
+    monkeypatch.setattr(start, "make_app", lambda settings: made.append(settings) or make(settings))
+    assert main(["serve", "--on-failure", "refuse", "--port", "0", *words]) == 0
+    assert {each.roles["rewriter"].config.max_connections for each in made} == {most}
+
+
 def test_it_warns_of_what_is_open(
     served: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
