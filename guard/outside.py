@@ -126,7 +126,7 @@ def _check_roles(defense: Defense, options: Mapping[str, Any], roles: Mapping[st
     ]
     missing += card.lacks(options, set(roles), "")
     if missing:
-        raise UserError(
-            f"--defense {card.name}: {'; '.join(dict.fromkeys(missing))}. Give models by "
-            "--model-role ROLE=MODEL."
-        )
+        said = "; ".join(dict.fromkeys(missing))
+        roles_named = [role.name for role in card.roles if f"the role {role.name}" in said]
+        ways = ", ".join(f"--model-role {name}=MODEL" for name in roles_named)
+        raise UserError(f"--defense {card.name}: {said}.{f' Give {ways}.' if ways else ''}")

@@ -48,7 +48,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         (["--defense", "vlmgard"], "vlmguard"),
         (
             ["--defense", "guard_model", "-S", "adapter=llama_guard"],
-            "Give models by --model-role",
+            "role guard. Give --model-role guard=MODEL",
         ),
         (["-S", "reasonin=false"], "reasoning"),
         (["-S", "reasoning=maybe"], "reasoning"),
