@@ -41,7 +41,6 @@ class Compared:
     Attributes:
         request: The request.
         action: What the guard decided: `pass`, `rewrite`, `block` or `regenerate`.
-        reason: Why, in one or two words.
         reasoning: The guard's own words about it; empty if it says nothing.
         sent: The request as the model got it behind the guard; empty if it was blocked.
         failure: Why the guard's reply could not be used; empty if it could.
@@ -53,7 +52,6 @@ class Compared:
 
     request: str
     action: str
-    reason: str
     reasoning: str
     sent: str
     failure: str
@@ -116,7 +114,6 @@ def _compared(conversation: Conversation, plain: ModelOutput, outcome: Outcome) 
     return Compared(
         request=conversation.text,
         action=decision.action,
-        reason=decision.reason,
         reasoning=str(record.notes.get("reasoning") or decision.hazard or said),
         sent="" if decision.action == "block" else Conversation(decision.messages).text,
         failure=decision.failure or record.failure or "",

@@ -1,6 +1,7 @@
 """An OpenAI-compatible API on the microworld's tiny models: `vlmguard serve --microworld`.
 
     POST /v1/chat/completions        whole or streamed, as OpenAI's
+    POST /v1/responses, /v1/messages the same; their streams count no tokens
     GET  /v1/models                  the tiny targets
     GET  /v1/microworld/scenes       drawn pictures with requests that the models can answer
 
@@ -17,6 +18,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -39,7 +41,10 @@ from starlette.routing import Route
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import first_fault
 from vlmguard.guard.serving.ascii_json import AsciiJSON
+from vlmguard.guard.serving.dialects.base import Asked, Dialect
 from vlmguard.guard.serving.dialects.chat import CHAT
+from vlmguard.guard.serving.dialects.messages import MESSAGES
+from vlmguard.guard.serving.dialects.responses import RESPONSES
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.scenes import scenes
 from vlmguard.guard.serving.upstream import Upstream
@@ -72,6 +77,8 @@ UNREAD_HEADER: Final = "x-microworld-unread"
 LEFT_OUT_HEADER: Final = "x-microworld-left-out"
 
 _MAX_TOKENS: Final = 96
+_EVENTS: Final = "text/event-stream"
+_COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
 _MAX_CHOICES: Final = 16
 MODELS: Final = tuple(f"{PROVIDER}/{target}/{level}" for target in TARGETS for level in LEVELS)
 
@@ -91,6 +98,7 @@ class Fields(BaseModel):
     n: int | None = Field(default=None, ge=1, le=_MAX_CHOICES)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
     seed: int | None = None
@@ -142,7 +150,9 @@ def microworld_app() -> Starlette:
     """The application; it keeps nothing of a request, and loads weights with the first one."""
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", _chat, methods=["POST"]),
+            Route(CHAT.path, _chat, methods=["POST"]),
+            _others(RESPONSES),
+            _others(MESSAGES),
             Route("/v1/models", _models),
             Route("/v1/models/{name:path}", _model),
             scenes_route(),
@@ -156,8 +166,18 @@ def scenes_route() -> Route:
     return Route(SCENES_PATH, _scenes)
 
 
-async def _chat(request: Request) -> Response:
-    asked = CHAT.read(await request.body())
+@dataclass(frozen=True)
+class Replied:
+    """A request, with what a tiny model said to it."""
+
+    asked: Asked
+    fields: Fields
+    output: ModelOutput
+    headers: dict[str, str]
+
+
+async def _replied(dialect: Dialect, request: Request) -> Replied:
+    asked = dialect.read(await request.body())
     try:
         fields = Fields.model_validate(asked.value)
     except ValidationError as error:
@@ -174,13 +194,36 @@ async def _chat(request: Request) -> Response:
         if found.left_out:
             headers[LEFT_OUT_HEADER] = ", ".join(found.left_out)
         output = await _answer(name, found.messages, _settings(fields))
-    answer = _completion(name, output)
+    # The answer says who spoke, whoever was asked for.
+    return Replied(replace(asked, model=name), fields, output, headers)
+
+
+async def _chat(request: Request) -> Response:
+    replied = await _replied(CHAT, request)
+    answer, fields = _completion(replied.asked.model, replied.output), replied.fields
     if not fields.stream:
-        return AsciiJSON(answer, headers=headers)
+        return AsciiJSON(answer, headers=replied.headers)
     with_usage = fields.stream_options is not None and fields.stream_options.include_usage
     return StreamingResponse(
-        _events(answer, with_usage), media_type="text/event-stream", headers=headers
+        _events(answer, with_usage), media_type=_EVENTS, headers=replied.headers
     )
+
+
+def _others(dialect: Dialect) -> Route:
+    """The route of another API, in the words that a guard's own answers have there."""
+
+    async def reply(request: Request) -> Response:
+        replied = await _replied(dialect, request)
+        asked, output = replied.asked, replied.output
+        if asked.stream:
+            events = dialect.events(asked, output)
+            return StreamingResponse(events, media_type=_EVENTS, headers=replied.headers)
+        answer, usage = dialect.answer(asked, output), output.usage or ModelUsage()
+        counts = usage.model_dump(include=set(_COUNTS) & set(answer["usage"]))
+        answer["usage"] = {**answer["usage"], **counts}
+        return AsciiJSON(answer, headers=replied.headers)
+
+    return Route(dialect.path, reply, methods=["POST"])
 
 
 async def _answer(name: str, messages: list[ChatMessage], settings: GenerateConfig) -> ModelOutput:
@@ -235,8 +278,9 @@ def _no_such_model(typed: str) -> Fault:
 
 
 def _settings(asked: Fields) -> GenerateConfig:
+    limits = (asked.max_completion_tokens, asked.max_output_tokens, asked.max_tokens)
     return GenerateConfig(
-        max_tokens=asked.max_completion_tokens or asked.max_tokens or _MAX_TOKENS,
+        max_tokens=next((each for each in limits if each is not None), _MAX_TOKENS),
         num_choices=asked.n,
         temperature=asked.temperature,
         top_p=asked.top_p,

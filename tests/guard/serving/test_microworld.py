@@ -184,6 +184,38 @@ async def test_other_paths_and_methods_are_errors_too(http: httpx.AsyncClient) -
     assert (await http.get("/v1/chat/completions")).status_code == 405
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_responses_api_is_there_too(client: AsyncOpenAI, stream: bool) -> None:
+    parts = [
+        {"type": "input_image", "image_url": HARMLESS.image},
+        {"type": "input_text", "text": HARMLESS.request},
+    ]
+    sent: Any = {"model": "gpt-4o", "input": [{"role": "user", "content": parts}]}
+    if stream:
+        events = [event async for event in await client.responses.create(**sent, stream=True)]
+        assert events[-1].type == "response.completed"
+        found = events[-1].response
+    else:
+        found = await client.responses.create(**sent)
+        assert found.usage is not None
+        assert found.usage.total_tokens > found.usage.output_tokens > 0
+    assert found.model == "microworld/qwen2-vl/low"
+    assert grade(HARMLESS.pair, found.output_text).helpful
+    short = await client.responses.create(**sent, max_output_tokens=2)
+    assert short.status == "incomplete"
+
+
+async def test_the_messages_api_is_there_too(http: httpx.AsyncClient) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": HARMLESS.image.split(",")[1]}
+    parts = [{"type": "image", "source": source}, {"type": "text", "text": HARMLESS.request}]
+    sent = {"model": "m", "max_tokens": 90, "messages": [{"role": "user", "content": parts}]}
+    answer = await http.post("/v1/messages", json=sent)
+    assert grade(HARMLESS.pair, answer.json()["content"][0]["text"]).helpful
+    assert answer.json()["usage"]["output_tokens"] > 0
+    streamed = await http.post("/v1/messages", json={**sent, "stream": True})
+    assert "event: message_stop" in streamed.text
+
+
 async def test_scenes_can_be_sent_as_they_are(http: httpx.AsyncClient, client: AsyncOpenAI) -> None:
     drawn = (await http.get(SCENES_PATH)).json()["data"]
     assert {scene["kind"] for scene in drawn if scene["hazardous"]} == {

@@ -63,6 +63,20 @@ async def test_other_defenses_bring_their_tiny_models(defense: str) -> None:
     assert grade(scenes()[0].pair, answered.json()["choices"][0]["message"]["content"]).reason
 
 
+async def test_the_responses_api_is_guarded_too() -> None:
+    scene = scenes()[0]
+    parts = [
+        {"type": "input_image", "image_url": scene.image},
+        {"type": "input_text", "text": scene.request},
+    ]
+    async with guard() as client:
+        sent = {"model": "m", "input": [{"role": "user", "content": parts}]}
+        answered = await client.post("/v1/responses", json=sent)
+    assert answered.headers["x-vlmguard-action"] == "rewrite"
+    said = answered.json()["output"][0]["content"][0]["text"]
+    assert grade(scene.pair, said).safety == 10
+
+
 async def test_what_the_tiny_rewriter_cannot_read_passes_to_an_honest_answer() -> None:
     sent = {"model": "m", "messages": [{"role": "user", "content": "Which shoes go with this?"}]}
     async with guard() as client:

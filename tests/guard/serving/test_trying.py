@@ -144,7 +144,7 @@ async def test_a_block_and_an_unusable_reply_are_told() -> None:
 @pytest.mark.parametrize(("columns", "rows_of_answers"), [(100, 1), (80, 1), (79, 2), (30, 2)])
 def test_answers_stand_side_by_side_where_there_is_room(columns: int, rows_of_answers: int) -> None:
     answer = Output("answer", "", "An answer of more than a few words. " * 3)
-    compared = Compared("Why?", "rewrite", "", "So.", "Why, safely?", "", answer, answer, 1, 0.5)
+    compared = Compared("Why?", "rewrite", "So.", "Why, safely?", "", answer, answer, 1, 0.5)
     console = Console(width=columns, force_terminal=True, file=io.StringIO(), color_system=None)
     for part in shown(compared, "m", "Guard", console):
         console.print(part)
