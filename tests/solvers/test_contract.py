@@ -77,8 +77,27 @@ def carried() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("carrier", "defense"), SERVED)
 def test_a_server_does_what_the_solver_does(carried: Any, carrier: str, defense: str) -> None:
-    expected, found = carried("solver", defense), carried(carrier, defense)
     whole = carrier == "proxy" and made(defense).needs_output
+    _same(carried("solver", defense), carried(carrier, defense), defense, whole)
+
+
+def test_a_guard_model_that_refuses_answers_does_so_at_a_gateway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Its script has answers made anew, which no gateway lets it do.
+    options, script = {"check": "both", "on_flag": "refuse"}, script_of("guard_model")
+    of = {
+        carrier: carry(monkeypatch, carrier, "guard_model", options, script.models())
+        for carrier in ("solver", *SERVERS)
+    }
+    flagged = [seen.record.notes.get("flagged", {}) for seen in of["solver"].values()]
+    assert {"input", "output"} <= {side for each in flagged for side in each if each[side]}
+    for carrier in SERVERS:
+        _same(of["solver"], of[carrier], "guard_model", whole=carrier == "proxy")
+
+
+def _same(expected: dict[str, Seen], found: dict[str, Seen], defense: str, whole: bool) -> None:
+    """Check that a server did what the solver did; `whole`: the record has the model's answer."""
     for name in CONVERSATIONS:
         one, other = expected[name], found[name]
         assert _readable(decided(other.decision)) == _readable(decided(one.decision)), name
