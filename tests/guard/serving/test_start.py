@@ -12,6 +12,7 @@ from vlmguard.guard import serving
 from vlmguard.guard.serving import greeting as greeting_module
 from vlmguard.guard.serving import start
 from vlmguard.guard.serving.metrics import make_metrics
+from vlmguard.guard.serving.running import bound
 
 WORKING = [
     *("--defense", "vlmguard", "--rewriter", "mockllm/rewriter", "--port", "0"),
@@ -193,3 +194,11 @@ def test_the_folders_page_has_every_metric() -> None:
     shown = [name for name in families if not name.endswith("_created")]
     assert len(shown) >= 10
     assert [name for name in shown if name not in page] == []
+
+
+def test_the_end_of_an_answer_does_not_wait_for_its_beginning() -> None:
+    """Unless the socket says otherwise, a small write behind another waits for the client."""
+    with bound("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
