@@ -31,6 +31,7 @@ __all__ = ["bound", "run", "write_logs"]
 
 _BACKLOG: Final = 2048
 _START_SECONDS: Final = 120
+_IDLE_SECONDS: Final = 75
 # Python's own 700 is reached by one request.
 _NEW_OBJECTS: Final = 10_000
 
@@ -77,6 +78,9 @@ def run(
         # The upstream's own stay the only ones.
         server_header=False,
         date_header=False,
+        # Longer than what clients and balancers keep a connection: who closes first must be they,
+        # since a request on its way to a closed one is lost.
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=arguments.grace,
         # Imports and local models take longer than the default, after which a worker is killed.
         timeout_worker_healthcheck=_START_SECONDS,
