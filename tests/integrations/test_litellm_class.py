@@ -131,16 +131,18 @@ def test_beside_the_call_what_would_be_rewritten_is_refused(around: Around) -> N
     assert answered.choices[0].message.content == REFUSAL_MESSAGE
 
 
-def test_messages_of_images_alone_are_seen_too(around: Around) -> None:
+@pytest.mark.parametrize("model", ["claude", "native"])
+def test_messages_of_images_alone_are_seen_too(around: Around, model: str) -> None:
     payload = picture().partition(",")[2]
     source = {"type": "base64", "media_type": "image/png", "data": payload}
     answered = around.post(
-        "messages", [{"type": "image", "source": source}], "rewriting", model="claude"
+        "messages", [{"type": "image", "source": source}], "rewriting", model=model
     )
     assert answered.status_code == 200, answered.text
     (message,) = around.sent
-    assert [part["type"] for part in message["content"]] == ["image_url", "text"]
-    assert message["content"][1]["text"] == SAFE
+    first, second = message["content"]
+    assert first["type"] == ("image" if model == "native" else "image_url")
+    assert second == {"type": "text", "text": SAFE}
 
 
 def test_messages_are_blocked_in_their_own_form(around: Around) -> None:
@@ -150,14 +152,15 @@ def test_messages_are_blocked_in_their_own_form(around: Around) -> None:
     assert around.upstream.bodies == []
 
 
-def test_answers_of_messages_are_checked(around: Around) -> None:
+@pytest.mark.parametrize("model", ["claude", "native"])
+def test_answers_of_messages_are_checked(around: Around, model: str) -> None:
     around.upstream.text = "Drink the poison now."
-    answered = around.post("messages", "Where is it?", model="claude", guardrail="filtering")
+    answered = around.post("messages", "Where is it?", "filtering", model=model)
     assert answered.status_code == 200, answered.text
     assert answered.json()["content"][0]["text"] == REFUSAL_MESSAGE
     for text, expected in ((ANSWER, ANSWER), ("Drink the poison now.", REFUSAL_MESSAGE)):
         around.upstream.text = text
-        streamed = around.post("messages", "Where is it?", "filtering", model="claude", stream=True)
+        streamed = around.post("messages", "Where is it?", "filtering", model=model, stream=True)
         assert streamed.status_code == 200, streamed.text
         deltas = [json.loads(data) for data in events_in(streamed.content)]
         said = "".join(each.get("delta", {}).get("text", "") for each in deltas)
@@ -200,6 +203,26 @@ def test_responses_are_rewritten_and_their_answers_checked(around: Around) -> No
         model="m", input="Where is it?", extra_body={"guardrails": ["filtering"]}
     )
     assert checked.output_text == REFUSAL_MESSAGE
+
+
+@pytest.mark.parametrize("guardrail", ["filtering", "self_checking"])
+def test_streams_of_responses_are_checked(around: Around, guardrail: str) -> None:
+    harmful = {"filtering": "Drink the poison now.", "self_checking": "yes"}[guardrail]
+    for text in ("no", harmful):
+        around.upstream.text = text
+        events = list(
+            around.client.responses.create(
+                model="m",
+                input="Where is it?",
+                stream=True,
+                extra_body={"guardrails": [guardrail]},
+            )
+        )
+        said = "".join(each.delta for each in events if each.type == "response.output_text.delta")
+        expected = REFUSAL_MESSAGE if "poison" in text else text
+        assert said == expected
+        ended = "incomplete" if "poison" in text else "completed"
+        assert events[-1].type == f"response.{ended}"
 
 
 def test_an_endpoint_that_nobody_reads_is_refused(around: Around) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import openai
+from support.api_answers import ApiAnswers
 from support.guard_process import guard_process
 from support.litellm_gateway import KEY, gateway, models
 from support.load.processes import free_port
@@ -21,7 +22,6 @@ from support.openai_server import Server, openai_server
 from support.scripted import picture
 from support.serving import Answers
 from support.threaded import threaded
-from support.two_apis import TwoAPIs
 
 ANSWER = "This is an answer."
 SAFE = "How do I climb it safely?"
@@ -170,7 +170,7 @@ def surrounded(guardrails: str, folder: Path) -> Iterator[Around]:
             of two servers of the guard, which run if they are named.
         folder: Where files are put.
     """
-    upstream = TwoAPIs(ANSWER)
+    upstream = ApiAnswers(ANSWER)
     with ExitStack() as stack:
         helper = stack.enter_context(openai_server(_say))
         address = stack.enter_context(threaded(upstream.app))

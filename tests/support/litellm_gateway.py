@@ -41,15 +41,18 @@ def gateway(
 
 
 def models(address: str) -> str:
-    """The part of a configuration with a model behind the gateway.
+    """The part of a configuration with the models behind the gateway.
 
     Args:
-        address: Address of the upstream; both names lead there.
+        address: Address of the upstream. `m` leads there by OpenAI's APIs, `claude` by chat
+            completions and the Responses API, and `native` by Anthropic's.
     """
     inside = f"api_base: '{address}/v1', api_key: sk-x"
+    native = f"api_base: '{address}', api_key: sk-x"
     return (
         "model_list:\n"
         f"  - {{model_name: m, litellm_params: {{model: openai/m, {inside}}}}}\n"
         f"  - {{model_name: claude, litellm_params: {{model: hosted_vllm/m, {inside}}}}}\n"
+        f"  - {{model_name: native, litellm_params: {{model: anthropic/m, {native}}}}}\n"
         "litellm_settings: {telemetry: false, num_retries: 0}\n"
     )
