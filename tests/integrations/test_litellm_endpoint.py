@@ -1,6 +1,7 @@
 """`vlmguard serve` as the guardrail of a real LiteLLM gateway, with the lines in our documents."""
 
 import json
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -137,16 +138,16 @@ def test_a_streamed_answer_is_read_before_it_is_blocked_unless_the_gateway_buffe
 ) -> None:
     assert said_in(list(around.ask(guardrail, "Where is it?", stream=True))) == "Thisisananswer."
     around.upstream.text = "Drink the poison now."
-    chunks, error = until_error(around.ask(guardrail, "Where is it?", stream=True))
+    chunks, error = until_error(lambda: around.ask(guardrail, "Where is it?", stream=True))
     assert "The guard refused the answer" in error
     assert ("poison" in said_in(chunks)) == read
 
 
-def until_error(stream: Any) -> tuple[list[Any], str]:
-    """The chunks of a stream, and the error that ends it."""
+def until_error(ask: Callable[[], Iterable[Any]]) -> tuple[list[Any], str]:
+    """The chunks of a stream, and the error that ends it, or stands in its place."""
     chunks = []
     try:
-        for chunk in stream:
+        for chunk in ask():
             chunks.append(chunk)
     except openai.APIError as error:
         return chunks, str(error)
