@@ -7,7 +7,6 @@ not hide what a user says. In the body both stay one turn.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from inspect_ai.model import (
@@ -26,7 +25,6 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolCall
 
-from vlmguard.guard.messages import parts_of
 from vlmguard.guard.serving.dialects.base import Asked, parsed_object
 from vlmguard.guard.serving.dialects.message_answers import STOPS, MessageAnswers
 from vlmguard.guard.serving.dialects.reading import (
@@ -47,6 +45,12 @@ from vlmguard.guard.serving.dialects.splicing import (
     with_settings,
     with_system,
     written_message,
+)
+from vlmguard.guard.serving.dialects.tool_results import (
+    is_result,
+    listed,
+    mixed_turns,
+    one_each,
 )
 from vlmguard.guard.serving.faults import Fault
 
@@ -91,9 +95,9 @@ class Messages(MessageAnswers):
         self, asked: Asked, messages: Sequence[ChatMessage], settings: GenerateConfig | None
     ) -> bytes:
         own = len(_system(asked.value))
-        mixed = _mixed(asked.value["messages"], asked.messages[own:])
-        entries = _one_each(asked.messages[own:], mixed)
-        above, rest = apart(_one_each(messages, mixed), entries)
+        mixed = mixed_turns(asked.value["messages"], asked.messages[own:])
+        entries = one_each(asked.messages[own:], mixed)
+        above, rest = apart(one_each(messages, mixed), entries)
         text = with_system(asked.text, "system", asked.messages[:own], above, "[]")
         text = with_messages(text, "messages", entries, rest, PARTS, _rendered)
         return with_settings(text, settings, SETTINGS).encode("utf-8")
@@ -151,8 +155,8 @@ def _turns(entry: Any, where: str) -> list[ChatMessage]:
         return [_said(blocks, f"{where}.content")]
     if role == "system":
         return [ChatMessageSystem(content=content_of(blocks, f"{where}.content", _part))]
-    results = [block for block in _listed(blocks) if _is_result(block)]
-    rest = [block for block in _listed(blocks) if not _is_result(block)] if results else blocks
+    results = [block for block in listed(blocks) if is_result(block)]
+    rest = [block for block in listed(blocks) if not is_result(block)] if results else blocks
     turns: list[ChatMessage] = [_results(results, where)] if results else []
     if rest or not results:
         turns.append(ChatMessageUser(content=user_content(rest, f"{where}.content", _part)))
@@ -168,7 +172,7 @@ def _said(blocks: Any, where: str) -> ChatMessageAssistant:
 
 def _calls(blocks: Any) -> list[ToolCall]:
     # A tool of the provider's own (`server_tool_use`) leaves an answer that can be read.
-    return [tool_call(each.get("id")) for each in _listed(blocks) if each.get("type") == "tool_use"]
+    return [tool_call(each.get("id")) for each in listed(blocks) if each.get("type") == "tool_use"]
 
 
 def _results(results: list[Any], where: str) -> ChatMessageTool:
@@ -178,14 +182,6 @@ def _results(results: list[Any], where: str) -> ChatMessageTool:
         content += [ContentText(text=read)] if isinstance(read, str) else read
     name = results[0].get("tool_use_id")
     return ChatMessageTool(content=content, tool_call_id=name if isinstance(name, str) else None)
-
-
-def _is_result(block: Any) -> bool:
-    return isinstance(block, dict) and block.get("type") == "tool_result"
-
-
-def _listed(blocks: Any) -> list[Any]:
-    return blocks if isinstance(blocks, list) else []
 
 
 def _part(block: dict[str, Any]) -> Content | None:
@@ -208,53 +204,6 @@ def _image(source: dict[str, Any]) -> Content | None:
         url = source.get("url")
         return ContentImage(image=url) if isinstance(url, str) else None
     return unread("image_file")
-
-
-@dataclass(frozen=True)
-class _Mixed:
-    """An entry that is two messages here.
-
-    Attributes:
-        results: The results of its tools, as parts that nobody reads.
-        user: The user's message of it.
-        both: The entry as one message, a part for each block.
-    """
-
-    results: list[Content]
-    user: ChatMessage
-    both: ChatMessageUser
-
-
-def _mixed(entries: list[Any], messages: Sequence[ChatMessage]) -> dict[int, _Mixed]:
-    """The entries that are two messages, by the identity of the first."""
-    found: dict[int, _Mixed] = {}
-    left = iter(messages)
-    for entry in entries:
-        first, blocks = next(left), _listed(entry.get("content"))
-        if not isinstance(first, ChatMessageTool) or all(map(_is_result, blocks)):
-            continue
-        user = next(left)
-        others = iter(parts_of(user))
-        parts = [unread("tool_result") if _is_result(block) else next(others) for block in blocks]
-        results = [part for part, block in zip(parts, blocks, strict=True) if _is_result(block)]
-        found[id(first)] = _Mixed(results, user, ChatMessageUser(content=parts))
-    return found
-
-
-def _one_each(messages: Sequence[ChatMessage], mixed: dict[int, _Mixed]) -> list[ChatMessage]:
-    """The messages, one for each entry."""
-    joined: list[ChatMessage] = []
-    before: ChatMessage | None = None
-    for message in messages:
-        entry = mixed.get(id(before)) if isinstance(message, ChatMessageUser) else None
-        before = message
-        if entry is None:
-            joined.append(message)
-        elif message is entry.user:
-            joined[-1] = entry.both
-        else:
-            joined[-1] = ChatMessageUser(content=[*entry.results, *parts_of(message)])
-    return joined
 
 
 def _rendered(message: ChatMessage) -> dict[str, Any]:
