@@ -185,7 +185,7 @@ class Checks:
         """Check what was not, and let go what is held; or end the stream."""
         if len(self._text) > self._checked and not self._open:
             self.count += 1
-            output = ModelOutput.from_content(self._target.name, self._text)
+            output = ModelOutput.from_content(self._asked.model, self._text)
             self.decided, _ = await self._guard.check(
                 self._conversation, self._request, output, self._target
             )
@@ -205,7 +205,7 @@ class Checks:
         return held
 
     def _cut(self) -> list[bytes]:
-        ours = refusal(self._target.name)
+        ours = refusal(self._asked.model)
         if self._checked:
             ours.completion = f"\n\n{ours.completion}"
         *events, done = self._dialect.cut(self._asked, ours, self._said)

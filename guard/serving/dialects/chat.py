@@ -56,7 +56,7 @@ _FINISH: Final[Mapping[str, StopReason]] = {
 }
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _BESIDE: Final = ("reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
-_TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
+_TEXTS: Final = ("refusal", "reasoning_content", "reasoning")
 _NO_USAGE: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 # As in OpenAI's API; a client's number must not cost memory.
 _MOST_CHOICES: Final = 128
@@ -143,14 +143,10 @@ class Chat(Dialect, ReadsParts):
     def part(self, event: str) -> Part:
         text, beside, ends = "", False, False
         for choice in _chunk(event)["choices"]:
-            delta = choice.get("delta") if isinstance(choice, dict) else None
-            if not isinstance(delta, dict) or choice.get("index") not in (0, None):
+            delta = _delta(choice)
+            if choice.get("index") not in (0, None):
                 raise ValueError("another choice than the first")
-            said = delta.get("content")
-            if isinstance(said, str):
-                text += said
-            elif said is not None:
-                raise ValueError("a text in another form")
+            text += _said(delta.get("content"))
             beside = beside or any(value for key, value in delta.items() if key in _BESIDE)
             ends = ends or choice.get("finish_reason") is not None
         return Part(text, beside, ends)
@@ -213,9 +209,7 @@ def _chunk(event: str) -> dict[str, Any]:
 
 def _join(choices: dict[int, dict[str, Any]], chunk: Any) -> None:
     """Add a chunk's choice to what came of it so far."""
-    delta = chunk.get("delta") if isinstance(chunk, dict) else None
-    if not isinstance(delta, dict):
-        raise ValueError("a choice without a delta")
+    delta = _delta(chunk)
     index = chunk.get("index") or 0
     if not isinstance(index, int):
         raise ValueError("a choice without a number")
@@ -224,10 +218,42 @@ def _join(choices: dict[int, dict[str, Any]], chunk: Any) -> None:
     choice["finish_reason"] = chunk.get("finish_reason") or choice["finish_reason"]
     message = choice["message"]
     for key, value in delta.items():
-        if isinstance(value, str) and key in _TEXTS:
+        if key == "content":
+            message[key] = message.get(key, "") + _said(value)
+        elif isinstance(value, str) and key in _TEXTS:
             message[key] = message.get(key, "") + value
         elif value and key in ("tool_calls", "function_call"):
             message[key] = value
+
+
+def _delta(choice: Any) -> dict[str, Any]:
+    """What a choice of a chunk adds; nothing in one about a filter."""
+    if not isinstance(choice, dict) or "message" in choice or "text" in choice:
+        raise ValueError("a choice without a delta")
+    delta = choice.get("delta", {})
+    if not isinstance(delta, dict):
+        raise ValueError("a choice without a delta")
+    return delta
+
+
+def _said(content: Any) -> str:
+    """The text of an answer's content, which may be a list of parts; thinking in it is no text.
+
+    Raises:
+        ValueError: It is in another form, in which a text would go unread.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise ValueError("a text in another form")
+    text = ""
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in ("text", "output_text") and isinstance(part.get("text"), str):
+            text += part["text"]
+        elif kind not in ("thinking", "reasoning"):
+            raise ValueError("a part in another form")
+    return text
 
 
 def finish_reason(output: ModelOutput) -> str:
@@ -308,13 +334,11 @@ def _choice(choice: Any) -> ChatCompletionChoice:
         if isinstance(message.get(name), str):
             content.append(ContentReasoning(reasoning=message[name]))
             break
-    said, refused = message.get("content"), message.get("refusal")
-    if isinstance(said, str):
+    said, refused = _said(message.get("content")), message.get("refusal")
+    if said:
         content.append(ContentText(text=said))
-    elif isinstance(said, list):
-        texts = (part.get("text") for part in said if isinstance(part, dict))
-        content += [ContentText(text=each) for each in texts if isinstance(each, str)]
-    if isinstance(refused, str):
+    # An empty one is none: it must not keep the text from its check.
+    if refused and isinstance(refused, str):
         content.append(ContentText(text=refused, refusal=True))
     return ChatCompletionChoice(
         message=ChatMessageAssistant(content=content, tool_calls=_calls(message) or None),

@@ -205,7 +205,8 @@ def _part(part: dict[str, Any]) -> Content | None:
     if kind in ("input_text", "output_text", "text"):
         return text_part(part)
     if kind == "refusal" and isinstance(part.get("refusal"), str):
-        return ContentText(text=part["refusal"], refusal=True)
+        # An empty one is none: it must not keep the text beside it from its check.
+        return ContentText(text=part["refusal"], refusal=bool(part["refusal"]) or None)
     if kind in ("input_image", "computer_screenshot") and image is not None:
         return ContentImage(image=image) if isinstance(image, str) else None
     return unread(kind) if isinstance(kind, str) else None

@@ -189,6 +189,30 @@ async def test_tool_calls_and_what_is_no_answer_pass(body: bytes) -> None:
     assert roles["detector"].calls == []
 
 
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [
+        ("Jump.", {"refusal": ""}),
+        ([{"type": "text", "text": "Jump."}], {}),
+        ([{"type": "thinking", "thinking": []}, {"type": "text", "text": "Jump."}], {}),
+        ([{"type": "answer", "text": "Jump."}], {}),
+        ({"text": "Jump."}, {}),
+    ],
+)
+@pytest.mark.parametrize("on_flag", ["refuse", "regenerate"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_form_of_a_text_goes_around_the_check(
+    content: Any, more: dict[str, Any], on_flag: str, stream: bool
+) -> None:
+    body = streamed({"content": content, **more}) if stream else answered(content, **more)
+    options = {**OUTPUT, "on_flag": on_flag}
+    async with served(
+        "guard_model", {"guard": judge("Jump")}, Said(body), options=options
+    ) as client:
+        response = await post(client, stream=stream)
+    assert "Jump" not in response.text
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_several_answers_are_refused_before_any_call(stream: bool) -> None:
     upstream, guard = Said(answered("A.")), judge()
