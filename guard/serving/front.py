@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import anyio
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vlmguard.guard.serving.browsers import check_page
@@ -32,6 +33,7 @@ OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths that need no key and no place: what starts and stops servers asks them."""
 
 _BODY_SECONDS: Final = 120.0
+_LINGER_SECONDS: Final = 3.0
 # A hash in a log tells whether two requests are alike, and not what is in them.
 _HASH_KEY: Final = token_bytes(32)
 
@@ -150,7 +152,7 @@ class Front:
             body = await self._body(scope, receive)
         except Fault as fault:
             note.code = fault.code
-            await fault.response(scope["path"])(scope, receive, outgoing)
+            await _refuse_early(fault.response(scope["path"]), receive, outgoing)
             return
         if body is None:
             note.status = 499
@@ -298,6 +300,22 @@ class _Outgoing:
             self._note.answered += len(message.get("body", b""))
             self.finished = not message.get("more_body", False)
         await self._send(message)
+
+
+async def _refuse_early(response: Response, receive: Receive, send: Send) -> None:
+    """Refuse a request whose body still comes, and let some more of it come to nothing.
+
+    A connection that is closed on a client that still sends is reset, and with it the answer that
+    it has not read yet.
+    """
+    headers = response.raw_headers
+    start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
+    with anyio.move_on_after(_LINGER_SECONDS):
+        while (await receive()).get("more_body", False):
+            pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _whole(body: bytes) -> Receive:

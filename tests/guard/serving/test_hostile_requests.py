@@ -177,6 +177,14 @@ def test_a_body_that_is_too_large_is_refused() -> None:
     assert len(upstream.received) == 2
 
 
+def test_a_client_that_sends_all_before_it_reads_learns_why_it_is_refused() -> None:
+    """A connection closed on it is reset, and the answer with it."""
+    with serving(max_body=1_000) as (guard, upstream):
+        came = guard.send(head("Content-Length: 30000000"), b" " * 30_000_000)
+        assert (came.status, came.code) == (413, "body_too_large")
+    assert not upstream.received
+
+
 def test_half_a_body_is_no_request(plain: Plain) -> None:
     guard, upstream = plain
     with guard.connect() as connection:
