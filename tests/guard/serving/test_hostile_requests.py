@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from support.live_serving import (
     PATH,
+    Answer,
     LiveServer,
     RawUpstream,
     answer,
@@ -180,7 +181,9 @@ def test_a_body_that_is_too_large_is_refused() -> None:
 def test_a_client_that_sends_all_before_it_reads_learns_why_it_is_refused() -> None:
     """A connection closed on it is reset, and the answer with it."""
     with serving(max_body=1_000) as (guard, upstream):
-        came = guard.send(head("Content-Length: 30000000"), b" " * 30_000_000)
+        with guard.connect() as connection:
+            connection.sendall(head("Content-Length: 30000000") + b" " * 30_000_000)
+            came = Answer.of(connection)
         assert (came.status, came.code) == (413, "body_too_large")
     assert not upstream.received
 
