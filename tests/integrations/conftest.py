@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.documents import README, yaml_block
+from support.integrations import HERE
 from support.litellm_around import BY_HTTP, IN_PROCESS, Around, surrounded
 
 
@@ -32,3 +33,10 @@ def _six_lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Around]:
 def six_lines(_six_lines: Around) -> Around:
     """A gateway with the README's lines, in front of the rewriter's server."""
     return _six_lines.renewed()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In the environment for these tests, a skipped one is a fault."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if HERE and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
