@@ -53,12 +53,12 @@ LITELLM = Path(__file__).resolve().parents[2] / ".venv/integrations/bin/litellm"
 
 
 @contextmanager
-def guarded(port: int, log: Path) -> Iterator[tuple[int, int]]:
-    """`vlmguard serve` in front of an upstream; yields its port and process id."""
+def guarded(port: int, log: Path, *words: str) -> Iterator[tuple[int, int]]:
+    """`vlmguard serve` in front of an upstream, with more arguments; its port and process id."""
     own = free_port()
     command = [sys.executable, str(HERE / "guard.py"), "serve", "--port", str(own)]
     command += ["--rewriter", "instant/any", "--on-failure", "refuse"]
-    command += ["--upstream", f"http://127.0.0.1:{port}/v1"]
+    command += ["--upstream", f"http://127.0.0.1:{port}/v1", *words]
     with started(command, own, log, cores()[0]) as process:
         yield own, process
 
@@ -226,7 +226,7 @@ def bodies(folder: Path) -> bool:
     """Random bodies, compared with what the upstream got."""
     with (
         upstream("echo", cores()[1]) as port,
-        guarded(port, folder / "bodies.log") as (own, _),
+        guarded(port, folder / "bodies.log", "--max-images", "100") as (own, _),
     ):
         actions, wrong = asyncio.run(_bodies(own))
     print(f"\n{BODIES} random bodies: {dict(actions)}")
