@@ -20,7 +20,6 @@ Endpoints without a dialect of ours that ask a model for text follow `on_failure
 they get 501. Embeddings, images, speech and the rest pass.
 """
 
-import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -305,12 +304,20 @@ class VLMGuardrail(CustomGuardrail):
             Fault: It is unknown, and the guard refuses then.
         """
         held = self._held_by(data)
-        if held is not None or REFUSAL_MESSAGE in json.dumps(body, default=str):
+        if held is not None or _refuses(body):
             return held
         if self.guard.settings.on_failure == "refuse":
             raise guard_unavailable("unknown_call")
         _LOG.warning("an answer passed unchecked: its request is unknown")
         return None
+
+
+def _refuses(body: Mapping[str, Any]) -> bool:
+    """Whether a chat completion is our refusal and nothing else, as the gateway streams it."""
+    try:
+        return CHAT.output(dict(body)).completion.strip() == REFUSAL_MESSAGE
+    except ValueError:
+        return False
 
 
 @contextmanager
