@@ -11,6 +11,8 @@ from inspect_ai.model import (
     ChatMessageSystem,
     ChatMessageTool,
     ChatMessageUser,
+    Content,
+    ContentText,
 )
 
 from vlmguard.guard.messages import images_of, parts_of, replace_images, with_addition, with_text
@@ -50,11 +52,13 @@ class Conversation:
 
     @cached_property
     def index(self) -> int | None:
-        """Place of the last user turn in the messages; None without one."""
-        for index in range(len(self.messages) - 1, -1, -1):
-            if isinstance(self.messages[index], ChatMessageUser):
-                return index
-        return None
+        """Place of the last user turn in the messages; None without one.
+
+        Behind one that says something, an empty turn is not the last one: it would hide the other.
+        """
+        turns = [n for n, turn in enumerate(self.messages) if isinstance(turn, ChatMessageUser)]
+        told = [n for n in turns if any(map(_says, parts_of(self.messages[n])))]
+        return max(told or turns, default=None)
 
     @property
     def turn(self) -> ChatMessageUser | None:
@@ -165,6 +169,10 @@ class Conversation:
             return list(self.messages)
         behind = self.messages[self.index + 1 :]
         return [*self.messages[: self.index], change(self.turn), *behind]
+
+
+def _says(part: Content) -> bool:
+    return not isinstance(part, ContentText) or bool(part.text.strip())
 
 
 def _is_prefill(messages: Sequence[ChatMessage]) -> bool:

@@ -123,25 +123,21 @@ class Gateway:
         Raises:
             Fault: It is no request of a gateway, or the guard cannot decide.
         """
-        text, shown = parsed_object(await request.body())
+        body, name = await request.body(), note_of(request).name
+        if self.guard.settings.shadow:
+            return self._shadowed(body, name)
+        text, shown = parsed_object(body)
         self._check_version(shown.get("litellm_version"))
         kind = shown.get("input_type")
         if kind == "request":
-            return await self._request(text, shown, note_of(request).name)
+            return await self._request(text, shown, name)
         if kind == "response":
             return await self._response(shown)
         raise Fault(400, "invalid_type", "input_type: request or response is needed.", "input_type")
 
     async def _request(self, text: str, shown: dict[str, Any], name: str) -> Response:
-        headers = shown.get("request_headers")
-        if isinstance(headers, dict) and declined(headers):
-            decline()
-        structured = shown.get(_MESSAGES) not in (None, [])
-        messages = chat_messages(shown[_MESSAGES]) if structured else _one_turn(shown)
-        key = _MESSAGES if structured else "images"
-        if self.guard.settings.shadow:
-            self.guard.watch(name, lambda: self._watched(messages, key, name))
-            return AsciiJSON({"action": "NONE"}, headers=SHADOW)
+        messages, key = _conversation(shown)
+        structured = key == _MESSAGES
         try:
             seen = await self.guard.shown(messages, key)
         except Fault as fault:
@@ -180,8 +176,6 @@ class Gateway:
 
     async def _response(self, shown: dict[str, Any]) -> Response:
         texts = _texts(shown)
-        if self.guard.settings.shadow:
-            return AsciiJSON({"action": "NONE"}, headers=SHADOW)
         kept = self.calls.find(_call(shown))
         if not self.guard.defense.needs_output or not texts or shown.get("tool_calls"):
             return _none("skipped")
@@ -199,7 +193,20 @@ class Gateway:
         said = {"action": "GUARDRAIL_INTERVENED", "texts": [output.completion]}
         return self._told(said, decided)
 
-    async def _watched(self, messages: list[ChatMessage], key: str, name: str) -> Decided:
+    def _shadowed(self, body: bytes, name: str) -> Response:
+        """Nothing is refused, whatever the body is; its faults are counted."""
+        try:
+            kind = parsed_object(body)[1].get("input_type")
+        except Fault:
+            kind = "unknown"
+        if kind != "response":
+            self.guard.watch(name, lambda: self._watched(body, name))
+        return AsciiJSON({"action": "NONE"}, headers=SHADOW)
+
+    async def _watched(self, body: bytes, name: str) -> Decided:
+        _, shown = parsed_object(body)
+        self._check_version(shown.get("litellm_version"))
+        messages, key = _conversation(shown)
         seen = await self.guard.shown(messages, key)
         return await self.guard.decide(Conversation(seen.messages, name=name), None)
 
@@ -244,6 +251,16 @@ _ABSENT: Final = Model(_Absent("gateway"), GenerateConfig())
 
 def _none(told: str) -> Response:
     return AsciiJSON({"action": "NONE"}, headers={"x-vlmguard-action": told})
+
+
+def _conversation(shown: dict[str, Any]) -> tuple[list[ChatMessage], str]:
+    """The messages of a request, and the key that they stand under."""
+    headers = shown.get("request_headers")
+    if isinstance(headers, dict) and declined(headers):
+        decline()
+    if shown.get(_MESSAGES) not in (None, []):
+        return chat_messages(shown[_MESSAGES]), _MESSAGES
+    return _one_turn(shown), "images"
 
 
 def _call(shown: dict[str, Any]) -> str:

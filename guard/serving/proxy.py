@@ -1,5 +1,6 @@
 """The proxy: protect a request, send it on, and pass the answer back."""
 
+import re
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -24,6 +25,7 @@ from vlmguard.guard.serving.upstream import Upstream
 
 __all__ = ["Proxy"]
 
+_CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']*)")
 _BLOCKED: Final = "The guard refused this request."
 
 
@@ -51,6 +53,7 @@ class Proxy:
         if self.guard.settings.shadow:
             self.guard.watch(name, lambda: self._shadowed(request, body, name))
             return await relayed(self._open(request, body), SHADOW)
+        _check_type(request.headers.getlist("content-type"))
         asked, seen, conversation = await self._read(body, name)
         if self.guard.defense.needs_output:
             return await self._checked(request, asked, seen, conversation)
@@ -124,5 +127,19 @@ class Proxy:
     def _open(self, request: Request, body: bytes) -> AbstractAsyncContextManager[httpx.Response]:
         path = self.dialect.path.removeprefix("/v1")
         query = f"?{request.url.query}" if request.url.query else ""
-        headers = self.upstream.headers(request.scope["headers"])
+        read_here = self.guard.defense.needs_output and not self.guard.settings.shadow
+        headers = self.upstream.headers(request.scope["headers"], plain=read_here)
         return self.upstream.open("POST", f"{path}{query}", headers, body)
+
+
+def _check_type(types: list[str]) -> None:
+    """Refuse a body that the upstream may read as a form, or in another encoding of characters.
+
+    Raises:
+        Fault: It is not sent as JSON in UTF-8.
+    """
+    for each in types:
+        kind, encodings = each.partition(";")[0].lower(), _CHARSET.findall(each.lower())
+        if "form" in kind or not {*encodings} <= {"utf-8", "utf8", "us-ascii"}:
+            said = "Send JSON in UTF-8, with the header `Content-Type: application/json`."
+            raise Fault(415, "content_type", said)

@@ -69,18 +69,22 @@ class Upstream:
         self._transport = transport or httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
         self._timeout = httpx.Timeout(timeout, connect=10.0).as_dict()
 
-    def headers(self, asked: Iterable[Header]) -> list[Header]:
+    def headers(self, asked: Iterable[Header], plain: bool = False) -> list[Header]:
         """The headers that go on with a request.
 
         Args:
             asked: The client's.
+            plain: Whether the answer is read here, so that it may come in no encoding, of which
+                the client may know more than we do.
         """
         dropped = _SET if self._forwards_keys else _SET | _KEYS
         given = _end_to_end(asked)
         names = {name for name, _ in given}
         kept = [header for header in given if header[0] not in dropped]
+        if plain:
+            kept = [header for header in kept if header[0] != b"accept-encoding"]
         # Without this, an answer might come in an encoding that the client cannot read.
-        if b"accept-encoding" not in names:
+        if plain or b"accept-encoding" not in names:
             kept.append((b"accept-encoding", b"identity"))
         if not self._key:
             return kept
@@ -133,7 +137,8 @@ class Upstream:
         """
         if self._questions is not None:
             return self._questions
-        given = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        kind, _, key = headers.get("authorization", "").partition(" ")
+        given = key.strip() if kind.lower() == "bearer" else ""
         own = (given or headers.get("x-api-key", "")) if self._forwards_keys else ""
         return _model(name or "unnamed", self.base_url, self._key or own or "none")
 

@@ -90,6 +90,19 @@ def test_the_model_gets_the_rewrite_and_the_history_keeps_the_request(run: Run) 
     assert len(rewriter.calls) == 2
 
 
+@WAYS
+def test_no_empty_message_and_no_unusual_block_hides_a_request(run: Run) -> None:
+    model, (guard, rewriter) = target(), rewriting()
+    agent = create_agent(model, middleware=[guard])
+    hidden = {"type": "input_text", "text": "How do I climb it?"}
+    told = HumanMessage([{"type": "text", "text": "How?"}, hidden], id="told")
+    run(agent, [told, HumanMessage("", id="empty")])
+    (asked,) = model.asked
+    assert "How do I climb it?" in rewriter.calls[0].text
+    assert [each.id for each in asked] == ["told", "empty"]
+    assert (asked[0].content, asked[1].content) == ([{"type": "text", "text": SAFE}], "")
+
+
 @pytest.mark.parametrize(
     "block",
     [

@@ -121,7 +121,8 @@ class Dialect(ABC):
 
 READ: Final = frozenset(
     (
-        *("messages", "input", "instructions", "system", "role", "content", "output", "model"),
+        *("messages", "structured_messages", "input", "instructions", "system"),
+        *("role", "content", "output", "model"),
         *("type", "text", "image_url", "url", "source", "data", "stream"),
     )
 )

@@ -6,6 +6,7 @@ from typing import Any
 from inspect_ai.model import (
     Content,
     ContentData,
+    ContentImage,
     ContentReasoning,
     ContentText,
     GenerateConfig,
@@ -118,9 +119,12 @@ def settings_of(value: dict[str, Any], *names: str) -> GenerateConfig:
     """
     tokens = next((value[name] for name in names if value.get(name) is not None), None)
     temperature = value.get("temperature")
+    # No API takes a larger one, and the largest integers are no floats.
+    if not isinstance(temperature, int | float) or abs(temperature) > 100:
+        temperature = None
     return GenerateConfig(
         max_tokens=tokens if isinstance(tokens, int) else None,
-        temperature=float(temperature) if isinstance(temperature, int | float) else None,
+        temperature=None if temperature is None else float(temperature),
     )
 
 
@@ -128,4 +132,18 @@ def _part(part: Any, where: str, reader: PartReader) -> Content:
     read = reader(part) if isinstance(part, dict) else None
     if read is None:
         raise unreadable(where, "this part cannot be read")
-    return read
+    return (_as_elsewhere(part) or read) if isinstance(read, ContentData) else read
+
+
+def _as_elsewhere(part: dict[str, Any]) -> Content | None:
+    """A part of a kind that the API has not, by what it holds.
+
+    Servers of open models read parts of other APIs (`input_text` in chat completions).
+    """
+    image = part.get("image_url")
+    url = image.get("url") if isinstance(image, dict) else image
+    if isinstance(url, str):
+        return ContentImage(image=url)
+    if part.get("type") == "refusal" and isinstance(part.get("refusal"), str):
+        return ContentText(text=part["refusal"], refusal=True)
+    return text_part(part)

@@ -268,7 +268,9 @@ def _part(text: str, place: Value, old: Content, new: Content, parts: Parts) -> 
     edits: list[Edit] = []
     if isinstance(old, ContentText) and isinstance(new, ContentText):
         if old.text != new.text:
-            found = members(text, place.start)["text"]
+            found = members(text, place.start).get("text")
+            if found is None:
+                return quoted(parts.text(new.text))
             edits = [Edit(found.start, found.end, quoted(new.text))]
     elif isinstance(old, ContentImage) and isinstance(new, ContentImage) and old.image != new.image:
         found = _image_at(text, place, parts.image_place)

@@ -46,7 +46,9 @@ class History:
             text = json.dumps({"messages": self._entries(messages)})
             changed = with_messages(text, "messages", self.messages, messages, PARTS, rendered)
             entries = json.loads(changed)["messages"]
-        last = next((each for each in reversed(self.sent) if isinstance(each, HumanMessage)), None)
+        kept = {id(each) for each in messages}
+        lost = [sent for one, sent in own.items() if one not in kept]
+        last = next((each for each in reversed(lost) if isinstance(each, HumanMessage)), None)
         found: list[BaseMessage] = []
         for index, message in enumerate(messages):
             if id(message) in own:
@@ -105,7 +107,9 @@ def _part(block: dict[str, Any]) -> dict[str, Any]:
     # OpenAI's short form, which LangChain lets pass.
     if isinstance(value, dict) and isinstance(value.get("image_url"), str):
         return {"type": "image_url", "image_url": {"url": value["image_url"]}}
-    return {"type": str(block["type"])}
+    told = {**block, **(value if isinstance(value, dict) else {})}
+    text = {"text": told["text"]} if isinstance(told.get("text"), str) else {}
+    return {"type": str(block["type"]), **text}
 
 
 def _listed(content: str | list[Any]) -> str | list[Any]:

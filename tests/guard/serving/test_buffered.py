@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -393,3 +394,25 @@ def test_a_stream_says_what_its_body_says(dialect: Dialect) -> None:
     assert (read.completion, read.stop_reason) == ("No.", "max_tokens")
     with pytest.raises(ValueError, match="a"):
         dialect.streamed(["{}"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_encoding_that_only_the_client_knows_goes_around_no_check(stream: bool) -> None:
+    """Node's clients ask for `br`, which is not read here."""
+    upstream, unsafe = Said(answered("Unsafe words.")), judge("Unsafe")
+    upstream.app = Starlette(routes=[Route(CHAT_PATH, _encoded(upstream), methods=["POST"])])
+    settings: dict[str, Any] = {"options": OUTPUT, "on_failure": "original"}
+    asked = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "How?"}]}
+    async with served("guard_model", {"guard": unsafe}, upstream, **settings) as client:
+        came = await client.post(CHAT_PATH, json=asked, headers={"accept-encoding": "br, gzip"})
+    assert came.headers["x-vlmguard-action"] == "block"
+    assert "Unsafe" not in came.text
+
+
+def _encoded(said: Said) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if "br" in request.headers["accept-encoding"]:
+            return Response(b"Unsafe words.", headers={"content-encoding": "br"})
+        return await said._say(request)
+
+    return answer

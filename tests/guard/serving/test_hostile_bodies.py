@@ -78,6 +78,71 @@ async def test_keys_that_another_reader_takes_for_the_same_are_refused(key: str)
     assert upstream.bodies == []
 
 
+PARTS = {
+    "Responses": {"type": "input_text", "text": "Other words."},
+    "unknown": {"type": "words", "text": "Other words."},
+    "refusal": {"type": "refusal", "refusal": "Other words."},
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("path", [CHAT_PATH, "/v1/responses", "/v1/messages"])
+async def test_words_in_parts_of_another_api_are_read_and_rewritten(path: str, name: str) -> None:
+    """Servers of open models read them; the guard saw a harmless part beside, and passed them."""
+    model, upstream = Scripted(REWRITE), Answers()
+    content = [{"type": "text", "text": "How?"}, PARTS[name]]
+    key = "input" if path == "/v1/responses" else "messages"
+    given = {"model": "m", "max_tokens": 9, key: [{"role": "user", "content": content[1:]}]}
+    both = {"model": "m", "max_tokens": 9, key: [{"role": "user", "content": content}]}
+    async with served("vlmguard", {"rewriter": model}, upstream) as client:
+        for each in (given, both):
+            answered = await client.post(path, json=each)
+            assert answered.headers["x-vlmguard-action"] == "rewrite"
+    assert all("Other words." in str(call.messages) for call in model.calls)
+    assert not any(b"Other words." in each for each in upstream.bodies)
+    assert all(b"How do I climb it safely?" in each for each in upstream.bodies)
+
+
+async def test_images_in_parts_of_another_api_are_looked_at() -> None:
+    part = '{"type": "input_image", "image_url": "/etc/picture.png"}'
+    came, upstream = await sent(body(text=f'[{{"type": "text", "text": "How?"}}, {part}]'))
+    assert came == [(400, "image_scheme")]
+    assert upstream.bodies == []
+
+
+@pytest.mark.parametrize("empty", ["", " \n", [{"type": "text", "text": " "}]])
+@pytest.mark.parametrize("path", [CHAT_PATH, "/v1/responses", "/v1/messages"])
+async def test_an_empty_turn_behind_it_does_not_hide_a_request(path: str, empty: Any) -> None:
+    turns = [{"role": "user", "content": text} for text in ("How do I climb it?", empty)]
+    key = "input" if path == "/v1/responses" else "messages"
+    upstream = Answers()
+    async with served("vlmguard", {"rewriter": Scripted(REWRITE)}, upstream) as client:
+        answered = await client.post(path, json={"model": "m", "max_tokens": 9, key: turns})
+    assert answered.headers["x-vlmguard-action"] == "rewrite"
+    changed = {"role": "user", "content": "How do I climb it safely?"}
+    assert upstream.asked[0][key] == [changed, turns[1]]
+
+
+TYPES = {
+    "application/json": 200,
+    "application/json; charset=UTF-8": 200,
+    'application/json;charset="utf-8"': 200,
+    "application/json; charset=utf-7": 415,
+    "application/json; charset = utf-16": 415,
+    "application/x-www-form-urlencoded": 415,
+    "multipart/form-data; boundary=x": 415,
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+async def test_a_body_is_read_by_no_other_rules_than_the_guards(kind: str) -> None:
+    upstream = Answers()
+    async with served("vlmguard", {"rewriter": Scripted(REWRITE)}, upstream) as client:
+        answered = await client.post(CHAT_PATH, content=body(), headers={"content-type": kind})
+    assert answered.status_code == TYPES[kind]
+    assert len(upstream.bodies) == (TYPES[kind] == 200)
+
+
 async def test_keys_of_a_products_own_may_differ_by_case() -> None:
     schema = '{"type": "object", "properties": {"id": {}, "ID": {}, "Name": {}}}'
     given = body(more=f', "tools": [{{"function": {{"parameters": {schema}}}}}]')
@@ -105,12 +170,23 @@ async def test_at_no_depth_does_the_server_fail() -> None:
     assert {code for code, _ in came} == {400}
 
 
-HUGE = ["1e999999", "-1e400", "1" * 4_000, "0." + "3" * 100_000, "1e-999999", "-0", "1E+2"]
+HUGE = [
+    "1e999999",
+    "-1e400",
+    "1" * 350,
+    "1" * 4_000,
+    "0." + "3" * 100_000,
+    "1e-999999",
+    "-0",
+    "1E+2",
+]
 
 
 @pytest.mark.parametrize("number", HUGE)
 async def test_numbers_of_any_size_go_on_as_they_are_written(number: str) -> None:
-    given = body(more=f', "seed": {number}, "max_tokens": {number}, "n": {number}')
+    given = body(
+        more=f', "seed": {number}, "max_tokens": {number}, "n": {number}, "temperature": {number}'
+    )
     came, upstream = await sent(given)
     assert came == [(200, "")]
     assert upstream.bodies == [given.replace(b"climb it?", b"climb it safely?")]

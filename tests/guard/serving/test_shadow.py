@@ -114,3 +114,22 @@ async def test_no_request_waits_for_the_guard(
         free.set()
     assert would() == ["dropped", "dropped", "rewrite", "rewrite"]
     assert upstream.bodies == [SENT] * 3
+
+
+UNREADABLE = [
+    [{"role": "ipython", "content": "x"}],
+    [{"role": "user", "content": [{"text": "x"}]}],
+    [{"role": "user", "content": "x", "Content": "y"}],
+]
+
+
+@pytest.mark.parametrize("rows", UNREADABLE)
+async def test_a_gateway_is_refused_nothing(
+    rows: list[Any], would: Callable[[], list[str]]
+) -> None:
+    roles = {"rewriter": Scripted(REWRITE)}
+    shown = {"input_type": "request", "litellm_version": "1.110.2", "structured_messages": rows}
+    async with served("vlmguard", roles, Answers(), shadow=True) as client:
+        answered = await client.post("/beta/litellm_basic_guardrail_api", json=shown)
+    assert (answered.status_code, answered.json()) == (200, {"action": "NONE"})
+    assert would()[0].startswith("invalid_")

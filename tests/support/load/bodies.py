@@ -201,11 +201,12 @@ def exactly(body: bytes) -> Any:
 def rewritten(body: bytes, text: str) -> Any:
     """What a body says (as of `exactly`), with another text of its last user message.
 
-    A text stands where the first one was, further ones are gone; behind images alone it comes last.
+    The last one that says something counts. A text stands where the first one was, further ones are
+    gone; behind images alone it comes last.
     """
     value = exactly(body)
     turns = _member(value, "messages")
-    turn = [turn for turn in turns if _member(turn, "role") == "user"][-1]
+    turn = [turn for turn in turns if _member(turn, "role") == "user" and _says(turn)][-1]
     content = _member(turn, "content")
     if isinstance(content, str):
         turn[:] = [("content", text) if pair[0] == "content" else pair for pair in turn]
@@ -218,6 +219,13 @@ def rewritten(body: bytes, text: str) -> Any:
     else:
         content.append(["{", ("type", "text"), ("text", text)])
     return value
+
+
+def _says(turn: list[Any]) -> bool:
+    content = _member(turn, "content")
+    if isinstance(content, str):
+        return bool(content.strip())
+    return any(_member(part, "type") != "text" or _member(part, "text").strip() for part in content)
 
 
 def _member(value: list[Any], name: str) -> Any:
