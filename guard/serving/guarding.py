@@ -22,6 +22,7 @@ from vlmguard.guard.serving.metrics import Metrics
 from vlmguard.guard.serving.recorded import is_declined, note_decision
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.shown import Shown, shown
+from vlmguard.guard.serving.visible import visible
 
 __all__ = ["Decided", "Guard", "Told"]
 
@@ -201,14 +202,13 @@ class Guard:
         """
         record, began = decided.record.model_copy(deep=True), time.perf_counter()
         clock = clock or Clock(self.settings.guard_timeout)
-        decision = decided.decision
+        decision, read = decided.decision, visible(output)
         with asking(self.settings.roles):
             try:
                 async with clock:
-                    outcome = await self.defense.check(
-                        conversation, decision, output, target, record
-                    )
-                decision, output = outcome.decision, outcome.output
+                    outcome = await self.defense.check(conversation, decision, read, target, record)
+                decision = outcome.decision
+                output = output if outcome.output is read else outcome.output
             except TimeoutError:
                 decision = self._failed(conversation, "guard_timeout")
             except Exception as error:  # as in `decide`

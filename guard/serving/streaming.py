@@ -132,12 +132,19 @@ class Checks:
                         yield piece
                     if self.decided.decision.action == "block":
                         return
+            # What comes behind ends the last event, so it is one.
+            if splitter.rest:
+                last = splitter.rest + b"\n\n"
+                ended = ended or self._is_end(last)
+                async for piece in self._take(last):
+                    yield piece
+                if self.decided.decision.action == "block":
+                    return
         except httpx.HTTPError as error:
             if self._sent:
                 raise
             said = f"The model's answer broke off ({type(error).__name__})."
             raise Fault(502, "upstream_broken", said) from None
-        self._held.append((splitter.rest, None))
         async for piece in self._release():
             yield piece
         if not ended and self.decided.decision.action != "block":

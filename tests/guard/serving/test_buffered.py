@@ -396,6 +396,17 @@ def test_a_stream_says_what_its_body_says(dialect: Dialect) -> None:
         dialect.streamed(["{}"])
 
 
+async def test_an_answer_written_as_thinking_is_checked_and_stays_as_it_is() -> None:
+    upstream = Said(answered("<think>Unsafe words."), answered("<think>Words.</think> Yes."))
+    settings: dict[str, Any] = {"options": OUTPUT}
+    asked = {"model": "m", "messages": [{"role": "user", "content": "How?"}]}
+    async with served("guard_model", {"guard": judge("Unsafe")}, upstream, **settings) as client:
+        blocked = await client.post(CHAT_PATH, json=asked)
+        passed = await client.post(CHAT_PATH, json=asked)
+    assert blocked.headers["x-vlmguard-action"] == "block"
+    assert passed.content == answered("<think>Words.</think> Yes.")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_encoding_that_only_the_client_knows_goes_around_no_check(stream: bool) -> None:
     """Node's clients ask for `br`, which is not read here."""

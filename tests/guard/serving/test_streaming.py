@@ -300,6 +300,29 @@ async def test_a_stream_without_an_end_is_checked_to_its_last_word() -> None:
     assert found == chunk(content="Now tie") + b": vlmguard action=pass checks=1\n\n"
 
 
+@pytest.mark.parametrize("cut", [1, 2])
+async def test_a_last_event_without_its_empty_line_is_an_event(cut: int) -> None:
+    """Our comment behind it would end it, so a client would read it."""
+    status, headers, found = await whole(Pieces(chunk(content="Now cut")[:-cut]), guard("cut"))
+    assert (status, headers["x-vlmguard-action"]) == (200, "block")
+    assert b"cut" not in found
+    _, _, found = await whole(Pieces(chunk(content="Now tie"), DONE[:-cut]), guard("cut"))
+    assert texts(found) == "Now tie"
+    assert b": vlmguard action=pass checks=1\n\ndata: [DONE]\n" in found
+
+
+@pytest.mark.parametrize("marks", ["<think>{}</think>", "<think>{}", "{}</think> Yes."])
+async def test_words_that_a_model_writes_as_thinking_are_read_by_the_client(marks: str) -> None:
+    """A user can ask for an answer in such marks."""
+    given = chunk(content=marks.format("First cut the rope there."))
+    _, headers, found = await whole(Pieces(given, chunk("stop"), DONE), guard("cut"))
+    assert headers["x-vlmguard-action"] == "block"
+    assert b"cut" not in found
+    given = chunk(content=marks.format("First tie the rope there."))
+    _, headers, found = await whole(Pieces(given, chunk("stop"), DONE), guard("cut"))
+    assert given in found
+
+
 async def test_errors_and_answers_that_are_no_streams_are_no_streams() -> None:
     error = b'{"error": {"message": "slow down"}}'
     model = Pieces(error, status=429)
