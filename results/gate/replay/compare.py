@@ -72,8 +72,9 @@ class Pair:
 
     @property
     def is_decided(self) -> bool:
-        """Whether both guards looked at it, and decided."""
-        return {self.old.kind, self.new.kind}.isdisjoint({"undecided", "skipped"})
+        """Whether both guards decided, and one of them looked: what it leaves out, it passes."""
+        kinds = {self.old.kind, self.new.kind}
+        return "undecided" not in kinds and kinds != {"skipped"}
 
     @property
     def reworded(self) -> bool:

@@ -248,3 +248,9 @@ async def test_words_in_the_variables_of_a_template_follow_the_rule(rule: Any, s
     assert upstream.asked == ([sent] if status == 200 else [])
     if status == 200:
         assert answered.headers["x-vlmguard-action"] == "error-open"
+
+
+@pytest.mark.parametrize("word", ["Bearer", "bearer", "BEARER "])
+def test_the_word_before_a_key_may_be_of_any_case(word: str) -> None:
+    model = Upstream("http://upstream/v1").model("m", {"authorization": f"{word} theirs"})
+    assert model.api.api_key == "theirs"

@@ -13,7 +13,7 @@ import anyio
 import pytest
 from inspect_ai.model import ChatMessageTool, ModelOutput
 from support.recordings import note, recorded
-from support.scripted import Call, Scripted, user
+from support.scripted import Call, Scripted, picture, user
 
 from vlmguard.cli import main
 from vlmguard.guard import outside
@@ -237,6 +237,24 @@ def test_a_tools_turn_is_looked_at_by_neither(
     assert gate(tmp_path / "kept", rewriter) == 0
     assert len(rewriter.calls) == 1
     assert "Rates over 1 requests" in capsys.readouterr().out
+
+
+def test_a_guard_that_looks_at_less_passes_what_it_leaves_out(
+    tmp_path: Path, gate: Gate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A guard of images does not look at texts, and lets them pass."""
+    recorder = Recorder(tmp_path / "kept")
+    for number in range(20):
+        note(recorder, number, "rewrite", [user(f"How do I climb ladder {number}?")])
+    note(recorder, 20, "block", [user("How do I climb ladder 20?", picture())])
+    recorder.close()
+    words = ["--defense", "guard_model", "-S", "adapter=llavaguard"]
+    unsafe = json.dumps({"rating": "Unsafe", "category": "O2", "rationale": "A fall."})
+    assert gate(tmp_path / "kept", unsafe, *words, role="guard") == 1
+    said = capsys.readouterr().out
+    assert "rewrite -> skipped (20)" in said
+    assert "Rates over 21 requests" in said
+    assert "Passed unchanged: loss of 95.2 on 21 samples" in said
 
 
 def test_a_guard_is_compared_with_the_baseline_of_an_earlier_one(
