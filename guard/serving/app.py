@@ -84,8 +84,9 @@ def make_app(settings: Settings) -> Starlette:
         routes.append(Route(_REST, passing.__call__, methods=_METHODS))
 
     recorder = Recorder(settings.record, metrics.recorded) if settings.record else None
-    keeping = settings.log_content or recorder is not None
-    recording = [Middleware(Recorded, recorder, settings.shadow)] if keeping else []
+    checks = settings.shadow and guard.defense.needs_output
+    keeping = settings.log_content or recorder is not None or checks
+    recording = [Middleware(Recorded, recorder, settings.shadow, checks)] if keeping else []
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

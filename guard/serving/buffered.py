@@ -141,6 +141,23 @@ class Answers:
             return self._without_answer(conversation, decided)
         return await self._looked_at(conversation, decided, output, target)
 
+    async def came(
+        self, conversation: Conversation, decided: Decided, response: httpx.Response, target: Target
+    ) -> tuple[Decided, Response | None]:
+        """As `checked`, for a response of the model that is there.
+
+        Args:
+            conversation: As there.
+            decided: As there.
+            response: The response, not read yet.
+            target: As there.
+        """
+        self._came.append(await self._read(response))
+        output = self._came[-1].output
+        if output is None:
+            return self._without_answer(conversation, decided)
+        return await self._looked_at(conversation, decided, output, target)
+
     async def streamed(
         self, conversation: Conversation, decided: Decided, target: Target, note: Note
     ) -> tuple[Decided, Response | None]:
@@ -160,11 +177,7 @@ class Answers:
         try:
             headers = without_encoding(response)
             if response.status_code >= 400 or not _is_stream(headers):
-                self._came.append(await self._read(response))
-                output = self._came[0].output
-                if output is None:
-                    return self._without_answer(conversation, decided)
-                return await self._looked_at(conversation, decided, output, target)
+                return await self.came(conversation, decided, response, target)
             checks = Checks(self._guard, self._dialect, self._asked, conversation, decided, target)
             pieces = checks.pieces(response)
             first = await anext(pieces, None)

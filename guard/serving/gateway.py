@@ -28,6 +28,7 @@ that two requests had, is the failure `unknown_call`. Several texts in one answe
 of a client's may weaken the guard.
 """
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -48,6 +49,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation, Target
 from vlmguard.guard.messages import images_of
 from vlmguard.guard.serving.ascii_json import AsciiJSON
@@ -115,6 +117,8 @@ class Gateway:
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
         self.calls = Calls()
+        self._deciding: dict[str, asyncio.Event] = {}
+        """In shadow mode: calls whose request is still decided about; an answer may be there."""
         self._warned: set[str] = set()
 
     async def __call__(self, request: Request) -> Response:
@@ -151,13 +155,7 @@ class Gateway:
             return self._told({"action": "BLOCKED", "blocked_reason": BLOCKED_REQUEST}, decided)
         if decision.settings is not None:
             raise Fault(501, "not_served", "This guard sets how its model answers.")
-        if self.guard.defense.needs_output:
-            place = members(text)[_MESSAGES] if structured else None
-            rows = text[place.start : place.end] if place else repr(shown.get("texts"))
-            digest = hashlib.sha256(rows.encode("utf-8", "backslashreplace")).hexdigest()
-            size = len(rows) + sum(map(len, images_of(seen.messages)))
-            kept = Kept(conversation, decision, decided.record, digest, size)
-            self.calls.keep(_call(shown), kept)
+        self._keep(text, shown, conversation, decided)
         if decision.action == "pass":
             return self._told({"action": "NONE"}, decided)
         if not structured:
@@ -174,18 +172,28 @@ class Gateway:
             body.encode(), media_type="application/json", headers=told(self.guard, decided)
         )
 
+    def _keep(
+        self, text: str, shown: dict[str, Any], conversation: Conversation, decided: Decided
+    ) -> None:
+        """Remember a request until its answer comes, if that is checked."""
+        if not self.guard.defense.needs_output:
+            return
+        structured = shown.get(_MESSAGES) not in (None, [])
+        place = members(text)[_MESSAGES] if structured else None
+        rows = text[place.start : place.end] if place else repr(shown.get("texts"))
+        digest = hashlib.sha256(rows.encode("utf-8", "backslashreplace")).hexdigest()
+        size = len(rows) + sum(map(len, images_of(conversation.messages)))
+        kept = Kept(conversation, decided.decision, decided.record, digest, size)
+        self.calls.keep(_call(shown), kept)
+
     async def _response(self, shown: dict[str, Any]) -> Response:
         texts = _texts(shown)
         kept = self.calls.find(_call(shown))
         if not self.guard.defense.needs_output or not texts or shown.get("tool_calls"):
             return _none("skipped")
         if kept is None or len(texts) > 1:
-            reason = "unknown_call" if kept is None else "several_answers"
-            return self._unable(reason)
-        output = ModelOutput.from_content(str(shown.get("model") or ""), texts[0])
-        target = Target(_ABSENT)
-        decided = Decided(kept.decision, kept.record, 0.0, "pass")
-        decided, output = await self.guard.check(kept.conversation, decided, output, target)
+            return self._unable(_reason(kept))
+        decided, output = await self._checked(kept, shown, texts[0])
         if output.completion == texts[0]:
             return self._told({"action": "NONE"}, decided)
         if decided.decision.action == "block":
@@ -201,14 +209,54 @@ class Gateway:
             kind = "unknown"
         if kind != "response":
             self.guard.watch(name, lambda: self._watched(body, name))
+        elif self.guard.defense.needs_output:
+            self.guard.watch(name, lambda: self._watched_answer(body))
         return AsciiJSON({"action": "NONE"}, headers=SHADOW)
 
     async def _watched(self, body: bytes, name: str) -> Decided:
-        _, shown = parsed_object(body)
+        text, shown = parsed_object(body)
         self._check_version(shown.get("litellm_version"))
         messages, key = _conversation(shown)
-        seen = await self.guard.shown(messages, key)
-        return await self.guard.decide(Conversation(seen.messages, name=name), None)
+        call, done = _call(shown), asyncio.Event()
+        self._deciding[call] = done
+        try:
+            seen = await self.guard.shown(messages, key)
+            conversation = Conversation(seen.messages, name=name)
+            decided = await self.guard.decide(conversation, None)
+            self._keep(text, shown, conversation, decided)
+            return decided
+        except Fault:
+            # It would have been refused, so that no answer is one to it.
+            unseen = Conversation(messages, name=name)
+            record = self.guard.defense.new_record(unseen)
+            self._keep(text, shown, unseen, Decided(Decision("block", ""), record, 0.0, "block"))
+            raise
+        finally:
+            done.set()
+            if self._deciding.get(call) is done:
+                del self._deciding[call]
+
+    async def _watched_answer(self, body: bytes) -> Decided | None:
+        _, shown = parsed_object(body)
+        call, texts = _call(shown), _texts(shown)
+        if call in self._deciding:
+            await self._deciding[call].wait()
+        kept = self.calls.find(call)
+        if not texts or shown.get("tool_calls"):
+            return None
+        if kept is None or len(texts) > 1:
+            raise Fault(503, _reason(kept), "This answer cannot be judged.")
+        if kept.decision.action != "pass":
+            # The model would have got another request, or none; that was counted.
+            return None
+        return (await self._checked(kept, shown, texts[0]))[0]
+
+    async def _checked(
+        self, kept: Kept, shown: dict[str, Any], text: str
+    ) -> tuple[Decided, ModelOutput]:
+        output = ModelOutput.from_content(str(shown.get("model") or ""), text)
+        decided = Decided(kept.decision, kept.record, 0.0, "pass")
+        return await self.guard.check(kept.conversation, decided, output, Target(_ABSENT))
 
     def _unable(self, reason: str) -> Response:
         """Follow the server's rule where nothing can be decided, or nothing put back."""
@@ -261,6 +309,11 @@ def _conversation(shown: dict[str, Any]) -> tuple[list[ChatMessage], str]:
     if shown.get(_MESSAGES) not in (None, []):
         return chat_messages(shown[_MESSAGES]), _MESSAGES
     return _one_turn(shown), "images"
+
+
+def _reason(kept: Kept | None) -> str:
+    """Why an answer cannot be judged."""
+    return "unknown_call" if kept is None else "several_answers"
 
 
 def _call(shown: dict[str, Any]) -> str:

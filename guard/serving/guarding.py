@@ -172,9 +172,11 @@ class Guard:
             reason: Why, in a word.
 
         Raises:
-            Fault: The server refuses then.
+            Fault: The server refuses then; in shadow mode always, since the reason is counted.
         """
         self.metrics.decided(0.0, reason)
+        if self.settings.shadow:
+            raise Fault(503, reason, "Nothing can be decided.")
         return self.checked(self._failed(conversation, reason), record, 0.0)
 
     async def check(
@@ -220,12 +222,12 @@ class Guard:
         self.metrics.asked(record.stages[len(decided.record.stages) :])
         return self.checked(decision, record, decided.seconds + seconds), output
 
-    def watch(self, name: str, deciding: Callable[[], Coroutine[Any, Any, Decided]]) -> None:
+    def watch(self, name: str, deciding: Callable[[], Coroutine[Any, Any, Decided | None]]) -> None:
         """Decide in the background, for shadow mode: nothing of it touches the request.
 
         Args:
             name: What logs call the request.
-            deciding: Reads the request, and decides.
+            deciding: Reads the request, and decides; None if it has been counted before.
         """
         if len(self._watching) >= self.settings.max_concurrent:
             self._would(name, "dropped")
@@ -242,7 +244,7 @@ class Guard:
                 task.cancel()
 
     async def _watched(
-        self, name: str, deciding: Callable[[], Coroutine[Any, Any, Decided]]
+        self, name: str, deciding: Callable[[], Coroutine[Any, Any, Decided | None]]
     ) -> None:
         try:
             decided = await deciding()
@@ -252,6 +254,8 @@ class Guard:
             raised(name, error)
             self._would(name, "error")
         else:
+            if decided is None:
+                return
             refused = decided.told == "error-open" and decided.decision.action == "block"
             self._would(name, "unavailable" if refused else decided.told)
 

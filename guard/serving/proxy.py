@@ -18,6 +18,7 @@ from vlmguard.guard.serving.dialects.parts import ReadsParts
 from vlmguard.guard.serving.faults import Fault
 from vlmguard.guard.serving.front import note_of
 from vlmguard.guard.serving.guarding import Decided, Guard
+from vlmguard.guard.serving.recorded import heard_answer
 from vlmguard.guard.serving.relay import relayed
 from vlmguard.guard.serving.shown import Shown
 from vlmguard.guard.serving.told import SHADOW, told
@@ -75,9 +76,21 @@ class Proxy:
         return asked, seen, Conversation(seen.messages, name=name, elsewhere=asked.elsewhere)
 
     async def _shadowed(self, request: Request, body: bytes, name: str) -> Decided:
-        asked, _, conversation = await self._read(body, name)
-        target = self._target(request, asked)
-        return await self.guard.decide(conversation, target)
+        """What would have been decided, last: about the request, else about its answer."""
+        _check_type(request.headers.getlist("content-type"))
+        asked, seen, conversation = await self._read(body, name)
+        if not self.guard.defense.needs_output:
+            return await self.guard.decide(conversation, self._target(request, asked))
+        check_choices(asked)
+        answers = self._answers(request, asked, seen)
+        target = self._target(request, asked, answers.ask)
+        decided = await self.guard.decide(conversation, target)
+        if decided.decision.action != "pass":
+            # The answer that came is one to another request.
+            return decided
+        response = await heard_answer()
+        decided, _ = await answers.came(conversation, decided, response, target)
+        return decided
 
     def _body(self, asked: Asked, seen: Shown, decision: Decision, target: Target) -> bytes:
         settings = self.guard.defense.answer_settings(decision, target)
@@ -88,9 +101,7 @@ class Proxy:
     ) -> Response:
         """The answer behind a defense that looks at answers."""
         check_choices(asked)
-        answers = Answers(
-            self.guard, self.dialect, asked, seen, lambda body: self._open(request, body)
-        )
+        answers = self._answers(request, asked, seen)
         target = self._target(request, asked, answers.ask)
         decided = await self.guard.decide(conversation, target)
         response = None
@@ -105,6 +116,11 @@ class Proxy:
             return self._refused(asked, decided)
         response.headers.update(told(self.guard, decided))
         return response
+
+    def _answers(self, request: Request, asked: Asked, seen: Shown) -> Answers:
+        return Answers(
+            self.guard, self.dialect, asked, seen, lambda body: self._open(request, body, True)
+        )
 
     def _target(self, request: Request, asked: Asked, answer: Answer | None = None) -> Target:
         # Made when it is asked: it takes some milliseconds for each new key of a client.
@@ -124,11 +140,12 @@ class Proxy:
             )
         return AsciiJSON(self.dialect.answer(asked, output), headers=told(self.guard, decided))
 
-    def _open(self, request: Request, body: bytes) -> AbstractAsyncContextManager[httpx.Response]:
+    def _open(
+        self, request: Request, body: bytes, plain: bool = False
+    ) -> AbstractAsyncContextManager[httpx.Response]:
         path = self.dialect.path.removeprefix("/v1")
         query = f"?{request.url.query}" if request.url.query else ""
-        read_here = self.guard.defense.needs_output and not self.guard.settings.shadow
-        headers = self.upstream.headers(request.scope["headers"], plain=read_here)
+        headers = self.upstream.headers(request.scope["headers"], plain)
         return self.upstream.open("POST", f"{path}{query}", headers, body)
 
 

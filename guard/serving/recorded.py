@@ -1,25 +1,25 @@
 """Brings what the guard decided about a request, and its answer, to the recorder.
 
 Decisions come from the guard itself (`note_decision`), whatever the endpoint; answers are listened
-to on their way out, in shadow mode alone, where they are those of the model without a guard.
+to on their way out, in shadow mode alone, where they are those of the model without a guard. There
+a defense that checks answers gets the same copy (`heard_answer`).
 """
 
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import httpx
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Conversation
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.serving.answer_text import text_of
+from vlmguard.guard.serving.heard import Heard
 from vlmguard.guard.serving.recording import Recorder, declined
 
-__all__ = ["Recorded", "decline", "is_declined", "note_decision"]
-
-_LONGEST: Final = 2_000_000
-"""Bytes of an answer beyond which it is not kept."""
+__all__ = ["Recorded", "decline", "heard_answer", "is_declined", "note_decision"]
 
 
 class Recorded:
@@ -29,13 +29,14 @@ class Recorded:
         app: The other.
         recorder: Where it is written; None if a client's wish matters to the log alone.
         shadow: Whether answers are kept, since the guard changes nothing.
+        checks: Whether its defense checks answers.
     """
 
-    def __init__(self, app: ASGIApp, recorder: Recorder | None, shadow: bool) -> None:
+    def __init__(self, app: ASGIApp, recorder: Recorder | None, shadow: bool, checks: bool) -> None:
         self._app = app
         self._recorder = recorder
         self._shadow = shadow
-        self._hears = shadow and recorder is not None
+        self._hears = shadow and (recorder is not None or checks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -46,7 +47,7 @@ class Recorded:
         exchange = _Exchange(self._recorder, wanted=not declined(names), shadow=self._shadow)
         token = _NOW.set(exchange)
         try:
-            await self._app(scope, receive, exchange.heard(send) if self._hears else send)
+            await self._app(scope, receive, exchange.heard.through(send) if self._hears else send)
         finally:
             _NOW.reset(token)
             exchange.end()
@@ -63,6 +64,17 @@ def note_decision(conversation: Conversation, decision: Decision, record: Defens
     exchange = _NOW.get()
     if exchange is not None:
         exchange.decided(conversation, decision, record)
+
+
+async def heard_answer() -> httpx.Response:
+    """The answer to the request at hand, in shadow mode, as soon as it has left.
+
+    Raises:
+        Fault: There is none to look at.
+    """
+    exchange = _NOW.get()
+    assert exchange is not None
+    return await exchange.heard.response()
 
 
 def decline() -> None:
@@ -83,13 +95,10 @@ class _Exchange:
 
     def __init__(self, recorder: Recorder | None, wanted: bool, shadow: bool) -> None:
         self.wanted = wanted
+        self.heard = Heard()
         self._recorder = recorder
         self._shadow = shadow
         self._decided: _Noted | None = None
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._whole = False
         self._ended = False
 
     def decided(
@@ -106,37 +115,24 @@ class _Exchange:
 
     def end(self) -> None:
         self._ended = True
+        self.heard.end()
         if self._decided is not None and self._shadow:
             self._write()
-
-    def heard(self, send: Send) -> Send:
-        async def listening(message: Message) -> None:
-            await send(message)
-            if message["type"] == "http.response.start":
-                self._headers = list(message["headers"]) if message["status"] == 200 else []
-            elif message["type"] == "http.response.body" and self.wanted:
-                body = message.get("body", b"")
-                self._size += len(body)
-                if self._size <= _LONGEST:
-                    self._pieces.append(body)
-                self._whole = not message.get("more_body", False)
-
-        return listening
 
     def _write(self) -> None:
         assert self._decided is not None
         assert self._recorder is not None
-        noted, headers, pieces = self._decided, self._headers, self._pieces
+        noted, headers = self._decided, self.heard.headers
         # Only a whole answer is one: of a client that left, or beyond the limit, nothing is kept.
-        complete = self._whole and headers and self._size <= _LONGEST
+        raw = self.heard.whole if self.heard.status == 200 else None
         self._recorder.record(
             noted.conversation.name.removeprefix("request "),
             noted.conversation,
             noted.decision,
             noted.record,
-            (lambda: text_of(headers, b"".join(pieces))) if complete else None,
+            (lambda: text_of(headers, raw)) if raw is not None else None,
             shadow=self._shadow,
-            size=self._size,
+            size=self.heard.size,
         )
 
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -18,6 +19,7 @@ from starlette.routing import Route
 from support.scripted import Scripted
 
 from vlmguard.guard.serving.app import make_app
+from vlmguard.guard.serving.logs import LOGGER
 from vlmguard.guard.serving.settings import Settings
 from vlmguard.guard.serving.upstream import Upstream
 
@@ -79,6 +81,12 @@ class Answers:
         last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
         yield f"data: {json.dumps(last)}\n\n".encode()
         yield b"data: [DONE]\n\n"
+
+
+def would_be(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log of shadow mode says that would have happened; the level must be INFO."""
+    lines = [record.getMessage() for record in caplog.records if record.name == LOGGER.name]
+    return [line["shadow"] for line in map(json.loads, lines) if "shadow" in line]
 
 
 @asynccontextmanager

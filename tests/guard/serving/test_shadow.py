@@ -10,7 +10,7 @@ import httpx
 import pytest
 from support.asgi import exchange
 from support.scripted import Scripted
-from support.serving import ADDRESS, CHAT_PATH, Answers, served
+from support.serving import ADDRESS, CHAT_PATH, Answers, served, would_be
 
 from vlmguard.guard.serving.app import make_app
 from vlmguard.guard.serving.logs import LOGGER
@@ -25,11 +25,7 @@ SENT = b'{ "model":"m", "n":1.0, "messages":[{"role":"user","content":"How do I 
 def would(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What the log says that would have happened."""
     caplog.set_level(logging.INFO, LOGGER.name)
-    return lambda: [
-        line["shadow"]
-        for line in (json.loads(record.getMessage()) for record in caplog.records)
-        if "shadow" in line
-    ]
+    return lambda: would_be(caplog)
 
 
 @pytest.mark.parametrize(
