@@ -159,7 +159,8 @@ def generate_batch(
     Raises:
         UserError: The checkpoint has its own `generate`, which ignores the processors passed here.
     """
-    contrast = () if s.contrast is None else (2, partial(contrasted, alpha=s.contrast))
+    combine = None if s.contrast is None else partial(contrasted, alpha=s.contrast)
+    readings = 1 if combine is None else 2
     watch = _Watch(tokenizer, rows, s, _eos_ids(model, tokenizer), model.dtype)
     config = copy.deepcopy(model.generation_config)
     config.update(
@@ -185,7 +186,7 @@ def generate_batch(
             generation_config=config,
             logits_processor=LogitsProcessorList([_Pick(watch, s)]),
             stopping_criteria=StoppingCriteriaList([watch]),
-            **({} if which is None else {"custom_generate": repeating(which, *contrast)}),
+            **({} if which is None else {"custom_generate": repeating(which, readings, combine)}),
         )
     if not all(watch.done):
         raise UserError(OWN_GENERATE)

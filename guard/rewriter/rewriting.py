@@ -381,8 +381,8 @@ def _prompt(
         raise UserError(f"{other} and prompt exclude each other: leave one of them out.")
     if template is not None:
         text = load_template(REWRITE_TEMPLATE, template, _FIELDS)
-        forms = APPEND_FORMS if appends else (REASONING_FORMAT, DIRECT_FORMAT) * 2
-        return RewritePrompt(0, text, *forms)
+        forms = (REASONING_FORMAT, DIRECT_FORMAT, REASONING_FORMAT, DIRECT_FORMAT)
+        return RewritePrompt(0, text, *(APPEND_FORMS if appends else forms))
     if appends:
         return APPEND_PROMPT
     wanted = version or taught or LATEST

@@ -140,7 +140,9 @@ class Demo:
 
 async def _file(request: Request) -> Response:
     name = request.url.path.rpartition("/")[2]
-    text = (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
+    text = (resources.files(__name__.rpartition(".")[0]) / "templates" / name).read_text(
+        encoding="utf-8"
+    )
     return Response(text, media_type=_FILES[name], headers=HEADERS)
 
 

@@ -219,7 +219,8 @@ def _others(dialect: Dialect) -> Route:
             events = dialect.events(asked, output)
             return StreamingResponse(events, media_type=_EVENTS, headers=replied.headers)
         answer, usage = dialect.answer(asked, output), output.usage or ModelUsage()
-        counts = usage.model_dump(include=set(_COUNTS) & set(answer["usage"]))
+        told = usage.model_dump()
+        counts = {name: told[name] for name in _COUNTS if name in answer["usage"]}
         answer["usage"] = {**answer["usage"], **counts}
         return AsciiJSON(answer, headers=replied.headers)
 

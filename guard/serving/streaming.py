@@ -52,6 +52,7 @@ class Pieces(Protocol):
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
         """The pieces."""
+        raise NotImplementedError
 
 
 def is_pause(text: str, checked: int) -> bool:

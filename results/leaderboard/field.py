@@ -22,6 +22,7 @@ from vlmguard.results.leaderboard.model import (
 from vlmguard.results.logs.measures import Measure
 from vlmguard.results.logs.timing import p50_and_p95
 from vlmguard.results.stats.differences import mean_interval
+from vlmguard.results.stats.intervals import Numbers
 
 __all__ = ["field_sheet"]
 
@@ -181,7 +182,7 @@ def _money(entries: Sequence[Entry]) -> str:
         known = answers[answers["calls"].notna()] if "calls" in answers else answers
         values.append(known["cost"].astype(float).to_numpy())
         clusters += [f"{place} {each}" for each in known["cluster"]]
-    costs = np.concatenate(values) if values else np.array([])
+    costs: Numbers = np.concatenate([np.zeros(0), *values]).astype(np.float64)
     if not len(costs) or np.isnan(costs).any():
         return UNKNOWN
     low, high = mean_interval(costs, np.array(clusters))

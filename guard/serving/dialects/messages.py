@@ -166,7 +166,8 @@ def _turns(entry: Any, where: str) -> list[ChatMessage]:
 def _said(blocks: Any, where: str) -> ChatMessageAssistant:
     content = content_of(blocks, where, _part)
     if not isinstance(content, str):
-        content = [part for part in content if not isinstance(part, ContentData)]
+        kept: list[Content] = [part for part in content if not isinstance(part, ContentData)]
+        content = kept
     return ChatMessageAssistant(content=content, tool_calls=_calls(blocks) or None)
 
 

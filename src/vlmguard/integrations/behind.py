@@ -1,7 +1,7 @@
 """The model behind a carrier, as a defense asks it: by the carrier's own client."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from inspect_ai.model import (
     ChatMessage,
@@ -34,10 +34,9 @@ def model_behind(name: str, complete: Complete, settings: Mapping[str, Any] | No
     known = {inspect: given[field] for inspect, field in SETTINGS.items() if given.get(field)}
     # A carrier's request is one of many answers or of none: a defense's question has one.
     known.pop("num_choices", None)
-    return Model(_Behind(name, complete), GenerateConfig(**known))
+    return Model(_carrier(name, complete), GenerateConfig(**known))
 
 
-@modelapi(name="carrier")
 class _Behind(ModelAPI):
     def __init__(self, name: str, complete: Complete) -> None:
         super().__init__(name)
@@ -56,3 +55,7 @@ class _Behind(ModelAPI):
         return CHAT.output(
             await self._complete({"model": self.model_name, "messages": messages, **settings})
         )
+
+
+# Inspect asks registered APIs alone, and what it registers makes any `ModelAPI` for a type checker.
+_carrier = cast("Callable[[str, Complete], ModelAPI]", modelapi(name="carrier")(_Behind))
