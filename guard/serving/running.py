@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -91,7 +92,7 @@ def run(
     folder = tempfile.mkdtemp(prefix=f"{PACKAGE}-")
     os.environ[FOLDER] = folder
     try:
-        workers = Multiprocess(config, sockets=[listening])
+        workers = _Workers(config, sockets=[listening])
         workers.run()
         failed = any(each.exitcode == STARTUP_FAILURE for each in workers.processes)
         return 2 if failed else 0
@@ -122,6 +123,21 @@ def _alone(server: uvicorn.Server, listening: socket.socket) -> int:
     except SystemExit as ended:
         return 2 if ended.code == STARTUP_FAILURE else 1
     return 0
+
+
+class _Workers(Multiprocess):
+    """uvicorn's, whose first workers leave Ctrl-C to this process until they serve.
+
+    A terminal sends it to all of them. One that died of it while it loaded would be waited for as
+    long as a start may take, and then replaced.
+    """
+
+    def init_processes(self) -> None:
+        """Start the workers."""
+        # What is ignored stays so in a new process, until uvicorn's server there sets its own.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        super().init_processes()
+        signal.signal(signal.SIGINT, before)
 
 
 class _Short(logging.Formatter):

@@ -144,11 +144,7 @@ def test_workers_count_together_and_are_replaced(tmp_path: Path) -> None:
         raw_upstream(talk) as upstream,
         serving(tmp_path, upstream.address, "--workers", "2", "--grace", "1") as server,
     ):
-        workers = [
-            child
-            for child in psutil.Process(server.process.pid).children()
-            if "spawn_main" in " ".join(child.cmdline())
-        ]
+        workers = _workers(server.process.pid)
         assert len(workers) == 2
         # What they need came through a pipe: no argument of theirs says anything.
         assert not any(upstream.address in " ".join(each.cmdline()) for each in workers)
@@ -175,6 +171,37 @@ def test_workers_count_together_and_are_replaced(tmp_path: Path) -> None:
         assert server.process.wait(PATIENCE) == 0
         assert [*tmp_path.glob("prometheus_client-*")] == []
     assert [*(tmp_path / "old").iterdir()] == []
+
+
+def test_ctrl_c_while_workers_load_ends_all_of_them(tmp_path: Path) -> None:
+    program = str(Path(sys.executable).parent / "vlmguard")
+    command = [program, "serve", "--defense", "figstep_defense", "--on-failure", "refuse"]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [*command, "--port", "0", "--workers", "2"],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            until(lambda: len(_workers(process.pid)) == 2)
+            # As a terminal does: to the workers too, which are loading.
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def _workers(server: int) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(server).children()
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
 
 
 def _alive(held: list[HTTPResponse]) -> list[HTTPResponse]:
