@@ -14,8 +14,10 @@ WORKDIR /build
 RUN python -m venv /opt/vlmguard
 ENV PATH=/opt/vlmguard/bin:$PATH
 COPY constraints.txt ./
-# The CPU build of torch: the models behind the guard are served elsewhere.
-RUN pip install --no-cache-dir -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch
+# The CPU build of torch: the models behind the guard are served elsewhere. What torch needs comes
+# below, from the index that constraints.txt was tested with.
+RUN pip install --no-cache-dir --no-deps -c constraints.txt \
+        --index-url https://download.pytorch.org/whl/cpu torch
 COPY pyproject.toml README.md LICENSE ./
 # src/vlmguard is made of links to the folders beside it.
 COPY src src
