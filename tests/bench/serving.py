@@ -307,7 +307,10 @@ PARTS: dict[str, Callable[[Path], bool]] = {
 
 
 def main(names: list[str]) -> int:
-    """Run the named parts, or all; returns 1 if a limit was missed."""
+    """Run the named parts, or all; returns 1 if a limit was missed, 2 for an unknown part."""
+    if unknown := [name for name in names if name not in PARTS]:
+        print(f"{unknown[0]}: no such part. Choose of: {', '.join(PARTS)}.", file=sys.stderr)
+        return 2
     packages = ("uvicorn", "starlette", "httpx", "inspect-ai")
     versions = {name: importlib.metadata.version(name) for name in packages}
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
