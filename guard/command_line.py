@@ -37,6 +37,7 @@ class CommandParser(argparse.ArgumentParser):
             known = [each.strip(" '\"") for each in found[2].split(",")]
             message += f".{did_you_mean(found[1].strip(chr(39)), known)}"
         elif message.startswith(_UNRECOGNIZED):
+            message += "."
             options = dict.fromkeys(_OPTION.findall(self.format_usage()))
             for word in message.removeprefix(_UNRECOGNIZED).split():
                 if word.startswith("--"):

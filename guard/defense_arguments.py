@@ -11,9 +11,19 @@ def add_defense(parser: argparse._ActionsContainer) -> None:
     Args:
         parser: A parser, or a group of its arguments.
     """
-    parser.add_argument("--defense", default="vlmguard", help="(default: vlmguard)")
     parser.add_argument(
-        "-S", dest="options", action="append", default=[], metavar="NAME=VALUE", help="its option"
+        "--defense",
+        default="vlmguard",
+        metavar="NAME",
+        help="`vlmguard list` has all (default: vlmguard)",
+    )
+    parser.add_argument(
+        "-S",
+        dest="options",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of the defense, see `vlmguard list NAME`; repeatable",
     )
     parser.add_argument("--rewriter", metavar="MODEL", help="model for the role rewriter")
     parser.add_argument(

@@ -1,6 +1,7 @@
 """The arguments of `vlmguard serve`, declared without the heavy imports of its work."""
 
 import argparse
+import sys
 from typing import Any
 
 from vlmguard.guard.defense_arguments import add_defense
@@ -16,6 +17,11 @@ def add(commands: Any) -> None:
         description=(
             "Protect the requests of a product: it changes its base URL to this server, or its "
             "LiteLLM gateway asks this server."
+        ),
+        epilog=(
+            "Example: vlmguard serve --rewriter openai/gpt-4o-mini --upstream "
+            "https://api.openai.com/v1 --on-failure refuse. Models of roles have keys of their own "
+            "(OPENAI_API_KEY, ...), as in inspect eval. guard/serving/README.md says more."
         ),
     )
     add_defense(parser.add_argument_group("the guard"))
@@ -179,6 +185,8 @@ def _add_process(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    # Imports and models take many seconds.
+    print("vlmguard serve: loading ...", file=sys.stderr, flush=True)
     from vlmguard.guard.serving.start import serve
 
     return serve(arguments)

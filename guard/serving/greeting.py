@@ -23,6 +23,8 @@ def greeting(settings: Settings, card: DefenseCard, paths: list[str], url: str) 
     """
     roles = ", ".join(f"{role} {model}" for role, model in settings.roles.items())
     behind = settings.upstream.base_url if settings.upstream else "no model: decisions alone"
+    if settings.microworld:
+        behind = "the microworld's tiny models, in this process"
     limits = (
         f"bodies of {settings.max_body / 1e6:g} MB, {settings.max_concurrent:,} requests at a "
         f"time and {settings.max_queue:,} waiting, {settings.workers} "

@@ -1,6 +1,7 @@
 """The arguments of `vlmguard try`, declared without the heavy imports of its work."""
 
 import argparse
+import sys
 from typing import Any
 
 from vlmguard.guard.defense_arguments import add_defense
@@ -30,6 +31,8 @@ def add(commands: Any) -> None:
 
 
 def _try(arguments: argparse.Namespace) -> int:
+    # Imports and models take many seconds.
+    print("vlmguard try: loading ...", file=sys.stderr, flush=True)
     from vlmguard.guard.serving.trying import try_once
 
     return try_once(arguments)

@@ -127,7 +127,7 @@ def test_it_says_what_it_guards_with_what_and_how(
     ):
         assert words in said
     assert "first-key" not in said
-    assert captured.err == ""
+    assert captured.err == "vlmguard serve: loading ...\n"
 
 
 @pytest.mark.parametrize(
