@@ -43,12 +43,14 @@ class LeftOut(Exception):
     """A log that no table can use; the message is the reason.
 
     Attributes:
-        unfinished: Inspect's id of the task, if the run was interrupted or samples must be done
-            again; a retry has the same id.
-        created: Time of the run, as Inspect notes it; a retry is later.
+        unfinished: Inspect's ids of task and evaluation, if the run was interrupted or samples must
+            be done again; a retry has the same task, and an evaluation of its own.
+        created: Time of the run, as Inspect notes it: in whole seconds. A retry is not earlier.
     """
 
-    def __init__(self, reason: str, unfinished: str = "", created: str = "") -> None:
+    def __init__(
+        self, reason: str, unfinished: tuple[str, str] | None = None, created: str = ""
+    ) -> None:
         super().__init__(redact_text(reason))
         self.unfinished = unfinished
         self.created = created

@@ -196,8 +196,9 @@ def _done_again(unusable: dict[str, LeftOut], finished: list[Run]) -> dict[str, 
         path: f"older run, done again as {again.path}"
         for path, reason in unusable.items()
         if reason.unfinished
-        and (again := by_task.get(reason.unfinished))
-        and again.created >= reason.created
+        and (again := by_task.get(reason.unfinished[0]))
+        # A copy of the same second is no retry of it.
+        and (again.created, again.identity[1] != reason.unfinished[1]) > (reason.created, False)
     }
 
 

@@ -390,7 +390,8 @@ def _on_judges(summaries: list[EvalSampleSummary], names: Names) -> list[str]:
 
 def _unfinished(log: EvalLog, reason: str) -> LeftOut:
     text = f"unfinished{'' if reason.startswith('(') else ':'} {reason}"
-    return LeftOut(text, unfinished=log.eval.task_id, created=str(log.eval.created))
+    ids = (log.eval.task_id, log.eval.eval_id)
+    return LeftOut(text, unfinished=ids, created=str(log.eval.created))
 
 
 def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
