@@ -5,7 +5,7 @@ from pathlib import Path
 ASSEMBLY = {"src/vlmguard/_registry.py", "src/vlmguard/cli.py"}
 """Modules that join the parts: Inspect's registry, and the subcommands."""
 SERVER = "guard/serving/"
-"""It offers the microworld's models, and nothing but the command line imports it."""
+"""It offers the microworld's models; only the command line and the integrations import it."""
 
 
 def test_solvers_scorers_and_guard_do_not_name_the_microworld(repo: Path) -> None:
