@@ -45,6 +45,8 @@ class TaskOptions:
         revision: Hub branch, tag or commit; refused if there is no official repository.
         colour: `srgb` applies colour profiles, `as_is` ignores them, as authors' code does.
         fit_images: Scale images that model APIs refuse for their size.
+        attack: A static attack on every request: `NAME[:VALUE][:OPTION=VALUE]...`
+            (`vlmguard attack list`).
     """
 
     judge: JudgeChoice = "all"
@@ -55,6 +57,7 @@ class TaskOptions:
     revision: str | None = None
     colour: Colour = "srgb"
     fit_images: bool = False
+    attack: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values of another type."""
@@ -68,10 +71,11 @@ class TaskOptions:
 
 
 SHOWN_ELSEWHERE: Final = frozenset(
-    {"judge", "judge_template", "judge_hint", "keywords", "data_dir", "revision"}
+    {"judge", "judge_template", "judge_hint", "keywords", "data_dir", "revision", "attack"}
 )
 """Options in which two comparable runs may differ. Their results are compared instead: the digests
-of data, prompts and phrases, which are in scores and metadata.
+of data, prompts and phrases, which are in scores and metadata, and the attack with its seed, which
+is in metadata.
 """
 
 

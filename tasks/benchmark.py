@@ -17,6 +17,7 @@ from vlmguard.guard.task_options import TaskOptions
 from vlmguard.scorers.metrics import vote
 from vlmguard.scorers.official import Question, replaced
 from vlmguard.scorers.prompts import prompts_folder
+from vlmguard.tasks.attacking import under_attack
 from vlmguard.tasks.data.dataset import MissingImages, build_dataset
 from vlmguard.tasks.data.image_sizes import images_fit
 from vlmguard.tasks.data.source import locate
@@ -99,12 +100,14 @@ def make_task(
         beside=beside,
     )
     reducer = vote() if reducer is None else reducer
+    under = under_attack(options.attack, dataset, card)
     return Task(
         dataset=dataset,
         setup=[
             *([] if answers is None else [answers_differ(answers)]),
             *chosen.setup,
             images_fit(provenance["images"]["extreme"]),
+            *under.setup,
         ],
         solver=solver or generate(),
         scorer=chosen.scorers,
@@ -118,6 +121,7 @@ def make_task(
             "data": {**provenance, **(data or {})},
             "judging": chosen.judging,
             "measures": as_metadata(card.measures),
+            **under.metadata,
             **(metadata or {}),
         },
     )

@@ -245,6 +245,7 @@ def figstep(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """FigStep's SafeBench, 500 questions or 50.
 
@@ -264,7 +265,7 @@ def figstep(
     if prompt == "text" and prompt_file:
         raise UserError("-T prompt_file=: not used with -T prompt=text, which sends the question.")
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     text, origin = find_prompt(source, prompt_file)

@@ -59,6 +59,7 @@ from vlmguard.guard.task_options import TaskOptions
 from vlmguard.scorers.guard_verdict import MEASURES, guard_verdict
 from vlmguard.scorers.metrics import vote
 from vlmguard.tasks import msts
+from vlmguard.tasks.attacking import under_attack
 from vlmguard.tasks.benchmark import locate_data
 from vlmguard.tasks.data.dataset import MissingImages, build_dataset
 from vlmguard.tasks.labelled import LabelledSet
@@ -103,6 +104,7 @@ def guard_eval(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """A guard model or a defense as a classifier of labelled requests or answers.
 
@@ -123,12 +125,18 @@ def guard_eval(
         revision: Hub branch, tag or commit of a set of ours.
         colour: `srgb` applies colour profiles, `as_is` ignores them.
         fit_images: Scale images that model APIs refuse for their size.
+        attack: A static attack on every request, see `TaskOptions`.
     """
     if check is not None:
         check_choice("-T check", check, get_args(Side))
     check_choice("-T pictures", pictures, get_args(Pictures))
     common = TaskOptions(
-        judge="none", data_dir=data_dir, revision=revision, colour=colour, fit_images=fit_images
+        judge="none",
+        data_dir=data_dir,
+        revision=revision,
+        colour=colour,
+        fit_images=fit_images,
+        attack=attack,
     )
     if (adapter is None) == (defense is None):
         raise UserError(
@@ -145,9 +153,14 @@ def guard_eval(
         step = classifies(str(adapter), options, side)
         roles = [role for role in guard.roles if role != ROLE]
     data, provenance = build_dataset(found.samples, found.source, found.files, missing_images)
+    under = under_attack(common.attack, data, CARD)
     return Task(
         dataset=data,
-        setup=[require_roles(*roles), guard_is_there(adapter, defense, options)],
+        setup=[
+            require_roles(*roles),
+            guard_is_there(adapter, defense, options),
+            *under.setup,
+        ],
         solver=step,
         scorer=guard_verdict(),
         headline_metric=HeadlineMetric(scorer="guard_verdict", score="guard_verdict", metric="f1"),
@@ -159,6 +172,7 @@ def guard_eval(
             "data": provenance,
             "measures": as_metadata(MEASURES),
             "form": found.form,
+            **under.metadata,
         },
     )
 

@@ -215,6 +215,7 @@ def holisafe(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """HoliSafe-Bench, 4,031 requests.
 
@@ -227,7 +228,7 @@ def holisafe(
     All other arguments are those of every task, see `TaskOptions`.
     """
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     return make_task(

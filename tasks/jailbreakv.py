@@ -225,6 +225,7 @@ def jailbreakv(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """JailBreakV-28K, 280 attacks or 28,000.
 
@@ -240,7 +241,7 @@ def jailbreakv(
     check_choice("-T split", split, get_args(Split))
     left_out = _left_out(dedupe)
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     repeated = {REPEATS[name] for name in left_out}

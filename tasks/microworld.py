@@ -42,6 +42,7 @@ from vlmguard.scorers.judging import REFUSED
 from vlmguard.scorers.metrics import check_groups, metrics_of
 from vlmguard.scorers.refusal import OWN_KEYWORDS, refusal
 from vlmguard.scorers.unanswered import unanswered
+from vlmguard.tasks.attacking import under_attack
 from vlmguard.training.microworld.models.api import BATCH, TARGETS
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.hazards import SLICES, SPLITS, Slice, Split
@@ -78,6 +79,7 @@ def microworld(
     split: Split = "test",
     judge: Literal["oracle", "model"] = "oracle",
     threshold: float = SAFE_FROM,
+    attack: str | None = None,
 ) -> Task:
     """Answer requests about drawings, graded exactly.
 
@@ -88,6 +90,7 @@ def microworld(
         split: The split of the pairs: `test`, or those for calibration or training.
         judge: `oracle` for its rule alone, or `model` to add the real judge.
         threshold: Safety from which an answer counts as safe (0 to 10).
+        attack: A static attack on every request, see `TaskOptions`.
     """
     check_choice("-T target", target, TARGETS)
     check_choice("-T slice", slice, (*SLICES, "all"))
@@ -96,16 +99,19 @@ def microworld(
     check_choice("-T judge", judge, ("oracle", "model"))
     slices = SLICES if slice == "all" else (slice,)
     samples = [sample for name in slices for sample in make_samples(name, split)]
+    dataset = MemoryDataset(samples, name="microworld")
+    under = under_attack(attack, dataset, CARD)
     models = {"rewriter": "microworld/rewriter"}
     if judge == "model":
         models["grader"] = "microworld/oracle"
     return Task(
-        dataset=MemoryDataset(samples, name="microworld"),
+        dataset=dataset,
         model=None if _is_model_named() else f"microworld/{target}/{level}",
         model_roles=dict(models),
         setup=[
             same_target(target, level),
             require_roles("grader") if judge == "model" else require_roles(),
+            *under.setup,
         ],
         solver=generate(),
         scorer=[
@@ -121,6 +127,7 @@ def microworld(
             "variant": f"{slice}, level {level}",
             "data": {"origin": "drawn", "version": VERSION},
             "note": NOTE,
+            **under.metadata,
         },
     )
 

@@ -217,6 +217,7 @@ def mis(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """MIS, 2,285 questions about two pictures each.
 
@@ -229,7 +230,7 @@ def mis(
     """
     check_choice("-T split", split, tuple(CARD.variants))
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     return make_task(

@@ -308,6 +308,7 @@ def mm_safetybench(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """MM-SafetyBench, 1,680 questions in 13 scenarios.
 
@@ -327,7 +328,7 @@ def mm_safetybench(
         raise UserError("-T render=true: only the images of -T image_type=typo can be drawn.")
     card = replace(CARD, hub_files=(f"data/*/{_NAMES[image_type]}.parquet",))
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(card, options)
     samples = _select(load(source, image_type), split, seed, source)

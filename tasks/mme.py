@@ -181,6 +181,7 @@ def mme(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """MME, 2,374 questions.
 
@@ -192,7 +193,7 @@ def mme(
     no need none.
     """
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     options = rules_alone(options, "MME")
     source = locate_data(CARD, options)

@@ -137,6 +137,7 @@ def mmstar(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """MMStar, 1,500 questions.
 
@@ -148,7 +149,7 @@ def mmstar(
     letter needs none.
     """
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     options = rules_alone(options, "MMStar")
     source = locate_data(CARD, options)

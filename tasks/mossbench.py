@@ -252,6 +252,7 @@ def mossbench(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """MOSSBench's harmless requests (300), their contrast (244), or both.
 
@@ -265,7 +266,7 @@ def mossbench(
     """
     check_choice("-T split", split, tuple(CARD.variants))
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     return make_task(

@@ -292,6 +292,7 @@ def mssbench(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """MSSBench: 1,200 samples of chat and 760 of a household robot.
 
@@ -308,7 +309,7 @@ def mssbench(
     check_choice("-T split", split, tuple(CARD.variants))
     check_choice("-T setting", setting, get_args(Setting))
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     if setting != "if":
         if legacy:

@@ -269,6 +269,7 @@ def msts(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """MSTS, 400 requests in English or 200 in another language.
 
@@ -288,7 +289,7 @@ def msts(
     if variant == "text" and (lang != "english" or image_dir):
         raise UserError("-T variant=text: it is there in English alone, and has no pictures.")
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     part = _TEXT if variant == "text" else lang

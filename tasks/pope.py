@@ -187,6 +187,7 @@ def pope(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """POPE on COCO: 3,000 questions a strategy.
 
@@ -202,7 +203,7 @@ def pope(
     check_choice("-T strategy", strategy, tuple(CARD.variants))
     check_choice("-T rule", rule, get_args(Rule))
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     options = rules_alone(options, "POPE")
     source = locate_data(CARD, options)

@@ -148,6 +148,7 @@ def scienceqa(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """ScienceQA-IMG, 2,017 questions.
 
@@ -159,7 +160,7 @@ def scienceqa(
     letter needs none.
     """
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     options = rules_alone(options, "ScienceQA")
     source = locate_data(CARD, options)

@@ -261,6 +261,7 @@ def siuo(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """SIUO, 167 items.
 
@@ -277,7 +278,7 @@ def siuo(
     check_choice("-T track", track, tuple(CARD.variants))
     choice = track == "multiple_choice"
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     if choice:
         options = rules_alone(options, "the track multiple_choice")

@@ -159,6 +159,7 @@ def spa_vl(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """SPA-VL's test sets, 265 questions each.
 
@@ -169,7 +170,7 @@ def spa_vl(
     """
     check_choice("-T subset", subset, tuple(CARD.variants))
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     return make_task(

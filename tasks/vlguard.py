@@ -273,6 +273,7 @@ def vlguard(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """VLGuard's test set: 442 unsafe, 558 safe_unsafe or 558 safe_safe requests.
 
@@ -298,7 +299,7 @@ def vlguard(
             f"Use -T judge=all or official."
         )
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     samples = load(source, subset)

@@ -113,6 +113,7 @@ def vlm_safety(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """Any set with pictures and requests: a user's file, a hub repository, or a preset.
 
@@ -129,7 +130,7 @@ def vlm_safety(
     All other arguments are those of every task, see `TaskOptions`.
     """
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     form = {"map": map, "expected": expected, "expected_values": expected_values}
     own = {"file": file, "image_dir": image_dir, **form, "hub": hub}

@@ -222,6 +222,7 @@ def vlsbench(
     revision: str | None = None,
     colour: Colour = "srgb",
     fit_images: bool = False,
+    attack: str | None = None,
 ) -> Task:
     """VLSBench, 2,241 requests.
 
@@ -236,7 +237,7 @@ def vlsbench(
     check_choice("-T subset", subset, get_args(Subset))
     check_count("-T max_tokens", max_tokens, 1)
     options = TaskOptions(
-        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images
+        judge, judge_template, judge_hint, keywords, data_dir, revision, colour, fit_images, attack
     )
     source = locate_data(CARD, options)
     samples = load(source, subset)

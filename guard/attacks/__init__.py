@@ -1,0 +1,44 @@
+"""Attacks on models and on the guards before them: one attack a file.
+
+    inspect eval tasks/siuo.py -T attack=adaptive:R2 --solver vlmguard --model M ...
+    inspect eval tasks/siuo.py --solver attack_loop -S attack=si_attack --model guarded/vlmguard/M
+
+`base` says what an attack is, `chosen` reads its name and options, `rendering` applies it to a
+conversation, and `drawing` writes into pictures. README.md says which attack breaks what.
+"""
+
+from vlmguard.guard.attacks.base import (
+    Attack,
+    AttackCard,
+    AttackInput,
+    AttackOutput,
+    Dialogue,
+    Try,
+    Turn,
+    attack,
+    attack_cards,
+)
+from vlmguard.guard.attacks.chosen import ChosenAttack, chosen_attack
+
+# Importing an attack registers it.
+from vlmguard.guard.attacks.figstep import figstep as figstep
+from vlmguard.guard.attacks.rendering import Asked, Attacked, attacked, input_of, messages_of
+
+__all__ = [
+    "Asked",
+    "Attack",
+    "AttackCard",
+    "AttackInput",
+    "AttackOutput",
+    "Attacked",
+    "ChosenAttack",
+    "Dialogue",
+    "Try",
+    "Turn",
+    "attack",
+    "attack_cards",
+    "attacked",
+    "chosen_attack",
+    "input_of",
+    "messages_of",
+]

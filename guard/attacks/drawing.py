@@ -1,0 +1,146 @@
+"""Writes text into pictures, the same on every machine.
+
+The bundled font is DejaVu (a free licence), which comes with matplotlib. It has Latin, Greek and
+Cyrillic letters. Text in a script that a font lacks would become boxes that no model can read, so
+it is refused: give a font of your own, `:font=FILE`. Scripts whose letters change their form or run
+from right to left are refused with any font, since Pillow needs further libraries for them.
+"""
+
+import hashlib
+import textwrap
+import unicodedata
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from fontTools.ttLib import TTCollection, TTFont
+from PIL import Image, ImageDraw, ImageFont
+
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import user_path
+
+__all__ = ["drawable", "font_hash", "load_font", "measured", "wrapped", "written"]
+
+BUNDLED: Final = "DejaVuSansMono-Bold.ttf"
+"""The bundled font: monospaced and bold, as FigStep's pictures have it."""
+
+
+def load_font(size: int, file: str | None = None) -> ImageFont.FreeTypeFont:
+    """A font at a size in pixels.
+
+    Args:
+        size: Height in pixels (>= 1).
+        file: The user's font file (TrueType or OpenType); None for the bundled one.
+
+    Raises:
+        UserError: The file is not a readable font.
+    """
+    path = _path(file)
+    try:
+        # Basic layout: shaping by a library that not every machine has would change pixels.
+        return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+    except OSError as error:
+        raise UserError(f"font={file}: not a readable font file ({error}).") from error
+
+
+@cache
+def font_hash() -> str:
+    """SHA-256 of the bundled font, 64 hex digits."""
+    return hashlib.sha256(_path(None).read_bytes()).hexdigest()
+
+
+def drawable(text: str, file: str | None, name: str) -> str:
+    """A text, if the font has all of its letters.
+
+    Args:
+        text: The text.
+        file: The user's font file; None for the bundled one.
+        name: Whose text it is, for the message.
+
+    Raises:
+        UserError: The font lacks letters; the message shows some, and the way out.
+    """
+    shaped = sorted({each for each in text if _is_shaped(each)})
+    if shaped:
+        raise UserError(
+            f"{name}: {''.join(shaped[:8])!r} is of a script whose letters join, combine or run "
+            "from right to left, which cannot be drawn here. Leave the sample out (--sample-id), "
+            "or choose an attack that leaves text as it is."
+        )
+    letters = _letters(str(_path(file)))
+    lacking = sorted({each for each in text if not each.isspace() and ord(each) not in letters})
+    if lacking:
+        shown = "".join(lacking[:8])
+        raise UserError(
+            f"{name}: the font {file or BUNDLED} has no {shown!r}, and the picture would show "
+            "boxes. Give a font with these letters: :font=FILE."
+        )
+    return text
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most so many characters, broken between words; a longer word is cut.
+
+    Args:
+        text: The text; its own lines stay apart.
+        width: Characters a line (>= 1).
+    """
+    lines = text.splitlines() or [""]
+    return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
+
+
+def measured(lines: list[str], font: ImageFont.FreeTypeFont, spacing: int) -> tuple[int, int]:
+    """Width and height in pixels of a block of lines."""
+    pen = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left, top, right, bottom = pen.multiline_textbbox(
+        (0, 0), "\n".join(lines), font=font, spacing=spacing
+    )
+    return round(right - left), round(bottom - top)
+
+
+def written(
+    lines: list[str],
+    font: ImageFont.FreeTypeFont,
+    *,
+    size: tuple[int, int],
+    start: tuple[int, int],
+    spacing: int,
+    ink: str = "black",
+    paper: str = "white",
+) -> Image.Image:
+    """A new picture with a block of lines.
+
+    Args:
+        lines: The lines.
+        font: A font from `load_font`.
+        size: Width and height in pixels.
+        start: Left and upper edge of the block.
+        spacing: Pixels between two lines.
+        ink: Colour of the letters.
+        paper: Colour of all else.
+    """
+    picture = Image.new("RGB", size, paper)
+    pen = ImageDraw.Draw(picture)
+    pen.multiline_text(start, "\n".join(lines), fill=ink, font=font, spacing=spacing)
+    return picture
+
+
+def _path(file: str | None) -> Path:
+    if file is not None:
+        return user_path(file)
+    found = find_spec("matplotlib")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / BUNDLED
+
+
+def _is_shaped(letter: str) -> bool:
+    return unicodedata.bidirectional(letter) in ("R", "AL") or unicodedata.combining(letter) > 0
+
+
+@lru_cache(maxsize=8)
+def _letters(path: str) -> frozenset[int]:
+    suffix = Path(path).suffix.lower()
+    font = TTCollection(path).fonts[0] if suffix in (".ttc", ".otc") else TTFont(path)
+    return frozenset(font.getBestCmap() or {})
