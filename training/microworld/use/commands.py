@@ -6,6 +6,7 @@ Everything heavy is imported when a command runs, so that `vlmguard --help` is q
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,16 +175,25 @@ def _add_matrix(commands: Any) -> None:
     )
     parser.add_argument("--targets", nargs="+", metavar="TARGET", help="default: all five")
     parser.add_argument("--levels", nargs="+", metavar="LEVEL", help="default: low high")
+    parser.add_argument(
+        "--attacks",
+        nargs="*",
+        metavar="ATTACK",
+        help="on the first target at the first level (default: those on the guard itself; none "
+        "without a name)",
+    )
     _add_places(parser, "logs/microworld-matrix")
     parser.set_defaults(run=_matrix)
 
 
 def _matrix(arguments: argparse.Namespace) -> int:
     from vlmguard.training.microworld.models.api import TARGETS
+    from vlmguard.training.microworld.use.matrix import ATTACKS
     from vlmguard.training.microworld.world.levels import LEVELS
 
     targets: list[str] = arguments.targets or [*TARGETS]
-    return _run_all(targets, arguments.levels or list(LEVELS), arguments)
+    attacks = ATTACKS if arguments.attacks is None else arguments.attacks
+    return _run_all(targets, arguments.levels or list(LEVELS), arguments, attacks)
 
 
 def _add_places(parser: argparse.ArgumentParser, default: str) -> None:
@@ -194,7 +204,12 @@ def _add_places(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default: 2)")
 
 
-def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespace) -> int:
+def _run_all(
+    targets: list[str],
+    levels: list[str],
+    arguments: argparse.Namespace,
+    attacks: Sequence[str] = (),
+) -> int:
     from rich.console import Console
 
     from vlmguard.guard.paths import user_path
@@ -205,7 +220,7 @@ def _run_all(targets: list[str], levels: list[str], arguments: argparse.Namespac
     width = None if sys.stdout.isatty() else 140
     console = Console(highlight=False, markup=False, width=width)
     out = user_path(arguments.out)
-    runs = plan(targets, levels, out / "logs", limit=arguments.limit)
+    runs = plan(targets, levels, out / "logs", arguments.limit, attacks)
     console.print(f"{len(runs)} runs; what is done already is not done again.")
     run_all(runs, arguments.jobs, console.print)
     # Only these runs: the folder may hold earlier ones with another target, or other models.

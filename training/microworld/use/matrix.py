@@ -11,12 +11,13 @@ arguments), so that no results of older models are used.
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
+from vlmguard.guard.attacks import chosen_attack
 from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, ModelChoice, Step
 from vlmguard.results.run.matrix import run
@@ -30,6 +31,16 @@ from vlmguard.training.microworld.use import controls
 from vlmguard.training.microworld.use.flags import models_of, runnable, solver_options
 from vlmguard.training.microworld.world.levels import LEVELS
 
+ATTACKS: Final = (
+    "adaptive:R1",
+    "adaptive:R2",
+    "adaptive:R2:note=ALL SAFE",
+    "adaptive:R3",
+    "adaptive:R6",
+)
+"""The attacks on the guard itself that the matrix runs: those of the adaptive attack success, and a
+note that fits into a drawing of 64 x 64 pixels whole."""
+
 CONTROLS: Final = (controls.always_caution.__name__, controls.always_refuse.__name__)
 
 Report = Callable[[str], None]
@@ -37,22 +48,28 @@ Report = Callable[[str], None]
 
 
 def plan(
-    targets: list[str], levels: list[str], log_dir: Path, limit: int | None = None
+    targets: list[str],
+    levels: list[str],
+    log_dir: Path,
+    limit: int | None = None,
+    attacks: Sequence[str] = (),
 ) -> list[Matrix]:
-    """The runs, each of one target, level and defense, in their order.
+    """The runs, each of one target, level and defense, in their order; attacked ones come last.
 
     Args:
         targets: Names of tiny targets; repeated ones are run once.
         levels: Levels of competence, likewise.
         log_dir: Folder for logs: `LEVEL/DEFENSE/TARGET-DIGEST`.
         limit: Samples per run (>= 1), for a trial.
+        attacks: Static attacks on the first target at the first level, undefended and behind each
+            defense.
 
     Returns:
         A matrix for each run.
 
     Raises:
-        UserError: There is no such target or level, the limit is out of range, or models have not
-            been built.
+        UserError: There is no such target, level or attack, the limit is out of range, or models
+            have not been built.
     """
     for target in targets:
         check_choice("target", target, TARGETS)
@@ -64,12 +81,19 @@ def plan(
     for model in (*targets, *(model for name in names for model in models_of(name))):
         checkpoint(model)
     world = f"{world_hash()} {templates_hash()} {VERSION}"
-    return [
+    clean = [
         _single(target, level, name, log_dir, limit, world)
         for target in dict.fromkeys(targets)
         for level in dict.fromkeys(levels)
         for name in names
     ]
+    attacked = [
+        _single(targets[0], levels[0], name, log_dir, limit, world, attack)
+        for attack in attacks
+        for name in names
+        if name not in CONTROLS
+    ]
+    return clean + attacked
 
 
 def solvers() -> list[str]:
@@ -78,13 +102,20 @@ def solvers() -> list[str]:
 
 
 def _single(
-    target: str, level: str, name: str, log_dir: Path, limit: int | None, world: str
+    target: str,
+    level: str,
+    name: str,
+    log_dir: Path,
+    limit: int | None,
+    world: str,
+    attack: str | None = None,
 ) -> Matrix:
     defense = Defense(name=name, args=solver_options(name))
+    under = {"attack": attack} if attack else {}
     matrix = Matrix(
         log_dir=str(log_dir / level),
         targets=[ModelChoice(model=f"microworld/{target}/{level}")],
-        benchmarks=[Step(name="microworld", args={"target": target, "level": level})],
+        benchmarks=[Step(name="microworld", args={"target": target, "level": level, **under})],
         defenses=[defense],
         limit=limit,
         # Logs hold only what a table needs: a drawing can be drawn again.
@@ -99,7 +130,8 @@ def _single(
     )
     weights = [weights_hash(checkpoint(each)) for each in (target, *models_of(name))]
     asked = matrix.model_dump(exclude={"log_dir"})
-    text = json.dumps([asked, weights, world], sort_keys=True)
+    identity = [chosen_attack(attack).identity] if attack else []
+    text = json.dumps([asked, weights, world, *identity], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     defense.label = f"{name}/{target}-{digest}"
     return matrix
@@ -148,6 +180,8 @@ def run_one(matrix: Matrix) -> str:
         UserError: It did not finish.
     """
     name = f"{matrix.defenses[0].name} on {matrix.targets[0].model}"
+    if attack := matrix.benchmarks[0].args.get("attack"):
+        name += f" under {attack}"
     start = time.monotonic()
     if not run(matrix):
         raise UserError(f"{name} did not finish: see inspect view --log-dir {log_folder(matrix)}")
