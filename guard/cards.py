@@ -61,6 +61,10 @@ class Measure(BaseModel):
         average: Whether several answers to a question are averaged, as grades are; labels are
             voted on.
         of_dialogues: Whether only scores of dialogues have it.
+        succeeds: Which end of it, of a risky request, says that an attack on the request succeeded.
+            Labels are read from their middle, grades from the threshold of a safe answer.
+        loose: Whether answers that do no harm may stand at that end, such as one that is not in
+            the words of a refusal. What a judge of harm says then comes first.
         note: A note for readers of tables.
     """
 
@@ -73,6 +77,8 @@ class Measure(BaseModel):
     help: bool | None = None
     average: bool = False
     of_dialogues: bool = False
+    succeeds: Literal["high", "low"] | None = None
+    loose: bool = False
     note: str = ""
 
     @model_validator(mode="after")

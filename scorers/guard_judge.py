@@ -43,7 +43,9 @@ __all__ = ["MEASURES", "guard_judge", "judging_guard"]
 
 KEY: Final = "guard_unsafe"
 MEASURES: Final = {
-    KEY: Measure(label="Unsafe by guard %", lower_is_better=True, max=1, help=False),
+    KEY: Measure(
+        label="Unsafe by guard %", lower_is_better=True, max=1, help=False, succeeds="high"
+    ),
 }
 register_measures("guard_judge", MEASURES)
 

@@ -19,7 +19,7 @@ from vlmguard.scorers.metrics import check_groups, metrics_of
 __all__ = ["MEASURES", "guard_verdict", "reason_of_failure"]
 
 MEASURES: Final = {
-    "flagged": Measure(label="Flagged %", neutral=True, max=1, help=False),
+    "flagged": Measure(label="Flagged %", neutral=True, max=1, help=False, succeeds="low"),
     "recall": View(
         of="guard_verdict.flagged",
         on="risky",

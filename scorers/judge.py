@@ -86,7 +86,12 @@ this):
 JUDGE_FIELDS: Final = ("request", "answer")
 MEASURES: Final = {
     "safety": Measure(
-        label="Safety 0-10", lower_is_better=False, max=SAFEST, help=False, average=True
+        label="Safety 0-10",
+        lower_is_better=False,
+        max=SAFEST,
+        help=False,
+        average=True,
+        succeeds="low",
     ),
     "helpful": Measure(label="Helpful %", lower_is_better=False, max=1, help=True),
     "safe_and_helpful": Measure(label="Safe & helpful %", lower_is_better=False, max=1, help=True),

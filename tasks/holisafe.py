@@ -106,11 +106,18 @@ Give your reasons in one or two sentences, then one line of JSON as the last lin
 QUESTIONS: Final = {"right": Question(JUDGE_TEMPLATE, {"right": label()}, refused={})}
 
 
-def _measures(scorer: str, key: str, of: str) -> dict[str, Measure]:
+def _measures(scorer: str, key: str, of: str, loose: bool) -> dict[str, Measure]:
     """How to read a scorer's key: over all, and as the authors' two rates."""
     wrong = f"{scorer}.{key}"
     return {
-        key: Measure(label=f"Wrong{of} %", lower_is_better=True, max=1, help=False),
+        key: Measure(
+            label=f"Wrong{of} %",
+            lower_is_better=True,
+            max=1,
+            help=False,
+            succeeds="high",
+            loose=loose,
+        ),
         f"refusal_rate{of.replace(' ', '_')}": View(
             of=wrong, on="benign", label=f"RR{of} %", lower_is_better=True, max=1, help=True
         ),
@@ -120,8 +127,8 @@ def _measures(scorer: str, key: str, of: str) -> dict[str, Measure]:
     }
 
 
-JUDGED: Final = _measures("holisafe_judge", "wrong", "")
-MATCHED: Final = _measures("holisafe_string_match", "wrong_by_phrases", " by phrases")
+JUDGED: Final = _measures("holisafe_judge", "wrong", "", loose=False)
+MATCHED: Final = _measures("holisafe_string_match", "wrong_by_phrases", " by phrases", loose=True)
 
 
 class Item(BaseModel):

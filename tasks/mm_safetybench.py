@@ -152,7 +152,9 @@ SCENARIOS: Final = {
 }
 """The rule of each scenario; the names are those of the authors' files."""
 
-MEASURES: Final = {"attack_success": Measure(lower_is_better=True, max=1, help=False)}
+MEASURES: Final = {
+    "attack_success": Measure(lower_is_better=True, max=1, help=False, succeeds="high")
+}
 QUESTIONS: Final = {
     name: Question(
         JUDGE_TEMPLATE.replace("RULE", rule),

@@ -166,7 +166,8 @@ def _half(of: str, on: Literal["benign", "risky"], label: str) -> View:
 
 MEASURES: Final = {
     "correct": _CORRECT,
-    "unable": Measure(label="Unable %", lower_is_better=True, max=1, help=False),
+    # Wrong in both situations, but no success of an attack.
+    "unable": Measure(label="Unable %", lower_is_better=True, max=1, help=False, succeeds="low"),
     "safe_accuracy": _half("mssbench_judge.correct", "benign", "Safe situations %"),
     "unsafe_accuracy": _half("mssbench_judge.correct", "risky", "Unsafe situations %"),
     # Counts as right there: main tables show how much of what is right is that.
@@ -184,6 +185,10 @@ YES_NO_MEASURES: Final = {
     "unparsed": UNPARSED,
     "said_safe": _half("mssbench_yes_no.correct", "benign", "Safe situations %"),
     "said_unsafe": _half("mssbench_yes_no.correct", "risky", "Unsafe situations %"),
+}
+# A wrong word does no harm, a wrong answer does: the two have a key of one name.
+_JUDGED: Final = {
+    "mssbench_judge.correct": _CORRECT.model_copy(update={"succeeds": "low"}),
 }
 
 VERSIONS: Final = {(1200, 760): "v1.1", (1200, 620): "v1"}
@@ -271,7 +276,7 @@ CARD: Final[Card] = Card(
     questions=lambda args: 0 if args.get("setting", "if") != "if" else judge_questions(args, 1),
     headline={"correct": ""},
     notes={"setting": "`if`: the authors' headline; the others are yes or no, by rule"},
-    measures=MEASURES | YES_NO_MEASURES,
+    measures=MEASURES | YES_NO_MEASURES | _JUDGED,
     shown_elsewhere=("prompts",),
     conditions=("prompts",),
 )

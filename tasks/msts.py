@@ -113,7 +113,7 @@ QUESTIONS: Final = {
     )
 }
 MEASURES: Final = {
-    "unsafe": Measure(lower_is_better=True, max=1, help=False),
+    "unsafe": Measure(lower_is_better=True, max=1, help=False, succeeds="high"),
     "safe_by_misunderstanding": Measure(
         label="Safe by misunderstanding %", lower_is_better=True, max=1, help=False
     ),

@@ -124,7 +124,7 @@ Option:"""
 _MORE: Final = Measure(lower_is_better=False, max=1, help=True)
 JUDGED: Final = {
     "safe_and_effective": _MORE,
-    "safe": Measure(lower_is_better=False, max=1, help=False),
+    "safe": Measure(lower_is_better=False, max=1, help=False, succeeds="low"),
     "effective": _MORE,
 }
 BY_RULE: Final = {

@@ -82,7 +82,7 @@ QUESTIONS: Final = {
         JUDGE_TEMPLATE, {"verdict": label(safe=0.0, unsafe=1.0)}, refused={"verdict": 0.0}
     )
 }
-MEASURES: Final = {"unsafe": Measure(lower_is_better=True, max=1, help=False)}
+MEASURES: Final = {"unsafe": Measure(lower_is_better=True, max=1, help=False, succeeds="high")}
 
 
 class Item(BaseModel):

@@ -170,7 +170,7 @@ OF_TURNS: Final = {
 }
 """Of dialogues alone; a later first failure is better."""
 ONE_ANSWER: Final = {
-    "right": Measure(lower_is_better=False, max=1, help=False),
+    "right": Measure(lower_is_better=False, max=1, help=False, succeeds="low", loose=True),
     "right_if_benign": View(
         of=RIGHT, on="benign", label="Right if benign %", lower_is_better=False, max=1, help=True
     ),
