@@ -18,11 +18,14 @@ from vlmguard.guard.attacks.base import (
     attack,
     attack_cards,
 )
-from vlmguard.guard.attacks.chosen import ChosenAttack, chosen_attack
 
 # Importing an attack registers it.
+from vlmguard.guard.attacks.best_of_n import best_of_n as best_of_n
+from vlmguard.guard.attacks.chosen import ChosenAttack, chosen_attack
 from vlmguard.guard.attacks.figstep import figstep as figstep
+from vlmguard.guard.attacks.mml import mml as mml
 from vlmguard.guard.attacks.rendering import Asked, Attacked, attacked, input_of, messages_of
+from vlmguard.guard.attacks.si_attack import si_attack as si_attack
 
 __all__ = [
     "Asked",

@@ -6,7 +6,6 @@
 Colons and not commas, which Inspect's command line would split.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
@@ -125,19 +124,24 @@ def _with_options(card: AttackCard, parts: list[str], said: str) -> ChosenAttack
             raise UserError(f"{said}: {name} is given twice.")
         options[name] = _typed(value, known[name], f"{said}: {name}")
     seed = options.pop(_SEED, 0)
-    chosen = ChosenAttack(card, options, seed)
-    _ = json.dumps(chosen.identity)
-    factory(**options)  # it checks ranges
-    return chosen
+    factory(**options)  # it checks ranges, and that a font can be read
+    return ChosenAttack(card, options, seed)
 
 
 def _typed(value: str, parameter: Parameter, said: str) -> Any:
-    try:
-        found = yaml.safe_load(value)
-    except yaml.YAMLError:
-        found = value
-    # A text stays one, though it may look like a number.
-    texts = str in (parameter.annotation, *get_args(parameter.annotation))
-    found = value if texts and not isinstance(found, str) else found
+    kinds = (parameter.annotation, *get_args(parameter.annotation))
+    # A text stays as it is, though it may look like a number or have quotes.
+    found = value if str in kinds else _read(value, float in kinds)
     check_type(said, found, parameter.annotation)
     return found
+
+
+def _read(value: str, fraction: bool) -> Any:
+    try:
+        # YAML takes 1e-05 for a text, and nothing for null.
+        found = yaml.safe_load(value)
+        if fraction and isinstance(found, str):
+            return float(value)
+    except (yaml.YAMLError, ValueError):
+        return value
+    return value if found is None else found

@@ -68,7 +68,8 @@ def drawable(text: str, file: str | None, name: str) -> str:
             "from right to left, which cannot be drawn here. Leave the sample out (--sample-id), "
             "or choose an attack that leaves text as it is."
         )
-    letters = _letters(str(_path(file)))
+    path = _path(file)
+    letters = _letters(str(path), path.stat().st_mtime_ns)
     lacking = sorted({each for each in text if not each.isspace() and ord(each) not in letters})
     if lacking:
         shown = "".join(lacking[:8])
@@ -140,7 +141,7 @@ def _is_shaped(letter: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _letters(path: str) -> frozenset[int]:
+def _letters(path: str, changed: int) -> frozenset[int]:
     suffix = Path(path).suffix.lower()
     font = TTCollection(path).fonts[0] if suffix in (".ttc", ".otc") else TTFont(path)
     return frozenset(font.getBestCmap() or {})
