@@ -23,9 +23,12 @@ from vlmguard.guard.attacks.base import (
 from vlmguard.guard.attacks.best_of_n import best_of_n as best_of_n
 from vlmguard.guard.attacks.chosen import ChosenAttack, chosen_attack
 from vlmguard.guard.attacks.figstep import figstep as figstep
+from vlmguard.guard.attacks.figstep_pro import figstep_pro as figstep_pro
+from vlmguard.guard.attacks.jood import jood as jood
 from vlmguard.guard.attacks.mml import mml as mml
 from vlmguard.guard.attacks.rendering import Asked, Attacked, attacked, input_of, messages_of
 from vlmguard.guard.attacks.si_attack import si_attack as si_attack
+from vlmguard.guard.attacks.typographic import typographic as typographic
 
 __all__ = [
     "Asked",

@@ -20,10 +20,29 @@ from PIL import Image, ImageDraw, ImageFont
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.paths import user_path
 
-__all__ = ["drawable", "font_hash", "load_font", "measured", "wrapped", "written"]
+__all__ = [
+    "PHRASE_SIZE",
+    "PHRASE_WIDTH",
+    "drawable",
+    "filled",
+    "font_hash",
+    "load_font",
+    "measured",
+    "phrase_picture",
+    "wrapped",
+    "written",
+]
 
 BUNDLED: Final = "DejaVuSansMono-Bold.ttf"
 """The bundled font: monospaced and bold, as FigStep's pictures have it."""
+
+PHRASE_SIZE: Final = 90
+"""Height in pixels of the letters of MM-SafetyBench's pictures, and between two lines."""
+
+PHRASE_WIDTH: Final = 1024
+"""Their width."""
+
+_PHRASE_TOP: Final = 45
 
 
 def load_font(size: int, file: str | None = None) -> ImageFont.FreeTypeFont:
@@ -51,7 +70,7 @@ def font_hash() -> str:
 
 
 def drawable(text: str, file: str | None, name: str) -> str:
-    """A text, if the font has all of its letters.
+    """A text with its accents joined to their letters, if the font has all of these.
 
     Args:
         text: The text.
@@ -61,6 +80,7 @@ def drawable(text: str, file: str | None, name: str) -> str:
     Raises:
         UserError: The font lacks letters; the message shows some, and the way out.
     """
+    text = unicodedata.normalize("NFC", text)
     shaped = sorted({each for each in text if _is_shaped(each)})
     if shaped:
         raise UserError(
@@ -92,12 +112,10 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def measured(lines: list[str], font: ImageFont.FreeTypeFont, spacing: int) -> tuple[int, int]:
-    """Width and height in pixels of a block of lines."""
+    """Pixels that a block of lines takes to the right of its start, and below it."""
     pen = ImageDraw.Draw(Image.new("L", (1, 1)))
-    left, top, right, bottom = pen.multiline_textbbox(
-        (0, 0), "\n".join(lines), font=font, spacing=spacing
-    )
-    return round(right - left), round(bottom - top)
+    box = pen.multiline_textbbox((0, 0), "\n".join(lines), font=font, spacing=spacing)
+    return round(box[2]), round(box[3])
 
 
 def written(
@@ -127,6 +145,41 @@ def written(
     return picture
 
 
+def filled(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Lines that words fill greedily; those after the first start with a blank.
+
+    Args:
+        text: The text.
+        font: A font from `load_font`.
+        width: Pixels of a line. A wider word has a line of its own.
+    """
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] = f"{lines[-1]} {word}"
+        else:
+            lines.append(f" {word}" if lines else word)
+    return lines
+
+
+def phrase_picture(phrase: str, font: ImageFont.FreeTypeFont) -> Image.Image:
+    """A key phrase as MM-SafetyBench draws it: black on white, 1024 pixels wide.
+
+    Args:
+        phrase: The key phrase.
+        font: A font of `PHRASE_SIZE`.
+
+    Returns:
+        A picture that is 90 times (lines + 1) high; the first line is 45 pixels from the top.
+    """
+    lines = filled(phrase, font, PHRASE_WIDTH)
+    picture = Image.new("RGB", (PHRASE_WIDTH, PHRASE_SIZE * (len(lines) + 1)), "white")
+    pen = ImageDraw.Draw(picture)
+    for number, line in enumerate(lines):
+        pen.text((0, _PHRASE_TOP + PHRASE_SIZE * number), line, fill="black", font=font)
+    return picture
+
+
 def _path(file: str | None) -> Path:
     if file is not None:
         return user_path(file)
@@ -137,7 +190,9 @@ def _path(file: str | None) -> Path:
 
 
 def _is_shaped(letter: str) -> bool:
-    return unicodedata.bidirectional(letter) in ("R", "AL") or unicodedata.combining(letter) > 0
+    # Vowel signs of Indian scripts and of Thai are marks, too.
+    mark = unicodedata.category(letter).startswith("M")
+    return mark or unicodedata.bidirectional(letter) in ("R", "AL")
 
 
 @lru_cache(maxsize=8)

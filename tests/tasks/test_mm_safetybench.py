@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from inspect_ai import score as inspect_score
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessage
@@ -25,10 +23,11 @@ from support.folders import (
     write_mm_safetybench,
 )
 
+from vlmguard.guard.attacks.drawing import PHRASE_WIDTH, filled
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
-from vlmguard.tasks.data.typo import load_font, render_phrase, wrap
+from vlmguard.tasks.data.typo import load_font, render_phrase
 from vlmguard.tasks.mm_safetybench import (
     CARD,
     HARMFUL,
@@ -241,24 +240,16 @@ def test_file_that_is_no_parquet(tmp_path: Path, cache: Path) -> None:
 
 def test_rendering_follows_the_recipe() -> None:
     font = load_font(None)
-    lines = wrap("a rather long phrase about a garden fence that needs several lines", font)
+    phrase = "a rather long phrase about a garden fence that needs several lines"
+    lines = filled(phrase, font, PHRASE_WIDTH)
     assert len(lines) > 1
-    assert all(line.startswith(" ") for line in lines[1:])
-    uri = render_phrase("a rather long phrase about a garden fence that needs several lines", font)
+    uri = render_phrase(phrase, font)
     assert uri.startswith("data:image/jpeg")
     drawn = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
     assert drawn.size == (1024, 90 * (len(lines) + 1))
     assert drawn.convert("L").getextrema()[0] < 40  # there is ink
     # The area above the first line is blank.
     assert drawn.convert("L").crop((0, 0, 1024, 40)).getextrema()[0] > 200
-
-
-@given(st.lists(st.text("abcdefghijk", min_size=1, max_size=12), min_size=1, max_size=20))
-def test_wrapping_loses_no_word_and_fits(words: list[str]) -> None:
-    font = load_font(None)
-    lines = wrap(" ".join(words), font)
-    assert " ".join(lines).split() == words
-    assert all(font.getlength(line) <= 1024 + 90 for line in lines if " " in line.strip())
 
 
 def test_rendered_run_is_marked(folder: Path) -> None:
