@@ -7,6 +7,8 @@
 conversation, and `drawing` writes into pictures. README.md says which attack breaks what.
 """
 
+# Importing an attack registers it.
+from vlmguard.guard.attacks.adaptive import approval as approval
 from vlmguard.guard.attacks.base import (
     Attack,
     AttackCard,
@@ -18,8 +20,6 @@ from vlmguard.guard.attacks.base import (
     attack,
     attack_cards,
 )
-
-# Importing an attack registers it.
 from vlmguard.guard.attacks.best_of_n import best_of_n as best_of_n
 from vlmguard.guard.attacks.chosen import ChosenAttack, chosen_attack
 from vlmguard.guard.attacks.figstep import figstep as figstep

@@ -19,7 +19,7 @@ goes on from the answers; both run as `--solver attack_loop -S attack=NAME`.
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from PIL import Image
 
@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 Kind = Literal["static", "search", "dialogue"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class AttackInput:
         text: Text of the last user turn.
         images: Its pictures, mode RGB; they must not be changed in place.
         seed: Seed of all that is random; differs by sample and by try.
+        sample_seed: Seed of what the tries of a sample share, such as the order of variants.
         number: Number of the try, from 1.
         meant: What the benchmark says is asked for, in plain words; the text if it says nothing.
         phrase: The key phrase that the benchmark's data state; empty without one.
@@ -98,6 +101,7 @@ class AttackInput:
     text: str
     images: tuple[Image.Image, ...] = ()
     seed: int = 0
+    sample_seed: int = 0
     number: int = 1
     meant: str = ""
     phrase: str = ""
@@ -107,6 +111,17 @@ class AttackInput:
     def generator(self) -> random.Random:
         """A new generator, the same each time."""
         return random.Random(self.seed)
+
+    def in_turn(self, what: str, variants: Sequence[T]) -> T:
+        """A variant, drawn for the first try; each further try has the next, until all had a turn.
+
+        Args:
+            what: What varies; what has another name is drawn independently.
+            variants: What to choose from, one at least.
+        """
+        chance = random.Random(f"{self.sample_seed}/{what}")
+        order = chance.sample(list(variants), len(variants))
+        return order[(self.number - 1) % len(order)]
 
 
 @dataclass(frozen=True)

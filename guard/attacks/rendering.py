@@ -99,11 +99,12 @@ def input_of(chosen: ChosenAttack, asked: Asked, number: int = 1) -> AttackInput
         number: Number of the try, from 1.
     """
     conversation = Conversation(asked.messages, name=asked.name)
-    seed = f"{chosen.seed}/{asked.name}/{number}"
+    seed = f"{chosen.seed}/{asked.name}"
     return AttackInput(
         text=conversation.text,
         images=tuple(from_data_uri(to_data_uri(image)) for image in conversation.images),
-        seed=int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]),
+        seed=_number(f"{seed}/{number}"),
+        sample_seed=_number(seed),
         number=number,
         meant=asked.meant or conversation.text,
         phrase=asked.phrase,
@@ -117,6 +118,10 @@ def messages_of(asked: Asked, given: AttackInput, sent: AttackOutput) -> list[Ch
     conversation = Conversation(asked.messages, name=asked.name)
     uris = [to_data_uri(image) for image in conversation.images]
     return _restored(conversation, _as_kept(sent, given, uris), uris).messages
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
 def _as_kept(sent: AttackOutput, given: AttackInput, uris: list[str]) -> dict[str, Any]:
