@@ -1,4 +1,7 @@
-"""Defenses as Inspect solvers, and the replay of dialogues; one file and one line here each."""
+"""Defenses as Inspect solvers, the replay of dialogues and the loop of attacks.
+
+One file and one line here each.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -8,6 +11,7 @@ from inspect_ai.solver import Solver, solver
 
 from vlmguard.guard.cards import check_names, registered
 from vlmguard.solvers.adashield import adashield as adashield
+from vlmguard.solvers.attack_loop import attack_loop as attack_loop
 from vlmguard.solvers.caption_only import caption_only as caption_only
 from vlmguard.solvers.coca import coca as coca
 from vlmguard.solvers.dialogue import dialogue as dialogue
@@ -27,7 +31,7 @@ from vlmguard.solvers.sia.solver import sia as sia
 from vlmguard.solvers.smooth import smooth as smooth
 from vlmguard.solvers.vlmguard import vlmguard as vlmguard
 
-_NO_DEFENSES = ("dialogue",)
+_NO_DEFENSES = ("attack_loop", "dialogue")
 
 check_names(globals(), {*registered().defenses, *_NO_DEFENSES})
 

@@ -5,21 +5,17 @@ messages change, before the defense and the target read them.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from anyio import to_thread
 from inspect_ai.dataset import Dataset
-from inspect_ai.model import ChatMessageUser
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.guard.attacks import Asked, attacked, chosen_attack
+from vlmguard.guard.attacks import ATTACK, asked_of, attacked, chosen_attack
 from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import UserError
 
 __all__ = ["ATTACK", "UnderAttack", "attack_applied", "under_attack"]
-
-ATTACK: Final = "attack"
-"""The key, in the metadata of a task and of a sample, of the attack."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def under_attack(attack: str | None, dataset: Dataset, card: Card) -> UnderAttac
         )
     if len(dataset):
         first = dataset[0]
-        attacked(chosen, _asked(str(first.id), first.input, first.metadata or {}))
+        attacked(chosen, asked_of(str(first.id), first.input, first.metadata or {}))
     facts = {**chosen.identity, "text": chosen.text}
     if card.partner:
         facts["twin"] = {"benchmark": card.partner.benchmark, "args": dict(card.partner.args)}
@@ -78,29 +74,14 @@ def attack_applied(attack: str) -> Solver:
     chosen = chosen_attack(attack)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        asked = _asked(str(state.sample_id), state.messages, state.metadata)
+        asked = asked_of(str(state.sample_id), state.messages, state.metadata)
         # Pictures are decoded and written: not on the event loop.
         done = await to_thread.run_sync(attacked, chosen, asked)
         state.messages = done.messages
         noted = {"name": chosen.card.name, "version": chosen.card.version, "seed": chosen.seed}
-        state.metadata[ATTACK] = {
-            **noted,
-            "text": chosen.text,
-            "steps": list(done.steps),
-            "notes": done.notes,
-        }
+        told = {"text": chosen.text, "steps": list(done.steps), "notes": done.notes}
+        # A new dictionary: the old one is the data set's own, which Inspect copies for metrics.
+        state.metadata = state.metadata | {ATTACK: {**noted, **told}}
         return state
 
     return solve
-
-
-def _asked(name: str, given: Any, metadata: dict[str, Any]) -> Asked:
-    messages = [ChatMessageUser(content=given)] if isinstance(given, str) else list(given)
-    meant = metadata.get("judge_text") or metadata.get("judge_request") or ""
-    return Asked(
-        messages,
-        name,
-        meant=str(meant),
-        phrase=str(metadata.get("key_phrase") or ""),
-        category=str(metadata.get("category") or ""),
-    )

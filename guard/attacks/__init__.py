@@ -10,8 +10,10 @@ conversation, and `drawing` writes into pictures. README.md says which attack br
 # Importing an attack registers it.
 from vlmguard.guard.attacks.adaptive import approval as approval
 from vlmguard.guard.attacks.base import (
+    ATTACK,
     Attack,
     AttackCard,
+    AttackFailed,
     AttackInput,
     AttackOutput,
     Dialogue,
@@ -26,14 +28,23 @@ from vlmguard.guard.attacks.figstep import figstep as figstep
 from vlmguard.guard.attacks.figstep_pro import figstep_pro as figstep_pro
 from vlmguard.guard.attacks.jood import jood as jood
 from vlmguard.guard.attacks.mml import mml as mml
-from vlmguard.guard.attacks.rendering import Asked, Attacked, attacked, input_of, messages_of
+from vlmguard.guard.attacks.rendering import (
+    Asked,
+    Attacked,
+    asked_of,
+    attacked,
+    input_of,
+    messages_of,
+)
 from vlmguard.guard.attacks.si_attack import si_attack as si_attack
 from vlmguard.guard.attacks.typographic import typographic as typographic
 
 __all__ = [
+    "ATTACK",
     "Asked",
     "Attack",
     "AttackCard",
+    "AttackFailed",
     "AttackInput",
     "AttackOutput",
     "Attacked",
@@ -41,6 +52,7 @@ __all__ = [
     "Dialogue",
     "Try",
     "Turn",
+    "asked_of",
     "attack",
     "attack_cards",
     "attacked",

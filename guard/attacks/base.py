@@ -26,8 +26,10 @@ from PIL import Image
 from vlmguard.guard.cards import Role
 
 __all__ = [
+    "ATTACK",
     "Attack",
     "AttackCard",
+    "AttackFailed",
     "AttackInput",
     "AttackOutput",
     "Dialogue",
@@ -38,6 +40,9 @@ __all__ = [
     "attack_cards",
     "factory_of",
 ]
+
+ATTACK: Final = "attack"
+"""The key, in the metadata of a task and of a sample, of the attack."""
 
 Kind = Literal["static", "search", "dialogue"]
 
@@ -173,6 +178,20 @@ class Try:
     answer: str
     refused: bool
     success: bool | None
+
+
+class AttackFailed(Exception):
+    """A dialogue could not say what comes next: no success of the guard, so it is told apart.
+
+    Args:
+        reason: Why, in a word (`attacker_refused`, ...).
+        reply: What the attacker said instead.
+    """
+
+    def __init__(self, reason: str, reply: str) -> None:
+        super().__init__(f"{reason}: {reply[:200]}")
+        self.reason = reason
+        self.reply = reply
 
 
 Attack: TypeAlias = Callable[[AttackInput], AttackOutput]

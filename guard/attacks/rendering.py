@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -26,7 +26,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
 from vlmguard.guard.messages import user_message
 
-__all__ = ["Asked", "Attacked", "attacked", "input_of", "messages_of"]
+__all__ = ["Asked", "Attacked", "asked_of", "attacked", "input_of", "messages_of"]
 
 _LOGGER: Final = getLogger(__name__)
 _FORM: Final = 1
@@ -65,6 +65,24 @@ class Attacked:
     messages: list[ChatMessage]
     steps: tuple[str, ...]
     notes: dict[str, Any]
+
+
+def asked_of(name: str, given: str | Sequence[ChatMessage], metadata: Mapping[str, Any]) -> Asked:
+    """A sample's request, with what its metadata say of it.
+
+    Args:
+        name: Its id.
+        given: Its input, or its messages.
+        metadata: Its metadata.
+    """
+    meant = metadata.get("judge_text") or metadata.get("judge_request") or ""
+    return Asked(
+        [user_message([], given)] if isinstance(given, str) else list(given),
+        name,
+        meant=str(meant),
+        phrase=str(metadata.get("key_phrase") or ""),
+        category=str(metadata.get("category") or ""),
+    )
 
 
 def attacked(chosen: ChosenAttack, asked: Asked) -> Attacked:

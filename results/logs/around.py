@@ -18,7 +18,7 @@ __all__ = ["Defended", "asked_by", "defended_by", "options_passed"]
 
 _UNDEFENDED: Final = ("none", "generate")
 # Solvers that only put the questions: a run with one and no defense is undefended.
-_ASKING: Final = ("multiple_choice", "dialogue", "react", "basic_agent")
+_ASKING: Final = ("multiple_choice", "dialogue", "attack_loop", "react", "basic_agent")
 
 
 @dataclass(frozen=True)
