@@ -33,7 +33,8 @@ from PIL import Image, ImageOps
 from vlmguard.guard.attacks.base import Attack, AttackCard, AttackInput, AttackOutput, attack
 from vlmguard.guard.attacks.drawing import drawable, load_font
 from vlmguard.guard.attacks.figstep import list_picture
-from vlmguard.guard.errors import UserError, check_choice, check_number
+from vlmguard.guard.attacks.words import said
+from vlmguard.guard.errors import check_choice, check_number
 
 __all__ = ["coded_words", "mml", "title_of"]
 
@@ -168,11 +169,7 @@ def title_of(given: AttackInput) -> str:
     Raises:
         UserError: There is no text.
     """
-    text = " ".join((given.phrase or given.text).split())
-    if not text:
-        raise UserError(
-            f"{given.name}: it has no text that mml could draw. Leave it out (--sample-id)."
-        )
+    text = " ".join(said(given).split())
     asked = _HOW.fullmatch(text)
     return f"Methods to {asked['rest']}" if asked else text.rstrip("?.! ") or text
 

@@ -11,25 +11,34 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from logging import getLogger
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from inspect_ai.model import ChatMessage, ChatMessageAssistant
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageUser,
+    Content,
+    ContentImage,
+    ContentText,
+)
 from PIL import Image
 from platformdirs import user_cache_path
+from pydantic import BaseModel, ConfigDict
 
 from vlmguard.guard.attacks.base import AttackInput, AttackOutput
 from vlmguard.guard.attacks.chosen import ChosenAttack
 from vlmguard.guard.defense.conversation import Conversation
-from vlmguard.guard.errors import UserError
-from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
-from vlmguard.guard.messages import user_message
+from vlmguard.guard.errors import UserError, reason_of
+from vlmguard.guard.images.prepare import MAX_SIDE, from_data_uri, to_data_uri, to_fitting_uri
+from vlmguard.guard.messages import image_parts, parts_of, user_message
 
 __all__ = ["Asked", "Attacked", "asked_of", "attacked", "input_of", "messages_of"]
 
 _LOGGER: Final = getLogger(__name__)
-_FORM: Final = 1
+_FORM: Final = 2
 """Of the cache's files; raised when they are written in another way."""
 
 
@@ -85,6 +94,28 @@ def asked_of(name: str, given: str | Sequence[ChatMessage], metadata: Mapping[st
     )
 
 
+class _KeptTurn(BaseModel):
+    role: Literal["user", "assistant"]
+    text: str
+    images: list[str | int]
+
+
+class _Kept(BaseModel):
+    """What the cache has of a request under attack; a number is a picture of the request."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    text: str
+    images: list[str | int]
+    earlier: list[_KeptTurn]
+    steps: list[str]
+    notes: dict[str, bool | int | float | str]
+
+    @property
+    def all_images(self) -> list[str | int]:
+        return [*self.images, *(image for turn in self.earlier for image in turn.images)]
+
+
 def attacked(chosen: ChosenAttack, asked: Asked) -> Attacked:
     """Apply a static attack to a request, or take what the cache has of it.
 
@@ -94,18 +125,19 @@ def attacked(chosen: ChosenAttack, asked: Asked) -> Attacked:
 
     Raises:
         UserError: It cannot be attacked so: it has no user turn, a needed picture, or letters that
-            a font has.
+            a font has; or what comes out is larger than any model takes.
     """
     conversation = Conversation(asked.messages, name=asked.name)
     if conversation.turn is None:
         raise UserError(f"{asked.name}: it has no user turn that {chosen.card.name} could change.")
     uris = [to_data_uri(image) for image in conversation.images]
     place = _place(chosen, asked, conversation.text, uris)
-    kept = _read(place)
+    kept = _read(place, len(uris))
     if kept is None:
-        kept = _as_kept(chosen.static()(input_of(chosen, asked)), input_of(chosen, asked), uris)
+        given = input_of(chosen, asked)
+        kept = _as_kept(chosen.static()(given), given, chosen.card.name)
         _write(place, kept)
-    return _restored(conversation, kept, uris)
+    return _restored(conversation, kept)
 
 
 def input_of(chosen: ChosenAttack, asked: Asked, number: int = 1) -> AttackInput:
@@ -132,52 +164,114 @@ def input_of(chosen: ChosenAttack, asked: Asked, number: int = 1) -> AttackInput
 
 
 def messages_of(asked: Asked, given: AttackInput, sent: AttackOutput) -> list[ChatMessage]:
-    """The conversation with what an attack made of its last user turn, for loops (nothing kept)."""
+    """The conversation with what an attack made of its last user turn, for loops (nothing kept).
+
+    Args:
+        asked: The request.
+        given: What the attack got of it: pictures of it in `sent` are sent as they were.
+        sent: What it made of that.
+
+    Raises:
+        UserError: A picture is larger than any model takes.
+    """
     conversation = Conversation(asked.messages, name=asked.name)
-    uris = [to_data_uri(image) for image in conversation.images]
-    return _restored(conversation, _as_kept(sent, given, uris), uris).messages
+    return _restored(conversation, _as_kept(sent, given, "the attack")).messages
 
 
 def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
-def _as_kept(sent: AttackOutput, given: AttackInput, uris: list[str]) -> dict[str, Any]:
+def _as_kept(sent: AttackOutput, given: AttackInput, attack: str) -> _Kept:
     """As plain values; a picture of the input is its number."""
     own = {id(image): number for number, image in enumerate(given.images)}
+    largest = max((MAX_SIDE, *(side for image in given.images for side in image.size)))
+    changes: list[str] = []
 
     def pictures(images: Sequence[Image.Image]) -> list[str | int]:
-        return [own[id(each)] if id(each) in own else to_data_uri(each) for each in images]
+        found: list[str | int] = []
+        for number, each in enumerate(images, start=1):
+            if id(each) in own:
+                found.append(own[id(each)])
+                continue
+            if max(each.size) > largest:
+                raise UserError(
+                    f"{given.name}: {attack} makes a picture of {each.width}x{each.height} pixels, "
+                    f"and models take at most {MAX_SIDE} a side. Where it writes, smaller letters "
+                    "and longer lines help (:size=, :wrap=); or leave the sample out "
+                    "(--sample-id)."
+                )
+            uri, notes = to_fitting_uri(each)
+            changes.extend(f"picture {number}: {note}" for note in notes)
+            found.append(uri)
+        return found
 
-    return {
-        "text": sent.text,
-        "images": pictures(sent.images),
-        "earlier": [
-            {"role": turn.role, "text": turn.text, "images": pictures(turn.images)}
-            for turn in sent.earlier
-        ],
-        "steps": list(sent.steps),
-        "notes": dict(sent.notes),
-    }
+    earlier = [
+        _KeptTurn(role=turn.role, text=turn.text, images=pictures(turn.images))
+        for turn in sent.earlier
+    ]
+    images = pictures(sent.images)
+    return _Kept(
+        text=sent.text,
+        images=images,
+        earlier=earlier,
+        steps=[*sent.steps, *changes],
+        notes=dict(sent.notes),
+    )
 
 
-def _restored(conversation: Conversation, kept: dict[str, Any], uris: list[str]) -> Attacked:
-    def shown(images: list[str | int]) -> list[str]:
-        return [uris[each] if isinstance(each, int) else each for each in images]
+def _restored(conversation: Conversation, kept: _Kept) -> Attacked:
+    own = image_parts([conversation.turn]) if conversation.turn else []
+
+    def shown(images: Sequence[str | int]) -> list[ContentImage]:
+        return [own[n] if isinstance(n, int) else ContentImage(image=n) for n in images]
 
     earlier: list[ChatMessage] = [
-        user_message(shown(turn["images"]), turn["text"])
-        if turn["role"] == "user"
-        else ChatMessageAssistant(content=turn["text"])
-        for turn in kept["earlier"]
+        ChatMessageUser(content=[*shown(turn.images), ContentText(text=turn.text)])
+        if turn.role == "user"
+        else ChatMessageAssistant(content=turn.text)
+        for turn in kept.earlier
     ]
-    images = shown(kept["images"])
-    turn = user_message(images, kept["text"])
-    if kept["text"] == conversation.text and images == uris and not earlier:
-        turn = conversation.turn or turn
     index = conversation.index or 0
     before, behind = conversation.messages[:index], conversation.messages[index + 1 :]
-    return Attacked([*before, *earlier, turn, *behind], tuple(kept["steps"]), kept["notes"])
+    turn = _changed(conversation.messages[index], kept.text, shown(kept.images))
+    return Attacked([*before, *earlier, turn, *behind], tuple(kept.steps), kept.notes)
+
+
+def _changed(turn: ChatMessage, text: str, images: list[ContentImage]) -> ChatMessage:
+    """A user turn with other text and images, all else of it in its place."""
+    own = image_parts([turn])
+    if text == turn.text and list(map(id, images)) == list(map(id, own)):
+        return turn
+    parts = parts_of(turn)
+    if len(images) == len(own):
+        others = iter(images)
+        parts = [next(others) if isinstance(part, ContentImage) else part for part in parts]
+    else:
+        rest = [part for part in parts if not isinstance(part, ContentImage)]
+        parts = [*images, *rest]
+    return ChatMessageUser(content=_told(parts, turn.text, text))
+
+
+def _told(parts: list[Content], old: str, new: str) -> list[Content]:
+    """The parts of a turn with another text: in the place of its own if that is one, else last.
+
+    What is only added behind comes last, and the texts before it stay among their images.
+    """
+    places = [number for number, part in enumerate(parts) if isinstance(part, ContentText)]
+    if new == old:
+        return parts
+    if len(places) == 1:
+        parts[places[0]] = ContentText(text=new)
+        return parts
+    if places and new.startswith(old):
+        added = new.removeprefix(old)
+        last = parts[-1]
+        if isinstance(last, ContentText):
+            return [*parts[:-1], ContentText(text=last.text + added)]
+        return [*parts, ContentText(text=added)]
+    kept = [part for part in parts if not isinstance(part, ContentText)]
+    return [*kept, ContentText(text=new)]
 
 
 def _place(chosen: ChosenAttack, asked: Asked, text: str, uris: list[str]) -> Path:
@@ -191,25 +285,41 @@ def _place(chosen: ChosenAttack, asked: Asked, text: str, uris: list[str]) -> Pa
     return user_cache_path("vlmguard") / "attacks" / key[:2] / f"{key}.json"
 
 
-def _read(place: Path) -> dict[str, Any] | None:
+def _read(place: Path, images: int) -> _Kept | None:
     try:
-        kept = json.loads(place.read_text(encoding="utf-8"))
+        kept = _Kept.model_validate_json(place.read_bytes(), strict=True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        _LOGGER.warning("%s cannot be read (%s); it is made again.", place, error)
+        _LOGGER.warning("%s cannot be read (%s); it is made again.", place, reason_of(error))
         return None
-    assert isinstance(kept, dict)
+    if any(isinstance(each, int) and not 0 <= each < images for each in kept.all_images):
+        _LOGGER.warning("%s names a picture that there is not; it is made again.", place)
+        return None
     return kept
 
 
-def _write(place: Path, kept: dict[str, Any]) -> None:
+def _write(place: Path, kept: _Kept) -> None:
     """Write at once or not at all: several runs may want the same file."""
+    half: str | None = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=place.parent)
+        handle, half = tempfile.mkstemp(dir=place.parent, prefix=f".{place.stem[:8]}.")
         with open(handle, "w", encoding="utf-8") as file:
-            json.dump(kept, file)
-        os.replace(name, place)
+            file.write(kept.model_dump_json())
+        os.replace(half, place)
     except OSError as error:
-        _LOGGER.warning("%s cannot be written (%s); nothing is kept.", place, error)
+        if half is not None:
+            Path(half).unlink(missing_ok=True)
+        _tell_once(str(place.parents[1]), reason_of(error))
+
+
+@cache
+def _tell_once(folder: str, reason: str) -> None:
+    # Not for each sample: a run may have thousands.
+    _LOGGER.warning(
+        "What attacks make cannot be kept in %s (%s): each run makes it again. XDG_CACHE_HOME "
+        "names another folder.",
+        folder,
+        reason,
+    )

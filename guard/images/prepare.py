@@ -23,6 +23,7 @@ from vlmguard.guard.images.decoding import Colour, decode, plain_picture
 __all__ = [
     "DEFAULT_RULES",
     "MAX_BASE64",
+    "MAX_SIDE",
     "ImageError",
     "ImageRules",
     "PreparedImage",
@@ -31,6 +32,7 @@ __all__ = [
     "prepare_images",
     "size_of",
     "to_data_uri",
+    "to_fitting_uri",
 ]
 
 MAX_SIDE: Final = 8_000
@@ -182,6 +184,18 @@ def to_data_uri(image: "Image.Image | bytes | str | Path") -> str:
         picture, notes = decode(data, "srgb")
         mime = _MIME_BY_FORMAT.get(picture.format or "")
         return _encode(picture) if notes or mime is None else _uri(mime, data)
+
+
+def to_fitting_uri(image: Image.Image) -> tuple[str, tuple[str, ...]]:
+    """A picture as a data URI that model APIs take, and the changes ("as JPEG", "scaled to ...").
+
+    Args:
+        image: The picture; it is written without a loss where that is small enough.
+    """
+    with _naming("picture"):
+        picture = plain_picture(image.copy(), "srgb")[0]
+        uri, _, changes = _fitted(picture, _encode(picture))
+    return uri, changes or (("as JPEG",) if _is_jpeg(uri) else ())
 
 
 def from_data_uri(uri: str) -> Image.Image:

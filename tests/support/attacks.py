@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from vlmguard.guard.attacks import AttackCard, attack, base
 
@@ -9,8 +10,6 @@ from vlmguard.guard.attacks import AttackCard, attack, base
 @contextmanager
 def registered(card: AttackCard, factory: base.Factory) -> Iterator[AttackCard]:
     """An attack that lists and commands know while the block runs."""
-    attack(card)(factory)
-    try:
+    with patch.dict(base._CARDS), patch.dict(base._FACTORIES):
+        attack(card)(factory)
         yield card
-    finally:
-        del base._CARDS[card.name], base._FACTORIES[card.name]

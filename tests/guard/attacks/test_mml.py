@@ -142,7 +142,7 @@ def test_a_key_phrase_of_the_data_is_the_title() -> None:
 
 
 def test_nothing_to_draw_is_refused() -> None:
-    with pytest.raises(UserError, match=r"Sample s/1: it has no text.*--sample-id"):
+    with pytest.raises(UserError, match=r"Sample s/1: it has no words.*--sample-id"):
         made("mirror", " \n ", name="Sample s/1")
 
 
