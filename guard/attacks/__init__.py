@@ -38,6 +38,9 @@ from vlmguard.guard.attacks.rendering import (
 )
 from vlmguard.guard.attacks.si_attack import si_attack as si_attack
 from vlmguard.guard.attacks.typographic import typographic as typographic
+from vlmguard.guard.attacks.verdict import verdict_answer as verdict_answer
+from vlmguard.guard.attacks.verdict import verdict_line as verdict_line
+from vlmguard.guard.attacks.verdict import verdict_note as verdict_note
 
 __all__ = [
     "ATTACK",
