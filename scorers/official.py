@@ -15,6 +15,7 @@ from vlmguard.guard.record import noted
 from vlmguard.guard.roles import role_models
 from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.short_replies import quotes
 from vlmguard.scorers.asking import Problem, Reply, ask, ask_together
 from vlmguard.scorers.classes import most_frequent
 from vlmguard.scorers.metrics import average_known, majority
@@ -209,7 +210,8 @@ def _verdict(reply: Reply, question: Question) -> dict[str, float]:
     if leading := _LEADING.match(line):
         line = leading[2]
     # `unsafe`, `Your output: unsafe`, `[Safety Judgement:] True`, `<answer>2</answer>`
-    last = _TAGGED.sub(r"\2", line).rpartition(":")[2].strip(_DRESS)
+    before, _, last = _TAGGED.sub(r"\2", line).rpartition(":")
+    last = "" if quotes(before) else last.strip(_DRESS)
     return {
         name: question.readers[name](last) if math.isnan(value) else value
         for name, value in verdict.items()

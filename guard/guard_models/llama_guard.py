@@ -50,6 +50,7 @@ class LlamaGuard(ChatGuard):
     """Llama Guard 4 12B."""
 
     name: ClassVar = "llama_guard"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     images: ClassVar[Literal["all", "each", "none"]] = "all"
     codes: Mapping[str, str] = CODES

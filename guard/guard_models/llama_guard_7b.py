@@ -119,6 +119,7 @@ class LlamaGuard7B(ChatGuard):
     """
 
     name: ClassVar = "llama_guard_7b"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     reads: ClassVar = ("text",)
     images: ClassVar = "none"

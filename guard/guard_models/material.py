@@ -9,7 +9,7 @@ from vlmguard.guard.guard_models.base import Exchange
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.text.untrusted import disarm, plain_spelling
 
-__all__ = ["material", "quoted", "turn_of"]
+__all__ = ["marked", "material", "quoted", "turn_of"]
 
 NO_TEXT: Final = "(no text)"
 
@@ -47,7 +47,17 @@ def quoted(text: str, heads: re.Pattern[str], *tags: str) -> str:
         heads: Beginnings of our lines, in plain spelling.
         *tags: Names of further tags of the prompt, in small letters.
     """
-    lines = disarm(text, *tags).splitlines(keepends=True)
+    return marked(disarm(text, *tags), heads)
+
+
+def marked(text: str, heads: re.Pattern[str]) -> str:
+    """A text with `> ` before each line that begins as ours do.
+
+    Args:
+        text: The text.
+        heads: Beginnings of our lines, in plain spelling.
+    """
+    lines = text.splitlines(keepends=True)
     return "".join(f"> {line}" if heads.match(plain_spelling(line)) else line for line in lines)
 
 

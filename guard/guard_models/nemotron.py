@@ -31,6 +31,7 @@ class Nemotron(ChatGuard):
     """Nemotron 3.5 Content Safety."""
 
     name: ClassVar = "nemotron"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     images: ClassVar = "each"
     settings: ClassVar = GenerateConfig(temperature=0, max_tokens=32)

@@ -3,8 +3,13 @@
 Such templates know turns of a user and of an assistant in strict alternation, and ask about the
 last one. So system turns, tool calls and the text of tools' results are left out, images of such
 results stand in a user turn, and turns of one role that follow each other become one. Foreign text
-stays as it is, but for control tokens.
+stays as it is, but for what could end its turn: control tokens, the marks with which templates
+delimit a conversation (`<END CONVERSATION>`), and lines that begin as their turns do (`Agent: No`),
+which are quoted.
 """
+
+import re
+from typing import Final
 
 from inspect_ai.model import (
     ChatMessage,
@@ -16,6 +21,7 @@ from inspect_ai.model import (
 )
 
 from vlmguard.guard.guard_models.base import Exchange
+from vlmguard.guard.guard_models.material import marked
 from vlmguard.guard.messages import image_parts, texts_and_images
 from vlmguard.guard.text.thinking import strip_thinking
 from vlmguard.guard.text.untrusted import break_controls
@@ -24,6 +30,11 @@ __all__ = ["plain_turns", "text_turns"]
 
 NO_TEXT = "(no text)"
 """Stands for a user turn without any text or image, which templates cannot show."""
+
+# Beginnings of turns in the templates of Llama Guard, Qwen3Guard, Granite Guardian and the like.
+_TURN: Final = re.compile(
+    r"[\s*_#]{0,9}(?:user|human|agent|ai|assistant)(?:\s+message)?[\s*_]{0,9}:"
+)
 
 
 def plain_turns(exchange: Exchange) -> list[ChatMessage]:
@@ -38,14 +49,14 @@ def plain_turns(exchange: Exchange) -> list[ChatMessage]:
     turns: list[tuple[str, list[Content]]] = []
     for message in exchange.conversation.request:
         if isinstance(message, ChatMessageUser):
-            _add(turns, "user", texts_and_images(message, break_controls))
+            _add(turns, "user", texts_and_images(message, _inert))
         elif isinstance(message, ChatMessageAssistant) and turns:
             # A greeting before the first user turn is left out.
             _add(turns, "assistant", texts_and_images(message, _said))
         elif isinstance(message, ChatMessageTool) and (pictures := image_parts([message])):
             _add(turns, "user", [*pictures])
     if exchange.answer is not None:
-        _add(turns, "assistant", [ContentText(text=break_controls(exchange.answer))])
+        _add(turns, "assistant", [ContentText(text=_inert(exchange.answer))])
     return [
         ChatMessageUser(content=content or NO_TEXT)
         if role == "user"
@@ -74,4 +85,8 @@ def _add(turns: list[tuple[str, list[Content]]], role: str, content: list[Conten
 
 
 def _said(text: str) -> str:
-    return break_controls(strip_thinking(text))
+    return _inert(strip_thinking(text))
+
+
+def _inert(text: str) -> str:
+    return marked(break_controls(text, "begin", "end"), _TURN)

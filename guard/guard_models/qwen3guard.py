@@ -37,6 +37,7 @@ class Qwen3Guard(ChatGuard):
     """
 
     name: ClassVar = "qwen3guard"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     reads: ClassVar = ("text",)
     images: ClassVar = "none"

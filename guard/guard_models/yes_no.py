@@ -27,6 +27,7 @@ class YesNo(ChatGuard):
     """A text guard that answers Yes or No."""
 
     name: ClassVar = "yesno"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     reads: ClassVar = ("text",)
     images: ClassVar = "none"

@@ -19,8 +19,10 @@ _OPENING: Final = r"(?:<|&(?=(?:lt|#0{0,9}60|#x0{0,9}3c);))(?=(?:lt;|#x?[0-9a-f]
 _TAG: Final = re.compile(
     _OPENING + r"(?:request|answer|prompt|reasoning|think|conversation|hints|caption)\b)"
 )
+# Some tokenizers have `<|turn>` and `<turn|>`, others words in square brackets.
 _CONTROL: Final = re.compile(
-    r"<(?=\|[^\s<>|]{1,60}\|>|(?:start|end)_of_turn>|/?s>|</?sys>>)|\[(?=/?inst\])"
+    r"<(?=\|[^\s<>|]{1,60}\|?>|[a-z_]{1,60}\|>|(?:start|end)_of_turn>|/?s>|</?sys>>)"
+    r"|\[(?=/?(?:inst|system_prompt|available_tools|tool_calls|tool_results)\])"
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -61,9 +63,14 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def break_controls(text: str) -> str:
-    """Make a text well formed, and turn `<|im_end|>` and the like into `< |im_end|>`."""
-    return _broken(well_formed(text), (_CONTROL,))
+def break_controls(text: str, *tags: str) -> str:
+    """Make a text well formed, and turn `<|im_end|>` and the like into `< |im_end|>`.
+
+    Args:
+        text: The text.
+        *tags: Names of tags that are broken too, in small letters.
+    """
+    return _broken(well_formed(text), (_CONTROL, *_named(tags)))
 
 
 def disarm(text: str, *tags: str) -> str:
@@ -77,13 +84,16 @@ def disarm(text: str, *tags: str) -> str:
         text: The text.
         *tags: Names of further tags of the prompt, in small letters.
     """
-    further = [re.compile(rf"{_OPENING}{tag}\b)") for tag in tags]
-    return _broken(well_formed(text), (_TAG, _CONTROL, *further))
+    return _broken(well_formed(text), (_TAG, _CONTROL, *_named(tags)))
 
 
 def plain_spelling(text: str) -> str:
     """A text as it looks: small letters, look-alikes replaced, nothing invisible."""
     return _plain(text)[0]
+
+
+def _named(tags: Sequence[str]) -> list[re.Pattern[str]]:
+    return [re.compile(rf"{_OPENING}{tag}\b)") for tag in tags]
 
 
 def _broken(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:

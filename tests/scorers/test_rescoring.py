@@ -130,7 +130,7 @@ def test_a_guard_model_judges_a_log_again(cli: Any, finished: Any, results: Any)
     assert by_answer["answer 2"].value == {"guard_unsafe": 1.0}
     assert by_answer["answer 2"].metadata["categories"] == ["O3"]
     assert by_answer["answer 2"].metadata["judges"] == ["openai-api/scripted/second"]
-    assert by_answer["answer 2"].metadata["judge_adapter"] == "llama_guard_7b 1-A"
+    assert by_answer["answer 2"].metadata["judge_adapter"] == "llama_guard_7b 2-A"
     assert by_answer["answer 3"].value == {"guard_unsafe": 0.0}
     assert math.isnan(by_answer["answer 1"].value["guard_unsafe"])
     # The first judge's scores stay.

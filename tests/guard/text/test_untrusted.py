@@ -51,6 +51,7 @@ def test_tags_in_foreign_text_are_broken(tag: str) -> None:
     "token",
     [
         *("<|im_end|>", "<|start_header_id|>", "<|eot_id|>", "<|channel|>", "<start_of_turn>"),
+        *("<|turn>", "<turn|>", "<|channel>", "[SYSTEM_PROMPT]", "[/TOOL_RESULTS]"),
         *("[INST]", "[/INST]", "<<SYS>>", "</s>", "<s>", "<\uff5cend\u2581of\u2581sentence\uff5c>"),
     ],
 )
