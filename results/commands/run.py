@@ -15,10 +15,12 @@ def add(commands: Any) -> None:
         help="run or resume a matrix of benchmarks, defenses and targets",
         description=(
             "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "
-            "defense. Run again to resume. Exit status 1 if anything is unfinished, 2 if something "
-            "is missing (--dry-run lists it), 130 after Ctrl-C. Ready configurations: paper_main, "
-            "paper_generalization, paper_ablation, field, ablations, nightly, pull_request. Ready "
-            "suites of benchmarks: core, over_refusal, utility_quick, paper, full."
+            "defense, and all of them under each attack. Run again to resume. Exit status 1 if "
+            "anything is unfinished, 2 if something is missing (--dry-run lists it), 130 after "
+            "Ctrl-C. Ready configurations: paper_main, paper_generalization, paper_ablation, "
+            "field, ablations, nightly, pull_request. Ready "
+            "suites of benchmarks: core, over_refusal, utility_quick, paper, full; and red_team, "
+            "attacks on a guard."
         ),
     )
     parser.add_argument(
@@ -43,6 +45,14 @@ def add(commands: Any) -> None:
         metavar="ROLE=MODEL",
         help="without a configuration, or with a suite: the model of a role (repeatable)",
     )
+    parser.add_argument(
+        "--attack",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="under this attack, and without one: of the configuration or a new one, as for "
+        "-T attack (repeatable; vlmguard attack list)",
+    )
     parser.add_argument("--log-dir", metavar="DIR", help="instead of the configuration's")
     parser.add_argument("--limit", type=int, metavar="N", help="samples a benchmark, for a trial")
     parser.add_argument(
@@ -65,6 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from vlmguard.results.formats.console import print_sheets
     from vlmguard.results.run.latency import latency_matrix
     from vlmguard.results.run.matrix import run
+    from vlmguard.results.run.parts import left_out
     from vlmguard.results.run.plan import Planned, plan, problems
     from vlmguard.results.run.plan_sheets import matrix_sheet, plan_sheet, summary
     from vlmguard.results.sanitize import one_line
@@ -78,6 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for each, lines in plans:
             sheets = [matrix_sheet(lines, len(each.targets)), plan_sheet(lines)]
             print_sheets(sheets, plain_console())
+        print("".join(f"{one_line(line)}\n" for line in left_out(matrix)), end="")
         lacking = dict.fromkeys(line for planned in plans for line in problems(*planned))
         for line in lacking:
             print(f"vlmguard: {one_line(line)}.", file=sys.stderr)
@@ -85,7 +97,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     def announce(lines: list[Planned]) -> None:
         print_sheets([matrix_sheet(lines, len(matrix.targets))], plain_console())
-        print("\n".join(map(one_line, summary(lines))), flush=True)
+        said = [*summary(lines), *left_out(matrix)]
+        print("\n".join(map(one_line, said)), flush=True)
 
     try:
         finished = [run(each, announce) for each in parts]
@@ -110,6 +123,7 @@ def _matrix(arguments: argparse.Namespace) -> "Matrix":
         read_config_for,
         read_suite,
         select,
+        with_attacks,
     )
 
     targets, benchmarks, defenses = arguments.target, arguments.benchmark, arguments.defense
@@ -126,12 +140,14 @@ def _matrix(arguments: argparse.Namespace) -> "Matrix":
         matrix = read_config(config_path(arguments.config))
         matrix = select(matrix, targets, benchmarks, defenses)
     elif arguments.suite:
-        whole = from_flags(targets, read_suite(arguments.suite), defenses, arguments.role)
+        ready = read_suite(arguments.suite)
+        whole = from_flags(targets, ready.benchmarks, defenses, arguments.role, ready.attacks)
         matrix = select(whole, [], benchmarks, [])
         matrix.log_dir = f"logs/{arguments.suite}"
     else:
         steps = [Step(name=name) for name in benchmarks]
         matrix = from_flags(targets, steps, defenses, arguments.role)
+    matrix = with_attacks(matrix, arguments.attack)
     if arguments.log_dir:
         matrix.log_dir = arguments.log_dir
     if arguments.limit is not None:

@@ -1,6 +1,5 @@
-"""The configuration of a matrix: benchmarks x defenses x targets, from a file or from flags."""
+"""The configuration of a matrix: benchmarks, defenses, targets and attacks, as a file or flags."""
 
-import re
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
@@ -22,6 +21,7 @@ from vlmguard.guard.errors import UserError, check_number, first_fault
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.yaml_files import read_yaml
+from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice, folder_name
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
@@ -43,7 +43,6 @@ _SET_HERE: Final = {
     "retry_immediate": "retry_attempts: and retry_wait:, for whole rounds",
     "retry_connections": "retry_attempts: and retry_wait:, for whole rounds",
 }
-_FOLDER_NAME: Final = re.compile(r"[\w+=,-][\w .+=,-]{0,99}")
 AnyStep = TypeVar("AnyStep", bound="Step")
 
 
@@ -87,10 +86,7 @@ class Step(BaseModel):
     @field_validator("label")
     @classmethod
     def _a_name(cls, label: str | None) -> str | None:
-        # The label of a defense is the name of a folder below log_dir.
-        if label is not None and not _FOLDER_NAME.fullmatch(label):
-            raise ValueError(f"{label!r}: letters, digits, blanks and . _ - + = , are allowed")
-        return label
+        return folder_name(label)
 
 
 class Defense(Step):
@@ -111,11 +107,12 @@ class Prices(BaseModel):
 
 
 class Suite(BaseModel):
-    """A ready list of benchmarks; targets, defenses and roles come from elsewhere."""
+    """A ready list of benchmarks and attacks; targets, defenses and roles come from elsewhere."""
 
     model_config = ConfigDict(extra="forbid")
 
     benchmarks: list[Step] = Field(min_length=1)
+    attacks: list[AttackChoice] = Field(default_factory=list)
 
 
 class Matrix(BaseModel):
@@ -126,6 +123,8 @@ class Matrix(BaseModel):
         targets: Models to evaluate.
         benchmarks: Tasks, with arguments as for `-T`.
         defenses: Solvers, with arguments as for `-S`; `none` for undefended.
+        attacks: Attacks on all of these, as for `-T attack`; searches and dialogues too. The
+            run without one, `none`, comes first and is always among them.
         roles: Models by role (`grader`, `rewriter`, ...).
         limit: Samples per benchmark, for a trial.
         options: Further options of `inspect_ai.eval_set`, with generation settings of the targets.
@@ -140,6 +139,9 @@ class Matrix(BaseModel):
     targets: list[ModelChoice] = Field(min_length=1)
     benchmarks: list[Step] = Field(min_length=1)
     defenses: list[Defense] = Field(min_length=1)
+    attacks: list[AttackChoice] = Field(
+        default_factory=lambda: [AttackChoice(name=UNATTACKED)], validate_default=True
+    )
     roles: dict[str, ModelChoice | list[ModelChoice]] = Field(default_factory=dict)
     limit: int | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -151,6 +153,16 @@ class Matrix(BaseModel):
         if limit is not None:
             check_number("limit", limit, 1)
         return limit
+
+    @field_validator("attacks")
+    @classmethod
+    def _beside_none(cls, attacks: list[AttackChoice]) -> list[AttackChoice]:
+        # What an attack changes shows beside the run without one.
+        real = [each for each in attacks if each.name != UNATTACKED]
+        folders = [UNATTACKED, *(each.folder for each in real)]
+        if twice := [name for name in dict.fromkeys(folders) if folders.count(name) > 1]:
+            raise ValueError(f"two attacks share the folder {twice[0]}: give each a label")
+        return [AttackChoice(name=UNATTACKED), *real]
 
     @field_validator("options")
     @classmethod
@@ -169,8 +181,8 @@ class Matrix(BaseModel):
         return options
 
 
-def read_suite(name: str) -> list[Step]:
-    """The benchmarks of a ready suite.
+def read_suite(name: str) -> Suite:
+    """The benchmarks and attacks of a ready suite.
 
     Raises:
         UserError: There is none of this name; names them all.
@@ -181,7 +193,7 @@ def read_suite(name: str) -> list[Step]:
             f"--suite {name}: there is none of this name.{did_you_mean(name, known)} Ours: "
             f"{', '.join(known)}."
         )
-    return Suite.model_validate(read_yaml(SUITES / f"{name}.yaml")).benchmarks
+    return Suite.model_validate(read_yaml(SUITES / f"{name}.yaml"))
 
 
 def read_config(path: Path) -> Matrix:
@@ -199,7 +211,7 @@ def read_config_for(
     """A suite with what a file has beside benchmarks (`prices:` alone will do), and flags.
 
     Args:
-        suite: Name of the suite, whose benchmarks replace those of the file.
+        suite: Name of the suite, whose benchmarks and attacks replace those of the file.
         path: The file.
         targets: Models, as the file has them or new ones; none: all of the file.
         defenses: Labels or names, as the file has them or new ones; none: all of the file, or
@@ -209,7 +221,7 @@ def read_config_for(
     Raises:
         UserError: As for `read_config`, or there is no such suite, or no target.
     """
-    steps = read_suite(suite)
+    ready = read_suite(suite).model_dump()
     content = read_yaml(path)
     if isinstance(content, dict):
         if not (targets or content.get("targets")):
@@ -219,7 +231,7 @@ def read_config_for(
             "targets": targets,
             "defenses": defenses or [UNDEFENDED],
             **content,
-            "benchmarks": [step.model_dump() for step in steps],
+            **{name: values for name, values in ready.items() if values},
         }
     matrix = _validated(path, content)
     chosen = {
@@ -268,7 +280,11 @@ def unfilled(matrix: Matrix) -> list[str]:
 
 
 def from_flags(
-    targets: list[str], benchmarks: list[Step], defenses: list[str], roles: list[str]
+    targets: list[str],
+    benchmarks: list[Step],
+    defenses: list[str],
+    roles: list[str],
+    attacks: Sequence[AttackChoice] = (),
 ) -> Matrix:
     """A matrix from flags, the common case without a file.
 
@@ -277,6 +293,7 @@ def from_flags(
         benchmarks: Tasks with their arguments.
         defenses: Names of solvers.
         roles: `ROLE=MODEL` each; several models of one role are several judges.
+        attacks: Attacks, those of a suite.
 
     Raises:
         UserError: Something is missing; says which option gives it.
@@ -292,8 +309,35 @@ def from_flags(
         targets=[ModelChoice(model=model) for model in targets],
         benchmarks=benchmarks,
         defenses=[Defense(name=name) for name in defenses or [UNDEFENDED]],
+        attacks=list(attacks),
         roles={**_bound(roles)},
     )
+
+
+def with_attacks(matrix: Matrix, names: list[str]) -> Matrix:
+    """A matrix under these attacks and no others.
+
+    Args:
+        matrix: The matrix.
+        names: Labels or names, as the matrix has them, or new ones; none keeps all of the matrix.
+
+    Raises:
+        UserError: Two of them share a folder.
+    """
+    if not names:
+        return matrix
+    known = {key: each for each in matrix.attacks for key in (each.folder, each.name)}
+    # Who names an attack wants it to run.
+    chosen = [
+        known[name].model_copy(update={"optional": False})
+        if name in known
+        else AttackChoice(name=name)
+        for name in dict.fromkeys(names)
+    ]
+    try:
+        return Matrix.model_validate({**dict(matrix), "attacks": chosen})
+    except ValidationError as error:
+        raise UserError(f"--attack: {first_fault(error, Matrix)[1]}.") from error
 
 
 def select(

@@ -1,7 +1,7 @@
 """`vlmguard run --latency N`: the time of single answers, one at a time, in separate logs.
 
 `LOG_DIR/latency/DEFENSE` holds an eval set for each defense: N samples of each benchmark, one
-connection, no judges. Tables recognise these logs by their tag and show the median.
+connection, no judges, no attacks. Tables recognise these logs by their tag and show the median.
 """
 
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 from vlmguard.guard.errors import UserError, check_number
 from vlmguard.results.logs.answers import GRADER
 from vlmguard.results.logs.timing import LATENCY_TAG
+from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice
 from vlmguard.results.run.config import Matrix, ModelChoice, models
 
 FOLDER: Final = "latency"
@@ -45,6 +46,7 @@ def latency_matrix(matrix: Matrix, number: int) -> Matrix:
     return matrix.model_copy(
         update={
             "log_dir": f"{matrix.log_dir.rstrip('/')}/{FOLDER}",
+            "attacks": [AttackChoice(name=UNATTACKED)],
             "limit": number,
             "options": {**options, **single, "tags": tags},
         }

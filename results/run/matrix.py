@@ -1,14 +1,15 @@
-r"""Runs a matrix, benchmarks x defenses x targets, as Inspect eval sets.
+r"""Runs a matrix, benchmarks x defenses x targets (x attacks), as Inspect eval sets.
 
     vlmguard run --config paper_main --dry-run
     vlmguard run --config my_matrix.yaml
     vlmguard run --benchmark siuo --defense none --defense vlmguard --target M \
         --role grader=G --role rewriter=R
+    vlmguard run --suite red_team --defense vlmguard --target M --role grader=G --role rewriter=R
 
 A thin loop over `inspect_ai.eval_set`: one set, and one log folder, for each defense
-(`LOG_DIR/DEFENSE`). The same command again resumes unfinished parts, and does nothing if all is
-finished. Ctrl-C stops the whole matrix. A full disk stops it too, since every further answer would
-be paid for and lost.
+(`LOG_DIR/DEFENSE`), and for each attack on it (`parts.py`). The same command again resumes
+unfinished parts, and does nothing if all is finished. Ctrl-C stops the whole matrix. A full disk
+stops it too, since every further answer would be paid for and lost.
 
 Beyond one machine: targets on vLLM or SGLang (`model: vllm/NAME` with `model_args:
 {tensor_parallel_size: 8}`, `data_parallel_size`, or a server on a Ray cluster through
@@ -40,8 +41,9 @@ from vlmguard.results.run.guard_cache import with_guard_cache
 from vlmguard.results.run.locks import locked
 from vlmguard.results.run.log_writing import log_options
 from vlmguard.results.run.making import make_role, make_solver, make_target, make_task
-from vlmguard.results.run.plan import Planned, plan
-from vlmguard.results.run.preflight import checked_tasks, files_named_in, refuse_changed
+from vlmguard.results.run.plan import Planned
+from vlmguard.results.run.preflight import files_named_in
+from vlmguard.results.run.ready import ready
 
 # Rounds after the first; Inspect's own default.
 _RETRIES: Final = 10
@@ -57,8 +59,8 @@ def run(matrix: Matrix, announce: Callable[[list[Planned]], None] | None = None)
 
     Raises:
         UserError: A placeholder was not filled in, two defenses share a folder, a role that is
-            needed has no model, Inspect refuses to start, another run uses a folder, or the disk is
-            full.
+            needed has no model, there is no such attack, Inspect refuses to start, another run uses
+            a folder, or the disk is full.
         KeyboardInterrupt: Ctrl-C; finished samples are kept.
     """
     if lacking := unfilled(matrix):
@@ -66,17 +68,18 @@ def run(matrix: Matrix, announce: Callable[[list[Planned]], None] | None = None)
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         raise UserError("two defenses share a log folder: give each a label: of its own.")
-    tasks = checked_tasks(matrix)
-    places = [f"{matrix.log_dir.rstrip('/')}/{folder}" for folder in folders]
-    refuse_changed(matrix, tasks, places)
+    checked = ready(matrix)
     if announce is not None:
-        announce(plan(matrix, tasks))
+        announce(checked.lines)
     know_priced_models(matrix.options)
-    matrix = with_guard_cache(matrix)
+    tasks = checked.tasks
     finished = True
-    for number, (defense, place) in enumerate(zip(matrix.defenses, places, strict=True)):
-        with locked(place):
-            finished = _finish(matrix, defense, place, [] if number else tasks) and finished
+    for part in checked.parts:
+        cached = with_guard_cache(part.matrix)
+        for defense, place in zip(cached.defenses, part.folders, strict=True):
+            with locked(place):
+                finished = _finish(cached, defense, place, tasks) and finished
+            tasks = []
     return finished
 
 

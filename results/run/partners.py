@@ -1,13 +1,18 @@
-"""Which benchmarks of a matrix lack the harmless requests that show what a guard costs."""
+"""The harmless requests that show what a guard costs: which benchmarks lack them, and twins."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from inspect_ai import Task
+from inspect_ai.dataset import Sample
 
-from vlmguard.guard.cards import cards
+from vlmguard.guard.cards import Partner, cards
 from vlmguard.results.logs.answers import bare
 from vlmguard.results.run.config import Step
 from vlmguard.results.run.making import with_defaults
+
+TWIN_LIMIT: Final = 100
+"""Samples of a twin: enough for a rate, for little money."""
 
 
 def partner_missing(step: Step, task: Task | None, steps: Sequence[Step]) -> str:
@@ -21,18 +26,56 @@ def partner_missing(step: Step, task: Task | None, steps: Sequence[Step]) -> str
     Returns:
         Empty if nothing is missing, or if the benchmark has no risky requests.
     """
-    card = cards().benchmark(bare(step.name), step.args)
-    if card is None or card.partner is None or (task is not None and _has_harmless(task)):
+    wanted = _lacking(step, task, steps)
+    if wanted is None:
         return ""
+    return " ".join([wanted.benchmark, *(f"{name}={value}" for name, value in wanted.args.items())])
+
+
+def twins(steps: Sequence[Step], tasks: Sequence[Task | None]) -> list[Step]:
+    """The harmless partners that stand beside the benchmarks of a matrix under attack.
+
+    Whether they are refused is all that is asked of them, so they have no judge.
+
+    Args:
+        steps: The benchmarks.
+        tasks: Their tasks; None without their data.
+
+    Returns:
+        A benchmark for each partner that the matrix lacks, each once.
+    """
+    found = []
+    for step, task in zip(steps, tasks, strict=True):
+        partner = _lacking(step, task, steps)
+        if partner is None:
+            continue
+        own = step.args if bare(step.name) == partner.benchmark else {}
+        twin = Step(name=partner.benchmark, args={**own, **partner.args})
+        if "judge" in with_defaults(twin):
+            twin.args["judge"] = "none"
+        twin.label = f"twin {partner.benchmark}"
+        if twin not in found:
+            found.append(twin)
+    return found
+
+
+def _lacking(step: Step, task: Task | None, steps: Sequence[Step]) -> Partner | None:
+    card = cards().benchmark(bare(step.name), step.args)
+    if (
+        card is None
+        or card.partner is None
+        or (task is not None and any(map(is_harmless, task.dataset)))
+    ):
+        return None
     wanted = card.partner
     for other in steps:
         args = with_defaults(other)
         found = cards().benchmark(bare(other.name), args)
         if found and found.name == wanted.benchmark and wanted.args.items() <= args.items():
-            return ""
-    named = [f"{name}={value}" for name, value in wanted.args.items()]
-    return " ".join([wanted.benchmark, *named])
+            return None
+    return wanted
 
 
-def _has_harmless(task: Task) -> bool:
-    return any((sample.metadata or {}).get("expected") == "comply" for sample in task.dataset)
+def is_harmless(sample: Sample) -> bool:
+    """Whether a sample's request is harmless."""
+    return (sample.metadata or {}).get("expected") == "comply"

@@ -1,19 +1,31 @@
 """A plan as tables, and in a few sentences."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.run.attack_choice import UNATTACKED
 from vlmguard.results.run.plan import Planned
 from vlmguard.results.run.prices import ASSUMED, total
+
+RANGES: Final = (
+    "N to M: a search or a dialogue ends with its first success, so N is one try for each sample, "
+    "and M are all tries; judges are asked after each one, and at the end. Tokens and cost are "
+    "those of M."
+)
 
 
 def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
     """Benchmarks x defenses, or the other way round: the calls on one target, the same for each.
 
+    With attacks, attacks x defenses: the calls on all benchmarks, twins among them.
+
     Args:
         lines: The plan.
         targets: Number of targets.
     """
+    if any(line.attack != UNATTACKED for line in lines):
+        return _attacks_sheet(lines, targets)
     defenses = list(dict.fromkeys(line.defense for line in lines))
     cells = {
         (line.benchmark, line.defense): f"{_of_guard(line, line.target_calls)} / "
@@ -39,23 +51,52 @@ def matrix_sheet(lines: list[Planned], targets: int) -> Sheet:
     return sheet
 
 
+def _attacks_sheet(lines: list[Planned], targets: int) -> Sheet:
+    """Attacks x defenses."""
+    defenses = list(dict.fromkeys(line.defense for line in lines))
+    first = [line for line in lines if line.target == lines[0].target]
+    attackers = _has_attackers(lines)
+    rows = []
+    for attack in dict.fromkeys(line.attack for line in lines):
+        under = [line for line in first if line.attack == attack]
+        sums = [_sums([line for line in under if line.defense == name]) for name in defenses]
+        rows.append(
+            [attack, sums[0].answers, *(" / ".join(each.calls(attackers)) for each in sums)]
+        )
+    on = "the target" if targets == 1 else f"each of {targets} targets"
+    asked = "target / guard / judge" + (" / attacker" if attackers else "")
+    sheet = Sheet(f"Calls at most on {on}: {asked}", ["Attack", "Answers", *defenses], rows)
+    sheet.notes.append("All benchmarks together, with the harmless requests beside them (twins).")
+    if any(line.open_ended for line in lines):
+        sheet.notes.append("+: at least; how many more depends on the answers.")
+    if any(line.at_first for line in lines):
+        sheet.notes.append(RANGES)
+    return sheet
+
+
 def plan_sheet(lines: list[Planned]) -> Sheet:
     """The plan as a table, with its sums."""
-    header = ["Benchmark", "Defense", "Target", "Answers", "Target calls", "Guard calls"]
-    sheet = Sheet("Plan (calls at most)", [*header, "Judge calls", "Tokens", "Cost"], [], labels=3)
+    attacked = any(line.attack != UNATTACKED for line in lines)
+    attackers = _has_attackers(lines)
+    counted = ["Answers", "Target calls", "Guard calls", "Judge calls"]
+    counted += [*(["Attacker calls"] if attackers else []), "Tokens", "Cost"]
+    header = ["Benchmark", "Defense", "Target", *(["Attack"] if attacked else [])]
+    sheet = Sheet("Plan (calls at most)", [*header, *counted], [], labels=len(header))
     for line in lines:
-        calls = [_of_guard(line, line.target_calls), _of_guard(line, line.guard_calls)]
-        tokens = _millions(line.tokens, "+" if line.open_ended else "")
-        numbers = [_show(line.samples), *calls, _show(line.judge_calls), tokens, _show(line.cost)]
-        sheet.rows.append([line.benchmark, line.defense, line.target, *numbers])
+        labels = [line.benchmark, line.defense, line.target, line.attack][: len(header)]
+        numbers = _sums([line]).numbers(attackers)
+        if line.not_run:
+            numbers = ["not run", *["-"] * (len(counted) - 1)]
+        sheet.rows.append([*labels, *numbers])
     sums = _sums(lines)
-    shown = [sums.answers, sums.target, sums.guard, sums.judge, sums.tokens, sums.cost]
-    sheet.rows.append(["all", "", "", *shown])
+    sheet.rows.append(["all", *[""] * (len(header) - 1), *sums.numbers(attackers)])
     sheet.notes.append(
         "?: the number of samples or calls is not known before, samples are chosen by id, or a "
         "model has no price (prices: in the configuration). +: at least."
     )
-    sheet.notes += [ASSUMED, *_on_partners(lines)]
+    if any(line.at_first for line in lines):
+        sheet.notes.append(RANGES)
+    sheet.notes += [ASSUMED, *_on_partners(lines), *_on_twins(lines)]
     absent = [line for line in lines if line.without_data]
     if missing := _benchmarks([line for line in absent if line.data_missing]):
         sheet.notes.append(
@@ -76,12 +117,13 @@ def plan_sheet(lines: list[Planned]) -> Sheet:
 def summary(lines: list[Planned]) -> list[str]:
     """The plan in a few sentences, for the start of a run."""
     sums = _sums(lines)
+    attackers = f", {sums.attacker} of attackers" if sums.attacker != "0" else ""
     said = (
         f"Plan: {sums.answers} answers; calls at most: {sums.target} of targets, {sums.guard} of "
-        f"guards, {sums.judge} of judges; about {sums.tokens} tokens; cost {sums.cost}. {ASSUMED} "
-        "What is in the logs already is not paid for again."
+        f"guards, {sums.judge} of judges{attackers}; about {sums.tokens} tokens; cost {sums.cost}. "
+        f"{ASSUMED} What is in the logs already is not paid for again."
     )
-    return [said, *_on_partners(lines)]
+    return [said, *_on_partners(lines), *_on_twins(lines)]
 
 
 @dataclass(frozen=True)
@@ -92,21 +134,41 @@ class _Sums:
     target: str
     guard: str
     judge: str
+    attacker: str
     tokens: str
     cost: str
+
+    def calls(self, attackers: bool) -> list[str]:
+        return [self.target, self.guard, self.judge, *([self.attacker] if attackers else [])]
+
+    def numbers(self, attackers: bool) -> list[str]:
+        return [self.answers, *self.calls(attackers), self.tokens, self.cost]
 
 
 def _sums(lines: list[Planned]) -> _Sums:
     more = "+" if any(line.open_ended for line in lines) else ""
     prices = [line.cost for line in lines if line.cost is not None]
+    most = [line.calls for line in lines]
+    first = [line.at_first or line.calls for line in lines]
     return _Sums(
         answers=_show(total([line.samples for line in lines])),
-        target=_show(total([line.target_calls for line in lines]), more),
-        guard=_show(total([line.guard_calls for line in lines]), more),
-        judge=_show(total([line.judge_calls for line in lines])),
+        target=_range([each.target for each in first], [each.target for each in most], more),
+        guard=_range([each.guard for each in first], [each.guard for each in most], more),
+        judge=_range([each.judge for each in first], [each.judge for each in most]),
+        attacker=_range([each.attacker for each in first], [each.attacker for each in most]),
         tokens=_millions(total([line.tokens for line in lines]), more),
         cost=_show(sum(prices) if len(prices) == len(lines) else None),
     )
+
+
+def _has_attackers(lines: list[Planned]) -> bool:
+    return any(line.attacker_calls != 0 for line in lines)
+
+
+def _range(first: list[int | None], most: list[int | None], more: str = "") -> str:
+    """A sum of calls, from one try of each search to all of its tries."""
+    low = "" if first == most else f"{_show(total(first))} to "
+    return low + _show(total(most), more)
 
 
 def _on_partners(lines: list[Planned]) -> list[str]:
@@ -120,6 +182,12 @@ def _on_partners(lines: list[Planned]) -> list[str]:
         f"Add {partner}."
         for partner, names in lacking.items()
     ]
+
+
+def _on_twins(lines: list[Planned]) -> list[str]:
+    """A sentence for each twin that is not run."""
+    lacking = dict.fromkeys((line.benchmark, line.not_run) for line in lines if line.not_run)
+    return [f"twin: not run ({name.removeprefix('twin ')}). {why}" for name, why in lacking]
 
 
 def _millions(tokens: int | None, more: str = "") -> str:

@@ -1,5 +1,6 @@
 """Checks a matrix before anything is paid for."""
 
+from collections.abc import Callable
 from typing import Any
 
 from inspect_ai import Task
@@ -9,7 +10,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
 from vlmguard.results.logs.answers import digest
 from vlmguard.results.run.changed_files import changed_runs, named_files
-from vlmguard.results.run.config import Defense, Matrix, ModelChoice, all_models, roles
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, all_models, roles
 from vlmguard.results.run.making import make_solver, make_task
 from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.roles_needed import (
@@ -21,8 +22,12 @@ from vlmguard.results.run.roles_needed import (
 )
 
 
-def checked_tasks(matrix: Matrix) -> list[Task]:
+def checked_tasks(matrix: Matrix, make: Callable[[Step], Task] = make_task) -> list[Task]:
     """The tasks of a matrix, after all names and roles are checked.
+
+    Args:
+        matrix: The matrix.
+        make: Makes the task of a benchmark.
 
     Raises:
         UserError: There is no such task or solver, a model cannot be made, a role that is needed
@@ -34,7 +39,7 @@ def checked_tasks(matrix: Matrix) -> list[Task]:
         raise UserError(" ".join(misspelled))
     for defense in matrix.defenses:
         make_solver(defense)
-    tasks = [make_task(step) for step in matrix.benchmarks]
+    tasks = [make(step) for step in matrix.benchmarks]
     runs = [
         (defense, *seen_as(defense, target))
         for defense in matrix.defenses

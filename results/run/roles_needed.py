@@ -5,7 +5,7 @@ earlier defenses and benchmarks are already paid for.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 from inspect_ai import Task
 
@@ -17,6 +17,7 @@ from inspect_ai._util.registry import (
 )
 
 from vlmguard.guard.alike import did_you_mean
+from vlmguard.guard.attacks import attack_cards
 from vlmguard.guard.cards import DefenseCard, cards
 from vlmguard.guard.guarded_names import PROVIDER, guarded_name
 from vlmguard.results.logs.answers import GRADER, bare
@@ -28,6 +29,10 @@ from vlmguard.results.run.config import (
     ModelChoice,
     roles,
 )
+
+LOOP: Final = "attack_loop"
+"""The solver of searches and dialogues. It stands around the whole system: its defense, if there is
+one, is in the model."""
 
 
 def missing_roles(
@@ -58,9 +63,12 @@ def misspelled_roles(matrix: Matrix) -> list[str]:
 
     A role that is like none of ours, or stands beside a solver of others, may be theirs.
     """
-    if any(each.name != UNDEFENDED and card_of(each.name) is None for each in matrix.defenses):
+    ours = (UNDEFENDED, LOOP)
+    if any(each.name not in ours and card_of(each.name) is None for each in matrix.defenses):
         return []
-    known = {GRADER, *(role.name for card in cards().defenses.values() for role in card.roles)}
+    asked = [each.roles for each in cards().defenses.values()]
+    asked += [each.roles for each in attack_cards().values()]
+    known = {GRADER, *(role.name for roles_of_card in asked for role in roles_of_card)}
     bound = {role: None for defense in matrix.defenses for role in roles(matrix, defense)}
     return [
         f"role {role}: nobody asks the model in it.{meant} Correct the name."
@@ -91,10 +99,16 @@ def cannot_start(defense: Defense, bound: Collection[str], target: ModelChoice) 
 
 def seen_as(defense: Defense, target: ModelChoice) -> tuple[Defense, ModelChoice]:
     """A run's defense and the model that answers, also where the model brings its defense along."""
-    guarded = None if FILL_IN in target.model else guarded_name(target.model, target.model_args)
-    if guarded is None or defense.name != UNDEFENDED:
+    if defense.name not in (UNDEFENDED, LOOP):
         return defense, target
-    around = Defense(name=guarded.defense, args=guarded.options)
+    guarded = None if FILL_IN in target.model else guarded_name(target.model, target.model_args)
+    around = defense
+    if defense.name == LOOP:
+        # Its label and its roles are those of the defense inside.
+        around = defense.model_copy(update={"name": UNDEFENDED, "args": {}})
+    if guarded is None:
+        return around, target
+    around = around.model_copy(update={"name": guarded.defense, "args": guarded.options})
     update = {"model": guarded.model, "model_args": guarded.model_args}
     return around, target.model_copy(update=update)
 

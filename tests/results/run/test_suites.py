@@ -43,7 +43,7 @@ def test_the_suites_that_the_manual_names_are_there() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_suite_has_a_plan_without_data(name: str) -> None:
-    steps = read_suite(name)
+    steps = read_suite(name).benchmarks
     assert len({step.label or step.name for step in steps}) == len(steps)
     for step in steps:
         assert step.args.keys() <= with_defaults(Step(name=step.name)).keys(), step
@@ -60,14 +60,16 @@ def test_a_suite_has_a_plan_without_data(name: str) -> None:
 
 
 def test_tests_of_ability_alone_need_no_grader() -> None:
-    lines = plan(from_flags(["mockllm/model"], read_suite("utility_quick"), [], []))
+    lines = plan(from_flags(["mockllm/model"], read_suite("utility_quick").benchmarks, [], []))
     assert [line.missing for line in lines] == [()] * len(lines)
     assert {line.judge_calls for line in lines} == {0}
 
 
 def test_answers_of_one_word_are_not_counted_as_long_ones() -> None:
     # 300 tokens a call are assumed; POPE and MME end an answer at 128, ScienceQA at 16.
-    matrix = from_flags(["mockllm/model"], read_suite("utility_quick"), ["none", "vlmguard"], [])
+    matrix = from_flags(
+        ["mockllm/model"], read_suite("utility_quick").benchmarks, ["none", "vlmguard"], []
+    )
     tokens = {(line.benchmark, line.defense): line.tokens for line in plan(matrix)}
     assert tokens["pope", "none"] == 500 * (1500 + 128)
     assert tokens["mme", "none"] == 2374 * (1500 + 128)
@@ -77,7 +79,7 @@ def test_answers_of_one_word_are_not_counted_as_long_ones() -> None:
 
 
 def test_the_full_suite_leaves_no_benchmark_out() -> None:
-    found = [cards().benchmark(step.name, step.args) for step in read_suite("full")]
+    found = [cards().benchmark(step.name, step.args) for step in read_suite("full").benchmarks]
     # What draws its own data needs targets of its own.
     known = {name for name, card in cards().benchmarks.items() if card.variants}
     assert {card.name for card in found if card} == known
