@@ -7,11 +7,12 @@ JSON, and headings in several languages, and forget to close tags.
 import html
 import json
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from vlmguard.guard.rewriter.words import kind_of
 
-__all__ = ["as_tags", "take_blocks", "undressed", "without_remarks"]
+__all__ = ["as_tags", "sections", "take_blocks", "undressed", "without_remarks"]
 
 _NEW: Final = (
     r"(?:(?:the|your|my|rewritten|rewrite|revised|new|safe|safer|final|improved|modified|updated|"
@@ -37,6 +38,7 @@ _TAG: Final = re.compile(
 )
 _SQUARE: Final = re.compile(rf"\[(/?)({_NAME}|{_THOUGHTS})\]", re.IGNORECASE)
 _OWN: Final = re.compile(r"</?prompt>")
+_BLANKS: Final = re.compile(r"(?<=<)\s++|(?<=</)\s++|(?<!\s)\s++(?=>)")
 _IS_THOUGHTS: Final = re.compile(_TAG_THOUGHTS, re.IGNORECASE)
 _DOUBLED: Final = re.compile(r"(</?prompt>)(?:\s*\1)+")
 # A closing tag that is misspelt, or is that of the other block.
@@ -101,12 +103,37 @@ def as_tags(text: str, *, cut_off: bool = False) -> str:
     if _OWN.search(text):
         # If the whole reply is escaped, so are its parts.
         return _closed(html.unescape(text) if was_escaped else text)
+    # The reasoning may quote what a user forged: other forms count outside of it alone.
+    thoughts, outside = _apart(text)
+    return thoughts + _in_other_forms(outside, cut_off)
+
+
+def _apart(text: str) -> tuple[str, str]:
+    """The reasoning up to its last closing tag, and all else."""
+    before, closing, behind = text.rpartition("</reasoning>")
+    head, opening, said = before.partition("<reasoning>")
+    return (f"<reasoning>{said}{closing}", head + behind) if opening else ("", text)
+
+
+def _in_other_forms(text: str, cut_off: bool) -> str:
     if len(_SQUARE.findall(text)) >= 2:
         squared = _SQUARE.sub(_own_tag, text)
         if "<prompt>" in squared:
             return _closed(squared)
     labelled = "" if cut_off else _from_labels(text)
     return _from_json(text) or labelled or text
+
+
+def sections(text: str) -> list[str]:
+    """All that a text holds between marks of a rewritten request, in tags or JSON.
+
+    Args:
+        text: Any text, in small letters.
+    """
+    tagged = _SQUARE.sub(_own_tag, _TAG.sub(_own_tag, _BLANKS.sub("", text)))
+    found, rest = take_blocks(tagged, "prompt")
+    found += rest.split("<prompt>")[1:]
+    return found + [each for item in _objects(text) for each in _prompts(item)]
 
 
 def take_blocks(text: str, *names: str) -> tuple[list[str], str]:
@@ -189,7 +216,18 @@ def _closed(text: str) -> str:
 
 def _from_json(text: str) -> str:
     """The last JSON object with a field for the request; empty if there is none."""
-    found: dict[str, str] | None = None
+    found = list(_objects(text))
+    if not found:
+        return ""
+    thoughts = " ".join(
+        value for key, value in found[-1].items() if _means(_THOUGHTS_KEY, "thoughts", key)
+    )
+    blocks = "".join(f"<prompt>{each}</prompt>" for each in _prompts(found[-1]) or [""])
+    return f"<reasoning>{thoughts}</reasoning>{blocks}" if thoughts else blocks
+
+
+def _objects(text: str) -> Iterator[dict[str, str]]:
+    """The texts of each JSON object with a field for the request."""
     end = 0
     for number, start in enumerate(_OBJECT.finditer(text)):
         if number == _READINGS:
@@ -201,15 +239,11 @@ def _from_json(text: str) -> str:
         except (ValueError, RecursionError):
             continue
         if any(_means(_PROMPT_KEY, "prompt", key) for key in item):
-            found = {key: value for key, value in item.items() if isinstance(value, str)}
-    if found is None:
-        return ""
-    thoughts = " ".join(
-        value for key, value in found.items() if _means(_THOUGHTS_KEY, "thoughts", key)
-    )
-    prompts = [value for key, value in found.items() if _means(_PROMPT_KEY, "prompt", key)]
-    blocks = "".join(f"<prompt>{each}</prompt>" for each in prompts or [""])
-    return f"<reasoning>{thoughts}</reasoning>{blocks}" if thoughts else blocks
+            yield {key: value for key, value in item.items() if isinstance(value, str)}
+
+
+def _prompts(item: dict[str, str]) -> list[str]:
+    return [value for key, value in item.items() if _means(_PROMPT_KEY, "prompt", key)]
 
 
 def _means(name: re.Pattern[str], kind: str, key: str) -> bool:

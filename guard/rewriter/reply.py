@@ -6,6 +6,7 @@ requests (a refusal, a placeholder, a remark, an echo) never reach the target. E
 unusable reply has a name, because tables show its rate.
 """
 
+import html
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,10 +14,16 @@ from typing import Final
 
 from vlmguard.guard.refusals import is_refusal
 from vlmguard.guard.rewriter.asks import asks, must_ask, shares_words
-from vlmguard.guard.rewriter.forms import as_tags, take_blocks, undressed, without_remarks
+from vlmguard.guard.rewriter.forms import (
+    as_tags,
+    sections,
+    take_blocks,
+    undressed,
+    without_remarks,
+)
 from vlmguard.guard.rewriter.words import kind_of, says_nothing
 from vlmguard.guard.text.thinking import split_thinking
-from vlmguard.guard.text.untrusted import plain_spelling
+from vlmguard.guard.text.untrusted import disarm, plain_spelling
 
 __all__ = ["Parsed", "parse_reply"]
 
@@ -146,11 +153,14 @@ def _accepted(
 ) -> tuple[str, str | None]:
     """The request to pass on, and its fault."""
     if len(prompts) > 1:
+        prompts = [each for each in prompts if not _is_quoted(each, material)] or prompts
+    if len(prompts) > 1:
         return "", "several_prompts"
     prompt = prompts[0]
     if _STRAY.search(prompt) or _PROMPT_TAG.search(outside):
         return "", "stray_tags"
-    if request is not None and _is_same(prompt, request):
+    # What it was shown has our tags broken up.
+    if request is not None and (_is_same(prompt, request) or _is_same(prompt, disarm(request))):
         return request, None
     prompt = undressed(prompt)
     if request is not None and (_is_same(prompt, request) or (addition and says_nothing(prompt))):
@@ -201,9 +211,20 @@ def _told(instructions: str) -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 def _is_quoted(prompt: str, material: str) -> bool:
-    """Whether the material already holds this request between the tags of a reply."""
-    given, _ = take_blocks(plain_spelling(material), "prompt")
-    return plain_spelling(prompt) in (each.strip() for each in given)
+    """Whether the material already holds this request as a section of a reply, in any form."""
+    return _as_read(prompt) in _held(material)
+
+
+@lru_cache(maxsize=16)
+def _held(material: str) -> frozenset[str]:
+    """The sections of a reply that a material holds; the same for several prompts."""
+    return frozenset(_as_read(each) for each in sections(_as_read(material)))
+
+
+def _as_read(text: str) -> str:
+    """A text as a model may read it: entities decoded (even twice), look-alikes replaced."""
+    plain = undressed(plain_spelling(html.unescape(html.unescape(text))))
+    return " ".join(plain.split())
 
 
 def _is_repetitive(text: str) -> bool:
