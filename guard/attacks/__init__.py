@@ -24,8 +24,10 @@ from vlmguard.guard.attacks.base import (
 )
 from vlmguard.guard.attacks.best_of_n import best_of_n as best_of_n
 from vlmguard.guard.attacks.chosen import ChosenAttack, chosen_attack
+from vlmguard.guard.attacks.crescendo import crescendo as crescendo
 from vlmguard.guard.attacks.figstep import figstep as figstep
 from vlmguard.guard.attacks.figstep_pro import figstep_pro as figstep_pro
+from vlmguard.guard.attacks.forgotten import forgotten as forgotten
 from vlmguard.guard.attacks.jood import jood as jood
 from vlmguard.guard.attacks.mml import mml as mml
 from vlmguard.guard.attacks.rendering import (

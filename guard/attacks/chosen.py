@@ -30,6 +30,7 @@ __all__ = ["ChosenAttack", "chosen_attack"]
 
 _SEED: Final = "seed"
 _FONT: Final = "font"
+_TEMPLATE: Final = "template"
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,14 @@ class ChosenAttack:
         drawn = (
             {"font": file_hash(user_path(font)) if font else font_hash()} if self.card.draws else {}
         )
+        template = options.pop(_TEMPLATE, None)
         return {
             "name": self.card.name,
             "version": self.card.version,
             "options": options,
             "seed": self.seed,
             **drawn,
+            **({_TEMPLATE: file_hash(user_path(template))} if template else {}),
         }
 
     def static(self) -> Attack:
