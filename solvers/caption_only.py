@@ -49,6 +49,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import only_refuses
 from vlmguard.guard.rewriter.words import is_blank
 from vlmguard.guard.templates import fill, load_templates, template_hash
+from vlmguard.guard.text.reading import to_read
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.captions import (
     CAPTION,
@@ -160,7 +161,7 @@ class CaptionOnly(Defense):
     async def _captions(
         self, conversation: Conversation, record: DefenseRecord, captioner: Helper
     ) -> list[str]:
-        question = fill(self.caption_prompt, request=disarm(conversation.text))
+        question = fill(self.caption_prompt, request=to_read(conversation.text))
         captions = []
         for image in conversation.images:
             said = await caption_of(image, question, conversation, captioner, record)

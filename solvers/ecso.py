@@ -62,6 +62,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.sampling import in_full
 from vlmguard.guard.templates import fill, load_templates, template_hash
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.reading import to_read
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import BUDGETS, Budget, answer_limit
 from vlmguard.solvers.captions import (
@@ -229,8 +230,8 @@ class ECSO(Defense):
         conversation = answered.conversation
         question = fill(
             self.check_prompt,
-            request=disarm(conversation.text),
-            answer=disarm(answered.text[:MAX_ANSWER_CHARS]),
+            request=to_read(conversation.text),
+            answer=to_read(answered.text[:MAX_ANSWER_CHARS]),
         )
         asked = [*conversation.system, user_message(conversation.seen, question)]
         output = await answered.target.ask(asked, _CHECKS)
@@ -240,7 +241,7 @@ class ECSO(Defense):
     async def _captions(self, answered: Answered, record: DefenseRecord) -> list[str]:
         """Step 3, once for each image."""
         conversation = answered.conversation
-        question = fill(self.caption_prompt, request=disarm(conversation.text))
+        question = fill(self.caption_prompt, request=to_read(conversation.text))
         target = Helper("target", None, answered.target)
         captions = []
         for image in conversation.seen:

@@ -72,8 +72,8 @@ from vlmguard.guard.record import DefenseRecord, Stage
 from vlmguard.guard.roles import defaults_for, one_model, put_question
 from vlmguard.guard.templates import fill, load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.reading import to_read
 from vlmguard.guard.text.short_replies import last_label
-from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.budget import AUTHORS_TOKENS, BUDGETS, Budget, answer_limit
 from vlmguard.solvers.defended import defended, options_of
 
@@ -283,7 +283,7 @@ class MLLMProtector(Defense):
             record.add_stage(stage)
             return reading.values[0], stage.output
         model = one_model("detector")
-        output = await _generate(model, fill(DETECTOR_TEMPLATE, answer=disarm(text)), _CHECKS)
+        output = await _generate(model, fill(DETECTOR_TEMPLATE, answer=to_read(text)), _CHECKS)
         record.add_call("harm_check", output, "detector")
         reply = read_output(output).text
         record.verdict = Verdict(raw=reply, label=None)
@@ -306,7 +306,7 @@ class MLLMProtector(Defense):
             record.add_stage(stage)
             return _not_empty(written.text), not written.finished
         model = one_model("detoxifier")
-        text = fill(self.asking, answer=disarm(harmful.answer), request=disarm(harmful.request))
+        text = fill(self.asking, answer=to_read(harmful.answer), request=to_read(harmful.request))
         settings = GenerateConfig(temperature=0.0, max_tokens=harmful.tokens)
         output = await _generate(model, text, settings)
         record.add_call("detoxify", output, "detoxifier")

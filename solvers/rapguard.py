@@ -68,6 +68,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import only_refuses
 from vlmguard.guard.rewriter.words import is_blank
 from vlmguard.guard.templates import fill, load_templates, template_hash
+from vlmguard.guard.text.reading import to_read
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.defended import defended, options_of
 
@@ -291,13 +292,15 @@ class RapGuard(Defense):
         helper: Helper,
     ) -> bool:
         """Whether the safety prompt would spoil the answer to a harmless request."""
-        question = fill(self.check_prompt, safety_prompt=disarm(found.safety_prompt), material=told)
+        question = fill(
+            self.check_prompt, safety_prompt=to_read(found.safety_prompt), material=told
+        )
         turn = user_message(conversation.seen, question)
-        said = await helper.reply("self_check", [turn], _QUESTION, record)
-        content = verdict_object(said.text, "spoils") if said.kind == "answer" else None
+        reply = await helper.reply("self_check", [turn], _QUESTION, record)
+        content = verdict_object(reply.text, "spoils") if reply.kind == "answer" else None
         spoils = _TRUTH.get(str((content or {}).get("spoils")).lower())
         if spoils is None:
-            raise unusable(said, "no_self_check")
+            raise unusable(reply, "no_self_check")
         record.notes["spoils"] = spoils
         return spoils
 

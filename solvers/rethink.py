@@ -57,7 +57,7 @@ from vlmguard.guard.errors import check_choice, check_count
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.templates import fill, load_templates, template_hash
-from vlmguard.guard.text.untrusted import disarm
+from vlmguard.guard.text.reading import to_read
 from vlmguard.solvers.budget import AUTHORS_TOKENS
 from vlmguard.solvers.critique import Critique, read_critique, read_new_answer
 from vlmguard.solvers.defended import defended, options_of
@@ -273,10 +273,10 @@ class Rethink(Defense):
         conversation = answered.conversation
         question = fill(
             self.texts[name],
-            request=disarm(conversation.text),
-            answer=disarm(text),
+            request=to_read(conversation.text),
+            answer=to_read(text),
             policy=self.texts["policy"],
-            critique=disarm(critique),
+            critique=to_read(critique),
         )
         return [*conversation.system, user_message(conversation.seen, question)]
 

@@ -25,7 +25,7 @@ from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.material import material, turn_of
 from vlmguard.guard.templates import fill, load_template
 from vlmguard.guard.text.patterns import SECONDS, user_pattern
-from vlmguard.guard.text.untrusted import disarm
+from vlmguard.guard.text.reading import to_read
 
 __all__ = ["CustomRegex"]
 
@@ -77,8 +77,8 @@ class CustomRegex(ChatGuard):
         asked = fill(
             self.prompt,
             material=material(exchange),
-            request=disarm(exchange.conversation.text),
-            answer=disarm(exchange.answer or ""),
+            request=to_read(exchange.conversation.text),
+            answer=to_read(exchange.answer or ""),
         )
         return [turn_of(exchange, asked)]
 

@@ -21,8 +21,8 @@ from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentText,
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.labelled import agreed, labelled_lines
-from vlmguard.guard.guard_models.material import quoted
 from vlmguard.guard.messages import image_parts
+from vlmguard.guard.text.reading import quoted
 
 __all__ = ["GuardReasoner"]
 
@@ -55,6 +55,7 @@ _DECISION: Final = re.compile(
     r"\b(request|response)[*_]{0,4}:\s{0,20}([^\n]*?)(?=\n|\Z|\b(?:request|response)[*_]{0,4}:)",
     re.IGNORECASE,
 )
+
 # Beginnings of lines in foreign text that the model could take for ours, or we for the model's.
 _OURS: Final = re.compile(r"[\s*_-]*(?:human user|ai assistant|request|response)[\s*_]*:")
 

@@ -35,10 +35,10 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_text
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.llama_guard import read_verdict
-from vlmguard.guard.guard_models.material import quoted
 from vlmguard.guard.guard_models.plain import text_turns
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.templates import fill, load_template
+from vlmguard.guard.text.reading import quoted
 
 __all__ = ["JAILBREAKV_POLICY", "LLAMA_GUARD_7B_PROMPT", "LlamaGuard7B", "read_categories"]
 

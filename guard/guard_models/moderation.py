@@ -40,6 +40,7 @@ from vlmguard.guard.guard_models.base import ROLE, Checked, Exchange, GuardModel
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.record import Stage
 from vlmguard.guard.redaction import redact_text
+from vlmguard.guard.text.reading import as_read
 from vlmguard.guard.text.untrusted import well_formed
 
 __all__ = ["FAILED", "Moderation"]
@@ -87,6 +88,7 @@ class Moderation(GuardModel):
     async def check(self, exchange: Exchange) -> Checked:
         """Send the request with each of its images, or the answer alone."""
         said = exchange.conversation.text if exchange.answer is None else exchange.answer
+        said = as_read(said) or said
         text: list[ModerationMultiModalInputParam] = []
         if said.strip():
             text = [{"type": "text", "text": well_formed(said)}]

@@ -3,7 +3,7 @@
 Such templates know turns of a user and of an assistant in strict alternation, and ask about the
 last one. So system turns, tool calls and the text of tools' results are left out, images of such
 results stand in a user turn, and turns of one role that follow each other become one. Foreign text
-stays as it is, but for what could end its turn: control tokens, the marks with which templates
+is as a reader sees it (`text/reading.py`), but for what could end its turn: control tokens, the marks with which templates
 delimit a conversation (`<END CONVERSATION>`), and lines that begin as their turns do (`Agent: No`),
 which are quoted.
 """
@@ -21,8 +21,8 @@ from inspect_ai.model import (
 )
 
 from vlmguard.guard.guard_models.base import Exchange
-from vlmguard.guard.guard_models.material import marked
 from vlmguard.guard.messages import image_parts, texts_and_images
+from vlmguard.guard.text.reading import as_read, marked
 from vlmguard.guard.text.thinking import strip_thinking
 from vlmguard.guard.text.untrusted import break_controls
 
@@ -35,6 +35,7 @@ NO_TEXT = "(no text)"
 _TURN: Final = re.compile(
     r"[\s*_#]{0,9}(?:user|human|agent|ai|assistant)(?:\s+message)?[\s*_]{0,9}:"
 )
+_LONGEST_TOKEN: Final = 70
 
 
 def plain_turns(exchange: Exchange) -> list[ChatMessage]:
@@ -58,9 +59,9 @@ def plain_turns(exchange: Exchange) -> list[ChatMessage]:
     if exchange.answer is not None:
         _add(turns, "assistant", [ContentText(text=_inert(exchange.answer))])
     return [
-        ChatMessageUser(content=content or NO_TEXT)
+        ChatMessageUser(content=_apart(content) or NO_TEXT)
         if role == "user"
-        else ChatMessageAssistant(content=content)
+        else ChatMessageAssistant(content=_apart(content))
         for role, content in turns
     ]
 
@@ -84,9 +85,27 @@ def _add(turns: list[tuple[str, list[Content]]], role: str, content: list[Conten
         turns.append((role, content))
 
 
+def _apart(content: list[Content]) -> list[Content]:
+    """Parts of a turn, with a space before a text that would end a control token of the last one.
+
+    Servers' templates write the texts of a turn one behind the other.
+    """
+    kept: list[Content] = []
+    before = ""
+    for part in content:
+        if isinstance(part, ContentText):
+            joined = before + part.text
+            apart = "" if break_controls(joined) == joined else " "
+            kept.append(ContentText(text=apart + part.text))
+            before = (before + apart + part.text)[-_LONGEST_TOKEN:]
+        else:
+            kept.append(part)
+    return kept
+
+
 def _said(text: str) -> str:
     return _inert(strip_thinking(text))
 
 
 def _inert(text: str) -> str:
-    return marked(break_controls(text, "begin", "end"), _TURN)
+    return marked(break_controls(as_read(text), "begin", "end"), _TURN)

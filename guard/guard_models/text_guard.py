@@ -35,7 +35,7 @@ from vlmguard.guard.record import Stage
 from vlmguard.guard.roles import defaults_for, one_model
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.text.outputs import read_output
-from vlmguard.guard.text.untrusted import disarm
+from vlmguard.guard.text.reading import to_read
 
 __all__ = ["CAPTIONER", "CAPTION_PROMPT", "INNER", "TextGuard"]
 
@@ -119,7 +119,7 @@ class TextGuard(GuardModel):
 def _as_text(exchange: Exchange, caption: str) -> Exchange:
     """The exchange without images, with a description of them before the request."""
     conversation = exchange.conversation
-    shown = f"[The images show: {disarm(caption.strip())}]" if caption else ""
+    shown = f"[The images show: {to_read(caption.strip())}]" if caption else ""
     text = "\n\n".join(each for each in (shown, conversation.text) if each.strip())
     earlier = [
         turn.model_copy(update={"content": turn.text}) for turn in conversation.earlier if turn.text

@@ -1,11 +1,11 @@
 """The fields of a language's table of refusals, and the spelling in which texts are compared."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
 from vlmguard.guard.refusals.phrases import normalise
+from vlmguard.guard.text.normal_forms import normal_form
 
 __all__ = ["Language", "any_of", "folded", "prepared"]
 
@@ -58,8 +58,8 @@ def folded(text: str) -> str:
     Accents, vowel signs and joiners are removed, wide forms become narrow, and Arabic and Persian
     letters that look alike become one letter.
     """
-    plain = _MARKS.sub("", unicodedata.normalize("NFKD", text)).translate(_ALIKE)
-    return unicodedata.normalize("NFC", plain)
+    plain = _MARKS.sub("", normal_form("NFKD", text)).translate(_ALIKE)
+    return normal_form("NFC", plain)
 
 
 def prepared(text: str) -> str:

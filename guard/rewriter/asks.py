@@ -9,6 +9,8 @@ import re
 import unicodedata
 from typing import Final
 
+from vlmguard.guard.text.normal_forms import normal_form
+
 __all__ = ["asks", "must_ask", "shares_words"]
 
 _ENGLISH: Final = (
@@ -93,7 +95,7 @@ def asks(text: str) -> bool:
     """Whether a text holds a question, an instruction or a wish."""
     if _MARKS.search(text):
         return True
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    plain = normal_form("NFKC", text).casefold().replace("’", "'")
     if _HAN.search(plain):
         return True
     clauses = (clause.strip(_EDGES) for clause in _BREAKS.split(plain))

@@ -40,6 +40,7 @@ from vlmguard.guard.roles import one_model
 from vlmguard.guard.rule_files import read_rules
 from vlmguard.guard.several_images import UNSUPPORTED
 from vlmguard.guard.text.patterns import SECONDS, user_pattern
+from vlmguard.guard.text.reading import as_read
 from vlmguard.guard.text.untrusted import plain_spelling, well_formed
 
 __all__ = ["ALARM", "ROLE", "Gate", "Opinion", "gate_of"]
@@ -210,7 +211,7 @@ class _RuleGate(Gate):
     async def check(self, conversation: Conversation, record: DefenseRecord) -> Opinion:
         turns = (turn for turn in conversation.request if isinstance(turn, ChatMessageUser))
         written = well_formed("\n".join(turn.text for turn in turns))
-        texts = list(dict.fromkeys((written, plain_spelling(written))))
+        texts = list(dict.fromkeys((written, as_read(written), plain_spelling(written))))
         until = monotonic() + SECONDS
         try:
             for number, rule in enumerate(self.rules, start=1):

@@ -68,7 +68,8 @@ from vlmguard.guard.roles import continues_prefix, defaults_for
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.templates import fill, load_template
 from vlmguard.guard.text.outputs import read_output
-from vlmguard.guard.text.untrusted import disarm, well_formed
+from vlmguard.guard.text.reading import as_read, quoted_turns, to_read
+from vlmguard.guard.text.untrusted import well_formed
 
 __all__ = ["ImageLike", "Rewrite", "Rewriter", "UnusableRewrite", "read_reply"]
 
@@ -226,20 +227,23 @@ class Rewriter:
             UserError: There are earlier turns or a hazard, but the template has no place for them.
         """
         message = self.message(image, text, conversation=conversation, hazard=hazard)
-        material = "\n".join((*(turn.text for turn in conversation), text))
+        read = as_read(text)
+        material = as_read("\n".join((*(turn.text for turn in conversation), text)))
         try:
             output = await self._ask(message)
         except TooManyImages as refused:
             return Rewrite(text, text, "", UNSUPPORTED, (refused.output,))
-        parsed = self._parse(output, text, material)
+        parsed = self._parse(output, read, material)
         outputs: tuple[ModelOutput, ...] = (output,)
         if parsed.failure in PROBLEMS and not read_output(output).is_too_long:
             output = await self._ask(asked_again(message, parsed.failure, self._appends))
-            parsed = self._parse(output, text, material)
+            parsed = self._parse(output, read, material)
             outputs += (output,)
-        rewritten, addition = text if parsed.failure else parsed.prompt, ""
+        # Word for word what it read is the request unchanged, which goes on as the user wrote it.
+        kept = bool(parsed.failure) or as_read(parsed.prompt).split() == read.split()
+        rewritten, addition = text if kept else parsed.prompt, ""
         if self._appends:
-            addition = "" if parsed.prompt.split() == text.split() else parsed.prompt
+            addition = "" if kept and not parsed.failure else parsed.prompt
             rewritten = "\n\n".join(each for each in (text, addition) if each)
         return Rewrite(text, rewritten, parsed.reasoning, parsed.failure, outputs, addition)
 
@@ -294,17 +298,17 @@ class Rewriter:
         Raises:
             UserError: As for `rewrite`.
         """
-        turns = "\n".join(f"{turn.role}: {turn.text}" for turn in conversation if turn.text)
+        tags = () if hazard is None else (HAZARD_TAG,)
+        turns = quoted_turns((turn for turn in conversation if turn.text), *tags)
         if (turns or hazard is not None) and "{conversation}" not in self._prompt.template:
             lost = "the earlier turns of this conversation" if turns else "the hazard that is told"
             raise UserError(
                 f"The rewriting template has no {{conversation}}, so {lost} would be lost. Add the "
                 "placeholder to the template."
             )
-        tags = () if hazard is None else (HAZARD_TAG,)
-        shown = fill(CONVERSATION_TEMPLATE, turns=disarm(turns, *tags)) if turns else ""
+        shown = fill(CONVERSATION_TEMPLATE, turns=turns) if turns else ""
         return self._prompt.text(
-            request=disarm(text, *tags),
+            request=to_read(text, *tags),
             conversation=shown + ("" if hazard is None else hazard_block(hazard)),
             reasoning=self.reasoning,
             images=images,

@@ -7,8 +7,9 @@ sentence that is not known as a remark.
 """
 
 import re
-import unicodedata
 from typing import Final, Literal
+
+from vlmguard.guard.text.normal_forms import normal_form
 
 __all__ = ["is_blank", "is_placeholder", "kind_of", "says_nothing"]
 
@@ -271,7 +272,7 @@ def kind_of(text: str) -> Kind:
         `unchanged` if all of it says that the request stays as it is; `remark` for a placeholder, a
         status or a comment on the request; else `request`.
     """
-    plain = " ".join(unicodedata.normalize("NFKC", text.translate(_QUOTES)).casefold().split(" "))
+    plain = " ".join(normal_form("NFKC", text.translate(_QUOTES)).casefold().split(" "))
     plain = plain.strip(_EDGES)
     inner = _without_brackets(plain)
     bracketed = inner != plain and "?" not in inner

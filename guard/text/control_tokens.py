@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
+from vlmguard.guard.text.reading import as_read
 from vlmguard.guard.text.untrusted import well_formed
 
 __all__ = ["break_up", "control_tokens", "without_controls"]
@@ -39,7 +40,9 @@ def control_tokens(tokenizer: Any, used: Collection[int] = ()) -> tuple[str, ...
 
 
 def without_controls(text: str, tokenizer: Any) -> str:
-    """A foreign text without control tokens, so that a tokenizer reads it as text alone.
+    """A foreign text for a model that checks it: `as_read`, without control tokens.
+
+    So a tokenizer reads it as text alone.
 
     Args:
         text: Any text; lone surrogates are replaced, too.
@@ -48,7 +51,7 @@ def without_controls(text: str, tokenizer: Any) -> str:
     Returns:
         The text with a space in each control token that it spells.
     """
-    return break_up(well_formed(text), _control_tokens(tokenizer))
+    return break_up(well_formed(as_read(text)), _control_tokens(tokenizer))
 
 
 @lru_cache(maxsize=16)

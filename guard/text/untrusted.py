@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["break_controls", "disarm", "plain_spelling", "well_formed"]
+__all__ = ["LOOKALIKES", "break_controls", "disarm", "plain_spelling", "well_formed"]
 
 # Both match only the first character of a tag, in the spelling that `_plain` gives: small letters,
 # real brackets, nothing invisible.
@@ -26,31 +26,39 @@ _CONTROL: Final = re.compile(
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-# Letters that look like a Latin letter of our tags, and signs that look like a bracket or a slash.
-# NFKC replaces others.
-_LOOKALIKES: Final = {
+LOOKALIKES: Final = {
     **dict.fromkeys("‹〈⟨❮❬˂ᐸ≺", "<"),
     **dict.fromkeys("›〉⟩❯❭˃ᐳ≻", ">"),
     **dict.fromkeys("∕⁄⧸╱⟋", "/"),
     **dict.fromkeys("аα", "a"),
-    **dict.fromkeys("сϲ", "c"),
-    **dict.fromkeys("е", "e"),
+    **dict.fromkeys("вьб", "b"),
+    **dict.fromkeys("сϲς", "c"),
+    **dict.fromkeys("ԁ", "d"),
+    **dict.fromkeys("еε", "e"),
     **dict.fromkeys("ɡ", "g"),
-    **dict.fromkeys("һн", "h"),
+    **dict.fromkeys("һнհ", "h"),
     **dict.fromkeys("іιıӏ", "i"),
+    **dict.fromkeys("јյ", "j"),
     **dict.fromkeys("кκ", "k"),
     **dict.fromkeys("м", "m"),
     **dict.fromkeys("пո", "n"),
-    **dict.fromkeys("оοօ", "o"),
+    **dict.fromkeys("оοօσ", "o"),
     **dict.fromkeys("рρ", "p"),
-    **dict.fromkeys("ԛ", "q"),
+    **dict.fromkeys("ԛզ", "q"),
     **dict.fromkeys("гг", "r"),
     **dict.fromkeys("ѕ", "s"),
     **dict.fromkeys("тτ", "t"),
     **dict.fromkeys("υս", "u"),
     **dict.fromkeys("ѵν", "v"),
-    **dict.fromkeys("ѡ", "w"),
+    **dict.fromkeys("ѡԝω", "w"),
+    **dict.fromkeys("хχ", "x"),
+    **dict.fromkeys("уүγ", "y"),
 }
+"""Small letters that look like a Latin letter, and signs that look like a bracket or a slash. NFKC
+replaces others."""
+
+# What is not shown, and is neither a format character nor a mark: fillers, a blank of Braille.
+_BLANKS: Final = "\u115f\u1160\u2800"
 
 
 def well_formed(text: str) -> str:
@@ -120,7 +128,11 @@ def _plain(text: str) -> tuple[str, Sequence[int]]:
 
 @lru_cache(maxsize=4096)
 def _plain_char(char: str) -> str:
-    # Combining marks, and characters that are not shown.
     parts = unicodedata.normalize("NFKD", char).casefold()
-    shown = (part for part in parts if unicodedata.category(part) not in ("Cf", "Mn", "Me"))
-    return "".join(_LOOKALIKES.get(part, part) for part in shown)
+    # Without combining marks, and characters that are not shown.
+    shown = (
+        part
+        for part in parts
+        if unicodedata.category(part) not in ("Cf", "Mn", "Me") and part not in _BLANKS
+    )
+    return "".join(LOOKALIKES.get(part, part) for part in shown)

@@ -14,6 +14,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.roles import defaults_for, put_question
 from vlmguard.guard.templates import fill
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.reading import to_read
 from vlmguard.guard.text.short_replies import last_grade, last_label
 from vlmguard.guard.text.untrusted import disarm
 
@@ -60,7 +61,7 @@ async def graded(
     config = defaults_for(model, _DEFAULTS)
 
     async def grade(answer: str) -> ModelOutput:
-        text = fill(GRADE_TEMPLATE, rubric=disarm(rubric), answer=disarm(answer))
+        text = fill(GRADE_TEMPLATE, rubric=disarm(rubric), answer=to_read(answer))
         return await put_question(model, [ChatMessageUser(content=text)], config)
 
     outputs = await call_each(grade, answers, record, stage, "reward")

@@ -64,6 +64,7 @@ from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.refusals import only_refuses
 from vlmguard.guard.rewriter.words import is_blank
 from vlmguard.guard.templates import fill, load_template, load_templates, template_hash
+from vlmguard.guard.text.reading import to_read
 from vlmguard.guard.text.untrusted import disarm
 from vlmguard.solvers.defended import defended, options_of
 from vlmguard.solvers.sia.prompts import (
@@ -279,7 +280,7 @@ class SIA(Defense):
         turn = user_message(conversation.seen, fill(self.caption_prompt, material=told))
         said = await helper.reply("caption", [turn], _QUESTION, record)
         if said.is_answer and not is_blank(said.text) and not only_refuses(said.text):
-            return disarm(said.text)
+            return to_read(said.text)
         record.failure = "no_caption"
         return NO_CAPTION
 

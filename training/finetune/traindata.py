@@ -22,7 +22,8 @@ from vlmguard.guard.images.prepare import from_data_uri, to_data_uri
 from vlmguard.guard.rewriter.forms import take_blocks
 from vlmguard.guard.rewriter.prompts import PROMPTS, RewritePrompt
 from vlmguard.guard.text.control_tokens import break_up
-from vlmguard.guard.text.untrusted import disarm, well_formed
+from vlmguard.guard.text.reading import to_read
+from vlmguard.guard.text.untrusted import well_formed
 from vlmguard.training.finetune.config import TrainConfig
 from vlmguard.training.finetune.export_folder import export_folder
 
@@ -252,7 +253,7 @@ def _check_template(
     """Warn if the rows have another wording than inference uses."""
     row = split.select_columns(["prompt", "original"])[0]
     wanted = prompt.text(
-        request=disarm(row["original"]),
+        request=to_read(row["original"]),
         conversation="",
         reasoning=targets == "reasoning",
         images=1,
