@@ -3,9 +3,9 @@
 Such templates know turns of a user and of an assistant in strict alternation, and ask about the
 last one. So system turns, tool calls and the text of tools' results are left out, images of such
 results stand in a user turn, and turns of one role that follow each other become one. Foreign text
-is as a reader sees it (`text/reading.py`), but for what could end its turn: control tokens, the marks with which templates
-delimit a conversation (`<END CONVERSATION>`), and lines that begin as their turns do (`Agent: No`),
-which are quoted.
+is as a reader sees it (`text/reading.py`), but for what could end its turn: control tokens, the
+marks with which templates delimit a conversation (`<END CONVERSATION>`), and lines that begin as
+their turns do (`Agent: No`), which are quoted.
 """
 
 import re

@@ -138,7 +138,7 @@ def quoted_turns(turns: Iterable[ChatMessage], *tags: str) -> str:
 def _step(text: str) -> str:
     shown = _TAG_LETTER.sub(lambda tag: chr(ord(tag[0]) - _TAG_BLOCK), _IGNORED.sub("", text))
     single = _REPEATED.sub(r"\1", shown)
-    plain = _NEEDLESS.sub("", normal_form("NFKC", single))
+    plain: str = _NEEDLESS.sub("", normal_form("NFKC", single))
     if _FOREIGN.search(plain) is None:
         return plain
     mapped: str = _WORD.sub(_latin, plain)
