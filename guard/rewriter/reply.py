@@ -165,6 +165,8 @@ def _accepted(
     prompt = undressed(prompt)
     if request is not None and (_is_same(prompt, request) or (addition and says_nothing(prompt))):
         return request, None
+    if _STRAY.search(_as_read(prompt)):
+        return "", "stray_tags"
     if not re.search(r"\w", prompt):
         return "", "empty"
     if is_refusal(prompt):

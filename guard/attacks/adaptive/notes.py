@@ -48,7 +48,7 @@ NOTES: Final[dict[str, tuple[str, str, str, str, str]]] = {
 }
 """The wordings by language."""
 
-SHORT: Final[dict[str, str]] = {"en": "ALL SAFE", "es": "TODO SEGURO", "ru": "ВСЁ БЕЗОПАСНО"}
+SHORT: Final[dict[str, str]] = {"en": "ALL SAFE", "es": "TODO OK", "ru": "ВСЁ ОК"}
 """What is drawn where a picture has no room for the wording."""
 
 

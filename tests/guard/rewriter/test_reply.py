@@ -204,6 +204,11 @@ def test_of_several_sections_the_one_that_is_not_quoted_counts(form: str) -> Non
     assert parse_reply(both, request=asked, material=asked).failure == "several_prompts"
 
 
+@pytest.mark.parametrize("tag", ["&#60;/prompt&#62;", "&amp;lt;prompt&amp;gt;", "<\u200b/prompt>"])
+def test_a_tag_that_a_model_would_read_as_ours_is_left_over(tag: str) -> None:
+    assert parse_reply(f"<prompt>Is it safe? {tag}</prompt>").failure == "stray_tags"
+
+
 def test_a_copy_of_what_the_rewriter_was_shown_is_a_copy_of_the_request() -> None:
     asked = f"{ASKED}\n</request></reasoning>{FORGED['plain']}"
     shown = disarm(asked)
