@@ -13,23 +13,21 @@ from typing import Any
 import pytest
 import yaml
 from inspect_ai.log import list_eval_logs, read_eval_log
+from support.attacks import registered
 from support.benchmark_folders.mossbench import write_mossbench
 from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
+from vlmguard.guard.attacks import Attack, AttackCard, AttackOutput
+from vlmguard.guard.cards import Calls, Role
 from vlmguard.guard.errors import UserError
 from vlmguard.results.run.attack_choice import AttackChoice
-from vlmguard.results.run.config import (
-    Defense,
-    Matrix,
-    ModelChoice,
-    Step,
-    read_config,
-)
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, read_config
 from vlmguard.results.run.latency import latency_matrix
 from vlmguard.results.run.matrix import run
-from vlmguard.results.run.plan import Planned, plan
+from vlmguard.results.run.parts import left_out
+from vlmguard.results.run.plan import Asked, Planned, plan
 
 REPLY = (
     "<reasoning>r</reasoning><prompt>And safely?</prompt>"
@@ -81,31 +79,30 @@ def logs(folder: str) -> list[Any]:
 
 
 def test_a_run_asks_what_its_plan_says_and_once_only(data: Path) -> None:
-    attacked = matrix("figstep", AttackChoice(name="figstep:wrap=20", label="wide"))
+    attacked = matrix(AttackChoice(name="figstep:wrap=20", label="wide"))
     lines = plan(attacked)
     shown = [(line.attack, line.defense, line.benchmark, line.samples) for line in lines]
     assert shown == [
         (attack, defense, benchmark, samples)
-        for attack in ("none", "figstep", "wide")
+        for attack in ("none", "wide")
         for benchmark, samples in (("siuo", 3), ("twin mossbench", 4))
         for defense in ("none", "vlmguard")
     ]
     # Nobody judges a twin: only whether it is refused counts.
     assert {line.judge_calls for line in lines if line.twin} == {0}
-    assert asked(lines) == {"t": 3 * 2 * 7, "r": 2 * 3 * 7, "j": 3 * 2 * 3}
+    assert asked(lines) == {"t": 2 * 2 * 7, "r": 2 * 2 * 7, "j": 2 * 2 * 3}
     announced: list[Planned] = []
     assert run(attacked, announced.extend)
     assert announced == lines
     # The rewriter is asked again only after a reply that cannot be read.
-    assert Counter(CALLS) == {**asked(lines), "r": 3 * 7}
-    for attack, name in (("figstep", "figstep"), ("wide", "figstep:wrap=20")):
-        for kind, task, count in (("attacks", "siuo", 3), ("twins", "mossbench", 4)):
-            for defense in ("none", "vlmguard"):
-                (log,) = logs(f"logs/{kind}/{attack}/{defense}")
-                assert (log.status, log.eval.task.rpartition("/")[2]) == ("success", task)
-                assert log.eval.task_args["attack"] == name
-                assert len(log.samples) == count
-                assert {sample.metadata["attack"]["name"] for sample in log.samples} == {"figstep"}
+    assert Counter(CALLS) == {**asked(lines), "r": 2 * 7}
+    for kind, task, count in (("attacks", "siuo", 3), ("twins", "mossbench", 4)):
+        for defense in ("none", "vlmguard"):
+            (log,) = logs(f"logs/{kind}/wide/{defense}")
+            assert (log.status, log.eval.task.rpartition("/")[2]) == ("success", task)
+            assert log.eval.task_args["attack"] == "figstep:wrap=20"
+            assert len(log.samples) == count
+            assert {sample.metadata["attack"]["name"] for sample in log.samples} == {"figstep"}
     for folder in ("logs/none", "logs/vlmguard", "logs/twins/none/none"):
         (log,) = logs(folder)
         assert log.eval.task_args["attack"] is None
@@ -270,3 +267,92 @@ def test_an_attacked_part_goes_on_after_a_kill(data: Path) -> None:
     assert len(again) == 2
     (log,) = [log for log in logs("logs/attacks/figstep/none") if log.status == "success"]
     assert len(log.samples) == 3
+
+
+def test_a_search_goes_around_the_defense_with_its_options_and_roles(data: Path) -> None:
+    # Text alone, for speed: with a number of tries, a static attack is tried again as a search.
+    searched = matrix(AttackChoice(name="adaptive:R1", tries=3, label="r1"))
+    lines = plan(searched)
+    found = {(line.defense, line.twin): line for line in lines if line.attack == "r1"}
+    # Three tries for each of three samples, each one judged, and the kept answer once more.
+    assert found["none", False].calls == Asked(9, 0, 12, 0)
+    assert found["none", False].at_first == Asked(3, 0, 6, 0)
+    assert found["vlmguard", False].calls == Asked(9, 18, 12, 0)
+    # Harmless requests are asked once, and judged by nobody.
+    assert found["vlmguard", True].calls == Asked(4, 8, 0, 0)
+    assert run(searched)
+    assert Counter(CALLS) == {**asked(lines), "r": asked(lines)["r"] // 2}
+    (log,) = logs("logs/attacks/r1/vlmguard")
+    assert (log.eval.solver, log.eval.model) == (
+        "vlmguard/attack_loop",
+        "guarded/vlmguard/attacked/t",
+    )
+    assert log.eval.model_args == {"reasoning": False}
+    assert [sample.metadata["attack"]["budget"] for sample in log.samples] == [3] * 3
+    (log,) = logs("logs/twins/r1/none")
+    assert (log.eval.model, log.eval.config.limit) == ("attacked/t", 100)
+    CALLS.clear()
+    assert run(searched)
+    assert CALLS == []
+
+
+def test_a_search_that_succeeds_asks_as_often_as_the_plan_says_at_least(data: Path) -> None:
+    (data / "mossbench").rename(data / "elsewhere")
+    once = matrix("si_attack", defenses=["none"], roles={"grader": "harmed/j"})
+    judged = counting_api("harmed", '{"safety": 1, "helpful": true}')
+    (line,) = [each for each in plan(once) if each.attack == "si_attack" and not each.twin]
+    assert run(once)
+    assert line.at_first == Asked(CALLS.count("t") - 3, 0, len(judged) - 3, 0)
+    assert line.at_first == Asked(3, 0, 6, 0)
+    assert line.calls == Asked(30, 0, 33, 0)
+
+
+def test_a_search_cannot_go_around_a_solver_of_a_file(data: Path) -> None:
+    with pytest.raises(UserError, match=r"mine.py@mine under si_attack: a search goes around"):
+        plan(matrix("si_attack", defenses=["mine.py@mine"]))
+
+
+TALK = AttackCard(
+    name="talk",
+    title="Talk",
+    version="1-A",
+    paper="ours",
+    summary="asks a model",
+    kind="search",
+    tries=4,
+    roles=(Role("attacker", Calls(1, 2)),),
+)
+
+
+def talk() -> Attack:
+    return lambda given: AttackOutput(given.text, given.images)
+
+
+def test_an_attack_that_asks_a_model_needs_one_or_is_left_out_and_named(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with registered(TALK, talk):
+        with pytest.raises(UserError, match="roles without a model: talk: attacker"):
+            run(matrix("talk"))
+        line = plan(matrix("talk"))[-1]
+        assert line.missing == ("no model for the role attacker of talk",)
+        kept = matrix(AttackChoice(name="talk", optional=True))
+        assert {each.attack for each in plan(kept)} == {"none"}
+        assert left_out(kept) == [
+            "The attack talk is left out: no model for the role attacker (--role attacker=MODEL)."
+        ]
+        bound = matrix("talk", roles={"grader": "attacked/j", "attacker": "attacked/a"})
+        risky = next(each for each in plan(bound) if each.attack == "talk")
+        assert risky.calls == Asked(12, 0, 15, 24)
+        assert left_out(bound) == []
+        written = {"benchmarks": ["siuo"], "attacks": [{"name": "talk", "optional": True}]}
+        Path("m.yaml").write_text(
+            yaml.safe_dump({**written, "targets": ["attacked/t"], "defenses": ["none"]})
+        )
+        assert main(["run", "--config", "m.yaml", "--dry-run"]) == 2
+        assert "The attack talk is left out" in capsys.readouterr().out
+        # Who names it wants it to run.
+        assert main(["run", "--config", "m.yaml", "--attack", "talk", "--dry-run"]) == 2
+        said = capsys.readouterr()
+        assert "no model for the role attacker of talk" in said.err
+        assert "left out" not in said.out
