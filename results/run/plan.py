@@ -264,14 +264,15 @@ def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
     folders = [defense.label or defense.name for defense in matrix.defenses]
     if len(set(folders)) < len(folders):
         found.append("two defenses share a log folder: give each a label: of its own")
-    benchmarks: dict[tuple[str, str], dict[str, None]] = {}
+    lacking: dict[tuple[str, str], list[Planned]] = {}
     for line in lines:
         if line.missing:
-            of = benchmarks.setdefault((line.defense, "; ".join(map(_clause, line.missing))), {})
-            of[line.benchmark] = None
+            key = (line.defense, "; ".join(map(_clause, line.missing)))
+            lacking.setdefault(key, []).append(line)
     found += [
-        f"{defense} on {', '.join(names)} will not run: {missing}"
-        for (defense, missing), names in benchmarks.items()
+        f"{defense} on {', '.join(dict.fromkeys(line.benchmark for line in of))}"
+        f"{_under(of)} will not run: {missing}"
+        for (defense, missing), of in lacking.items()
     ]
     found += dict.fromkeys(
         f"{line.benchmark} will not run: {_clause(line.data_missing)}"
@@ -279,6 +280,12 @@ def problems(matrix: Matrix, lines: list[Planned]) -> list[str]:
         if line.data_missing
     )
     return found
+
+
+def _under(lines: list[Planned]) -> str:
+    """The attacks under which something is missing that is there without one."""
+    attacks = dict.fromkeys(line.attack for line in lines)
+    return "" if UNATTACKED in attacks else f" under {', '.join(attacks)}"
 
 
 def _clause(sentence: str) -> str:

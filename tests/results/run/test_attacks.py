@@ -356,3 +356,14 @@ def test_an_attack_that_asks_a_model_needs_one_or_is_left_out_and_named(
         said = capsys.readouterr()
         assert "no model for the role attacker of talk" in said.err
         assert "left out" not in said.out
+
+
+def test_a_plan_names_the_attack_that_cannot_be_applied(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--target", "attacked/t", "--benchmark", "siuo", "--role", "grader=attacked/j"]
+    # The picture has 24 x 24 pixels.
+    attack = "adaptive:R2:note=A note that is far too long for it"
+    assert main(["run", *flags, "--attack", "figstep", "--attack", attack, "--dry-run"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"vlmguard: none on siuo under {attack} will not run: Sample siuo/1000")

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
+from support.benchmark_folders.mossbench import write_mossbench
+from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
+from vlmguard.guard.attacks import attack_cards, chosen_attack
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.results.run.config import (
@@ -36,20 +40,23 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_suites_that_the_manual_names_are_there() -> None:
-    assert NAMES == ["core", "full", "over_refusal", "paper", "utility_quick"]
+    assert NAMES == ["core", "full", "over_refusal", "paper", "red_team", "utility_quick"]
     with pytest.raises(UserError, match=r"--suite cor: .* core, full, over_refusal"):
         read_suite("cor")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_suite_has_a_plan_without_data(name: str) -> None:
-    steps = read_suite(name).benchmarks
+    suite = read_suite(name)
+    steps = suite.benchmarks
     assert len({step.label or step.name for step in steps}) == len(steps)
     for step in steps:
         assert step.args.keys() <= with_defaults(Step(name=step.name)).keys(), step
-    lines = plan(from_flags(["mockllm/model"], steps, [], ["grader=mockllm/judge"]))
-    assert [line.benchmark for line in lines] == [step.label or step.name for step in steps]
-    for step, line in zip(steps, lines, strict=True):
+    judged = ["grader=mockllm/judge"]
+    lines = plan(from_flags(["mockllm/model"], steps, [], judged, suite.attacks))
+    plain = [line for line in lines if line.attack == "none" and not line.twin]
+    assert [line.benchmark for line in plain] == [step.label or step.name for step in steps]
+    for step, line in zip(steps, plain, strict=True):
         card = cards().benchmark(step.name, step.args)
         assert card is not None, step
         assert line.missing == (), line
@@ -174,3 +181,38 @@ def test_flags_win_over_the_file_beside_a_suite(tmp_path: Path) -> None:
     ]
     bound = {role: [m.model for m in models] for role, models in roles(part, NONE).items()}
     assert bound == {"grader": ["mockllm/new"], "rewriter": ["mockllm/rewriter"]}
+
+
+def test_every_attack_of_a_suite_exists() -> None:
+    named = {each.name for name in NAMES for each in read_suite(name).attacks}
+    assert named
+    for each in named:
+        chosen_attack(each)
+    # What the adaptive attack success takes the worst of is among them.
+    adaptive = {name for name, card in attack_cards().items() if card.adaptive}
+    assert adaptive <= {each.split(":note")[0] for each in named}
+
+
+def test_attacks_on_a_guard_are_planned_with_all_calls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_siuo(tmp_path / "data" / "siuo", 3)
+    write_mossbench(tmp_path / "data" / "mossbench")
+    for path in tmp_path.rglob("*.png"):
+        # Room for what attacks write into a picture.
+        Image.open(path).resize((160, 160)).save(path)
+    monkeypatch.setenv("VLMGUARD_DATA", str(tmp_path / "data"))
+    flags = [*FLAGS, "--role", "rewriter=mockllm/rewriter", "--benchmark", "siuo"]
+    flags += ["--defense", "none", "--defense", "vlmguard"]
+    assert main(["run", "--suite", "red_team", *flags, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    planned = said.partition("Plan (calls at most)")[2]
+    for attack in read_suite("red_team").attacks:
+        if not attack.optional:
+            # Three samples and four harmless ones, which no judge reads.
+            assert re.search(rf"siuo +vlmguard +mockllm/model +{attack.name} +3 ", planned)
+            assert re.search(
+                rf"twin mossbench +vlmguard +mockllm/model +{attack.name} +4 +4 +8 +0 ", planned
+            )
+    assert re.search(r"siuo +vlmguard +mockllm/model +best_of_n +3 +3 to 60 +6 to 120 ", planned)
+    assert "not run" not in planned
