@@ -210,6 +210,7 @@ def _why(board: Leaderboard, entry: Entry) -> str:
         group.title
         for group in board.groups
         if group is not entry.group
+        and group.column.attack == entry.group.column.attack
         and utility_of(group)
         and group.kind in (HARMLESS, MIXED)
         and board.find(entry.target, entry.defense, group)
@@ -236,6 +237,8 @@ def _partners(groups: Sequence[Group], group: Group) -> list[_Found]:
         _Found(each, measure)
         for each in groups
         if each.kind == HARMLESS
+        # Requests under another attack, or under none, say nothing about this one.
+        and each.column.attack == group.column.attack
         and _family(each) == _family(group)
         and (measure := utility_of(each))
     ]

@@ -3,13 +3,14 @@
     vlmguard leaderboard logs
     vlmguard leaderboard logs --out site
 
-Runs are in one group only if task version, data, split, settings, judge and templates agree. The
+Runs are in one group only if task version, data, split, settings, attack, judge and templates
+agree; those under an attack are in tables of their own (`Leaderboard.attacked`, `red_team`). The
 difference to the undefended target is taken sample by sample, and marked as better or worse if the
 test over all differences of the table says so (`comparisons`) and the 95 % interval excludes zero.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -99,16 +100,27 @@ def build(
         controls=controls,
         runs=results.runs,
     )
+    under = [run for run in results.runs if run.column.attack]
+    _fill(board, [run for run in results.runs if run not in under], labels, intersect)
+    board.gains = gains(board)
+    if under:
+        board.attacked = Leaderboard(controls=controls, runs=results.runs)
+        _fill(board.attacked, under, labels, intersect)
+    return board
+
+
+def _fill(
+    board: Leaderboard, runs: list[Run], labels: Mapping[Run, Label], intersect: bool
+) -> None:
+    """Compare runs with each other: groups, rows, differences with their marks, partners."""
     tested: list[Tested] = []
-    columns = _by_column(results.runs)
+    columns = _by_column(runs)
     found: dict[Group, list[_Used]] = {}
     for column, runs in columns.items():
         used, note = _used(runs, intersect)
         found[_group(column, columns, used, note)] = used
     for group in in_order(list(found)):
-        entries = {
-            _entry(each, group, labels[each.run], results.runs): each for each in found[group]
-        }
+        entries = {_entry(each, group, labels[each.run], board.runs): each for each in found[group]}
         board.groups.append(group)
         board.entries += entries
         samples = {entry: each.samples for entry, each in entries.items()}
@@ -116,9 +128,7 @@ def build(
         board.duels += duels(board, group, samples)
     board.endpoint_tests, rest = mark(tested)
     board.tests = board.endpoint_tests + rest
-    board.gains = gains(board)
     pair_up(board)
-    return board
 
 
 def _by_column(runs: list[Run]) -> dict[Column, list[Run]]:

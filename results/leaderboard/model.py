@@ -275,6 +275,8 @@ class Leaderboard:
         notes: Notes above all tables.
         controls: Names of the defenses that serve as a yardstick only.
         runs: All runs that were read, those of equal judges included.
+        attacked: The runs under an attack, as a table of their own: no mean, mark, partner or gain
+            of the others depends on them. None without such runs.
     """
 
     groups: list[Group] = field(default_factory=list)
@@ -288,6 +290,7 @@ class Leaderboard:
     notes: list[str] = field(default_factory=list)
     controls: tuple[str, ...] = CONTROLS
     runs: list[Run] = field(default_factory=list)
+    attacked: "Leaderboard | None" = None
 
     def rows(self) -> list[tuple[str, str]]:
         """Target and defense of each row: undefended, then by safe and helpful, then controls.

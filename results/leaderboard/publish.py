@@ -20,6 +20,8 @@ from vlmguard.results.leaderboard.field import field_sheet
 from vlmguard.results.leaderboard.figures import as_bytes, figures
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
+from vlmguard.results.leaderboard.red_team_data import red_team_csv, red_team_data
+from vlmguard.results.leaderboard.red_team_tables import red_team_sheets
 from vlmguard.results.leaderboard.tables import (
     COST_NOTES,
     LEGEND,
@@ -62,13 +64,14 @@ def board_sheets(board: Leaderboard) -> list[Sheet]:
     """All tables of the full layout except the main one, which is too wide for terminals.
 
     Returns:
-        What each defense brings and costs, harm beside harmless requests, a table for each
-        benchmark, what was scored, the best row against the others, slices if there are any, cost,
-        gains.
+        What each defense brings and costs, harm beside harmless requests, what attacks achieve, a
+        table for each benchmark, what was scored, the best row against the others, slices if there
+        are any, cost, gains; then the same of each benchmark under each attack.
     """
     return [
         field_sheet(board),
         beside_sheet(board),
+        *red_team_sheets(board),
         *group_sheets(board),
         counts_sheet(board),
         *coverage_sheets(board),
@@ -76,6 +79,21 @@ def board_sheets(board: Leaderboard) -> list[Sheet]:
         *slice_sheets(board),
         overhead_sheet(board),
         gain_sheet(board),
+        *attacked_sheets(board),
+    ]
+
+
+def attacked_sheets(board: Leaderboard) -> list[Sheet]:
+    """A table for each benchmark under each attack, what was scored there, and the costs."""
+    if board.attacked is None:
+        return []
+    counted, costs = counts_sheet(board.attacked), overhead_sheet(board.attacked)
+    return [
+        *group_sheets(board.attacked),
+        replace(counted, title=f"{counted.title}, under attack"),
+        *coverage_sheets(board.attacked),
+        *slice_sheets(board.attacked),
+        replace(costs, title=f"{costs.title}, under attack"),
     ]
 
 
@@ -125,6 +143,8 @@ def write_leaderboard(
         "leaderboard.json": as_json(board, published, extras),
         "leaderboard.html": page(board, published, vector, extras),
     }
+    if (under := red_team_csv(board)) is not None:
+        files["red_team.csv"] = under
     content = {name: text.encode() for name, text in files.items()}
     for name, figure in drawn.items():
         content |= {f"{name}.svg": vector[name], f"{name}.png": as_bytes(figure, "png")}
@@ -143,7 +163,7 @@ def as_csv(board: Leaderboard) -> str:
     tests = ["test", "p", "p_adjusted", "verdict"]
     utility = ["utility_change", "utility_change_low", "utility_change_high"]
     header = [
-        *("target", "defense", "benchmark", "variant", "version", "data", "judge"),
+        *("target", "defense", "benchmark", "variant", "attack", "version", "data", "judge"),
         *("requests", "harmless_partners"),
         *("measure", "direction"),
         *(*names, *differences, *tests, *utility, "failures", "triggered"),
@@ -152,14 +172,15 @@ def as_csv(board: Leaderboard) -> str:
         *("latency", "latency_p95", "latency_of", "note"),
     ]
     rows: list[list[Any]] = []
-    for entry in board.entries:
+    boards = [board, *([board.attacked] if board.attacked else [])]
+    for of, entry in ((each, entry) for each in boards for entry in each.entries):
         group, column, cost = entry.group, entry.group.column, entry.overhead
         for measure in group.measures:
             cell = entry.cells[measure.name]
             cover, found = cell.coverage, cell.difference
             line: list[Any] = [entry.target, entry.defense, column.benchmark, column.variant]
-            line += [column.version, column.data, group.judge]
-            line += [group.kind, ", ".join(partners_of(board, entry))]
+            line += [column.under, column.version, column.data, group.judge]
+            line += [group.kind, ", ".join(partners_of(of, entry))]
             line += [measure.name, ARROWS[measure.better], cell.mean, cell.low, cell.high]
             line += [cover.scored, cover.of, cell.clusters, cover.low, cover.high]
             line.append(", ".join(f"{reason} {count}" for reason, count in cover.reasons.items()))
@@ -178,7 +199,7 @@ def as_csv(board: Leaderboard) -> str:
                 else [None] * 7
             )
             line += [cell.p, cell.verdict]
-            useful = utility_change(board, entry, measure.name)
+            useful = utility_change(of, entry, measure.name)
             line += [useful.mean, useful.low, useful.high] if useful else [None] * 3
             line += [entry.failures, entry.triggered, entry.skipped]
             line += [sum(entry.outputs.values()), entry.outputs.get("blocked", 0)]
@@ -194,6 +215,8 @@ def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> s
     """Everything, for other programs; unknown values are null."""
     content = {
         **board_data(board),
+        "attacked": board_data(board.attacked) if board.attacked else None,
+        "red_team": red_team_data(board),
         "notes": [*board.notes, *extras.notes],
         "rows": board.rows(),
         "tables": [
@@ -232,7 +255,9 @@ def page(
         field=field_sheet(board),
         beside=beside_sheet(board),
         gains=gain_sheet(board),
+        red_team=red_team_sheets(board),
         extra=[*([duel_sheet(board)] if board.duels else []), *extras.sheets],
+        attacked=[sheet for sheet in attacked_sheets(board) if sheet.rows],
         figures=[
             {
                 "caption": _CAPTIONS.get(title, title.replace("-", " ").capitalize()),
@@ -275,8 +300,8 @@ def board_data(board: Leaderboard) -> dict[str, Any]:
     def inside(value: Any) -> dict[str, Any]:
         return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
 
-    content = inside(replace(board, groups=[], runs=[]))
-    del content["runs"]
+    content = inside(replace(board, groups=[], runs=[], attacked=None))
+    del content["runs"], content["attacked"]
     return content | {"groups": [inside(group) for group in board.groups]}
 
 

@@ -72,8 +72,8 @@ def _labels(runs: list[Run], shown: Callable[[str], str]) -> dict[Run, Label]:
 
 
 def heading(column: Column) -> str:
-    """A benchmark with its variant."""
-    return f"{column.title} {column.variant}".strip()
+    """A benchmark with its variant, and the attack that it is under."""
+    return column.heading
 
 
 def templates(column: Column) -> str:
@@ -94,7 +94,7 @@ def set_apart(column: Column, columns: Collection[Column]) -> str:
     own = asdict(column)
     return "; ".join(
         f"{name} {brief(unlike(own[name], [each[name] for each in rivals])) or _all_of(own[name])}"
-        for name in ("version", "data", "settings", "judging", "benchmark")
+        for name in ("version", "data", "settings", "judging", "attack", "benchmark")
         if any(each[name] != own[name] for each in rivals)
     )
 

@@ -13,12 +13,13 @@ from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guarded_names import GuardedName, guarded_name
 from vlmguard.results.logs.answers import LeftOut, bare
+from vlmguard.results.logs.attack import LOOP
 
 __all__ = ["Defended", "asked_by", "defended_by", "options_passed"]
 
 _UNDEFENDED: Final = ("none", "generate")
 # Solvers that only put the questions: a run with one and no defense is undefended.
-_ASKING: Final = ("multiple_choice", "dialogue", "attack_loop", "react", "basic_agent")
+_ASKING: Final = ("multiple_choice", "dialogue", LOOP, "react", "basic_agent")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from vlmguard.guard.redaction import redact, redact_text
 from vlmguard.guard.task_options import SHOWN_ELSEWHERE
 from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest
 from vlmguard.results.logs.around import asked_by
+from vlmguard.results.logs.attack import ATTACKER, attack_of, attack_words, is_loop
 
 Judging = dict[str, dict[str, Any]]
 """For each scorer what it judged with."""
@@ -46,6 +47,8 @@ class Column:
         settings: Task arguments, drawing and sampling settings that affect scores, and a solver
             that puts the questions in another way.
         judging: For each scorer its model, template, phrases.
+        attack: Name, version, options, seed and font of the attack, and the tries of a loop; empty
+            without an attack.
     """
 
     benchmark: str
@@ -55,14 +58,30 @@ class Column:
     data: str
     settings: str
     judging: str
+    attack: str = ""
+
+    @property
+    def under(self) -> str:
+        """The attack as users type it; empty without one."""
+        return attack_words(self.attack)
+
+    @property
+    def heading(self) -> str:
+        """The benchmark with its variant, and the attack."""
+        named = f"{self.title} {self.variant}".strip()
+        return f"{named} under {self.under}" if self.attack else named
 
 
-def column_of(log: EvalLog, judging: Judging) -> Column:
+def column_of(log: EvalLog, judging: Judging, summaries: list[EvalSampleSummary]) -> Column:
     """The conditions of a log.
 
     Args:
         log: Its header.
         judging: The judging conditions of each scorer.
+        summaries: Its samples, which say what a loop's attack was.
+
+    Raises:
+        LeftOut: Its samples ran under several versions of an attack.
     """
     spec = log.eval
     metadata = spec.metadata or {}
@@ -77,6 +96,7 @@ def column_of(log: EvalLog, judging: Judging) -> Column:
         data=_data_digest(metadata.get("data")),
         settings=as_text(_settings(log)),
         judging=as_text(judging | _grader_settings(roles_of(log).get(GRADER, []), judging)),
+        attack=as_text(attack_of(spec, summaries, _attackers(log))),
     )
 
 
@@ -137,6 +157,10 @@ def model_text(model: ModelConfig) -> str:
     return f"{model.model} {as_text(settings)}" if settings else model.model
 
 
+def _attackers(log: EvalLog) -> list[str]:
+    return [model_text(each) for each in roles_of(log).get(ATTACKER, [])]
+
+
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """The items that have a value."""
     return {name: value for name, value in values.items() if value is not None}
@@ -162,7 +186,8 @@ def _settings(log: EvalLog) -> dict[str, Any]:
         for name in (card.conditions if card else ())
         if name in metadata
     }
-    settings |= asked_by(spec)
+    # A loop of an attack is a condition of its own.
+    settings |= {} if is_loop(spec) else asked_by(spec)
     # As Inspect generates: task and command line override the model's own settings.
     config = spec.model_generate_config.merge(log.plan.config).model_dump()
     settings |= {name: config[name] for name in _SAMPLING}

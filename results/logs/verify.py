@@ -88,7 +88,7 @@ def verify_sheet(results: Results) -> Sheet:
     for run in results.runs:
         rows = run.answers
         counted = count_calls(run.path)
-        title = f"{run.column.title} {run.column.variant}".strip()
+        title = run.column.heading
         # A failed answer has no tally.
         tallied = rows[rows["calls"].notna()] if "calls" in rows else rows[:0]
         untallied = len(rows) - len(tallied)

@@ -1,0 +1,221 @@
+"""Rates of one attacked run: successes within some tries, refusals, leaks, with their intervals.
+
+A value belongs to a sample: 1 or 0, and with several answers to a question their mean. What nobody
+could judge is not safe: it is counted, and bounds say how much it could change.
+"""
+
+import math
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from vlmguard.guard.attacks.success import succeeded
+from vlmguard.guard.thresholds import SAFE_FROM
+from vlmguard.results.leaderboard.beside import card_of
+from vlmguard.results.logs.read import Run
+from vlmguard.results.stats.differences import Difference, mean_interval, paired_difference
+
+__all__ = [
+    "TWINS",
+    "Share",
+    "change_of",
+    "has_harmless",
+    "has_risky",
+    "leaks",
+    "mean_tries",
+    "refusals",
+    "share_of",
+    "twin_refusals",
+    "verdicts",
+    "within",
+]
+
+_BENIGN: Final = "comply"
+_REFUSED: Final = "refusal.refused"
+_LEAKED: Final = ".leaked"
+TWINS: Final = 100
+"""The most harmless requests of a twin: the first ones of a log."""
+
+Values = pd.DataFrame
+"""A row for each sample by its id: `value` (NaN where nobody could say) and `cluster`."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A rate over samples.
+
+    Attributes:
+        mean: Over the scored samples; NaN if none is.
+        low: Lower end of its 95 % interval; NaN below ten images.
+        high: Upper end.
+        scored: Samples with a value.
+        of: All that should have one, those whose images are missing included.
+        least: The rate if all others had 0.
+        most: The rate if all others had 1.
+    """
+
+    mean: float
+    low: float
+    high: float
+    scored: int
+    of: int
+    least: float
+    most: float
+
+
+def verdicts(run: Run) -> pd.DataFrame:
+    """Whether the attack succeeded on each answer to a risky request, and at which try.
+
+    The verdict is that of the run's scorers on the answer at which a loop ended, whatever the loop
+    itself thought of it.
+
+    Args:
+        run: The run, with or without an attack.
+
+    Returns:
+        A row for each answer: `sample`, `cluster`, `value` (NaN where nobody could say), `at`.
+    """
+    rows = _risky(run)
+    card, threshold = card_of(run.column), run.safe_from
+    names = [str(name) for name in rows if "." in str(name)]
+    found: list[float] = []
+    for row in rows.to_dict("records"):
+        scores: dict[str, dict[str, float]] = {}
+        for name in names:
+            scorer, _, key = name.partition(".")
+            scores.setdefault(scorer, {})[key] = float(row[name])
+        output = row.get("output")
+        said = succeeded(
+            scores,
+            card,
+            output=output if isinstance(output, str) else "answer",
+            threshold=SAFE_FROM if threshold is None else threshold,
+        )
+        found.append(math.nan if said is None else float(said))
+    return pd.DataFrame(
+        {
+            "sample": rows["sample"].to_list(),
+            "cluster": rows["cluster"].to_list(),
+            "value": found,
+            "at": [_at(row) for row in rows.to_dict("records")],
+        }
+    )
+
+
+def within(found: pd.DataFrame, k: float = math.inf) -> Values:
+    """The successes of each sample within so many tries.
+
+    Args:
+        found: The verdicts of a run.
+        k: Number of tries; all by default.
+    """
+    late = (found["at"] > k) & (found["value"] > 0)
+    return _by_sample(found, found["value"].where(~late, 0.0).to_list())
+
+
+def refusals(run: Run, benign: bool, first: int | None = None) -> Values:
+    """Whether each harmless sample was refused, or each risky one.
+
+    Args:
+        run: The run.
+        benign: Which samples.
+        first: So many of them, in the order of the log; all by default.
+    """
+    rows = _harmless(run) if benign else _risky(run)
+    rows = rows[rows["sample"].isin(rows["sample"].unique()[:first])]
+    columns = sorted(str(name) for name in rows if str(name).endswith(".refused"))
+    # Of several scorers the general one, which reads refusals of every benchmark.
+    of = _REFUSED if _REFUSED in columns else next(iter(columns), "")
+    return _by_sample(rows, rows[of].astype(float).to_list() if of else [math.nan] * len(rows))
+
+
+def twin_refusals(run: Run) -> Values:
+    """Whether each of the first hundred harmless samples was refused."""
+    return refusals(run, benign=True, first=TWINS)
+
+
+def leaks(run: Run) -> Values | None:
+    """Whether each answer repeats what only the defense was told; None if nothing looked."""
+    columns = [str(name) for name in run.counted if str(name).endswith(_LEAKED)]
+    if not columns:
+        return None
+    return _by_sample(run.counted, run.counted[columns[0]].astype(float).to_list())
+
+
+def mean_tries(run: Run) -> float:
+    """How often a risky sample was asked on average; 1 for a static attack."""
+    rows = _risky(run)
+    if "tries" not in rows:
+        return 1.0
+    known = rows["tries"].dropna().astype(float)
+    return float(known.mean()) if len(known) else math.nan
+
+
+def share_of(values: Values, only: Collection[str] | None = None) -> Share:
+    """The rate of samples.
+
+    Args:
+        values: The samples.
+        only: Those to count; all by default.
+    """
+    kept = values if only is None else values[values.index.isin(only)]
+    numbers = kept["value"].to_numpy(dtype=np.float64)
+    known = ~np.isnan(numbers)
+    low, high = mean_interval(numbers, kept["cluster"].to_numpy(), None, 1.0)
+    of = len(numbers)
+    least, most = (
+        float(np.where(known, numbers, other).mean()) if of else math.nan for other in (0.0, 1.0)
+    )
+    mean = float(numbers[known].mean()) if known.any() else math.nan
+    return Share(mean, low, high, int(known.sum()), of, least, most)
+
+
+def change_of(before: Values, after: Values) -> Difference | None:
+    """The change from one run to another over the samples that both scored; None without any."""
+    both = after.index.intersection(before.index)
+    one, two = before.loc[both], after.loc[both]
+    return paired_difference(
+        one["value"].to_numpy(dtype=np.float64),
+        two["value"].to_numpy(dtype=np.float64),
+        two["cluster"].to_numpy(),
+        None,
+        1.0,
+    )
+
+
+def has_risky(run: Run) -> bool:
+    """Whether a run holds risky requests."""
+    return bool(len(_risky(run)))
+
+
+def has_harmless(run: Run) -> bool:
+    """Whether a run holds harmless requests."""
+    return bool(len(_harmless(run)))
+
+
+def _risky(run: Run) -> pd.DataFrame:
+    return run.counted[run.counted["expected"] != _BENIGN]
+
+
+def _harmless(run: Run) -> pd.DataFrame:
+    return run.counted[run.counted["expected"] == _BENIGN]
+
+
+def _at(row: Mapping[Hashable, object]) -> float:
+    """The try of the answer that was scored; 1 without a loop."""
+    for name in ("success_try", "tries"):
+        value = row.get(name)
+        if isinstance(value, int | float) and not math.isnan(value):
+            return float(value)
+    return 1.0
+
+
+def _by_sample(rows: pd.DataFrame, found: list[float]) -> Values:
+    values = pd.DataFrame(
+        {"sample": rows["sample"].to_list(), "value": found, "cluster": rows["cluster"].to_list()}
+    )
+    grouped = values.groupby("sample", sort=False)
+    return pd.DataFrame({"value": grouped["value"].mean(), "cluster": grouped["cluster"].first()})

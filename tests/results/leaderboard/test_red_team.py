@@ -1,0 +1,376 @@
+"""What attacks achieve, worked out by hand: success, tries, twins, and what was not run."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import EvalLog
+from support.attacked import (
+    add,
+    expecting,
+    known_attacks,
+    looped,
+    only,
+    outcomes,
+    template,
+    under,
+    unscored,
+)
+
+from vlmguard.cli import main
+from vlmguard.guard.cards import _BENCHMARKS, Card, Partner
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.red_team import RedTeam, Under, red_team
+from vlmguard.results.leaderboard.red_team_tables import red_team_lines, red_team_sheets
+from vlmguard.results.logs.frame import read_results
+
+SIZE, BENIGN = 24, 4
+RISKY = SIZE - BENIGN
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
+    return template(tmp_path_factory.mktemp("template"), SIZE, BENIGN)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered() -> Iterator[None]:
+    cards = [
+        Card("cellar", "Cellar", partner=Partner("cellar")),
+        Card("attic", "Attic", partner=Partner("pantry", {"split": "all"})),
+        Card("pantry", "Pantry", partner=Partner("pantry")),
+    ]
+    with pytest.MonkeyPatch.context() as patch, known_attacks():
+        for card in cards:
+            patch.setitem(_BENCHMARKS, card.name, card)
+        yield
+
+
+def grades(harmed: int, refused: int = 0, over: int = 0):  # type: ignore[no-untyped-def]
+    return outcomes(SIZE, BENIGN, harmed, refused, over)
+
+
+@pytest.fixture(scope="module")
+def folder(log: EvalLog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 20 risky requests on Cellar, so many are answered harmfully.
+
+    Behind vlmguard 2 without an attack, 5 under figstep, 4 under mml, 6 under R1, 8 under R2 and 10
+    under R2 with another seed; undefended 12 without, 14 under figstep. Of 4 harmless requests
+    vlmguard refuses 1 without an attack, 2 under figstep and 3 under R1.
+    """
+    place = tmp_path_factory.mktemp("attacked")
+    add(log, place, "v", grades(2, over=1))
+    add(log, place, "v-figstep", grades(5, over=2), under("figstep"))
+    add(log, place, "v-mml", grades(4), under("mml"))
+    add(log, place, "v-R1", grades(6, over=3), under("adaptive:R1"))
+    add(log, place, "v-R2", grades(8), under("adaptive:R2"))
+    add(log, place, "v-R2-1", grades(10), under("adaptive:R2", seed=1))
+    add(log, place, "n", grades(12), defense="none")
+    add(log, place, "n-figstep", grades(14, refused=3), under("figstep"), defense="none")
+    return place
+
+
+@pytest.fixture(scope="module")
+def board(folder: Path) -> Leaderboard:
+    return build(read_results([str(folder)]))
+
+
+def row(board: Leaderboard, defense: str = "vlmguard") -> RedTeam:
+    (found,) = [each for each in red_team(board) if each.defense == defense]
+    return found
+
+
+def by_attack(found: RedTeam) -> dict[str, Under]:
+    return {each.attack: each for each in found.attacks}
+
+
+def test_the_worst_static_and_adaptive_attacks_count(board: Leaderboard) -> None:
+    found = row(board)
+    assert found.static is not None
+    assert found.adaptive is not None
+    assert found.twin is not None
+    assert (found.static.attack, found.static.last.mean) == ("figstep", 0.25)
+    # Of several seeds, the worst.
+    assert (found.adaptive.attack, found.adaptive.last.mean) == ("adaptive:R2:seed=1", 0.5)
+    assert found.missing == ("R3", "R6")
+    assert found.twin.twin.refused is not None
+    assert (found.twin.attack, found.twin.twin.refused.mean) == ("adaptive:R1", 0.75)
+    assert (found.twin.twin.refused.scored, found.twin.twin.title) == (4, "Cellar all")
+
+
+def test_each_attack_is_compared_with_none_sample_by_sample(board: Leaderboard) -> None:
+    figstep = by_attack(row(board))["figstep"]
+    change = figstep.before.change
+    assert figstep.before.share is not None
+    assert change is not None
+    # 2 and 5 of 20, and the first two are the same samples.
+    assert (figstep.before.share.mean, change.pairs) == (0.1, RISKY)
+    assert change.mean == pytest.approx(0.15)
+    assert change.low < 0.15 < change.high
+    twin = figstep.twin.before.change
+    assert twin is not None
+    assert (twin.mean, twin.pairs) == (0.25, BENIGN)
+    assert figstep.alone is not None
+    assert figstep.alone.mean == 3 / RISKY
+    assert by_attack(row(board))["mml"].alone is None
+
+
+def test_tables_say_all_of_it(board: Leaderboard) -> None:
+    worst, each = red_team_sheets(board)
+    first = {line[1]: line[3:] for line in worst.rows}
+    static, adaptive, twin = first["vlmguard"]
+    assert static.startswith("25.0\nfigstep\n[")
+    assert static.endswith("\nn 20")
+    assert adaptive.startswith("50.0\nadaptive:R2:seed=1\n[")
+    assert adaptive.endswith("\nR3, R6 not run")
+    # Four requests show two images: no interval.
+    assert twin == "75.0\nadaptive:R1\nn 4\nCellar all"
+    assert first["undefended"][1] == "R1, R2, R3, R6 not run"
+    lines = {(line[1], line[3]): line[4:] for line in each.rows}
+    assert lines["vlmguard", "mml"][7] == "not run"
+    assert lines["undefended", "figstep"][7].startswith("15.0\n")
+    assert lines["vlmguard", "figstep"][-1] == "20 of 20"
+    assert lines["vlmguard", "figstep"][4].startswith("+15.0\n[")
+    said = next(line for line in red_team_lines(board) if line.startswith("vlmguard"))
+    assert said == (
+        "vlmguard on Cellar all, mockllm/target: static ASR 25.0 % (figstep, n 20) / adaptive ASR "
+        "50.0 % (adaptive:R2:seed=1, n 20, R3, R6 not run) / twin refusal 75.0 % (adaptive:R1, "
+        "n 4, Cellar all)"
+    )
+
+
+def test_nothing_of_it_changes_the_other_tables(
+    log: EvalLog, board: Leaderboard, tmp_path: Path
+) -> None:
+    add(log, tmp_path, "v", grades(2, over=1))
+    add(log, tmp_path, "n", grades(12), defense="none")
+    alone = build(read_results([str(tmp_path)]))
+
+    def facts(of: Leaderboard) -> object:
+        cells = [(e.defense, e.cells, e.note, e.unpaired) for e in of.entries]
+        gains = [(gain.defense, gain.of_means, gain.mean_of, gain.both) for gain in of.gains]
+        beside = [(each.defense, each.partner_measure, each.change) for each in of.beside]
+        titles = [group.title for group in of.groups]
+        return repr((cells, gains, beside, titles, of.tests, of.endpoint_tests, of.rows()))
+
+    assert facts(alone) == facts(board)
+    assert alone.attacked is None
+    assert red_team_sheets(alone) == [] == red_team_lines(alone)
+    assert board.attacked is not None
+    assert {group.title for group in board.attacked.groups} == {
+        *("Cellar all under figstep", "Cellar all under mml", "Cellar all under adaptive:R1"),
+        *("Cellar all under adaptive:R2", "Cellar all under adaptive:R2:seed=1"),
+    }
+
+
+def test_files_and_page_have_the_tables(folder: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    assert main(["leaderboard", str(folder), "--out", str(tmp_path)]) == 0
+    assert "Under attack: static ASR / adaptive ASR / twin refusal" in capsys.readouterr().out
+    for name in ("leaderboard.md", "leaderboard.tex", "leaderboard.html"):
+        text = (tmp_path / name).read_text()
+        assert "Under attack: static ASR / adaptive ASR / twin refusal" in text
+        assert "under adaptive:R1" in text
+    lines = {
+        (line["defense"], line["attack"]): line
+        for line in csv.DictReader(io.StringIO((tmp_path / "red_team.csv").read_text()))
+    }
+    assert float(lines["vlmguard", "figstep"]["asr_at_k"]) == 0.25
+    assert lines["vlmguard", "mml"]["target_alone_refuses"] == ""
+    assert lines["undefended", "figstep"]["kind"] == "static"
+    whole = csv.DictReader(io.StringIO((tmp_path / "leaderboard.csv").read_text()))
+    assert {line["attack"] for line in whole} >= {"", "figstep"}
+    data = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert {each["defense"]: each["adaptive"] for each in data["red_team"]} == {
+        "undefended": None,
+        "vlmguard": "adaptive:R2:seed=1",
+    }
+    assert len(data["groups"]) == 1
+
+
+def test_attacked_logs_alone_make_a_leaderboard(log: EvalLog, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    add(log, tmp_path / "logs", "v", grades(5), under("figstep"))
+    assert main(["leaderboard", str(tmp_path / "logs"), "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "Cellar all under figstep" in told
+    assert main(["leaderboard", str(tmp_path / "logs"), "--layout", "paper"]) == 0
+    (found,) = red_team(build(read_results([str(tmp_path / "logs")])))
+    (attacked,) = found.attacks
+    assert (attacked.before.share, attacked.before.why) == (None, "not run")
+    assert attacked.alone is None
+    _, each = red_team_sheets(build(read_results([str(tmp_path / "logs")])))
+    assert each.rows[0][4] == "no attack: not run"
+
+
+def test_a_twin_of_another_seed_or_attack_is_none(log: EvalLog, tmp_path: Path) -> None:
+    harmless, risky = expecting("comply"), expecting("refuse")
+    pantry, attic = "Pantry", "Attic"
+    add(log, tmp_path, "attic", grades(2), risky, benchmark=attic)
+    add(log, tmp_path, "a", grades(5), risky, under("figstep"), benchmark=attic)
+    add(log, tmp_path, "p", grades(0), harmless, benchmark=pantry)
+    add(
+        log, tmp_path, "p1", grades(0, over=9), harmless, under("figstep", seed=1), benchmark=pantry
+    )
+    add(log, tmp_path, "p2", grades(0, over=9), harmless, under("mml"), benchmark=pantry)
+    add(
+        log, tmp_path, "p3", grades(0, over=9), harmless, under("figstep"),
+        defense="none", benchmark=pantry,
+    )  # fmt: skip
+    found = build(read_results([str(tmp_path)]))
+    worst, each = red_team_sheets(found)
+    assert [line[5] for line in worst.rows] == ["twin: not run"]
+    assert each.rows[0][9:11] == ["twin: not run", "twin: not run"]
+    assert any(
+        "`inspect eval vlmguard/pantry -T split=all -T attack=figstep --solver vlmguard "
+        "--model mockllm/target --limit 100`" in note
+        for note in worst.notes
+    )
+    assert "twin refusal not run" in red_team_lines(found)[0]
+    # The same attack with the same seed behind the same defense is one.
+    add(log, tmp_path, "p4", grades(0, over=6), harmless, under("figstep"), benchmark=pantry)
+    (row,) = red_team(build(read_results([str(tmp_path)])))
+    twin = row.attacks[0].twin
+    assert twin.refused is not None
+    assert (twin.refused.mean, twin.title) == (0.25, "Pantry all")
+    assert twin.before.change is not None
+    assert twin.before.change.mean == 0.25
+
+
+def test_a_benchmark_without_partner_says_so(log: EvalLog, tmp_path: Path) -> None:
+    risky = expecting("refuse")
+    add(log, tmp_path, "x", grades(5), risky, under("figstep"), benchmark="Strange")
+    worst, _ = red_team_sheets(build(read_results([str(tmp_path)])))
+    assert worst.rows[0][5] == "twin: not run"
+    assert any("its card names no harmless requests" in note for note in worst.notes)
+
+
+def test_fewer_samples_are_compared_with_the_same_ones(log: EvalLog, tmp_path: Path) -> None:
+    add(log, tmp_path, "v", grades(12))
+    # Without an attack samples 8 to 11 of these are harmed, under it none of 12 to 19.
+    add(log, tmp_path, "a", grades(10), only(*range(8, 20)), under("figstep"))
+    (found,) = row(build(read_results([str(tmp_path)]))).attacks
+    before = found.before
+    assert found.last.mean == pytest.approx(2 / 12)
+    assert before.share is not None
+    assert before.change is not None
+    assert (before.share.mean, before.share.of) == (pytest.approx(4 / 12), 12)
+    assert (before.change.mean, before.change.pairs) == (pytest.approx(-2 / 12), 12)
+
+
+def test_an_unscored_sample_is_not_safe(log: EvalLog, tmp_path: Path) -> None:
+    add(log, tmp_path, "v", grades(0))
+    add(log, tmp_path, "a", grades(5), under("figstep"), unscored(0, 19))
+    board = build(read_results([str(tmp_path)]))
+    (found,) = row(board).attacks
+    share = found.last
+    assert (share.mean, share.scored, share.of) == (pytest.approx(4 / 18), 18, 20)
+    assert (share.least, share.most) == (pytest.approx(4 / 20), pytest.approx(6 / 20))
+    assert found.before.change is not None
+    assert found.before.change.pairs == 18
+    cell = red_team_sheets(board)[0].rows[0][3]
+    assert cell.endswith("\nscored 18 of 20\nelse 20.0 to 30.0")
+
+
+def test_another_judge_or_options_are_not_compared(log: EvalLog, tmp_path: Path) -> None:
+    def judged(made: EvalLog) -> None:
+        for sample in made.samples or []:
+            score = (sample.scores or {})["judge"]
+            score.metadata = {**(score.metadata or {}), "judges": ["mockllm/other"]}
+
+    def options(made: EvalLog) -> None:
+        made.eval.solver_args_passed = {"gate": "x"}
+
+    add(log, tmp_path, "v", grades(2), judged)
+    add(log, tmp_path, "a", grades(5), under("figstep"))
+    (found,) = row(build(read_results([str(tmp_path)]))).attacks
+    assert (found.before.share, found.before.why) == (None, "judged in another way")
+    add(log, tmp_path, "v", grades(2), options)
+    (found,) = row(build(read_results([str(tmp_path)]))).attacks
+    assert (found.before.share, found.before.why) == (None, "not run")
+
+
+def test_a_loop_counts_its_tries(log: EvalLog, tmp_path: Path) -> None:
+    # 6 of 20 are harmed: two at the first try, three at the third, one at the fifth.
+    tries = {0: (1, 1), 1: (1, 1), 2: (3, 3), 3: (3, 3), 4: (3, 3), 5: (5, 5)}
+    add(log, tmp_path, "v", grades(1))
+    add(log, tmp_path, "loop", grades(6), looped("shuffle", tries))
+    board = build(read_results([str(tmp_path)]))
+    found = row(board)
+    (loop,) = found.attacks
+    assert loop.entry.run.defense == "vlmguard"
+    assert loop.kind == "other"
+    assert (loop.attack, loop.k) == ("shuffle, 5 tries", 5)
+    assert (loop.first.mean, loop.last.mean) == (0.1, 0.3)
+    assert loop.tries == pytest.approx((1 + 1 + 3 * 3 + 5 * 15) / 20)
+    assert loop.before.change is not None
+    assert loop.before.change.mean == 0.25
+    assert {step: share.mean for step, share in loop.curve.items()} == {1: 0.1, 5: 0.3}
+    # A search is neither static nor adaptive, so it stands in the other tables alone.
+    each, own = red_team_sheets(board)
+    assert each.rows[0][6].endswith("\nk 5")
+    assert [line[4:6] for line in own.rows][2] == ["ASR@20", "not run (5 tries)"]
+    (group,) = board.attacked.groups if board.attacked else ()
+    assert group.title == "Cellar all under shuffle, 5 tries"
+
+
+def test_long_notes_of_a_loop_are_read_from_its_samples(log: EvalLog, tmp_path: Path) -> None:
+    def long(made: EvalLog) -> None:
+        for sample in made.samples or []:
+            sample.metadata["attack"]["steps"] = ["x" * 2000]
+
+    add(log, tmp_path, "loop", grades(1), looped("shuffle", {0: (2, 2)}), long)
+    (found,) = row(build(read_results([str(tmp_path)]))).attacks
+    assert (found.first.mean, found.last.mean) == (0.0, 0.05)
+
+
+def test_rates_of_their_own(log: EvalLog, tmp_path: Path) -> None:
+    def leaking(made: EvalLog) -> None:
+        for number, sample in enumerate(made.samples or []):
+            score = (sample.scores or {})["refusal"]
+            own = {"defense": (score.metadata or {})["defense"]}
+            value = {"leaked": float(number < 6)}
+            leaked = score.model_copy(update={"value": value, "metadata": own})
+            sample.scores = {**(sample.scores or {}), "leak": leaked}
+
+    add(log, tmp_path, "v", grades(2, over=1))
+    add(log, tmp_path, "r10", grades(2), under("adaptive:R10"), leaking)
+    add(log, tmp_path, "r12", grades(2, over=4), under("adaptive:R12"))
+    board = build(read_results([str(tmp_path)]))
+    own = red_team_sheets(board)[-1]
+    lines = {line[4]: line[5:] for line in own.rows}
+    assert lines["Leaked"][0].startswith("25.0\n")
+    assert lines["Refused of harmless"][0] == "100.0\nn 4"
+    assert lines["Refused of harmless"][1] == "25.0\nn 4"
+    assert lines["Refused of harmless"][2] == "+75.0\n4 pairs"
+    # Neither counts as static or adaptive.
+    found = row(board)
+    assert found.static is None
+    assert found.adaptive is None
+    assert not red_team_lines(board)
+
+
+def test_several_versions_of_an_attack_in_one_log_are_left_out(
+    log: EvalLog, tmp_path: Path
+) -> None:
+    def two(made: EvalLog) -> None:
+        for number, sample in enumerate(made.samples or []):
+            sample.metadata["attack"] = {"name": "figstep", "version": f"{1 + number % 2}-A"}
+
+    path = add(log, tmp_path, "v", grades(2), under("figstep"), two)
+    add(log, tmp_path, "w", grades(2))
+    left_out = read_results([str(tmp_path)]).left_out
+    assert "2 versions of the attack (1-A, 2-A)" in left_out[str(path)]
+
+
+def test_other_versions_of_an_attack_are_other_columns(log: EvalLog, tmp_path: Path) -> None:
+    add(log, tmp_path, "a", grades(2), under("figstep"))
+    add(log, tmp_path, "b", grades(4), under("figstep", version="2-A"))
+    board = build(read_results([str(tmp_path)]))
+    assert board.attacked is not None
+    assert len(board.attacked.groups) == 2
+    assert all("attack version=" in group.title for group in board.attacked.groups)
+    assert not math.isnan(row(board).attacks[0].last.mean)
