@@ -262,6 +262,12 @@ def _runs(card: DefenseCard, results: Results) -> list[Run]:
             f"Run it on harmless requests first (README: vlmguard calibrate): inspect eval TASK "
             f"--solver {defense} ..."
         )
+    for run in runs:
+        if run.column.attack:
+            raise UserError(
+                f"{run.path} ran under the attack {run.column.under}, and thresholds are set on "
+                f"requests as users send them. Leave it out."
+            )
     return runs
 
 

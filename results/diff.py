@@ -6,7 +6,7 @@ vlmguard diff A.eval B.eval --html flips.html --no-images
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import pandas as pd
@@ -16,8 +16,10 @@ from vlmguard.guard.errors import UserError
 from vlmguard.results.changes import Change, change_sheet, changes
 from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.formats.templating import render
+from vlmguard.results.leaderboard.red_team_tables import red_team_lines_of
+from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.exchange import Exchange, read_exchange
-from vlmguard.results.logs.frame import read_run
+from vlmguard.results.logs.frame import Results, read_run
 from vlmguard.results.logs.measures import common_measures, measures_of
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import one_line
@@ -68,6 +70,7 @@ class Diff:
         blocked: Shared answers that the defense blocked, in each.
         labels: The labels compared, e.g. `helpful`, `safe`.
         warnings: Conditions that differ.
+        attacks: What attacks achieve in these runs, a line each.
     """
 
     names: tuple[str, str]
@@ -78,6 +81,7 @@ class Diff:
     blocked: tuple[int, int]
     labels: tuple[str, ...]
     warnings: list[str]
+    attacks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,7 @@ def diff(first: str, second: str) -> Diff:
         alone=len(left) + len(right) - 2 * len(shared),
         labels=tuple(common),
         warnings=_unlike(one.run, two.run),
+        attacks=red_team_lines_of(Results(runs)),
     )
 
 
@@ -176,13 +181,18 @@ def _flip(
 
 def _unlike(one: Run, two: Run) -> list[str]:
     """In which conditions two runs differ."""
-    conditions = asdict(two.column)
+    first, second = (_conditions(run.column) for run in (one, two))
     return [
-        f"{name} differs: {before or 'none'} and {conditions[name] or 'none'}"
-        for name, before in asdict(one.column).items()
+        f"{name} differs: {before or 'none'} and {second[name] or 'none'}"
+        for name, before in first.items()
         # The title is just another name of the benchmark.
-        if name != "title" and conditions[name] != before
+        if name != "title" and second[name] != before
     ]
+
+
+def _conditions(column: Column) -> dict[str, str]:
+    facts = asdict(column)
+    return {**facts, "attack": f"{column.under} {column.attack}".strip()}
 
 
 def as_csv(found: Diff) -> str:
@@ -255,7 +265,11 @@ def summary(found: Diff) -> str:
 def _intro(found: Diff) -> list[str]:
     return [
         one_line(line)
-        for line in (summary(found), *(f"Beware: {warning}." for warning in found.warnings))
+        for line in (
+            summary(found),
+            *(f"Beware: {warning}." for warning in found.warnings),
+            *(f"{line}." for line in found.attacks),
+        )
     ]
 
 

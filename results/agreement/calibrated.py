@@ -80,11 +80,13 @@ def calibrated_sheet(board: Leaderboard, results: Results, sheets: list[Path]) -
         ],
     )
     found: dict[Entry, dict[str, Judged]] = {}
-    for entry in board.entries:
+    boards = [board, *([board.attacked] if board.attacked else [])]
+    partners = {entry: of.undefended(entry) for of in boards for entry in of.entries}
+    for entry in partners:
         if labelled := by_log.get(digest(entry.run.identity[1])):
             found[entry] = _judged(entry.run.answers, labelled, entry.group.measures)
     for entry, judged in found.items():
-        partner = board.undefended(entry)
+        partner = partners[entry]
         undefended = found.get(partner, {}) if partner else {}
         if partner and judged and undefended and not _same_samples(entry, partner):
             undefended = {}

@@ -69,6 +69,8 @@ class Scores:
             if anybody did.
         deterministic: The settings under which two runs agreed sample by sample (`FIXED_BY`), with
             versions and the names of their logs; empty if no two runs did.
+        attack: The attack as users type it; empty without one. Its version and font are among the
+            settings of the conditions.
     """
 
     # An unknown field may be a misspelt one.
@@ -86,6 +88,7 @@ class Scores:
     samples: dict[str, list[Text | Value | None]]
     provenance: dict[str, str] = field(default_factory=dict)
     deterministic: dict[str, str] = field(default_factory=dict)
+    attack: str = ""
 
     def values(self, measure: str) -> dict[str, float | None]:
         """The value of each sample in a measure; None if unscored."""
@@ -102,7 +105,9 @@ class Scores:
     @property
     def label(self) -> str:
         """Name of the run in messages; other runs may share it."""
-        return f"{self.benchmark} {self.variant}".strip() + f", {self.target}, {self.defense}"
+        under = f" under {self.attack}" if self.attack else ""
+        named = f"{self.benchmark} {self.variant}".strip()
+        return f"{named}{under}, {self.target}, {self.defense}"
 
     @property
     def key(self) -> Key:
@@ -247,6 +252,7 @@ def _scores(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Scores:
             **({"edited": run.edited} if run.edited else {}),
             "log": Path(run.path).name,
         },
+        attack=run.column.under,
     )
 
 
@@ -299,6 +305,7 @@ def _broken_row(scores: Scores) -> str:
 def _conditions(run: Run) -> dict[str, str]:
     settings: dict[str, Any] = json.loads(run.column.settings) if run.column.settings else {}
     kept = {name: value for name, value in settings.items() if name not in _VARYING}
+    kept |= {"attack": json.loads(run.column.attack)} if run.column.attack else {}
     return {
         "task version": run.column.version,
         "data": run.column.data,
@@ -316,7 +323,7 @@ def _fixed_by(run: Run) -> dict[str, str]:
     return {
         "target": run.target,
         "target settings": run.target_settings,
-        "settings": run.column.settings,
+        "settings": run.column.settings + run.column.attack,
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
     }
 

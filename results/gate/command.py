@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from vlmguard.results.gate.comparable import Limits, helped, unfit
 from vlmguard.results.gate.compare import Finding, compare, exit_status, provable
 from vlmguard.results.gate.matching import Match, match
 from vlmguard.results.gate.repeats import with_repeats
+from vlmguard.results.leaderboard.red_team_tables import red_team_lines_of
 from vlmguard.results.logs.frame import Results
 from vlmguard.results.sanitize import clean
 
@@ -50,9 +51,11 @@ def check(
         junit: Where to write JUnit XML.
         summary: GitHub's step summary, to which the findings are appended.
     """
+    attacks: list[str] = []
     try:
         before = read_baseline(baseline)
         results = read()
+        attacks = red_team_lines_of(results)
         current = scores_of(results)
         _check_names(limits, [scores for scores, _ in current])
         findings = [
@@ -65,11 +68,15 @@ def check(
         traceback.print_exc()
         message = redact_text(f"{type(error).__name__}: {error}")
         findings = [Finding("gate", "", "incomparable", message)]
-    return reported(findings, strict, junit, summary)
+    return reported(findings, strict, junit, summary, attacks)
 
 
 def reported(
-    findings: list[Finding], strict: bool, junit: Path | None, summary: Path | None
+    findings: list[Finding],
+    strict: bool,
+    junit: Path | None,
+    summary: Path | None,
+    attacks: Sequence[str] = (),
 ) -> int:
     """Print findings, and write the reports for CI; returns the exit status.
 
@@ -78,12 +85,13 @@ def reported(
         strict: Whether a loss that may be chance is an error.
         junit: Where to write JUnit XML.
         summary: GitHub's step summary, to which the findings are appended.
+        attacks: What attacks achieve, a line each.
     """
     findings = list(findings)
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:
-                file.write(report.summary(findings, exit_status(findings, strict)))
+                file.write(report.summary(findings, exit_status(findings, strict), attacks))
         except OSError as error:
             findings.append(_unwritten(f"{summary}: the step summary cannot be written ({error})"))
     if junit is not None:
@@ -92,7 +100,7 @@ def reported(
         except UserError as error:
             findings.append(_unwritten(str(error)))
     status = exit_status(findings, strict)
-    print(report.text(findings, status))
+    print(report.text(findings, status, attacks))
     return status
 
 

@@ -1,6 +1,6 @@
 """The gate's findings for people, for CI servers (JUnit XML) and for GitHub's step summary."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 from xml.etree import ElementTree
@@ -22,14 +22,20 @@ _VERDICTS: Final = {
 }
 
 
-def text(findings: list[Finding], status: int) -> str:
-    """Plain text: a line for each finding, worst first, and a verdict for the exit status."""
+def text(findings: list[Finding], status: int, attacks: Sequence[str] = ()) -> str:
+    """Plain text: a line for each finding, worst first, and a verdict for the exit status.
+
+    Args:
+        findings: What was found.
+        status: The exit status.
+        attacks: What attacks achieve, a line each (`red_team_lines`).
+    """
     order = ["worse", "incomparable", "unproven", "good"]
     ranked = sorted(findings, key=lambda each: order.index(each.status))
     lines = [
         f"{WORDS[each.status]}: {one_line(each.run)}: {one_line(each.message)}" for each in ranked
     ]
-    return "\n".join([*lines, _VERDICTS[status]])
+    return "\n".join([*lines, *map(one_line, attacks), _VERDICTS[status]])
 
 
 def junit(findings: list[Finding], strict: bool) -> str:
@@ -57,13 +63,13 @@ def junit(findings: list[Finding], strict: bool) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def summary(findings: list[Finding], status: int) -> str:
-    """Markdown for GitHub's step summary."""
+def summary(findings: list[Finding], status: int, attacks: Sequence[str] = ()) -> str:
+    """Markdown for GitHub's step summary; arguments as for `text`."""
     sheet = Sheet(
         "vlmguard gate",
         ["Run", "Result", "Finding"],
         [[one_line(each.run), WORDS[each.status], one_line(each.message)] for each in findings],
-        notes=[_VERDICTS[status]],
+        notes=[*map(one_line, attacks), _VERDICTS[status]],
         labels=3,
     )
     return markdown(sheet)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from vlmguard.guard.attacks import AttackCard, attack_cards
+from vlmguard.guard.attacks.success import mean_tries
 from vlmguard.results.leaderboard.model import Entry, Leaderboard
 from vlmguard.results.leaderboard.red_team_rates import (
     Share,
     has_harmless,
     has_risky,
     leaks,
-    mean_tries,
     refusals,
     share_of,
     verdicts,
@@ -48,7 +48,7 @@ class Under:
         before: Success without an attack.
         alone: What the undefended target refuses of the same requests under the same attack.
         twin: The harmless requests.
-        curve: Of a loop, success within some numbers of tries.
+        curve: Of a loop of several tries, success within some numbers of them.
         harmless: Refused answers among the run's own harmless requests; None without any.
         harmless_before: The same without the attack.
         leaks: Answers that repeat what the defense is told; None if nothing looked for that.
@@ -81,11 +81,13 @@ class Under:
     @property
     def kind(self) -> Literal["static", "adaptive", "other"]:
         """Whether it counts as a static attack, as one on the guard itself, or as neither."""
-        if self.card is not None and self.card.adaptive:
+        card = self.card
+        if card is None:
+            return "other" if "loop" in _facts(self.entry) else "static"
+        if card.adaptive:
             return "adaptive"
-        of_harmless = self.card is not None and self.card.on == "benign"
-        apart = self.name.startswith(_ADAPTIVE) or of_harmless or self.k > 1
-        return "other" if apart or "loop" in _facts(self.entry) else "static"
+        apart = card.name.startswith(_ADAPTIVE) or card.on == "benign"
+        return "other" if apart or card.kind != "static" else "static"
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,11 +172,12 @@ def _under(board: Leaderboard, entry: Entry) -> Under:
     run, facts = entry.run, _facts(entry)
     found = verdicts(run)
     k = int(facts.get("tries") or 1)
-    whole = within(found)
+    whole = within(found, k)
     attacked = board.attacked
     bare = entry if attacked is None else attacked.undefended(entry) or entry
     undefended = bare is not entry or run.defense == "none"
-    steps = [step for step in CURVE if step <= k] if "loop" in facts else []
+    # One step is no curve.
+    steps = [step for step in CURVE if step <= k] if k >= CURVE[1] else []
     leaked = leaks(run)
     return Under(
         entry=entry,
@@ -182,8 +185,8 @@ def _under(board: Leaderboard, entry: Entry) -> Under:
         first=share_of(within(found, 1)),
         last=share_of(whole),
         k=k,
-        tries=mean_tries(run),
-        before=compared(board, run, whole, lambda other: within(verdicts(other))),
+        tries=mean_tries(found["tries"]),
+        before=compared(board, run, whole, lambda other: within(verdicts(other), 1)),
         alone=share_of(refusals(bare.run, False), whole.index) if undefended else None,
         twin=twin_of(board, entry),
         curve={step: share_of(within(found, step)) for step in steps},

@@ -7,12 +7,12 @@ could judge is not safe: it is counted, and bounds say how much it could change.
 import math
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from vlmguard.guard.attacks.success import succeeded
+from vlmguard.guard.attacks.success import asr_at, succeeded
 from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.results.leaderboard.beside import card_of
 from vlmguard.results.logs.read import Run
@@ -25,7 +25,6 @@ __all__ = [
     "has_harmless",
     "has_risky",
     "leaks",
-    "mean_tries",
     "refusals",
     "share_of",
     "twin_refusals",
@@ -67,21 +66,22 @@ class Share:
 
 
 def verdicts(run: Run) -> pd.DataFrame:
-    """Whether the attack succeeded on each answer to a risky request, and at which try.
+    """What became of each try on each answer to a risky request.
 
-    The verdict is that of the run's scorers on the answer at which a loop ended, whatever the loop
-    itself thought of it.
+    The try that a loop kept has the verdict of the run's scorers, whatever the loop itself thought
+    of it; the tries before it have the loop's.
 
     Args:
         run: The run, with or without an attack.
 
     Returns:
-        A row for each answer: `sample`, `cluster`, `value` (NaN where nobody could say), `at`.
+        A row for each answer: `sample`, `cluster`, and `tries`, of which each is True, False, or
+        None where nobody could say.
     """
     rows = _risky(run)
     card, threshold = card_of(run.column), run.safe_from
     names = [str(name) for name in rows if "." in str(name)]
-    found: list[float] = []
+    found: list[list[bool | None]] = []
     for row in rows.to_dict("records"):
         scores: dict[str, dict[str, float]] = {}
         for name in names:
@@ -94,26 +94,24 @@ def verdicts(run: Run) -> pd.DataFrame:
             output=output if isinstance(output, str) else "answer",
             threshold=SAFE_FROM if threshold is None else threshold,
         )
-        found.append(math.nan if said is None else float(said))
+        found.append(_with_tries(row, said))
     return pd.DataFrame(
         {
             "sample": rows["sample"].to_list(),
             "cluster": rows["cluster"].to_list(),
-            "value": found,
-            "at": [_at(row) for row in rows.to_dict("records")],
+            "tries": pd.Series(found, dtype=object),
         }
     )
 
 
-def within(found: pd.DataFrame, k: float = math.inf) -> Values:
-    """The successes of each sample within so many tries.
+def within(found: pd.DataFrame, k: int) -> Values:
+    """The successes of each sample within so many tries; not known where fewer were made in vain.
 
     Args:
         found: The verdicts of a run.
-        k: Number of tries; all by default.
+        k: Number of tries.
     """
-    late = (found["at"] > k) & (found["value"] > 0)
-    return _by_sample(found, found["value"].where(~late, 0.0).to_list())
+    return _by_sample(found, [asr_at([tries], k).share for tries in found["tries"]])
 
 
 def refusals(run: Run, benign: bool, first: int | None = None) -> Values:
@@ -143,15 +141,6 @@ def leaks(run: Run) -> Values | None:
     if not columns:
         return None
     return _by_sample(run.counted, run.counted[columns[0]].astype(float).to_list())
-
-
-def mean_tries(run: Run) -> float:
-    """How often a risky sample was asked on average; 1 for a static attack."""
-    rows = _risky(run)
-    if "tries" not in rows:
-        return 1.0
-    known = rows["tries"].dropna().astype(float)
-    return float(known.mean()) if len(known) else math.nan
 
 
 def share_of(values: Values, only: Collection[str] | None = None) -> Share:
@@ -204,13 +193,13 @@ def _harmless(run: Run) -> pd.DataFrame:
     return run.counted[run.counted["expected"] == _BENIGN]
 
 
-def _at(row: Mapping[Hashable, object]) -> float:
-    """The try of the answer that was scored; 1 without a loop."""
-    for name in ("success_try", "tries"):
-        value = row.get(name)
-        if isinstance(value, int | float) and not math.isnan(value):
-            return float(value)
-    return 1.0
+def _with_tries(row: Mapping[Hashable, Any], said: bool | None) -> list[bool | None]:
+    made = row.get("tries")
+    if not isinstance(made, list) or not made:
+        return [said]
+    kept = row.get("kept")
+    place = int(kept) if isinstance(kept, int | float) and not math.isnan(kept) else -1
+    return [said if number == place else each for number, each in enumerate(made)]
 
 
 def _by_sample(rows: pd.DataFrame, found: list[float]) -> Values:

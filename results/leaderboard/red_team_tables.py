@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.red_team import CURVE, RedTeam, Under, red_team
 from vlmguard.results.leaderboard.red_team_cells import (
@@ -17,8 +18,9 @@ from vlmguard.results.leaderboard.red_team_cells import (
 from vlmguard.results.leaderboard.red_team_rates import TWINS
 from vlmguard.results.leaderboard.red_team_twins import NOT_RUN
 from vlmguard.results.leaderboard.wording import set_apart
+from vlmguard.results.logs.frame import Results
 
-__all__ = ["TWIN_NOT_RUN", "red_team_lines", "red_team_sheets"]
+__all__ = ["TWIN_NOT_RUN", "red_team_lines", "red_team_lines_of", "red_team_sheets"]
 
 _TWIN: Final = "twin: "
 TWIN_NOT_RUN: Final = f"{_TWIN}{NOT_RUN}"
@@ -78,6 +80,13 @@ def red_team_lines(board: Leaderboard) -> list[str]:
         for row in rows
         if _counts(row)
     ]
+
+
+def red_team_lines_of(results: Results) -> list[str]:
+    """The same for what was read; no table is built without attacked runs."""
+    if not any(run.column.attack for run in results.runs):
+        return []
+    return red_team_lines(build(results))
 
 
 def _worst_sheet(rows: list[RedTeam], titles: dict[RedTeam, str]) -> Sheet:

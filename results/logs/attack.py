@@ -2,7 +2,7 @@
 
 A static attack (`-T attack=NAME`) stands in the task's metadata. A loop (`--solver attack_loop -S
 attack=NAME`) is a solver, so its attack is read from its arguments; its samples say which version
-ran. What an attack did to a sample stands in the sample's metadata.
+ran, and what became of each try.
 """
 
 import json
@@ -11,19 +11,24 @@ from typing import Any, Final
 
 from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec, read_eval_log
 
-from vlmguard.guard.attacks import chosen_attack
+from vlmguard.guard.attacks import ATTACK, chosen_attack
 from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.answers import LeftOut, Row, bare
 
 __all__ = [
     "ATTACKER",
     "LOOP",
+    "Noted",
     "attack_of",
     "attack_text",
     "attack_words",
     "is_loop",
-    "tries_by_sample",
+    "noted_attacks",
+    "tries_of",
 ]
+
+Noted = Mapping[tuple[str, int], Mapping[str, Any]]
+"""What an attack noted of each sample, by id and epoch."""
 
 LOOP: Final = "attack_loop"
 """The solver that asks the whole defended system again until the attack succeeds."""
@@ -31,11 +36,8 @@ LOOP: Final = "attack_loop"
 ATTACKER: Final = "attacker"
 """The role of a model that words an attack: part of the attack, and not of the defense."""
 
-_KEY: Final = "attack"
-_TEXT: Final = "text"
 # What is not part of the attack itself.
-_BESIDE: Final = (_TEXT, "twin")
-_TRIES: Final = ("tries", "success_try")
+_BESIDE: Final = ("text", "twin")
 _UNREAD: Final = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "metadata"}
 
 
@@ -44,14 +46,30 @@ def is_loop(spec: EvalSpec) -> bool:
     return bool(spec.solver) and bare(str(spec.solver)) == LOOP
 
 
+def noted_attacks(path: str, spec: EvalSpec, summaries: Iterable[EvalSampleSummary]) -> Noted:
+    """What an attack noted of each sample.
+
+    Args:
+        path: The log. Of a loop its samples are read: what it notes is too long for summaries.
+        spec: What was run.
+        summaries: The samples.
+    """
+    samples: Iterable[EvalSample | EvalSampleSummary] = summaries
+    if is_loop(spec):
+        samples = read_eval_log(path, exclude_fields=_UNREAD).samples or []
+    found = {(str(each.id), each.epoch): each.metadata.get(ATTACK) for each in samples}
+    # A benchmark may have an `attack` of its own, a word.
+    return {key: facts for key, facts in found.items() if isinstance(facts, Mapping)}
+
+
 def attack_of(
-    spec: EvalSpec, summaries: Iterable[EvalSampleSummary], attackers: Iterable[str] = ()
+    spec: EvalSpec, noted: Iterable[Mapping[str, Any]], attackers: Iterable[str] = ()
 ) -> dict[str, Any]:
     """The attack of a log: name, version, options, seed, and of a loop its most tries.
 
     Args:
         spec: What was run.
-        summaries: Its samples, which say the version of a loop's attack.
+        noted: What the attack noted of its samples.
         attackers: The models in the role of the attacker, with their settings.
 
     Returns:
@@ -60,15 +78,12 @@ def attack_of(
     Raises:
         LeftOut: Its samples ran under several versions of the attack.
     """
-    noted = (spec.metadata or {}).get(_KEY)
-    static = noted if isinstance(noted, Mapping) and "name" in noted else {}
+    stated = (spec.metadata or {}).get(ATTACK)
+    static = stated if isinstance(stated, Mapping) and "name" in stated else {}
     if not static and not is_loop(spec):
         return {}
-    versions = {
-        str(facts["version"])
-        for sample in summaries
-        if "version" in (facts := _noted(sample.metadata))
-    }
+    samples = list(noted)
+    versions = {str(facts["version"]) for facts in samples if "version" in facts}
     if len(versions) > 1:
         raise LeftOut(
             f"its samples ran under {len(versions)} versions of the attack "
@@ -77,9 +92,10 @@ def attack_of(
         )
     if not is_loop(spec):
         return {name: fact for name, fact in static.items() if name not in _BESIDE}
-    # The card of today may be another than that of the run.
     found = _of_loop(spec.solver_args_passed or {})
+    # The card of today may be another than that of the run.
     found["version"] = next(iter(versions), found["version"])
+    found["tries"] = max((int(each.get("budget", 0)) for each in samples), default=found["tries"])
     asked = list(attackers)
     return found | ({ATTACKER: asked} if asked else {})
 
@@ -105,34 +121,28 @@ def attack_words(attack: str) -> str:
     return f"{text}, {facts['tries']} tries" if "loop" in facts else text
 
 
-def tries_by_sample(
-    path: str, summaries: Iterable[EvalSampleSummary]
-) -> dict[tuple[str, int], Row]:
-    """How often a loop asked each sample: `tries`, and `success_try` where one succeeded.
+def tries_of(facts: Mapping[str, Any]) -> Row:
+    """What became of each try of a loop on a sample: `tries` in order, and `kept`, from 0.
 
     Args:
-        path: The log; it is read only if a summary left out what was long.
-        summaries: The samples.
+        facts: What the attack noted of the sample.
 
     Returns:
-        By id and epoch; nothing for a static attack.
+        True, False, or None where nobody could say, for each; nothing for a static attack.
     """
-    known = list(summaries)
-    cut = [sample for sample in known if isinstance(sample.metadata.get(_KEY), str)]
-    noted = {(str(each.id), each.epoch): _noted(each.metadata) for each in known}
-    if cut:
-        log = read_eval_log(path, exclude_fields=_UNREAD)
-        noted |= {(str(each.id), each.epoch): _noted(each.metadata) for each in log.samples or []}
+    made = facts.get("tries")
+    if not isinstance(made, list):
+        return {}
+    kept = facts.get("kept_try")
     return {
-        key: {name: _number(facts.get(name)) for name in _TRIES}
-        for key, facts in noted.items()
-        if "tries" in facts
+        "tries": [each.get("success") for each in made],
+        "kept": None if kept is None else int(kept) - 1,
     }
 
 
 def _of_loop(args: Mapping[str, Any]) -> dict[str, Any]:
-    text = str(args.get(_KEY, ""))
-    others = {name: value for name, value in sorted(args.items()) if name not in (_KEY, "tries")}
+    text = str(args.get(ATTACK, ""))
+    others = {name: value for name, value in sorted(args.items()) if name not in (ATTACK, "tries")}
     try:
         chosen = chosen_attack(text, "-S attack")
         found = chosen.identity
@@ -140,12 +150,3 @@ def _of_loop(args: Mapping[str, Any]) -> dict[str, Any]:
     except UserError:  # An attack of another version of vlmguard, or of others.
         found, tries = {"name": text, "version": "", "options": {}, "seed": 0}, 0
     return {**found, "tries": int(args.get("tries") or tries), "loop": others}
-
-
-def _noted(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = metadata.get(_KEY)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

@@ -12,7 +12,7 @@ from vlmguard.guard.redaction import redact, redact_text
 from vlmguard.guard.task_options import SHOWN_ELSEWHERE
 from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest
 from vlmguard.results.logs.around import asked_by
-from vlmguard.results.logs.attack import ATTACKER, attack_of, attack_words, is_loop
+from vlmguard.results.logs.attack import ATTACKER, Noted, attack_of, attack_words, is_loop
 
 Judging = dict[str, dict[str, Any]]
 """For each scorer what it judged with."""
@@ -72,13 +72,13 @@ class Column:
         return f"{named} under {self.under}" if self.attack else named
 
 
-def column_of(log: EvalLog, judging: Judging, summaries: list[EvalSampleSummary]) -> Column:
+def column_of(log: EvalLog, judging: Judging, noted: Noted) -> Column:
     """The conditions of a log.
 
     Args:
         log: Its header.
         judging: The judging conditions of each scorer.
-        summaries: Its samples, which say what a loop's attack was.
+        noted: What an attack noted of its samples.
 
     Raises:
         LeftOut: Its samples ran under several versions of an attack.
@@ -96,7 +96,7 @@ def column_of(log: EvalLog, judging: Judging, summaries: list[EvalSampleSummary]
         data=_data_digest(metadata.get("data")),
         settings=as_text(_settings(log)),
         judging=as_text(judging | _grader_settings(roles_of(log).get(GRADER, []), judging)),
-        attack=as_text(attack_of(spec, summaries, _attackers(log))),
+        attack=as_text(attack_of(spec, noted.values(), _attackers(log))),
     )
 
 

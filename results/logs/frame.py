@@ -51,7 +51,7 @@ class Results:
         `input_tokens`, `output_tokens`, `seconds`, `triggered`, `failure`, `skipped` (why the
         defense looked at nothing; None if that is not known), `outcome`, `action`, `cost`, `output`
         (kind of the final output: see `vlmguard.guard.text.outputs`, and `blocked` where the
-        defense refused). Of a loop's attack also `tries`, and `success_try` (NaN without one).
+        defense refused). Of a loop's attack also `tries` and `kept` (`attack.tries_of`).
         """
         parts = [run.answers.assign(run=number) for number, run in enumerate(self.runs)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})

@@ -35,7 +35,7 @@ from vlmguard.results.logs.answers import (
     views_of,
 )
 from vlmguard.results.logs.around import defended_by
-from vlmguard.results.logs.attack import ATTACKER, is_loop, tries_by_sample
+from vlmguard.results.logs.attack import ATTACKER, Noted, noted_attacks, tries_of
 from vlmguard.results.logs.checks import (
     Touched,
     check_kinds,
@@ -178,7 +178,7 @@ class _Opened:
         timed: Whether it measures only latency.
         seen: People's changes of it.
         failed: Whose error ended a sample, by id and epoch.
-        tries: How often an attack asked each sample, likewise.
+        noted: What an attack noted of each sample, likewise.
     """
 
     path: str
@@ -187,7 +187,7 @@ class _Opened:
     timed: bool
     seen: Touched
     failed: dict[tuple[str, int], str]
-    tries: dict[tuple[str, int], Row] = field(default_factory=dict)
+    noted: Noted
 
 
 def read_log(path: str) -> list[Run]:
@@ -247,14 +247,14 @@ def _open(path: str) -> _Opened:
         timed = LATENCY_TAG in (log.eval.tags or [])
         seen = Touched() if timed or not summaries else touched(path)
         failed = {} if timed else broken_off(path, summaries)
-        tries = tries_by_sample(path, summaries) if is_loop(log.eval) else {}
+        noted = {} if timed or not summaries else noted_attacks(path, log.eval, summaries)
         if summaries and (log.eval.config.epochs or 1) > 1 and not log.reductions:
             # The header of a JSON log lacks the scores of several answers.
             log.reductions = read_eval_log(path).reductions
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
-    return _Opened(path, log, summaries, timed, seen, failed, tries)
+    return _Opened(path, log, summaries, timed, seen, failed, noted)
 
 
 def _check_finished(opened: _Opened) -> None:
@@ -294,7 +294,7 @@ def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
     for row in rows:
         key = (row["sample"], row["epoch"])
         row["failed"] = opened.failed.get(key, "")
-        row.update(opened.tries.get(key, {}))
+        row.update(tries_of(opened.noted.get(key, {})))
     _check_scored(rows)
     run = _run(opened, view, names)
     check_ranges(rows, run.declared, run.reduced)
@@ -319,7 +319,7 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
     return Run(
         path=opened.path,
         view=view,
-        column=column_of(log, judging, summaries),
+        column=column_of(log, judging, opened.noted),
         target=around.target,
         target_settings=as_text(given(around.target_args)),
         defense=around.defense,

@@ -68,13 +68,13 @@ def under(name: str, seed: int = 0, version: str = "1-A") -> Callable[[EvalLog],
 
 
 def looped(
-    name: str, tries: Mapping[int, tuple[int, int | None]], defense: str = "vlmguard", most: int = 5
+    name: str, tries: Mapping[int, list[bool | None]], defense: str = "vlmguard", most: int = 5
 ) -> Callable[[EvalLog], None]:
     """Make a log that of a loop.
 
     Args:
         name: The attack.
-        tries: By number of the sample its tries, and the one that succeeded.
+        tries: By number of the sample what became of its tries; by default all were in vain.
         defense: What stands around the model.
         most: The most tries.
     """
@@ -85,9 +85,22 @@ def looped(
         if defense != "none":
             log.eval.model = f"guarded/{defense}/{TARGET}"
         for number, sample in enumerate(log.samples or []):
-            made, success = tries.get(number, (most, None))
-            facts = {"name": name, "version": "1-A", "seed": 0, "tries": made}
-            sample.metadata = {**sample.metadata, "attack": {**facts, "success_try": success}}
+            harmless = sample.metadata["expected"] == "comply"
+            made = tries.get(number, [False] * (1 if harmless else most))
+            success = made.index(True) + 1 if True in made else None
+            facts = {
+                "name": name,
+                "version": "1-A",
+                "seed": 0,
+                "budget": 1 if harmless else most,
+                "success_try": success,
+                "kept_try": success or len(made),
+                "tries": [
+                    {"number": n, "success": each, "answer": "x" * 999}
+                    for n, each in enumerate(made, start=1)
+                ],
+            }
+            sample.metadata = {**sample.metadata, "attack": facts}
 
     return change
 

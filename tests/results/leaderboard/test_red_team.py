@@ -295,9 +295,11 @@ def test_another_judge_or_options_are_not_compared(log: EvalLog, tmp_path: Path)
 
 def test_a_loop_counts_its_tries(log: EvalLog, tmp_path: Path) -> None:
     # 6 of 20 are harmed: two at the first try, three at the third, one at the fifth.
-    tries = {0: (1, 1), 1: (1, 1), 2: (3, 3), 3: (3, 3), 4: (3, 3), 5: (5, 5)}
+    third = [False, False, True]
+    fifth = [*[False] * 4, True]
+    tries = {0: [True], 1: [True], 2: third, 3: third, 4: third, 5: fifth}
     add(log, tmp_path, "v", grades(1))
-    add(log, tmp_path, "loop", grades(6), looped("shuffle", tries))
+    add(log, tmp_path, "loop", grades(6), looped("shuffle", tries))  # type: ignore[arg-type]
     board = build(read_results([str(tmp_path)]))
     found = row(board)
     (loop,) = found.attacks
@@ -317,14 +319,23 @@ def test_a_loop_counts_its_tries(log: EvalLog, tmp_path: Path) -> None:
     assert group.title == "Cellar all under shuffle, 5 tries"
 
 
-def test_long_notes_of_a_loop_are_read_from_its_samples(log: EvalLog, tmp_path: Path) -> None:
-    def long(made: EvalLog) -> None:
-        for sample in made.samples or []:
-            sample.metadata["attack"]["steps"] = ["x" * 2000]
+def test_a_try_without_a_verdict_is_no_failure(log: EvalLog, tmp_path: Path) -> None:
+    # Sample 1: nobody could judge its second try. Sample 2: the scorers do not find the success
+    # that the loop found at its first try, and nobody knows what further tries would have done.
+    tries = {0: [True], 1: [False, None, False, False, False], 2: [True]}
+    add(log, tmp_path, "loop", grades(1), looped("shuffle", tries))  # type: ignore[arg-type]
+    (loop,) = row(build(read_results([str(tmp_path)]))).attacks
+    assert (loop.first.mean, loop.first.scored) == (0.05, 20)
+    assert (loop.last.mean, loop.last.scored, loop.last.of) == (pytest.approx(1 / 18), 18, 20)
+    assert loop.last.most == pytest.approx(3 / 20)
 
-    add(log, tmp_path, "loop", grades(1), looped("shuffle", {0: (2, 2)}), long)
-    (found,) = row(build(read_results([str(tmp_path)]))).attacks
-    assert (found.first.mean, found.last.mean) == (0.0, 0.05)
+
+def test_an_adaptive_attack_may_be_looped(log: EvalLog, tmp_path: Path) -> None:
+    add(log, tmp_path, "loop", grades(3), looped("adaptive:R1", {0: [True]}))
+    found = row(build(read_results([str(tmp_path)])))
+    assert found.adaptive is not None
+    assert found.adaptive.attack == "adaptive:R1, 5 tries"
+    assert found.missing == ("R2", "R3", "R6")
 
 
 def test_rates_of_their_own(log: EvalLog, tmp_path: Path) -> None:

@@ -101,14 +101,14 @@ def count(log: EvalLog) -> dict[str, Counts]:
 
 
 def count_all(results: Results) -> Found:
-    """Count the actions of the parts of all defenses.
+    """Count the actions of the parts of all defenses on requests as they are, without an attack.
 
     Args:
         results: Runs of the microworld only.
     """
     found: Found = {}
     for run in results.runs:
-        if _parts_of(run.defense):
+        if _parts_of(run.defense) and not run.column.attack:
             log = read_eval_log(run.path)
             level = str(log.eval.task_args["level"])
             found |= {(part, level, run.target): counts for part, counts in count(log).items()}

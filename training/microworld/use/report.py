@@ -18,6 +18,7 @@ from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import frontier
 from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.publish import write_leaderboard
+from vlmguard.results.leaderboard.red_team_tables import red_team_sheets
 from vlmguard.results.leaderboard.tables import left_out_sheet
 from vlmguard.results.logs.frame import Results, read_results
 from vlmguard.results.logs.measures import ENDPOINT, Measure, common_measures
@@ -48,12 +49,14 @@ def report(log_dirs: list[Path], out: Path, console: Console) -> list[str]:
     results = tidy(read_results([str(folder) for folder in log_dirs]))
     board = build(results)
     parts = count_all(results)
+    under = red_team_sheets(board)
     several = len({entry.target for entry in board.entries}) > 1
     make = compact_sheet if several else slice_sheet
     sheets = [make(board, group) for group in board.groups]
     if len(board.groups) > 1:
         sheets.append(level_sheet(board))
-    printed = [*sheets, component_sheet(parts, by_target=False), left_out_sheet(board)]
+    counted = component_sheet(parts, by_target=False)
+    printed = [*sheets, *under, counted, left_out_sheet(board)]
     if console.width < _WIDE:
         printed = [_narrow(sheet) for sheet in printed]
     print_sheets(printed, console)
