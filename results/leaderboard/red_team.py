@@ -24,12 +24,22 @@ from vlmguard.results.leaderboard.red_team_rates import (
     verdicts,
     within,
 )
-from vlmguard.results.leaderboard.red_team_twins import Compared, Twin, compared, plain, twin_of
+from vlmguard.results.leaderboard.red_team_twins import (
+    REFUSAL,
+    Compared,
+    Twin,
+    compared,
+    plain,
+    twin_of,
+)
 from vlmguard.results.logs.conditions import Column
 
 __all__ = ["CURVE", "RedTeam", "Under", "red_team", "short_name"]
 
 _ADAPTIVE: Final = "adaptive:"
+_ON_GUARDS: Final = (_ADAPTIVE, "verdict:")
+"""Groups of attacks that aim at a guard or a judge: none is a static attack on the target."""
+
 CURVE: Final = (1, 5, 20)
 """The tries at which a loop's success is shown."""
 
@@ -86,7 +96,7 @@ class Under:
             return "other" if "loop" in _facts(self.entry) else "static"
         if card.adaptive:
             return "adaptive"
-        apart = card.name.startswith(_ADAPTIVE) or card.on == "benign"
+        apart = card.name.startswith(_ON_GUARDS) or card.on == "benign"
         return "other" if apart or card.kind != "static" else "static"
 
 
@@ -192,7 +202,7 @@ def _under(board: Leaderboard, entry: Entry) -> Under:
         curve={step: share_of(within(found, step)) for step in steps},
         harmless=share_of(refusals(run, True)) if has_harmless(run) else None,
         harmless_before=compared(
-            board, run, refusals(run, True), lambda other: refusals(other, True)
+            board, run, refusals(run, True), lambda other: refusals(other, True), REFUSAL
         ),
         leaks=None if leaked is None else share_of(leaked),
     )

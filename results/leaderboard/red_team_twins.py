@@ -28,9 +28,12 @@ from vlmguard.results.logs.frame import row_key
 from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import Difference
 
-__all__ = ["NOT_RUN", "Compared", "Twin", "compared", "plain", "twin_of"]
+__all__ = ["NOT_RUN", "REFUSAL", "Compared", "Twin", "compared", "plain", "twin_of"]
 
 NOT_RUN: Final = "not run"
+REFUSAL: Final = "refusal"
+"""The scorer of refusals, on which no judge depends."""
+
 _OTHER_JUDGE: Final = "judged in another way"
 _NOTHING_SHARED: Final = "no shared sample"
 
@@ -73,7 +76,11 @@ def plain(column: Column) -> Column:
 
 
 def compared(
-    board: Leaderboard, run: Run, under: Values, read: Callable[[Run], Values]
+    board: Leaderboard,
+    run: Run,
+    under: Values,
+    read: Callable[[Run], Values],
+    scorer: str = "",
 ) -> Compared:
     """A rate of an attacked run beside that of the same run without the attack.
 
@@ -82,6 +89,7 @@ def compared(
         run: The attacked run.
         under: Its values.
         read: Takes the values of the other run.
+        scorer: The scorer that gave them; by default all must judge in the same way.
     """
     alike = [
         other
@@ -90,7 +98,8 @@ def compared(
         and row_key(other) == row_key(run)
         and replace(plain(run.column), judging="") == replace(other.column, judging="")
     ]
-    same = [other for other in alike if other.column.judging == run.column.judging]
+    wanted = _judged_by(run.column, scorer)
+    same = [other for other in alike if _judged_by(other.column, scorer) == wanted]
     if not same:
         return Compared(why=_OTHER_JUDGE if alike else NOT_RUN)
     before = read(same[0])
@@ -115,8 +124,15 @@ def twin_of(board: Leaderboard, entry: Entry) -> Twin:
     return Twin(
         title=plain(column).heading,
         refused=share_of(refused),
-        before=compared(board, found, refused, twin_refusals),
+        before=compared(board, found, refused, twin_refusals, REFUSAL),
     )
+
+
+def _judged_by(column: Column, scorer: str) -> object:
+    if not scorer:
+        return column.judging
+    facts: dict[str, object] = json.loads(column.judging) if column.judging else {}
+    return facts.get(scorer)
 
 
 def _partner(board: Leaderboard, run: Run) -> Run | None:
