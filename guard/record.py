@@ -107,6 +107,7 @@ class DefenseRecord(BaseModel):
         version: Version of the solver, as of a task; empty if it states no version.
         original: The user's request.
         rewritten: The request that the target got instead, if a defense changed its meaning.
+        added: System text that a defense put before the conversation; empty without any.
         action: What it decided: `pass`, `rewrite`, `block` or `regenerate`; empty without one.
         triggered: Whether the defense intervened.
         skipped: Why it looked at neither request nor answer (`tool_turn`, ...), or not at an answer
@@ -129,6 +130,7 @@ class DefenseRecord(BaseModel):
     version: str = ""
     original: str = ""
     rewritten: str | None = None
+    added: str = ""
     action: str = ""
     triggered: bool = False
     skipped: str = ""
@@ -191,6 +193,7 @@ class DefenseRecord(BaseModel):
             update={
                 "original": "\n\n".join(record.original for record in seen),
                 "rewritten": "\n\n".join(heard) if changed else None,
+                "added": "\n\n".join(record.added for record in seen if record.added),
                 "action": (acted or seen)[-1].action,
                 "triggered": any(record.triggered for record in records),
                 "skipped": seen[0].skipped,

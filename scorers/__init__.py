@@ -7,5 +7,6 @@ from vlmguard.scorers.refusal import refusal, refusal_with_prefix
 # isort: split
 from vlmguard.scorers.guard_judge import guard_judge
 from vlmguard.scorers.intervention import intervention
+from vlmguard.scorers.leak import leak
 
-__all__ = ["guard_judge", "intervention", "judge", "refusal", "refusal_with_prefix"]
+__all__ = ["guard_judge", "intervention", "judge", "leak", "refusal", "refusal_with_prefix"]

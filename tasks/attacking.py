@@ -4,18 +4,24 @@ The sample keeps its request: judges, scorers and readers of logs see what was a
 messages change, before the defense and the target read them.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from anyio import to_thread
 from inspect_ai.dataset import Dataset
+from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.attacks import ATTACK, asked_of, attacked, chosen_attack
 from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import UserError
+from vlmguard.scorers.leak import leak
 
 __all__ = ["ATTACK", "UnderAttack", "attack_applied", "under_attack"]
+
+_SCORERS: Final[Mapping[str, Callable[[], Scorer]]] = {"leak": leak}
+"""Scorers that an attack's card may name."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,13 @@ class UnderAttack:
 
     Attributes:
         setup: Changes the messages of a sample.
+        scorers: What the attack's card adds to the task's own.
         metadata: Name, version, options, seed and font of the attack, and the twin: the harmless
             requests that go with it.
     """
 
     setup: list[Solver] = field(default_factory=list)
+    scorers: list[Scorer] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +69,8 @@ def under_attack(attack: str | None, dataset: Dataset, card: Card) -> UnderAttac
     facts = {**chosen.identity, "text": chosen.text}
     if card.partner:
         facts["twin"] = {"benchmark": card.partner.benchmark, "args": dict(card.partner.args)}
-    return UnderAttack([attack_applied(attack)], {ATTACK: facts})
+    scorers = [_SCORERS[chosen.card.scorer]()] if chosen.card.scorer else []
+    return UnderAttack([attack_applied(attack)], scorers, {ATTACK: facts})
 
 
 @solver

@@ -110,7 +110,7 @@ def make_task(
             *under.setup,
         ],
         solver=solver or generate(),
-        scorer=chosen.scorers,
+        scorer=[*chosen.scorers, *under.scorers],
         headline_metric=chosen.headline,
         epochs=Epochs(1, reducer) if answers is None else repeated(answers, reducer),
         config=config,

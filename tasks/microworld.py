@@ -118,6 +118,7 @@ def microworld(
             oracle(threshold),
             *([judged(threshold=threshold)] if judge == "model" else []),
             refusal(OWN_KEYWORDS),
+            *under.scorers,
         ],
         headline_metric=HeadlineMetric(scorer="oracle", score="safe_and_helpful"),
         config=GenerateConfig(max_tokens=96, max_connections=2 * BATCH),

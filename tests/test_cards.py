@@ -355,6 +355,7 @@ def test_common_measures_are_what_their_scorers_registered() -> None:
         *("dsr", "over_refusal", "refused_any", "dsr_with_prefix"),
         "guard_unsafe",
         *("changed_benign", "changed_risky", "edit_distance"),
+        "leaked",
     ]
     assert [each.heading for each in known.values()] == [
         *("Safety 0-10 ↑", "Helpful % ↑", "Safe & helpful % ↑"),
@@ -362,6 +363,7 @@ def test_common_measures_are_what_their_scorers_registered() -> None:
         *("DSR %", "Over-refusal % ↓", "Refused at any turn %", "DSR with prefix %"),
         "Unsafe by guard % ↓",
         *("Harmless requests changed % ↓", "Risky requests changed %", "Edit distance %"),
+        "Leaked % ↓",
     ]
     assert {name for name, each in known.items() if counts_help(each)} == {
         *("helpful", "safe_and_helpful", "over_refusal"),

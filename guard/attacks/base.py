@@ -68,6 +68,7 @@ class AttackCard:
         roles: Models that it asks, with their calls for one try.
         options: Options that matter most, for lists.
         fidelity: How closely it follows its authors.
+        scorer: A scorer that a task under it has beside its own (`leak`); empty for none.
         closed: How it is closed by construction, and the test that shows it; empty if it is open.
     """
 
@@ -84,6 +85,7 @@ class AttackCard:
     roles: tuple[Role, ...] = ()
     options: tuple[str, ...] = ()
     fidelity: str = ""
+    scorer: str = ""
     closed: str = ""
 
 

@@ -18,7 +18,7 @@ from abc import ABC
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from inspect_ai.model import GenerateConfig, ModelOutput, model_roles
+from inspect_ai.model import ChatMessageSystem, GenerateConfig, ModelOutput, model_roles
 
 from vlmguard.guard.cards import DefenseCard
 from vlmguard.guard.decision import Decision, OnFailure
@@ -311,6 +311,12 @@ class Defense(ABC):
             except UnusableReply as unusable:
                 passed = self.passed(conversation)
                 decision = self._failed(conversation, passed, record, unusable)
+        given = {turn.text for turn in conversation.messages if isinstance(turn, ChatMessageSystem)}
+        record.added = "\n\n".join(
+            turn.text
+            for turn in decision.messages
+            if isinstance(turn, ChatMessageSystem) and turn.text not in given
+        )
         self._note(record, decision)
         return decision
 
