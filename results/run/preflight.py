@@ -5,15 +5,18 @@ from typing import Any
 
 from inspect_ai import Task
 
+from vlmguard.guard.attacks import chosen_attack
+from vlmguard.guard.cards import cards
 from vlmguard.guard.defense import defense_named
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
-from vlmguard.results.logs.answers import digest
+from vlmguard.results.logs.answers import bare, digest
 from vlmguard.results.run.changed_files import changed_runs, named_files
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, all_models, roles
 from vlmguard.results.run.making import make_solver, make_task
 from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.roles_needed import (
+    LOOP,
     cannot_start,
     card_of,
     missing_roles,
@@ -104,16 +107,27 @@ def files_named_in(matrix: Matrix, defense: Defense, tasks: list[Task]) -> dict[
         # Our own tasks record themselves what they read from their folder.
         read = {"data_dir"} if "data" in (task.metadata or {}) else set()
         named = {name: value for name, value in step.args.items() if name not in read}
-        benchmarks[_told_apart(step.label or step.name, step.args)] = named
+        ours = cards().benchmark(bare(step.name), step.args) is not None
+        told = _told_apart(step.label or step.name, step.args)
+        benchmarks[told] = {**named, **(_of_attack(step.args) if ours else {})}
     named = named_files(
         {
             "benchmarks": benchmarks,
-            "defense": defense.args,
+            "defense": {
+                **defense.args,
+                **(_of_attack(defense.args) if defense.name == LOOP else {}),
+            },
             "targets": _by_model(matrix.targets),
             "roles": {role: _by_model(bound) for role, bound in roles(matrix, defense).items()},
         }
     )
     return {**named, **_read_beside(matrix, defense)}
+
+
+def _of_attack(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The options of the attack that a benchmark or a loop names, since it may name files."""
+    attack = arguments.get("attack")
+    return {"attack": dict(chosen_attack(attack).options)} if attack else {}
 
 
 def _read_beside(matrix: Matrix, defense: Defense) -> dict[str, str]:

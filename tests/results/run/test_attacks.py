@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -10,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
 import yaml
+from inspect_ai import Task
 from inspect_ai.log import list_eval_logs, read_eval_log
 from support.attacks import registered
 from support.benchmark_folders.mossbench import write_mossbench
@@ -20,6 +23,7 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.guard.attacks import Attack, AttackCard, AttackOutput
+from vlmguard.guard.attacks.drawing import BUNDLED
 from vlmguard.guard.cards import Calls, Role
 from vlmguard.guard.errors import UserError
 from vlmguard.results.run.attack_choice import AttackChoice
@@ -28,6 +32,7 @@ from vlmguard.results.run.latency import latency_matrix
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.parts import left_out
 from vlmguard.results.run.plan import Asked, Planned, plan
+from vlmguard.results.run.preflight import files_named_in
 
 REPLY = (
     "<reasoning>r</reasoning><prompt>And safely?</prompt>"
@@ -228,6 +233,16 @@ def test_a_configuration_lists_attacks_and_flags_choose_among_them(
     Path("m.yaml").write_text(yaml.safe_dump(broken))
     with pytest.raises(UserError, match=r"attacks\.0\.trys"):
         read_config(Path("m.yaml"))
+
+
+def test_a_file_that_an_attack_names_is_told_from_another_of_its_name(data: Path) -> None:
+    named = str(data / "letters.ttf")
+    shutil.copy(Path(matplotlib.get_data_path(), "fonts", "ttf", BUNDLED), named)
+    step = Step(name="siuo", args={"attack": f"figstep:font={named}"})
+    (static,) = files_named_in(matrix(benchmarks=[step]), REWRITER, [Task()]).items()
+    assert static[0].endswith(".attack.font")
+    loop = Defense(name="attack_loop", args={"attack": f"figstep:font={named}"})
+    assert files_named_in(matrix(), loop, [Task()]) == {"defense.attack.font": static[1]}
 
 
 def test_latency_is_measured_without_an_attack(data: Path) -> None:

@@ -216,3 +216,9 @@ def test_attacks_on_a_guard_are_planned_with_all_calls(
             )
     assert re.search(r"siuo +vlmguard +mockllm/model +best_of_n +3 +3 to 60 +6 to 120 ", planned)
     assert "not run" not in planned
+    assert "The attack crescendo is left out: no model for the role attacker" in planned
+    flags += ["--role", "attacker=mockllm/a", "--attack", "crescendo"]
+    assert main(["run", "--suite", "red_team", *flags, "--dry-run"]) == 0
+    planned = capsys.readouterr().out.partition("Plan (calls at most)")[2]
+    calls = r"3 to 30 +6 to 60 +18 to 99 +6 to 60 "
+    assert re.search(rf"siuo +vlmguard +mockllm/model +crescendo +3 +{calls}", planned)
