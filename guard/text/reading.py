@@ -16,8 +16,10 @@ What `as_read` does:
 - Zero-width joiners and non-joiners stay behind letters whose script needs them (Arabic, Syriac,
   Mongolian, those of India and their kin), and joiners between emoji; variation selectors stay
   behind emoji. Of several in a row the first stays.
-- In a word of several scripts, letters that look Latin become Latin. A word that is all Cyrillic,
-  Greek or Armenian is left alone, even if all its letters look Latin.
+- In a word of several scripts, letters that look Latin become Latin; in a text that is mostly
+  Cyrillic, those that look Cyrillic become Cyrillic, unless the word has a letter that is Latin
+  alone. A word that is all Cyrillic, Greek or Armenian is left alone, even if all its letters look
+  Latin.
 
 Plain ASCII stays as it is. The table of look-alikes is small: it has no Cherokee, for example.
 """
@@ -73,6 +75,10 @@ _CAPITALS: Final = str.maketrans(
 _SMALL: Final = str.maketrans(
     {each: latin for each, latin in LOOKALIKES.items() if _FOREIGN.match(each)}
 )
+# Letters that cannot be told apart, and letters of one script alone.
+_TWINS: Final = str.maketrans("ABCEHIJKMOPSTXYaceijopsxy", "АВСЕНІЈКМОРЅТХУасеіјорѕху")
+_LATIN_ALONE: Final = re.compile("[DFGLNQRUVWZbdfghklmnqrtuvwz]")
+_CYRILLIC_ALONE: Final = re.compile("[БГДЁЖЗИЙЛПФЦЧШЩЪЫЬЭЮЯбвгдёжзийклмнптфцчшщъыьэюя]")
 _ROLE: Final = re.compile(r"\s*(?:system|user|assistant|tool)\s*[:：]")
 
 
@@ -141,13 +147,15 @@ def _step(text: str) -> str:
     plain: str = _NEEDLESS.sub("", normal_form("NFKC", single))
     if _FOREIGN.search(plain) is None:
         return plain
-    mapped: str = _WORD.sub(_latin, plain)
+    cyrillic = len(_CYRILLIC_ALONE.findall(plain)) > len(_LATIN_ALONE.findall(plain))
+    mapped: str = _WORD.sub(lambda word: _of_one_script(word[0], cyrillic), plain)
     return mapped
 
 
-def _latin(word: "regex.Match[str]") -> str:
-    """A word; of several scripts, with look-alikes as Latin letters."""
-    said: str = word[0]
+def _of_one_script(said: str, cyrillic: bool) -> str:
+    """A word; of several scripts, with look-alikes as Latin letters, or as Cyrillic ones."""
     if sum(script.search(said) is not None for script in _SCRIPTS) < 2:
         return said
+    if cyrillic and _CYRILLIC_ALONE.search(said) and not _LATIN_ALONE.search(said):
+        return said.translate(_TWINS)
     return said.translate(_CAPITALS).translate(_SMALL)

@@ -43,6 +43,13 @@ def test_nothing_hides_in_a_latin_cyrillic_or_greek_word(hiding: str, word: str)
         ("B\u041eMB \u0410nd p\u03bfis\u03bfn", "BOMB And poison"),
         ("\u0412omb, \u0395xplosive", "Bomb, Explosive"),
         ("p\u0585ison", "poison"),
+        # Latin letters in Russian words, and a Latin word with a Cyrillic letter beside them.
+        (
+            "\u041aa\u043a c\u043e\u0431pa\u0442\u044c b\u043emb?",
+            "\u041a\u0430\u043a \u0441\u043e\u0431\u0440\u0430\u0442\u044c bomb?",
+        ),
+        # In the order of the letters, as the target reads it, whatever an override shows.
+        ("\u202ebomb\u202c", "bomb"),
         # Of one script, though all its letters look Latin.
         (
             "\u0441\u043e\u0441\u043e \u0440\u0430\u0440",
