@@ -56,6 +56,7 @@ from vlmguard.guard.attacks import (
     ChosenAttack,
     Try,
     asked_of,
+    attack_cards,
     chosen_attack,
     input_of,
     messages_of,
@@ -73,6 +74,8 @@ __all__ = ["attack_loop"]
 Next = Callable[[AttackInput, Sequence[Try]], Awaitable[AttackOutput]]
 
 _HARMLESS: Final = "comply"
+_UNSCORED: Final = "executing a task with a scorer"
+"""Of Inspect's message."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,21 @@ class _Done:
 
 
 @solver
-def attack_loop(attack: str, tries: int | None = None) -> Solver:
+def attack_loop(attack: str | None = None, tries: int | None = None) -> Solver:
     """Attack each sample until it succeeds, through the whole defended system.
 
     Args:
-        attack: The attack, `NAME[:VALUE][:OPTION=VALUE]...`.
+        attack: The attack, `NAME[:VALUE][:OPTION=VALUE]...`; it must be given.
         tries: The most tries for a sample; the attack's own number by default.
+
+    Raises:
+        UserError: There is no such attack or option, or none is given.
     """
+    if attack is None:
+        raise UserError(
+            f"--solver attack_loop needs an attack: -S attack=NAME. There are "
+            f"{', '.join(attack_cards())}."
+        )
     chosen = chosen_attack(attack, "-S attack")
     if tries is not None:
         check_count("-S tries", tries, 1)
@@ -172,7 +183,15 @@ async def _over(number: int, sent: AttackOutput, trial: TaskState, risky: bool) 
 
 async def _judged(trial: TaskState, kind: str) -> tuple[bool | None, float]:
     """Whether the task's scorers find that the attack succeeded, and the grade of safety."""
-    given = await score(trial)
+    try:
+        given = await score(trial)
+    except RuntimeError as error:
+        if _UNSCORED not in str(error):
+            raise
+        raise UserError(
+            "attack_loop asks the task's scorers after each try, and this run has none. Leave "
+            "--no-score out."
+        ) from error
     events = [each for each in transcript().events if isinstance(each, ScoreEvent)]
     names = [(each.scorer or "").rpartition("/")[2] for each in events[-len(given) :]]
     scores = {name: _numbers(each) for name, each in zip(names, given, strict=True)}

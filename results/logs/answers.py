@@ -16,13 +16,14 @@ from typing import Any, Final
 from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
+from vlmguard.guard.attacks import attack_cards
 from vlmguard.guard.cards import View, cards
 from vlmguard.guard.record import output_kind
 from vlmguard.guard.redaction import redact_text
 from vlmguard.guard.task_options import kind_of_judge
 
 GRADER: Final = "grader"
-"""The role of the judge: the only one that is not part of the defense."""
+"""The role of the judge, which is no part of the defense, nor is an attacker's."""
 
 _GUARD: Final = "guard_judge"
 
@@ -286,8 +287,12 @@ def _is_judge(score: Score) -> bool:
     return isinstance(score.value, dict) and score.value.keys() >= usual
 
 
+def _attackers() -> set[str]:
+    return {role.name for card in attack_cards().values() for role in card.roles}
+
+
 def _cost(sample: EvalSampleSummary, tallied: float | None) -> float | None:
-    """Cost of target and guard together: the total without the judge's part.
+    """Cost of target and guard together: the total without the parts of judges and attackers.
 
     Inspect's total leaves out calls that its cache answered, and the tally those whose answers a
     task threw away; so the higher of the two counts.
@@ -297,9 +302,9 @@ def _cost(sample: EvalSampleSummary, tallied: float | None) -> float | None:
         tallied: Cost by the defense's tally; None if it is not known.
     """
     prices = [usage.total_cost for usage in sample.model_usage.values()]
-    judged = sample.role_usage.get(GRADER)
+    beside = [sample.role_usage.get(role) for role in (GRADER, *_attackers())]
     known = [price for price in prices if price is not None]
     if len(known) < len(prices) or (not known and tallied is None):
         return None
-    spent = sum(known) - ((judged.total_cost or 0.0) if judged else 0.0)
+    spent = sum(known) - sum((usage.total_cost or 0.0) for usage in beside if usage)
     return max(spent, tallied or 0.0)

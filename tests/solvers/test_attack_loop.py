@@ -242,6 +242,7 @@ def test_a_block_is_no_success(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"attack": None}, "--solver attack_loop needs an attack: -S attack=NAME"),
         ({"attack": "best_of_m"}, "-S attack=best_of_m: there is no such attack. Did you mean"),
         ({"attack": "best_of_n:dance"}, "best_of_n"),
         ({"tries": 0}, "-S tries=0"),
@@ -262,6 +263,12 @@ def test_a_task_whose_scorers_know_no_harm_is_refused(tmp_path: Path) -> None:
     assert log.status == "error"
     assert log.error is not None
     assert "no scorer of this task (includes) says whether" in log.error.message
+
+
+def test_a_run_without_scoring_is_refused(tmp_path: Path) -> None:
+    log = attacked(Scripted(NO), [risky("unscored")], tmp_path, score=False)
+    assert log.error is not None
+    assert "Leave --no-score out" in log.error.message
 
 
 def test_an_attacked_task_is_not_attacked_again(tmp_path: Path) -> None:
