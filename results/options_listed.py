@@ -1,7 +1,7 @@
 """The options of tasks and defenses, as signatures and docstrings tell them."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,7 +14,15 @@ from vlmguard.guard.cards import Card
 from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.task_options import TaskOptions
 
-__all__ = ["Option", "common_options", "option_facts", "options_of", "own_options", "summary_of"]
+__all__ = [
+    "Option",
+    "common_options",
+    "option_facts",
+    "options_of",
+    "options_taken",
+    "own_options",
+    "summary_of",
+]
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,21 @@ def options_of(
         common: Types of options that are left out, by name.
     """
     function: Any = registry_lookup(kind, f"{PACKAGE}/{name}")
+    return options_taken(function, notes, common)
+
+
+def options_taken(
+    function: Callable[..., Any],
+    notes: Mapping[str, str] | None = None,
+    common: Mapping[str, Any] | None = None,
+) -> list[Option]:
+    """The options that a function takes, likewise.
+
+    Args:
+        function: The function, with a docstring.
+        notes: What a card says of values, by option.
+        common: Types of options that are left out, by name.
+    """
     return _described(inspect.signature(function), _abouts(function), notes or {}, common or {})
 
 

@@ -21,10 +21,11 @@ judge=model` adds the real `judge` with the role `grader` (by default `microworl
 answers its prompt; `--model-role grader=microworld/noisy-oracle` errs in one verdict of five).
 """
 
+from itertools import zip_longest
 from typing import Final, Literal
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import GenerateConfig, ModelName, get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
@@ -131,6 +132,16 @@ def microworld(
             **under.metadata,
         },
     )
+
+
+def in_turn(limit: int) -> list[Sample]:
+    """The first test samples, from each slice in turn; no model is loaded for them.
+
+    Args:
+        limit: How many.
+    """
+    rounds = zip_longest(*(make_samples(name) for name in SLICES))
+    return [sample for row in rounds for sample in row if sample is not None][:limit]
 
 
 @solver

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,7 @@ def test_help_imports_nothing_heavy_nor_that_of_any_subcommand() -> None:
             "microworld build",
             "microworld rows",
         ),
+        *("attack", "attack list", "attack render"),
         *("microworld flags", "microworld demo", "microworld matrix"),
     }
 
@@ -96,6 +98,14 @@ def test_a_subcommand_imports_what_it_needs() -> None:
     assert done.returncode == 2
     assert "vlmguard: power: name two pilot logs" in done.stderr
     assert "inspect_ai" in imported(done)
+
+
+def test_a_sheet_of_an_attack_loads_no_model(tmp_path: Path) -> None:
+    done = start("attack", "render", "figstep", "--out", str(tmp_path / "sheet.png"))
+
+    assert done.returncode == 0, done.stderr
+    heavy = {"torch", "transformers", "datasets", "trl", "peft", "pandas", "scipy", "matplotlib"}
+    assert heavy.isdisjoint(imported(done))
 
 
 POWER = ("power", "--rate", "0.7", "--agreement", "0.8", "--difference", "5")

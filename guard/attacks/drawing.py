@@ -29,6 +29,7 @@ __all__ = [
     "load_font",
     "measured",
     "phrase_picture",
+    "undrawn",
     "wrapped",
     "written",
 ]
@@ -70,7 +71,10 @@ def font_hash() -> str:
 
 
 def drawable(text: str, file: str | None, name: str) -> str:
-    """A text with its accents joined to their letters, if the font has all of these.
+    """A text as it can be drawn, if the font has all of its letters.
+
+    Accents are joined to their letters; characters without a form (of no width, marks of direction)
+    are left out.
 
     Args:
         text: The text.
@@ -80,7 +84,8 @@ def drawable(text: str, file: str | None, name: str) -> str:
     Raises:
         UserError: The font lacks letters; the message shows some, and the way out.
     """
-    text = unicodedata.normalize("NFC", text)
+    composed = unicodedata.normalize("NFC", text)
+    text = "".join(each for each in composed if unicodedata.category(each) != "Cf")
     shaped = sorted({each for each in text if _is_shaped(each)})
     if shaped:
         raise UserError(
@@ -88,16 +93,25 @@ def drawable(text: str, file: str | None, name: str) -> str:
             "from right to left, which cannot be drawn here. Leave the sample out (--sample-id), "
             "or choose an attack that leaves text as it is."
         )
-    path = _path(file)
-    letters = _letters(str(path), path.stat().st_mtime_ns)
-    lacking = sorted({each for each in text if not each.isspace() and ord(each) not in letters})
-    if lacking:
-        shown = "".join(lacking[:8])
+    if lacking := undrawn(text, file):
+        shown = "".join(sorted(lacking)[:8])
         raise UserError(
             f"{name}: the font {file or BUNDLED} has no {shown!r}, and the picture would show "
             "boxes. Give a font with these letters: :font=FILE."
         )
     return text
+
+
+def undrawn(text: str, file: str | None = None) -> set[str]:
+    """The letters of a text that a font lacks.
+
+    Args:
+        text: The text.
+        file: The user's font file; None for the bundled one.
+    """
+    path = _path(file)
+    letters = _letters(str(path), path.stat().st_mtime_ns)
+    return {each for each in text if not each.isspace() and ord(each) not in letters}
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -14,10 +14,11 @@ picture again. Lines are broken in the middle of words: the longest words first 
 more, no function words), until there are as many strips as `pieces` allows. The last strip has the
 empty items. The text tells to read the strips together, and has a harmless sentence.
 
-Deviations: the authors cut by hand, 3 to 7 strips a picture; here a rule does it, and the log
-counts the words that stayed whole for want of strips (`whole_words`). Which words are harmful
-nobody knows here, so long ones count as such. Prompt and harmless sentences are in our words.
-Those of `figstep` hold too, also for samples without images and requests without words.
+Deviations: the authors cut by hand, 3 to 7 strips a picture; here a rule does it. Which words are
+harmful nobody knows here, so long ones count as such. With 12 strips no long word stays whole in
+499 of the authors' 500 requests (with 7 in 232); the log counts those that do (`whole_words`).
+Prompt and harmless sentences are in our words. The deviations of `figstep` hold too, also for
+samples without images and requests without words.
 """
 
 from itertools import pairwise
@@ -62,7 +63,9 @@ CARD: Final = AttackCard(
 
 
 @attack(CARD)
-def figstep_pro(pieces: int = 7, size: int = 80, wrap: int = 15, font: str | None = None) -> Attack:
+def figstep_pro(
+    pieces: int = 12, size: int = 80, wrap: int = 15, font: str | None = None
+) -> Attack:
     """Draw the request as FigStep does, and cut the picture into strips.
 
     Args:
@@ -87,7 +90,7 @@ def figstep_pro(pieces: int = 7, size: int = 80, wrap: int = 15, font: str | Non
             (*given.images, *strips),
             steps=(
                 f"drawn at {size} px, {wrap} characters a line",
-                f"{len(parts) - 1} words broken, cut into {len(strips)} strips",
+                f"cut into {len(strips)} strips, words broken: {len(parts) - 1}",
                 "prompt to read the strips together",
             ),
             notes={"strips": len(strips), "whole_words": whole},

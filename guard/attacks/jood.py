@@ -94,7 +94,7 @@ def jood(alpha: float = 0.5, mix: Mix = "blend", font: str | None = None) -> Att
         return AttackOutput(
             PROMPT.replace("{place}", place).replace("{text}", given.text),
             tuple(mixed(image, apple(), weight, mix, generator) for image in images),
-            steps=(*made, f"{mix} with an apple, alpha {weight:g}"),
+            steps=(*made, "mixed with an apple"),
             notes={"alpha": weight, "mix": mix},
         )
 

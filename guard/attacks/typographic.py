@@ -85,7 +85,7 @@ def typographic(draw: Literal["phrase", "request"] = "phrase", font: str | None 
         return AttackOutput(
             template.replace("{place}", place).replace("{gap}", GAP).replace("{text}", gapped),
             (*given.images, phrase_picture(drawn, letters)),
-            steps=(f"{phrase!r} drawn at {PHRASE_SIZE} px", "text that points to the picture"),
+            steps=(f"phrase drawn at {PHRASE_SIZE} px", "text that points to the picture"),
             notes={"phrase": phrase},
         )
 

@@ -13,22 +13,23 @@ from vlmguard.guard.errors import UserError
 __all__ = ["FUNCTION_WORDS", "content_words", "key_phrase", "said"]
 
 _FUNCTION_WORDS: Final = """
-a about above across after again against all along also although always am among an and another
-any anyone anything are around as at away back be because been before behind being below beside
-best between both but by can cannot could did do does doing done down during each either else
-enough especially even ever every everyone everything few first for from further get give go
-had has have having he hello help her here hers hi him his how however i if in into is it its
-itself just last least less let like list made make many may maybe me might mine more most much
-must my myself need needs neither never new next no nobody none nor not nothing now of off often
-on once one only onto or other others our out over own per perhaps please put rather really
-said same say see shall she should show since so some somebody someone something soon still such
-take tell than thank thanks that the their them then there these they thing things this those
-though through thus to together too toward towards try two under until up upon us use used using
-very via want wants was way ways we well were what whatever when where whether which while who
-whom whose why will with within without would yes yet you your yours yourself
+a about above across after again against all along also although always am among an and another any
+anyone anything are around as at away back be because been before behind being below beside best
+between both but by can cannot could describe did do does doing done down during each either else
+enough especially even ever every everyone everything explain few first for from further get give go
+had has have having he hello help her here hers hi him his how however i if image images in into is
+it its itself just last least less let like list made make many may maybe me might mine more most
+much must my myself need needs neither never new next no nobody none nor not nothing now of off
+often on once one only onto or other others our out over own per perhaps photo photos picture
+pictures please provide put rather really said same say see shall she should show since so some
+somebody someone something soon still such take tell than thank thanks that the their them then
+there these they thing things this those though through thus to together too toward towards try two
+under until up upon us use used using very via want wants was way ways we well were what whatever
+when where whether which while who whom whose why will with within without would yes yet you your
+yours yourself
 """
 FUNCTION_WORDS: Final = frozenset(_FUNCTION_WORDS.split())
-"""Words that say little alone, and verbs with which people ask for something."""
+"""Words that say little alone, or with which people ask for something or point to a picture."""
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 

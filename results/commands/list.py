@@ -1,10 +1,7 @@
 """`vlmguard list`: the benchmarks, other tasks, defenses and roles that there are."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from vlmguard.results.formats.sheets import Sheet
+from typing import Any
 
 
 def add(commands: Any) -> None:
@@ -32,6 +29,7 @@ def _list(arguments: argparse.Namespace) -> int:
     import json
 
     from vlmguard.results.catalogue import KINDS, all_about, as_json, as_sheets
+    from vlmguard.results.formats.blocks import blocks
 
     what = arguments.what
     one = what not in (*KINDS, None)
@@ -44,39 +42,5 @@ def _list(arguments: argparse.Namespace) -> int:
             }
         print(json.dumps(content, indent=1, ensure_ascii=False))
     else:
-        print("\n\n".join(_described(sheet) for sheet in sheets))
+        print("\n\n".join(blocks(sheet) for sheet in sheets))
     return 0
-
-
-def _wrapped(text: str, width: int, indent: int) -> str:
-    import textwrap
-
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + 2),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _described(sheet: "Sheet") -> str:
-    """A block of lines for each row: its name, then its other cells below their headings."""
-    import shutil
-
-    width = shutil.get_terminal_size().columns
-    _, *headings = [heading.replace("`", "") for heading in sheet.header]
-    blocks = [sheet.title] if sheet.title else []
-    for row in sheet.rows:
-        name, *cells = [cell.replace("`", "") for cell in row]
-        lines = [name]
-        for heading, cell in zip(headings, cells, strict=True):
-            # A list stands below its heading, an entry a line.
-            parts = cell.split("\n")
-            if len(parts) > 1 or heading.startswith("options ("):
-                lines += [f"  {heading}:", *(_wrapped(part, width, 4) for part in parts if part)]
-            elif cell:
-                lines.append(_wrapped(f"{heading}: {cell}", width, 2))
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)

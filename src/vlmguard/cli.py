@@ -14,6 +14,7 @@ from vlmguard.guard.serving.command import add as add_serve
 from vlmguard.guard.serving.try_command import add as add_try
 from vlmguard.guard.streams import command_output
 from vlmguard.results.commands import add as add_results
+from vlmguard.results.commands.attack import add as add_attack
 from vlmguard.training.adashield.command import add as add_pool
 from vlmguard.training.dataset.command import add as add_export
 from vlmguard.training.finetune.command import add as add_train
@@ -47,6 +48,7 @@ def _main(argv: list[str] | None) -> int:
     add_pool(commands)
     add_train(commands)
     add_results(commands)
+    add_attack(commands, _render)
     add_microworld(commands)
     add_serve(commands)
     add_try(commands)
@@ -144,3 +146,10 @@ def _data(arguments: argparse.Namespace) -> int:
     from vlmguard.tasks.data.command import run
 
     return run(arguments.names, arguments.data_dir, arguments.json)
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    from vlmguard.tasks.attack_render import Wanted, render
+
+    names = ("attack", "text", "images", "task", "limit", "data_dir", "out")
+    return render(Wanted(**{name: vars(arguments)[name] for name in names}))

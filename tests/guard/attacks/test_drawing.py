@@ -108,6 +108,7 @@ def test_the_bundled_font_has_three_alphabets() -> None:
 
     assert drawable(text, None, "Sample a/1") == text
     assert drawable(unicodedata.normalize("NFD", text), None, "Sample a/1") == text
+    assert drawable(f"\ufeff{text}\u200b\u202e", None, "Sample a/1") == text
     assert len(font_hash()) == 64
 
 

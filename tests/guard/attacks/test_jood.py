@@ -111,7 +111,7 @@ def test_without_a_picture_the_key_phrase_is_mixed(text: str, phrase: str, shown
 
     expected, _ = padded(phrase_picture(shown, load_font(PHRASE_SIZE)), apple())
     assert [each.tobytes() for each in sent.images] == [expected.tobytes()]
-    assert sent.steps[0] == f"{shown!r} drawn"
+    assert sent.steps == (f"{shown!r} drawn", "mixed with an apple")
 
 
 def test_the_apple_is_red_on_white_with_a_green_leaf() -> None:
