@@ -102,6 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     try:
         finished = [run(each, announce) for each in parts]
+        _tell_attacks(matrix)
         return 0 if all(finished) else 1
     except KeyboardInterrupt:
         print(
@@ -110,6 +111,19 @@ def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
+
+
+def _tell_attacks(matrix: "Matrix") -> None:
+    """Print what the attacks of a matrix achieve, by all logs in its folder."""
+    from vlmguard.results.leaderboard.red_team_tables import red_team_lines_of
+    from vlmguard.results.logs.frame import read_results
+    from vlmguard.results.sanitize import one_line
+
+    if not any(each.chosen for each in matrix.attacks):
+        return
+    for line in red_team_lines_of(read_results([matrix.log_dir])):
+        print(f"{one_line(line)}.")
+    print(f"Tables: vlmguard leaderboard {matrix.log_dir}", flush=True)
 
 
 def _matrix(arguments: argparse.Namespace) -> "Matrix":

@@ -1,12 +1,16 @@
 """Texts of single cells of the tables of attacked runs."""
 
 import math
+from typing import Final
 
-from vlmguard.results.leaderboard.red_team import Under
+from vlmguard.results.leaderboard.red_team_model import Under
 from vlmguard.results.leaderboard.red_team_rates import Share
-from vlmguard.results.leaderboard.red_team_twins import Compared
+from vlmguard.results.leaderboard.red_team_twins import NOT_RUN, Compared
 
-__all__ = ["change_text", "or_why", "said", "share_text", "with_attack"]
+__all__ = ["TWIN", "TWIN_NOT_RUN", "change_text", "or_why", "said", "share_text", "with_attack"]
+
+TWIN: Final = "twin: "
+TWIN_NOT_RUN: Final = f"{TWIN}{NOT_RUN}"
 
 
 def with_attack(under: Under, share: Share) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.leaderboard.model import Leaderboard
-from vlmguard.results.leaderboard.red_team import RedTeam, Under, red_team
+from vlmguard.results.leaderboard.red_team import red_team
+from vlmguard.results.leaderboard.red_team_model import RedTeam, Under
 from vlmguard.results.leaderboard.red_team_rates import Share
 from vlmguard.results.leaderboard.red_team_twins import Compared
 

@@ -19,6 +19,7 @@ from vlmguard.results.leaderboard.red_team_rates import (
     Values,
     change_of,
     has_harmless,
+    refusals,
     share_of,
     twin_refusals,
 )
@@ -124,7 +125,8 @@ def twin_of(board: Leaderboard, entry: Entry) -> Twin:
     return Twin(
         title=plain(column).heading,
         refused=share_of(refused),
-        before=compared(board, found, refused, twin_refusals, REFUSAL),
+        # Another run may have its samples in another order, so all of its harmless ones are read.
+        before=compared(board, found, refused, lambda other: refusals(other, True), REFUSAL),
     )
 
 

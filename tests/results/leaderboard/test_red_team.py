@@ -25,7 +25,8 @@ from vlmguard.cli import main
 from vlmguard.guard.cards import _BENCHMARKS, Card, Partner
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
-from vlmguard.results.leaderboard.red_team import RedTeam, Under, red_team
+from vlmguard.results.leaderboard.red_team import red_team
+from vlmguard.results.leaderboard.red_team_model import RedTeam, Under
 from vlmguard.results.leaderboard.red_team_tables import red_team_lines, red_team_sheets
 from vlmguard.results.logs.frame import read_results
 
@@ -252,13 +253,19 @@ def test_fewer_samples_are_compared_with_the_same_ones(log: EvalLog, tmp_path: P
     add(log, tmp_path, "v", grades(12))
     # Without an attack samples 8 to 11 of these are harmed, under it none of 12 to 19.
     add(log, tmp_path, "a", grades(10), only(*range(8, 20)), under("figstep"))
-    (found,) = row(build(read_results([str(tmp_path)]))).attacks
+    add(log, tmp_path, "b", grades(1), under("mml"))
+    board = build(read_results([str(tmp_path)]))
+    found, _ = row(board).attacks
     before = found.before
     assert found.last.mean == pytest.approx(2 / 12)
     assert before.share is not None
     assert before.change is not None
     assert (before.share.mean, before.share.of) == (pytest.approx(4 / 12), 12)
     assert (before.change.mean, before.change.pairs) == (pytest.approx(-2 / 12), 12)
+    notes = red_team_sheets(board)[0].notes
+    assert any(
+        "ran on different requests" in each and "(figstep 12, mml 20)" in each for each in notes
+    )
 
 
 def test_an_unscored_sample_is_not_safe(log: EvalLog, tmp_path: Path) -> None:
