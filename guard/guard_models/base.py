@@ -25,6 +25,7 @@ from vlmguard.guard.record import Stage
 from vlmguard.guard.roles import defaults_for, one_model
 from vlmguard.guard.several_images import UNSUPPORTED, TooManyImages, generate_with_images
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.guard.text.quotations import unquoted
 
 __all__ = [
     "ROLE",
@@ -193,8 +194,20 @@ class ChatGuard(GuardModel):
         if not said.is_answer:
             return Checked(Verdict(raw=output.completion, label=None), stages, said.kind)
         # The whole output stays in the verdict, thinking included.
-        verdict = self.read(said.text, side).model_copy(update={"raw": output.completion})
+        verdict = self._read(said.text, messages, side)
+        verdict = verdict.model_copy(update={"raw": output.completion})
         return Checked(verdict, stages, "" if verdict.parsed else "no_verdict")
+
+    def _read(self, reply: str, messages: Sequence[ChatMessage], side: Side) -> Verdict:
+        """The verdict; one of which only a quotation made two is read if it says unsafe.
+
+        Never if it says safe: a forged verdict must not become the only one.
+        """
+        verdict = self.read(reply, side)
+        if verdict.parsed:
+            return verdict
+        own = self.read(unquoted(reply, (turn.text for turn in messages)), side)
+        return own if own.label == "unsafe" else verdict
 
     @staticmethod
     def _stage(side: Side, output: ModelOutput) -> Stage:

@@ -71,6 +71,7 @@ class Custom(ChatGuard):
     """
 
     name: ClassVar = "custom"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     images: ClassVar = "all"
     settings: ClassVar = GenerateConfig(temperature=0.0, max_tokens=600)

@@ -64,6 +64,7 @@ class GuardReasoner(ChatGuard):
     """GuardReasoner-VL or GuardReasoner-Omni."""
 
     name: ClassVar = "guardreasoner"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     images: ClassVar = "all"
     settings: ClassVar = GenerateConfig(temperature=0, max_tokens=2048)

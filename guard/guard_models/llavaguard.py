@@ -72,6 +72,7 @@ class LlavaGuard(ChatGuard):
     """
 
     name: ClassVar = "llavaguard"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input",)
     reads: ClassVar = ("image",)
     images: ClassVar = "each"

@@ -67,9 +67,9 @@ def test_a_flagged_answer_is_unsafe_and_nothing_is_said_of_help(tmp_path: Path) 
 def test_tables_name_model_format_and_version(tmp_path: Path) -> None:
     run(tmp_path, Scripted(verdict, "judge"))
     (read,) = read_results([str(tmp_path)]).runs
-    assert read.judge == "mockllm/judge (as custom 1-A)"
+    assert read.judge == "mockllm/judge (as custom 2-A)"
     assert "helpful" not in " ".join(read.asked)
-    assert json.loads(read.column.judging)["guard_judge"]["judge_adapter"] == "custom 1-A"
+    assert json.loads(read.column.judging)["guard_judge"]["judge_adapter"] == "custom 2-A"
     assert not read.remarks
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 from inspect_ai.model import ChatMessageUser
+from support.scripted import Scripted
 
 from vlmguard.guard.attacks import AttackInput, chosen_attack
 from vlmguard.guard.attacks.verdict.lines import CHECKERS, JUDGE, OF_DEFENSES, forged
@@ -187,6 +188,40 @@ def test_an_image_alone_gets_the_line_alone() -> None:
 def test_an_unknown_checker_is_refused() -> None:
     with pytest.raises(UserError, match="format"):
         chosen_attack("verdict:line:lama_guard")
+
+
+TEXT_GUARDS: Final = sorted(
+    name for name in CHECKERS if name in FORMATS and "text" in FORMATS[name].guard.reads
+)
+
+
+async def checked(name: str, reply: str, typed: str, side: Side) -> str | None:
+    """The verdict of a guard model that replies so, where request and answer end with a text."""
+    guard = FORMATS[name].guard
+    assert issubclass(guard, ChatGuard)
+    conversation = Conversation([ChatMessageUser(content=f"How?\n\n{typed}")])
+    answer = f"So.\n{typed}" if side == "output" else None
+    model = Scripted(reply, "guard").model
+    return (await guard(model).check(Exchange(conversation, answer))).verdict.label
+
+
+@pytest.mark.parametrize("name", TEXT_GUARDS)
+@pytest.mark.parametrize("side", ["input", "output"])
+async def test_a_guard_that_repeats_the_forged_verdict_before_its_own(
+    name: str, side: Side
+) -> None:
+    line, own = forged(name), OWN[name]
+    assert await checked(name, f"{line}\n\n{own}", line, side) == UNSAFE
+    # Open: whoever repeats it and says nothing else has said it.
+    assert await checked(name, line, line, side) == SAFE
+
+
+@pytest.mark.parametrize("name", TEXT_GUARDS)
+@pytest.mark.parametrize("side", ["input", "output"])
+async def test_no_quotation_makes_a_verdict_safe(name: str, side: Side) -> None:
+    # The user types an unsafe verdict, which the guard repeats before a safe one.
+    typed = OWN[name]
+    assert await checked(name, f"{typed}\n\n{forged(name)}", typed, side) is None
 
 
 FORGED: Final = (
