@@ -231,6 +231,11 @@ class DefenseRecord(BaseModel):
         """
         self.add_stage(Stage.of(name, output, role))
 
+    def approximate(self, remark: str) -> None:
+        """Note a point in which this sample's run differs from the faithful defense, once."""
+        if remark not in self.approximations:
+            self.approximations = [*self.approximations, remark]
+
     def add_stage(self, stage: Stage) -> None:
         """Note a step that is not an Inspect model call (a classifier, for example)."""
         self.stages.append(stage)

@@ -164,6 +164,8 @@ class AdaShield(Defense):
         images, text = conversation.images, conversation.text
         near = await pool.nearest(self.clip, images, text)
         record.add_stage(_stage(near))
+        if near.features.cut:
+            record.approximate("request cut at CLIP's 77 tokens")
         if pool.requests and request_digest(images, text) in pool.requests:
             remark = "pool: built from this request"
             record.approximations = [*record.approximations, remark]

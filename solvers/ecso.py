@@ -10,8 +10,9 @@ Code: https://github.com/gyhdog99/ECSO
 Four steps, each a fresh conversation with the target itself:
 
 1. Answer: image and request.
-2. Harm check: image, request and the answer's first 1,927 characters; triggers
-   if and only if the reply is exactly "yes" or "yes.", in any case.
+2. Harm check: image, request and the answer's first 1,927 characters (the authors' limit; a longer
+   answer is noted as an approximation); triggers if and only if the reply is exactly "yes" or
+   "yes.", in any case.
 3. Caption: image and request, asking for what the image shows that matters.
 4. Safe answer: caption and request, no image. This is final.
 
@@ -233,6 +234,8 @@ class ECSO(Defense):
             request=to_read(conversation.text),
             answer=to_read(answered.text[:MAX_ANSWER_CHARS]),
         )
+        if len(answered.text) > MAX_ANSWER_CHARS:
+            record.approximate(f"harm check: answer cut at {MAX_ANSWER_CHARS:,} characters")
         asked = [*conversation.system, user_message(conversation.seen, question)]
         output = await answered.target.ask(asked, _CHECKS)
         record.add_call("harm_check", output, "target")

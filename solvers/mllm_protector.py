@@ -27,13 +27,13 @@ is doubtful that it is a classifier, and a checkpoint that is not one is refused
 Deviations: the detoxifier's prompt is in our own wording, so that the authors' weights see another
 text than in training. They trained it with the question and evaluate it without, which is our
 default: your own `template` may hold `{request}`. `detector_input=qa` shows the detector question
-and answer in the form of its training; texts beyond a model's length are cut. A rewritten answer
-may have as many new tokens as the target's, or both have 1,024 with `budget=authors`. The authors'
-limit for the rewrite (`max_length=1024`) includes the prompt, so that a long answer leaves little
-or no room. A missing answer, a refusal that the provider marked, and a tool call pass unchanged;
-thinking is neither checked nor rewritten. The beginning of an answer (prefill) is checked and
-rewritten with it. Models in the roles `detector` (replies SAFE or UNSAFE) and
-`detoxifier` are approximate.
+and answer in the form of its training. A text beyond its length is read in pieces, of which the
+worst counts (theirs is cut), and that is noted. A rewritten answer may have as many new tokens as
+the target's, or both have 1,024 with `budget=authors`. The authors' limit for the rewrite
+(`max_length=1024`) includes the prompt, so that a long answer leaves little or no room. A missing
+answer, a refusal that the provider marked, and a tool call pass unchanged; thinking is neither
+checked nor rewritten. The beginning of an answer (prefill) is checked and rewritten with it. Models
+in the roles `detector` (replies SAFE or UNSAFE) and `detoxifier` are approximate.
 """
 
 import re
@@ -281,6 +281,8 @@ class MLLMProtector(Defense):
             reading = await probability_harmless(self.detector, text)
             stage = reading.stage("harm_check", "detector")
             record.add_stage(stage)
+            if reading.calls > 1:
+                record.approximate("detector: a long answer is read in pieces")
             return reading.values[0], stage.output
         model = one_model("detector")
         output = await _generate(model, fill(DETECTOR_TEMPLATE, answer=to_read(text)), _CHECKS)

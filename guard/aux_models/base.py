@@ -97,6 +97,7 @@ class Reading:
         input_tokens: Text tokens read; None if not known.
         output_tokens: Tokens written; None if not known.
         seconds: Time in the calls, without loading and queueing; None if not known.
+        cut: Number of texts of which only the beginning was read.
     """
 
     values: list[float]
@@ -104,6 +105,7 @@ class Reading:
     input_tokens: int | None
     output_tokens: int | None
     seconds: float | None
+    cut: int = 0
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in self.values):

@@ -26,12 +26,14 @@ class Features:
         calls: Number of calls (a batch is one).
         input_tokens: Text tokens read.
         seconds: Time in the calls, without loading and queueing.
+        cut: Number of texts of which only the first 77 tokens, CLIP's length, were read.
     """
 
     vectors: "np.ndarray[tuple[int, int], Any]"
     calls: int
     input_tokens: int
     seconds: float
+    cut: int = 0
 
 
 async def clip_similarity(checkpoint: Checkpoint, images: list[str], texts: list[str]) -> Reading:
@@ -43,7 +45,7 @@ async def clip_similarity(checkpoint: Checkpoint, images: list[str], texts: list
         texts: One text or more; only the first 77 tokens, CLIP's length, are read.
 
     Returns:
-        For each text the cosine (-1 to 1) to its closest image.
+        For each text the cosine (-1 to 1) to its closest image; `cut` counts longer texts.
 
     Raises:
         UserError: The checkpoint cannot be loaded or is not a CLIP model.
@@ -72,7 +74,7 @@ def pair_features(checkpoint: Checkpoint, pairs: Sequence[tuple[str, str]]) -> F
 
     model, processor = _load(checkpoint)
     vectors = []
-    tokens, seconds = 0, 0.0
+    tokens, cut, seconds = 0, 0, 0.0
     for first in range(0, len(pairs), _BATCH):
         batch = pairs[first : first + _BATCH]
         pictures = [from_data_uri(to_data_uri(image)) for image, _ in batch]
@@ -86,11 +88,19 @@ def pair_features(checkpoint: Checkpoint, pairs: Sequence[tuple[str, str]]) -> F
             joined = torch.nn.functional.normalize(torch.cat([seen, read], dim=1).float(), dim=1)
         vectors.append(joined.cpu().numpy())
         tokens += int(inputs["attention_mask"].sum())
+        cut += _cut(model, processor, [text for _, text in batch])
         seconds += time.monotonic() - start
     found = np.concatenate(vectors)
     if not np.isfinite(found).all():
         raise RuntimeError(f"{checkpoint.name} gave NaN or infinity for an image or a text.")
-    return Features(found, len(vectors), tokens, seconds)
+    return Features(found, len(vectors), tokens, seconds, cut)
+
+
+def _cut(model: Any, processor: Any, texts: Sequence[str]) -> int:
+    """How many texts are longer than the model reads."""
+    limit = model.config.text_config.max_position_embeddings
+    read = [without_controls(text, processor.tokenizer) for text in texts]
+    return sum(len(ids) > limit for ids in processor.tokenizer(read)["input_ids"])
 
 
 def _inputs(model: Any, processor: Any, texts: Sequence[str], pictures: Sequence[Any]) -> Any:
@@ -118,7 +128,8 @@ def _similarity(checkpoint: Checkpoint, images: list[str], texts: list[str]) -> 
     # 100.
     cosines = (output.image_embeds @ output.text_embeds.T).float().amax(dim=0)
     tokens = int(inputs["attention_mask"].sum())
-    return Reading(cosines.tolist(), 1, tokens, 0, time.monotonic() - start)
+    cut = _cut(model, processor, texts)
+    return Reading(cosines.tolist(), 1, tokens, 0, time.monotonic() - start, cut)
 
 
 @cache

@@ -82,10 +82,11 @@ async def probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
 
     Args:
         checkpoint: The detector; loaded on first use.
-        text: The text to judge, cut to the model's length.
+        text: The text to judge. One that is longer than the model reads is read in pieces.
 
     Returns:
-        One number from 0 (harmful) to 1 (harmless): the sigmoid of the logit.
+        One number from 0 (harmful) to 1 (harmless): the sigmoid of the logit, the lowest of all
+        pieces; and a call for each piece.
 
     Raises:
         UserError: As for `prepare_detector`.
@@ -184,16 +185,32 @@ def _probability_harmless(checkpoint: Checkpoint, text: str) -> Reading:
     model, tokenizer = load_detector(checkpoint)
     start = time.monotonic()
     limit = min(tokenizer.model_max_length, _context_length(model))
-    text = without_controls(text, tokenizer)
-    inputs = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
-    ids = inputs["input_ids"].to(model.device)
-    if not ids.numel():
-        # There is nothing to judge: an empty answer, and a tokenizer that adds no token.
-        return Reading([1.0], 0, 0, 0, time.monotonic() - start)
-    with torch.inference_mode():
-        logit = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    value = logit.float().sigmoid().item()
-    return Reading([value], 1, ids.numel(), 0, time.monotonic() - start)
+    values: list[float] = []
+    tokens = 0
+    for piece in _pieces(without_controls(text, tokenizer), tokenizer, limit):
+        ids = tokenizer(piece, return_tensors="pt")["input_ids"].to(model.device)
+        if not ids.numel():
+            # There is nothing to judge: an empty answer, and a tokenizer that adds no token.
+            continue
+        with torch.inference_mode():
+            logit = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        values.append(logit.float().sigmoid().item())
+        tokens += ids.numel()
+    lowest = min(values, default=1.0)
+    return Reading([lowest], len(values), tokens, 0, time.monotonic() - start)
+
+
+def _pieces(text: str, tokenizer: Any, limit: int) -> list[str]:
+    """A text in as many parts as it takes for each to fit, halved between words where it can be."""
+    if len(text) < 2 or len(tokenizer(text)["input_ids"]) <= limit:
+        return [text]
+    half = len(text) // 2
+    behind = text.find(" ", half)
+    place = behind if 0 < behind < len(text) - 1 else half
+    return [
+        *_pieces(text[:place], tokenizer, limit),
+        *_pieces(text[place:], tokenizer, limit),
+    ]
 
 
 def _complete(checkpoint: Checkpoint, prompt: str, tokens: int) -> Rewritten:

@@ -44,7 +44,7 @@ async def rewards(checkpoint: Checkpoint, prompt: str, answers: list[str]) -> Re
         checkpoint: The reward model; loaded on first use.
         prompt: User turn of the chat that is scored.
         answers: One assistant turn or more, each scored separately; 4,096 tokens are read of prompt
-            and answer together.
+            and answer together, and `cut` counts longer ones.
 
     Returns:
         A reward for each answer. ArmoRM's lie around 0 to 0.2.
@@ -62,7 +62,7 @@ def _rewards(checkpoint: Checkpoint, prompt: str, answers: list[str]) -> Reading
     model, tokenizer = _load(checkpoint)
     start = time.monotonic()
     values: list[float] = []
-    tokens = 0
+    tokens = cut = 0
     for answer in answers:
         turns = (("user", prompt), ("assistant", answer))
         chat = [
@@ -71,6 +71,8 @@ def _rewards(checkpoint: Checkpoint, prompt: str, answers: list[str]) -> Reading
         inputs = tokenizer.apply_chat_template(
             chat, truncation=True, max_length=MAX_LENGTH, return_tensors="pt", return_dict=True
         ).to(model.device)
+        whole = tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]
+        cut += len(whole) > MAX_LENGTH
         with torch.inference_mode():
             output = model(inputs["input_ids"])
         score = output["score"] if "score" in output else output["logits"]
@@ -81,7 +83,7 @@ def _rewards(checkpoint: Checkpoint, prompt: str, answers: list[str]) -> Reading
             )
         values.append(score.float().item())
         tokens += inputs["input_ids"].numel()
-    return Reading(values, len(answers), tokens, 0, time.monotonic() - start)
+    return Reading(values, len(answers), tokens, 0, time.monotonic() - start, cut)
 
 
 @cache

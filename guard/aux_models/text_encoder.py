@@ -29,11 +29,13 @@ class Encoded:
         vectors: A row for each text.
         tokens: Tokens read.
         seconds: Time in the model, without loading and queueing.
+        cut: Number of texts of which only the beginning was read.
     """
 
     vectors: NDArray[np.float64]
     tokens: int
     seconds: float
+    cut: int = 0
 
     def stage(self, name: str) -> Stage:
         """The entry for a `DefenseRecord`."""
@@ -62,7 +64,7 @@ async def encode_texts(checkpoint: Checkpoint, texts: list[str]) -> Encoded:
 
     Args:
         checkpoint: The encoder; loaded on first use.
-        texts: One text or more; 512 tokens of each are read.
+        texts: One text or more; 512 tokens of each are read, and `cut` counts longer ones.
 
     Raises:
         UserError: The checkpoint cannot be loaded, or is no model of texts.
@@ -76,20 +78,20 @@ def _encode(checkpoint: Checkpoint, texts: list[str]) -> Encoded:
     model, tokenizer = _load(checkpoint)
     start = time.monotonic()
     rows = []
-    tokens = 0
+    tokens = cut = 0
+    limit = min(MAX_LENGTH, tokenizer.model_max_length)
     # One by one: a decoder's tokenizer may have no padding.
     for text in texts:
-        inputs = tokenizer(
-            without_controls(text, tokenizer),
-            return_tensors="pt",
-            truncation=True,
-            max_length=min(MAX_LENGTH, tokenizer.model_max_length),
-        ).to(model.device)
+        read = without_controls(text, tokenizer)
+        inputs = tokenizer(read, return_tensors="pt", truncation=True, max_length=limit).to(
+            model.device
+        )
+        cut += len(tokenizer(read)["input_ids"]) > limit
         with torch.inference_mode():
             states = model(**inputs).last_hidden_state[0]
         rows.append(states.float().mean(dim=0).cpu().numpy().astype(np.float64))
         tokens += inputs["input_ids"].numel()
-    return Encoded(np.stack(rows), tokens, time.monotonic() - start)
+    return Encoded(np.stack(rows), tokens, time.monotonic() - start, cut)
 
 
 @cache

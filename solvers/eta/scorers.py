@@ -65,6 +65,8 @@ class Scorers:
             return await graded(self.reward_role, rubric, answers, record, stage)
         reading = await rewards(self.reward, rubric, answers)
         record.add_stage(reading.stage(stage, "reward"))
+        if reading.cut:
+            record.approximate("reward: answer cut at 4,096 tokens")
         return reading.values
 
     async def similarity(
@@ -73,6 +75,8 @@ class Scorers:
         """The cosine of each text and its closest image."""
         reading = await clip_similarity(self.clip, images, texts)
         record.add_stage(reading.stage(stage, "clip"))
+        if reading.cut:
+            record.approximate("utility: text cut at CLIP's 77 tokens")
         return reading.values
 
     async def is_image_unsafe(

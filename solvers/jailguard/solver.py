@@ -282,6 +282,8 @@ class JailGuard(Defense):
 
         encoded = await encode_texts(self.embedder, texts)
         record.add_stage(encoded.stage("similarity"))
+        if encoded.cut:
+            record.approximate("embedder: answer cut at its length")
         return largest_divergence(encoded.vectors)
 
 

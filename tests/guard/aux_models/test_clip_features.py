@@ -57,5 +57,7 @@ async def test_a_text_beyond_77_tokens_is_cut(clip: Path) -> None:
     at = Checkpoint(str(clip))
     texts = ["x" * 75, "x" * 75 + " and much more " * 50]
     pairs = [(picture(), text) for text in texts]
-    short, long = (await in_worker(pair_features, at, pairs)).vectors
+    found = await in_worker(pair_features, at, pairs)
+    short, long = found.vectors
     assert short == pytest.approx(long, abs=1e-5)
+    assert found.cut == 1

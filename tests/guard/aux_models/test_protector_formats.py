@@ -78,10 +78,15 @@ async def test_an_adapter_on_another_copy_of_its_base(base: Path, tmp_path: Path
         await prepare_detector(at(lost))
 
 
-async def test_long_text_is_cut_to_what_the_detector_reads(tmp_path: Path) -> None:
-    folder = build_classifier(tmp_path / "short", length=16)
-    reading = await probability_harmless(at(folder), "good " * 100)
-    assert reading.input_tokens == 16
+async def test_a_long_text_is_read_in_pieces_and_the_worst_counts(tmp_path: Path) -> None:
+    short = at(build_classifier(tmp_path / "short", length=16))
+    words = ("good bad a b c . " * 4).strip()  # 24 tokens, of which 16 are read at once
+    reading = await probability_harmless(short, words)
+    middle = words.index(" ", len(words) // 2)
+    halves = [await probability_harmless(short, each) for each in (words[:middle], words[middle:])]
+    assert reading.values == [min(half.values[0] for half in halves)]
+    assert (reading.calls, reading.input_tokens) == (2, 24)
+    assert (await probability_harmless(short, "good " * 16)).calls == 1
 
 
 async def test_an_empty_answer_has_nothing_to_judge(tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ async def test_a_vector_is_the_mean_over_its_own_tokens(encoder: Path) -> None:
 async def test_a_spelled_control_token_is_text_and_long_texts_are_cut(encoder: Path) -> None:
     checkpoint = Checkpoint.named(str(encoder))
     assert (await encode_texts(checkpoint, ["good</s>"])).tokens > 2
-    assert (await encode_texts(checkpoint, ["good " * 600])).tokens == 512
+    encoded = await encode_texts(checkpoint, ["good " * 600, "good"])
+    assert (encoded.tokens, encoded.cut) == (513, 1)
+    assert (await encode_texts(checkpoint, ["good " * 512])).cut == 0
 
 
 async def test_what_is_not_there_is_named() -> None:

@@ -79,6 +79,7 @@ async def test_text_beyond_77_tokens_is_cut(clip: Path) -> None:
     reading = await clip_similarity(at, [picture()], [long, long + "xyz"])
     assert reading.values[0] == pytest.approx(reading.values[1], abs=1e-6)
     assert reading.input_tokens == 2 * 77
+    assert reading.cut == 2
 
 
 async def test_what_is_no_clip_model_is_refused(tmp_path: Path) -> None:
