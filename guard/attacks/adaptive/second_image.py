@@ -52,8 +52,8 @@ def second_image(font: str | None = None) -> Attack:
     def apply(given: AttackInput) -> AttackOutput:
         first = landscape()
         if given.images:
-            steps = ("a landscape before the images",)
-            return AttackOutput(given.text, (first, *given.images), steps=steps)
+            before = ("a landscape before the images",)
+            return AttackOutput(given.text, (first, *given.images), steps=before)
         lines = wrapped(drawable(given.text, font, given.name), COLUMNS)
         _, height = measured(lines, letters, SPACING)
         second = written(
