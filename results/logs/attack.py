@@ -95,7 +95,9 @@ def attack_of(
     found = _of_loop(spec.solver_args_passed or {})
     # The card of today may be another than that of the run.
     found["version"] = next(iter(versions), found["version"])
-    found["tries"] = max((int(each.get("budget", 0)) for each in samples), default=found["tries"])
+    # Harmless requests are asked once, whatever the number: it is that of the risky ones.
+    budget = max((int(each.get("budget", 0)) for each in samples), default=0)
+    found["tries"] = budget if budget > 1 else found["tries"]
     asked = list(attackers)
     return found | ({ATTACKER: asked} if asked else {})
 

@@ -23,10 +23,11 @@ from vlmguard.guard.attacks import ChosenAttack
 from vlmguard.guard.cards import Role
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guarded_names import PROVIDER
+from vlmguard.results.logs.attack import LOOP
 from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice
 from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, ModelChoice, roles
 from vlmguard.results.run.partners import TWIN_LIMIT, twins
-from vlmguard.results.run.roles_needed import LOOP, card_of
+from vlmguard.results.run.roles_needed import card_of
 
 __all__ = ["Part", "left_out", "parts"]
 

@@ -11,12 +11,12 @@ from vlmguard.guard.defense import defense_named
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact
 from vlmguard.results.logs.answers import bare, digest
+from vlmguard.results.logs.attack import LOOP
 from vlmguard.results.run.changed_files import changed_runs, named_files
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, all_models, roles
 from vlmguard.results.run.making import make_solver, make_task
 from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.roles_needed import (
-    LOOP,
     cannot_start,
     card_of,
     missing_roles,

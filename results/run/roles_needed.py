@@ -5,7 +5,7 @@ earlier defenses and benchmarks are already paid for.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any
 
 from inspect_ai import Task
 
@@ -21,6 +21,7 @@ from vlmguard.guard.attacks import attack_cards
 from vlmguard.guard.cards import DefenseCard, cards
 from vlmguard.guard.guarded_names import PROVIDER, guarded_name
 from vlmguard.results.logs.answers import GRADER, bare
+from vlmguard.results.logs.attack import LOOP
 from vlmguard.results.run.config import (
     FILL_IN,
     UNDEFENDED,
@@ -29,10 +30,6 @@ from vlmguard.results.run.config import (
     ModelChoice,
     roles,
 )
-
-LOOP: Final = "attack_loop"
-"""The solver of searches and dialogues. It stands around the whole system: its defense, if there is
-one, is in the model."""
 
 
 def missing_roles(

@@ -26,6 +26,9 @@ from vlmguard.guard.attacks import Attack, AttackCard, AttackOutput
 from vlmguard.guard.attacks.drawing import BUNDLED
 from vlmguard.guard.cards import Calls, Role
 from vlmguard.guard.errors import UserError
+from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.red_team import red_team
+from vlmguard.results.logs.frame import read_results
 from vlmguard.results.run.attack_choice import AttackChoice
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, read_config
 from vlmguard.results.run.latency import latency_matrix
@@ -308,6 +311,14 @@ def test_a_search_goes_around_the_defense_with_its_options_and_roles(data: Path)
     )
     assert log.eval.model_args == {"reasoning": False}
     assert [sample.metadata["attack"]["budget"] for sample in log.samples] == [3] * 3
+    under = [each for row in red_team(build(read_results(["logs"]))) for each in row.attacks]
+    assert [
+        (each.k, each.last.of, each.twin.refused.of) for each in under if each.twin.refused
+    ] == [
+        (3, 3, 4),
+        (3, 3, 4),
+    ]
+    assert all(each.before.share and each.twin.before.share for each in under)
     (log,) = logs("logs/twins/r1/none")
     assert (log.eval.model, log.eval.config.limit) == ("attacked/t", 100)
     CALLS.clear()
