@@ -73,10 +73,11 @@ def render(wanted: Wanted) -> int:
     chosen = chosen_attack(wanted.attack, "attack")
     card = chosen.card
     if card.kind == "dialogue":
+        roles = "".join(f" --model-role {role.name}=MODEL" for role in card.roles)
         raise UserError(
             f"{card.name} goes on from a model's answers, so it cannot be shown without a model. "
-            "Run it, and read the log: inspect eval tasks/siuo.py --limit 1 --solver attack_loop "
-            f"-S attack={wanted.attack} --model MODEL"
+            "Run it, and read the log: inspect eval tasks/microworld.py --limit 1 --solver "
+            f"attack_loop -S attack={wanted.attack}{roles}"
         )
     file = _file(wanted, chosen.text)
     tries = range(1, min(_TRIES, card.tries) + 1)

@@ -25,7 +25,7 @@ request) is drawn as there and mixed; a request that is neither picture nor word
 
 import random
 from collections.abc import Callable
-from math import sqrt
+from math import cos, exp, pi, sin, sqrt
 from typing import Final, Literal
 
 from PIL import Image, ImageDraw, ImageOps
@@ -49,6 +49,8 @@ STEPS: Final = tuple(step / 10 for step in range(11))
 
 _FINER: Final = 4
 """The apple is drawn so many times larger, for smooth edges."""
+_CORNERS: Final = 120
+"""Corners of its outline."""
 
 Mix = Literal["blend", "cutmix", "resize_mix"]
 
@@ -155,9 +157,7 @@ def apple() -> Image.Image:
     picture = Image.new("RGB", (side, side), "white")
     pen = ImageDraw.Draw(picture)
     at = _scaled(side)
-    for left, right in ((0.12, 0.62), (0.38, 0.88)):
-        pen.ellipse(at(left, 0.26, right, 0.80), fill="#c8202f")
-    pen.ellipse(at(0.20, 0.36, 0.80, 0.92), fill="#c8202f")
+    pen.polygon(at(*_outline()), fill="#c8202f")
     pen.ellipse(at(0.22, 0.36, 0.34, 0.56), fill="#e8707a")
     pen.ellipse(at(0.42, 0.24, 0.58, 0.32), fill="#8e1220")
     pen.line(at(0.50, 0.29, 0.55, 0.10), fill="#5b3a1e", width=side // 32)
@@ -165,6 +165,18 @@ def apple() -> Image.Image:
         at(0.53, 0.20, 0.62, 0.10, 0.74, 0.08, 0.82, 0.11, 0.74, 0.19, 0.63, 0.22), fill="#3f8f3a"
     )
     return picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+def _outline() -> list[float]:
+    """An ellipse that is narrower below, with a dent above and a small one below: x, y, x, y, ..."""
+    found = []
+    for step in range(_CORNERS):
+        turn = 2 * pi * step / _CORNERS
+        across, up = sin(turn), cos(turn)
+        dent = exp(-((across / 0.3) ** 2)) * (0.07 if up > 0 else -0.03)
+        narrow = 1 - 0.2 * max(0, -up)
+        found += [0.5 + 0.37 * across * narrow, 0.57 - 0.34 * up + dent]
+    return found
 
 
 def _scaled(side: int) -> Callable[..., list[float]]:

@@ -85,6 +85,7 @@ def test_the_first_samples_of_a_benchmark(
         (["figstep", "--task", "suio"], "no such benchmark. Did you mean siuo?"),
         (["figstep", "--task", "microworld", "--data-dir", "."], "draws its samples itself"),
         (["figstep", "--limit", "0"], "--limit"),
+        (["crescendo"], "-S attack=crescendo --model-role attacker=MODEL"),
     ],
 )
 def test_mistakes_are_named(
