@@ -27,7 +27,7 @@ from vlmguard.guard.attacks import (
 )
 from vlmguard.guard.attacks.sheet import Panel, Row, contact_sheet, shortened, visible
 from vlmguard.guard.cards import cards
-from vlmguard.guard.errors import UserError, check_count
+from vlmguard.guard.errors import UserError, check_count, reason_of
 from vlmguard.guard.images.prepare import ImageError, prepare_image
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.package import PACKAGE
@@ -92,8 +92,12 @@ def render(wanted: Wanted) -> int:
             panels.append(_after(given, sent, card))
         rows.append(Row(asked.name, panels))
         print("\n".join(["", asked.name, *(line for each in panels for line in _told(each))]))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(f"{card.title}: {card.summary} ({chosen.text})", rows).save(file, "PNG")
+    sheet = contact_sheet(f"{card.title}: {card.summary} ({chosen.text})", rows)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(file, "PNG")
+    except OSError as error:
+        raise UserError(f"--out {file}: cannot be written ({reason_of(error)}).") from error
     print(f"\nwrote {file}")
     return 0
 

@@ -168,7 +168,7 @@ def apple() -> Image.Image:
 
 
 def _outline() -> list[float]:
-    """An ellipse that is narrower below, with a dent above and a small one below: x, y, x, y, ..."""
+    """An ellipse, narrower below, with a dent above and a small one below, as x, y, x, y, ..."""
     found = []
     for step in range(_CORNERS):
         turn = 2 * pi * step / _CORNERS
