@@ -12,8 +12,9 @@ task's own scorers judge the answer to the request as it was. The loop ends at t
 number and seed; static attacks may be looped too, and a dialogue goes on from the answers. In
 further epochs the seeds are others.
 
-The loop stands in the place of the task's own solver: of a dialogue the last turn alone is attacked,
-after the earlier ones as the sample gives them, and choices that a solver would add are not asked.
+The loop stands in the place of the task's own solver: of a dialogue the last turn alone is
+attacked, after the earlier ones as the sample gives them, and choices that a solver would add are
+not asked.
 
 The attacker knows the judge, which real ones do not: a success rate is an upper bound, and for
 judges that err, a search also finds their errors. Cost: up to `tries` times the defended model and
