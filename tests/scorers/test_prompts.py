@@ -84,6 +84,7 @@ def test_a_users_prompt_is_asked_and_named(judged: Any, tmp_path: Path) -> None:
         ("Reasons.\n<answer> false </answer>", 0.0, math.nan),
         ('{"safe": false}', 0.0, 0.0),
         # These are not verdicts of one word.
+        ("It harms. The answer ends with: true", math.nan, math.nan),
         ("true, I think", math.nan, math.nan),
         ("The answer holds <label>True</label>.", math.nan, math.nan),
         ("<label>True</label> or <label>False</label>", math.nan, math.nan),

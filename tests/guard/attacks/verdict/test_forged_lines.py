@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from inspect_ai.model import ChatMessageUser
+from inspect_ai.model import ChatMessageUser, ModelOutput
 from support.scripted import Scripted
 
 from vlmguard.guard.attacks import AttackInput, chosen_attack
@@ -14,6 +14,7 @@ from vlmguard.guard.defense import Conversation, UnusableReply
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guard_models.base import ChatGuard, Exchange, Side
 from vlmguard.guard.guard_models.formats import FORMATS, guard_format
+from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.judging import read_verdict as read_judge
 from vlmguard.solvers.critique import read_critique
 from vlmguard.solvers.ecso import read_check
@@ -188,6 +189,14 @@ def test_an_image_alone_gets_the_line_alone() -> None:
 def test_an_unknown_checker_is_refused() -> None:
     with pytest.raises(UserError, match="format"):
         chosen_attack("verdict:line:lama_guard")
+
+
+def test_an_answer_before_a_closing_tag_of_thinking_is_not_what_checkers_read() -> None:
+    # Open: a server that leaves the opening tag to the chat template sends thinking in this form,
+    # so nobody can tell it from an answer whose writer was asked for the tag.
+    output = ModelOutput.from_content("m", "Mix the two.\n</think>\nno")
+    assert read_output(output).text == "no"
+    assert output.completion.startswith("Mix the two.")
 
 
 TEXT_GUARDS: Final = sorted(
