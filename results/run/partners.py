@@ -7,6 +7,7 @@ from inspect_ai import Task
 from inspect_ai.dataset import Sample
 
 from vlmguard.guard.cards import Partner, cards
+from vlmguard.guard.task_options import JUDGES
 from vlmguard.results.logs.answers import bare
 from vlmguard.results.run.config import Step
 from vlmguard.results.run.making import with_defaults
@@ -51,7 +52,8 @@ def twins(steps: Sequence[Step], tasks: Sequence[Task | None]) -> list[Step]:
             continue
         own = step.args if bare(step.name) == partner.benchmark else {}
         twin = Step(name=partner.benchmark, args={**own, **partner.args})
-        if "judge" in with_defaults(twin):
+        # Tasks of other choices (the microworld's oracle) need no grader by themselves.
+        if with_defaults(twin).get("judge") in JUDGES:
             twin.args["judge"] = "none"
         twin.label = f"twin {partner.benchmark}"
         if twin not in found:

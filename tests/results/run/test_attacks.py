@@ -33,6 +33,7 @@ from vlmguard.results.run.attack_choice import AttackChoice
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, read_config
 from vlmguard.results.run.latency import latency_matrix
 from vlmguard.results.run.matrix import run
+from vlmguard.results.run.partners import twins
 from vlmguard.results.run.parts import left_out
 from vlmguard.results.run.plan import Asked, Planned, plan
 from vlmguard.results.run.preflight import files_named_in
@@ -141,6 +142,16 @@ def test_harmless_requests_of_the_matrix_need_no_twin(data: Path) -> None:
     contrast = Step(name="mossbench", args={"split": "contrast"})
     twin = next(line for line in plan(matrix("figstep", benchmarks=[contrast])) if line.twin)
     assert (twin.benchmark, twin.samples) == ("twin mossbench", 4)
+
+
+def test_the_arguments_of_a_benchmark_hold_for_its_own_harmless_part() -> None:
+    # No judge is chosen where the choices are others.
+    world = Step(name="microworld", args={"level": "low", "slice": "visual"})
+    (twin,) = twins([world], [None])
+    assert (twin.name, twin.args) == ("microworld", {"level": "low", "slice": "benign"})
+    unsafe = Step(name="vlguard", args={"subset": "unsafe", "n": 5, "judge": "all"})
+    (twin,) = twins([unsafe, unsafe], [None, None])
+    assert twin.args == {"subset": "safe_safe", "n": 5, "judge": "none"}
 
 
 def test_a_twin_without_data_is_named_and_the_run_goes_on(
