@@ -326,6 +326,22 @@ def test_a_loop_counts_its_tries(log: EvalLog, tmp_path: Path) -> None:
     assert group.title == "Cellar all under shuffle, 5 tries"
 
 
+def test_harmless_requests_that_a_loop_asks_once_are_its_twin(log: EvalLog, tmp_path: Path) -> None:
+    loop = looped("shuffle", {})
+    add(log, tmp_path, "a", grades(0), expecting("refuse"), loop, benchmark="Attic")
+    (found,) = red_team(build(read_results([str(tmp_path)])))
+    assert found.attacks[0].twin.command == (
+        "inspect eval vlmguard/pantry -T split=all --solver attack_loop -S attack=shuffle "
+        "-S tries=5 --model guarded/vlmguard/mockllm/target --limit 100"
+    )
+    add(log, tmp_path, "p", grades(0, over=6), expecting("comply"), loop, benchmark="Pantry")
+    (found,) = red_team(build(read_results([str(tmp_path)])))
+    (attacked,) = found.attacks
+    assert attacked.k == 5
+    assert attacked.twin.refused is not None
+    assert (attacked.twin.refused.mean, attacked.twin.title) == (0.25, "Pantry all")
+
+
 def test_a_try_without_a_verdict_is_no_failure(log: EvalLog, tmp_path: Path) -> None:
     # Sample 1: nobody could judge its second try. Sample 2: the scorers do not find the success
     # that the loop found at its first try, and nobody knows what further tries would have done.
