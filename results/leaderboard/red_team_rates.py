@@ -21,6 +21,7 @@ from vlmguard.results.stats.differences import Difference, mean_interval, paired
 __all__ = [
     "TWINS",
     "Share",
+    "Values",
     "change_of",
     "has_harmless",
     "has_risky",

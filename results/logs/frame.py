@@ -22,6 +22,7 @@ __all__ = [
     "read_results",
     "read_run",
     "read_views",
+    "row_key",
 ]
 
 
