@@ -221,9 +221,15 @@ def attack(card: AttackCard) -> Callable[[Factory], Factory]:
 
 def attack_cards() -> dict[str, AttackCard]:
     """The cards of all attacks, in the order of their names."""
-    return {name: _CARDS[name] for name in sorted(_CARDS)}
+    return {name: _CARDS[name] for name in sorted(_CARDS, key=_in_order)}
 
 
 def factory_of(name: str) -> Factory:
     """The function that makes the attack of this name."""
     return _FACTORIES[name]
+
+
+def _in_order(name: str) -> tuple[str, int]:
+    """By the words, then by the number behind them: R2 comes before R10."""
+    words = name.rstrip("0123456789")
+    return words, int(name[len(words) :] or 0)

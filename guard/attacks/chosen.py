@@ -55,8 +55,13 @@ class ChosenAttack:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its results depend on beside the request, for logs and for the cache."""
-        options = dict(sorted(self.options.items()))
+        """What its results depend on beside the request, for logs and for the cache.
+
+        Options that were left out stand with their defaults: what is the same has one name.
+        """
+        known = signature(factory_of(self.card.name)).parameters
+        defaults = {name: each.default for name, each in known.items() if each.default is not None}
+        options = dict(sorted({**defaults, **self.options}.items()))
         font = options.pop(_FONT, None)
         drawn = (
             {"font": file_hash(user_path(font)) if font else font_hash()} if self.card.draws else {}

@@ -180,7 +180,7 @@ def test_logs_say_what_was_done_and_keep_the_request(runs: Runs) -> None:
         assert (log.eval.metadata or {})["attack"] == {
             "name": "mml",
             "version": chosen_attack("mml").card.version,
-            "options": {"variant": "words", "size": 50},
+            "options": {"size": 50, "variant": "words", "wrap": 20},
             "seed": 3,
             "font": font_hash(),
             "text": "mml:size=50:variant=words:seed=3",

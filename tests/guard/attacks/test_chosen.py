@@ -163,3 +163,13 @@ def test_a_font_counts_by_its_content_not_by_its_path(tmp_path: Path) -> None:
     other.write_bytes(other.read_bytes() + b"\0")
     assert chosen.identity["font"] != font_hash()
     assert "font" not in chosen_attack("si_attack").identity
+
+
+def test_an_option_that_is_left_out_and_its_default_are_one_attack() -> None:
+    assert chosen_attack("mml").identity == chosen_attack("mml:mirror").identity
+    assert chosen_attack("mml").identity != chosen_attack("mml:rotate").identity
+
+
+def test_attacks_stand_in_the_order_of_their_numbers() -> None:
+    names = [name for name in attack_cards() if name.startswith("adaptive:R")]
+    assert names == [f"adaptive:R{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)]

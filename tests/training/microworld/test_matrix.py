@@ -123,13 +123,16 @@ def test_two_targets_at_two_levels_from_the_command_line(
     monkeypatch.setattr(
         matrices, "plan", lambda *given, **limit: only_picked(plan(*given, **limit))
     )
-    words = ["--out", str(tmp_path), "--jobs", "1"]
+    words = ["--out", str(tmp_path), "--jobs", "1", "--attacks", "adaptive:R1"]
     two = ["--targets", "qwen2-vl", "llava", "llava", "--levels", "low", "high"]
 
     assert main(["microworld", "matrix", *two, *words]) == 0
 
     text = capsys.readouterr().out
-    assert "8 runs; what is done already" in text
+    # Eight, and the first target under attack, without the control.
+    assert "9 runs; what is done already" in text
+    assert "none on microworld/qwen2-vl/low under adaptive:R1" in text
+    assert "undefended on Microworld all, level low" in text
     assert "Means over targets, by level of competence" in text
     board = json.loads((tmp_path / "leaderboard.json").read_text())
     assert {(entry["target"], entry["defense"]) for entry in board["entries"]} == {
