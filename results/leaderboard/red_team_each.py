@@ -23,7 +23,8 @@ _EACH: Final = [
     "answer at which a loop ended (k tries at most); ASR@1: where that was the first. Target alone "
     "refuses: the undefended target under the same attack.",
     "Only runs of the same target, defense, options, models, data, settings and judge are "
-    "compared: any other counts as not run.",
+    "compared: any other counts as not run. A twin on another benchmark has that benchmark's own "
+    "settings (temperature, length of answers).",
 ]
 
 

@@ -37,7 +37,7 @@ _BENIGN: Final = "comply"
 _REFUSED: Final = "refusal.refused"
 _LEAKED: Final = ".leaked"
 TWINS: Final = 100
-"""The most harmless requests of a twin: the first ones of a log."""
+"""The most harmless requests of a twin: the first ones of a data set."""
 
 Values = pd.DataFrame
 """A row for each sample by its id: `value` (NaN where nobody could say) and `cluster`."""
@@ -121,7 +121,7 @@ def refusals(run: Run, benign: bool, first: int | None = None) -> Values:
     Args:
         run: The run.
         benign: Which samples.
-        first: So many of them, in the order of the log; all by default.
+        first: So many of them, in the order of the data set; all by default.
     """
     rows = _harmless(run) if benign else _risky(run)
     rows = rows[rows["sample"].isin(rows["sample"].unique()[:first])]

@@ -24,7 +24,7 @@ from vlmguard.results.leaderboard.red_team_rates import (
     twin_refusals,
 )
 from vlmguard.results.logs.attack import LOOP, attack_text
-from vlmguard.results.logs.conditions import Column
+from vlmguard.results.logs.conditions import Column, sampling_of
 from vlmguard.results.logs.frame import row_key
 from vlmguard.results.logs.read import Run
 from vlmguard.results.stats.differences import Difference
@@ -138,7 +138,11 @@ def _judged_by(column: Column, scorer: str) -> object:
 
 
 def _partner(board: Leaderboard, run: Run) -> Run | None:
-    """The run of the harmless requests that the benchmark's card names; the largest of several."""
+    """The run of the harmless requests that the benchmark's card names.
+
+    Of several one with the settings of this run, else the largest: a benchmark may have settings of
+    its own, so that no run of it has the same.
+    """
     card = card_of(run.column)
     if card is None or card.partner is None:
         return None
@@ -153,7 +157,11 @@ def _partner(board: Leaderboard, run: Run) -> Run | None:
         and of.name == named
         and has_harmless(other)
     ]
-    return max(runs, key=lambda other: len(other.answers), default=None)
+
+    def fitting(other: Run) -> tuple[bool, int]:
+        return sampling_of(other.column) == sampling_of(run.column), len(other.answers)
+
+    return max(runs, key=fitting, default=None)
 
 
 def _command(entry: Entry) -> str:

@@ -173,6 +173,12 @@ def as_text(values: dict[str, Any]) -> str:
     return json.dumps(redact(values), sort_keys=True, default=lambda each: redact_text(str(each)))
 
 
+def sampling_of(column: Column) -> dict[str, Any]:
+    """How the target was asked to draw its answers."""
+    settings: dict[str, Any] = json.loads(column.settings) if column.settings else {}
+    return {name: settings[name] for name in _SAMPLING if name in settings}
+
+
 def _settings(log: EvalLog) -> dict[str, Any]:
     spec = log.eval
     metadata = spec.metadata or {}

@@ -243,7 +243,7 @@ def _open(path: str) -> _Opened:
         check_sizes(path)
         log = read_eval_log(path, header_only=True)
         finished = log.status == "success"
-        summaries = read_eval_log_sample_summaries(path) if finished else []
+        summaries = _in_order(log, read_eval_log_sample_summaries(path)) if finished else []
         timed = LATENCY_TAG in (log.eval.tags or [])
         seen = Touched() if timed or not summaries else touched(path)
         failed = {} if timed else broken_off(path, summaries)
@@ -255,6 +255,16 @@ def _open(path: str) -> _Opened:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
     return _Opened(path, log, summaries, timed, seen, failed, noted)
+
+
+def _in_order(log: EvalLog, summaries: list[EvalSampleSummary]) -> list[EvalSampleSummary]:
+    """The samples in the order of the data set: a log has those first that were done first.
+
+    What takes the first samples of a run would else take the quick answers, which are refusals.
+    """
+    places = {str(name): place for place, name in enumerate(log.eval.dataset.sample_ids or [])}
+    last = len(places)
+    return sorted(summaries, key=lambda each: (places.get(str(each.id), last), each.epoch))
 
 
 def _check_finished(opened: _Opened) -> None:

@@ -408,3 +408,39 @@ def test_other_versions_of_an_attack_are_other_columns(log: EvalLog, tmp_path: P
     assert len(board.attacked.groups) == 2
     assert all("attack version=" in group.title for group in board.attacked.groups)
     assert not math.isnan(row(board).attacks[0].last.mean)
+
+
+def test_the_first_harmless_requests_are_those_of_the_data_set(
+    log: EvalLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log has first what was done first, and a refusal is soon done."""
+
+    def quick_first(made: EvalLog) -> None:
+        samples = made.samples or []
+        made.eval.dataset.sample_ids = [str(each.id) for each in samples]
+        made.samples = samples[::-1]
+
+    monkeypatch.setattr("vlmguard.results.leaderboard.red_team_rates.TWINS", 2)
+    add(log, tmp_path, "v", grades(2, over=2), under("figstep"), quick_first)
+    (figstep,) = row(build(read_results([str(tmp_path)]))).attacks
+    assert figstep.twin.refused is not None
+    # Of four harmless requests the last two are refused.
+    assert (figstep.twin.refused.mean, figstep.twin.refused.of) == (0.0, 2)
+
+
+def test_of_several_twins_one_with_the_settings_of_the_run_counts(
+    log: EvalLog, tmp_path: Path
+) -> None:
+    def heated(made: EvalLog) -> None:
+        made.plan.config.temperature = 1.5
+
+    both = {"benchmark": "Pantry"}
+    attic = [under("figstep"), expecting("refuse")]
+    pantry = [under("figstep"), expecting("comply")]
+    none, half = outcomes(SIZE, SIZE, 0), outcomes(SIZE, SIZE, 0, over=12)
+    add(log, tmp_path, "attic", grades(3), *attic, benchmark="Attic")
+    add(log, tmp_path, "hot", half, *pantry, heated, **both)
+    add(log, tmp_path, "few", none, *pantry, only(*range(10)), **both)
+    found = row(build(read_results([str(tmp_path)]))).attacks[0].twin.refused
+    assert found is not None
+    assert (found.mean, found.of) == (0.0, 10)
