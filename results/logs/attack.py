@@ -38,6 +38,8 @@ ATTACKER: Final = "attacker"
 
 # What is not part of the attack itself.
 _BESIDE: Final = ("text", "twin")
+# What the samples of a loop note of it: files and fonts of the run may be others today.
+_IDENTITY: Final = ("name", "version", "options", "seed", "font", "template")
 _UNREAD: Final = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "metadata"}
 
 
@@ -76,7 +78,7 @@ def attack_of(
         The facts in which two runs under the same attack agree; nothing without an attack.
 
     Raises:
-        LeftOut: Its samples ran under several versions of the attack.
+        LeftOut: Its samples ran under several versions of the attack, or of its files.
     """
     stated = (spec.metadata or {}).get(ATTACK)
     static = stated if isinstance(stated, Mapping) and "name" in stated else {}
@@ -92,9 +94,7 @@ def attack_of(
         )
     if not is_loop(spec):
         return {name: fact for name, fact in static.items() if name not in _BESIDE}
-    found = _of_loop(spec.solver_args_passed or {})
-    # The card of today may be another than that of the run.
-    found["version"] = next(iter(versions), found["version"])
+    found = _of_loop(spec.solver_args_passed or {}) | _of_samples(samples)
     # Harmless requests are asked once, whatever the number: it is that of the risky ones.
     budget = max((int(each.get("budget", 0)) for each in samples), default=0)
     found["tries"] = budget if budget > 1 else found["tries"]
@@ -140,6 +140,19 @@ def tries_of(facts: Mapping[str, Any]) -> Row:
         "tries": [each.get("success") for each in made],
         "kept": None if kept is None else int(kept) - 1,
     }
+
+
+def _of_samples(noted: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The attack as the samples of a loop note it."""
+    made = [{name: facts[name] for name in _IDENTITY if name in facts} for facts in noted]
+    found = next((facts for facts in made if "name" in facts), {})
+    if any(facts != found for facts in made if "name" in facts):
+        raise LeftOut(
+            "its samples ran under an attack with several files, fonts or options: one was changed "
+            "before the run went on; run it again in a folder of its own"
+        )
+    # All of it or nothing: a hash of today is no fact of the run.
+    return found
 
 
 def _of_loop(args: Mapping[str, Any]) -> dict[str, Any]:

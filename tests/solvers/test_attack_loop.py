@@ -16,6 +16,8 @@ from support.guarded import guarded_model
 from support.scripted import Call, Reply, Scripted, picture, user
 
 from vlmguard.guard.attacks import ATTACK
+from vlmguard.guard.attacks.crescendo import ATTACKER_TEMPLATE
+from vlmguard.guard.data_source import file_hash
 from vlmguard.guard.defense.refusal import REFUSAL_MESSAGE
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord, tally
@@ -306,3 +308,26 @@ def test_the_documented_command_works(cli: Any, repo: Path, tmp_path: Path) -> N
         assert None not in outcomes(sample)
         spent = sample.scores["oracle"].metadata["defense"]  # type: ignore[index]
         assert spent["target_calls"] == len(outcomes(sample))
+
+
+def test_a_loop_is_known_by_the_files_of_its_run(tmp_path: Path) -> None:
+    """A template may be another today, or gone."""
+    template = tmp_path / "mine.txt"
+    template.write_text(ATTACKER_TEMPLATE + "\nBe quick.")
+    attacker = Scripted(lambda call: '{"turn": "Sample never, please."}', "attacker")
+    log = attacked(
+        Scripted(Weakening()),
+        [risky("never")],
+        tmp_path / "logs",
+        attack=f"crescendo:template={template}",
+        tries=2,
+        roles={"attacker": attacker},
+    )
+    path = log.location.removeprefix("file://")
+    (before,) = read_log(path)
+    assert json.loads(before.column.attack)["template"] == file_hash(template)
+    template.write_text(ATTACKER_TEMPLATE + "\nTake your time.")
+    (changed,) = read_log(path)
+    template.unlink()
+    (gone,) = read_log(path)
+    assert before.column == changed.column == gone.column
