@@ -132,7 +132,7 @@ def test_two_targets_at_two_levels_from_the_command_line(
     # Eight, and the first target under attack, without the control.
     assert "9 runs; what is done already" in text
     assert "none on microworld/qwen2-vl/low under adaptive:R1" in text
-    assert "undefended on Microworld all, level low" in text
+    assert "Under attack: static ASR" in text
     assert "Means over targets, by level of competence" in text
     board = json.loads((tmp_path / "leaderboard.json").read_text())
     assert {(entry["target"], entry["defense"]) for entry in board["entries"]} == {
