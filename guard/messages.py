@@ -8,6 +8,7 @@ from inspect_ai.model import ChatMessage, ChatMessageUser, Content, ContentImage
 __all__ = [
     "image_parts",
     "images_of",
+    "other_request",
     "parts_of",
     "replace_images",
     "texts_and_images",
@@ -18,15 +19,14 @@ __all__ = [
 ]
 
 
-def user_message(images: Iterable[str], text: str) -> ChatMessageUser:
+def user_message(images: Iterable[str | ContentImage], text: str) -> ChatMessageUser:
     """A user turn: images first, then text.
 
     Args:
-        images: Image references (data URIs, paths); may be empty.
+        images: Image references (data URIs, paths), or parts of another turn; may be empty.
         text: The text.
     """
-    content: list[Content] = [ContentImage(image=image) for image in images]
-    return ChatMessageUser(content=[*content, ContentText(text=text)])
+    return ChatMessageUser(content=[*map(_image_part, images), ContentText(text=text)])
 
 
 def with_text(message: ChatMessage, text: str) -> ChatMessageUser:
@@ -60,6 +60,33 @@ def replace_images(message: ChatMessage, images: Sequence[str]) -> ChatMessageUs
         elif images:
             parts.append(part.model_copy(update={"image": next(others)}))
     return ChatMessageUser(content=parts)
+
+
+def other_request(
+    turn: ChatMessage, images: Sequence[str | ContentImage], text: str
+) -> ChatMessage:
+    """A user turn with other images and another text, all else of it in its place.
+
+    Args:
+        turn: The turn.
+        images: Image references, or parts of the turn. As many as it has take their places;
+            another number comes first.
+        text: The text, in the place of the turn's own if that is one, else last.
+
+    Returns:
+        The turn itself if nothing is new.
+    """
+    own = image_parts([turn])
+    if text == turn.text and list(map(id, images)) == list(map(id, own)):
+        return turn
+    parts = parts_of(turn)
+    if len(images) == len(own):
+        others = map(_image_part, images)
+        parts = [next(others) if isinstance(part, ContentImage) else part for part in parts]
+    else:
+        rest = [part for part in parts if not isinstance(part, ContentImage)]
+        parts = [*map(_image_part, images), *rest]
+    return ChatMessageUser(content=_told(parts, turn.text, text))
 
 
 def with_addition(
@@ -143,3 +170,28 @@ def texts_and_images(message: ChatMessage, clean: Callable[[str], str]) -> list[
         if isinstance(part, ContentText | ContentImage)
     )
     return [part for part in cleaned if isinstance(part, ContentImage) or part.text.strip()]
+
+
+def _image_part(image: str | ContentImage) -> ContentImage:
+    return ContentImage(image=image) if isinstance(image, str) else image
+
+
+def _told(parts: list[Content], old: str, new: str) -> list[Content]:
+    """The parts of a turn with another text: in the place of its own if that is one, else last.
+
+    What is only added behind comes last, and the texts before it stay among their images.
+    """
+    places = [number for number, part in enumerate(parts) if isinstance(part, ContentText)]
+    if new == old:
+        return parts
+    if len(places) == 1:
+        parts[places[0]] = ContentText(text=new)
+        return parts
+    if places and new.startswith(old):
+        added = new.removeprefix(old)
+        last = parts[-1]
+        if isinstance(last, ContentText):
+            return [*parts[:-1], ContentText(text=last.text + added)]
+        return [*parts, ContentText(text=added)]
+    kept = [part for part in parts if not isinstance(part, ContentText)]
+    return [*kept, ContentText(text=new)]

@@ -497,7 +497,7 @@ def test_a_card_with_another_name_than_its_function_is_named_with_it(
 ) -> None:
     monkeypatch.setitem(known, wrong, replace(known[right], name=wrong))
     # A card of somebody else's file alone is no fault.
-    check_names(vars(package), {*known, "dialogue"})
+    check_names(vars(package), {*known, "attack_loop", "dialogue"})
     monkeypatch.delitem(known, right)
     with pytest.raises(UserError, match=rf"{package.__name__}\.{right}.* {right}\. .*: {wrong}\."):
         reload(package)

@@ -16,14 +16,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageAssistant,
-    ChatMessageUser,
-    Content,
-    ContentImage,
-    ContentText,
-)
+from inspect_ai.model import ChatMessage, ChatMessageAssistant
 from PIL import Image
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict
@@ -33,7 +26,7 @@ from vlmguard.guard.attacks.chosen import ChosenAttack
 from vlmguard.guard.defense.conversation import Conversation
 from vlmguard.guard.errors import UserError, reason_of
 from vlmguard.guard.images.prepare import MAX_SIDE, from_data_uri, to_data_uri, to_fitting_uri
-from vlmguard.guard.messages import image_parts, parts_of, user_message
+from vlmguard.guard.messages import image_parts, other_request, user_message
 
 __all__ = ["Asked", "Attacked", "asked_of", "attacked", "input_of", "messages_of"]
 
@@ -223,55 +216,17 @@ def _as_kept(sent: AttackOutput, given: AttackInput, attack: str) -> _Kept:
 def _restored(conversation: Conversation, kept: _Kept) -> Attacked:
     own = image_parts([conversation.turn]) if conversation.turn else []
 
-    def shown(images: Sequence[str | int]) -> list[ContentImage]:
-        return [own[n] if isinstance(n, int) else ContentImage(image=n) for n in images]
-
     earlier: list[ChatMessage] = [
-        ChatMessageUser(content=[*shown(turn.images), ContentText(text=turn.text)])
+        user_message([own[n] if isinstance(n, int) else n for n in turn.images], turn.text)
         if turn.role == "user"
         else ChatMessageAssistant(content=turn.text)
         for turn in kept.earlier
     ]
     index = conversation.index or 0
     before, behind = conversation.messages[:index], conversation.messages[index + 1 :]
-    turn = _changed(conversation.messages[index], kept.text, shown(kept.images))
+    images = [own[n] if isinstance(n, int) else n for n in kept.images]
+    turn = other_request(conversation.messages[index], images, kept.text)
     return Attacked([*before, *earlier, turn, *behind], tuple(kept.steps), kept.notes)
-
-
-def _changed(turn: ChatMessage, text: str, images: list[ContentImage]) -> ChatMessage:
-    """A user turn with other text and images, all else of it in its place."""
-    own = image_parts([turn])
-    if text == turn.text and list(map(id, images)) == list(map(id, own)):
-        return turn
-    parts = parts_of(turn)
-    if len(images) == len(own):
-        others = iter(images)
-        parts = [next(others) if isinstance(part, ContentImage) else part for part in parts]
-    else:
-        rest = [part for part in parts if not isinstance(part, ContentImage)]
-        parts = [*images, *rest]
-    return ChatMessageUser(content=_told(parts, turn.text, text))
-
-
-def _told(parts: list[Content], old: str, new: str) -> list[Content]:
-    """The parts of a turn with another text: in the place of its own if that is one, else last.
-
-    What is only added behind comes last, and the texts before it stay among their images.
-    """
-    places = [number for number, part in enumerate(parts) if isinstance(part, ContentText)]
-    if new == old:
-        return parts
-    if len(places) == 1:
-        parts[places[0]] = ContentText(text=new)
-        return parts
-    if places and new.startswith(old):
-        added = new.removeprefix(old)
-        last = parts[-1]
-        if isinstance(last, ContentText):
-            return [*parts[:-1], ContentText(text=last.text + added)]
-        return [*parts, ContentText(text=added)]
-    kept = [part for part in parts if not isinstance(part, ContentText)]
-    return [*kept, ContentText(text=new)]
 
 
 def _place(chosen: ChosenAttack, asked: Asked, text: str, uris: list[str]) -> Path:

@@ -41,8 +41,8 @@ def _add_render(parts: Any, render: Callable[[argparse.Namespace], int]) -> None
         help="a contact sheet: requests before and after an attack",
         description=(
             "Write a PNG file with a few requests before and after an attack (of a search: tries 1 "
-            "to 4), and print what changed. Without --text, --image and --task the first samples "
-            "of the microworld are taken, which needs no files."
+            "to 4), and print what changed. Without --text, --image and --task, samples are taken "
+            "that need no files."
         ),
     )
     parser.add_argument("attack", metavar="NAME[:OPTION=VALUE]...", help="the attack")
