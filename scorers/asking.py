@@ -158,7 +158,9 @@ def request_of(state: TaskState) -> tuple[str, list[str]]:
         return str(stated or state.input), []
     turns: list[ChatMessage] = state.input
     if answers := answers_of(state):
-        turns = history(steps_of(turns), answers[:-1])
+        steps = steps_of(turns)
+        # An attack may have asked for the last step in several turns.
+        turns = history(steps, answers[: len(steps) - 1])
     images = images_of(turns)
     if _REMOVED in images:
         raise UserError(

@@ -120,9 +120,11 @@ def _turns(state: TaskState) -> list[TaskState]:
         # What a user put in its place counts, as for other samples.
         answers[-1] = state.output
     steps = steps_of(state.input)
+    # An attack may ask for the last step in several turns: all of them answer that step.
+    places = [min(n, len(steps) - 1) for n in range(len(answers))]
     return [
-        _after(state, history(steps[: n + 1], answers[:n]), answers[: n + 1])
-        for n in range(len(answers))
+        _after(state, history(steps[: place + 1], answers[:place]), answers[: n + 1])
+        for n, place in enumerate(places)
     ]
 
 
