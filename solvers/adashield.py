@@ -67,7 +67,7 @@ SIMILARITY: Final = "similarity"
 CARD: Final = DefenseCard(
     name="adashield",
     title="AdaShield",
-    version="1-A",
+    version="2-A",
     paper="https://arxiv.org/abs/2403.09513",
     summary=(
         "a prompt to look first, between the user's words and their repetition: always the same, "

@@ -79,7 +79,7 @@ def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Call
 CARD: Final = DefenseCard(
     name="caption_only",
     title="Caption only",
-    version="1-A",
+    version="2-A",
     paper="",
     summary="every request is answered from a caption, without the image",
     target_calls=Calls(1, 2, "if it captions", further_images=1),

@@ -100,7 +100,7 @@ _CHECKS: Final = GenerateConfig(temperature=0.0, max_tokens=1024)
 CARD: Final = DefenseCard(
     name="ecso",
     title="ECSO",
-    version="3-B",
+    version="4-A",
     paper="https://arxiv.org/abs/2403.09572",
     summary=(
         "the target checks its answer; if harmful, it answers from a caption, without the image"

@@ -115,7 +115,7 @@ def _lacks(args: Mapping[str, Any], bound: Collection[str], target: str) -> list
 CARD: Final = DefenseCard(
     name="guard_model",
     title="Guard model",
-    version="1-A",
+    version="2-A",
     paper="",
     summary="a guard model reads request, answer or both; what it flags is refused or changed",
     target_calls=Calls(0, 2, "if an answer is made anew"),

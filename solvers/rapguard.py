@@ -155,7 +155,7 @@ def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Call
 CARD: Final = DefenseCard(
     name="rapguard",
     title="RapGuard",
-    version="1-A",
+    version="2-A",
     paper="https://arxiv.org/abs/2412.18826",
     summary="reasons about image and request; if it sees a risk, adds a prompt made from that",
     target_calls=Calls(1, 3, "if it reasons and checks"),

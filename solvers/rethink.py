@@ -143,7 +143,7 @@ def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Call
 CARD: Final = DefenseCard(
     name="rethink",
     title="Rethink",
-    version="1-A",
+    version="2-A",
     paper="",
     summary="the target, or a critic, reads the answer again with the image, and may rewrite it",
     target_calls=Calls(1, 2, "if it is its own critic"),

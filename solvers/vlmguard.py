@@ -117,7 +117,7 @@ def _rewrote(record: DefenseRecord) -> bool | None:
 CARD: Final = DefenseCard(
     name="vlmguard",
     title="VLMGuard-R1",
-    version="3-B",
+    version="4-A",
     paper="https://arxiv.org/abs/2504.12661",
     summary="rewrites the prompt after reasoning about image and prompt",
     target_calls=Calls(1, 1),

@@ -49,6 +49,7 @@ class CustomRegex(ChatGuard):
     """
 
     name: ClassVar = "custom_regex"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     images: ClassVar = "all"
     settings: ClassVar = GenerateConfig(temperature=0.0, max_tokens=500)

@@ -69,6 +69,7 @@ class Moderation(GuardModel):
     """
 
     name: ClassVar = "moderation"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     images: ClassVar = "each"
     roles = ()

@@ -73,6 +73,7 @@ class TextGuard(GuardModel):
     """
 
     name: ClassVar = "text_guard"
+    version: ClassVar = "2-A"
     sides: ClassVar = ("input", "output")
     images: ClassVar = "all"
 

@@ -159,7 +159,7 @@ def _failed_both_checks(record: DefenseRecord) -> bool | None:
 CARD: Final = DefenseCard(
     name="eta",
     title="ETA",
-    version="3-B",
+    version="4-A",
     paper="https://arxiv.org/abs/2410.06625",
     summary=(
         "reward model and CLIP check the answer and image; if both fail, best of 5 per sentence"

@@ -102,7 +102,7 @@ def _calls(args: Mapping[str, Any], bound: Any) -> Mapping[str, Calls]:
 CARD: Final = DefenseCard(
     name="jailguard",
     title="JailGuard",
-    version="1-A",
+    version="2-A",
     paper="https://arxiv.org/abs/2312.10766",
     summary="the target answers 8 altered requests; refused if all refuse, or answers diverge",
     target_calls=Calls(1, 1 + VARIANTS, ANSWERED),

@@ -129,7 +129,7 @@ def _routed(record: DefenseRecord) -> bool | None:
 CARD: Final = DefenseCard(
     name="policy_route",
     title="Policy route",
-    version="1-A",
+    version="2-A",
     paper="https://arxiv.org/abs/2510.13190",
     summary="a model sorts the request by rules, which block it, reframe it or forward it",
     target_calls=Calls(1, 1),

@@ -137,7 +137,7 @@ def _calls(args: Mapping[str, Any], bound: Collection[str]) -> Mapping[str, Call
 CARD: Final = DefenseCard(
     name="sia",
     title="SIA",
-    version="1-A",
+    version="2-A",
     paper="https://arxiv.org/abs/2507.16856",
     summary="caption, then the intent behind image and request, then an answer in its light",
     target_calls=Calls(1, 3, "if it captions and infers"),
