@@ -123,10 +123,10 @@ def test_two_targets_at_two_levels_from_the_command_line(
     monkeypatch.setattr(
         matrices, "plan", lambda *given, **limit: only_picked(plan(*given, **limit))
     )
-    words = ["--out", str(tmp_path), "--jobs", "1", "--attacks", "adaptive:R1"]
+    words = ["--out", str(tmp_path), "--jobs", "1"]
     two = ["--targets", "qwen2-vl", "llava", "llava", "--levels", "low", "high"]
 
-    assert main(["microworld", "matrix", *two, *words]) == 0
+    assert main(["microworld", "matrix", *two, "--attacks", "adaptive:R1", *words]) == 0
 
     text = capsys.readouterr().out
     # Eight, and the first target under attack, without the control.
