@@ -23,7 +23,7 @@ from vlmguard.guard.attacks.base import (
     attack_cards,
 )
 from vlmguard.guard.attacks.best_of_n import best_of_n as best_of_n
-from vlmguard.guard.attacks.chosen import ChosenAttack, chosen_attack
+from vlmguard.guard.attacks.chosen import ChosenAttack, chosen_attack, default_options
 from vlmguard.guard.attacks.crescendo import crescendo as crescendo
 from vlmguard.guard.attacks.figstep import figstep as figstep
 from vlmguard.guard.attacks.figstep_pro import figstep_pro as figstep_pro
@@ -62,6 +62,7 @@ __all__ = [
     "attack_cards",
     "attacked",
     "chosen_attack",
+    "default_options",
     "input_of",
     "messages_of",
 ]

@@ -26,7 +26,7 @@ from vlmguard.guard.data_source import file_hash
 from vlmguard.guard.errors import UserError, check_type
 from vlmguard.guard.paths import user_path
 
-__all__ = ["ChosenAttack", "chosen_attack"]
+__all__ = ["ChosenAttack", "chosen_attack", "default_options"]
 
 _SEED: Final = "seed"
 _FONT: Final = "font"
@@ -59,9 +59,7 @@ class ChosenAttack:
 
         Options that were left out stand with their defaults: what is the same has one name.
         """
-        known = signature(factory_of(self.card.name)).parameters
-        defaults = {name: each.default for name, each in known.items() if each.default is not None}
-        options = dict(sorted({**defaults, **self.options}.items()))
+        options = dict(sorted({**default_options(self.card.name), **self.options}.items()))
         font = options.pop(_FONT, None)
         drawn = (
             {"font": file_hash(user_path(font)) if font else font_hash()} if self.card.draws else {}
@@ -87,6 +85,16 @@ class ChosenAttack:
     def dialogue(self) -> Dialogue:
         """The function of a dialogue, likewise."""
         return cast(Dialogue, factory_of(self.card.name)(**self.options))
+
+
+def default_options(name: str) -> dict[str, Any]:
+    """The values of an attack's options that are left out; those without one are not among them.
+
+    Args:
+        name: An attack that there is.
+    """
+    known = signature(factory_of(name)).parameters
+    return {name: each.default for name, each in known.items() if each.default is not None}
 
 
 def chosen_attack(text: str, flag: str = "-T attack") -> ChosenAttack:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec, read_eval_log
 
-from vlmguard.guard.attacks import ATTACK, chosen_attack
+from vlmguard.guard.attacks import ATTACK, attack_cards, chosen_attack, default_options
 from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.answers import LeftOut, Row, bare
 
@@ -103,7 +103,7 @@ def attack_of(
 
 
 def attack_text(attack: str) -> str:
-    """An attack as users type it; empty without one.
+    """An attack as users type it, without what goes without saying; empty without one.
 
     Args:
         attack: Its facts as JSON.
@@ -111,7 +111,9 @@ def attack_text(attack: str) -> str:
     if not attack:
         return ""
     facts = json.loads(attack)
-    said = dict(sorted((facts.get("options") or {}).items()))
+    usual = default_options(facts["name"]) if facts["name"] in attack_cards() else {}
+    options = sorted((facts.get("options") or {}).items())
+    said = {name: value for name, value in options if name not in usual or value != usual[name]}
     said |= {"seed": facts["seed"]} if facts.get("seed") else {}
     return ":".join([str(facts["name"]), *(f"{name}={value}" for name, value in said.items())])
 
