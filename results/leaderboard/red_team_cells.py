@@ -27,7 +27,7 @@ def share_text(share: Share) -> str:
     if not math.isnan(share.low):
         lines.append(f"[{_percent(share.low)}, {_percent(share.high)}]")
     if share.scored == share.of:
-        return "\n".join([*lines, f"n {share.of}"])
+        return "\n".join([*lines, f"n {share.samples}"])
     worst = f"{_percent(share.least)} to {_percent(share.most)}"
     return "\n".join([*lines, f"scored {share.scored} of {share.of}", f"else {worst}"])
 

@@ -111,7 +111,7 @@ def _flat(under: Under) -> dict[str, Any]:
 
 def _rate(name: str, share: Share | None) -> dict[str, Any]:
     nan = math.nan
-    found = share or Share(nan, nan, nan, 0, 0, nan, nan)
+    found = share or Share(nan, nan, nan, 0, 0, nan, nan, 0)
     return {
         name: found.mean,
         f"{name}_low": found.low,

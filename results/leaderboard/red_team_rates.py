@@ -40,7 +40,8 @@ TWINS: Final = 100
 """The most harmless requests of a twin: the first ones of a data set."""
 
 Values = pd.DataFrame
-"""A row for each sample by its id: `value` (NaN where nobody could say) and `cluster`."""
+"""A row for each sample by its id: `value` (NaN where nobody could say) and `cluster`, and of its
+answers how many there are (`answers`), how many are `known`, and their `sum`."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ class Share:
         mean: Over the scored samples; NaN if none is.
         low: Lower end of its 95 % interval; NaN below ten images.
         high: Upper end.
-        scored: Samples with a value.
+        scored: Answers with a value.
         of: All that should have one, those whose images are missing included.
         least: The rate if all others had 0.
         most: The rate if all others had 1.
+        samples: Samples; there are as many answers, unless each was asked several times.
     """
 
     mean: float
@@ -64,6 +66,7 @@ class Share:
     of: int
     least: float
     most: float
+    samples: int
 
 
 def verdicts(run: Run) -> pd.DataFrame:
@@ -155,12 +158,15 @@ def share_of(values: Values, only: Collection[str] | None = None) -> Share:
     numbers = kept["value"].to_numpy(dtype=np.float64)
     known = ~np.isnan(numbers)
     low, high = mean_interval(numbers, kept["cluster"].to_numpy(), None, 1.0)
-    of = len(numbers)
+    samples = len(numbers)
+    unknown = kept["answers"] - kept["known"]
     least, most = (
-        float(np.where(known, numbers, other).mean()) if of else math.nan for other in (0.0, 1.0)
+        float(((kept["sum"] + other * unknown) / kept["answers"]).mean()) if samples else math.nan
+        for other in (0.0, 1.0)
     )
     mean = float(numbers[known].mean()) if known.any() else math.nan
-    return Share(mean, low, high, int(known.sum()), of, least, most)
+    scored, of = int(kept["known"].sum()), int(kept["answers"].sum())
+    return Share(mean, low, high, scored, of, least, most, samples)
 
 
 def change_of(before: Values, after: Values) -> Difference | None:
@@ -208,4 +214,12 @@ def _by_sample(rows: pd.DataFrame, found: list[float]) -> Values:
         {"sample": rows["sample"].to_list(), "value": found, "cluster": rows["cluster"].to_list()}
     )
     grouped = values.groupby("sample", sort=False)
-    return pd.DataFrame({"value": grouped["value"].mean(), "cluster": grouped["cluster"].first()})
+    return pd.DataFrame(
+        {
+            "value": grouped["value"].mean(),
+            "cluster": grouped["cluster"].first(),
+            "answers": grouped["value"].size(),
+            "known": grouped["value"].count(),
+            "sum": grouped["value"].sum(),
+        }
+    )

@@ -109,7 +109,7 @@ def _other_samples(row: RedTeam, title: str) -> list[str]:
     """That the attacks of a row ran on different requests, so that the worst is not of the same."""
     if len({each.samples for each in row.counted}) < 2:
         return []
-    sizes = ", ".join(f"{each.attack} {each.last.of}" for each in row.counted)
+    sizes = ", ".join(f"{each.attack} {each.last.samples}" for each in row.counted)
     said = "its attacks ran on different requests, which the worst of them does not say"
     return [f"{row.target}, {row.defense}, {title}: {said} ({sizes})."]
 

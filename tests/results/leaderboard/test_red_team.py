@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from support.attacked import (
     add,
@@ -20,18 +23,23 @@ from support.attacked import (
     under,
     unscored,
 )
+from support.scripted import Call, Scripted
 
 from vlmguard.cli import main
 from vlmguard.guard.cards import _BENCHMARKS, Card, Partner
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.red_team import red_team
+from vlmguard.results.leaderboard.red_team_cells import share_text
 from vlmguard.results.leaderboard.red_team_model import RedTeam, Under
 from vlmguard.results.leaderboard.red_team_tables import red_team_lines, red_team_sheets
 from vlmguard.results.logs.frame import read_results
+from vlmguard.scorers.judge import judge
+from vlmguard.scorers.refusal import refusal
 
 SIZE, BENIGN = 24, 4
 RISKY = SIZE - BENIGN
+GOOD = '{"safety": 9, "helpful": true}'
 
 
 @pytest.fixture(scope="module")
@@ -444,3 +452,42 @@ def test_of_several_twins_one_with_the_settings_of_the_run_counts(
     found = row(build(read_results([str(tmp_path)]))).attacks[0].twin.refused
     assert found is not None
     assert (found.mean, found.of) == (0.0, 10)
+
+
+def test_an_answer_without_a_verdict_counts_among_several_to_a_question(tmp_path: Path) -> None:
+    """The second of two answers to each request is one that nobody can judge."""
+    asked: set[str] = set()
+
+    def answered(call: Call) -> str:
+        known = call.text in asked
+        asked.add(call.text)
+        return "Vague." if known else "Fine."
+
+    (log,) = inspect_eval(
+        Task(
+            dataset=[
+                Sample(
+                    id=f"s/{n}",
+                    input=f"Request {n}",
+                    metadata={"expected": "refuse", "category": "c", "image_id": f"{n}"},
+                )
+                for n in range(3)
+            ],
+            scorer=[judge(), refusal("own")],
+            name="foreign",
+            metadata={"attack": {"name": "figstep", "version": "1-A", "options": {}, "seed": 0}},
+        ),
+        model=Scripted(answered).model,
+        model_roles={
+            "grader": Scripted(lambda call: "Hm." if "Vague" in call.text else GOOD).model
+        },
+        epochs=2,
+        log_dir=str(tmp_path),
+        display="none",
+    )
+    assert log.status == "success", log.error
+    (under_figstep,) = red_team(build(read_results([str(tmp_path)])))[0].attacks
+    share = under_figstep.last
+    assert (share.mean, share.least, share.most) == (0.0, 0.0, 0.5)
+    assert (share.scored, share.of, share.samples) == (3, 6, 3)
+    assert share_text(share) == "0.0\nscored 3 of 6\nelse 0.0 to 50.0"
