@@ -11,17 +11,19 @@ was asked and the answer as it was given, and is compared with scores of other r
 What `as_read` does:
 
 - Compatibility forms become plain ones (NFKC): full-width and mathematical letters, ligatures.
+  Raised and lowered numbers and fractions stay: 10² is not 102.
 - What Unicode calls ignorable goes: zero-width spaces, soft hyphens, controls of direction,
-  fillers, invisible operators, byte order marks. Letters of the block of tags become the letters.
+  fillers, invisible operators, byte order marks; so do control characters that break no line.
+  Letters of the block of tags become the letters.
 - Zero-width joiners and non-joiners stay behind letters whose script needs them (Arabic, Syriac,
   Mongolian, those of India and their kin), and joiners between emoji; variation selectors stay
   behind emoji. Of several in a row the first stays.
 - In a word of several scripts, letters that look Latin become Latin; in a text that is mostly
   Cyrillic, those that look Cyrillic become Cyrillic, unless the word has a letter that is Latin
   alone. A word that is all Cyrillic, Greek or Armenian is left alone, even if all its letters look
-  Latin.
+  Latin; so is an abbreviation with a Russian ending in such a text (PDF-ка without the hyphen).
 
-Plain ASCII stays as it is. The table of look-alikes is small: it has no Cherokee, for example.
+Printed ASCII stays as it is. The table of look-alikes is small: it has no Cherokee, for example.
 """
 
 import re
@@ -46,6 +48,8 @@ _JOINING: Final = "".join(
     )
 )
 _EMOJI: Final = r"\p{Extended_Pictographic}\p{Emoji_Modifier}\u2194\u2195"
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
+_NUMBERS: Final = re.compile("([⁰¹²³⁴-⁾₀-₎¼-¾⅐-⅟↉]+)")
 # Joiners and selectors wait for the second step, since they may be needed.
 _IGNORED: Final = regex.compile(
     r"[[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\ufff9-\ufffb\x80-\x84\x86-\x9f]"
@@ -79,6 +83,7 @@ _SMALL: Final = str.maketrans(
 _TWINS: Final = str.maketrans("ABCEHIJKMOPSTXYaceijopsxy", "АВСЕНІЈКМОРЅТХУасеіјорѕху")
 _LATIN_ALONE: Final = re.compile("[DFGLNQRUVWZbdfghklmnqrtuvwz]")
 _CYRILLIC_ALONE: Final = re.compile("[БГДЁЖЗИЙЛПФЦЧШЩЪЫЬЭЮЯбвгдёжзийклмнптфцчшщъыьэюя]")
+_ABBREVIATION: Final = re.compile("(?=[A-Z0-9]*[DFGLNQRUVWZ])[A-Z0-9]+[а-яё]+")
 _ROLE: Final = re.compile(r"\s*(?:system|user|assistant|tool)\s*[:：]")
 
 
@@ -91,6 +96,7 @@ def as_read(text: str) -> str:
     Returns:
         The text in form NFKC, with nothing hidden in it. Applied again, it changes nothing.
     """
+    text = _CONTROLS.sub("", text)
     if text.isascii():
         return text
     # A joiner that goes may let two letters combine, and what they become decides about the next.
@@ -144,7 +150,12 @@ def quoted_turns(turns: Iterable[ChatMessage], *tags: str) -> str:
 def _step(text: str) -> str:
     shown = _TAG_LETTER.sub(lambda tag: chr(ord(tag[0]) - _TAG_BLOCK), _IGNORED.sub("", text))
     single = _REPEATED.sub(r"\1", shown)
-    plain: str = _NEEDLESS.sub("", normal_form("NFKC", single))
+    # Numbers that are not on the line stand at every second place.
+    parts = [
+        part if place % 2 else normal_form("NFKC", part)
+        for place, part in enumerate(_NUMBERS.split(single))
+    ]
+    plain: str = _NEEDLESS.sub("", "".join(parts))
     if _FOREIGN.search(plain) is None:
         return plain
     cyrillic = len(_CYRILLIC_ALONE.findall(plain)) > len(_LATIN_ALONE.findall(plain))
@@ -158,4 +169,6 @@ def _of_one_script(said: str, cyrillic: bool) -> str:
         return said
     if cyrillic and _CYRILLIC_ALONE.search(said) and not _LATIN_ALONE.search(said):
         return said.translate(_TWINS)
+    if cyrillic and _ABBREVIATION.fullmatch(said):
+        return said
     return said.translate(_CAPITALS).translate(_SMALL)

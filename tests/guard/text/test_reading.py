@@ -16,11 +16,12 @@ from vlmguard.guard.text.reading import as_read, quoted_turns, to_read
 from vlmguard.guard.text.untrusted import plain_spelling
 
 MSTS = Path(os.environ.get("VLMGUARD_DATA", "")) / "msts" / "data" / "prompts"
+CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 HIDING = (
     *("\u00ad", "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u180e", "\u200b", "\u200c"),
     *("\u200d", "\u200e", "\u200f", "\u202a", "\u202e", "\u2060", "\u2061", "\u2063", "\u2064"),
     *("\u2066", "\u2069", "\u206f", "\u3164", "\ufe0f", "\ufeff", "\uffa0", "\ufff9", "\U0001d173"),
-    *("\U000e0001", "\U000e007f", "\U000e0100", "\U000e01ef", "\x80"),
+    *("\U000e0001", "\U000e007f", "\U000e0100", "\U000e01ef", "\x80", "\x00", "\x08", "\x7f"),
 )
 """One of each kind that Unicode calls ignorable, and that no font shows in a word."""
 
@@ -79,6 +80,8 @@ def test_a_text_is_read_as_it_looks(written: str, read: str) -> None:
         "\u0dc1\u0dca\u200d\u0dbb\u0dd3",  # Sinhala
         "\U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f\u200d\U0001f525",
         "\U0001f44d\U0001f3fd \U0001f642\u200d\u2194\ufe0f 1\ufe0f\u20e3",
+        "10² m, 1½ cups, H₂O, 10⁻⁶ and x₁ + x₂",
+        "Открой PDFку на 3Dпринтере после COVIDа",
         "\U0001f1eb\U0001f1f7 \u5c0f\u5fc3 \uc870\uc2ec Stra\u00dfe \u0130stanbul",
     ],
 )
@@ -103,7 +106,15 @@ def test_real_requests_come_through_but_for_compatibility_forms(language: str) -
     with path.open(encoding="utf-8", newline="") as file:
         texts = [text for row in csv.reader(file) for text in row]
     assert len(texts) > 1000
-    assert [as_read(text) for text in texts] == [unicodedata.normalize("NFKC", t) for t in texts]
+    assert [as_read(text) for text in texts] == [plain_forms(text) for text in texts]
+
+
+def plain_forms(text: str) -> str:
+    """NFKC without control characters, but for fractions and numbers that are not on the line."""
+    kept = re.split("([⁰¹²³⁴-⁾₀-₎¼-¾⅐-⅟]+)", CONTROLS.sub("", text))
+    return "".join(
+        part if n % 2 else unicodedata.normalize("NFKC", part) for n, part in enumerate(kept)
+    )
 
 
 PIECES = st.sampled_from(
@@ -123,9 +134,8 @@ TEXTS = st.one_of(
 def test_any_text_can_be_read_and_is_read_once(text: str) -> None:
     read = as_read(text)
     assert as_read(read) == read
-    assert (
-        as_read(text.encode("ascii", "ignore").decode()) == text.encode("ascii", "ignore").decode()
-    )
+    printed = CONTROLS.sub("", text.encode("ascii", "ignore").decode())
+    assert as_read(printed) == printed
 
 
 @given(TEXTS)
