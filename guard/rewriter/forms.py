@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from vlmguard.guard.rewriter.words import kind_of
+from vlmguard.guard.text.untrusted import plain_spelling
 
 __all__ = ["as_tags", "sections", "take_blocks", "undressed", "without_remarks"]
 
@@ -74,6 +75,7 @@ _LABEL: Final = re.compile(
     r"(?:[\s*_`]{0,4}[:：][*_`]{0,3}|(?<=[^\n])[*_`]{2,3}[^\S\n]*$|(?P<bare>[^\S\n]*$))",
     re.IGNORECASE | re.MULTILINE,
 )
+_WORD: Final = re.compile(r"\w+")
 _HEADING: Final = re.compile(r"[ \t]*(?:#|\d{1,2}[.)])")
 _PROMPT_KEY: Final = re.compile(rf"{_NAME}", re.IGNORECASE)
 _THOUGHTS_KEY: Final = re.compile(rf"{_THOUGHTS}", re.IGNORECASE)
@@ -87,13 +89,15 @@ _WRAPS: Final = (
 )
 
 
-def as_tags(text: str, *, cut_off: bool = False) -> str:
+def as_tags(text: str, *, cut_off: bool = False, material: str = "") -> str:
     """Bring a reply to our own tags, if its form is recognised.
 
     Args:
         text: The reply, without native thinking.
         cut_off: Whether it ended at the token limit: the text under a heading may then be
             incomplete.
+        material: What the rewriter worked on: a heading with its section that stand there are
+            quoted, and are none of the reply.
 
     Returns:
         The reply with `<prompt>` and `<reasoning>`, or unchanged.
@@ -105,7 +109,7 @@ def as_tags(text: str, *, cut_off: bool = False) -> str:
         return _closed(html.unescape(text) if was_escaped else text)
     # The reasoning may quote what a user forged: other forms count outside of it alone.
     thoughts, outside = _apart(text)
-    return thoughts + _in_other_forms(outside, cut_off)
+    return thoughts + _in_other_forms(outside, cut_off, material)
 
 
 def _apart(text: str) -> tuple[str, str]:
@@ -115,12 +119,12 @@ def _apart(text: str) -> tuple[str, str]:
     return (f"<reasoning>{said}{closing}", head + behind) if opening else ("", text)
 
 
-def _in_other_forms(text: str, cut_off: bool) -> str:
+def _in_other_forms(text: str, cut_off: bool, material: str) -> str:
     if len(_SQUARE.findall(text)) >= 2:
         squared = _SQUARE.sub(_own_tag, text)
         if "<prompt>" in squared:
             return _closed(squared)
-    labelled = "" if cut_off else _from_labels(text)
+    labelled = "" if cut_off else _from_labels(text, material)
     return _from_json(text) or labelled or text
 
 
@@ -252,20 +256,32 @@ def _means(name: re.Pattern[str], kind: str, key: str) -> bool:
     return bool(name.fullmatch(key) or (heading and heading[kind]))
 
 
-def _from_labels(text: str) -> str:
+def _from_labels(text: str, material: str) -> str:
     """The section under a heading for the request; empty if there is none."""
     marks = [mark for mark in _LABEL.finditer(text) if mark["bare"] is None or _is_heading(mark)]
-    if not any(mark["prompt"] for mark in marks):
-        return ""
-    pieces = [text[: marks[0].start()]]
+    pieces = [text[: marks[0].start()] if marks else ""]
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
-    for mark, end in zip(marks, ends, strict=True):
+    known = _words(material) if marks else ""
+    found = False
+    for mark, end in zip(marks, ends if marks else [], strict=True):
         section = text[mark.end() : end].strip()
-        if mark["prompt"]:
+        if mark["prompt"] and not _is_quoted(mark["prompt"], section, known):
             pieces.append(f"<prompt>{without_remarks(section)}</prompt>")
+            found = True
         elif mark["thoughts"]:
             pieces.append(f"<reasoning>{section}</reasoning>")
-    return "\n".join(pieces)
+    return "\n".join(pieces) if found else ""
+
+
+def _is_quoted(heading: str, section: str, material: str) -> bool:
+    """Whether a heading and its section, or the first line of that, stand in the material."""
+    lines = (section, without_remarks(section), section.partition("\n")[0])
+    return any(_words(f"{heading} {each}") in material for each in lines if each.strip())
+
+
+def _words(text: str) -> str:
+    """The words of a text, as it looks, each between blanks."""
+    return f" {' '.join(_WORD.findall(plain_spelling(text)))} "
 
 
 def _is_heading(mark: re.Match[str]) -> bool:

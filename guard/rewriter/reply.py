@@ -82,7 +82,8 @@ def parse_reply(
         `stray_tags`, `refused`, `echo`, `repetition`, `no_request`, or None.
     """
     thinking, reply = split_thinking(text)
-    thoughts, rest, complete = _split(thinking, as_tags(reply, cut_off=cut_off))
+    tagged = as_tags(reply, cut_off=cut_off, material=material)
+    thoughts, rest, complete = _split(thinking, tagged)
     found, outside = take_blocks(rest, "prompt")
     prompts = list(dict.fromkeys(prompt.strip() for prompt in found))
     if not complete and outside.strip():
