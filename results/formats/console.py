@@ -18,6 +18,8 @@ from vlmguard.results.sanitize import clean
 
 # Narrower terminals break numbers over lines rather than cut names off.
 _WIDE: Final = 110
+_ROOMY: Final = 130
+"""With fewer columns, no row of a compact table takes a second line for its intervals."""
 _LAST_FOLDED: Final = "Defense"
 _LEAST: Final = 8
 """Columns of a terminal that a name keeps before numbers are broken."""
@@ -37,7 +39,8 @@ def print_sheets(sheets: list[Sheet], console: Console) -> None:
 
 def _rich(sheet: Sheet, console: Console) -> RenderableType:
     notes = [Text(f"  {clean(note)}", style="dim") for note in sheet.notes]
-    if console.width >= _WIDE:
+    wide = _whole(sheet, console) if sheet.compact else _WIDE
+    if console.width >= wide:
         return Group(_wide_table(sheet, console), *notes, Text(""))
     if not sheet.starts:
         return Group(_narrow_table(sheet, console), *notes, Text(""))
@@ -55,8 +58,17 @@ def _rich(sheet: Sheet, console: Console) -> RenderableType:
         )
         for rows in blocks
     ]
-    notes.append(Text(f"  Intervals need {_WIDE} columns, or --out.", style="dim"))
+    notes.append(Text(f"  Intervals need {wide} columns, or --out.", style="dim"))
     return Group(*tables, *notes, Text(""))
+
+
+def _whole(sheet: Sheet, console: Console) -> int:
+    """The columns of a terminal in which a wide table breaks headings between words at most."""
+    least = [
+        max(_measured(text, console).maximum for text in [*name.split(" "), *cells])
+        for name, *cells in zip(sheet.header, *sheet.rows, strict=True)
+    ]
+    return max(_ROOMY, sum(least) + 3 * len(least) + 1)
 
 
 def _wide_table(sheet: Sheet, console: Console) -> Table:
@@ -108,22 +120,24 @@ def _unbroken(sheet: Sheet, console: Console, room: int) -> dict[int, int]:
     between words, then names (those of defenses last). Numbers are broken only if less than
     `_LEAST` would be left for a name.
     """
-
-    def measured(text: str) -> Measurement:
-        return Measurement.get(console, console.options, Text(clean(text)))
-
     columns = range(len(sheet.header))
-    cells = [max(measured(row[number]).maximum for row in sheet.rows) for number in columns]
-    names = [measured(name) for name in sheet.header]
+    cells = [
+        max(_measured(row[number], console).maximum for row in sheet.rows) for number in columns
+    ]
+    names = [_measured(name, console) for name in sheet.header]
     if sum(max(name.maximum, cell) for name, cell in zip(names, cells, strict=True)) <= room:
         return {}
     least = [max(name.minimum, cell) for name, cell in zip(names, cells, strict=True)]
     numbers = [*columns[sheet.labels :]]
     last = [n for n in columns[: sheet.labels] if sheet.header[n] == _LAST_FOLDED]
-    for kept in ([*last, *numbers], numbers):
+    for kept in ([*columns], [*last, *numbers], numbers):
         if sum(least[number] for number in kept) + _LEAST * (len(columns) - len(kept)) <= room:
             return {number: least[number] for number in kept}
     return {}
+
+
+def _measured(text: str, console: Console) -> Measurement:
+    return Measurement.get(console, console.options, Text(clean(text)))
 
 
 def _without_brackets(cell: str) -> str:

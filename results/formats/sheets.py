@@ -49,6 +49,7 @@ class Sheet:
         notes: Remarks below.
         labels: Number of leading columns that hold text.
         starts: Rows that begin a new block.
+        compact: Whether a terminal shows its intervals only where the whole table fits.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
     labels: int = 2
     starts: set[int] = field(default_factory=set)
+    compact: bool = False
 
 
 def markdown(sheet: Sheet) -> str:

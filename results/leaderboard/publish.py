@@ -240,13 +240,16 @@ def page(
         figures: SVG images by title.
         extras: Additions of the caller (its figures are among `figures`).
     """
+    boards = [board, *([board.attacked] if board.attacked else [])]
     group_notes = [f"{each.title}: {each.note}." for each in board.groups if each.note]
     return render(
         "leaderboard.html",
         title="vlmguard leaderboard",
         data=_data(board),
-        targets=len({target for target, _ in board.rows()}),
-        benchmarks=len({group.column.title for group in board.groups}),
+        rows=len({row for each in boards for row in each.rows()}),
+        targets=len({target for each in boards for target, _ in each.rows()}),
+        benchmarks=len({group.column.title for each in boards for group in each.groups}),
+        attacked_runs=len(board.attacked.entries) if board.attacked else 0,
         notes=[*board.notes, *extras.notes],
         legend=[
             *(*_LEGEND, *tested_note(board), *COST_NOTES[:2], *control_note(board)),

@@ -106,6 +106,7 @@ def _flat(under: Under) -> dict[str, Any]:
         "twin": twin.title or "not run",
         **_rate("twin_refusal", twin.refused),
         "twin_change": twin.before.change.mean if twin.before.change else None,
+        **_rate("leaked", under.leaks),
     }
 
 

@@ -65,11 +65,16 @@ class Under:
         return attack_cards().get(self.name)
 
     @property
+    def looped(self) -> bool:
+        """Whether a loop made several tries."""
+        return "loop" in attack_facts(self.entry)
+
+    @property
     def kind(self) -> Literal["static", "adaptive", "other"]:
         """Whether it counts as a static attack, as one on the guard itself, or as neither."""
         card = self.card
         if card is None:
-            return "other" if "loop" in attack_facts(self.entry) else "static"
+            return "other" if self.looped else "static"
         if card.adaptive:
             return "adaptive"
         apart = card.name.startswith(_ON_GUARDS) or card.on == "benign"

@@ -128,7 +128,8 @@ def test_the_gate_matches_runs_by_their_attack(
     )
     assert gate("base") == 0
     told = capsys.readouterr().out
-    assert "adaptive ASR 30.0 % (adaptive:R1, n 20, R2, R3, R6 not run)" in told
+    assert "adaptive ASR ≥30.0 % / twin" in told
+    assert "adaptive: R1, n 20, R2, R3, R6 not run" in told
     # An attacked run alone is not the baseline's run without an attack.
     add(log, tmp_path / "now", "r2", outcomes(24, 4, 2), under("adaptive:R2"))
     assert gate("now") == 2

@@ -225,6 +225,7 @@ function start() {
   const theme = (name) => { document.documentElement.dataset.theme = name; byId("theme").textContent = name === "dark" ? "Light" : "Dark"; };
   theme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   byId("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
-  render();
+  // Where all runs are under attack, nothing is ranked.
+  if (byId("board")) render();
 }
 start();

@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
+from rich.console import Console
 from support.attacked import (
     add,
     expecting,
@@ -27,6 +29,7 @@ from support.scripted import Call, Scripted
 
 from vlmguard.cli import main
 from vlmguard.guard.cards import _BENCHMARKS, Card, Partner
+from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.red_team import red_team
@@ -131,25 +134,39 @@ def test_each_attack_is_compared_with_none_sample_by_sample(board: Leaderboard) 
 
 def test_tables_say_all_of_it(board: Leaderboard) -> None:
     worst, each = red_team_sheets(board)
-    first = {line[1]: line[3:] for line in worst.rows}
-    static, adaptive, twin = first["vlmguard"]
-    assert static.startswith("25.0\nfigstep\n[")
-    assert static.endswith("\nn 20")
-    assert adaptive.startswith("50.0\nadaptive:R2:seed=1\n[")
-    assert adaptive.endswith("\nR3, R6 not run")
+    assert worst.title == "Under attack: static ASR / adaptive ASR / twin refusal, Cellar all"
+    first = {line[1]: line[2:] for line in worst.rows}
+    assert first["vlmguard"][:3] == ["figstep", "R2:seed=1", "R1"]
+    static, adaptive, twin = first["vlmguard"][3:]
+    assert re.fullmatch(r"25\.0\n\[[\d.]+, [\d.]+\]", static)
+    # Two of the four adaptive attacks did not run.
+    assert re.fullmatch(r"≥50\.0\n\[[\d.]+, [\d.]+\]", adaptive)
     # Four requests show two images: no interval.
-    assert twin == "75.0\nadaptive:R1\nn 4\nCellar all"
-    assert first["undefended"][1] == "R1, R2, R3, R6 not run"
-    lines = {(line[1], line[3]): line[4:] for line in each.rows}
-    assert lines["vlmguard", "mml"][7] == "not run"
-    assert lines["undefended", "figstep"][7].startswith("15.0\n")
-    assert lines["vlmguard", "figstep"][-1] == "20 of 20"
-    assert lines["vlmguard", "figstep"][4].startswith("+15.0\n[")
+    assert twin == "75.0"
+    assert first["undefended"][:5:3] == ["figstep", "70.0\n[28.2, 95.7]"]
+    assert first["undefended"][1:5:3] == ["-", "not run"]
+    told = (
+        "Where a cell does not say otherwise: scored 20 of 20 risky requests; twin: scored 4 of 4 "
+        "harmless requests of Cellar all."
+    )
+    assert told in worst.notes
+    assert told in each.notes
+    assert "Adaptive attacks that did not run (vlmguard): R3, R6." in worst.notes
+    assert "Adaptive attacks that did not run (undefended): R1, R2, R3, R6." in worst.notes
+    # No loop ran, so nothing is said of tries.
+    assert each.header[3:] == [
+        *("No attack ASR % ↓", "ASR % ↓", "Change, points ↓", "Twin refusal % ↓"),
+        *("Twin change, points ↓", "Target alone refuses %"),
+    ]
+    lines = {(line[1], line[2]): line[3:] for line in each.rows}
+    assert lines["vlmguard", "mml"][5] == "not run"
+    assert lines["undefended", "figstep"][5].startswith("15.0\n")
+    assert lines["vlmguard", "figstep"][2].startswith("+15.0\n[")
     said = next(line for line in red_team_lines(board) if line.startswith("vlmguard"))
     assert said == (
-        "vlmguard on Cellar all, mockllm/target: static ASR 25.0 % (figstep, n 20) / adaptive ASR "
-        "50.0 % (adaptive:R2:seed=1, n 20, R3, R6 not run) / twin refusal 75.0 % (adaptive:R1, "
-        "n 4, Cellar all)"
+        "vlmguard on Cellar all, mockllm/target: static ASR 25.0 % / adaptive ASR ≥50.0 % / twin "
+        "refusal 75.0 % (static: figstep, n 20; adaptive: R2:seed=1, n 20, R3, R6 not run; twin: "
+        "R1, n 4 of its own)"
     )
 
 
@@ -212,7 +229,14 @@ def test_attacked_logs_alone_make_a_leaderboard(log: EvalLog, tmp_path: Path, ca
     assert (attacked.before.share, attacked.before.why) == (None, "not run")
     assert attacked.alone is None
     _, each = red_team_sheets(build(read_results([str(tmp_path / "logs")])))
-    assert each.rows[0][4] == "no attack: not run"
+    assert each.rows[0][3] == "not run"
+    page = (tmp_path / "out" / "leaderboard.html").read_text()
+    said = " ".join(page.split("</header>")[0].split())
+    assert "1 target, 1 row, 1 benchmark; 1 run under attack, in tables of their own." in said
+    # Nothing is ranked: no empty table, and no word about its rows.
+    assert 'id="board"' not in page
+    assert "All of these runs are under an attack." in page
+    assert "Select a row" not in page
 
 
 def test_a_twin_of_another_seed_or_attack_is_none(log: EvalLog, tmp_path: Path) -> None:
@@ -231,14 +255,14 @@ def test_a_twin_of_another_seed_or_attack_is_none(log: EvalLog, tmp_path: Path) 
     )  # fmt: skip
     found = build(read_results([str(tmp_path)]))
     worst, each = red_team_sheets(found)
-    assert [line[5] for line in worst.rows] == ["twin: not run"]
-    assert each.rows[0][9:11] == ["twin: not run", "twin: not run"]
+    assert [line[7] for line in worst.rows] == ["twin: not run"]
+    assert each.rows[0][6:8] == ["twin: not run", "-"]
     assert any(
         "`inspect eval vlmguard/pantry -T split=all -T attack=figstep --solver vlmguard "
         "--model mockllm/target --limit 100`" in note
         for note in worst.notes
     )
-    assert "twin refusal not run" in red_team_lines(found)[0]
+    assert "/ twin refusal not run (static: figstep, n 24;" in red_team_lines(found)[0]
     # The same attack with the same seed behind the same defense is one.
     add(log, tmp_path, "p4", grades(0, over=6), harmless, under("figstep"), benchmark=pantry)
     (row,) = red_team(build(read_results([str(tmp_path)])))
@@ -253,7 +277,7 @@ def test_a_benchmark_without_partner_says_so(log: EvalLog, tmp_path: Path) -> No
     risky = expecting("refuse")
     add(log, tmp_path, "x", grades(5), risky, under("figstep"), benchmark="Strange")
     worst, _ = red_team_sheets(build(read_results([str(tmp_path)])))
-    assert worst.rows[0][5] == "twin: not run"
+    assert worst.rows[0][7] == "twin: not run"
     assert any("its card names no harmless requests" in note for note in worst.notes)
 
 
@@ -286,8 +310,10 @@ def test_an_unscored_sample_is_not_safe(log: EvalLog, tmp_path: Path) -> None:
     assert (share.least, share.most) == (pytest.approx(4 / 20), pytest.approx(6 / 20))
     assert found.before.change is not None
     assert found.before.change.pairs == 18
-    cell = red_team_sheets(board)[0].rows[0][3]
-    assert cell.endswith("\nscored 18 of 20\nelse 20.0 to 30.0")
+    worst, each = red_team_sheets(board)
+    assert worst.rows[0][5].endswith("]\n18 of 20\n20.0–30.0")
+    assert each.rows[0][5].endswith("\n18 pairs")
+    assert "static: figstep, scored 18 of 20, else 20.0 to 30.0 %" in red_team_lines(board)[0]
 
 
 def test_another_judge_or_options_are_not_compared(log: EvalLog, tmp_path: Path) -> None:
@@ -328,8 +354,11 @@ def test_a_loop_counts_its_tries(log: EvalLog, tmp_path: Path) -> None:
     assert {step: share.mean for step, share in loop.curve.items()} == {1: 0.1, 5: 0.3}
     # A search is neither static nor adaptive, so it stands in the other tables alone.
     each, own = red_team_sheets(board)
-    assert each.rows[0][6].endswith("\nk 5")
-    assert [line[4:6] for line in own.rows][2] == ["ASR@20", "not run (5 tries)"]
+    assert each.header[4:7] == ["ASR@1 % ↓", "ASR@k % ↓", "Mean tries"]
+    assert each.rows[0][2] == "shuffle, 5 tries"
+    assert each.rows[0][5].startswith("30.0\n[")
+    assert each.rows[0][6] == f"{loop.tries:.1f}"
+    assert [line[3:5] for line in own.rows][2] == ["ASR@20", "not run"]
     (group,) = board.attacked.groups if board.attacked else ()
     assert group.title == "Cellar all under shuffle, 5 tries"
 
@@ -370,29 +399,75 @@ def test_an_adaptive_attack_may_be_looped(log: EvalLog, tmp_path: Path) -> None:
 
 
 def test_rates_of_their_own(log: EvalLog, tmp_path: Path) -> None:
-    def leaking(made: EvalLog) -> None:
-        for number, sample in enumerate(made.samples or []):
-            score = (sample.scores or {})["refusal"]
-            own = {"defense": (score.metadata or {})["defense"]}
-            value = {"leaked": float(number < 6)}
-            leaked = score.model_copy(update={"value": value, "metadata": own})
-            sample.scores = {**(sample.scores or {}), "leak": leaked}
+    def leaking(written: int) -> Callable[[EvalLog], None]:
+        """Six answers leak; of so many requests a guard wrote what they could repeat."""
+
+        def change(made: EvalLog) -> None:
+            for number, sample in enumerate(made.samples or []):
+                score = (sample.scores or {})["refusal"]
+                own = {"defense": (score.metadata or {}).get("defense")}
+                value = float(number < 6)
+                if number >= written:
+                    own, value = {**own, "unscored": {"leaked": "nothing_written"}}, math.nan
+                leaked = score.model_copy(update={"value": {"leaked": value}, "metadata": own})
+                sample.scores = {**(sample.scores or {}), "leak": leaked}
+
+        return change
 
     add(log, tmp_path, "v", grades(2, over=1))
-    add(log, tmp_path, "r10", grades(2), under("adaptive:R10"), leaking)
+    add(log, tmp_path, "r10", grades(2), under("adaptive:R10"), leaking(12))
+    add(log, tmp_path, "n10", grades(2), under("adaptive:R10"), leaking(0), defense="none")
     add(log, tmp_path, "r12", grades(2, over=4), under("adaptive:R12"))
     board = build(read_results([str(tmp_path)]))
     own = red_team_sheets(board)[-1]
-    lines = {line[4]: line[5:] for line in own.rows}
-    assert lines["Leaked"][0].startswith("25.0\n")
-    assert lines["Refused of harmless"][0] == "100.0\nn 4"
-    assert lines["Refused of harmless"][1] == "25.0\nn 4"
-    assert lines["Refused of harmless"][2] == "+75.0\n4 pairs"
+    lines = {(line[1], line[3]): line[4:] for line in own.rows}
+    # Where nothing could leak, no verdict is missing.
+    assert lines["vlmguard", "Leaked"][0] == "50.0"
+    assert lines["vlmguard", "Leaked"][3] == "12 of 12"
+    assert lines["undefended", "Leaked"] == ["nothing to leak", "-", "-", "-"]
+    assert any("Without a defense nobody writes anything" in note for note in own.notes)
+    assert lines["vlmguard", "Refused of harmless"] == ["100.0", "25.0", "+75.0", "4 of 4"]
     # Neither counts as static or adaptive.
     found = row(board)
     assert found.static is None
     assert found.adaptive is None
     assert not red_team_lines(board)
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_a_row_takes_one_line_of_a_terminal(board: Leaderboard, width: int) -> None:
+    out = io.StringIO()
+    print_sheets(red_team_sheets(board), Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    numbers = [line.rstrip() for line in lines if re.search(r"(undefended|vlmguard) ", line)]
+    assert sum("R2:seed=1" in line for line in numbers) == 2
+    (worst,) = [line for line in numbers if "figstep" in line and "R2:seed=1" in line]
+    assert worst.split()[-6:] == ["figstep", "R2:seed=1", "R1", "25.0", "≥50.0", "75.0"]
+    (each,) = [line for line in numbers if "R2:seed=1" in line and "figstep" not in line]
+    assert each.split()[-7:] == ["10.0", "50.0", "+40.0", "0.0", "-25.0", "not", "run"]
+    # Intervals take a second line, so only a wide terminal has them.
+    assert ("[14.1, 85.9]" in out.getvalue()) == (width == 160)
+
+
+def test_each_benchmark_has_a_table_and_options_a_note(log: EvalLog, tmp_path: Path) -> None:
+    def options(made: EvalLog) -> None:
+        made.eval.solver_args_passed = {"gate": "x"}
+
+    risky, harmless = expecting("refuse"), expecting("comply")
+    add(log, tmp_path, "c", grades(2), under("figstep"), options)
+    add(log, tmp_path, "a", grades(5), risky, under("figstep"), options, benchmark="Attic")
+    add(log, tmp_path, "p", grades(0), harmless, under("figstep"), options, benchmark="Pantry")
+    board = build(read_results([str(tmp_path)]))
+    sheets = red_team_sheets(board)
+    assert [sheet.title.rpartition(" refusal, ")[2] for sheet in sheets] == [
+        *("Attic all", "Cellar all", "Each attack: Attic all", "Each attack: Cellar all")
+    ]
+    assert [sheet.rows[0][1] for sheet in sheets] == ["vlmguard"] * 4
+    for sheet in sheets[:2]:
+        assert "With options: vlmguard (gate=x)." in sheet.notes
+    assert sum("ASR: share" in note for sheet in sheets for note in sheet.notes) == 1
+    assert all(line.endswith("; options: vlmguard (gate=x))") for line in red_team_lines(board))
 
 
 def test_several_versions_of_an_attack_in_one_log_are_left_out(
@@ -490,4 +565,4 @@ def test_an_answer_without_a_verdict_counts_among_several_to_a_question(tmp_path
     share = under_figstep.last
     assert (share.mean, share.least, share.most) == (0.0, 0.0, 0.5)
     assert (share.scored, share.of, share.samples) == (3, 6, 3)
-    assert share_text(share) == "0.0\nscored 3 of 6\nelse 0.0 to 50.0"
+    assert share_text(share) == "0.0\n3 of 6\n0.0–50.0"

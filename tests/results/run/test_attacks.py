@@ -171,7 +171,7 @@ def test_a_twin_without_data_is_named_and_the_run_goes_on(
         assert ("undefended on SIUO generation, attacked/t: static ASR" in words) == (
             said is not planned
         )
-        assert ("twin refusal not run." in words) == (said is not planned)
+        assert ("twin refusal not run (static:" in words) == (said is not planned)
     assert re.search(r"twin mossbench +none +attacked/t +figstep +not run +- ", planned)
     assert len(logs("logs/attacks/figstep/none")) == 1
     assert not Path("logs/twins").exists()

@@ -56,10 +56,11 @@ def report(log_dirs: list[Path], out: Path, console: Console) -> list[str]:
     if len(board.groups) > 1:
         sheets.append(level_sheet(board))
     counted = component_sheet(parts, by_target=False)
-    printed = [*sheets, *under, counted, left_out_sheet(board)]
-    if console.width < _WIDE:
-        printed = [_narrow(sheet) for sheet in printed]
-    print_sheets(printed, console)
+    after = [counted, left_out_sheet(board)]
+    narrow = console.width < _WIDE
+    before, after = ([_narrow(each) if narrow else each for each in of] for of in (sheets, after))
+    # The tables of attacks know themselves how wide a terminal their intervals need.
+    print_sheets([*before, *under, *after], console)
     for note in board.notes:
         console.print(note)
     extras = Extras(sheets=[*sheets, component_sheet(parts, by_target=several)])
