@@ -11,6 +11,10 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelConfig
 from support.clones import clone, not_asked, template_log
 
+from vlmguard.guard.cards import cards
+from vlmguard.results.gate.baseline import read_baseline
+from vlmguard.tasks.microworld import VERSION
+
 Gate = Callable[..., int]
 Change = Callable[[EvalLog], None]
 
@@ -183,3 +187,15 @@ def test_two_runs_of_one_thing_under_other_conditions_are_refused(
     put("base/b", change=newer)
     assert gate("base", "--update") == 2
     assert "a.eval and b.eval are both toy all, target, vlmguard" in capsys.readouterr().err
+
+
+def test_the_baseline_of_this_repository_names_the_versions_of_today(repo: Path) -> None:
+    runs = read_baseline(repo / "results" / "baseline.json.gz")
+
+    # Where they differ, `make baseline` renews it.
+    assert [(run.benchmark, run.conditions["task version"]) for run in runs] == [
+        ("microworld", VERSION)
+    ]
+    assert [run.provenance["defense_version"] for run in runs] == [
+        cards().defenses[run.defense].version for run in runs
+    ]
