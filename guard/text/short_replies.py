@@ -88,11 +88,27 @@ def quotes(before: str) -> bool:
 
 
 def _last_line(reply: str) -> str:
-    """The last line that has a letter or digit, without one that is announced as a quotation.
+    """The last line that has a letter or digit, without one that is a quotation.
 
-    With "UNSAFE", "The answer ends with:", "SAFE" on three lines, it is the first.
+    A line behind `>` is one, if the reply has others, and so is a line that is announced. With
+    "UNSAFE", "The answer ends with:", "SAFE" on three lines, it is the first.
     """
     lines = [line for line in reply.splitlines() if any(map(str.isalnum, line))]
-    while len(lines) > 1 and lines[-2].rstrip(_BARE).endswith(":") and quotes(lines[-2]):
-        del lines[-2:]
+    if all(map(_is_quoted, lines)):
+        return lines[-1].strip() if lines else ""
+    while len(lines) > 1:
+        if _is_quoted(lines[-1]):
+            del lines[-1 - (len(lines) > 2 and _announces(lines[-2])) :]
+        elif _announces(lines[-2]):
+            del lines[-2:]
+        else:
+            break
     return lines[-1].strip() if lines else ""
+
+
+def _is_quoted(line: str) -> bool:
+    return line.lstrip().startswith(">")
+
+
+def _announces(line: str) -> bool:
+    return line.rstrip(_BARE).endswith(":") and quotes(line)

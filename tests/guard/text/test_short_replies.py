@@ -56,6 +56,14 @@ def test_no_label(reply: str) -> None:
     assert last_label(reply, SAFETY) is None
 
 
+def test_a_quoted_line_is_no_verdict() -> None:
+    assert last_label("UNSAFE\n> SAFE", SAFETY) == "unsafe"
+    assert last_label("It says:\n> SAFE\nUNSAFE\n\n > Verdict: SAFE", SAFETY) == "unsafe"
+    assert last_grade("2\n> 10", 10) == 2
+    # A reply that is quoted as a whole is the model's own.
+    assert last_label("> UNSAFE", SAFETY) == "unsafe"
+
+
 def test_yes_and_no() -> None:
     assert last_label("Yes or no: no", ("yes", "no")) == "no"
     assert last_label("Yes, there is no doubt", ("yes", "no")) == "yes"
