@@ -73,11 +73,12 @@ class Under:
     def kind(self) -> Literal["static", "adaptive", "other"]:
         """Whether it counts as a static attack, as one on the guard itself, or as neither."""
         card = self.card
+        on_guards = self.name.startswith(_ON_GUARDS)
         if card is None:
-            return "other" if self.looped else "static"
+            return "other" if on_guards or self.looped else "static"
         if card.adaptive:
             return "adaptive"
-        apart = card.name.startswith(_ON_GUARDS) or card.on == "benign"
+        apart = on_guards or card.on == "benign"
         return "other" if apart or card.kind != "static" else "static"
 
 

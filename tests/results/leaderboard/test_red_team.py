@@ -566,3 +566,15 @@ def test_an_answer_without_a_verdict_counts_among_several_to_a_question(tmp_path
     assert (share.mean, share.least, share.most) == (0.0, 0.0, 0.5)
     assert (share.scored, share.of, share.samples) == (3, 6, 3)
     assert share_text(share) == "0.0\n3 of 6\n0.0–50.0"
+
+
+def test_an_attack_that_is_not_known_here_is_no_static_one_if_it_aims_at_a_guard(
+    log: EvalLog, tmp_path: Path
+) -> None:
+    add(log, tmp_path, "a", grades(9), under("adaptive:R99"))
+    add(log, tmp_path, "b", grades(2), under("ours:new"))
+    found = row(build(read_results([str(tmp_path)])))
+    assert {each.attack: each.kind for each in found.attacks} == {
+        "adaptive:R99": "other",
+        "ours:new": "static",
+    }
