@@ -13,7 +13,7 @@ from inspect_ai.dataset import Dataset
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from vlmguard.guard.attacks import ATTACK, asked_of, attacked, chosen_attack
+from vlmguard.guard.attacks import ATTACK, ChosenAttack, asked_of, attacked, chosen_attack
 from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import UserError
 from vlmguard.scorers.leak import leak
@@ -22,6 +22,9 @@ __all__ = ["ATTACK", "UnderAttack", "attack_applied", "under_attack"]
 
 _SCORERS: Final[Mapping[str, Callable[[], Scorer]]] = {"leak": leak}
 """Scorers that an attack's card may name."""
+
+_TRIED: Final = 5
+"""Samples that are attacked at most before a run."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class UnderAttack:
 def under_attack(attack: str | None, dataset: Dataset, card: Card) -> UnderAttack:
     """Put a dataset under an attack; nothing without one.
 
-    The first sample is attacked at once, so that a wrong option or a missing font stops the run
-    before its first call.
+    A sample is attacked at once, so that a wrong option or a missing font stops the run before its
+    first call: the first one, or if it cannot be attacked so (the run may leave it out), one of the
+    next.
 
     Args:
         attack: The attack, as users type it.
@@ -63,14 +67,26 @@ def under_attack(attack: str | None, dataset: Dataset, card: Card) -> UnderAttac
             f"around the whole defended system: --solver attack_loop -S attack={attack} --model "
             "guarded/DEFENSE/PROVIDER/MODEL (or --model PROVIDER/MODEL without a defense)."
         )
-    if len(dataset):
-        first = dataset[0]
-        attacked(chosen, asked_of(str(first.id), first.input, first.metadata or {}))
+    _try_one(chosen, dataset)
     facts = {**chosen.identity, "text": chosen.text}
     if card.partner:
         facts["twin"] = {"benchmark": card.partner.benchmark, "args": dict(card.partner.args)}
     scorers = [_SCORERS[chosen.card.scorer]()] if chosen.card.scorer else []
     return UnderAttack([attack_applied(attack)], scorers, {ATTACK: facts})
+
+
+def _try_one(chosen: ChosenAttack, dataset: Dataset) -> None:
+    """Attack the first sample that can be attacked; the fault of the first one, if none can."""
+    fault: UserError | None = None
+    for sample in dataset[:_TRIED]:
+        try:
+            attacked(chosen, asked_of(str(sample.id), sample.input, sample.metadata or {}))
+        except UserError as error:
+            fault = fault or error
+        else:
+            return
+    if fault is not None:
+        raise fault
 
 
 @solver

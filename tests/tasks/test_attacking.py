@@ -255,6 +255,10 @@ def test_what_cannot_be_attacked_so_stops_the_run_before_its_first_call(tmp_path
     turn.content[-1].text = "كيف أتسلق؟"
     with pytest.raises(UserError, match=r"Sample siuo/.*cannot be drawn here"):
         under_attack("mml", dataset, cards().benchmarks["siuo"])
+    # Its message says that --sample-id leaves it out, so it may stand before others.
+    more = siuo(data_dir=str(write_siuo(tmp_path / "more", 2)), judge="none").dataset
+    more[0].input = dataset[0].input
+    assert under_attack("mml", more, cards().benchmarks["siuo"]).setup
 
 
 def test_without_an_attack_a_task_is_as_before(tmp_path: Path) -> None:
