@@ -12,6 +12,8 @@ from PIL import Image
 
 # Set before the Hugging Face libraries are imported: no test may use the hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Inspect need not start a web server with each run, from which one could watch it.
+os.environ.setdefault("INSPECT_EVAL_CTL_SERVER", "false")
 
 # No deadline, since the machine may be busy; no random examples, so that results repeat.
 hypothesis.settings.register_profile(
@@ -49,6 +51,20 @@ def real_data() -> RealData:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shown() -> None:
+    """Have Inspect say what it does in Python's log alone.
+
+    Its other displays lay out tables of each run, for `display="none"` too, which is half of the
+    time that a small run takes. The first display of a process stays.
+    """
+    from inspect_ai._display.core.active import display
+    from inspect_ai.util._display import init_display_type
+
+    init_display_type("log")
+    display()
 
 
 @pytest.fixture

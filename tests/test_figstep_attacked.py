@@ -74,12 +74,36 @@ class Turn:
 Sent = tuple[Turn, ...]
 
 
+@dataclass
+class Digests:
+    """Digests of pictures, each read once.
+
+    Attributes:
+        known: The digest of each, by that of its path or data URI.
+    """
+
+    known: dict[str, str] = field(default_factory=dict)
+
+    def of(self, image: str) -> str:
+        """The digest of a picture, the same for a file and for its data URI."""
+        name = sha256(image)
+        if name not in self.known:
+            self.known[name] = sha256(to_data_uri(image))
+        return self.known[name]
+
+
+DIGESTS = Digests()
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sent(messages: Sequence[ChatMessage]) -> Sent:
-    """A conversation in short; a picture is the same as a file and as a data URI."""
-    pictures = [[to_data_uri(image) for image in images_of([each])] for each in messages]
+    """A conversation in short."""
     return tuple(
-        Turn(each.role, each.text, hashlib.sha256(repr(shown).encode()).hexdigest())
-        for each, shown in zip(messages, pictures, strict=True)
+        Turn(each.role, each.text, sha256(repr([*map(DIGESTS.of, images_of([each]))])))
+        for each in messages
     )
 
 
@@ -111,7 +135,7 @@ class Noting:
     def _reply(self, call: Call) -> str:
         self.scripted.calls.clear()  # they hold all pictures
         self.seen.append(sent(call.messages))
-        code = hashlib.sha256(repr(self.seen[-1]).encode()).hexdigest()[:8]
+        code = sha256(repr(self.seen[-1]))[:8]
         self.said.append(self.says.replace("{code}", code))
         return self.said[-1]
 
@@ -176,6 +200,8 @@ def folder(real_data: Any) -> Path:
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # Each attack wants the same 50 files.
+        patch.setattr("vlmguard.guard.attacks.rendering.to_data_uri", cache(to_data_uri))
         yield
 
 

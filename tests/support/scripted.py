@@ -193,7 +193,7 @@ def run_solver(
         model_roles={name: _model(role) for name, role in (roles or {}).items()},
         display="none",
         log_dir=tempfile.mkdtemp(dir=_LOGS.name),
-        **options,
+        **{"log_realtime": False, **options},  # nobody watches
     )
     return log
 
