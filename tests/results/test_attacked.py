@@ -147,7 +147,8 @@ def test_diff_names_the_attack(log: EvalLog, tmp_path: Path, attacks: None) -> N
     two = add(log, tmp_path, "r1", outcomes(24, 4, 6), under("adaptive:R1"))
     told = intro(diff(str(one), str(two)))
     assert "Beware: attack differs: none and adaptive:R1 {" in told
-    assert "adaptive ASR 30.0 % (adaptive:R1, n 20" in told
+    assert "adaptive ASR ≥30.0 %" in told
+    assert "(adaptive: R1, n 20" in told
     assert intro(diff(str(one), str(one))).count("ASR") == 0
 
 
