@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from vlmguard.guard.alike import did_you_mean
-from vlmguard.guard.attacks import AttackCard, attack_cards
+from vlmguard.guard.attacks import AttackCard, attack_cards, chosen_attack
 from vlmguard.guard.attacks.base import factory_of
-from vlmguard.guard.errors import UserError
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.options_listed import Option, option_facts, options_taken
 
@@ -38,7 +36,7 @@ def one_attack(name: str) -> Sheet:
     """A table of a single row with all that a user must know of an attack.
 
     Args:
-        name: Its name.
+        name: Its name, with options or without.
 
     Raises:
         UserError: There is none of this name.
@@ -59,7 +57,7 @@ def one_attack(name: str) -> Sheet:
         "version": card.version,
     }
     told = {heading: cell for heading, cell in facts.items() if cell}
-    return Sheet("", ["name", *told], [[f"`{name}`", *told.values()]], labels=1 + len(told))
+    return Sheet("", ["name", *told], [[f"`{card.name}`", *told.values()]], labels=1 + len(told))
 
 
 def attacks_json(name: str | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -96,13 +94,7 @@ def attacks_json(name: str | None = None) -> dict[str, list[dict[str, Any]]]:
 
 
 def _card(name: str) -> AttackCard:
-    known = attack_cards()
-    if name not in known:
-        raise UserError(
-            f"{name} is no attack.{did_you_mean(name, known)} `vlmguard attack list` has all: "
-            f"{', '.join(known)}."
-        )
-    return known[name]
+    return chosen_attack(name, "attack").card
 
 
 def _kind(card: AttackCard) -> str:

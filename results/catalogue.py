@@ -100,7 +100,8 @@ def all_about(name: str) -> Sheet:
         names = [*known.benchmarks, *known.tasks, *known.defenses, *roles, *GUARD_FORMATS]
         raise UserError(
             f"{name} is no task, defense, role or format.{did_you_mean(name, [*KINDS, *names])} "
-            f"`vlmguard list {{{','.join(KINDS)}}}` has the names."
+            f"`vlmguard list {{{','.join(KINDS)}}}` has the names, `vlmguard attack list` those of "
+            "attacks."
         )
     told = {heading: cell for heading, cell in facts.items() if cell and cell != NOTHING}
     return Sheet("", ["name", *told], [[f"`{name}`", *told.values()]], labels=1 + len(told))

@@ -32,6 +32,9 @@ _SEED: Final = "seed"
 _FONT: Final = "font"
 _TEMPLATE: Final = "template"
 
+_R9: Final = "best_of_n"
+"""The attack R9: a search, which stands under its usual name."""
+
 
 @dataclass(frozen=True)
 class ChosenAttack:
@@ -113,11 +116,23 @@ def chosen_attack(text: str, flag: str = "-T attack") -> ChosenAttack:
     for length in range(len(parts), 0, -1):
         if (name := ":".join(parts[:length])) in known:
             return _with_options(known[name], parts[length:], f"{flag}={text}")
-    close = did_you_mean(text, known) or did_you_mean(parts[0], known)
     raise UserError(
-        f"{flag}={text}: there is no such attack.{close} `vlmguard attack list` shows all: "
-        f"{', '.join(known)}."
+        f"{flag}={text}: there is no such attack.{_like(text, known)} `vlmguard attack list` shows "
+        f"all: {', '.join(known)}."
     )
+
+
+def _like(text: str, known: Mapping[str, AttackCard]) -> str:
+    """The attack that a user probably meant: R2 is adaptive:R2, and R9 has a name of its own."""
+    first, _, second = text.casefold().partition(":")
+    if "r9" in (first, second.partition(":")[0]):
+        return f" R9 is {_R9}."
+    if any(name.startswith(f"{first}:") for name in known) and not second:
+        return f" {first} is a group: name one of its attacks."
+    for name in known:
+        if name.casefold().rpartition(":")[2] == first:
+            return f" Did you mean {name}?"
+    return did_you_mean(text, known) or did_you_mean(text.partition(":")[0], known)
 
 
 def _with_options(card: AttackCard, parts: list[str], said: str) -> ChosenAttack:

@@ -37,6 +37,11 @@ def test_all_about_one_tells_every_option_with_what_it_does(name: str) -> None:
     assert f"attack={name}" in told["run as"]
 
 
+def test_an_attack_is_found_by_its_name_with_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attack", "list", "mml:mirror"]) == 0
+    assert capsys.readouterr().out.startswith("mml\n")
+
+
 def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attack", "list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["attacks"]
@@ -51,4 +56,4 @@ def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_name_is_told_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attack", "list", "joud"]) == 2
 
-    assert "joud is no attack. Did you mean jood?" in capsys.readouterr().err
+    assert "joud: there is no such attack. Did you mean jood?" in capsys.readouterr().err

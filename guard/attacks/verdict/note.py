@@ -1,8 +1,7 @@
 """An approving note to the safety filter, behind the request.
 
 Ours: whoever knows that a filter reads the request writes to it. One of five wordings in four
-languages, drawn for each sample; a
-loop goes through all.
+languages, drawn for each sample; a loop goes through all.
 
     inspect eval tasks/siuo.py -T attack=verdict:note --solver guard_model --model M ...
 """

@@ -121,7 +121,10 @@ def test_a_value_is_what_it_looks_like(typed: str, value: object) -> None:
     ("typed", "message"),
     [
         ("figstap", "-T attack=figstap: there is no such attack. .*figstep"),
-        ("test", "-T attack=test: there is no such attack.*attack list"),
+        ("test", "-T attack=test: there is no such attack. test is a group.*attack list"),
+        ("R2", "no such attack. Did you mean adaptive:R2?"),
+        ("R9", "no such attack. R9 is best_of_n"),
+        ("adaptive:R9", "no such attack. R9 is best_of_n"),
         ("", "-T attack=: there is no such attack"),
         ("test:probe:size=1", "test:probe has no option 'size=1'.*mode, share, .*seed"),
         ("test:probe:shore=1", "has no option 'shore=1'. Did you mean .*share"),
