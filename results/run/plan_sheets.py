@@ -66,7 +66,11 @@ def _attacks_sheet(lines: list[Planned], targets: int) -> Sheet:
     on = "the target" if targets == 1 else f"each of {targets} targets"
     asked = "target / guard / judge" + (" / attacker" if attackers else "")
     sheet = Sheet(f"Calls at most on {on}: {asked}", ["Attack", "Answers", *defenses], rows)
-    sheet.notes.append("All benchmarks together, with the harmless requests beside them (twins).")
+    twins = "without" if any(line.not_run for line in lines) else "with"
+    sheet.notes.append(
+        f"All benchmarks together, {twins} the harmless requests beside them (twins)"
+        + (" that are not run." if twins == "without" else ".")
+    )
     if any(line.open_ended for line in lines):
         sheet.notes.append("+: at least; how many more depends on the answers.")
     if any(line.at_first for line in lines):

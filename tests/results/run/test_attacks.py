@@ -173,6 +173,9 @@ def test_a_twin_without_data_is_named_and_the_run_goes_on(
         )
         assert ("twin refusal not run (static:" in words) == (said is not planned)
     assert re.search(r"twin mossbench +none +attacked/t +figstep +not run +- ", planned)
+    assert "without the harmless requests beside them (twins) that are not run" in " ".join(
+        planned.split()
+    )
     assert len(logs("logs/attacks/figstep/none")) == 1
     assert not Path("logs/twins").exists()
 
