@@ -141,6 +141,8 @@ def read_baseline(path: Path) -> GuardRun:
     anew = "Delete it and write it anew with --update."
     if not path.exists():
         raise UserError(f"{path}: no such baseline. Write one with --update.")
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; --baseline takes the file that --update writes.")
     document = read_json(path, anew)
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
         raise UserError(f"{path}: not the baseline of a replay (format '{FORMAT}'). {anew}")

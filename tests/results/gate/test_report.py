@@ -9,9 +9,12 @@ from inspect_ai.log import EvalLog
 from support.clones import clone, template_log
 
 from vlmguard.cli import main
+from vlmguard.guard.errors import UserError
+from vlmguard.results.gate.baseline import read_baseline
 from vlmguard.results.gate.command import check
 from vlmguard.results.gate.comparable import Limits
 from vlmguard.results.gate.compare import Finding
+from vlmguard.results.gate.replay import decisions
 from vlmguard.results.gate.report import junit, summary, text
 from vlmguard.results.logs.frame import Results
 
@@ -59,6 +62,13 @@ def test_reports_are_written_where_nothing_can_be_compared(
     (message,) = errors(tmp_path / "gate.xml")
     assert {"logs": "no such file", "baseline": "no such baseline"}[missing] in message
     assert "Undecided" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_folder_as_the_baseline_is_not_to_be_deleted(tmp_path: Path) -> None:
+    for read in (read_baseline, decisions.read_baseline):
+        with pytest.raises(UserError, match="a folder; --baseline takes the file") as refused:
+            read(tmp_path)
+        assert "Delete" not in str(refused.value)
 
 
 def fail_to_read() -> Results:
