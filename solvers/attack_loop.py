@@ -49,6 +49,7 @@ from inspect_ai.log import transcript
 
 # Inspect has no public name for the task of a running sample.
 from inspect_ai.log._samples import sample_active
+from inspect_ai.model import model_roles
 from inspect_ai.scorer import Score, score
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
@@ -165,6 +166,11 @@ def _check(state: TaskState, chosen: ChosenAttack) -> None:
             f"attack={chosen.text} would attack the attacked request. Leave one of them out."
         )
     for role in chosen.card.roles:
+        if role.name not in model_roles():
+            raise UserError(
+                f"-S attack={chosen.text}: {chosen.card.title} asks a model in the role "
+                f"{role.name}. Name it: --model-role {role.name}=PROVIDER/MODEL."
+            )
         one_model(role.name)
 
 

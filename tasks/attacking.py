@@ -18,7 +18,7 @@ from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import UserError
 from vlmguard.scorers.leak import leak
 
-__all__ = ["ATTACK", "UnderAttack", "attack_applied", "under_attack"]
+__all__ = ["ATTACK", "UnderAttack", "attack_applied", "static_attack", "under_attack"]
 
 _SCORERS: Final[Mapping[str, Callable[[], Scorer]]] = {"leak": leak}
 """Scorers that an attack's card may name."""
@@ -60,6 +60,24 @@ def under_attack(attack: str | None, dataset: Dataset, card: Card) -> UnderAttac
     """
     if attack is None:
         return UnderAttack()
+    chosen = static_attack(attack)
+    _try_one(chosen, dataset)
+    facts = {**chosen.identity, "text": chosen.text}
+    if card.partner:
+        facts["twin"] = {"benchmark": card.partner.benchmark, "args": dict(card.partner.args)}
+    scorers = [_SCORERS[chosen.card.scorer]()] if chosen.card.scorer else []
+    return UnderAttack([attack_applied(attack)], scorers, {ATTACK: facts})
+
+
+def static_attack(attack: str) -> ChosenAttack:
+    """Read an attack that asks once.
+
+    Args:
+        attack: The attack, as users type it.
+
+    Raises:
+        UserError: There is no such attack or option, or it needs a loop.
+    """
     chosen = chosen_attack(attack)
     if chosen.card.kind != "static":
         raise UserError(
@@ -67,12 +85,7 @@ def under_attack(attack: str | None, dataset: Dataset, card: Card) -> UnderAttac
             f"around the whole defended system: --solver attack_loop -S attack={attack} --model "
             "guarded/DEFENSE/PROVIDER/MODEL (or --model PROVIDER/MODEL without a defense)."
         )
-    _try_one(chosen, dataset)
-    facts = {**chosen.identity, "text": chosen.text}
-    if card.partner:
-        facts["twin"] = {"benchmark": card.partner.benchmark, "args": dict(card.partner.args)}
-    scorers = [_SCORERS[chosen.card.scorer]()] if chosen.card.scorer else []
-    return UnderAttack([attack_applied(attack)], scorers, {ATTACK: facts})
+    return chosen
 
 
 def _try_one(chosen: ChosenAttack, dataset: Dataset) -> None:

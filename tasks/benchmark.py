@@ -17,7 +17,7 @@ from vlmguard.guard.task_options import TaskOptions
 from vlmguard.scorers.metrics import vote
 from vlmguard.scorers.official import Question, replaced
 from vlmguard.scorers.prompts import prompts_folder
-from vlmguard.tasks.attacking import under_attack
+from vlmguard.tasks.attacking import static_attack, under_attack
 from vlmguard.tasks.data.dataset import MissingImages, build_dataset
 from vlmguard.tasks.data.image_sizes import images_fit
 from vlmguard.tasks.data.source import locate
@@ -28,7 +28,12 @@ __all__ = ["locate_data", "make_task"]
 
 
 def locate_data(card: Card, options: TaskOptions) -> Source:
-    """Find a benchmark's data by the task's options; see `data.source.locate`."""
+    """Find a benchmark's data by the task's options; see `data.source.locate`.
+
+    A misspelt attack is named first: the data may be missing too.
+    """
+    if options.attack is not None:
+        static_attack(options.attack)
     return locate(card, options.data_dir, options.revision, options.images)
 
 

@@ -265,3 +265,10 @@ def test_without_an_attack_a_task_is_as_before(tmp_path: Path) -> None:
     task = siuo(data_dir=str(write_siuo(tmp_path / "siuo", 1)), judge="none")
     assert "attack" not in (task.metadata or {})
     assert under_attack(None, task.dataset, cards().benchmarks["siuo"]).setup == []
+
+
+def test_a_misspelt_attack_is_named_before_missing_data(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such attack\. Did you mean mml"):
+        siuo(attack="mml_", data_dir=str(tmp_path))
+    with pytest.raises(UserError, match="--solver attack_loop -S attack=si_attack"):
+        siuo(attack="si_attack", data_dir=str(tmp_path))

@@ -175,7 +175,7 @@ def test_a_missing_attacker_stops_before_anything_is_paid_for(tmp_path: Path) ->
     target = Scripted("A lock.")
     log = run("crescendo", target, tmp_path)
     assert log.error is not None
-    assert "attacker" in log.error.message
+    assert "Name it: --model-role attacker=PROVIDER/MODEL." in log.error.message
     assert not target.calls
 
 

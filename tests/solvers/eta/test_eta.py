@@ -777,7 +777,8 @@ def test_end_to_end_with_a_local_target_and_real_scorers(tmp_path: Path) -> None
     record = record_of(log)
     assert record.notes["branch"] == "aligned"
     assert -1 <= record.notes["clip"] <= 1
-    assert record.approximations == []
+    # A random model writes words of many tokens.
+    assert record.approximations == ["utility: text cut at CLIP's 77 tokens"]
     assert all(stage.output_tokens is not None for stage in record.stages)
 
 
