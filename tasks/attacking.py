@@ -116,7 +116,8 @@ def attack_applied(attack: str) -> Solver:
         # Pictures are decoded and written: not on the event loop.
         done = await to_thread.run_sync(attacked, chosen, asked)
         state.messages = done.messages
-        noted = {"name": chosen.card.name, "version": chosen.card.version, "seed": chosen.seed}
+        # All of it in each sample: a font may change before a retry.
+        noted = chosen.identity
         told = {"text": chosen.text, "steps": list(done.steps), "notes": done.notes}
         # A new dictionary: the old one is the data set's own, which Inspect copies for metrics.
         state.metadata = state.metadata | {ATTACK: {**noted, **told}}

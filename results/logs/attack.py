@@ -92,9 +92,10 @@ def attack_of(
             f"({', '.join(sorted(versions))}): vlmguard was changed before the run went on; run it "
             f"again in a folder of its own"
         )
+    noted_by_samples = _of_samples(samples)
     if not is_loop(spec):
         return {name: fact for name, fact in static.items() if name not in _BESIDE}
-    found = _of_loop(spec.solver_args_passed or {}) | _of_samples(samples)
+    found = _of_loop(spec.solver_args_passed or {}) | noted_by_samples
     # Harmless requests are asked once, whatever the number: it is that of the risky ones.
     budget = max((int(each.get("budget", 0)) for each in samples), default=0)
     found["tries"] = budget if budget > 1 else found["tries"]
@@ -145,7 +146,7 @@ def tries_of(facts: Mapping[str, Any]) -> Row:
 
 
 def _of_samples(noted: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The attack as the samples of a loop note it."""
+    """The attack as its samples note it."""
     made = [{name: facts[name] for name in _IDENTITY if name in facts} for facts in noted]
     found = next((facts for facts in made if "name" in facts), {})
     if any(facts != found for facts in made if "name" in facts):

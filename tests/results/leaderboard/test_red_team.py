@@ -483,6 +483,17 @@ def test_several_versions_of_an_attack_in_one_log_are_left_out(
     assert "2 versions of the attack (1-A, 2-A)" in left_out[str(path)]
 
 
+def test_several_fonts_of_an_attack_in_one_log_are_left_out(log: EvalLog, tmp_path: Path) -> None:
+    def two(made: EvalLog) -> None:
+        for number, sample in enumerate(made.samples or []):
+            noted = {"name": "figstep", "version": "1-A", "font": "ab"[number % 2]}
+            sample.metadata["attack"] = noted
+
+    path = add(log, tmp_path, "v", grades(2), under("figstep"), two)
+    left_out = read_results([str(tmp_path)]).left_out
+    assert "an attack with several files, fonts or options" in left_out[str(path)]
+
+
 def test_other_versions_of_an_attack_are_other_columns(log: EvalLog, tmp_path: Path) -> None:
     add(log, tmp_path, "a", grades(2), under("figstep"))
     add(log, tmp_path, "b", grades(4), under("figstep", version="2-A"))
