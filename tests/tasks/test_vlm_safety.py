@@ -131,7 +131,7 @@ def test_a_set_without_pairs_says_nothing_of_them(
     log = run(task, scripted("No."), model_roles={"grader": scripted(GOOD, "grader")})
     found = metrics(log)
     assert found["vlm_safety_judge.right.mean"] == 1.0
-    column = column_of(log, {}, [])
+    column = column_of(log, {}, {})
     assert (column.title, column.benchmark, column.variant) == ("Own set", "vlm_safety", "rows")
     assert not [name for name in found if "pairs" in name]
 
