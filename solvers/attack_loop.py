@@ -2,8 +2,6 @@
 
     inspect eval tasks/siuo.py --solver attack_loop -S attack=si_attack -S tries=10 \
         --model guarded/vlmguard/openai/gpt-4o --model-role rewriter=R --model-role grader=G
-    inspect eval tasks/microworld.py --solver attack_loop -S attack=best_of_n -S tries=2 \
-        --model guarded/vlmguard/microworld/qwen2-vl/low
 
 Each try goes through the whole defended system, a black box: the attack changes the last user turn,
 the model answers (`--model guarded/DEFENSE/PROVIDER/MODEL` puts a defense before it), and the

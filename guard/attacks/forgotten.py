@@ -14,8 +14,8 @@ Cost: up to four questions to the defended model and to the judges.
 `guarded/` leaves a turn out that it blocked, together with our refusal, but knows it by the record
 in its own answer. A client sends words alone, and so does this attack.
 
-The microworld's models know no such turns: what they answer to them is muddled, and a rate of it
-says nothing about a defense.
+A model that knows no dialogues answers such turns in a muddle, and its rate says nothing about a
+defense.
 """
 
 from collections.abc import Sequence
