@@ -33,7 +33,7 @@ from PIL import Image, ImageOps
 from vlmguard.guard.attacks.base import Attack, AttackCard, AttackInput, AttackOutput, attack
 from vlmguard.guard.attacks.drawing import drawable, load_font
 from vlmguard.guard.attacks.figstep import list_picture
-from vlmguard.guard.attacks.words import said
+from vlmguard.guard.attacks.words import FUNCTION_WORDS, said
 from vlmguard.guard.errors import check_choice, check_number
 
 __all__ = ["coded_words", "mml", "title_of"]
@@ -81,21 +81,14 @@ waffle walnut whistle willow window
 HARMLESS: Final = tuple(_HARMLESS.split())
 """What `words` puts in the place of others."""
 
-_STOP_WORDS: Final = """
-about above after again against along although among another anyone anything around because before
-behind being below beneath beside between beyond could doing during either enough every everyone
-everything except having itself methods might myself neither nothing other others ought ourselves
-please rather shall should since somebody someone something still their theirs themselves there
-these thing things those though through toward towards under until using where whether which while
-whose within without would yours yourself
-"""
-STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
+# "Methods" begins a title.
+STOP_WORDS: Final = frozenset({each for each in FUNCTION_WORDS if len(each) > 4} | {"methods"})
 """Words of more than four letters that `words` leaves."""
 
 CARD: Final = AttackCard(
     name="mml",
     title="MML",
-    version="1-A",
+    version="2-A",
     paper="ACL 2025, arXiv 2412.00473",
     summary="the request in a coded picture, to be decoded and filled in as part of a game",
     draws=True,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from vlmguard.guard.attacks import ChosenAttack, chosen_attack
 
-__all__ = ["UNATTACKED", "AttackChoice", "folder_name"]
+__all__ = ["UNATTACKED", "AttackChoice", "Named"]
 
 UNATTACKED: Final = "none"
 
@@ -18,23 +18,18 @@ _LONGEST: Final = 40
 """Letters of the folder of an attack that has no label."""
 
 
-class AttackChoice(BaseModel):
-    """An attack on every request; in a file, the name alone will do.
+class Named(BaseModel):
+    """What a configuration names; in a file, the name alone will do.
 
     Attributes:
-        name: The attack, as for `-T attack`: `NAME[:VALUE][:OPTION=VALUE]...`; or `none`.
-        label: What tables of a plan call it, and its folder; made from the name by default.
-        tries: The most tries of a search or a dialogue, by default those of its card; with it, a
-            static attack is tried again too, each time with another seed.
-        optional: Whether it is left out, and named, where a role that it asks has no model.
+        name: Its name.
+        label: Its name in tables of a plan, and of its folder; made from the name by default.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1)
+    name: str
     label: str | None = None
-    tries: int | None = Field(default=None, ge=1)
-    optional: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -44,7 +39,22 @@ class AttackChoice(BaseModel):
     @field_validator("label")
     @classmethod
     def _a_name(cls, label: str | None) -> str | None:
-        return folder_name(label)
+        return _folder_name(label)
+
+
+class AttackChoice(Named):
+    """An attack on every request.
+
+    Attributes:
+        name: The attack, as for `-T attack`: `NAME[:VALUE][:OPTION=VALUE]...`; or `none`.
+        tries: The most tries of a search or a dialogue, by default those of its card; with it, a
+            static attack is tried again too, each time with another seed.
+        optional: Whether it is left out, and named, where a role that it asks has no model.
+    """
+
+    name: str = Field(min_length=1)
+    tries: int | None = Field(default=None, ge=1)
+    optional: bool = False
 
     @property
     def folder(self) -> str:
@@ -66,7 +76,7 @@ class AttackChoice(BaseModel):
         return None if self.name == UNATTACKED else chosen_attack(self.name, "attack")
 
 
-def folder_name(label: str | None) -> str | None:
+def _folder_name(label: str | None) -> str | None:
     """A label of a defense or an attack, if it can be the name of a folder below log_dir.
 
     Raises:

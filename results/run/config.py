@@ -21,7 +21,7 @@ from vlmguard.guard.errors import UserError, check_number, first_fault
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.yaml_files import read_yaml
-from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice, folder_name
+from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice, Named
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
@@ -69,24 +69,10 @@ class ModelChoice(BaseModel):
         return generate
 
 
-class Step(BaseModel):
-    """A benchmark or a defense and its arguments; in a file, the name alone will do."""
+class Step(Named):
+    """A benchmark or a defense and its arguments."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
     args: dict[str, Any] = Field(default_factory=dict)
-    label: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, given: Any) -> Any:
-        return {"name": given} if isinstance(given, str) else given
-
-    @field_validator("label")
-    @classmethod
-    def _a_name(cls, label: str | None) -> str | None:
-        return folder_name(label)
 
 
 class Defense(Step):
