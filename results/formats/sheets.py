@@ -50,6 +50,8 @@ class Sheet:
         labels: Number of leading columns that hold text.
         starts: Rows that begin a new block.
         compact: Whether a terminal shows its intervals only where the whole table fits.
+        best: Row and column of the cells with the best value of their column, within their block.
+        second: The same of the second best.
     """
 
     title: str
@@ -60,6 +62,13 @@ class Sheet:
     labels: int = 2
     starts: set[int] = field(default_factory=set)
     compact: bool = False
+    best: set[tuple[int, int]] = field(default_factory=set)
+    second: set[tuple[int, int]] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The title as one word, for addresses and labels: `by-slice`."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 
 def markdown(sheet: Sheet) -> str:

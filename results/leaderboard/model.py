@@ -161,6 +161,8 @@ class Entry:
         images: Images among the scored of these answers.
         unpaired: In words, that no harmless requests stand beside this row of a harm set; else
             empty.
+        pages: Address of the pages of its samples, relative to the board's page; empty without.
+        facts: What its run was: date, versions, log, command, by their headings.
     """
 
     run: Run
@@ -184,6 +186,8 @@ class Entry:
     counts: dict[str, int] = field(default_factory=dict)
     images: int = 0
     unpaired: str = ""
+    pages: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -273,6 +277,8 @@ class Leaderboard:
         duels: The best row of each target against the others.
         beside: Rows of harm sets beside harmless requests.
         notes: Notes above all tables.
+        footnotes: What short names stand for, in the order of their numbers (from 1); a name in a
+            table ends in the number as a superscript (`vlmguard²`).
         controls: Names of the defenses that serve as a yardstick only.
         runs: All runs that were read, those of equal judges included.
         attacked: The runs under an attack, as a table of their own: no mean, mark, partner or gain
@@ -288,6 +294,7 @@ class Leaderboard:
     duels: list[Duel] = field(default_factory=list)
     beside: list[Beside] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    footnotes: list[str] = field(default_factory=list)
     controls: tuple[str, ...] = CONTROLS
     runs: list[Run] = field(default_factory=list)
     attacked: "Leaderboard | None" = None

@@ -19,6 +19,7 @@ from vlmguard.results.leaderboard.cells import (
 )
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
+from vlmguard.results.leaderboard.standings import standings
 from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.measures import show_p
 
@@ -82,6 +83,10 @@ def main_sheet(board: Leaderboard) -> Sheet:
                 ]
                 line.append(scored_and_failed(entry, group) if entry else "")
             sheet.rows.append(line)
+    column = sheet.labels
+    for group in board.groups:
+        _stand_out(sheet, board, group, column)
+        column += len(group.primary) + 1
     return sheet
 
 
@@ -293,7 +298,25 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
             if entry.unpaired:
                 unpaired.setdefault(entry.unpaired, []).append(f"{target}, {entry.defense}")
     sheet.notes += [f"{said} ({'; '.join(of)})." for said, of in unpaired.items()]
+    _stand_out(sheet, board, group, sheet.labels)
     return sheet
+
+
+def _stand_out(sheet: Sheet, board: Leaderboard, group: Group, first: int) -> None:
+    """Note which cells of a sheet are best and second best of their target.
+
+    Args:
+        sheet: A sheet with target and defense in its first columns.
+        board: The leaderboard.
+        group: A benchmark.
+        first: Column of its first measure.
+    """
+    for place, measure in enumerate(group.primary):
+        of = {row[0]: standings(board, group, measure, row[0]) for row in sheet.rows}
+        for line, row in enumerate(sheet.rows):
+            standing = of[row[0]].get(row[1])
+            if standing:
+                (sheet.best if standing == 1 else sheet.second).add((line, first + place))
 
 
 def _with_shares(kinds: Mapping[str, int]) -> dict[str, str]:

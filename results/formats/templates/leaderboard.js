@@ -222,9 +222,6 @@ function search(field) {
 function start() {
   const field = byId("search");
   if (field) field.addEventListener("input", () => search(field));
-  const theme = (name) => { document.documentElement.dataset.theme = name; byId("theme").textContent = name === "dark" ? "Light" : "Dark"; };
-  theme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  byId("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   // Where all runs are under attack, nothing is ranked.
   if (byId("board")) render();
 }

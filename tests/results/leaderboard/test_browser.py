@@ -71,7 +71,7 @@ def browse(file: Path, *options: str) -> str:
 
 def test_page_embeds_the_numbers_and_no_markup(evil: Leaderboard, name_with_markup: str) -> None:
     text = page(evil, [], {}, Extras())
-    assert text.count("</script>") == 2
+    assert text.count("</script>") == 3
     embedded = re.search(r'id="data">(.*?)</script>', text, re.DOTALL)
     assert embedded
     content = json.loads(embedded[1])

@@ -1,0 +1,46 @@
+"""Which rows are best and second in a measure: what tables set bold and underline.
+
+It is the order of the means, and no test: whether a difference is more than chance is what marks
+say (`comparisons`).
+"""
+
+import math
+
+from vlmguard.results.leaderboard.model import Group, Leaderboard
+from vlmguard.results.logs.measures import Measure
+
+__all__ = ["standings"]
+
+
+def standings(board: Leaderboard, group: Group, measure: Measure, target: str) -> dict[str, int]:
+    """The places of a target's rows in a measure: 1 for the best, 2 for the second.
+
+    Rows with equal shown values share a place. Controls have none, nor has any row where the
+    measure has no direction, or where all shown values are equal.
+
+    Args:
+        board: The leaderboard.
+        group: The benchmark.
+        measure: One of its measures.
+        target: Label of the target.
+
+    Returns:
+        Places by the label of the defense; rows behind the second are left out.
+    """
+    if not measure.better:
+        return {}
+    shown = {
+        entry.defense: float(f"{entry.cells[measure.name].mean:.{3 if measure.is_share else 2}f}")
+        for entry in board.of(group)
+        if entry.target == target
+        and not board.is_control(entry.defense)
+        and not math.isnan(entry.cells[measure.name].mean)
+    }
+    values = sorted(set(shown.values()), reverse=measure.better > 0)
+    if len(values) < 2:
+        return {}
+    return {
+        defense: values.index(value) + 1
+        for defense, value in shown.items()
+        if values.index(value) < 2
+    }
