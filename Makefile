@@ -71,8 +71,8 @@ gate: .venv/test/ready  ## fail if the microworld got worse than the baseline
 	$(TINY) .venv/test/bin/inspect eval $(GATED)
 	.venv/test/bin/vlmguard gate logs/gate --baseline results/baseline.json.gz
 
-readme: .venv/test/ready  ## the README's tables of benchmarks and defenses, from their cards
-	.venv/test/bin/python -m vlmguard.results.catalogue README.md
+readme: .venv/test/ready  ## the pages' tables of benchmarks and defenses, from their cards
+	.venv/test/bin/python -m vlmguard.results.catalogue README.md $(wildcard docs/*.md)
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

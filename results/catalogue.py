@@ -2,7 +2,7 @@
 
 vlmguard list benchmarks
 vlmguard list siuo                                 # all about one of them
-python -m vlmguard.results.catalogue README.md     # `make readme`: renew the README's tables
+python -m vlmguard.results.catalogue README.md docs/*.md    # `make readme`: renew their tables
 """
 
 import re
@@ -176,30 +176,41 @@ def as_json(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
     return content
 
 
-def renewed(text: str) -> str:
-    """A page with its tables of benchmarks and defenses as the cards are now.
+def renewed(text: str, page: Path) -> str:
+    """A page with its tables of benchmarks and defenses, if any, as the cards are now.
+
+    Args:
+        text: The page.
+        page: Its place, from the root of the repository.
 
     Raises:
-        UserError: The page lacks a marker.
+        UserError: A table has no end.
     """
+    root = "../" * (len(page.parts) - 1)
     benchmarks, defenses = (as_sheets(kind)[0] for kind in (BENCHMARKS, DEFENSES))
     # What draws its own data, or takes the user's, has a section of its own.
     drawn = [f"`{card.name}`" for card in cards().benchmarks.values() if not card.variants]
     benchmarks.rows = [row for row in benchmarks.rows if row[0] not in drawn]
     for row in benchmarks.rows:
         card = cards().benchmarks[row[0].strip("`")]
-        row[0] = f"[{row[0]}](tasks/README.md#{card.task or card.name})"
+        row[0] = f"[{row[0]}]({root}tasks/README.md#{card.task or card.name})"
     defenses.rows.insert(0, ["(none)", "undefended", "1", NOTHING, "all", ""])
     for kind, sheet in ((BENCHMARKS, benchmarks), (DEFENSES, defenses)):
-        marker = f"<!-- {kind}: made by `make readme` -->"
-        before, start, rest = text.partition(f"{marker}\n")
+        before, start, rest = text.partition(f"{table_marker(kind)}\n")
+        if not start:
+            continue
         _, end, after = rest.partition("<!-- end -->")
         if not end:
-            raise UserError(f"The page has no lines {marker!r} and '<!-- end -->'.")
+            raise UserError(f"{page}: no line '<!-- end -->' behind the table of {kind}.")
         table = "\n".join(_line(row) for row in (sheet.header, ["---"] * len(sheet.header)))
         table += "".join(f"\n{_line(row)}" for row in sheet.rows)
         text = f"{before}{start}{table}\n{end}{after}"
     return text
+
+
+def table_marker(kind: str) -> str:
+    """The line before a table that is made of cards."""
+    return f"<!-- {kind}: made by `make readme` -->"
 
 
 def _benchmark_row(card: Card) -> list[str]:
@@ -409,4 +420,4 @@ def _line(cells: list[str]) -> str:
 
 if __name__ == "__main__":
     for page in map(Path, sys.argv[1:]):
-        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(renewed(page.read_text(encoding="utf-8"), page), encoding="utf-8")

@@ -19,6 +19,7 @@ from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.util import registry_create
 from support.benchmark_folders.every import EVERY
 from support.defense_scripts import script_of
+from support.documents import user_pages, user_text
 from support.folders import write_mm_safetybench, write_vlguard
 from support.scripted import Scripted, picture, run_solver, sample
 
@@ -38,7 +39,15 @@ from vlmguard.guard.cards import (
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.task_options import TaskOptions
-from vlmguard.results.catalogue import all_about, as_json, as_sheets, renewed
+from vlmguard.results.catalogue import (
+    BENCHMARKS,
+    DEFENSES,
+    all_about,
+    as_json,
+    as_sheets,
+    renewed,
+    table_marker,
+)
 from vlmguard.results.logs.measures import common_measures, counts_help
 from vlmguard.scorers.metrics import coverage, grades, vote
 from vlmguard.tasks.any_set.cards import PRESETS
@@ -268,12 +277,20 @@ def test_a_card_counts_the_calls_for_a_target_without_an_answer(name: str, bound
 
 
 def test_the_readmes_tables_are_made_of_cards(repo: Path) -> None:
-    text = (repo / "README.md").read_text()
-    assert renewed(text) == text, "run `make readme`"
+    for page in user_pages(repo):
+        text = page.read_text()
+        assert renewed(text, page.relative_to(repo)) == text, "run `make readme`"
+    for kind in (BENCHMARKS, DEFENSES):
+        assert user_text(repo).count(table_marker(kind)) == 1
+
+
+def test_a_page_in_a_folder_links_from_there() -> None:
+    made = renewed(f"{table_marker(BENCHMARKS)}\n<!-- end -->\n", Path("docs/all.md"))
+    assert "| [`siuo`](../tasks/README.md#siuo) |" in made
 
 
 def test_the_readme_marks_every_threshold_that_can_be_calibrated(repo: Path) -> None:
-    text = (repo / "README.md").read_text()
+    text = user_text(repo)
     checks = {
         name: [check.option for check in card.checks]
         for name, card in cards().defenses.items()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.documents import user_pages, user_text
 from support.scaffolds import written
 
 from vlmguard.guard.errors import UserError
@@ -74,10 +75,11 @@ def test_the_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) ->
             (clone / place).write_text(changed)
         assert ("5. give it" in said) is (kind == "defense")
     # 4.: `make readme`, in an environment that is there.
-    run(clone, "-m", "vlmguard.results.catalogue", "README.md")
-    readme = (clone / "README.md").read_text()
+    pages = [str(page.relative_to(clone)) for page in user_pages(clone)]
+    run(clone, "-m", "vlmguard.results.catalogue", *pages)
+    readme = user_text(clone)
     assert "| `second_look` | one static sentence behind the request | 1 |" in readme
-    assert "| [`kitchen`](tasks/README.md#kitchen) | 2 | 1 + 1 | `mossbench` | " in readme
+    assert "tasks/README.md#kitchen) | 2 | 1 + 1 | `mossbench` | " in readme
     assert len((clone / "tasks" / "kitchen.py").read_text().splitlines()) < 160
     tests = ["tests/tasks/test_kitchen.py", "tests/solvers/test_second_look.py"]
     changed = ["tasks", "solvers", *tests]

@@ -1,4 +1,4 @@
-"""Public names: `__all__` of each module, and the README's list for users."""
+"""Public names: `__all__` of each module, and the list of them for users."""
 
 import ast
 import re
@@ -7,20 +7,21 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from support.documents import found_blocks, the_table, user_pages
 from support.scaffolds import written
 
 FOLDERS = ("guard", "tasks", "solvers", "scorers", "training", "results")
-ROW = re.compile(r"^\| `(vlmguard[\w.]*)` \| ((?:`\w+`(?:, )?)+) \| [^|]+ \|$", re.MULTILINE)
-PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def listed(repo: Path) -> dict[str, list[str]]:
-    """Names by module, from the README's section."""
-    section = (repo / "README.md").read_text().split("## Extend it\n")[1].split("\n## ")[0]
-    rows = ROW.findall(section)
-    assert len(rows) == section.count("\n| `") > 10, "a row that this test cannot read"
-    return {module: re.findall(r"\w+", names) for module, names in rows}
+def listed() -> dict[str, list[str]]:
+    """Names by module, from the list for users."""
+    rows = the_table("module", "names", "for").rows
+    assert len(rows) > 10
+    for module, names, _ in rows:
+        assert re.fullmatch(r"`vlmguard[\w.]*`", module), module
+        assert re.fullmatch(r"(`\w+`(, )?)+", names), names
+    return {module.strip("`"): re.findall(r"\w+", names) for module, names, _ in rows}
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +99,10 @@ def test_examples_build_on_what_is_listed(
     files = {"tasks/siuo.py": (repo / "tasks" / "siuo.py").read_text()}
     for kind in ("defense", "benchmark"):
         files[f"vlmguard new {kind}"] = written(kind, "example", tmp_path).read_text()
-    for page in ("README.md", "CONTRIBUTING.md"):
-        files |= {
-            f"{page}, example {number}": block
-            for number, block in enumerate(PYTHON.findall((repo / page).read_text()), 1)
-        }
-    assert len(files) == 5
+    pages = [*user_pages(repo), repo / "CONTRIBUTING.md"]
+    examples = found_blocks("python", pages=pages)
+    assert examples
+    files |= {f"{block.page.name}:{block.line}": block.text for block in examples}
     missing = [
         f"{file}: {module}.{name}"
         for file, text in files.items()

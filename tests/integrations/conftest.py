@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from support.documents import README, yaml_block
+from support.documents import the_block
 from support.integrations import HERE
 from support.litellm_around import BY_HTTP, IN_PROCESS, Around, surrounded
 
@@ -22,9 +22,7 @@ def around(_named: Around) -> Around:
 
 @pytest.fixture(scope="session")
 def _six_lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Around]:
-    block = yaml_block(README, "generic_guardrail_api").replace(
-        "http://127.0.0.1:8900", "REWRITING"
-    )
+    block = the_block("yaml", "generic_guardrail_api").replace("http://127.0.0.1:8900", "REWRITING")
     with surrounded(block, tmp_path_factory.mktemp("six-lines")) as running:
         yield running
 

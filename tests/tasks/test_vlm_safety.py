@@ -14,6 +14,7 @@ import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.scorer import SampleScore, Score
 from support.benchmark_folders.presets import write_preset
+from support.documents import the_block
 from support.folders import draw_image, write_json
 from support.hub_server import SHA, hub_server
 from support.openai_server import openai_server
@@ -48,11 +49,8 @@ def own(folder: Path, **options: Any) -> Any:
 # --- the README's example --------------------------------------------------------------
 
 
-def test_the_readmes_five_lines_run_a_users_own_file(repo: Path, folder: Path) -> None:
-    section = (repo / "README.md").read_text().split("**A set of your own**")[1]
-    (command,) = re.findall(
-        r"```bash\n(.*?)```", section.split("**A guard as a classifier**")[0], re.DOTALL
-    )
+def test_the_readmes_five_lines_run_a_users_own_file(folder: Path) -> None:
+    command = the_block("bash", "vlmguard/vlm_safety", "file=rows.jsonl")
     assert len(command.strip().splitlines()) == 5
     words = shlex.split(command.replace("\\\n", " "))
 

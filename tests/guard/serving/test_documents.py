@@ -2,14 +2,14 @@
 
 import re
 
-from support.documents import README, REPO, SERVING, yaml_block
+from support.documents import REPO, SERVING, the_block
 
 NEEDED = REPO / "tests/integrations/requirements.txt"
 
 
 def test_the_gateways_lines_are_the_same_on_both_pages() -> None:
-    lines = yaml_block(README, "generic_guardrail_api")
-    assert lines == yaml_block(SERVING, "generic_guardrail_api")
+    lines = the_block("yaml", "generic_guardrail_api")
+    assert lines == the_block("yaml", "generic_guardrail_api", pages=[SERVING])
     # "Six lines" below the key that a configuration has but once.
     assert lines.splitlines()[0] == "guardrails:"
     assert len(lines.splitlines()) == 1 + 6

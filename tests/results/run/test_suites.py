@@ -7,6 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 from support.benchmark_folders.mossbench import write_mossbench
+from support.documents import the_block, user_text
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -140,14 +141,12 @@ def test_a_configuration_lends_models_and_prices_to_a_suite(
 
 
 def test_a_file_of_prices_goes_with_a_suite_and_flags(
-    tmp_path: Path, repo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The example of the manual, with the commands below it.
     monkeypatch.setenv("OPENAI_API_KEY", "of-a-test")
-    readme = (repo / "README.md").read_text()
-    (example,) = re.findall(r"```yaml\n(prices:.*?)```", readme, re.DOTALL)
-    (tmp_path / "prices.yaml").write_text(example)
-    (command,) = re.findall(r"^vlmguard (run .*--config prices.yaml.*)$", readme, re.MULTILINE)
+    (tmp_path / "prices.yaml").write_text(the_block("yaml", "prices:"))
+    (command,) = re.findall(r"^vlmguard (run .*--config prices.yaml.*)$", user_text(), re.MULTILINE)
     assert main(command.split()) == 2  # no data
     said = capsys.readouterr()
     assert "figstep will not run" in said.err
