@@ -4,12 +4,24 @@ Foreign text is escaped, so that it is shown literally.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from vlmguard.results.sanitize import clean
 
-__all__ = ["Sheet", "escape_markdown", "latex", "markdown"]
+__all__ = [
+    "Line",
+    "Sheet",
+    "escape_markdown",
+    "latex",
+    "latex_lines",
+    "markdown",
+    "markdown_lines",
+]
+
+Line = tuple[int | None, str]
+"""A line of a table's text, with the number of the row that it shows; None if it shows none."""
 
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
@@ -77,12 +89,17 @@ def markdown(sheet: Sheet) -> str:
     A sheet too wide to be read becomes a table for each of its spans, without the rows that are
     empty there.
     """
+    return "\n".join(text for _, text in markdown_lines(sheet)).rstrip() + "\n"
+
+
+def markdown_lines(sheet: Sheet) -> list[Line]:
+    """The lines of `markdown`, each with the row that it shows; a page copies some of them."""
     apart = bool(sheet.spans) and len(sheet.header) > _WIDEST
-    tables = _table_of_each_span(sheet) if apart else _table(_spanned(sheet), sheet.rows, sheet)
+    rows = list(enumerate(sheet.rows))
+    tables = _table_of_each_span(sheet) if apart else _table(_spanned(sheet), rows, sheet)
+    title = f"## {escape_markdown(sheet.title)}"
     notes = [f"- {escape_markdown(note)}" for note in sheet.notes]
-    return (
-        "\n".join([f"## {escape_markdown(sheet.title)}", "", *tables, "", *notes]).rstrip() + "\n"
-    )
+    return [(None, title), (None, ""), *tables, *((None, line) for line in ["", *notes])]
 
 
 def _spanned(sheet: Sheet) -> list[str]:
@@ -95,25 +112,32 @@ def _spanned(sheet: Sheet) -> list[str]:
     ]
 
 
-def _table(header: list[str], rows: list[list[str]], sheet: Sheet) -> list[str]:
+def _table(header: list[str], rows: list[tuple[int, list[str]]], sheet: Sheet) -> list[Line]:
     align = ["---" if number < sheet.labels else "---:" for number in range(len(header))]
-    return [
-        "| " + " | ".join(line if line is align else map(escape_markdown, line)) + " |"
-        for line in [header, align, *rows]
-    ]
+    above: list[Line] = [(None, _piped(map(escape_markdown, header))), (None, _piped(align))]
+    return [*above, *((number, _piped(map(escape_markdown, row))) for number, row in rows)]
 
 
-def _table_of_each_span(sheet: Sheet) -> list[str]:
+def _piped(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _table_of_each_span(sheet: Sheet) -> list[Line]:
     """The lines of a table for each span after that of the labels, which each repeats."""
-    lines: list[str] = []
+    lines: list[Line] = []
     (_, labels), *others = sheet.spans
     start = labels
     for title, width in others:
         part = slice(start, start + width)
         start += width
-        rows = [[*row[:labels], *row[part]] for row in sheet.rows if any(row[part])]
+        rows = [
+            (number, [*row[:labels], *row[part]])
+            for number, row in enumerate(sheet.rows)
+            if any(row[part])
+        ]
         header = [*sheet.header[:labels], *sheet.header[part]]
-        lines += [f"### {escape_markdown(title)}", "", *_table(header, rows, sheet), ""]
+        lines += [(None, f"### {escape_markdown(title)}"), (None, "")]
+        lines += [*_table(header, rows, sheet), (None, "")]
     return lines[:-1]
 
 
@@ -125,8 +149,14 @@ def escape_markdown(text: str) -> str:
 
 def latex(sheet: Sheet) -> str:
     """A sheet as a LaTeX table in the style of booktabs."""
+    return "\n".join(text for _, text in latex_lines(sheet)) + "\n"
+
+
+def latex_lines(sheet: Sheet) -> list[Line]:
+    """The lines of `latex`, each with the row that it shows; a page copies some of them."""
     columns = "l" * sheet.labels + "r" * (len(sheet.header) - sheet.labels)
-    lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(sheet.title)}}}"]
+    lines = ["% needs booktabs and amssymb"]
+    lines += [r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(sheet.title)}}}"]
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     if sheet.spans:
         tops, rules, start = [], [], 1
@@ -137,12 +167,13 @@ def latex(sheet: Sheet) -> str:
             start += width
         lines += [" & ".join(tops) + r" \\", "".join(rules)]
     lines += [" & ".join(map(_latex, sheet.header)) + r" \\", r"\midrule"]
+    found: list[Line] = [(None, line) for line in lines]
     for number, row in enumerate(sheet.rows):
         if number in sheet.starts and number:
-            lines.append(r"\addlinespace")
-        lines.append(" & ".join(map(_stacked, row)) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    return "\n".join(["% needs booktabs and amssymb", *lines]) + "\n"
+            found.append((None, r"\addlinespace"))
+        found.append((number, " & ".join(map(_stacked, row)) + r" \\"))
+    ends = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return [*found, *((None, line) for line in ends)]
 
 
 def _stacked(cell: str) -> str:

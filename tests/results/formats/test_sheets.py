@@ -3,7 +3,13 @@
 import re
 from dataclasses import replace
 
-from vlmguard.results.formats.sheets import Sheet, latex, markdown
+from vlmguard.results.formats.sheets import (
+    Sheet,
+    latex,
+    latex_lines,
+    markdown,
+    markdown_lines,
+)
 from vlmguard.results.leaderboard import tables
 from vlmguard.results.leaderboard.model import Leaderboard
 
@@ -49,3 +55,15 @@ def test_a_table_too_wide_for_a_page_is_one_for_each_benchmark() -> None:
     narrow = replace(sheet, header=sheet.header[:8], rows=[["t", "none", *"123456"]])
     narrow.spans = spans[:2]
     assert "| Target | Defense | Pots: m0 |" in markdown(narrow)
+
+
+def test_each_line_of_a_table_says_which_row_it_shows(board: Leaderboard) -> None:
+    for sheet in [tables.main_sheet(board), *tables.group_sheets(board)]:
+        written = latex_lines(sheet)
+        assert latex(sheet) == "\n".join(text for _, text in written) + "\n"
+        assert [row for row, _ in written if row is not None] == [*range(len(sheet.rows))]
+        listed = markdown_lines(sheet)
+        assert markdown(sheet) == "\n".join(text for _, text in listed).rstrip() + "\n"
+        for row, text in [*written, *listed]:
+            assert row is None or re.search("undefended|vlmguard", text)
+        assert {row for row, _ in listed} == {None, *range(len(sheet.rows))}
