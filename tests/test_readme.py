@@ -72,17 +72,6 @@ def test_the_commands_name_files_that_exist(repo: Path) -> None:
         assert (repo / file).is_file(), file
 
 
-def test_links_between_pages_lead_somewhere(repo: Path) -> None:
-    pages = [*repo.glob("*.md"), *(repo / "results").glob("*.md"), repo / "training" / "README.md"]
-    links = [
-        (page, target)
-        for page in pages
-        for target in re.findall(r"\]\(([^)#:]+)(?:#\w+)?\)", page.read_text())
-    ]
-    assert len(links) > 8
-    assert not [f"{page}: {to}" for page, to in links if not (page.parent / to).exists()]
-
-
 def test_the_python_example_is_valid_and_imports() -> None:
     blocks = found_blocks("python")
     assert blocks
