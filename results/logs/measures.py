@@ -116,8 +116,16 @@ class Measure:
 
 
 def show_p(p: float) -> str:
-    """A p-value as tables show it: three decimals, and `<0.001` for smaller ones."""
-    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+    """A p-value as tables show it: three decimals, `< 0.001` for smaller ones, `-` for none."""
+    if math.isnan(p):
+        return "-"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def said_p(p: float) -> str:
+    """A p-value in a sentence: `p = 0.210`, `p < 0.001`."""
+    shown = show_p(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
 def common_measures() -> dict[str, Measure]:

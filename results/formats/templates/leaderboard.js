@@ -26,7 +26,7 @@ function show(measure, value, signed = false) {
 }
 const number = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 // As the other formats do.
-const showP = (value) => (value === null ? "–" : value < 0.001 ? "<0.001" : value.toFixed(3));
+const showP = (value) => (value === null ? "–" : value < 0.001 ? "< 0.001" : value.toFixed(3));
 const percent = (value) => (value === null ? "–" : (value * 100).toFixed(1) + " %");
 const marks = { better: " ▲", worse: " ▼" };
 

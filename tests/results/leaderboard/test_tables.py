@@ -23,7 +23,7 @@ from vlmguard.results.logs.measures import show_p
 from vlmguard.solvers import policy_route
 
 STEERING = "\x1b[2J\x07\u202e"
-SMALL = {0.0: "<0.001", 0.0004: "<0.001", 0.00099: "<0.001", 0.001: "0.001", 0.25: "0.250"}
+SMALL = {0.0: "< 0.001", 0.0004: "< 0.001", 0.00099: "< 0.001", 0.001: "0.001", 0.25: "0.250"}
 
 
 def test_no_format_lets_a_name_steer(matrix: Path, tmp_path: Path) -> None:
