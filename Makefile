@@ -10,7 +10,7 @@ TINY := $(ONE_THREAD) HF_HUB_OFFLINE=1
 GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-dir logs/gate --display plain
 STAMPED := pyproject.toml constraints.txt
 
-.PHONY: test test-all test-integrations check pyright dist bench bench-gpu demo matrix baseline gate readme clean
+.PHONY: test test-all test-integrations check pyright dist bench bench-gpu demo matrix baseline gate readme screenshot clean
 
 test: .venv/test/ready  ## all tests
 	$(ONE_THREAD) .venv/test/bin/pytest $(PARALLEL) $(ARGS)
@@ -73,6 +73,9 @@ gate: .venv/test/ready  ## fail if the microworld got worse than the baseline
 
 readme: .venv/test/ready  ## the pages' tables of benchmarks and defenses, from their cards
 	.venv/test/bin/python -m vlmguard.results.catalogue README.md $(wildcard docs/*.md)
+
+screenshot: demo .venv/test/ready  ## the front page's picture of the board; needs Chromium
+	.venv/test/bin/python tests/docs/screenshot.py logs/microworld-demo/leaderboard.html
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

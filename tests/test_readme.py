@@ -16,6 +16,9 @@ import vlmguard.tasks
 from vlmguard.cli import main
 from vlmguard.guard.cards import cards
 
+OURS = ("undefended", "vlmguard")
+"""Rows of the microworld's table that are no rivals."""
+
 
 def parameters(module: Any, name: str) -> set[str]:
     return set(python_inspect.signature(getattr(module, name)).parameters)
@@ -114,3 +117,24 @@ def test_the_workflow_installs_a_checkout_and_runs_real_commands(repo: Path) -> 
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0
+
+
+def test_the_front_page_counts_right(repo: Path) -> None:
+    text = (repo / "README.md").read_text()
+    listed = the_table("benchmark", "samples").rows
+    assert f"{len(listed)} benchmarks" in text
+    assert f"{len(cards().defenses)} defenses" in text
+
+
+def test_the_front_page_repeats_figures_of_the_manual(repo: Path) -> None:
+    text = " ".join((repo / "README.md").read_text().split())
+    rows = {row[0]: row for row in the_table("Defense", "safety", "all", "joint").rows}
+    harmless = rows["vlmguard"][-1]
+    rivals = [float(row[2]) for name, row in rows.items() if name not in OURS and "*" not in name]
+    assert f"from {rows['undefended'][2]} % to {rows['vlmguard'][2]} %" in text
+    assert f"the best of four rivals reaches {max(rivals)} %" in text
+    assert len(rivals) == 4
+    assert rows["undefended"][-1] == harmless
+    assert f"the share stays {harmless} %" in text
+    attacked = {row[0]: row for row in the_table("Defense", "no attack").rows}
+    assert f"{attacked['vlmguard'][-2]} % of risky requests succeed" in text
