@@ -220,6 +220,7 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         counts=whole.coverage.counts if whole else {},
         images=whole.clusters if whole else 0,
         note="; ".join(on_run(used.run)),
+        facts=dict(used.run.facts),
     )
 
 

@@ -58,6 +58,7 @@ from vlmguard.results.logs.conditions import (
 from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
 from vlmguard.results.logs.failed_calls import broken_off
 from vlmguard.results.logs.missing_images import answers_without_images
+from vlmguard.results.logs.run_facts import run_facts
 from vlmguard.results.logs.timing import LATENCY_TAG, Pace, latency_of, pace_of
 from vlmguard.results.logs.unfinished import WAY_OUT, named, unfinished_samples
 
@@ -108,6 +109,7 @@ class Run:
         observed: Largest absolute value of each measure beyond 0 to 1 without a declared range.
         overhead_gap: Why the tally of the defense's cost is missing; empty if it is there.
         provenance: Versions and commit, for tables and baselines.
+        facts: Date, versions and command, for readers, by their headings.
         answers: A row for each answer (see `Results.frame`).
         missing: A row for each answer to a sample that was left out, since its images are missing.
     """
@@ -136,6 +138,7 @@ class Run:
     observed: dict[str, float] = field(default_factory=dict)
     overhead_gap: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
     repeat: int = 0
     asked: tuple[str, ...] = ()
     answers: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
@@ -326,6 +329,7 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
     tallies = [tally for sample in summaries if (tally := tally_of(sample))]
     around = defended_by(spec, [str(tally["defense"]) for tally in tallies])
     judging = judging_of(summaries, names)
+    version = " ".join(sorted(versions_of(tallies)))
     return Run(
         path=opened.path,
         view=view,
@@ -333,7 +337,7 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
         target=around.target,
         target_settings=as_text(given(around.target_args)),
         defense=around.defense,
-        defense_version=" ".join(sorted(versions_of(tallies))),
+        defense_version=version,
         defense_args=as_text(given(around.options)),
         template=" ".join(sorted({str(tally.get("template", "")) for tally in tallies})).strip(),
         guards=as_text(_guards(log)) if around.defense != "none" else "",
@@ -350,6 +354,7 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
         remarks=[*_on_outputs(tallies), *_on_judges(summaries, names)],
         overhead_gap="" if tallies else "its scores carry no tally of calls (foreign scorers)",
         provenance=_provenance(log),
+        facts=run_facts(log, around.defense, version),
     )
 
 
