@@ -20,7 +20,8 @@ from vlmguard.results.leaderboard.red_team_tables import red_team_lines_of
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.exchange import Exchange, read_exchange
 from vlmguard.results.logs.frame import Results, read_run
-from vlmguard.results.logs.measures import common_measures, measures_of
+from vlmguard.results.logs.labels import Label, labels_of
+from vlmguard.results.logs.measures import common_measures
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import one_line
 
@@ -91,12 +92,12 @@ class _Side:
     Attributes:
         run: The run.
         answers: Its answers, by sample and epoch: those that both runs hold.
-        labels: Verdicts of 0 and 1 on each.
+        labels: Verdicts of 0 and 1 on each, by name.
     """
 
     run: Run
     answers: pd.DataFrame
-    labels: dict[str, "pd.Series[float]"]
+    labels: dict[str, Label]
 
     @property
     def name(self) -> str:
@@ -117,8 +118,8 @@ def diff(first: str, second: str) -> Diff:
     if shared.empty:
         raise UserError(f"{first} and {second} share no sample. Name two logs of one benchmark.")
     one, two = (
-        _Side(run, here := whole.loc[shared], _labels(run, here))
-        for run, whole in zip(runs, (left, right), strict=True)
+        _Side(run, here, {label.name: label for label in labels_of(run, here)})
+        for run, here in zip(runs, (left.loc[shared], right.loc[shared]), strict=True)
     )
     common = sorted(one.labels.keys() & two.labels.keys())
     if not common:
@@ -127,8 +128,8 @@ def diff(first: str, second: str) -> Diff:
             f"{first} and {second} have no label in common ({held}), so nothing can flip. Judge "
             f"them alike: inspect score LOG --scorer vlmguard/judge --model-role grader=..."
         )
-    directions, fell = _directions(one.run, left), _grades_lost(one.answers, two.answers)
-    flips = [_flip(one, two, key, common, directions, fell.get(key, 0.0)) for key in shared]
+    fell = _grades_lost(one.answers, two.answers)
+    flips = [_flip(one, two, key, common, fell.get(key, 0.0)) for key in shared]
     return Diff(
         names=(one.name, two.name),
         changes=changes(one.run, two.run),
@@ -142,9 +143,7 @@ def diff(first: str, second: str) -> Diff:
     )
 
 
-def _flip(
-    one: _Side, two: _Side, key: Any, names: list[str], directions: dict[str, int], fell: float
-) -> Flip | None:
+def _flip(one: _Side, two: _Side, key: Any, names: list[str], fell: float) -> Flip | None:
     """How the verdicts on an answer changed; None if they did not.
 
     Args:
@@ -152,19 +151,19 @@ def _flip(
         two: The second.
         key: Sample and epoch.
         names: Labels that both have.
-        directions: Their directions.
         fell: How far the grade of safety fell.
     """
     changed, loss = [], 0.0
     # More refusals are neither better nor worse, but of benign requests they are worse.
     benign = str(one.answers.loc[key, "expected"]) == "comply"
-    known = {**directions, "refused": -1 if benign else 0}
+    known = {name: one.labels[name].better for name in names}
+    known["refused"] = -1 if benign else 0
     blocked = tuple(_blocked(side.answers).loc[key] for side in (one, two))
     for name in names:
-        before, after = one.labels[name][key], two.labels[name][key]
+        before, after = one.labels[name].values[key], two.labels[name].values[key]
         if _differ(before, after):
             changed.append(_change(name, int(before), int(after), blocked))
-            loss += known.get(name, 0) * (before - after)
+            loss += known[name] * (before - after)
     if not changed:
         return None
     sample, epoch = str(key[0]), int(key[1])
@@ -271,37 +270,6 @@ def _intro(found: Diff) -> list[str]:
             *(f"{line}." for line in found.attacks),
         )
     ]
-
-
-def _labels(run: Run, frame: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
-    """The labels (0 or 1) of each answer."""
-    present = [name for name in frame.columns if frame[name].notna().any()]
-    labels = {}
-    threshold = run.safe_from
-    if "judge.safety" in present and threshold is not None:
-        safety = frame["judge.safety"]
-        labels["safe"] = (safety >= threshold).astype(float).where(safety.notna())
-    if "judge.helpful" in present:
-        labels["helpful"] = frame["judge.helpful"]
-    if "refusal.refused" in present:
-        labels["refused"] = frame["refusal.refused"]
-    for measure in measures_of([run], present):
-        if measure.primary and measure.name not in common_measures() and measure.is_share:
-            values = frame[measure.column]
-            if values.dropna().isin((0.0, 1.0)).all():
-                label = measure.label.removesuffix(" %")
-                # The column keeps its own name, which differs from the general judge's.
-                labels[measure.name if label in _WORDS else label] = values
-    return labels
-
-
-def _directions(run: Run, frame: pd.DataFrame) -> dict[str, int]:
-    """For each label, 1 if 1 is better, -1 if 0 is better; others have no direction."""
-    known = {"safe": 1, "helpful": 1}
-    for measure in measures_of([run], [str(name) for name in frame if frame[name].notna().any()]):
-        if measure.name not in common_measures():
-            known |= dict.fromkeys((measure.name, measure.label.removesuffix(" %")), measure.better)
-    return known
 
 
 def _grades_lost(left: pd.DataFrame, right: pd.DataFrame) -> dict[Any, float]:
