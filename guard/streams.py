@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Final, TextIO
 
+from vlmguard.guard.progress import erase_status
 from vlmguard.guard.redaction import redact_text
 
 __all__ = ["READER_LEFT", "command_output"]
@@ -35,6 +36,7 @@ def command_output() -> Iterator[None]:
         try:
             yield
         finally:
+            erase_status()
             # Here and not when Python ends, where a failure becomes a message.
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
@@ -49,6 +51,9 @@ class _Output(io.TextIOBase):
         self._needed = needed
 
     def write(self, text: str) -> int:
+        # A piped result does not stand on the terminal, where what goes on is still to be seen.
+        if not self._needed or self.isatty():
+            erase_status()
         try:
             self._stream.write(redact_text(text))
         except BrokenPipeError:

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from vlmguard.guard.command_line import PURPOSES
+
 HEAVY = (
     *("inspect_ai", "torch", "transformers", "pandas", "numpy", "matplotlib", "scipy", "datasets"),
     *("trl", "peft", "pydantic", "rich", "PIL"),
     # These load Inspect.
     *("vlmguard.guard.errors", "vlmguard.tasks", "vlmguard._registry"),
 )
+
+HEADINGS = f"(?:{'|'.join([*PURPOSES.values(), 'commands'])})"
 
 PROGRAM = f"""\
 import atexit, json, sys
@@ -47,9 +51,9 @@ def test_help_imports_nothing_heavy_nor_that_of_any_subcommand() -> None:
         assert done.returncode == 0, done.stderr
         assert imported(done) == [], f"vlmguard {' '.join(words)} --help"
         seen.add(" ".join(words))
-        # Names of subcommands are indented by four, their help by more.
-        listed = done.stdout.partition("COMMAND\n")[2].partition("\n\n")[0]
-        names = re.findall(r"(?m)^ {4}(\w+(?: \w+)?)", listed)
+        # Names of subcommands are indented by two, their help by more.
+        listed = re.findall(rf"(?s){HEADINGS}:\n(.*?)\n\n", done.stdout)
+        names = re.findall(r"(?m)^ {2}(\w+(?: \w+)?)", "\n".join(listed))
         waiting += [(*words, *name.split()) for name in names]
 
     assert seen == {
@@ -147,3 +151,32 @@ def test_output_may_be_closed_from_the_start() -> None:
 
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+def test_without_a_command_the_usual_path_is_shown_and_it_is_a_mistake() -> None:
+    done = start()
+
+    # Not 0: in CI, an empty variable in the place of the command must not pass for a check.
+    assert done.returncode == 2
+    assert done.stdout == ""
+    path = done.stderr.partition("The usual path:\n")[2].splitlines()[:5]
+    words = [line.split()[:2] for line in path]
+    assert words == [
+        ["vlmguard", "data"],
+        ["inspect", "eval"],
+        ["vlmguard", "leaderboard"],
+        ["vlmguard", "diff"],
+        ["vlmguard", "gate"],
+    ]
+    assert "vlmguard --help" in done.stderr
+    assert imported(done) == []
+
+
+def test_the_versions_that_a_report_needs_are_on_one_line() -> None:
+    done = start("--version")
+
+    assert done.returncode == 0
+    assert re.fullmatch(
+        r"vlmguard \d+\.\d+\S* \(inspect_ai \d+\.\d+\S*, Python 3\.\d+\.\d+\)\n", done.stdout
+    )
+    assert imported(done) == []

@@ -13,14 +13,19 @@ def add(commands: Any) -> None:
     """Declare `vlmguard serve`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "serve",
+        purpose="serve",
+        examples=(
+            "vlmguard serve --microworld --demo",
+            "vlmguard serve --rewriter openai/gpt-4o-mini \\\n"
+            "    --upstream https://api.openai.com/v1 --on-failure refuse",
+        ),
         help="put a defense in front of a model: an OpenAI-compatible proxy, and a gateway's hook",
         description=(
             "Protect the requests of a product: it changes its base URL to this server, or its "
             "LiteLLM gateway asks this server."
         ),
         epilog=(
-            "Example: vlmguard serve --rewriter openai/gpt-4o-mini --upstream "
-            "https://api.openai.com/v1 --on-failure refuse. Models of roles have keys of their own "
+            "Models of roles have keys of their own "
             "(OPENAI_API_KEY, ...), as in inspect eval. guard/serving/README.md says more."
         ),
     )

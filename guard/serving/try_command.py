@@ -13,6 +13,12 @@ def add(commands: Any) -> None:
     """Declare `vlmguard try`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "try",
+        purpose="serve",
+        examples=(
+            "vlmguard try",
+            "vlmguard try photo.jpg 'What is on this shelf?' --target openai/gpt-4o-mini \\\n"
+            "    --rewriter openai/gpt-4o-mini",
+        ),
         help="one request, answered without a guard and behind it",
         description=(
             "Show the guard's reasoning, what it sends instead or that it blocks, and the answers "

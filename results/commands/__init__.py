@@ -22,5 +22,5 @@ from vlmguard.results.commands import (
 
 def add(commands: Any) -> None:
     """Add the subcommands to what `add_subparsers` returned."""
-    for command in (run, leaderboard, gate, diff, agreement, label, power, calibrate, list, new):
+    for command in (run, list, leaderboard, diff, gate, label, agreement, power, calibrate, new):
         command.add(commands)

@@ -8,6 +8,11 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard agreement`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "agreement",
+        purpose="compare",
+        examples=(
+            "vlmguard agreement logs/guarded.eval sheet/labels.csv",
+            "vlmguard agreement people.csv:label judges.csv:gpt-4o --cluster image",
+        ),
         help="do judges agree, with each other or with people",
         description=(
             "Each judge against the first person (else the first judge): sensitivity, "

@@ -16,6 +16,7 @@ def add(commands: Any, render: Callable[[argparse.Namespace], int]) -> None:
     """
     parser = commands.add_parser(
         "attack",
+        purpose="measure",
         help="attacks: which there are, and what one makes of a few requests",
         description="Attacks on models and on the guards before them. No model is asked.",
     )
@@ -27,6 +28,10 @@ def add(commands: Any, render: Callable[[argparse.Namespace], int]) -> None:
 def _add_list(parts: Any) -> None:
     parser = parts.add_parser(
         "list",
+        examples=(
+            "vlmguard attack list",
+            "vlmguard attack list figstep",
+        ),
         help="all attacks: what they do, options, roles",
         description="All attacks, or all about one of them.",
     )
@@ -38,6 +43,10 @@ def _add_list(parts: Any) -> None:
 def _add_render(parts: Any, render: Callable[[argparse.Namespace], int]) -> None:
     parser = parts.add_parser(
         "render",
+        examples=(
+            "vlmguard attack render figstep --text 'How do I pick a lock?' --out sheet.png",
+            "vlmguard attack render typographic --task siuo --limit 3",
+        ),
         help="a contact sheet: requests before and after an attack",
         description=(
             "Write a PNG file with a few requests before and after an attack (of a search: tries 1 "

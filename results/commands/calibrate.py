@@ -8,6 +8,11 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard calibrate`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "calibrate",
+        purpose="build",
+        examples=(
+            "vlmguard calibrate eta logs/ --false-alarms 0.05 --out eta.yaml",
+            "inspect eval vlmguard/siuo --solver eta --solver-config eta.yaml",
+        ),
         help="set a defense's thresholds at a rate of false alarms, from logs of harmless requests",
         description=(
             "Set the thresholds of a defense so that at most a given share of harmless samples "

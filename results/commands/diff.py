@@ -11,14 +11,19 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard diff`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "diff",
+        purpose="compare",
+        examples=(
+            "vlmguard diff logs/plain.eval logs/guarded.eval",
+            "vlmguard diff logs/plain.eval logs/guarded.eval --html flips.html",
+        ),
         help="how two runs differ, and which samples flipped",
         description=(
             "Difference, interval and test of each measure; samples that flipped (safe, helpful, "
             "refused), the worst first, with prompts and answers."
         ),
     )
-    parser.add_argument("a", metavar="LOG_A")
-    parser.add_argument("b", metavar="LOG_B")
+    parser.add_argument("a", metavar="LOG_A", help="a log: what is compared with")
+    parser.add_argument("b", metavar="LOG_B", help="the log that is compared with it")
     parser.add_argument("--all", action="store_true", help="print all flips, not the ten worst")
     parser.add_argument("--csv", metavar="FILE", help="write all flips with whole texts as CSV")
     parser.add_argument("--html", metavar="FILE", help="write a page with texts and images")

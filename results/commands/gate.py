@@ -12,6 +12,12 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard gate`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "gate",
+        purpose="compare",
+        examples=(
+            "vlmguard gate logs/ --baseline baseline.json --update",
+            "vlmguard gate logs/ --baseline baseline.json --junit gate.xml",
+            "vlmguard gate --replay traffic/ --rewriter openai/gpt-4o-mini",
+        ),
         help="fail when something became worse than the baseline",
         description=(
             "Compare runs with a baseline, sample by sample. Exit status 0: as good or better; "

@@ -8,15 +8,17 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard label`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "label",
+        purpose="compare",
+        examples=("vlmguard label logs/guarded.eval --out sheet",),
         help="a blind sheet for labelling answers by hand",
         description="Answers in random order, without model, defense or verdict.",
     )
-    parser.add_argument("log", metavar="LOG")
+    parser.add_argument("log", metavar="LOG", help="a log, or a folder with a single one")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="for labels.csv and labels.html"
     )
     parser.add_argument("--n", type=int, default=60, help="number of answers (default: 60)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing (default: 0)")
     parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
     parser.set_defaults(run=_label)
 

@@ -8,6 +8,11 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard leaderboard`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "leaderboard",
+        purpose="compare",
+        examples=(
+            "vlmguard leaderboard logs/",
+            "vlmguard leaderboard logs/ --out out/board --labels sheet/labels.csv",
+        ),
         help="logs to a leaderboard: tables, a page, figures",
         description=(
             "Compare runs from any Inspect logs of our tasks: a row for each target and defense, "
@@ -46,7 +51,7 @@ def add(commands: Any) -> None:
         "--layout",
         choices=("full", "paper"),
         default="full",
-        help="paper: the paper's tables, our numbers beside the published ones",
+        help="paper: the paper's tables, our numbers beside the published ones (default: full)",
     )
     parser.set_defaults(run=_leaderboard)
 

@@ -8,6 +8,12 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard list`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "list",
+        purpose="measure",
+        examples=(
+            "vlmguard list",
+            "vlmguard list defenses",
+            "vlmguard list siuo",
+        ),
         help="tasks, defenses, roles, guard formats: samples, calls, partners, options",
         description=(
             "All benchmarks, other tasks, defenses and roles of models (formats of guard models: "

@@ -8,13 +8,18 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard new`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "new",
+        purpose="build",
+        examples=(
+            "vlmguard new defense second_look",
+            "vlmguard new benchmark my_set",
+        ),
         help="write a working defense or benchmark to start from, and its test",
         description=(
             "Write solvers/NAME.py or tasks/NAME.py and its test into a clone of the repository, "
             "the folder that you are in."
         ),
     )
-    parser.add_argument("kind", choices=("defense", "benchmark"))
+    parser.add_argument("kind", choices=("defense", "benchmark"), help="what to write")
     parser.add_argument("name", metavar="NAME", help="small letters, digits and _")
     parser.set_defaults(run=_new)
 

@@ -8,6 +8,11 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard power`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "power",
+        purpose="compare",
+        examples=(
+            "vlmguard power logs/plain.eval logs/guarded.eval --difference 5",
+            "vlmguard power --agreement 0.8 --difference 5",
+        ),
         help="how many samples show a difference, in tables and to the gate",
         description=(
             "Samples (and labels by people, for calibrated rates) that show a difference of so "
@@ -22,13 +27,16 @@ def add(commands: Any) -> None:
         metavar="POINTS",
         help="true difference, in percent of the measure's range (5: 0.5 of safety 0-10)",
     )
-    parser.add_argument("--power", type=float, default=0.8, metavar="SHARE", help="default: 0.8")
+    parser.add_argument(
+        "--power", type=float, default=0.8, metavar="SHARE", help="chance to see it (default: 0.8)"
+    )
     parser.add_argument(
         "--comparisons",
         type=int,
         default=1,
         metavar="N",
-        help="differences of the primary endpoint in the table: defenses x targets x benchmarks",
+        help="differences of the primary endpoint in the table: defenses x targets x benchmarks "
+        "(default: 1)",
     )
     parser.add_argument(
         "--agreement",

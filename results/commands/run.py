@@ -12,6 +12,15 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard run`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "run",
+        purpose="measure",
+        examples=(
+            "vlmguard run --suite core --target openai/gpt-4o-mini \\\n"
+            "    --role grader=openai/gpt-4o --dry-run",
+            "vlmguard run --benchmark figstep --defense none --defense vlmguard \\\n"
+            "    --target openai/gpt-4o-mini --role rewriter=openai/gpt-4o-mini \\\n"
+            "    --role grader=openai/gpt-4o",
+            "vlmguard run --config matrix.yaml --limit 8",
+        ),
         help="run or resume a matrix of benchmarks, defenses and targets",
         description=(
             "Run benchmarks x defenses x targets as Inspect eval sets, a log folder for each "

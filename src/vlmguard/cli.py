@@ -5,14 +5,19 @@ it needs, mainly Inspect, when it runs. So `vlmguard --help` is quick.
 """
 
 import argparse
+import os
+import platform
 import sys
 import traceback
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from vlmguard.guard.command_line import CommandParser
+from vlmguard.guard.progress import show_status
 from vlmguard.guard.serving.command import add as add_serve
 from vlmguard.guard.serving.try_command import add as add_try
 from vlmguard.guard.streams import command_output
+from vlmguard.guard.terminal import say_error
 from vlmguard.results.commands import add as add_results
 from vlmguard.results.commands.attack import add as add_attack
 from vlmguard.training.adashield.command import add as add_pool
@@ -38,21 +43,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(argv: list[str] | None) -> int:
-    parser = CommandParser(
-        prog="vlmguard", description="Tools around the safety evaluation of VLMs."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_data(commands)
-    _add_fetch(commands)
-    add_export(commands)
-    add_pool(commands)
-    add_train(commands)
-    add_results(commands)
-    add_attack(commands, _render)
-    add_microworld(commands)
-    add_serve(commands)
-    add_try(commands)
     words = sys.argv[1:] if argv is None else argv
+    parser = command_parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        from vlmguard.guard.completion import complete
+
+        complete(parser)
+    if not words:
+        # Status 2 as for other mistakes: in CI, `vlmguard $UNSET` must not pass for a check.
+        parser.print_usage(sys.stderr)
+        path = parser.format_examples("The usual path:")
+        print(f"\n{path}\n\n`vlmguard --help` names all commands.", file=sys.stderr)
+        return 2
     if words[:2] == ["data", "fetch"]:  # `data` itself takes names, so it has no subcommands
         words = ["data fetch", *words[2:]]
     arguments, rest = parser.parse_known_args(words)
@@ -69,25 +71,90 @@ def _main(argv: list[str] | None) -> int:
         traceback.print_exc()
         return 1
     except KeyboardInterrupt:
-        print("vlmguard: stopped.", file=sys.stderr)
+        say_error("stopped.")
         return 130
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    show_status("loading ...")
     # Imported here: the error's base class is Inspect's, which takes seconds to import.
     from vlmguard.guard.errors import UserError
 
     try:
         return int(arguments.run(arguments))
     except UserError as error:
-        print(f"vlmguard: {error}", file=sys.stderr)
+        say_error(error)
         return 2
+
+
+_USUAL_PATH: Final = (
+    "vlmguard data fetch figstep --data-dir data         # a benchmark's data",
+    "inspect eval vlmguard/microworld --solver vlmguard  # needs no data and no key",
+    "vlmguard leaderboard logs/ --out out/board          # tables, a page, figures",
+    "vlmguard diff LOG_A LOG_B --html flips.html         # which samples changed",
+    "vlmguard gate logs/ --baseline baseline.json        # did it become worse?",
+)
+
+_COMPLETION: Final = """\
+completion with the Tab key (in ~/.bashrc, ~/.zshrc, or fish's config.fish):
+  bash, zsh  eval "$(register-python-argcomplete vlmguard)"
+  fish       register-python-argcomplete --shell fish vlmguard | source"""
+
+
+class _Version(argparse.Action):
+    """Prints the versions that a report of a fault should name, and ends."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        python = platform.python_version()
+        inspect = version("inspect_ai")
+        print(f"vlmguard {version('vlmguard')} (inspect_ai {inspect}, Python {python})")
+        parser.exit()
+
+
+def command_parser() -> CommandParser:
+    """The parser of `vlmguard`, with those of all subcommands."""
+    parser = CommandParser(
+        prog="vlmguard",
+        description=(
+            "Tools around the safety evaluation of vision-language models. Benchmarks, defenses "
+            "and judges run in Inspect (`inspect eval`); these commands are for what comes before "
+            "and after."
+        ),
+        epilog=_COMPLETION,
+        examples=_USUAL_PATH,
+    )
+    parser.add_argument(
+        "--version", action=_Version, help="say the versions of vlmguard, Inspect and Python"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    # In the order in which help lists them, below each purpose.
+    _add_data(commands)
+    _add_fetch(commands)
+    add_results(commands)
+    add_attack(commands, _render)
+    add_microworld(commands)
+    add_export(commands)
+    add_train(commands)
+    add_pool(commands)
+    add_serve(commands)
+    add_try(commands)
+    return parser
 
 
 def _add_data(commands: Any) -> None:
     # Declared here and not in tasks/, since importing from tasks/ registers all tasks with Inspect.
     parser = commands.add_parser(
         "data",
+        purpose="measure",
+        examples=(
+            "vlmguard data",
+            "vlmguard data figstep siuo --data-dir data",
+        ),
         help="benchmark data: where to get them, what is here, is it complete",
         description=(
             "For each benchmark: license, gated or not, where to get it, what is on this machine, "
@@ -109,6 +176,11 @@ def _add_data(commands: Any) -> None:
 def _add_fetch(commands: Any) -> None:
     parser = commands.add_parser(
         "data fetch",
+        purpose="measure",
+        examples=(
+            "vlmguard data fetch figstep --data-dir data",
+            "vlmguard data fetch siuo --data-dir data --accept-license siuo --dry-run",
+        ),
         help="get benchmark data from their authors",
         description=(
             "Fetch the data of benchmarks from their authors' git repositories, the Hugging Face "

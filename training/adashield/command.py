@@ -8,6 +8,8 @@ def add(commands: Any) -> None:
     """Declare `vlmguard pool`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "pool",
+        purpose="build",
+        examples=("vlmguard pool logs/pool --out out/pool",),
         help="logs of adashield_pool to a pool of prompts for adashield",
         description=(
             "Write the prompts of logs of vlmguard/adashield_pool as a pool for --solver adashield "

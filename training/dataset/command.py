@@ -8,6 +8,11 @@ def add(commands: Any) -> None:
     """Declare `vlmguard export`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "export",
+        purpose="build",
+        examples=(
+            "vlmguard export logs/synthesis --out out/data",
+            "vlmguard export logs/synthesis --out out/data --test-sets data --on-leak drop",
+        ),
         help="synthesis logs to a data set for fine-tuning",
         description=(
             "Write the kept rows of synthesis logs as a data set that TRL takes as it is, after "

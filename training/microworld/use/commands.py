@@ -15,6 +15,7 @@ def add(commands: Any) -> None:
     """Add the subcommands to what `add_subparsers` returned."""
     parser = commands.add_parser(
         "microworld",
+        purpose="measure",
         help="the small synthetic world: build its models, draw training rows",
         description="Tools of the microworld, which needs no network, no key and no GPU.",
     )
@@ -29,6 +30,7 @@ def add(commands: Any) -> None:
 def _add_build(commands: Any) -> None:
     parser = commands.add_parser(
         "build",
+        examples=("vlmguard microworld build rewriter --out out/weights --effort 0.1",),
         help="train the tiny models",
         description=(
             "Train models that are missing or out of date. An interrupted build goes on with the "
@@ -70,6 +72,7 @@ def _build(arguments: argparse.Namespace) -> int:
 def _add_rows(commands: Any) -> None:
     parser = commands.add_parser(
         "rows",
+        examples=("vlmguard microworld rows --out out/rows --drawings 2",),
         help="raw rows for `inspect eval vlmguard/synthesize -T data=DIR/rows.jsonl`",
         description=(
             "Write rows with a careful and a careless answer, their drawings, and held_out.jsonl: "
@@ -109,6 +112,10 @@ def _rows(arguments: argparse.Namespace) -> int:
 def _add_flags(commands: Any) -> None:
     parser = commands.add_parser(
         "flags",
+        examples=(
+            "vlmguard microworld flags eta",
+            "inspect eval vlmguard/microworld --solver eta $(vlmguard microworld flags eta)",
+        ),
         help="the -S options with which a defense uses the microworld's auxiliary models",
         description=(
             "Print options for `inspect eval --solver SOLVER`: paths of the auxiliary models and "
@@ -151,6 +158,7 @@ def _from_here(value: str | float | bool) -> str | float | bool:
 def _add_demo(commands: Any) -> None:
     parser = commands.add_parser(
         "demo",
+        examples=("vlmguard microworld demo --target llava --limit 20",),
         help="all defenses and two controls on one tiny target",
         description=(
             "Run all defenses on one target, print tables with intervals, and write the "
@@ -170,6 +178,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _add_matrix(commands: Any) -> None:
     parser = commands.add_parser(
         "matrix",
+        examples=("vlmguard microworld matrix --targets llava gemma3 --levels low --jobs 2",),
         help="the same on all five targets, at two levels of competence",
         description="As `demo`, on several targets and levels. Run again to resume.",
     )
