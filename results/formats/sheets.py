@@ -1,51 +1,19 @@
-"""A table of text, and the same as Markdown and LaTeX.
-
-Foreign text is escaped, so that it is shown literally.
-"""
+"""A table of text, as a leaderboard makes it: formats turn it into files and pages."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
-from vlmguard.results.sanitize import clean
-
-__all__ = [
-    "Line",
-    "Sheet",
-    "escape_markdown",
-    "latex",
-    "latex_lines",
-    "markdown",
-    "markdown_lines",
-]
+__all__ = ["MARKS", "Line", "Sheet", "brief", "columns_of", "parts_of"]
 
 Line = tuple[int | None, str]
 """A line of a table's text, with the number of the row that it shows; None if it shows none."""
 
-_LATEX: Final = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "▲": r"$\blacktriangle$",
-    "▼": r"$\blacktriangledown$",
-    "≥": r"$\geq$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-}
-
-
-_WIDEST: Final = 12
-"""Columns of a Markdown table that can still be read."""
+MARKS: Final = "▲▼"
+"""Signs of a cell whose difference to the undefended target was tested, better and worse."""
+_UNCERTAIN: Final = re.compile(r"[+-][\d.,]+( [▲▼])?$|\[.*\]$|\d+ (image|pair)s?$")
 
 
 @dataclass
@@ -64,6 +32,7 @@ class Sheet:
         compact: Whether a terminal shows its intervals only where the whole table fits.
         best: Row and column of the cells with the best value of their column, within their block.
         second: The same of the second best.
+        caption: What a paper's caption says behind the title: judge, number of answers, test.
     """
 
     title: str
@@ -76,6 +45,7 @@ class Sheet:
     compact: bool = False
     best: set[tuple[int, int]] = field(default_factory=set)
     second: set[tuple[int, int]] = field(default_factory=set)
+    caption: str = ""
 
     @property
     def name(self) -> str:
@@ -83,108 +53,84 @@ class Sheet:
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 
-def markdown(sheet: Sheet) -> str:
-    """A sheet as a Markdown section with a table.
+def brief(cell: str) -> list[str]:
+    """The lines of a cell without those that say how certain its first one is.
 
-    A sheet too wide to be read becomes a table for each of its spans, without the rows that are
-    empty there.
+    Args:
+        cell: A mean, and below it perhaps a difference, an interval, numbers of images or pairs,
+            and remarks.
+
+    Returns:
+        The first line, with the mark of the difference if there is one, and the remarks.
     """
-    return "\n".join(text for _, text in markdown_lines(sheet)).rstrip() + "\n"
+    first, *rest = cell.split("\n")
+    marks = "".join(sign for line in rest for sign in line if sign in MARKS)
+    value = f"{first} {marks}" if marks else first
+    return [value, *(line for line in rest if not _UNCERTAIN.match(line))]
 
 
-def markdown_lines(sheet: Sheet) -> list[Line]:
-    """The lines of `markdown`, each with the row that it shows; a page copies some of them."""
-    apart = bool(sheet.spans) and len(sheet.header) > _WIDEST
-    rows = list(enumerate(sheet.rows))
-    tables = _table_of_each_span(sheet) if apart else _table(_spanned(sheet), rows, sheet)
-    title = f"## {escape_markdown(sheet.title)}"
-    notes = [f"- {escape_markdown(note)}" for note in sheet.notes]
-    return [(None, title), (None, ""), *tables, *((None, line) for line in ["", *notes])]
+def columns_of(sheet: Sheet, columns: Sequence[int]) -> Sheet:
+    """A sheet with some of its columns, in their order; rows that are blank there are left out.
 
-
-def _spanned(sheet: Sheet) -> list[str]:
-    """The headings of columns, each with that above it."""
-    if not sheet.spans:
-        return sheet.header
-    above = [title for title, width in sheet.spans for _ in range(width)]
-    return [
-        f"{top}: {name}" if top else name for top, name in zip(above, sheet.header, strict=True)
+    Args:
+        sheet: A table.
+        columns: Numbers of columns, ascending; all that hold labels stay labels.
+    """
+    labels = sum(column < sheet.labels for column in columns)
+    kept = [
+        number
+        for number, row in enumerate(sheet.rows)
+        if any(row[column] for column in columns[labels:])
     ]
+    places = {column: place for place, column in enumerate(columns)}
+    lines = {number: line for line, number in enumerate(kept)}
+
+    def moved(cells: set[tuple[int, int]]) -> set[tuple[int, int]]:
+        return {
+            (lines[row], places[column])
+            for row, column in cells
+            if row in lines and column in places
+        }
+
+    above = [title for title, width in sheet.spans for _ in range(width)]
+    spans: list[tuple[str, int]] = []
+    for column in columns if sheet.spans else []:
+        # Neighbours under one heading stay under it; the labels' heading is always the first.
+        if spans and spans[-1][0] == above[column] and (len(spans) > 1 or places[column] < labels):
+            spans[-1] = (above[column], spans[-1][1] + 1)
+        else:
+            spans.append((above[column], 1))
+    return replace(
+        sheet,
+        header=[sheet.header[column] for column in columns],
+        rows=[[sheet.rows[number][column] for column in columns] for number in kept],
+        spans=spans,
+        labels=labels,
+        starts=_moved_starts(sheet, kept),
+        best=moved(sheet.best),
+        second=moved(sheet.second),
+    )
 
 
-def _table(header: list[str], rows: list[tuple[int, list[str]]], sheet: Sheet) -> list[Line]:
-    align = ["---" if number < sheet.labels else "---:" for number in range(len(header))]
-    above: list[Line] = [(None, _piped(map(escape_markdown, header))), (None, _piped(align))]
-    return [*above, *((number, _piped(map(escape_markdown, row))) for number, row in rows)]
-
-
-def _piped(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _table_of_each_span(sheet: Sheet) -> list[Line]:
-    """The lines of a table for each span after that of the labels, which each repeats."""
-    lines: list[Line] = []
-    (_, labels), *others = sheet.spans
-    start = labels
+def parts_of(sheet: Sheet) -> list[Sheet]:
+    """A sheet for each of the spans behind that of the labels, named by it; else the sheet."""
+    if not sheet.spans:
+        return [sheet]
+    (_, start), *others = sheet.spans
+    parts = []
     for title, width in others:
-        part = slice(start, start + width)
+        part = columns_of(sheet, [*range(sheet.labels), *range(start, start + width)])
         start += width
-        rows = [
-            (number, [*row[:labels], *row[part]])
-            for number, row in enumerate(sheet.rows)
-            if any(row[part])
-        ]
-        header = [*sheet.header[:labels], *sheet.header[part]]
-        lines += [(None, f"### {escape_markdown(title)}"), (None, "")]
-        lines += [*_table(header, rows, sheet), (None, "")]
-    return lines[:-1]
+        parts.append(replace(part, title=title, spans=[], notes=[]))
+    return parts
 
 
-def escape_markdown(text: str) -> str:
-    """Foreign text, escaped for Markdown; line breaks become `<br>`."""
-    escaped = re.sub(r"([\\`*_\[\]|<>#~])", r"\\\1", clean(text))
-    return escaped.replace("\r", " ").replace("\n", "<br>")
-
-
-def latex(sheet: Sheet) -> str:
-    """A sheet as a LaTeX table in the style of booktabs."""
-    return "\n".join(text for _, text in latex_lines(sheet)) + "\n"
-
-
-def latex_lines(sheet: Sheet) -> list[Line]:
-    """The lines of `latex`, each with the row that it shows; a page copies some of them."""
-    columns = "l" * sheet.labels + "r" * (len(sheet.header) - sheet.labels)
-    lines = ["% needs booktabs and amssymb"]
-    lines += [r"\begin{table}", r"\centering\small", rf"\caption{{{_latex(sheet.title)}}}"]
-    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    if sheet.spans:
-        tops, rules, start = [], [], 1
-        for title, width in sheet.spans:
-            tops.append(rf"\multicolumn{{{width}}}{{c}}{{{_latex(title)}}}")
-            if title:
-                rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
-            start += width
-        lines += [" & ".join(tops) + r" \\", "".join(rules)]
-    lines += [" & ".join(map(_latex, sheet.header)) + r" \\", r"\midrule"]
-    found: list[Line] = [(None, line) for line in lines]
-    for number, row in enumerate(sheet.rows):
-        if number in sheet.starts and number:
-            found.append((None, r"\addlinespace"))
-        found.append((number, " & ".join(map(_stacked, row)) + r" \\"))
-    ends = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    return [*found, *((None, line) for line in ends)]
-
-
-def _stacked(cell: str) -> str:
-    lines = [_latex(line) for line in cell.split("\n")]
-    if len(lines) == 1:
-        return lines[0]
-    small = [rf"\scriptsize {line}" for line in lines[1:]]
-    # With an empty group, LaTeX does not read "[" after a line break as an option.
-    return r"\shortstack[r]{" + r" \\{} ".join([lines[0], *small]) + "}"
-
-
-def _latex(text: str) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in clean(text))
-    return re.sub(r"(?<!\w)-(?=\d)", "$-$", escaped)
+def _moved_starts(sheet: Sheet, kept: list[int]) -> set[int]:
+    """The first row that was kept of each block."""
+    if not sheet.starts:
+        return set()
+    starts = set()
+    for low, high in pairwise([*sorted(sheet.starts), len(sheet.rows)]):
+        lines = [line for line, number in enumerate(kept) if low <= number < high]
+        starts |= set(lines[:1])
+    return starts

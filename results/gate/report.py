@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import Final
 from xml.etree import ElementTree
 
-from vlmguard.results.formats.sheets import Sheet, markdown
+from vlmguard.results.formats.markdown import markdown
+from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.gate.compare import Finding, Status
 from vlmguard.results.sanitize import one_line
 

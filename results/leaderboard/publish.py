@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.formats.sheets import Sheet, escape_markdown, latex, markdown
+from vlmguard.results.formats.latex import latex
+from vlmguard.results.formats.markdown import escape_markdown, markdown
+from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.formats.templating import render
 from vlmguard.results.formats.writing import write_files
@@ -138,7 +140,7 @@ def write_leaderboard(
     remarks = "".join(f"% {one_line(note)}\n" for note in notes)
     files = {
         "leaderboard.md": head + "\n".join(markdown(each) for each in written if each.rows),
-        "leaderboard.tex": remarks + "\n".join(latex(each) for each in ours),
+        "leaderboard.tex": remarks + "\n".join(latex(each, board.footnotes) for each in ours),
         "leaderboard.csv": as_csv(board),
         "leaderboard.json": as_json(board, published, extras),
         "leaderboard.html": page(board, published, vector, extras),

@@ -1,69 +1,37 @@
-"""Foreign names cannot change Markdown and LaTeX."""
+"""Parts of tables, and cells without what says how certain they are."""
 
-import re
-from dataclasses import replace
+import pytest
 
-from vlmguard.results.formats.sheets import (
-    Sheet,
-    latex,
-    latex_lines,
-    markdown,
-    markdown_lines,
+from vlmguard.results.formats.sheets import Sheet, brief, columns_of, parts_of
+
+
+@pytest.mark.parametrize(
+    ("cell", "lines"),
+    [
+        ("7.67\n+3.67 ▲\n[+1.00, +6.33]", ["7.67 ▲"]),
+        ("7.67\n-3.67 ▼", ["7.67 ▼"]),
+        ("7.67\n+0.10\n[-1.00, +1.20]", ["7.67"]),
+        ("5 of 6\n3 images\n[4.1, 5.8]", ["5 of 6"]),
+        ("6 of 6\nfailed 16.7 %", ["6 of 6", "failed 16.7 %"]),
+        ("95.9\nscored 5 of 6\n+1.0\n4 pairs", ["95.9", "scored 5 of 6"]),
+        ("+5.8 ▲\n[+4.7, +6.8]", ["+5.8 ▲"]),
+        ("", [""]),
+    ],
 )
-from vlmguard.results.leaderboard import tables
-from vlmguard.results.leaderboard.model import Leaderboard
+def test_a_brief_cell_keeps_its_mark_and_its_remarks(cell: str, lines: list[str]) -> None:
+    assert brief(cell) == lines
 
 
-def test_markdown_has_one_cell_for_each_heading(evil: Leaderboard) -> None:
-    text = markdown(tables.main_sheet(evil))
-    tables_of_groups = [part for part in text.split("\n\n") if part.startswith("|")]
-    assert tables_of_groups
-    for table in tables_of_groups:
-        counts = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
-        assert len(counts) == 1
-    assert "<b>" not in text
-    assert "7.67<br>+3.67" in text
-
-
-def test_latex_escapes_and_balances(evil: Leaderboard) -> None:
-    text = latex(tables.main_sheet(evil))
-    assert r"\textless{}/script\textgreater{}" in text
-    assert r"\_\%\&\$\textbackslash{}\{" in text
-    assert text.count(r"\begin") == text.count(r"\end") == 2
-    rows = [line for line in text.splitlines() if line.endswith(r" \\") and "shortstack" in line]
-    widths = {len(re.findall(r"(?<!\\)&", line)) for line in rows}
-    assert widths == {len(tables.main_sheet(evil).header) - 1}
-
-
-def test_a_table_too_wide_for_a_page_is_one_for_each_benchmark() -> None:
-    names = [f"m{number}" for number in range(6)]
-    spans = [("", 2), ("Pots", 6), ("Pans", 6)]
-    sheet = Sheet("Board", ["Target", "Defense", *names, *names], [], spans, ["A note."])
-    sheet.rows = [["t", "none", *"123456", *"abcdef"], ["t", "guard", *"654321", *[""] * 6]]
-    assert markdown(sheet) == (
-        "## Board\n\n### Pots\n\n"
-        "| Target | Defense | m0 | m1 | m2 | m3 | m4 | m5 |\n"
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-        "| t | none | 1 | 2 | 3 | 4 | 5 | 6 |\n"
-        "| t | guard | 6 | 5 | 4 | 3 | 2 | 1 |\n\n"
-        "### Pans\n\n"
-        "| Target | Defense | m0 | m1 | m2 | m3 | m4 | m5 |\n"
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-        "| t | none | a | b | c | d | e | f |\n\n"
-        "- A note.\n"
-    )
-    narrow = replace(sheet, header=sheet.header[:8], rows=[["t", "none", *"123456"]])
-    narrow.spans = spans[:2]
-    assert "| Target | Defense | Pots: m0 |" in markdown(narrow)
-
-
-def test_each_line_of_a_table_says_which_row_it_shows(board: Leaderboard) -> None:
-    for sheet in [tables.main_sheet(board), *tables.group_sheets(board)]:
-        written = latex_lines(sheet)
-        assert latex(sheet) == "\n".join(text for _, text in written) + "\n"
-        assert [row for row, _ in written if row is not None] == [*range(len(sheet.rows))]
-        listed = markdown_lines(sheet)
-        assert markdown(sheet) == "\n".join(text for _, text in listed).rstrip() + "\n"
-        for row, text in [*written, *listed]:
-            assert row is None or re.search("undefended|vlmguard", text)
-        assert {row for row, _ in listed} == {None, *range(len(sheet.rows))}
+def test_a_part_keeps_blocks_and_best_cells() -> None:
+    spans = [("", 2), ("Pots", 2), ("Pans", 1)]
+    sheet = Sheet("Board", ["Target", "Defense", "a", "b", "c"], [], spans, ["A note."])
+    sheet.rows = [["t", "none", "1", "2", ""], ["t", "guard", "3", "4", "5"], ["u", "none", *"678"]]
+    sheet.starts, sheet.best, sheet.second = {0, 2}, {(1, 2), (1, 4)}, {(0, 3), (2, 4)}
+    pots, pans = parts_of(sheet)
+    assert (pots.title, pots.header, pots.spans) == ("Pots", ["Target", "Defense", "a", "b"], [])
+    assert (pots.starts, pots.best, pots.second) == ({0, 2}, {(1, 2)}, {(0, 3)})
+    assert pans.rows == [["t", "guard", "5"], ["u", "none", "8"]]
+    assert (pans.starts, pans.best, pans.second) == ({0, 1}, {(0, 2)}, {(1, 2)})
+    both = columns_of(sheet, [1, 2, 4])
+    assert both.spans == [("", 1), ("Pots", 1), ("Pans", 1)]
+    assert both.labels == 1
