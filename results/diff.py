@@ -6,6 +6,7 @@ vlmguard diff A.eval B.eval --html flips.html --no-images
 """
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ _WORDS: Final = {
     "helpful": ("not helpful", "helpful"),
     "refused": ("not refused", "refused"),
 }
+_DIRECTIONS: Final = {1: "worse", -1: "better", 0: "neither"}
 # Official verdicts keep their own names.
 _OTHERS: Final = ("no", "yes")
 
@@ -47,6 +49,8 @@ class Flip:
         second: Request and answer in the second run.
         loss: Labels that became worse minus those that became better, plus a tenth of the fall of
             the safety grade.
+        direction: `worse`, `better`, or `neither` where labels without a direction changed, or as
+            many for the better as for the worse. Grades alone do not count.
     """
 
     sample: str
@@ -56,6 +60,7 @@ class Flip:
     first: Exchange
     second: Exchange
     loss: float
+    direction: str
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,7 @@ def _flip(one: _Side, two: _Side, key: Any, names: list[str], fell: float) -> Fl
         first=read_exchange(one.run.path, sample, epoch),
         second=read_exchange(two.run.path, sample, epoch),
         loss=loss + fell / common_measures()["safety"].highest,
+        direction=_DIRECTIONS[(loss > 0) - (loss < 0)],
     )
 
 
@@ -220,8 +226,29 @@ def as_html(found: Diff, images: bool) -> str:
         intro=" ".join(_intro(found)),
         measures=change_sheet(found.changes),
         flips=found.flips,
+        directions=directions(found),
+        kinds=_kinds(found),
         images=images,
     )
+
+
+def directions(found: Diff) -> dict[str, int]:
+    """The number of flips for the worse, for the better, and neither."""
+    counted = Counter(flip.direction for flip in found.flips)
+    return {name: counted[name] for name in _DIRECTIONS.values()}
+
+
+def counts(found: Diff) -> str:
+    """In words, how many flips are for the worse, for the better, and neither."""
+    told = directions(found)
+    neither = f", {told['neither']} neither" if told["neither"] else ""
+    return f"{told['worse']} for the worse, {told['better']} for the better{neither}"
+
+
+def _kinds(found: Diff) -> list[tuple[str, int]]:
+    """What changed, and in how many flips, the most frequent first."""
+    counted = Counter(change for flip in found.flips for change in flip.changes)
+    return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def intro(found: Diff) -> str:
@@ -238,7 +265,7 @@ def flips_as_text(found: Diff, width: int, most: int | None) -> str:
         most: Number of flips to show, the worst first; all if None.
     """
     shown = found.flips[:most]
-    lines = []
+    lines = [f"Flips: {counts(found)}."] if found.flips else []
     if len(shown) < len(found.flips):
         lines.append(f"The {len(shown)} worst of {len(found.flips)} flips (--all shows all):")
     for flip in shown:

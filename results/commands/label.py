@@ -8,17 +8,25 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard label`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "label",
-        purpose="compare",
-        examples=("vlmguard label logs/guarded.eval --out sheet",),
         help="a blind sheet for labelling answers by hand",
         description="Answers in random order, without model, defense or verdict.",
     )
-    parser.add_argument("log", metavar="LOG", help="a log, or a folder with a single one")
+    parser.add_argument("log", metavar="LOG")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="for labels.csv and labels.html"
     )
     parser.add_argument("--n", type=int, default=60, help="number of answers (default: 60)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing")
+    parser.add_argument(
+        "--merge",
+        action="append",
+        default=[],
+        metavar="CSV",
+        help=(
+            "sheets of two raters or more, filled in: one sheet of what they agree in, and what "
+            "they differ in left open for them to settle (repeatable)"
+        ),
+    )
     parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
     parser.set_defaults(run=_label)
 
@@ -26,7 +34,7 @@ def add(commands: Any) -> None:
 def _label(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError, check_number
     from vlmguard.guard.paths import user_path
-    from vlmguard.results.agreement.sampling import label_sheet
+    from vlmguard.results.agreement.labelling import label_sheet, merged_sheet, open_labels
     from vlmguard.results.commands.shared import log_place
     from vlmguard.results.formats.writing import write_files
 
@@ -37,7 +45,14 @@ def _label(arguments: argparse.Namespace) -> int:
         )
     check_number("--n", arguments.n, 1)
     log = log_place(arguments.log)
-    sheet, page = label_sheet(log, arguments.n, arguments.seed, not arguments.no_images)
-    write_files(folder, {"labels.csv": sheet.encode(), "labels.html": page.encode()})
-    print(f"Read {folder / 'labels.html'}, fill in {folder / 'labels.csv'}.")
+    raters = [user_path(each) for each in arguments.merge]
+    sheet = merged_sheet(log, raters) if raters else label_sheet(log, arguments.n, arguments.seed)
+    page = sheet.page(not arguments.no_images)
+    write_files(folder, {"labels.csv": sheet.csv().encode(), "labels.html": page.encode()})
+    if raters:
+        left = ", ".join(f"{name} {count}" for name, count in open_labels(sheet).items())
+        print(f"Merged {len(raters)} sheets. Open, as raters differ or one is missing: {left}.")
+        print(f"Settle them in {folder / 'labels.html'}, or in {folder / 'labels.csv'}.")
+    else:
+        print(f"Label in {folder / 'labels.html'}, or fill in {folder / 'labels.csv'}.")
     return 0

@@ -44,6 +44,11 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
+def cells_of(values: Iterable[Any]) -> list[str]:
+    """The texts of a row's cells, as `csv_text` writes them."""
+    return [str(_cell(value)) for value in values]
+
+
 def no_formula(text: str) -> str:
     """Text that a spreadsheet will not run as a formula, by a quotation mark before it if need be.
 

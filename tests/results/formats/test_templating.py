@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from jinja2 import UndefinedError
 
+from vlmguard.results.agreement.label_page import LabelSheet
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.templating import render
 from vlmguard.results.leaderboard.extras import Extras
@@ -23,7 +24,17 @@ EVIL = (
 IMAGE = "data:image/png;base64,AAAA"
 SHEET = Sheet(EVIL, [EVIL, "n"], [[EVIL, EVIL]], notes=[EVIL], labels=1)
 EXCHANGE = Exchange(request=EVIL, rewritten=EVIL, answer=EVIL, images=(IMAGE, EVIL))
-FLIP = SimpleNamespace(sample=EVIL, category=EVIL, changes=(EVIL,), first=EXCHANGE, second=EXCHANGE)
+SAID = dict.fromkeys(("safety", "helpful", "refused"), ("1",))
+LABELS = LabelSheet([(EVIL, "1", {})], [EXCHANGE], EVIL, (EVIL,), [SAID])
+FLIP = SimpleNamespace(
+    sample=EVIL,
+    category=EVIL,
+    changes=(EVIL,),
+    first=EXCHANGE,
+    second=EXCHANGE,
+    epoch=2,
+    direction="worse",
+)
 
 
 class Tags(HTMLParser):
@@ -53,15 +64,20 @@ def leaderboard(evil: Leaderboard) -> str:
 
 
 PAGES = {
-    "labels.html": lambda _: render(
-        "labels.html", title=EVIL, intro=EVIL, exchanges=[EXCHANGE], images=True
-    ),
+    "labels.html": lambda _: LABELS.page(images=True),
     "flips.html": lambda _: render(
-        "flips.html", title=EVIL, intro=EVIL, measures=SHEET, flips=[FLIP], images=True
+        "flips.html",
+        title=EVIL,
+        intro=EVIL,
+        measures=SHEET,
+        flips=[FLIP],
+        directions={"worse": 1, "better": 0, "neither": 0},
+        kinds=[(EVIL, 1)],
+        images=True,
     ),
     "leaderboard.html": leaderboard,
 }
-SCRIPTS = {"leaderboard.html": 3}
+SCRIPTS = {"leaderboard.html": 3, "labels.html": 4, "flips.html": 2}
 """Our own scripts in a page; others have that of the theme alone."""
 PARTS = {"base.html", "figures.html", "samples.html", "exchange.html", "tables.html"}
 
