@@ -180,7 +180,7 @@ def _flip(one: _Side, two: _Side, key: Any, names: list[str], fell: float) -> Fl
         first=read_exchange(one.run.path, sample, epoch),
         second=read_exchange(two.run.path, sample, epoch),
         loss=loss + fell / common_measures()["safety"].highest,
-        direction=_DIRECTIONS[(loss > 0) - (loss < 0)],
+        direction=_DIRECTIONS[int(loss > 0) - int(loss < 0)],
     )
 
 
