@@ -12,6 +12,7 @@ def add(commands: Any) -> None:
         examples=(
             "vlmguard leaderboard logs/",
             "vlmguard leaderboard logs/ --out out/board --labels sheet/labels.csv",
+            "vlmguard leaderboard logs/ --out out/board --samples --no-images",
         ),
         help="logs to a leaderboard: tables, a page, figures",
         description=(
@@ -25,6 +26,22 @@ def add(commands: Any) -> None:
         "--out",
         metavar="DIR",
         help="also write leaderboard.md, .csv, .json, .tex, .html and figures into DIR",
+    )
+    parser.add_argument(
+        "--samples",
+        action="store_true",
+        help=(
+            "also write pages of all samples into DIR/samples: request, pictures, answers of every "
+            "defense side by side, verdicts with reasons; harmful content is blurred until asked"
+        ),
+    )
+    parser.add_argument(
+        "--no-images",
+        action="store_true",
+        help=(
+            "leave all pictures out of the pages of samples, for publishing; requests, prompts of "
+            "defenses, answers and judges' reasons still are in them"
+        ),
     )
     parser.add_argument(
         "--intersect",
@@ -60,6 +77,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError
     from vlmguard.guard.paths import user_path
     from vlmguard.results.agreement.calibrated import calibrated_sheet
+    from vlmguard.results.commands.sample_pages import name_logs, write_samples
     from vlmguard.results.commands.shared import plain_console, read_logs
     from vlmguard.results.formats.console import print_sheets
     from vlmguard.results.leaderboard import tables
@@ -70,6 +88,10 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results.logs.verify import verify_sheet
     from vlmguard.results.sanitize import one_line
 
+    if arguments.samples and not arguments.out:
+        raise UserError("--samples goes with --out DIR: its pages are files in DIR/samples.")
+    if arguments.no_images and not arguments.samples:
+        raise UserError("--no-images goes with --samples: no other page has pictures of samples.")
     console = plain_console()
     labels = [user_path(each) for each in arguments.labels]
     if labels and arguments.intersect:
@@ -86,9 +108,12 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     files: list[str] = []
     # Before anything is printed: whoever reads that may stop early, as `head` does.
     if arguments.out:
+        folder = user_path(arguments.out)
+        name_logs(board, folder)
+        pages = write_samples(board, folder, not arguments.no_images) if arguments.samples else 0
         whole = shown if paper else [tables.main_sheet(board), *shown]
         extras = Extras(sheets=labelled)
-        files = write_leaderboard(board, user_path(arguments.out), extras, [*whole, *checked])
+        files = write_leaderboard(board, folder, extras, [*whole, *checked])
     for note in board.notes:
         print(f"Note: {one_line(note)}\n")
     print_sheets([*shown, *labelled, *checked], console)
@@ -101,4 +126,6 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     print_sheets([tables.left_out_sheet(board)], console)
     if arguments.out:
         print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
+        if pages:
+            print(f"Wrote {pages} files to {arguments.out}/samples: open samples/index.html.")
     return 0

@@ -200,7 +200,10 @@ def browser() -> Iterator[Opens]:
             scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
             page.send("Emulation.setEmulatedMedia", features=[scheme])
             page.send("Page.navigate", url=url)
-            page.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
+            # A page may put what it shows behind a # of its own.
+            place = json.dumps(url.partition("#")[0])
+            there = f"location.href.split('#')[0] === {place}"
+            page.wait(f"{there} && document.readyState === 'complete'")
             return page
 
         try:

@@ -1,0 +1,1 @@
+"""Pages in which a reader walks the samples of a leaderboard."""

@@ -1,0 +1,61 @@
+"""Reads the samples of logs for pages, a few at a time: no log is ever in memory whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inspect_ai.log import (
+    EvalSample,
+    read_eval_log,
+    read_eval_log_sample_summaries,
+    read_eval_log_samples_by_id,
+)
+
+from vlmguard.results.logs.answers import Names, views_of
+from vlmguard.results.logs.read import Run
+
+__all__ = ["Log", "opened"]
+
+_AT_ONCE = 25
+_UNREAD = {"events", "store", "events_data", "timelines"}
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log whose samples can be read.
+
+    Attributes:
+        path: Its place.
+        names: The scorers of the run's view.
+        keys: The log's own id and the epochs of each sample, by its id as text.
+    """
+
+    path: str
+    names: Names
+    keys: dict[str, list[tuple[str | int, int]]]
+
+    def samples(self, wanted: list[str]) -> Iterator[tuple[str, list[EvalSample]]]:
+        """All answers of samples, by id, in this order; samples that it lacks are left out.
+
+        Args:
+            wanted: Their ids.
+        """
+        held = [name for name in wanted if name in self.keys]
+        for start in range(0, len(held), _AT_ONCE):
+            part = held[start : start + _AT_ONCE]
+            keys = [key for name in part for key in self.keys[name]]
+            read = read_eval_log_samples_by_id(
+                self.path, keys, resolve_attachments=True, exclude_fields=_UNREAD
+            )
+            found = {(str(sample.id), sample.epoch): sample for sample in read}
+            for name in part:
+                yield name, [found[name, epoch] for _, epoch in self.keys[name]]
+
+
+def opened(run: Run) -> Log:
+    """The log of a run, by its header and summaries."""
+    spec = read_eval_log(run.path, header_only=True).eval
+    summaries = read_eval_log_sample_summaries(run.path)
+    keys: dict[str, list[tuple[str | int, int]]] = {}
+    for summary in sorted(summaries, key=lambda each: each.epoch):
+        keys.setdefault(str(summary.id), []).append((summary.id, summary.epoch))
+    return Log(run.path, views_of(spec, summaries)[run.view], keys)
