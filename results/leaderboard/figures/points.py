@@ -1,0 +1,246 @@
+"""Points with intervals and names beside them, as several figures draw them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from vlmguard.results.leaderboard.figures.looks import FRAME, INK, PAPER, SMALL, SOFT, Look
+from vlmguard.results.leaderboard.figures.names import short_names, size_of
+from vlmguard.results.leaderboard.figures.placing import Box, Wanted, nearest, place
+from vlmguard.results.leaderboard.figures.scales import Reach, Scale
+
+__all__ = ["Spot", "draw_points", "inner"]
+
+_MARKER: Final = 6.0
+_SAME: Final = 2.5
+"""Points whose middles are nearer than this many points lie on one place."""
+_NAME: Final = 24
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A row of the leaderboard as a point.
+
+    Attributes:
+        name: Its defense.
+        look: Colour and shape.
+        x: Its place.
+        y: The same upwards.
+        bare: Whether it is the undefended target.
+        control: Whether it is a yardstick only, for which no axis is made longer.
+        remark: Behind its name.
+    """
+
+    name: str
+    look: Look
+    x: Reach
+    y: Reach
+    bare: bool = False
+    control: bool = False
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Spots at one place, in points from the lower left corner of the figure."""
+
+    x: float
+    y: float
+    spots: list[Spot]
+    outside: str = ""
+
+
+def inner(spots: Sequence[Spot]) -> Sequence[Spot]:
+    """The spots that an axis must show: all but controls, unless there is nothing else."""
+    kept = [each for each in spots if not each.control]
+    return kept if any(not each.bare for each in kept) else spots
+
+
+def draw_points(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[Spot]:
+    """Draw points, their intervals, and their names where there is room.
+
+    Args:
+        axis: The axes, with their limits.
+        spots: The points.
+        x: What the horizontal axis shows.
+        y: What the vertical one shows.
+
+    Returns:
+        The points that found no room for a name.
+    """
+    names = short_names([each.name for each in spots], _NAME)
+    groups = _together(axis, spots, x, y)
+    # What was drawn before, as outlines, is also kept free of names.
+    bars = [box for line in axis.lines for box in _pieces(axis, line)]
+    bars += [bar for each in groups if not each.outside for bar in _bars(axis, each)]
+    markers = []
+    for group in groups:
+        _mark(axis, group)
+        markers.append(_around(group.x, group.y, _size(group) / 2 + 0.5))
+    texts = [_label(group, names) for group in groups]
+    frame = axis.get_window_extent()
+    point = _point(axis)
+    area = Box(frame.x0 * point + 2, frame.y0 * point + 2, frame.x1 * point, frame.y1 * point)
+    wanted = [
+        Wanted(group.x, group.y, *size_of(text, SMALL, _weight(group)), _size(group) / 2)
+        for group, text in zip(groups, texts, strict=True)
+    ]
+    missed: list[Spot] = []
+    for group, text, label, box in zip(
+        groups, texts, wanted, place(wanted, markers, bars, area), strict=True
+    ):
+        if box is None:
+            missed += group.spots
+        else:
+            _write(axis, group, text, label, box)
+    return missed
+
+
+def _together(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[_Placed]:
+    """Spots by their place; those outside of the axes at the border."""
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    point = _point(axis)
+    found: list[_Placed] = []
+    for spot in sorted(spots, key=lambda each: (not each.bare, each.control)):
+        at_x = min(max(spot.x.mean, left + (right - left) * 0.03), right - (right - left) * 0.03)
+        at_y = min(max(spot.y.mean, low + (high - low) * 0.03), high - (high - low) * 0.03)
+        far = not (left <= spot.x.mean <= right and low <= spot.y.mean <= high)
+        at_x, at_y = (at_x, at_y) if far else (spot.x.mean, spot.y.mean)
+        px, py = axis.transData.transform((at_x, at_y)) * point
+        outside = f" ({x.show(spot.x.mean)}, {y.show(spot.y.mean)})" if far else ""
+        if far:
+            across = "←" if spot.x.mean < left else "→" if spot.x.mean > right else ""
+            outside = (across or ("↓" if spot.y.mean < low else "↑")) + outside
+        near = next(
+            (
+                each
+                for each in found
+                if not far and not each.outside and math.hypot(each.x - px, each.y - py) < _SAME
+            ),
+            None,
+        )
+        while far and any(math.hypot(each.x - px, each.y - py) < _MARKER + 2 for each in found):
+            py -= _MARKER + 3
+        if near is not None:
+            near.spots.append(spot)
+        else:
+            found.append(_Placed(float(px), float(py), [spot], outside))
+    return found
+
+
+def _bars(axis: Axes, group: _Placed) -> list[Box]:
+    """Draw the intervals of a place; where they are."""
+    point = _point(axis)
+    found = []
+    for spot in group.spots:
+        for reach, across in ((spot.x, True), (spot.y, False)):
+            ends = reach.bars()
+            if ends is None:
+                continue
+            xs = list(ends) if across else [spot.x.mean] * 2
+            ys = [spot.y.mean] * 2 if across else list(ends)
+            axis.plot(xs, ys, color=spot.look[0], lw=1.0, zorder=2, solid_capstyle="butt")
+            (x0, y0), (x1, y1) = axis.transData.transform(list(zip(xs, ys, strict=True))) * point
+            found.append(Box(x0 - 0.6, y0 - 0.6, x1 + 0.6, y1 + 0.6))
+    return found
+
+
+def _pieces(axis: Axes, line: Line2D) -> list[Box]:
+    """Where the pieces of a line are; a slanted one has no box."""
+    point = _point(axis)
+    corners = [tuple(each) for each in line.get_transform().transform(line.get_xydata()) * point]
+    return [
+        Box(min(x0, x1) - 0.6, min(y0, y1) - 0.6, max(x0, x1) + 0.6, max(y0, y1) + 0.6)
+        for (x0, y0), (x1, y1) in pairwise(corners)
+        if abs(x0 - x1) < 0.5 or abs(y0 - y1) < 0.5
+    ]
+
+
+def _mark(axis: Axes, group: _Placed) -> None:
+    x, y = _in_data(axis, group)
+    if len(group.spots) > 1:
+        axis.plot(
+            [x], [y], "o", ms=_size(group), color=PAPER, mec=INK, mew=0.9, zorder=4, clip_on=False
+        )
+        axis.text(
+            x, y, str(len(group.spots)), ha="center", va="center_baseline", size=SMALL, zorder=5
+        )
+        return
+    colour, shape = group.spots[0].look
+    open_ = bool(group.outside)
+    axis.plot(
+        [x],
+        [y],
+        shape,
+        ms=_size(group),
+        mfc=PAPER if open_ else colour,
+        mec=colour if open_ else INK,
+        mew=1.0 if open_ else 0.5,
+        zorder=4,
+        clip_on=False,
+    )
+
+
+def _label(group: _Placed, names: dict[str, str]) -> str:
+    lines = [names[each.name] + each.remark for each in group.spots]
+    if group.outside:
+        arrow, value = group.outside[0], group.outside[1:]
+        return f"{arrow} {lines[0]}{value}"
+    return "\n".join(lines)
+
+
+def _write(axis: Axes, group: _Placed, text: str, label: Wanted, box: Box) -> None:
+    point = _point(axis)
+    to_data = axis.transData.inverted()
+    end = nearest(box, label.x, label.y)
+    if math.hypot(end[0] - label.x, end[1] - label.y) > label.radius + 4:
+        xs, ys = to_data.transform(
+            [(label.x / point, label.y / point), tuple(each / point for each in end)]
+        ).T
+        axis.plot(xs, ys, color=FRAME, lw=0.6, zorder=1.5)
+    lines = text.split("\n")
+    high = (box.top - box.bottom) / len(lines)
+    # Names on the left of their point end at it.
+    right = box.right < label.x
+    for number, (line, spot) in enumerate(zip(lines, group.spots, strict=True)):
+        middle = box.top - (number + 0.5) * high
+        x, y = to_data.transform(((box.right if right else box.left) / point, middle / point))
+        axis.text(
+            x,
+            y,
+            line,
+            ha="right" if right else "left",
+            va="center_baseline",
+            size=SMALL,
+            weight="bold" if spot.bare else "normal",
+            color=SOFT if spot.control else INK,
+            zorder=6,
+        )
+
+
+def _in_data(axis: Axes, group: _Placed) -> tuple[float, float]:
+    point = _point(axis)
+    x, y = axis.transData.inverted().transform((group.x / point, group.y / point))
+    return float(x), float(y)
+
+
+def _point(axis: Axes) -> float:
+    """Points in a dot of the axes' figure."""
+    return 72 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
+
+
+def _size(group: _Placed) -> float:
+    return 11.0 if len(group.spots) > 1 else _MARKER
+
+
+def _weight(group: _Placed) -> str:
+    return "bold" if any(each.bare for each in group.spots) else "normal"
+
+
+def _around(x: float, y: float, reach: float) -> Box:
+    return Box(x - reach, y - reach, x + reach, y + reach)
