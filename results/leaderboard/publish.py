@@ -1,6 +1,5 @@
 """A leaderboard as a folder of files: tables for people and programs, a page, figures."""
 
-import base64
 import json
 import math
 import re
@@ -19,7 +18,13 @@ from vlmguard.results.leaderboard.beside import partners_of, utility_change
 from vlmguard.results.leaderboard.beside_tables import beside_sheet, control_note, counts_sheet
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.field import field_sheet
-from vlmguard.results.leaderboard.figures import as_bytes, figures
+from vlmguard.results.leaderboard.figures import all_figures
+from vlmguard.results.leaderboard.figures.page import (
+    FIGURE_COLOURS,
+    Shown,
+    figure_files,
+    shown_figures,
+)
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
 from vlmguard.results.leaderboard.red_team_data import red_team_csv, red_team_data
@@ -45,12 +50,6 @@ from vlmguard.results.sanitize import escaped, one_line
 
 __all__ = ["as_csv", "as_json", "board_sheets", "page", "published_for", "write_leaderboard"]
 
-_CAPTIONS: Final = {
-    "frontier": "Safety against helpfulness; upper right is best. Grey: not beaten in both.",
-    "gains": "Change to the undefended target, with 95 % intervals",
-    "categories": "By category; each part names its measure",
-    "cost": "Safety against what a sample costs",
-}
 _LEGEND: Final = [
     "Below a mean: paired difference to the undefended target; point at it, or open the row, for "
     "its 95 % interval (clustered by image; none below ten images). ▲ better, ▼ worse: the test "
@@ -134,8 +133,8 @@ def write_leaderboard(
     published = published_for(board)
     notes = [*board.notes, *extras.notes]
     written = [*ours, published_sheet(published), left_out_sheet(board)]
-    drawn = figures(board) | extras.figures
-    vector = {name: as_bytes(figure, "svg") for name, figure in drawn.items()}
+    drawn = all_figures(board)
+    wide = drawn.page | extras.figures
     head = "".join(f"> {escape_markdown(one_line(note))}\n\n" for note in notes)
     remarks = "".join(f"% {one_line(note)}\n" for note in notes)
     files = {
@@ -143,14 +142,12 @@ def write_leaderboard(
         "leaderboard.tex": remarks + "\n".join(latex(each, board.footnotes) for each in ours),
         "leaderboard.csv": as_csv(board),
         "leaderboard.json": as_json(board, published, extras),
-        "leaderboard.html": page(board, published, vector, extras),
+        "leaderboard.html": page(board, published, shown_figures(wide, drawn.column), extras),
     }
     if (under := red_team_csv(board)) is not None:
         files["red_team.csv"] = under
     content = {name: text.encode() for name, text in files.items()}
-    for name, figure in drawn.items():
-        content |= {f"{name}.svg": vector[name], f"{name}.png": as_bytes(figure, "png")}
-        content[f"{name}.pdf"] = as_bytes(figure, "pdf")
+    content |= figure_files(wide, drawn.column)
     write_files(folder, content)
     return list(content)
 
@@ -232,14 +229,14 @@ def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> s
 
 
 def page(
-    board: Leaderboard, published: list[Published], figures: dict[str, bytes], extras: Extras
+    board: Leaderboard, published: list[Published], figures: list[Shown], extras: Extras
 ) -> str:
     """The leaderboard as one HTML page that needs no server and no network.
 
     Args:
         board: The leaderboard.
         published: Published numbers, for a table of their own.
-        figures: SVG images by title.
+        figures: As `shown_figures` makes them.
         extras: Additions of the caller (its figures are among `figures`).
     """
     boards = [board, *([board.attacked] if board.attacked else [])]
@@ -263,13 +260,8 @@ def page(
         red_team=red_team_sheets(board),
         extra=[*([duel_sheet(board)] if board.duels else []), *extras.sheets],
         attacked=[sheet for sheet in attacked_sheets(board) if sheet.rows],
-        figures=[
-            {
-                "caption": _CAPTIONS.get(title, title.replace("-", " ").capitalize()),
-                "source": f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}",
-            }
-            for title, image in figures.items()
-        ],
+        figures=figures,
+        figure_colours=FIGURE_COLOURS,
         published=published_sheet(published),
         left_out=left_out_sheet(board),
     )

@@ -41,11 +41,15 @@ class Figures:
 
 def figures(board: Leaderboard) -> dict[str, Drawn]:
     """Draw all figures that the leaderboard has data for, by title."""
-    return all_figures(board).page
+    return _drawn(board, columns=False).page
 
 
 def all_figures(board: Leaderboard) -> Figures:
     """Draw all figures for both widths."""
+    return _drawn(board, columns=True)
+
+
+def _drawn(board: Leaderboard, columns: bool) -> Figures:
     drawn = Figures({}, {})
 
     def add(
@@ -57,7 +61,7 @@ def all_figures(board: Leaderboard) -> Figures:
         for number, page in enumerate(_pages(parts, size), start=1):
             title = name if number == 1 else f"{name}-{number}"
             drawn.page[title] = wide = draw(page, PAGE)
-            if wide.get_figwidth() > COLUMN:
+            if columns and wide.get_figwidth() > COLUMN:
                 drawn.column[title] = draw(page, COLUMN)
 
     def one(panel: object) -> float:

@@ -154,12 +154,12 @@ def _draw_part(
             value = values[name][0]
             if math.isnan(value):
                 gaps = True
-                axis.add_patch(
+                axis.add_artist(
                     Rectangle((column, row), 1, 1, fc=WASH, ec=FRAME, hatch="////", lw=0)
                 )
                 continue
             colour = _colour(heat, value, heat.bare.get(name, (math.nan, 0))[0], reach)
-            axis.add_patch(Rectangle((column, row), 1, 1, fc=colour, ec=PAPER, lw=0.6))
+            axis.add_artist(Rectangle((column, row), 1, 1, fc=colour, ec=PAPER, lw=0.6))
             text = heat.measure.show(value)
             ink = letters_on(colour)
             axis.text(
@@ -220,7 +220,7 @@ def _colour_bar(canvas: Canvas, heat: Heat, left: float, reach: float) -> None:
     for step in range(40):
         share = step / 39
         colour = diverging((2 * share - 1) * sign) if heat.bare else sequential(share)
-        axis.add_patch(Rectangle((step, 0), 1, 1, fc=colour, lw=0))
+        axis.add_artist(Rectangle((step, 0), 1, 1, fc=colour, lw=0))
     most = (reach if heat.bare else heat.measure.highest) * heat.factor
     ends = (f"-{most:.3g}", "0", f"+{most:.3g}") if heat.bare else ("0", "", f"{most:.3g}")
     for text, share in zip(ends, (0.0, 0.5, 1.0), strict=True):
@@ -228,7 +228,10 @@ def _colour_bar(canvas: Canvas, heat: Heat, left: float, reach: float) -> None:
         canvas.text(place, canvas.height + 0.12, text, ha="center", color=SOFT)
     said = "change to undefended" if heat.bare else "value"
     unit = ", points" if heat.bare and heat.measure.is_share else ""
-    canvas.text(left, canvas.height + 0.12 + LINE, said + unit, color=SOFT)
+    text = said + unit
+    # Beside long names there may be no room for it.
+    start = min(left, canvas.width - EDGE - size_of(text)[0] / 72)
+    canvas.text(start, canvas.height + 0.12 + LINE, text, color=SOFT)
     canvas.height += _BAR
 
 

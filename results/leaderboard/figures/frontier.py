@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from vlmguard.results.leaderboard.figures.looks import FRAME, Drawn, looks_of
+from vlmguard.results.leaderboard.figures.looks import FRAME, STYLE, Drawn, looks_of
 from vlmguard.results.leaderboard.figures.names import target_names
 from vlmguard.results.leaderboard.figures.panels import Panel, corner, draw_panels, rows_of
 from vlmguard.results.leaderboard.figures.points import Spot
@@ -26,7 +27,8 @@ _CAPTION: Final = (
 def frontier(board: Leaderboard, width: float) -> Drawn | None:
     """Safety against helpfulness in one figure; None without such rows."""
     panels = find(board)
-    return draw(panels, width) if panels else None
+    with rc_context(STYLE):
+        return draw(panels, width) if panels else None
 
 
 def find(board: Leaderboard) -> list[Panel]:

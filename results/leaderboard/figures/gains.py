@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from vlmguard.results.leaderboard.figures.canvas import EDGE, LINE, Canvas
 from vlmguard.results.leaderboard.figures.looks import (
@@ -34,6 +35,8 @@ _CAPTION: Final = (
 _ROW: Final = 0.19
 _NAME: Final = 30
 _NARROW: Final = 20
+_APART: Final = 0.25
+"""Between the axes, so that the numbers at their ends do not meet."""
 _TOLD: Final = 6
 
 
@@ -83,9 +86,9 @@ def draw(panels: Sequence[Gains], width: float) -> Drawn:
     for number, name in enumerate(measures):
         down, column = divmod(number, across)
         left, top = labels + column * each_wide, EDGE + down * part
-        axis = canvas.axis(left + 0.05, top, each_wide - 0.1, lines * _ROW)
+        axis = canvas.axis(left + 0.05, top, each_wide - _APART, lines * _ROW)
         _draw_rows(axis, panels, name)
-        said = wrapped(f"change in {_MEASURES[name][0]}", (each_wide - 0.1) * 72)
+        said = wrapped(f"change in {_MEASURES[name][0]}", (each_wide - _APART) * 72)
         axis.set_xlabel("\n".join(said))
         axis.set_ylim(lines, 0)
         if column:
@@ -123,7 +126,11 @@ def _draw_rows(axis: Axes, panels: Sequence[Gains], name: str) -> None:
             mew = 0.5 if filled else 1.1
             axis.plot([reach.mean], [y], shape, ms=5.5, mfc=face, mec=edge, mew=mew, zorder=3)
         height += len(panel.rows) + 1.9
-    axis.margins(x=0.06)
+    axis.margins(x=0.08)
+    low, high = axis.get_xlim()
+    ticks = MaxNLocator(5).tick_values(low, high)
+    axis.set_xticks([tick for tick in ticks if low <= tick <= high])
+    axis.set_xlim(low, high)
 
 
 def _compared(entry: Entry) -> dict[str, Cell]:

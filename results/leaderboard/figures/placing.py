@@ -10,7 +10,7 @@ __all__ = ["Box", "Wanted", "nearest", "place"]
 _ANGLES: Final = (0, 180, 45, -45, 135, -135, 90, -90, 22, -22, 158, -158, 67, -67, 113, -113)
 """Right and left of the point are read most easily, so they are tried first."""
 _STEP: Final = 4.0
-_CROSSED: Final = 26.0
+_CROSSED: Final = 40.0
 """What a label costs on a line of another point, in points of distance."""
 
 

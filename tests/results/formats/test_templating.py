@@ -8,11 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 from jinja2 import UndefinedError
+from matplotlib.figure import Figure
 
 from vlmguard.results.agreement.label_page import LabelSheet
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.templating import render
 from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.figures import figures
+from vlmguard.results.leaderboard.figures.page import shown_figures
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.publish import page
 from vlmguard.results.leaderboard.published_numbers import Published
@@ -60,7 +63,9 @@ def leaderboard(evil: Leaderboard) -> str:
         higher_is_better=True,
         certainty="abstract",
     )
-    return page(evil, [row], {EVIL: b"<svg/>"}, Extras(notes=[EVIL], sheets=[SHEET]))
+    drawn = figures(evil)
+    shown = shown_figures({"frontier": drawn["frontier"], EVIL: Figure()}, {})
+    return page(evil, [row], shown, Extras(notes=[EVIL], sheets=[SHEET]))
 
 
 PAGES = {

@@ -84,7 +84,7 @@ def test_page_embeds_the_numbers_and_no_markup(evil: Leaderboard, name_with_mark
 def test_page_in_a_browser(evil: Leaderboard, tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.html"
     published = load_published({"SIUO"})
-    text = page(evil, published, {}, Extras()).replace("</body>", SEARCH + "</body>")
+    text = page(evil, published, [], Extras()).replace("</body>", SEARCH + "</body>")
     file.write_text(text, encoding="utf-8")
     dom = browse(file).split('<script type="application/json"')[0]
     found = [
@@ -104,7 +104,7 @@ def test_page_in_a_browser(evil: Leaderboard, tmp_path: Path) -> None:
 def test_a_name_breaks_between_its_words(board: Leaderboard, tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.html"
     told = 'breakable("vlmguard (gate=a_b)").map((each) => each.outerHTML ?? each).join("|")'
-    text = page(board, [], {}, Extras())
+    text = page(board, [], [], Extras())
     file.write_text(text.replace("</body>", f"<script>document.title = {told}</script></body>"))
     (title,) = re.findall("<title>(.*?)</title>", browse(file))
     assert title == "vlmguard (gate=|&lt;wbr&gt;|a_|&lt;wbr&gt;|b)"
@@ -116,7 +116,7 @@ def test_sorting_filtering_and_opening_rows(
     board: Leaderboard, tmp_path: Path, scheme: str, after: str
 ) -> None:
     file = tmp_path / "leaderboard.html"
-    file.write_text(page(board, [], {}, Extras()).replace("</body>", CLICKS + "</body>"))
+    file.write_text(page(board, [], [], Extras()).replace("</body>", CLICKS + "</body>"))
     dom = browse(file, f"--blink-settings=preferredColorScheme={scheme}")
     (title,) = re.findall("<title>(.*?)</title>", dom)
     u, v = "undefended", "vlmguard"

@@ -15,7 +15,8 @@ from vlmguard.results.leaderboard.beside_tables import control_note
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.cells import MARKS
 from vlmguard.results.leaderboard.extras import Extras
-from vlmguard.results.leaderboard.figures import frontier
+from vlmguard.results.leaderboard.figures import PAGE
+from vlmguard.results.leaderboard.figures.frontier import frontier
 from vlmguard.results.leaderboard.model import Cell, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.publish import write_leaderboard
 from vlmguard.results.leaderboard.red_team_tables import red_team_sheets
@@ -64,7 +65,7 @@ def report(log_dirs: list[Path], out: Path, console: Console) -> list[str]:
     for note in board.notes:
         console.print(note)
     extras = Extras(sheets=[*sheets, component_sheet(parts, by_target=several)])
-    figure = None if several else frontier(by_slice(board))
+    figure = None if several else frontier(by_slice(board), PAGE)
     if figure is not None:
         extras.figures["safety-and-helpfulness-by-slice"] = figure
     return write_leaderboard(board, out, extras)
