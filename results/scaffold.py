@@ -70,7 +70,7 @@ def next_steps(kind: Kind, name: str) -> list[str]:
     return [
         f"import it in {folder}/__init__.py: "
         f"from {PACKAGE}.{folder}.{name} import {name} as {name}",
-        "renew the README's tables: make readme",
+        "renew the manual's tables: make readme",
         *([shared] if kind == "defense" else []),
     ]
 

@@ -60,7 +60,7 @@ def test_the_steps_ship_a_defense_and_a_benchmark(repo: Path, tmp_path: Path) ->
         said = run(clone, *VLMGUARD, "new", kind, name)
         # 3.: one line.
         (line,) = [each for each in said.splitlines() if "3. import it in" in each]
-        assert "4. renew the README's tables" in said
+        assert "4. renew the manual's tables" in said
         with (clone / folder / "__init__.py").open("r+") as file:
             text = file.read()
             before, mark, after = text.partition(f"from vlmguard.{folder}.")
