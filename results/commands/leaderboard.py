@@ -70,6 +70,14 @@ def add(commands: Any) -> None:
         default="full",
         help="paper: the paper's tables, our numbers beside the published ones (default: full)",
     )
+    parser.add_argument(
+        "--intervals",
+        action="store_true",
+        help=(
+            "also show differences and their 95 %% intervals below the means in leaderboard.tex, "
+            "and intervals in the first table of leaderboard.md (the paper layout has intervals)"
+        ),
+    )
     parser.set_defaults(run=_leaderboard)
 
 
@@ -79,11 +87,11 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results.agreement.calibrated import calibrated_sheet
     from vlmguard.results.commands.sample_pages import name_logs, write_samples
     from vlmguard.results.commands.shared import plain_console, read_logs
-    from vlmguard.results.formats.console import print_sheets
+    from vlmguard.results.formats.console import WIDE, print_sheets
     from vlmguard.results.leaderboard import tables
     from vlmguard.results.leaderboard.build import build
     from vlmguard.results.leaderboard.extras import Extras
-    from vlmguard.results.leaderboard.paper import paper_sheets
+    from vlmguard.results.leaderboard.paper import by_benchmark, paper_sheets
     from vlmguard.results.leaderboard.publish import board_sheets, published_for, write_leaderboard
     from vlmguard.results.logs.verify import verify_sheet
     from vlmguard.results.sanitize import one_line
@@ -111,11 +119,14 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         folder = user_path(arguments.out)
         name_logs(board, folder)
         pages = write_samples(board, folder, not arguments.no_images) if arguments.samples else 0
-        whole = shown if paper else [tables.main_sheet(board), *shown]
+        intervals = paper or arguments.intervals
+        whole = shown if paper else [tables.main_sheet(board, intervals), *shown]
         extras = Extras(sheets=labelled)
-        files = write_leaderboard(board, folder, extras, [*whole, *checked])
+        files = write_leaderboard(board, folder, extras, [*whole, *checked], intervals)
     for note in board.notes:
         print(f"Note: {one_line(note)}\n")
+    if paper:
+        shown = [part for each in shown for part in by_benchmark(each, console.width < WIDE)]
     print_sheets([*shown, *labelled, *checked], console)
     if arguments.published and published:
         print_sheets([tables.published_sheet(published)], console)

@@ -17,7 +17,8 @@ from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.sanitize import clean
 
 # Narrower terminals break numbers over lines rather than cut names off.
-_WIDE: Final = 110
+WIDE: Final = 110
+"""Columns of a terminal that has room for names of targets beside numbers."""
 _ROOMY: Final = 130
 """With fewer columns, no row of a compact table takes a second line for its intervals."""
 _LAST_FOLDED: Final = "Defense"
@@ -39,7 +40,7 @@ def print_sheets(sheets: list[Sheet], console: Console) -> None:
 
 def _rich(sheet: Sheet, console: Console) -> RenderableType:
     notes = [Text(f"  {clean(note)}", style="dim") for note in sheet.notes]
-    wide = _whole(sheet, console) if sheet.compact else _WIDE
+    wide = _whole(sheet, console) if sheet.compact else WIDE
     if console.width >= wide:
         return Group(_wide_table(sheet, console), *notes, Text(""))
     if not sheet.starts:

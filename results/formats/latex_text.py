@@ -47,6 +47,17 @@ _ESCAPES: Final = {
     "“": "``",
     "”": "''",
     "…": r"\dots{}",
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "ı": r"\i{}",
+    "µ": r"$\mu$",
     "\N{NO-BREAK SPACE}": "~",
     "\N{REPLACEMENT CHARACTER}": "?",
     "\n": " ",
@@ -65,8 +76,6 @@ _ACCENTS: Final = dict(
     )
 )
 _RAISED: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-_SPECIAL: Final = frozenset("ßæœøåÆŒØÅłŁı")
-"""Letters that are no accented ones and that every font of LaTeX has."""
 _NARROW: Final = frozenset("iljtfr.,:;'|!()[] ")
 _BROAD: Final = frozenset("mwMW%&@")
 
@@ -92,7 +101,13 @@ def escape_latex(text: str) -> str:
 
 def text_width(text: str) -> float:
     """About how wide a line of text is in letters of the usual width."""
-    return sum(0.6 if each in _NARROW else 1.6 if each in _BROAD else 1.0 for each in text)
+    return sum(map(_width, text))
+
+
+def _width(letter: str) -> float:
+    if _kind(letter) == "foreign":
+        return 7.0  # of its number
+    return 0.6 if letter in _NARROW else 1.6 if letter in _BROAD else 1.0
 
 
 def _runs(text: str) -> list[tuple[str, str]]:
@@ -110,13 +125,13 @@ def _runs(text: str) -> list[tuple[str, str]]:
 def _kind(letter: str) -> str:
     if ord(letter) in _RAISED:
         return "raised"
-    known = letter in _ESCAPES or letter in _GREEK or letter in _SPECIAL or letter.isascii()
+    known = letter in _ESCAPES or letter in _GREEK or letter.isascii()
     return "known" if known or _accented(letter) else "foreign"
 
 
 def _letter(letter: str) -> str:
     known = _ESCAPES.get(letter) or _GREEK.get(letter)
-    return known or (letter if letter.isascii() or letter in _SPECIAL else _accented(letter))
+    return known or (letter if letter.isascii() else _accented(letter))
 
 
 def _accented(letter: str) -> str:
@@ -125,4 +140,4 @@ def _accented(letter: str) -> str:
     base, marks = decomposed[0], decomposed[1:]
     if len(marks) != 1 or not (base.isascii() and base.isalpha()) or marks not in _ACCENTS:
         return ""
-    return letter if ord(letter) < 0x100 else rf"\{_ACCENTS[marks]}{{{base}}}"
+    return rf"\{_ACCENTS[marks]}{{{base}}}"

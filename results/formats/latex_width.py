@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from vlmguard.results.formats.latex_cells import cell_lines
+from vlmguard.results.formats.latex_cells import cell_lines, wrapped
 from vlmguard.results.formats.latex_text import text_width
-from vlmguard.results.formats.sheets import Sheet, columns_of
+from vlmguard.results.formats.sheets import Sheet, part_of
 
 __all__ = ["COLUMN", "PAGE", "column_widths", "heading_lines", "pages_of", "width_of"]
 
@@ -56,8 +56,16 @@ def width_of(sheet: Sheet, intervals: bool) -> float:
         max(width, *(text_width(line) for line in heading_lines(name, width)))
         for name, width in zip(sheet.header, column_widths(sheet, intervals), strict=True)
     ]
-    shown = widths[1 if sheet.starts else 0 :]
-    return sum(width * _LETTER + _GAP for width in shown)
+    skip = 1 if sheet.starts else 0
+    gaps = _GAP / _LETTER
+    total = sum(width + gaps for width in widths[skip:])
+    start = 0
+    for title, held in sheet.spans:
+        under = sum(width + gaps for width in widths[start : start + held])
+        total += max(0.0, text_width(title) + gaps - under)
+        start += held
+    blocks = [text_width(line) for start in sheet.starts for line in wrapped(sheet.rows[start][0])]
+    return max([total, *blocks]) * _LETTER
 
 
 def pages_of(sheet: Sheet, intervals: bool) -> list[Sheet]:
@@ -82,11 +90,11 @@ def _narrow(sheet: Sheet, intervals: bool) -> list[Sheet]:
     labels = [*range(sheet.labels)]
     chosen: list[list[int]] = []
     for unit in units:
-        if chosen and width_of(columns_of(sheet, [*labels, *chosen[-1], *unit]), intervals) <= PAGE:
+        if chosen and width_of(part_of(sheet, [*labels, *chosen[-1], *unit]), intervals) <= PAGE:
             chosen[-1] += unit
         else:
             chosen.append([*unit])
-    found = [columns_of(sheet, [*labels, *columns]) for columns in chosen]
+    found = [part_of(sheet, [*labels, *columns]) for columns in chosen]
     if not sheet.spans:
         return _numbered([part for part in found if part.rows] or [sheet])
     return [
@@ -113,7 +121,9 @@ def _short(sheet: Sheet, intervals: bool) -> list[Sheet]:
             cuts.append(block if block > cuts[-1] else number)
             used = sum(lines[cuts[-1] : number])
         used += need
-    return _numbered([_rows_of(sheet, low, high) for low, high in pairwise([*cuts, len(lines)])])
+    return _numbered(
+        [part_of(sheet, rows=range(low, high)) for low, high in pairwise([*cuts, len(lines)])]
+    )
 
 
 def _numbered(parts: list[Sheet]) -> list[Sheet]:
@@ -123,14 +133,3 @@ def _numbered(parts: list[Sheet]) -> list[Sheet]:
         replace(part, title=f"{part.title} (part {number} of {len(parts)})")
         for number, part in enumerate(parts, 1)
     ]
-
-
-def _rows_of(sheet: Sheet, low: int, high: int) -> Sheet:
-    starts = {start - low for start in sheet.starts if low <= start < high}
-    return replace(
-        sheet,
-        rows=sheet.rows[low:high],
-        starts=starts | ({0} if sheet.starts else set()),
-        best={(row - low, column) for row, column in sheet.best if low <= row < high},
-        second={(row - low, column) for row, column in sheet.second if low <= row < high},
-    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
 
-__all__ = ["MARKS", "Line", "Sheet", "brief", "columns_of", "parts_of"]
+__all__ = ["MARKS", "Line", "Sheet", "brief", "part_of"]
 
 Line = tuple[int | None, str]
 """A line of a table's text, with the number of the row that it shows; None if it shows none."""
@@ -69,21 +69,26 @@ def brief(cell: str) -> list[str]:
     return [value, *(line for line in rest if not _UNCERTAIN.match(line))]
 
 
-def columns_of(sheet: Sheet, columns: Sequence[int]) -> Sheet:
-    """A sheet with some of its columns, in their order; rows that are blank there are left out.
+def part_of(
+    sheet: Sheet, columns: Sequence[int] | None = None, rows: Sequence[int] | None = None
+) -> Sheet:
+    """A sheet with some of its columns and rows, in their order.
 
     Args:
         sheet: A table.
-        columns: Numbers of columns, ascending; all that hold labels stay labels.
+        columns: Numbers of columns, ascending; all by default.
+        rows: Numbers of rows, ascending; by default those that are not blank in these columns.
     """
+    columns = range(len(sheet.header)) if columns is None else columns
     labels = sum(column < sheet.labels for column in columns)
-    kept = [
-        number
-        for number, row in enumerate(sheet.rows)
-        if any(row[column] for column in columns[labels:])
-    ]
+    if rows is None:
+        rows = [
+            number
+            for number, row in enumerate(sheet.rows)
+            if any(row[column] for column in columns[labels:])
+        ]
     places = {column: place for place, column in enumerate(columns)}
-    lines = {number: line for line, number in enumerate(kept)}
+    lines = {number: line for line, number in enumerate(rows)}
 
     def moved(cells: set[tuple[int, int]]) -> set[tuple[int, int]]:
         return {
@@ -92,45 +97,33 @@ def columns_of(sheet: Sheet, columns: Sequence[int]) -> Sheet:
             if row in lines and column in places
         }
 
-    above = [title for title, width in sheet.spans for _ in range(width)]
-    spans: list[tuple[str, int]] = []
-    for column in columns if sheet.spans else []:
-        # Neighbours under one heading stay under it; the labels' heading is always the first.
-        if spans and spans[-1][0] == above[column] and (len(spans) > 1 or places[column] < labels):
-            spans[-1] = (above[column], spans[-1][1] + 1)
-        else:
-            spans.append((above[column], 1))
     return replace(
         sheet,
         header=[sheet.header[column] for column in columns],
-        rows=[[sheet.rows[number][column] for column in columns] for number in kept],
-        spans=spans,
+        rows=[[sheet.rows[number][column] for column in columns] for number in rows],
+        spans=_moved_spans(sheet, places),
         labels=labels,
-        starts=_moved_starts(sheet, kept),
+        starts=_moved_starts(sheet, lines),
         best=moved(sheet.best),
         second=moved(sheet.second),
     )
 
 
-def parts_of(sheet: Sheet) -> list[Sheet]:
-    """A sheet for each of the spans behind that of the labels, named by it; else the sheet."""
-    if not sheet.spans:
-        return [sheet]
-    (_, start), *others = sheet.spans
-    parts = []
-    for title, width in others:
-        part = columns_of(sheet, [*range(sheet.labels), *range(start, start + width)])
+def _moved_spans(sheet: Sheet, places: dict[int, int]) -> list[tuple[str, int]]:
+    """The spans that hold any of some columns, as wide as these are."""
+    spans, start = [], 0
+    for title, width in sheet.spans:
+        held = sum(column in places for column in range(start, start + width))
         start += width
-        parts.append(replace(part, title=title, spans=[], notes=[]))
-    return parts
+        if held:
+            spans.append((title, held))
+    return spans
 
 
-def _moved_starts(sheet: Sheet, kept: list[int]) -> set[int]:
+def _moved_starts(sheet: Sheet, lines: dict[int, int]) -> set[int]:
     """The first row that was kept of each block."""
-    if not sheet.starts:
-        return set()
     starts = set()
     for low, high in pairwise([*sorted(sheet.starts), len(sheet.rows)]):
-        lines = [line for line, number in enumerate(kept) if low <= number < high]
-        starts |= set(lines[:1])
+        kept = [lines[number] for number in range(low, high) if number in lines]
+        starts |= set(kept[:1])
     return starts

@@ -8,6 +8,7 @@ from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.beside import HARMLESS, MIXED
 from vlmguard.results.leaderboard.cells import MARKS
 from vlmguard.results.leaderboard.model import Beside, Entry, Group, Leaderboard
+from vlmguard.results.leaderboard.typeset import judges_said
 from vlmguard.results.logs.coverage import KINDS, OTHERWISE, SCORED, TOTAL
 from vlmguard.results.logs.measures import Measure, is_refusal
 from vlmguard.results.stats.differences import Difference
@@ -57,6 +58,9 @@ def beside_sheet(board: Leaderboard) -> Sheet:
         sheet.starts.add(len(sheet.rows))
         for each in rows:
             sheet.rows.append(_line(board, each))
+    sheet.caption = judges_said(
+        {of: None for each in board.beside for of in (each.group, each.partner) if of}
+    )
     sheet.notes += [*BESIDE_NOTES, *refusals_note(board), *control_note(board)]
     return sheet
 

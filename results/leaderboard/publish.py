@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.formats.latex import latex
+from vlmguard.results.formats.latex_file import latex_file
 from vlmguard.results.formats.markdown import escape_markdown, markdown
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.spreadsheet import csv_text
@@ -43,6 +43,7 @@ from vlmguard.results.leaderboard.tables import (
     slice_sheets,
     tested_note,
 )
+from vlmguard.results.leaderboard.typeset import typeset
 from vlmguard.results.logs.coverage import KINDS, TOTAL
 from vlmguard.results.logs.measures import ARROWS
 from vlmguard.results.logs.read import Run
@@ -108,6 +109,7 @@ def write_leaderboard(
     folder: Path,
     extras: Extras | None = None,
     tables: list[Sheet] | None = None,
+    intervals: bool = False,
 ) -> list[str]:
     """Write Markdown, LaTeX, CSV, JSON, a page, and figures as SVG, PNG and PDF.
 
@@ -116,6 +118,7 @@ def write_leaderboard(
         folder: Made if it does not exist.
         extras: Additions of the caller.
         tables: Replace the tables of the full layout.
+        intervals: Whether LaTeX, too, shows differences and intervals, below the means.
 
     Returns:
         Names of the files.
@@ -128,7 +131,7 @@ def write_leaderboard(
     for title in extras.figures:
         if not re.fullmatch(r"[\w-]+", title):
             raise UserError(f"extra figure {title!r}: name it by letters, digits, - and _ alone.")
-    shown = [main_sheet(board), *board_sheets(board)] if tables is None else tables
+    shown = [main_sheet(board, intervals), *board_sheets(board)] if tables is None else tables
     ours = [each for each in [*shown, *extras.sheets] if each.rows]
     published = published_for(board)
     notes = [*board.notes, *extras.notes]
@@ -136,10 +139,10 @@ def write_leaderboard(
     drawn = all_figures(board)
     wide = drawn.page | extras.figures
     head = "".join(f"> {escape_markdown(one_line(note))}\n\n" for note in notes)
-    remarks = "".join(f"% {one_line(note)}\n" for note in notes)
+    typed = [typeset(each, intervals) for each in ours]
     files = {
         "leaderboard.md": head + "\n".join(markdown(each) for each in written if each.rows),
-        "leaderboard.tex": remarks + "\n".join(latex(each, board.footnotes) for each in ours),
+        "leaderboard.tex": latex_file(typed, notes, board.footnotes, intervals),
         "leaderboard.csv": as_csv(board),
         "leaderboard.json": as_json(board, published, extras),
         "leaderboard.html": page(board, published, shown_figures(wide, drawn.column), extras),

@@ -20,6 +20,7 @@ from vlmguard.results.leaderboard.cells import (
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
 from vlmguard.results.leaderboard.standings import standings
+from vlmguard.results.leaderboard.typeset import judges_said
 from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.measures import show_p
 
@@ -61,13 +62,19 @@ COST_NOTES = [
 ]
 
 
-def main_sheet(board: Leaderboard) -> Sheet:
-    """All benchmarks in one table: a row for each target and defense."""
+def main_sheet(board: Leaderboard, intervals: bool = False) -> Sheet:
+    """All benchmarks in one table: a row for each target and defense.
+
+    Args:
+        board: The leaderboard.
+        intervals: Whether the intervals of differences are shown, which make it wide.
+    """
     header, spans = ["Target", "Defense"], [("", 2)]
     for group in board.groups:
         header += [*(measure.heading for measure in group.primary), "Scored"]
         spans.append((group.title, len(group.primary) + 1))
     sheet = Sheet("Leaderboard", header, [], spans, list(LEGEND))
+    sheet.caption = judges_said(board.groups)
     sheet.notes += tested_note(board)
     sheet.notes += control_note(board)
     sheet.notes += unpaired_notes(board)
@@ -78,7 +85,7 @@ def main_sheet(board: Leaderboard) -> Sheet:
             for group in board.groups:
                 entry = board.find(target, defense, group)
                 line += [
-                    cell_text(measure, entry.cells[measure.name], False) if entry else ""
+                    cell_text(measure, entry.cells[measure.name], intervals) if entry else ""
                     for measure in group.primary
                 ]
                 line.append(scored_and_failed(entry, group) if entry else "")
@@ -238,6 +245,7 @@ def duel_sheet(board: Leaderboard) -> Sheet:
         ["Benchmark", "Target", "Best", "Against", "Measure", "Difference", "p (adjusted)"],
         [],
         labels=5,
+        caption=judges_said({duel.group: None for duel in board.duels}),
     )
     for duel in board.duels:
         group, found = duel.group, duel.difference
@@ -258,7 +266,7 @@ def duel_sheet(board: Leaderboard) -> Sheet:
 def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
     shown = group.primary
     header = ["Target", "Defense", *(measure.heading for measure in shown), "Scored", "Failed % ↓"]
-    sheet = Sheet(group.title, header, [])
+    sheet = Sheet(group.title, header, [], caption=judges_said([group]))
     sheet.notes.append(
         f"Task {group.column.benchmark} {group.column.version}, data {group.column.data}, "
         f"judge {group.judge or 'none'}, templates and phrases: {group.templates or 'none'}."
@@ -351,7 +359,7 @@ def _coverage_sheet(board: Leaderboard, group: Group) -> Sheet:
 def _slice_sheet(board: Leaderboard, group: Group) -> Sheet:
     shown = group.primary
     header = ["Target", "Defense", "Slice", *(measure.heading for measure in shown), "Scored"]
-    sheet = Sheet(f"{group.title}, by slice", header, [], labels=3)
+    sheet = Sheet(f"{group.title}, by slice", header, [], labels=3, caption=judges_said([group]))
     for target, defense in board.rows():
         entry = board.find(target, defense, group)
         if entry is None or not entry.slices:

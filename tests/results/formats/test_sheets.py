@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlmguard.results.formats.sheets import Sheet, brief, columns_of, parts_of
+from vlmguard.results.formats.sheets import Sheet, brief, part_of
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,13 @@ def test_a_part_keeps_blocks_and_best_cells() -> None:
     sheet = Sheet("Board", ["Target", "Defense", "a", "b", "c"], [], spans, ["A note."])
     sheet.rows = [["t", "none", "1", "2", ""], ["t", "guard", "3", "4", "5"], ["u", "none", *"678"]]
     sheet.starts, sheet.best, sheet.second = {0, 2}, {(1, 2), (1, 4)}, {(0, 3), (2, 4)}
-    pots, pans = parts_of(sheet)
-    assert (pots.title, pots.header, pots.spans) == ("Pots", ["Target", "Defense", "a", "b"], [])
+    pots, pans = part_of(sheet, [0, 1, 2, 3]), part_of(sheet, [0, 1, 4])
+    assert pots.header == ["Target", "Defense", "a", "b"]
     assert (pots.starts, pots.best, pots.second) == ({0, 2}, {(1, 2)}, {(0, 3)})
     assert pans.rows == [["t", "guard", "5"], ["u", "none", "8"]]
     assert (pans.starts, pans.best, pans.second) == ({0, 1}, {(0, 2)}, {(1, 2)})
-    both = columns_of(sheet, [1, 2, 4])
+    both = part_of(sheet, [1, 2, 4])
     assert both.spans == [("", 1), ("Pots", 1), ("Pans", 1)]
     assert both.labels == 1
+    last = part_of(sheet, rows=[1, 2])
+    assert (last.starts, last.best, last.second) == ({0, 1}, {(0, 2), (0, 4)}, {(1, 4)})
