@@ -198,7 +198,8 @@ def _paper_rows(published: list[Published], titles: list[str], table: _Table) ->
     pairs = dict.fromkeys((row.target, row.method) for row in published)
     lines = []
     for target, method in sorted(pairs, key=lambda pair: (pair[0], pair[1] != _BASE, pair[1])):
-        line, means = ["paper", target, names.get(method, method)], {}
+        line = ["paper", target, names.get(method, method)]
+        means: dict[str, float] = {}
         for title in titles:
             found = [cells.get((target, method, title, metric)) for _, metric, _ in table.measures]
             missing = "-" if any(found) else ""
