@@ -85,6 +85,7 @@ def _frame(
         r"\centering\small\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{_breakable(caption)}}}",
         rf"\label{{tab:{sheet.name or 'table'}}}",
+        r"\smallskip",
     ]
     if shrinks:
         head.append(r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%")

@@ -2,14 +2,18 @@
 
 import textwrap
 from dataclasses import dataclass
+from typing import Final
 
-from vlmguard.results.formats.latex_text import escape_latex
+from vlmguard.results.formats.latex_text import escape_latex, text_width
 from vlmguard.results.formats.sheets import MARKS, brief
 
 __all__ = ["Shown", "cell_lines", "wrapped"]
 
-_LONGEST: int = 34
+_LONGEST: Final = 28
 """Letters of a name on one line."""
+_LONGEST_WORD: Final = 40
+_BESIDE: Final = 16
+"""Letters of remarks that stand beside a number; longer ones stand below it."""
 
 
 @dataclass(frozen=True)
@@ -39,21 +43,36 @@ def cell_lines(cell: str, label: bool, intervals: bool, standing: int = 0) -> li
         return [Shown(each, escape_latex(each)) for part in parts for each in wrapped(part)]
     first, *rest = cell.split("\n") if intervals else brief(cell)
     if intervals:
-        small = [_number(each) for each in rest]
-        return [
-            _number(first, standing),
-            *(Shown(each.text, rf"{{\scriptsize {each.latex}}}") for each in small),
-        ]
+        return [_number(first, standing), *(_small(each) for each in rest)]
     value = _number(first, standing)
     if not rest:
         return [value]
     remarks = f"({'; '.join(rest)})"
-    return [Shown(f"{value.text} {remarks}", rf"{value.latex} {{\scriptsize {_text(remarks)}}}")]
+    if text_width(remarks) > _BESIDE:
+        return [value, *(_small(each) for each in rest)]
+    beside = value.latex.replace(r"\rlap", "")
+    return [Shown(f"{value.text} {remarks}", rf"{beside} {{\scriptsize {_text(remarks)}}}")]
+
+
+def _small(text: str) -> Shown:
+    line = _number(text)
+    return Shown(line.text, rf"{{\scriptsize {line.latex}}}")
 
 
 def wrapped(text: str) -> list[str]:
     """A name in lines that are short enough for a column."""
-    return textwrap.wrap(text, _LONGEST, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(text, _LONGEST, break_long_words=False, break_on_hyphens=False)
+    return [piece for line in lines for piece in _pieces(line)] or [""]
+
+
+def _pieces(line: str) -> list[str]:
+    """A line, or parts of one that is a long word: broken behind a slash if it has any."""
+    pieces = []
+    while len(line) > _LONGEST_WORD:
+        cut = line.rfind("/", 0, _LONGEST_WORD) + 1 or _LONGEST_WORD
+        pieces.append(line[:cut])
+        line = line[cut:]
+    return [*pieces, line]
 
 
 def _number(text: str, standing: int = 0) -> Shown:

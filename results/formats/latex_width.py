@@ -3,6 +3,7 @@
 Widths are estimates in points, of text of the size small in the fonts that papers use.
 """
 
+import re
 import textwrap
 from dataclasses import replace
 from itertools import pairwise
@@ -43,9 +44,11 @@ def column_widths(sheet: Sheet, intervals: bool) -> list[float]:
 def heading_lines(name: str, width: float) -> list[str]:
     """A heading in lines that are no wider than its column, if its words allow it."""
     room = max(int(width) + 1, 8)
+    # A unit stays with its arrow.
+    whole = re.sub(r" (?=[↑↓])", "\N{NO-BREAK SPACE}", name)
     return [
         line
-        for part in name.split("\n")
+        for part in whole.split("\n")
         for line in textwrap.wrap(part, room, break_long_words=False, break_on_hyphens=False)
     ] or [""]
 

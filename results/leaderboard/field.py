@@ -19,6 +19,7 @@ from vlmguard.results.leaderboard.model import (
     Group,
     Leaderboard,
 )
+from vlmguard.results.leaderboard.typeset import judges_said
 from vlmguard.results.logs.measures import Measure
 from vlmguard.results.logs.timing import p50_and_p95
 from vlmguard.results.stats.differences import mean_interval
@@ -75,6 +76,7 @@ def field_sheet(board: Leaderboard) -> Sheet:
     ]
     title = "What each defense brings, and what it costs"
     sheet = Sheet(title, [*header, *costs], [], notes=list(_NOTES))
+    sheet.caption = judges_said(board.groups)
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         sheet.starts.add(len(sheet.rows))
         for _, defense in rows:

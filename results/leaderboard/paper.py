@@ -127,9 +127,10 @@ def _beside(board: Leaderboard, known: list[Published], table: _Table) -> Sheet:
         filter(
             None,
             [
-                f"Ours: {judges_said(groups.values())}" if groups else "",
+                judges_said(groups.values()).replace("Judge", "Our judge", 1),
                 f"Paper: arXiv {PAPER}, judged by GPT-4o with prompts that are not public; not "
-                "ranked with ours. n: scored of all answers (ours), samples (paper).",
+                "ranked with ours. n: scored of all answers (ours), samples (published). In "
+                "brackets: 95 % interval of a mean of ours, clustered by image.",
             ],
         )
     )

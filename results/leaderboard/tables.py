@@ -158,6 +158,7 @@ def gain_sheet(board: Leaderboard) -> Sheet:
             "Harmless requests alone have no gain in safety.",
             *control_note(board),
         ],
+        caption=judges_said({gain.group: None for gain in board.gains}),
     )
     for gain in board.gains:
         sheet.rows.append(

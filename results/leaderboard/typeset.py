@@ -13,6 +13,7 @@ __all__ = ["judges_said", "proper_name", "typeset"]
 
 _DEFENSES: Final = ("Defense", "Best", "Against")
 """Headings of the columns that name defenses."""
+_SOURCES: Final = {"ours": "Ours", "paper": "Published"}
 _SCORED: Final = "Scored"
 _ALL: Final = re.compile(r"(\d+) of \1(\n\d+ images?)?$")
 _BEST: Final = "Bold: best mean{} of a target, underlined: second (controls aside; no test)."
@@ -47,9 +48,11 @@ def typeset(sheet: Sheet, intervals: bool = False) -> Sheet:
         said.append(_TESTED)
     if intervals and any("\n[" in cell and "\n+" in cell for row in rows for cell in row):
         said.append(_BELOW)
+    if sheet.header[0] == "Source":
+        rows = [[_SOURCES.get(row[0], row[0]), *row[1:]] for row in rows]
     named = replace(sheet, rows=rows, caption=" ".join(filter(None, said)))
     kept = [number for number in range(len(sheet.header)) if number not in complete]
-    return part_of(named, kept) if complete else named
+    return part_of(named, kept, range(len(rows))) if complete else named
 
 
 def proper_name(label: str) -> str:
