@@ -10,7 +10,7 @@ from vlmguard.guard.cards import Card
 from vlmguard.guard.errors import MissingData, UserError
 from vlmguard.guard.images.prepare import DEFAULT_RULES, ImageRules
 from vlmguard.guard.packed_images import image_cache
-from vlmguard.guard.paths import leaves, user_path
+from vlmguard.guard.paths import leaves, missing, user_path
 
 __all__ = ["DATA_ROOT", "MissingFile", "Source", "data_root", "file_hash", "local"]
 
@@ -135,5 +135,5 @@ def local(
         MissingData: There is no such folder.
     """
     if not folder.is_dir():
-        raise MissingData(f"{card.title}: {folder} is no folder. {card.how_to_get}")
+        raise MissingData(f"{card.title}: {missing(folder, 'folder')} {card.how_to_get}")
     return Source(card, folder, folder.resolve(), "local", images, partial)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from vlmguard.guard.errors import MissingFile, UserError, reason_of, short
+from vlmguard.guard.paths import missing
 
 __all__ = [
     "MAX_DEPTH",
@@ -59,8 +60,8 @@ def read_bytes(path: Path, way_out: str = "Correct or replace it.") -> bytes:
                 return _at_most(path, gzip.GzipFile(fileobj=file), MAX_UNPACKED, way_out)
             return _at_most(path, file, MAX_BYTES, way_out)
     except FileNotFoundError as error:
-        missing = f"{short(path)}: cannot be read ({reason_of(error)}). {way_out}"
-        raise MissingFile(missing) from error
+        end = "" if way_out.startswith("Correct") else f" {way_out}"  # of what is there
+        raise MissingFile(f"{missing(path.absolute())}{end}") from error
     # ValueError: a NUL character in the path.
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"{short(path)}: cannot be read ({reason_of(error)}). {way_out}") from error

@@ -5,14 +5,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from vlmguard.guard.errors import UserError, reason_of, short
+from vlmguard.guard.alike import did_you_mean
+from vlmguard.guard.errors import MissingFile, UserError, reason_of, short
 
-__all__ = ["inside", "leaves", "model_path", "user_path"]
+__all__ = ["existing", "inside", "leaves", "missing", "model_path", "user_path"]
 
 # Inspect changes into the task file's folder before it calls the task, and would look there for a
 # relative path in `-T data_dir=`. The entry point imports this module earlier, while the current
 # folder is still the user's.
 _START: Final = Path.cwd()
+_MOST: Final = 10_000
+"""Names of a folder that are compared with a misspelt one."""
 
 
 def user_path(typed: object) -> Path:
@@ -38,6 +41,56 @@ def user_path(typed: object) -> Path:
         return path.absolute() if path.exists() else _START / path
     except (OSError, RuntimeError) as error:  # RuntimeError: `~nobody`
         raise UserError(f"{short(name)}: cannot be a path here ({reason_of(error)}).") from error
+
+
+def existing(typed: object, what: str = "file", way_out: str = "") -> Path:
+    """Resolve a path that a user typed, and that must be there.
+
+    Args:
+        typed: Path, as for `user_path`.
+        what: What it must be, for the message: `file`, `folder`, or `file or folder`.
+        way_out: Last sentence of an error.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        UserError: As for `user_path`, or it is a file where a folder is needed, or the reverse.
+        MissingFile: There is nothing of that name.
+    """
+    path = user_path(typed)
+    end = f" {way_out}" if way_out else ""
+    if not path.exists():
+        raise MissingFile(f"{missing(path, what)}{end}")
+    if what == "file" and path.is_dir():
+        raise UserError(f"{short(path)} is a folder. Name a file in it.{end}")
+    if what == "folder" and not path.is_dir():
+        raise UserError(f"{short(path)} is a file. Name a folder.{end}")
+    return path
+
+
+def missing(path: Path, what: str = "file") -> str:
+    """Say that something is not there, where that was, and what is called almost like it.
+
+    Args:
+        path: The absolute path.
+        what: What was looked for.
+    """
+    # The first part of the path that is not there: what follows cannot be there either.
+    absent = path
+    while not absent.parent.exists():
+        absent = absent.parent
+    try:
+        beside = sorted(os.listdir(absent.parent))[:_MOST]
+    except OSError:
+        beside = []  # a file, or a folder that may not be listed, has nothing to propose
+    notes = [] if absent == path else [f"there is no {short(absent.name)}"]
+    name = path
+    if path.is_relative_to(_START):
+        name = path.relative_to(_START)
+        notes.append(f"in {_START}")
+    where = f" ({', '.join(notes)})" if notes else ""
+    return f"no such {what}: {short(name)}{where}.{did_you_mean(absent.name, beside)}"
 
 
 def model_path(typed: str) -> Path:

@@ -29,7 +29,7 @@ from vlmguard.guard.defense.conversation import Conversation
 from vlmguard.guard.errors import MissingFile, UserError
 from vlmguard.guard.files import parse_json, read_bytes, read_text
 from vlmguard.guard.messages import image_parts, images_of
-from vlmguard.guard.paths import inside
+from vlmguard.guard.paths import existing, inside
 from vlmguard.guard.redaction import HIDDEN, is_secret, redact_text
 from vlmguard.guard.text.untrusted import well_formed
 
@@ -182,6 +182,7 @@ def read_recordings(folder: Path) -> Recordings:
     Raises:
         UserError: There are none, a line is no recording, or two requests have the same id.
     """
+    existing(folder, "folder", "Name the one that `vlmguard serve --record` wrote to.")
     files = [file for kind in (ROWS, OTHERS) for file in sorted(folder.glob(f"{kind}-*.jsonl"))]
     if not files:
         raise UserError(

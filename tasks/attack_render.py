@@ -31,7 +31,7 @@ from vlmguard.guard.errors import UserError, check_count, reason_of
 from vlmguard.guard.images.prepare import ImageError, prepare_image
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.package import PACKAGE
-from vlmguard.guard.paths import user_path
+from vlmguard.guard.paths import existing, user_path
 from vlmguard.tasks.microworld import CARD as MICROWORLD
 from vlmguard.tasks.microworld import in_turn
 
@@ -116,7 +116,7 @@ def _samples(wanted: Wanted) -> list[Asked]:
 
 def _picture(file: str) -> str:
     try:
-        return prepare_image(user_path(file)).reference
+        return prepare_image(existing(file)).reference
     except ImageError as error:
         raise UserError(f"--image {file}: {error}") from error
 

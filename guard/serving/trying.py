@@ -26,7 +26,7 @@ from vlmguard.guard.errors import UserError, reason_of
 from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.outside import made_of, model_of, options_of, roles_of
-from vlmguard.guard.paths import user_path
+from vlmguard.guard.paths import existing
 from vlmguard.guard.serving.comparing import Compared, compare, described
 from vlmguard.guard.serving.microworld import (
     DEFAULT_TARGET,
@@ -91,7 +91,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[str, str]:
     if arguments.request is None:
         raise UserError(f'vlmguard try {arguments.image}: give a request too, as "What is this?".')
     try:
-        return to_data_uri(user_path(arguments.image)), arguments.request
+        return to_data_uri(existing(arguments.image)), arguments.request
     except ImageError as error:
         raise UserError(f"{error}. Give a picture's file, or none for a drawn scene.") from error
 

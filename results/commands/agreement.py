@@ -39,12 +39,14 @@ def add(commands: Any) -> None:
 def _agreement(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError
     from vlmguard.guard.paths import user_path
+    from vlmguard.guard.progress import show_status
     from vlmguard.results.agreement.agree import agree
     from vlmguard.results.agreement.columns import UNSAFE, agree_columns, is_column
     from vlmguard.results.agreement.sheets import agreement_sheets
     from vlmguard.results.commands.shared import log_place, plain_console
     from vlmguard.results.formats.console import print_sheets
 
+    show_status("comparing raters ...")
     if any(map(is_column, arguments.sources)):
         sources = [str(user_path(source)) for source in arguments.sources]
         found, remarks = agree_columns(sources, arguments.unsafe or UNSAFE, arguments.cluster)

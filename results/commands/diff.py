@@ -33,13 +33,15 @@ def add(commands: Any) -> None:
 
 def _diff(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.paths import user_path
+    from vlmguard.guard.progress import show_status
     from vlmguard.results.changes import change_sheet
-    from vlmguard.results.commands.shared import log_place, plain_console
+    from vlmguard.results.commands.shared import log_place, plain_console, say_again
     from vlmguard.results.diff import as_csv, as_html, diff, flips_as_text, intro
     from vlmguard.results.formats.console import print_sheets
     from vlmguard.results.formats.writing import write_file
 
     console = plain_console()
+    show_status("comparing both logs ...")
     found = diff(log_place(arguments.a), log_place(arguments.b))
     print(f"{intro(found)}\n")
     print_sheets([change_sheet(found.changes)], console)
@@ -48,4 +50,6 @@ def _diff(arguments: argparse.Namespace) -> int:
         write_file(user_path(arguments.csv), as_csv(found))
     if arguments.html:
         write_file(user_path(arguments.html), as_html(found, not arguments.no_images))
+    else:
+        say_again(arguments, "--html", "flips.html")
     return 0

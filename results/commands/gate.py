@@ -92,6 +92,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
 def _gate(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import check_number
     from vlmguard.guard.paths import user_path
+    from vlmguard.guard.terminal import say_next, shown_path
     from vlmguard.results.commands.shared import read_logs
     from vlmguard.results.gate.command import check, step_summary, update
     from vlmguard.results.gate.comparable import Limits
@@ -110,6 +111,8 @@ def _gate(arguments: argparse.Namespace) -> int:
     baseline = user_path(arguments.baseline)
     if arguments.update:
         print("\n".join(update(read_logs(arguments.logs), baseline, limits)))
+        shown = shown_path(baseline)
+        say_next(f"commit {shown}, and in CI: vlmguard gate LOGS --baseline {shown}")
         return 0
     return check(
         lambda: read_logs(arguments.logs), baseline, limits, arguments.strict, junit, step_summary()

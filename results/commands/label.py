@@ -8,15 +8,20 @@ def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard label`, on what `add_subparsers` returned."""
     parser = commands.add_parser(
         "label",
+        purpose="compare",
+        examples=(
+            "vlmguard label logs/guarded.eval --out sheet",
+            "vlmguard label logs/guarded.eval --out both --merge ann.csv --merge bob.csv",
+        ),
         help="a blind sheet for labelling answers by hand",
         description="Answers in random order, without model, defense or verdict.",
     )
-    parser.add_argument("log", metavar="LOG")
+    parser.add_argument("log", metavar="LOG", help="a log, or a folder with a single one")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="for labels.csv and labels.html"
     )
     parser.add_argument("--n", type=int, default=60, help="number of answers (default: 60)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing (default: 0)")
     parser.add_argument(
         "--merge",
         action="append",
@@ -33,7 +38,9 @@ def add(commands: Any) -> None:
 
 def _label(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError, check_number
-    from vlmguard.guard.paths import user_path
+    from vlmguard.guard.paths import existing, user_path
+    from vlmguard.guard.progress import show_status
+    from vlmguard.guard.terminal import say_next, shown_path
     from vlmguard.results.agreement.labelling import label_sheet, merged_sheet, open_labels
     from vlmguard.results.commands.shared import log_place
     from vlmguard.results.formats.writing import write_files
@@ -45,7 +52,8 @@ def _label(arguments: argparse.Namespace) -> int:
         )
     check_number("--n", arguments.n, 1)
     log = log_place(arguments.log)
-    raters = [user_path(each) for each in arguments.merge]
+    show_status("reading answers from the log ...")
+    raters = [existing(each) for each in arguments.merge]
     sheet = merged_sheet(log, raters) if raters else label_sheet(log, arguments.n, arguments.seed)
     page = sheet.page(not arguments.no_images)
     write_files(folder, {"labels.csv": sheet.csv().encode(), "labels.html": page.encode()})
@@ -55,4 +63,9 @@ def _label(arguments: argparse.Namespace) -> int:
         print(f"Settle them in {folder / 'labels.html'}, or in {folder / 'labels.csv'}.")
     else:
         print(f"Label in {folder / 'labels.html'}, or fill in {folder / 'labels.csv'}.")
+    labels = shown_path(folder / "labels.csv")
+    say_next(
+        f"vlmguard agreement {shown_path(log)} {labels}",
+        f"vlmguard leaderboard {shown_path(log)} --labels {labels}",
+    )
     return 0

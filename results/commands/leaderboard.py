@@ -84,9 +84,10 @@ def add(commands: Any) -> None:
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError
     from vlmguard.guard.paths import user_path
+    from vlmguard.guard.progress import show_status
     from vlmguard.results.agreement.calibrated import calibrated_sheet
     from vlmguard.results.commands.sample_pages import name_logs, write_samples
-    from vlmguard.results.commands.shared import plain_console, read_logs
+    from vlmguard.results.commands.shared import plain_console, read_logs, say_again
     from vlmguard.results.formats.console import WIDE, print_sheets
     from vlmguard.results.leaderboard import tables
     from vlmguard.results.leaderboard.build import build
@@ -107,6 +108,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
             "--labels goes without --intersect: labels correct the mean over all answers of a log."
         )
     results = read_logs(arguments.logs)
+    show_status("comparing runs ...")
     board = build(results, arguments.intersect)
     labelled = [calibrated_sheet(board, results, labels)] if labels else []
     published = published_for(board)
@@ -116,6 +118,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     files: list[str] = []
     # Before anything is printed: whoever reads that may stop early, as `head` does.
     if arguments.out:
+        show_status("drawing figures and writing files ...")
         folder = user_path(arguments.out)
         name_logs(board, folder)
         pages = write_samples(board, folder, not arguments.no_images) if arguments.samples else 0
@@ -135,8 +138,12 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     elif published:
         print(f"{len(published)} published rows for these benchmarks: --published.\n")
     print_sheets([tables.left_out_sheet(board)], console)
-    if arguments.out:
-        print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
-        if pages:
-            print(f"Wrote {pages} files to {arguments.out}/samples: open samples/index.html.")
+    if not arguments.out:
+        say_again(arguments, "--out", "out/board")
+        return 0
+    print(f"Wrote {len(files)} files to {arguments.out}: open leaderboard.html.")
+    if pages:
+        print(f"Wrote {pages} files to {arguments.out}/samples: open samples/index.html.")
+    elif not arguments.samples:
+        say_again(arguments, "--samples")
     return 0

@@ -1,7 +1,6 @@
 """`vlmguard run`: a matrix of benchmarks, defenses and targets."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from vlmguard.guard.terminal import say_error, say_next, shown_path
     from vlmguard.results.commands.shared import plain_console
     from vlmguard.results.formats.console import print_sheets
     from vlmguard.results.run.latency import latency_matrix
@@ -101,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print("".join(f"{one_line(line)}\n" for line in left_out(matrix)), end="")
         lacking = dict.fromkeys(line for planned in plans for line in problems(*planned))
         for line in lacking:
-            print(f"vlmguard: {one_line(line)}.", file=sys.stderr)
+            say_error(f"{one_line(line)}.")
         return 2 if lacking else 0
 
     def announce(lines: list[Planned]) -> None:
@@ -112,12 +112,16 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         finished = [run(each, announce) for each in parts]
         _tell_attacks(matrix)
+        place = shown_path(matrix.log_dir)
+        if all(finished):
+            say_next(f"vlmguard leaderboard {place} --out out/board")
+        else:
+            say_next("the same command again: it goes on with what is unfinished")
         return 0 if all(finished) else 1
     except KeyboardInterrupt:
-        print(
-            f"vlmguard: stopped. What is finished is kept below {matrix.log_dir}: run the same "
-            f"command again to go on.",
-            file=sys.stderr,
+        say_error(
+            f"stopped. What is finished is kept below {matrix.log_dir}: run the same command "
+            f"again to go on."
         )
         return 130
 
@@ -132,7 +136,6 @@ def _tell_attacks(matrix: "Matrix") -> None:
         return
     for line in red_team_lines_of(read_results([matrix.log_dir])):
         print(f"{one_line(line)}.")
-    print(f"Tables: vlmguard leaderboard {matrix.log_dir}", flush=True)
 
 
 def _matrix(arguments: argparse.Namespace) -> "Matrix":

@@ -20,8 +20,9 @@ from typing import Annotated, Any, Final
 import pandas as pd
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from vlmguard.guard.errors import UserError, first_fault
+from vlmguard.guard.errors import MissingFile, UserError, first_fault
 from vlmguard.guard.files import read_json
+from vlmguard.guard.paths import missing
 from vlmguard.results.formats.writing import write_files
 from vlmguard.results.logs.coverage import coverage
 from vlmguard.results.logs.frame import Results
@@ -175,7 +176,7 @@ def read_baseline(path: Path) -> list[Scores]:
     """
     anew = "Delete it and write it anew with --update."
     if not path.exists():
-        raise UserError(f"{path}: no such baseline. Write one with --update.")
+        raise MissingFile(f"{missing(path)} Write a baseline with --update.")
     if path.is_dir():
         raise UserError(f"{path}: a folder; --baseline takes the file that --update writes.")
     document = read_json(path, anew)

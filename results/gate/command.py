@@ -9,6 +9,7 @@ from typing import Final
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.redaction import redact_text
+from vlmguard.guard.terminal import say_next, shown_path
 from vlmguard.results.formats.writing import write_file
 from vlmguard.results.gate import report
 from vlmguard.results.gate.baseline import (
@@ -52,6 +53,7 @@ def check(
         summary: GitHub's step summary, to which the findings are appended.
     """
     attacks: list[str] = []
+    pairs: dict[str, tuple[str, str]] = {}
     try:
         before = read_baseline(baseline)
         results = read()
@@ -62,13 +64,34 @@ def check(
             Finding(log, "", "incomparable", reason) for log, reason in _missing(results).items()
         ]
         findings += compare(before, current, limits)
+        pairs = _logs(before, current)
     except UserError as error:
         findings = [Finding("gate", "", "incomparable", str(error))]
     except Exception as error:  # Status 1 means a loss, which a failure of the gate itself is not.
         traceback.print_exc()
         message = redact_text(f"{type(error).__name__}: {error}")
         findings = [Finding("gate", "", "incomparable", message)]
-    return reported(findings, strict, junit, summary, attacks)
+    status = reported(findings, strict, junit, summary, attacks)
+    worse = [each.run for each in findings if each.status == "worse" and each.run in pairs]
+    for run in dict.fromkeys(worse):
+        old, new = map(shown_path, pairs[run])
+        say_next(f"vlmguard diff {old} {new} --html flips.html")
+    if worse:
+        say_next("if the loss is meant: the same command with --update")
+    return status
+
+
+def _logs(
+    before: list[Scores], current: list[tuple[Scores, Reading]]
+) -> dict[str, tuple[str, str]]:
+    """The logs of runs then and now, by their labels; a baseline holds only the old log's name."""
+    old = {scores.label: scores.provenance.get("log", "") for scores in before}
+    found = {}
+    for scores, reading in current:
+        if name := old.get(scores.label):
+            beside = Path(reading.path).with_name(name)
+            found[scores.label] = (str(beside) if beside.exists() else name, reading.path)
+    return found
 
 
 def reported(

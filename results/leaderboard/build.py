@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from vlmguard.guard.progress import tracked
 from vlmguard.results.leaderboard.beside import benign_halves, in_order, kind_of, pair_up
 from vlmguard.results.leaderboard.comparisons import Tested, compare, duels, gains, mark
 from vlmguard.results.leaderboard.model import CONTROLS, Cell, Entry, Group, Leaderboard, Overhead
@@ -119,7 +120,7 @@ def _fill(
     for column, runs in columns.items():
         used, note = _used(runs, intersect)
         found[_group(column, columns, used, note)] = used
-    for group in in_order(list(found)):
+    for group in tracked(in_order(list(found)), "comparing runs: group"):
         entries = {_entry(each, group, labels[each.run], board.runs): each for each in found[group]}
         board.groups.append(group)
         board.entries += entries

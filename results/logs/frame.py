@@ -1,6 +1,7 @@
 """Reads logs into runs with their answers, and lists the logs that are left out and why."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ import pandas as pd
 from inspect_ai.log import list_eval_logs
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import existing, user_path
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.conditions import as_text
 from vlmguard.results.logs.read import Run, read_log
@@ -104,8 +106,8 @@ def find_logs(paths: Iterable[str]) -> list[str]:
     found: dict[str, None] = {}
     given = [str(path) for path in paths]
     for path in given:
-        if "://" not in path and not Path(path).exists():
-            raise UserError(f"{path}: no such file or folder. Name Inspect logs or their folder.")
+        if "://" not in path:
+            existing(path, "file or folder")
         if Path(path).is_file():
             found[str(Path(path).resolve())] = None
             continue
@@ -119,11 +121,19 @@ def find_logs(paths: Iterable[str]) -> list[str]:
         for info in listed:
             found[info.name.removeprefix("file://")] = None
     if not found:
-        raise UserError(
-            f"No Inspect logs (*.eval, *.json) in {', '.join(given)}. Run a benchmark first: "
-            "inspect eval vlmguard/BENCHMARK --log-dir logs."
-        )
+        raise UserError(f"No Inspect logs (*.eval, *.json) in {', '.join(given)}. {_elsewhere()}")
     return list(found)
+
+
+def _elsewhere() -> str:
+    """Where logs are, or how to make some."""
+    usual = os.environ.get("INSPECT_LOG_DIR") or "logs"
+    if "://" not in usual and any(user_path(usual).rglob("*.eval")):
+        return f"There are logs in {usual}: name that folder."
+    return (
+        f"Inspect writes them into {usual}, or where --log-dir says. Run a benchmark first: "
+        f"inspect eval vlmguard/BENCHMARK."
+    )
 
 
 def read_run(path: str) -> Run:

@@ -18,7 +18,7 @@ from pydantic import (
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError, check_number, first_fault
-from vlmguard.guard.paths import user_path
+from vlmguard.guard.paths import missing, user_path
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.yaml_files import read_yaml
 from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice, Named
@@ -249,7 +249,7 @@ def config_path(typed: str) -> Path:
     if not ready.is_file():
         ours = sorted(each.stem for each in CONFIGS.glob("*.yaml"))
         raise UserError(
-            f"--config {typed}: no such file.{did_you_mean(typed, ours)} Ready configurations: "
+            f"--config: {missing(path)}{did_you_mean(typed, ours)} Ready configurations: "
             f"{', '.join(ours)}."
         )
     return ready

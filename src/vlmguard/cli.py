@@ -62,6 +62,7 @@ def _main(argv: list[str] | None) -> int:
         arguments.set += rest
     elif rest:
         parser.named(words).error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.words = words  # to say the same command with an option more
     if "check" in arguments:  # rules that argparse cannot state, before anything heavy is imported
         arguments.check(arguments)
     try:

@@ -7,6 +7,8 @@ from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card, cards
 from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import existing
+from vlmguard.guard.progress import tracked
 from vlmguard.tasks.data.check import check, describe
 
 __all__ = ["known_sets", "run"]
@@ -36,9 +38,9 @@ def run(names: list[str], data_dir: str | None, as_json: bool) -> int:
             )
     # Without a folder, the report says where to get the data.
     root = data_root(data_dir)
-    if root and not root.is_dir():
-        raise UserError(f"{root} is no folder. Name one with --data-dir, or set {DATA_ROOT}.")
-    reports = [check(known[name], root) for name in names or known]
+    if root:
+        existing(root, "folder", f"Name one with --data-dir, or set {DATA_ROOT}.")
+    reports = [check(known[name], root) for name in tracked(names or [*known], "checking data")]
     if as_json:
         print(json.dumps([asdict(report) for report in reports], indent=2))
     else:

@@ -77,7 +77,7 @@ def test_what_is_no_text_file_is_named(file: Any, tmp_path: Path) -> None:
         (tmp_path, "it is a folder"),
         (tmp_path / "fifo", "it is no regular file"),
         (Path("/dev/zero"), "it is no regular file"),
-        (tmp_path / "none", "No such file"),
+        (tmp_path / "none", "no such file"),
         (tmp_path / "loop", "cannot be read"),
         (tmp_path / ("a" * 5000), "File name too long"),
         (tmp_path / "a\0b", "cannot be read"),

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,7 +110,8 @@ def test_a_bar_counts_and_does_not_flicker(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.stderr", screen)
     clock = iter(number / 50 for number in range(100, 200))
-    monkeypatch.setattr("vlmguard.guard.progress.time.monotonic", lambda: next(clock))
+    clocks = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr("vlmguard.guard.progress.time", clocks)
 
     assert sum(tracked((1 for _ in range(12)), "counting", 12)) == 12
     shown = [each for each in screen.getvalue().split("\r\x1b[K") if each]

@@ -22,7 +22,7 @@ from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError
 from vlmguard.guard.package import PACKAGE
-from vlmguard.guard.paths import user_path
+from vlmguard.guard.paths import existing, user_path
 from vlmguard.training.adashield.collect import (
     Found,
     collect_prompts,
@@ -70,8 +70,10 @@ def build_pool(
     """
     if out.exists():
         raise UserError(f"{out} exists. Choose another folder, or remove it first.")
-    if test_sets is not None and not test_sets.is_dir():
-        raise UserError(f"--test-sets {test_sets} is no folder.")
+    if test_sets is not None:
+        existing(test_sets, "folder", "It is to hold the test sets (--test-sets).")
+    for file in own_sets:
+        existing(file, way_out="It is to be a test set (--test-set).")
     found = collect_prompts(logs)
     benchmark, drawn = found.made["benchmark"], found.made["drawn"]
     taken = {*drawn["train"], *drawn["validation"]}

@@ -11,6 +11,7 @@ from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError
 from vlmguard.guard.messages import images_of
+from vlmguard.guard.paths import existing
 from vlmguard.training.adashield.refine import PromptRecord, sent_image
 from vlmguard.training.synthesis.scorer import add_costs, cost_by_stage
 
@@ -107,8 +108,7 @@ def collect_prompts(paths: list[Path]) -> Found:
 def _headers(paths: list[Path]) -> list[EvalLog]:
     headers = []
     for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: no such log.")
+        existing(path, "file or folder")
         names = [each.name for each in list_eval_logs(str(path))] if path.is_dir() else [str(path)]
         for name in names:
             try:

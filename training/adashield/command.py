@@ -47,8 +47,10 @@ def add(commands: Any) -> None:
 def _pool(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.data_source import data_root
     from vlmguard.guard.paths import user_path
+    from vlmguard.guard.progress import show_status
     from vlmguard.training.adashield.build import build_pool, summary
 
+    show_status("reading logs, and comparing their samples with test sets ...")
     provenance = build_pool(
         [user_path(log) for log in arguments.logs],
         user_path(arguments.out),

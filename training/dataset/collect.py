@@ -20,6 +20,7 @@ from inspect_ai.model import ChatMessageUser
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
 from vlmguard.guard.messages import images_of
+from vlmguard.guard.paths import existing
 from vlmguard.training.dataset.fingerprints import Fingerprint, fingerprint
 from vlmguard.training.dataset.items import Item
 from vlmguard.training.synthesis.prompts import SynthesisRecord
@@ -170,11 +171,9 @@ class _ImageStore:
 def _headers(paths: Iterable[Path]) -> list[EvalLog]:
     headers = []
     for path in paths:
-        if path.is_dir():
+        if existing(path, "file or folder").is_dir():
             found = [_header(info.name) for info in list_eval_logs(str(path))]
             headers += [log for log in found if log.eval.task_display_name == TASK]
-        elif not path.exists():
-            raise UserError(f"{path}: no such log.")
         else:
             header = _header(str(path))
             if header.eval.task_display_name != TASK:

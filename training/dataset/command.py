@@ -73,8 +73,11 @@ def add(commands: Any) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.data_source import data_root
     from vlmguard.guard.paths import user_path
+    from vlmguard.guard.progress import show_status
+    from vlmguard.guard.terminal import say_next, shown_path
     from vlmguard.training.dataset.export import export, summary
 
+    show_status("reading logs, and comparing their rows with test sets ...")
     provenance = export(
         [user_path(log) for log in arguments.logs],
         user_path(arguments.out),
@@ -90,4 +93,8 @@ def _export(arguments: argparse.Namespace) -> int:
     )
     print(summary(provenance))
     print(f"Written to {arguments.out}.")
+    data = shown_path(user_path(arguments.out))
+    say_next(
+        f"vlmguard train --config qwen2-vl-7b-lora data={data} output_dir=out/rewriter",
+    )
     return 0

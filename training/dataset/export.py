@@ -26,6 +26,7 @@ from inspect_ai.model import get_model
 
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.paths import existing
 from vlmguard.guard.rewriter import Rewriter
 from vlmguard.guard.rewriter.prompts import LATEST
 from vlmguard.training.dataset.collect import KeptRow, collect_rows
@@ -78,8 +79,10 @@ def export(
         raise UserError(f"{out} exists. Choose another folder, or remove it first.")
     if not 0.0 <= validation < 1.0:
         raise UserError(f"--validation {validation}: choose a share from 0 to below 1.")
-    if test_sets is not None and not test_sets.is_dir():
-        raise UserError(f"--test-sets {test_sets} is no folder.")
+    if test_sets is not None:
+        existing(test_sets, "folder", "It is to hold the test sets (--test-sets).")
+    for file in own_sets or []:
+        existing(file, way_out="It is to be a test set (--test-set).")
     # Only its chat layout is used; the model is Inspect's placeholder.
     rewriter = Rewriter(get_model("none/none"), reasoning=targets == "reasoning", prompt=prompt)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_json
-from vlmguard.guard.paths import user_path
+from vlmguard.guard.paths import missing, user_path
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.yaml_files import CarefulLoader, parse_yaml, read_yaml
 from vlmguard.training.finetune.config import TrainConfig
@@ -120,7 +120,7 @@ def config_path(source: str) -> Path:
         return ready
     names = sorted(each.stem for each in CONFIGS.glob("*.yaml"))
     raise UserError(
-        f"--config {source}: no such file.{did_you_mean(source, names)} Ready configurations: "
+        f"--config: {missing(path)}{did_you_mean(source, names)} Ready configurations: "
         f"{', '.join(names)}."
     )
 

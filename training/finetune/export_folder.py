@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.paths import user_path
+from vlmguard.guard.paths import existing
 
 
 def export_folder(data: str) -> Path:
@@ -18,9 +18,7 @@ def export_folder(data: str) -> Path:
     Raises:
         UserError: No such folder, or one that `vlmguard export` did not write to its end.
     """
-    folder = user_path(data)
-    if not folder.is_dir():
-        raise UserError(f"data: there is no folder {folder}. Write it with `vlmguard export`.")
+    folder = existing(data, "folder", "Write it with `vlmguard export`.")
     if not (folder / "provenance.json").exists():
         raise UserError(
             f"data: {folder / 'provenance.json'} is missing, so nobody knows whether test images "

@@ -137,7 +137,20 @@ def _made(config: TrainConfig, targets: str) -> str:
     return f"It was {how}{start} ({what}), and {shape}."
 
 
-def _commands(config: TrainConfig, targets: str, prompt: int) -> str:
+def eval_command(
+    config: TrainConfig, targets: str, prompt: int, folder: str = "THIS_FOLDER"
+) -> tuple[str, str]:
+    """The command that evaluates a rewriter, up to the models of the other roles.
+
+    Args:
+        config: The run.
+        targets: `reasoning` or `direct`.
+        prompt: Version of the rewriter's prompt in the rows.
+        folder: Where the rewriter is.
+
+    Returns:
+        Its first half, and the option that names the rewriter.
+    """
     # For use from a server or the hub; a local folder states the version itself.
     (ours,) = [card.name for card in cards().defenses.values() if card.ours]
     solver = f"{ours} -S prompt={prompt}"
@@ -147,16 +160,19 @@ def _commands(config: TrainConfig, targets: str, prompt: int) -> str:
         base = config.model
         # The same image size as in training. A whole checkpoint's processor already has it.
         bounds = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
-        given = {"adapter": "THIS_FOLDER"} | {k: v for k, v in bounds.items() if v is not None}
+        given = {"adapter": folder} | {k: v for k, v in bounds.items() if v is not None}
         listed = ", ".join(f"{name}: {value}" for name, value in given.items())
         role = f'rewriter="{{model: hf-vlm/{base}, model_args: {{{listed}}}}}"'
-        other = f"# with vLLM (not confirmed yet): --model-role rewriter=vllm/{base}:THIS_FOLDER"
     else:
-        role = "rewriter=hf-vlm/THIS_FOLDER"
-        other = "# with vLLM (not confirmed yet): --model-role rewriter=vllm/THIS_FOLDER"
-    return (
-        f"inspect eval {PACKAGE}/BENCHMARK --solver {solver} \\\n  --model-role {role} ...\n{other}"
-    )
+        role = f"rewriter=hf-vlm/{folder}"
+    return f"inspect eval {PACKAGE}/BENCHMARK --solver {solver}", f"--model-role {role}"
+
+
+def _commands(config: TrainConfig, targets: str, prompt: int) -> str:
+    command, role = eval_command(config, targets, prompt)
+    served = f"{config.model}:THIS_FOLDER" if config.peft == "lora" else "THIS_FOLDER"
+    other = f"# with vLLM (not confirmed yet): --model-role rewriter=vllm/{served}"
+    return f"{command} \\\n  {role} ...\n{other}"
 
 
 def _data(provenance: dict[str, Any], rows: dict[str, int]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.terminal import say_error, say_next
 from vlmguard.training.finetune.command import add_arguments
 from vlmguard.training.finetune.config import TrainConfig
 from vlmguard.training.finetune.config_file import config_values, load_config, read_value
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(arguments)
     except UserError as error:
-        print(f"vlmguard: {error}", file=sys.stderr)  # as `vlmguard train` does
+        say_error(error)  # as `vlmguard train` does
         return 2
 
 
@@ -90,10 +91,12 @@ def train(config: TrainConfig) -> dict[str, float]:
         put_result,
     )
     from vlmguard.training.finetune.hub import upload
-    from vlmguard.training.finetune.model_card import model_card
+    from vlmguard.training.finetune.model_card import eval_command, model_card
     from vlmguard.training.finetune.resume import check_resumable
+    from vlmguard.training.finetune.told import no_bars_in_pipes, show_lines
     from vlmguard.training.finetune.traindata import load_training_data
 
+    no_bars_in_pipes()
     arguments = trl_arguments(config)
     evaluated = arguments.eval_strategy != "no"
     data = load_training_data(config, evaluated=evaluated)
@@ -109,6 +112,7 @@ def train(config: TrainConfig) -> dict[str, float]:
     )
     done = checkpoint_step(Path(last)) if last else 0
     trainer = build_trainer(config, arguments, data)
+    show_lines(trainer)
     if last:
         check_resumable(trainer, Path(last))
     metrics: dict[str, float] = trainer.train(resume_from_checkpoint=last).metrics
@@ -129,6 +133,8 @@ def train(config: TrainConfig) -> dict[str, float]:
     )
     if trainer.is_world_process_zero():
         put_card(output_dir, card)
+        command, role = eval_command(config, data.targets, data.prompt, config.output_dir)
+        say_next(f"{command} --model MODEL --model-role grader=JUDGE {role}")
         if arguments.push_to_hub:
             upload(output_dir, [*result, CARD_FILE, RUN_FILE], trainer.hub_model_id, arguments)
     return metrics

@@ -5,15 +5,15 @@ vlmguard gate --replay records --baseline guard.json.gz ... --update  # keep thi
 vlmguard gate --replay records --baseline guard.json.gz ...           # another guard against them
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.progress import counted
 from vlmguard.guard.recordings import RecordedRequest, Recordings, read_recordings
 from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.formats.writing import write_file
@@ -127,10 +127,9 @@ def _requests(asked: Asked) -> tuple[Recordings, list[RecordedRequest]]:
 
 
 def _ask(asked: Asked, requests: list[RecordedRequest]) -> GuardRun:
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("replaying", total=len(requests))
-        told: Callable[[], None] = lambda: progress.advance(bar)  # noqa: E731
-        return replayed(asked.folder, requests, asked.guard, told)
+    report = counted("replaying", len(requests))
+    done = count(1)
+    return replayed(asked.folder, requests, asked.guard, lambda: report(next(done)))
 
 
 def _notes(recordings: Recordings, requests: list[RecordedRequest]) -> list[str]:

@@ -16,8 +16,9 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from vlmguard.guard.decision import Action
-from vlmguard.guard.errors import UserError, first_fault
+from vlmguard.guard.errors import MissingFile, UserError, first_fault
 from vlmguard.guard.files import read_json
+from vlmguard.guard.paths import missing
 from vlmguard.guard.recordings import RecordedRequest
 from vlmguard.results.formats.writing import write_files
 
@@ -140,7 +141,7 @@ def read_baseline(path: Path) -> GuardRun:
     """
     anew = "Delete it and write it anew with --update."
     if not path.exists():
-        raise UserError(f"{path}: no such baseline. Write one with --update.")
+        raise MissingFile(f"{missing(path)} Write a baseline with --update.")
     if path.is_dir():
         raise UserError(f"{path}: a folder; --baseline takes the file that --update writes.")
     document = read_json(path, anew)

@@ -1,6 +1,6 @@
 """`vlmguard data fetch`: gets the data of benchmarks from where their authors publish them."""
 
-import sys
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +8,8 @@ from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card
 from vlmguard.guard.data_source import DATA_ROOT, data_root
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.package import PACKAGE
+from vlmguard.guard.terminal import say_error, say_next
 from vlmguard.tasks.data.check import describe
 from vlmguard.tasks.data.command import known_sets
 from vlmguard.tasks.data.fetch.consent import ask_consent, conditions
@@ -44,7 +46,13 @@ def run(names: list[str], data_dir: str | None, accepted: list[str], dry_run: bo
         print("\n\n".join(_plan(card, root) for card in chosen))
         return 0
     ask_consent(chosen, accepted)
-    return max(_fetch(card, root) for card in chosen)
+    statuses = [_fetch(card, root) for card in chosen]
+    ready = [card.name for card, status in zip(chosen, statuses, strict=True) if status == 0]
+    if ready:
+        if data_root() != root:
+            say_next(f"export {DATA_ROOT}={shlex.quote(str(root))}")
+        say_next(f"inspect eval {PACKAGE}/{ready[0]} --model MODEL --model-role grader=JUDGE")
+    return max(statuses)
 
 
 def _known(names: Sequence[str]) -> list[Card]:
@@ -79,7 +87,7 @@ def _fetch(card: Card, root: Path) -> int:
             outcome = fetch_set(card, root, report)
     except UserError as error:
         # The others can still be fetched.
-        print(f"vlmguard: {_without_this_command(str(error), card)}", file=sys.stderr)
+        say_error(_without_this_command(str(error), card))
         return 2
     print(_without_this_command(_described(outcome, root / card.name), card), flush=True)
     return 0 if outcome.complete else 1

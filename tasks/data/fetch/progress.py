@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from vlmguard.guard.progress import is_terminal
+
 __all__ = ["Report", "shown_progress"]
 
 Report = Callable[[str, int, int], None]
@@ -16,10 +18,10 @@ Report = Callable[[str, int, int], None]
 @contextmanager
 def shown_progress() -> Iterator[Report]:
     """Show on standard error what is reported in this block."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not is_terminal(sys.stderr):  # rich would draw bars in a pipe where FORCE_COLOR is set
         yield _lines()
         return
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         yield _bars(bars)

@@ -60,7 +60,7 @@ def test_reports_are_written_where_nothing_can_be_compared(
     folder = "nowhere" if missing == "logs" else "base"
     assert gate(folder, "--junit", str(tmp_path / "gate.xml")) == 2
     (message,) = errors(tmp_path / "gate.xml")
-    assert {"logs": "no such file", "baseline": "no such baseline"}[missing] in message
+    assert {"logs": "no such file", "baseline": "Write a baseline"}[missing] in message
     assert "Undecided" in (tmp_path / "summary.md").read_text()
 
 

@@ -153,7 +153,7 @@ def test_a_damaged_or_foreign_input_writes_nothing(
     logs: Path, folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "pool"
-    with pytest.raises(UserError, match="no such log"):
+    with pytest.raises(UserError, match="no such file or folder"):
         build_pool([tmp_path / "absent"], out)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="No log of adashield_pool"):

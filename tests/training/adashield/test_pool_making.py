@@ -188,7 +188,7 @@ def test_own_rules_and_prompts_replace_ours(folder: Path, tmp_path: Path) -> Non
         ({"alpha": 2}, "-T alpha=2"),
         ({"iterations": -1}, "-T iterations=-1"),
         ({"validation": 0.9}, "leave none to evaluate on"),
-        ({"data_dir": "/nowhere"}, "/nowhere is no folder"),
+        ({"data_dir": "/nowhere"}, "no such folder: /nowhere"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], said: str, folder: Path) -> None:

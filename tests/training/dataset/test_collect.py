@@ -91,7 +91,7 @@ def test_the_same_request_about_another_image_is_another_row(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda tmp: [tmp / "no.eval"], "no such log"),
+        (lambda tmp: [tmp / "no.eval"], "no such file or folder"),
         (lambda tmp: [tmp], "No log of synthesize found"),
         (lambda tmp: [tmp / "junk.eval"], "cannot be read as a log"),
     ],

@@ -16,7 +16,7 @@ sys.exit(status)
 def test_a_missing_folder_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for data, words in (
-        ("nowhere", f"data: there is no folder {tmp_path / 'nowhere'}. Write it with"),
+        ("nowhere", f"no such folder: {tmp_path / 'nowhere'}. Write it with"),
         ("empty", f"data: {tmp_path / 'empty' / 'provenance.json'} is missing"),
     ):
         settings = [f"data={tmp_path / data}", f"output_dir={tmp_path / 'out'}"]

@@ -1,5 +1,6 @@
 """Whole runs on tiny checkpoints: learning, loading the result, interruption, a full disk."""
 
+import io
 import json
 import math
 import re
@@ -8,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,26 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "grader": {"model": "openai/judge", "model_args": {"api_key": SECRETS[1]}},
     }
     (work / "run.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["--config", str(work / "run.yaml")]) == 0
+    said, told = io.StringIO(), io.StringIO()
+    with redirect_stdout(said), redirect_stderr(told):
+        assert main(["--config", str(work / "run.yaml")]) == 0
+    (work / "said").write_text(said.getvalue())
+    (work / "told").write_text(told.getvalue())
     return work
+
+
+def test_progress_is_said_in_lines_and_the_way_on_at_the_end(learned: Path) -> None:
+    said = (learned / "said").read_text().splitlines()
+
+    assert [line for line in said if not re.match(r"step \d+/70  [a-z]", line)] == []
+    assert sum("rows/s  left " in line for line in said) == 7
+    assert any(line.startswith("step 70/70  validation  loss ") for line in said)
+    told = (learned / "told").read_text()
+    assert "\r" not in told
+    assert told.splitlines()[-1] == (
+        "next: inspect eval vlmguard/BENCHMARK --solver vlmguard -S prompt=1 --model MODEL "
+        f"--model-role grader=JUDGE --model-role rewriter=hf-vlm/{learned / 'out'}"
+    )
 
 
 def test_the_loss_falls_and_the_rewrites_get_right(learned: Path) -> None:
@@ -395,7 +414,7 @@ def test_a_result_with_folders_takes_the_place_of_an_earlier_one(tmp_path: Path)
     [
         ({"model": "no/such-checkpoint"}, "Checkpoint no/such-checkpoint cannot be loaded"),
         ({"lorar": 3}, "unknown key lorar"),
-        ({"data": "no-such-folder"}, "data: there is no folder"),
+        ({"data": "no-such-folder"}, "no such folder: no-such-folder"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

@@ -130,10 +130,13 @@ def _add_flags(commands: Any) -> None:
 def _flags(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.cards import cards
     from vlmguard.guard.errors import UserError, check_choice
+    from vlmguard.guard.paths import existing
     from vlmguard.results.logs.answers import bare
     from vlmguard.training.microworld.use.flags import solver_options
 
     check_choice("SOLVER", bare(arguments.solver), tuple(cards().defenses))
+    if arguments.weights:
+        existing(arguments.weights, "folder")
     options = solver_options(arguments.solver, _root(arguments.weights))
     words = [f"{name}={_from_here(value)}" for name, value in options.items()]
     # A shell splits the output of $(...) at each space, and ignores quotes in it.

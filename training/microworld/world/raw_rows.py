@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.progress import tracked
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.drawing import data_uri
 from vlmguard.training.microworld.world.hazards import WORDINGS, Pair, Split, pairs
@@ -49,7 +50,7 @@ def write_rows(out: Path, split: Split = "train", drawings: int = 1) -> dict[str
         raise UserError(f"--drawings {drawings}: choose 1 or more.")
     (out / "images").mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    for pair in pairs(split):
+    for pair in tracked([*pairs(split)], "drawing pairs"):
         for _ in range(drawings * _DRAWINGS[pair.slice]):
             rows.append(_row(pair, len(rows), out))
     held_out = [_held_out(pair) for name in ("validation", "test") for pair in pairs(name)]
