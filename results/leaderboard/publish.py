@@ -138,6 +138,7 @@ def write_leaderboard(
     written = [*ours, published_sheet(published), left_out_sheet(board)]
     drawn = all_figures(board)
     wide = drawn.page | extras.figures
+    pictures = figure_files(wide, drawn.column)
     head = "".join(f"> {escape_markdown(one_line(note))}\n\n" for note in notes)
     typed = [typeset(each, intervals) for each in ours]
     files = {
@@ -145,12 +146,14 @@ def write_leaderboard(
         "leaderboard.tex": latex_file(typed, notes, board.footnotes, intervals),
         "leaderboard.csv": as_csv(board),
         "leaderboard.json": as_json(board, published, extras),
-        "leaderboard.html": page(board, published, shown_figures(wide, drawn.column), extras),
+        "leaderboard.html": page(
+            board, published, shown_figures(wide, drawn.column, pictures), extras
+        ),
     }
     if (under := red_team_csv(board)) is not None:
         files["red_team.csv"] = under
     content = {name: text.encode() for name, text in files.items()}
-    content |= figure_files(wide, drawn.column)
+    content |= pictures
     write_files(folder, content)
     return list(content)
 

@@ -59,6 +59,7 @@ def board_of(
                         Overhead(calls=1.0 + len(defense) % 4),
                     )
                 )
+    board.runs = [entry.run for entry in board.entries]
     pair_up(board)
     return board
 

@@ -37,9 +37,12 @@ def faults_in(figure: Figure) -> list[str]:
     texts, markers = texts_of(figure), markers_of(figure)
     paper = figure.bbox
     found = [f"{a} on {b}" for (a, one), (b, other) in combinations(texts, 2) if _meet(one, other)]
-    # The number in a marker of several rows belongs there.
+    # The number in the middle of a marker of several rows belongs there.
     found += [
-        f"{a} on a marker" for a, one in texts for m in markers if _meet(one, m) and not a.isdigit()
+        f"{a} on a marker"
+        for a, one in texts
+        for each in markers
+        if _meet(one, each) and not (a.isdigit() and _middles(one, each) < 3)
     ]
     found += [f"{a} is cut" for a, one in texts if not _inside(one, paper)]
     found += ["a marker is cut" for each in markers if not _inside(each, paper)]
@@ -62,6 +65,10 @@ def _meet(one: Bbox, other: Bbox) -> bool:
         and one.y0 + slack < other.y1
         and other.y0 + slack < one.y1
     )
+
+
+def _middles(one: Bbox, other: Bbox) -> float:
+    return abs(one.x0 + one.x1 - other.x0 - other.x1) + abs(one.y0 + one.y1 - other.y0 - other.y1)
 
 
 def _inside(one: Bbox, paper: Bbox) -> bool:

@@ -10,7 +10,16 @@ from matplotlib.patches import Rectangle
 
 from vlmguard.results.leaderboard.figures.canvas import EDGE, LINE, Canvas
 from vlmguard.results.leaderboard.figures.heat import diverging, letters_on, sequential
-from vlmguard.results.leaderboard.figures.looks import FRAME, INK, PAPER, SMALL, SOFT, WASH, Drawn
+from vlmguard.results.leaderboard.figures.looks import (
+    COLUMN,
+    FRAME,
+    INK,
+    PAPER,
+    SMALL,
+    SOFT,
+    WASH,
+    Drawn,
+)
 from vlmguard.results.leaderboard.figures.names import (
     cut,
     short_names,
@@ -92,7 +101,7 @@ def find(board: Leaderboard) -> list[Heat]:
 
 def draw(maps: Sequence[Heat], width: float) -> Drawn:
     """The maps below each other; one with many categories goes on below its rows."""
-    canvas = Canvas(width, EDGE)
+    canvas = Canvas(min(width, max(COLUMN, *map(_needed, maps))), EDGE)
     gaps = False
     # Of one benchmark all maps have the same colours.
     reaches = {heat.title: 0.0 for heat in maps}
@@ -101,11 +110,10 @@ def draw(maps: Sequence[Heat], width: float) -> Drawn:
     for heat in maps:
         reach = reaches[heat.title]
         names = short_names([name for name, _ in heat.rows], _NAME)
-        left = EDGE + (max(size_of(name)[0] for name in names.values()) + 6) / 72
-        cell = _cell(heat)
-        most = max(1, int((width - left - EDGE) / cell))
+        left, cell = _left(names), _cell(heat)
+        most = max(1, int((canvas.width - left - EDGE) / cell + 1e-6))
         title = (heat.target, f"{heat.title}: {heat.measure.heading}")
-        canvas.heading(EDGE, canvas.height, title, width - 2 * EDGE)
+        canvas.heading(EDGE, canvas.height, title, canvas.width - 2 * EDGE)
         canvas.height += 2 * LINE + 0.04
         blocks = math.ceil(len(heat.names) / most)
         each = math.ceil(len(heat.names) / blocks)
@@ -120,6 +128,17 @@ def draw(maps: Sequence[Heat], width: float) -> Drawn:
     canvas.notes(said)
     caption = _CAPTION if any(heat.bare for heat in maps) else _PLAIN
     return canvas.finish(_words(maps), caption)
+
+
+def _left(names: dict[str, str]) -> float:
+    """Where cells begin, behind the names of rows."""
+    return EDGE + (max(size_of(name)[0] for name in names.values()) + 6) / 72
+
+
+def _needed(heat: Heat) -> float:
+    """The width of a map on which no category goes on below."""
+    names = short_names([name for name, _ in heat.rows], _NAME)
+    return _left(names) + len(heat.names) * _cell(heat) + EDGE
 
 
 def _draw_part(

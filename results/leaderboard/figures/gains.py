@@ -1,5 +1,6 @@
 """Differences to the undefended target with their intervals."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -79,17 +80,20 @@ def draw(panels: Sequence[Gains], width: float) -> Drawn:
     labels = EDGE + (max(size_of(each)[0] for each in names.values()) + 6) / 72
     lines = sum(len(panel.rows) + 1.9 for panel in panels)
     across = len(measures) if width >= PAGE else 1
-    part = LINE + lines * _ROW + 0.5
-    deep = -(-len(measures) // across)
-    canvas = Canvas(width, EDGE + part * deep)
     each_wide = (width - labels - EDGE - 0.06) / across
+    said = {
+        name: wrapped(f"change in {_MEASURES[name][0]}", (each_wide - _APART) * 72)
+        for name in measures
+    }
+    part = lines * _ROW + 0.28 + LINE * max(map(len, said.values()))
+    deep = math.ceil(len(measures) / across)
+    canvas = Canvas(width, EDGE + part * deep)
     for number, name in enumerate(measures):
         down, column = divmod(number, across)
         left, top = labels + column * each_wide, EDGE + down * part
         axis = canvas.axis(left + 0.05, top, each_wide - _APART, lines * _ROW)
         _draw_rows(axis, panels, name)
-        said = wrapped(f"change in {_MEASURES[name][0]}", (each_wide - _APART) * 72)
-        axis.set_xlabel("\n".join(said))
+        axis.set_xlabel("\n".join(said[name]))
         axis.set_ylim(lines, 0)
         if column:
             continue
@@ -128,7 +132,7 @@ def _draw_rows(axis: Axes, panels: Sequence[Gains], name: str) -> None:
         height += len(panel.rows) + 1.9
     axis.margins(x=0.08)
     low, high = axis.get_xlim()
-    ticks = MaxNLocator(5).tick_values(low, high)
+    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     axis.set_xticks([tick for tick in ticks if low <= tick <= high])
     axis.set_xlim(low, high)
 

@@ -58,26 +58,30 @@ def figure_files(wide: Mapping[str, Figure], narrow: Mapping[str, Figure]) -> di
     return files | {f"{name}-column.pdf": as_bytes(each, "pdf") for name, each in narrow.items()}
 
 
-def shown_figures(wide: Mapping[str, Figure], narrow: Mapping[str, Figure]) -> list[Shown]:
+def shown_figures(
+    wide: Mapping[str, Figure], narrow: Mapping[str, Figure], files: Mapping[str, bytes]
+) -> list[Shown]:
     """The figures as the page's template takes them.
 
     Args:
         wide: Figures by title.
         narrow: Those that are others at the width of a column.
+        files: Their files.
     """
     found = []
     for number, (name, figure) in enumerate(wide.items()):
-        files = [f"{name}.{form}" for form in _FORMS]
-        files += [f"{name}-column.pdf"] if name in narrow else []
+        named = [f"{name}.{form}" for form in _FORMS]
+        named += [f"{name}-column.pdf"] if name in narrow else []
+        image = files[f"{name}.svg"]
         if not isinstance(figure, Drawn):
-            image = base64.b64encode(as_bytes(figure, "svg")).decode()
-            source = f"data:image/svg+xml;base64,{image}"
+            source = f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}"
             caption = name.replace("-", " ").capitalize()
-            found.append(Shown(name, caption, files, source=source))
+            found.append(Shown(name, caption, named, source=source))
             continue
-        drawings = [Drawing("wide", inline_svg(figure, f"f{number}-"))]
+        drawings = [Drawing("wide", inline_svg(image, figure.alt, f"f{number}-"))]
         slim = narrow.get(name)
         if isinstance(slim, Drawn):
-            drawings.append(Drawing("narrow", inline_svg(slim, f"n{number}-")))
-        found.append(Shown(name, figure.caption, files, drawings))
+            drawn = inline_svg(as_bytes(slim, "svg"), slim.alt, f"n{number}-")
+            drawings.append(Drawing("narrow", drawn))
+        found.append(Shown(name, figure.caption, named, drawings))
     return found

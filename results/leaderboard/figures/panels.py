@@ -76,7 +76,7 @@ def draw_panels(
     wide = COLUMN * across + _GAP * (across - 1)
     high = _TOP + _HEIGHT + _BOTTOM
     canvas = Canvas(wide, math.ceil(len(panels) / across) * high + EDGE)
-    far, missed = False, dict[str, list[str]]()
+    far, keys = False, dict[str, list[str]]()
     for number, panel in enumerate(panels):
         line, column = divmod(number, across)
         left, top = column * (COLUMN + _GAP), EDGE + line * high
@@ -92,18 +92,14 @@ def draw_panels(
         set_axis(axis, panel.x, panel.x.limits(each.x for each in alike), "x", _PAD)
         set_axis(axis, panel.y, panel.y.limits(each.y for each in alike), "y", _PAD)
         before(axis, panel)
-        lost = draw_points(axis, panel.spots, panel.x, panel.y)
+        key = draw_points(axis, panel.spots, panel.x, panel.y)
         far = far or any(_is_far(axis, spot) for spot in panel.spots)
-        if lost:
-            short = short_names([each.name for each in lost], 30)
-            missed[f"{panel.target}, {panel.title}"] = [
-                f"{short[each.name]} ({panel.x.show(each.x.mean)}, {panel.y.show(each.y.mean)})"
-                for each in lost
-            ]
+        if key:
+            keys[f"{panel.target}, {panel.title}"] = key
     said = list(notes)
     if far:
         said.append("Open marker at the border: it lies outside, at the values in brackets.")
-    said += [f"No room for a name in {where}: {', '.join(of)}." for where, of in missed.items()]
+    said += [f"{where}: {'; '.join(of)}." for where, of in keys.items()]
     said += dict.fromkeys(each for panel in panels for each in panel.left_out)
     canvas.notes(said)
     return canvas.finish(words(panels), caption)
@@ -141,8 +137,16 @@ def words(panels: Sequence[Panel]) -> str:
             for each in shown
         )
         others, missing = len(spots) - len(shown), len(panel.spots) - len(spots)
-        more = f"; {others} more rows are beaten in both" if others else ""
-        more += f"; {missing} rows have one of both alone" if missing else ""
+        more = (
+            f"; {others} more row{' is' if others == 1 else 's are'} beaten in both"
+            if others
+            else ""
+        )
+        more += (
+            f"; {missing} row{' has' if missing == 1 else 's have'} one of both alone"
+            if missing
+            else ""
+        )
         told.append(f"{panel.target}, {panel.title}: {said}{more}.")
     left = len(panels) - _TOLD
     return " ".join([*told, *([f"And {left} more panels."] if left > 0 else [])])

@@ -10,7 +10,7 @@ __all__ = ["Box", "Wanted", "nearest", "place"]
 _ANGLES: Final = (0, 180, 45, -45, 135, -135, 90, -90, 22, -22, 158, -158, 67, -67, 113, -113)
 """Right and left of the point are read most easily, so they are tried first."""
 _STEP: Final = 4.0
-_CROSSED: Final = 40.0
+_CROSSED: Final = 26.0
 """What a label costs on a line of another point, in points of distance."""
 
 
@@ -96,8 +96,8 @@ def place(
                 continue
             passed = sum(each.crossed(start, end) for each in blocked if not each.meets(own))
             under = sum(box.crossed(*each) for each in leaders)
-            crossed = sum(box.meets(each) for each in lines) + 2 * passed + 2 * under
-            cost = distance + _CROSSED * crossed
+            bars = sum(box.meets(each) for each in lines)
+            cost = distance + _CROSSED * (min(bars, 1) + bars / 4 + 2 * passed + 2 * under)
             if cost < lowest:
                 best, lowest = box, cost
         found.append(best)

@@ -20,6 +20,8 @@ _MARKER: Final = 6.0
 _SAME: Final = 2.5
 """Points whose middles are nearer than this many points lie on one place."""
 _NAME: Final = 24
+_NEAR: Final = 42.0
+"""A name that is farther from its point is hard to follow."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ def inner(spots: Sequence[Spot]) -> Sequence[Spot]:
     return kept if any(not each.bare for each in kept) else spots
 
 
-def draw_points(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[Spot]:
-    """Draw points, their intervals, and their names where there is room.
+def draw_points(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[str]:
+    """Draw points, their intervals, and their names; where these find no room near them, numbers.
 
     Args:
         axis: The axes, with their limits.
@@ -71,34 +73,58 @@ def draw_points(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[S
         y: What the vertical one shows.
 
     Returns:
-        The points that found no room for a name.
+        What the numbers stand for.
     """
     names = short_names([each.name for each in spots], _NAME)
     groups = _together(axis, spots, x, y)
     # What was drawn before, as outlines, is also kept free of names.
     bars = [box for line in axis.lines for box in _pieces(axis, line)]
     bars += [bar for each in groups if not each.outside for bar in _bars(axis, each)]
-    markers = []
     for group in groups:
         _mark(axis, group)
-        markers.append(_around(group.x, group.y, _size(group) / 2 + 0.5))
-    texts = [_label(group, names) for group in groups]
-    frame = axis.get_window_extent()
-    point = _point(axis)
-    area = Box(frame.x0 * point + 2, frame.y0 * point + 2, frame.x1 * point, frame.y1 * point)
-    wanted = [
-        Wanted(group.x, group.y, *size_of(text, SMALL, _weight(group)), _size(group) / 2)
-        for group, text in zip(groups, texts, strict=True)
-    ]
-    missed: list[Spot] = []
-    for group, text, label, box in zip(
-        groups, texts, wanted, place(wanted, markers, bars, area), strict=True
-    ):
+    labels = [_lines(group, names) for group in groups]
+    wanted, places = _places(axis, groups, labels, bars)
+    key: list[str] = []
+    if not all(map(_is_near, wanted, places)):
+        for place, group in enumerate(groups):
+            if not group.outside and not any(each.bare for each in group.spots):
+                key += [f"{place}:\u00a0{' = '.join(labels[place])}"]
+                labels[place] = [str(place)]
+        wanted, places = _places(axis, groups, labels, bars)
+    for group, lines, label, box in zip(groups, labels, wanted, places, strict=True):
         if box is None:
-            missed += group.spots
+            told = f"{x.show(group.spots[0].x.mean)}, {y.show(group.spots[0].y.mean)}"
+            key.append(f"at {told}: {', '.join(_lines(group, names))}")
         else:
-            _write(axis, group, text, label, box)
-    return missed
+            _write(axis, group, lines, label, box)
+    return key
+
+
+def _places(
+    axis: Axes, groups: Sequence[_Placed], labels: Sequence[list[str]], bars: Sequence[Box]
+) -> tuple[list[Wanted], list[Box | None]]:
+    """Labels with their sizes, and where they go."""
+    frame, point = axis.get_window_extent(), _point(axis)
+    area = Box(frame.x0 * point + 2, frame.y0 * point + 2, frame.x1 * point, frame.y1 * point)
+    markers = [_around(each.x, each.y, _size(each) / 2 + 0.5) for each in groups]
+    wanted = [
+        Wanted(
+            group.x,
+            group.y,
+            *size_of("\n".join(lines), SMALL, _weight(group)),
+            _size(group) / 2,
+        )
+        for group, lines in zip(groups, labels, strict=True)
+    ]
+    return wanted, place(wanted, markers, bars, area)
+
+
+def _is_near(label: Wanted, box: Box | None) -> bool:
+    """Whether a reader sees at once which point a label belongs to."""
+    if box is None:
+        return False
+    x, y = nearest(box, label.x, label.y)
+    return math.hypot(x - label.x, y - label.y) < _NEAR
 
 
 def _together(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[_Placed]:
@@ -186,15 +212,14 @@ def _mark(axis: Axes, group: _Placed) -> None:
     )
 
 
-def _label(group: _Placed, names: dict[str, str]) -> str:
+def _lines(group: _Placed, names: dict[str, str]) -> list[str]:
+    """The names of a place, each on a line; with the value of what lies outside."""
     lines = [names[each.name] + each.remark for each in group.spots]
-    if group.outside:
-        arrow, value = group.outside[0], group.outside[1:]
-        return f"{arrow} {lines[0]}{value}"
-    return "\n".join(lines)
+    arrow, value = group.outside[:1], group.outside[1:]
+    return [f"{arrow} {line}{value}" if arrow else line for line in lines]
 
 
-def _write(axis: Axes, group: _Placed, text: str, label: Wanted, box: Box) -> None:
+def _write(axis: Axes, group: _Placed, lines: list[str], label: Wanted, box: Box) -> None:
     point = _point(axis)
     to_data = axis.transData.inverted()
     end = nearest(box, label.x, label.y)
@@ -203,11 +228,10 @@ def _write(axis: Axes, group: _Placed, text: str, label: Wanted, box: Box) -> No
             [(label.x / point, label.y / point), tuple(each / point for each in end)]
         ).T
         axis.plot(xs, ys, color=FRAME, lw=0.6, zorder=1.5)
-    lines = text.split("\n")
     high = (box.top - box.bottom) / len(lines)
     # Names on the left of their point end at it.
     right = box.right < label.x
-    for number, (line, spot) in enumerate(zip(lines, group.spots, strict=True)):
+    for number, (line, spot) in enumerate(zip(lines, group.spots, strict=False)):
         middle = box.top - (number + 0.5) * high
         x, y = to_data.transform(((box.right if right else box.left) / point, middle / point))
         axis.text(

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from vlmguard.results.leaderboard.figures.looks import DARK, Drawn, as_bytes
+from vlmguard.results.leaderboard.figures.looks import DARK
 
 __all__ = ["inline_svg", "variable"]
 
@@ -19,17 +19,18 @@ _AROUND: Final = re.compile(r"\s*([A-Za-z:;,])\s*")
 _SPACES: Final = re.compile(r"\s+")
 
 
-def inline_svg(figure: Drawn, prefix: str) -> Markup:
+def inline_svg(image: bytes, alt: str, prefix: str) -> Markup:
     """A figure as an element of an HTML page.
 
     Letters are paths, so that they are as wide on every machine as they were when their places
     were chosen.
 
     Args:
-        figure: The figure; its `alt` becomes the element's name.
+        image: The figure as an SVG file.
+        alt: What it shows, in words; the element's name.
         prefix: In front of its ids, which no other element of the page may have.
     """
-    root = ElementTree.fromstring(as_bytes(figure, "svg"))
+    root = ElementTree.fromstring(image)
     used = _used(root)
     ids: dict[str, str] = {}
     for element in root.iter():
@@ -47,7 +48,7 @@ def inline_svg(figure: Drawn, prefix: str) -> Markup:
     width, height = (root.attrib.pop(name).removesuffix("pt") for name in ("width", "height"))
     root.attrib |= {
         "role": "img",
-        "aria-label": figure.alt,
+        "aria-label": alt,
         # In points on paper; a screen has 96 dots where that has 72.
         "width": f"{float(width) * 96 / 72:.0f}",
         "height": f"{float(height) * 96 / 72:.0f}",

@@ -15,7 +15,7 @@ from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.templating import render
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import figures
-from vlmguard.results.leaderboard.figures.page import shown_figures
+from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.publish import page
 from vlmguard.results.leaderboard.published_numbers import Published
@@ -63,8 +63,8 @@ def leaderboard(evil: Leaderboard) -> str:
         higher_is_better=True,
         certainty="abstract",
     )
-    drawn = figures(evil)
-    shown = shown_figures({"frontier": drawn["frontier"], EVIL: Figure()}, {})
+    drawn = {"frontier": figures(evil)["frontier"], EVIL: Figure()}
+    shown = shown_figures(drawn, {}, figure_files(drawn, {}))
     return page(evil, [row], shown, Extras(notes=[EVIL], sheets=[SHEET]))
 
 

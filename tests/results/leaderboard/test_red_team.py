@@ -25,12 +25,14 @@ from support.attacked import (
     under,
     unscored,
 )
+from support.geometry import faults_in, texts_of
 from support.scripted import Call, Scripted
 
 from vlmguard.cli import main
 from vlmguard.guard.cards import _BENCHMARKS, Card, Partner
 from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.figures import figures
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.red_team import red_team
 from vlmguard.results.leaderboard.red_team_cells import share_text
@@ -168,6 +170,17 @@ def test_tables_say_all_of_it(board: Leaderboard) -> None:
         "refusal 75.0 % (static: figstep, n 20; adaptive: R2:seed=1, n 20, R3, R6 not run; twin: "
         "R1, n 4 of its own)"
     )
+
+
+def test_a_figure_sets_adaptive_against_static_success(board: Leaderboard) -> None:
+    figure = figures(board)["attacks"]
+    shown = [text for text, _ in texts_of(figure)]
+    assert faults_in(figure) == []
+    # Under R1 vlmguard refuses 3 of 4 harmless requests; undefended no adaptive attack ran.
+    assert {"vlmguard, twin 75 %", "undefended, twin 0 %", "not\nrun"} <= set(shown)
+    assert "vlmguard worst adaptive ASR 50 % at worst static ASR 25 %" in figure.alt
+    assert "1 row has one of both alone" in figure.alt
+    assert "-" not in figure.alt
 
 
 def test_nothing_of_it_changes_the_other_tables(
