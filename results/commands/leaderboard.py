@@ -129,7 +129,8 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     for note in board.notes:
         print(f"Note: {one_line(note)}\n")
     if paper:
-        shown = [part for each in shown for part in by_benchmark(each, console.width < WIDE)]
+        narrow = console.width < WIDE
+        shown = [part for each in shown if each.rows for part in by_benchmark(each, narrow)]
     print_sheets([*shown, *labelled, *checked], console)
     if arguments.published and published:
         print_sheets([tables.published_sheet(published)], console)

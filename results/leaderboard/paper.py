@@ -9,7 +9,6 @@ five targets are not public, so its numbers and ours are not ranked together.
 import math
 import re
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Final
 
 from vlmguard.guard.cards import cards
@@ -65,40 +64,42 @@ def paper_sheets(board: Leaderboard) -> list[Sheet]:
 
 
 def by_benchmark(sheet: Sheet, narrow: bool) -> list[Sheet]:
-    """A wide table of this layout in parts that a terminal has room for; others as they are.
+    """A table of this layout in parts that a terminal has room for.
 
     Args:
-        sheet: One of `paper_sheets`.
-        narrow: Whether there is no room for a column of targets: ours are a part each then.
+        sheet: One of `paper_sheets`; one with rows.
+        narrow: Whether there is no room for names of targets and benchmarks beside numbers: rows
+            that share them are a part then, which they are the title of.
     """
-    if not sheet.spans:
-        return [sheet]
     parts, start = [], sheet.labels
     for title, width in sheet.spans[1:]:
         part = part_of(sheet, [*range(sheet.labels), *range(start, start + width)])
         start += width
-        named = replace(part, title=f"{sheet.title}: {title}", spans=[], notes=[], starts=set())
-        parts += _by_target(named) if narrow else [named]
-    parts[-1].notes = sheet.notes
-    return parts
-
-
-def _by_target(sheet: Sheet) -> list[Sheet]:
-    """A part for each target of ours, without columns that say the same in each row."""
-
-    def ours(number: int) -> bool:
-        return sheet.rows[number][0] == _OURS
-
-    blocks = groupby(
-        range(len(sheet.rows)), lambda number: sheet.rows[number][: 2 if ours(number) else 1]
-    )
-    return [
-        replace(
-            part_of(sheet, [*range(len(said), len(sheet.header))], [*rows]),
-            title=f"{sheet.title}, {' '.join(said)}",
-        )
-        for said, rows in blocks
+        parts.append(replace(part, title=f"{sheet.title}: {title}", spans=[], starts=set()))
+    parts = parts or [sheet]
+    if narrow:
+        parts = [part for each in parts for part in _apart(each)]
+    return [replace(part, notes=[]) for part in parts[:-1]] + [
+        replace(parts[-1], notes=sheet.notes)
     ]
+
+
+def _apart(sheet: Sheet) -> list[Sheet]:
+    """A part for each combination of labels, but for defenses, and for targets of the paper."""
+    blocks: dict[tuple[tuple[int, str], ...], list[int]] = {}
+    for number, row in enumerate(sheet.rows):
+        said = [(column, row[column]) for column in range(sheet.labels)]
+        said = [each for each in said if sheet.header[each[0]] != "Defense"]
+        if sheet.header[0] == "Source" and row[0] != _OURS:
+            said = said[:1]
+        blocks.setdefault(tuple(said), []).append(number)
+    parts = []
+    for block, rows in blocks.items():
+        gone = {column for column, _ in block}
+        part = part_of(sheet, [n for n in range(len(sheet.header)) if n not in gone], rows)
+        names = ", ".join(name.replace("\n", " ") for _, name in block)
+        parts.append(replace(part, title=f"{sheet.title}: {names}", starts=set()))
+    return parts
 
 
 def _beside(board: Leaderboard, known: list[Published], table: _Table) -> Sheet:
