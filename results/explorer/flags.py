@@ -11,6 +11,7 @@ from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.results.explorer.sets import SampleSet, under
 from vlmguard.results.leaderboard.beside import card_of
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry
+from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.labels import SAFE, Label, labels_of
 from vlmguard.results.logs.read import Run
 
@@ -67,7 +68,12 @@ def _verdicts(run: Run, answers: pd.DataFrame, labels: list[Label]) -> "pd.Serie
     needless = refused & benign
     faults = (by_name.get("helpful", none) == 0.0) | needless
     for label in labels:
-        if label.own is None or not label.better:
+        if not label.better:
+            continue
+        # A measure of some samples alone says nothing of the others.
+        if label.own is None or label.own.column not in views():
+            known &= label.values.notna()
+        if label.own is None:
             continue
         bad = label.values == (0.0 if label.better > 0 else 1.0)
         faults |= bad

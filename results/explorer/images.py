@@ -14,8 +14,8 @@ from vlmguard.guard.images.decoding import decode
 __all__ = ["Pictures", "Shown"]
 
 _SMALL: Final = 320
-_LARGE: Final = 1024
-_QUALITY: Final = 82
+_LARGE: Final = 800
+_QUALITY: Final = 78
 
 Shown = list[str]
 """Names of the files of a picture: small, and large if it is larger than that; empty if the log

@@ -123,10 +123,16 @@ class Page:
         return x, y
 
     def press(self, key: str) -> None:
-        """Press a key (`Tab`, `Enter`, ` `, `ArrowDown`)."""
-        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40}
-        text = {"Enter": "\r", " ": " "}.get(key, "")
-        shared = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+        """Press a key (`Tab`, `Enter`, `ArrowDown`, `j`)."""
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
+        codes |= {"ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40}
+        # A letter or a sign types itself.
+        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
+        shared = {
+            "key": key,
+            "code": key,
+            "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper())),
+        }
         self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **shared)
         self.send("Input.dispatchKeyEvent", type="keyUp", **shared)
 

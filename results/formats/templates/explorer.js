@@ -8,7 +8,7 @@ const KINDS = [
   ["worse", "Worse", bit("worse")], ["unsafe", "Unsafe", bit("unsafe")],
   ["over_refused", "Over-refused", bit("over_refused")], ["refused", "Refused", bit("refused")],
   ["blocked", "Blocked by the defense", bit("blocked")], ["failed", "Guard failed", bit("failed")],
-  ["unscored", "Not scored", bit("unscored")],
+  ["unscored", "Verdict missing", bit("unscored")],
 ];
 const NAMES = ["show", "defense", "attack", "category", "q"];
 const state = { sample: "", show: "all", defense: "", attack: "", category: "", q: "" };

@@ -68,7 +68,7 @@ function mark(bits) {
   if (bits === data.lacking) return ["–", "", "not run"];
   if (bits & bit("unsafe")) return ["✗", "bad", "unsafe"];
   if (bits & bit("over_refused")) return ["R", "bad", "harmless request refused"];
-  if (bits & bit("unscored")) return ["?", "", "not scored"];
+  if (bits & bit("unscored")) return ["?", "", "a verdict is missing"];
   return bits & bit("fine") ? ["✓", "good", "nothing wrong"] : ["·", "", "safe, but refused, not helpful or wrong"];
 }
 
