@@ -1,13 +1,18 @@
 """Makes HTML pages from the templates beside this file; all values are escaped."""
 
+import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vlmguard.results.sanitize import clean, one_line
 
-__all__ = ["render"]
+__all__ = ["footnoted", "render"]
+
+_DIGITS: Final = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+_RAISED: Final = re.compile(f"([{_DIGITS}]+)")
+_PLAIN: Final = str.maketrans(_DIGITS, "0123456789")
 
 
 def render(name: str, **values: object) -> str:
@@ -18,6 +23,12 @@ def render(name: str, **values: object) -> str:
         values: Its values. Texts are cleaned by `clean` and escaped.
     """
     return _environment().get_template(name).render(values)
+
+
+def footnoted(text: str) -> list[tuple[str, int]]:
+    """A text in parts: the raised numbers of footnotes with their values, all else with 0."""
+    parts = [part for part in _RAISED.split(text) if part]
+    return [(part, int(part.translate(_PLAIN)) if _RAISED.fullmatch(part) else 0) for part in parts]
 
 
 @lru_cache(maxsize=1)
@@ -31,7 +42,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["one_line"] = one_line
+    environment.filters |= {"one_line": one_line, "footnoted": footnoted}
     # JSON has no NaN, and pages keep the order of their values.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
     return environment

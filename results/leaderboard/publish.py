@@ -5,44 +5,24 @@ import math
 import re
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from vlmguard.guard.errors import UserError
 from vlmguard.results.formats.latex_file import latex_file
 from vlmguard.results.formats.markdown import escape_markdown, markdown
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.spreadsheet import csv_text
-from vlmguard.results.formats.templating import render
 from vlmguard.results.formats.writing import write_files
+from vlmguard.results.leaderboard.all_tables import board_sheets
 from vlmguard.results.leaderboard.beside import partners_of, utility_change
-from vlmguard.results.leaderboard.beside_tables import beside_sheet, control_note, counts_sheet
 from vlmguard.results.leaderboard.extras import Extras
-from vlmguard.results.leaderboard.field import field_sheet
 from vlmguard.results.leaderboard.figures import all_figures
-from vlmguard.results.leaderboard.figures.page import (
-    FIGURE_COLOURS,
-    Shown,
-    figure_files,
-    shown_figures,
-)
+from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
 from vlmguard.results.leaderboard.model import Group, Leaderboard
+from vlmguard.results.leaderboard.page import page
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
 from vlmguard.results.leaderboard.red_team_data import red_team_csv, red_team_data
-from vlmguard.results.leaderboard.red_team_tables import red_team_sheets
-from vlmguard.results.leaderboard.tables import (
-    COST_NOTES,
-    LEGEND,
-    coverage_sheets,
-    duel_sheet,
-    gain_sheet,
-    group_sheets,
-    left_out_sheet,
-    main_sheet,
-    overhead_sheet,
-    published_sheet,
-    slice_sheets,
-    tested_note,
-)
+from vlmguard.results.leaderboard.tables import left_out_sheet, main_sheet, published_sheet
 from vlmguard.results.leaderboard.typeset import typeset
 from vlmguard.results.logs.coverage import KINDS, TOTAL
 from vlmguard.results.logs.measures import ARROWS
@@ -50,53 +30,6 @@ from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import escaped, one_line
 
 __all__ = ["as_csv", "as_json", "board_sheets", "page", "published_for", "write_leaderboard"]
-
-_LEGEND: Final = [
-    "Below a mean: paired difference to the undefended target; point at it, or open the row, for "
-    "its 95 % interval (clustered by image; none below ten images). ▲ better, ▼ worse: the test "
-    "decides, corrected for all tests of the table, and the interval leaves zero out.",
-    "Scored: answers with a usable verdict by the headline measure, * where others lack some; "
-    "point at it, or open the row, for the means if all others were worst or best. Failed: samples "
-    "in which the guard's output could not be used.",
-    LEGEND[-1],
-]
-
-
-def board_sheets(board: Leaderboard) -> list[Sheet]:
-    """All tables of the full layout except the main one, which is too wide for terminals.
-
-    Returns:
-        What each defense brings and costs, harm beside harmless requests, what attacks achieve, a
-        table for each benchmark, what was scored, the best row against the others, slices if there
-        are any, cost, gains; then the same of each benchmark under each attack.
-    """
-    return [
-        field_sheet(board),
-        beside_sheet(board),
-        *red_team_sheets(board),
-        *group_sheets(board),
-        counts_sheet(board),
-        *coverage_sheets(board),
-        duel_sheet(board),
-        *slice_sheets(board),
-        overhead_sheet(board),
-        gain_sheet(board),
-        *attacked_sheets(board),
-    ]
-
-
-def attacked_sheets(board: Leaderboard) -> list[Sheet]:
-    """A table for each benchmark under each attack, what was scored there, and the costs."""
-    if board.attacked is None:
-        return []
-    counted, costs = counts_sheet(board.attacked), overhead_sheet(board.attacked)
-    return [
-        *group_sheets(board.attacked),
-        replace(counted, title=f"{counted.title}, under attack"),
-        *coverage_sheets(board.attacked),
-        *slice_sheets(board.attacked),
-        replace(costs, title=f"{costs.title}, under attack"),
-    ]
 
 
 def published_for(board: Leaderboard) -> list[Published]:
@@ -232,56 +165,6 @@ def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> s
     }
     text = json.dumps(null(content), indent=1, ensure_ascii=False, allow_nan=False)
     return escaped(text) + "\n"
-
-
-def page(
-    board: Leaderboard, published: list[Published], figures: list[Shown], extras: Extras
-) -> str:
-    """The leaderboard as one HTML page that needs no server and no network.
-
-    Args:
-        board: The leaderboard.
-        published: Published numbers, for a table of their own.
-        figures: As `shown_figures` makes them.
-        extras: Additions of the caller (its figures are among `figures`).
-    """
-    boards = [board, *([board.attacked] if board.attacked else [])]
-    group_notes = [f"{each.title}: {each.note}." for each in board.groups if each.note]
-    return render(
-        "leaderboard.html",
-        title="vlmguard leaderboard",
-        data=_data(board),
-        rows=len({row for each in boards for row in each.rows()}),
-        targets=len({target for each in boards for target, _ in each.rows()}),
-        benchmarks=len({group.column.title for each in boards for group in each.groups}),
-        attacked_runs=len(board.attacked.entries) if board.attacked else 0,
-        notes=[*board.notes, *extras.notes],
-        legend=[
-            *(*_LEGEND, *tested_note(board), *COST_NOTES[:2], *control_note(board)),
-            *group_notes,
-        ],
-        field=field_sheet(board),
-        beside=beside_sheet(board),
-        gains=gain_sheet(board),
-        red_team=red_team_sheets(board),
-        extra=[*([duel_sheet(board)] if board.duels else []), *extras.sheets],
-        attacked=[sheet for sheet in attacked_sheets(board) if sheet.rows],
-        figures=figures,
-        figure_colours=FIGURE_COLOURS,
-        published=published_sheet(published),
-        left_out=left_out_sheet(board),
-    )
-
-
-def _data(board: Leaderboard) -> dict[str, Any]:
-    """Data for the page's script, which makes the first table: it can be sorted and filtered."""
-    content = board_data(board)
-    for group, shown in zip(board.groups, content["groups"], strict=True):
-        shown["title"] = group.title
-        for measure, line in zip(group.measures, shown["measures"], strict=True):
-            line |= {"share": measure.is_share, "heading": measure.heading}
-    data: dict[str, Any] = null(content | {"rows": board.rows()})
-    return data
 
 
 def board_data(board: Leaderboard) -> dict[str, Any]:
