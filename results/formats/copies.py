@@ -1,10 +1,13 @@
 """A sheet's lines in three formats, of which a page copies some, in the order that it shows."""
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from vlmguard.results.formats.sheets import Line, Sheet, latex_lines, markdown_lines
+from vlmguard.results.formats.latex import latex_lines
+from vlmguard.results.formats.markdown import markdown_lines
+from vlmguard.results.formats.sheets import Line, Sheet
 from vlmguard.results.formats.spreadsheet import csv_text
 
 __all__ = ["copies", "csv_lines"]
@@ -13,11 +16,16 @@ _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 _MARKED: Final = re.compile(r"(\S+) ([▲▼])")
 
 
-def copies(sheet: Sheet) -> dict[str, list[Line]]:
-    """The lines of a sheet by format (`markdown`, `latex`, `csv`), each with the row it shows."""
+def copies(sheet: Sheet, footnotes: Sequence[str] = ()) -> dict[str, list[Line]]:
+    """The lines of a sheet by format (`markdown`, `latex`, `csv`), each with the row it shows.
+
+    Args:
+        sheet: The sheet.
+        footnotes: What the raised numbers behind names stand for.
+    """
     return {
         "markdown": markdown_lines(sheet),
-        "latex": latex_lines(sheet),
+        "latex": latex_lines(sheet, footnotes),
         "csv": csv_lines(sheet),
     }
 

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vlmguard.results.sanitize import clean, one_line
 
-__all__ = ["footnoted", "render"]
+__all__ = ["breakable", "footnoted", "render"]
 
 _DIGITS: Final = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _RAISED: Final = re.compile(f"([{_DIGITS}]+)")
@@ -23,6 +23,11 @@ def render(name: str, **values: object) -> str:
         values: Its values. Texts are cleaned by `clean` and escaped.
     """
     return _environment().get_template(name).render(values)
+
+
+def breakable(text: str) -> list[str]:
+    """A name in the parts between which a narrow page may break it."""
+    return re.split(r"(?<=[_=,/])", text)
 
 
 def footnoted(text: str) -> list[tuple[str, int]]:
@@ -42,7 +47,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"one_line": one_line, "footnoted": footnoted}
+    environment.filters |= {
+        "one_line": one_line,
+        "breakable": breakable,
+        "footnoted": footnoted,
+    }
     # JSON has no NaN, and pages keep the order of their values.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
     return environment

@@ -1,12 +1,12 @@
 """The leaderboard as one HTML page: tables that are sorted, filtered, opened and copied."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Final
 
 from vlmguard.results.formats.copies import copies
-from vlmguard.results.formats.sheets import Line, Sheet
+from vlmguard.results.formats.sheets import columns_of
 from vlmguard.results.formats.templating import render
 from vlmguard.results.leaderboard.all_tables import attacked_sheets
 from vlmguard.results.leaderboard.beside_tables import beside_sheet, control_note
@@ -84,6 +84,7 @@ def page(
     attacked = sections(attacked_sheets(board), taken)
     last = _last(board, published, taken)
     every = [*([main] if main else []), *others, *attacked, *last]
+    footnotes = [note for each in boards for note in each.footnotes]
     group_notes = [f"{each.title}: {each.note}." for each in board.groups if each.note]
     return render(
         "leaderboard.html",
@@ -97,7 +98,7 @@ def page(
             *(*_LEGEND, *tested_note(board), *COST_NOTES[:2], *control_note(board)),
             *group_notes,
         ],
-        footnotes=[note for each in boards for note in each.footnotes],
+        footnotes=footnotes,
         main=main,
         others=others,
         attacked=attacked,
@@ -108,7 +109,8 @@ def page(
             "panels": panels(board, names),
             "names": {kind: found for kind, found in names.of.items() if len(found) > 1},
             "tables": {
-                each.name: {"about": each.about(names), "copies": _copies(each)} for each in every
+                each.name: {"about": each.about(names), "copies": _copies(each, footnotes)}
+                for each in every
             },
         },
     )
@@ -186,37 +188,25 @@ def _last(board: Leaderboard, published: list[Published], taken: set[str]) -> li
     return found + sections([left_out_sheet(board)], taken)
 
 
-def _copies(section: Section) -> list[dict[str, Any]]:
+def _copies(section: Section, footnotes: Sequence[str]) -> list[dict[str, Any]]:
     """The texts of a table to copy: of all of it, then of the columns of each benchmark alone."""
     sheet = section.sheet
-    parts = [("", sheet)]
-    if len(sheet.spans) > _SEVERAL:
-        parts += list(_each_span(section))
-    return [{"group": group, **_texts(part)} for group, part in parts]
-
-
-def _texts(sheet: Sheet) -> dict[str, list[Line]]:
-    return dict(copies(sheet))
-
-
-def _each_span(section: Section) -> Iterable[tuple[str, Sheet]]:
-    sheet = section.sheet
+    found = [{"group": "", **copies(sheet, footnotes)}]
+    if len(sheet.spans) <= _SEVERAL:
+        return found
     starts = [0, *accumulate(width for _, width in sheet.spans)]
     for (title, width), start in list(zip(sheet.spans, starts, strict=False))[1:]:
-        held = [*range(sheet.labels), *range(start, start + width)]
-        moved = {column: place for place, column in enumerate(held)}
-        yield (
-            section.group(start),
-            replace(
-                sheet,
-                title=f"{sheet.title}: {title}",
-                header=[sheet.header[column] for column in held],
-                rows=[[row[column] for column in held] for row in sheet.rows],
-                spans=[],
-                best={(row, moved[column]) for row, column in sheet.best if column in moved},
-                second={(row, moved[column]) for row, column in sheet.second if column in moved},
-            ),
-        )
+        columns = range(start, start + width)
+        # Rows that did not run this benchmark are left out; the others keep their numbers.
+        kept = [n for n, row in enumerate(sheet.rows) if any(row[column] for column in columns)]
+        part = columns_of(sheet, [*range(sheet.labels), *columns])
+        titled = replace(part, title=f"{sheet.title}: {title}", spans=[])
+        texts = {
+            kind: [(None if row is None else kept[row], text) for row, text in lines]
+            for kind, lines in copies(titled, footnotes).items()
+        }
+        found.append({"group": section.group(start), **texts})
+    return found
 
 
 def _counted(boards: list[Leaderboard]) -> dict[str, int]:

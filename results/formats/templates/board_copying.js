@@ -20,18 +20,13 @@ async function copyText(text, what, button) {
 // The lines of a table's text in the order of its rows: what belongs to no row stays where it is.
 function ordered(lines, order, format) {
   const found = [];
-  const isBreak = (text) => text === "\\addlinespace";
   for (let place = 0; place < lines.length;) {
     const run = new Map();
     while (place < lines.length && lines[place][0] !== null) run.set(lines[place][0], lines[place++][1]);
-    const kept = order.filter((number) => run.has(number)).map((number) => run.get(number));
-    // A space between blocks goes with a block that is left out.
-    if (run.size && !kept.length && isBreak(found.at(-1) || "")) found.pop();
-    found.push(...kept);
+    found.push(...order.filter((number) => run.has(number)).map((number) => run.get(number)));
     if (place < lines.length) found.push(lines[place++][1]);
   }
-  const bare = found.filter((text, at) => !(isBreak(text) && isBreak(found[at + 1] || "")) && !(isBreak(text) && /rule$/.test(found[at + 1] || "")) && !(isBreak(text) && /rule$/.test(found[at - 1] || "")));
-  return `${bare.join("\n").trimEnd()}\n${remark(lines, order, format)}`;
+  return `${found.join("\n").trimEnd()}\n${remark(lines, order, format)}`;
 }
 
 // What is best was found among all rows: a text of some of them says so.

@@ -11,7 +11,7 @@ function hint(place) {
   const text = place.previousElementSibling;
   if (!text || !text.classList.contains("hint")) return;
   const edge = place.getBoundingClientRect().right;
-  const hidden = [...place.querySelectorAll("tr.heads > th")].filter((cell) => !cell.hidden && cell.getBoundingClientRect().right > edge + 1);
+  const hidden = [...place.querySelectorAll(":scope > table > thead > tr:last-child > th")].filter((cell) => !cell.hidden && cell.getBoundingClientRect().right > edge + 1);
   text.hidden = !isWide;
   text.textContent = hidden.length ? `${hidden.length} more ${hidden.length === 1 ? "column" : "columns"} to the right: scroll the table →` : "← scroll the table back";
 }

@@ -26,7 +26,7 @@ def world() -> Toy:
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The data in the page of `vlmguard leaderboard`."""
+    """The numbers that `vlmguard leaderboard` writes beside its page, which shows them as text."""
     folder = tmp_path_factory.mktemp("demo")
     logs = folder / "logs"
     # Joint requests in the even places, benign ones in the odd.
@@ -38,8 +38,8 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     run_toy(logs / "guard", world(), guarded, exact=oracle(), defended=True)
     run_toy(logs / "refuse", world(), bare, exact=oracle(), solver=always_refuse())
     assert main(["leaderboard", str(logs), "--out", str(folder / "site")]) == 0
-    text = (folder / "site" / "leaderboard.html").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    text = (folder / "site" / "leaderboard.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
@@ -57,7 +57,7 @@ def test_rows_and_remarks(content: dict[str, Any]) -> None:
         [target, "always_refuse"],
     ]
     assert content["notes"] == ["A synthetic world."]
-    assert [group["title"] for group in content["groups"]] == ["World all"]
+    assert [group["label"] for group in content["groups"]] == ["World all"]
     assert [group["judge"] for group in content["groups"]] == ["oracle"]
 
 

@@ -17,7 +17,7 @@ from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import figures
 from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
 from vlmguard.results.leaderboard.model import Leaderboard
-from vlmguard.results.leaderboard.publish import page
+from vlmguard.results.leaderboard.page import page
 from vlmguard.results.leaderboard.published_numbers import Published
 from vlmguard.results.logs.exchange import Exchange
 
@@ -84,7 +84,7 @@ PAGES = {
 }
 SCRIPTS = {"leaderboard.html": 3, "labels.html": 4, "flips.html": 2}
 """Our own scripts in a page; others have that of the theme alone."""
-PARTS = {"base.html", "figures.html", "samples.html", "exchange.html", "tables.html"}
+PARTS = {"base.html", "figures.html", "grids.html", "samples.html", "exchange.html", "tables.html"}
 
 
 def test_every_template_is_tried_below() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.model import Leaderboard
-from vlmguard.results.leaderboard.publish import page
+from vlmguard.results.leaderboard.page import page
 from vlmguard.results.leaderboard.published_numbers import load_published
 
 CLICKS = """
