@@ -36,7 +36,7 @@ function panel(number) {
   const { target, defense, parts } = data.panels[number];
   const few = parts.length <= 2;
   return make("tr", { class: "panel", id: `panel-${number}` }, make("td", { colspan: 999 }, make("div", { class: "within" },
-    make("div", { class: "own", role: "region", "aria-label": `${target}, ${defense}: its runs` }, ...parts.map((part) => run(part, few))))));
+    make("div", { class: "own", role: "group", "aria-label": `${target}, ${defense}: its runs` }, ...parts.map((part) => run(part, few))))));
 }
 
 function run(part, isOpen) {
@@ -52,7 +52,7 @@ function run(part, isOpen) {
 function small({ title, header, rows }) {
   const [first, ...lines] = header;
   const body = rows.map(([name, ...cells]) => make("tr", {}, make("th", { scope: "row", class: "text" }, name), ...cells.map((text, place) => make("td", { class: lines[place].startsWith("Marked") ? "text said" : "" }, ...stacked(text)))));
-  return make("figure", {}, make("figcaption", {}, title), make("p", { class: "hint", hidden: true }), make("div", { class: "wide", role: "region", "aria-label": title },
+  return make("figure", {}, make("figcaption", {}, title), make("p", { class: "hint", hidden: true }), make("div", { class: "wide", role: "group", "aria-label": title },
     make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "text" }, first), ...lines.map((text) => make("th", { scope: "col", class: text.startsWith("Marked") ? "text" : "" }, text)))), make("tbody", {}, ...body))));
 }
 
