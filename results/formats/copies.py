@@ -16,16 +16,17 @@ _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 _MARKED: Final = re.compile(r"(\S+) ([▲▼])")
 
 
-def copies(sheet: Sheet, footnotes: Sequence[str] = ()) -> dict[str, list[Line]]:
+def copies(sheet: Sheet, typeset: Sheet, footnotes: Sequence[str] = ()) -> dict[str, list[Line]]:
     """The lines of a sheet by format (`markdown`, `latex`, `csv`), each with the row it shows.
 
     Args:
         sheet: The sheet.
+        typeset: The same as a paper prints it, with the same rows.
         footnotes: What the raised numbers behind names stand for.
     """
     return {
         "markdown": markdown_lines(sheet),
-        "latex": latex_lines(sheet, footnotes),
+        "latex": latex_lines(typeset, footnotes),
         "csv": csv_lines(sheet),
     }
 

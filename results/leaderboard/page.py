@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from vlmguard.results.formats.copies import copies
-from vlmguard.results.formats.sheets import columns_of
+from vlmguard.results.formats.sheets import part_of
 from vlmguard.results.formats.templating import render
 from vlmguard.results.leaderboard.all_tables import attacked_sheets
 from vlmguard.results.leaderboard.beside_tables import beside_sheet, control_note
@@ -28,6 +28,7 @@ from vlmguard.results.leaderboard.tables import (
     published_sheet,
     tested_note,
 )
+from vlmguard.results.leaderboard.typeset import typeset
 
 __all__ = ["page"]
 
@@ -191,7 +192,7 @@ def _last(board: Leaderboard, published: list[Published], taken: set[str]) -> li
 def _copies(section: Section, footnotes: Sequence[str]) -> list[dict[str, Any]]:
     """The texts of a table to copy: of all of it, then of the columns of each benchmark alone."""
     sheet = section.sheet
-    found = [{"group": "", **copies(sheet, footnotes)}]
+    found = [{"group": "", **copies(sheet, typeset(sheet), footnotes)}]
     if len(sheet.spans) <= _SEVERAL:
         return found
     starts = [0, *accumulate(width for _, width in sheet.spans)]
@@ -199,11 +200,11 @@ def _copies(section: Section, footnotes: Sequence[str]) -> list[dict[str, Any]]:
         columns = range(start, start + width)
         # Rows that did not run this benchmark are left out; the others keep their numbers.
         kept = [n for n, row in enumerate(sheet.rows) if any(row[column] for column in columns)]
-        part = columns_of(sheet, [*range(sheet.labels), *columns])
+        part = part_of(sheet, [*range(sheet.labels), *columns])
         titled = replace(part, title=f"{sheet.title}: {title}", spans=[])
         texts = {
             kind: [(None if row is None else kept[row], text) for row, text in lines]
-            for kind, lines in copies(titled, footnotes).items()
+            for kind, lines in copies(titled, typeset(titled), footnotes).items()
         }
         found.append({"group": section.group(start), **texts})
     return found

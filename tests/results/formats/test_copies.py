@@ -33,6 +33,8 @@ def test_csv_has_numbers_and_no_formula() -> None:
 
 
 def test_all_rows_in_their_order_are_what_files_hold() -> None:
-    found = {name: "\n".join(text for _, text in lines) for name, lines in copies(SHEET).items()}
+    found = {
+        name: "\n".join(text for _, text in lines) for name, lines in copies(SHEET, SHEET).items()
+    }
     assert found["latex"] == "\n".join(text for _, text in latex_lines(SHEET))
     assert found["markdown"].rstrip() + "\n" == markdown(SHEET)

@@ -18,6 +18,7 @@ from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.page import page
 from vlmguard.results.leaderboard.published_numbers import load_published
 from vlmguard.results.leaderboard.tables import main_sheet
+from vlmguard.results.leaderboard.typeset import typeset
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
@@ -166,7 +167,7 @@ def test_copies_are_what_files_hold(opens: Opens, file: Path, board: Leaderboard
     sheet = main_sheet(board)
     assert copied(shown, "#main [data-copy=markdown]") == markdown(sheet)
     board.footnotes = ["what vlmguard¹ stands for"]
-    lines = latex_lines(sheet, board.footnotes)
+    lines = latex_lines(typeset(sheet), board.footnotes)
     board.footnotes = []
     assert copied(shown, "#main [data-copy=latex]") == "\n".join(each for _, each in lines) + "\n"
     shown.click('.chip[data-kind="defense"][data-name="vlmguard"]')
