@@ -29,7 +29,8 @@ def test_out_holds_every_format(
     broken = tmp_path / "logs" / "broken.eval"
     broken.parent.mkdir()
     broken.write_bytes(b"PK")
-    assert main(["leaderboard", str(matrix), str(broken), "--out", str(tmp_path / "site")]) == 0
+    out = ["--out", str(tmp_path / "site"), "--intervals"]
+    assert main(["leaderboard", str(matrix), str(broken), *out]) == 0
     names = {path.name for path in (tmp_path / "site").iterdir()}
     assert {f"leaderboard.{form}" for form in ("md", "tex", "csv", "json", "html")} <= names
     assert {"frontier.svg", "gains.png", "categories.pdf", "cost.svg"} <= names
@@ -37,6 +38,9 @@ def test_out_holds_every_format(
     assert "corrupt or truncated" in (tmp_path / "site" / "leaderboard.md").read_text()
     content = json.loads((tmp_path / "site" / "leaderboard.json").read_text())
     assert len(content["entries"]) == 6
+    assert r"{\scriptsize [+" in (tmp_path / "site" / "leaderboard.tex").read_text()
+    (first, *_) = (tmp_path / "site" / "leaderboard.md").read_text().split("\n- ")
+    assert "<br>\\[+" in first
 
 
 @pytest.mark.parametrize("option", [["--layout", "paper"], ["--verify"], ["--published"]])
