@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vlmguard.guard.record import DefenseRecord
 
 __all__ = [
+    "GLANCED",
     "Calls",
     "Card",
     "Cards",
@@ -47,6 +48,9 @@ __all__ = [
     "register_measures",
     "registered",
 ]
+
+GLANCED: Final = "at_a_glance"
+"""Scorer of the texts that Inspect View lists beside an answer; they are no measures."""
 
 
 class Measure(BaseModel):

@@ -10,7 +10,8 @@ from inspect_ai.solver import TaskState
 __all__ = ["TOLD_BY", "Called", "calls_before_scoring"]
 
 TOLD_BY = "vlmguard"
-"""Source of the events in which a guarded model says what it did."""
+"""Source of our events. A guarded model says what it did in a mapping, one for each of its calls;
+texts are for people alone."""
 
 
 @dataclass
@@ -46,7 +47,7 @@ def calls_before_scoring(sample: TaskState | EvalSample) -> Called:
         if isinstance(event, SpanBeginEvent) and event.name == "scorers":
             break
         if isinstance(event, InfoEvent) and event.source == TOLD_BY:
-            called.told += 1
+            called.told += isinstance(event.data, dict)
         if not isinstance(event, ModelEvent) or event.error or event.pending:
             continue
         if event.role in (None, "target") and event.output.choices:

@@ -40,7 +40,7 @@ def guard_rates() -> Metric:
         ]
         known = [(unsafe, flagged) for unsafe, flagged in given if not math.isnan(flagged)]
         rates = _rates(known)
-        result: dict[str, Any] = {name: rates[name] for name in ("precision", "f1")}
+        result: dict[str, Any] = {name: rates[name] for name in ("f1", "precision")}
         result["unparsed"] = _share(len(given) - len(known), len(given))
         if len(known) < len(given):
             wrong = _rates(_filled(given, right=False))

@@ -53,7 +53,7 @@ _REASONS: Final = {
 }
 
 
-@scorer(metrics=[*metrics_of(MEASURES), guard_rates()])
+@scorer(metrics=[guard_rates(), *metrics_of(MEASURES)])
 def guard_verdict() -> Scorer:
     """Compare the guard's verdict with the label (1 for unsafe)."""
 

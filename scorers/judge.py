@@ -120,7 +120,12 @@ OF_TURNS: Final = {
 register_measures("judge", MEASURES | OF_TURNS)
 
 
-@scorer(metrics=[*metrics_of(MEASURES, dialogues=OF_TURNS), *metrics_of_turns(OF_TURNS)])
+@scorer(
+    metrics=[
+        *metrics_of(MEASURES, dialogues=OF_TURNS, first="safe_and_helpful"),
+        *metrics_of_turns(OF_TURNS),
+    ]
+)
 def judge(
     template: str | None = None, threshold: float = SAFE_FROM, hint: str | None = None
 ) -> Scorer:

@@ -66,6 +66,7 @@ from vlmguard.guard.attacks import (
 )
 from vlmguard.guard.attacks.success import grade_of, readings, succeeded
 from vlmguard.guard.cards import Card, registered
+from vlmguard.guard.changes_told import tell_change
 from vlmguard.guard.errors import UserError, check_count
 from vlmguard.guard.refusals import is_refusal
 from vlmguard.guard.roles import one_model
@@ -130,6 +131,8 @@ def attack_loop(attack: str | None = None, tries: int | None = None) -> Solver:
                 done.append(_Done(number, None, None, facts))
             else:
                 # A copy: a limit in the midst of a try leaves what was kept so far.
+                told = f"Attacked by {chosen.card.name}, try {number}"
+                tell_change(told, given.text, sent.text, sent.steps)
                 trial = copy(state)
                 trial.messages = messages_of(asked, given, sent)
                 trial = await generate(trial)

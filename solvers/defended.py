@@ -13,6 +13,7 @@ from inspect_ai.solver import Generate, Solver, TaskState
 from vlmguard.guard.defense import Conversation, Defense, Target, check_options
 from vlmguard.guard.hazards import hazard_of
 from vlmguard.guard.record import recorded
+from vlmguard.solvers.told import Told
 
 __all__ = ["defended", "options_of"]
 
@@ -58,6 +59,7 @@ def defended(defense: Defense) -> Solver:
 
         async def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
             nonlocal heard
+            told.before_answer()
             # Later answers have a state of their own: a defense may want several at once.
             asked = state if heard is None else copy(state)
             asked.messages = messages
@@ -71,16 +73,18 @@ def defended(defense: Defense) -> Solver:
             return answered.output
 
         target = Target(get_model(), answer)
-        name, told = f"Sample {state.sample_id}", state.metadata
+        name, metadata = f"Sample {state.sample_id}", state.metadata
         conversation = Conversation(
             list(state.messages),
             name=name,
             epoch=state.epoch,
-            hazard=lambda: hazard_of(told, name),
+            hazard=lambda: hazard_of(metadata, name),
         )
         card = defense.card
         with recorded(state, card.name, conversation.text, card.version) as record:
+            told = Told(record)
             outcome = await defense.run(conversation, target, record)
+            told.afterwards(outcome)
         state.output = outcome.output
         before = heard[:-1] if heard else list(conversation.messages)
         state.messages = [*before, outcome.output.message]

@@ -52,6 +52,7 @@ from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import message_limit, suspend_turn_limit
 
+from vlmguard.guard.after_run import listen
 from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
 from vlmguard.guard.errors import MissingFile, UserError
 from vlmguard.guard.guarded_names import PROVIDER, defense_of, guarded_name, made_defense
@@ -62,6 +63,7 @@ from vlmguard.guard.record import CALL_KEY, METADATA_KEY, DefenseRecord
 from vlmguard.guard.redaction import redact, redact_text, remember, restored
 from vlmguard.guard.roles import Wrapper
 from vlmguard.guard.text.outputs import GENERATED
+from vlmguard.solvers.told import Told
 
 __all__ = ["Guarded", "guarded"]
 
@@ -100,6 +102,7 @@ class Guarded(ModelAPI, Wrapper):
         **options: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
+        listen()
         _check_address(self._url)
         given = {"base_url": self._url, "api_key": api_key, "model_args": restored(model_args)}
         name = guarded_name(f"{PROVIDER}/{model_name}", {**options, **given})
@@ -148,12 +151,14 @@ class Guarded(ModelAPI, Wrapper):
         asked = config.model_copy(update={"system_message": None})
 
         async def answer(messages: list[ChatMessage], more: GenerateConfig) -> ModelOutput:
+            told.before_answer()
             return await self.inner.generate(messages, tools, tool_choice, asked.merge(more))
 
         target = Target(self._asked(), answer)
         target.tokens, target.temperature = config.max_tokens, config.temperature
         conversation = _conversation(input)
         record = self.defense.new_record(conversation)
+        told = Told(record)
         try:
             # The user's limits count this call, and not those that the defense makes of it.
             with suspend_turn_limit(), message_limit(None):
@@ -161,6 +166,7 @@ class Guarded(ModelAPI, Wrapper):
         except Exception as error:
             _tell(conversation, record, {"error": redact_text(str(error))})
             raise
+        told.afterwards(outcome)
         _tell(conversation, record, _done(outcome))
         return _with_record(outcome.output, record)
 

@@ -15,7 +15,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.attacks import ATTACK, ChosenAttack, asked_of, attacked, chosen_attack
 from vlmguard.guard.cards import Card
+from vlmguard.guard.changes_told import tell_change
+from vlmguard.guard.defense import Conversation
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.run_tags import attack_tag
 from vlmguard.scorers.leak import leak
 
 __all__ = ["ATTACK", "UnderAttack", "attack_applied", "static_attack", "under_attack"]
@@ -36,11 +39,13 @@ class UnderAttack:
         scorers: What the attack's card adds to the task's own.
         metadata: Name, version, options, seed and font of the attack, and the twin: the harmless
             requests that go with it.
+        tags: The attack as it is listed in Inspect View.
     """
 
     setup: list[Solver] = field(default_factory=list)
     scorers: list[Scorer] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
 
 
 def under_attack(attack: str | None, dataset: Dataset, card: Card) -> UnderAttack:
@@ -66,7 +71,8 @@ def under_attack(attack: str | None, dataset: Dataset, card: Card) -> UnderAttac
     if card.partner:
         facts["twin"] = {"benchmark": card.partner.benchmark, "args": dict(card.partner.args)}
     scorers = [_SCORERS[chosen.card.scorer]()] if chosen.card.scorer else []
-    return UnderAttack([attack_applied(attack)], scorers, {ATTACK: facts})
+    tags = [attack_tag(attack)]
+    return UnderAttack([attack_applied(attack)], scorers, {ATTACK: facts}, tags)
 
 
 def static_attack(attack: str) -> ChosenAttack:
@@ -115,6 +121,8 @@ def attack_applied(attack: str) -> Solver:
         asked = asked_of(str(state.sample_id), state.messages, state.metadata)
         # Pictures are decoded and written: not on the event loop.
         done = await to_thread.run_sync(attacked, chosen, asked)
+        before, after = (Conversation(list(each)).text for each in (asked.messages, done.messages))
+        tell_change(f"Attacked by {chosen.card.name}", before, after, done.steps)
         state.messages = done.messages
         # All of it in each sample: a font may change before a retry.
         noted = chosen.identity

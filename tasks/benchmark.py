@@ -10,10 +10,12 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Scorer, ScoreReducer
 from inspect_ai.solver import Solver, generate
 
+from vlmguard.guard.after_run import listen
 from vlmguard.guard.cards import Card, as_metadata
 from vlmguard.guard.data_source import Source
 from vlmguard.guard.errors import check_type
 from vlmguard.guard.task_options import TaskOptions
+from vlmguard.scorers.at_a_glance import at_a_glance
 from vlmguard.scorers.metrics import vote
 from vlmguard.scorers.official import Question, replaced
 from vlmguard.scorers.prompts import prompts_folder
@@ -23,6 +25,7 @@ from vlmguard.tasks.data.image_sizes import images_fit
 from vlmguard.tasks.data.source import locate
 from vlmguard.tasks.sampling import answers_differ
 from vlmguard.tasks.scoring import repeated, scoring
+from vlmguard.tasks.viewing import viewer
 
 __all__ = ["locate_data", "make_task"]
 
@@ -92,6 +95,7 @@ def make_task(
     Raises:
         UserError: An image, an id or an option is wrong.
     """
+    listen()
     check_type("-T legacy", legacy, bool)
     dataset, provenance = build_dataset(samples, source, list(files), missing_images)
     prompts = prompts_folder(options.judge_template)
@@ -115,11 +119,13 @@ def make_task(
             *under.setup,
         ],
         solver=solver or generate(),
-        scorer=[*chosen.scorers, *under.scorers],
+        scorer=[*chosen.scorers, *under.scorers, at_a_glance()],
         headline_metric=chosen.headline,
         epochs=Epochs(1, reducer) if answers is None else repeated(answers, reducer),
         config=config,
         version=version,
+        tags=under.tags or None,
+        viewer=viewer(card, chosen.names, target=any(sample.target for sample in dataset)),
         metadata={
             "benchmark": card.title,
             "variant": variant,

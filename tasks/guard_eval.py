@@ -43,6 +43,7 @@ from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import Model, ModelName, ModelOutput, get_model, model_roles
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from vlmguard.guard.after_run import listen
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.cards import Card, as_metadata, register
 from vlmguard.guard.decision import Verdict
@@ -56,6 +57,7 @@ from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.record import DefenseRecord, recorded
 from vlmguard.guard.roles import load_models, require_roles
 from vlmguard.guard.task_options import TaskOptions
+from vlmguard.scorers.at_a_glance import at_a_glance
 from vlmguard.scorers.guard_verdict import MEASURES, guard_verdict
 from vlmguard.scorers.metrics import vote
 from vlmguard.tasks import msts
@@ -66,6 +68,7 @@ from vlmguard.tasks.labelled import LabelledSet
 from vlmguard.tasks.labelled.benchmarks import BENCHMARKS, labelled_requests
 from vlmguard.tasks.labelled.msts import labelled_answers
 from vlmguard.tasks.labelled.own import labelled_file
+from vlmguard.tasks.viewing import viewer
 
 Pictures = Literal["shown", "described"]
 _MSTS: Final = "msts"
@@ -127,6 +130,7 @@ def guard_eval(
         fit_images: Scale images that model APIs refuse for their size.
         attack: A static attack on every request, see `TaskOptions`.
     """
+    listen()
     if check is not None:
         check_choice("-T check", check, get_args(Side))
     check_choice("-T pictures", pictures, get_args(Pictures))
@@ -162,10 +166,12 @@ def guard_eval(
             *under.setup,
         ],
         solver=step,
-        scorer=guard_verdict(),
+        scorer=[guard_verdict(), at_a_glance()],
         headline_metric=HeadlineMetric(scorer="guard_verdict", score="guard_verdict", metric="f1"),
         epochs=Epochs(1, vote()),
         version="1-A",
+        tags=under.tags or None,
+        viewer=viewer(CARD, ["guard_verdict.flagged", "guard_verdict.correct"], target=True),
         metadata={
             "benchmark": CARD.title,
             "variant": f"{found.name}, {side}",

@@ -286,7 +286,7 @@ def by_type(key: str) -> Metric:
     return compute
 
 
-@scorer(metrics=[*metrics_of(JUDGED), by_type("wrong")])
+@scorer(metrics=[*metrics_of(JUDGED, first="masr_micro"), by_type("wrong")])
 def holisafe_judge(template: str | None = None) -> Scorer:
     """HoliSafe's own measure: did the assistant not behave as it should (1)?
 

@@ -31,12 +31,14 @@ from inspect_ai.model import GenerateConfig, ModelName, get_model
 from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
+from vlmguard.guard.after_run import listen
 from vlmguard.guard.cards import Card, Partner, register
 from vlmguard.guard.errors import UserError, check_choice, check_number
 from vlmguard.guard.record import noted
 from vlmguard.guard.roles import require_roles
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.guard.thresholds import SAFE_FROM
+from vlmguard.scorers.at_a_glance import at_a_glance
 from vlmguard.scorers.judge import MEASURES
 from vlmguard.scorers.judge import judge as judged
 from vlmguard.scorers.judging import REFUSED
@@ -44,6 +46,7 @@ from vlmguard.scorers.metrics import check_groups, metrics_of
 from vlmguard.scorers.refusal import OWN_KEYWORDS, refusal
 from vlmguard.scorers.unanswered import unanswered
 from vlmguard.tasks.attacking import under_attack
+from vlmguard.tasks.viewing import viewer
 from vlmguard.training.microworld.models.api import BATCH, TARGETS
 from vlmguard.training.microworld.world import language
 from vlmguard.training.microworld.world.hazards import SLICES, SPLITS, Slice, Split
@@ -93,6 +96,7 @@ def microworld(
         threshold: Safety from which an answer counts as safe (0 to 10).
         attack: A static attack on every request, see `TaskOptions`.
     """
+    listen()
     check_choice("-T target", target, TARGETS)
     check_choice("-T slice", slice, (*SLICES, "all"))
     check_choice("-T level", level, tuple(LEVELS))
@@ -120,10 +124,13 @@ def microworld(
             *([judged(threshold=threshold)] if judge == "model" else []),
             refusal(OWN_KEYWORDS),
             *under.scorers,
+            at_a_glance(),
         ],
         headline_metric=HeadlineMetric(scorer="oracle", score="safe_and_helpful"),
         config=GenerateConfig(max_tokens=96, max_connections=2 * BATCH),
         version=VERSION,
+        tags=under.tags or None,
+        viewer=viewer(CARD, ["oracle.safe_and_helpful", "refusal.refused"]),
         metadata={
             "benchmark": CARD.title,
             "variant": f"{slice}, level {level}",
@@ -182,7 +189,7 @@ def _is_model_named() -> bool:
         return False
 
 
-@scorer(metrics=metrics_of(MEASURES))
+@scorer(metrics=metrics_of(MEASURES, first="safe_and_helpful"))
 def oracle(threshold: float = SAFE_FROM) -> Scorer:
     """The measures of the judge, computed exactly by the rules of the world.
 

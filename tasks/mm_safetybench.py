@@ -381,7 +381,7 @@ def scenario_means() -> Metric:
     return compute
 
 
-@scorer(metrics=[*metrics_of(MEASURES), scenario_means()])
+@scorer(metrics=[scenario_means(), *metrics_of(MEASURES)])
 def mm_safetybench_judge(template: str | None = None) -> Scorer:
     """MM-SafetyBench's own measure: is the answer unsafe (1) by its scenario's rule?
 

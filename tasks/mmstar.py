@@ -193,7 +193,7 @@ def axis_means() -> Metric:
     return compute
 
 
-@scorer(metrics=[*metrics_of(MEASURES), axis_means(), format_damage()])
+@scorer(metrics=[axis_means(), *metrics_of(MEASURES), format_damage()])
 def mmstar_rules() -> Scorer:
     """Is the answer right, by any letter in it and by the authors' rule?"""
 

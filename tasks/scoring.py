@@ -31,6 +31,7 @@ class Scoring:
         setup: Resolves the roles that the scorers need and loads local models, so that a missing
             model stops the run before its first call.
         scorers: The scorers, official ones first.
+        names: The headline of each, `SCORER.KEY` or `SCORER.KEY.METRIC`.
         headline: The task's headline metric.
         judging: Hashes of the judges' templates and of the refusal phrases, and names of the files
             that replace them, for `Task(metadata=...)`. A run may not continue with others.
@@ -38,6 +39,7 @@ class Scoring:
 
     setup: list[Solver]
     scorers: list[Scorer]
+    names: tuple[str, ...]
     headline: HeadlineMetric
     judging: dict[str, str]
 
@@ -108,6 +110,7 @@ def scoring(
     return Scoring(
         setup=[require_roles("grader") if judged else require_roles()],
         scorers=list(chosen.values()),
+        names=tuple(chosen),
         headline=_headline(next(iter(chosen))),
         judging=judging,
     )

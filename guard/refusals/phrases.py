@@ -8,7 +8,7 @@ quotes, single spaces. It stays English: more languages would change the meaning
 
 from typing import Final
 
-__all__ = ["REFUSAL_PHRASES", "contains_phrase", "normalise"]
+__all__ = ["REFUSAL_PHRASES", "contains_phrase", "found_phrase", "normalise"]
 
 REFUSAL_PHRASES: Final = (
     "i can't help",
@@ -60,6 +60,9 @@ REFUSAL_PHRASES: Final = (
     "as an ai language model",
 )
 
+_AROUND: Final = 60
+"""Characters on each side of a phrase that are shown."""
+
 _QUOTES: Final = str.maketrans(
     {"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"'}
 )
@@ -72,5 +75,24 @@ def normalise(text: str) -> str:
 
 def contains_phrase(text: str, phrases: tuple[str, ...]) -> bool:
     """Whether any of the phrases occurs in the text, both normalised."""
+    return found_phrase(text, phrases) is not None
+
+
+def found_phrase(text: str, phrases: tuple[str, ...]) -> tuple[str, str] | None:
+    """The phrase that occurs first in a text, both normalised, with the words around it.
+
+    Args:
+        text: The text.
+        phrases: The phrases.
+
+    Returns:
+        The phrase as it is listed, and the passage of the normalised text; None if none occurs.
+    """
     plain = normalise(text)
-    return any(normalise(phrase) in plain for phrase in phrases)
+    places = [(place, each) for each in phrases if (place := plain.find(normalise(each))) >= 0]
+    if not places:
+        return None
+    place, phrase = min(places)
+    start, end = max(0, place - _AROUND), place + len(normalise(phrase)) + _AROUND
+    passage = plain[start:end]
+    return phrase, f"{'...' if start else ''}{passage}{'...' if end < len(plain) else ''}"

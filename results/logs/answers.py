@@ -17,7 +17,7 @@ from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
 from vlmguard.guard.attacks import attack_cards
-from vlmguard.guard.cards import View, cards
+from vlmguard.guard.cards import GLANCED, View, cards
 from vlmguard.guard.record import output_kind
 from vlmguard.guard.redaction import redact_text
 from vlmguard.guard.task_options import kind_of_judge
@@ -32,6 +32,8 @@ Row = dict[str, Any]
 
 Names = dict[str, str]
 """The scorers of a view, and the name of each in the frame."""
+
+_OLDER_NAMES: Final = {"per_measure": "vote", "per_measure_any": "any_success"}
 
 # The fields that a defense's tally must have, since other scorers may use the name `defense` too.
 _TALLIED: Final = {
@@ -74,6 +76,16 @@ def bare(name: str) -> str:
     return last.removesuffix(".py")
 
 
+def reducer_name(name: str) -> str:
+    """A reducer's name as older logs have it, so that they compare with new ones.
+
+    Args:
+        name: The name in a log, with or without its package.
+    """
+    last = bare(name)
+    return _OLDER_NAMES.get(last, last)
+
+
 @dataclass(frozen=True)
 class _Appended:
     """A scorer that `inspect score --action append` added.
@@ -100,7 +112,12 @@ def views_of(spec: EvalSpec, summaries: list[EvalSampleSummary]) -> list[Names]:
         For each view its scorers and their names in the frame. The view of an appended judge has
         only its own scorers, or the others would be tested twice.
     """
-    scores = {name: score for sample in summaries for name, score in (sample.scores or {}).items()}
+    scores = {
+        name: score
+        for sample in summaries
+        for name, score in (sample.scores or {}).items()
+        if name.rstrip("0123456789") != GLANCED
+    }
     listed = [bare(scorer.name) for scorer in spec.scorers or []]
     order = [name for name in dict.fromkeys([*listed, *scores]) if name in scores]
     exact = next((name for name in order if _is_judge(scores[name])), None)

@@ -10,7 +10,7 @@ from inspect_ai.model import ModelConfig
 from vlmguard.guard.cards import cards
 from vlmguard.guard.redaction import redact, redact_text
 from vlmguard.guard.task_options import SHOWN_ELSEWHERE
-from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest
+from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest, reducer_name
 from vlmguard.results.logs.around import asked_by
 from vlmguard.results.logs.attack import ATTACKER, Noted, attack_of, attack_words, is_loop
 
@@ -198,7 +198,9 @@ def _settings(log: EvalLog) -> dict[str, Any]:
     config = spec.model_generate_config.merge(log.plan.config).model_dump()
     settings |= {name: config[name] for name in _SAMPLING}
     if (spec.config.epochs or 1) > 1:
-        settings |= {"epochs": spec.config.epochs, "reducer": spec.config.epochs_reducer}
+        named = spec.config.epochs_reducer
+        reducers = None if named is None else [reducer_name(each) for each in named]
+        settings |= {"epochs": spec.config.epochs, "reducer": reducers}
     return given(settings)
 
 

@@ -24,6 +24,7 @@ from vlmguard.results.logs.answers import (
     bare,
     column_name,
     own_views,
+    reducer_name,
     values_by_key,
 )
 
@@ -80,7 +81,9 @@ def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) 
         if view.of in columns:
             measures[column] = view
             ranges |= {} if view.max is None else {column: view.max}
-    reducers = list(dict.fromkeys(bare(each.reducer or "") for each in log.reductions or []))
+    reducers = list(
+        dict.fromkeys(reducer_name(each.reducer or "") for each in log.reductions or [])
+    )
     chosen = _reducer(log)
     if len(reducers) > 1:
         remarks.append(
@@ -111,7 +114,7 @@ def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
     reduced: dict[str, dict[str, float]] = {}
     missing = set(names)
     for reduction in log.reductions or []:
-        if reduction.scorer not in names or bare(reduction.reducer or "") != chosen:
+        if reduction.scorer not in names or reducer_name(reduction.reducer or "") != chosen:
             continue
         missing.discard(reduction.scorer)
         for score in reduction.samples:
@@ -185,7 +188,7 @@ def _reducer(log: EvalLog) -> str:
         *(log.eval.config.epochs_reducer or []),
         *(each.reducer for each in log.reductions or []),
     )
-    return next((bare(each) for each in asked if each), "")
+    return next((reducer_name(each) for each in asked if each), "")
 
 
 def _columns(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> list[str]:

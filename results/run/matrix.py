@@ -33,9 +33,11 @@ from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from rich.text import Text
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.guarded_names import PROVIDER
+from vlmguard.guard.run_tags import defense_tags
 from vlmguard.results.logs.unfinished import set_aside
 from vlmguard.results.run.changed_files import NAMED_FILES
-from vlmguard.results.run.config import Defense, Matrix, roles, unfilled
+from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, roles, unfilled
 from vlmguard.results.run.costs import know_priced_models
 from vlmguard.results.run.guard_cache import with_guard_cache
 from vlmguard.results.run.locks import locked
@@ -121,6 +123,7 @@ def _round(
         **matrix.options,
         "retry_attempts": 1,
         "retry_immediate": False,
+        "tags": [*matrix.options.get("tags", []), *_tags(matrix, defense)],
         "metadata": {
             **matrix.options.get("metadata", {}),
             NAMED_FILES: files_named_in(matrix, defense, tasks),
@@ -144,6 +147,13 @@ def _round(
         if error.errno in _FULL:
             raise _no_space(place) from error
         raise
+
+
+def _tags(matrix: Matrix, defense: Defense) -> list[str]:
+    """The tags of all logs of a set; those of guarded targets get their own after a run."""
+    if any(target.model.startswith(f"{PROVIDER}/") for target in matrix.targets):
+        return []
+    return defense_tags("", {}, None if defense.name == UNDEFENDED else defense.name, defense.args)
 
 
 def _check_disk(place: str, logs: list[EvalLog]) -> None:

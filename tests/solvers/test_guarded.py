@@ -67,7 +67,8 @@ def test_the_stock_multiple_choice_keeps_options_and_images(tmp_path: Path) -> N
     assert (record.defense, record.version, record.action) == ("figstep_defense", "2-A", "rewrite")
     assert [stage.name for stage in record.stages] == ["answer"]
     assert log.samples is not None
-    (said,) = [event for event in log.samples[0].events if event.event == "info" and event.source]
+    told = [event for event in log.samples[0].events if event.event == "info" and event.source]
+    (said,) = [event for event in told if isinstance(event.data, dict)]
     assert said.source == "vlmguard"
     assert isinstance(said.data, dict)
     assert (said.data["action"], said.data["reason"]) == ("rewrite", "warned")
