@@ -11,7 +11,6 @@ that is made, or the first guarded model, and so runs of others never hear of it
 
 import atexit
 import os
-import shlex
 import shutil
 import sys
 from functools import cache
@@ -34,6 +33,7 @@ from inspect_ai.util import display_type
 from vlmguard.guard.guarded_names import PROVIDER
 from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.run_tags import defense_tags
+from vlmguard.guard.terminal import say_error, say_next, shown_path
 
 __all__ = ["AfterRun", "listen"]
 
@@ -59,7 +59,7 @@ class AfterRun(Hooks):
                 await to_thread.run_sync(_tag, log.location, tags)
             # Where Inspect's display is off, the log would be all that tells.
             if display_type() == "none" and log.error and PACKAGE in log.error.traceback:
-                print(_told(log), file=sys.stderr)
+                say_error(f"{log.eval.task}: {log.error.message} (log: {log.location})")
         if data.logs and data.eval_set_id is None and data.exception is None:
             _say_what_is_next(data.logs[0])
 
@@ -70,8 +70,7 @@ def _say_what_is_next(log: EvalLog) -> None:
     command = Path(sys.argv[0]).name == "inspect"
     if command and shown and sys.stdout.isatty() and path is not None and log.status == "success":
         # Inspect prints its summary behind its hooks.
-        folder = os.path.relpath(path.parent)
-        atexit.register(print, f"next: vlmguard leaderboard {shlex.quote(folder)}")
+        atexit.register(say_next, f"vlmguard leaderboard {shown_path(path.parent)}")
 
 
 def _missing_tags(spec: EvalSpec) -> list[str]:
@@ -108,8 +107,3 @@ def _local(location: str) -> Path | None:
         return None
     path = Path(unquote(parts.path) if parts.scheme else location)
     return path if path.is_file() else None
-
-
-def _told(log: EvalLog) -> str:
-    error = log.error.message if log.error else ""
-    return f"{log.eval.task}: {error} (log: {log.location})"

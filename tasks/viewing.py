@@ -27,7 +27,7 @@ def viewer(card: Card, scorers: Iterable[str], *, target: bool = False) -> Viewe
         target: Whether samples have a target to compare the answer with.
     """
     shown = _scores(card, scorers)
-    first = [name for name in shown if not name.startswith("refusal")] or [*shown]
+    headline = next(iter(shown), "")
     score = TaskSamplesColumn.score
     return ViewerConfig(
         task_samples_view=TaskSamplesView(
@@ -40,7 +40,7 @@ def viewer(card: Card, scorers: Iterable[str], *, target: bool = False) -> Viewe
                 score(GLANCED, REWRITTEN),
                 TaskSamplesColumn(id="target", visible=target),
                 TaskSamplesColumn(id="answer"),
-                *(score(*name.split("."), visible=name in first) for name in shown),
+                *(score(*name.split("."), visible=_is_listed(name, headline)) for name in shown),
                 *(TaskSamplesColumn(id=name, visible=False) for name in ("tokens", "duration")),
             ],
             score_labels={
@@ -71,6 +71,11 @@ def _scores(card: Card, scorers: Iterable[str]) -> Mapping[str, Measure | None]:
             general = known.get(f"judge.{each}")
             found[f"{scorer}.{each}"] = known.get(f"{scorer}.{each}") or own.get(each) or general
     return found
+
+
+def _is_listed(name: str, headline: str) -> bool:
+    """Whether a score is listed; refusals are a click away, but where they are all that counts."""
+    return name == headline or not name.startswith("refusal")
 
 
 def _keys(card: Card, scorer: str) -> dict[str, Measure]:

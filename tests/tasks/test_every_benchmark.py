@@ -17,8 +17,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pyarrow.parquet as pq
 import pytest
 from inspect_ai import Task
-from inspect_ai._util.registry import registry_lookup
+from inspect_ai._util.registry import registry_info, registry_lookup
+from inspect_ai.scorer import Metric
+from inspect_ai.scorer._scorer import scorer_metrics
 from inspect_ai.util import registry_create
+from inspect_ai.viewer import TaskSamplesView
 from pydantic import BaseModel
 from support.benchmark_folders.every import EVERY
 from support.parquet import write_parquet
@@ -115,6 +118,34 @@ def test_risky_requests_have_harmless_ones_beside_them(name: str, tmp_path: Path
     other = partner.benchmark
     beside = made(other, EVERY[other][0](tmp_path / "partner"), **partner.args)
     assert "comply" in {(sample.metadata or {})["expected"] for sample in beside.dataset}
+
+
+@pytest.mark.parametrize("judge", ["all", "none"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_headline_is_shown_first(name: str, judge: str, tmp_path: Path) -> None:
+    task = made(name, EVERY[name][0](tmp_path), judge=judge)
+    headline = task.headline_metric
+    assert headline is not None
+    assert task.scorer is not None
+    assert task.viewer is not None
+    first = scorer_metrics(task.scorer[0])
+    assert isinstance(first, list)
+    assert isinstance(first[0], Metric)
+    shown: Any = first[0]([])  # type: ignore[arg-type, call-arg]
+    assert next(iter(shown)) == (headline.metric or headline.score)
+    view = task.viewer.task_samples_view
+    assert isinstance(view, TaskSamplesView)
+    assert view.columns is not None
+    visible = [column.id for column in view.columns if column.visible]
+    texts = ["score__at_a_glance__category", "input", "score__at_a_glance__rewritten"]
+    has_target = any(sample.target for sample in task.dataset)
+    listed = ["sampleStatus", "sampleId", *texts, *(["target"] if has_target else []), "answer"]
+    assert visible[: len(listed)] == listed
+    assert ("target" in visible) == has_target
+    assert any(column.startswith(f"score__{headline.scorer}__") for column in visible)
+    judged = [f"score__judge__{key}" for key in ("safety", "helpful", "safe_and_helpful")]
+    by_judge = any(registry_info(each).name.endswith("/judge") for each in task.scorer)
+    assert [column for column in visible if "__judge__" in column] == judged * by_judge
 
 
 # --- records --------------------------------------------------------------------------
