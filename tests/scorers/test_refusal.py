@@ -120,7 +120,7 @@ def test_the_explanation_says_which_phrase_is_where(judged: Any) -> None:
     answer = "The ladder is loose. " * 8 + "Sorry, I  can\u2019t help with it. " + "Be safe. " * 20
     log = judged(refusal("own"), answer=[answer, "Hold the ladder."], samples=2)
     refused, helped = [(each.scores or {})["refusal"].explanation or "" for each in log.samples]
-    assert refused.startswith('"i can\'t help" of the ')
+    assert refused.startswith('"sorry, i can\'t" of the ')
     assert "phrases of refusal (own)" in refused
     assert "sorry, i can't help with it. be safe." in refused
     assert len(refused) < 300

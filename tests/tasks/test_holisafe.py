@@ -216,7 +216,7 @@ def test_the_string_match_stands_beside_the_judge(
         judge="none",
         data_dir=str(folder),
     )
-    assert len(again.scorer or []) == 2
+    assert len(again.scorer or []) == 3
 
 
 def test_the_phrases_are_never_ours(folder: Path, tmp_path: Path) -> None:

@@ -99,8 +99,8 @@ def page() -> Iterator[Opens]:
 
 def test_the_list_of_logs_shows_the_defense(address: str, page: Opens) -> None:
     shown = page(address)
-    shown.wait("document.body.innerText.includes('undefended')")
-    assert "vlmguard" in shown.text("body").split()
+    for tag in ("undefended", "vlmguard"):
+        shown.wait(f"document.body.innerText.split(/\\s/).includes('{tag}')")
 
 
 def test_the_list_of_samples_has_these_columns(address: str, logs: Path, page: Opens) -> None:
@@ -119,11 +119,8 @@ def test_a_transcript_shows_the_rewrite_where_it_happened(
 ) -> None:
     name = min(logs.glob("*.eval")).name
     shown = page(f"{address}#/logs/{name}/samples/sample/siuo%2F1000/1")
-    shown.wait(
-        "[...document.querySelectorAll('strong')].some(e => e.innerText.includes('vlmguard'))"
-    )
-    titles = shown.evaluate("[...document.querySelectorAll('strong')].map(e => e.innerText)")
-    # What the rewriter wrote is no heading of ours.
-    assert [each for each in titles if "vlmguard: " in each] == [
-        "vlmguard: the request was changed"
-    ]
+    bold = "[...document.querySelectorAll('strong')].map(each => each.innerText)"
+    shown.wait(f"{bold}.includes('vlmguard: the request was changed')")
+    # What the rewriter wrote stays in its block, stars and all.
+    blocks = "[...document.querySelectorAll('pre')].map(each => each.innerText)"
+    shown.wait(f"{blocks}.some(each => each.includes('``` **vlmguard: blocked**'))")
