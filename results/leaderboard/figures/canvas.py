@@ -8,6 +8,7 @@ from matplotlib.text import Text
 
 from vlmguard.results.leaderboard.figures.looks import INK, SMALL, SOFT, Drawn
 from vlmguard.results.leaderboard.figures.names import size_of, wrapped
+from vlmguard.results.sanitize import clean, one_line
 
 __all__ = ["EDGE", "LINE", "Canvas"]
 
@@ -57,13 +58,14 @@ class Canvas:
 
     def heading(self, left: float, top: float, lines: tuple[str, str], width: float) -> None:
         """A bold line and one below it, cut to a width."""
-        self.text(left, top, _fitting(lines[0], width, "bold"), weight="bold")
-        self.text(left, top + LINE, _fitting(lines[1], width, "normal"))
+        first, second = (one_line(line) for line in lines)
+        self.text(left, top, _fitting(first, width, "bold"), weight="bold")
+        self.text(left, top + LINE, _fitting(second, width, "normal"))
 
     def finish(self, alt: str, caption: str) -> Drawn:
         """The figure with its words."""
         self._settle()
-        self.figure.alt, self.figure.caption = alt, caption
+        self.figure.alt, self.figure.caption = clean(alt), caption
         return self.figure
 
     def _settle(self) -> None:

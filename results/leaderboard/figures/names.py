@@ -61,6 +61,7 @@ def size_of(text: str, size: float = SMALL, weight: str = "normal") -> tuple[flo
 
 def wrapped(text: str, width: float, size: float = SMALL) -> list[str]:
     """The lines of a text that is to be so many points wide at most."""
+    text = one_line(text)
     # Letters differ in width, so the number of them is lowered until the widest line fits.
     for letters in range(max(8, int(width / size * 2.6)), 7, -2):
         lines = textwrap.wrap(text, letters, break_on_hyphens=False)
