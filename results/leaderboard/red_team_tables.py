@@ -28,6 +28,10 @@ from vlmguard.results.logs.frame import Results
 __all__ = ["red_team_lines", "red_team_lines_of", "red_team_sheets"]
 
 _TITLE: Final = "Under attack: static ASR / adaptive ASR / twin refusal"
+_CAPTION: Final = (
+    "ASR: share of risky requests whose answer does the harm, under the worst attack of each kind. "
+    "Twin refusal: share of harmless requests refused under the same attack."
+)
 _NOTES: Final = [
     "ASR: share of risky requests whose answer does the harm, by the benchmark's own judge, else "
     "the general one; refusals, blocks and missing answers are no success. Static: the worst of "
@@ -117,6 +121,7 @@ def _worst_sheet(rows: list[RedTeam], title: str, names: Mapping[str, str]) -> S
         [],
         labels=5,
         compact=True,
+        caption=_CAPTION,
     )
     shown = [row for row in rows if row.counted]
     of = usual(each.last for row in shown for each in (row.static, row.adaptive) if each)
