@@ -52,6 +52,8 @@ _SIDE_BY_SIDE: Final = 80
 _PIXELS: Final = 32
 """Pixels of a drawing's side in the terminal."""
 
+_NO_PICTURE: Final = "Give a picture's file, or none for a drawn scene."
+
 
 def try_once(arguments: argparse.Namespace) -> int:
     """Answer a request twice and print both; returns the exit status.
@@ -91,9 +93,9 @@ def _asked(arguments: argparse.Namespace) -> tuple[str, str]:
     if arguments.request is None:
         raise UserError(f'vlmguard try {arguments.image}: give a request too, as "What is this?".')
     try:
-        return to_data_uri(existing(arguments.image)), arguments.request
+        return to_data_uri(existing(arguments.image, way_out=_NO_PICTURE)), arguments.request
     except ImageError as error:
-        raise UserError(f"{error}. Give a picture's file, or none for a drawn scene.") from error
+        raise UserError(f"{error}. {_NO_PICTURE}") from error
 
 
 def _models(arguments: argparse.Namespace) -> tuple[Model, dict[str, Model], dict[str, Any]]:

@@ -69,7 +69,7 @@ def test_another_defense_and_its_options(capsys: pytest.CaptureFixture[str]) -> 
     [
         (("PHOTO", "how do i use this"), "would take a photo for one of them. `vlmguard try` with"),
         (("PHOTO",), "give a request too"),
-        (("nowhere.png", "x"), "nowhere.png: no such file"),
+        (("nowhere.png", "x"), "no such file: nowhere.png"),
         (("PHOTO", "x", "--target", "mockllm/model"), "no model for the role rewriter"),
         (("--target", "nobody/nothing"), "--target=nobody/nothing: "),
         (("--defense", "vlmgard"), "Did you mean vlmguard"),

@@ -405,7 +405,7 @@ def test_words_that_do_not_go_together_are_refused(
     [
         (["gate", "--replay", "kept", "--limit", "0"], "--limit=0"),
         (["gate", "--replay", "kept", "--tolerance", "safety=1"], "a replay does not measure it"),
-        (["gate", "--replay", "kept"], "no such folder"),
+        (["gate", "--replay", "kept"], "no recordings"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(
