@@ -14,7 +14,7 @@ from vlmguard.guard.record import DefenseRecord, output_kind
 from vlmguard.guard.redaction import redact_text
 from vlmguard.results.explorer.images import Pictures
 from vlmguard.results.explorer.texts import shown_text
-from vlmguard.results.logs.answers import Names, column_name, tally_of, values_by_key
+from vlmguard.results.logs.answers import Names, column_name, tally_of, values_by_key, views
 from vlmguard.results.logs.attack import tries_of
 from vlmguard.results.logs.measures import Measure, common_measures
 
@@ -139,7 +139,9 @@ def _label(key: str, measure: Measure | None) -> str:
 
 
 def _text(value: float, measure: Measure | None) -> str:
-    if value in (0.0, 1.0) and (measure is None or measure.is_share):
+    # A mean of several things may be 0 or 1 by chance: it is no verdict.
+    verdict = measure is not None and measure.is_share and measure.reduce != "mean"
+    if verdict and value in (0.0, 1.0):
         return "yes" if value else "no"
     if measure is not None and not measure.unbounded and measure.highest > 1:
         return f"{value:g} of {measure.highest:g}"
@@ -156,4 +158,10 @@ def _tone(value: float, measure: Measure | None) -> str:
 def measures_by_column(measures: list[Measure]) -> dict[str, Measure]:
     """The measures of a table by their columns, and the common ones that it does not show."""
     common = {measure.column: measure for measure in common_measures().values()}
-    return common | {measure.column: measure for measure in measures}
+    # What tables show of some samples alone is a verdict on each of all; it has no direction.
+    whole = {
+        of: Measure(column=of, name=key, label=key.replace("_", " "), highest=1.0, better=0)
+        for of, _ in views().values()
+        for key in [of.partition(".")[2]]
+    }
+    return whole | common | {measure.column: measure for measure in measures}

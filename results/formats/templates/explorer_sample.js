@@ -32,9 +32,12 @@ function zoom(name) {
 
 function verdicts(all) {
   const parts = [];
+  const labels = all.flatMap(({ lines }) => lines.map(([label]) => label));
   for (const { scorer, lines, why } of all) {
     for (const [label, text, tone] of lines) {
-      parts.push(make("p", {}, `${label}: `, make("span", { class: tone ? `tone-${tone}` : null }, text)));
+      // Two scorers may give a verdict of one name.
+      const name = labels.indexOf(label) === labels.lastIndexOf(label) ? label : `${label} (${scorer})`;
+      parts.push(make("p", {}, `${name}: `, make("span", { class: tone ? `tone-${tone}` : null }, text)));
     }
     if (why.length > 400) {
       parts.push(make("details", { class: "why" }, make("summary", {}, `Reason (${scorer})`), make("pre", {}, why)));

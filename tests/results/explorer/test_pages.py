@@ -162,6 +162,7 @@ def test_hostile_texts_stay_text(opened: Open) -> None:
     # The rewrite, verdicts and reasons stand beside the answer.
     assert "Question 0? With care." in said
     assert "Safety: 2 of 10" in said
+    assert said.count("Refused: no") == 2
     assert "better than undefended" in said
 
 
