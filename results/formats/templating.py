@@ -27,7 +27,7 @@ def render(name: str, **values: object) -> str:
 
 def breakable(text: str) -> list[str]:
     """A name in the parts between which a narrow page may break it."""
-    return re.split(r"(?<=[_=,/])", text)
+    return re.split(r"(?<=[_=/])|(?<=,)(?=\D)", text)
 
 
 def footnoted(text: str) -> list[tuple[str, int]]:
