@@ -8,6 +8,7 @@ from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.model import Group, Leaderboard
+from vlmguard.results.leaderboard.red_team_cells import brief
 
 __all__ = ["KINDS", "Block", "Names", "Section", "Shown", "sections"]
 
@@ -66,7 +67,11 @@ class Names:
                 if not any(title != other and title in other for other in held)
             ]
             return list(dict.fromkeys(self._titles[title] for title in longest))
-        return [name for name in self.of[kind] if name == text]
+        if kind == "attack":
+            return [name for name in self.of[kind] if text in (name, brief(name))]
+        same = [name for name in self.of[kind] if name == text]
+        # Some tables name a defense without its options.
+        return same or [name for name in self.of[kind] if text and name.startswith(f"{text} ")]
 
 
 @dataclass(frozen=True)
