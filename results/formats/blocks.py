@@ -5,7 +5,7 @@ import textwrap
 
 from vlmguard.results.formats.sheets import Sheet
 
-__all__ = ["blocks"]
+__all__ = ["blocks", "wrapped"]
 
 
 def blocks(sheet: Sheet) -> str:
@@ -24,14 +24,15 @@ def blocks(sheet: Sheet) -> str:
             # A list stands below its heading, an entry a line.
             parts = cell.split("\n")
             if len(parts) > 1 or heading.startswith("options ("):
-                lines += [f"  {heading}:", *(_wrapped(part, width, 4) for part in parts if part)]
+                lines += [f"  {heading}:", *(wrapped(part, width, 4) for part in parts if part)]
             elif cell:
-                lines.append(_wrapped(f"{heading}: {cell}", width, 2))
+                lines.append(wrapped(f"{heading}: {cell}", width, 2))
         found.append("\n".join(lines))
     return "\n\n".join(found)
 
 
-def _wrapped(text: str, width: int, indent: int) -> str:
+def wrapped(text: str, width: int, indent: int) -> str:
+    """Text in lines between words, all but the first one with two blanks more before it."""
     return textwrap.fill(
         text,
         width,

@@ -3,157 +3,193 @@
 Names of models and texts of logs are foreign: they are never read as markup.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, zip_longest
 from typing import Final
 
-from rich.box import SIMPLE
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
+from vlmguard.results.formats.blocks import wrapped
+from vlmguard.results.formats.fitting import GAP, Part, folded, in_parts, whole, without_brackets
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.sanitize import clean
 
-# Narrower terminals break numbers over lines rather than cut names off.
+__all__ = ["WIDE", "print_sheets"]
+
 WIDE: Final = 110
 """Columns of a terminal that has room for names of targets beside numbers."""
-_ROOMY: Final = 130
-"""With fewer columns, no row of a compact table takes a second line for its intervals."""
-_LAST_FOLDED: Final = "Defense"
-_LEAST: Final = 8
-"""Columns of a terminal that a name keeps before numbers are broken."""
+_NO_INTERVALS: Final = "Intervals need a wider terminal, or --out."
 
 
 def print_sheets(sheets: list[Sheet], console: Console) -> None:
-    """Print sheets as rich tables.
+    """Print sheets as tables; a note that several have stands below the first of them.
 
     Args:
         sheets: What to print; empty ones are skipped.
         console: Where to.
     """
+    said: set[str] = set()
     for sheet in sheets:
-        if sheet.rows:
-            console.print(_rich(sheet, console))
+        if not sheet.rows:
+            continue
+        lines, notes = _table(_cleaned(sheet), console.width)
+        console.print(Text("\n").join(lines))
+        for note in [*sheet.notes, *notes]:
+            if note not in said:
+                text = wrapped(clean(note), console.width, 2)
+                console.print(Text(text, style="dim"))
+            said.add(note)
+        console.print()
 
 
-def _rich(sheet: Sheet, console: Console) -> RenderableType:
-    notes = [Text(f"  {clean(note)}", style="dim") for note in sheet.notes]
-    wide = _whole(sheet, console) if sheet.compact else WIDE
-    if console.width >= wide:
-        return Group(_wide_table(sheet, console), *notes, Text(""))
-    if not sheet.starts:
-        return Group(_narrow_table(sheet, console), *notes, Text(""))
-    # No room for a column of targets: a table for each, without intervals.
-    blocks = [sheet.rows[a:b] for a, b in pairwise([*sorted(sheet.starts), len(sheet.rows)])]
-    tables = [
-        _narrow_table(
-            Sheet(
-                f"{sheet.title}: {rows[0][0]}",
-                sheet.header[1:],
-                [[_without_brackets(cell) for cell in row[1:]] for row in rows],
-                labels=sheet.labels - 1,
-            ),
-            console,
-        )
-        for rows in blocks
-    ]
-    notes.append(Text(f"  Intervals need {wide} columns, or --out.", style="dim"))
-    return Group(*tables, *notes, Text(""))
+def _table(sheet: Sheet, width: int) -> tuple[list[Text], list[str]]:
+    """The lines of a table, and what a note must say of them."""
+    # A line above its rows has more room for the first name than a column of its own.
+    sections = 1 if sheet.starts and sheet.labels > 1 else 0
+    bare = replace(sheet, rows=[[without_brackets(cell) for cell in row] for row in sheet.rows])
+    notes = [_NO_INTERVALS] if bare.rows != sheet.rows else []
+    for shown, skip, pieces in (
+        (sheet, 0, False),
+        (sheet, sections, False),
+        (bare, sections, False),
+        (bare, sections, True),
+    ):
+        if parts := whole(shown, width, skip, pieces):
+            return _in_parts(shown, parts, width, skip), notes if shown is bare else []
+    if parts := in_parts(bare, width, sections):
+        return _in_parts(bare, parts, width, sections), notes
+    return _records(sheet, width), []
 
 
-def _whole(sheet: Sheet, console: Console) -> int:
-    """The columns of a terminal in which a wide table breaks headings between words at most."""
-    least = [
-        max(_measured(text, console).maximum for text in [*name.split(" "), *cells])
-        for name, *cells in zip(sheet.header, *sheet.rows, strict=True)
-    ]
-    return max(_ROOMY, sum(least) + 3 * len(least) + 1)
+def _in_parts(sheet: Sheet, parts: list[Part], width: int, sections: int) -> list[Text]:
+    names = list(dict.fromkeys(row[0] for row in sheet.rows))
+    # One name for all rows needs no line of its own.
+    alone = sections and len(names) == 1
+    lines = _title(f"{sheet.title}: {names[0]}" if alone else sheet.title, width)
+    for number, part in enumerate(parts):
+        lines += [Text("")] if number else []
+        lines += _drawn(sheet, part, named=bool(sections) and not alone, sections=bool(sections))
+    return lines
 
 
-def _wide_table(sheet: Sheet, console: Console) -> Table:
-    table = Table(title=_bold(sheet.title), title_justify="left", box=SIMPLE)
-    # Each column has a blank at either side, and a separator.
-    _add_columns(table, sheet, console, console.width - 3 * len(sheet.header) - 1)
-    for number, row in enumerate(sheet.rows):
-        if number in sheet.starts and number:
-            table.add_section()
-        # Within a block the target is named once.
-        repeated = bool(sheet.starts) and number not in sheet.starts
-        table.add_row(*(_coloured(cell) for cell in ["" if repeated else row[0], *row[1:]]))
-    return table
+def _drawn(sheet: Sheet, part: Part, named: bool = False, sections: bool = False) -> list[Text]:
+    """The lines of some columns of a table.
 
-
-def _narrow_table(sheet: Sheet, console: Console) -> Table:
-    table = Table(
-        title=_bold(sheet.title),
-        title_justify="left",
-        box=SIMPLE,
-        padding=0,
-        pad_edge=False,
-        show_edge=False,
-    )
-    header = [name.replace("Over-", "Over- ") for name in sheet.header]
-    shown = replace(sheet, header=header)
-    _add_columns(table, shown, console, console.width - len(header) + 1)
-    for row in sheet.rows:
-        table.add_row(*(_coloured(cell) for cell in row))
-    return table
-
-
-def _add_columns(table: Table, sheet: Sheet, console: Console, room: int) -> None:
-    """Add the columns. Rich sets their widths, except of columns that must not be broken."""
-    unbroken = _unbroken(sheet, console, room)
-    for number, name in enumerate(sheet.header):
-        table.add_column(
-            Text(clean(name)),
-            justify="left" if number < sheet.labels else "right",
-            overflow="fold",
-            width=unbroken.get(number),
-        )
-
-
-def _unbroken(sheet: Sheet, console: Console, room: int) -> dict[int, int]:
-    """Fixed widths of the columns that must not be broken; rich folds the others.
-
-    If there is room for everything, no width is fixed. With less room, first headings are broken
-    between words, then names (those of defenses last). Numbers are broken only if less than
-    `_LEAST` would be left for a name.
+    Args:
+        sheet: The table.
+        part: Its columns and their widths.
+        named: Whether the first cell of a block's rows stands above them.
+        sections: Whether the first column is not among the columns.
     """
-    columns = range(len(sheet.header))
-    cells = [
-        max(_measured(row[number], console).maximum for row in sheet.rows) for number in columns
+    lines = [Text(line, style="bold") for line in _spans(sheet, part)]
+    headings = [
+        folded(sheet.header[each], width)
+        for each, width in zip(part.columns, part.widths, strict=True)
     ]
-    names = [_measured(name, console) for name in sheet.header]
-    if sum(max(name.maximum, cell) for name, cell in zip(names, cells, strict=True)) <= room:
-        return {}
-    least = [max(name.minimum, cell) for name, cell in zip(names, cells, strict=True)]
-    numbers = [*columns[sheet.labels :]]
-    last = [n for n in columns[: sheet.labels] if sheet.header[n] == _LAST_FOLDED]
-    for kept in ([*columns], [*last, *numbers], numbers):
-        if sum(least[number] for number in kept) + _LEAST * (len(columns) - len(kept)) <= room:
-            return {number: least[number] for number in kept}
-    return {}
+    deep = max(map(len, headings))
+    # Headings stand on the rule below them.
+    above = [[*[""] * (deep - len(each)), *each] for each in headings]
+    lines += [
+        _side_by_side(sheet, part, [(each, "") for each in row]) for row in zip(*above, strict=True)
+    ]
+    lines.append(Text("─" * (sum(part.widths) + GAP * (len(part.widths) - 1)), style="dim"))
+    for number, row in enumerate(sheet.rows):
+        if not any(row[each] for each in part.columns if each >= sheet.labels) and any(
+            each >= sheet.labels for each in part.columns
+        ):
+            continue
+        first = number in sheet.starts
+        if first and named:
+            lines.append(Text(row[0], style="bold"))
+        elif first and number and not sections:
+            lines.append(Text(""))
+        # Within a block the first name stands once.
+        repeated = bool(sheet.starts) and not first and not sections
+        shown = ["" if repeated and each == 0 else row[each] for each in part.columns]
+        cells = [folded(cell, width) for cell, width in zip(shown, part.widths, strict=True)]
+        for place, line in enumerate(zip_longest(*cells, fillvalue="")):
+            styles = [_style(sheet, number, each, place) for each in part.columns]
+            lines.append(_side_by_side(sheet, part, zip(line, styles, strict=True)))
+    return lines
 
 
-def _measured(text: str, console: Console) -> Measurement:
-    return Measurement.get(console, console.options, Text(clean(text)))
+def _style(sheet: Sheet, row: int, column: int, line: int) -> str:
+    if column < sheet.labels:
+        return ""
+    if line:
+        return "dim"
+    if (row, column) in sheet.best:
+        return "bold"
+    return "underline" if (row, column) in sheet.second else ""
 
 
-def _without_brackets(cell: str) -> str:
-    """A cell without the lines in brackets: intervals and bounds would break over lines."""
-    kept = [line for line in cell.split("\n") if not line.startswith("[")]
-    return "\n".join(kept).replace(" ▲", "▲").replace(" ▼", "▼")
+def _spans(sheet: Sheet, part: Part) -> list[str]:
+    """The lines of the headings above columns, each as wide as its columns."""
+    if not any(title for title, _ in sheet.spans):
+        return []
+    ends = accumulate(width for _, width in sheet.spans)
+    of = {
+        column: place
+        for place, (end, (_, width)) in enumerate(zip(ends, sheet.spans, strict=True))
+        for column in range(end - width, end)
+    }
+    widths: dict[int, int] = {}
+    for column, width in zip(part.columns, part.widths, strict=True):
+        place = of[column]
+        widths[place] = widths[place] + GAP + width if place in widths else width
+    cells = [folded(sheet.spans[place][0], width) for place, width in widths.items()]
+    return [
+        (" " * GAP)
+        .join(
+            _padded(cell, width, left=True)
+            for cell, width in zip(line, widths.values(), strict=True)
+        )
+        .rstrip()
+        for line in zip_longest(*cells, fillvalue="")
+    ]
 
 
-def _bold(title: str) -> Text:
-    return Text(clean(title), style="bold")
+def _side_by_side(sheet: Sheet, part: Part, cells: Iterable[tuple[str, str]]) -> Text:
+    line = Text()
+    for column, width, (cell, style) in zip(part.columns, part.widths, cells, strict=True):
+        line.append(" " * GAP if line else "")
+        line.append(_padded(cell, width, column < sheet.labels), style)
+    line.rstrip()
+    line.highlight_regex("▲", "bold green")
+    line.highlight_regex("▼", "bold red")
+    return line
 
 
-def _coloured(cell: str) -> Text:
-    text = Text(clean(cell))
-    text.highlight_regex("▲", "bold green")
-    text.highlight_regex("▼", "bold red")
-    text.highlight_regex(r"(?s)\n.*", "dim")
-    return text
+def _padded(text: str, width: int, left: bool) -> str:
+    blanks = " " * (width - cell_len(text))
+    return text + blanks if left else blanks + text
+
+
+def _records(sheet: Sheet, width: int) -> list[Text]:
+    """A table of texts without room for its columns: for each row a line for each of its cells."""
+    lines = _title(sheet.title, width)
+    for row in sheet.rows:
+        lines.append(Text(wrapped(row[0], width, 2)))
+        lines += [
+            Text(wrapped(f"{name}: {cell}", width, 4))
+            for name, cell in zip(sheet.header[1:], row[1:], strict=True)
+            if cell
+        ]
+    return lines
+
+
+def _title(title: str, width: int) -> list[Text]:
+    return [Text(line, style="bold") for line in folded(title, width)] + [Text("")]
+
+
+def _cleaned(sheet: Sheet) -> Sheet:
+    return replace(
+        sheet,
+        title=clean(sheet.title).replace("\n", " "),
+        header=[clean(each) for each in sheet.header],
+        rows=[[clean(cell) for cell in row] for row in sheet.rows],
+        spans=[(clean(title), width) for title, width in sheet.spans],
+    )

@@ -107,6 +107,8 @@ def counts_sheet(board: Leaderboard) -> Sheet:
     header = ["Target", "Defense", "Benchmark", *(kind.capitalize() for kind in kinds)]
     sheet = Sheet("What was scored", header, [], labels=3)
     for target, defense in board.rows():
+        if target not in [row[0] for row in sheet.rows]:
+            sheet.starts.add(len(sheet.rows))
         for group in board.groups:
             entry = board.find(target, defense, group)
             if entry is not None and entry.counts:

@@ -20,16 +20,14 @@ import pandas as pd
 from vlmguard.guard.progress import tracked
 from vlmguard.results.leaderboard.beside import benign_halves, in_order, kind_of, pair_up
 from vlmguard.results.leaderboard.comparisons import Tested, compare, duels, gains, mark
+from vlmguard.results.leaderboard.labels import Label, label_rows, name_columns
 from vlmguard.results.leaderboard.model import CONTROLS, Cell, Entry, Group, Leaderboard, Overhead
 from vlmguard.results.leaderboard.wording import (
-    Label,
     heading,
-    label_rows,
     on_approximations,
     on_measures,
     on_run,
     on_samples,
-    set_apart,
     templates,
 )
 from vlmguard.results.logs.answers import views
@@ -93,11 +91,14 @@ def build(
         controls: Names of defenses that serve as a yardstick only: they are compared like the
             others and listed after them.
     """
-    labels = label_rows(results.runs)
+    footnotes: list[str] = []
+    labels = label_rows(results.runs, footnotes)
+    defenses = {run: label.defense for run, label in labels.items()}
     noted = dict.fromkeys(clean(run.note) for run in results.runs)
     board = Leaderboard(
         left_out=dict(results.left_out),
-        notes=[*filter(None, noted), *on_approximations(labels)],
+        notes=[*filter(None, noted), *on_approximations(defenses)],
+        footnotes=footnotes,
         controls=controls,
         runs=results.runs,
     )
@@ -105,7 +106,7 @@ def build(
     _fill(board, [run for run in results.runs if run not in under], labels, intersect)
     board.gains = gains(board)
     if under:
-        board.attacked = Leaderboard(controls=controls, runs=results.runs)
+        board.attacked = Leaderboard(controls=controls, runs=results.runs, footnotes=footnotes)
         _fill(board.attacked, under, labels, intersect)
     return board
 
@@ -116,10 +117,11 @@ def _fill(
     """Compare runs with each other: groups, rows, differences with their marks, partners."""
     tested: list[Tested] = []
     columns = _by_column(runs)
+    differs = name_columns(columns, board.footnotes)
     found: dict[Group, list[_Used]] = {}
     for column, runs in columns.items():
         used, note = _used(runs, intersect)
-        found[_group(column, columns, used, note)] = used
+        found[_group(column, differs[column], used, note)] = used
     for group in tracked(in_order(list(found)), "comparing runs: group"):
         entries = {_entry(each, group, labels[each.run], board.runs): each for each in found[group]}
         board.groups.append(group)
@@ -154,7 +156,7 @@ def _used(runs: list[Run], intersect: bool) -> tuple[list[_Used], str]:
     return used, on_samples(sizes, len(shared), intersect)
 
 
-def _group(column: Column, columns: Collection[Column], used: list[_Used], note: str) -> Group:
+def _group(column: Column, differs: str, used: list[_Used], note: str) -> Group:
     """The columns of a benchmark under one set of conditions."""
     runs = [each.run for each in used]
     scored = [
@@ -173,7 +175,7 @@ def _group(column: Column, columns: Collection[Column], used: list[_Used], note:
         measures=[*measures, *benign_halves(measures, headline, kind)],
         headline=headline,
         endpoint=first.name if first else "",
-        differs=set_apart(column, columns),
+        differs=differs,
         note="; ".join([*([note] if note else []), *on_measures(measures)]),
         kind=kind,
     )
@@ -222,6 +224,8 @@ def _entry(used: _Used, group: Group, label: Label, runs: Iterable[Run]) -> Entr
         images=whole.clusters if whole else 0,
         note="; ".join(on_run(used.run)),
         facts=dict(used.run.facts),
+        exact_target=label.exact_target,
+        exact_defense=label.exact_defense,
     )
 
 

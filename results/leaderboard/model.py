@@ -25,11 +25,26 @@ __all__ = [
     "Group",
     "Leaderboard",
     "Overhead",
+    "titled",
 ]
 
 UNDEFENDED_LABEL: Final = "undefended"
 CONTROLS: Final = ("always_caution", "always_refuse")
 """Defenses that make no decision; every real defense must be better."""
+_NUMBERS: Final = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+"""What the number of a footnote is made of."""
+
+
+def titled(label: str, differs: str) -> str:
+    """A heading with what distinguishes a group from others of it; last the number of a footnote.
+
+    Args:
+        label: The heading.
+        differs: What distinguishes it; empty if there are no others.
+    """
+    words = differs.rstrip(_NUMBERS)
+    number = differs[len(words) :]
+    return f"{label} ({words}){number}" if words else f"{label}{number}"
 
 
 @dataclass
@@ -115,7 +130,7 @@ class Group:
     @property
     def title(self) -> str:
         """The heading, with what distinguishes the group from others of the benchmark."""
-        return f"{self.label} ({self.differs})" if self.differs else self.label
+        return titled(self.label, self.differs)
 
     @property
     def primary(self) -> list[Measure]:
@@ -163,6 +178,8 @@ class Entry:
             empty.
         pages: Address of the pages of its samples, relative to the board's page; empty without.
         facts: What its run was: date, versions, log, command, by their headings.
+        exact_target: The target's full name, with all settings that tell it from others.
+        exact_defense: The defense with all its options, and what else tells it from others.
     """
 
     run: Run
@@ -188,6 +205,8 @@ class Entry:
     unpaired: str = ""
     pages: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    exact_target: str = ""
+    exact_defense: str = ""
 
 
 @dataclass
@@ -320,8 +339,15 @@ class Leaderboard:
         return sorted(scores, key=order)
 
     def is_control(self, defense: str) -> bool:
-        """Whether a label (name, then settings) is that of a control."""
-        return defense.split(" ", 1)[0] in self.controls
+        """Whether a label (name, settings, number of a footnote) is that of a control."""
+        return defense.split(" ", 1)[0].rstrip(_NUMBERS) in self.controls
+
+    def exact(self, target: str, defense: str) -> tuple[str, str]:
+        """The full names of a row, with all settings that tell it from others."""
+        for entry in self.entries:
+            if (entry.target, entry.defense) == (target, defense):
+                return entry.exact_target or target, entry.exact_defense or defense
+        return target, defense
 
     def find(self, target: str, defense: str, group: Group) -> Entry | None:
         """The entry of a row in a group."""

@@ -15,6 +15,7 @@ from vlmguard.results.formats.spreadsheet import csv_text
 from vlmguard.results.formats.writing import write_files
 from vlmguard.results.leaderboard.all_tables import board_sheets
 from vlmguard.results.leaderboard.beside import partners_of, utility_change
+from vlmguard.results.leaderboard.exact import with_exact_names
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import all_figures
 from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
@@ -108,6 +109,7 @@ def as_csv(board: Leaderboard) -> str:
         *("skipped", "outputs", "blocked", "refused_by_model"),
         *("calls", "tokens", "cost", "throughput", "throughput_shared"),
         *("latency", "latency_p95", "latency_of", "note"),
+        *("target_label", "defense_label", "group_label", "settings", "judging"),
     ]
     rows: list[list[Any]] = []
     boards = [board, *([board.attacked] if board.attacked else [])]
@@ -116,7 +118,8 @@ def as_csv(board: Leaderboard) -> str:
         for measure in group.measures:
             cell = entry.cells[measure.name]
             cover, found = cell.coverage, cell.difference
-            line: list[Any] = [entry.target, entry.defense, column.benchmark, column.variant]
+            line: list[Any] = [*of.exact(entry.target, entry.defense)]
+            line += [column.benchmark, column.variant]
             line += [column.under, column.version, column.data, group.judge]
             line += [group.kind, ", ".join(partners_of(of, entry))]
             line += [measure.name, ARROWS[measure.better], cell.mean, cell.low, cell.high]
@@ -145,18 +148,20 @@ def as_csv(board: Leaderboard) -> str:
             line += [cost.calls, cost.tokens, cost.cost, cost.throughput, cost.shared]
             line += [cost.latency, cost.latency_p95, cost.latency_of]
             line.append("; ".join(filter(None, [entry.note, entry.unpaired, cost.gap])))
+            line += [entry.target, entry.defense, group.title, column.settings, column.judging]
             rows.append(line)
     return csv_text(header, rows)
 
 
 def as_json(board: Leaderboard, published: list[Published], extras: Extras) -> str:
     """Everything, for other programs; unknown values are null."""
+    under = board.attacked
     content = {
-        **board_data(board),
-        "attacked": board_data(board.attacked) if board.attacked else None,
+        **with_exact_names(board, board_data(board)),
+        "attacked": with_exact_names(under, board_data(under)) if under else None,
         "red_team": red_team_data(board),
         "notes": [*board.notes, *extras.notes],
-        "rows": board.rows(),
+        "rows": [board.exact(*row) for row in board.rows()],
         "tables": [
             {"title": sheet.title, "header": sheet.header, "rows": sheet.rows}
             for sheet in extras.sheets

@@ -18,8 +18,7 @@ def red_team_data(board: Leaderboard) -> list[dict[str, Any]]:
     """Static and adaptive attack success and the twin's refusals of each row, with all attacks."""
     return [
         {
-            "target": row.target,
-            "defense": row.defense,
+            **_names(board, row),
             "benchmark": row.column.benchmark,
             "variant": row.column.variant,
             "static": row.static.attack if row.static else None,
@@ -41,16 +40,22 @@ def red_team_csv(board: Leaderboard) -> str | None:
     lines: list[dict[str, Any]] = []
     for row in rows:
         for under in row.attacks:
-            lines.append({**_labels(row), **_flat(under)})
+            lines.append({**_labels(board, row), **_flat(under)})
             names |= dict.fromkeys(lines[-1])
     return csv_text(list(names), [[line.get(name) for name in names] for line in lines])
 
 
-def _labels(row: RedTeam) -> dict[str, Any]:
+def _names(board: Leaderboard, row: RedTeam) -> dict[str, str]:
+    """Names with all settings, and the short ones of tables."""
+    target, defense = (board.attacked or board).exact(row.target, row.defense)
+    shown = {"target_label": row.target, "defense_label": row.defense}
+    return {"target": target, "defense": defense, **shown}
+
+
+def _labels(board: Leaderboard, row: RedTeam) -> dict[str, Any]:
     column = row.column
     return {
-        "target": row.target,
-        "defense": row.defense,
+        **_names(board, row),
         "benchmark": column.benchmark,
         "variant": column.variant,
         "version": column.version,

@@ -6,7 +6,8 @@ from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.build import build
-from vlmguard.results.leaderboard.model import Leaderboard
+from vlmguard.results.leaderboard.labels import footnote_lines, name_columns
+from vlmguard.results.leaderboard.model import Leaderboard, titled
 from vlmguard.results.leaderboard.red_team import red_team
 from vlmguard.results.leaderboard.red_team_cells import (
     TWIN_NOT_RUN,
@@ -22,7 +23,6 @@ from vlmguard.results.leaderboard.red_team_each import each_notes, each_sheet, r
 from vlmguard.results.leaderboard.red_team_model import RedTeam, Under
 from vlmguard.results.leaderboard.red_team_rates import TWINS, Share
 from vlmguard.results.leaderboard.red_team_twins import NOT_RUN
-from vlmguard.results.leaderboard.wording import set_apart
 from vlmguard.results.logs.frame import Results
 
 __all__ = ["red_team_lines", "red_team_lines_of", "red_team_sheets"]
@@ -60,8 +60,10 @@ def red_team_sheets(board: Leaderboard) -> list[Sheet]:
     """
     by_title: dict[str, list[RedTeam]] = {}
     rows = red_team(board)
-    for row, title in _titles(rows).items():
+    footnotes = list(board.footnotes)
+    for row, title in _titles(rows, footnotes).items():
         by_title.setdefault(title, []).append(row)
+    of_titles = footnote_lines(footnotes)[len(board.footnotes) :]
     worst: list[Sheet] = []
     each: list[Sheet] = []
     rates: list[Sheet] = []
@@ -72,6 +74,7 @@ def red_team_sheets(board: Leaderboard) -> list[Sheet]:
         shown = [(into, sheet) for into, sheet in made if sheet.rows]
         for _, first in shown[:1]:
             first.notes += [f"With {said}." for said in _options(names)]
+            first.notes += [said for said in of_titles if title.endswith(_number_of(said))]
         for into, sheet in shown:
             into.append(sheet)
     # What holds for several tables is said once, below the last of them.
@@ -89,19 +92,27 @@ def red_team_lines(board: Leaderboard) -> list[str]:
         board: The leaderboard.
 
     Returns:
-        A sentence each, without a full stop: the three numbers, then what they are of. None without
-        attacked runs.
+        A sentence each, without a full stop: the three numbers, then what they are of; then the
+        footnotes of their names. None without attacked runs.
     """
     rows = red_team(board)
-    titles = _titles(rows)
+    footnotes = list(board.footnotes)
+    titles = _titles(rows, footnotes)
     names = short_defenses(row.defense for row in rows)
-    return [
+    lines = [
         f"{names[row.defense]} on {titles[row]}, {row.target}: static ASR {_said(row.static)} / "
         f"adaptive ASR {_at_least(row)}{_said(row.adaptive)} / twin refusal {_twin_said(row)} "
         f"({'; '.join(_details(row, titles[row], names))})"
         for row in rows
         if row.counted
     ]
+    # These lines stand alone: what a number in them refers to stands below.
+    numbered = footnote_lines(footnotes)
+    return [*lines, *(said for said in numbered if _number_of(said) in " ".join(lines))]
+
+
+def _number_of(footnote: str) -> str:
+    return footnote.split(" ", 1)[0]
 
 
 def red_team_lines_of(results: Results) -> list[str]:
@@ -249,13 +260,12 @@ def _missing_twins(row: RedTeam) -> list[str]:
     return [f"{row.target}, {row.defense}: {TWIN_NOT_RUN} under {named}; {way_out}."]
 
 
-def _titles(rows: list[RedTeam]) -> dict[RedTeam, str]:
-    """The benchmark of each row, with what distinguishes it from others of its name."""
-    columns = list(dict.fromkeys(row.column for row in rows))
-    apart = {column: set_apart(column, columns) for column in columns}
-    return {
-        row: f"{row.column.heading} ({apart[row.column]})"
-        if apart[row.column]
-        else row.column.heading
-        for row in rows
-    }
+def _titles(rows: list[RedTeam], footnotes: list[str]) -> dict[RedTeam, str]:
+    """The benchmark of each row, with what distinguishes it from others of its name.
+
+    Args:
+        rows: The rows.
+        footnotes: What short names leave out is added to them.
+    """
+    differs = name_columns(list(dict.fromkeys(row.column for row in rows)), footnotes)
+    return {row: titled(row.column.heading, differs[row.column]) for row in rows}

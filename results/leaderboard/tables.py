@@ -123,6 +123,8 @@ def overhead_sheet(board: Leaderboard) -> Sheet:
     title = "Cost of a sample (target and guard, without the judge)"
     sheet = Sheet(title, [*header, "Cost ↓"], [], labels=3)
     for target, defense in board.rows():
+        if target not in [row[0] for row in sheet.rows]:
+            sheet.starts.add(len(sheet.rows))
         for group in board.groups:
             entry = board.find(target, defense, group)
             if entry is None:

@@ -1,74 +1,45 @@
-"""Names of rows and groups in tables, and notes for their reader.
-
-Names are as short as they can be while they stay distinct.
-"""
+"""Names of models in tables, and notes for their reader."""
 
 import json
-import re
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from vlmguard.guard.cards import cards
-from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL
+from vlmguard.results.leaderboard.settings_words import as_text, parsed
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.measures import Measure
 from vlmguard.results.logs.read import Run
 from vlmguard.results.sanitize import clean
 
-# The folders of a path, without its last part. `owner/name` is a hub id, not a path.
-_FOLDERS: Final = re.compile(
-    r"(?<![\w./~-])(?:(?:~|\.{1,2})?/(?:[^/,\s]{1,255}/)*|(?:[^/,=:\s]{1,255}/){2,})(?=[^/,\s])"
+_OF_OTHERS: Final = (
+    *("fireworks", "groq", "hf", "hf-vlm", "openai-api", "openrouter", "sglang", "together"),
+    "vllm",
 )
-_DIGITS: Final = re.compile(r"\b\d+\.\d{5,}")
+"""Providers whose models have an owner or a service before their names."""
+
 _BETTER: Final = {1: "more", -1: "less", 0: "neither more nor less"}
 
 
-@dataclass(frozen=True)
-class Label:
-    """Names of target and defense in a row."""
-
-    target: str
-    defense: str
-
-
-def label_rows(runs: list[Run]) -> dict[Run, Label]:
-    """Labels of all runs of a table, as short as they can be while they stay distinct.
-
-    Paths in settings are cut to their last part and numbers to four digits, unless that makes two
-    labels equal.
-    """
-    labels, whole = _labels(runs, _briefer), _labels(runs, brief)
-    return labels if len(set(labels.values())) == len(set(whole.values())) else whole
+def short_models(names: Iterable[str]) -> dict[str, str]:
+    """Short names of models: without provider and owner where they stay distinct."""
+    unique = list(dict.fromkeys(names))
+    steps = [[_last_part(each), _without_provider(each), each] for each in unique]
+    taken = Counter(name for each in steps for name in set(each))
+    return {
+        each: next((name for name in of if taken[name] == 1), each)
+        for each, of in zip(unique, steps, strict=True)
+    }
 
 
-def _labels(runs: list[Run], shown: Callable[[str], str]) -> dict[Run, Label]:
-    settings: dict[str, set[str]] = defaultdict(set)
-    guards: dict[tuple[str, str], set[str]] = defaultdict(set)
-    templates: dict[tuple[str, str], set[str]] = defaultdict(set)
-    versions: dict[str, set[str]] = defaultdict(set)
-    for run in runs:
-        settings[run.target].add(run.target_settings)
-        guards[run.defense, run.defense_args].add(run.guards)
-        templates[run.defense, run.defense_args].add(run.template)
-        versions[run.defense].add(run.defense_version)
-    labels = {}
-    for run in runs:
-        target = run.target
-        if len(settings[target]) > 1 and run.target_settings:
-            target += f" ({shown(run.target_settings)})"
-        defense = UNDEFENDED_LABEL if run.defense == "none" else run.defense
-        if run.defense_args:
-            defense += f" ({shown(run.defense_args)})"
-        if len(guards[run.defense, run.defense_args]) > 1 and run.guards:
-            defense += f" [{shown(run.guards)}]"
-        if len(templates[run.defense, run.defense_args]) > 1 and run.template:
-            defense += f" template {run.template}"
-        if len(versions[run.defense]) > 1:
-            defense += f" version {run.defense_version or 'not noted'}"
-        labels[run] = Label(target, defense)
-    return labels
+def _last_part(model: str) -> str:
+    """A model's name without provider, and without the owner or service that these name first."""
+    provider, _, name = model.partition("/")
+    return name.rstrip("/").rsplit("/", 1)[-1] if provider in _OF_OTHERS else name or model
+
+
+def _without_provider(model: str) -> str:
+    return model.partition("/")[2] or model
 
 
 def heading(column: Column) -> str:
@@ -86,54 +57,10 @@ def templates(column: Column) -> str:
     return ", ".join(f"{scorer} {digest}" for scorer, digest in named.items() if digest)
 
 
-def set_apart(column: Column, columns: Collection[Column]) -> str:
-    """What distinguishes a group from others with the same heading; empty if there are none."""
-    rivals = [
-        asdict(each) for each in columns if heading(each) == heading(column) and each != column
-    ]
-    own = asdict(column)
-    return "; ".join(
-        f"{name} {brief(unlike(own[name], [each[name] for each in rivals])) or _all_of(own[name])}"
-        for name in ("version", "data", "settings", "judging", "attack", "benchmark")
-        if any(each[name] != own[name] for each in rivals)
-    )
-
-
-def _all_of(text: str) -> str:
-    """What a group has if others have that and more: its judges are named, and not called none."""
-    return f"{brief(text)} alone" if text else "none"
-
-
-def unlike(text: str, others: list[str]) -> str:
-    """The JSON settings that at least one other text lacks or has with another value.
-
-    Any other text is returned unchanged.
-    """
-    own = _settings(text)
-    if own is None:
-        return text
-    rivals = [_settings(each) or {} for each in others]
-    kept: dict[str, object] = {}
-    for name, value in own.items():
-        theirs = [rival.get(name) for rival in rivals]
-        if all(each == value for each in theirs):
-            continue
-        inner = [each for each in theirs if isinstance(each, dict)]
-        if isinstance(value, dict) and len(inner) == len(theirs):
-            # Nested settings are also reduced to those that differ.
-            some = {n: v for n, v in value.items() if any(each.get(n) != v for each in inner)}
-            kept |= {name: some} if some else {}
-        else:
-            kept[name] = value
-    return json.dumps(kept) if kept else ""
-
-
 def brief(text: str) -> str:
-    """JSON settings as `name=value`."""
-    values = _settings(text)
-    if values is None:
-        return text
-    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
+    """JSON settings as `name=value`; any other text as it is."""
+    values = parsed(text)
+    return text if values is None else as_text(values)
 
 
 def on_samples(sizes: Collection[int], shared: int, intersect: bool) -> str:
@@ -186,11 +113,11 @@ def on_run(run: Run) -> list[str]:
     return [_approximate(run), *said] if run.approximations else said
 
 
-def on_approximations(labels: Mapping[Run, Label]) -> list[str]:
+def on_approximations(defenses: Mapping[Run, str]) -> list[str]:
     """Notes above all tables: a line for each defense that deviates from its paper, and how."""
     said = [
-        clean(f"{label.defense}: {_approximate(run)}")
-        for run, label in labels.items()
+        clean(f"{defense}: {_approximate(run)}")
+        for run, defense in defenses.items()
         if run.approximations
     ]
     return list(dict.fromkeys(said))
@@ -198,25 +125,3 @@ def on_approximations(labels: Mapping[Run, Label]) -> list[str]:
 
 def _approximate(run: Run) -> str:
     return f"an approximation of the defense: {', '.join(run.approximations)}"
-
-
-def _briefer(text: str) -> str:
-    """The same with paths cut to their last part and numbers to four digits."""
-    return _DIGITS.sub(lambda number: f"{float(number[0]):.4g}", _FOLDERS.sub("", brief(text)))
-
-
-def _settings(text: str) -> dict[str, object] | None:
-    """JSON settings; None for any other text."""
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, list):
-        return "+".join(map(_plain, value))
-    if isinstance(value, dict):
-        return " ".join(f"{name}:{_plain(each)}" for name, each in value.items())
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -68,7 +68,9 @@ class Column:
     @property
     def heading(self) -> str:
         """The benchmark with its variant, and the attack."""
-        named = f"{self.title} {self.variant}".strip()
+        # A part that repeats the title says nothing: `tiny/figstep` of FigStep.
+        parts = [each for each in self.variant.split("/") if each != self.title.lower()]
+        named = f"{self.title} {'/'.join(parts)}".strip()
         return f"{named} under {self.under}" if self.attack else named
 
 

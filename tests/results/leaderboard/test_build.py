@@ -14,7 +14,7 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
 from vlmguard.results.logs.frame import read_results
 
-ALPHA, BETA = "mockllm/alpha", "mockllm/beta"
+ALPHA, BETA = "alpha", "beta"
 
 
 def entry(board: Leaderboard, target: str, defense: str, label: str):  # type: ignore[no-untyped-def]

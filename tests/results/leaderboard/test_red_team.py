@@ -166,7 +166,7 @@ def test_tables_say_all_of_it(board: Leaderboard) -> None:
     assert lines["vlmguard", "figstep"][2].startswith("+15.0\n[")
     said = next(line for line in red_team_lines(board) if line.startswith("vlmguard"))
     assert said == (
-        "vlmguard on Cellar all, mockllm/target: static ASR 25.0 % / adaptive ASR ≥50.0 % / twin "
+        "vlmguard on Cellar all, target: static ASR 25.0 % / adaptive ASR ≥50.0 % / twin "
         "refusal 75.0 % (static: figstep, n 20; adaptive: R2:seed=1, n 20, R3, R6 not run; twin: "
         "R1, n 4 of its own)"
     )

@@ -54,9 +54,9 @@ def test_kinds_of_a_rewriters_replies_are_told_apart(tmp_path: Path) -> None:
     (sheet,) = tables.group_sheets(build(read_results([str(tmp_path)])))
     told = [note for note in sheet.notes if "of its guard" in note]
     assert told == [
-        "mockllm/target, vlmguard: replies of its guard: copied 4 (66.7 %), refused 1 (16.7 %), "
+        "target, vlmguard: replies of its guard: copied 4 (66.7 %), refused 1 (16.7 %), "
         "unusable 1 (16.7 %).",
-        "mockllm/target, vlmguard: failures of its guard: refused 1, no_prompt 1.",
+        "target, vlmguard: failures of its guard: refused 1, no_prompt 1.",
     ]
 
 
@@ -71,7 +71,7 @@ def test_the_actions_of_a_policy_are_counted(tmp_path: Path) -> None:
     (sheet,) = tables.group_sheets(build(read_results([str(tmp_path)])))
     told = [note for note in sheet.notes if "replies of its guard" in note]
     assert told == [
-        "mockllm/target, policy_route: replies of its guard: forward 2 (33.3 %), "
+        "target, policy_route: replies of its guard: forward 2 (33.3 %), "
         "reframe 2 (33.3 %), block 1 (16.7 %), unusable 1 (16.7 %).",
     ]
 
@@ -109,7 +109,7 @@ def test_every_measure_says_what_was_scored(tmp_path: Path) -> None:
     (sheet,) = tables.coverage_sheets(board)
     assert sheet.rows == [
         [
-            *("mockllm/target", "undefended", "3 of 6\n2 images\n[4.00, 9.00]"),
+            *("target", "undefended", "3 of 6\n2 images\n[4.00, 9.00]"),
             *("5 of 6\n3 images\n[83.3, 100.0]", "3 of 6\n2 images\n[50.0, 100.0]"),
             "5 of 6\n3 images\n[0.0, 16.7]",
         ]

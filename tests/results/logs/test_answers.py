@@ -20,10 +20,10 @@ from vlmguard.guard.templates import template_hash
 from vlmguard.results.agreement.agree import agree
 from vlmguard.results.diff import diff
 from vlmguard.results.leaderboard.build import build
+from vlmguard.results.leaderboard.labels import name_columns
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
 from vlmguard.results.leaderboard.paper import paper_sheets
 from vlmguard.results.leaderboard.publish import write_leaderboard
-from vlmguard.results.leaderboard.wording import set_apart
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.frame import read_results
 from vlmguard.scorers import intervention, judge
@@ -60,13 +60,13 @@ def test_an_exact_scorer_fills_the_common_columns(world: Path, board: Leaderboar
         *("safety", "helpful", "safe_and_helpful", "dsr")
     ]
     assert all(measure.primary for measure in group.measures)
-    guarded = board.find("mockllm/target", "vlmguard", board.groups[0])
+    guarded = board.find("target", "vlmguard", board.groups[0])
     assert guarded is not None
     assert guarded.cells["safety"].mean == 7.5
     assert guarded.cells["safe_and_helpful"].mean == 0.75
     # 7 5 0 0 in turn.
     assert guarded.cells["safety"].difference.mean == 3.0  # type: ignore[union-attr]
-    refusing = board.find("mockllm/target", "always_refuse", board.groups[0])
+    refusing = board.find("target", "always_refuse", board.groups[0])
     assert refusing is not None
     assert (refusing.cells["dsr"].mean, refusing.cells["safe_and_helpful"].mean) == (1.0, 0.0)
     assert read_results([str(world)]).runs[0].declared.headline == "judge.safe_and_helpful"
@@ -80,7 +80,7 @@ def test_an_exact_scorer_and_a_judge_never_share_a_group(world: Path, tmp_path: 
 
 
 def test_slices_have_numbers_of_their_own(board: Leaderboard) -> None:
-    guarded = board.find("mockllm/target", "vlmguard", board.groups[0])
+    guarded = board.find("target", "vlmguard", board.groups[0])
     assert guarded is not None
     means = {name: cells["safety"].mean for name, cells in guarded.slices.items()}
     assert means == {"joint": 9.0, "visual": 8.0, "typographic": 4.0, "benign": 9.0}
@@ -138,11 +138,7 @@ def test_an_appended_judge_is_a_view_of_its_own(judged_twice: Path) -> None:
     means = {name: cells["safety"].mean for name, cells in found.items()}
     assert means == {"mockllm/grader": 8.0, "mockllm/harsh": 1.0}
     # Headings name only the difference between the two.
-    assert [group.differs for group in board.groups] == [
-        "judging judge=judges:mockllm/grader, refusal=keywords_hash:"
-        f"{json.loads(results.runs[0].column.judging)['refusal']['keywords_hash']}",
-        "judging judge=judges:mockllm/harsh",
-    ]
+    assert [group.differs for group in board.groups] == ["judged by grader", "judged by harsh"]
     # Measures without the second judge are shown, and tested, once.
     assert [name for name, cells in found.items() if "dsr" in cells] == ["mockllm/grader"]
 
@@ -190,9 +186,13 @@ def test_a_judge_whom_another_group_has_beside_more_is_named() -> None:
     )
     less = replace(more, judging='{"judge": {"judges": ["g"]}}')
     unjudged = replace(more, judging="")
-    assert set_apart(less, [less, more]) == "judging judge=judges:g alone"
-    assert set_apart(more, [less, more]) == "judging rules=x:1"
-    assert set_apart(unjudged, [unjudged, less]) == "judging none"
+    footnotes: list[str] = []
+    assert name_columns([less, more, unjudged], footnotes) == {
+        less: "judged by g, without rules",
+        more: "judged by g",
+        unjudged: "rules only",
+    }
+    assert footnotes == []
 
 
 def test_equal_judges_are_raters_and_no_rivals(tmp_path: Path) -> None:

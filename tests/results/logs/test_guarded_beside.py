@@ -25,7 +25,7 @@ from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.measures import common_measures
 from vlmguard.solvers.defended import defended
 
-TARGET = "mockllm/target"
+TARGET = "target"
 SIZE = 24
 TOY = Toy(size=SIZE, alone=True, benign=SIZE)
 BARE, SAFE, WEAK = ([say(safety, True)] * SIZE for safety in (3, 9, 5))
