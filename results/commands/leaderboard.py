@@ -94,6 +94,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from vlmguard.results.leaderboard.extras import Extras
     from vlmguard.results.leaderboard.paper import by_benchmark, paper_sheets
     from vlmguard.results.leaderboard.publish import board_sheets, published_for, write_leaderboard
+    from vlmguard.results.leaderboard.terminal import terminal_sheets
     from vlmguard.results.logs.verify import verify_sheet
     from vlmguard.results.sanitize import one_line
 
@@ -128,10 +129,11 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         files = write_leaderboard(board, folder, extras, [*whole, *checked], intervals)
     for note in board.notes:
         print(f"Note: {one_line(note)}\n")
+    said = terminal_sheets(board)
     if paper:
         narrow = console.width < WIDE
-        shown = [part for each in shown if each.rows for part in by_benchmark(each, narrow)]
-    print_sheets([*shown, *labelled, *checked], console)
+        said = [part for each in shown if each.rows for part in by_benchmark(each, narrow)]
+    print_sheets([*said, *labelled, *checked], console)
     if arguments.published and published:
         print_sheets([tables.published_sheet(published)], console)
     elif arguments.published:

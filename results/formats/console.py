@@ -137,15 +137,17 @@ def _spans(sheet: Sheet, part: Part) -> list[str]:
         for column in range(end - width, end)
     }
     widths: dict[int, int] = {}
+    single: dict[int, bool] = {}
     for column, width in zip(part.columns, part.widths, strict=True):
         place = of[column]
+        single[place] = place not in widths and column >= sheet.labels
         widths[place] = widths[place] + GAP + width if place in widths else width
     cells = [folded(sheet.spans[place][0], width) for place, width in widths.items()]
     return [
         (" " * GAP)
         .join(
-            _padded(cell, width, left=True)
-            for cell, width in zip(line, widths.values(), strict=True)
+            _padded(cell, width, left=not alone)
+            for cell, width, alone in zip(line, widths.values(), single.values(), strict=True)
         )
         .rstrip()
         for line in zip_longest(*cells, fillvalue="")

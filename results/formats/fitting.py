@@ -18,12 +18,14 @@ __all__ = ["GAP", "Part", "folded", "in_parts", "whole", "without_brackets"]
 
 GAP: Final = 2
 """Blanks between two columns."""
-_WORD: Final = 26
+_WORD: Final = 16
 """Letters of a word that is not broken if there is any room for it."""
+_SENTENCE: Final = 26
+"""The same of what stands in the place of a number."""
 _PIECE: Final = 10
 """The same of a piece of a name (`mllm_` of `mllm_protector`), where room is short."""
 _LEAST: Final = 4
-_PIECES: Final = re.compile(r"[^/_\-:,=.]+[/_\-:,=.]*|[/_\-:,=.]+")
+_PIECES: Final = re.compile(r"[^/_\-:,=]+[/_\-:,=]*|[/_\-:,=]+")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def in_parts(sheet: Sheet, room: int, skip: int = 0) -> list[Part]:
     parts: list[Part] = []
     taken: list[int] = []
     for unit in _units(sheet, room, labels):
-        if taken and not _widths(sheet, [*labels, *taken, *unit], room, _pieces):
+        if taken and not _widths(sheet, [*labels, *taken, *unit], room, _words):
             parts.append(_part(sheet, [*labels, *taken], room))
             taken = []
         taken += unit
@@ -145,7 +147,7 @@ def _widths(sheet: Sheet, columns: list[int], room: int, breaks: Callable[[str],
 def _unbroken(cell: str) -> int:
     """The width of a number, which is never broken; of a sentence that of its words."""
     lines = cell.split("\n")
-    return max(cell_len(line) if cell_len(line) <= _WORD else _words(line) for line in lines)
+    return max(cell_len(each) if cell_len(each) <= _SENTENCE else _words(each) for each in lines)
 
 
 def _words(text: str) -> int:

@@ -7,13 +7,13 @@ from vlmguard.results.leaderboard.beside_tables import beside_sheet, counts_shee
 from vlmguard.results.leaderboard.field import field_sheet
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.red_team_tables import red_team_sheets
+from vlmguard.results.leaderboard.slices import slice_sheets
 from vlmguard.results.leaderboard.tables import (
     coverage_sheets,
     duel_sheet,
     gain_sheet,
     group_sheets,
     overhead_sheet,
-    slice_sheets,
 )
 
 __all__ = ["attacked_sheets", "board_sheets"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final
 
@@ -84,10 +85,27 @@ def field_sheet(board: Leaderboard) -> Sheet:
             line += [_mean(board, (target, defense), *each) for each in [*safe, *refused]]
             line += [_change(board, (target, defense), *each) for each in useful]
             sheet.rows.append(line + _costs(board, target, defense))
-    if any(UNKNOWN in row for row in sheet.rows):
-        sheet.notes.append(_WHY_UNKNOWN)
+    sheet, dropped = _without_unknown(sheet, len(costs))
+    if dropped or any(UNKNOWN in row for row in sheet.rows):
+        gone = f" Not known of any row, so not shown: {', '.join(dropped)}." if dropped else ""
+        sheet.notes.append(f"{_WHY_UNKNOWN}{gone}")
     sheet.notes += [*refusals_note(board), *control_note(board)]
     return sheet
+
+
+def _without_unknown(sheet: Sheet, costs: int) -> tuple[Sheet, list[str]]:
+    """A table without the costs that are not known of any row, and what they are.
+
+    Args:
+        sheet: The table.
+        costs: Number of its last columns, which are costs.
+    """
+    last = range(len(sheet.header) - costs, len(sheet.header))
+    gone = [each for each in last if {row[each] for row in sheet.rows} <= {UNKNOWN, ""}]
+    kept = [each for each in range(len(sheet.header)) if each not in gone]
+    rows = [[row[each] for each in kept] for row in sheet.rows]
+    names = [sheet.header[each].rstrip(" ↓↑") for each in gone]
+    return replace(sheet, header=[sheet.header[each] for each in kept], rows=rows), names
 
 
 def _safe_of(group: Group) -> Measure | None:

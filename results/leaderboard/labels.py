@@ -13,6 +13,7 @@ from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL
 from vlmguard.results.leaderboard.settings_words import (
     Short,
     joined,
+    option,
     parsed,
     plain,
     worded,
@@ -63,8 +64,8 @@ def label_rows(runs: Collection[Run], footnotes: list[str]) -> dict[Run, Label]:
     # The order of names, and not of logs, numbers the footnotes.
     exact = dict(sorted(found.items(), key=lambda pair: pair[1]))
     models = short_models(run.target for run in runs)
-    short_targets = {exact[run][0]: kinds.short_target(run, models) for run in runs}
-    short_defenses = {exact[run][1]: kinds.short_defense(run) for run in runs}
+    short_targets = {exact[run][0]: kinds.short_target(run, models) for run in exact}
+    short_defenses = {exact[run][1]: kinds.short_defense(run) for run in exact}
     targets = _numbered(short_targets, {each: each for each in short_targets}, footnotes)
     defenses = _numbered(short_defenses, {each: each for each in short_defenses}, footnotes)
     return {
@@ -114,7 +115,8 @@ class _Kinds:
 
     def short_defense(self, run: Run) -> Short:
         """The same in words."""
-        said = _all_worded(run.defense_args) if run.defense_args else []
+        options = parsed(run.defense_args) if run.defense_args else {}
+        said = [option(*each) for each in (options or {}).items()]
         if self._several(self.guards, run) and run.guards:
             others = self.guards[run.defense, run.defense_args]
             said += _guards(run.guards, others)

@@ -12,7 +12,7 @@ from typing import Final
 
 from vlmguard.results.sanitize import clean
 
-__all__ = ["Short", "as_text", "joined", "parsed", "plain", "worded"]
+__all__ = ["Short", "as_text", "joined", "option", "parsed", "plain", "worded"]
 
 _WORDS: Final[Mapping[str, str]] = {
     "attack_version": "attack version {}",
@@ -63,8 +63,15 @@ class Short:
     left_out: str = ""
 
 
+def option(name: str, value: object) -> Short:
+    """An option of a defense as `name=value`: its name means what its defense says."""
+    text = clean(plain(value))
+    shown = _shortened(text)
+    return Short(f"{name}={shown or '…'}", "" if shown == text else f"{name}={plain(value)}")
+
+
 def worded(name: str, value: object) -> Short:
-    """A setting in words.
+    """A setting of a run, a model or a judge in words.
 
     Args:
         name: Its name.
@@ -90,7 +97,8 @@ def joined(parts: Iterable[Short], longest: int) -> Short:
     """
     kept: list[str] = []
     left: list[str] = []
-    for each in dict.fromkeys(parts):
+    # What is told in full comes first; paths, of which a name has but the end, last.
+    for each in sorted(dict.fromkeys(parts), key=lambda each: "/" in each.left_out):
         if each.text in ("", *kept):
             left.append(each.left_out)
         elif len(", ".join([*kept, each.text])) <= longest:

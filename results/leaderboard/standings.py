@@ -5,11 +5,13 @@ say (`comparisons`).
 """
 
 import math
+from collections.abc import Sequence
 
+from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.logs.measures import Measure
 
-__all__ = ["standings"]
+__all__ = ["stand_out", "standings"]
 
 
 def standings(board: Leaderboard, group: Group, measure: Measure, target: str) -> dict[str, int]:
@@ -44,3 +46,23 @@ def standings(board: Leaderboard, group: Group, measure: Measure, target: str) -
         for defense, value in shown.items()
         if values.index(value) < 2
     }
+
+
+def stand_out(
+    sheet: Sheet, board: Leaderboard, group: Group, measures: Sequence[Measure], first: int
+) -> None:
+    """Note which cells of a sheet are best and second best of their target.
+
+    Args:
+        sheet: A sheet with target and defense in its first columns.
+        board: The leaderboard.
+        group: A benchmark.
+        measures: Its measures in the sheet.
+        first: Column of the first of them.
+    """
+    for place, measure in enumerate(measures):
+        of = {row[0]: standings(board, group, measure, row[0]) for row in sheet.rows}
+        for line, row in enumerate(sheet.rows):
+            standing = of[row[0]].get(row[1])
+            if standing:
+                (sheet.best if standing == 1 else sheet.second).add((line, first + place))

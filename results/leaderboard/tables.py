@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from itertools import groupby
+from typing import Final
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.beside_tables import control_note, unpaired_notes
@@ -17,12 +18,13 @@ from vlmguard.results.leaderboard.cells import (
     scored_text,
     unscored_reasons,
 )
-from vlmguard.results.leaderboard.model import Group, Leaderboard
+from vlmguard.results.leaderboard.model import Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.published_numbers import CERTAINTY, Published
-from vlmguard.results.leaderboard.standings import standings
+from vlmguard.results.leaderboard.standings import stand_out
 from vlmguard.results.leaderboard.typeset import judges_said
+from vlmguard.results.leaderboard.unmarked import why_unmarked
 from vlmguard.results.logs.answers import views
-from vlmguard.results.logs.measures import show_p
+from vlmguard.results.logs.measures import Measure, show_p
 
 __all__ = [
     "COST_NOTES",
@@ -35,7 +37,6 @@ __all__ = [
     "main_sheet",
     "overhead_sheet",
     "published_sheet",
-    "slice_sheets",
     "tested_note",
 ]
 
@@ -52,6 +53,8 @@ LEGEND = [
     "has no direction: good guards refuse, and so do useless ones; over-refusal: the same for "
     "benign requests. Blanket refusal is safe and not helpful: read safe & helpful.",
 ]
+_LARGE: Final = 0.1
+"""Share of a measure's range from which on it is said why a difference has no mark."""
 COST_NOTES = [
     "Answers/s: throughput by the clock, from the first answer begun to the last one finished, "
     "judging included, at the run's own connections. * Other runs of this table were made at the "
@@ -92,7 +95,7 @@ def main_sheet(board: Leaderboard, intervals: bool = False) -> Sheet:
             sheet.rows.append(line)
     column = sheet.labels
     for group in board.groups:
-        _stand_out(sheet, board, group, column)
+        stand_out(sheet, board, group, group.primary, column)
         column += len(group.primary) + 1
     return sheet
 
@@ -111,17 +114,12 @@ def coverage_sheets(board: Leaderboard) -> list[Sheet]:
     return [sheet for sheet in made if sheet.rows]
 
 
-def slice_sheets(board: Leaderboard) -> list[Sheet]:
-    """A table for each benchmark with several slices."""
-    made = [_slice_sheet(board, group) for group in board.groups]
-    return [sheet for sheet in made if sheet.rows]
-
-
 def overhead_sheet(board: Leaderboard) -> Sheet:
     """Cost of a sample: target and guard, without the judge."""
     header = ["Target", "Defense", "Benchmark", "Calls ↓", "Tokens ↓", "Answers/s ↑", "Latency s ↓"]
     title = "Cost of a sample (target and guard, without the judge)"
     sheet = Sheet(title, [*header, "Cost ↓"], [], labels=3)
+    gaps: dict[str, list[str]] = {}
     for target, defense in board.rows():
         if target not in [row[0] for row in sheet.rows]:
             sheet.starts.add(len(sheet.rows))
@@ -139,13 +137,13 @@ def overhead_sheet(board: Leaderboard) -> Sheet:
             ]
             sheet.rows.append([target, defense, group.title, *line])
             if cost.gap:
-                sheet.notes.append(f"{target}, {defense}, {group.title}: {cost.gap}.")
-    sheet.notes += COST_NOTES
+                gaps.setdefault(cost.gap, []).append(f"{target}, {defense}, {group.title}")
+    sheet.notes += [*said_of_rows(gaps, len(sheet.rows)), *COST_NOTES]
     return sheet
 
 
 def gain_sheet(board: Leaderboard) -> Sheet:
-    """Average relative gain in safety, computed in two ways."""
+    """Average relative gain in safety, computed in two ways; of two targets at least."""
     sheet = Sheet(
         "Average gain in safety over the undefended targets, both readings",
         [
@@ -154,15 +152,19 @@ def gain_sheet(board: Leaderboard) -> Sheet:
         ],
         [],
         notes=[
-            "The first averages over targets and then takes the relative rise; the second takes "
-            "each target's relative rise and averages. Papers rarely say which they mean. Last: "
-            "mean change of what is safe and helpful, which refusing alone does not raise. "
+            "Rise of the mean: the safety of all targets is averaged without and with the defense, "
+            "then the relative rise is taken. Mean of the rises: each target's relative rise is "
+            "taken, then these are averaged, so that a target that was unsafe before weighs more. "
+            "Papers rarely say which they mean; with one target both are the same, and not shown. "
+            "Last: mean change of what is safe and helpful, which refusing alone does not raise. "
             "Harmless requests alone have no gain in safety.",
             *control_note(board),
         ],
         caption=judges_said({gain.group: None for gain in board.gains}),
     )
     for gain in board.gains:
+        if gain.targets < 2:
+            continue
         sheet.rows.append(
             [
                 gain.group.title,
@@ -282,6 +284,7 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
         sheet.notes.append(f"{group.note}.")
     sheet.notes += control_note(board)
     unpaired: dict[str, list[str]] = {}
+    told: dict[str, list[str]] = {}
     for target, rows in groupby(board.rows(), key=lambda row: row[0]):
         entries = [board.find(target, defense, group) for _, defense in rows]
         found = [entry for entry in entries if entry is not None]
@@ -292,42 +295,60 @@ def _group_sheet(board: Leaderboard, group: Group) -> Sheet:
             sheet.rows.append(
                 [target, entry.defense, *cells, scored_text(entry, group), percent(entry.failures)]
             )
-            if why := unscored_reasons(shown, entry):
-                sheet.notes.append(f"{target}, {entry.defense}: not scored: {why}.")
-            if blocked := blocked_text(entry):
-                sheet.notes.append(f"{target}, {entry.defense}: {blocked}.")
-            for what, kinds in (
-                ("replies of its guard", _with_shares(entry.outcomes)),
-                ("failures of its guard", entry.failure_reasons),
-                ("not looked at by it", entry.skip_reasons),
-            ):
-                if kinds:
-                    told = ", ".join(f"{name} {count}" for name, count in kinds.items())
-                    sheet.notes.append(f"{target}, {entry.defense}: {what}: {told}.")
-            if entry.note:
-                sheet.notes.append(f"{target}, {entry.defense}: {entry.note}.")
+            for said in _said_of(entry, shown):
+                told.setdefault(said, []).append(f"{target}, {entry.defense}")
             if entry.unpaired:
                 unpaired.setdefault(entry.unpaired, []).append(f"{target}, {entry.defense}")
+    sheet.notes += said_of_rows(told, len(sheet.rows))
+    sheet.notes += _large_unmarked(board, group)
     sheet.notes += [f"{said} ({'; '.join(of)})." for said, of in unpaired.items()]
-    _stand_out(sheet, board, group, sheet.labels)
+    stand_out(sheet, board, group, group.primary, sheet.labels)
     return sheet
 
 
-def _stand_out(sheet: Sheet, board: Leaderboard, group: Group, first: int) -> None:
-    """Note which cells of a sheet are best and second best of their target.
+def said_of_rows(told: Mapping[str, list[str]], rows: int) -> list[str]:
+    """A note for each thing that is said, with the rows of which it is said.
 
     Args:
-        sheet: A sheet with target and defense in its first columns.
-        board: The leaderboard.
-        group: A benchmark.
-        first: Column of its first measure.
+        told: Names of rows by what is said of them.
+        rows: Number of rows of the table.
     """
-    for place, measure in enumerate(group.primary):
-        of = {row[0]: standings(board, group, measure, row[0]) for row in sheet.rows}
-        for line, row in enumerate(sheet.rows):
-            standing = of[row[0]].get(row[1])
-            if standing:
-                (sheet.best if standing == 1 else sheet.second).add((line, first + place))
+    return [
+        f"{'All rows' if len(of) == rows and rows > 2 else '; '.join(of)}: {said}."
+        for said, of in told.items()
+    ]
+
+
+def _said_of(entry: Entry, shown: list[Measure]) -> list[str]:
+    """What a reader must know of one row."""
+    found = [f"not scored: {why}"] if (why := unscored_reasons(shown, entry)) else []
+    found += [blocked] if (blocked := blocked_text(entry)) else []
+    for what, kinds in (
+        ("replies of its guard", _with_shares(entry.outcomes)),
+        ("failures of its guard", entry.failure_reasons),
+        ("not looked at by it", entry.skip_reasons),
+    ):
+        if kinds:
+            told = ", ".join(f"{name} {count}" for name, count in kinds.items())
+            found.append(f"{what}: {told}")
+    return [*found, *([entry.note] if entry.note else [])]
+
+
+def _large_unmarked(board: Leaderboard, group: Group) -> list[str]:
+    """Why differences of ten points or more carry no mark, where there are any."""
+    found: dict[str, list[str]] = {}
+    for entry in board.of(group):
+        if board.is_control(entry.defense):
+            continue
+        for measure in (each for each in group.primary if each.better):
+            difference = entry.cells[measure.name].difference
+            why = why_unmarked(board, entry, measure)
+            # The same as ten points of a share, in a measure of another range.
+            if why and difference and abs(difference.mean) >= _LARGE * measure.highest:
+                shown = measure.show(difference.mean, signed=True)
+                row = f"{entry.target}, {entry.defense}: {measure.label} {shown}"
+                found.setdefault(why, []).append(row)
+    return [f"No mark, {why}: {'; '.join(rows)}." for why, rows in found.items()]
 
 
 def _with_shares(kinds: Mapping[str, int]) -> dict[str, str]:
@@ -356,26 +377,4 @@ def _coverage_sheet(board: Leaderboard, group: Group) -> Sheet:
     sheet.notes.append(
         "In brackets: the mean if all answers that lack a verdict were worst or best."
     )
-    return sheet
-
-
-def _slice_sheet(board: Leaderboard, group: Group) -> Sheet:
-    shown = group.primary
-    header = ["Target", "Defense", "Slice", *(measure.heading for measure in shown), "Scored"]
-    sheet = Sheet(f"{group.title}, by slice", header, [], labels=3, caption=judges_said([group]))
-    for target, defense in board.rows():
-        entry = board.find(target, defense, group)
-        if entry is None or not entry.slices:
-            continue
-        if not sheet.rows or sheet.rows[-1][0] != target:
-            sheet.starts.add(len(sheet.rows))
-        for name, cells in entry.slices.items():
-            # A measure may not apply to a slice: without benign samples there is no over-refusal.
-            about = [measure for measure in shown if cells[measure.name].coverage.of]
-            texts = [cell_text(m, cells[m.name]) if m in about else "" for m in shown]
-            # Show what the headline scored, if it applies to the slice.
-            of = next((m for m in about if m.name == group.headline), next(iter(about), None))
-            scored = scored_cell(cells[of.name], of) if of else ""
-            sheet.rows.append([target, defense, name, *texts, scored])
-    sheet.notes.append("Differences within slices are shown with their intervals, not tested.")
     return sheet

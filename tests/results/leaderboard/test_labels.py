@@ -96,12 +96,12 @@ def test_rows_are_short_and_their_footnotes_whole() -> None:
         "undefended",
         "vlmguard",
         "vlmguard (reasoning=false)",
-        "vlmguard (rewriter Qwen2-VL)¹",
+        "vlmguard (rewriter Qwen2-VL)²",
         "vlmguard (rewriter gpt-4o-mini)",
-        "vlmguard (other prompt)²",
+        "vlmguard (prompt=checkpoint-12)¹",
     ]
-    assert f"prompt={folder}" in footnotes[1]
-    assert folder in footnotes[0]
+    assert f"prompt={folder}" in footnotes[0]
+    assert folder in footnotes[1]
     assert labels[runs[0]].exact_target == "openai/gpt-4o"
     assert labels[runs[2]].exact_defense == "vlmguard (reasoning=false)"
 
