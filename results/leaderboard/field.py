@@ -26,11 +26,13 @@ from vlmguard.results.logs.timing import p50_and_p95
 from vlmguard.results.stats.differences import mean_interval
 from vlmguard.results.stats.intervals import Numbers
 
-__all__ = ["field_sheet"]
+__all__ = ["field_sheet", "known_costs"]
 
 UNKNOWN: Final = "?"
 _SAFE: Final = "safe"
 _REQUESTS: Final = 1000
+_COSTS: Final = 4
+"""Last columns of the table, which are costs."""
 _NOTES: Final = [
     "First each harm set's own label of safe answers, or what stands for it; then over-refusal of "
     "the harmless requests beside them; then, where those have a measure of help, what is lost or "
@@ -85,27 +87,26 @@ def field_sheet(board: Leaderboard) -> Sheet:
             line += [_mean(board, (target, defense), *each) for each in [*safe, *refused]]
             line += [_change(board, (target, defense), *each) for each in useful]
             sheet.rows.append(line + _costs(board, target, defense))
-    sheet, dropped = _without_unknown(sheet, len(costs))
-    if dropped or any(UNKNOWN in row for row in sheet.rows):
-        gone = f" Not known of any row, so not shown: {', '.join(dropped)}." if dropped else ""
-        sheet.notes.append(f"{_WHY_UNKNOWN}{gone}")
+    if any(UNKNOWN in row for row in sheet.rows):
+        sheet.notes.append(_WHY_UNKNOWN)
     sheet.notes += [*refusals_note(board), *control_note(board)]
     return sheet
 
 
-def _without_unknown(sheet: Sheet, costs: int) -> tuple[Sheet, list[str]]:
-    """A table without the costs that are not known of any row, and what they are.
-
-    Args:
-        sheet: The table.
-        costs: Number of its last columns, which are costs.
-    """
-    last = range(len(sheet.header) - costs, len(sheet.header))
-    gone = [each for each in last if {row[each] for row in sheet.rows} <= {UNKNOWN, ""}]
+def known_costs(sheet: Sheet) -> Sheet:
+    """The table of `field_sheet` without the costs that are not known of any row."""
+    costs = range(len(sheet.header) - _COSTS, len(sheet.header))
+    gone = [each for each in costs if {row[each] for row in sheet.rows} <= {UNKNOWN, ""}]
+    if not gone:
+        return sheet
+    names = ", ".join(sheet.header[each].rstrip(" ↓↑") for each in gone)
     kept = [each for each in range(len(sheet.header)) if each not in gone]
-    rows = [[row[each] for each in kept] for row in sheet.rows]
-    names = [sheet.header[each].rstrip(" ↓↑") for each in gone]
-    return replace(sheet, header=[sheet.header[each] for each in kept], rows=rows), names
+    return replace(
+        sheet,
+        header=[sheet.header[each] for each in kept],
+        rows=[[row[each] for each in kept] for row in sheet.rows],
+        notes=[*sheet.notes, f"Not known of any row, so not shown: {names}."],
+    )
 
 
 def _safe_of(group: Group) -> Measure | None:

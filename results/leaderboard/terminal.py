@@ -15,7 +15,7 @@ from vlmguard.results.leaderboard.beside_tables import (
     counts_sheet,
 )
 from vlmguard.results.leaderboard.cells import MARKS, number
-from vlmguard.results.leaderboard.field import field_sheet
+from vlmguard.results.leaderboard.field import field_sheet, known_costs
 from vlmguard.results.leaderboard.labels import footnote_lines
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Group, Leaderboard
 from vlmguard.results.leaderboard.red_team_tables import red_team_sheets
@@ -54,7 +54,7 @@ def terminal_sheets(board: Leaderboard) -> list[Sheet]:
         return [_only_sheet(board, board.entries[0]), *slice_sheets(board)]
     defended = any(each.defense != UNDEFENDED_LABEL for each in board.entries)
     sheets = [short_sheet(board)]
-    sheets += [field_sheet(board)] if defended else []
+    sheets += [known_costs(field_sheet(board))] if defended else []
     sheets += [beside_sheet(board)] if any(each.partner for each in board.beside) else []
     sheets += [*red_team_sheets(board), *group_sheets(board)]
     sheets += [counts_sheet(board)] if _lacking(board) else []

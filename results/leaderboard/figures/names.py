@@ -14,8 +14,6 @@ from vlmguard.results.sanitize import one_line
 
 __all__ = ["cut", "short_names", "size_of", "target_names", "wrapped"]
 
-_OF_THE_HUB: Final = ("hf", "hf-vlm", "sglang", "vllm")
-"""Providers whose models are `OWNER/CHECKPOINT`, or a folder."""
 _DPI: Final = 288
 _LINE: Final = 1.22
 """Height of a line, in sizes of its letters."""
@@ -44,13 +42,10 @@ def short_names(names: Collection[str], longest: int, *, tail: bool = False) -> 
 
 
 def target_names(board: Leaderboard, longest: int = 40) -> dict[str, str]:
-    """Short names of targets: without the provider if they stay distinct."""
+    """Names of targets, cut if they are long."""
     boards = [board, *([board.attacked] if board.attacked else [])]
     full = list(dict.fromkeys(target for each in boards for target, _ in each.rows()))
-    short = [_without_provider(name) for name in full]
-    chosen = short if len(set(short)) == len(full) else full
-    cuts = short_names(chosen, longest, tail=True)
-    return {name: cuts[each] for name, each in zip(full, chosen, strict=True)}
+    return short_names(full, longest, tail=True)
 
 
 def size_of(text: str, size: float = SMALL, weight: str = "normal") -> tuple[float, float]:
@@ -68,12 +63,6 @@ def wrapped(text: str, width: float, size: float = SMALL) -> list[str]:
         if all(_width(line, size, "normal") <= width for line in lines):
             return lines
     return textwrap.wrap(text, 8)
-
-
-def _without_provider(target: str) -> str:
-    """A model's name; of a checkpoint on the hub, also without its owner."""
-    provider, _, name = target.partition("/")
-    return name.rsplit("/", 1)[-1] if provider in _OF_THE_HUB else name or target
 
 
 @lru_cache(maxsize=4096)

@@ -78,13 +78,49 @@ def test_wide_characters_take_the_room_that_they_need(width: int) -> None:
     assert text.count("[+88.8, +99.9]") == (5 if width >= 110 else 0)
 
 
-def test_numbers_break_only_where_names_have_given_all() -> None:
+@pytest.mark.parametrize("width", [30, 40, 70, 120])
+def test_numbers_are_not_broken_but_shown_in_parts_with_the_names(width: int) -> None:
     header = ["Name", *(f"n {number}" for number in range(6))]
     rows = [["a-name-of-thirty-characters-0123", *["123456789"] * 6]]
-    for width, whole in ((70, 6), (40, 0)):
-        out = io.StringIO()
-        sheet = Sheet("Narrow", header, rows, labels=1)
-        print_sheets([sheet], Console(file=out, width=width))
-        assert out.getvalue().count("123456789") == whole
-        assert max(map(cell_len, out.getvalue().splitlines())) <= width
-        assert re.sub(r"\D", "", out.getvalue()).count("1") >= 6
+    text = printed(Sheet("Narrow", header, rows, labels=1), width)
+    assert text.count("123456789") == 6
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert "a-name-of-thirty-characters-0123" in re.sub(r"\s|─|n \d|123456789|Name", "", text)
+
+
+def test_names_are_broken_between_words_and_pieces_alone() -> None:
+    rows = [["the_protector_of_all (threshold=0.8515)", "undefended", *["+12.5 ▲"] * 4]]
+    header = ["Target", "Defense", *(f"Over-refusal {number}" for number in range(4))]
+    text = printed(Sheet("Narrow", header, rows), 60)
+    assert "0.8515" in text
+    assert "protector" in text
+    assert "undefended" in text
+    assert text.count("Over-refusal") == 4
+
+
+def test_a_note_of_several_tables_stands_below_the_first_and_is_wrapped_with_an_indent() -> None:
+    said = "Controls have no judgement of their own, whatever the benchmark may be called here."
+    sheets = [Sheet(name, ["Name", "n"], [["a", "1"]], notes=[said]) for name in ("One", "Two")]
+    out = io.StringIO()
+    print_sheets(sheets, Console(file=out, width=50))
+    assert out.getvalue().count("Controls") == 1
+    assert "\n  Controls have" in out.getvalue()
+    assert "\n    " in out.getvalue()
+
+
+def test_groups_of_columns_stay_together_below_their_heading() -> None:
+    header = ["Defense", *["Safe % ↑", "Helpful % ↑"] * 3]
+    spans = [("", 1), *((f"Benchmark {number} (judged by gpt-4o)", 2) for number in range(3))]
+    rows = [["undefended", *["50.0"] * 6], ["vlmguard", *["75.0"] * 6]]
+    text = printed(Sheet("Leaderboard", header, rows, spans, labels=1), 72)
+    first, second = text.split("\n\n")[1:3]
+    assert "Benchmark 1" in first
+    assert "Benchmark 2" not in first
+    assert "Benchmark 2" in second
+    assert second.count("undefended") == 1
+
+
+def printed(sheet: Sheet, width: int) -> str:
+    out = io.StringIO()
+    print_sheets([sheet], Console(file=out, width=width))
+    return out.getvalue()

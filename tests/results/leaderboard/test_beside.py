@@ -257,9 +257,11 @@ def test_the_block_says_of_how_many_samples_a_mean_and_a_change_are(
 
 def test_harmless_requests_give_no_gain_in_safety(board: Leaderboard) -> None:
     assert {gain.group.kind for gain in board.gains} == {"risky", "mixed"}
-    assert {row[0] for row in gain_sheet(board).rows} == {
+    assert {gain.group.title for gain in board.gains} == {
         *("Attic all", "Cellar all", "Vault all", "Zoo all"),
     }
+    # Of one target both readings are the same.
+    assert gain_sheet(board).rows == []
 
 
 def test_controls_come_last_and_are_named_beside_and_among_gains(
@@ -268,8 +270,9 @@ def test_controls_come_last_and_are_named_beside_and_among_gains(
     for defense, good in (("none", 4), ("always_refuse", 0), (WARDEN, 16)):
         add(tmp_path, template, "Zoo", "half", defense, good)
     made = build(read_results([str(tmp_path)]))
+    assert [row[1] for row in beside_sheet(made).rows][-2:] == [WARDEN, "always_refuse"]
+    assert [gain.defense for gain in made.gains] == [WARDEN, "always_refuse"]
     for sheet in (beside_sheet(made), gain_sheet(made)):
-        assert [row[1] for row in sheet.rows][-2:] == [WARDEN, "always_refuse"]
         assert any(note.startswith("Controls (always_refuse)") for note in sheet.notes)
 
 
