@@ -129,6 +129,11 @@ def _widths(sheet: Sheet, columns: list[int], room: int, breaks: Callable[[str],
         # A heading breaks between words alone.
         least.append(max([_LEAST, _longest(heading.split()), *of_cells]))
         most.append(max([least[-1], *(_longest(each.split("\n")) for each in [heading, *cells])]))
+    for title, of in _below(sheet, columns):
+        # The last column of several makes room for the longest word above them.
+        lacking = _longest(title.split()) - sum(least[each] + GAP for each in of) + GAP
+        least[of[-1]] += max(lacking, 0)
+        most[of[-1]] = max(most[of[-1]], least[of[-1]])
     slack = room - sum(least) - GAP * (len(columns) - 1)
     if slack < 0:
         return []
@@ -142,6 +147,16 @@ def _widths(sheet: Sheet, columns: list[int], room: int, breaks: Callable[[str],
             widths[column] += given
             slack -= given
     return [widths[each] for each in columns]
+
+
+def _below(sheet: Sheet, columns: list[int]) -> list[tuple[str, list[int]]]:
+    """The headings above columns, each with the places of those below it."""
+    found: list[tuple[str, list[int]]] = []
+    ends = accumulate(width for _, width in sheet.spans)
+    for end, (title, width) in zip(ends, sheet.spans, strict=True):
+        of = [place for place, each in enumerate(columns) if end - width <= each < end]
+        found += [(title, of)] if of else []
+    return found
 
 
 def _unbroken(cell: str) -> int:
