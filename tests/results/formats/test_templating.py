@@ -81,8 +81,35 @@ PAGES = {
         images=True,
     ),
     "leaderboard.html": leaderboard,
+    "explorer.html": lambda _: render(
+        "explorer.html",
+        title=EVIL,
+        target=EVIL,
+        images=True,
+        data={"name": EVIL, "samples": [[EVIL]]},
+        facts=[{"defense": EVIL, "attack": EVIL, "facts": {EVIL: EVIL}}],
+        footnotes=[EVIL],
+        notes=[EVIL],
+    ),
+    "explorer_index.html": lambda _: render(
+        "explorer_index.html",
+        title=EVIL,
+        images=False,
+        sets=[
+            SimpleNamespace(
+                name="a-b",
+                title=EVIL,
+                target=EVIL,
+                entries=[SimpleNamespace(defense=EVIL)],
+                attacks=["", EVIL],
+                samples=[EVIL],
+            )
+        ],
+        notes=[EVIL],
+        footnotes=[EVIL],
+    ),
 }
-SCRIPTS = {"leaderboard.html": 3, "labels.html": 4, "flips.html": 2}
+SCRIPTS = {"leaderboard.html": 3, "labels.html": 4, "flips.html": 2, "explorer.html": 5}
 """Our own scripts in a page; others have that of the theme alone."""
 PARTS = {"base.html", "figures.html", "grids.html", "samples.html", "exchange.html", "tables.html"}
 
