@@ -8,7 +8,7 @@ from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderbo
 from vlmguard.results.leaderboard.red_team_twins import plain
 from vlmguard.results.logs.conditions import Column
 
-__all__ = ["SampleSet", "sets_of"]
+__all__ = ["SampleSet", "sets_of", "under"]
 
 _LONGEST_NAME = 60
 
