@@ -7,13 +7,13 @@ from vlmguard.results.leaderboard.sections import Names, Section, sections
 
 def test_rows_are_found_by_the_names_in_them_or_in_the_title(board: Leaderboard) -> None:
     names = Names(board)
-    assert names.of["target"] == ["mockllm/alpha", "mockllm/beta"]
+    assert names.of["target"] == ["alpha", "beta"]
     assert names.of["defense"] == ["undefended", "vlmguard"]
     by_column = Sheet(
         "Gains",
         ["Benchmark", "Target", "Best", "Against", "n"],
         [
-            ["Toy all", "mockllm/alpha", "vlmguard", "undefended", "1"],
+            ["Toy all", "alpha", "vlmguard", "undefended", "1"],
             ["Other", "x", "y", "z", "2"],
         ],
         labels=4,
@@ -21,7 +21,7 @@ def test_rows_are_found_by_the_names_in_them_or_in_the_title(board: Leaderboard)
     first, second = Section(by_column, "gains").about(names)
     assert first == {
         "benchmark": ["Toy all"],
-        "target": ["mockllm/alpha"],
+        "target": ["alpha"],
         "defense": ["vlmguard", "undefended"],
     }
     # What is nobody's of ours is not filtered.
