@@ -91,6 +91,10 @@ AGENT = (
     "::test_the_model_gets_the_rewrite_and_the_history_keeps_the_request"
 )
 SHOT = "tests/docs/test_screenshot.py::test_the_picture_is_of_todays_page"
+POOL = (
+    "tests/training/adashield/test_pool_making.py"
+    "::test_a_static_prompt_that_works_is_only_validated"
+)
 STEPS = "tests/test_new.py::test_the_steps_ship_a_defense_and_a_benchmark"
 CARDS = "tests/test_cards.py::test_the_readmes_tables_are_made_of_cards"
 BENCH = "Makefile: for script in tests/bench/*.py"
@@ -106,6 +110,14 @@ PARTS: dict[str, Tables] = {
                 "inspect eval vlmguard/synthesize -T data=vlguard,spa_vl:DIR",
                 "thousands of rows of gated sets; the dots are models of the reader",
                 "tests/training/synthesis/test_sources.py::test_the_mix_can_be_drawn_by_source",
+            ),
+            *(
+                NotRun(begins, "the sets here are cut to a variant that is not the usual one", POOL)
+                for begins in (
+                    "inspect eval vlmguard/adashield_pool",
+                    "vlmguard pool logs/pool",
+                    "inspect eval vlmguard/figstep --solver adashield",
+                )
             ),
             NotRun("accelerate launch", "several GPUs", SEVERAL),
             NotRun(
