@@ -21,6 +21,8 @@ __all__ = ["WIDE", "print_sheets"]
 
 WIDE: Final = 110
 """Columns of a terminal that has room for names of targets beside numbers."""
+_ROOMY: Final = 130
+"""With fewer columns, no row of a compact table takes a second line for its intervals."""
 _NO_INTERVALS: Final = "Intervals need a wider terminal, or --out."
 
 
@@ -51,12 +53,11 @@ def _table(sheet: Sheet, width: int) -> tuple[list[Text], list[str]]:
     sections = 1 if sheet.starts and sheet.labels > 1 else 0
     bare = replace(sheet, rows=[[without_brackets(cell) for cell in row] for row in sheet.rows])
     notes = [_NO_INTERVALS] if bare.rows != sheet.rows else []
-    for shown, skip, pieces in (
-        (sheet, 0, False),
-        (sheet, sections, False),
-        (bare, sections, False),
-        (bare, sections, True),
-    ):
+    tries = [(sheet, 0, False), (sheet, sections, False)]
+    if sheet.compact:
+        # Its rows take one line each where the terminal is not wide.
+        tries = [(sheet, 0, False)] if width >= _ROOMY else [(bare, 0, False)]
+    for shown, skip, pieces in (*tries, (bare, sections, False), (bare, sections, True)):
         if parts := whole(shown, width, skip, pieces):
             return _in_parts(shown, parts, width, skip), notes if shown is bare else []
     if parts := in_parts(bare, width, sections):

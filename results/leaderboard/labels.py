@@ -230,13 +230,18 @@ def _guards(text: str, others: Collection[str]) -> list[Short]:
         if any(each.get(role) != models for each in rivals)
     }
     names = short_models(_model(models) for models in bound.values())
-    return [
-        Short(
-            f"{role} {names[_model(models)]}",
-            "" if models == _model(models) else f"{role}={models}",
-        )
-        for role, models in bound.items()
-    ]
+    found: list[Short] = []
+    for role, models in bound.items():
+        model = _model(models)
+        settings = parsed(models[len(model) :].strip())
+        if any(_model(plain(each.get(role, ""))) != model for each in rivals):
+            found.append(Short(f"{role} {names[model]}"))
+        if settings is not None:
+            # A base and its adapter are two guards.
+            found += [option(*each) for each in settings.items()]
+        elif models != model:
+            found.append(Short("", f"{role}={models}"))
+    return found
 
 
 def _model(models: str) -> str:

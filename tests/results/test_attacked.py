@@ -123,7 +123,7 @@ def test_the_gate_matches_runs_by_their_attack(
     add(log, tmp_path / "base", "plain", outcomes(24, 4, 2))
     add(log, tmp_path / "base", "r1", outcomes(24, 4, 6), under("adaptive:R1"))
     assert gate("base", "--update") == 0
-    assert "toy all under adaptive:R1, target, vlmguard".replace("toy", "cellar") in (
+    assert "toy all under adaptive:R1, mockllm/target, vlmguard".replace("toy", "cellar") in (
         capsys.readouterr().out
     )
     assert gate("base") == 0

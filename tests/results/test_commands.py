@@ -150,7 +150,7 @@ def test_verify_counts_only_what_was_tallied(
         f"{logs[1].eval.model}, vlmguard, Toy all: 1 of 6 answers without a tally."
     ]
     # The leaderboard shows the mean of the others, and their number.
-    (entry,) = [e for e in build(results).entries if e.target == logs[1].eval.model]
+    (entry,) = [e for e in build(results).entries if e.run.target == logs[1].eval.model]
     assert entry.overhead.calls == pytest.approx(13 / 5)
     assert entry.overhead.gap == "1 of 6 answers without a tally"
 

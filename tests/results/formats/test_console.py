@@ -40,7 +40,7 @@ def test_a_narrow_terminal_breaks_no_number(board: Leaderboard) -> None:
     # Five measures and both last columns are complete (alpha on the small benchmark).
     row = r"vlmguard +7\.67 +100\.0 +66\.7 +25\.0 +50\.0 +6 of 6 +16\.7"
     assert re.search(row, text)
-    assert "+6.00▲" in text
+    assert "+6.00 ▲" in text
     assert "[+0.00" not in text
 
 
@@ -112,7 +112,7 @@ def test_groups_of_columns_stay_together_below_their_heading() -> None:
     header = ["Defense", *["Safe % ↑", "Helpful % ↑"] * 3]
     spans = [("", 1), *((f"Benchmark {number} (judged by gpt-4o)", 2) for number in range(3))]
     rows = [["undefended", *["50.0"] * 6], ["vlmguard", *["75.0"] * 6]]
-    text = printed(Sheet("Leaderboard", header, rows, spans, labels=1), 72)
+    text = printed(Sheet("Leaderboard", header, rows, spans, labels=1), 50)
     first, second = text.split("\n\n")[1:3]
     assert "Benchmark 1" in first
     assert "Benchmark 2" not in first

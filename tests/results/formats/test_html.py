@@ -50,7 +50,7 @@ def cells(content: dict[str, Any], defense: str) -> dict[str, Any]:
 
 
 def test_rows_and_remarks(content: dict[str, Any]) -> None:
-    target = "target"
+    target = "mockllm/target"
     assert content["rows"] == [
         [target, "undefended"],
         [target, "vlmguard"],

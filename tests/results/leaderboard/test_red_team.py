@@ -513,7 +513,7 @@ def test_other_versions_of_an_attack_are_other_columns(log: EvalLog, tmp_path: P
     board = build(read_results([str(tmp_path)]))
     assert board.attacked is not None
     assert len(board.attacked.groups) == 2
-    assert all("attack version=" in group.title for group in board.attacked.groups)
+    assert all("(attack version " in group.title for group in board.attacked.groups)
     assert not math.isnan(row(board).attacks[0].last.mean)
 
 

@@ -129,7 +129,7 @@ def test_the_same_defense_around_and_within_is_one_row(logs: Path) -> None:
 
 def test_diff_warns_of_nothing(logs: Path) -> None:
     found = diff(log_of(logs / "all" / "none"), log_of(logs / "all" / "around"))
-    assert found.names == (f"{TARGET}, none", f"{TARGET}, vlmguard")
+    assert found.names == (f"mockllm/{TARGET}, none", f"mockllm/{TARGET}, vlmguard")
     assert (found.shared, found.alone, found.warnings) == (SIZE, 0, [])
     assert len(found.flips) == SIZE
     assert found.flips[0].second.rewritten.endswith("With care.")
@@ -146,7 +146,10 @@ def test_the_gate_finds_its_run_in_the_baseline(
     assert main(["gate", none, around, str(logs / "reader"), *baseline]) == 0
     capsys.readouterr()
     assert main(["gate", none, within, str(logs / "weak"), *baseline]) == 1
-    assert f"WORSE: toy all, {TARGET}, vlmguard: Safety 0-10: loss of" in capsys.readouterr().out
+    assert (
+        f"WORSE: toy all, mockllm/{TARGET}, vlmguard: Safety 0-10: loss of"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("folder", ["reader", "all/within"])
