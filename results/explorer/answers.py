@@ -26,6 +26,7 @@ _KINDS: Final = {
     "no_answer": "no answer",
     "cut_off": "cut off",
 }
+_ACTS: Final = {"rewrite": "rewrote the request", "regenerate": "had it answered anew"}
 
 
 def request_of(sample: EvalSample, pictures: Pictures) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _did(sample: EvalSample, record: DefenseRecord) -> list[str]:
     told = _KINDS.get(kind, "")
     found = [f"{told} ({reason})" if told and reason and kind != "blocked" else told]
     if record.action not in ("", "pass", "block"):
-        found.append({"rewrite": "rewrote the request"}.get(record.action, record.action))
+        found.append(_ACTS.get(record.action, record.action))
     if record.triggered and record.action in ("", "pass"):
         found.append("intervened")
     found += [f"outcome: {record.outcome}"] if record.outcome else []

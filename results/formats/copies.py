@@ -12,7 +12,7 @@ from vlmguard.results.formats.spreadsheet import csv_text
 
 __all__ = ["copies", "csv_lines"]
 
-_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER: Final = re.compile(r"[+-]?\d+(,\d{3})*(\.\d+)?")
 _MARKED: Final = re.compile(r"(\S+) ([▲▼])")
 
 
@@ -75,4 +75,4 @@ def _plain(text: str) -> Any:
     """A number as such, which no spreadsheet takes for a formula; nothing for what is not known."""
     if text == "-":
         return None
-    return Decimal(text) if _NUMBER.fullmatch(text) else text
+    return Decimal(text.replace(",", "")) if _NUMBER.fullmatch(text) else text

@@ -50,7 +50,7 @@ def beside_sheet(board: Leaderboard) -> Sheet:
     header = ["Target", "Defense", "Harm set", "Harmless requests"]
     only = refusals_only(board)
     partners = {each.partner for each in board.beside if each.partner}
-    change = "Utility change"
+    change = "Utility change ↑"
     if only and len(only) == len(partners):
         change += f"\n({_REFUSALS_ONLY})"
     sheet = Sheet("Harm beside harmless", [*header, "Harm", "Harmless", change], [], labels=4)

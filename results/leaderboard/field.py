@@ -70,7 +70,7 @@ def field_sheet(board: Leaderboard) -> Sheet:
     header = ["Target", "Defense"]
     header += [f"{group.title}\n{measure.heading}" for group, measure in safe]
     header += [f"{group.title}\n{measure.heading}" for group, measure in refused]
-    header += [f"{group.title}\nChange of {group.by_name[name].label}" for group, name in useful]
+    header += [f"{group.title}\nChange of {group.by_name[name].label} ↑" for group, name in useful]
     costs = [
         "Extra tokens ↓",
         "Answers/s ↑",

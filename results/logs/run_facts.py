@@ -51,7 +51,8 @@ def log_place_from(path: str, folder: Path) -> str:
         folder: The folder of the page.
 
     Returns:
-        The way from that folder, if both lie in one folder of the user's; else the place itself.
+        The way from that folder, if both lie in one folder of the user's; else its name alone,
+        which tells who reads a published page nothing of a machine.
     """
     if "://" in path:
         return path
@@ -59,8 +60,10 @@ def log_place_from(path: str, folder: Path) -> str:
     shared = Path(os.path.commonpath([log, start]))
     # What all files of a machine share says nothing about where the two lie.
     if shared in (Path(shared.anchor), Path.home(), Path.home().parent):
-        return path
-    return Path(os.path.relpath(log, start)).as_posix()
+        return log.name
+    way = Path(os.path.relpath(log, start)).as_posix()
+    # A name alone leads nowhere.
+    return way if "/" in way else f"./{way}"
 
 
 def _commit(log: EvalLog) -> str:

@@ -78,9 +78,10 @@ function facts(title, said, more = []) {
   return make("figure", {}, make("figcaption", {}, title), make("dl", {}, ...entries.map(pair), ...more));
 }
 
-// Only addresses of files and of the web: a log's place comes from a folder's name.
+// Only addresses of files and of the web: a log's place comes from a folder's name. A name alone is
+// that of a log elsewhere.
 function links({ log, pages }) {
-  const isSafe = (place) => !/^[a-z][a-z0-9+.-]*:/i.test(place) || /^(https?|file):/i.test(place);
+  const isSafe = (place) => place.includes("/") && (!/^[a-z][a-z0-9+.-]*:/i.test(place) || /^(https?|file):/i.test(place));
   const link = (name, place, text) => make("div", {}, make("dt", {}, name), make("dd", {}, isSafe(place) ? make("a", { href: place.split("/").map((part) => (/^(https?|file):$/i.test(part) ? part : encodeURIComponent(part))).join("/") }, text) : text));
   return [pages ? link("Samples", pages, "its requests, answers and verdicts") : null, log ? link("Log", log, log) : null].filter(Boolean);
 }

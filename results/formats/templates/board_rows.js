@@ -37,9 +37,9 @@ const firstLine = (cell) => cell.firstElementChild.textContent.trim();
 // A cell's number; null if it has none.
 function worth(text, whole) {
   if (MISSING.has(text)) return null;
-  const found = /^([<≥≤]?) ?([+−-]?\d+(?:\.\d+)?)(.*)$/.exec(text);
+  const found = /^([<≥≤]?) ?([+−-]?\d[\d,]*(?:\.\d+)?)(.*)$/.exec(text);
   if (!found || (whole && !/^( ?[▲▼*%])*$/.test(found[3]))) return null;
-  const value = Number(found[2].replace("−", "-"));
+  const value = Number(found[2].replace("−", "-").replaceAll(",", ""));
   return found[1] === "<" ? value - 1e-9 : value;
 }
 

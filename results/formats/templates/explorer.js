@@ -12,7 +12,8 @@ const KINDS = [
 ];
 const NAMES = ["show", "defense", "attack", "category", "q"];
 const state = { sample: "", show: "all", defense: "", attack: "", category: "", q: "" };
-// Samples whose texts hold what is searched for; null without a search.
+// The runs in whose texts of a sample stands what is searched for, by the sample's place; null without
+// a search.
 let hits = null;
 
 // The fragment: #siuo/1001?show=unsafe&defense=ecso
@@ -52,7 +53,7 @@ function fitting({ show = state.show, defense = state.defense, category = state.
   const found = [];
   data.samples.forEach((sample, place) => {
     if (category && sample[CATEGORY] !== of) return;
-    if (hits && !hits.has(place)) return;
+    if (hits && !runs.some((run) => hits.get(place)?.has(run))) return;
     const bits = runs.map((run) => sample[BITS][run]).filter((each) => each !== data.lacking);
     if (bits.length && (!mask || bits.some((each) => each & mask))) found.push(place);
   });
@@ -97,15 +98,17 @@ async function search(say) {
   const number = ++searches;
   const wanted = state.q.trim().toLowerCase();
   if (!wanted) { hits = null; return true; }
-  const found = new Set();
-  const runs = runsUnder(state.attack, state.defense);
+  const found = new Map();
+  const runs = runsUnder(state.attack);
   for (let place = 0; place < data.samples.length; place++) {
     if (place % 25 === 0) { say(`searching: ${Math.round(100 * place / data.samples.length)} %`); await null; }
     const parts = await Promise.all([holder(place), ...runs].map((run) => told(run, place)));
     if (number !== searches) return false;
     const [first, ...others] = parts;
-    const texts = [data.samples[place][ID], first?.asked, ...others.map((each) => each?.answers)];
-    if (textsOf(texts).some((text) => text.toLowerCase().includes(wanted))) found.add(place);
+    const holds = (texts) => textsOf(texts).some((text) => text.toLowerCase().includes(wanted));
+    // The request is that of all runs.
+    const isAsked = holds([data.samples[place][ID], first?.asked]);
+    found.set(place, new Set(runs.filter((_, number) => isAsked || holds(others[number]?.answers))));
   }
   hits = found;
   return true;

@@ -74,6 +74,24 @@ def test_filters_count_and_stand_in_the_address(opened: Open) -> None:
     assert again.complaints == []
 
 
+def test_counts_of_a_search_are_those_of_each_defense(opened: Open) -> None:
+    page = opened("siuo")
+    options = (
+        "[...document.querySelectorAll('#choose-defense option')].map((each) => each.textContent)"
+    )
+    chosen = {}
+    for defense in ("", "undefended", "self_reminder"):
+        page.evaluate(f"({CHOOSE})('choose-defense', '{defense}')")
+        page.evaluate(f"({CHOOSE})('search', 'danger.')")
+        page.wait("document.querySelector('[role=status]').textContent === ''")
+        page.wait("hits !== null")
+        chosen[defense] = (page.evaluate(options), len(listed(page)))
+    assert len({tuple(each) for each, _ in chosen.values()}) == 1
+    assert f"undefended ({chosen['undefended'][1]})" in chosen[""][0]
+    assert f"self_reminder ({chosen['self_reminder'][1]})" in chosen[""][0]
+    assert chosen["undefended"] != chosen["self_reminder"]
+
+
 def test_an_attacked_answer_stands_beside_the_one_without(opened: Open) -> None:
     page = opened("siuo", "#siuo/1002?attack=figstep")
     assert chips(page)["Unsafe"] == 4

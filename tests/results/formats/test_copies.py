@@ -32,6 +32,11 @@ def test_csv_has_numbers_and_no_formula() -> None:
     ]
 
 
+def test_csv_has_large_numbers_as_numbers() -> None:
+    sheet = Sheet("Costs", ["Defense", "Extra tokens"], [["guard", "+12,345"]], labels=1)
+    assert csv_lines(sheet)[1][1] == '"guard","12345"'
+
+
 def test_all_rows_in_their_order_are_what_files_hold() -> None:
     found = {
         name: "\n".join(text for _, text in lines) for name, lines in copies(SHEET, SHEET).items()

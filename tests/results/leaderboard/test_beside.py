@@ -157,7 +157,7 @@ def test_use_that_is_lost_without_a_refusal_is_a_cost(tmp_path: Path, template: 
     made = build(read_results([str(tmp_path)]))
     sheet = beside_sheet(made)
     undefended, defended = sheet.rows
-    assert sheet.header[-1] == "Utility change"
+    assert sheet.header[-1] == "Utility change ↑"
     assert not any("Refusals only" in note for note in sheet.notes)
     assert undefended[3:] == [
         "Zoo all\nSafe & helpful, benign % ↑",
@@ -166,7 +166,7 @@ def test_use_that_is_lost_without_a_refusal_is_a_cost(tmp_path: Path, template: 
     assert defended[5] == "0.0\nover-refusal 0.0 %"
     assert defended[6].startswith("-100.0 ▼\n[-100.0, ")
     field = field_sheet(made)
-    place = field.header.index("Zoo all\nChange of Safe & helpful, benign %")
+    place = field.header.index("Zoo all\nChange of Safe & helpful, benign % ↑")
     assert "Zoo all\nOver-refusal % ↓" in field.header
     assert [row[place].split("\n")[0] for row in field.rows] == ["", "-100.0 ▼"]
 
@@ -178,7 +178,7 @@ def test_heading_and_caption_say_where_there_are_refusals_only(tmp_path: Path) -
     run_toy(tmp_path / "guard", toy, answers, judged=False, defended=True)
     made = build(read_results([str(tmp_path)]))
     sheet = beside_sheet(made)
-    assert sheet.header[-1] == "Utility change\n(refusals only)"
+    assert sheet.header[-1] == "Utility change ↑\n(refusals only)"
     (row,) = [row for row in sheet.rows if row[1] != "undefended"]
     # Samples 12 to 23 are harmless, and 15 to 23 were refused: nine of twelve.
     assert (row[5], row[6].split("\n")[0]) == ("75.0", "-75.0 ▼")

@@ -239,3 +239,16 @@ def test_printed_there_are_no_buttons_and_no_column_is_cut(opens: Opens, file: P
     assert shown.evaluate(f"{cut}.map((each) => each.id)") == []
     printed = shown.send("Page.printToPDF", preferCSSPageSize=True)
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        *(("+1,234", 1234.0), ("-1,234.50\n[0]", -1234.5), ("−3.5 ▼", -3.5), ("1.2 *", 1.2)),
+        *(("< 0.001", 0.001 - 1e-9), ("0.97 / 1.2", 0.97), ("-", None), ("?", None)),
+    ],
+)
+def test_what_a_cell_is_sorted_by(opens: Opens, file: Path, text: str, worth: float | None) -> None:
+    shown = opens(file.as_uri())
+    first = json.dumps(text.split("\n")[0])
+    assert shown.evaluate(f"worth({first}, false)") == worth

@@ -222,9 +222,9 @@ def test_two_samples_a_cell_end_in_one_table(
         "VLSBench all: safe % ↑",
         "MSSBench both/if: Over-refusal % ↓",
         "MOSSBench oversensitivity: Over-refusal (judged) % ↓",
-        "MSSBench both/if: Change of Safe situations %",
-        "MOSSBench oversensitivity: Change of Safe & helpful %",
-        "POPE all: Change of Correct %",
+        "MSSBench both/if: Change of Safe situations % ↑",
+        "MOSSBench oversensitivity: Change of Safe & helpful % ↑",
+        "POPE all: Change of Correct % ↑",
         *("Extra tokens ↓", "Answers/s ↑", "Latency p50 / p95, s ↓", "Money per 1,000 ↓"),
     ]
     rows = {row[1]: row[2:] for row in sheet.rows}
