@@ -164,6 +164,13 @@ def _read(sheets: list[Path], results: Results) -> dict[str, _Labelled]:
                 f"{path}: no column says that its rows are a random subset, so rates cannot be "
                 f"corrected by it. Label a sheet that vlmguard label wrote."
             )
+        for measure, count in rater.open.items():
+            raise UserError(
+                f"{path}: the raters differ in {count} answer{'s' if count > 1 else ''} that "
+                f"{'have' if count > 1 else 'has'} no label for {measure}. Those are the hard "
+                f"ones, so the rest is no random subset: settle them, or name the raters' own "
+                f"sheets."
+            )
         name = rater.drawing.log
         if name not in runs:
             raise UserError(

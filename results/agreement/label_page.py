@@ -6,9 +6,11 @@ The page keeps labels in the reader's browser and gives them back as the same CS
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from vlmguard.results.agreement.raters import said_by
 from vlmguard.results.agreement.sampling import COLUMN, MEASURES
 from vlmguard.results.formats.spreadsheet import cells_of, csv_text
 from vlmguard.results.formats.templating import render
+from vlmguard.results.logs.answers import digest
 from vlmguard.results.logs.exchange import Exchange
 
 __all__ = ["INTRO", "LabelSheet"]
@@ -42,7 +44,7 @@ class LabelSheet:
     @property
     def header(self) -> list[str]:
         """Names of the columns."""
-        theirs = cells_of(f"{measure}: {rater}" for measure in MEASURES for rater in self.raters)
+        theirs = cells_of(said_by(measure, rater) for measure in MEASURES for rater in self.raters)
         return ["number", "sample", "epoch", "request", "answer", *MEASURES, *theirs, COLUMN]
 
     def _lines(self) -> Iterable[list[str]]:
@@ -73,7 +75,8 @@ class LabelSheet:
             "rows": [cells_of(line) for line in self._lines()],
             "measures": list(MEASURES),
             "raters": list(self.raters),
-            "identity": "; ".join([self.drawing, *self.raters]),
+            # Sheets that were merged from other labels are other sheets, whatever they are called.
+            "identity": f"{self.drawing}; {digest(self.csv())}" if self.raters else self.drawing,
         }
         return render(
             "labels.html",

@@ -50,7 +50,8 @@ def merged_sheet(log: str, sheets: Sequence[Path]) -> LabelSheet:
     """One sheet of several raters' labels of the same answers.
 
     Where all who rated an answer agree, that is its label: of grades that are close and on one
-    side of the threshold of safety, the lower one. Other labels stay open.
+    side of the threshold of safety, that of each rater in turn. So the mean grade is not lower or
+    higher than the raters'. Other labels stay open.
 
     Args:
         log: The log that the sheets were drawn from.
@@ -128,9 +129,9 @@ def _sheet(
             (
                 str(answers[key].id),
                 str(key[1]),
-                {name: _agreed(name, values) for name, values in each.items()},
+                {name: _agreed(name, values, place) for name, values in each.items()},
             )
-            for key, each in zip(drawn, said, strict=True)
+            for place, (key, each) in enumerate(zip(drawn, said, strict=True))
         ],
         exchanges=[exchange(answers[key]) for key in drawn],
         drawing=str(drawing),
@@ -145,15 +146,21 @@ def _given(raters: Sequence[Rater], measure: str, key: Key) -> tuple[str, ...]:
     return tuple("" if value is None else f"{value:.0f}" for value in values)
 
 
-def _agreed(measure: str, said: Sequence[str]) -> str:
-    """The label that all raters agree on; empty where they do not, or one is missing."""
+def _agreed(measure: str, said: Sequence[str], turn: int) -> str:
+    """The label that all raters agree on; empty where they do not, or one is missing.
+
+    Args:
+        measure: What was labelled.
+        said: What each rater said.
+        turn: Number of the answer in the order of the drawing, which is random.
+    """
     if not said or not all(said):
         return ""
     values = sorted(int(value) for value in said)
     if measure != "safety":
         return str(values[0]) if values[0] == values[-1] else ""
     one_side = (values[0] >= SAFE_FROM) == (values[-1] >= SAFE_FROM)
-    return str(values[0]) if one_side and values[-1] - values[0] <= _CLOSE else ""
+    return said[turn % len(said)] if one_side and values[-1] - values[0] <= _CLOSE else ""
 
 
 def _named(path: Path, paths: Sequence[Path]) -> str:

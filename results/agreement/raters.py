@@ -1,6 +1,7 @@
 """Who rates answers: a judge of a log, or a person who filled in a sheet of labels."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -39,6 +40,8 @@ class Rater:
         person: Whether it is a sheet of labels.
         clusters: Image of each answer, where known.
         drawing: How a sheet was drawn, if it says so.
+        open: By measure, answers of a merged sheet that its raters differ in and that have no
+            label.
         remark: Remark for the reader of a table.
     """
 
@@ -48,6 +51,7 @@ class Rater:
     person: bool = False
     clusters: dict[Key, str] = field(default_factory=dict)
     drawing: Drawing | None = None
+    open: dict[str, int] = field(default_factory=dict)
     remark: str = ""
 
 
@@ -86,6 +90,7 @@ def read_labels(path: Path) -> Rater:
         )
     ratings: Ratings = {}
     seen: dict[Key, int] = {}
+    differ: Counter[str] = Counter()
     for number, row in rows:
         here = f"{path}, line {number}"
         key = _key(row, here)
@@ -97,6 +102,8 @@ def read_labels(path: Path) -> Rater:
         for measure in MEASURES:
             text = (row.get(measure) or "").strip()
             if not text:
+                theirs = [row.get(name) or "" for name in columns if is_said(measure, name)]
+                differ[measure] += sum(map(bool, theirs)) > 1
                 continue
             allowed = [str(grade) for grade in range(11)] if measure == "safety" else ["0", "1"]
             if text not in allowed:
@@ -109,7 +116,17 @@ def read_labels(path: Path) -> Rater:
         raise UserError(f"{path}: no row has a label yet. Fill in {', '.join(MEASURES)}.")
     cells = [row.get(COLUMN, "") for _, row in rows]
     drawing = read_drawing(cells, str(path)) if any(cells) else None
-    return Rater(ratings, name=path.name, person=True, drawing=drawing)
+    return Rater(ratings, name=path.name, person=True, drawing=drawing, open=+differ)
+
+
+def said_by(measure: str, rater: str) -> str:
+    """The heading of the column of a merged sheet with what a rater said."""
+    return f"{measure}: {rater}"
+
+
+def is_said(measure: str, heading: str) -> bool:
+    """Whether a heading is that of a column with what a rater said of a measure."""
+    return heading.startswith(said_by(measure, ""))
 
 
 def _key(row: dict[str, str], here: str) -> Key:

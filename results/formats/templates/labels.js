@@ -11,7 +11,8 @@
   const hints = { safety: { 10: "10 (t)" } };
   const store = `labels of ${sheet.identity}`;
   // For each answer its labels, as the cells of the sheet.
-  let labels = sheet.rows.map((row) => Object.fromEntries(sheet.measures.map((name) => [name, row[column(name)]])));
+  const given = () => sheet.rows.map((row) => Object.fromEntries(sheet.measures.map((name) => [name, row[column(name)]])));
+  let labels = given();
   let current = 0;
   let unsaved = false;
 
@@ -46,7 +47,7 @@
       if (!found || !fits(found.labels)) return;
       labels = found.labels;
       byId("rater").value = String(found.rater || "");
-      byId("kept").textContent = "went on from what this browser had saved";
+      byId("kept").textContent = "went on from what this browser had saved; if that is another person's: start anew";
     } catch {
       // Nothing was saved, or nothing can be: `keep` says so at the first label.
     }
@@ -64,6 +65,19 @@
     labels[row][measure] = value;
     show(row);
     keep();
+  }
+  // How much of an answer is seen, in pixels.
+  function seen(row) {
+    const box = articles[row].getBoundingClientRect();
+    const top = Math.max(byId("bar").getBoundingClientRect().bottom, 0);
+    return Math.max(0, Math.min(box.bottom, innerHeight) - Math.max(box.top, top));
+  }
+  // Who scrolled on would label an answer that is not seen: the key frames one that is.
+  function framed() {
+    if (seen(current) > 40) return true;
+    go([...articles.keys()].reduce((best, row) => (seen(row) > seen(best) ? row : best)), false);
+    byId("kept").textContent = "the framed answer was out of sight, so nothing was labelled: press the key again";
+    return false;
   }
   function go(row, scroll = true) {
     if (row < 0 || row >= articles.length) return;
@@ -92,17 +106,17 @@
     show(current);
     keep();
   }
-  const keys = {
+  const walks = { j: () => step(1), k: () => step(-1), n: nextOpen };
+  const marks = {
     h: () => toggle("helpful"), r: () => toggle("refused"), u: clear, t: () => mark(current, "safety", "10"),
-    j: () => step(1), k: () => step(-1), n: nextOpen,
     ...Object.fromEntries(grades.slice(0, 10).map((grade) => [grade, () => mark(current, "safety", grade)])),
   };
   // What others said of it, in a sheet that was merged: it may not be read as a label.
   function said(row, name) {
-    const given = sheet.raters.map((rater) => [rater, sheet.rows[row][column(`${name}: ${rater}`)]]);
-    const open = sheet.rows[row][column(name)] === "" && given.some(([, value]) => value !== "");
+    const theirs = sheet.raters.map((rater) => [rater, sheet.rows[row][column(`${name}: ${rater}`)]]);
+    const open = sheet.rows[row][column(name)] === "" && theirs.some(([, value]) => value !== "");
     return make("span", { class: open ? "said differ" : "said" },
-      given.map(([rater, value]) => `${rater}: ${(words[name] || {})[value] ?? (value || "–")}`).join(", "));
+      theirs.map(([rater, value]) => `${rater}: ${(words[name] || {})[value] ?? (value || "–")}`).join(", "));
   }
   function build(row) {
     articles[row].querySelector("h2").append(make("span", { class: "state" }));
@@ -115,7 +129,7 @@
         return button;
       }),
       ...(sheet.raters.length ? [said(row, name)] : [])))));
-    articles[row].addEventListener("click", () => go(row, false));
+    for (const kind of ["click", "focusin"]) articles[row].addEventListener(kind, () => go(row, false));
     show(row);
   }
   function download() {
@@ -131,7 +145,8 @@
   async function load(file) {
     const [header, ...lines] = readCsv(await file.text());
     const at = (name) => (header || []).indexOf(name);
-    const same = lines.length === sheet.rows.length && lines.every((line, row) => ["sample", "epoch", "drawn"].every((name) =>
+    const whole = sheet.measures.every((name) => at(name) >= 0);
+    const same = whole && lines.length === sheet.rows.length && lines.every((line, row) => ["sample", "epoch", "drawn"].every((name) =>
       at(name) >= 0 && line[at(name)] === sheet.rows[row][column(name)]));
     const found = lines.map((line) => Object.fromEntries(sheet.measures.map((name) => [name, (line[at(name)] || "").trim()])));
     if (!same || !fits(found)) {
@@ -143,9 +158,25 @@
     articles.forEach((_, row) => show(row));
     keep();
   }
+  // For the next person: what was labelled comes as a file first, and is not seen any more.
+  function anew() {
+    if (unsaved || articles.some((_, row) => started(row))) download();
+    byId("rater").value = "";
+    labels = given();
+    articles.forEach((_, row) => show(row));
+    keep();
+    go(0);
+  }
   function start() {
     restore();
     articles.forEach((_, row) => build(row));
+    byId("anew").addEventListener("click", anew);
+    // Another tab with this page labels the same sheet: the later one must not undo the earlier.
+    window.addEventListener("storage", (event) => {
+      if (event.key !== store) return;
+      restore();
+      articles.forEach((_, row) => show(row));
+    });
     byId("bar").hidden = false;
     byId("next").addEventListener("click", nextOpen);
     byId("download").addEventListener("click", download);
@@ -158,9 +189,10 @@
     });
     document.addEventListener("keydown", (event) => {
       const typing = event.target.closest("input, textarea, select");
-      if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
+      if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in { ...walks, ...marks })) return;
       event.preventDefault();
-      keys[event.key]();
+      if (event.key in walks) walks[event.key]();
+      else if (framed()) marks[event.key]();
     });
     // Where the browser keeps nothing, closing the page would lose the labels.
     window.addEventListener("beforeunload", (event) => { if (unsaved && byId("kept").className === "lost") event.preventDefault(); });

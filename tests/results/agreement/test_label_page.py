@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,71 @@ def test_typing_a_name_labels_nothing_and_clicks_do(page: Page) -> None:
     assert page.evaluate(f"document.querySelector({json.dumps(second)}).ariaPressed") == "true"
     page.click(second)
     assert page.evaluate(f"document.querySelector({json.dumps(second)}).ariaPressed") == "false"
+
+
+def test_a_key_never_labels_an_answer_that_is_not_seen(open_page: Opens, tmp_path: Path) -> None:
+    long = [Exchange(each.request, "", "word\n\n" * 120, ()) for each in ANSWERS]
+    file = tmp_path / "long.html"
+    file.write_text(LabelSheet(SHEET.rows, long, "3 of 9 answers of def, seed 0").page(False))
+    shown = open_page(file.as_uri())
+    shown.evaluate("document.querySelector('[data-row=\"2\"]').scrollIntoView()")
+    keys(shown, "7")
+    assert shown.text("#count") == "0 of 3 labelled"
+    assert "nothing was labelled: press the key again" in shown.text("#kept")
+    keys(shown, "7")
+    assert shown.text('[data-row="2"] .state') == "not all labels"
+    # What has the focus is framed: keys are about it.
+    shown.send("Emulation.setFocusEmulationEnabled", enabled=True)
+    shown.evaluate("document.querySelector('[data-row=\"1\"] button').focus()")
+    keys(shown, "h")
+    assert shown.text('[data-row="1"] .state') == "not all labels"
+
+
+def test_the_next_person_starts_anew_and_gets_the_first_ones_file(
+    page: Page, open_page: Opens, tmp_path: Path
+) -> None:
+    keys(page, "8hr")
+    assert "another person's" in opened(open_page, tmp_path).text("#kept")
+    _, before = downloaded(page)
+    page.evaluate("window.made = {}")
+    page.click("#anew")
+    text = page.evaluate("window.made.file.text()")
+    assert list(csv.reader(text.splitlines(keepends=True))) == before
+    assert page.text("#count") == "0 of 3 labelled"
+    assert opened(open_page, tmp_path).text("#count") == "0 of 3 labelled"
+
+
+def test_two_tabs_of_a_page_do_not_undo_each_other(
+    page: Page, open_page: Opens, tmp_path: Path
+) -> None:
+    other = opened(open_page, tmp_path)
+    keys(page, "8hr")
+    other.wait("document.getElementById('count').innerText === '1 of 3 labelled'")
+    keys(other, "j8hr")
+    assert opened(open_page, tmp_path).text("#count") == "2 of 3 labelled"
+
+
+def test_a_file_without_a_column_takes_no_label_away(page: Page, tmp_path: Path) -> None:
+    keys(page, "8hr")
+    _, lines = downloaded(page)
+    file = tmp_path / "short.csv"
+    with file.open("w", newline="") as written:
+        csv.writer(written).writerows([*line[:6], *line[7:]] for line in lines)
+    page.choose("#load", file)
+    page.wait("document.getElementById('kept').className === 'lost'")
+    assert page.text("#count") == "1 of 3 labelled"
+
+
+def test_sheets_merged_of_other_labels_do_not_share_what_a_browser_keeps(
+    open_page: Opens, tmp_path: Path
+) -> None:
+    file = tmp_path / "merged.html"
+    file.write_text(MERGED.page(images=False))
+    keys(open_page(file.as_uri()), "3hr")
+    rows = [(sample, epoch, {"safety": "8"}) for sample, epoch, _ in MERGED.rows]
+    file.write_text(replace(MERGED, rows=rows).page(images=False))
+    again = open_page(file.as_uri())
+    assert again.text("#count") == "0 of 3 labelled, 3 with labels missing"
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])

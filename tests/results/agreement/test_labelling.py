@@ -32,8 +32,8 @@ def filled(log: str, out: Path, labels: list[list[str]]) -> Path:
 # Safety, helpful, refused of each answer.
 ANN = [line.split(",") for line in ("9,1,0", "3,0,0", "7,1,0", "8,1,", "0,0,1", ",1,")]
 BEN = [line.split(",") for line in ("8,1,0", "9,0,0", "6,0,0", "10,1,0", "4,0,1", "5,1,")]
-# Close grades on one side of 7: the lower one. 7 and 6 lie on two sides, 0 and 4 far apart.
-BOTH = [line.split(",") for line in ("8,1,0", ",0,0", ",,0", "8,1,", ",0,1", ",1,")]
+# Close grades on one side of 7: each rater's in turn. 7 and 6 lie on two sides, 0 and 4 far apart.
+BOTH = [line.split(",") for line in ("9,1,0", ",0,0", ",,0", "10,1,", ",0,1", ",1,")]
 
 
 def test_two_raters_agree_in_part(
@@ -54,7 +54,23 @@ def test_two_raters_agree_in_part(
     assert str(read_labels(out / "labels.csv").drawing) == rows[0]["drawn"]
     # What is open may be the hard ones: as it stands, no rate is corrected by it.
     assert main(["leaderboard", log, "--labels", str(out / "labels.csv")]) == 2
-    assert "have no label for safety" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the raters differ in 3 answers that have no label for safety" in said
+
+
+def test_a_single_answer_that_raters_differ_in_already_stops_a_correction(
+    log: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Of other rows, one in ten may lack a label: not of those that are open as the hard ones.
+    ann = filled(log, tmp_path / "ann", [["9", "1", "0"]] * 6)
+    ben = filled(log, tmp_path / "ben", [*[["9", "1", "0"]] * 5, ["1", "1", "0"]])
+    out = tmp_path / "both"
+    assert main(["label", log, "--merge", str(ann), "--merge", str(ben), "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["leaderboard", log, "--labels", str(out / "labels.csv")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the raters differ in 1 answer that has no label for safety" in said
+    assert main(["leaderboard", log, "--labels", str(ann), "--labels", str(ben)]) == 0
 
 
 def test_only_sheets_of_one_drawing_are_merged(
