@@ -58,10 +58,22 @@ class AfterRun(Hooks):
             if log.status != "success" and (tags := _missing_tags(log.eval)):
                 await to_thread.run_sync(_tag, log.location, tags)
             # Where Inspect's display is off, the log would be all that tells.
-            if display_type() == "none" and log.error and PACKAGE in log.error.traceback:
-                say_error(f"{log.eval.task}: {log.error.message} (log: {log.location})")
+            if display_type() == "none":
+                _say_what_failed(log)
         if data.logs and data.eval_set_id is None and data.exception is None:
             _say_what_is_next(data.logs[0])
+
+
+def _say_what_failed(log: EvalLog) -> None:
+    """Say of a run of ours, or one that our code ended, that it or some of its samples failed."""
+    ended = log.error is not None and PACKAGE in log.error.traceback
+    if not (ended or _is_ours(log.eval)):
+        return
+    if log.error:
+        say_error(f"{log.eval.task}: {log.error.message} (log: {log.location})")
+    elif log.results and (lost := log.results.total_samples - log.results.completed_samples):
+        total = log.results.total_samples
+        say_error(f"{log.eval.task}: {lost} of {total} samples failed (log: {log.location})")
 
 
 def _say_what_is_next(log: EvalLog) -> None:
@@ -73,10 +85,14 @@ def _say_what_is_next(log: EvalLog) -> None:
         atexit.register(say_next, f"vlmguard leaderboard {shown_path(path.parent)}")
 
 
+def _is_ours(spec: EvalSpec) -> bool:
+    """Whether a run is of one of our tasks, or of a model that our defense guards."""
+    return "benchmark" in (spec.metadata or {}) or spec.model.startswith(f"{PROVIDER}/")
+
+
 def _missing_tags(spec: EvalSpec) -> list[str]:
     """The tags that a log lacks."""
-    guarded = spec.model.startswith(f"{PROVIDER}/")
-    if "benchmark" not in (spec.metadata or {}) and not guarded:
+    if not _is_ours(spec):
         return []
     args = spec.solver_args_passed or {}
     tags = defense_tags(spec.model, spec.model_args, spec.solver, args)

@@ -15,7 +15,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.scorer import includes
 from inspect_ai.solver import generate
 from support.guarded import guarded_model
-from support.scripted import Scripted
+from support.scripted import Call, Scripted
 from support.siuo_folder import write_siuo
 
 from vlmguard.guard.run_tags import defense_tags
@@ -129,6 +129,25 @@ def test_an_error_is_seen_without_a_display(
     for words in ("siuo: ", "grader", log.location):
         assert words in said.err
     assert read_eval_log(log.location).tags == ["ecso"]
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_failures_of_a_provider_are_seen_without_a_display(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stops: bool
+) -> None:
+    calls = []
+
+    def broken(call: Call) -> str:
+        calls.append(call)
+        if len(calls) == 1:
+            raise ConnectionError("the line is down")
+        return SAID
+
+    log = ran(folder, tmp_path, model=Scripted(broken).model, fail_on_error=stops)
+    failed = "the line is down" if stops else "1 of 2 samples failed"
+    said = capsys.readouterr().err
+    for words in ("siuo: ", failed, log.location):
+        assert words in said
 
 
 def test_a_terminal_shows_the_headline_first_and_what_comes_next(
