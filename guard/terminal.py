@@ -1,4 +1,4 @@
-"""What commands say beside their result, on standard error: errors, warnings, what to do next.
+"""What commands say beside their result, on standard error: errors, and what to do next.
 
 Colours are for terminals. `NO_COLOR` (https://no-color.org) switches them off, and `FORCE_COLOR`
 switches them on for pipes too.
@@ -12,10 +12,10 @@ from typing import Final, Literal, TextIO
 
 from vlmguard.guard.progress import is_terminal
 
-__all__ = ["has_colours", "painted", "say_error", "say_next", "say_warning", "shown_path"]
+__all__ = ["has_colours", "painted", "say_error", "say_next", "shown_path"]
 
-Style = Literal["error", "warning", "hint"]
-_CODES: Final[dict[Style, str]] = {"error": "1;31", "warning": "1;33", "hint": "1"}
+Style = Literal["error", "hint"]
+_CODES: Final[dict[Style, str]] = {"error": "1;31", "hint": "1"}
 
 
 def has_colours(stream: TextIO | None) -> bool:
@@ -33,11 +33,6 @@ def painted(text: str, style: Style, stream: TextIO | None) -> str:
 def say_error(message: object) -> None:
     """Print an error on standard error: `vlmguard: ...`, the name in red."""
     _say("vlmguard:", message, "error")
-
-
-def say_warning(message: object) -> None:
-    """Print a warning on standard error: `vlmguard: ...`, the name in yellow."""
-    _say("vlmguard:", message, "warning")
 
 
 def say_next(*ways: str) -> None:

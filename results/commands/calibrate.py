@@ -43,6 +43,7 @@ def add(commands: Any) -> None:
 def _calibrate(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import check_number
     from vlmguard.guard.paths import user_path
+    from vlmguard.guard.terminal import say_next, shown_path
     from vlmguard.results.calibrate import as_text, calibrate, solver_config
     from vlmguard.results.commands.shared import read_logs
     from vlmguard.results.formats.writing import write_file
@@ -52,5 +53,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     out = arguments.out or f"{arguments.defense}.yaml"
     write_file(user_path(out), solver_config(found))
     print(as_text(found))
-    print(f"Wrote {out}: inspect eval ... --solver {found.defense} --solver-config {out}")
+    print(f"Wrote {out}.")
+    solver = f"--solver {found.defense} --solver-config {shown_path(out)}"
+    say_next(f"inspect eval TASK --model MODEL {solver}")
     return 0

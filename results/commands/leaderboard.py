@@ -102,6 +102,10 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         raise UserError("--samples goes with --out DIR: its pages are files in DIR/samples.")
     if arguments.no_images and not arguments.samples:
         raise UserError("--no-images goes with --samples: no other page has pictures of samples.")
+    if arguments.intervals and not arguments.out:
+        raise UserError(
+            "--intervals goes with --out DIR: a terminal shows intervals if it is wide."
+        )
     console = plain_console()
     labels = [user_path(each) for each in arguments.labels]
     if labels and arguments.intersect:

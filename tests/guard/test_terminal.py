@@ -12,7 +12,7 @@ import pytest
 
 from vlmguard.guard.progress import show_status, tracked
 from vlmguard.guard.streams import command_output
-from vlmguard.guard.terminal import has_colours, painted, say_error, say_next, shown_path
+from vlmguard.guard.terminal import has_colours, say_error, say_next, shown_path
 
 
 class Terminal(io.StringIO):
@@ -57,7 +57,6 @@ def test_an_error_is_red_and_what_is_next_is_bold(monkeypatch: pytest.MonkeyPatc
     assert screen.getvalue() == (
         "\x1b[1;31mvlmguard:\x1b[0m no such file.\n\x1b[1mnext:\x1b[0m vlmguard list\n"
     )
-    assert painted("x", "warning", screen) == "\x1b[1;33mx\x1b[0m"
 
 
 def test_a_status_is_cut_to_the_screen_and_goes_when_something_is_printed(

@@ -43,6 +43,13 @@ def test_out_holds_every_format(
     assert "<br>\\[+" in first
 
 
+def test_an_option_for_files_alone_is_not_ignored_without_them(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(matrix), "--intervals"]) == 2
+    assert "--intervals goes with --out DIR" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", [["--layout", "paper"], ["--verify"], ["--published"]])
 def test_options(matrix: Path, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leaderboard", str(matrix), *option]) == 0

@@ -48,6 +48,7 @@ def _pool(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.data_source import data_root
     from vlmguard.guard.paths import user_path
     from vlmguard.guard.progress import show_status
+    from vlmguard.guard.terminal import say_next, shown_path
     from vlmguard.training.adashield.build import build_pool, summary
 
     show_status("reading logs, and comparing their samples with test sets ...")
@@ -60,5 +61,7 @@ def _pool(arguments: argparse.Namespace) -> int:
         data_dir=user_path(arguments.data_dir) if arguments.data_dir else None,
     )
     print(summary(provenance))
-    print(f"Written to {arguments.out}: --solver adashield -S pool={arguments.out}/pool.jsonl")
+    print(f"Wrote {arguments.out}.")
+    pool = shown_path(f"{arguments.out}/pool.jsonl")
+    say_next(f"inspect eval TASK --model MODEL --solver adashield -S pool={pool}")
     return 0
