@@ -8,7 +8,7 @@ from support.boards import a_group, a_run
 
 from vlmguard.results.leaderboard.beside import pair_up
 from vlmguard.results.leaderboard.model import Cell, Entry, Leaderboard, Overhead
-from vlmguard.results.logs.coverage import Coverage
+from vlmguard.results.logs.coverage import SCORED, TOTAL, Coverage
 from vlmguard.results.logs.measures import Measure
 from vlmguard.results.stats.differences import Difference
 
@@ -51,12 +51,14 @@ def board_of(
                 cells = {
                     each.name: _cell(means.get(each.name, both), each, defense) for each in MEASURES
                 }
-                of_category = {name: {"safe_and_helpful": (both, 12)} for name in categories}
+                found = {each.name: (means.get(each.name, both), 12) for each in MEASURES}
+                of_category = dict.fromkeys(categories, found)
                 board.entries.append(
                     Entry(
                         *(a_run(target, defense), target, defense, group, 24),
                         *(cells, of_category, {}, 0.0, 0.0),
                         Overhead(calls=1.0 + len(defense) % 4),
+                        counts={SCORED: 24, TOTAL: 24},
                     )
                 )
     board.runs = [entry.run for entry in board.entries]

@@ -60,7 +60,7 @@ def test_paper_layout_sets_ours_beside_the_published(ours: Leaderboard) -> None:
     assert "1 further group (" in main.notes[-1]
     safety = column(main, "SIUO generation", "Safety 0-10 ↑")
     rows = {tuple(row[:3]): row for row in main.rows}
-    mine = rows["ours", "hf/a-name/that-is-rather-long-8b-hf", "eta"]
+    mine = rows["ours", ours.entries[0].target, "eta"]
     assert re.fullmatch(r"7\.00\n\[6\.\d\d, 7\.\d\d\]", mine[safety])
     assert mine[safety + 1].startswith("100.0")
     assert mine[safety + 2] == "20 of 20"
@@ -72,7 +72,8 @@ def test_paper_layout_sets_ours_beside_the_published(ours: Leaderboard) -> None:
     means = {(row[0], row[2]): row[-1] for row in dsr.rows}
     assert (means["ours", "undefended"], means["paper", "vlmguard"]) == ("20.0", "56.1")
     assert beside.title == "Harm beside harmless"
-    assert gains.rows
+    # Of one target there are no two readings.
+    assert not gains.rows
     assert cost.rows
 
 
@@ -87,7 +88,8 @@ def test_only_ours_are_ranked(ours: Leaderboard) -> None:
 
 
 def test_no_word_is_broken_at_80_columns(ours: Leaderboard) -> None:
-    sheets = [part for sheet in paper_sheets(ours) for part in by_benchmark(sheet, True)]
+    tables = [sheet for sheet in paper_sheets(ours) if sheet.rows]
+    sheets = [part for sheet in tables for part in by_benchmark(sheet, True)]
     console = Console(width=80, record=True)
     print_sheets(sheets, console)
     printed = console.export_text().split()
@@ -99,7 +101,7 @@ def test_no_word_is_broken_at_80_columns(ours: Leaderboard) -> None:
         for word in cell.split()
     ]
     assert not set(shown) - set(printed)
-    notes = [note for sheet in paper_sheets(ours) for note in sheet.notes]
+    notes = [note for sheet in tables for note in sheet.notes]
     assert [note for part in sheets for note in part.notes] == notes
     assert any("[6." in cell for row in sheets[0].rows for cell in row)
 

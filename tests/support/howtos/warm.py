@@ -12,18 +12,20 @@ import asyncio
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any, NoReturn
 
 FDS = 3
 
 
 def main(place: str, world: str) -> None:
-    """Serve on a socket until the parent ends.
+    """Serve on a socket until the parent ends, whichever way: the pipe to our input ends with it.
 
     Args:
         place: Path of the socket.
@@ -44,6 +46,9 @@ def main(place: str, world: str) -> None:
     listening.listen(16)
     print("ready", flush=True)
     while True:
+        ready, _, _ = select.select([listening, sys.stdin], [], [])
+        if sys.stdin in ready:
+            return
         client, _ = listening.accept()
         if os.fork() == 0:
             listening.close()
@@ -128,10 +133,17 @@ def _handle(client: socket.socket) -> NoReturn:
         _become(found, asked)
     for each in found:
         os.close(each)
+    Thread(target=_end_with_ours, args=(pid,), daemon=True).start()
     client.sendall(f"{pid}\n".encode())
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     client.sendall(f"{status if status >= 0 else 128 - status}\n".encode())
     os._exit(0)
+
+
+def _end_with_ours(pid: int) -> None:
+    """End a command, and what it started, when whoever runs the pages is gone."""
+    sys.stdin.read()
+    os.killpg(pid, signal.SIGKILL)
 
 
 def _become(found: "list[int] | array.array[int]", asked: dict[str, Any]) -> NoReturn:

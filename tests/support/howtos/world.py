@@ -282,13 +282,16 @@ def _warm(folder: Path, known: str, environment: Mapping[str, str]) -> Iterator[
     process = subprocess.Popen(
         [sys.executable, str(HERE / "warm.py"), str(folder / "warm"), known],
         env=dict(environment),
+        # It ends with us, and so do its commands, even if we are killed.
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "ready\n"
         yield
     finally:
-        process.kill()
+        process.stdin.close()
         process.wait()
