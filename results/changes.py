@@ -95,20 +95,24 @@ def _means(old: pd.DataFrame, new: pd.DataFrame, measure: Measure) -> tuple[floa
 
 def change_sheet(found: Sequence[Change]) -> Sheet:
     """A row for each measure."""
-    header = ["Measure", "A", "B", "Difference", "95 % interval", "p", "p (adjusted)"]
+    # Short words, and two lines where one would be long: 80 columns have room for all.
+    header = ["Measure", "A", "B", "Change", "95 % interval", "p", "Adj. p"]
     sheet = Sheet("B against A", [*header, "Better", "Worse", "Samples"], [], labels=1)
     for change in found:
         measure, difference = change.measure, change.difference
         line = [measure.heading, *(measure.show(each) for each in change.means)]
         line.append(measure.show(difference.mean, True))
         ends = [measure.show(end, True) for end in (difference.low, difference.high)]
-        line.append("-" if np.isnan(difference.low) else f"{ends[0]} to {ends[1]}")
+        line.append("-" if np.isnan(difference.low) else f"{ends[0]}\nto {ends[1]}")
         line += [show_p(difference.p), show_p(change.p), *_counts(change)]
-        sheet.rows.append([*line, f"{difference.pairs}, {difference.clusters} images"])
+        sheet.rows.append([*line, f"{difference.pairs}\n{difference.clusters} images"])
     sheet.notes.append(
-        "Intervals are clustered by image, none below ten images. The test decides: p by flips of "
-        "whole images (McNemar for labels on separate ones), adjusted for all rows by maxT."
+        "Change: B minus A. Intervals are clustered by image, none below ten images. The test "
+        "decides: p by flips of whole images (McNemar for labels on separate ones); adj. p: for "
+        "all rows, by maxT."
     )
+    if not all(change.measure.better for change in found):
+        sheet.notes.append("In brackets: samples with more and with less, neither is better.")
     return sheet
 
 
@@ -118,4 +122,4 @@ def _counts(change: Change) -> list[str]:
         return [str(change.rose), str(change.fell)]
     if change.measure.better < 0:
         return [str(change.fell), str(change.rose)]
-    return [f"({change.rose} more)", f"({change.fell} less)"]
+    return [f"(+{change.rose})", f"(-{change.fell})"]

@@ -282,7 +282,8 @@ class Duel:
     verdict: str
 
 
-@dataclass
+# Boards are told apart as objects, so that what is computed of one can be kept.
+@dataclass(eq=False)
 class Leaderboard:
     """Everything that tables, pages and figures show.
 

@@ -7,6 +7,7 @@ attack with the same options and seed, on harmless requests (its twin).
 """
 
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from vlmguard.guard.attacks import attack_cards
 from vlmguard.guard.attacks.success import mean_tries
@@ -33,6 +34,8 @@ __all__ = ["CURVE", "red_team"]
 
 CURVE: Final = (1, 5, 20)
 """The tries at which a loop's success is shown."""
+_FOUND: Final[WeakKeyDictionary[Leaderboard, tuple[RedTeam, ...]]] = WeakKeyDictionary()
+"""Rows of a board that exists: tables, files and figures ask for them, and they take seconds."""
 
 
 def red_team(board: Leaderboard) -> list[RedTeam]:
@@ -45,6 +48,12 @@ def red_team(board: Leaderboard) -> list[RedTeam]:
         Rows of risky requests; of harmless ones alone only where an attack means these, or where
         leaks were looked for. Undefended targets come first.
     """
+    if board not in _FOUND:
+        _FOUND[board] = tuple(_rows(board))
+    return list(_FOUND[board])
+
+
+def _rows(board: Leaderboard) -> list[RedTeam]:
     attacked = board.attacked
     if attacked is None:
         return []
