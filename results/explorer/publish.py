@@ -30,7 +30,7 @@ FOLDER: Final = "samples"
 """The folder of the pages, beside the leaderboard's."""
 
 # What is said of a sample in a word or two.
-_WORDS: Final = ("category", "subset", "expected")
+_WORDS: Final[tuple[str, ...]] = ("category", "subset", "expected")
 
 
 def samples_in(board: Leaderboard) -> int:
