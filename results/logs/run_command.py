@@ -5,6 +5,7 @@ else would quietly run something different.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ _LISTS: Final = ("stop_seqs", "fallback_models")
 _AS_JSON: Final = ("extra_body", "extra_headers", "response_schema")
 # `true` is what goes without saying of these, and their flag says `false`.
 _ON: Final = ("parallel_tool_calls", "internal_tools")
+_INSPECTS: Final = re.compile(
+    r"mean|median|mode|max|majority|collect|(at_least|pass_at|pass_k)_\d+"
+)
+"""Reducers of Inspect itself."""
 _LIMITS: Final = ("message_limit", "turn_limit", "time_limit", "working_limit", "cost_limit")
 
 
@@ -170,7 +175,8 @@ def _drawn(command: RunCommand, config: EvalConfig) -> None:
         command.add("--sample-shuffle", "true" if shuffled is True else str(shuffled))
     if (config.epochs or 1) > 1:
         command.add("--epochs", str(config.epochs))
-        if config.epochs_reducer:
+        # Others come with their task, and `inspect eval` looks for names before it loads that.
+        if config.epochs_reducer and all(map(_INSPECTS.fullmatch, config.epochs_reducer)):
             command.add("--epochs-reducer", joined(config.epochs_reducer))
     if config.token_limit is not None:
         kind = f"{config.token_limit_type}:" if config.token_limit_type not in (None, "all") else ""

@@ -39,6 +39,12 @@ def test_rows_of_the_board_know_their_pages(site: Path) -> None:
     assert attacked["pages"].partition("#")[0] == entries[0]["pages"].partition("#")[0]
 
 
+def test_a_verdict_on_all_samples_is_not_named_after_some(site: Path) -> None:
+    texts = [path.read_text() for path in (site / "samples" / "data").iterdir()]
+    assert any('helpful","yes"' in text for text in texts)
+    assert not any("helpful, benign" in text for text in texts)
+
+
 def test_pictures_are_small_files_each_once(site: Path) -> None:
     shown = {name: Image.open(site / "samples" / "images" / name) for name in names(site)}
     small = {name: each.size for name, each in shown.items() if "-large" not in name}

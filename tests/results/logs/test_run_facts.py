@@ -121,6 +121,16 @@ def test_secrets_are_left_out_and_said(tmp_path: Path) -> None:
     assert text.endswith("# without --model-base-url, -M api_key (a secret), --model-role grader")
 
 
+def test_a_reducer_that_comes_with_its_task_is_not_asked_for(tmp_path: Path) -> None:
+    log = header(tmp_path)
+    log.eval.config.epochs = 3
+    for reducer, named in (("per_measure", False), ("vote", False), ("pass_at_2", True)):
+        log.eval.config.epochs_reducer = [reducer]
+        words = command_of(log).words
+        # `inspect eval` looks for names before it loads the task, and so would end with an error.
+        assert (reducer in words, words[words.index("--epochs") + 1]) == (named, "3")
+
+
 def test_what_only_python_can_give_has_no_command(tmp_path: Path) -> None:
     log = run_toy(tmp_path, Toy(), [say(5, True)] * 6)
     lacks = "# without -M custom_outputs, --model-role grader, --model-role rewriter"
