@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from vlmguard.results.leaderboard.figures.looks import FRAME, WASH, Drawn, looks_of
 from vlmguard.results.leaderboard.figures.names import target_names
 from vlmguard.results.leaderboard.figures.panels import Panel, corner, draw_panels
-from vlmguard.results.leaderboard.figures.points import Spot
 from vlmguard.results.leaderboard.figures.scales import Reach, Scale, reach_of
+from vlmguard.results.leaderboard.figures.spots import Spot
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Leaderboard
 from vlmguard.results.leaderboard.red_team import red_team
 from vlmguard.results.leaderboard.red_team_model import RedTeam

@@ -8,8 +8,8 @@ from vlmguard.results.leaderboard.figures.frontier import SAFETY, is_known
 from vlmguard.results.leaderboard.figures.looks import Drawn, looks_of
 from vlmguard.results.leaderboard.figures.names import target_names
 from vlmguard.results.leaderboard.figures.panels import Panel, corner, draw_panels, rows_of
-from vlmguard.results.leaderboard.figures.points import Spot
 from vlmguard.results.leaderboard.figures.scales import Reach, Scale, reach_of
+from vlmguard.results.leaderboard.figures.spots import Spot
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderboard
 
 __all__ = ["draw", "find"]

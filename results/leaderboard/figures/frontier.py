@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from vlmguard.results.leaderboard.figures.looks import FRAME, STYLE, Drawn, looks_of
 from vlmguard.results.leaderboard.figures.names import target_names
 from vlmguard.results.leaderboard.figures.panels import Panel, corner, draw_panels, rows_of
-from vlmguard.results.leaderboard.figures.points import Spot
 from vlmguard.results.leaderboard.figures.scales import Reach, Scale, reach_of
+from vlmguard.results.leaderboard.figures.spots import Spot
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Cell, Entry, Leaderboard
 
 __all__ = ["SAFETY", "draw", "find", "frontier", "is_known"]

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from vlmguard.results.leaderboard.figures.canvas import EDGE, Canvas
 from vlmguard.results.leaderboard.figures.looks import COLUMN, PAGE, SMALL, SOFT, Drawn
 from vlmguard.results.leaderboard.figures.names import short_names
-from vlmguard.results.leaderboard.figures.points import Spot, draw_points, inner
+from vlmguard.results.leaderboard.figures.points import draw_points
 from vlmguard.results.leaderboard.figures.scales import Scale, set_axis
+from vlmguard.results.leaderboard.figures.spots import Spot, inner
 from vlmguard.results.leaderboard.model import Entry, Group, Leaderboard
 
 __all__ = ["Panel", "corner", "draw_panels", "rows_of", "words"]

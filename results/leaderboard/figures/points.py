@@ -2,65 +2,29 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vlmguard.results.leaderboard.figures.looks import FRAME, INK, PAPER, SMALL, SOFT, Look
+from vlmguard.results.leaderboard.figures.looks import FRAME, INK, PAPER, SMALL, SOFT
 from vlmguard.results.leaderboard.figures.names import short_names, size_of
 from vlmguard.results.leaderboard.figures.placing import Box, Wanted, nearest, place
-from vlmguard.results.leaderboard.figures.scales import Reach, Scale
+from vlmguard.results.leaderboard.figures.scales import Scale
+from vlmguard.results.leaderboard.figures.spots import (
+    Placed,
+    Spot,
+    point_of,
+    size_of_mark,
+    together,
+)
 
-__all__ = ["Spot", "draw_points", "inner"]
+__all__ = ["draw_points"]
 
-_MARKER: Final = 6.0
-_SAME: Final = 2.5
-"""Points whose middles are nearer than this many points lie on one place."""
 _NAME: Final = 24
 _NEAR: Final = 42.0
 """A name that is farther from its point is hard to follow."""
-
-
-@dataclass(frozen=True)
-class Spot:
-    """A row of the leaderboard as a point.
-
-    Attributes:
-        name: Its defense.
-        look: Colour and shape.
-        x: Its place.
-        y: The same upwards.
-        bare: Whether it is the undefended target.
-        control: Whether it is a yardstick only, for which no axis is made longer.
-        remark: Behind its name.
-    """
-
-    name: str
-    look: Look
-    x: Reach
-    y: Reach
-    bare: bool = False
-    control: bool = False
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """Spots at one place, in points from the lower left corner of the figure."""
-
-    x: float
-    y: float
-    spots: list[Spot]
-    outside: str = ""
-
-
-def inner(spots: Sequence[Spot]) -> Sequence[Spot]:
-    """The spots that an axis must show: all but controls, unless there is nothing else."""
-    kept = [each for each in spots if not each.control]
-    return kept if any(not each.bare for each in kept) else spots
 
 
 def draw_points(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[str]:
@@ -76,7 +40,7 @@ def draw_points(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[s
         What the numbers stand for.
     """
     names = short_names([each.name for each in spots], _NAME)
-    groups = _together(axis, spots, x, y)
+    groups = together(axis, spots, x, y)
     # What was drawn before, as outlines, is also kept free of names.
     bars = [box for line in axis.lines for box in _pieces(axis, line)]
     bars += [bar for each in groups if not each.outside for bar in _bars(axis, each)]
@@ -101,18 +65,18 @@ def draw_points(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[s
 
 
 def _places(
-    axis: Axes, groups: Sequence[_Placed], labels: Sequence[list[str]], bars: Sequence[Box]
+    axis: Axes, groups: Sequence[Placed], labels: Sequence[list[str]], bars: Sequence[Box]
 ) -> tuple[list[Wanted], list[Box | None]]:
     """Labels with their sizes, and where they go."""
-    frame, point = axis.get_window_extent(), _point(axis)
+    frame, point = axis.get_window_extent(), point_of(axis)
     area = Box(frame.x0 * point + 2, frame.y0 * point + 2, frame.x1 * point, frame.y1 * point)
-    markers = [_around(each.x, each.y, _size(each) / 2 + 0.5) for each in groups]
+    markers = [_around(each.x, each.y, size_of_mark(each) / 2 + 0.5) for each in groups]
     wanted = [
         Wanted(
             group.x,
             group.y,
             *size_of("\n".join(lines), SMALL, _weight(group)),
-            _size(group) / 2,
+            size_of_mark(group) / 2,
         )
         for group, lines in zip(groups, labels, strict=True)
     ]
@@ -127,41 +91,9 @@ def _is_near(label: Wanted, box: Box | None) -> bool:
     return math.hypot(x - label.x, y - label.y) < _NEAR
 
 
-def _together(axis: Axes, spots: Sequence[Spot], x: Scale, y: Scale) -> list[_Placed]:
-    """Spots by their place; those outside of the axes at the border."""
-    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
-    point = _point(axis)
-    found: list[_Placed] = []
-    for spot in sorted(spots, key=lambda each: (not each.bare, each.control)):
-        at_x = min(max(spot.x.mean, left + (right - left) * 0.03), right - (right - left) * 0.03)
-        at_y = min(max(spot.y.mean, low + (high - low) * 0.03), high - (high - low) * 0.03)
-        far = not (left <= spot.x.mean <= right and low <= spot.y.mean <= high)
-        at_x, at_y = (at_x, at_y) if far else (spot.x.mean, spot.y.mean)
-        px, py = axis.transData.transform((at_x, at_y)) * point
-        outside = f" ({x.show(spot.x.mean)}, {y.show(spot.y.mean)})" if far else ""
-        if far:
-            across = "←" if spot.x.mean < left else "→" if spot.x.mean > right else ""
-            outside = (across or ("↓" if spot.y.mean < low else "↑")) + outside
-        near = next(
-            (
-                each
-                for each in found
-                if not far and not each.outside and math.hypot(each.x - px, each.y - py) < _SAME
-            ),
-            None,
-        )
-        while far and any(math.hypot(each.x - px, each.y - py) < _MARKER + 2 for each in found):
-            py -= _MARKER + 3
-        if near is not None:
-            near.spots.append(spot)
-        else:
-            found.append(_Placed(float(px), float(py), [spot], outside))
-    return found
-
-
-def _bars(axis: Axes, group: _Placed) -> list[Box]:
+def _bars(axis: Axes, group: Placed) -> list[Box]:
     """Draw the intervals of a place; where they are."""
-    point = _point(axis)
+    point = point_of(axis)
     found = []
     for spot in group.spots:
         for reach, across in ((spot.x, True), (spot.y, False)):
@@ -178,7 +110,7 @@ def _bars(axis: Axes, group: _Placed) -> list[Box]:
 
 def _pieces(axis: Axes, line: Line2D) -> list[Box]:
     """Where the pieces of a line are; a slanted one has no box."""
-    point = _point(axis)
+    point = point_of(axis)
     corners = [tuple(each) for each in line.get_transform().transform(line.get_xydata()) * point]
     return [
         Box(min(x0, x1) - 0.6, min(y0, y1) - 0.6, max(x0, x1) + 0.6, max(y0, y1) + 0.6)
@@ -187,11 +119,19 @@ def _pieces(axis: Axes, line: Line2D) -> list[Box]:
     ]
 
 
-def _mark(axis: Axes, group: _Placed) -> None:
+def _mark(axis: Axes, group: Placed) -> None:
     x, y = _in_data(axis, group)
     if len(group.spots) > 1:
         axis.plot(
-            [x], [y], "o", ms=_size(group), color=PAPER, mec=INK, mew=0.9, zorder=4, clip_on=False
+            [x],
+            [y],
+            "o",
+            ms=size_of_mark(group),
+            color=PAPER,
+            mec=INK,
+            mew=0.9,
+            zorder=4,
+            clip_on=False,
         )
         axis.text(
             x, y, str(len(group.spots)), ha="center", va="center_baseline", size=SMALL, zorder=5
@@ -203,7 +143,7 @@ def _mark(axis: Axes, group: _Placed) -> None:
         [x],
         [y],
         shape,
-        ms=_size(group),
+        ms=size_of_mark(group),
         mfc=PAPER if open_ else colour,
         mec=colour if open_ else INK,
         mew=1.0 if open_ else 0.5,
@@ -212,15 +152,15 @@ def _mark(axis: Axes, group: _Placed) -> None:
     )
 
 
-def _lines(group: _Placed, names: dict[str, str]) -> list[str]:
+def _lines(group: Placed, names: dict[str, str]) -> list[str]:
     """The names of a place, each on a line; with the value of what lies outside."""
     lines = [names[each.name] + each.remark for each in group.spots]
     arrow, value = group.outside[:1], group.outside[1:]
     return [f"{arrow} {line}{value}" if arrow else line for line in lines]
 
 
-def _write(axis: Axes, group: _Placed, lines: list[str], label: Wanted, box: Box) -> None:
-    point = _point(axis)
+def _write(axis: Axes, group: Placed, lines: list[str], label: Wanted, box: Box) -> None:
+    point = point_of(axis)
     to_data = axis.transData.inverted()
     end = nearest(box, label.x, label.y)
     if math.hypot(end[0] - label.x, end[1] - label.y) > label.radius + 4:
@@ -247,22 +187,13 @@ def _write(axis: Axes, group: _Placed, lines: list[str], label: Wanted, box: Box
         )
 
 
-def _in_data(axis: Axes, group: _Placed) -> tuple[float, float]:
-    point = _point(axis)
+def _in_data(axis: Axes, group: Placed) -> tuple[float, float]:
+    point = point_of(axis)
     x, y = axis.transData.inverted().transform((group.x / point, group.y / point))
     return float(x), float(y)
 
 
-def _point(axis: Axes) -> float:
-    """Points in a dot of the axes' figure."""
-    return 72 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
-
-
-def _size(group: _Placed) -> float:
-    return 11.0 if len(group.spots) > 1 else _MARKER
-
-
-def _weight(group: _Placed) -> str:
+def _weight(group: Placed) -> str:
     return "bold" if any(each.bare for each in group.spots) else "normal"
 
 

@@ -8,8 +8,8 @@ from typing import Final
 from vlmguard.results.leaderboard.figures.looks import Drawn, Look, looks_of
 from vlmguard.results.leaderboard.figures.names import target_names
 from vlmguard.results.leaderboard.figures.panels import Panel, corner, draw_panels
-from vlmguard.results.leaderboard.figures.points import Spot
 from vlmguard.results.leaderboard.figures.scales import Reach, Scale, reach_of
+from vlmguard.results.leaderboard.figures.spots import Spot
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Beside, Group, Leaderboard
 from vlmguard.results.logs.measures import Measure, is_refusal
 
