@@ -66,8 +66,7 @@
     show(row);
     keep();
   }
-  // How much of an answer is seen, in pixels.
-  function seen(row) {
+  function seen(row) { // how many pixels of an answer
     const box = articles[row].getBoundingClientRect();
     const top = Math.max(byId("bar").getBoundingClientRect().bottom, 0);
     return Math.max(0, Math.min(box.bottom, innerHeight) - Math.max(box.top, top));
@@ -97,6 +96,11 @@
     const after = [...articles.keys()].filter((row) => shown(row) && !complete(row));
     const row = after.find((each) => each > current) ?? after[0];
     if (row !== undefined) go(row);
+  }
+  function take(found) {
+    labels = found;
+    articles.forEach((_, row) => show(row));
+    keep();
   }
   function toggle(measure) {
     mark(current, measure, labels[current][measure] === "1" ? "0" : "1");
@@ -154,17 +158,13 @@
       byId("kept").className = "lost";
       return;
     }
-    labels = found;
-    articles.forEach((_, row) => show(row));
-    keep();
+    take(found);
   }
   // For the next person: what was labelled comes as a file first, and is not seen any more.
   function anew() {
     if (unsaved || articles.some((_, row) => started(row))) download();
     byId("rater").value = "";
-    labels = given();
-    articles.forEach((_, row) => show(row));
-    keep();
+    take(given());
     go(0);
   }
   function start() {
@@ -191,8 +191,7 @@
       const typing = event.target.closest("input, textarea, select");
       if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in { ...walks, ...marks })) return;
       event.preventDefault();
-      if (event.key in walks) walks[event.key]();
-      else if (framed()) marks[event.key]();
+      if (event.key in walks || framed()) ({ ...walks, ...marks })[event.key]();
     });
     // Where the browser keeps nothing, closing the page would lose the labels.
     window.addEventListener("beforeunload", (event) => { if (unsaved && byId("kept").className === "lost") event.preventDefault(); });
