@@ -149,6 +149,7 @@ def test_every_format_points_where_a_measure_points(tmp_path: Path) -> None:
     texts["figure"] = (tmp_path / "gains.svg").read_text()
     assert "safety, points ↑" in texts.pop("figure")
     texts["terminal"] = out.getvalue()
+    texts["tex"] = "\n".join(headings(texts["tex"])).replace("~", " ")
     texts["html"] = texts["html"].replace(r"\u2191", "↑").replace(r"\u2193", "↓")
     for form, text in texts.items():
         up, down = (r"$\uparrow$", r"$\downarrow$") if form == "tex" else ("↑", "↓")
@@ -161,6 +162,16 @@ def test_every_format_points_where_a_measure_points(tmp_path: Path) -> None:
     directions = {row["measure"]: row["direction"] for row in rows}
     names = {"safety": "↑", "helpful": "↑", "safe_and_helpful": "↑", "dsr": "", "over_refusal": "↓"}
     assert directions == {**names, "safe_and_helpful_if_benign": "↑"}
+
+
+def headings(tex: str) -> list[str]:
+    """The headings of all columns of LaTeX tables, each on one line."""
+    found: list[str] = []
+    for above in re.findall(r"\\toprule\n(.*?)\\midrule", tex, re.DOTALL):
+        lines = [line.removesuffix(r"\\") for line in above.splitlines() if line.endswith(r"\\")]
+        cells = [re.split(r"(?<!\\)&", line) for line in lines if "multicolumn" not in line]
+        found += [" ".join(" ".join(of).split()) for of in zip(*cells, strict=True)]
+    return found
 
 
 def test_logs_from_before_are_read_by_the_cards_of_their_tasks(tmp_path: Path) -> None:
