@@ -3,7 +3,7 @@
 import math
 
 from vlmguard.results.leaderboard.model import Cell, Entry, Group
-from vlmguard.results.logs.coverage import SCORED, TOTAL
+from vlmguard.results.logs.coverage import SCORED, TOTAL, Coverage
 from vlmguard.results.logs.measures import Measure
 
 MARKS = {"better": "▲", "worse": "▼", "": ""}
@@ -23,12 +23,16 @@ def cell_text(measure: Measure, cell: Cell, interval: bool = True) -> str:
 
 
 def scored_text(entry: Entry, group: Group) -> str:
-    """What the headline's scorer scored, with the headline's bounds; empty without any measure."""
+    """What the headline's scorer scored, with the headline's bounds; empty without any measure.
+
+    If less was scored in another measure of the table, the least of them is told, too.
+    """
     measure = group.by_name.get(group.headline)
     if measure is None:
         return ""
     cell = entry.cells[measure.name]
-    return _scored(entry.counts[SCORED], entry.counts[TOTAL], entry.images, cell, measure)
+    text = _scored(entry.counts[SCORED], entry.counts[TOTAL], entry.images, cell, measure)
+    return text + _least(entry, group)
 
 
 def scored_cell(cell: Cell, measure: Measure) -> str:
@@ -45,10 +49,25 @@ def _scored(scored: int, of: int, images: int, cell: Cell, measure: Measure) -> 
 
 
 def scored_and_failed(entry: Entry, group: Group) -> str:
-    """The first line of `scored_text`, and the shares of the guard's failures and skips, if any."""
+    """`scored_text` without images and bounds, and the shares of the guard's failures and skips."""
     failed = f"\nfailed {entry.failures * 100:.1f} %" if entry.failures else ""
     skipped = f"\nskipped {entry.skipped * 100:.1f} %" if entry.skipped else ""
-    return scored_text(entry, group).split("\n")[0] + failed + skipped
+    least = _least(entry, group)
+    return scored_text(entry, group).split("\n")[0] + least + failed + skipped
+
+
+def _least(entry: Entry, group: Group) -> str:
+    """A line on the measure of a table in which the least was scored, if not the headline."""
+    covers = [entry.cells[measure.name].coverage for measure in group.primary]
+    least = min((each for each in covers if each.of), key=_share_of, default=None)
+    whole = entry.counts[SCORED] / entry.counts[TOTAL] if entry.counts.get(TOTAL) else 1.0
+    if least is None or _share_of(least) >= whole:
+        return ""
+    return f"\nleast {least.scored} of {least.of}"
+
+
+def _share_of(cover: Coverage) -> float:
+    return cover.scored / cover.of
 
 
 def unscored_reasons(measures: list[Measure], entry: Entry) -> str:

@@ -41,8 +41,9 @@ _LEGEND: Final = [
     "leaves zero out.",
     "Bold: the best mean of a target in a column, underlined: the second best, controls aside. "
     "That is the order of the means and no test.",
-    "Scored: answers with a usable verdict by the headline measure; point at it, or open the row, "
-    "for the means if all others were worst or best. Failed: samples in which the guard's output "
+    "Scored: answers with a usable verdict by the headline measure, and the least of another "
+    "measure if that has fewer; point at it, or open the row, for the means if all others were "
+    "worst or best. Failed: samples in which the guard's output "
     "could not be used; skipped: those that the defense did not look at.",
     LEGEND[-1],
 ]

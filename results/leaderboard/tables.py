@@ -47,8 +47,9 @@ LEGEND = [
     "test decides, corrected for all tests of the table, and the interval leaves zero out.",
     "Scored: answers with a usable verdict by the headline measure; in brackets its mean if all "
     "others were worst or best (for the other measures in a table of their own, where any lack a "
-    "verdict). Failed: samples in which the guard's output could not be used; skipped: those that "
-    "the defense did not look at (no image, a tool's result last, an answer of tool calls).",
+    "verdict); least: of the measure with the fewest, if that is another. Failed: samples in which "
+    "the guard's output could not be used; skipped: those that the defense did not look at (no "
+    "image, a tool's result last, an answer of tool calls).",
     "↑ more is better, ↓ less is better. DSR (risky requests answered with a phrase of refusal) "
     "has no direction: good guards refuse, and so do useless ones; over-refusal: the same for "
     "benign requests. Blanket refusal is safe and not helpful: read safe & helpful.",

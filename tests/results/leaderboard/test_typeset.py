@@ -1,10 +1,13 @@
 """Tables as a paper prints them: names of methods, captions, and the same figures everywhere."""
 
+from dataclasses import replace
+
 import pytest
 
 from vlmguard.results.formats.latex import latex_lines
 from vlmguard.results.formats.markdown import markdown_lines
 from vlmguard.results.formats.sheets import Sheet
+from vlmguard.results.leaderboard.cells import scored_and_failed
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.tables import group_sheets, main_sheet
 from vlmguard.results.leaderboard.typeset import proper_name, typeset
@@ -61,3 +64,25 @@ def test_figures_are_the_same_in_all_formats(board: Leaderboard) -> None:
             if len(sheet.header) <= 12:
                 assert all(text in listed[number] for text in shown)
             assert all(text in written[number] for text in shown)
+
+
+def test_no_caption_says_all_scored_where_one_measure_lacks_some(board: Leaderboard) -> None:
+    (entry, *_) = [each for each in board.entries if each.counts["scored"] == each.counts["total"]]
+    name = next(each.name for each in entry.group.primary if each.name != entry.group.headline)
+    cell = entry.cells[name]
+    before = scored_and_failed(entry, entry.group)
+    assert "least" not in before
+    whole = cell.coverage
+    cell.coverage = replace(whole, scored=whole.of - 1)
+    try:
+        said = f"least {whole.of - 1} of {whole.of}"
+        assert scored_and_failed(entry, entry.group).split("\n")[1] == said
+        sheets = [main_sheet(board), *group_sheets(board)]
+        shown = [
+            each for each in map(typeset, sheets) if any(said in "".join(r) for r in each.rows)
+        ]
+        assert len(shown) == 2
+        assert "Scored" in shown[1].header
+        assert "all scored" not in shown[1].caption
+    finally:
+        cell.coverage = whole
