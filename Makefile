@@ -82,6 +82,7 @@ clean:
 
 # No training and no tools for development: half the packages of the others.
 .venv/demo/ready: $(STAMPED)
+	@echo "installing into .venv/demo: some minutes"
 	$(PYTHON) -m venv .venv/demo
 	.venv/demo/bin/pip install $(PIP_FLAGS) -e .
 	touch $@
@@ -94,6 +95,7 @@ clean:
 	touch $@
 
 .venv/%/ready: $(STAMPED)
+	@echo "installing into .venv/$*: some minutes"
 	$(PYTHON) -m venv .venv/$*
 	.venv/$*/bin/pip install $(PIP_FLAGS) -e '.[train,dev]'
 	touch $@

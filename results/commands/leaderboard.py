@@ -132,7 +132,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         extras = Extras(sheets=labelled)
         files = write_leaderboard(board, folder, extras, [*whole, *checked], intervals)
     for note in board.notes:
-        print(f"Note: {one_line(note)}\n")
+        console.print(f"Note: {one_line(note)}\n")
     said = terminal_sheets(board)
     if paper:
         narrow = console.width < WIDE

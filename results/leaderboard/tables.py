@@ -52,7 +52,7 @@ LEGEND = [
     "image, a tool's result last, an answer of tool calls).",
     "↑ more is better, ↓ less is better. DSR (risky requests answered with a phrase of refusal) "
     "has no direction: good guards refuse, and so do useless ones; over-refusal: the same for "
-    "benign requests. Blanket refusal is safe and not helpful: read safe & helpful.",
+    "harmless requests. Blanket refusal is safe and not helpful: read safe & helpful.",
 ]
 _LARGE: Final = 0.1
 """Share of a measure's range from which on it is said why a difference has no mark."""

@@ -255,7 +255,7 @@ def benign_half(measure: Measure) -> Measure:
     return replace(
         measure,
         name=f"{measure.name}_if_benign",
-        label=f"{label}, benign{measure.label[len(label) :]}",
+        label=f"{label}, harmless{measure.label[len(label) :]}",
         primary=False,
         guessed=False,
         benign=True,

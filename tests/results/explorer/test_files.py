@@ -42,7 +42,7 @@ def test_rows_of_the_board_know_their_pages(site: Path) -> None:
 def test_a_verdict_on_all_samples_is_not_named_after_some(site: Path) -> None:
     texts = [path.read_text() for path in (site / "samples" / "data").iterdir()]
     assert any('helpful","yes"' in text for text in texts)
-    assert not any("helpful, benign" in text for text in texts)
+    assert not any("helpful, harmless" in text for text in texts)
 
 
 def test_pictures_are_small_files_each_once(site: Path) -> None:

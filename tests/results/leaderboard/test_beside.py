@@ -131,7 +131,7 @@ def test_a_set_of_both_kinds_is_its_own_partner(board: Leaderboard) -> None:
         row for row in beside_sheet(board).rows if row[1] == WARDEN and row[2].startswith("Zoo")
     ]
     # 4 of 20 are helpful before: of the ten benign ones two (0 and 2), and eight of them after.
-    assert row[3] == "Zoo all\nSafe & helpful, benign % ↑"
+    assert row[3] == "Zoo all\nSafe & helpful, harmless % ↑"
     assert row[5] == "80.0\nover-refusal 20.0 %"
     assert row[6].startswith("+60.0")
 
@@ -160,13 +160,13 @@ def test_use_that_is_lost_without_a_refusal_is_a_cost(tmp_path: Path, template: 
     assert sheet.header[-1] == "Utility change ↑"
     assert not any("Refusals only" in note for note in sheet.notes)
     assert undefended[3:] == [
-        "Zoo all\nSafe & helpful, benign % ↑",
+        "Zoo all\nSafe & helpful, harmless % ↑",
         *("70.0", "100.0\nover-refusal 0.0 %", ""),
     ]
     assert defended[5] == "0.0\nover-refusal 0.0 %"
     assert defended[6].startswith("-100.0 ▼\n[-100.0, ")
     field = field_sheet(made)
-    place = field.header.index("Zoo all\nChange of Safe & helpful, benign % ↑")
+    place = field.header.index("Zoo all\nChange of Safe & helpful, harmless % ↑")
     assert "Zoo all\nOver-refusal % ↓" in field.header
     assert [row[place].split("\n")[0] for row in field.rows] == ["", "-100.0 ▼"]
 
