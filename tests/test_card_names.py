@@ -40,7 +40,7 @@ def names() -> set[str]:
 
 
 def repeated(source: str, known: set[str], own: tuple[str, ...] = ()) -> Iterator[str]:
-    """Where a module names a defense or a benchmark (docstrings excepted), or imports it.
+    """Where a module names a defense or a benchmark, or imports it; not in docstrings and examples.
 
     Args:
         source: The module.
@@ -51,6 +51,7 @@ def repeated(source: str, known: set[str], own: tuple[str, ...] = ()) -> Iterato
     named = as_words(words)
     tree = ast.parse(source)
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    prose |= {id(part) for node in ast.walk(tree) for part in examples_in(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             # One of the defenses is called as the package: only alone is it the defense.
@@ -65,6 +66,12 @@ def repeated(source: str, known: set[str], own: tuple[str, ...] = ()) -> Iterato
                 but = "|".join(("defended", *own))
                 if re.match(rf"{PACKAGE}\.(solvers|tasks)\b(?!\.(?:{but})\b)", path):
                     yield f"{node.lineno}: {path}"
+
+
+def examples_in(node: ast.AST) -> Iterator[ast.AST]:
+    """The examples that a subcommand shows: a reader wants real names there."""
+    if isinstance(node, ast.keyword) and node.arg == "examples":
+        yield from ast.walk(node.value)
 
 
 def as_words(listed: list[str]) -> re.Pattern[str]:
@@ -101,6 +108,7 @@ def test_no_template_names_one(path: Path) -> None:
     ("source", "lines"),
     [
         ('"""eta is named in a docstring."""\nBETA = 1', []),
+        ('add("run", examples=("vlmguard run eta",), help="as eta")', ["1: 'as eta'"]),
         ('LOG = "vlmguard gate"\nFILE = "theta.txt"\nMODEL = "a-eta-b"', []),
         ('FIRST = {"vlmguard": 1}', ["1: 'vlmguard'"]),
         ('if name == "eta":\n    print(f"{name}: run vlmguard/siuo")',

@@ -33,7 +33,7 @@ from vlmguard.guard.attacks import (
     input_of,
     messages_of,
 )
-from vlmguard.guard.cards import cards
+from vlmguard.guard.cards import GLANCED, cards
 from vlmguard.guard.images.prepare import to_data_uri
 from vlmguard.guard.messages import images_of
 from vlmguard.guard.record import DefenseRecord
@@ -181,8 +181,8 @@ class Run:
 def assert_scored(sample: EvalSample) -> None:
     assert sample.scores
     for name, score in sample.scores.items():
-        # What leaks of a guard's words has a score where a guard wrote some.
-        if name != "leak":
+        # What leaks of a guard's words has a score where a guard wrote some; one has words alone.
+        if name not in ("leak", GLANCED):
             assert all(value in (0, 1) for value in score.as_dict().values()), sample.scores
 
 

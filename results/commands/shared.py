@@ -9,6 +9,7 @@ import shlex
 from rich.console import Console
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.paths import existing
 from vlmguard.guard.progress import tracked
 from vlmguard.guard.terminal import say_next
@@ -41,7 +42,7 @@ def say_again(arguments: argparse.Namespace, *options: str) -> None:
         arguments: Those of this command.
         *options: The options.
     """
-    say_next(f"{shlex.join(['vlmguard', *arguments.words])} {' '.join(options)}")
+    say_next(f"{shlex.join([PACKAGE, *arguments.words])} {' '.join(options)}")
 
 
 def plain_console(stderr: bool = False) -> Console:

@@ -6,6 +6,7 @@ from typing import Final
 
 from inspect_ai.log import EvalLog
 
+from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.redaction import redact_text
 from vlmguard.results.logs.run_command import command_of
 from vlmguard.results.sanitize import one_line
@@ -18,7 +19,7 @@ LOG: Final = "Log"
 COMMAND: Final = "Command"
 """The heading of the command that makes the run again."""
 
-_PACKAGES: Final = {"vlmguard": "vlmguard", "inspect_ai": "Inspect AI"}
+_PACKAGES: Final = {PACKAGE: PACKAGE, "inspect_ai": "Inspect AI"}
 
 
 def run_facts(log: EvalLog, defense: str, version: str) -> dict[str, str]:

@@ -123,7 +123,7 @@ def test_the_fixed_text_is_read_where_it_stands_in_a_clone(
         ({"split": "pro"}, "-T split=pro is not known. Choose one of: full, tiny"),
         ({"prompt": "prompt_5"}, "-T prompt=prompt_5 is not known"),
         ({"split": "full"}, "safebench.csv.*not found"),
-        ({"prompt_file": "nowhere.txt"}, "nowhere.txt: cannot be read"),
+        ({"prompt_file": "nowhere.txt"}, "no such file: nowhere.txt"),
         ({"prompt": "text", "prompt_file": "x"}, "not used with -T prompt=text"),
         ({"revision": "main"}, "exclude each other"),
     ],

@@ -144,7 +144,7 @@ def test_the_version_is_told_by_counts(
         ({"setting": "qc", "judge": "official"}, "the setting qc has nothing to judge"),
         ({"setting": "ic", "legacy": True}, "-T legacy=true: the setting ic is read by rule"),
         ({"judge_hint": True}, "come without a hint"),
-        ({"prompts": "nowhere.py"}, "nowhere.py: cannot be read"),
+        ({"prompts": "nowhere.py"}, "no such file: nowhere.py"),
     ],
 )
 def test_wrong_options_are_refused(folder: Path, options: dict[str, Any], message: str) -> None:

@@ -342,7 +342,7 @@ def test_an_error_of_a_filter_names_no_choice(
         ({"track": "mcqa"}, "-T track=mcqa is not known"),
         ({"track": "multiple_choice", "judge": "general"}, "nothing to judge"),
         ({"track": "multiple_choice", "judge_template": "t.txt"}, "nothing to judge"),
-        ({"judge_template": "no.txt"}, r"no\.txt: cannot be read"),
+        ({"judge_template": "no.txt"}, r"no such file: no\.txt"),
         ({"track": "multiple_choice", "judge_hint": True}, "come without a hint"),
         ({"judge": "official", "judge_hint": True}, "judge, whom it is for, does not run"),
     ],

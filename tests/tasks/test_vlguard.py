@@ -130,7 +130,7 @@ def test_drawing_is_fixed_and_keeps_the_order(folder: Path) -> None:
         ({"judge": "official", "judge_template": "t.txt"}, "judge_template=t.txt.*judge=official"),
         ({"judge": "none", "judge_template": "t.txt"}, "Drop it, or use -T judge=all or general"),
         ({"judge": "mine"}, "-T judge=mine is not known"),
-        ({"keywords": "nowhere.json"}, "nowhere.json: cannot be read"),
+        ({"keywords": "nowhere.json"}, "no such file: nowhere.json"),
     ],
 )
 def test_wrong_options_are_refused(folder: Path, options: dict[str, Any], message: str) -> None:
