@@ -57,17 +57,17 @@ def scored_and_failed(entry: Entry, group: Group) -> str:
 
 
 def _least(entry: Entry, group: Group) -> str:
-    """A line on the measure of a table in which the least was scored, if not the headline."""
+    """A line on the measure of a table that lacks the most verdicts, if more than the headline."""
     covers = [entry.cells[measure.name].coverage for measure in group.primary]
-    least = min((each for each in covers if each.of), key=_share_of, default=None)
-    whole = entry.counts[SCORED] / entry.counts[TOTAL] if entry.counts.get(TOTAL) else 1.0
-    if least is None or _share_of(least) >= whole:
+    least = max(covers, key=_lacking, default=None)
+    lacking = entry.counts.get(TOTAL, 0) - entry.counts.get(SCORED, 0)
+    if least is None or _lacking(least) <= lacking:
         return ""
     return f"\nleast {least.scored} of {least.of}"
 
 
-def _share_of(cover: Coverage) -> float:
-    return cover.scored / cover.of
+def _lacking(cover: Coverage) -> int:
+    return cover.of - cover.scored
 
 
 def unscored_reasons(measures: list[Measure], entry: Entry) -> str:
