@@ -186,7 +186,7 @@ def test_the_dry_run_prints_the_plan_and_the_way_to_missing_data(
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--config", "field", "--dry-run"]) == 2
     told = capsys.readouterr()
-    for name in (*DEFENSES, *BENCHMARKS, "Judge calls", "Tokens", "Cost", "? "):
+    for name in (*DEFENSES, *BENCHMARKS, "Judge calls", "Tokens", "Cost", " ?"):
         assert name in told.out
     # SIUO has its pictures elsewhere; the others come from the hub.
     assert "vlmguard data fetch" in told.err
