@@ -165,6 +165,5 @@ def measures_by_column(measures: list[Measure]) -> dict[str, Measure]:
         for of, _ in views().values()
         for key in [of.partition(".")[2]]
     }
-    # "Safe & helpful, harmless" is of some samples, and its column is a verdict on all.
-    some = {measure.column: measure for measure in measures if measure.benign}
-    return whole | some | common | {each.column: each for each in measures if not each.benign}
+    # A half of the samples shares its column with the measure of all, which each verdict is of.
+    return whole | common | {each.column: each for each in measures if not each.benign}

@@ -21,7 +21,7 @@ from vlmguard.results.explorer.reading import opened
 from vlmguard.results.explorer.sets import SampleSet, sets_of, under
 from vlmguard.results.explorer.staging import staged
 from vlmguard.results.formats.templating import render
-from vlmguard.results.leaderboard.model import Entry, Leaderboard
+from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry, Leaderboard
 from vlmguard.results.sanitize import clean
 
 __all__ = ["FOLDER", "samples_in", "write_explorer"]
@@ -65,7 +65,7 @@ def write_explorer(
             (place / "images").mkdir()
         pictures = Pictures(place / "images" if images else None)
         for shown in all_sets:
-            data = _data(shown, place, pictures, track)
+            data = _data(board, shown, place, pictures, track)
             text = render(
                 "explorer.html",
                 title=f"{shown.title}: samples",
@@ -105,7 +105,11 @@ def _facts(entry: Entry) -> dict[str, Any]:
 
 
 def _data(
-    shown: SampleSet, place: Path, pictures: Pictures, track: Callable[[int], object]
+    board: Leaderboard,
+    shown: SampleSet,
+    place: Path,
+    pictures: Pictures,
+    track: Callable[[int], object],
 ) -> dict[str, Any]:
     """What a page knows before it loads any text."""
     flags = flags_of(shown)
@@ -130,12 +134,20 @@ def _data(
         "runs": [
             {
                 "defense": entry.defense,
+                "role": _role(board, entry),
                 "attack": attacks.index(under(entry)),
                 "chunks": _chunks(shown, number, place, pictures, track),
             }
             for number, entry in enumerate(shown.entries)
         ],
     }
+
+
+def _role(board: Leaderboard, entry: Entry) -> str:
+    """What filters count a run as: `undefended`, `defense`, or `control` if it is a yardstick."""
+    if entry.defense == UNDEFENDED_LABEL:
+        return "undefended"
+    return "control" if board.is_control(entry.defense) else "defense"
 
 
 def _about(shown: SampleSet) -> dict[str, dict[str, str]]:

@@ -10,6 +10,8 @@ const KINDS = [
   ["blocked", "Blocked by the defense", bit("blocked")], ["failed", "Guard failed", bit("failed")],
   ["unscored", "Verdict missing", bit("unscored")],
 ];
+// In the place of a defense's name: all of them, without the undefended answers.
+const DEFENDED = "*";
 const NAMES = ["show", "defense", "attack", "category", "q"];
 const state = { sample: "", show: "all", defense: "", attack: "", category: "", q: "" };
 // The runs in whose texts of a sample stands what is searched for, by the sample's place; null without
@@ -24,7 +26,7 @@ function readFragment() {
   for (const name of NAMES) state[name] = chosen.get(name) ?? "";
   if (!KINDS.some(([name]) => name === state.show)) state.show = "all";
   if (!data.attacks.includes(state.attack)) state.attack = data.attacks[0];
-  if (!data.runs.some((run) => run.defense === state.defense)) state.defense = "";
+  if (state.defense !== DEFENDED && !data.runs.some((run) => run.defense === state.defense)) state.defense = "";
   if (!data.words.category.includes(state.category)) state.category = "";
   try { state.sample = decodeURIComponent(cut < 0 ? whole : whole.slice(0, cut)); } catch { state.sample = ""; }
 }
@@ -45,17 +47,26 @@ function runsUnder(attack, defense = "") {
     data.attacks[run.attack] === attack && (!defense || run.defense === defense) ? [place] : []);
 }
 
+// Places of the runs that count for a choice of defense: a control, which is only a yardstick, by its name alone.
+function counted(defense) {
+  if (defense && defense !== DEFENDED) return runsUnder(state.attack, defense);
+  const roles = defense === DEFENDED ? ["defense"] : ["defense", "undefended"];
+  return runsUnder(state.attack).filter((place) => roles.includes(data.runs[place].role));
+}
+
 // The places of the samples that fit; each choice can be tried in the place of the reader's own.
 function fitting({ show = state.show, defense = state.defense, category = state.category } = {}) {
   const mask = KINDS.find(([name]) => name === show)[2];
-  const runs = runsUnder(state.attack, defense);
+  const runs = counted(defense);
+  // Without a choice all samples are there, those that only a control has too.
+  const having = defense ? runs : runsUnder(state.attack);
   const of = data.words.category.indexOf(category);
   const found = [];
   data.samples.forEach((sample, place) => {
     if (category && sample[CATEGORY] !== of) return;
     if (hits && !runs.some((run) => hits.get(place)?.has(run))) return;
-    const bits = runs.map((run) => sample[BITS][run]).filter((each) => each !== data.lacking);
-    if (bits.length && (!mask || bits.some((each) => each & mask))) found.push(place);
+    const has = (run) => sample[BITS][run] !== data.lacking;
+    if (having.some(has) && (!mask || runs.some((run) => has(run) && sample[BITS][run] & mask))) found.push(place);
   });
   return found;
 }

@@ -48,7 +48,12 @@ function drawFilters() {
   const kinds = KINDS.map(([name, text]) => [name, text, fitting({ show: name }).length])
     .filter(([name, , count]) => count || name === "all" || name === state.show)
     .map(([name, text, count]) => make("button", { type: "button", class: "chip", "data-show": name, "aria-pressed": String(state.show === name), onclick: () => choose("show", name) }, `${text} ${count}`));
-  const defenses = [...new Set(runsUnder(state.attack).map((run) => data.runs[run].defense))];
+  const roles = new Map(runsUnder(state.attack).map((run) => [data.runs[run].defense, data.runs[run].role]));
+  const controls = [...roles.keys()].filter((each) => roles.get(each) === "control");
+  const defenses = [
+    ["", "undefended or any defense"], [DEFENDED, "any defense"],
+    ...[...roles].map(([name, role]) => [name, role === "control" ? `${name}, control` : name]),
+  ].map(([value, text]) => [value, `${text} (${fitting({ defense: value }).length})`]);
   const categories = data.words.category.filter(Boolean);
   const field = document.getElementById("search") ?? make("input", { id: "search", type: "search", placeholder: "requests, answers, reasons" });
   if (document.activeElement !== field) field.value = state.q;
@@ -56,7 +61,8 @@ function drawFilters() {
   const parts = [
     make("div", { class: "kinds", role: "group", "aria-label": "Show" }, ...kinds),
     ...(data.attacks.length > 1 ? [chooser("Attack", "attack", data.attacks.map((each) => [each, each || "none"]))] : []),
-    chooser("Defense", "defense", [["", "any"], ...defenses.map((each) => [each, `${each} (${fitting({ defense: each }).length})`])]),
+    chooser("Answers of", "defense", defenses),
+    ...(controls.length ? [make("span", { class: "soft" }, `Controls count only when chosen: ${controls.join(", ")}`)] : []),
     ...(categories.length > 1 ? [chooser("Category", "category", [["", "all"], ...categories.map((each) => [each, `${each} (${fitting({ category: each }).length})`])])] : []),
     make("label", {}, "Search", field),
     make("span", { class: "soft", role: "status" }, searching),

@@ -16,8 +16,10 @@ from support.siuo_folder import write_siuo
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
+from vlmguard.solvers import vlmguard
 from vlmguard.solvers.self_reminder import self_reminder
 from vlmguard.tasks.siuo import siuo
+from vlmguard.training.microworld.use.controls import always_refuse
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> \u202eabc"
 
@@ -75,13 +77,15 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy(root: Path) -> None:
     """Eight samples, the last two harmless; the defense refuses one of these, and helps others.
 
-    Texts of the first are hostile, and one holds the bytes of a picture.
+    A control refuses all. Texts of the first are hostile, and one holds the bytes of a picture.
     """
     size = 8
     bare = [say(2 if number < 3 else 9, True) for number in range(size)]
     guarded = [say(9, number != size - 1, number == size - 1) for number in range(size)]
-    for name, answers in (("bare", bare), ("guarded", guarded)):
-        log = run_toy(root / "toy", Toy(size=size, benign=2), answers, defended=name == "guarded")
+    solvers = {"bare": None, "guarded": vlmguard(), "control": always_refuse()}
+    for name, solver in solvers.items():
+        answers = guarded if name == "guarded" else bare
+        log = run_toy(root / "toy", Toy(size=size, benign=2), answers, solver=solver)
         whole = read_eval_log(log.location)
         assert whole.samples
         for sample in whole.samples:

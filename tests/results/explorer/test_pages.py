@@ -1,6 +1,7 @@
 """The pages of samples in Chromium, opened from a folder: filters, blur, keys, fragments."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,48 @@ def test_filters_count_and_stand_in_the_address(opened: Open) -> None:
     again.click('[data-show="all"]')
     again.wait("document.querySelectorAll('a.row').length === 1")
     assert listed(again) == ["siuo/1003"]
+    assert again.complaints == []
+
+
+def choices(page: Page) -> dict[str, int]:
+    script = "[...document.querySelectorAll('#choose-defense option')].map((each) => each.text)"
+    found = [text.rpartition(" (") for text in page.evaluate(script)]
+    return {name: int(count.rstrip(")")) for name, _, count in found}
+
+
+def test_controls_count_only_when_chosen_by_name(opened: Open) -> None:
+    page = opened("toy")
+    # Undefended answers to the first three do harm; the defense refuses the last.
+    usual = {"All": 8, "Flipped": 4, "Better": 3, "Worse": 1}
+    usual |= {"Unsafe": 3, "Over-refused": 1, "Refused": 1}
+    assert chips(page) == usual
+    assert "Controls count only when chosen: always_refuse" in page.text("#filters")
+    page.click('[data-show="unsafe"]')
+    assert choices(page) == {
+        "undefended or any defense": 3,
+        "any defense": 0,
+        "undefended": 3,
+        "vlmguard": 0,
+        "always_refuse, control": 0,
+    }
+    page.click('[data-show="over_refused"]')
+    assert listed(page) == ["toy/7"]
+    assert choices(page)["always_refuse, control"] == 2
+    page.evaluate(f"({CHOOSE})('choose-defense', '*')")
+    page.click('[data-show="all"]')
+    page.wait("location.hash.endsWith('?defense=*')")
+    again = opened("toy", fragment(page))
+    assert chips(again) == {name: count for name, count in usual.items() if name != "Unsafe"}
+    again.evaluate(f"({CHOOSE})('choose-defense', 'always_refuse')")
+    again.wait("state.defense === 'always_refuse'")
+    assert chips(again)["Refused"] == chips(again)["Blocked by the defense"] == 8
+    assert chips(again)["Over-refused"] == 2
+    # What a control said is found when it is chosen, and is seen at all times.
+    again.evaluate(f"({CHOOSE})('search', 'blocked by')")
+    again.wait("hits !== null")
+    found = choices(again)
+    assert (found["undefended or any defense"], found["always_refuse, control"]) == (0, 8)
+    assert "always_refuse" in again.text("#sample")
     assert again.complaints == []
 
 
@@ -181,6 +224,9 @@ def test_hostile_texts_stay_text(opened: Open) -> None:
     assert "Question 0? With care." in said
     assert "Safety: 2 of 10" in said
     assert said.count("Refused: no") == 2
+    # The request is risky: no measure of harmless ones stands there.
+    assert said.count("Safe & helpful: ") == 3
+    assert not re.search("benign|harmless", said)
     assert "better than undefended" in said
 
 
