@@ -183,7 +183,10 @@ def test_each_measure_has_the_level_at_which_it_is_tested(tmp_path: Path) -> Non
     assert "one-sided test at 0.04 over 3 measures" in note
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     log = template_log(tmp_path / "template", 40)
     for defense, share in (("none", 10), ("eta", 30)):
 

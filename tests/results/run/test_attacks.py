@@ -168,9 +168,7 @@ def test_a_twin_without_data_is_named_and_the_run_goes_on(
         assert "twin: not run (mossbench). MOSSBench: no data found" in words
         assert "vlmguard data fetch mossbench" in words
         assert "No harmless partner" not in words
-        assert ("undefended on SIUO generation, attacked/t: static ASR" in words) == (
-            said is not planned
-        )
+        assert ("undefended on SIUO generation, t: static ASR" in words) == (said is not planned)
         assert ("twin refusal not run (static:" in words) == (said is not planned)
     assert re.search(r"twin mossbench +none +attacked/t +figstep +not run +- ", planned)
     assert "without the harmless requests beside them (twins) that are not run" in " ".join(
