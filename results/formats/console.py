@@ -159,7 +159,10 @@ def _side_by_side(sheet: Sheet, part: Part, cells: Iterable[tuple[str, str]]) ->
     line = Text()
     for column, width, (cell, style) in zip(part.columns, part.widths, cells, strict=True):
         line.append(" " * GAP if line else "")
-        line.append(_padded(cell, width, column < sheet.labels), style)
+        blanks = " " * (width - cell_len(cell))
+        names = column < sheet.labels
+        # Blanks have no style: a line below them would look like a part of the number.
+        line.append("" if names else blanks).append(cell, style).append(blanks if names else "")
     line.rstrip()
     line.highlight_regex("▲", "bold green")
     line.highlight_regex("▼", "bold red")

@@ -131,9 +131,9 @@ def _widths(sheet: Sheet, columns: list[int], room: int, breaks: Callable[[str],
         most.append(max([least[-1], *(_longest(each.split("\n")) for each in [heading, *cells])]))
     for title, of in _below(sheet, columns):
         # The last column of several makes room for the longest word above them.
-        lacking = _longest(title.split()) - sum(least[each] + GAP for each in of) + GAP
-        least[of[-1]] += max(lacking, 0)
-        most[of[-1]] = max(most[of[-1]], least[of[-1]])
+        across = sum(least[each] + GAP for each in of) - GAP
+        least[of[-1]] += max(_longest(title.split()) - across, 0)
+        most[of[-1]] = max(most[of[-1]], least[of[-1]] + min(cell_len(title), _SENTENCE) - across)
     slack = room - sum(least) - GAP * (len(columns) - 1)
     if slack < 0:
         return []
