@@ -30,7 +30,7 @@ FOLDER: Final = "samples"
 """The folder of the pages, beside the leaderboard's."""
 
 # What is said of a sample in a word or two.
-_WORDS: Final[tuple[str, ...]] = ("category", "subset", "expected")
+_WORDS: Final = ("category", "subset", "expected")
 
 
 def samples_in(board: Leaderboard) -> int:
@@ -156,7 +156,9 @@ def _about(shown: SampleSet) -> dict[str, dict[str, str]]:
     for entry in shown.entries:
         answers = entry.run.answers.drop_duplicates("sample")
         for row in answers[["sample", "category", "slice", "expected"]].itertuples(index=False):
-            told = dict(zip(_WORDS, (clean(str(each)) for each in row[1:]), strict=True))
+            told: dict[str, str] = dict(
+                zip(_WORDS, (clean(str(each)) for each in row[1:]), strict=True)
+            )
             found.setdefault(str(row[0]), told)
     return found
 
