@@ -19,7 +19,8 @@ from PIL.PngImagePlugin import PngInfo
 REPO = Path(__file__).resolve().parents[2]
 PICTURE = REPO / "docs" / "board.png"
 TEMPLATES = REPO / "results" / "formats" / "templates"
-WIDTH, HEIGHT = 1280, 720
+WIDTH, HEIGHT = 1280, 960
+NO_BAR = "{textContent: '::-webkit-scrollbar { display: none; }'}"
 COLOURS = 128
 _NEEDS = re.compile(r"""\{%-?\s*(?:include|extends|from)\s+["']([^"']+)["']""")
 
@@ -59,7 +60,9 @@ def shoot(page: Path) -> None:
 
     with browser() as open_page:
         shown = open_page(page.resolve().as_uri(), width=WIDTH)
-        shown.send("Emulation.setScrollbarsHidden", hidden=True)
+        shown.evaluate(
+            f"document.head.append(Object.assign(document.createElement('style'), {NO_BAR}))"
+        )
         raw = PICTURE.with_suffix(".raw.png")
         shown.screenshot(raw)
     notes = PngInfo()
