@@ -17,8 +17,9 @@ __all__ = ["stand_out", "standings"]
 def standings(board: Leaderboard, group: Group, measure: Measure, target: str) -> dict[str, int]:
     """The places of a target's rows in a measure: 1 for the best, 2 for the second.
 
-    Rows with equal shown values share a place. Controls have none, nor has any row where the
-    measure has no direction, or where all shown values are equal.
+    Rows with equal shown values share a place, and behind two that are best none is second.
+    Controls have none, nor has any row where the measure has no direction, or where all shown
+    values are equal; of two rows the other one is the worse, and not second.
 
     Args:
         board: The leaderboard.
@@ -38,14 +39,14 @@ def standings(board: Leaderboard, group: Group, measure: Measure, target: str) -
         and not board.is_control(entry.defense)
         and not math.isnan(entry.cells[measure.name].mean)
     }
-    values = sorted(set(shown.values()), reverse=measure.better > 0)
-    if len(values) < 2:
+    if len(set(shown.values())) < 2:
         return {}
-    return {
-        defense: values.index(value) + 1
+    places = {
+        defense: 1 + sum((other - value) * measure.better > 0 for other in shown.values())
         for defense, value in shown.items()
-        if values.index(value) < 2
     }
+    last = 2 if len(shown) > 2 else 1
+    return {defense: place for defense, place in places.items() if place <= last}
 
 
 def stand_out(

@@ -20,7 +20,6 @@ REPO = Path(__file__).resolve().parents[2]
 PICTURE = REPO / "docs" / "board.png"
 TEMPLATES = REPO / "results" / "formats" / "templates"
 WIDTH, HEIGHT = 1280, 960
-NO_BAR = "{textContent: '::-webkit-scrollbar { display: none; }'}"
 COLOURS = 128
 _NEEDS = re.compile(r"""\{%-?\s*(?:include|extends|from)\s+["']([^"']+)["']""")
 
@@ -60,16 +59,13 @@ def shoot(page: Path) -> None:
 
     with browser() as open_page:
         shown = open_page(page.resolve().as_uri(), width=WIDTH)
-        shown.evaluate(
-            f"document.head.append(Object.assign(document.createElement('style'), {NO_BAR}))"
-        )
         raw = PICTURE.with_suffix(".raw.png")
         shown.screenshot(raw)
     notes = PngInfo()
     notes.add_text("looks", looks())
     notes.add_text("figures", json.dumps(figures(page.with_name("leaderboard.json").read_text())))
     with Image.open(raw) as image:
-        cut = image.convert("RGB").crop((0, 0, WIDTH, min(HEIGHT, image.height)))
+        cut = image.convert("RGB").crop((0, 0, image.width, min(HEIGHT, image.height)))
     raw.unlink()
     cut.quantize(COLOURS).save(PICTURE, optimize=True, pnginfo=notes)
 

@@ -1,29 +1,52 @@
 """Which rows of a table are best and second."""
 
+import pytest
+from support.drawn_boards import HELPFUL, REFUSED, SAFETY, Row, board_of
+
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.standings import standings
 from vlmguard.results.leaderboard.tables import group_sheets, main_sheet
+from vlmguard.results.logs.measures import Measure
+
+# Safety, helpfulness, over-refusal.
+ROWS: dict[str, Row] = {
+    "undefended": (4.0, 0.9, 0.0),
+    "ecso": (6.0, 0.9, 0.0),
+    "vlmguard": (9.0, 0.8, 0.1),
+    "always_refuse": (10.0, 0.0, 1.0),
+}
 
 
-def test_best_and_second_follow_the_direction_and_leave_controls_out(board: Leaderboard) -> None:
-    group = board.groups[0]
-    for target in {row[0] for row in board.rows()}:
-        for measure in group.measures:
-            means = {
-                entry.defense: entry.cells[measure.name].mean
-                for entry in board.of(group)
-                if entry.target == target and not board.is_control(entry.defense)
-            }
-            found = standings(board, group, measure, target)
-            if not measure.better or len(set(means.values())) < 2:
-                assert found == {}
-                continue
-            ordered = sorted(set(means.values()), reverse=measure.better > 0)
-            assert found == {
-                name: ordered.index(value) + 1
-                for name, value in means.items()
-                if value in ordered[:2]
-            }
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [
+        (SAFETY, {"vlmguard": 1, "ecso": 2}),  # the control is no row to beat
+        (HELPFUL, {"undefended": 1, "ecso": 1}),  # behind two that are best none is second
+        (REFUSED, {"undefended": 1, "ecso": 1}),  # less is better
+    ],
+    ids=lambda each: each.name if isinstance(each, Measure) else "",
+)
+def test_places_follow_the_direction(measure: Measure, expected: dict[str, int]) -> None:
+    board = board_of(ROWS)
+    assert standings(board, board.groups[0], measure, "target") == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ({"undefended": (4.0, 1.0, 0.0), "ecso": (6.0, 1.0, 0.0)}, {"ecso": 1}),
+        ({"undefended": (4.0, 1.0, 0.0), "ecso": (4.0, 1.0, 0.0)}, {}),
+        # Equal as they are shown.
+        ({"undefended": (4.001, 1.0, 0.0), "ecso": (4.002, 1.0, 0.0)}, {}),
+        ({"undefended": (float("nan"), 1.0, 0.0), "ecso": (4.0, 1.0, 0.0)}, {}),
+    ],
+    ids=["two", "equal", "equal as shown", "one alone"],
+)
+def test_of_two_rows_none_is_second_and_equal_ones_have_no_place(
+    rows: dict[str, Row], expected: dict[str, int]
+) -> None:
+    board = board_of(rows)
+    assert standings(board, board.groups[0], SAFETY, "target") == expected
 
 
 def test_sheets_name_the_cells_of_the_best_rows(board: Leaderboard) -> None:
