@@ -117,8 +117,10 @@ def test_a_folder_without_logs_says_where_logs_are(
     assert "There are logs in logs: name that folder." in capsys.readouterr().err
 
     monkeypatch.chdir(folder / "empty")
+    # Not `logs`: the folder that the tests were started in may have it.
+    monkeypatch.setenv("INSPECT_LOG_DIR", "nowhere")
     assert main(["leaderboard", "."]) == 2
-    assert "Inspect writes them into logs, or where --log-dir says." in capsys.readouterr().err
+    assert "Inspect writes them into nowhere, or where --log-dir says." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,9 @@ def keys_of(task: Task) -> dict[str, list[str]]:
     found = {}
     for scorer in task.scorer:
         info = registry_info(scorer)
-        listed = info.metadata["metrics"]
-        found[info.name.rpartition("/")[2]] = [*next(m for m in listed if isinstance(m, dict))]
+        # What holds texts alone has none.
+        for keys in (each for each in info.metadata["metrics"] if isinstance(each, dict)):
+            found.setdefault(info.name.rpartition("/")[2], [*keys])
     return found
 
 

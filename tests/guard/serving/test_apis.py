@@ -1,6 +1,5 @@
 """The Responses and the Messages API through the proxy: pass, rewrite, block, errors, keys."""
 
-import argparse
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from support.conversations import RED
 from support.scripted import Scripted
 from support.serving import ADDRESS, served
 
+from vlmguard.guard.command_line import CommandParser
 from vlmguard.guard.defense import REFUSAL_MESSAGE
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.serving import command
@@ -220,7 +220,7 @@ async def test_headers_of_the_messages_api_go_on(
 
 
 def settings(*words: str) -> Settings:
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     command.add(parser.add_subparsers())
     given = ["serve", "--defense", "ecso", "--upstream", ADDRESS, "--on-failure", "refuse", *words]
     return settings_of(parser.parse_args(given))

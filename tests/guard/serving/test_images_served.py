@@ -1,6 +1,5 @@
 """Images of requests to the server: what is refused, and what guard and upstream get of links."""
 
-import argparse
 import io
 import json
 import re
@@ -12,6 +11,7 @@ from support.picture_server import Reply, picture_server
 from support.scripted import Scripted, picture
 from support.serving import CHAT_PATH, Answers, served
 
+from vlmguard.guard.command_line import CommandParser
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import from_data_uri
 from vlmguard.guard.serving.addresses import is_public
@@ -168,7 +168,7 @@ async def test_an_address_inside_is_not_fetched_and_says_nothing_of_it() -> None
 
 
 def settings_for(*words: str) -> Settings:
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     add(parser.add_subparsers())
     given = ["serve", "--defense", "figstep_defense", "--on-failure", "refuse", *words]
     return settings_of(parser.parse_args(given))
