@@ -39,7 +39,10 @@ CUTS: Final = {
     # The end of a text, to see what it becomes beside the next one.
     "guard/guard_models/plain.py": ["[-_LONGEST_TOKEN:]"],
     "guard/hf_vlm/processor.py": ["ids[-BORDER_TOKENS:]"],
+    # What a transcript shows people of a change; the model gets the whole.
+    "guard/changes_told.py": ["shown[:_LONGEST]"],
     # Of lists, not of texts.
+    "guard/paths.py": ["[:_MOST]"],
     "solvers/jailguard/texts.py": ["places[-_CHOSEN:]", "asking[:_CHOSEN]"],
     "solvers/policy_route/solver.py": ["rules[:MOST_RULES]"],
 }

@@ -80,7 +80,7 @@ def test_the_first_samples_of_a_benchmark(
         (["figstap"], "attack=figstap: there is no such attack. Did you mean figstep?"),
         (["figstep", "--text", "a", "--task", "siuo"], "--task has requests of its own"),
         (["figstep", "--text", "", "--limit", "1"], "Sample request: it has no words"),
-        (["figstep", "--text", "a", "--image", "none.png"], "--image none.png: "),
+        (["figstep", "--text", "a", "--image", "none.png"], "no such file: none.png"),
         (["figstep", "--text", "a", "--out", "a.jpg"], "--out a.jpg: the sheet is a PNG file"),
         (["figstep", "--text", "a", "--out", "/dev/null/a.png"], "a.png: cannot be written"),
         (["figstep", "--task", "suio"], "no such benchmark. Did you mean siuo?"),
