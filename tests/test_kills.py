@@ -22,6 +22,7 @@ from support.siuo_folder import write_siuo
 from support.third_party import SURE
 
 from vlmguard.cli import main
+from vlmguard.guard.cards import GLANCED
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.logs.unfinished import ANOTHER_ANSWER, set_aside
@@ -213,8 +214,10 @@ def ended(folder: Path, defense: str) -> Ended:
         scores = {}
         for name, score in (sample.scores or {}).items():
             metadata = dict(score.metadata or {})
-            tally = dict(metadata.pop("defense"))
-            tally.pop("seconds")
+            tally = {}
+            if name != GLANCED:  # it holds texts alone
+                tally = dict(metadata.pop("defense"))
+                tally.pop("seconds")
             scores[name] = (score.value, score.answer, score.explanation, metadata, tally)
         record = DefenseRecord.of(sample).model_dump()
         for stage in record["stages"]:
