@@ -106,7 +106,7 @@ def text_width(text: str) -> float:
 
 def _width(letter: str) -> float:
     if _kind(letter) == "foreign":
-        return 7.0  # of its number
+        return 7  # of its number
     return 0.6 if letter in _NARROW else 1.6 if letter in _BROAD else 1.0
 
 

@@ -33,7 +33,7 @@ COLUMN: Final = 3.3
 """Width of a column of a paper, in inches."""
 PAGE: Final = 6.8
 """Width of its page."""
-SMALL: Final = 7.0
+SMALL: Final = 7
 """The smallest letters, in points."""
 
 INK: Final = "#1b1f24"

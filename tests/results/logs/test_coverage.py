@@ -118,7 +118,7 @@ def test_samples_without_their_images_count_as_unscored(tmp_path: Path) -> None:
     # All four are risky.
     assert entry.cells["over_refusal"].coverage.of == 2
     assert entry.cells["dsr"].coverage.of == 8
-    assert main_sheet(board).rows[0][-1] == "6 of 10\nleast 4 of 8"
+    assert main_sheet(board).rows[0][-1] == "6 of 10"
     assert counts_sheet(board).rows[0][3:6] == ["10", "4", "0"]
     # By rules alone the headline is about risky samples; the row counts all.
     run_toy(tmp_path / "rules", toy, [say(6, True)] * 6, judged=False)

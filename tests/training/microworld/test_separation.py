@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-ASSEMBLY = {"src/vlmguard/_registry.py", "src/vlmguard/cli.py"}
-"""Modules that join the parts: Inspect's registry, and the subcommands."""
+ASSEMBLY = {"guard/completion.py", "src/vlmguard/_registry.py", "src/vlmguard/cli.py"}
+"""What joins the parts: Inspect's registry, the subcommands, and what completes their words."""
 SERVER = "guard/serving/"
 """It offers the microworld's models; only the command line and the integrations import it."""
 
