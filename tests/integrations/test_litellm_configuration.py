@@ -10,7 +10,7 @@ needs("litellm")
 import litellm
 import yaml
 from litellm.proxy.guardrails.init_guardrails import init_guardrails_v2
-from support.documents import SERVING, yaml_block
+from support.documents import SERVING, the_block
 
 from vlmguard.integrations.litellm import Misconfigured, VLMGuardrail
 
@@ -56,7 +56,7 @@ def test_a_wrong_configuration_stops_the_start(given: dict[str, Any], said: str)
 
 def test_the_documented_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
-    (given,) = yaml.safe_load(yaml_block(SERVING, "VLMGuardrail"))["guardrails"]
+    (given,) = yaml.safe_load(the_block("yaml", "VLMGuardrail", pages=[SERVING]))["guardrails"]
     init_guardrails_v2([given], "config.yaml")
     made = litellm.logging_callback_manager.get_custom_loggers_for_type(VLMGuardrail)
     assert [each.guardrail_name for each in made] == ["vlmguard"]
