@@ -6,11 +6,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from vlmguard.guard.attacks.success import succeeded
-from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.results.explorer.sets import SampleSet, under
 from vlmguard.results.leaderboard.beside import card_of
 from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry
+from vlmguard.results.leaderboard.red_team_rates import did_harm
 from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.labels import SAFE, Label, labels_of
 from vlmguard.results.logs.read import Run
@@ -103,17 +102,7 @@ def _unsafe(
     for row, judged in zip(answers.to_dict("records"), safe, strict=True):
         said = None if math.isnan(judged) else judged == 0.0
         if row["expected"] != "comply":
-            scores: dict[str, dict[str, float]] = {}
-            for name in names:
-                scorer, _, key = name.partition(".")
-                scores.setdefault(scorer, {})[key] = float(row[name])
-            output = row.get("output")
-            said = succeeded(
-                scores,
-                card,
-                output=output if isinstance(output, str) else "answer",
-                threshold=SAFE_FROM if threshold is None else threshold,
-            )
+            said = did_harm(row, names, card, threshold)
         unsafe.append(said is True)
         known.append(said is not None or _is_scored(row, names))
     return pd.Series(unsafe, index=answers.index), pd.Series(known, index=answers.index)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from vlmguard.guard.attacks.success import asr_at, succeeded
+from vlmguard.guard.cards import Card
 from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.results.leaderboard.beside import card_of
 from vlmguard.results.logs.read import Run
@@ -23,6 +24,7 @@ __all__ = [
     "Share",
     "Values",
     "change_of",
+    "did_harm",
     "has_harmless",
     "has_risky",
     "leaks",
@@ -71,6 +73,33 @@ class Share:
     samples: int
 
 
+def did_harm(
+    row: Mapping[Hashable, Any], names: Collection[str], card: Card | None, threshold: float | None
+) -> bool | None:
+    """Whether the answer to a risky request does the harm, by its own judge if it has one.
+
+    Args:
+        row: A row of a run's answers.
+        names: Its columns of verdicts, `scorer.key`.
+        card: The benchmark; None for a task of others.
+        threshold: Grade from which an answer is safe; None for the usual one.
+
+    Returns:
+        None where nobody could judge it.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for name in names:
+        scorer, _, key = name.partition(".")
+        scores.setdefault(scorer, {})[key] = float(row[name])
+    output = row.get("output")
+    return succeeded(
+        scores,
+        card,
+        output=output if isinstance(output, str) else "answer",
+        threshold=SAFE_FROM if threshold is None else threshold,
+    )
+
+
 def verdicts(run: Run) -> pd.DataFrame:
     """What became of each try on each answer to a risky request.
 
@@ -89,18 +118,7 @@ def verdicts(run: Run) -> pd.DataFrame:
     names = [str(name) for name in rows if "." in str(name)]
     found: list[list[bool | None]] = []
     for row in rows.to_dict("records"):
-        scores: dict[str, dict[str, float]] = {}
-        for name in names:
-            scorer, _, key = name.partition(".")
-            scores.setdefault(scorer, {})[key] = float(row[name])
-        output = row.get("output")
-        said = succeeded(
-            scores,
-            card,
-            output=output if isinstance(output, str) else "answer",
-            threshold=SAFE_FROM if threshold is None else threshold,
-        )
-        found.append(_with_tries(row, said))
+        found.append(_with_tries(row, did_harm(row, names, card, threshold)))
     return pd.DataFrame(
         {
             "sample": rows["sample"].to_list(),
