@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlparse
 
 import pytest
 from inspect_ai import eval as inspect_eval
@@ -26,9 +28,19 @@ COLUMNS = [
 ]
 
 
+class Logs(NamedTuple):
+    """One folder with the logs of a defended and of an undefended run.
+
+    Both may begin in the same second: their names have no order.
+    """
+
+    folder: Path
+    defended: Path
+    undefended: Path
+
+
 @pytest.fixture(scope="module")
-def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A defended and an undefended run."""
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Logs:
     root = tmp_path_factory.mktemp("viewing")
     folder = str(write_siuo(root / "siuo", 2))
     said = f"<reasoning>Fumes.</reasoning><prompt>{NEW}</prompt>"
@@ -37,6 +49,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rewriter": Scripted(said, name="rewriter").model,
         "grader": Scripted(grade, name="grader").model,
     }
+    written = []
     for solver in (vlmguard(), None):
         (log,) = inspect_eval(
             siuo(data_dir=folder),
@@ -47,34 +60,43 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             log_dir=str(root / "logs"),
         )
         assert log.status == "success", log.error
-    return root / "logs"
+        written.append(Path(urlparse(log.location).path))
+    return Logs(root / "logs", *written)
 
 
-def test_the_texts_beside_an_answer_are_no_measures(logs: Path) -> None:
-    defended, undefended = (read_eval_log(str(path)) for path in sorted(logs.glob("*.eval")))
-    for log, listed in ((defended, {"category", "rewritten"}), (undefended, {"category"})):
+def test_the_texts_beside_an_answer_are_no_measures(logs: Logs) -> None:
+    for path, listed in (
+        (logs.defended, {"category", "rewritten"}),
+        (logs.undefended, {"category"}),
+    ):
+        log = read_eval_log(str(path))
         assert log.samples is not None
         assert log.results is not None
         value = (log.samples[0].scores or {})["at_a_glance"].as_dict()
         assert set(value) == listed
         assert "at_a_glance" not in {score.scorer for score in log.results.scores}
-    for run in read_results([str(logs)]).runs:
+    for run in read_results([str(logs.folder)]).runs:
         assert not [column for column in run.answers if "glance" in column]
         assert not [column for column in run.asked if "glance" in column]
 
 
-def test_reducers_say_that_each_measure_has_its_own_way(logs: Path) -> None:
-    log = read_eval_log(str(min(logs.glob("*.eval"))), header_only=True)
+def test_reducers_say_that_each_measure_has_its_own_way(logs: Logs) -> None:
+    log = read_eval_log(str(logs.defended), header_only=True)
     assert log.results is not None
     assert {score.reducer for score in log.results.scores} == {"per_measure", None}
 
 
 @pytest.fixture(scope="module")
-def address(logs: Path) -> Iterator[str]:
+def address(logs: Logs) -> Iterator[str]:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("inspect")), "view", "--log-dir", str(logs)]
+    command = [
+        str(Path(sys.executable).with_name("inspect")),
+        "view",
+        "--log-dir",
+        str(logs.folder),
+    ]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([*command, "--port", str(port)], **quiet)
     try:
@@ -104,8 +126,8 @@ def test_the_list_of_logs_shows_the_defense(address: str, page: Opens) -> None:
     shown.wait(f"['undefended', 'vlmguard'].some(tag => {words}.includes(tag))")
 
 
-def test_the_list_of_samples_has_these_columns(address: str, logs: Path, page: Opens) -> None:
-    shown = page(f"{address}#/logs/{min(logs.glob('*.eval')).name}")
+def test_the_list_of_samples_has_these_columns(address: str, logs: Logs, page: Opens) -> None:
+    shown = page(f"{address}#/logs/{logs.defended.name}")
     shown.wait("document.body.innerText.includes('SAFE & HELPFUL')")
     lines = shown.text("body").splitlines()
     first = lines.index("ID")
@@ -116,9 +138,9 @@ def test_the_list_of_samples_has_these_columns(address: str, logs: Path, page: O
 
 
 def test_a_transcript_shows_the_rewrite_where_it_happened(
-    address: str, logs: Path, page: Opens
+    address: str, logs: Logs, page: Opens
 ) -> None:
-    name = min(logs.glob("*.eval")).name
+    name = logs.defended.name
     shown = page(f"{address}#/logs/{name}/samples/sample/siuo%2F1000/1")
     bold = "[...document.querySelectorAll('strong')].map(each => each.innerText)"
     shown.wait(f"{bold}.includes('vlmguard: the request was changed')")
