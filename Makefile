@@ -97,5 +97,5 @@ clean:
 .venv/%/ready: $(STAMPED)
 	@echo "installing into .venv/$*: some minutes"
 	$(PYTHON) -m venv .venv/$*
-	.venv/$*/bin/pip install $(PIP_FLAGS) -e '.[train,dev]'
+	.venv/$*/bin/pip install $(PIP_FLAGS) -e '.[train,ray,dev]'
 	touch $@

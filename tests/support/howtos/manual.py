@@ -31,7 +31,7 @@ INSTALLS = (
     NotRun(
         "pip install -c constraints.txt -e .",
         "packages come from a network",
-        "Makefile: pip install $(PIP_FLAGS) -e '.[train,dev]'",
+        "Makefile: pip install $(PIP_FLAGS) -e '.[train,ray,dev]'",
     ),
 )
 MAKES = (
