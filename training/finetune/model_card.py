@@ -51,6 +51,7 @@ data, not how safe the answers are that follow from its rewrites.
 {versions}
 """
 
+_SERVING: Final = f"{PACKAGE}.training.finetune.vllm_adapters"
 _PROVENANCE: Final = (
     *("targets", "rows", "sources", "reasoners", "templates"),
     *("rewriter_prompt", "rewriter_template", "voided_test_sets"),
@@ -172,6 +173,8 @@ def _commands(config: TrainConfig, targets: str, prompt: int) -> str:
     command, role = eval_command(config, targets, prompt)
     served = f"{config.model}:THIS_FOLDER" if config.peft == "lora" else "THIS_FOLDER"
     other = f"# with vLLM (not confirmed yet): --model-role rewriter=vllm/{served}"
+    if config.peft == "lora":
+        other += f"\n# served by name: python -m {_SERVING} rewriter=THIS_FOLDER says how"
     return f"{command} \\\n  {role} ...\n{other}"
 
 
