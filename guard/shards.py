@@ -5,11 +5,11 @@ that are missing. Which shard a sample falls to depends on its id and the number
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["SHARD", "Shard", "place_of", "shards_of"]
+__all__ = ["SHARD", "Shard", "missing_shards", "place_of", "shards_of"]
 
 SHARD: Final = "shard"
 """The field of a log's metadata that holds its shard."""
@@ -23,10 +23,13 @@ class Shard:
         number: Its number, from 1.
         sizes: The samples of each shard of the benchmark, after a limit; a shard without samples is
             not run.
+        places: Where its samples stand in the whole benchmark, from 0, so that readers put all
+            samples back into their order; empty if nobody knows.
     """
 
     number: int
     sizes: tuple[int, ...]
+    places: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -39,7 +42,11 @@ class Shard:
 
     def noted(self) -> dict[str, Any]:
         """For the metadata of a log, under `SHARD`."""
-        return {"number": self.number, "sizes": list(self.sizes)}
+        return {
+            "number": self.number,
+            "sizes": list(self.sizes),
+            "places": list(self.places),
+        }
 
     @classmethod
     def noted_in(cls, metadata: Mapping[str, Any] | None) -> "Shard | None":
@@ -52,11 +59,15 @@ class Shard:
         if noted is None:
             return None
         try:
-            shard = cls(int(noted["number"]), tuple(int(size) for size in noted["sizes"]))
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"{SHARD} in its metadata is no shard: {noted!r}") from error
-        if not 1 <= shard.number <= len(shard.sizes) or min(shard.sizes) < 0:
-            raise ValueError(f"{SHARD} in its metadata is no shard: {noted!r}")
+            sizes = tuple(map(int, noted["sizes"]))
+            places = tuple(map(int, noted.get("places") or ()))
+            shard = cls(int(noted["number"]), sizes, places)
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            raise ValueError(_no_shard(noted)) from error
+        if not 1 <= shard.number <= len(sizes) or min(sizes) < 0 or sizes[shard.number - 1] == 0:
+            raise ValueError(_no_shard(noted))
+        if places and len(places) != sizes[shard.number - 1]:
+            raise ValueError(_no_shard(noted))
         return shard
 
 
@@ -67,12 +78,38 @@ def shards_of(sample_ids: Sequence[int | str], count: int) -> list[Shard]:
         sample_ids: All its samples, after a limit.
         count: Number of shards (>= 1).
     """
-    places = [place_of(each, count) for each in sample_ids]
-    sizes = tuple(places.count(number) for number in range(1, count + 1))
-    return [Shard(number, sizes) for number in range(1, count + 1) if sizes[number - 1]]
+    held: list[list[int]] = [[] for _ in range(count)]
+    for place, each in enumerate(sample_ids):
+        held[place_of(each, count) - 1].append(place)
+    sizes = tuple(map(len, held))
+    return [Shard(number, sizes, tuple(places)) for number, places in enumerate(held, 1) if places]
+
+
+def missing_shards(noted: Iterable[Shard], count: int) -> list[str]:
+    """The shards of a run that are not there, by name: `2-of-4`.
+
+    Args:
+        noted: Those that are there and finished. A shard without samples is never missing.
+        count: How many shards the run has.
+
+    Returns:
+        The names in order. Of shards that disagree about which of them have samples, any that one
+        of them expects is missing.
+    """
+    there = list(noted)
+    numbers = {each.number for each in there}
+    return [
+        f"{number}-of-{count}"
+        for number in range(1, count + 1)
+        if number not in numbers and (not there or any(each.sizes[number - 1] for each in there))
+    ]
 
 
 def place_of(sample_id: int | str, count: int) -> int:
     """The number of the shard, from 1 to `count`, to which a sample falls."""
     digest = hashlib.sha256(str(sample_id).encode()).digest()
     return int.from_bytes(digest[:8]) % count + 1
+
+
+def _no_shard(noted: object) -> str:
+    return f"{SHARD} in its metadata is no shard: {str(noted)[:200]}"

@@ -1,7 +1,7 @@
 """The conditions of a log, which must agree for two results to be compared."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from inspect_ai.log import EvalLog, EvalSampleSummary
@@ -116,9 +116,43 @@ def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
     Raises:
         LeftOut: Two samples (for prompts: of one category) state different facts.
     """
-    found: Judging = {}
-    # A benchmark may ask another question in each category (as MM-SafetyBench does).
-    templates: dict[str, dict[str, str]] = {}
+    return judged_of(summaries, names).conditions
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What each scorer judged with, as its scores note it.
+
+    Attributes:
+        facts: By scorer: judges, threshold, phrases.
+        templates: By scorer, its prompt for each category: a benchmark may ask another question in
+            each (as MM-SafetyBench does).
+    """
+
+    facts: Judging = field(default_factory=dict)
+    templates: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def takes(self, name: str, facts: dict[str, Any], templates: dict[str, str]) -> bool:
+        """Add facts of a scorer, and say whether they agree with the known ones."""
+        return _agrees(self.facts.setdefault(name, {}), facts) and _agrees(
+            self.templates.setdefault(name, {}), templates
+        )
+
+    @property
+    def conditions(self) -> Judging:
+        """The facts by scorer, with one digest of its prompts; a scorer without any is left out."""
+        found = {}
+        for name, facts in sorted(self.facts.items()):
+            # A rule that needs neither judge nor phrases is no condition: it may be added to one
+            # log alone.
+            if all_of := {**facts, **_prompt(self.templates.get(name, {}))}:
+                found[name] = all_of
+        return found
+
+
+def judged_of(summaries: list[EvalSampleSummary], names: Names) -> Judged:
+    """What each scorer of a view judged with; arguments and errors as of `judging_of`."""
+    found = Judged()
     for sample in summaries:
         category = str(sample.metadata.get("category") or "")
         for scorer, score in (sample.scores or {}).items():
@@ -129,17 +163,17 @@ def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
             if name == "judge" and not scorer.startswith("judge"):
                 facts["scorer"] = scorer
             prompt = {category: metadata[_TEMPLATE]} if _TEMPLATE in metadata else {}
-            if not (
-                _agrees(found.setdefault(name, {}), facts)
-                and _agrees(templates.setdefault(name, {}), prompt)
-            ):
+            if not found.takes(name, facts, prompt):
                 raise LeftOut(f"its samples were scored by {scorer} in different ways")
-    for name, by_category in templates.items():
-        if by_category:
-            one, *others = dict.fromkeys(by_category.values())
-            found[name][_TEMPLATE] = digest(by_category) if others else one
-    # A rule that needs neither judge nor phrases is no condition: it may be added to one log alone.
-    return {name: facts for name, facts in sorted(found.items()) if facts}
+    return found
+
+
+def _prompt(by_category: dict[str, str]) -> dict[str, str]:
+    """The identity of a scorer's prompts; nothing for a scorer without one."""
+    different = list(dict.fromkeys(by_category.values()))
+    if not different:
+        return {}
+    return {_TEMPLATE: digest(by_category) if len(different) > 1 else different[0]}
 
 
 def _agrees(known: dict[str, Any], facts: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from inspect_ai.log import (
@@ -22,7 +22,7 @@ from inspect_ai.log import (
 from zstandard import ZstdError
 
 from vlmguard.guard.cards import cards
-from vlmguard.guard.record import output_kind
+from vlmguard.guard.shards import Shard
 from vlmguard.results.logs.answers import (
     GRADER,
     LeftOut,
@@ -58,6 +58,7 @@ from vlmguard.results.logs.conditions import (
 from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
 from vlmguard.results.logs.failed_calls import broken_off
 from vlmguard.results.logs.missing_images import answers_without_images
+from vlmguard.results.logs.part import Part, judges_itself, outputs_of, part_of, shard_of
 from vlmguard.results.logs.run_facts import run_facts
 from vlmguard.results.logs.timing import LATENCY_TAG, Pace, latency_of, pace_of
 from vlmguard.results.logs.unfinished import WAY_OUT, named, unfinished_samples
@@ -74,6 +75,8 @@ _OUTPUTS: Final = {
     "refusal": "marked as refusals by the provider",
     "no_answer": "no answers",
 }
+ITS_OWN_JUDGE: Final = "its judge is its own guard model, and may miss again what that let pass"
+"""A remark on a run."""
 
 
 # Two runs are never equal: tables use runs as keys.
@@ -82,7 +85,7 @@ class Run:
     """A usable log with the scores of one judge.
 
     Attributes:
-        path: Its place.
+        paths: Places of its logs: one, or those of all shards in their order.
         view: Number of its judge: 0 is the first, then the appended ones.
         asked: Columns of all requested measures, scored or not.
         repeat: Number of earlier views of the log with an equal judge; tables show only the first.
@@ -112,9 +115,10 @@ class Run:
         facts: Date, versions and command, for readers, by their headings.
         answers: A row for each answer (see `Results.frame`).
         missing: A row for each answer to a sample that was left out, since its images are missing.
+        part: Of a log of one shard, what a run of all shards is made of; else None.
     """
 
-    path: str
+    paths: tuple[str, ...]
     view: int
     column: Column
     target: str
@@ -143,6 +147,17 @@ class Run:
     asked: tuple[str, ...] = ()
     answers: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     missing: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    part: Part | None = None
+
+    @property
+    def shard(self) -> Shard | None:
+        """The part of a benchmark that its log holds; None for all of it."""
+        return self.part.shard if self.part else None
+
+    @property
+    def path(self) -> str:
+        """The place of its log; of several, the first."""
+        return self.paths[0]
 
     @property
     def counted(self) -> pd.DataFrame:
@@ -308,7 +323,8 @@ def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
         key = (row["sample"], row["epoch"])
         row["failed"] = opened.failed.get(key, "")
         row.update(tries_of(opened.noted.get(key, {})))
-    _check_scored(rows)
+    if shard_of(opened.log) is None:  # Of a shard, its whole run is looked at.
+        _check_scored(rows)
     run = _run(opened, view, names)
     check_ranges(rows, run.declared, run.reduced)
     run.answers = pd.DataFrame(rows)
@@ -331,7 +347,7 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
     judging = judging_of(summaries, names)
     version = " ".join(sorted(versions_of(tallies)))
     return Run(
-        path=opened.path,
+        paths=(opened.path,),
         view=view,
         column=column_of(log, judging, opened.noted),
         target=around.target,
@@ -351,10 +367,14 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
         approximations=tuple(
             dict.fromkeys(each for tally in tallies for each in tally.get("approximations", ()))
         ),
-        remarks=[*_on_outputs(tallies), *_on_judges(summaries, names)],
+        remarks=[
+            *on_outputs(outputs_of(tallies)),
+            *([ITS_OWN_JUDGE] if judges_itself(summaries, names) else []),
+        ],
         overhead_gap="" if tallies else "its scores carry no tally of calls (foreign scorers)",
         provenance=_provenance(log),
         facts=run_facts(log, around.defense, version),
+        part=part_of(log, summaries, names, opened.noted, opened.seen),
     )
 
 
@@ -385,28 +405,19 @@ def _provenance(log: EvalLog) -> dict[str, str]:
     return given({**spec.packages, "commit": commit, "created": str(spec.created)})
 
 
-def _on_outputs(tallies: list[dict[str, Any]]) -> list[str]:
-    """How many outputs were not whole answers, and why."""
-    found = Counter((output_kind(tally), tally.get("output_reason")) for tally in tallies)
+def on_outputs(outputs: Counter[tuple[str, str | None]]) -> list[str]:
+    """How many outputs were not whole answers, and why.
+
+    Args:
+        outputs: The number of answers by kind and reason.
+    """
     listed = [
         f"{count} {words}" + ("" if kind == "blocked" else f" ({reason})")
         for kind, words in _OUTPUTS.items()
-        for (of, reason), count in sorted(found.items(), key=str)
+        for (of, reason), count in sorted(outputs.items(), key=str)
         if of == kind
     ]
-    return [f"of {len(tallies)} outputs {', '.join(listed)}"] if listed else []
-
-
-def _on_judges(summaries: list[EvalSampleSummary], names: Names) -> list[str]:
-    """Whether the judge is the model that the defense asks, too."""
-    alone = any(
-        (score.metadata or {}).get("judges_itself")
-        for sample in summaries
-        for scorer, score in (sample.scores or {}).items()
-        if scorer in names
-    )
-    said = "its judge is its own guard model, and may miss again what that let pass"
-    return [said] if alone else []
+    return [f"of {outputs.total()} outputs {', '.join(listed)}"] if listed else []
 
 
 def _unfinished(log: EvalLog, reason: str) -> LeftOut:

@@ -19,7 +19,7 @@ def a_group(measures: Sequence[Measure], endpoint: str = "") -> Group:
 def a_run(target: str, defense: str) -> Run:
     """A run without answers."""
     return Run(
-        path="",
+        paths=("",),
         view=0,
         column=COLUMN,
         target=target,
