@@ -44,10 +44,8 @@ dist: .venv/check/ready  ## sdist and wheel
 	.venv/check/bin/python -m build
 	rm -rf build src/vlmguard.egg-info
 
-bench: .venv/bench/ready  ## speed, as ratios measured in one run
-	@failed=0; for script in tests/bench/*.py; do \
-		echo "== $$script"; .venv/bench/bin/python $$script || failed=1; \
-	done; exit $$failed
+bench: .venv/bench/ready  ## speed, as ratios measured in one run: docs/benchmarks.md
+	.venv/bench/bin/python tests/support/benchmarks.py $(ARGS)
 
 # Without a network, on a machine's own torch: WHEELS=FOLDER, see the top of the script.
 bench-gpu: $(if $(WHEELS),,.venv/bench/ready)  ## a 7B model on one GPU, at most 8 minutes

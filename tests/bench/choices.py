@@ -65,7 +65,8 @@ def measure(folder: Path, name: str) -> bool:
         "s",
     )
     model.api.close()
-    return verdict([our / their for our, their in measured], LIMIT, at_least=False)
+    ratios = [our / their for our, their in measured]
+    return verdict(ratios, LIMIT, at_least=False, what=f"ratio, {name}")
 
 
 async def decode(model: Model, n: int) -> None:

@@ -22,6 +22,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.boards import a_group, a_run
+from support.findings import within
 
 from vlmguard.results.leaderboard.comparisons import Tested, duels, mark
 from vlmguard.results.leaderboard.model import Cell, Entry, Leaderboard, Overhead
@@ -186,18 +187,19 @@ def main() -> int:
     print(*lines, sep="\n", flush=True)
     # Tolerated standard errors.
     most = MOST + (2 if write else 3) * math.sqrt(MOST * (1 - MOST) / tables)
-    missed = False
+    worst = {"false": 0.0, "claimed": 0.0}
     for world in worlds():
         shares = simulate(world, tables)
         lines.append("| " + " | ".join(row(world, shares)) + " |")
         print(lines[-1], flush=True)
-        missed |= max(shares["false"], shares["claimed"]) > most
-    if missed:
-        print(f"More than {most:.3f} of the tables hold a false mark or claim.")
-    elif write:
+        worst = {name: max(share, float(shares[name])) for name, share in worst.items()}
+    what = f"share of {tables:,} tables with a false"
+    good = within(f"highest {what} mark", worst["false"], most)
+    good &= within(f"highest {what} claim of the best", worst["claimed"], most)
+    if write and good:
         lines += ["", f"Shares of {tables:,} simulated tables a row: tests/bench/false_marks.py."]
         PAGE.write_text("\n".join(lines) + "\n")
-    return int(missed)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -13,18 +13,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.adversarial import ENDS, FUNCTIONS, MOST, OTHERS, WORST, worst_ratio
+from support.findings import within
 
 
 def main() -> int:
     """Print the worst ratio of each function; 1 if one is above the bound."""
-    failed = False
+    worst = 0.0
     for name, function in FUNCTIONS.items():
         ratio, text = worst_ratio(function, (*WORST, *OTHERS), ENDS)
-        failed |= ratio > MOST
+        worst = max(worst, ratio)
         shown = f"{ratio:5.1f}  {text}" if ratio else "      under 0.03 s"
         print(f"{name:24} {shown}", flush=True)
-    print(f"at most {MOST:g}: {'failed' if failed else 'passed'}")
-    return int(failed)
+    what = "processor time, 40,000 characters to 10,000, the slowest function and text"
+    return 0 if within(what, worst, MOST) else 1
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
+from support.findings import show, within
 from support.load.bodies import exactly, photo_request, random_request, rewritten, small_request
 from support.load.client import KEY, Client, Reply, arrivals, closed_loop, open_loop
 from support.load.guard import REWRITTEN
@@ -144,11 +145,17 @@ def _table(found: dict[int, Row], names: list[str]) -> bool:
             added[rate, name] = half - _part(base, 50)
             more = f"{added[rate, name]:8.2f}{most - _part(base, 99):8.2f}{cpu:8.2f}"
             print(f"  {name:24}{rate:9}{half:8.2f}{most:8.2f}{more if name != 'direct' else ''}")
+    for rate, row in found.items():
+        show(f"a request, {rate} a second", {name: row[name][0] for name in names}, "ms")
     ours = added[10, OURS]
-    good = _kept("p50 added at 10 a second, ms", ours, OVERHEAD_LIMIT)
-    print(f"  ratio to the {LEAST}: {ours / added[10, LEAST]:.2f}")
+    good = within("p50 added at 10 a second, ms", ours, OVERHEAD_LIMIT)
+    show("what is added, relative", {f"to the {LEAST}": [ours / added[10, LEAST]]}, "times")
     if THEIRS in names:
-        good &= _kept(f"ratio to {THEIRS}", ours / added[10, THEIRS], AGAINST_LITELLM)
+        good &= within(
+            f"p50 added at 10 a second, ratio to {THEIRS}",
+            ours / added[10, THEIRS],
+            AGAINST_LITELLM,
+        )
     return good
 
 
@@ -165,8 +172,9 @@ def streams(folder: Path) -> bool:
     # A proxy that waits for the end gives all events at one moment.
     spread = statistics.median(reply.arrived[-1] - reply.arrived[0] for reply in replies)
     print(f"  sent over {EVENTS * PAUSE:.1f} seconds or more, came over {spread:.1f}")
-    held = _kept("streams not held at once", STREAMS - peak, 0)
-    return held and spread > EARLY * EVENTS * PAUSE
+    held = within("streams not held at once", STREAMS - peak, 0)
+    least = EARLY * EVENTS * PAUSE
+    return held & within("seconds over which a stream's events came", spread, least, at_least=True)
 
 
 async def _streamed(own: int, port: int) -> tuple[list[Reply], int]:
@@ -233,7 +241,7 @@ def bodies(folder: Path) -> bool:
     for number in wrong[:5]:
         print(f"  wrong: random_request({number})")
     assert min(actions["pass"], actions["rewrite"]) > BODIES / 5, actions
-    return _kept("bodies that went on wrongly", len(wrong), 0)
+    return within("bodies that went on wrongly", len(wrong), 0)
 
 
 async def _bodies(port: int) -> tuple[Counter[str], list[int]]:
@@ -276,7 +284,7 @@ def memory(folder: Path) -> bool:
 
         early, late = asyncio.run(both())
     print(f"\nresident: {early / 1e6:.1f} MB after {FIRST} requests, {late / 1e6:.1f} after {LAST}")
-    return _kept("growth", late / early, GROWTH_LIMIT)
+    return within("memory after 20,000 requests, relative to 5,000", late / early, GROWTH_LIMIT)
 
 
 def _cpu(process: int) -> float:
@@ -290,12 +298,6 @@ def _cpu(process: int) -> float:
 
 def _part(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def _kept(what: str, value: float, limit: float) -> bool:
-    good = value <= limit
-    print(f"  {what}: {value:.2f}, at most {limit}: {'ok' if good else 'MISSED'}")
-    return good
 
 
 PARTS: dict[str, Callable[[Path], bool]] = {

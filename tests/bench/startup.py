@@ -108,7 +108,8 @@ def main() -> int:
                 },
                 "s",
             )
-            good &= verdict([our / their for our, their in measured], LIMIT, at_least=False)
+            ratios = [our / their for our, their in measured]
+            good &= verdict(ratios, LIMIT, at_least=False, what=f"{title}, ratio")
     print("  torch was imported in none of the runs")
     return 0 if good & help_is_light() else 1
 
@@ -132,7 +133,8 @@ def help_is_light() -> bool:
         },
         "ms",
     )
-    return verdict([our / their for our, their in measured], HELP_LIMIT, at_least=False)
+    ratios = [our / their for our, their in measured]
+    return verdict(ratios, HELP_LIMIT, at_least=False, what="vlmguard --help, ratio")
 
 
 def _children() -> float:

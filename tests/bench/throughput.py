@@ -96,7 +96,8 @@ def measure(folder: Path, name: str) -> bool:
     strict = statistics.median(our for our, _ in measured) / statistics.median(generating[1:])
     print(f"  against model.generate alone: {strict:.3f}")
     model.api.close()
-    return verdict([our / their for our, their in measured], LIMIT, at_least=True)
+    ratios = [our / their for our, their in measured]
+    return verdict(ratios, LIMIT, at_least=True, what=f"ratio, {name}")
 
 
 if __name__ == "__main__":

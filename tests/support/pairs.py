@@ -1,15 +1,19 @@
-"""Interleaved pairs: how the benchmarks here measure and show a ratio.
+"""Interleaved pairs: how the benchmarks here measure a ratio.
 
 On a busy machine, single figures vary by tens of percent. Each pair runs both sides twice, in the
-order A B B A, so that a steady slowdown affects both equally. The median of the five ratios counts.
-To detect a few percent, see `duets`.
+order A B B A, so that a steady slowdown affects both equally. The median of the ratios counts; six
+are the fewest whose spread is an interval of 95 % for it (`findings`). To detect a few percent,
+see `duets`.
 """
 
 import gc
-import statistics
 from collections.abc import Callable
 
-PAIRS = 5
+from support.findings import show, verdict, within
+
+__all__ = ["PAIRS", "pairs", "show", "verdict", "within"]
+
+PAIRS = 6
 
 
 def pairs(
@@ -50,24 +54,3 @@ def _there_and_back(first: Callable[[], float], second: Callable[[], float]) -> 
         gc.collect()
         values.append(side())
     return (values[0] + values[3]) / 2, (values[1] + values[2]) / 2
-
-
-def show(title: str, rows: dict[str, list[float]], unit: str) -> None:
-    """Print median and spread (lowest to highest) of each row."""
-    print(f"\n{title}")
-    for name, values in rows.items():
-        middle, low, high = statistics.median(values), min(values), max(values)
-        print(f"  {name:<46} {middle:8.2f} {unit:<9} ({low:.2f} to {high:.2f})")
-
-
-def verdict(ratios: list[float], limit: float, *, at_least: bool) -> bool:
-    """Print the median ratio beside its limit; returns whether the limit is kept."""
-    middle = statistics.median(ratios)
-    good = middle >= limit if at_least else middle <= limit
-    word = "at least" if at_least else "at most"
-    spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
-    print(
-        f"  ratio, median of {len(ratios)} pairs: {middle:.3f} ({spread}), "
-        f"{word} {limit}: {'ok' if good else 'MISSED'}"
-    )
-    return good
