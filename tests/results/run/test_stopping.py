@@ -74,14 +74,6 @@ def test_a_second_run_in_a_folder_is_refused(matrix: Matrix, tmp_path: Path) -> 
     assert len(CALLS) == 4
 
 
-def test_a_folder_that_is_not_local_is_said_to_be_unlocked(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with locked("s3://bucket/logs/none"):
-        pass
-    assert "s3://bucket/logs/none is not local and cannot be locked" in capsys.readouterr().err
-
-
 def test_a_full_disk_stops_the_run_at_once(matrix: Matrix, small_disk: Path) -> None:
     matrix.log_dir = str(small_disk / "logs")
     with pytest.raises(UserError, match="no space is left for logs"):
