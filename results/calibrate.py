@@ -16,7 +16,7 @@ give Clopper and Pearson's ends.
 """
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -320,7 +320,7 @@ def _read(card: DefenseCard, runs: list[Run]) -> tuple[list[Seen], list[Seen], i
     for run in runs:
         bound = read_eval_log(run.path, header_only=True).eval.model_roles or {}
         prompted = {role.option for role in card.roles if role.name in bound}
-        for sample in read_eval_log_samples(run.path, exclude_fields={"events", "store"}):
+        for sample in _samples(run):
             roles |= {stage.role for stage in DefenseRecord.of(sample).stages}
             seen = _seen(card.checks, sample, prompted)
             if seen is None:
@@ -330,6 +330,12 @@ def _read(card: DefenseCard, runs: list[Run]) -> tuple[list[Seen], list[Seen], i
             elif not any(map(math.isnan, seen.alarms)):
                 others.append(seen)
     return harmless, others, unscored, roles
+
+
+def _samples(run: Run) -> Iterator[EvalSample]:
+    """The samples of all logs of a run."""
+    for path in run.paths:
+        yield from read_eval_log_samples(path, exclude_fields={"events", "store"})
 
 
 def _seen(

@@ -113,6 +113,10 @@ class _Side:
 def diff(first: str, second: str) -> Diff:
     """Compare two logs of one benchmark sample by sample.
 
+    Args:
+        first: A log, or a folder with all shards of a run.
+        second: Another.
+
     Raises:
         UserError: A log cannot be used, or the two share no sample or no label.
     """
@@ -177,8 +181,8 @@ def _flip(one: _Side, two: _Side, key: Any, names: list[str], fell: float) -> Fl
         epoch=epoch,
         category=str(one.answers.loc[key, "category"]),
         changes=tuple(sorted(changed)),
-        first=read_exchange(one.run.path, sample, epoch),
-        second=read_exchange(two.run.path, sample, epoch),
+        first=read_exchange(one.run.log_of(sample), sample, epoch),
+        second=read_exchange(two.run.log_of(sample), sample, epoch),
         loss=loss + fell / common_measures()["safety"].highest,
         direction=_DIRECTIONS[int(loss > 0) - int(loss < 0)],
     )

@@ -82,7 +82,7 @@ def agree(sources: list[str]) -> list[Agreement]:
             raters.append(read_labels(Path(source)))
         else:
             judged = read_views(source)
-            logs |= dict.fromkeys(run.path for run in judged)
+            logs |= dict.fromkeys(path for run in judged for path in run.paths)
             raters += map(judge_of, judged)
     _check_answers(list(logs))
     if len(raters) < 2:

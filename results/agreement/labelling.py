@@ -7,7 +7,7 @@ Raters' labels are merged where they agree. What they differ in stays open, with
 beside it, for both to settle: labels of agreement alone would be no random subset.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,8 @@ from vlmguard.results.formats.spreadsheet import sheet_name
 from vlmguard.results.logs.answers import LeftOut, digest
 from vlmguard.results.logs.checks import check_sizes
 from vlmguard.results.logs.exchange import exchange
+from vlmguard.results.logs.frame import find_logs, read_run
+from vlmguard.results.logs.part import shard_of
 from vlmguard.results.logs.read import UNREADABLE
 
 __all__ = ["label_sheet", "merged_sheet", "open_labels"]
@@ -34,7 +36,7 @@ def label_sheet(log: str, number: int, seed: int) -> LabelSheet:
     """A blind sheet: answers in random order, without model, defense or verdict.
 
     Args:
-        log: The log.
+        log: The log, or a folder with the shards of a run.
         number: How many answers to draw; all if there are fewer.
         seed: Seed of the drawing.
 
@@ -103,17 +105,26 @@ def open_labels(sheet: LabelSheet) -> dict[str, int]:
 
 
 def _answers(log: str) -> tuple[dict[Key, EvalSample], str]:
-    """The answers of a log, and Inspect's id of its evaluation."""
+    """The answers of a run, and Inspect's id of its evaluation."""
+    found = find_logs([log])
     try:
-        check_sizes(log)
-        samples = list(
-            read_eval_log_samples(log, resolve_attachments=True, exclude_fields={"events"})
-        )
+        header = read_eval_log(found[0], header_only=True)
+        # A part of a run is no random subset of it.
+        if len(found) > 1 or shard_of(header) is not None:
+            run = read_run(log)
+            found, evaluation = list(run.paths), run.identity[1]
+        else:
+            evaluation = header.eval.eval_id
+        samples = [sample for path in found for sample in _samples(path)]
     # Inspect raises RuntimeError for logs that are unfinished or invalidated.
     except (*UNREADABLE, LeftOut, RuntimeError) as error:
         raise UserError(f"{log}: cannot be read whole ({error}). Name a finished log.") from error
-    by_key = {(sheet_name(str(sample.id)), sample.epoch): sample for sample in samples}
-    return by_key, read_eval_log(log, header_only=True).eval.eval_id
+    return {(sheet_name(str(sample.id)), sample.epoch): sample for sample in samples}, evaluation
+
+
+def _samples(path: str) -> Iterator[EvalSample]:
+    check_sizes(path)
+    return read_eval_log_samples(path, resolve_attachments=True, exclude_fields={"events"})
 
 
 def _sheet(

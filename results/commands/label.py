@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
         help="a blind sheet for labelling answers by hand",
         description="Answers in random order, without model, defense or verdict.",
     )
-    parser.add_argument("log", metavar="LOG", help="a log, or a folder with a single one")
+    parser.add_argument("log", metavar="LOG", help="a log, or a folder with a single run")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="for labels.csv and labels.html"
     )

@@ -17,7 +17,7 @@ def name_logs(board: Leaderboard, folder: Path) -> None:
     """Note in the facts of each row where its log is, seen from the folder of the board."""
     for part in (board, board.attacked):
         for entry in part.entries if part else ():
-            entry.facts[LOG] = redact_text(log_place_from(entry.run.path, folder))
+            entry.facts[LOG] = redact_text(log_place_from(entry.run.place, folder))
 
 
 def write_samples(board: Leaderboard, folder: Path, images: bool) -> int:

@@ -21,15 +21,15 @@ _UNREAD = {"events", "store", "events_data", "timelines"}
 
 @dataclass(frozen=True)
 class Log:
-    """A log whose samples can be read.
+    """A run whose samples can be read.
 
     Attributes:
-        path: Its place.
+        run: The run.
         names: The scorers of the run's view.
         keys: The log's own id and the epochs of each sample, by its id as text.
     """
 
-    path: str
+    run: Run
     names: Names
     keys: dict[str, list[tuple[str | int, int]]]
 
@@ -42,20 +42,30 @@ class Log:
         held = [name for name in wanted if name in self.keys]
         for start in range(0, len(held), _AT_ONCE):
             part = held[start : start + _AT_ONCE]
-            keys = [key for name in part for key in self.keys[name]]
-            read = read_eval_log_samples_by_id(
-                self.path, keys, resolve_attachments=True, exclude_fields=_UNREAD
-            )
-            found = {(str(sample.id), sample.epoch): sample for sample in read}
+            by_log: dict[str, list[tuple[str | int, int]]] = {}
+            for name in part:
+                by_log.setdefault(self.run.log_of(name), []).extend(self.keys[name])
+            found = {
+                (str(sample.id), sample.epoch): sample
+                for path, keys in by_log.items()
+                for sample in read_eval_log_samples_by_id(
+                    path, keys, resolve_attachments=True, exclude_fields=_UNREAD
+                )
+            }
             for name in part:
                 yield name, [found[name, epoch] for _, epoch in self.keys[name]]
 
 
 def opened(run: Run) -> Log:
-    """The log of a run, by its header and summaries."""
-    spec = read_eval_log(run.path, header_only=True).eval
-    summaries = read_eval_log_sample_summaries(run.path)
+    """The samples of a run, by the headers and summaries of its logs."""
+    names: Names = {}
     keys: dict[str, list[tuple[str | int, int]]] = {}
-    for summary in sorted(summaries, key=lambda each: each.epoch):
-        keys.setdefault(str(summary.id), []).append((summary.id, summary.epoch))
-    return Log(run.path, views_of(spec, summaries)[run.view], keys)
+    for path in run.paths:
+        spec = read_eval_log(path, header_only=True).eval
+        summaries = read_eval_log_sample_summaries(path)
+        views = views_of(spec, summaries)
+        # A shard in which nothing was scored shows no judge that was added later.
+        names |= views[run.view] if run.view < len(views) else {}
+        for summary in sorted(summaries, key=lambda each: each.epoch):
+            keys.setdefault(str(summary.id), []).append((summary.id, summary.epoch))
+    return Log(run, names, keys)

@@ -128,14 +128,16 @@ class Reading:
         categories: Category of each sample.
         slices: Slice of each sample.
         fixed_by: Target, its settings and those of the run (`FIXED_BY`), and versions.
-        path: The log.
+        paths: Its log, or those of all its shards.
+        place: The log, or the folder of its shards.
     """
 
     measures: dict[str, Measure]
     categories: dict[str, str]
     slices: dict[str, str] = field(default_factory=dict)
     fixed_by: dict[str, str] = field(default_factory=dict)
-    path: str = ""
+    paths: tuple[str, ...] = ()
+    place: str = ""
 
 
 def scores_of(results: Results) -> list[tuple[Scores, Reading]]:
@@ -253,7 +255,7 @@ def _scores(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Scores:
             "defense_args": run.defense_args,
             "target_settings": run.target_settings,
             **({"edited": run.edited} if run.edited else {}),
-            "log": Path(run.path).name,
+            "log": ", ".join(Path(path).name for path in run.paths),
         },
         attack=run.column.under,
     )
@@ -265,7 +267,8 @@ def _reading(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Readin
         categories={str(sample): str(name) for sample, name in samples["category"].items()},
         slices={str(sample): str(name) for sample, name in samples["slice"].items()},
         fixed_by=_fixed_by(run),
-        path=run.path,
+        paths=run.paths,
+        place=run.place,
     )
 
 

@@ -25,10 +25,11 @@ from vlmguard.results.gate.matching import Match, match
 from vlmguard.results.gate.repeats import with_repeats
 from vlmguard.results.leaderboard.red_team_tables import red_team_lines_of
 from vlmguard.results.logs.frame import Results
+from vlmguard.results.logs.shards import WITH
 from vlmguard.results.sanitize import clean
 
 # Logs that are left out for other reasons than these are missing in the comparison.
-_ASIDE: Final = ("copy of", "older run", "foreign", "latency")
+_ASIDE: Final = ("copy of", "older run", "foreign", "latency", WITH)
 
 
 def check(
@@ -88,9 +89,11 @@ def _logs(
     old = {scores.label: scores.provenance.get("log", "") for scores in before}
     found = {}
     for scores, reading in current:
-        if name := old.get(scores.label):
-            beside = Path(reading.path).with_name(name)
-            found[scores.label] = (str(beside) if beside.exists() else name, reading.path)
+        name = old.get(scores.label)
+        # Of the shards of a run then, nothing tells the folder.
+        if name and ", " not in name:
+            beside = Path(reading.place).with_name(name)
+            found[scores.label] = (str(beside) if beside.exists() else name, reading.place)
     return found
 
 

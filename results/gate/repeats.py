@@ -5,6 +5,7 @@ of their message, those of copied or retried logs the id of their sample.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -50,8 +51,8 @@ def with_repeats(
         filled in if another run, with newly made answers, agreed in every answer and score.
     """
     others: dict[Key, list[tuple[Scores, Reading]]] = defaultdict(list)
-    for path in results.repeats:
-        for scores, reading in scores_of(read_results([path])):
+    for paths in results.repeats:
+        for scores, reading in scores_of(read_results(paths)):
             others[scores.key].append((scores, reading))
     found = []
     for scores, reading in current:
@@ -59,7 +60,7 @@ def with_repeats(
         if len(runs) == 1:
             found.append((scores, reading, "not deterministic, as far as one run can tell"))
             continue
-        answers = [_answers(each.path) for _, each in runs]
+        answers = [_answers(each.paths) for _, each in runs]
         differing = sorted(
             {
                 sample
@@ -74,10 +75,10 @@ def with_repeats(
             )
             found.append((scores, reading, said))
             continue
-        if reason := _made_once([each.path for _, each in runs], answers):
+        if reason := _made_once([path for _, each in runs for path in each.paths], answers):
             found.append((scores, reading, f"not deterministic, as far as can be told: {reason}"))
             continue
-        logs = ", ".join(sorted(Path(each.path).name for _, each in runs))
+        logs = ", ".join(sorted(Path(path).name for _, each in runs for path in each.paths))
         fixed = replace(scores, deterministic={**reading.fixed_by, "logs": logs})
         said = (
             f"deterministic: {len(runs)} runs agree in all {len(scores.samples)} samples, so "
@@ -124,13 +125,7 @@ def _made_once(paths: list[str], answers: list[_Answers]) -> str:
     return ""
 
 
-def _answers(path: str) -> _Answers:
-    if path.endswith(".json"):
-        samples = read_eval_log(path).samples or []
-    else:
-        summaries = read_eval_log_sample_summaries(path)
-        keys = [(sample.id, sample.epoch) for sample in summaries]
-        samples = read_eval_log_samples_by_id(path, keys, exclude_fields=_UNREAD)
+def _answers(paths: Iterable[str]) -> _Answers:
     return {
         (str(sample.id), sample.epoch): _Answer(
             sample.output.completion,
@@ -140,5 +135,13 @@ def _answers(path: str) -> _Answers:
                 if each
             ),
         )
-        for sample in samples
+        for path in paths
+        for sample in _samples(path)
     }
+
+
+def _samples(path: str) -> list[EvalSample]:
+    if path.endswith(".json"):
+        return read_eval_log(path).samples or []
+    keys = [(sample.id, sample.epoch) for sample in read_eval_log_sample_summaries(path)]
+    return read_eval_log_samples_by_id(path, keys, exclude_fields=_UNREAD)

@@ -15,6 +15,7 @@ from vlmguard.guard.paths import existing, user_path
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.conditions import as_text
 from vlmguard.results.logs.read import Run, read_log
+from vlmguard.results.logs.shards import whole_runs
 
 __all__ = [
     "Results",
@@ -35,12 +36,12 @@ class Results:
     Attributes:
         runs: A run for each usable log and judge, with its answers.
         left_out: The reason for each log that is left out.
-        repeats: Those of them that are older runs of a configuration in `runs`; copies are not.
+        repeats: The logs of each older run of a configuration in `runs`; copies are none.
     """
 
     runs: list[Run]
     left_out: dict[str, str] = field(default_factory=dict)
-    repeats: list[str] = field(default_factory=list)
+    repeats: list[tuple[str, ...]] = field(default_factory=list)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -82,8 +83,8 @@ def read_results(paths: Iterable[str]) -> Results:
         paths: Logs or folders of logs.
 
     Returns:
-        The usable runs and the reasons for the others. Of several logs of one run (copies, retries,
-        repeats) the newest counts.
+        The usable runs and the reasons for the others. The logs of a run's shards are one run. Of
+        several logs of one run (copies, retries, repeats) the newest counts.
 
     Raises:
         UserError: There is no log.
@@ -137,25 +138,27 @@ def _elsewhere() -> str:
 
 
 def read_run(path: str) -> Run:
-    """The run of a single log, by its first judge; errors as for `read_views`."""
+    """The run of a single log or of all its shards, by its first judge; errors as `read_views`."""
     return read_views(path)[0]
 
 
 def read_views(path: str) -> list[Run]:
-    """The run of a single log, once for each judge.
+    """The run of a single log or of all its shards, once for each judge.
 
     Args:
-        path: The log, or a folder with a single one.
+        path: The log, or a folder with a single one, or with the shards of a single run.
 
     Raises:
-        UserError: It cannot be used, or there are several logs.
+        UserError: It cannot be used, or there are several runs.
     """
     results = read_results([path])
-    logs = {run.path for run in results.runs}
+    logs = {run.paths for run in results.runs}
     if len(logs) != 1:
         left_out = "" if logs else next(iter(results.left_out.values()), "")
         reason = left_out or f"it holds {len(logs)} logs"
-        raise UserError(f"{path}: {reason}. Name a single usable log.")
+        raise UserError(
+            f"{path}: {reason}. Name a single usable log, or the folder with all shards of a run."
+        )
     return results.runs
 
 
@@ -176,7 +179,7 @@ def gathered(logs: Iterable[Read]) -> Results:
     """The results of all logs together: the newest run of each, with latencies.
 
     Args:
-        logs: The results of `read_each`.
+        logs: The results of `read_each`; those of a run's shards are put together.
     """
     read: list[Run] = []
     unusable: dict[str, LeftOut] = {}
@@ -185,17 +188,19 @@ def gathered(logs: Iterable[Read]) -> Results:
         unusable |= {log.path: log.reason} if log.reason else {}
     timed = [run for run in read if run.latency]
     measured = [run for run in read if not run.latency]
-    older = _older(measured)
-    runs = [run for run in measured if run not in older]
-    left_out = {path: str(reason) for path, reason in unusable.items()}
+    whole = whole_runs(measured)
+    older = _older(whole.runs)
+    runs = [run for run in whole.runs if run not in older]
+    left_out = {path: str(reason) for path, reason in unusable.items()} | whole.left_out
     left_out |= _done_again(unusable, measured)
     left_out |= _give_latencies(timed, runs)
     copies = {run for run, newer in older.items() if newer.identity[1] == run.identity[1]}
     left_out |= {
-        run.path: f"{'copy of' if run in copies else 'older run of the same as'} {newer.path}"
+        path: f"{'copy of' if run in copies else 'older run of the same as'} {newer.path}"
         for run, newer in older.items()
+        for path in run.paths
     }
-    repeats = dict.fromkeys(run.path for run in older if run not in copies)
+    repeats = dict.fromkeys(run.paths for run in older if run not in copies)
     return Results(runs, left_out, list(repeats))
 
 

@@ -4,6 +4,7 @@ Only headers and sample summaries are read, never messages or events, so that hu
 be read fast. All other modules of `results` start from here.
 """
 
+import itertools
 import json
 import math
 import zipfile
@@ -116,6 +117,7 @@ class Run:
         answers: A row for each answer (see `Results.frame`).
         missing: A row for each answer to a sample that was left out, since its images are missing.
         part: Of a log of one shard, what a run of all shards is made of; else None.
+        held: Of several logs, the one that holds each sample.
     """
 
     paths: tuple[str, ...]
@@ -148,6 +150,7 @@ class Run:
     answers: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     missing: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     part: Part | None = None
+    held: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def shard(self) -> Shard | None:
@@ -158,6 +161,20 @@ class Run:
     def path(self) -> str:
         """The place of its log; of several, the first."""
         return self.paths[0]
+
+    def log_of(self, sample: str) -> str:
+        """The log that holds a sample."""
+        return self.held.get(sample, self.path)
+
+    @property
+    def place(self) -> str:
+        """Its log; of several, the innermost folder with all of them."""
+        if len(self.paths) == 1:
+            return self.path
+        # Also of URLs, which `os.path.commonpath` would take for paths.
+        parts = [path.split("/")[:-1] for path in self.paths]
+        shared = itertools.takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False))
+        return "/".join(names[0] for names in shared) or "/"
 
     @property
     def counted(self) -> pd.DataFrame:
@@ -237,7 +254,7 @@ def read_log(path: str) -> list[Run]:
                 raise
             found[0].remarks.append(f"{', '.join(names)}, added later, {reason}")
             continue
-        alike = [before for before in found if _judges_as(run, before)]
+        alike = [before for before in found if judges_as(run, before)]
         if alike:
             run.repeat = len(alike)
             alike[0].remarks.append(
@@ -248,7 +265,7 @@ def read_log(path: str) -> list[Run]:
     return found
 
 
-def _judges_as(run: Run, before: Run) -> bool:
+def judges_as(run: Run, before: Run) -> bool:
     """Whether all that judged a view of a log is part of an earlier view of it."""
     facts, known = (
         json.loads(each.column.judging) if each.column.judging else {} for each in (run, before)
@@ -323,11 +340,12 @@ def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
         key = (row["sample"], row["epoch"])
         row["failed"] = opened.failed.get(key, "")
         row.update(tries_of(opened.noted.get(key, {})))
+    answers = pd.DataFrame(rows)
     if shard_of(opened.log) is None:  # Of a shard, its whole run is looked at.
-        _check_scored(rows)
+        check_scored(answers)
     run = _run(opened, view, names)
     check_ranges(rows, run.declared, run.reduced)
-    run.answers = pd.DataFrame(rows)
+    run.answers = answers
     missing, remarks = answers_without_images(opened.log)
     run.missing = pd.DataFrame(missing)
     run.remarks += remarks
@@ -356,8 +374,8 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
         defense_version=version,
         defense_args=as_text(given(around.options)),
         template=" ".join(sorted({str(tally.get("template", "")) for tally in tallies})).strip(),
-        guards=as_text(_guards(log)) if around.defense != "none" else "",
-        judge=_judge(judging),
+        guards=as_text(guards_of(log)) if around.defense != "none" else "",
+        judge=judge_of(judging),
         note=str((spec.metadata or {}).get("note", "")),
         created=str(spec.created),
         identity=(spec.task_id, spec.eval_id),
@@ -378,7 +396,7 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
     )
 
 
-def _guards(log: EvalLog) -> dict[str, list[str]]:
+def guards_of(log: EvalLog) -> dict[str, list[str]]:
     """The models of the defense by role, without the judge and an attack's own."""
     return {
         role: [model_text(each) for each in bound]
@@ -387,7 +405,7 @@ def _guards(log: EvalLog) -> dict[str, list[str]]:
     }
 
 
-def _judge(judging: Judging) -> str:
+def judge_of(judging: Judging) -> str:
     """Names of the judges, else of the exact scorers."""
     judges = dict.fromkeys(
         f"{name} (as {facts['judge_adapter']})" if "judge_adapter" in facts else name
@@ -434,16 +452,22 @@ def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
     return (*asked, *seen)
 
 
-def _check_scored(rows: list[Row]) -> None:
-    """Refuse answers if none has a value."""
-    measures = {name for row in rows for name in row if "." in name}
-    if any(not math.isnan(row.get(name, math.nan)) for row in rows for name in measures):
+def check_scored(answers: pd.DataFrame) -> None:
+    """Refuse answers if none has a value.
+
+    Raises:
+        UnusableScores: Counts the reasons.
+    """
+    measures = [name for name in answers.columns if "." in str(name)]
+    if bool(answers[measures].notna().to_numpy().any()):
         return
     reasons: Counter[str] = Counter()
-    for row in rows:
-        reasons.update(set(row.get("unscored", {}).values()) or {row["error"] or "no score"})
+    noted = answers["unscored"] if "unscored" in answers else [None] * len(answers)
+    for unscored, error in zip(noted, answers["error"], strict=True):
+        known = set(unscored.values()) if isinstance(unscored, dict) else set()
+        reasons.update(known or {error or "no score"})
     listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-    raise UnusableScores(f"failed: nothing of {len(rows)} answers was scored ({listed})")
+    raise UnusableScores(f"failed: nothing of {len(answers)} answers was scored ({listed})")
 
 
 def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from inspect_ai.event import ModelEvent
-from inspect_ai.log import read_eval_log_samples
+from inspect_ai.log import EvalSample, read_eval_log_samples
 from inspect_ai.model import ModelOutput
 
 from vlmguard.guard.guarded_names import PROVIDER
@@ -30,8 +30,8 @@ class Counted:
     of: int = 0
 
 
-def count_calls(path: str) -> Counted:
-    """Count a log's model calls without the judge's, and compare with the tallies.
+def count_calls(*paths: str) -> Counted:
+    """Count model calls without the judge's, and compare with the tallies.
 
     A call that Inspect answered from its cache counts, as its output keeps the usage. A call of a
     guarded model is the calls that its defense made, which have events of their own; from the cache
@@ -39,33 +39,38 @@ def count_calls(path: str) -> Counted:
     only in the tally.
 
     Args:
-        path: A log with events.
+        *paths: Logs with events.
     """
     counted = Counted()
-    for sample in read_eval_log_samples(
-        path, all_samples_required=False, exclude_fields={"attachments", "messages", "store"}
-    ):
-        calls = tokens = 0
-        for event in sample.events:
-            if not isinstance(event, ModelEvent) or event.role == GRADER or event.error:
-                continue
-            if event.model.startswith(f"{PROVIDER}/"):
-                if event.cache == "read":
-                    stages = _record(event.output).stages
-                    calls += sum(stage.calls for stage in stages)
-                    tokens += sum((s.input_tokens or 0) + (s.output_tokens or 0) for s in stages)
-                continue
-            calls += 1
-            if event.output.usage:
-                tokens += event.output.usage.input_tokens + event.output.usage.output_tokens
-        counted.calls += calls
-        counted.tokens += tokens
-        if tally := tally_of(sample):
-            counted.of += 1
-            noted = [tally["input_tokens"], tally["output_tokens"]]
-            same = tally["calls"] == calls and (None in noted or sum(noted) == tokens)
-            counted.differing += not same
+    for path in paths:
+        for sample in read_eval_log_samples(
+            path, all_samples_required=False, exclude_fields={"attachments", "messages", "store"}
+        ):
+            _count(sample, counted)
     return counted
+
+
+def _count(sample: EvalSample, counted: Counted) -> None:
+    calls = tokens = 0
+    for event in sample.events:
+        if not isinstance(event, ModelEvent) or event.role == GRADER or event.error:
+            continue
+        if event.model.startswith(f"{PROVIDER}/"):
+            if event.cache == "read":
+                stages = _record(event.output).stages
+                calls += sum(stage.calls for stage in stages)
+                tokens += sum((s.input_tokens or 0) + (s.output_tokens or 0) for s in stages)
+            continue
+        calls += 1
+        if event.output.usage:
+            tokens += event.output.usage.input_tokens + event.output.usage.output_tokens
+    counted.calls += calls
+    counted.tokens += tokens
+    if tally := tally_of(sample):
+        counted.of += 1
+        noted = [tally["input_tokens"], tally["output_tokens"]]
+        same = tally["calls"] == calls and (None in noted or sum(noted) == tokens)
+        counted.differing += not same
 
 
 def _record(output: ModelOutput) -> DefenseRecord:
@@ -87,7 +92,7 @@ def verify_sheet(results: Results) -> Sheet:
     )
     for run in results.runs:
         rows = run.answers
-        counted = count_calls(run.path)
+        counted = count_calls(*run.paths)
         title = run.column.heading
         # A failed answer has no tally.
         tallied = rows[rows["calls"].notna()] if "calls" in rows else rows[:0]

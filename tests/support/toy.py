@@ -14,6 +14,7 @@ from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, Mo
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Solver, SolverSpec, generate
 
+from vlmguard.guard.shards import SHARD, Shard
 from vlmguard.scorers import judge, refusal
 from vlmguard.solvers import vlmguard
 
@@ -38,6 +39,7 @@ class Toy:
         metadata: Further metadata of the task.
         about: Further metadata of a sample by its number.
         alone: Whether each sample has its own image.
+        shard: The part of the samples to run.
     """
 
     size: int = 6
@@ -51,8 +53,13 @@ class Toy:
     metadata: dict[str, Any] = field(default_factory=dict)
     about: Callable[[int], dict[str, Any]] = lambda number: {}
     alone: bool = False
+    shard: Shard | None = None
 
     def samples(self) -> list[Sample]:
+        held = self.shard
+        return [each for each in self._all() if not held or held.holds(str(each.id))]
+
+    def _all(self) -> list[Sample]:
         return [
             Sample(
                 id=f"{self.name}/{number}",
@@ -174,6 +181,7 @@ def run_toy(
                 "variant": toy.variant,
                 "data": {"origin": "local", "files": {"toy.json": toy.digest}},
                 **toy.metadata,
+                **({SHARD: toy.shard.noted()} if toy.shard else {}),
             },
         )
 

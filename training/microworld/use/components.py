@@ -109,9 +109,14 @@ def count_all(results: Results) -> Found:
     found: Found = {}
     for run in results.runs:
         if _parts_of(run.defense) and not run.column.attack:
-            log = read_eval_log(run.path)
-            level = str(log.eval.task_args["level"])
-            found |= {(part, level, run.target): counts for part, counts in count(log).items()}
+            total: Found = {}
+            for path in run.paths:
+                log = read_eval_log(path)
+                level = str(log.eval.task_args["level"])
+                for part, counts in count(log).items():
+                    key = (part, level, run.target)
+                    total[key] = total.get(key, Counts()) + counts
+            found |= total
     return found
 
 
