@@ -33,7 +33,9 @@ def split(path: str | Path, folder: Path, count: int) -> list[Path]:
 
 def split_all(logs: Path, folder: Path, count: int) -> Path:
     """Split all logs of a folder; returns the folder of the shards."""
-    for number, path in enumerate(sorted(logs.rglob("*.eval"))):
+    # Rows stand in the order in which logs were written.
+    written = sorted(logs.rglob("*.eval"), key=lambda path: path.stat().st_mtime_ns)
+    for number, path in enumerate(written):
         split(path, folder / path.parent.name / f"{number}", count)
     return folder
 

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from inspect_ai.log import read_eval_log, write_eval_log
-from support.shards import sharded, split, split_all
+from support.shards import split
 from support.toy import Toy, run_toy, say
 
-from vlmguard.results.leaderboard.build import build
-from vlmguard.results.leaderboard.publish import write_leaderboard
 from vlmguard.results.logs.frame import Results, read_results
 
 COUNT = 4
