@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
             "    --target openai/gpt-4o-mini --role rewriter=openai/gpt-4o-mini \\\n"
             "    --role grader=openai/gpt-4o",
             "vlmguard run --config matrix.yaml --limit 8",
+            "vlmguard run --config matrix.yaml --ray auto --shards 8",
         ),
         help="run or resume a matrix of benchmarks, defenses and targets",
         description=(
@@ -71,6 +72,18 @@ def add(commands: Any) -> None:
         "their own",
     )
     parser.add_argument(
+        "--ray",
+        metavar="CLUSTER",
+        help="run the cells of the matrix on a Ray cluster: local (this machine, for this run), "
+        "auto (the running one), HOST:PORT or ray://HOST:PORT",
+    )
+    parser.add_argument(
+        "--shards",
+        type=int,
+        metavar="N",
+        help="with --ray: split each benchmark into N by a hash of its samples' ids",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print the plan of calls, tokens and cost, and what is missing; counts need no data",
@@ -82,6 +95,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.terminal import say_error, say_next, shown_path
     from vlmguard.results.commands.shared import plain_console
     from vlmguard.results.formats.console import print_sheets
+    from vlmguard.results.run.cluster.driver import run_on_ray
+    from vlmguard.results.run.cluster.plan import cluster_plan
     from vlmguard.results.run.latency import latency_matrix
     from vlmguard.results.run.matrix import run
     from vlmguard.results.run.parts import left_out
@@ -100,6 +115,10 @@ def _run(arguments: argparse.Namespace) -> int:
             print_sheets(sheets, plain_console())
         print("".join(f"{one_line(line)}\n" for line in left_out(matrix)), end="")
         lacking = dict.fromkeys(line for planned in plans for line in problems(*planned))
+        if arguments.ray is not None and not lacking:
+            said, lacking_there = cluster_plan(parts, arguments.ray)
+            print("".join(f"{one_line(line)}\n" for line in said), end="")
+            lacking |= dict.fromkeys(lacking_there)
         for line in lacking:
             say_error(f"{one_line(line)}.")
         return 2 if lacking else 0
@@ -110,14 +129,18 @@ def _run(arguments: argparse.Namespace) -> int:
         print("\n".join(map(one_line, said)), flush=True)
 
     try:
-        finished = [run(each, announce) for each in parts]
+        if arguments.ray is None:
+            each_finished = [run(each, announce) for each in parts]
+            finished = all(each_finished)
+        else:
+            finished = run_on_ray(parts, arguments.ray, announce)
         _tell_attacks(matrix)
         place = shown_path(matrix.log_dir)
-        if all(finished):
+        if finished:
             say_next(f"vlmguard leaderboard {place} --out out/board")
         else:
             say_next("the same command again: it goes on with what is unfinished")
-        return 0 if all(finished) else 1
+        return 0 if finished else 1
     except KeyboardInterrupt:
         say_error(
             f"stopped. What is finished is kept below {matrix.log_dir}: run the same command "
@@ -179,4 +202,7 @@ def _matrix(arguments: argparse.Namespace) -> "Matrix":
     if arguments.limit is not None:
         check_number("--limit", arguments.limit, 1)
         matrix.limit = arguments.limit
+    if arguments.shards is not None:
+        check_number("--shards", arguments.shards, 1)
+        matrix.shards = arguments.shards
     return matrix

@@ -61,7 +61,7 @@ def changed_runs(
         A line for each such log: its path, and what has changed.
     """
     found = []
-    for info in list_eval_logs(folder) if _holds_logs(folder) else ():
+    for info in list_eval_logs(folder) if holds_logs(folder) else ():
         log = read_eval_log(info.name, header_only=True)
         recorded = log.eval.metadata or {}
         for name, arguments, task in tasks:
@@ -104,7 +104,7 @@ def _is_run_of(log: EvalLog, name: str, arguments: Mapping[str, Any], task: Task
     )
 
 
-def _holds_logs(folder: str) -> bool:
+def holds_logs(folder: str) -> bool:
     return "://" in folder or Path(folder).is_dir()
 
 

@@ -22,6 +22,7 @@ from vlmguard.guard.paths import missing, user_path
 from vlmguard.guard.redaction import redact
 from vlmguard.guard.yaml_files import read_yaml
 from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice, Named
+from vlmguard.results.run.resources import check_resources
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
@@ -69,6 +70,24 @@ class ModelChoice(BaseModel):
         return generate
 
 
+class Target(ModelChoice):
+    """A model to evaluate.
+
+    Attributes:
+        resources: What a process that runs it takes of a cluster (`--ray`), by the names of
+            `ray.remote`: `num_cpus` (1), `num_gpus` (0), `memory` (bytes), and those of the
+            cluster's own.
+    """
+
+    resources: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("resources")
+    @classmethod
+    def _can_be_asked(cls, resources: dict[str, float]) -> dict[str, float]:
+        check_resources(resources)
+        return resources
+
+
 class Step(Named):
     """A benchmark or a defense and its arguments."""
 
@@ -113,6 +132,8 @@ class Matrix(BaseModel):
             run without one, `none`, comes first and is always among them.
         roles: Models by role (`grader`, `rewriter`, ...).
         limit: Samples per benchmark, for a trial.
+        shards: Parts into which each benchmark is split by a hash of its samples' ids, for
+            `--ray`.
         options: Further options of `inspect_ai.eval_set`, with generation settings of the targets.
         prices: Prices by model, for the plan.
     """
@@ -122,7 +143,7 @@ class Matrix(BaseModel):
     log_dir: str = Field(
         default="logs/matrix", min_length=1, max_length=1000, pattern=r"^[^\x00]*$"
     )
-    targets: list[ModelChoice] = Field(min_length=1)
+    targets: list[Target] = Field(min_length=1)
     benchmarks: list[Step] = Field(min_length=1)
     defenses: list[Defense] = Field(min_length=1)
     attacks: list[AttackChoice] = Field(
@@ -130,6 +151,7 @@ class Matrix(BaseModel):
     )
     roles: dict[str, ModelChoice | list[ModelChoice]] = Field(default_factory=dict)
     limit: int | None = None
+    shards: int = Field(default=1, ge=1, le=10_000)
     options: dict[str, Any] = Field(default_factory=dict)
     prices: dict[str, Prices] = Field(default_factory=dict)
 
@@ -225,7 +247,7 @@ def read_config_for(
             model
             for name in targets
             for model in [each for each in matrix.targets if each.model == name]
-            or [ModelChoice(model=name)]
+            or [Target(model=name)]
         ],
         "defenses": [
             each
@@ -292,7 +314,7 @@ def from_flags(
                 f"name a --{option}, or a --config that does (benchmarks: or a --suite)."
             )
     return Matrix(
-        targets=[ModelChoice(model=model) for model in targets],
+        targets=[Target(model=model) for model in targets],
         benchmarks=benchmarks,
         defenses=[Defense(name=name) for name in defenses or [UNDEFENDED]],
         attacks=list(attacks),

@@ -25,7 +25,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.guarded_names import PROVIDER
 from vlmguard.results.logs.attack import LOOP
 from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice
-from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, ModelChoice, roles
+from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, Target, roles
 from vlmguard.results.run.partners import TWIN_LIMIT, twins
 from vlmguard.results.run.roles_needed import card_of
 
@@ -160,7 +160,7 @@ def _attacked(attack: AttackChoice, matrix: Matrix, twin: bool = False) -> list[
     ]
 
 
-def _inside(defense: Defense, target: ModelChoice, chosen: ChosenAttack) -> ModelChoice:
+def _inside(defense: Defense, target: Target, chosen: ChosenAttack) -> Target:
     """The target behind a defense, as a model."""
     if defense.name == UNDEFENDED:
         return target

@@ -1,6 +1,6 @@
 """Checks a matrix before anything is paid for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from inspect_ai import Task
@@ -141,7 +141,7 @@ def _read_beside(matrix: Matrix, defense: Defense) -> dict[str, str]:
     return found
 
 
-def _by_model(chosen: list[ModelChoice]) -> dict[str, Any]:
+def _by_model(chosen: Sequence[ModelChoice]) -> dict[str, Any]:
     return {
         _told_apart(each.model, each.model_args): {"model": each.model, **each.model_args}
         for each in chosen

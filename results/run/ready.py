@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from inspect_ai import Task
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.config import Matrix, Step, roles
+from vlmguard.results.run.config import Matrix, Step, roles, unfilled
 from vlmguard.results.run.making import make_task
 from vlmguard.results.run.parts import Part, parts
 from vlmguard.results.run.plan import Made, Planned, lines_of
@@ -31,13 +31,23 @@ class Ready:
     lines: list[Planned]
 
 
-def ready(matrix: Matrix) -> Ready:
+def ready(matrix: Matrix, look: Callable[[Part, list[Task]], None] | None = None) -> Ready:
     """Check a matrix, with all of its attacks.
 
+    Args:
+        matrix: The matrix.
+        look: Gets each part that can run, with its tasks.
+
     Raises:
-        UserError: As for `checked_tasks` and `refuse_changed`; or there is no such attack, it
-            cannot be applied, or a model that it asks is missing.
+        UserError: As for `checked_tasks` and `refuse_changed`; or a placeholder was not filled in,
+            two defenses share a folder, there is no such attack, it cannot be applied, or a model
+            that it asks is missing.
     """
+    if lacking := unfilled(matrix):
+        raise UserError(f"{', '.join(lacking)}: fill that in first.")
+    folders = [defense.label or defense.name for defense in matrix.defenses]
+    if len(set(folders)) < len(folders):
+        raise UserError("two defenses share a log folder: give each a label: of its own.")
     _check_attacks(matrix)
     tasks = checked_tasks(matrix)
     # Tasks without an attack serve all searches, too.
@@ -61,6 +71,8 @@ def ready(matrix: Matrix) -> Ready:
             refuse_changed(there.matrix, of_part, there.folders)
             lines += lines_of(there, [Made(task) for task in of_part])
             running.append(there)
+            if look is not None:
+                look(there, of_part)
     return Ready(running, tasks, lines)
 
 

@@ -30,7 +30,7 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.red_team import red_team
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.run.attack_choice import AttackChoice
-from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, read_config
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, Target, read_config
 from vlmguard.results.run.latency import latency_matrix
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.partners import twins
@@ -289,7 +289,7 @@ def test_an_attacked_part_goes_on_after_a_kill(data: Path) -> None:
     steps = [Step(name="siuo", args={"judge": "none"})]
     options = {**QUIET, "max_samples": 1}
     kept = matrix("figstep", benchmarks=steps, defenses=["none"], roles={}, options=options)
-    kept.targets = [ModelChoice(model="dying/t")]
+    kept.targets = [Target(model="dying/t")]
     given = json.loads(kept.model_dump_json(exclude_none=True))
     # Killed in the fifth call: three are those without an attack, one is finished under it.
     words = [sys.executable, "-c", KILLED, json.dumps(given), "5"]

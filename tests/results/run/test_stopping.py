@@ -158,7 +158,7 @@ def test_an_eval_set_that_comes_back_short_is_unfinished(
         rounds.append(options["log_dir"])
         return True, []
 
-    monkeypatch.setattr("vlmguard.results.run.matrix.eval_set", short)
+    monkeypatch.setattr("vlmguard.results.run.rounds.eval_set", short)
     matrix.options["retry_attempts"] = 1
     assert not run(matrix)
     assert len(rounds) == 2 * 2  # Both defenses, each tried once more.

@@ -11,7 +11,7 @@ from vlmguard.guard.cards import cards
 from vlmguard.guard.data_source import local
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.messages import images_of
-from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, Target
 from vlmguard.results.run.making import make_task
 from vlmguard.results.run.partners import partner_missing
 from vlmguard.results.run.plan import plan
@@ -133,7 +133,7 @@ def test_a_matrix_takes_a_preset_by_its_name(tmp_path: Path) -> None:
     assert task.metadata is not None
     assert task.metadata["benchmark"] == "HADES"
     matrix = Matrix(
-        targets=[ModelChoice(model="mockllm/m")],
+        targets=[Target(model="mockllm/m")],
         benchmarks=[Step(name="hades", args=args)],
         defenses=[Defense(name="none")],
         log_dir="logs",
@@ -155,7 +155,7 @@ def test_a_presets_partner_is_looked_for_by_its_card() -> None:
 def test_a_plan_counts_a_run_by_the_presets_card(name: str, monkeypatch: Any) -> None:
     monkeypatch.delenv("VLMGUARD_DATA", raising=False)
     matrix = Matrix(
-        targets=[ModelChoice(model="mockllm/m")],
+        targets=[Target(model="mockllm/m")],
         benchmarks=[Step(name="vlm_safety", args={"preset": name, "judge": "official"})],
         defenses=[Defense(name="none")],
         roles={"grader": ModelChoice(model="mockllm/g")},

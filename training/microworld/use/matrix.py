@@ -19,7 +19,7 @@ from typing import Final
 
 from vlmguard.guard.attacks import chosen_attack
 from vlmguard.guard.errors import UserError, check_choice, check_number
-from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, ModelChoice, Step
+from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, Step, Target
 from vlmguard.results.run.matrix import run
 from vlmguard.tasks.microworld import VERSION
 from vlmguard.training.microworld.models.api import TARGETS, checkpoint
@@ -114,7 +114,7 @@ def _single(
     under = {"attack": attack} if attack else {}
     matrix = Matrix(
         log_dir=str(log_dir / level),
-        targets=[ModelChoice(model=f"microworld/{target}/{level}")],
+        targets=[Target(model=f"microworld/{target}/{level}")],
         benchmarks=[Step(name="microworld", args={"target": target, "level": level, **under})],
         defenses=[defense],
         limit=limit,

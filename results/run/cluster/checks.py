@@ -1,0 +1,123 @@
+"""Checks a cluster before anything is paid for: its resources, and what each node has."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+# Inspect has no public name for writing to a folder or an address.
+from inspect_ai._util.file import file, filesystem
+
+from vlmguard.guard.errors import UserError
+from vlmguard.results.run.cluster.cells import Cell
+from vlmguard.results.run.cluster.node import differing, look, versions_here
+from vlmguard.results.run.cluster.session import LOCAL, Node
+from vlmguard.results.run.resources import fits, named_resources, shown
+
+__all__ = ["check_nodes", "lacking_resources", "on_the_cpu", "total"]
+
+
+def lacking_resources(cells: Sequence[Cell], there: Sequence[Node]) -> list[str]:
+    """A sentence for each target that no node can take."""
+    each = [node.resources for node in there]
+    asked = {cell.target.model: cell.target.resources for cell in cells}
+    return [
+        f"{model} asks for {named_resources(resources)} (resources:), and no node of the cluster "
+        f"has that: {'; '.join(f'{node.host} has {shown(node.resources)}' for node in there)}. "
+        "Ask for less, or start such a node first"
+        for model, resources in asked.items()
+        if not fits(resources, each)
+    ]
+
+
+def on_the_cpu(cells: Sequence[Cell], there: Sequence[Node]) -> list[str]:
+    """A sentence for each target with local models that will not see the cluster's GPUs."""
+    if not any(node.resources.get("GPU") for node in there):
+        return []
+    return [
+        f"{model} runs on the CPU, though there are GPUs: Ray shows a process those that it asks "
+        "for (resources: {num_gpus: 1} of the target)."
+        for model in dict.fromkeys(
+            cell.target.model
+            for cell in cells
+            if cell.local and not cell.target.resources.get("num_gpus")
+        )
+    ]
+
+
+def total(there: Sequence[Node]) -> str:
+    """All resources of a cluster, for a message: `2 nodes: 16 CPU, 2 GPU`."""
+    found: dict[str, float] = {}
+    for node in there:
+        for name, number in node.resources.items():
+            found[name] = found.get(name, 0) + number
+    return f"{len(there)} node{'s' if len(there) > 1 else ''}: {shown(found)}"
+
+
+def check_nodes(address: str, log_dir: str, cells: Sequence[Cell], there: Sequence[Node]) -> None:
+    """Check that the nodes have our versions, and see the folder of logs.
+
+    Args:
+        address: Of the cluster.
+        log_dir: Folder of the logs, which every node writes to.
+        cells: Nodes that can take none of them are passed over, as the head of many clusters.
+        there: The nodes.
+
+    Raises:
+        UserError: Names the node and the way out.
+    """
+    if address == LOCAL:
+        return
+    import ray
+    from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    taking = [
+        node
+        for node in there
+        if any(fits(cell.target.resources, [node.resources]) for cell in cells)
+    ]
+    with _mark(log_dir) as (place, content):
+        asked = [
+            ray.remote(look)
+            .options(
+                num_cpus=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+            )
+            .remote(place, content)
+            for node in taking
+        ]
+        for node, ref in zip(taking, asked, strict=True):
+            try:
+                versions, sees = ray.get(ref)
+            except (RayError, ImportError) as error:
+                last = str(error).strip().splitlines()[-1]
+                raise UserError(
+                    f"node {node.host} cannot run vlmguard: {last}. Install the same there: pip "
+                    "install 'vlmguard[ray]'."
+                ) from error
+            if wrong := differing(versions, versions_here()):
+                raise UserError(
+                    f"node {node.host} has {', '.join(wrong)} (here): install the same versions "
+                    "on all machines."
+                )
+            if not sees:
+                raise UserError(
+                    f"node {node.host} does not see {log_dir}: all nodes write their logs there. "
+                    "Name a folder that they share, or an address (s3://BUCKET/FOLDER) and give "
+                    "each node its credentials."
+                )
+
+
+@contextmanager
+def _mark(log_dir: str) -> Iterator[tuple[str, str]]:
+    """A file in the folder of logs for a moment: its place, and what is in it."""
+    content = uuid.uuid4().hex
+    place = f"{log_dir.rstrip('/')}/.vlmguard-nodes-{content[:8]}"
+    files = filesystem(log_dir)
+    files.mkdir(log_dir, exist_ok=True)
+    with file(place, "w") as opened:
+        opened.write(content)
+    try:
+        yield place, content
+    finally:
+        files.rm(place)
