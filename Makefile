@@ -69,8 +69,9 @@ gate: .venv/test/ready  ## fail if the microworld got worse than the baseline
 	$(TINY) .venv/test/bin/inspect eval $(GATED)
 	.venv/test/bin/vlmguard gate logs/gate --baseline results/baseline.json.gz
 
-readme: .venv/test/ready  ## the pages' tables of benchmarks and defenses, from their cards
+readme: .venv/test/ready  ## the pages' tables: benchmarks and defenses from their cards, docs/scale.md's
 	.venv/test/bin/python -m vlmguard.results.catalogue README.md $(wildcard docs/*.md)
+	.venv/test/bin/python -m vlmguard.results.scale docs/scale.md
 
 screenshot: demo .venv/test/ready  ## the front page's picture of the board; needs Chromium
 	.venv/test/bin/python tests/docs/screenshot.py logs/microworld-demo/leaderboard.html
