@@ -202,23 +202,27 @@ def _observed(runs: Iterable[Run]) -> dict[str, float]:
 
 def _provenance(runs: Sequence[Run]) -> dict[str, str]:
     """Versions and commits of all shards; the newest date."""
-    found: dict[str, list[str]] = {}
-    for run in runs:
-        for name, value in run.provenance.items():
-            found.setdefault(name, []).append(str(value))
-    joined = {name: ", ".join(dict.fromkeys(values)) for name, values in found.items()}
-    return {**joined, "created": max(found["created"]), "shards": str(len(runs))}
+    found = {name: ", ".join(values) for name, values in _versions(runs).items()}
+    created = max(str(run.provenance["created"]) for run in runs)
+    return {**found, "created": created, "shards": str(len(runs))}
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
     """Remarks on versions or commits that changed from one shard to another."""
+    return [
+        f"its shards ran under several versions ({name} {', '.join(values)})"
+        for name, values in _versions(runs).items()
+        if len(values) > 1
+    ]
+
+
+def _versions(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The versions of each package, and the commits."""
     names = dict.fromkeys(name for run in runs for name in run.provenance if name != "created")
-    told = []
-    for name in names:
-        values = dict.fromkeys(str(run.provenance.get(name, "none noted")) for run in runs)
-        if len(values) > 1:
-            told.append(f"its shards ran under several versions ({name} {', '.join(values)})")
-    return told
+    return {
+        name: list(dict.fromkeys(str(run.provenance.get(name, "none noted")) for run in runs))
+        for name in names
+    }
 
 
 def _facts(runs: Sequence[Run]) -> dict[str, str]:

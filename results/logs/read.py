@@ -76,6 +76,10 @@ _OUTPUTS: Final = {
     "refusal": "marked as refusals by the provider",
     "no_answer": "no answers",
 }
+_FINISH: Final = "finish it with inspect eval-retry"
+RUN_AGAIN: Final = "run the same command again"
+"""How an unfinished run in shards is finished."""
+
 ITS_OWN_JUDGE: Final = "its judge is its own guard model, and may miss again what that let pass"
 """A remark on a run."""
 
@@ -305,18 +309,19 @@ def _in_order(log: EvalLog, summaries: list[EvalSampleSummary]) -> list[EvalSamp
 def _check_finished(opened: _Opened) -> None:
     """Refuse a log with answers that are missing or must be made again."""
     log, summaries, seen = opened.log, opened.summaries, opened.seen
+    # Inspect would not know that a log is of a shard, and run the whole benchmark.
+    finish = _FINISH if shard_of(log) is None else RUN_AGAIN
     if log.status != "success":
         told = log.error.message.splitlines() if log.error else []
         detail = f": {told[0]}" if told else ""
-        raise _unfinished(log, f"(status {log.status}{detail}); finish it with inspect eval-retry")
+        raise _unfinished(log, f"(status {log.status}{detail}); {finish}")
     # Set if a user stopped a run and let Inspect score the finished samples: its status is
     # "success".
     resolved = log.results.logged_samples if log.results else None
     if log.results and resolved is not None and resolved < log.results.total_samples:
         raise _unfinished(
             log,
-            f"stopped after {resolved} of {log.results.total_samples} answers; "
-            f"finish it with inspect eval-retry",
+            f"stopped after {resolved} of {log.results.total_samples} answers; {finish}",
         )
     check_whole(log, summaries, seen)
     if again := unfinished_samples(opened.path, log, summaries) | seen.invalidated:

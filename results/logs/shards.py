@@ -15,7 +15,7 @@ from vlmguard.guard.shards import missing_shards
 from vlmguard.results.logs.alike import asked_by, loosely_alike, noted_apart, told_apart, unlike
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.merging import merged
-from vlmguard.results.logs.read import Run, judges_as
+from vlmguard.results.logs.read import RUN_AGAIN, Run, judges_as
 
 __all__ = ["WITH", "Whole", "whole_runs"]
 
@@ -229,4 +229,4 @@ def _reason(found: _Set, others: Sequence[_Set]) -> str:
         *most, last = gone
         named = f"shards {', '.join(most)} and {last} are" if most else f"shard {last} is"
         told.insert(0, f"{named} missing")
-    return f"unfinished: {'; '.join(told)}; run the same command again"
+    return f"unfinished: {'; '.join(told)}; {RUN_AGAIN}"
