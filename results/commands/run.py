@@ -98,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from vlmguard.results.run.cluster.driver import run_on_ray
     from vlmguard.results.run.cluster.plan import cluster_plan
     from vlmguard.results.run.latency import latency_matrix
-    from vlmguard.results.run.matrix import run
+    from vlmguard.results.run.matrix import run, shards_alone
     from vlmguard.results.run.parts import left_out
     from vlmguard.results.run.plan import Planned, plan, problems
     from vlmguard.results.run.plan_sheets import matrix_sheet, plan_sheet, summary
@@ -115,7 +115,9 @@ def _run(arguments: argparse.Namespace) -> int:
             print_sheets(sheets, plain_console())
         print("".join(f"{one_line(line)}\n" for line in left_out(matrix)), end="")
         lacking = dict.fromkeys(line for planned in plans for line in problems(*planned))
-        if arguments.ray is not None and not lacking:
+        if arguments.ray is None and matrix.shards > 1:
+            lacking[shards_alone(matrix)] = None
+        if arguments.ray is not None:
             said, lacking_there = cluster_plan(parts, arguments.ray)
             print("".join(f"{one_line(line)}\n" for line in said), end="")
             lacking |= dict.fromkeys(lacking_there)

@@ -20,7 +20,11 @@ read); several runners, each with its own `--defense`, below one `log_dir`.
 
 from collections.abc import Callable
 
+from inspect_ai.log import list_eval_logs
+
 from vlmguard.guard.errors import UserError
+from vlmguard.results.run.changed_files import holds_logs
+from vlmguard.results.run.cluster.folders import shards_in
 from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.costs import know_priced_models
 from vlmguard.results.run.guard_cache import with_guard_cache
@@ -29,7 +33,7 @@ from vlmguard.results.run.plan import Planned
 from vlmguard.results.run.ready import ready
 from vlmguard.results.run.rounds import finish_set
 
-__all__ = ["run"]
+__all__ = ["run", "shards_alone"]
 
 
 def run(matrix: Matrix, announce: Callable[[list[Planned]], None] | None = None) -> bool:
@@ -45,10 +49,7 @@ def run(matrix: Matrix, announce: Callable[[list[Planned]], None] | None = None)
         KeyboardInterrupt: Ctrl-C; finished samples are kept.
     """
     if matrix.shards > 1:
-        raise UserError(
-            f"shards: {matrix.shards} splits benchmarks for several processes, which --ray starts: "
-            "run with --ray local (or auto, or an address), or without shards."
-        )
+        raise UserError(f"{shards_alone(matrix)}.")
     checked = ready(matrix)
     if announce is not None:
         announce(checked.lines)
@@ -59,6 +60,25 @@ def run(matrix: Matrix, announce: Callable[[list[Planned]], None] | None = None)
         cached = with_guard_cache(part.matrix)
         for defense, place in zip(cached.defenses, part.folders, strict=True):
             with locked(place):
+                _refuse_shards(place)
                 finished = finish_set(cached, defense, place, tasks) and finished
             tasks = []
     return finished
+
+
+def shards_alone(matrix: Matrix) -> str:
+    """Why shards cannot run without Ray, with the way out."""
+    return (
+        f"shards: {matrix.shards} splits benchmarks for several processes, which --ray starts: run "
+        "with --ray local (or auto, or an address), or without shards"
+    )
+
+
+def _refuse_shards(place: str) -> None:
+    """Stop before Inspect takes the logs of shards for old ones of one run, and removes them."""
+    for info in list_eval_logs(place) if holds_logs(place) else ():
+        if (shards := shards_in(info.name)) > 1:
+            raise UserError(
+                f"{place} has logs of a run with --ray and shards: {shards}, which cannot go on "
+                "without. Run as before, or name another log_dir."
+            )

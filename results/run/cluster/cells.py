@@ -18,7 +18,7 @@ from vlmguard.results.run.parts import Part
 from vlmguard.results.run.roles_needed import seen_as
 from vlmguard.results.run.sharding import chosen_ids
 
-__all__ = ["CELL", "Cell", "cells_of", "local_models", "refuse_shared_folders"]
+__all__ = ["CELL", "Cell", "absolute", "cells_of", "local_models", "refuse_shared_folders"]
 
 CELL = "cell"
 """The field of a log's metadata that identifies its cell, see `Cell.identity`."""
@@ -106,10 +106,13 @@ def _shards(
     matrix = ran.model_copy(
         update={"benchmarks": [step], "targets": [target], "defenses": [defense]}
     )
-    whole = f"{_absolute(folder)}/{benchmark_folder(step)}/{target_folder(target)}"
+    whole = f"{absolute(folder)}/{benchmark_folder(step)}/{target_folder(target)}"
     named = [part.attack] if part.attack != UNATTACKED else []
     around, inside = seen_as(planned, target)
-    named += [around.label or around.name, step.label or step.name, inside.model]
+    labels = [each.label or each.name for each in part.matrix.benchmarks]
+    label = step.label or step.name
+    label = benchmark_folder(step) if labels.count(label) > 1 else label
+    named += [around.label or around.name, label, inside.model]
     name = " / ".join(named)
     # Without what changes with each run: the cache that defenses share.
     told = part.matrix.model_copy(
@@ -159,7 +162,7 @@ def refuse_shared_folders(cells: Sequence[Cell]) -> None:
             )
 
 
-def _absolute(folder: str) -> str:
+def absolute(folder: str) -> str:
     """A folder that means the same on all nodes."""
     if "://" in folder:
         return folder

@@ -8,38 +8,40 @@ from contextlib import contextmanager
 from inspect_ai._util.file import file, filesystem
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.cluster.cells import Cell
+from vlmguard.results.run.cluster.cells import absolute, local_models
 from vlmguard.results.run.cluster.node import differing, look, versions_here
 from vlmguard.results.run.cluster.session import LOCAL, Node
+from vlmguard.results.run.config import Matrix, Target
 from vlmguard.results.run.resources import fits, named_resources, shown
 
 __all__ = ["check_nodes", "lacking_resources", "on_the_cpu", "total"]
 
 
-def lacking_resources(cells: Sequence[Cell], there: Sequence[Node]) -> list[str]:
+def lacking_resources(matrices: Sequence[Matrix], there: Sequence[Node]) -> list[str]:
     """A sentence for each target that no node can take."""
     each = [node.resources for node in there]
-    asked = {cell.target.model: cell.target.resources for cell in cells}
+    have = "; ".join(f"{node.host} has {shown(node.resources)}" for node in there)
     return [
-        f"{model} asks for {named_resources(resources)} (resources:), and no node of the cluster "
-        f"has that: {'; '.join(f'{node.host} has {shown(node.resources)}' for node in there)}. "
-        "Ask for less, or start such a node first"
-        for model, resources in asked.items()
-        if not fits(resources, each)
+        f"{target.model} asks for {named_resources(target.resources)} (resources:), and no node of "
+        f"the cluster has that: {have}. Ask for less, or start such a node first"
+        for target in _targets(matrices)
+        if not fits(target.resources, each)
     ]
 
 
-def on_the_cpu(cells: Sequence[Cell], there: Sequence[Node]) -> list[str]:
+def on_the_cpu(matrices: Sequence[Matrix], there: Sequence[Node]) -> list[str]:
     """A sentence for each target with local models that will not see the cluster's GPUs."""
     if not any(node.resources.get("GPU") for node in there):
         return []
     return [
-        f"{model} runs on the CPU, though there are GPUs: Ray shows a process those that it asks "
-        "for (resources: {num_gpus: 1} of the target)."
-        for model in dict.fromkeys(
-            cell.target.model
-            for cell in cells
-            if cell.local and not cell.target.resources.get("num_gpus")
+        f"{target.model} runs on the CPU, though there are GPUs: Ray shows a process those that it "
+        "asks for (resources: {num_gpus: 1} of the target)."
+        for target in _targets(matrices)
+        if not target.resources.get("num_gpus")
+        and any(
+            local_models(defense, target, matrix)
+            for matrix in matrices
+            for defense in matrix.defenses
         )
     ]
 
@@ -53,13 +55,13 @@ def total(there: Sequence[Node]) -> str:
     return f"{len(there)} node{'s' if len(there) > 1 else ''}: {shown(found)}"
 
 
-def check_nodes(address: str, log_dir: str, cells: Sequence[Cell], there: Sequence[Node]) -> None:
+def check_nodes(address: str, matrices: Sequence[Matrix], there: Sequence[Node]) -> None:
     """Check that the nodes have our versions, and see the folder of logs.
 
     Args:
         address: Of the cluster.
-        log_dir: Folder of the logs, which every node writes to.
-        cells: Nodes that can take none of them are passed over, as the head of many clusters.
+        matrices: What is to run. Nodes that can take none of the targets are passed over, as the
+            head of many clusters; every other one writes logs.
         there: The nodes.
 
     Raises:
@@ -74,8 +76,9 @@ def check_nodes(address: str, log_dir: str, cells: Sequence[Cell], there: Sequen
     taking = [
         node
         for node in there
-        if any(fits(cell.target.resources, [node.resources]) for cell in cells)
+        if any(fits(target.resources, [node.resources]) for target in _targets(matrices))
     ]
+    log_dir = matrices[0].log_dir
     with _mark(log_dir) as (place, content):
         asked = [
             ray.remote(look)
@@ -108,10 +111,21 @@ def check_nodes(address: str, log_dir: str, cells: Sequence[Cell], there: Sequen
                 )
 
 
+def _targets(matrices: Sequence[Matrix]) -> list[Target]:
+    """All targets, each with the same resources once."""
+    found = {
+        f"{each.model} {sorted(each.resources.items())}": each
+        for matrix in matrices
+        for each in matrix.targets
+    }
+    return list(found.values())
+
+
 @contextmanager
 def _mark(log_dir: str) -> Iterator[tuple[str, str]]:
     """A file in the folder of logs for a moment: its place, and what is in it."""
     content = uuid.uuid4().hex
+    log_dir = absolute(log_dir)
     place = f"{log_dir.rstrip('/')}/.vlmguard-nodes-{content[:8]}"
     files = filesystem(log_dir)
     files.mkdir(log_dir, exist_ok=True)

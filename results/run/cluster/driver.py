@@ -92,10 +92,10 @@ def run_on_ray(
             return True
         with connected(address):
             there = nodes()
-            if lacking := lacking_resources(cells, there):
+            if lacking := lacking_resources(matrices, there):
                 raise UserError(f"{'; '.join(lacking)}.")
-            check_nodes(address, looked[0].matrix.log_dir, cells, there)
-            for line in on_the_cpu(cells, there):
+            check_nodes(address, matrices, there)
+            for line in on_the_cpu(matrices, there):
                 print(line)
             return _run(looked, finished, view)
 
@@ -123,10 +123,10 @@ def _run(looked: Sequence[Looked], finished: Sequence[Cell], view: View) -> bool
 
     start = Start(versions_here(), settings_here(), str(Path.cwd()))
     done = {cell.place for cell in finished}
-    failed: dict[str, str] = {}
+    failed: list[tuple[str, str]] = []
     for each in looked:
         left = [cell for cell in each.cells if cell.place not in done]
         if left:
-            failed |= hand_out(left, start, view, one=each.timed)
+            failed += hand_out(left, start, view, one=each.timed)
     view.errors(failed)
     return not failed

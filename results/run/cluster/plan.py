@@ -39,7 +39,7 @@ def cluster_plan(matrices: Sequence[Matrix], address: str) -> tuple[list[str], l
         there = nodes()
         lines = [f"Ray ({address}), {total(there)}.", *_cells(cells, matrices), *unknown]
         lines += _targets(cells, there)
-        return [*lines, *on_the_cpu(cells, there)], lacking_resources(cells, there)
+        return [*lines, *on_the_cpu(matrices, there)], lacking_resources(matrices, there)
 
 
 def _cells(cells: Sequence[Cell], matrices: Sequence[Matrix]) -> list[str]:

@@ -50,7 +50,9 @@ class _Work:
     cell: Cell | None
 
 
-def hand_out(cells: Sequence[Cell], start: Start, view: View, one: bool = False) -> dict[str, str]:
+def hand_out(
+    cells: Sequence[Cell], start: Start, view: View, one: bool = False
+) -> list[tuple[str, str]]:
     """Run cells on the cluster that this process is connected to.
 
     Local models stay loaded in a process, which gets only cells of their target, and ends with
@@ -63,7 +65,7 @@ def hand_out(cells: Sequence[Cell], start: Start, view: View, one: bool = False)
         one: Run one cell at a time, for measurements of time.
 
     Returns:
-        The reason for each cell that is not finished, by its name.
+        The name of each cell that is not finished, and the reason.
 
     Raises:
         NoSpace: A disk is full; all cells were stopped.
@@ -80,7 +82,7 @@ class _Hand:
         self._pools = _pools(cells)
         self._asked: dict[Any, _Work] = {}
         self._losses: dict[str, int] = {}
-        self._failed: dict[str, str] = {}
+        self._failed: list[tuple[str, str]] = []
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         # What Ray makes of a class has methods that types do not know.
         board: Any = ray.remote(Board).options(
@@ -92,7 +94,7 @@ class _Hand:
         )
         self._board = board.remote()
 
-    def out(self) -> dict[str, str]:
+    def out(self) -> list[tuple[str, str]]:
         try:
             while self._fill():
                 done, _ = ray.wait([*self._asked], num_returns=1, timeout=_TICK)
@@ -111,10 +113,11 @@ class _Hand:
     def _fill(self) -> bool:
         """Start processes while there is room; returns whether anything is still to be done."""
         free = self._most - sum(pool.runners for pool in self._pools)
+        there = [each.resources for each in nodes()]
         for pool in self._pools:
             if not pool.waiting:
                 continue
-            room = fits(pool.resources, [each.resources for each in nodes()])
+            room = fits(pool.resources, there)
             wanted = min(len(pool.waiting), max(room, 1)) - pool.runners
             for _ in range(min(wanted, free)):
                 self._new_runner(pool)
@@ -154,7 +157,7 @@ class _Hand:
         if outcome.state == "full":
             raise NoSpace(outcome.reason)
         if outcome.state != "finished":
-            self._failed[cell.name] = outcome.reason
+            self._failed.append((cell.name, outcome.reason))
 
     def _lost(self, work: _Work, error: RayError) -> None:
         """A process is gone, with its node or alone; or it could not begin."""
@@ -168,7 +171,7 @@ class _Hand:
                 self._give_up(pool, f"no process for it can start: {reason}")
             return
         self._view.left()
-        times = self._losses[cell.name] = self._losses.get(cell.name, 0) + 1
+        times = self._losses[cell.place] = self._losses.get(cell.place, 0) + 1
         if isinstance(error, RayTaskError) or times > LOSSES:
             self._ended_badly(cell, reason)
             return
@@ -188,7 +191,7 @@ class _Hand:
 
     def _ended_badly(self, cell: Cell, reason: str) -> None:
         self._view.ended(cell, Outcome("error", reason))
-        self._failed[cell.name] = reason
+        self._failed.append((cell.name, reason))
 
     def _stop(self) -> None:
         """Have all cells write what is finished; who has not done so in time is killed."""

@@ -16,6 +16,10 @@ from vlmguard.results.sanitize import one_line
 __all__ = ["run_cell"]
 
 _LONGEST: Final = 400
+_KEYS: Final = (
+    " A node takes keys from its own environment (there, before ray start), never from the machine "
+    "that starts the run"
+)
 _UNSAID: Final = "its log does not say why. Run the same command again"
 
 
@@ -45,7 +49,8 @@ def run_cell(cell: Cell, held: Held) -> tuple[State, str]:
     except NoSpace as error:
         return "full", str(error)
     except UserError as error:
-        return "error", str(error)
+        way = _KEYS if "_KEY" in str(error) else ""
+        return "error", f"{_short(str(error))}{way}"
     except Exception as error:
         # One cell's fault must not end the others; it is shown, and the run fails.
         return "error", _short(f"{type(error).__name__}: {reason_of(error)}")

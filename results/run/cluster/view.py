@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from vlmguard.guard.progress import erase_status, show_status
@@ -12,6 +13,7 @@ from vlmguard.results.sanitize import one_line
 
 __all__ = ["View"]
 
+_NAMED: Final = 5
 _REDRAW: Final = 0.5
 """Seconds between two changes of the line of counts."""
 _STILL: Final = 600.0
@@ -46,7 +48,8 @@ class View:
         if done:
             self._print(f"done {self._number()} {cell.name} ({told})")
         else:
-            self._print(f"failed {self._number()} {cell.name}: {outcome.reason}")
+            at = f" on {outcome.node}" if outcome.node else ""
+            self._print(f"failed {self._number()} {cell.name}{at}: {outcome.reason}")
 
     def left(self) -> None:
         """A cell that had begun runs no more."""
@@ -68,11 +71,15 @@ class View:
         if now - self._said >= _STILL:
             self._print(f"cells: {self._counted()}")
 
-    def errors(self, failed: dict[str, str]) -> None:
-        """Say once more, at the end, what failed: the reason by the name of a cell."""
+    def errors(self, failed: Sequence[tuple[str, str]]) -> None:
+        """Say once more, at the end, what failed: names of cells, and the reason of each."""
         erase_status()
-        for name, reason in failed.items():
-            say_error(one_line(f"{name}: {reason}"))
+        reasons: dict[str, list[str]] = {}
+        for name, reason in failed:
+            reasons.setdefault(reason, []).append(name)
+        for reason, names in reasons.items():
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            say_error(one_line(f"unfinished: {'; '.join(names[:_NAMED])}{more}: {reason}"))
 
     def _counted(self) -> str:
         waiting = self.total - self.counts["done"] - self.counts["failed"] - self.counts["running"]

@@ -1,0 +1,207 @@
+"""Runs on a real Ray cluster of one node: sharded, resumed, failing, stopped, with local models."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from support.openai_server import Server, openai_server
+from support.siuo_folder import write_siuo
+
+from vlmguard.guard.shards import Shard
+from vlmguard.results.run.cluster.driver import run_on_ray
+from vlmguard.results.run.config import Matrix
+from vlmguard.results.run.matrix import run
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+SAMPLES = 12
+
+
+class Scripted:
+    """Answers that depend on the request alone.
+
+    Attributes:
+        wait: Seconds before each.
+        broken: The request with these words gets none.
+    """
+
+    def __init__(self) -> None:
+        self.wait = 0.0
+        self.broken = ""
+
+    def reply(self, text: str, messages: list[dict[str, Any]]) -> str:
+        time.sleep(self.wait)
+        found = re.search(r"colour (\d+)", text)
+        number = int(found[1]) if found else 0
+        if "<reasoning>" in text:
+            return f"<reasoning>Paint.</reasoning><prompt>Safely, colour {number}?</prompt>"
+        if self.broken and self.broken in text:
+            raise ConnectionError
+        kind = "I'm sorry, I cannot help with" if number % 3 == 1 else "Paint it in"
+        return f"{kind} colour {number}{', safely' if 'Safely' in text else ''}."
+
+
+class Place:
+    """A cluster, a server and a benchmark."""
+
+    def __init__(self, folder: Path, address: str, server: Server, scripted: Scripted) -> None:
+        self.folder = folder
+        self.address = address
+        self.server = server
+        self.scripted = scripted
+
+    def matrix(self, name: str, **changes: Any) -> Matrix:
+        return Matrix.model_validate(
+            {
+                "log_dir": str(self.folder / name),
+                "targets": [{"model": "openai-api/scripted/target"}],
+                "roles": {"rewriter": {"model": "openai-api/scripted/rewriter"}},
+                "benchmarks": [
+                    {
+                        "name": "siuo",
+                        "args": {"data_dir": str(self.folder / "siuo"), "judge": "none"},
+                    }
+                ],
+                "defenses": [{"name": "none"}, {"name": "vlmguard"}],
+                "options": {"temperature": 0.0, "max_retries": 0, "retry_attempts": 0},
+                **changes,
+            }
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    from ray.cluster_utils import Cluster
+
+    folder = tmp_path_factory.mktemp("ray")
+    write_siuo(folder / "siuo", SAMPLES)
+    scripted = Scripted()
+    with openai_server(scripted.reply) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**server.environment(), "RAY_USAGE_STATS_ENABLED": "0"}.items():
+            patch.setenv(name, value)
+        patch.setenv("VLMGUARD_DATA", "")
+        head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            yield Place(folder, cluster.address, server, scripted)
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def logs_below(folder: Path) -> list[EvalLog]:
+    return [read_eval_log(info) for info in list_eval_logs(str(folder))]
+
+
+def scores(folder: Path) -> dict[tuple[str, str | int], Any]:
+    """Answer and scores of each sample, by defense and id; each once."""
+    found: dict[tuple[str, str | int], Any] = {}
+    for log in logs_below(folder):
+        if log.status != "success":
+            continue
+        solver = str(log.eval.solver).rpartition("/")[2]
+        for sample in log.samples or []:
+            assert (solver, sample.id) not in found
+            values = {name: score.value for name, score in (sample.scores or {}).items()}
+            found[solver, sample.id] = (sample.output.completion, values)
+    return found
+
+
+def test_a_sharded_run_has_the_scores_of_one_process(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(place.matrix("whole", options={"temperature": 0.0, "display": "none"}))
+    alone = len(place.server.requests)
+    assert run_on_ray([place.matrix("split", shards=2)], place.address)
+    assert scores(place.folder / "split") == scores(place.folder / "whole")
+    assert len(place.server.requests) == 2 * alone
+    assert len(scores(place.folder / "whole")) == 2 * SAMPLES
+    said = capsys.readouterr().out
+    assert re.search(
+        r"done \[4 of 4\] (none|vlmguard) / siuo / openai-api/scripted/target / ", said
+    )
+
+    shards = [Shard.noted_in(log.eval.metadata) for log in logs_below(place.folder / "split")]
+    assert sorted(each.name for each in shards if each) == ["1-of-2"] * 2 + ["2-of-2"] * 2
+    # The same again does nothing, and needs no cluster for that.
+    assert run_on_ray([place.matrix("split", shards=2)], "127.0.0.1:1")
+    assert len(place.server.requests) == 2 * alone
+    assert "4 of 4 cells are finished by their logs" in capsys.readouterr().out
+
+
+def test_a_failing_cell_is_named_and_others_go_on(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.scripted.broken = "Safely, colour 3?"
+    matrix = place.matrix("failing")
+    assert not run_on_ray([matrix], place.address)
+    said = capsys.readouterr()
+    assert "failed" in said.out
+    assert "vlmguard / siuo / openai-api/scripted/target: 1 sample failed" in said.err
+    assert len(scores(place.folder / "failing")) == SAMPLES
+    place.scripted.broken = ""
+    before = len(place.server.requests)
+    assert run_on_ray([matrix], place.address)
+    # The rewriter and the target of the one sample that had failed.
+    asked = Counter(body["model"] for body in place.server.requests[before:])
+    assert asked == {"rewriter": 1, "target": 1}
+    assert scores(place.folder / "failing") == scores(place.folder / "whole")
+
+
+def test_ctrl_c_stops_all_cells_and_keeps_what_is_finished(place: Place) -> None:
+    matrix = place.matrix("stopped", shards=2)
+    config = place.folder / "stopped.yaml"
+    config.write_text(matrix.model_dump_json(exclude_none=True, exclude_defaults=True))
+    place.scripted.wait = 0.5
+    before = len(place.server.requests)
+    words = ["run", "--config", str(config), "--ray", place.address]
+    command = subprocess.Popen(
+        [str(Path(sys.executable).parent / "vlmguard"), *words],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(place.server.requests) < before + SAMPLES and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(command.pid, signal.SIGINT)
+    out, err = command.communicate(timeout=60)
+    assert command.returncode == 130, out + err
+    assert "run the same command again to go on" in err
+    assert "Traceback" not in out + err
+    place.scripted.wait = 0
+    paid = len(place.server.requests) - before
+    assert {log.status for log in logs_below(place.folder / "stopped")} <= {"cancelled", "success"}
+    time.sleep(1)
+    assert len(place.server.requests) - before == paid  # nobody asks on
+
+    assert run_on_ray([matrix], place.address)
+    assert scores(place.folder / "stopped") == scores(place.folder / "whole")
+    # At most two calls of each sample that was running were paid twice.
+    assert len(place.server.requests) - before <= 3 * SAMPLES + 2 * SAMPLES
+
+
+def test_local_models_stay_loaded_for_all_shards(place: Place) -> None:
+    changes: dict[str, Any] = {
+        "targets": [{"model": "microworld/qwen2-vl", "resources": {"num_cpus": 2}}],
+        "roles": {},
+        "benchmarks": [{"name": "microworld"}],
+        "defenses": [{"name": "none"}],
+        "limit": 8,
+        "options": {"temperature": 0.0, "display": "none"},
+    }
+    assert run(place.matrix("local", **changes))
+    assert run_on_ray([place.matrix("local-split", shards=2, **changes)], place.address)
+    assert scores(place.folder / "local-split") == scores(place.folder / "local")
+    assert len(scores(place.folder / "local")) == 8
