@@ -93,7 +93,7 @@ def redact(value: Any, name: str = "") -> Any:
 
 def redact_text(text: str) -> str:
     """A message (an error, a line of output) with `[secret]` in place of each secret."""
-    return _without(text, lambda _: HIDDEN)
+    return _without(text, lambda _: HIDDEN) if text else text
 
 
 def restored(value: Any) -> Any:

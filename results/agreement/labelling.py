@@ -20,7 +20,7 @@ from vlmguard.results.agreement.raters import Rater, read_labels
 from vlmguard.results.agreement.sampling import MEASURES, Drawing, Key, draw
 from vlmguard.results.formats.spreadsheet import sheet_name
 from vlmguard.results.logs.answers import LeftOut, digest
-from vlmguard.results.logs.checks import check_sizes
+from vlmguard.results.logs.archive import check_sizes
 from vlmguard.results.logs.exchange import exchange
 from vlmguard.results.logs.frame import find_logs, read_run
 from vlmguard.results.logs.part import shard_of

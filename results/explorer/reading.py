@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from inspect_ai.log import (
     EvalSample,
-    read_eval_log,
-    read_eval_log_sample_summaries,
     read_eval_log_samples_by_id,
 )
 
 from vlmguard.results.logs.answers import Names, views_of
+from vlmguard.results.logs.archive import opened_log
 from vlmguard.results.logs.read import Run
 
 __all__ = ["Log", "opened"]
@@ -61,8 +60,8 @@ def opened(run: Run) -> Log:
     names: Names = {}
     keys: dict[str, list[tuple[str | int, int]]] = {}
     for path in run.paths:
-        spec = read_eval_log(path, header_only=True).eval
-        summaries = read_eval_log_sample_summaries(path)
+        with opened_log(path) as file:
+            spec, summaries = file.header().eval, file.summaries()
         views = views_of(spec, summaries)
         # A shard in which nothing was scored shows no judge that was added later.
         names |= views[run.view] if run.view < len(views) else {}

@@ -10,10 +10,11 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec
+from inspect_ai.log import EvalSample, EvalSpec
 from inspect_ai.scorer import Score, value_to_float
 
 from vlmguard.guard.attacks import attack_cards
@@ -21,6 +22,7 @@ from vlmguard.guard.cards import GLANCED, View, cards
 from vlmguard.guard.record import output_kind
 from vlmguard.guard.redaction import redact_text
 from vlmguard.guard.task_options import kind_of_judge
+from vlmguard.results.logs.summaries import Mark, Summary
 
 GRADER: Final = "grader"
 """The role of the judge, which is no part of the defense, nor is an attacker's."""
@@ -101,7 +103,7 @@ class _Appended:
     number: int
 
 
-def views_of(spec: EvalSpec, summaries: list[EvalSampleSummary]) -> list[Names]:
+def views_of(spec: EvalSpec, summaries: list[Summary]) -> list[Names]:
     """The judges of a log: one view for the run's scorers, and one for each appended judge.
 
     Args:
@@ -165,12 +167,24 @@ def _judge_of(spec: EvalSpec) -> str:
     return kind_of_judge(spec.task_args.get("judge") or "all")
 
 
-def row_of(sample: EvalSampleSummary, names: Names) -> Row:
+def rows_of(summaries: list[Summary], names: Names) -> list[Row]:
+    """Each answer as a row.
+
+    Args:
+        summaries: The samples.
+        names: The scorers of a view.
+    """
+    repeated = views()
+    return [_row(sample, names, repeated) for sample in summaries]
+
+
+def _row(sample: Summary, names: Names, repeated: Mapping[str, tuple[str, bool]]) -> Row:
     """One answer as a row.
 
     Args:
         sample: Its summary.
         names: The scorers of the view.
+        repeated: The columns of `views`.
 
     Returns:
         The row; unknown values are NaN.
@@ -187,7 +201,9 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
         "error": redact_text(sample.error or ""),
     }
     row |= _scored(sample, names)
-    row |= _refusals(row)
+    # Refusals in two columns: of benign requests, and of all others.
+    benign = row["expected"] == "comply"
+    row |= {name: row[of] for name, (of, on) in repeated.items() if on == benign and of in row}
     tally = tally_of(sample)
     if tally:
         row |= _spent(tally)
@@ -195,7 +211,7 @@ def row_of(sample: EvalSampleSummary, names: Names) -> Row:
     return row
 
 
-def _scored(sample: EvalSampleSummary, names: Names) -> Row:
+def _scored(sample: Summary, names: Names) -> Row:
     """Values by column, and under `unscored` the reasons for missing values."""
     row: Row = {}
     reasons: dict[str, str] = {}
@@ -211,12 +227,6 @@ def _scored(sample: EvalSampleSummary, names: Names) -> Row:
             elif math.isnan(value) and score.reason:
                 reasons[column] = str(score.reason)
     return {**row, "unscored": reasons} if reasons else row
-
-
-def _refusals(row: Row) -> Row:
-    """Refusals in two columns: of benign requests, and of all others."""
-    benign = row["expected"] == "comply"
-    return {name: row[of] for name, (of, on) in views().items() if on == benign and of in row}
 
 
 def _spent(tally: dict[str, Any]) -> Row:
@@ -272,7 +282,7 @@ def column_name(scorer: str, key: str, names: Names) -> str:
     return f"{scorer}.{key}"
 
 
-def values_by_key(score: Score) -> dict[str, float]:
+def values_by_key(score: Score | Mark) -> dict[str, float]:
     """Numbers of a score by key; a scalar's key is `value`."""
     pairs = score.value if isinstance(score.value, dict) else {"value": score.value}
     return {
@@ -282,7 +292,7 @@ def values_by_key(score: Score) -> dict[str, float]:
     }
 
 
-def tally_of(sample: EvalSample | EvalSampleSummary) -> dict[str, Any] | None:
+def tally_of(sample: EvalSample | Summary) -> dict[str, Any] | None:
     """The defense's tally, from the first score that has it."""
     for score in (sample.scores or {}).values():
         tally = (score.metadata or {}).get("defense")
@@ -297,7 +307,7 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _is_judge(score: Score) -> bool:
+def _is_judge(score: Score | Mark) -> bool:
     """Whether a score has the general judge's keys; its scorer then counts as a general judge."""
     judge = cards().measures["judge"].items()
     usual = {key for key, measure in judge if not measure.of_dialogues}
@@ -308,7 +318,7 @@ def _attackers() -> set[str]:
     return {role.name for card in attack_cards().values() for role in card.roles}
 
 
-def _cost(sample: EvalSampleSummary, tallied: float | None) -> float | None:
+def _cost(sample: Summary, tallied: float | None) -> float | None:
     """Cost of target and guard together: the total without the parts of judges and attackers.
 
     Inspect's total leaves out calls that its cache answered, and the tally those whose answers a
@@ -318,10 +328,10 @@ def _cost(sample: EvalSampleSummary, tallied: float | None) -> float | None:
         sample: The sample.
         tallied: Cost by the defense's tally; None if it is not known.
     """
-    prices = [usage.total_cost for usage in sample.model_usage.values()]
-    beside = [sample.role_usage.get(role) for role in (GRADER, *_attackers())]
+    prices = sample.model_costs.values()
     known = [price for price in prices if price is not None]
     if len(known) < len(prices) or (not known and tallied is None):
         return None
-    spent = sum(known) - sum((usage.total_cost or 0.0) for usage in beside if usage)
+    beside = [sample.role_costs.get(role) for role in (GRADER, *_attackers())]
+    spent = sum(known) - sum(price or 0.0 for price in beside)
     return max(spent, tallied or 0.0)

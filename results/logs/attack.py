@@ -9,11 +9,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from inspect_ai.log import EvalSample, EvalSampleSummary, EvalSpec, read_eval_log
+from inspect_ai.log import EvalSpec
 
 from vlmguard.guard.attacks import ATTACK, attack_cards, chosen_attack, default_options
 from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.answers import LeftOut, Row, bare
+from vlmguard.results.logs.archive import LogFile
+from vlmguard.results.logs.summaries import Summary
 
 __all__ = [
     "ATTACKER",
@@ -40,7 +42,6 @@ ATTACKER: Final = "attacker"
 _BESIDE: Final = ("text", "twin")
 # What the samples of a loop note of it: files and fonts of the run may be others today.
 _IDENTITY: Final = ("name", "version", "options", "seed", "font", "template")
-_UNREAD: Final = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "metadata"}
 
 
 def is_loop(spec: EvalSpec) -> bool:
@@ -48,18 +49,22 @@ def is_loop(spec: EvalSpec) -> bool:
     return bool(spec.solver) and bare(str(spec.solver)) == LOOP
 
 
-def noted_attacks(path: str, spec: EvalSpec, summaries: Iterable[EvalSampleSummary]) -> Noted:
+def noted_attacks(log: LogFile, spec: EvalSpec, summaries: Iterable[Summary]) -> Noted:
     """What an attack noted of each sample.
 
     Args:
-        path: The log. Of a loop its samples are read: what it notes is too long for summaries.
+        log: The log. Of a loop its samples are read: what it notes is too long for summaries.
         spec: What was run.
         summaries: The samples.
     """
-    samples: Iterable[EvalSample | EvalSampleSummary] = summaries
+    found: dict[tuple[str, int], Any]
     if is_loop(spec):
-        samples = read_eval_log(path, exclude_fields=_UNREAD).samples or []
-    found = {(str(each.id), each.epoch): each.metadata.get(ATTACK) for each in samples}
+        whole = [json.loads(sample) for sample in log.samples()]
+        found = {
+            (str(each["id"]), each["epoch"]): each.get("metadata", {}).get(ATTACK) for each in whole
+        }
+    else:
+        found = {(str(each.id), each.epoch): each.metadata.get(ATTACK) for each in summaries}
     # A benchmark may have an `attack` of its own, a word.
     return {key: facts for key, facts in found.items() if isinstance(facts, Mapping)}
 

@@ -1,4 +1,4 @@
-"""Finds logs that cannot be trusted: too large, damaged, incomplete, mixed, or edited.
+"""Finds logs that cannot be trusted: damaged, incomplete, mixed, or edited.
 
 Tables use summaries, which do not tell the number of whole samples, or people's changes. So the
 bytes of the samples are searched, and only changed samples are decoded: this is fast for hundreds
@@ -7,25 +7,20 @@ of logs.
 
 import json
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-import fsspec
-from inspect_ai.log import EvalLog, EvalSampleSummary
+from inspect_ai.log import EvalLog
 
 from vlmguard.guard.record import DATA_DIGEST
 from vlmguard.guard.redaction import redact_text
 from vlmguard.results.logs.answers import LeftOut, tally_of
+from vlmguard.results.logs.archive import LogFile
+from vlmguard.results.logs.summaries import Summary
 from vlmguard.results.logs.unfinished import Key
 
-MAX_MEMBER: Final = 500_000_000
-"""The most bytes of one part of a log, unpacked; a sample with many large images has about 50
-million.
-"""
 _NUMBERS: Final = ("calls", "target_calls", "input_tokens", "output_tokens", "seconds")
 _WORDS: Final = ("failure", "outcome", "action", "skipped")
 # A text would have escaped quotes, so it does not match; metadata may use the names for something
@@ -58,33 +53,7 @@ class Touched:
         )
 
 
-def check_sizes(path: str) -> None:
-    """Refuse a local log with a part that would fill the memory.
-
-    Args:
-        path: The log. A URL is not checked, since its sizes are known only after fetching it.
-
-    Raises:
-        LeftOut: It has a part larger than `MAX_MEMBER`.
-        OSError: It cannot be read.
-        zipfile.BadZipFile: It is damaged.
-    """
-    if "://" in path:
-        return
-    if not zipfile.is_zipfile(path):
-        sizes = {"the file": Path(path).stat().st_size}
-    else:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {member.filename: member.file_size for member in archive.infolist()}
-    for name, size in sizes.items():
-        if size > MAX_MEMBER:
-            raise LeftOut(
-                f"too large: {name} has {size // 1_000_000} MB when unpacked (at most "
-                f"{MAX_MEMBER // 1_000_000}); leave images out of logs with --no-log-images"
-            )
-
-
-def check_kinds(summaries: list[EvalSampleSummary]) -> None:
+def check_kinds(summaries: list[Summary]) -> None:
     """Refuse scores with metadata that no scorer writes: logs may be edited, or made elsewhere.
 
     Raises:
@@ -115,7 +84,7 @@ def check_kinds(summaries: list[EvalSampleSummary]) -> None:
             raise LeftOut(f"sample {sample.id}: its tally of the defense holds what is no figure")
 
 
-def check_one_version(summaries: list[EvalSampleSummary]) -> None:
+def check_one_version(summaries: list[Summary]) -> None:
     """Refuse a log whose run continued after a file had changed under the same name.
 
     `conditions.judging_of` compares the conditions of its scorers.
@@ -147,14 +116,10 @@ def versions_of(tallies: list[dict[str, Any]]) -> set[str]:
     return {str(tally.get("version", "")) for tally in tallies if tally["defense"] != "none"}
 
 
-def touched(path: str) -> Touched:
-    """Search the samples of a log for people's changes.
-
-    Args:
-        path: The log (`.eval` or `.json`), or its URL, which is fetched.
-    """
+def touched(log: LogFile) -> Touched:
+    """Search the samples of a log for people's changes."""
     found = Touched()
-    for raw in _samples(path):
+    for raw in log.samples():
         found.count += 1
         if not (_EDITED.search(raw) or _INVALIDATED.search(raw)):
             continue
@@ -168,7 +133,7 @@ def touched(path: str) -> Touched:
     return found
 
 
-def check_whole(log: EvalLog, summaries: list[EvalSampleSummary], seen: Touched) -> None:
+def check_whole(log: EvalLog, summaries: list[Summary], seen: Touched) -> None:
     """Refuse a log in which a summary or a whole sample is missing or occurs twice.
 
     Args:
@@ -187,22 +152,6 @@ def check_whole(log: EvalLog, summaries: list[EvalSampleSummary], seen: Touched)
     there = min(seen.count, len(summaries))
     if there < of or not there:
         raise LeftOut(f"it holds {there or 'no'} {f'of its {of} ' if of else ''}samples")
-
-
-def _samples(path: str) -> Iterator[bytes]:
-    """The samples of a log, each once, as JSON."""
-    opened: Any = fsspec.open(path, "rb")  # its types allow a list of files
-    with opened as file:
-        if path.endswith(".json"):
-            samples = json.load(file).get("samples") or ()
-            yield from (json.dumps(sample).encode() for sample in samples)
-            return
-        # Inspect adds its compression to zipfile. Of several entries with one name, the last
-        # counts.
-        with zipfile.ZipFile(file) as archive:
-            for name in dict.fromkeys(archive.namelist()):
-                if name.startswith("samples/"):
-                    yield archive.read(name)
 
 
 def _edits(score: dict[str, Any]) -> list[dict[str, Any]]:

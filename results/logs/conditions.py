@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from inspect_ai.log import EvalLog, EvalSampleSummary
+from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelConfig
 
 from vlmguard.guard.cards import cards
@@ -13,6 +13,7 @@ from vlmguard.guard.task_options import SHOWN_ELSEWHERE
 from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest, reducer_name
 from vlmguard.results.logs.around import asked_by
 from vlmguard.results.logs.attack import ATTACKER, Noted, attack_of, attack_words, is_loop
+from vlmguard.results.logs.summaries import Summary
 
 Judging = dict[str, dict[str, Any]]
 """For each scorer what it judged with."""
@@ -102,7 +103,7 @@ def column_of(log: EvalLog, judging: Judging, noted: Noted) -> Column:
     )
 
 
-def judging_of(summaries: list[EvalSampleSummary], names: Names) -> Judging:
+def judging_of(summaries: list[Summary], names: Names) -> Judging:
     """The judging conditions of each scorer of a view.
 
     Args:
@@ -150,7 +151,7 @@ class Judged:
         return found
 
 
-def judged_of(summaries: list[EvalSampleSummary], names: Names) -> Judged:
+def judged_of(summaries: list[Summary], names: Names) -> Judged:
     """What each scorer of a view judged with; arguments and errors as of `judging_of`."""
     found = Judged()
     for sample in summaries:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from inspect_ai.log import EvalLog, EvalSampleSummary
+from inspect_ai.log import EvalLog
 from pydantic import TypeAdapter, ValidationError
 
 from vlmguard.guard.cards import Measure, View, cards
@@ -27,6 +27,7 @@ from vlmguard.results.logs.answers import (
     reducer_name,
     values_by_key,
 )
+from vlmguard.results.logs.summaries import Summary
 
 _MACRO: Final = "macro"
 """A headline metric of this name is the mean over categories with equal weights."""
@@ -57,7 +58,7 @@ class Declared:
     remarks: tuple[str, ...] = ()
 
 
-def declared_by(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> Declared:
+def declared_by(log: EvalLog, summaries: list[Summary], names: Names) -> Declared:
     """Read the facts about measures in a header.
 
     Args:
@@ -191,7 +192,7 @@ def _reducer(log: EvalLog) -> str:
     return next((reducer_name(each) for each in asked if each), "")
 
 
-def _columns(log: EvalLog, summaries: list[EvalSampleSummary], names: Names) -> list[str]:
+def _columns(log: EvalLog, summaries: list[Summary], names: Names) -> list[str]:
     """All columns of a view: the keys that a scorer's metrics name, and those of its first score.
 
     A score without any verdict (`Score.unscored()`) has no keys, and a header may not name them.

@@ -4,56 +4,45 @@ A sample's error is only a message. Whose it is stands in its events: the last c
 failed, with its role.
 """
 
-from typing import Final
-
-from inspect_ai.event import ModelEvent
-from inspect_ai.log import (
-    EvalSample,
-    EvalSampleSummary,
-    read_eval_log,
-    read_eval_log_samples_by_id,
-)
+from typing import Any, Final
 
 from vlmguard.results.logs.answers import GRADER
+from vlmguard.results.logs.archive import LogFile
+from vlmguard.results.logs.summaries import Summary
 
 TARGET_ERROR: Final = "target error"
 JUDGE_ERROR: Final = "judge error"
 OTHER_ERROR: Final = "error"
 """An error that no call of a model reported."""
 
-_UNREAD: Final = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "events"}
 
-
-def broken_off(path: str, summaries: list[EvalSampleSummary]) -> dict[tuple[str, int], str]:
+def broken_off(log: LogFile, summaries: list[Summary]) -> dict[tuple[str, int], str]:
     """Whose error ended each sample that has one.
 
     Args:
-        path: The log.
+        log: The log.
         summaries: Its samples; only those with an error are read whole.
 
     Returns:
         `target error`, `judge error`, the error of another role (`rewriter error`), or `error` if
         no model's call failed; by id and epoch.
     """
-    ended = [(each.id, each.epoch) for each in summaries if each.error]
-    if not ended:
-        return {}
-    if path.endswith(".json"):
-        samples = [each for each in read_eval_log(path).samples or [] if each.error]
-    else:
-        samples = read_eval_log_samples_by_id(path, ended, exclude_fields=_UNREAD)
-    return {(str(each.id), each.epoch): _whose(each) for each in samples}
+    return {
+        (str(each.id), each.epoch): _whose(log.sample(each.id, each.epoch))
+        for each in summaries
+        if each.error
+    }
 
 
-def _whose(sample: EvalSample) -> str:
+def _whose(sample: dict[str, Any]) -> str:
     failed = [
         event
-        for event in sample.events
-        if isinstance(event, ModelEvent) and event.error is not None
+        for event in sample.get("events", ())
+        if event.get("event") == "model" and event.get("error") is not None
     ]
     if not failed:
         return OTHER_ERROR
-    role = failed[-1].role
+    role = failed[-1].get("role")
     if role == GRADER:
         return JUDGE_ERROR
     return TARGET_ERROR if role is None else f"{role} error"

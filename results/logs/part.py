@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from inspect_ai.log import EvalLog, EvalSampleSummary
+from inspect_ai.log import EvalLog
 
 from vlmguard.guard.record import DATA_DIGEST, output_kind
 from vlmguard.guard.shards import Shard
@@ -18,6 +18,7 @@ from vlmguard.results.logs.answers import LeftOut, Names, tally_of
 from vlmguard.results.logs.attack import Noted
 from vlmguard.results.logs.checks import Touched, versions_of
 from vlmguard.results.logs.conditions import Judged, judged_of
+from vlmguard.results.logs.summaries import Summary
 
 __all__ = ["Part", "judges_itself", "outputs_of", "part_of", "shard_of"]
 
@@ -70,7 +71,7 @@ def shard_of(log: EvalLog) -> Shard | None:
 
 
 def part_of(
-    log: EvalLog, summaries: list[EvalSampleSummary], names: Names, noted: Noted, seen: Touched
+    log: EvalLog, summaries: list[Summary], names: Names, noted: Noted, seen: Touched
 ) -> Part | None:
     """What a shard's log says of the run; None for a log of a whole benchmark.
 
@@ -113,7 +114,7 @@ def outputs_of(tallies: list[dict[str, Any]]) -> Counter[tuple[str, str | None]]
     return Counter((output_kind(tally), tally.get("output_reason")) for tally in tallies)
 
 
-def judges_itself(summaries: list[EvalSampleSummary], names: Names) -> bool:
+def judges_itself(summaries: list[Summary], names: Names) -> bool:
     """Whether a judge is the model that the defense asks, too."""
     return any(
         (score.metadata or {}).get("judges_itself")

@@ -16,9 +16,7 @@ from typing import Final
 import pandas as pd
 from inspect_ai.log import (
     EvalLog,
-    EvalSampleSummary,
     read_eval_log,
-    read_eval_log_sample_summaries,
 )
 from zstandard import ZstdError
 
@@ -30,18 +28,18 @@ from vlmguard.results.logs.answers import (
     Names,
     Row,
     UnusableScores,
-    row_of,
+    rows_of,
     tally_of,
     views,
     views_of,
 )
+from vlmguard.results.logs.archive import LogFile, opened_log
 from vlmguard.results.logs.around import defended_by
 from vlmguard.results.logs.attack import ATTACKER, Noted, noted_attacks, tries_of
 from vlmguard.results.logs.checks import (
     Touched,
     check_kinds,
     check_one_version,
-    check_sizes,
     check_whole,
     touched,
     versions_of,
@@ -61,8 +59,9 @@ from vlmguard.results.logs.failed_calls import broken_off
 from vlmguard.results.logs.missing_images import answers_without_images
 from vlmguard.results.logs.part import Part, judges_itself, outputs_of, part_of, shard_of
 from vlmguard.results.logs.run_facts import run_facts
+from vlmguard.results.logs.summaries import Summary
 from vlmguard.results.logs.timing import LATENCY_TAG, Pace, latency_of, pace_of
-from vlmguard.results.logs.unfinished import WAY_OUT, named, unfinished_samples
+from vlmguard.results.logs.unfinished import WAY_OUT, Key, named, unfinished_samples
 
 UNREADABLE: Final = (
     *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError, RecursionError),
@@ -218,15 +217,17 @@ class _Opened:
         seen: People's changes of it.
         failed: Whose error ended a sample, by id and epoch.
         noted: What an attack noted of each sample, likewise.
+        again: Why samples must be done again, likewise.
     """
 
     path: str
     log: EvalLog
-    summaries: list[EvalSampleSummary]
-    timed: bool
-    seen: Touched
-    failed: dict[tuple[str, int], str]
-    noted: Noted
+    summaries: list[Summary]
+    timed: bool = False
+    seen: Touched = field(default_factory=Touched)
+    failed: dict[tuple[str, int], str] = field(default_factory=dict)
+    noted: Noted = field(default_factory=dict)
+    again: dict[Key, str] = field(default_factory=dict)
 
 
 def read_log(path: str) -> list[Run]:
@@ -279,24 +280,37 @@ def judges_as(run: Run, before: Run) -> bool:
 
 def _open(path: str) -> _Opened:
     try:
-        check_sizes(path)
-        log = read_eval_log(path, header_only=True)
-        finished = log.status == "success"
-        summaries = _in_order(log, read_eval_log_sample_summaries(path)) if finished else []
-        timed = LATENCY_TAG in (log.eval.tags or [])
-        seen = Touched() if timed or not summaries else touched(path)
-        failed = {} if timed else broken_off(path, summaries)
-        noted = {} if timed or not summaries else noted_attacks(path, log.eval, summaries)
-        if summaries and (log.eval.config.epochs or 1) > 1 and not log.reductions:
-            # The header of a JSON log lacks the scores of several answers.
-            log.reductions = read_eval_log(path).reductions
+        with opened_log(path) as file:
+            return _opened(file)
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeftOut(f"corrupt or truncated, or no Inspect log ({reason})") from error
-    return _Opened(path, log, summaries, timed, seen, failed, noted)
 
 
-def _in_order(log: EvalLog, summaries: list[EvalSampleSummary]) -> list[EvalSampleSummary]:
+def _opened(file: LogFile) -> _Opened:
+    log = file.header()
+    summaries = _in_order(log, file.summaries()) if log.status == "success" else []
+    if LATENCY_TAG in (log.eval.tags or []):
+        return _Opened(file.path, log, summaries, timed=True)
+    if not summaries:
+        return _Opened(file.path, log, summaries)
+    seen = touched(file)
+    if (log.eval.config.epochs or 1) > 1 and not log.reductions:
+        # The header of a JSON log lacks the scores of several answers.
+        log.reductions = read_eval_log(file.path).reductions
+    return _Opened(
+        file.path,
+        log,
+        summaries,
+        seen=seen,
+        failed=broken_off(file, summaries),
+        noted=noted_attacks(file, log.eval, summaries),
+        # Where whole samples are missing, the log is refused for that.
+        again=unfinished_samples(file, log, summaries) if seen.count >= len(summaries) else {},
+    )
+
+
+def _in_order(log: EvalLog, summaries: list[Summary]) -> list[Summary]:
     """The samples in the order of the data set: a log has those first that were done first.
 
     What takes the first samples of a run would else take the quick answers, which are refusals.
@@ -324,7 +338,7 @@ def _check_finished(opened: _Opened) -> None:
             f"stopped after {resolved} of {log.results.total_samples} answers; {finish}",
         )
     check_whole(log, summaries, seen)
-    if again := unfinished_samples(opened.path, log, summaries) | seen.invalidated:
+    if again := opened.again | seen.invalidated:
         raise _unfinished(log, named(again, len(summaries)))
     if log.invalidated:
         raise _unfinished(log, f"marked as invalidated; {WAY_OUT}")
@@ -340,7 +354,7 @@ def _check_ours(opened: _Opened) -> None:
 
 def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
     """A run with its answers, by the scorers of one view."""
-    rows = [row_of(sample, names) for sample in opened.summaries]
+    rows = rows_of(opened.summaries, names)
     for row in rows:
         key = (row["sample"], row["epoch"])
         row["failed"] = opened.failed.get(key, "")

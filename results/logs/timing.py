@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
-from inspect_ai.log import EvalLog, EvalSampleSummary
+from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig
 
 from vlmguard.results.logs.answers import GRADER, LeftOut
 from vlmguard.results.logs.conditions import roles_of
+from vlmguard.results.logs.summaries import Summary
 
 LATENCY_TAG: Final = "vlmguard-latency"
 """Tag of a log that measures latency, and nothing else."""
@@ -48,7 +49,7 @@ class Pace:
         return any(self.began < other.ended and other.began < self.ended for other in others)
 
 
-def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
+def pace_of(log: EvalLog, summaries: list[Summary]) -> Pace:
     """The throughput of a finished log.
 
     There is no rate if some answers are from an earlier run (the time in between was not work), or
@@ -75,7 +76,7 @@ def pace_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> Pace:
     return Pace(len(summaries) / (ended - began) if ended > began else None, gap, began, ended)
 
 
-def latency_of(log: EvalLog, summaries: list[EvalSampleSummary]) -> tuple[float, ...]:
+def latency_of(log: EvalLog, summaries: list[Summary]) -> tuple[float, ...]:
     """Seconds of each answer in a log of `vlmguard run --latency`.
 
     Raises:

@@ -11,18 +11,17 @@ from typing import Final
 
 from inspect_ai.log import (
     EvalLog,
-    EvalSample,
-    EvalSampleSummary,
     ProvenanceData,
     invalidate_samples,
     read_eval_log,
-    read_eval_log_sample_summaries,
-    read_eval_log_samples_by_id,
     write_eval_log,
 )
+from inspect_ai.model import ModelOutput
 
 from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.record import ANSWER_DIGEST, answer_digest
+from vlmguard.results.logs.archive import LogFile, opened_log
+from vlmguard.results.logs.summaries import Summary
 
 Key = tuple[int | str, int]
 """Id and epoch of a sample."""
@@ -35,17 +34,26 @@ _MARK_FIRST: Final = (
     "and then inspect eval-set or eval-retry"
 )
 _NAMED: Final = 5
-# Only answers are read, as images and events are most of a sample.
-_UNREAD: Final = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "output"}
 # Logs note the time of their start in whole seconds.
 _LEEWAY: Final = timedelta(seconds=2)
 
 
-def unfinished_samples(
-    path: str, log: EvalLog, summaries: list[EvalSampleSummary]
-) -> dict[Key, str]:
-    """The samples that must be done again: the reason, by id and epoch."""
-    return _other_answers(path, log, summaries)
+def unfinished_samples(file: LogFile, log: EvalLog, summaries: list[Summary]) -> dict[Key, str]:
+    """The samples that must be done again: the reason, by id and epoch.
+
+    Args:
+        file: The log.
+        log: Its header.
+        summaries: Its samples.
+    """
+    found = {}
+    for summary in summaries:
+        if not _may_be_rebuilt(file.path, log, summary) or not (digests := _digests(summary)):
+            continue
+        output = ModelOutput.model_validate(file.sample(summary.id, summary.epoch)["output"])
+        if digests != {answer_digest(output.completion)}:
+            found[summary.id, summary.epoch] = ANOTHER_ANSWER
+    return found
 
 
 def named(unfinished: dict[Key, str], of: int) -> str:
@@ -79,8 +87,8 @@ def set_aside(path: str) -> dict[Key, str]:
     Returns:
         The reasons by id and epoch.
     """
-    header = read_eval_log(path, header_only=True)
-    found = unfinished_samples(path, header, read_eval_log_sample_summaries(path))
+    with opened_log(path) as file:
+        found = unfinished_samples(file, file.header(), file.summaries())
     if not found:
         return {}
     log = read_eval_log(path)
@@ -100,30 +108,10 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _other_answers(path: str, log: EvalLog, summaries: list[EvalSampleSummary]) -> dict[Key, str]:
-    scored = {
-        (sample.id, sample.epoch): digests
-        for sample in summaries
-        if _may_be_rebuilt(path, log, sample) and (digests := _digests(sample))
-    }
-    if not scored:
-        return {}
-    if path.endswith(".json"):
-        samples = read_eval_log(path).samples or []
-    else:
-        samples = read_eval_log_samples_by_id(path, list(scored), exclude_fields=_UNREAD)
-    return {
-        key: ANOTHER_ANSWER
-        for sample in samples
-        if (key := (sample.id, sample.epoch)) in scored
-        and scored[key] != {answer_digest(sample.output.completion)}
-    }
-
-
-def _may_be_rebuilt(path: str, log: EvalLog, sample: EvalSampleSummary) -> bool:
+def _may_be_rebuilt(path: str, log: EvalLog, sample: Summary) -> bool:
     """Whether a sample is older than its log, and so was taken over from one that was cut off.
 
-    Only such answers are read: reading each one takes about 5 ms.
+    Only such answers are read, since that takes time.
     """
     if "-recovered" in path or sample.completed_at is None:
         return True
@@ -131,6 +119,6 @@ def _may_be_rebuilt(path: str, log: EvalLog, sample: EvalSampleSummary) -> bool:
     return datetime.fromisoformat(sample.completed_at) < began + _LEEWAY
 
 
-def _digests(sample: EvalSampleSummary) -> set[str]:
+def _digests(sample: Summary) -> set[str]:
     noted = [(score.metadata or {}).get(ANSWER_DIGEST) for score in (sample.scores or {}).values()]
     return {digest for digest in noted if isinstance(digest, str)}
