@@ -171,7 +171,7 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
         interval=share_interval(fit, LEVEL),
         alarms=sum(_is_alarm(each.alarms, limits) for each in others),
         others=len(others),
-        logs=len(runs),
+        logs=sum(len(run.paths) for run in runs),
         notes=tuple(
             f"{check.option} was not set: no record holds a score of that check, and it counts as "
             "failed throughout"

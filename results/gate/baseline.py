@@ -255,10 +255,16 @@ def _scores(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Scores:
             "defense_args": run.defense_args,
             "target_settings": run.target_settings,
             **({"edited": run.edited} if run.edited else {}),
-            "log": ", ".join(Path(path).name for path in run.paths),
+            "log": _named(run.paths),
         },
         attack=run.column.under,
     )
+
+
+def _named(paths: tuple[str, ...]) -> str:
+    """A run's log by its name; of several, the first and how many more."""
+    name, more = Path(paths[0]).name, len(paths) - 1
+    return f"{name} and {more} more" if more else name
 
 
 def _reading(run: Run, samples: pd.DataFrame, measures: list[Measure]) -> Reading:

@@ -86,12 +86,15 @@ def _logs(
     before: list[Scores], current: list[tuple[Scores, Reading]]
 ) -> dict[str, tuple[str, str]]:
     """The logs of runs then and now, by their labels; a baseline holds only the old log's name."""
-    old = {scores.label: scores.provenance.get("log", "") for scores in before}
+    # Of the shards of a run then, nothing tells the folder.
+    old = {
+        scores.label: scores.provenance.get("log", "")
+        for scores in before
+        if "shards" not in scores.provenance
+    }
     found = {}
     for scores, reading in current:
-        name = old.get(scores.label)
-        # Of the shards of a run then, nothing tells the folder.
-        if name and ", " not in name:
+        if name := old.get(scores.label):
             beside = Path(reading.place).with_name(name)
             found[scores.label] = (str(beside) if beside.exists() else name, reading.place)
     return found

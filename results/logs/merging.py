@@ -138,6 +138,8 @@ def _places(parts: Sequence[Part]) -> dict[str, int]:
     """Where each sample stands in the benchmark; empty if the logs do not say it of all."""
     found: dict[str, int] = {}
     for part in parts:
+        if part.header.eval.config.sample_shuffle:
+            return {}  # Each shard was shuffled by itself.
         ids = [str(each) for each in part.header.eval.dataset.sample_ids or []]
         if len(ids) != len(part.shard.places):
             return {}

@@ -19,6 +19,7 @@ from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, ModelCo
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from scipy.stats import beta
 from support.clones import made_anew
+from support.shards import split
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
@@ -144,6 +145,19 @@ def test_a_detector_alarms_at_two_of_twenty(
         f"10.0% [{low:.1f}, {high:.1f}], 95 % interval; at most 10.0% were asked for."
     ) in said
     assert "Alarms at other requests: 4 of 4." in said
+
+
+def test_logs_of_shards_are_one_run(
+    make_log: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_log("mllm_protector", lambda n: {"harmless": n / 20 if n < 20 else 0.01})
+    found = calibrated(tmp_path, "mllm_protector", 0.1)
+    said = capsys.readouterr().out
+    (log,) = tmp_path.glob("*.eval")
+    split(log, tmp_path / "shards", 3)
+    log.unlink()
+    assert calibrated(tmp_path, "mllm_protector", 0.1) == found
+    assert capsys.readouterr().out == said.replace("(1 log)", "(3 logs)")
 
 
 def test_a_threshold_names_its_target_its_data_and_no_role_that_was_not_asked(
