@@ -1,51 +1,33 @@
-"""Collects kept rows from synthesis logs."""
+"""Collects kept rows from synthesis logs, one by one."""
 
 import base64
 import logging
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from inspect_ai.log import (
-    EvalLog,
-    EvalSample,
-    list_eval_logs,
-    read_eval_log,
-    read_eval_log_samples,
-)
+from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import ChatMessageUser
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
 from vlmguard.guard.messages import images_of
-from vlmguard.guard.paths import existing
-from vlmguard.training.dataset.fingerprints import Fingerprint, fingerprint
-from vlmguard.training.dataset.items import Item
+from vlmguard.guard.progress import show_status, tracked
+from vlmguard.training.dataset.duplicates import near_duplicates
+from vlmguard.training.dataset.fingerprints import fingerprint
+from vlmguard.training.dataset.kept_rows import KeptRows, Met
+from vlmguard.training.dataset.logs import read_headers, read_rows
+from vlmguard.training.dataset.sharded_logs import unfinished_shards
 from vlmguard.training.synthesis.prompts import SynthesisRecord
-from vlmguard.training.synthesis.scorer import add_costs, near_duplicates
+from vlmguard.training.synthesis.scorer import add_costs
 
 logger = logging.getLogger(__name__)
 
-TASK: Final = "synthesize"
 SCORER: Final = "keep"
-# Not read: these fields are most of a log, and no row needs them.
-_UNREAD: Final = {"events", "messages", "output"}
-
-
-@dataclass(frozen=True)
-class KeptRow:
-    """A row to export.
-
-    Attributes:
-        item: Id, image and request, for the leak check; `item.image` is a file with the image as
-            the reasoner saw it.
-        columns: The provenance columns of the data set.
-    """
-
-    item: Item
-    columns: dict[str, Any]
 
 
 @dataclass
@@ -60,18 +42,20 @@ class Collected:
         cost: Calls, tokens, seconds and dollars by stage, over all finished rows.
         logs: A summary of each log, newest first.
         voided: Test sets from which rows were taken.
+        unfinished: Shards that are not there or not finished, with the rows that they are of.
     """
 
-    rows: list[KeptRow] = field(default_factory=list)
+    rows: KeptRows
     read: int = 0
     superseded: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     cost: dict[str, float] = field(default_factory=dict)
     logs: list[dict[str, Any]] = field(default_factory=list)
     voided: set[str] = field(default_factory=set)
+    unfinished: list[str] = field(default_factory=list)
 
 
-def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
+def collect_rows(places: Iterable[Path | str], rows: KeptRows, folder: Path) -> Collected:
     """Read the kept rows of synthesis logs.
 
     A row that is in several logs (for example a log and its retry), with the same id, request and
@@ -79,8 +63,9 @@ def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
     the same name) are all kept and get new ids. Of an unfinished log, the finished rows are used.
 
     Args:
-        paths: Log files, or folders of them.
-        images: Folder for the images; each is written once.
+        places: Log files, or folders of them; or their URLs (`s3://...`).
+        rows: Gets the kept rows; each image is written once.
+        folder: Folder for what is noted of all rows meanwhile.
 
     Returns:
         The rows and what became of the others.
@@ -88,60 +73,49 @@ def collect_rows(paths: Iterable[Path], images: Path) -> Collected:
     Raises:
         UserError: No log, a log of another task, a missing image, or no kept row.
     """
-    collected = Collected()
-    costs: list[dict[str, float]] = []
-    seen: set[_Key] = set()
-    unfinished: set[_Key] = set()
-    # Exported ids, and the logs' ids if they differ.
-    taken: set[str] = set()
-    renamed: dict[str, str] = {}
-    store = _ImageStore(images)
-    for header in sorted(_headers(paths), key=lambda log: log.eval.created, reverse=True):
+    collected = Collected(rows)
+    headers = read_headers(places)
+    for header in headers:
         if header.status != "success":
             logger.warning(
                 "%s is not finished (%s): only its finished rows are used. Go on with "
                 "`inspect eval-retry %s`.",
                 *(header.location, header.status, header.location),
             )
-        before = len(collected.rows)
-        for sample in _samples(header):
-            key = _key(sample)
-            score = _score_metadata(sample)
-            if score is None:
-                unfinished.add(key)
-                continue
-            if key in seen:
-                collected.superseded += 1
-                continue
-            seen.add(key)
-            row_id = key.id
-            if row_id in taken:
-                row_id = _free_id(key.id, taken)
-                renamed[row_id] = key.id
-            taken.add(row_id)
-            costs.append(score["cost"])
-            collected.dropped.update(score["reasons"])
-            if not score["reasons"]:
-                collected.rows.append(_kept(sample, row_id, store))
-        collected.voided.update((header.eval.metadata or {})["voided_test_sets"])
-        collected.logs.append(_summary(header, len(collected.rows) - before))
-    collected.read = len(seen)
-    collected.cost = add_costs(costs)
-    if left := len(unfinished - seen):
-        collected.dropped["unfinished"] = left
-        logger.warning("%d rows have failed. `inspect eval-retry LOG` tries them again.", left)
-    if renamed:
-        new, old = next(iter(renamed.items()))
-        logger.warning(
-            "%d rows have the id of another row with another request or image, and got new ones "
-            "(%s is now %s). Files of different names keep the ids of their rows apart.",
-            *(len(renamed), old, new),
-        )
-    _drop_twins(collected, renamed)
-    if not collected.rows:
+    collected.unfinished = unfinished_shards(headers)
+    with closing(_Identities(folder)) as met:
+        _read_all(headers, collected, met)
+    rows.sort()
+    show_status("looking for near-duplicates ...")
+    if twins := near_duplicates(rows.taught):
+        collected.dropped["near_duplicate"] = len(twins)
+        rows.drop(twins)
+    if not len(rows):
         listed = ", ".join(f"{why} {count}" for why, count in collected.dropped.most_common())
         raise UserError(f"The logs hold no kept row (dropped: {listed}). Synthesize more rows.")
     return collected
+
+
+def _read_all(headers: list[EvalLog], collected: Collected, met: "_Identities") -> None:
+    total = sum(header.eval.dataset.samples or 0 for header in headers)
+    samples = chain.from_iterable(map(_read_log, headers))
+    kept: Counter[str] = Counter()
+    for header, sample in tracked(samples, "reading rows", total):
+        if _collect(sample, collected, met):
+            kept[header.location] += 1
+    for header in headers:
+        collected.voided.update((header.eval.metadata or {})["voided_test_sets"])
+        collected.logs.append(_summary(header, kept[header.location]))
+    collected.read = len(met.finished)
+    if left := met.left():
+        collected.dropped["unfinished"] = left
+        logger.warning("%d rows have failed. `inspect eval-retry LOG` tries them again.", left)
+    if met.renamed:
+        logger.warning(
+            "%d rows have the id of another row with another request or image, and got new ones "
+            "(%s is now %s). Files of different names keep the ids of their rows apart.",
+            *(met.renamed, met.old, met.new),
+        )
 
 
 class _Key(NamedTuple):
@@ -152,69 +126,59 @@ class _Key(NamedTuple):
     image: str
 
 
-class _ImageStore:
-    """A folder of image files; each image is written and fingerprinted once."""
+class _Identities:
+    """The identities and the ids of the rows met so far."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._prints: dict[Path, Fingerprint] = {}
+        self.finished = Met(folder / "finished.sqlite")
+        self.unfinished: set[_Key] = set()
+        self._taken = Met(folder / "ids.sqlite")
+        self.renamed = 0
+        self.old = self.new = ""
 
-    def add(self, uri: str, sha256: str) -> tuple[Path, Fingerprint]:
-        # The bytes that the reasoner got, so that the rewriter sees the same picture.
-        path = self.folder / sha256
-        if path not in self._prints:
-            self._prints[path] = fingerprint(from_data_uri(uri))
-            path.write_bytes(base64.b64decode(uri.partition(",")[2]))
-        return path, self._prints[path]
+    def close(self) -> None:
+        """Close the files."""
+        self.finished.close()
+        self._taken.close()
 
+    def left(self) -> int:
+        """Number of rows that no log has finished."""
+        return sum(self.finished.add(repr(tuple(key))) for key in self.unfinished)
 
-def _headers(paths: Iterable[Path]) -> list[EvalLog]:
-    headers = []
-    for path in paths:
-        if existing(path, "file or folder").is_dir():
-            found = [_header(info.name) for info in list_eval_logs(str(path))]
-            headers += [log for log in found if log.eval.task_display_name == TASK]
-        else:
-            header = _header(str(path))
-            if header.eval.task_display_name != TASK:
-                raise UserError(
-                    f"{path} is a log of {header.eval.task_display_name}. Give a log of {TASK}."
-                )
-            headers.append(header)
-    if not headers:
-        raise UserError(
-            f"No log of {TASK} found. Make one with `inspect eval training/synthesize.py`."
-        )
-    for header in headers:
-        if "voided_test_sets" not in (header.eval.metadata or {}):
-            raise UserError(
-                f"{header.location} is not from training/synthesize.py: it does not say which test "
-                f"sets its rows come from. Leave it out."
-            )
-    # A log that is named, and is in a named folder too, counts once.
-    return list({log.eval.eval_id + log.eval.created: log for log in headers}.values())
+    def free_id(self, row_id: str) -> str:
+        """The id of a row, or a new one if another row has it."""
+        found, number = row_id, 1
+        while not self._taken.add(found):
+            number += 1
+            found = f"{row_id}~{number}"
+        if number > 1:
+            if not self.renamed:
+                self.old, self.new = row_id, found
+            self.renamed += 1
+        return found
 
 
-def _header(location: str) -> EvalLog:
-    try:
-        return read_eval_log(location, header_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{location}: cannot be read as a log ({error}). Leave it out, or move it elsewhere."
-        ) from error
+def _read_log(header: EvalLog) -> Iterator[tuple[EvalLog, EvalSample]]:
+    for sample in read_rows(header):
+        yield header, sample
 
 
-def _samples(header: EvalLog) -> Iterable[EvalSample]:
-    if header.status == "started":
-        # The run was killed: the log has no summary, only the samples written until then.
-        log = read_eval_log(header.location, resolve_attachments=True, exclude_fields=_UNREAD)
-        return log.samples or []
-    return read_eval_log_samples(
-        header.location,
-        all_samples_required=False,
-        resolve_attachments=True,
-        exclude_fields=_UNREAD,
-    )
+def _collect(sample: EvalSample, collected: Collected, met: _Identities) -> bool:
+    """Count a row, and add it if it is kept; returns whether it is."""
+    key = _key(sample)
+    score = _score_metadata(sample)
+    if score is None:
+        met.unfinished.add(key)
+        return False
+    if not met.finished.add(repr(tuple(key))):
+        collected.superseded += 1
+        return False
+    row_id = met.free_id(key.id)
+    collected.cost = add_costs([collected.cost, score["cost"]])
+    collected.dropped.update(score["reasons"])
+    if not score["reasons"]:
+        _keep(sample, row_id, collected.rows, renamed=row_id != key.id)
+    return not score["reasons"]
 
 
 def _key(sample: EvalSample) -> _Key:
@@ -229,52 +193,41 @@ def _message(sample: EvalSample) -> ChatMessageUser:
     return message
 
 
-def _free_id(row_id: str, taken: Container[str]) -> str:
-    number = 2
-    while f"{row_id}~{number}" in taken:
-        number += 1
-    return f"{row_id}~{number}"
-
-
 def _score_metadata(sample: EvalSample) -> dict[str, Any] | None:
     """Metadata of our newest score; None if the sample was not scored."""
     scores = [score for name, score in (sample.scores or {}).items() if name.startswith(SCORER)]
     return scores[-1].metadata if scores else None
 
 
-def _kept(sample: EvalSample, row_id: str, images: _ImageStore) -> KeptRow:
+def _keep(sample: EvalSample, row_id: str, rows: KeptRows, *, renamed: bool) -> None:
     metadata, record = sample.metadata, SynthesisRecord.load(sample.metadata)
     message = _message(sample)
+    sha256 = metadata["image_sha256"]
     try:
         (reference,) = images_of([message])
         uri = reference if reference.startswith("data:") else to_data_uri(metadata["image_file"])
-        path, image_print = images.add(uri, metadata["image_sha256"])
+        image = rows.image(sha256)
+        if image is None:
+            # The bytes that the reasoner got, so that the rewriter sees the same picture.
+            content = base64.b64decode(uri.partition(",")[2])
+            image = rows.add_image(sha256, content, fingerprint(from_data_uri(uri)))
     except (ImageError, ValueError) as error:
         raise UserError(
             f"{sample.id}: no image in the log (was it written with --no-log-images?) and none "
             f"at {metadata['image_file']} ({error}). Put the file back there."
         ) from error
-    item = Item(
-        row_id,
-        metadata["image_id"],
-        message.text,
-        path,
-        metadata["image_sha256"],
-        image_print,
-        metadata.get("pair"),
-    )
     columns = {
-        "id": item.id,
+        "id": row_id,
         "source": metadata["source"],
         "benign": metadata["benign"],
-        "original": item.text,
+        "original": message.text,
         "rewritten": record.rewritten,
         "reasoning": record.reasoning,
-        "image_id": item.image_id,
+        "image_id": metadata["image_id"],
         "reasoner": record.reasoner,
         "templates": record.templates,
     }
-    return KeptRow(item, columns)
+    rows.add(columns, image, metadata.get("pair"), renamed)
 
 
 def _summary(header: EvalLog, kept: int) -> dict[str, Any]:
@@ -288,18 +241,3 @@ def _summary(header: EvalLog, kept: int) -> dict[str, Any]:
         "options": {name: value for name, value in header.eval.task_args.items() if value},
         "packages": header.eval.packages,
     }
-
-
-def _drop_twins(collected: Collected, renamed: Container[str]) -> None:
-    rows = sorted(collected.rows, key=lambda row: row.item.id)
-    # Rows that share an id by chance may share an image name by chance.
-    images = [str(row.item.sha256) if row.item.id in renamed else row.item.image_id for row in rows]
-    twins = near_duplicates(
-        [
-            (image, row.item.text, row.columns["rewritten"])
-            for image, row in zip(images, rows, strict=True)
-        ]
-    )
-    if twins:
-        collected.dropped["near_duplicate"] = len(twins)
-    collected.rows = [row for index, row in enumerate(rows) if index not in twins]

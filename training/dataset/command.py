@@ -79,7 +79,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     show_status("reading logs, and comparing their rows with test sets ...")
     provenance = export(
-        [user_path(log) for log in arguments.logs],
+        [log if "://" in log else user_path(log) for log in arguments.logs],
         user_path(arguments.out),
         targets=arguments.targets,
         prompt=arguments.prompt,

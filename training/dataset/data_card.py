@@ -25,7 +25,7 @@ for their images and requests; look them up before you pass this folder on.
 
 {rows} rows ({train} train, {validation} validation) on {images} images, {benign} of them benign:
 requests that carry no risk and must be left alone. No image is on both sides of the split.
-
+{unfinished}
 | source | rows |
 |---|---|
 {sources}
@@ -54,6 +54,7 @@ requests that carry no risk and must be left alone. No image is on both sides of
 def data_card(provenance: dict[str, Any]) -> str:
     """Markdown that describes a data set, from the content of its `provenance.json`."""
     rows, leaks = provenance["rows"], provenance["leaks"]
+    unfinished = unfinished_note(provenance)
     return CARD.format(
         targets="its reasoning and the request to pass on"
         if provenance["targets"] == "reasoning"
@@ -63,12 +64,24 @@ def data_card(provenance: dict[str, Any]) -> str:
         validation=rows["validation"],
         images=rows["images"],
         benign=rows["benign"],
+        unfinished=unfinished and f"\n{unfinished}\n",
         sources=_table(provenance["sources"]),
         reasoners=_table(provenance["reasoners"]),
         dropped=_table(provenance["dropped"], "reason") or "Nothing.",
         leaks="\n".join(f"- {line}" for line in _leak_lines(leaks, provenance["voided_test_sets"])),
         prompt=provenance["rewriter_prompt"],
         template=provenance["rewriter_template"],
+    )
+
+
+def unfinished_note(provenance: dict[str, Any]) -> str:
+    """What to say of shards that are not finished; empty if there are none."""
+    shards = provenance["unfinished_shards"]
+    return (
+        f"UNFINISHED: rows are lacking, since shards of the synthesis are missing or not finished: "
+        f"{'; '.join(shards)}."
+        if shards
+        else ""
     )
 
 

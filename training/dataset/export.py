@@ -17,8 +17,10 @@ when complete, so that DIR is either complete or missing.
 import errno
 import json
 import shutil
+import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +29,12 @@ from inspect_ai.model import get_model
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.paths import existing
+from vlmguard.guard.progress import tracked
 from vlmguard.guard.rewriter import Rewriter
 from vlmguard.guard.rewriter.prompts import LATEST
-from vlmguard.training.dataset.collect import KeptRow, collect_rows
-from vlmguard.training.dataset.data_card import data_card, shared_images
+from vlmguard.training.dataset.collect import collect_rows
+from vlmguard.training.dataset.data_card import data_card, shared_images, unfinished_note
+from vlmguard.training.dataset.kept_rows import KeptRow, KeptRows
 from vlmguard.training.dataset.leaks import Key, find_leaks
 from vlmguard.training.dataset.provenance import OnLeak, Targets, build_provenance, settle_leaks
 from vlmguard.training.dataset.split import split_by_image
@@ -38,10 +42,12 @@ from vlmguard.training.dataset.testsets import load_test_sets
 from vlmguard.training.synthesis.parsing import target_text
 
 PROVENANCE: Final = "provenance.json"
+_AT_ONCE: Final = 32
+"""So many rows with their images are in memory while they are written."""
 
 
 def export(
-    logs: list[Path],
+    logs: Sequence[Path | str],
     out: Path,
     *,
     targets: Targets = "reasoning",
@@ -57,7 +63,7 @@ def export(
     """Write the kept rows of synthesis logs as a data set.
 
     Args:
-        logs: Log files, or folders of them.
+        logs: Log files, or folders of them; or their URLs (`s3://...`).
         out: Folder to write; must not exist.
         targets: Teach reasoning and request, or the request alone.
         prompt: Version of the rewriter's prompt that the rows show.
@@ -88,31 +94,31 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        (work / "images").mkdir()
-        collected = collect_rows(logs, work / "images")
-        voided = {
-            name for name, card in cards().benchmarks.items() if card.title in collected.voided
-        }
-        held, missing = load_test_sets(test_sets, own_sets or [], voided)
-        found = find_leaks(
-            [row.item for row in collected.rows],
-            held,
-            key=leak_key,
-            strict_text=strict_text,
-            missing=missing,
-        )
-        report = settle_leaks(collected, found, on_leak)
-        splits = split_by_image(collected.rows, validation, seed)
-        provenance = build_provenance(
-            collected,
-            splits,
-            report,
-            targets=targets,
-            rewriter_prompt=prompt,
-            rewriter_template=rewriter.template_hash,
-            seed=seed,
-        )
-        _write(work, splits, provenance, rewriter)
+        with closing(KeptRows(work)) as rows:
+            collected = collect_rows(logs, rows, work)
+            voided = {
+                name for name, card in cards().benchmarks.items() if card.title in collected.voided
+            }
+            held, missing = load_test_sets(test_sets, own_sets or [], voided)
+            found = find_leaks(
+                tracked(rows.items(), "comparing with test sets", len(rows)),
+                held,
+                key=leak_key,
+                strict_text=strict_text,
+                missing=missing,
+            )
+            report = settle_leaks(collected, found, on_leak)
+            splits = split_by_image(rows, validation, seed)
+            provenance = build_provenance(
+                collected,
+                splits,
+                report,
+                targets=targets,
+                rewriter_prompt=prompt,
+                rewriter_template=rewriter.template_hash,
+                seed=seed,
+            )
+            _write(work, rows, splits, provenance, rewriter)
         (work / "dataset").rename(out)
     except Exception as error:
         if _is_disk_full(error):
@@ -161,24 +167,30 @@ def summary(provenance: dict[str, Any]) -> str:
     lines += [
         f"{name} is no test set for this rewriter." for name in provenance["voided_test_sets"]
     ]
+    if unfinished := unfinished_note(provenance):
+        lines.append(f"{unfinished} Run the synthesis again, and export it then.")
     return "\n".join(lines)
 
 
 def _write(
-    work: Path, splits: dict[str, list[KeptRow]], provenance: dict[str, Any], rewriter: Rewriter
+    work: Path,
+    rows: KeptRows,
+    splits: dict[str, int],
+    provenance: dict[str, Any],
+    rewriter: Rewriter,
 ) -> None:
     # Imported here: only this function needs it, and the import takes seconds.
     import datasets
 
     features = _features()
     made = {}
-    for name, rows in splits.items():
-        if not rows:
+    for name, size in splits.items():
+        if not size:
             # The library can save a split without rows, but cannot load it.
             continue
 
-        def generate(rows: list[KeptRow] = rows) -> Iterator[dict[str, Any]]:
-            for row in rows:
+        def generate(name: str = name, size: int = size) -> Iterator[dict[str, Any]]:
+            for row in tracked(rows.part(name == "validation"), f"writing {name} rows", size):
                 yield example(row, rewriter)
 
         # A given fingerprint saves the library from pickling all rows to compute one.
@@ -189,6 +201,7 @@ def _write(
             cache_dir=str(work / "cache"),
             split=datasets.NamedSplit(name),
             fingerprint=fingerprint,
+            writer_batch_size=_AT_ONCE,
         )
     datasets.DatasetDict(made).save_to_disk(str(work / "dataset"))
     (work / "dataset" / PROVENANCE).write_text(
@@ -207,12 +220,11 @@ def example(row: KeptRow, rewriter: Rewriter) -> dict[str, Any]:
     Returns:
         The columns; `images` holds encoded bytes.
     """
-    assert row.item.image is not None
     reasoning = row.columns["reasoning"] if rewriter.reasoning else ""
     asked = rewriter.instruction(row.columns["original"], images=1)
     reply = target_text(reasoning, row.columns["rewritten"])
     return {
-        "images": [{"bytes": row.item.image.read_bytes(), "path": None}],
+        "images": [{"bytes": row.image.read_bytes(), "path": None}],
         "prompt": [
             {
                 "role": "user",
@@ -251,6 +263,8 @@ def _features() -> Any:
 def _is_disk_full(error: BaseException | None) -> bool:
     """Whether an error, or one of its causes, is a full disk (libraries wrap it)."""
     while error is not None:
+        if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+            return True
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         if "No space left on device" in str(error):

@@ -1,6 +1,6 @@
 """Finds images that count as the same, by a perceptual hash."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,9 +18,17 @@ NEAR_COLOUR: Final = 16.0
 
 _SIDE: Final = 16
 _MARGIN: Final = 2
+_BITS: Final = _SIDE * _SIDE // 8
+_COLOURS: Final = 48
+_VALUES: Final = 1 << _SIDE
+_FEW: Final = 2_000
+"""So many images are compared one by one; looking them up would take longer."""
+
+Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
+_NONE: Final[Indices] = np.empty(0, dtype=np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """Features of an image that survive scaling and re-encoding.
 
@@ -46,23 +54,75 @@ def fingerprint(picture: Image.Image) -> Fingerprint:
 
 
 class ImageIndex:
-    """Finds near-duplicates of an image among many."""
+    """Finds near-duplicates of an image among many, by multi-index hashing.
 
-    def __init__(self, fingerprints: Sequence[Fingerprint]) -> None:
-        bits = _table([each.bits for each in fingerprints], _SIDE * _SIDE // 8)
+    Mohammad Norouzi, Ali Punjani, David J. Fleet. Fast Search in Hamming Space with Multi-Index
+    Hashing. CVPR 2012. https://arxiv.org/abs/1307.2982
+
+    The 256 bits are 16 chunks of 16. Fingerprints that differ in 12 bits at most have at least four
+    chunks in common, so that one of any 13 chunks leads to each of them: the 13 with the fewest
+    images. Time for an image is near constant for photos. It grows with the number of different
+    images of which most chunks are equal, such as black text on white; then all are compared, a
+    billion in a minute. Memory is 144 bytes an image, and 4 MB.
+    """
+
+    def __init__(self, fingerprints: Iterable[Fingerprint]) -> None:
+        whole = bytearray()
+        for each in fingerprints:
+            whole += each.bits + each.colours
+        table = np.frombuffer(whole, dtype=np.uint8).reshape(-1, _BITS + _COLOURS)
+        bits = np.ascontiguousarray(table[:, :_BITS])
         # In words of 64 bits, word by word: hundreds of millions of pairs are compared.
         self._bits = np.ascontiguousarray(bits.view(np.uint64).T)
-        self._colours = _table([each.colours for each in fingerprints], 48).astype(np.int16)
+        self._colours = np.ascontiguousarray(table[:, _BITS:])
+        self._chunks = _Chunks(bits.view(np.uint16)) if len(bits) > _FEW else None
 
     def near(self, image: Fingerprint) -> list[int]:
         """Indices of the images that look the same as this one, rising."""
+        return [int(index) for index in self.near_indices(image)]
+
+    def near_indices(self, image: Fingerprint) -> Indices:
+        """The same, as an array."""
         words = np.frombuffer(image.bits, np.uint64)[:, None]
-        differing = np.bitwise_count(self._bits ^ words).sum(axis=0, dtype=np.uint16)
+        some = None
+        if self._chunks is not None:
+            some = self._chunks.candidates(np.frombuffer(image.bits, np.uint16))
+        compared = self._bits if some is None else self._bits[:, some]
+        differing = np.bitwise_count(compared ^ words).sum(axis=0, dtype=np.uint16)
         alike = np.flatnonzero(differing <= NEAR_BITS)
+        if some is not None:
+            alike = some[alike]
+        if not len(alike):
+            return alike
         colours = np.frombuffer(image.colours, np.uint8).astype(np.int16)
-        distance = np.abs(self._colours[alike] - colours).mean(axis=1)
-        return [int(index) for index in alike[distance <= NEAR_COLOUR]]
+        distance = np.abs(self._colours[alike].astype(np.int16) - colours).mean(axis=1)
+        near: Indices = alike[distance <= NEAR_COLOUR]
+        return near
 
 
-def _table(rows: list[bytes], width: int) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
-    return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), width)
+class _Chunks:
+    """The images by each chunk of their bits."""
+
+    def __init__(self, chunks: "np.ndarray[tuple[int, int], np.dtype[np.uint16]]") -> None:
+        self._order = np.empty((_SIDE, len(chunks)), dtype=np.uint32)
+        self._starts = np.empty((_SIDE, _VALUES + 1), dtype=np.uint32)
+        for number in range(_SIDE):
+            column = chunks[:, number]
+            self._order[number] = np.argsort(column, kind="stable")
+            counts = np.bincount(column, minlength=_VALUES)
+            self._starts[number] = np.concatenate(([0], np.cumsum(counts)))
+
+    def candidates(self, chunks: "np.ndarray[tuple[int], np.dtype[np.uint16]]") -> Indices | None:
+        """The images that may be near, rising; None if these are so many that all are compared."""
+        numbers = np.arange(_SIDE)
+        starts = self._starts[numbers, chunks]
+        sizes = self._starts[numbers, chunks.astype(np.uint32) + 1] - starts
+        chosen = np.argsort(sizes)[: NEAR_BITS + 1]
+        if sizes[chosen].sum() > self._order.shape[1] // _SIDE:
+            return None
+        found = [
+            self._order[number, starts[number] : starts[number] + sizes[number]]
+            for number in chosen
+            if sizes[number]
+        ]
+        return np.unique(np.concatenate(found)).astype(np.int64) if found else _NONE

@@ -12,8 +12,9 @@ fingerprint. A name is enough to find an image that is in two splits of a source
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Literal
+from functools import lru_cache
+from itertools import chain
+from typing import Final, Literal
 
 from vlmguard.training.dataset.fingerprints import Fingerprint, ImageIndex
 from vlmguard.training.dataset.items import Item
@@ -21,6 +22,9 @@ from vlmguard.training.dataset.similarity import normalise_text
 
 Kind = Literal["image_name", "image_bytes", "near_image", "pair", "text"]
 Key = Literal["image", "pair"]
+
+_REMEMBERED: Final = 50_000
+"""Of so many pictures it is remembered which test items look like them: 20 MB."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class LeakReport:
 
 
 def find_leaks(
-    rows: list[Item],
+    rows: Iterable[Item],
     test_sets: dict[str, list[Item]],
     *,
     key: Key = "image",
@@ -77,6 +81,9 @@ def find_leaks(
     missing: Iterable[str] = (),
 ) -> LeakReport:
     """Compare training rows with test sets.
+
+    Names, bytes and texts are looked up, and pictures as `ImageIndex` says: time grows with rows
+    and items, not with their product. Rows are gone through once and not kept, but their leaks are.
 
     Args:
         rows: Training rows.
@@ -95,12 +102,17 @@ def find_leaks(
         },
         [*(name for name, items in test_sets.items() if not items), *missing],
     )
-    for name, items in test_sets.items():
-        for found in _compare(rows, items, name):
-            blocking = [leak for leak in found if _blocks(leak.kind, key, strict_text)]
-            report.blocking.extend(blocking[:1])
-            if not blocking:
-                report.reported.extend(found)
+    sets = _TestSets(test_sets)
+    blocking: dict[str, list[Leak]] = {name: [] for name in test_sets}
+    reported: dict[str, list[Leak]] = {name: [] for name in test_sets}
+    for row in rows:
+        for name, found in sets.leaks_of(row):
+            blocks = [leak for leak in found if _blocks(leak.kind, key, strict_text)]
+            blocking[name].extend(blocks[:1])
+            if not blocks:
+                reported[name].extend(found)
+    report.blocking.extend(chain.from_iterable(blocking.values()))
+    report.reported.extend(chain.from_iterable(reported.values()))
     return report
 
 
@@ -114,6 +126,42 @@ def _blocks(kind: Kind, key: Key, strict_text: bool) -> bool:
     return strict_text if kind == "text" else key == "image"
 
 
+class _TestSets:
+    """All test sets together: a row that shares nothing with any of them is looked up once."""
+
+    def __init__(self, test_sets: dict[str, list[Item]]) -> None:
+        self._indices = {name: _Index(items) for name, items in test_sets.items() if items}
+        self._texts: set[str] = set()
+        self._pairs: set[str] = set()
+        self._shown: set[_Shown] = set()
+        for each in self._indices.values():
+            self._texts |= each.by_text.keys()
+            self._pairs |= each.by_pair.keys()
+            self._shown |= each.shown.keys()
+        self._prints = [shown for shown in self._shown if isinstance(shown, Fingerprint)]
+        self._index = ImageIndex(self._prints)
+        # Pictures occur in many rows, in no order.
+        self._near = lru_cache(_REMEMBERED)(self._looked_up)
+
+    def leaks_of(self, row: Item) -> Iterable[tuple[str, list[Leak]]]:
+        """The leaks of a row by test set, strongest first: the pair, or else image and text."""
+        text = normalise_text(row.text)
+        near = () if row.print is None else self._near(row.print)
+        if not (
+            near
+            or text in self._texts
+            or row.pair in self._pairs
+            or any(shown in self._shown for _, shown in _own(row))
+        ):
+            return
+        for name, index in self._indices.items():
+            if found := _leaks_in(row, text, index, near, name):
+                yield name, found
+
+    def _looked_up(self, look: Fingerprint) -> tuple[Fingerprint, ...]:
+        return tuple(self._prints[each] for each in self._index.near(look))
+
+
 class _Index:
     """The items of a test set by all that a row may share with them; of several the first counts.
 
@@ -123,9 +171,8 @@ class _Index:
     def __init__(self, items: list[Item]) -> None:
         self.by_text: dict[str, Item] = {}
         self.by_pair: dict[str, Item] = {}
-        self._shown: dict[_Shown, Item] = {}
+        self.shown: dict[_Shown, Item] = {}
         self._asked: dict[tuple[_Shown, str], Item] = {}
-        self._near: dict[Fingerprint, list[Fingerprint]] = {}
         for item in items:
             text = normalise_text(item.text)
             if text:
@@ -133,35 +180,33 @@ class _Index:
             if item.pair:
                 self.by_pair.setdefault(item.pair, item)
             for _, shown in _own(item):
-                self._shown.setdefault(shown, item)
+                self.shown.setdefault(shown, item)
                 self._asked.setdefault((shown, text), item)
-        self._prints = [shown for shown in self._shown if isinstance(shown, Fingerprint)]
-        self._index = ImageIndex(self._prints)
+        self._places = {shown: place for place, shown in enumerate(self.shown)}
 
-    def images_of(self, row: Item) -> Iterable[tuple[Kind, Item]]:
-        """The items that show a row's image, strongest evidence first."""
-        for kind, shown in self._like(row):
-            if shown in self._shown:
-                yield kind, self._shown[shown]
+    def like(self, row: Item, near: Iterable[Fingerprint]) -> list[tuple[Kind, "_Shown"]]:
+        """What tells a row's image, and is here; strongest evidence first.
 
-    def pair_of(self, row: Item, text: str) -> Item | None:
+        Args:
+            row: The row.
+            near: What looks like its image, in any test set.
+        """
+        own = [(kind, shown) for kind, shown in _own(row) if not isinstance(shown, Fingerprint)]
+        looks = sorted(
+            (each for each in near if each in self._places), key=self._places.__getitem__
+        )
+        return [each for each in own if each[1] in self.shown] + [
+            ("near_image", look) for look in looks
+        ]
+
+    def pair_of(self, row: Item, text: str, like: list[tuple[Kind, "_Shown"]]) -> Item | None:
         """The item that shows a row's image, and asks the same or names the same pair."""
         if row.pair and row.pair in self.by_pair:
             return self.by_pair[row.pair]
         if not text:
             return None
-        found = (self._asked.get((shown, text)) for _, shown in self._like(row))
+        found = (self._asked.get((shown, text)) for _, shown in like)
         return next((item for item in found if item is not None), None)
-
-    def _like(self, row: Item) -> Iterable[tuple[Kind, "_Shown"]]:
-        for kind, shown in _own(row):
-            if not isinstance(shown, Fingerprint):
-                yield kind, shown
-                continue
-            if shown not in self._near:
-                self._near[shown] = [self._prints[each] for each in self._index.near(shown)]
-            for near in self._near[shown]:
-                yield kind, near
 
 
 _Shown = tuple[Kind, str] | Fingerprint
@@ -177,16 +222,15 @@ def _own(item: Item) -> Iterable[tuple[Kind, _Shown]]:
         yield "near_image", item.print
 
 
-def _compare(rows: list[Item], items: list[Item], name: str) -> Iterable[list[Leak]]:
-    """For each row its leaks, strongest first: the pair, or else image and text."""
-    index = _Index(items)
-    for row in rows:
-        text = normalise_text(row.text)
-        matches: list[tuple[Kind, Item]] = []
-        if (pair := index.pair_of(row, text)) is not None:
-            matches.append(("pair", pair))
-        else:
-            matches += islice(index.images_of(row), 1)
-            if text in index.by_text:
-                matches.append(("text", index.by_text[text]))
-        yield [Leak(row.id, name, item.id, row.image_id, kind) for kind, item in matches]
+def _leaks_in(
+    row: Item, text: str, index: _Index, near: Iterable[Fingerprint], name: str
+) -> list[Leak]:
+    matches: list[tuple[Kind, Item]] = []
+    like = index.like(row, near)
+    if (pair := index.pair_of(row, text, like)) is not None:
+        matches.append(("pair", pair))
+    else:
+        matches += [(kind, index.shown[shown]) for kind, shown in like[:1]]
+        if text in index.by_text:
+            matches.append(("text", index.by_text[text]))
+    return [Leak(row.id, name, item.id, row.image_id, kind) for kind, item in matches]

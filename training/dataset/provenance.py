@@ -1,13 +1,12 @@
 """Builds the `provenance.json` of an exported data set, with its leaks."""
 
-from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, Final, Literal
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.package import PACKAGE
-from vlmguard.training.dataset.collect import Collected, KeptRow
+from vlmguard.training.dataset.collect import Collected
 from vlmguard.training.dataset.leaks import LeakReport
 from vlmguard.training.synthesis.scorer import FIGURES
 
@@ -41,9 +40,9 @@ def settle_leaks(collected: Collected, found: LeakReport, on_leak: OnLeak) -> di
             f"--on-leak drop."
         )
     if blocking and on_leak == "drop":
-        collected.rows = [row for row in collected.rows if row.item.id not in blocking]
+        collected.rows.drop_ids(blocking)
         collected.dropped["leak"] = len(blocking)
-        if not collected.rows:
+        if not len(collected.rows):
             raise UserError("Every row is in a test set: nothing is left to export.")
     listed = [asdict(leak) for leak in found.blocking]
     left = [] if on_leak == "drop" else listed
@@ -66,7 +65,7 @@ def settle_leaks(collected: Collected, found: LeakReport, on_leak: OnLeak) -> di
 
 def build_provenance(
     collected: Collected,
-    splits: dict[str, list[KeptRow]],
+    splits: dict[str, int],
     leaks: dict[str, Any],
     *,
     targets: Targets,
@@ -78,14 +77,14 @@ def build_provenance(
 
     Args:
         collected: The rows, and what became of the others.
-        splits: The rows by split.
+        splits: Number of rows by split.
         leaks: The report of `settle_leaks`.
         targets: What is taught.
         rewriter_prompt: Version of the rewriter's prompt.
         rewriter_template: Its hash.
         seed: Seed of the split.
     """
-    columns = [row.columns for row in collected.rows]
+    rows = collected.rows
     cost: dict[str, dict[str, float]] = {}
     for key, value in collected.cost.items():
         name, stage = next(
@@ -97,14 +96,14 @@ def build_provenance(
         "rows": {
             "read": collected.read,
             "superseded": collected.superseded,
-            "exported": len(columns),
-            **{name: len(rows) for name, rows in splits.items()},
-            "benign": sum(row["benign"] for row in columns),
-            "images": len({row["image_id"] for row in columns}),
+            "exported": len(rows),
+            **splits,
+            "benign": rows.benign,
+            "images": rows.image_names,
         },
-        "sources": dict(Counter(row["source"] for row in columns)),
-        "reasoners": dict(Counter(row["reasoner"] for row in columns)),
-        "templates": dict(Counter(row["templates"] for row in columns)),
+        "sources": rows.counts("source"),
+        "reasoners": rows.counts("reasoner"),
+        "templates": rows.counts("templates"),
         "rewriter_prompt": rewriter_prompt,
         "rewriter_template": rewriter_template,
         "dropped": dict(collected.dropped.most_common()),
@@ -113,5 +112,6 @@ def build_provenance(
         "voided_test_sets": sorted(collected.voided),
         "split": {"by": "image", "seed": seed},
         "logs": collected.logs,
+        "unfinished_shards": collected.unfinished,
         "versions": {name: version(name) for name in _LIBRARIES},
     }

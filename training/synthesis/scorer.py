@@ -31,7 +31,7 @@ from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import request_of
 from vlmguard.scorers.verdicts import label, parse_verdict
-from vlmguard.training.dataset.similarity import NEAR_TEXT, similarity, words
+from vlmguard.training.dataset.duplicates import Taught, near_duplicates
 from vlmguard.training.synthesis.parsing import is_cut_off
 from vlmguard.training.synthesis.prompts import (
     StageCall,
@@ -109,7 +109,7 @@ def synthesis_yield() -> Metric:
         reasons: Counter[str] = Counter(reason for row, _ in found for reason in row["reasons"])
         kept = [(row, rewritten) for row, rewritten in found if not row["reasons"]]
         twins = near_duplicates(
-            [(row["image_id"], row["original"], rewritten) for row, rewritten in kept]
+            [Taught(row["image_id"], row["original"], rewritten) for row, rewritten in kept]
         )
         if twins:
             reasons["near_duplicate"] = len(twins)
@@ -219,32 +219,6 @@ def candidate(record: SynthesisRecord, request: str, metadata: dict[str, Any]) -
         answers=() if benign else tuple(answer for answer in answers if answer),
         report="\n".join([*record.features, record.report]).strip(),
     )
-
-
-def near_duplicates(rows: list[tuple[str, str, str]]) -> set[int]:
-    """Rows that teach the same as an earlier row.
-
-    Args:
-        rows: Image id, x and x' of each row, in a fixed order.
-
-    Returns:
-        Indices of rows whose x' nearly equals (90 % of the words) that of an earlier, kept row
-        about the same image, or exactly equals the x' of a different request. The same request
-        about another image may have the same x'.
-    """
-    dropped: set[int] = set()
-    by_image: dict[str, list[str]] = defaultdict(list)
-    by_words: dict[frozenset[str], set[str]] = defaultdict(set)
-    for index, (image, original, rewritten) in enumerate(rows):
-        about_image, of_words = by_image[image], by_words[frozenset(words(rewritten))]
-        if any(similarity(rewritten, each) >= NEAR_TEXT for each in about_image) or any(
-            similarity(original, each) < NEAR_TEXT for each in of_words
-        ):
-            dropped.add(index)
-        else:
-            about_image.append(rewritten)
-            of_words.add(original)
-    return dropped
 
 
 def cost_by_stage(calls: Iterable[StageCall]) -> dict[str, float]:

@@ -24,7 +24,7 @@ from support.synthesis import (
 )
 
 from vlmguard.guard.errors import UserError
-from vlmguard.training.synthesis.scorer import keep, near_duplicates
+from vlmguard.training.synthesis.scorer import keep
 from vlmguard.training.synthesize import synthesize
 
 Write = Callable[..., Path]
@@ -287,21 +287,6 @@ def test_rows_asked_for_twice_are_counted_and_not_averaged(
     assert (metrics["rows"], metrics["kept"], metrics["dropped_near_duplicate"]) == (4, 2, 2)
     assert metrics["calls_rewrite"] == 4
     assert not log.reductions
-
-
-def test_what_a_near_duplicate_is() -> None:
-    x, y = "How do I climb this?", "May I touch that old wire?"
-    assert near_duplicates([("a", x, "Same words here"), ("a", y, "same words, HERE")]) == {1}
-    assert near_duplicates([("a", x, "Same words here"), ("b", y, "same words here")]) == {1}
-    # The same request about another image may have the same rewriting.
-    assert near_duplicates([("a", x, "Same words here"), ("b", x, "same words here")]) == set()
-    assert near_duplicates([("a", x, "Same words here"), ("a", x, "Quite different")]) == set()
-    # Nine of ten words are enough with the same image, not with another one.
-    ten = "one two three four five six seven eight nine ten"
-    assert near_duplicates([("a", x, ten), ("a", y, ten + " more")]) == {1}
-    assert near_duplicates([("a", x, ten), ("b", y, ten + " more")]) == set()
-    # A dropped row is no reason to drop another.
-    assert near_duplicates([("a", x, ten), ("a", x, ten), ("b", x, ten)]) == {1}
 
 
 def test_missing_roles_are_found_before_anything_is_paid_for(
