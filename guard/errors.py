@@ -45,6 +45,10 @@ class UserError(PrerequisiteError):
     def __str__(self) -> str:
         return self.text
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What `Exception` keeps is the escaped text, which would be escaped again.
+        return type(self), (self.text,), vars(self)
+
 
 class MissingData(UserError):
     """A benchmark's data are not on this machine, or are incomplete.

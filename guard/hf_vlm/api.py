@@ -12,8 +12,12 @@ float16, bfloat16), `device`, `device_map`, `attn_implementation`, `min_pixels`,
 `load_in_4bit`, `load_in_8bit`, `trust_remote_code` (off), `max_batch_size` (32),
 `chat_template_kwargs` (variables that the chat template reads, for example `'{enable_thinking:
 false}'`), `processor_kwargs` (settings of the image processor, for example `'{max_patches: 6}'`),
-`image_cache_mib` (256). Two spellings of the same (`device=0`, `device=cuda:0`; a folder, its
+`image_cache_mib` (256), `replicas` (1: how many processes have the weights, each on a GPU of its
+own if there are GPUs). Two spellings of the same (`device=0`, `device=cuda:0`; a folder, its
 absolute path) share one set of weights, even if their prompts are made with different settings.
+
+Weights and processor are in a process of their own (`engine_process`), one for each set of weights,
+whose Python runs beside Inspect's. If it is killed, its requests fail with an error that says so.
 
 What a request gets:
 - Greedy decoding unless `temperature` is given and not 0; the checkpoint's own sampling defaults
@@ -56,11 +60,13 @@ Without `--max-connections`, Inspect starts with 20 connections and adds more; 6
 
 import logging
 import threading
-import weakref
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from inspect_ai.model import (
     ChatMessage,
@@ -70,13 +76,11 @@ from inspect_ai.model import (
     ModelOutput,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
-from PIL import Image
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.aux_models.base import resolve_source
-from vlmguard.guard.contrast import KEY, Contrast
+from vlmguard.guard.contrast import KEY
 from vlmguard.guard.errors import UserError, check_count
-from vlmguard.guard.hf_vlm.batching import CLOSED
 from vlmguard.guard.hf_vlm.checkpoint_key import (
     ARGUMENTS,
     WeightsKey,
@@ -84,32 +88,23 @@ from vlmguard.guard.hf_vlm.checkpoint_key import (
     prompt_settings,
     weights_key,
 )
-from vlmguard.guard.hf_vlm.choices import BY_PROMPT, can_repeat
-from vlmguard.guard.hf_vlm.engine import (
-    DEFAULT_BATCH_SIZE,
-    Engine,
-    Work,
-    acquire,
-    load_undisturbed,
-    release,
-)
-from vlmguard.guard.hf_vlm.generate import Generated, Settings
-from vlmguard.guard.hf_vlm.generation_rules import rules_of
-from vlmguard.guard.hf_vlm.image_features import DEFAULT_MEBIBYTES
-from vlmguard.guard.hf_vlm.messages import Conversation, to_conversation
-from vlmguard.guard.hf_vlm.output import Request, make_output
+from vlmguard.guard.hf_vlm.hosts import HOST
 from vlmguard.guard.hf_vlm.threads import result_of
-from vlmguard.guard.images.prepare import to_data_uri
+from vlmguard.guard.hf_vlm.vlm import (
+    CLOSED,
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_MEBIBYTES,
+    User,
+    Vlm,
+)
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.rewriter.taught import TrainedModel
 from vlmguard.guard.roles import ContrastsLogits, LocalModel
 
 logger = logging.getLogger(__name__)
 
-# One thread: several models may be needed at once, but they load one after the other, outside the
-# event loop.
-_LOADER = ThreadPoolExecutor(1, "load-weights")
-_ONE_LOAD = threading.Lock()
+# Loading is waited for in threads, outside the event loop.
+_LOADER: Final = ThreadPoolExecutor(16, "load-weights")
 
 OWN_ARGUMENTS = (
     "adapter",
@@ -119,6 +114,7 @@ OWN_ARGUMENTS = (
     "max_pixels",
     "min_pixels",
     "processor_kwargs",
+    "replicas",
 )
 """Model arguments that do not decide which weights are loaded."""
 
@@ -159,6 +155,8 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         processor_kwargs: Settings of the image processor.
         image_cache_mib: Memory for features of images in MiB (>= 0). If several users share one set
             of weights, the smallest value counts, as with `max_batch_size`.
+        replicas: How many processes have the weights (>= 1), each on its own GPU if there are
+            any; a request goes to the one with the fewest.
         **model_args: Those of `checkpoint_key.ARGUMENTS`, see `weights_key`.
 
     Raises:
@@ -179,6 +177,7 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         chat_template_kwargs: dict[str, Any] | None = None,
         processor_kwargs: dict[str, Any] | None = None,
         image_cache_mib: int = DEFAULT_MEBIBYTES,
+        replicas: int = 1,
         **model_args: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
@@ -191,7 +190,10 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
                 )
         check_count("-M max_batch_size", max_batch_size, 1)
         check_count("-M image_cache_mib", image_cache_mib, 0)
+        check_count("-M replicas", replicas, 1)
         check_arguments(model_args)
+        if replicas > 1:
+            _check_replicas(model_args)
         self._checkpoint = model_name
         self._model_args = model_args
         self._adapter_source = adapter
@@ -200,90 +202,121 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         )
         self._max_batch_size = max_batch_size
         self._image_cache_mib = image_cache_mib
-        self._open_engine: Engine | None = None
+        self._replicas = replicas
+        self._vlms: list[Vlm] = []
+        self._asked: list[int] = []
+        self._opening: Future[None] | None = None
         self._closed = False
+        self._lock = threading.Lock()
         self._warned: set[str] = set()
         self._taken: set[tuple[int, int]] = set()
-        self._sizes = threading.Lock()
+        HOST.warm_up()
 
     async def open(self) -> None:
         """Load the weights if they are not loaded; the first `generate` does it too.
 
+        After the process with the weights has died, this loads them again.
+
         Raises:
             UserError: No such checkpoint, adapter or device, or one that does not work here.
         """
-        if self._open_engine is None:
-            future = _LOADER.submit(self.load)
-            try:
-                await result_of(future)
-            finally:
-                future.cancel()  # after others gave up, do not load again
+        await result_of(self.begin())
 
     def load(self) -> None:
-        """As `open`, but in this thread.
+        """As `open`, for code without an event loop; this blocks.
 
         Raises:
             UserError: As for `open`.
         """
-        with _ONE_LOAD:
-            if self._open_engine is None and not self._closed:
-                self._load()
+        self.begin().result()
+
+    def begin(self) -> "Future[None]":
+        """Begin to load the weights, if nobody has; the result says when it is done."""
+        with self._lock:
+            if self._opening is None or (self._opening.done() and not self._usable()):
+                self._opening = _LOADER.submit(self._load)
+            return self._opening
+
+    def _usable(self) -> bool:
+        try:
+            self._check()
+        except RuntimeError:
+            return False
+        return True
+
+    def _check(self) -> None:
+        if self._closed or not self._vlms:
+            raise RuntimeError(CLOSED)
+        for vlm in self._vlms:
+            vlm.check()
+
+    def _load(self) -> None:
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        source = self._adapter_source
+        user = User(
+            model=self.model_name,
+            prompts=self._prompts,
+            adapter=None if source is None else resolve_source(str(source)),
+            max_batch_size=self._max_batch_size,
+            image_cache_mib=self._image_cache_mib,
+        )
+        for vlm in self._vlms:
+            vlm.close()  # of a process that has died
+        self._vlms = []
+        vlms = [
+            HOST.vlm(_on_device(self._key, number), user, number, self._replicas)
+            for number in range(self._replicas)
+        ]
+        try:
+            with ThreadPoolExecutor(self._replicas) as together:
+                list(together.map(lambda vlm: vlm.load(), vlms))
+        except BaseException:
+            for vlm in vlms:
+                vlm.close()
+            raise
+        self._asked = [0] * self._replicas
+        self._vlms = vlms
         if self._closed:
             self.close()  # closed while loading
             raise RuntimeError(CLOSED)
 
-    def _load(self) -> None:
-        engine = acquire(self._key, self._max_batch_size, self._image_cache_mib)
-        self._release = weakref.finalize(self, release, self._key)
-        try:
-            weights = engine.weights
-            # Loading takes longest, so check everything else first.
-            self._maker = weights.prompt_maker(self._prompts)
-            source = self._adapter_source
-            self._adapter = None if source is None else resolve_source(str(source))
-            if self._adapter is not None:
-                weights.check_adapter(self._adapter)
-            load_undisturbed(weights)
-            weights.try_out(self._maker)
-            self._rules = rules_of(weights.model.generation_config)
-        except BaseException:
-            self._release()
-            raise
-        self._open_engine = engine
-
     @cached_property
     def _key(self) -> WeightsKey:
         # Needs the folder and the device, so not before the first call.
-        return weights_key(self._checkpoint, self._model_args)
+        return weights_key(self._checkpoint, self._model_args, self._cuda_devices)
+
+    def _cuda_devices(self) -> int:
+        count = HOST.cuda_devices()
+        if 0 < count < self._replicas:
+            raise UserError(
+                f"-M replicas={self._replicas}: each needs a GPU of its own, and there are {count}."
+            )
+        return count
 
     def weights_folder(self) -> Path | None:
         """Folder of the adapter, else of the checkpoint; None on the hub."""
         folder = user_path(self._adapter_source or self._checkpoint)
         return folder if folder.is_dir() else None
 
-    @property
-    def _engine(self) -> Engine:
-        if self._open_engine is None:
-            raise RuntimeError(CLOSED)
-        return self._open_engine
-
     def close(self) -> None:
         """Release the weights; the last user in the process frees them."""
         self._closed = True
-        if self._open_engine is not None:
-            self._open_engine = None  # Inspect may hold this object until the process ends
-            self._release()
+        # Inspect may hold this object until the process ends.
+        vlms, self._vlms = self._vlms, []
+        for vlm in vlms:
+            vlm.close()
 
     def max_connections(self) -> int:
         """Enough to prepare one batch while another one is generated.
 
         All users of one set of weights share these connections, see `connection_key`.
         """
-        return 2 * self._max_batch_size
+        return 2 * self._max_batch_size * self._replicas
 
     def connection_key(self) -> str:
         """One pool of connections for each set of weights."""
-        return str(self._key)
+        return f"{self._key} x {self._replicas}"
 
     def collapse_user_messages(self) -> bool:
         """True: most chat templates want turns to alternate."""
@@ -299,9 +332,8 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
 
     async def tokenize(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""
-        await self.open()
-        ids: list[int] = self._maker.tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        async with self._open_vlm() as vlm:
+            return await vlm.tokenize(text)
 
     async def check_size(self, width: int, height: int) -> None:
         """Check that the processor accepts an image of this size, in pixels.
@@ -309,18 +341,11 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         Raises:
             UserError: It does not; or the checkpoint does not work here.
         """
-        await self.open()
-        await self._engine.in_thread(self._check_size, (width, height))
-
-    def _check_size(self, size: tuple[int, int]) -> None:
-        # Remember sizes: samples that start together check the same ones.
-        with self._sizes:
-            if size in self._taken:
-                return
-            image = to_data_uri(Image.new("RGB", size))
-            turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
-            self._maker.prepare(Conversation([turn], [image]))
-            self._taken.add(size)
+        async with self._open_vlm() as vlm:
+            # Samples that start together check the same sizes.
+            if (width, height) not in self._taken:
+                await vlm.check_size(width, height)
+                self._taken.add((width, height))
 
     async def check_contrast(self) -> None:
         """Refuse a model whose readings cannot be combined.
@@ -328,13 +353,8 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         Raises:
             UserError: It has a text encoder, or a rule that keeps the prompt.
         """
-        await self.open()
-        if not can_repeat(self._engine.weights.model):
-            raise UserError(
-                f"{self._checkpoint}: two readings cannot be combined with a text encoder, nor "
-                f"with prefill_chunk_size or one of the rules {', '.join(BY_PROMPT)} in "
-                "generation_config.json. Use another checkpoint."
-            )
+        async with self._open_vlm() as vlm:
+            await vlm.check_contrast()
 
     async def generate(
         self,
@@ -355,50 +375,25 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
                 "hf-vlm/ does not support tools. Use a server and openai-api/ for them."
             )
         self._warn_of_ignored(config)
-        await self.open()
-        settings = Settings.from_config(config)
-        conversations = [self._conversation(input)]
-        if (contrast := Contrast.of(config)) is not None:
-            await self.check_contrast()
-            conversations.append(self._conversation(contrast.left_out(input)))
-        for note in conversations[0].notes:
+        async with self._open_vlm() as vlm:
+            answer = await vlm.generate(input, config)
+        for note in answer.notes:
             self._warn(note)
-        engine = self._engine
-        with engine.batcher.expect():
-            readings = [
-                await engine.in_thread(self._maker.prepare, conversation)
-                for conversation in conversations
-            ]
-            room = engine.weights.context_length - max(len(each.ids) for each in readings)
-            seeds = _seeds(config)
-            rows = []
-            if room > 0:
-                work = [Work(readings, self._maker, settings, self._adapter, s) for s in seeds]
-                rows = engine.rows(work, min(room, settings.max_tokens))
-        try:
-            sequences = [await result_of(row.future) for row in rows]
-        finally:
-            for row in rows:
-                row.abandoned = True
-        request = Request(
-            model=self.model_name,
-            maker=self._maker,
-            conversation=conversations[0],
-            readings=readings,
-            settings=settings,
-            adapter=self._adapter,
-            rules=self._rules,
-            room=room,
-        )
-        sequences = sequences or [Generated(finish="length") for _ in seeds]
-        return await engine.in_thread(make_output, request, sequences)
+        return answer.output, answer.call
 
-    def _conversation(self, messages: list[ChatMessage]) -> Conversation:
-        return to_conversation(
-            messages,
-            system_turns=self._maker.system_turns,
-            control_tokens=self._maker.control_tokens,
-        )
+    @asynccontextmanager
+    async def _open_vlm(self) -> AsyncIterator[Vlm]:
+        """The replica with the fewest requests, loaded; it has one more meanwhile."""
+        if self._opening is None or not self._vlms:
+            await self.open()
+        self._check()
+        asked = self._asked
+        place = asked.index(min(asked))
+        asked[place] += 1
+        try:
+            yield self._vlms[place]
+        finally:
+            asked[place] -= 1
 
     def _warn_of_ignored(self, config: GenerateConfig) -> None:
         given = config.model_dump(exclude_none=True)
@@ -415,9 +410,21 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
             logger.warning("hf-vlm/%s: %s.", self.model_name, text)
 
 
-def _seeds(config: GenerateConfig) -> list[str | None]:
-    """One seed for each choice; they differ, and the request's seed fixes them all."""
-    count = config.num_choices or 1
-    if config.seed is None:
-        return [None] * count
-    return [f"{config.seed}/{index}" for index in range(count)]
+def _check_replicas(arguments: dict[str, Any]) -> None:
+    """Refuse replicas together with a choice of devices."""
+    for name in ("device", "device_map"):
+        value = arguments.get(name)
+        if value is not None and str(value) not in ("auto", "cpu", "cuda"):
+            raise UserError(
+                f"-M replicas and {name}={value} exclude each other: replicas take one GPU each, "
+                "from the first on. Leave one of them out (CUDA_VISIBLE_DEVICES chooses GPUs)."
+            )
+    if arguments.get("device_map") is not None:
+        raise UserError("-M replicas and device_map exclude each other: give one of them.")
+
+
+def _on_device(key: WeightsKey, number: int) -> WeightsKey:
+    """The weights of one replica."""
+    if key.device is None or not key.device.startswith("cuda"):
+        return key
+    return replace(key, device=f"cuda:{number}")

@@ -61,7 +61,7 @@ def model_inputs(
     if TYPES not in inspect.signature(model.forward).parameters:
         inputs.pop(TYPES, None)  # the processor makes them although the model takes none
     more: dict[str, Any] = {}
-    if features is not None and prompts[0].images:
+    if features is not None and prompts[0].shown:
         more = {"mm_encoder_outputs": {"image": features.of(model, adapter, prompts)}}
         inputs = {name: value for name, value in inputs.items() if name not in PIXELS}
     moved = {

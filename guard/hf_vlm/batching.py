@@ -28,6 +28,7 @@ import torch
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.pending import Row, choose, padded_tokens
+from vlmguard.guard.hf_vlm.vlm import CLOSED
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,6 @@ them it waits half of the last batch's time. The first batch waits the upper bou
 
 REGROWTH: Final = 32
 """After memory ran out, each full batch that succeeds makes the limit larger by 1/32."""
-
-CLOSED: Final = "this hf-vlm/ model was closed"
 
 
 class Batcher:

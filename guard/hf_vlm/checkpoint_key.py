@@ -1,20 +1,19 @@
 """Turns the user's model arguments into a key; equal keys share one set of weights."""
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final
-
-import torch
 
 from vlmguard.guard.aux_models.base import resolve_source, split_revision
 from vlmguard.guard.errors import UserError, check_choice, check_count
 from vlmguard.guard.paths import model_path
 
-DTYPES: Final = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
+DTYPES: Final = ("float32", "float16", "bfloat16")
+
+DEVICES: Final = ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla", "meta")
+"""Kinds of devices, as PyTorch names them. Its own check would need PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,18 @@ ARGUMENTS: Final = tuple(field.name for field in fields(WeightsKey) if field.nam
 """Model arguments that `weights_key` takes."""
 
 
-def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
+def cuda_devices_here() -> int:
+    """How many CUDA devices this process has; imports PyTorch."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def weights_key(
+    checkpoint: str,
+    arguments: dict[str, Any],
+    cuda_devices: Callable[[], int] = cuda_devices_here,
+) -> WeightsKey:
     """Read a checkpoint's name and the model arguments as the user typed them.
 
     Args:
@@ -75,6 +85,7 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
         arguments: Some of `ARGUMENTS`. `dtype` and `device` may be `auto` (the default): CUDA if
             there is a device, bfloat16 on CUDA and float32 elsewhere. `device` may be a number,
             `device_map` a dictionary.
+        cuda_devices: Says how many CUDA devices there are, where that matters.
 
     Returns:
         The key; two spellings of the same give equal keys.
@@ -90,14 +101,14 @@ def weights_key(checkpoint: str, arguments: dict[str, Any]) -> WeightsKey:
         raise UserError(f"-M revision and {checkpoint} both name a revision: give one of them.")
     if revision is None and "revision" in given:
         revision = str(given["revision"])  # YAML reads 1234567 as a number.
-    device = _device_here(given.get("device", "auto"))
+    device = _device_here(given.get("device", "auto"), cuda_devices)
     dtype = given.get("dtype", "auto")
     if dtype == "auto":
-        dtype = "bfloat16" if device.type == "cuda" else "float32"
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
     return WeightsKey(
         checkpoint=source,
         dtype=dtype,
-        device=None if "device_map" in given else str(device),
+        device=None if "device_map" in given else device,
         revision=revision,
         device_map=_device_map(given["device_map"]) if "device_map" in given else None,
         attn_implementation=given.get("attn_implementation"),
@@ -196,27 +207,29 @@ def _check_flag(name: str, value: object) -> None:
         raise UserError(f"-M {name}={value}: true or false is needed.")
 
 
-def _device(value: object) -> torch.device:
+def _device(value: object) -> str:
+    """A device as PyTorch writes it."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"cuda:{value}"
-    try:
-        return torch.device(str(value))
-    except RuntimeError as error:
-        raise UserError(f"-M device={value} is no device; cpu, cuda or cuda:1 is.") from error
+    kind = re.fullmatch(r"([a-z]+)(?::\d+)?", str(value))
+    if kind is None or kind[1] not in DEVICES:
+        raise UserError(f"-M device={value} is no device; cpu, cuda or cuda:1 is.")
+    return str(value)
 
 
-def _device_here(value: object) -> torch.device:
+def _device_here(value: object, cuda_devices: Callable[[], int]) -> str:
     if value == "auto":
-        value = "cuda" if torch.cuda.is_available() else "cpu"
-    device = _device(value)
-    if device.type != "cuda":
-        return device
-    if not torch.cuda.is_available():
-        raise UserError(f"-M device={device}: PyTorch sees no CUDA device here. Use device=cpu.")
-    index = torch.cuda.current_device() if device.index is None else device.index
-    if index >= torch.cuda.device_count():
-        raise UserError(f"-M device={device}: there are {torch.cuda.device_count()} CUDA devices.")
-    return torch.device("cuda", index)
+        return "cuda:0" if cuda_devices() else "cpu"
+    kind, _, number = _device(value).partition(":")
+    if kind != "cuda":
+        return f"{kind}:{number}" if number else kind
+    count, index = cuda_devices(), int(number or 0)
+    if not count:
+        name = f"cuda:{number}" if number else "cuda"
+        raise UserError(f"-M device={name}: PyTorch sees no CUDA device here. Use device=cpu.")
+    if index >= count:
+        raise UserError(f"-M device=cuda:{index}: there are {count} CUDA devices.")
+    return f"cuda:{index}"
 
 
 def _device_map(value: object) -> str | tuple[tuple[str, str | int], ...]:

@@ -3,9 +3,7 @@
 import atexit
 import os
 import random
-import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -15,20 +13,21 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from vlmguard.guard.hf_vlm.batch import distinct, model_inputs
-from vlmguard.guard.hf_vlm.batching import CLOSED, Batcher, free_memory, is_out_of_memory
+from vlmguard.guard.hf_vlm.batching import Batcher, free_memory, is_out_of_memory
 from vlmguard.guard.hf_vlm.checkpoint_key import WeightsKey
 from vlmguard.guard.hf_vlm.generate import Generated, RowTask, Settings, generate_batch
-from vlmguard.guard.hf_vlm.image_features import DEFAULT_MEBIBYTES, MEBIBYTE, ImageFeatures
+from vlmguard.guard.hf_vlm.image_features import ImageFeatures
 from vlmguard.guard.hf_vlm.loading import Weights
 from vlmguard.guard.hf_vlm.pending import Row
 from vlmguard.guard.hf_vlm.prepared import Prepared
+from vlmguard.guard.hf_vlm.preparers import Preparers
 from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.guard.hf_vlm.shared import Shared
 from vlmguard.guard.hf_vlm.threads import result_of
+from vlmguard.guard.hf_vlm.vlm import CLOSED, DEFAULT_MEBIBYTES, MEBIBYTE
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-DEFAULT_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -55,18 +54,26 @@ class Engine:
     """Generates for all users of these weights, one batch at a time.
 
     Args:
-        key: The weights; its first user loads them.
+        weights: The weights; its first user loads them.
         max_batch_size: The most rows in a batch (>= 1).
         image_cache_mib: The most memory for features of images (MiB, >= 0).
+        preparers: Processes that prepare requests; None to do so in threads.
     """
 
-    def __init__(self, key: WeightsKey, max_batch_size: int, image_cache_mib: int) -> None:
-        self._weights: Weights | None = Weights(key)
+    def __init__(
+        self,
+        weights: Weights,
+        max_batch_size: int,
+        image_cache_mib: int,
+        preparers: Preparers | None = None,
+    ) -> None:
+        self._weights: Weights | None = weights
         self.features = ImageFeatures(image_cache_mib)
-        self.users = 0
-        name = Path(key.checkpoint).name
+        self.preparers = preparers
+        name = Path(weights.key.checkpoint).name
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), f"prepare-{name}")
         self.batcher = Batcher(self._run, max_batch_size, f"generate-{name}", self._drop_weights)
+        _alive.add(self)
 
     @property
     def weights(self) -> Weights:
@@ -107,6 +114,11 @@ class Engine:
         ]
         self.batcher.submit(rows)
         return rows
+
+    def narrow(self, max_batch_size: int, image_cache_mib: int) -> None:
+        """Take the limits of one more user; the smallest of all count."""
+        self.batcher.max_rows = min(self.batcher.max_rows, max_batch_size)
+        self.features.limit = min(self.features.limit, image_cache_mib * MEBIBYTE)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -156,43 +168,35 @@ class Engine:
             )
 
 
-_engines: dict[WeightsKey, Engine] = {}
 _alive: weakref.WeakSet[Engine] = weakref.WeakSet()  # also closed ones whose last batch still runs
-_lock = threading.Lock()
-_given_back: deque[WeightsKey] = deque()
+engines: Shared[WeightsKey, Engine] = Shared(Engine.close)
+"""The engines of this process, by their weights."""
 
 
 @atexit.register
 def _stop_all() -> None:
     # A thread in the middle of a batch would abort the process at its exit and spoil the exit
     # status.
-    engines = list(_alive)
-    for engine in engines:
+    left = list(_alive)
+    for engine in left:
         engine.close()
-    for engine in engines:
+    for engine in left:
         engine.batcher.join(timeout=30)
 
 
 def acquire(
     key: WeightsKey, max_batch_size: int, image_cache_mib: int = DEFAULT_MEBIBYTES
-) -> Engine:
-    """The engine with these weights; the caller loads them (`Weights.load`).
+) -> tuple[Engine, Callable[[], None]]:
+    """The engine with these weights, and what gives it back; the caller loads the weights.
 
     Args:
         key: The weights.
         max_batch_size: The smallest value among the users of an engine counts.
         image_cache_mib: Likewise.
     """
-    with _lock:
-        if key not in _engines:
-            _engines[key] = Engine(key, max_batch_size, image_cache_mib)
-            _alive.add(_engines[key])
-        engine = _engines[key]
-        engine.users += 1
-        engine.batcher.max_rows = min(engine.batcher.max_rows, max_batch_size)
-        engine.features.limit = min(engine.features.limit, image_cache_mib * MEBIBYTE)
-    _sweep()
-    return engine
+    share = engines.take(key, lambda: Engine(Weights(key), max_batch_size, image_cache_mib))
+    share.value.narrow(max_batch_size, image_cache_mib)
+    return share.value, partial(engines.give_back, share)
 
 
 def load_undisturbed(weights: Weights) -> None:
@@ -213,38 +217,10 @@ def load_undisturbed(weights: Weights) -> None:
         weights.load()
 
 
-def release(key: WeightsKey) -> None:
-    """Release an engine; the last user to do so frees the weights.
-
-    The garbage collector calls this too, at any moment and in any thread, even in the middle of
-    `acquire`. So this never waits for the lock: the thread that holds it frees the engine
-    afterwards.
-    """
-    _given_back.append(key)
-    _sweep()
-
-
-def _sweep() -> None:
-    """Free released engines, unless another thread holds the lock and will do so."""
-    # Check again after the lock is free: a key may come between the inner loop and the release.
-    while _given_back and _lock.acquire(blocking=False):
-        try:
-            while _given_back:
-                key = _given_back.popleft()
-                engine = _engines[key]
-                engine.users -= 1
-                if engine.users == 0:
-                    del _engines[key]
-                    engine.close()
-                del engine
-        finally:
-            _lock.release()
-
-
 def _key(work: Work) -> tuple[object, ...]:
     """Rows with equal keys may share a batch."""
     # Keep prompts with and without images apart: some processors would pad the second with images.
-    return (work.settings, work.adapter, id(work.maker), bool(work.readings[0].images))
+    return (work.settings, work.adapter, id(work.maker), bool(work.readings[0].shown))
 
 
 def _task(row: Row) -> RowTask:

@@ -18,14 +18,11 @@ from vlmguard.guard.hf_vlm.batch import Sharing, model_inputs
 from vlmguard.guard.hf_vlm.batching import is_device_lost, is_out_of_memory
 from vlmguard.guard.hf_vlm.choices import can_repeat
 from vlmguard.guard.hf_vlm.generate import Generated, RowTask, Settings, generate_batch
-from vlmguard.guard.hf_vlm.image_features import (
-    DEFAULT_MEBIBYTES,
-    ImageFeatures,
-    takes_features,
-)
+from vlmguard.guard.hf_vlm.image_features import ImageFeatures, takes_features
 from vlmguard.guard.hf_vlm.messages import Conversation
 from vlmguard.guard.hf_vlm.prepared import Prepared
 from vlmguard.guard.hf_vlm.processor import PromptMaker
+from vlmguard.guard.hf_vlm.vlm import DEFAULT_MEBIBYTES
 from vlmguard.guard.images.prepare import to_data_uri
 
 logger = logging.getLogger(__name__)

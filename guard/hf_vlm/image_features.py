@@ -17,10 +17,7 @@ from typing import Any, Final
 import torch
 
 from vlmguard.guard.hf_vlm.prepared import Prepared, bytes_of
-
-MEBIBYTE: Final = 1 << 20
-DEFAULT_MEBIBYTES: Final = 256
-"""Enough for about 27 images of a million pixels each with Qwen2-VL-7B."""
+from vlmguard.guard.hf_vlm.vlm import MEBIBYTE
 
 PIXELS: Final = ("pixel_values", "pixel_values_images", "image_patches")
 """Names of pixel tensors in processors' outputs, as `generate` knows them."""

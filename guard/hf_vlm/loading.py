@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import peft
 import torch
@@ -21,11 +21,17 @@ from vlmguard.guard.adapters import adapter_config, fitting, is_for, load_into
 from vlmguard.guard.aux_models.base import load_complete
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.hf_vlm.batch import Sharing
-from vlmguard.guard.hf_vlm.checkpoint_key import DTYPES, PromptSettings, WeightsKey
+from vlmguard.guard.hf_vlm.checkpoint_key import PromptSettings, WeightsKey
 from vlmguard.guard.hf_vlm.first_request import first_request
 from vlmguard.guard.hf_vlm.processor import PromptMaker
 
 logger = logging.getLogger(__name__)
+
+_DTYPES: Final = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
 
 _FREE_CONTEXT = 1 << 30
 """Context length if the configuration does not name one."""
@@ -204,7 +210,7 @@ def _load_model(key: WeightsKey, options: dict[str, Any]) -> Any:
     if quantized and not importlib.util.find_spec("bitsandbytes"):
         raise UserError("-M load_in_4bit and load_in_8bit need `pip install bitsandbytes`.")
     arguments = dict(options)
-    arguments["dtype"] = DTYPES[key.dtype]
+    arguments["dtype"] = _DTYPES[key.dtype]
     if key.attn_implementation:
         arguments["attn_implementation"] = key.attn_implementation
     if quantized:

@@ -80,7 +80,7 @@ def make_output(request: Request, sequences: list[Generated]) -> tuple[ModelOutp
         request={
             "prompt": prepared.text,
             **({"prompt_without": others[0].text} if others else {}),
-            "images": len(prepared.images),
+            "images": prepared.shown,
             "settings": asdict(settings),
             "checkpoint_settings": request.rules,
             "adapter": request.adapter,

@@ -14,12 +14,13 @@ class Prepared:
 
     Attributes:
         text: The rendered prompt.
-        images: Its images.
+        images: Its images, if the processor needs whole batches; else they are in `inputs`.
         inputs: Tensors of a batch of one; empty if the processor needs whole batches.
         ids: The prompt's token ids (images included).
         continues: Whether the model continues an answer.
         digest: Digest of the tensors that enter the vision tower, see `digest_of`; empty if the
             processor needs whole batches.
+        shown: Number of its images.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Prepared:
     ids: list[int] = field(repr=False)
     continues: bool
     digest: str = ""
+    shown: int = 0
 
 
 def digest_of(inputs: dict[str, torch.Tensor]) -> str:

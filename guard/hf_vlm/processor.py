@@ -125,10 +125,10 @@ class PromptMaker:
                 f"{error} Change the sample, or set -M min_pixels or max_pixels if it has bounds."
             ) from error
         ids = inputs["input_ids"][0].tolist()
-        digest = digest_of(inputs)
+        continues, shown = conversation.prefix is not None, len(images)
         if self.whole_batches:
-            inputs, digest = {}, ""
-        return Prepared(text, images, inputs, ids, conversation.prefix is not None, digest)
+            return Prepared(text, images, {}, ids, continues, shown=shown)
+        return Prepared(text, [], inputs, ids, continues, digest_of(inputs), shown)
 
     def collate(self, requests: list[Prepared]) -> dict[str, torch.Tensor]:
         """One left-padded batch; all requests have images, or all have no image."""

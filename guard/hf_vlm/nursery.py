@@ -1,0 +1,123 @@
+"""A process that imports PyTorch and transformers once, and forks itself for each engine.
+
+Inspect's process starts it (`launching`) as soon as it has a local model, so that the imports run
+while the task loads. A fork is ready in a few hundredths of a second. Here nothing is computed, and
+no device is touched: after that, PyTorch does not work in a fork.
+
+It ends with the process that started it, however that ends, and takes the engines along.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from contextlib import suppress
+from typing import Final
+
+NUMBER: Final = struct.Struct("!Q")
+"""A number with two sockets asks for a fork: that to its user, and standard error."""
+
+ENDED: Final = struct.Struct("!Qi")
+"""The number of a fork that has ended, and its status as `waitpid` gives it."""
+
+_GRACE: Final = 5.0
+"""Seconds that engines have to end by themselves when the user is gone."""
+
+
+def main(number: int) -> None:
+    """Fork until the other side of a socket is gone.
+
+    Args:
+        number: Its file descriptor.
+    """
+    _quiet()
+    control = socket.socket(fileno=number)
+    from vlmguard.guard.hf_vlm.engine_process import main as run
+
+    gc.collect()
+    gc.freeze()  # or the first collection in each fork would copy all that was imported
+    wake, waked = socket.socketpair()
+    for each in (wake, waked):
+        each.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    children: dict[int, int] = {}
+    while True:
+        ready, _, _ = select.select([control, waked], [], [])
+        if waked in ready:
+            waked.recv(4096)
+            for fork, status in _ended(children):
+                with suppress(OSError):
+                    control.sendall(ENDED.pack(fork, status))
+        if control in ready:
+            asked = _asked(control)
+            if asked is None:
+                break
+            fork, sock, error = asked
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for each in (control, wake, waked):
+                    each.close()
+                for standard in (1, 2):
+                    os.dup2(error, standard)
+                os.close(error)
+                run(socket.socket(fileno=sock))
+                os._exit(0)
+            children[pid] = fork
+            os.close(sock)
+            os.close(error)
+    _end(children)
+
+
+def alone(number: int) -> None:
+    """Be one engine process, without a fork.
+
+    Args:
+        number: File descriptor of the socket to its user.
+    """
+    _quiet()
+    from vlmguard.guard.hf_vlm.engine_process import main as run
+
+    run(socket.socket(fileno=number))
+    os._exit(0)
+
+
+def _quiet() -> None:
+    # Ctrl-C in a terminal is for the process that started this one, and ends this one through it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _asked(control: socket.socket) -> tuple[int, int, int] | None:
+    try:
+        data, found, _, _ = socket.recv_fds(control, NUMBER.size, 2)
+    except ConnectionResetError:
+        return None
+    if len(data) < NUMBER.size or len(found) < 2:
+        return None
+    (number,) = NUMBER.unpack(data)
+    return number, found[0], found[1]
+
+
+def _ended(children: dict[int, int]) -> list[tuple[int, int]]:
+    found = []
+    for pid in list(children):
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            found.append((children.pop(pid), status))
+    return found
+
+
+def _end(children: dict[int, int]) -> None:
+    """Wait for the engines, which see that their user is gone; kill what does not end."""
+    until = time.monotonic() + _GRACE
+    while children and time.monotonic() < until:
+        _ended(children)
+        time.sleep(0.01)
+    for pid in children:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
