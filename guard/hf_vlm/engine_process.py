@@ -103,7 +103,7 @@ class _Served:
             ended=lambda: os._exit(0),
             name="hf-vlm",
         )
-        self._channel.send(Ready())
+        self._channel.send(Ready(os.getpid()))
         root = logging.getLogger()
         root.setLevel(self._level)
         root.addHandler(_Forwarding(self._channel))

@@ -33,6 +33,7 @@ from vlmguard.guard.hf_vlm.protocol import (
     Leave,
     Logged,
     Open,
+    Ready,
     Reply,
     Request,
     Start,
@@ -52,12 +53,15 @@ class EngineProcess:
         key: The weights.
         user: Its first user.
         replicas: How many processes share the processor cores.
+
+    Attributes:
+        pid: Its process number, once it has started.
     """
 
     def __init__(self, key: WeightsKey, user: User, replicas: int) -> None:
         self._name = key.checkpoint
         self._ended: str | None = None
-        self._spoken = False
+        self.pid: int | None = None
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Any]] = {}
@@ -127,8 +131,9 @@ class EngineProcess:
         self._channel.forget()
 
     def _received(self, message: object) -> None:
-        self._spoken = True
-        if isinstance(message, Reply):
+        if isinstance(message, Ready):
+            self.pid = message.pid
+        elif isinstance(message, Reply):
             with self._lock:
                 future = self._waiting.pop(message.number, None)
             if future is None:
@@ -146,7 +151,7 @@ class EngineProcess:
         if self._ended is not None:
             return
         how = self._launcher.how_it_ended(self._number)
-        if not self._spoken:
+        if self.pid is None:
             self._fail(could_not_start(how))
             return
         self._fail(

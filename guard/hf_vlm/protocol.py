@@ -105,7 +105,13 @@ class Leave:
 
 @dataclass(frozen=True)
 class Ready:
-    """The process has started."""
+    """The process has started.
+
+    Attributes:
+        pid: Its number.
+    """
+
+    pid: int
 
 
 @dataclass(frozen=True)

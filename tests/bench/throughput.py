@@ -28,7 +28,7 @@ REQUESTS, BATCH, TOKENS = 128, 32, 32
 
 def measure(folder: Path, name: str) -> bool:
     model, inner = endless(folder)
-    processor = model.api._maker.processor
+    processor = model.api._vlms[0].maker.processor
     images = [picture(seed, (224, 224)) for seed in range(REQUESTS)]
     texts = [f"Describe picture {seed % 7}, then say what you see" for seed in range(REQUESTS)]
     uris = [data_uri(image) for image in images]

@@ -26,6 +26,6 @@ def endless(folder: Path) -> tuple[Model, Any]:
     model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
     api: Any = model.api
     api.load()
-    weights = api._engine.weights.model
+    weights = api._vlms[0].engine.weights.model
     weights.generation_config.eos_token_id = 1_000_000  # no such token
     return model, weights

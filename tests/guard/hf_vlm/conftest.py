@@ -15,6 +15,8 @@ from inspect_ai.model import (
 from support.adapters import make_adapter
 from support.checkpoints import BUILDERS, checkpoint, checkpoint_fixture, data_uri, picture
 
+from vlmguard.guard.hf_vlm.hosts import HOST
+
 llava = checkpoint_fixture("llava")
 qwen = checkpoint_fixture("qwen2_vl")
 
@@ -24,6 +26,12 @@ def _few_threads():
     # Other tests share the cores, and such small matrices do not need a second thread.
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """Load weights in this process, so that tests can look at what goes on inside."""
+    monkeypatch.setattr(HOST, "apart", False)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ async def test_target_and_rewriter_share_one_load(load, loads, llava, adapter, a
     target = load(llava)
     rewriter = load(llava, adapter=str(adapter))
     assert len(loads) == 1
-    assert target.api._engine is rewriter.api._engine
+    assert target.api._vlms[0].engine is rewriter.api._vlms[0].engine
     assert await answers(target, ask) != await answers(rewriter, ask)
 
 
@@ -47,12 +47,12 @@ async def test_other_settings_are_other_weights(load, loads, llava):
 def test_the_last_user_frees_the_weights(load, llava):
     """Inspect may keep its models until the process ends, but the weights must be freed."""
     first, second = load(llava), load(llava)
-    weights = weakref.ref(first.api._engine.weights.model)
-    key, batcher = first.api._key, first.api._engine.batcher
+    weights = weakref.ref(first.api._vlms[0].engine.weights.model)
+    key, batcher = first.api._key, first.api._vlms[0].engine.batcher
     first.api.close()
-    assert key in engine._engines
+    assert key in engine.engines
     second.api.close()
-    assert key not in engine._engines
+    assert key not in engine.engines
     batcher.join(timeout=60)
     gc.collect()
     assert weights() is None
@@ -89,17 +89,17 @@ def test_a_model_may_be_collected_while_another_one_is_loaded(load, llava, monke
     loading.start()
     loading.join(timeout=60)
     assert not loading.is_alive()
-    assert key not in engine._engines
+    assert key not in engine.engines
 
 
 def test_a_model_that_nobody_holds_frees_the_weights(llava):
     model = get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", dtype="float16")
     model.api.load()
     key = model.api._key
-    assert key in engine._engines
+    assert key in engine.engines
     del model
     gc.collect()
-    assert key not in engine._engines
+    assert key not in engine.engines
 
 
 # --- arguments ----------------------------------------------------------------------------------
@@ -129,11 +129,11 @@ def test_quantizing_needs_bitsandbytes(load, llava, monkeypatch):
 
 
 def test_a_failed_load_keeps_no_weights(llava):
-    before = set(engine._engines)
+    before = engine.engines.keys()
     model = get_model(f"hf-vlm/{llava}", memoize=False, device="cpu", max_pixels=10_000)
     with pytest.raises(UserError):
         model.api.load()
-    assert set(engine._engines) <= before
+    assert engine.engines.keys() <= before
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "nobody/nowhere"])
@@ -242,7 +242,7 @@ async def test_pixel_bounds_change_the_number_of_image_tokens(load, loads, qwen,
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 async def test_dtypes(load, llava, dtype, ask):
     model = load(llava, dtype=dtype)
-    assert model.api._engine.weights.model.dtype == getattr(torch, dtype)
+    assert model.api._vlms[0].engine.weights.model.dtype == getattr(torch, dtype)
     output = await model.generate(ask(), config=CONFIG)
     assert output.usage.output_tokens == 8
 
@@ -271,18 +271,18 @@ async def test_attention_implementations_agree(load, loads, llava, ask):
 
 def test_the_batch_size_is_the_smallest_that_anybody_asks_for(load, llava):
     large = load(llava, max_batch_size=48)
-    assert large.api._engine.batcher.max_rows == 48
+    assert large.api._vlms[0].engine.batcher.max_rows == 48
     first = load(llava)
-    assert first.api._engine.batcher.max_rows == 32
+    assert first.api._vlms[0].engine.batcher.max_rows == 32
     assert first.api.max_connections() == 64
     assert load(llava, max_batch_size=4).api.max_connections() == 8
-    assert first.api._engine.batcher.max_rows == 4
+    assert first.api._vlms[0].engine.batcher.max_rows == 4
 
 
 async def test_tokenize(load, llava):
     model = load(llava)
     ids = await model.api.tokenize("The answer is yes.")
-    assert model.api._maker.tokenizer.decode(ids) == "The answer is yes."
+    assert model.api._vlms[0].maker.tokenizer.decode(ids) == "The answer is yes."
 
 
 # --- a whole evaluation -------------------------------------------------------------------------
@@ -360,11 +360,11 @@ async def test_nothing_is_loaded_before_the_first_call(loads, llava, ask):
 async def test_what_is_missing_here_is_named_on_the_first_call(llava, ask, name, arguments):
     folder = llava if name == "llava" else name
     model = get_model(f"hf-vlm/{folder}", memoize=False, **arguments)
-    before = set(engine._engines)
+    before = engine.engines.keys()
     for _ in range(2):  # a second try says the same
         with pytest.raises(UserError, match=r"nowhere|CUDA"):
             await model.api.generate(ask(), [], "auto", CONFIG)
-    assert set(engine._engines) == before
+    assert engine.engines.keys() == before
 
 
 async def test_a_model_that_is_closed_while_it_loads_keeps_no_weights(llava, monkeypatch):
@@ -380,7 +380,7 @@ async def test_a_model_that_is_closed_while_it_loads_keeps_no_weights(llava, mon
     )
     with pytest.raises(RuntimeError, match="was closed"):
         await model.api.open()
-    assert model.api._key not in engine._engines
+    assert model.api._key not in engine.engines
 
 
 def test_no_batch_runs_while_other_weights_are_loaded(load, llava, monkeypatch):
@@ -390,7 +390,7 @@ def test_no_batch_runs_while_other_weights_are_loaded(load, llava, monkeypatch):
     free = []
 
     def watched(*args, **kwargs):
-        lock = first.api._engine.weights.lock
+        lock = first.api._vlms[0].engine.weights.lock
         taken = threading.Thread(target=lambda: free.append(lock.acquire(blocking=False)))
         taken.start()
         taken.join()
