@@ -250,9 +250,12 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         for vlm in self._vlms:
             vlm.check()
 
-    def _load(self) -> None:
+    def _check_not_closed(self) -> None:
         if self._closed:
             raise RuntimeError(CLOSED)
+
+    def _load(self) -> None:
+        self._check_not_closed()
         source = self._adapter_source
         user = User(
             model=self.model_name,
@@ -277,9 +280,11 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
             raise
         self._asked = [0] * self._replicas
         self._vlms = vlms
-        if self._closed:
+        try:
+            self._check_not_closed()
+        except RuntimeError:
             self.close()  # closed while loading
-            raise RuntimeError(CLOSED)
+            raise
 
     @cached_property
     def _key(self) -> WeightsKey:

@@ -55,7 +55,7 @@ def main(sock: socket.socket) -> None:
         with suppress(OSError):
             send(sock, pickle.dumps(cuda_devices_here()))
     elif isinstance(begin, Start):
-        faulthandler.enable(sys.__stderr__)
+        faulthandler.enable(2)
         _take_over(begin.surroundings)
         engine = _engine(begin, sock)
         asyncio.run(_Served(engine, begin.level).until_the_end(sock))
@@ -96,9 +96,13 @@ class _Served:
 
     async def until_the_end(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+
+        def received(message: object) -> None:
+            loop.call_soon_threadsafe(self._received, message)
+
         self._channel = Channel(
             sock,
-            received=lambda message: loop.call_soon_threadsafe(self._received, message),
+            received=received,
             # At once: a thread in the middle of a batch would hold up any other end.
             ended=lambda: os._exit(0),
             name="hf-vlm",

@@ -168,7 +168,9 @@ async def test_an_adapter_that_breaks_off_leaves_the_base_as_it_was(
         with pytest.raises(RuntimeError, match="Out of memory"):
             await broken.api.generate(ask(), [], "auto", CONFIG)
     assert await answers(base, ask) == before
-    assert not any("lora" in name for name, _ in base.api._vlms[0].engine.weights.model.named_modules())
+    assert not any(
+        "lora" in name for name, _ in base.api._vlms[0].engine.weights.model.named_modules()
+    )
     good = load(llava, adapter=str(other_adapter))
     changed = await answers(good, ask)
     assert changed != before

@@ -40,12 +40,16 @@ def turns(text, images=1, system=None):
 async def test_greedy_tokens_are_those_of_plain_generate(any_checkpoint, load, ask):
     model = load(any_checkpoint)
     own = transformers.AutoModelForImageTextToText.from_pretrained(any_checkpoint)
-    [want] = plain_generate(own, model.api._vlms[0].maker, [(turns("What colour?"), [picture(3)])], 12)
+    [want] = plain_generate(
+        own, model.api._vlms[0].maker, [(turns("What colour?"), [picture(3)])], 12
+    )
     output, call = await model.api.generate(
         ask("What colour?", images=[3]), [], "auto", GenerateConfig(max_tokens=12)
     )
     assert call.response["tokens"][0] == want
-    assert output.completion == model.api._vlms[0].maker.tokenizer.decode(want, skip_special_tokens=True)
+    assert output.completion == model.api._vlms[0].maker.tokenizer.decode(
+        want, skip_special_tokens=True
+    )
 
 
 @pytest.fixture

@@ -182,7 +182,9 @@ async def test_a_batch_that_is_too_large_is_halved(llava, load, ask, monkeypatch
 async def test_an_abandoned_answer_leaves_its_neighbour_alone(llava, load, ask, patient):
     model = load(llava)
     running = model.api._vlms[0].engine.batcher
-    model.api._vlms[0].engine.weights.model.generation_config.eos_token_id = 1_000_000  # no such token
+    model.api._vlms[
+        0
+    ].engine.weights.model.generation_config.eos_token_id = 1_000_000  # no such token
     kept, gone = ask(images=[1], system=MIND), ask(images=[2], system=MIND)
     long = config(max_tokens=50)
     alone = await one(model, kept, long)

@@ -277,8 +277,7 @@ if sys.argv[2] == "exit":
 def test_the_process_ends_with_the_one_that_asked(endless, how, status):
     program = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(endless), *how],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
         timeout=120,
