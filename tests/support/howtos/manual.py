@@ -1,7 +1,9 @@
 """What is special about the pages of the manual: README.md and docs/."""
 
 import json
+import socket
 from pathlib import Path
+from tempfile import gettempdir
 
 from support.adapters import make_adapter
 from support.checkpoints import checkpoint
@@ -123,6 +125,14 @@ def rewriter(folder: Path, world: World) -> None:
 
 LABELLING = """sed -i 's/"","",""/"8","1","0"/' sheet/labels.csv"""
 """What a person does to the sheet: safe, helpful, not refused."""
+
+
+def free_port() -> str:
+    """A port that nobody has, in the place of one that a page names."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
 MISSING = "the plan names what is missing, which the page on running says is status 2"
 MANUAL: dict[str, Tables] = {
     "README.md": Tables(
@@ -181,6 +191,19 @@ MANUAL: dict[str, Tables] = {
     "python.md": Tables(prepare=ladder),
     "quickstart.md": Tables(not_run=INSTALLS, serves=(Serves("inspect view", 7575),)),
     "running.md": Tables(yamls=(Yaml("prices:", beside_a_suite, "prices.yaml"),)),
+    "scale.md": Tables(
+        bindings={"6400": free_port()},
+        not_run=(
+            NotRun(
+                "pip install -c constraints.txt -e '.[ray]'",
+                "packages come from a network",
+                "Makefile: pip install $(PIP_FLAGS) -e '.[train,ray,dev]'",
+            ),
+        ),
+        # Paths of sockets are short, and those of a test's folders are not.
+        environment={"RAY_TMPDIR": f"{gettempdir()}/ray-of-how-tos"},
+        prepare=rewriter,
+    ),
     "serving.md": Tables(
         serves=(Serves(GUARD, 8900),), yamls=(Yaml("guardrails:", as_guardrails),)
     ),

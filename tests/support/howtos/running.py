@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -93,6 +93,9 @@ def run_page(page: Path, tables: Tables, world: World, folder: Path) -> list[str
         except subprocess.TimeoutExpired:
             os.killpg(shell.pid, signal.SIGTERM)
             shell.wait()
+        # What a command that failed left in the background.
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)
     statuses = dict(map(_read, told.read_text().splitlines()))
     for number, command in enumerate(commands):
         expected, status = tables.ending(command).status, statuses.get(number)
