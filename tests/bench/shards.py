@@ -1,0 +1,142 @@
+"""Throughput of a run in two shards, on two processes of Ray, relative to one process.
+
+Samples of three calls (rewriter, target, judge), each with an answer after 200 ms that the model
+API itself waits for: no server takes a core of this machine. 128 calls are in flight in all: 128
+of one process, or 64 of each of two. Both sides are the command `vlmguard run`.
+
+Compared is the steady state: samples per second from the moment when each process of a side has
+finished 40 samples until the first has 40 left. So neither imports nor the start of Ray count,
+which a real matrix pays once, nor the end, when connections run dry. The share of Ray is the part
+of its own processes (and of the command that waits) in all processor time of that period.
+
+    python tests/bench/shards.py
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import psutil
+import yaml
+from support.noted_calls import Notes
+from support.pairs import show, verdict
+from support.siuo_folder import write_siuo
+
+LIMIT = 1.6
+SAMPLES, IN_FLIGHT, LATENCY = 600, 128, 0.2
+PAIRS = 6
+EDGE = 40
+"""Samples of each process at the start and at the end that are not counted."""
+
+Times = dict[int, float]
+"""Processor time of each process, by its id."""
+
+
+def main() -> int:
+    """Compare, and show the share of Ray; returns 1 if the limit is missed."""
+    one, two, shares = [], [], []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_siuo(folder / "siuo", SAMPLES)
+        for number in range(PAIRS):
+            for shards in (1, 2) if number % 2 else (2, 1):
+                speed, share = measure(folder, f"{number}-{shards}", shards)
+                (one if shards == 1 else two).append(speed)
+                if shards == 2:
+                    shares.append(100 * share)
+    title = f"three-call samples, {LATENCY:g} s each call, {IN_FLIGHT} in flight"
+    show(title, {"one process": one, "two shards on Ray": two}, "samples/s")
+    show("processor time", {"share of Ray and of the waiting command": shares}, "%")
+    ratios = [ours / theirs for ours, theirs in zip(two, one, strict=True)]
+    kept = verdict(ratios, LIMIT, at_least=True, what="two shards / one process")
+    return 0 if kept else 1
+
+
+def measure(folder: Path, name: str, shards: int) -> tuple[float, float]:
+    """One run: samples per second, and the share of Ray in the processor time.
+
+    Args:
+        folder: Holds the data.
+        name: Of its files.
+        shards: Number of shards, each in a process of its own; 1 runs without Ray.
+    """
+    notes = Notes(folder / name)
+    config = folder / f"{name}.yaml"
+    config.write_text(yaml.safe_dump(matrix(folder, name, shards)))
+    words = [str(Path(sys.executable).parent / "vlmguard"), "run", "--config", str(config)]
+    ray = ["--ray", "local", "--shards", str(shards)] if shards > 1 else []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **notes.environment}
+    looks: list[tuple[float, Times]] = []
+    process = subprocess.Popen([*words, *ray], env=environment, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        looks.append((time.time(), times(process.pid)))
+        time.sleep(0.5)
+    assert process.returncode == 0
+    began, ended, finished = steady(notes, shards)
+    at_work = {call.process for call in notes.calls()}
+    return finished / (ended - began), 1 - share_of(at_work, looks, began, ended)
+
+
+def matrix(folder: Path, name: str, shards: int) -> dict[str, object]:
+    """The configuration of a run."""
+    model = {"model_args": {"latency": LATENCY}}
+    at_once = IN_FLIGHT // shards
+    return {
+        "log_dir": str(folder / f"{name}-logs"),
+        "targets": [{"model": "noted/target", **model}],
+        "roles": {role: {"model": f"noted/{role}", **model} for role in ("rewriter", "grader")},
+        "benchmarks": [
+            {"name": "siuo", "args": {"data_dir": str(folder / "siuo"), "judge": "general"}}
+        ],
+        "defenses": [{"name": "vlmguard"}],
+        "options": {"max_samples": at_once, "max_connections": at_once, "display": "none"},
+    }
+
+
+def times(pid: int) -> Times:
+    """The processor time of a command and of all its descendants."""
+    found = {}
+    try:
+        whole = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return {}
+    for each in whole:
+        try:
+            spent = each.cpu_times()
+            found[each.pid] = spent.user + spent.system
+        except psutil.Error:
+            continue  # it has just ended
+    return found
+
+
+def steady(notes: Notes, processes: int) -> tuple[float, float, int]:
+    """The period in which all processes are at work: start, end, and the samples finished in it."""
+    verdicts: dict[int, list[float]] = {}
+    for call in notes.calls():
+        if call.model == "grader":  # the last call of a sample
+            verdicts.setdefault(call.process, []).append(call.at)
+    assert len(verdicts) == processes
+    began = max(sorted(each)[EDGE] for each in verdicts.values())
+    ended = min(sorted(each)[-EDGE] for each in verdicts.values())
+    assert ended > began, "no period in which all processes were at work"
+    return began, ended, sum(began <= at < ended for each in verdicts.values() for at in each)
+
+
+def share_of(
+    processes: Container[int], looks: Sequence[tuple[float, Times]], began: float, ended: float
+) -> float:
+    """The part of processor time that some processes took in a period."""
+    first = [found for at, found in looks if at <= began][-1]
+    last = next(found for at, found in looks if at >= ended)
+    spent = {pid: seconds - first.get(pid, 0.0) for pid, seconds in last.items()}
+    return sum(spent[pid] for pid in spent if pid in processes) / sum(spent.values())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
