@@ -25,6 +25,8 @@ port=${RAY_PORT:-$((20000 + SLURM_JOB_ID % 10000))}
 temp=${RAY_TEMP:-/tmp/ray-$SLURM_JOB_ID}
 cpus=${SLURM_CPUS_PER_TASK:-1}
 gpus=${SLURM_GPUS_ON_NODE:-0}
+devices=()
+((gpus)) && devices=(--gpus-per-node="$gpus")
 steps=()
 run=
 
@@ -38,7 +40,7 @@ export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 start_on() {
     local node=$1
     shift
-    srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --gpus-per-node="$gpus" \
+    srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="$cpus" "${devices[@]}" \
         --nodelist="$node" ray start "$@" --num-cpus "$cpus" --num-gpus "$gpus" --block &
     steps+=($!)
 }
@@ -85,9 +87,15 @@ PYTHON
 trap finish EXIT
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 ((${#nodes[@]})) || exit 1
-address=$(srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address)
+address=${RAY_HEAD_IP:-$(
+    srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address
+)}
 address=${address%% *}
-[[ -n $address ]] || { echo "no address of ${nodes[0]}" >&2; exit 1; }
+if [[ -z $address || (-z ${RAY_HEAD_IP:-} && $address == 127.*) ]]; then
+    echo "${nodes[0]} has the address '$address', which other nodes cannot reach:" \
+        "set RAY_HEAD_IP to one that they can" >&2
+    exit 1
+fi
 
 start_on "${nodes[0]}" --head --node-ip-address "$address" --port "$port" --temp-dir "$temp" \
     --include-dashboard false

@@ -70,6 +70,7 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
         "TOLD": str(tmp_path / "told"),
         "RAY_TEMP": str(temp),
         "RAY_PORT": str(port),
+        "RAY_HEAD_IP": "127.0.0.1",
         "SLURM_JOB_ID": "7",
         "SLURM_JOB_NODELIST": "first,second",
         "SLURM_CPUS_PER_TASK": "1",
@@ -123,6 +124,20 @@ def test_nodes_that_do_not_join_end_the_job(slurm: dict[str, str], tmp_path: Pat
     assert ended.returncode == 1
     assert "0 of 1 nodes joined within 1 s" in ended.stderr
     assert "vlmguard" not in Path(slurm["TOLD"]).read_text()
+
+
+def test_an_address_that_others_cannot_reach_ends_the_job(
+    slurm: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "bin/hostname").write_text("#!/bin/bash\necho 127.0.1.1\n")
+    (tmp_path / "bin/hostname").chmod(0o755)
+    alone = {**slurm, "RAY_HEAD_IP": "", "RAY_AUTH_TOKEN": "a" * 32}
+    ended = subprocess.run(
+        ["bash", str(SCRIPT)], env=alone, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert "127.0.1.1" in ended.stderr
+    assert "RAY_HEAD_IP" in ended.stderr
 
 
 def test_bash_reads_it() -> None:
