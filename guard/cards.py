@@ -347,11 +347,14 @@ class OtherTask:
         name: Its name.
         summary: What it does, in one line.
         roles: Calls for one sample, by the role that it asks.
+        calls: Gives the most calls for one sample, by role, for the task's arguments; of the
+            evaluated model under `target`, and of each judge under `grader`. None without plans.
     """
 
     name: str
     summary: str
     roles: Mapping[str, str] = field(default_factory=dict)
+    calls: Callable[[Mapping[str, Any]], Mapping[str, int]] | None = field(default=None, repr=False)
 
 
 Sees = Literal["all", "each", "none", "altered", "format"]

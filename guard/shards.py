@@ -5,11 +5,13 @@ that are missing. Which shard a sample falls to depends on its id and the number
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["SHARD", "Shard", "missing_shards", "place_of", "shards_of"]
+__all__ = ["SHARD", "Shard", "is_wanted", "missing_shards", "only", "place_of", "shards_of"]
 
 SHARD: Final = "shard"
 """The field of a log's metadata that holds its shard."""
@@ -103,6 +105,29 @@ def missing_shards(noted: Iterable[Shard], count: int) -> list[str]:
         for number in range(1, count + 1)
         if number not in numbers and (not there or any(each.sizes[number - 1] for each in there))
     ]
+
+
+_WANTED: ContextVar[Shard | None] = ContextVar("wanted", default=None)
+
+
+@contextmanager
+def only(shard: Shard | None) -> Iterator[None]:
+    """Make tasks of which the samples of a shard alone are kept: others need not be prepared.
+
+    Args:
+        shard: The shard; None for a whole benchmark.
+    """
+    token = _WANTED.set(shard)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
+
+
+def is_wanted(sample_id: int | str) -> bool:
+    """Whether a sample must be prepared; its place and id are needed in any case."""
+    shard = _WANTED.get()
+    return shard is None or shard.holds(sample_id)
 
 
 def place_of(sample_id: int | str, count: int) -> int:

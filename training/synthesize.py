@@ -38,7 +38,8 @@ is not confirmed; `vlmguard export --targets` offers both.
 """
 
 import logging
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset
@@ -48,7 +49,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.cards import OtherTask, cards, register
 from vlmguard.guard.errors import UserError, check_choice, check_count
-from vlmguard.guard.roles import role_models
+from vlmguard.guard.roles import require_roles, role_models
 from vlmguard.guard.templates import load_templates, prompt_files, template_hash
 from vlmguard.scorers.asking import request_of
 from vlmguard.training.synthesis.pipeline import (
@@ -88,9 +89,25 @@ TEMPLATES = {
 CHECKER = "check"
 """Name of the checker's prompt, which belongs to the scorer."""
 
+
+def _most_calls(args: Mapping[str, Any]) -> Mapping[str, int]:
+    """The most calls for one row: a safety row that lacks both answers and is tried to the end."""
+    stages, tries = _stages(args["stages"]), int(args["rejection"])
+    answers = int(args["samples"]) if args["responses"] == "sample" else 0
+    # With tries, the answer to the original request is compared with that to each rewriting.
+    judged = answers + (1 + tries if tries else 0)
+    asked = len(stages) - 1 + max(1, tries)
+    return {
+        "target": judged,
+        "grader": judged,
+        "reasoner": asked + (args["check"] == "model"),
+    }
+
+
 register(
     OtherTask(
         name="synthesize",
+        calls=_most_calls,
         summary="training rows for the rewriter, from requests and answers",
         roles={
             "reasoner": "4 a safety row, 2 a benign one, one less each with check=rules",
@@ -142,6 +159,7 @@ def synthesize(
     check_count("-T rejection", rejection, 0)
     chosen = _stages(stages)
     sampled = responses == "sample"
+    needed = ["reasoner", *(["grader"] if sampled or rejection else [])]
     rows = draw_mix(read_sources(data), safety, benign, seed)
     voided = sorted({cards().benchmarks[row.source].title for row in rows if row.source in VOIDED})
     for name in voided:
@@ -157,6 +175,7 @@ def synthesize(
             structured=structured,
             templates=templates,
         ),
+        setup=require_roles(*needed),
         scorer=keep(check, _checker_file(templates), structured),
         # Epochs make no sense here: rows are counted, not averaged.
         epochs=Epochs(1, []),

@@ -139,7 +139,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _tell_attacks(matrix)
         place = shown_path(matrix.log_dir)
         if finished:
-            say_next(f"vlmguard leaderboard {place} --out out/board")
+            say_next(_next(matrix, place))
         else:
             say_next("the same command again: it goes on with what is unfinished")
         return 0 if finished else 1
@@ -149,6 +149,15 @@ def _run(arguments: argparse.Namespace) -> int:
             f"again to go on."
         )
         return 130
+
+
+def _next(matrix: "Matrix", place: str) -> str:
+    """The command that reads what was run: rows of a synthesis are no answers to compare."""
+    from vlmguard.results.logs.answers import bare
+
+    if all(bare(step.name) == "synthesize" for step in matrix.benchmarks):
+        return f"vlmguard export {place} --out out/data"
+    return f"vlmguard leaderboard {place} --out out/board"
 
 
 def _tell_attacks(matrix: "Matrix") -> None:

@@ -20,7 +20,7 @@ from vlmguard.results.run.config import (
     roles,
     unfilled,
 )
-from vlmguard.results.run.making import UnknownName, make_solver, make_task
+from vlmguard.results.run.making import UnknownName, make_solver, make_task, with_defaults
 from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.partners import is_harmless, partner_missing
 from vlmguard.results.run.parts import Part, parts
@@ -349,6 +349,10 @@ def _calls(step: Step, defense: Defense, matrix: Matrix) -> dict[str, int | None
     card = card_of(defense.name)
     target: int | None = None
     guards: dict[str, int | None] = {"?": None}
+    other = cards().tasks.get(bare(step.name))
+    if other is not None and other.calls is not None and defense.name == UNDEFENDED:
+        own = dict(other.calls(with_defaults(step)))
+        return {"target": 0, **own, "grader": times(own.get("grader", 0), judges)}
     if defense.name == UNDEFENDED:
         target, guards = 1, {}
     elif card is not None:

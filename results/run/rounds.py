@@ -17,7 +17,7 @@ from rich.text import Text
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guarded_names import PROVIDER
 from vlmguard.guard.run_tags import defense_tags
-from vlmguard.guard.shards import SHARD, Shard
+from vlmguard.guard.shards import SHARD, Shard, only
 from vlmguard.results.logs.unfinished import set_aside
 from vlmguard.results.run.changed_files import NAMED_FILES
 from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, Step, roles
@@ -87,7 +87,8 @@ def finish_set(
 
 
 def _made(step: Step, matrix: Matrix, shard: Shard | None) -> Task:
-    task = make_task(step)
+    with only(shard):
+        task = make_task(step)
     return task if shard is None else only_shard(task, matrix, shard)
 
 

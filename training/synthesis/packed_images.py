@@ -1,14 +1,17 @@
-"""Images inside Parquet files, taken out only for rows that are drawn."""
+"""Images as files: those inside Parquet files, and those that must be converted first."""
 
+import base64
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_image
 from vlmguard.guard.packed_images import image_file, read_parquet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PackedImage:
     """An image inside a Parquet file, in its column `image`.
 
@@ -42,3 +45,31 @@ def unpack(images: Iterable[PackedImage]) -> dict[PackedImage, Path]:
         for number, row in enumerate(read_parquet(file, ["image"]))
         if number in numbers
     }
+
+
+def on_disk(files: Collection[Path]) -> dict[Path, PreparedImage | ImageError]:
+    """Prepare images as `prepare_image` does, and keep none of them in memory.
+
+    Args:
+        files: The images.
+
+    Returns:
+        Each image, by its file or a converted copy below the user's cache folder; or its error.
+
+    Raises:
+        UserError: The cache folder cannot be written.
+    """
+
+    def attempt(path: Path) -> PreparedImage | ImageError:
+        try:
+            image = prepare_image(path)
+        except ImageError as error:
+            return error
+        if not image.reference.startswith("data:"):
+            return image
+        content = base64.b64decode(image.reference.partition(",")[2])
+        return replace(image, reference=str(image_file(content, path, 0)))
+
+    # Threads help, since Pillow decodes outside the interpreter lock.
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(files, pool.map(attempt, files), strict=True))

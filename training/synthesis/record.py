@@ -8,13 +8,14 @@ from typing import Any
 from inspect_ai.dataset import Sample
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_images
+from vlmguard.guard.images.prepare import ImageError, PreparedImage
 from vlmguard.guard.messages import user_message
+from vlmguard.guard.shards import is_wanted
 from vlmguard.training.dataset.similarity import normalise_text
-from vlmguard.training.synthesis.packed_images import PackedImage, unpack
+from vlmguard.training.synthesis.packed_images import PackedImage, on_disk, unpack
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A request about an image, with answers to contrast.
 
@@ -49,6 +50,9 @@ def to_samples(rows: list[Row], *, contrast: bool, sampled: bool) -> list[Sample
     `missing_image`, `empty_prompt`, `no_safe_response`, `no_unsafe_response` or
     `identical_responses`.
 
+    A sample takes about 5 KB of memory, one of another shard 2: images are files. Those that must
+    be converted are converted once, into the user's cache folder.
+
     Args:
         rows: The rows.
         contrast: Whether safety rows need both answers (for the hindsight stage).
@@ -60,20 +64,26 @@ def to_samples(rows: list[Row], *, contrast: bool, sampled: bool) -> list[Sample
     Raises:
         UserError: No row can be used; names the first problems.
     """
-    unpacked = unpack(row.image for row in rows if isinstance(row.image, PackedImage))
-    files = [
-        unpacked[row.image] if isinstance(row.image, PackedImage) else row.image for row in rows
-    ]
-    prepared = prepare_images(set(files))
+    wanted = [row for row in rows if is_wanted(row.id)]
+    unpacked = unpack(row.image for row in wanted if isinstance(row.image, PackedImage))
+    files = {
+        row.id: unpacked[row.image] if isinstance(row.image, PackedImage) else row.image
+        for row in wanted
+    }
+    prepared = on_disk(set(files.values()))
     samples, problems = [], []
-    for row, file in zip(rows, files, strict=True):
-        image = prepared[file]
+    for row in rows:
+        if row.id not in files:
+            # It falls to another shard, and is taken out.
+            samples.append(Sample(id=row.id, input=""))
+            continue
+        image = prepared[files[row.id]]
         drop = (
             "missing_image" if isinstance(image, ImageError) else _problem(row, contrast, sampled)
         )
         if drop:
             problems.append(f"{row.id}: {image if isinstance(image, ImageError) else drop}")
-        samples.append(_sample(row, file, image, drop))
+        samples.append(_sample(row, files[row.id], image, drop))
     if len(problems) == len(rows):
         shown = "; ".join(problems[:3])
         raise UserError(
