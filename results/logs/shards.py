@@ -93,7 +93,8 @@ def whole_runs(read: Iterable[Run]) -> Whole:
         except LeftOut as reason:
             _leave(each, str(reason), found.left_out)
         else:
-            finished[min(views[0].paths, key=list(by_path).index)] = views
+            first = next(path for path in by_path if path in views[0].paths)
+            finished[first] = views
     for run in all_runs:
         if run.shard is None:
             found.runs.append(run)
