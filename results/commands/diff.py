@@ -22,8 +22,10 @@ def add(commands: Any) -> None:
             "refused), the worst first, with prompts and answers."
         ),
     )
-    parser.add_argument("a", metavar="LOG_A", help="a log: what is compared with")
-    parser.add_argument("b", metavar="LOG_B", help="the log that is compared with it")
+    parser.add_argument(
+        "a", metavar="LOG_A", help="a log, or the folder of a run in shards: what is compared with"
+    )
+    parser.add_argument("b", metavar="LOG_B", help="the log or folder that is compared with it")
     parser.add_argument("--all", action="store_true", help="print all flips, not the ten worst")
     parser.add_argument("--csv", metavar="FILE", help="write all flips with whole texts as CSV")
     parser.add_argument("--html", metavar="FILE", help="write a page with texts and images")

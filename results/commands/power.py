@@ -19,7 +19,9 @@ def add(commands: Any) -> None:
             "many points: from two pilot logs, or from assumed labels (--agreement)."
         ),
     )
-    parser.add_argument("logs", nargs="*", metavar="LOG", help="two pilot logs")
+    parser.add_argument(
+        "logs", nargs="*", metavar="LOG", help="two pilot logs, or folders of runs in shards"
+    )
     parser.add_argument(
         "--difference",
         type=float,
