@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -40,26 +40,43 @@ Times = dict[int, float]
 
 def main() -> int:
     """Compare, and show the share of Ray; returns 1 if the limit is missed."""
-    one, two, shares = [], [], []
+    found: dict[int, list[Measured]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_siuo(folder / "siuo", SAMPLES)
         for number in range(PAIRS):
             for shards in (1, 2) if number % 2 else (2, 1):
-                speed, share = measure(folder, f"{number}-{shards}", shards)
-                (one if shards == 1 else two).append(speed)
-                if shards == 2:
-                    shares.append(100 * share)
+                found[shards].append(measure(folder, f"{number}-{shards}", shards))
     title = f"three-call samples, {LATENCY:g} s each call, {IN_FLIGHT} in flight"
-    show(title, {"one process": one, "two shards on Ray": two}, "samples/s")
-    show("processor time", {"share of Ray and of the waiting command": shares}, "%")
-    ratios = [ours / theirs for ours, theirs in zip(two, one, strict=True)]
+    names = {1: "one process", 2: "two shards on Ray"}
+    speeds = {names[shards]: [each.speed for each in rows] for shards, rows in found.items()}
+    costs = {names[shards]: [1000 * each.cost for each in rows] for shards, rows in found.items()}
+    show(title, speeds, "samples/s")
+    show("processor time of a sample, without Ray's own", costs, "ms")
+    shares = [100 * each.overhead for each in found[2]]
+    show("processor time of Ray and of the waiting command", {"of all": shares}, "%")
+    ratios = [two / one for one, two in zip(*speeds.values(), strict=True)]
     kept = verdict(ratios, LIMIT, at_least=True, what="two shards / one process")
     return 0 if kept else 1
 
 
-def measure(folder: Path, name: str, shards: int) -> tuple[float, float]:
-    """One run: samples per second, and the share of Ray in the processor time.
+@dataclass(frozen=True)
+class Measured:
+    """The steady state of a run.
+
+    Attributes:
+        speed: Samples per second.
+        cost: Processor time of the processes that run samples, in seconds a sample.
+        overhead: The share of all other processes in all processor time.
+    """
+
+    speed: float
+    cost: float
+    overhead: float
+
+
+def measure(folder: Path, name: str, shards: int) -> Measured:
+    """Measure one run.
 
     Args:
         folder: Holds the data.
@@ -80,7 +97,13 @@ def measure(folder: Path, name: str, shards: int) -> tuple[float, float]:
     assert process.returncode == 0
     began, ended, finished = steady(notes, shards)
     at_work = {call.process for call in notes.calls()}
-    return finished / (ended - began), 1 - share_of(at_work, looks, began, ended)
+    # The looks just outside of the period, so this is time of a little more than that.
+    (first_at, first) = [each for each in looks if each[0] <= began][-1]
+    (last_at, last) = next(each for each in looks if each[0] >= ended)
+    spent = {pid: seconds - first.get(pid, 0.0) for pid, seconds in last.items()}
+    ours = sum(spent[pid] for pid in spent if pid in at_work)
+    speed = finished / (ended - began)
+    return Measured(speed, ours / (last_at - first_at) / speed, 1 - ours / sum(spent.values()))
 
 
 def matrix(folder: Path, name: str, shards: int) -> dict[str, object]:
@@ -126,16 +149,6 @@ def steady(notes: Notes, processes: int) -> tuple[float, float, int]:
     ended = min(sorted(each)[-EDGE] for each in verdicts.values())
     assert ended > began, "no period in which all processes were at work"
     return began, ended, sum(began <= at < ended for each in verdicts.values() for at in each)
-
-
-def share_of(
-    processes: Container[int], looks: Sequence[tuple[float, Times]], began: float, ended: float
-) -> float:
-    """The part of processor time that some processes took in a period."""
-    first = [found for at, found in looks if at <= began][-1]
-    last = next(found for at, found in looks if at >= ended)
-    spent = {pid: seconds - first.get(pid, 0.0) for pid, seconds in last.items()}
-    return sum(spent[pid] for pid in spent if pid in processes) / sum(spent.values())
 
 
 if __name__ == "__main__":
