@@ -7,14 +7,16 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from support.shards import split
 
 from vlmguard.guard.decision import Verdict
 from vlmguard.guard.record import Stage, recorded
+from vlmguard.results.logs.frame import read_results
 from vlmguard.tasks.microworld import oracle
-from vlmguard.training.microworld.use.components import Counts, component_sheet, count
+from vlmguard.training.microworld.use.components import Counts, component_sheet, count, count_all
 from vlmguard.training.microworld.world.language import careful_answer, caution, plain_answer
 from vlmguard.training.microworld.world.samples import make_samples, pair_of
 
@@ -93,6 +95,18 @@ def test_a_detector_is_compared_with_the_answer(tmp_path: Path) -> None:
     did = [YES, YES, YES, NO, NO, YES, NO, NO]
     found = count(log_of(tmp_path, "mllm_protector", did))
     assert found == {"MLLM-Protector: detector": Counts(3, 5, 1, 3, 0)}
+
+
+def test_shards_of_a_run_are_counted_together(tmp_path: Path) -> None:
+    log = read_eval_log(
+        log_of(tmp_path, "mllm_protector", [*[YES] * 3, NO, NO, YES, NO, NO]).location
+    )
+    log.eval.task_args["level"] = "plain"
+    log.eval.metadata = {"benchmark": "Microworld"}
+    write_eval_log(log, log.location)
+    split(log.location, tmp_path / "shards", 3)
+    found = count_all(read_results([str(tmp_path / "shards")]))
+    assert found == {("MLLM-Protector: detector", "plain", "mockllm/m"): Counts(3, 5, 1, 3, 0)}
 
 
 def test_etas_checks_are_asked_two_things(tmp_path: Path) -> None:
