@@ -188,6 +188,8 @@ def _remarks(runs: Sequence[Run], parts: Sequence[Part]) -> list[str]:
 
 def _pace(paces: Sequence[Pace]) -> Pace:
     """When the run was at work; its throughput is that of no machine that anybody knows."""
+    if len(paces) == 1:
+        return paces[0]  # The other shards have no samples.
     began, ended = [each.began for each in paces], [each.ended for each in paces]
     gap = f"run in {len(paces)} shards, at times and on machines of their own, so no throughput"
     known = not np.isnan([*began, *ended]).any()
@@ -238,7 +240,8 @@ def _facts(runs: Sequence[Run]) -> dict[str, str]:
                 dict.fromkeys(run.facts[name] for run in runs if name in run.facts)
             )
     facts[_SHARDS] = str(len(runs))
-    return {**facts, COMMAND: f"{command}  # was run in {len(runs)} shards"}
+    count = f"{len(runs)} shard{'' if len(runs) == 1 else 's'}"
+    return {**facts, COMMAND: f"{command}  # was run in {count}"}
 
 
 def _missing(runs: Sequence[Run]) -> pd.DataFrame:

@@ -125,6 +125,15 @@ def test_runs_of_shards_equal_a_run_of_all(tmp_path: Path) -> None:
     check_same(one, run, timed=False)
 
 
+def test_a_shard_with_all_samples_is_the_run(log: EvalLog, tmp_path: Path) -> None:
+    folder = made(log, tmp_path, lambda log: None)
+    (path,) = split(folder / "whole.eval", tmp_path / "one", 1)
+    (one,), (run,) = read(folder / "whole.eval").runs, read(path).runs
+    check_same(one, run)
+    assert run.pace == one.pace
+    assert run.facts["Command"].endswith("# was run in 1 shard")
+
+
 @pytest.fixture
 def parts(log: EvalLog, tmp_path: Path) -> list[Path]:
     """The logs of the shards, by number."""
