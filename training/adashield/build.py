@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -42,7 +42,7 @@ TEST_IDS: Final = "test_ids.txt"
 
 
 def build_pool(
-    logs: list[Path],
+    logs: Sequence[Path | str],
     out: Path,
     *,
     test_sets: Path | None = None,
@@ -53,8 +53,8 @@ def build_pool(
     """Write a pool.
 
     Args:
-        logs: Logs of one `adashield_pool`, or folders of them; of a sample in several the newest
-            counts.
+        logs: Logs of one `adashield_pool`, or folders of them, or their URLs (`s3://...`); of a
+            sample in several the newest counts.
         out: Folder to write; must not exist.
         test_sets: Folder with the test sets to compare with, or None.
         own_sets: JSONL files with further test sets.

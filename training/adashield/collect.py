@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -44,19 +45,19 @@ class Found:
     cost: dict[str, float] = field(default_factory=dict)
 
 
-def collect_prompts(paths: list[Path]) -> Found:
+def collect_prompts(places: Sequence[Path | str]) -> Found:
     """Read logs of one drawing.
 
     Args:
-        paths: Log files, or folders of them. Of an unfinished log, the finished samples are used;
-            of a sample in several logs the newest counts.
+        places: Log files, or folders of them, or their URLs (`s3://...`). Of an unfinished log, the
+            finished samples are used; of a sample in several logs the newest counts.
 
     Raises:
         UserError: No log, a log of another task, or logs of different drawings.
     """
     found: Found | None = None
     costs = []
-    for header in sorted(_headers(paths), key=lambda log: log.eval.created, reverse=True):
+    for header in sorted(_headers(places), key=lambda log: log.eval.created, reverse=True):
         made = header.eval.metadata or {}
         if found is None:
             found = Found(made)
@@ -105,12 +106,14 @@ def collect_prompts(paths: list[Path]) -> Found:
     return found
 
 
-def _headers(paths: list[Path]) -> list[EvalLog]:
+def _headers(places: Sequence[Path | str]) -> list[EvalLog]:
     headers = []
-    for path in paths:
-        existing(path, "file or folder")
-        names = [each.name for each in list_eval_logs(str(path))] if path.is_dir() else [str(path)]
-        for name in names:
+    for place in map(str, places):
+        if "://" in place:
+            is_log = place.endswith((".eval", ".json"))
+        else:
+            is_log = not existing(place, "file or folder").is_dir()
+        for name in [place] if is_log else [each.name for each in list_eval_logs(place)]:
             try:
                 header = read_eval_log(name, header_only=True)
             except (OSError, ValueError, KeyError) as error:
@@ -119,9 +122,9 @@ def _headers(paths: list[Path]) -> list[EvalLog]:
                 ) from error
             if header.eval.task_display_name == TASK:
                 headers.append(header)
-            elif not path.is_dir():
+            elif is_log:
                 raise UserError(
-                    f"{path} is a log of {header.eval.task_display_name}. Give a log of {TASK}."
+                    f"{place} is a log of {header.eval.task_display_name}. Give a log of {TASK}."
                 )
     if not headers:
         raise UserError(f"No log of {TASK} found. Make one: inspect eval vlmguard/{TASK}.")

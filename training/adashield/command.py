@@ -53,7 +53,7 @@ def _pool(arguments: argparse.Namespace) -> int:
 
     show_status("reading logs, and comparing their samples with test sets ...")
     provenance = build_pool(
-        [user_path(log) for log in arguments.logs],
+        [log if "://" in log else user_path(log) for log in arguments.logs],
         user_path(arguments.out),
         test_sets=data_root(arguments.test_sets),
         own_sets=[user_path(file) for file in arguments.test_set],

@@ -10,6 +10,7 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import list_eval_logs, read_eval_log
 from support.auxiliaries import build_clip
+from support.object_store import object_store, store
 from support.openai_server import openai_server
 from support.pool_making import improved, make_prompts, write_small_figstep
 from support.scripted import Call, Scripted, sample
@@ -81,6 +82,17 @@ def test_a_pool_says_what_it_is_made_of(logs: Path, folder: Path, tmp_path: Path
     assert "2 prompts from 2 training samples of figstep/tiny" in summary(provenance)
     assert "6 samples are left to evaluate on" in summary(provenance)
     assert "Cost: attempt 3 calls, " in summary(provenance)
+
+
+def test_logs_are_read_from_a_bucket(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = build_pool([logs], tmp_path / "here")
+    with object_store(monkeypatch):
+        store().put(f"{logs}/", "logs/pool/", recursive=True)
+        assert main(["pool", "s3://logs/pool", "--out", str(tmp_path / "there")]) == 0
+    there = json.loads((tmp_path / "there" / "provenance.json").read_text())
+    assert there == here
 
 
 def test_an_evaluation_tells_the_samples_that_the_pool_was_built_from(
