@@ -1,5 +1,6 @@
 """Tiny models on the CPU for the benchmarks of the model API."""
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,14 @@ from typing import Any
 
 from inspect_ai.model import Model, get_model
 from support.checkpoints import build_llava, build_qwen2_vl
+
+from vlmguard.guard.hf_vlm.checkpoint_key import weights_key
+from vlmguard.guard.hf_vlm.hosts import HOST
+from vlmguard.guard.hf_vlm.local import shared_here
+from vlmguard.guard.hf_vlm.vlm import User
+
+ENDLESS = 1_000_000
+"""The id of no token."""
 
 SIZE = {"hidden": 256, "layers": 12, "vision": 128}
 """About 8 million parameters."""
@@ -22,10 +31,25 @@ def each_model(measure: Callable[[Path, str], bool]) -> int:
 
 
 def endless(folder: Path) -> tuple[Model, Any]:
-    """A loaded model whose answers end at a token limit alone, and its weights."""
+    """A model loaded in this process whose answers end at a token limit alone, and its weights."""
+    HOST.apart = False
     model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
     api: Any = model.api
     api.load()
     weights = api._vlms[0].engine.weights.model
-    weights.generation_config.eos_token_id = 1_000_000  # no such token
+    weights.generation_config.eos_token_id = ENDLESS
     return model, weights
+
+
+def endless_apart(folder: Path) -> tuple[Model, Any, Any]:
+    """Such a model as users have it, and beside it, in this process, its weights and processor."""
+    settings = folder / "generation_config.json"
+    settings.write_text(
+        json.dumps({**json.loads(settings.read_text()), "eos_token_id": ENDLESS}), encoding="utf-8"
+    )
+    model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
+    api: Any = model.api
+    api.load()
+    raw = shared_here(weights_key(str(folder), {"device": "cpu"}), User("raw"))
+    raw.load()
+    return model, raw.engine.weights.model, raw.maker.processor

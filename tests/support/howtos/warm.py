@@ -70,6 +70,7 @@ def _imports() -> None:
     import vlmguard._registry
     import vlmguard.cli
     import vlmguard.guard.hf_vlm.api
+    import vlmguard.guard.hf_vlm.engine_process
     import vlmguard.results.leaderboard.build  # noqa: F401
 
 
@@ -158,6 +159,8 @@ def _become(found: "list[int] | array.array[int]", asked: dict[str, Any]) -> NoR
         for number, mode in enumerate("rww")
     )
     _started_here()
+    if "vlmguard.guard.hf_vlm.engine_process" in sys.modules:
+        _fork_engines()
     program, *words = asked["words"]
     status: object = 1
     try:
@@ -185,6 +188,46 @@ def _started_here() -> None:
     import vlmguard.guard.paths
 
     vlmguard.guard.paths._START = Path.cwd()  # type: ignore[misc]
+
+
+class _Forked:
+    """A fork, as far as it is used like a process of `subprocess`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            _, status = os.waitpid(self.pid, 0)
+            self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def _fork_engines() -> None:
+    """Let the process that forks engines of local models be a fork too: it has all imports."""
+    from vlmguard.guard.hf_vlm import launching, nursery
+
+    def forked(function: str, sock: socket.socket) -> _Forked:
+        pid = os.fork()
+        if pid:
+            return _Forked(pid)
+        os.setsid()
+        empty = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        os.dup2(2, 1)
+        # What else this process had open would stay so, and others would wait for its end.
+        keep = os.dup2(sock.fileno(), 3) if sock.fileno() != 3 else 3
+        os.closerange(4, 65_536)
+        try:
+            nursery.main(keep)
+        finally:
+            os._exit(0)
+
+    launching._python = forked  # type: ignore[assignment]
 
 
 def _program(program: str, words: list[str]) -> None:
