@@ -18,6 +18,7 @@ from vlmguard.results.logs.around import defended_by
 from vlmguard.results.logs.checks import Touched
 from vlmguard.results.logs.conditions import Judged, Judging, as_text, column_of
 from vlmguard.results.logs.declared import Declared
+from vlmguard.results.logs.merged_facts import differing, facts_of, provenance_of
 from vlmguard.results.logs.part import Part
 from vlmguard.results.logs.read import (
     ITS_OWN_JUDGE,
@@ -27,12 +28,10 @@ from vlmguard.results.logs.read import (
     judge_of,
     on_outputs,
 )
-from vlmguard.results.logs.run_facts import COMMAND
 from vlmguard.results.logs.timing import Pace
 
 __all__ = ["joined_ids", "judged_by", "merged"]
 
-_SHARDS: Final = "Shards"
 _KEY: Final = ["sample", "epoch"]
 
 
@@ -79,14 +78,14 @@ def merged(runs: Sequence[Run]) -> Run:
             *([ITS_OWN_JUDGE] if any(part.judges_itself for part in parts) else []),
             *_remarks(runs, parts),
             *([edited] if edited else []),
-            *_differing(runs),
+            *differing(runs),
         ],
         pace=_pace([run.pace for run in runs]),
         edited=edited,
         observed=_observed(runs),
         overhead_gap=first.overhead_gap if all(run.overhead_gap for run in runs) else "",
-        provenance=_provenance(runs),
-        facts=_facts(runs),
+        provenance=provenance_of(runs),
+        facts=facts_of(runs),
         asked=tuple(dict.fromkeys(each for run in runs for each in run.asked)),
         answers=answers,
         missing=_missing(runs),
@@ -202,46 +201,6 @@ def _observed(runs: Iterable[Run]) -> dict[str, float]:
         for measure, value in run.observed.items():
             found[measure] = max(value, found.get(measure, value))
     return found
-
-
-def _provenance(runs: Sequence[Run]) -> dict[str, str]:
-    """Versions and commits of all shards; the newest date."""
-    found = {name: ", ".join(values) for name, values in _versions(runs).items()}
-    created = max(str(run.provenance["created"]) for run in runs)
-    return {**found, "created": created, "shards": str(len(runs))}
-
-
-def _differing(runs: Sequence[Run]) -> list[str]:
-    """Remarks on versions or commits that changed from one shard to another."""
-    return [
-        f"its shards ran under several versions ({name} {', '.join(values)})"
-        for name, values in _versions(runs).items()
-        if len(values) > 1
-    ]
-
-
-def _versions(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """The versions of each package, and the commits."""
-    names = dict.fromkeys(name for run in runs for name in run.provenance if name != "created")
-    return {
-        name: list(dict.fromkeys(str(run.provenance.get(name, "none noted")) for run in runs))
-        for name in names
-    }
-
-
-def _facts(runs: Sequence[Run]) -> dict[str, str]:
-    """Facts for readers: those of the newest shard, and what differs in others."""
-    newest = max(runs, key=lambda run: run.created)
-    facts = dict(newest.facts)
-    command = facts.pop(COMMAND)
-    for name in facts:
-        if name != "Date":
-            facts[name] = ", ".join(
-                dict.fromkeys(run.facts[name] for run in runs if name in run.facts)
-            )
-    facts[_SHARDS] = str(len(runs))
-    count = f"{len(runs)} shard{'' if len(runs) == 1 else 's'}"
-    return {**facts, COMMAND: f"{command}  # was run in {count}"}
 
 
 def _missing(runs: Sequence[Run]) -> pd.DataFrame:

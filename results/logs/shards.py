@@ -8,14 +8,13 @@ part of a benchmark that looks like the whole of it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final
 
-from vlmguard.guard.shards import missing_shards
-from vlmguard.results.logs.alike import asked_by, loosely_alike, noted_apart, told_apart, unlike
+from vlmguard.results.logs.alike import loosely_alike, told_apart, unlike
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.merging import merged
 from vlmguard.results.logs.read import RUN_AGAIN, Run, judges_as
+from vlmguard.results.logs.shard_sets import ShardLog, ShardSet, fits, missing_of, sets_of
 
 __all__ = ["WITH", "Whole", "whole_runs"]
 
@@ -36,36 +35,6 @@ class Whole:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class _Log:
-    """A finished log of a shard, as the run of each of its judges."""
-
-    runs: list[Run]
-
-    @property
-    def run(self) -> Run:
-        return self.runs[0]
-
-    @property
-    def number(self) -> int:
-        shard = self.run.shard
-        assert shard is not None, "only logs of shards are put together"
-        return shard.number
-
-    @property
-    def path(self) -> str:
-        return self.run.path
-
-    @cached_property
-    def asked(self) -> tuple[str, ...]:
-        """What its header asks for."""
-        return tuple(asked_by(self.run).values())
-
-
-_Set = dict[int, _Log]
-"""Logs of shards that fit together, by the number of the shard."""
-
-
 def whole_runs(read: Iterable[Run]) -> Whole:
     """Put the shards of each run together.
 
@@ -81,11 +50,11 @@ def whole_runs(read: Iterable[Run]) -> Whole:
     for run in all_runs:
         if run.shard is not None:
             by_path.setdefault(run.path, []).append(run)
-    sets = list(_sets([_Log(runs) for runs in by_path.values()], found.left_out))
+    sets = list(sets_of([ShardLog(runs) for runs in by_path.values()], found.left_out))
     finished: dict[str, list[Run]] = {}
-    broken: list[_Set] = []
+    broken: list[ShardSet] = []
     for each in sets:
-        if _missing(each):
+        if missing_of(each):
             broken.append(each)
             continue
         try:
@@ -105,50 +74,7 @@ def whole_runs(read: Iterable[Run]) -> Whole:
     return found
 
 
-def _sets(logs: Sequence[_Log], left_out: dict[str, str]) -> Iterator[_Set]:
-    """Logs that fit together, the newest of each shard first; copies and faults are left out."""
-    alike: dict[tuple[str, ...], list[_Set]] = {}
-    for log in sorted(logs, key=lambda each: each.run.created, reverse=True):
-        if fault := _fault(log.run):
-            left_out[log.path] = fault
-            continue
-        known = alike.setdefault(log.asked, [])
-        fitting = [each for each in known if _fits(log, each.values())]
-        holding = [each[log.number] for each in fitting if log.number in each]
-        evaluation = log.run.identity[1]
-        if copied := next((one for one in holding if one.run.identity[1] == evaluation), None):
-            left_out[log.path] = f"copy of {copied.path}"
-            continue
-        free = next((each for each in fitting if log.number not in each), None)
-        if free is None:
-            known.append({log.number: log})
-        else:
-            free[log.number] = log
-    for found in alike.values():
-        yield from found
-
-
-def _fits(log: _Log, others: Iterable[_Log]) -> bool:
-    """Whether a log may be of one run with others whose headers ask for the same."""
-    return not any(noted_apart(log.run, other.run) for other in others)
-
-
-def _fault(run: Run) -> str:
-    """Why a log does not hold what its shard should hold; empty if it does."""
-    shard = run.shard
-    assert shard is not None, "only logs of shards are looked at"
-    held, due = run.answers["sample"].nunique(), shard.sizes[shard.number - 1]
-    if held == due:
-        return ""
-    return f"shard {shard.name} holds {held} samples, and {due} fall to it; run it again"
-
-
-def _missing(found: _Set) -> list[str]:
-    shards = [shard for log in found.values() if (shard := log.run.shard)]
-    return missing_shards(shards, len(shards[0].sizes))
-
-
-def _views(found: _Set) -> Iterator[Run]:
+def _views(found: ShardSet) -> Iterator[Run]:
     """The run of a set of shards, once for each judge.
 
     A judge that was added to some of the shards alone has judged no whole run.
@@ -173,14 +99,14 @@ def _views(found: _Set) -> Iterator[Run]:
         yield run
 
 
-def _leave(found: _Set, reason: str, left_out: dict[str, str]) -> None:
+def _leave(found: ShardSet, reason: str, left_out: dict[str, str]) -> None:
     first, *others = (found[number].path for number in sorted(found))
     left_out[first] = reason
     left_out |= dict.fromkeys(others, f"{WITH} {first}")
 
 
 def _unfinished(
-    found: _Set, broken: Sequence[_Set], sets: Sequence[_Set], runs: Sequence[Run]
+    found: ShardSet, broken: Sequence[ShardSet], sets: Sequence[ShardSet], runs: Sequence[Run]
 ) -> dict[str, str]:
     """The reason for each log of a run of which shards are missing."""
     for other in sets:
@@ -203,22 +129,22 @@ def _unfinished(
     return left_out
 
 
-def _newer(newer: _Set, found: _Set) -> bool:
+def _newer(newer: ShardSet, found: ShardSet) -> bool:
     """Whether a set has a fitting log for each of another, none of them older."""
     return all(
         log.asked == newer[number].asked
-        and _fits(log, [newer[number]])
+        and fits(log, [newer[number]])
         and newer[number].run.created >= log.run.created
         for number, log in found.items()
     )
 
 
-def _reason(found: _Set, others: Sequence[_Set]) -> str:
+def _reason(found: ShardSet, others: Sequence[ShardSet]) -> str:
     """Which shards are missing; of one that is there and differs, in what."""
     one = next(iter(found.values())).run
     told: list[str] = []
     gone: list[str] = []
-    for name in _missing(found):
+    for name in missing_of(found):
         number = int(name.partition("-")[0])
         there = [each[number].run for each in others if number in each]
         apart = next((text for run in there if (text := told_apart(one, run))), "")
