@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["HIDDEN", "is_secret", "redact", "redact_text", "remember", "restored"]
+__all__ = [
+    "HIDDEN",
+    "is_secret",
+    "known_digest",
+    "redact",
+    "redact_text",
+    "remember",
+    "restored",
+]
 
 HIDDEN: Final = "[secret]"
 """The mark for a secret in a message."""
@@ -94,6 +102,14 @@ def redact(value: Any, name: str = "") -> Any:
 def redact_text(text: str) -> str:
     """A message (an error, a line of output) with `[secret]` in place of each secret."""
     return _without(text, lambda _: HIDDEN) if text else text
+
+
+def known_digest() -> str:
+    """Whether two processes hide the same secrets: the same short digest, which tells none of them.
+
+    What was made of a text without secrets is as good for both only then.
+    """
+    return _digest("\0".join(_known()))
 
 
 def restored(value: Any) -> Any:

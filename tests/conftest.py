@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from PIL import Image
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Inspect need not start a web server with each run, from which one could watch it.
 os.environ.setdefault("INSPECT_EVAL_CTL_SERVER", "false")
+
+# What tests keep of logs is theirs, not the user's: none sees what another run of the tests left.
+_LOG_CACHE = tempfile.TemporaryDirectory(prefix="vlmguard-logs-", ignore_cleanup_errors=True)
+os.environ["VLMGUARD_LOG_CACHE"] = _LOG_CACHE.name
 
 # No deadline, since the machine may be busy; no random examples, so that results repeat.
 hypothesis.settings.register_profile(

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from vlmguard.results.commands.reading_options import add_reading_options
+
 
 def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard agreement`, on what `add_subparsers` returned."""
@@ -33,6 +35,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--cluster", metavar="COLUMN", help="column that says which image a row is about"
     )
+    add_reading_options(parser)
     parser.set_defaults(run=_agreement)
 
 

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from vlmguard.results.commands.reading_options import add_reading_options
+
 
 def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard calibrate`, on what `add_subparsers` returned."""
@@ -37,6 +39,7 @@ def add(commands: Any) -> None:
         help="share of harmless samples that may raise an alarm (default: 0.05)",
     )
     parser.add_argument("--out", metavar="FILE", help="file to write (default: DEFENSE.yaml)")
+    add_reading_options(parser)
     parser.set_defaults(run=_calibrate)
 
 

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any, Final
 
+from vlmguard.results.commands.reading_options import add_reading_options
+
 _SHOWN: Final = 10
 """Number of flips that are printed without `--all`."""
 
@@ -30,6 +32,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--csv", metavar="FILE", help="write all flips with whole texts as CSV")
     parser.add_argument("--html", metavar="FILE", help="write a page with texts and images")
     parser.add_argument("--no-images", action="store_true", help="leave images out of the page")
+    add_reading_options(parser)
     parser.set_defaults(run=_diff)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from vlmguard.guard.defense_arguments import add_defense
+from vlmguard.results.commands.reading_options import add_reading_options
 
 
 def add(commands: Any) -> None:
@@ -63,6 +64,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--strict", action="store_true", help="a loss that may be chance: status 2")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     _add_replay(parser)
+    add_reading_options(parser)
     parser.set_defaults(run=_gate, check=partial(_check_words, parser))
 
 

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from vlmguard.results.commands.reading_options import add_reading_options
+
 
 def add(commands: Any) -> None:
     """Declare the arguments of `vlmguard leaderboard`, on what `add_subparsers` returned."""
@@ -78,6 +80,7 @@ def add(commands: Any) -> None:
             "and intervals in the first table of leaderboard.md (the paper layout has intervals)"
         ),
     )
+    add_reading_options(parser)
     parser.set_defaults(run=_leaderboard)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.paths import existing, user_path
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.conditions import as_text
-from vlmguard.results.logs.read import Run, read_log
+from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.reading import Read, read_each
 from vlmguard.results.logs.shards import whole_runs
 
 __all__ = [
@@ -59,21 +60,6 @@ class Results:
         """
         parts = [run.answers.assign(run=number) for number, run in enumerate(self.runs)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
-
-
-@dataclass(frozen=True)
-class Read:
-    """The result of reading one log.
-
-    Attributes:
-        path: The log.
-        runs: Its runs, one for each judge.
-        reason: Why it cannot be used, if so.
-    """
-
-    path: str
-    runs: list[Run] = field(default_factory=list)
-    reason: LeftOut | None = None
 
 
 def read_results(paths: Iterable[str]) -> Results:
@@ -160,19 +146,6 @@ def read_views(path: str) -> list[Run]:
             f"{path}: {reason}. Name a single usable log, or the folder with all shards of a run."
         )
     return results.runs
-
-
-def read_each(paths: Iterable[str]) -> Iterator[Read]:
-    """Read logs one after the other.
-
-    Args:
-        paths: Logs, as `find_logs` found them.
-    """
-    for path in paths:
-        try:
-            yield Read(path, read_log(path))
-        except LeftOut as reason:
-            yield Read(path, reason=reason)
 
 
 def gathered(logs: Iterable[Read]) -> Results:

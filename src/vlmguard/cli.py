@@ -82,6 +82,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import UserError
 
     try:
+        if "no_cache" in arguments and arguments.no_cache:
+            from vlmguard.results.logs.kept import without_cache
+
+            with without_cache():
+                return int(arguments.run(arguments))
         return int(arguments.run(arguments))
     except UserError as error:
         say_error(error)
