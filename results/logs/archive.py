@@ -122,7 +122,9 @@ class _JsonFile:
         return read_eval_log(self.path, header_only=True)
 
     def summaries(self) -> list[Summary]:
-        return from_inspect(read_eval_log_sample_summaries(self.path))
+        # Inspect's reader of summaries keeps the last log that it read, changed or not.
+        samples = read_eval_log(self.path).samples or []
+        return from_inspect(sample.summary() for sample in samples)
 
     def samples(self) -> Iterator[bytes]:
         yield from (json.dumps(sample).encode() for sample in self._content)
