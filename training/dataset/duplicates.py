@@ -12,8 +12,10 @@ If two sets of n and m words share 90 % of their union, they share 90 % of the l
 any fixed order of words, the first n/10 + 1 words of the one and m/10 + 1 of the other have one in
 common. Only sets that share such a word, and differ in size by 10 % at most, are compared.
 
-Time is near the number of rows times the words of a row; it is quadratic only in the number of
-different texts about one image that share a rare word without being near-duplicates.
+Time is near the number of rows times the words of a row. It is quadratic in the number of texts
+about one image that share their rarest words without being near-duplicates (all of a hundred
+words, say), and of long requests with one x' that are all near each other but have little in common
+as a whole. `tests/bench/export.py` measures all of that.
 """
 
 from array import array
@@ -27,6 +29,8 @@ import numpy as np
 from vlmguard.training.dataset.similarity import NEAR_TEXT, words
 
 _SHARE: Final = Fraction(NEAR_TEXT).limit_denominator(1000)
+# Without its cache: each text is read twice, a million others lie between.
+_words: Final = words.__wrapped__
 _FEW: Final = 16
 """So many texts are compared one by one; an index of them would take longer."""
 
@@ -50,7 +54,7 @@ def near_duplicates(rows: Iterable[Taught]) -> set[int]:
 
     Args:
         rows: The rows in a fixed order; they are gone through twice. A row takes 16 bytes of
-            memory, and about 300 more if another has its image or the words of its x'.
+            memory, and about 700 more if another has its image or the words of its x'.
 
     Returns:
         Indices of rows whose x' nearly equals (90 % of the words) that of an earlier, kept row
@@ -58,7 +62,7 @@ def near_duplicates(rows: Iterable[Taught]) -> set[int]:
         about another image may have the same x'.
     """
     images_shared = _occurs_again(_number(row.image) for row in rows)
-    words_shared = _occurs_again(_number("\n".join(sorted(set(words(row[2]))))) for row in rows)
+    words_shared = _occurs_again(_number("\n".join(sorted(set(_words(row[2]))))) for row in rows)
     vocabulary: dict[str, int] = {}
     by_image: dict[str, NearSets] = {}
     by_words: dict[bytes, _AllNear] = {}
@@ -173,7 +177,7 @@ def _number(text: str) -> int:
 
 def _numbered(text: str, vocabulary: dict[str, int]) -> "array[int]":
     """The numbers of a text's words, falling: words that were met late come first, as rare ones."""
-    known: Iterable[int] = {vocabulary.setdefault(w, len(vocabulary)) for w in words(text)}
+    known: Iterable[int] = {vocabulary.setdefault(w, len(vocabulary)) for w in _words(text)}
     return array("I", sorted(known, reverse=True))
 
 
