@@ -7,7 +7,8 @@ PARALLEL := -n auto --dist loadfile
 ONE_THREAD := OMP_NUM_THREADS=1
 # A tiny model has nothing for a second thread to do, and nothing to fetch.
 TINY := $(ONE_THREAD) HF_HUB_OFFLINE=1
-GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-dir logs/gate --display plain
+GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-dir logs/gate --display plain \
+	--no-log-realtime --no-score-display
 STAMPED := pyproject.toml constraints.txt
 
 .PHONY: test test-all test-integrations check pyright dist bench bench-gpu demo matrix baseline gate readme screenshot clean

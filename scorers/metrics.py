@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
+import numpy as np
 from inspect_ai.scorer import (
     Metric,
-    MetricProtocol,
     SampleScore,
     Score,
     ScoreReducer,
@@ -31,9 +31,10 @@ __all__ = [
     "average_known",
     "by_category",
     "check_groups",
+    "clustered_error",
     "coverage",
-    "error_by_image",
     "grades",
+    "image_of",
     "majority",
     "metrics_of",
     "value_of",
@@ -56,19 +57,38 @@ def by_category() -> list[Metric]:
     return [mean(), stderr(cluster="image_id"), grouped(mean(), "category", all=False)]
 
 
-def error_by_image() -> MetricProtocol:
-    """The standard error of a mean, clustered by image; NaN for fewer than two images.
+def clustered_error(scored: Sequence[tuple[object, float]]) -> float:
+    """The standard error of the mean of clustered values; NaN for fewer than two clusters.
 
-    Inspect's own gives 0 there, which reads as a perfectly known mean.
+    Inspect's own gives 0 there, which reads as a perfectly known mean. Otherwise this is the same
+    number, without a score for each value: Inspect computes all metrics anew at each refresh of
+    its display, in the loop that all samples share.
+
+    Args:
+        scored: Pairs of cluster and value.
+
+    Raises:
+        ValueError: A value has no cluster.
     """
-    # Inspect's own type for metrics also allows another kind, which takes plain scores.
-    error = cast(MetricProtocol, stderr(cluster="image_id"))
+    groups: dict[object, list[float]] = {}
+    for cluster, value in scored:
+        groups.setdefault(cluster, []).append(value)
+    if len(groups) < 2:
+        return math.nan
+    if None in groups:
+        raise ValueError("A sample has no `image_id` in its metadata, and no standard error.")
+    # In the order of Inspect's sums: floats depend on it.
+    mean = float(np.mean([value for group in groups.values() for value in group]))
+    squares = 0.0
+    for group in groups.values():
+        off = group[0] - mean if len(group) == 1 else float((np.asarray(group) - mean).sum())
+        squares += off**2
+    return float(np.sqrt(squares * len(groups) / (len(groups) - 1)) / len(scored))
 
-    def compute(scores: list[SampleScore]) -> Value:
-        images = {(each.sample_metadata or {}).get("image_id") for each in scores}
-        return error(scores) if len(images) > 1 else math.nan
 
-    return compute
+def image_of(scored: SampleScore) -> object:
+    """The image that a scored sample is about; None if its metadata do not say."""
+    return (scored.sample_metadata or {}).get("image_id")
 
 
 def metrics_of(
@@ -121,19 +141,22 @@ def viewed(**views: tuple[str, str]) -> Metric:
     Returns:
         `NAME` and `NAME_stderr` for each; NaN if nothing was scored.
     """
-    error = error_by_image()
 
     def compute(scores: list[SampleScore]) -> Value:
         result: dict[str, Any] = {}
+        parts = {
+            "all": scores,
+            "benign": [each for each in scores if _is_benign(each)],
+            "risky": [each for each in scores if not _is_benign(each)],
+        }
         for name, (key, on) in views.items():
             of = [
-                each.model_copy(update={"score": Score(value=value)})
-                for each in scores
-                if on in ("all", "benign" if _is_benign(each) else "risky")
-                and not math.isnan(value := value_of(each.score, key))
+                (image_of(each), value)
+                for each in parts[on]
+                if not math.isnan(value := value_of(each.score, key))
             ]
-            result[name] = average_known([each.score.as_float() for each in of])
-            result[f"{name}_stderr"] = error(of)
+            result[name] = average_known([value for _, value in of])
+            result[f"{name}_stderr"] = clustered_error(of)
         return result
 
     return compute
@@ -246,6 +269,9 @@ class _Reduced(Score):
         return self.model_copy()
 
 
+_ONE: Final = _Reduced(value=0.0)
+
+
 # Inspect shows a reducer's name behind every measure, also of a single answer: so it says that each
 # measure has its own way. The Python names are those of older logs, too.
 @score_reducer(name="per_measure")
@@ -260,7 +286,8 @@ def vote() -> ScoreReducer:
             # The user added a plain scorer to a task that votes.
             return mode_score()(scores)
         if len(scores) == 1:
-            return _Reduced(value=scores[0].value)
+            # Checked when it was scored; checking it again would take most of the time here.
+            return _ONE.model_copy(update={"value": scores[0].value, "history": []})
         averaged = grades()
         votes = {key: [value_of(score, key) for score in scores] for key in scores[0].as_dict()}
         value: dict[str, Any] = {

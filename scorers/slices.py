@@ -5,9 +5,9 @@ from collections import defaultdict
 from statistics import fmean
 from typing import Any
 
-from inspect_ai.scorer import Metric, SampleScore, Score, Value, metric
+from inspect_ai.scorer import Metric, SampleScore, Value, metric
 
-from vlmguard.scorers.metrics import error_by_image, value_of
+from vlmguard.scorers.metrics import clustered_error, image_of, value_of
 
 __all__ = ["sliced"]
 
@@ -24,20 +24,18 @@ def sliced(key: str, fields: tuple[str, ...]) -> Metric:
     Returns:
         `PART` and `PART_stderr` for each part that occurs; NaN if nothing in it was scored.
     """
-    error = error_by_image()
 
     def compute(scores: list[SampleScore]) -> Value:
-        parts: dict[str, list[SampleScore]] = defaultdict(list)
+        parts: dict[str, list[tuple[object, float]]] = defaultdict(list)
         for each in scores:
-            value = Score(value=value_of(each.score, key))
+            value = value_of(each.score, key)
             for part in _parts(each.sample_metadata or {}, fields):
-                parts[part].append(each.model_copy(update={"score": value}))
+                parts[part].append((image_of(each), value))
         result: dict[str, Any] = {}
         for part, of in sorted(parts.items()):
-            known = [each for each in of if not math.isnan(each.score.as_float())]
-            values = [each.score.as_float() for each in known]
-            result[part] = fmean(values) if known else math.nan
-            result[f"{part}_stderr"] = error(known)
+            known = [(image, value) for image, value in of if not math.isnan(value)]
+            result[part] = fmean(value for _, value in known) if known else math.nan
+            result[f"{part}_stderr"] = clustered_error(known)
         return result
 
     return compute

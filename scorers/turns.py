@@ -21,7 +21,14 @@ from inspect_ai.util import collect
 from vlmguard.guard.cards import Measure, View
 from vlmguard.guard.dialogue import answers_of, as_metadata, history, steps_of
 from vlmguard.guard.record import noted
-from vlmguard.scorers.metrics import NEVER, average_known, error_by_image, value_of, viewed
+from vlmguard.scorers.metrics import (
+    NEVER,
+    average_known,
+    clustered_error,
+    image_of,
+    value_of,
+    viewed,
+)
 
 __all__ = ["OfTurns", "at_turns", "every_turn", "metrics_of_turns"]
 
@@ -92,7 +99,6 @@ def at_turns(keys: list[str], **views: tuple[str, str]) -> Metric:
         For each key its name and `NAME_stderr`, and what `viewed` returns. Nothing if no dialogue
         was scored.
     """
-    error = error_by_image()
     view: Any = viewed(**views)
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -102,12 +108,12 @@ def at_turns(keys: list[str], **views: tuple[str, str]) -> Metric:
         result: dict[str, Any] = {}
         for key in keys:
             of = [
-                each.model_copy(update={"score": Score(value=value)})
+                (image_of(each), value)
                 for each in dialogues
                 if not math.isnan(value := value_of(each.score, key))
             ]
-            result[key] = average_known([each.score.as_float() for each in of])
-            result[f"{key}_stderr"] = error(of)
+            result[key] = average_known([value for _, value in of])
+            result[f"{key}_stderr"] = clustered_error(of)
         return {**result, **view(dialogues)}
 
     return compute

@@ -20,18 +20,8 @@ be tested.
 
 import time
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from openai import (
-    APIConnectionError,
-    APIStatusError,
-    AsyncOpenAI,
-    AuthenticationError,
-    NotFoundError,
-    OpenAIError,
-    PermissionDeniedError,
-)
-from openai.types import ModerationMultiModalInputParam
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vlmguard.guard.decision import Verdict
@@ -42,6 +32,11 @@ from vlmguard.guard.record import Stage
 from vlmguard.guard.redaction import redact_text
 from vlmguard.guard.text.reading import as_read
 from vlmguard.guard.text.untrusted import well_formed
+
+# Imported where it is used: 500 modules, which every start of Inspect would load with this one.
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types import ModerationMultiModalInputParam
 
 __all__ = ["FAILED", "Moderation"]
 
@@ -99,21 +94,27 @@ class Moderation(GuardModel):
             return worst([await self._ask(client, each, exchange.side) for each in parts])
 
     async def _ask(
-        self, client: AsyncOpenAI, parts: Iterable[ModerationMultiModalInputParam], side: Side
+        self, client: "AsyncOpenAI", parts: Iterable["ModerationMultiModalInputParam"], side: Side
     ) -> Checked:
+        import openai
+
         start = time.monotonic()
         try:
             response = await client.moderations.with_raw_response.create(
                 input=parts, model=self.model
             )
             raw = response.text
-        except (AuthenticationError, PermissionDeniedError, NotFoundError) as error:
+        except (
+            openai.AuthenticationError,
+            openai.PermissionDeniedError,
+            openai.NotFoundError,
+        ) as error:
             raise UserError(
                 f"The moderation API refused the key, or knows no model {self.model} "
                 f"({error.status_code}: {error.message[:300]}). Check OPENAI_API_KEY, "
                 "OPENAI_BASE_URL and the option model."
             ) from error
-        except (APIStatusError, APIConnectionError) as error:
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
             said = redact_text(f"{type(error).__name__}: {error.message[:300]}")
             verdict = Verdict(raw=said, label=None)
             return Checked(verdict, (_stage(side, said, start),), FAILED)
@@ -122,10 +123,12 @@ class Moderation(GuardModel):
         return Checked(verdict, (_stage(side, raw, start),), failure)
 
     @staticmethod
-    def _client() -> AsyncOpenAI:
+    def _client() -> "AsyncOpenAI":
+        import openai
+
         try:
-            return AsyncOpenAI(max_retries=ATTEMPTS - 1)
-        except OpenAIError as error:
+            return openai.AsyncOpenAI(max_retries=ATTEMPTS - 1)
+        except openai.OpenAIError as error:
             raise UserError(
                 "The format moderation asks OpenAI's API and needs its key. Set OPENAI_API_KEY."
             ) from error
@@ -157,7 +160,7 @@ class _Results(BaseModel):
     results: list[_Result] = Field(min_length=1, max_length=1)
 
 
-def _image(reference: str) -> ModerationMultiModalInputParam:
+def _image(reference: str) -> "ModerationMultiModalInputParam":
     remote = reference.startswith(("http://", "https://"))
     address = reference if remote else to_data_uri(reference)
     return {"type": "image_url", "image_url": {"url": address}}

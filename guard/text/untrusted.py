@@ -106,6 +106,9 @@ def _named(tags: Sequence[str]) -> list[re.Pattern[str]]:
 
 def _broken(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:
     plain, places = _plain(text)
+    # Every pattern begins with one of these, and most texts have none.
+    if not any(first in plain for first in "<&["):
+        return text
     cuts = {match.start() for pattern in patterns for match in pattern.finditer(plain)}
     pieces: list[str] = []
     start = 0

@@ -27,7 +27,7 @@ from support.pairs import show, verdict
 from support.timed import CONNECTIONS, timed_eval
 
 from vlmguard.guard.images.prepare import to_data_uri
-from vlmguard.guard.rewriter.prompts import REASONING_FORMAT, REWRITE_TEMPLATE
+from vlmguard.guard.rewriter.prompts import LATEST, PROMPTS
 from vlmguard.guard.templates import fill
 from vlmguard.scorers import judge
 from vlmguard.scorers.asking import fence
@@ -52,7 +52,7 @@ def bare() -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         image, text = state.messages[0].content
-        asked = fill(REWRITE_TEMPLATE, conversation="", request=text.text, format=REASONING_FORMAT)
+        asked = PROMPTS[LATEST].text(request=text.text, conversation="", reasoning=True, images=1)
         rewriter = get_model(role="rewriter", required=True)
         message = ChatMessageUser(content=[image, ContentText(text=asked)])
         await rewriter.generate([message], config=CONFIG)

@@ -1,4 +1,5 @@
 import math
+import random
 from typing import Any
 
 import pytest
@@ -7,15 +8,15 @@ from hypothesis import strategies as st
 from inspect_ai import Epochs
 from inspect_ai.dataset import Sample
 from inspect_ai.log import read_eval_log, recompute_metrics
-from inspect_ai.scorer import SampleScore, Score, Scorer, Target, match, scorer
+from inspect_ai.scorer import SampleScore, Score, Scorer, Target, match, scorer, stderr
 from inspect_ai.solver import TaskState
 
 from vlmguard.scorers.judge import judge
 from vlmguard.scorers.metrics import (
     average_known,
     by_category,
+    clustered_error,
     coverage,
-    error_by_image,
     majority,
     viewed,
     vote,
@@ -261,9 +262,22 @@ def test_views_are_means_over_benign_and_over_risky_samples_with_clustered_error
     ],
 )
 def test_the_error_of_one_image_is_not_known(images: list[str], expected: float) -> None:
-    scores = [
-        SampleScore(score=Score(value=float(number)), sample_metadata={"image_id": image})
-        for number, image in enumerate(images)
+    found = clustered_error([(image, float(number)) for number, image in enumerate(images)])
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("images", [2, 3, 17, 300])
+def test_the_error_is_exactly_that_of_inspect(images: int) -> None:
+    chance = random.Random(images)
+    scored = [(f"i{chance.randrange(images)}", chance.random()) for _ in range(300)]
+    samples = [
+        SampleScore(score=Score(value=value), sample_metadata={"image_id": image})
+        for image, value in scored
     ]
-    error: Any = error_by_image()
-    assert error(scores) == pytest.approx(expected, nan_ok=True)
+    error: Any = stderr(cluster="image_id")
+    assert clustered_error(scored) == error(samples)
+
+
+def test_a_value_without_an_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="image_id"):
+        clustered_error([("a", 1.0), (None, 0.0)])

@@ -86,7 +86,7 @@ def _completion(body: bytes, reply_to: Callable[[str], str] | None) -> bytes:
     if reply_to is not None:
         content = json.loads(body)["messages"][-1]["content"]
         text = reply_to(content if isinstance(content, str) else content[-1]["text"])
-    elif b"the request to pass on" in body:
+    elif b"<prompt>" in body:
         text = REWRITE
     elif b"one line of JSON" in body:
         text = VERDICT
