@@ -10,6 +10,7 @@ __all__ = ["check_resources", "fits", "named_resources", "needed", "remote_optio
 
 # Ray's names in `ray.remote`, and what its nodes call them.
 _OWN: Final = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+_FIRST: Final = ("CPU", "GPU")
 _DEFAULT: Final = {"num_cpus": 1.0}
 
 
@@ -66,6 +67,6 @@ def shown(resources: Mapping[str, float]) -> str:
     """Resources by the names of nodes, for a message; without Ray's own marks of nodes."""
     return ", ".join(
         f"{number / 2**30:.1f} GiB memory" if name == "memory" else f"{number:g} {name}"
-        for name, number in resources.items()
+        for name, number in sorted(resources.items(), key=lambda item: item[0] not in _FIRST)
         if name != "object_store_memory" and not name.startswith("node:")
     )

@@ -86,11 +86,7 @@ class _Hand:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         # What Ray makes of a class has methods that types do not know.
         board: Any = ray.remote(Board).options(
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=-1,
-            max_concurrency=10_000,
-            scheduling_strategy=here,
+            num_cpus=0, max_concurrency=10_000, scheduling_strategy=here
         )
         self._board = board.remote()
 
@@ -196,7 +192,10 @@ class _Hand:
     def _stop(self) -> None:
         """Have all cells write what is finished; who has not done so in time is killed."""
         running = [ref for ref, work in self._asked.items() if work.cell is not None]
-        ray.get(self._board.stop.remote(), timeout=_GRACE)
+        try:
+            ray.get(self._board.stop.remote(), timeout=_GRACE)
+        except RayError:  # lost with its node: then they are killed
+            return
         if running:
             ray.wait(running, num_returns=len(running), timeout=_GRACE)
 

@@ -16,8 +16,11 @@ from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from support.openai_server import Server, openai_server
 from support.siuo_folder import write_siuo
 
+from vlmguard.cli import main
+from vlmguard.guard.errors import UserError
 from vlmguard.guard.shards import Shard
 from vlmguard.results.run.cluster.driver import run_on_ray
+from vlmguard.results.run.cluster.node import versions_here
 from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.matrix import run
 
@@ -117,15 +120,24 @@ def scores(folder: Path) -> dict[tuple[str, str | int], Any]:
     return found
 
 
-def test_a_sharded_run_has_the_scores_of_one_process(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def whole(place: Place) -> dict[tuple[str, str | int], Any]:
+    """The scores of a run without Ray."""
     assert run(place.matrix("whole", options={"temperature": 0.0, "display": "none"}))
-    alone = len(place.server.requests)
+    return scores(place.folder / "whole")
+
+
+def test_a_sharded_run_has_the_scores_of_one_process(
+    place: Place,
+    whole: dict[tuple[str, str | int], Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = len(place.server.requests)
     assert run_on_ray([place.matrix("split", shards=2)], place.address)
-    assert scores(place.folder / "split") == scores(place.folder / "whole")
-    assert len(place.server.requests) == 2 * alone
-    assert len(scores(place.folder / "whole")) == 2 * SAMPLES
+    assert scores(place.folder / "split") == whole
+    # One call undefended, and two with the rewriter's.
+    assert len(place.server.requests) - before == 3 * SAMPLES
+    assert len(whole) == 2 * SAMPLES
     said = capsys.readouterr().out
     assert re.search(
         r"done \[4 of 4\] (none|vlmguard) / siuo / openai-api/scripted/target / ", said
@@ -135,12 +147,14 @@ def test_a_sharded_run_has_the_scores_of_one_process(
     assert sorted(each.name for each in shards if each) == ["1-of-2"] * 2 + ["2-of-2"] * 2
     # The same again does nothing, and needs no cluster for that.
     assert run_on_ray([place.matrix("split", shards=2)], "127.0.0.1:1")
-    assert len(place.server.requests) == 2 * alone
+    assert len(place.server.requests) - before == 3 * SAMPLES
     assert "4 of 4 cells are finished by their logs" in capsys.readouterr().out
 
 
 def test_a_failing_cell_is_named_and_others_go_on(
-    place: Place, capsys: pytest.CaptureFixture[str]
+    place: Place,
+    whole: dict[tuple[str, str | int], Any],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     place.scripted.broken = "Safely, colour 3?"
     matrix = place.matrix("failing")
@@ -155,10 +169,12 @@ def test_a_failing_cell_is_named_and_others_go_on(
     # The rewriter and the target of the one sample that had failed.
     asked = Counter(body["model"] for body in place.server.requests[before:])
     assert asked == {"rewriter": 1, "target": 1}
-    assert scores(place.folder / "failing") == scores(place.folder / "whole")
+    assert scores(place.folder / "failing") == whole
 
 
-def test_ctrl_c_stops_all_cells_and_keeps_what_is_finished(place: Place) -> None:
+def test_ctrl_c_stops_all_cells_and_keeps_what_is_finished(
+    place: Place, whole: dict[tuple[str, str | int], Any]
+) -> None:
     matrix = place.matrix("stopped", shards=2)
     config = place.folder / "stopped.yaml"
     config.write_text(matrix.model_dump_json(exclude_none=True, exclude_defaults=True))
@@ -187,7 +203,7 @@ def test_ctrl_c_stops_all_cells_and_keeps_what_is_finished(place: Place) -> None
     assert len(place.server.requests) - before == paid  # nobody asks on
 
     assert run_on_ray([matrix], place.address)
-    assert scores(place.folder / "stopped") == scores(place.folder / "whole")
+    assert scores(place.folder / "stopped") == whole
     # At most two calls of each sample that was running were paid twice.
     assert len(place.server.requests) - before <= 3 * SAMPLES + 2 * SAMPLES
 
@@ -205,3 +221,55 @@ def test_local_models_stay_loaded_for_all_shards(place: Place) -> None:
     assert run_on_ray([place.matrix("local-split", shards=2, **changes)], place.address)
     assert scores(place.folder / "local-split") == scores(place.folder / "local")
     assert len(scores(place.folder / "local")) == 8
+
+
+def test_a_target_that_no_node_can_take_is_found_before_anything_is_paid_for(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(place.server.requests)
+    target = {"model": "openai-api/scripted/target", "resources": {"num_gpus": 1}}
+    matrix = place.matrix("no-gpu", targets=[target], shards=2)
+    with pytest.raises(UserError, match=r"target asks for 1 CPU, 1 GPU .* no node of the cluster"):
+        run_on_ray([matrix], place.address)
+    config = place.folder / "no-gpu.yaml"
+    config.write_text(matrix.model_dump_json(exclude_none=True, exclude_defaults=True))
+    words = ["run", "--config", str(config), "--ray", place.address, "--dry-run"]
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert f"Ray ({place.address}), 1 node: 2 CPU" in said.out
+    assert "Cells: 4, each benchmark in at most 2 shards: 2 runs." in said.out
+    assert "asks for 1 CPU, 1 GPU (resources:)" in said.err
+    assert len(place.server.requests) == before
+
+
+def test_a_node_with_other_versions_or_without_the_folder_is_named(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = place.matrix("checked")
+    place_of_checks = "vlmguard.results.run.cluster.checks"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{place_of_checks}.versions_here", lambda: {"vlmguard": "9"})
+        with pytest.raises(UserError, match=r"node .* has vlmguard .* in the place of 9 \(here\)"):
+            run_on_ray([matrix], place.address)
+    monkeypatch.setattr(f"{place_of_checks}.look", lambda *_: (versions_here(), False))
+    with pytest.raises(UserError, match=r"does not see .*/checked: all nodes write their logs"):
+        run_on_ray([matrix], place.address)
+
+
+def test_a_key_that_only_the_driver_has_is_missed_by_the_node(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in place.server.environment("late", "late-secret").items():
+        monkeypatch.setenv(name, value)
+    target = "openai-api/late/target"
+    matrix = place.matrix("late", targets=[target], defenses=["none"], roles={})
+    assert not run_on_ray([matrix], place.address)
+    said = capsys.readouterr().err
+    assert "LATE_API_KEY" in said
+    assert "A node takes keys from its own environment" in said
+    assert "late-secret" not in said
+
+
+def test_no_cluster_is_an_error_with_the_way_out(place: Place) -> None:
+    with pytest.raises(UserError, match=r"--ray ray://127\.0\.0\.1:1: no cluster answers"):
+        run_on_ray([place.matrix("nowhere")], "ray://127.0.0.1:1")
