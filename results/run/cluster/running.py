@@ -69,9 +69,8 @@ def _error_in(log: EvalLog) -> str:
     failed = [each for each in read_eval_log_sample_summaries(log.location) if each.error]
     said = log.error.message if log.error else ""
     if failed:
-        return (
-            f"{len(failed)} samples failed, the first ({failed[0].id}): {failed[0].error or said}"
-        )
+        samples = "1 sample" if len(failed) == 1 else f"{len(failed)} samples"
+        return f"{samples} failed, the first ({failed[0].id}): {failed[0].error or said}"
     return said
 
 

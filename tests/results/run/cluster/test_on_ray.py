@@ -156,14 +156,16 @@ def test_a_failing_cell_is_named_and_others_go_on(
     whole: dict[tuple[str, str | int], Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    place.scripted.broken = "Safely, colour 3?"
     matrix = place.matrix("failing")
-    assert not run_on_ray([matrix], place.address)
+    place.scripted.broken = "Safely, colour 3?"
+    try:
+        assert not run_on_ray([matrix], place.address)
+    finally:
+        place.scripted.broken = ""
     said = capsys.readouterr()
     assert "failed" in said.out
     assert "vlmguard / siuo / openai-api/scripted/target: 1 sample failed" in said.err
     assert len(scores(place.folder / "failing")) == SAMPLES
-    place.scripted.broken = ""
     before = len(place.server.requests)
     assert run_on_ray([matrix], place.address)
     # The rewriter and the target of the one sample that had failed.
