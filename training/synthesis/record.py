@@ -50,7 +50,7 @@ def to_samples(rows: list[Row], *, contrast: bool, sampled: bool) -> list[Sample
     `missing_image`, `empty_prompt`, `no_safe_response`, `no_unsafe_response` or
     `identical_responses`.
 
-    A sample takes about 5 KB of memory, one of another shard 2: images are files. Those that must
+    A sample takes about 4 KB of memory, one of another shard 2: images are files. Those that must
     be converted are converted once, into the user's cache folder.
 
     Args:
