@@ -65,6 +65,10 @@ class LocalModel(ABC):
     It continues a trailing assistant message, and leaves the stop string in the text.
     """
 
+    def begin(self) -> object:
+        """Begin to load the weights, if that can be done while others load; `open` waits for it."""
+        return None
+
     @abstractmethod
     async def open(self) -> None:
         """Load the weights if they are not loaded.
@@ -168,6 +172,7 @@ async def load_models(target: Model) -> None:
     Raises:
         UserError: Weights cannot be loaded.
     """
+    local = []
     for bound in (target, *model_roles().values()):
         for model in bound if isinstance(bound, list) else [bound]:
             api = model.api
@@ -175,7 +180,11 @@ async def load_models(target: Model) -> None:
                 api.check()
                 api = api.inner.api
             if isinstance(api, LocalModel):
-                await api.open()
+                local.append(api)
+    for each in local:
+        each.begin()
+    for each in local:
+        await each.open()
 
 
 def role_models(role: str) -> list[Model]:

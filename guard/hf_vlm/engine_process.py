@@ -115,7 +115,9 @@ class _Served:
 
     def _received(self, message: object) -> None:
         if isinstance(message, Request):
-            self._running[message.number] = asyncio.create_task(self._answer(message))
+            number = message.number
+            task = self._running[number] = asyncio.create_task(self._answer(message))
+            task.add_done_callback(lambda _: self._running.pop(number, None))
         elif isinstance(message, Cancel):
             if message.number in self._running:
                 self._running[message.number].cancel()
@@ -124,12 +126,9 @@ class _Served:
 
     async def _answer(self, request: Request) -> None:
         try:
-            reply = Reply(request.number, await self._result(request))
+            self._channel.send(Reply(request.number, await self._result(request)))
         except Exception as error:
-            reply = Reply(request.number, None, portable(error))
-        finally:
-            del self._running[request.number]
-        self._channel.send(reply)
+            self._channel.send(Reply(request.number, None, portable(error)))
 
     async def _result(self, request: Request) -> Any:
         what = request.what

@@ -5,7 +5,6 @@ fork does not get along with the system's libraries, each is a fresh Python.
 """
 
 import atexit
-import json
 import os
 import pickle
 import signal
@@ -73,6 +72,11 @@ class Launcher:
             with theirs:
                 self._nursery = _python("main", theirs)
             _daemon(self._watch, self._control)
+
+    @property
+    def good(self) -> bool:
+        """Whether it starts processes as this one would now."""
+        return not self._gone and self.settings == _settings()
 
     def launch(self) -> tuple[int, socket.socket]:
         """Start a process; returns a number for `how_it_ended`, and the socket to it."""
@@ -150,7 +154,7 @@ def launcher() -> Launcher:
     The first call starts the imports, and does not wait for them.
     """
     with _lock:
-        if not _launchers or _launchers[-1].settings != _settings():
+        if not _launchers or not _launchers[-1].good:
             _launchers.append(Launcher())
         return _launchers[-1]
 
@@ -190,17 +194,15 @@ def _settings() -> dict[str, str]:
 
 
 def _python(function: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
-    code = (
-        "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-        f"from {nursery.__name__} import {function}; {function}(int(sys.argv[1]))"
-    )
     errors = subprocess.DEVNULL if _no_errors() else 2
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(sock.fileno()), json.dumps(sys.path)],
+        nursery.command(function, sock.fileno()),
         stdin=subprocess.DEVNULL,
         stdout=errors,  # what is printed must not get among the output of a command
         stderr=errors,
         pass_fds=[sock.fileno()],
+        # Asking whether there is a GPU would touch it, after which no fork could use it.
+        env={**os.environ, "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
         # A signal to the group of the process that asks is for that one alone.
         start_new_session=True,
     )

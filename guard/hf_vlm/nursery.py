@@ -7,12 +7,15 @@ no device is touched: after that, PyTorch does not work in a fork.
 It ends with the process that started it, however that ends, and takes the engines along.
 """
 
+import ctypes
 import gc
+import json
 import os
 import select
 import signal
 import socket
 import struct
+import sys
 import time
 from contextlib import suppress
 from typing import Final
@@ -22,6 +25,9 @@ NUMBER: Final = struct.Struct("!Q")
 
 ENDED: Final = struct.Struct("!Qi")
 """The number of a fork that has ended, and its status as `waitpid` gives it."""
+
+_SUBREAPER: Final = 36
+"""PR_SET_CHILD_SUBREAPER of Linux."""
 
 _GRACE: Final = 5.0
 """Seconds that engines have to end by themselves when the user is gone."""
@@ -35,8 +41,13 @@ def main(number: int) -> None:
     """
     _quiet()
     control = socket.socket(fileno=number)
+    import torch
+
     from vlmguard.guard.hf_vlm.engine_process import main as run
 
+    _adopt()
+    # By an import, bitsandbytes perhaps; then a fork could not use it.
+    fresh = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # an untyped library
     gc.collect()
     gc.freeze()  # or the first collection in each fork would copy all that was imported
     wake, waked = socket.socketpair()
@@ -66,6 +77,9 @@ def main(number: int) -> None:
                 for standard in (1, 2):
                     os.dup2(error, standard)
                 os.close(error)
+                if fresh:
+                    os.set_inheritable(sock, True)
+                    os.execv(sys.executable, command("alone", sock))
                 run(socket.socket(fileno=sock))
                 os._exit(0)
             children[pid] = fork
@@ -87,6 +101,25 @@ def alone(number: int) -> None:
     os._exit(0)
 
 
+def command(function: str, number: int) -> list[str]:
+    """The command line of a fresh Python that runs a function of this module.
+
+    Args:
+        function: `main` or `alone`.
+        number: File descriptor of its socket.
+    """
+    code = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
+        f"from {__name__} import {function}; {function}(int(sys.argv[1]))"
+    )
+    return [sys.executable, "-c", code, str(number), json.dumps(sys.path)]
+
+
+def _adopt() -> None:
+    """Become the parent of what engines leave behind, and not a process that never asks for it."""
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
 def _quiet() -> None:
     # Ctrl-C in a terminal is for the process that started this one, and ends this one through it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -105,10 +138,13 @@ def _asked(control: socket.socket) -> tuple[int, int, int] | None:
 
 def _ended(children: dict[int, int]) -> list[tuple[int, int]]:
     found = []
-    for pid in list(children):
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            found.append((children.pop(pid), status))
+    with suppress(ChildProcessError):  # there is none
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            if pid in children:  # and no process that prepared images for one
+                found.append((children.pop(pid), status))
     return found
 
 

@@ -103,7 +103,11 @@ class EngineProcess:
             self._waiting[number] = future
         while self._left:
             self._channel.send(Leave(self._left.popleft()))
-        self._channel.send(Request(number, user, what))
+        try:
+            self._channel.send(Request(number, user, what))
+        except BaseException:  # what cannot be sent
+            self._waiting.pop(number, None)
+            raise
         return number, future
 
     def cancel(self, number: int) -> None:

@@ -6,6 +6,7 @@ the other side keeps, so that both always agree.
 """
 
 import io
+import logging
 import pickle
 import queue
 import socket
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
+
+logger = logging.getLogger(__name__)
 
 KEPT_BYTES: Final = 128 << 20
 """The most bytes of data URIs that the other side keeps."""
@@ -104,11 +107,14 @@ class Channel:
 
     def _read(self) -> None:
         kept: dict[int, str] = {}
-        with suppress(EOFError):
-            while True:
-                self._received(_loads(receive(self._sock), kept))
+        try:
+            with suppress(EOFError):
+                while True:
+                    self._received(_loads(receive(self._sock), kept))
+        except Exception:  # or what waits for an answer would wait for ever
+            logger.exception("A message of another process of hf-vlm/ cannot be read.")
+        self.close()
         self._ended()
-        self._waiting.put(None)
 
     def _write(self) -> None:
         with suppress(OSError):  # the other side is gone, which the reader notices
