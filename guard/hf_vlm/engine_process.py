@@ -39,6 +39,9 @@ from vlmguard.guard.hf_vlm.wire import Channel, receive, send
 
 _MOST_PREPARERS: Final = 8
 
+_THREADS: Final = torch.get_num_threads()
+"""Before a fork: in a fork, PyTorch goes back to one."""
+
 
 def main(sock: socket.socket) -> None:
     """Serve until the other side of the socket is gone.
@@ -69,8 +72,7 @@ def _take_over(surroundings: Surroundings) -> None:
 
 
 def _engine(start: Start, sock: socket.socket) -> Engine:
-    threads = max(1, torch.get_num_threads() // start.replicas)
-    torch.set_num_threads(1)  # others would not outlive a fork
+    threads = max(1, _THREADS // start.replicas)
     # Processes are the parallelism here; and the tokenizers' own threads would not either.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     weights = Weights(start.key)
