@@ -59,9 +59,10 @@ Without `--max-connections`, Inspect starts with 20 connections and adds more; 6
 """
 
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -89,7 +90,7 @@ from vlmguard.guard.hf_vlm.checkpoint_key import (
     weights_key,
 )
 from vlmguard.guard.hf_vlm.hosts import HOST
-from vlmguard.guard.hf_vlm.threads import result_of
+from vlmguard.guard.hf_vlm.threads import in_daemon, result_of
 from vlmguard.guard.hf_vlm.vlm import (
     CLOSED,
     DEFAULT_BATCH_SIZE,
@@ -103,8 +104,8 @@ from vlmguard.guard.roles import ContrastsLogits, LocalModel
 
 logger = logging.getLogger(__name__)
 
-# Loading is waited for in threads, outside the event loop.
-_LOADER: Final = ThreadPoolExecutor(16, "load-weights")
+_LOADER: Final = "load-weights"
+"""Name of the threads that wait for weights, outside the event loop."""
 
 OWN_ARGUMENTS = (
     "adapter",
@@ -206,6 +207,7 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         self._vlms: list[Vlm] = []
         self._asked: list[int] = []
         self._opening: Future[None] | None = None
+        self._opened_in = os.getpid()
         self._closed = False
         self._lock = threading.Lock()
         self._warned: set[str] = set()
@@ -233,9 +235,13 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
     def begin(self) -> "Future[None]":
         """Begin to load the weights, if nobody has; the result says when it is done."""
         with self._lock:
-            if self._opening is None or (self._opening.done() and not self._usable()):
-                self._opening = _LOADER.submit(self._load)
-            return self._opening
+            opening, here = self._opening, os.getpid()
+            # A fork has no thread that would load them.
+            forked = here != self._opened_in
+            if opening is None or forked or (opening.done() and not self._usable()):
+                opening = self._opening = in_daemon(self._load, _LOADER)
+                self._opened_in = here
+            return opening
 
     def _usable(self) -> bool:
         try:
@@ -272,8 +278,8 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
             for number in range(self._replicas)
         ]
         try:
-            with ThreadPoolExecutor(self._replicas) as together:
-                list(together.map(lambda vlm: vlm.load(), vlms))
+            for loading in [in_daemon(vlm.load, _LOADER) for vlm in vlms]:
+                loading.result()
         except BaseException:
             for vlm in vlms:
                 vlm.close()

@@ -21,6 +21,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
 
@@ -70,15 +71,16 @@ class Batcher:
         self._run = run
         self._at_end = at_end
         self._max_tokens: int | None = None
+        self._calls: list[tuple[Callable[[], None], Future[None]]] = []
         self._pending: list[Row] = []
         self._running: list[Row] = []
         self._incoming = 0
         self._arrivals = 0
         self._last_seconds: float | None = None
         self._ended: str | None = None  # why no more rows are taken
-        # Guards `_pending`, `_incoming`, `_arrivals`, `_ended`, and the rows in `_running` that
-        # `close` abandons; only the worker uses the rest. It wakes the worker when rows come, when
-        # the preparing of a request ends, and on `close`.
+        # Guards `_calls`, `_pending`, `_incoming`, `_arrivals`, `_ended`, and the rows in
+        # `_running` that `close` abandons; only the worker uses the rest. It wakes the worker when
+        # rows or a call come, when the preparing of a request ends, and on `close`.
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -107,6 +109,28 @@ class Batcher:
             self._arrivals += 1
             self._changed.notify()
 
+    def call(self, function: Callable[[], None]) -> "Future[None]":
+        """Call a function in the worker thread, between two batches.
+
+        What computes in one thread alone has one set of helper threads: with two sets, the
+        libraries believe that the cores are overloaded, and put helpers to sleep after each step.
+
+        Args:
+            function: Loads weights, say.
+
+        Returns:
+            What gets its error, or None.
+
+        Raises:
+            RuntimeError: Closed, or the worker has failed.
+        """
+        future: Future[None] = Future()
+        with self._changed:
+            self.check()
+            self._calls.append((function, future))
+            self._changed.notify()
+        return future
+
     def check(self) -> None:
         """Raise a RuntimeError if no more rows are taken."""
         if self._ended:
@@ -133,21 +157,27 @@ class Batcher:
                 self._ended = f"the worker of this hf-vlm/ model failed: {error}"
         for row in [*self._running, *self._pending]:
             row.fail(RuntimeError(self._ended))
+        for _, future in self._calls:
+            future.set_exception(RuntimeError(self._ended))
         self._running = self._pending = []
+        self._calls = []
         self._at_end()
 
     def _serve(self) -> None:
         while True:
             with self._changed:
-                while not self._pending and not self._ended:
+                while not (self._pending or self._calls or self._ended):
                     self._changed.wait()
-                if not self._ended:
+                if not self._calls and not self._ended:
                     self._collect()
                 if self._ended:
                     return
+                calls, self._calls = self._calls, []
                 # Taken under the lock, so that `close` sees these rows either as waiting or as
                 # running.
                 self._running = choose(self._pending, self.max_rows, self._max_tokens)
+            while calls:
+                _call(*calls.pop(0))  # and keep no reference to a user
             if self._running:
                 start = time.monotonic()
                 self._generate(self._running)
@@ -230,6 +260,15 @@ class Batcher:
         """
         if self._max_tokens is not None and padded_tokens(rows) > self._max_tokens // 2:
             self._max_tokens += max(1, self._max_tokens // REGROWTH)
+
+
+def _call(function: Callable[[], None], future: "Future[None]") -> None:
+    try:
+        function()
+    except BaseException as error:  # whatever it is, somebody waits for it
+        future.set_exception(error)
+    else:
+        future.set_result(None)
 
 
 def is_out_of_memory(error: Exception) -> bool:

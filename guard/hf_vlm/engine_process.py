@@ -75,6 +75,9 @@ def _engine(start: Start, sock: socket.socket) -> Engine:
     threads = max(1, _THREADS // start.replicas)
     # Processes are the parallelism here; and the tokenizers' own threads would not either.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # What is computed in this thread starts no helpers of its own, see `Batcher.call`; and a fork
+    # does not get along with helpers.
+    torch.set_num_threads(1)
     weights = Weights(start.key)
     preparers = None
     if sys.platform == "linux":
@@ -129,7 +132,9 @@ class _Served:
     async def _answer(self, request: Request) -> None:
         try:
             self._channel.send(Reply(request.number, await self._result(request)))
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a panic of a library in Rust is no Exception
             self._channel.send(Reply(request.number, None, portable(error)))
 
     async def _result(self, request: Request) -> Any:

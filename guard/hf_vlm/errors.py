@@ -3,31 +3,44 @@
 import builtins
 import pickle
 import traceback
+from contextlib import suppress
+from typing import Final
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError
 from vlmguard.guard.package import PACKAGE
 
+_PLAIN: Final = (type(None), bool, bytes, float, int, str)
+"""Types of arguments that every process can read."""
 
-def portable(error: Exception) -> Exception:
+
+def portable(error: BaseException) -> Exception:
     """An error like this one that the other process can read without more imports.
 
     An error that is no message to the user takes along where it came from. One of a library's own
     types becomes the built-in type that it is a kind of.
     """
-    kind = next(each for each in type(error).__mro__ if _known(each))
-    copy: Exception = error if kind is type(error) else kind(str(error))
-    if not isinstance(error, UserError | ImageError):
-        where = "".join(traceback.format_exception(error)).rstrip()
-        copy.add_note(f"In another process of hf-vlm/:\n{where}")
-    copy = copy.with_traceback(None)
-    copy.__cause__ = copy.__context__ = None
-    try:
-        again = pickle.loads(pickle.dumps(copy))
-    except Exception:  # whatever it holds
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return copy if str(again) == str(error) else RuntimeError(f"{type(error).__name__}: {error}")
+    if isinstance(error, UserError | ImageError) and _known(type(error)):
+        return error
+    where = "".join(traceback.format_exception(error)).rstrip()
+    copy = _copy(error)
+    copy.add_note(f"In another process of hf-vlm/:\n{where}")
+    return copy
+
+
+def _copy(error: BaseException) -> Exception:
+    """A built-in error with the same text."""
+    kind = next(each for each in type(error).__mro__ if each.__module__ == builtins.__name__)
+    if issubclass(kind, Exception):
+        own = kind.__reduce__(error)[1]  # for one of the system with its file
+        plain = all(type(each) in _PLAIN for each in own)
+        for arguments in [own] * plain + [(str(error),)]:
+            with suppress(Exception):  # some need more than a text
+                copy = kind(*arguments)
+                if str(copy) == str(error) and pickle.loads(pickle.dumps(copy)):
+                    return copy
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _known(kind: type) -> bool:
-    return kind.__module__ == builtins.__name__ or kind.__module__.split(".")[0] == PACKAGE
+    return kind.__module__.split(".")[0] == PACKAGE

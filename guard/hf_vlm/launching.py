@@ -45,6 +45,12 @@ _READ_ONCE: Final = (
 )
 """Beginnings of the names of variables that libraries read when they are imported."""
 
+_SPINS: Final = 3000
+"""How often a helper of OpenMP looks for more work before it sleeps (GOMP_SPINCOUNT): for about as
+long as it takes to wake one. By default it looks for milliseconds, and takes the core from what
+others have to do there.
+"""
+
 _WAIT: Final = 10.0
 """Seconds for a process to end when it is told to, or for news of how it ended."""
 
@@ -201,15 +207,24 @@ def _python(function: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
         stdout=errors,  # what is printed must not get among the output of a command
         stderr=errors,
         pass_fds=[sock.fileno()],
-        # Asking whether there is a GPU would touch it, after which no fork could use it.
-        env={**os.environ, "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
+        env=_environment(),
         # A signal to the group of the process that asks is for that one alone.
         start_new_session=True,
     )
 
 
+def _environment() -> dict[str, str]:
+    # Asking whether there is a GPU would touch it, after which no fork could use it.
+    added = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    if "OMP_WAIT_POLICY" not in os.environ:
+        added["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", str(_SPINS))
+    return {**os.environ, **added}
+
+
 def _no_errors() -> bool:
     """Whether this process has no standard error, as a daemon may."""
+    if sys.__stderr__ is None:
+        return True  # from its start; the number may be that of any file now
     try:
         os.fstat(2)
     except OSError:

@@ -65,6 +65,11 @@ class Weights:
         self.sharing = Sharing()
         self._tried = False
 
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded and has answered a first request."""
+        return self._tried
+
     def load(self) -> None:
         """Load the model if it is not loaded.
 

@@ -58,9 +58,13 @@ class LocalVlm(Vlm):
             self.maker = weights.prompt_maker(user.prompts)
             if user.adapter is not None:
                 weights.check_adapter(user.adapter)
-            load_undisturbed(weights)
-            weights.try_out(self.maker)
+            if not weights.ready:
+                self.engine.batcher.call(self._load_weights).result()
             self._rules = rules_of(weights.model.generation_config)
+
+    def _load_weights(self) -> None:
+        load_undisturbed(self.engine.weights)
+        self.engine.weights.try_out(self.maker)
 
     def check(self) -> None:
         """Raise a RuntimeError if it takes no more requests."""
@@ -86,7 +90,7 @@ class LocalVlm(Vlm):
                 return
             image = to_data_uri(Image.new("RGB", size))
             turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
-            self.maker.prepare(Conversation([turn], [image]))
+            self._prepared(Conversation([turn], [image]))
             self._taken.add(size)
 
     async def check_contrast(self) -> None:
@@ -107,7 +111,7 @@ class LocalVlm(Vlm):
             await self.check_contrast()
             conversations.append(self._conversation(contrast.left_out(messages)))
         with engine.batcher.expect():
-            readings = [await self._prepare(conversation) for conversation in conversations]
+            readings = [await engine.in_thread(self._prepared, each) for each in conversations]
             room = engine.weights.context_length - max(len(each.ids) for each in readings)
             seeds = _seeds(config)
             rows = []
@@ -133,12 +137,11 @@ class LocalVlm(Vlm):
         output, call = await engine.in_thread(make_output, request, sequences)
         return Answer(output, call, conversations[0].notes)
 
-    async def _prepare(self, conversation: Conversation) -> Prepared:
+    def _prepared(self, conversation: Conversation) -> Prepared:
         preparers = self.engine.preparers
         if preparers is None:
-            return await self.engine.in_thread(self.maker.prepare, conversation)
-        prompts = self.user.prompts
-        return await self.engine.in_thread(preparers.prepare, prompts, self.maker, conversation)
+            return self.maker.prepare(conversation)
+        return preparers.prepare(self.user.prompts, self.maker, conversation)
 
     def _conversation(self, messages: list[ChatMessage]) -> Conversation:
         return to_conversation(

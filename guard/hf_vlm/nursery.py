@@ -86,6 +86,7 @@ def main(number: int) -> None:
             os.close(sock)
             os.close(error)
     _end(children)
+    os._exit(0)  # nothing is left to tidy up
 
 
 def alone(number: int) -> None:
@@ -112,7 +113,8 @@ def command(function: str, number: int) -> list[str]:
         "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
         f"from {__name__} import {function}; {function}(int(sys.argv[1]))"
     )
-    return [sys.executable, "-c", code, str(number), json.dumps(sys.path)]
+    # -P: what is named `json.py` in the current folder is not for us.
+    return [sys.executable, "-P", "-c", code, str(number), json.dumps(sys.path)]
 
 
 def _adopt() -> None:
@@ -127,7 +129,9 @@ def _quiet() -> None:
 
 def _asked(control: socket.socket) -> tuple[int, int, int] | None:
     try:
-        data, found, _, _ = socket.recv_fds(control, NUMBER.size, 2)
+        # What an engine starts must not hold its sockets open.
+        flags = socket.MSG_CMSG_CLOEXEC
+        data, found, _, _ = socket.recv_fds(control, NUMBER.size, 2, flags)
     except ConnectionResetError:
         return None
     if len(data) < NUMBER.size or len(found) < 2:

@@ -10,8 +10,10 @@ import pickle
 import queue
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, Final
 
 import torch
 
@@ -23,6 +25,9 @@ from vlmguard.guard.hf_vlm.processor import PromptMaker
 from vlmguard.guard.hf_vlm.wire import receive, send
 
 logger = logging.getLogger(__name__)
+
+_TRIES: Final = 2
+"""A request that ends this many processes is given up, or it would end all of them."""
 
 
 class Preparers:
@@ -40,18 +45,18 @@ class Preparers:
         maker: Callable[[PromptSettings], PromptMaker],
         inherited: list[socket.socket],
     ) -> None:
-        self._free: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
+        # None: all are gone.
+        self._free: queue.SimpleQueue[socket.socket | None] = queue.SimpleQueue()
+        self._left = count
+        self._lock = threading.Lock()
         ends: list[socket.socket] = []
         for _ in range(count):
             ours, theirs = socket.socketpair()
             if os.fork() == 0:
-                for each in (*inherited, *ends, ours):
-                    each.close()
-                _serve(theirs, maker)
+                _serve(theirs, maker, [*inherited, *ends, ours])
             theirs.close()
             ends.append(ours)
             self._free.put(ours)
-        self._left = count
 
     def prepare(
         self, settings: PromptSettings, maker: PromptMaker, conversation: Conversation
@@ -66,47 +71,83 @@ class Preparers:
         Raises:
             UserError: As for `PromptMaker.prepare`.
             ImageError: Likewise.
+            RuntimeError: The processes that tried to were killed.
         """
-        while self._left:
+        for tried in range(_TRIES):
             sock = self._free.get()
+            if sock is None:
+                self._free.put(None)  # for the next one
+                if not tried:
+                    return maker.prepare(conversation)
+                break  # what killed the others could kill this process
             try:
                 send(sock, pickle.dumps((settings, conversation), pickle.HIGHEST_PROTOCOL))
-                reply = pickle.loads(receive(sock))
+                data = receive(sock)
             except (OSError, EOFError):
-                self._left -= 1
-                logger.warning("A process that prepares images was killed; %d left.", self._left)
+                self._lose(sock)
                 continue
             self._free.put(sock)
+            reply = pickle.loads(data)
             if isinstance(reply, BaseException):
                 raise reply
             prepared, arrays = reply
-            prepared.inputs = {name: torch.from_numpy(value) for name, value in arrays.items()}
+            prepared.inputs = {name: _tensor(value) for name, value in arrays.items()}
             result: Prepared = prepared
             return result
-        return maker.prepare(conversation)
+        raise RuntimeError(
+            "a process that prepared this request was killed, and another one where there was one: "
+            "do its images take more memory than there is?"
+        )
+
+    def _lose(self, sock: socket.socket) -> None:
+        sock.close()
+        with self._lock:
+            self._left -= 1
+            left = self._left
+        logger.warning("A process that prepares images was killed; %d left.", left)
+        if not left:
+            self._free.put(None)
 
 
-def _serve(sock: socket.socket, maker: Callable[[PromptSettings], PromptMaker]) -> None:
-    """Prepare until the engine process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    with suppress(EOFError, OSError):
-        while True:
-            settings, conversation = pickle.loads(receive(sock))
-            send(sock, pickle.dumps(_reply(maker, settings, conversation), 5))
-    os._exit(0)
+def _serve(
+    sock: socket.socket,
+    maker: Callable[[PromptSettings], PromptMaker],
+    inherited: list[socket.socket],
+) -> None:
+    """Prepare until the engine process is gone, and end whatever happens."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for each in inherited:
+            each.close()
+        torch.set_num_threads(1)
+        with suppress(EOFError, OSError):
+            while True:
+                settings, conversation = pickle.loads(receive(sock))
+                send(sock, _reply(maker, settings, conversation))
+    except BaseException:
+        logger.exception("A process that prepares images failed.")
+    finally:
+        os._exit(0)
 
 
 def _reply(
     maker: Callable[[PromptSettings], PromptMaker],
     settings: PromptSettings,
     conversation: Conversation,
-) -> object:
+) -> bytes:
     try:
         prepared = maker(settings).prepare(conversation)
-    except Exception as error:
-        return portable(error)
-    # As arrays, whose bytes are copied once; a tensor brings a format of its own.
-    arrays = {name: value.numpy() for name, value in prepared.inputs.items()}
-    prepared.inputs = {}
-    return prepared, arrays
+        arrays = {name: _array(value) for name, value in prepared.inputs.items()}
+        prepared.inputs = {}
+        return pickle.dumps((prepared, arrays), pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        return pickle.dumps(portable(error))
+
+
+def _array(value: torch.Tensor) -> Any:
+    """An array, whose bytes are copied once; a tensor brings a format of its own."""
+    return value if value.dtype == torch.bfloat16 else value.numpy()  # NumPy has no bfloat16
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    return value if isinstance(value, torch.Tensor) else torch.from_numpy(value)

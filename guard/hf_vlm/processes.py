@@ -62,7 +62,8 @@ class EngineProcess:
         self._name = key.checkpoint
         self._ended: str | None = None
         self.pid: int | None = None
-        self._lock = threading.Lock()
+        # The garbage collector may end this process, in a thread that holds the lock.
+        self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Any]] = {}
         self._left: deque[int] = deque()
@@ -101,8 +102,9 @@ class EngineProcess:
                 return 0, future
             number = next(self._numbers)
             self._waiting[number] = future
-        while self._left:
-            self._channel.send(Leave(self._left.popleft()))
+        with suppress(IndexError):  # all are told
+            while True:
+                self._channel.send(Leave(self._left.popleft()))
         try:
             self._channel.send(Request(number, user, what))
         except BaseException:  # what cannot be sent
@@ -131,7 +133,12 @@ class EngineProcess:
 
     def forget(self) -> None:
         """After a fork: leave the process to the parent."""
-        self._ended = "this process is a fork of the one that has the model"
+        self._ended = (
+            f"this process is a fork of the one that has the model {self._name}; open the model "
+            "here to load it again"
+        )
+        self._lock = threading.RLock()
+        self._waiting.clear()
         self._channel.forget()
 
     def _received(self, message: object) -> None:
@@ -269,6 +276,7 @@ def _end_all() -> None:
 def _forget_all() -> None:
     for process in list(_alive):
         process.forget()
+    processes.forget()
 
 
 if POSSIBLE:

@@ -72,6 +72,11 @@ class Shared(Generic[K, V]):
         self._given_back.append(share)
         self._sweep()
 
+    def forget(self) -> None:
+        """After a fork: leave all things to the parent, one of whose threads may hold the lock."""
+        self._lock = threading.Lock()
+        self._shares.clear()
+
     def _sweep(self) -> None:
         """End what was given back, unless another thread holds the lock and will do so."""
         # Check again after the lock is free: one may come between the inner loop and the release.

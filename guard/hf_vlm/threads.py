@@ -1,6 +1,7 @@
 """Lets an event loop (asyncio or trio) wait for the result of a thread."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -23,6 +24,27 @@ async def result_of(future: "Future[T]") -> T:
     future.add_done_callback(lambda _: wake())
     await done.wait()
     return future.result()
+
+
+def in_daemon(function: Callable[[], T], name: str) -> "Future[T]":
+    """Call a function in a thread that does not hold up the end of this process.
+
+    Args:
+        function: The function.
+        name: Name of the thread.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            result = function()
+        except BaseException as error:  # whatever it is, somebody waits for it
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return future
 
 
 def _waker(call: Callable[[], Any]) -> Callable[[], None]:

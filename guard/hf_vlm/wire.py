@@ -136,7 +136,13 @@ class _Sent:
         new: dict[int, str] = {}
         gone: list[int] = []
         body = io.BytesIO()
-        _Pickler(body, partial(self._number_of, new)).dump(message)
+        try:
+            _Pickler(body, partial(self._number_of, new)).dump(message)
+        except BaseException:  # the message is not sent, and its images are not either
+            for uri in new.values():
+                del self._numbers[uri]
+                self._used -= len(uri)
+            raise
         while self._used > KEPT_BYTES:
             uri, number = self._numbers.popitem(last=False)
             self._used -= len(uri)

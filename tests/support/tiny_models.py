@@ -9,10 +9,9 @@ from typing import Any
 from inspect_ai.model import Model, get_model
 from support.checkpoints import build_llava, build_qwen2_vl
 
-from vlmguard.guard.hf_vlm.checkpoint_key import weights_key
+from vlmguard.guard.hf_vlm.checkpoint_key import PromptSettings, weights_key
 from vlmguard.guard.hf_vlm.hosts import HOST
-from vlmguard.guard.hf_vlm.local import shared_here
-from vlmguard.guard.hf_vlm.vlm import User
+from vlmguard.guard.hf_vlm.loading import Weights
 
 ENDLESS = 1_000_000
 """The id of no token."""
@@ -50,6 +49,7 @@ def endless_apart(folder: Path) -> tuple[Model, Any, Any]:
     model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
     api: Any = model.api
     api.load()
-    raw = shared_here(weights_key(str(folder), {"device": "cpu"}), User("raw"))
+    # Loaded in the thread that generates: with helpers of two threads, OpenMP is slower.
+    raw = Weights(weights_key(str(folder), {"device": "cpu"}))
     raw.load()
-    return model, raw.engine.weights.model, raw.maker.processor
+    return model, raw.model, raw.prompt_maker(PromptSettings()).processor

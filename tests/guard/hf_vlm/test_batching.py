@@ -357,6 +357,36 @@ def test_what_counts_as_out_of_memory(error, memory):
     assert is_out_of_memory(error) is memory
 
 
+def test_calls_run_in_the_thread_of_the_batches(batcher, recorder):
+    threads = set()
+    recorder.fails = lambda rows: threads.add(threading.get_ident())
+    batcher.call(lambda: threads.add(threading.get_ident())).result(10)
+    results(submit(batcher, [row()]))
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), SystemExit("a panic")])
+def test_an_error_of_a_call_is_that_of_nobody_else(batcher, error):
+    def fails():
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        batcher.call(fails).result(10)
+    assert results(submit(batcher, [row()])) == [1]
+
+
+def test_closing_fails_calls_that_wait(batcher, recorder):
+    recorder.gate.clear()
+    submit(batcher, [row()])
+    while not recorder.batches:
+        time.sleep(0.01)
+    waiting = batcher.call(lambda: None)
+    batcher.close()
+    recorder.gate.set()
+    with pytest.raises(RuntimeError, match="was closed"):
+        waiting.result(10)
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_waiting_works_in_both_event_loops(backend):
     each = row()

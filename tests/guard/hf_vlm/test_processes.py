@@ -251,6 +251,53 @@ def test_replicas_choose_their_devices(arguments):
         get_model("hf-vlm/a/b", memoize=False, replicas=2, **arguments)
 
 
+def in_fork(work):
+    """What a function returns in a fork of this process."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(60)
+        try:
+            os.write(writer, work().encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        found = told.read()
+    os.waitpid(pid, 0)
+    return found
+
+
+def test_a_fork_is_told_that_it_has_no_model_and_can_load_it(load, llava, ask, monkeypatch):
+    """A fork made while another thread begins to load a model, too."""
+    model = load(llava)
+
+    def there():
+        with pytest.raises(RuntimeError) as caught:
+            asyncio.run(model.api.generate(ask(), [], "auto", CONFIG))
+        processes.take(("another", 0), lambda: None)
+        monkeypatch.setattr(HOST, "apart", False)  # the imports of another nursery would take long
+        model.api.load()
+        output, _ = asyncio.run(model.api.generate(ask(), [], "auto", CONFIG))
+        return f"{caught.value} {output.usage.output_tokens}"
+
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with processes._lock:
+            held.set()
+            done.wait()
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    found = in_fork(there)
+    done.set()
+    assert "is a fork of the one that has the model" in found
+    assert found.endswith(" 6")
+    output, _ = asyncio.run(model.api.generate(ask(), [], "auto", CONFIG))
+    assert output.usage.output_tokens == 6
+
+
 PROGRAM = """
 import asyncio, os, signal, sys, threading, time
 from inspect_ai.model import get_model, GenerateConfig
@@ -261,6 +308,10 @@ print(model.api._vlms[0]._process.pid, flush=True)
 if sys.argv[2] == "signal":
     signal.raise_signal(int(sys.argv[3]))
 if sys.argv[2] == "exit":
+    # Loading never ends: its processor waits for somebody to write.
+    os.mkfifo(os.path.join(sys.argv[3], "config.json"))
+    stuck = get_model(f"hf-vlm/{sys.argv[3]}", memoize=False, device="cpu")
+    stuck.api.begin()
     config = GenerateConfig(max_tokens=100_000)
     loop = lambda: asyncio.run(model.generate("hello", config=config))
     threading.Thread(target=loop, daemon=True).start()
@@ -274,9 +325,10 @@ if sys.argv[2] == "exit":
     [(["exit"], 3), (["signal", str(int(signal.SIGKILL))], -signal.SIGKILL)],
     ids=["exit in the middle of a batch", "SIGKILL"],
 )
-def test_the_process_ends_with_the_one_that_asked(endless, how, status):
+def test_the_process_ends_with_the_one_that_asked(endless, tmp_path, how, status):
+    (tmp_path / "stuck").mkdir()
     program = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(endless), *how],
+        [sys.executable, "-c", PROGRAM, str(endless), *how, str(tmp_path / "stuck")],
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -285,6 +337,7 @@ def test_the_process_ends_with_the_one_that_asked(endless, how, status):
     )
     assert program.returncode == status, program.stderr
     assert gone(int(program.stdout))
+    assert "Exception ignored" not in program.stderr
 
 
 def test_messages_of_several_threads_keep_their_order(load, llava, ask):

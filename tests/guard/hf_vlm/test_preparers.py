@@ -1,0 +1,72 @@
+"""Processes that prepare requests: none costs another request, whatever ends it."""
+
+import subprocess
+import sys
+
+# A program of its own, since it forks before it has threads, as the engine process does.
+PROGRAM = """
+import os, signal, time
+from concurrent.futures import ThreadPoolExecutor
+import torch
+from vlmguard.guard.errors import UserError
+from vlmguard.guard.hf_vlm.prepared import Prepared
+from vlmguard.guard.hf_vlm.preparers import Preparers
+
+HERE = os.getpid()
+
+class Panic(BaseException):
+    pass
+
+class Maker:
+    def prepare(self, conversation):
+        if conversation == "poison":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if conversation == "slow poison" and os.getpid() != HERE:
+            time.sleep(0.7)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if conversation == "panic":
+            raise Panic("a panic in Rust")
+        if conversation == "wrong":
+            raise UserError("say it otherwise")
+        value = torch.ones(1, 2, dtype=torch.bfloat16 if conversation == "half" else torch.float32)
+        inputs = {"pixel_values": value}
+        return Prepared("here" if os.getpid() == HERE else "apart", [], inputs, [1], False)
+
+def tried(preparers, conversation):
+    try:
+        found = preparers.prepare(None, maker, conversation)
+        value = found.inputs["pixel_values"]
+        return f"{found.text} {value.dtype} {value.sum():g}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+maker = Maker()
+one, four = Preparers(1, lambda _: maker, []), Preparers(4, lambda _: maker, [])
+for conversation in ("fine", "half", "panic", "wrong", "fine"):
+    print(tried(one, conversation))
+with ThreadPoolExecutor(3) as threads:
+    for result in sorted(threads.map(lambda _: tried(one, "slow poison"), range(3))):
+        print(result)
+for conversation in ("poison", "fine", "poison", "fine"):
+    print(tried(four, conversation))
+"""
+
+
+def test_what_ends_a_process_costs_one_request():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = iter(done.stdout.splitlines())
+    assert next(told) == "apart torch.float32 2"
+    assert next(told) == "apart torch.bfloat16 2"
+    assert next(told) == "RuntimeError: Panic: a panic in Rust"
+    assert next(told) == "UserError: say it otherwise"
+    assert next(told) == "apart torch.float32 2"
+    # The last process is killed while others wait for it.
+    assert next(told).startswith("RuntimeError: a process that prepared this request was killed")
+    assert [next(told), next(told)] == ["here torch.float32 2"] * 2
+    for left in ("apart", "here"):
+        assert next(told).startswith("RuntimeError: a process that prepared this request")
+        assert next(told) == f"{left} torch.float32 2"
+    assert "3 left" in done.stderr
