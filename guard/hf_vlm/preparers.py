@@ -73,18 +73,24 @@ class Preparers:
             ImageError: Likewise.
             RuntimeError: The processes that tried to were killed.
         """
-        for tried in range(_TRIES):
+        killed = 0
+        while killed < _TRIES:
             sock = self._free.get()
             if sock is None:
                 self._free.put(None)  # for the next one
-                if not tried:
+                if not killed:
                     return maker.prepare(conversation)
                 break  # what killed the others could kill this process
             try:
                 send(sock, pickle.dumps((settings, conversation), pickle.HIGHEST_PROTOCOL))
-                data = receive(sock)
-            except (OSError, EOFError):
+            except OSError:  # it was killed before
                 self._lose(sock)
+                continue
+            try:
+                data = receive(sock)
+            except EOFError:
+                self._lose(sock)
+                killed += 1
                 continue
             self._free.put(sock)
             reply = pickle.loads(data)

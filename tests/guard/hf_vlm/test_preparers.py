@@ -30,7 +30,7 @@ class Maker:
             raise UserError("say it otherwise")
         value = torch.ones(1, 2, dtype=torch.bfloat16 if conversation == "half" else torch.float32)
         inputs = {"pixel_values": value}
-        return Prepared("here" if os.getpid() == HERE else "apart", [], inputs, [1], False)
+        return Prepared("here" if os.getpid() == HERE else "apart", [], inputs, [os.getpid()], False)
 
 def tried(preparers, conversation):
     try:
@@ -41,7 +41,7 @@ def tried(preparers, conversation):
         return f"{type(error).__name__}: {error}"
 
 maker = Maker()
-one, four = Preparers(1, lambda _: maker, []), Preparers(4, lambda _: maker, [])
+one, four, idle = (Preparers(count, lambda _: maker, []) for count in (1, 4, 1))
 for conversation in ("fine", "half", "panic", "wrong", "fine"):
     print(tried(one, conversation))
 with ThreadPoolExecutor(3) as threads:
@@ -49,6 +49,10 @@ with ThreadPoolExecutor(3) as threads:
         print(result)
 for conversation in ("poison", "fine", "poison", "fine"):
     print(tried(four, conversation))
+found = idle.prepare(None, maker, "fine")
+os.kill(int(found.ids[0]), signal.SIGKILL)
+time.sleep(0.2)
+print(tried(idle, "fine"))
 """
 
 
@@ -69,4 +73,6 @@ def test_what_ends_a_process_costs_one_request():
     for left in ("apart", "here"):
         assert next(told).startswith("RuntimeError: a process that prepared this request")
         assert next(told) == f"{left} torch.float32 2"
+    # One that was killed before costs none.
+    assert next(told) == "here torch.float32 2"
     assert "3 left" in done.stderr
