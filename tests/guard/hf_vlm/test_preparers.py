@@ -30,7 +30,8 @@ class Maker:
             raise UserError("say it otherwise")
         value = torch.ones(1, 2, dtype=torch.bfloat16 if conversation == "half" else torch.float32)
         inputs = {"pixel_values": value}
-        return Prepared("here" if os.getpid() == HERE else "apart", [], inputs, [os.getpid()], False)
+        where = "here" if os.getpid() == HERE else "apart"
+        return Prepared(where, [], inputs, [os.getpid()], False)
 
 def tried(preparers, conversation):
     try:
