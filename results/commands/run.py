@@ -75,7 +75,7 @@ def add(commands: Any) -> None:
         "--ray",
         metavar="CLUSTER",
         help="run the cells of the matrix on a Ray cluster: local (this machine, for this run), "
-        "auto (the running one), HOST:PORT or ray://HOST:PORT",
+        "auto (the running one), or HOST:PORT of its head",
     )
     parser.add_argument(
         "--shards",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vlmguard.results.run.cluster.cells import Cell
@@ -211,6 +211,9 @@ def _pools(cells: Sequence[Cell]) -> list[_Pool]:
 
 def _reason(error: RayError) -> str:
     """What Ray says, in a line: the last one of an exception's traceback, else the first."""
+    if isinstance(error, ActorUnavailableError):
+        # Ray's own words are on connections, and leave open what has become of the cell.
+        return "its process no longer answers (killed, or its node is gone)"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

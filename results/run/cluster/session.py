@@ -1,23 +1,20 @@
 """A connection to a Ray cluster, for the time of a run: one of its own, or a running one."""
 
-import io
 import logging
 import os
-import shutil
 import signal
 import socket
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.progress import show_status
+from vlmguard.guard.progress import erase_status, show_status
+from vlmguard.results.run.cluster.own import own_folder
+from vlmguard.results.run.cluster.said_by_ray import shortened
 
 __all__ = ["AUTO", "LOCAL", "Node", "connected", "nodes", "require_ray"]
 
@@ -27,6 +24,14 @@ AUTO: Final = "auto"
 # Cells go through it, a few kB each; Ray's own choice is a third of the memory.
 _STORE: Final = 100 * 2**20
 _SECONDS: Final = 10.0
+_CLIENT: Final = "ray://"
+_REFUSED: Final = "InvalidAuthToken"
+_SETTINGS: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray else gathers lines that repeat, and prints them when it ends.
+    "RAY_DEDUP_LOGS": "0",
+}
+_TRIES: Final = "RAY_gcs_server_port_wait_time_s"
 
 
 @dataclass(frozen=True)
@@ -60,73 +65,42 @@ def connected(address: str) -> Iterator[None]:
 
     Args:
         address: `local` for a cluster of this machine alone, `auto` for the running one
-            (`RAY_ADDRESS`, or one that runs here), else `HOST:PORT` or `ray://HOST:PORT`.
+            (`RAY_ADDRESS`, or one that runs here), else `HOST:PORT`.
 
     Raises:
         UserError: Ray is not installed, or there is no such cluster.
     """
     require_ray()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address.startswith(_CLIENT):
+        raise UserError(
+            f"--ray {address}: Ray's client is not supported: start the run on a machine of the "
+            "cluster, with --ray auto or HOST:PORT of its head (6379, not 10001)."
+        )
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     show_status("starting Ray ..." if address == LOCAL else "connecting to Ray ...")
-    import ray
+    with ExitStack() as held:
+        folder = held.enter_context(own_folder()) if address == LOCAL else None
+        import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    folder = None
-    try:
+        # Ray also prints while it ends.
+        held.enter_context(shortened())
+        held.callback(ray.shutdown)
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
-            if address == LOCAL:
-                # Not below TMPDIR, which may be long: Ray's sockets are there, whose paths have at
-                # most 107 letters.
-                folder = Path(tempfile.mkdtemp(prefix="vlmguard-ray-", dir=_parent()))
+            if folder is not None:
                 own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _STORE}
                 ray.init("local", _temp_dir=str(folder), **own, **quiet)
             else:
-                _reach(address)
-                ray.init(address, **quiet)
+                found = _reached(address)
+                with _one_try():
+                    ray.init(found, **quiet)
         except (OSError, ImportError, RuntimeError, ValueError) as error:
             raise UserError(_no_cluster(address, error)) from error
-        with _terminated_as_stopped(), redirect_stdout(_OneLineOfRay(sys.stdout)):
+        finally:
+            erase_status()
+        with _terminated_as_stopped():
             yield
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-class _OneLineOfRay(io.TextIOBase):
-    """Standard output, with what Ray says of lost nodes cut to a line.
-
-    A thread of Ray's prints it there, with pages of the state of the node, and cannot be told not
-    to. Which cells were lost is said by the run itself.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        if threading.current_thread().name.startswith("ray_"):
-            first = text.strip().partition("\n")[0]
-            if first:
-                print(f"Ray: {first}", file=sys.stderr)
-            return len(text)
-        return self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        return True
-
-    # Typeshed has an attribute here, which can be set. In this stream it is only read.
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
 
 
 @contextmanager
@@ -146,6 +120,19 @@ def _terminated_as_stopped() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def _one_try() -> Iterator[None]:
+    """Have Ray try once (40 s at most) where it would try for ten minutes without a word."""
+    before = os.environ.get(_TRIES)
+    os.environ[_TRIES] = before or "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_TRIES)
+        if before is not None:
+            os.environ[_TRIES] = before
+
+
 def nodes() -> list[Node]:
     """The machines of the cluster that are alive."""
     import ray
@@ -159,26 +146,39 @@ def nodes() -> list[Node]:
     ]
 
 
-def _reach(address: str) -> None:
-    """Try a connection, since Ray itself would wait for minutes.
+def _reached(address: str) -> str:
+    """The address of a cluster whose port answers, since Ray itself would wait for minutes.
 
     Raises:
-        OSError: Nothing answers.
+        OSError: Nothing answers, or no cluster is known to run here.
+        ValueError: It is no address.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
+    # Ray has no public name for where `auto` leads, which may be a head that has ended.
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found = canonicalize_bootstrap_address(address)
+    if found is None:
+        raise ConnectionError("RAY_ADDRESS is local, which is no running cluster")
+    host, _, port = found.rpartition(":")
+    try:
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
-
-
-def _parent() -> str:
-    return os.environ.get("RAY_TMPDIR") or ("/tmp" if os.name == "posix" else tempfile.gettempdir())
+    except OSError as error:
+        raise ConnectionError(f"{found}: {error.strerror or error}") from error
+    # `auto` stays, with which Ray looks for a token by itself.
+    return AUTO if address == AUTO else found
 
 
 def _no_cluster(address: str, error: Exception) -> str:
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if _REFUSED in f"{error} {error.__cause__}":
+        return (
+            f"--ray {address}: the cluster asks for a token, and this process has none or another "
+            "one. Set RAY_AUTH_MODE=token here as on its nodes, with the token of its head in "
+            "~/.ray/auth_token (ray get-auth-token)."
+        )
     way = (
         "Start one (ray start --head), set RAY_ADDRESS, or write --ray local"
         if address == AUTO
-        else "Write HOST:PORT of its head (ray status), ray://HOST:10001, auto or local"
+        else "Write HOST:PORT of its head (ray status), auto or local"
     )
     return f"--ray {address}: no cluster answers: {said.rstrip('.')}. {way}."

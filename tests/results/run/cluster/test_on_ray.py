@@ -270,8 +270,3 @@ def test_a_key_that_only_the_driver_has_is_missed_by_the_node(
     assert "LATE_API_KEY" in said
     assert "A node takes keys from its own environment" in said
     assert "late-secret" not in said
-
-
-def test_no_cluster_is_an_error_with_the_way_out(place: Place) -> None:
-    with pytest.raises(UserError, match=r"--ray ray://127\.0\.0\.1:1: no cluster answers"):
-        run_on_ray([place.matrix("nowhere")], "ray://127.0.0.1:1")
