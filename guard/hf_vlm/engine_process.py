@@ -35,7 +35,7 @@ from vlmguard.guard.hf_vlm.protocol import (
     Start,
     Surroundings,
 )
-from vlmguard.guard.hf_vlm.wire import Channel, receive, send
+from vlmguard.guard.hf_vlm.wire import Channel, Unread, receive, send
 
 _MOST_PREPARERS: Final = 8
 
@@ -128,14 +128,20 @@ class _Served:
                 self._running[message.number].cancel()
         elif isinstance(message, Leave):
             self._users.pop(message.user, None)
+        elif isinstance(message, Unread):
+            self._reply(message.about, None, message.error)
 
     async def _answer(self, request: Request) -> None:
         try:
-            self._channel.send(Reply(request.number, await self._result(request)))
+            self._reply(request.number, await self._result(request))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # a panic of a library in Rust is no Exception
-            self._channel.send(Reply(request.number, None, portable(error)))
+            self._reply(request.number, None, error)
+
+    def _reply(self, number: int, result: object, error: BaseException | None = None) -> None:
+        reply = Reply(number, result, None if error is None else portable(error))
+        self._channel.send(reply, number)
 
     async def _result(self, request: Request) -> Any:
         what = request.what

@@ -41,7 +41,7 @@ from vlmguard.guard.hf_vlm.protocol import (
 from vlmguard.guard.hf_vlm.shared import Share, Shared
 from vlmguard.guard.hf_vlm.threads import result_of
 from vlmguard.guard.hf_vlm.vlm import CLOSED, Answer, User, Vlm
-from vlmguard.guard.hf_vlm.wire import Channel, send
+from vlmguard.guard.hf_vlm.wire import Channel, Unread, send
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class EngineProcess:
             while True:
                 self._channel.send(Leave(self._left.popleft()))
         try:
-            self._channel.send(Request(number, user, what))
+            self._channel.send(Request(number, user, what), number)
         except BaseException:  # what cannot be sent
             self._waiting.pop(number, None)
             raise
@@ -142,6 +142,9 @@ class EngineProcess:
         self._channel.forget()
 
     def _received(self, message: object) -> None:
+        if isinstance(message, Unread):
+            why = f"An answer of the model {self._name} cannot be read here: {message.error}"
+            message = Reply(message.about, None, RuntimeError(why))
         if isinstance(message, Ready):
             self.pid = message.pid
         elif isinstance(message, Reply):

@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -27,6 +28,19 @@ _HEADER: Final = struct.Struct("!Q")
 _DATA: Final = "data:"
 _SHORT: Final = 512
 """Shorter data URIs are sent as they are."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Comes in place of a message that cannot be read here, with a class of a script, say.
+
+    Attributes:
+        about: What the sender said that it is about.
+        error: Why it cannot be read.
+    """
+
+    about: int
+    error: Exception
 
 
 def send(sock: socket.socket, data: bytes) -> None:
@@ -89,11 +103,16 @@ class Channel:
         for work in (self._read, self._write):
             threading.Thread(target=work, name=f"{name}{work.__name__}", daemon=True).start()
 
-    def send(self, message: object) -> None:
-        """Send a message, after earlier ones; nothing happens if the other side is gone."""
+    def send(self, message: object, about: int = 0) -> None:
+        """Send a message, after earlier ones; nothing happens if the other side is gone.
+
+        Args:
+            message: The message.
+            about: Number of the request that fails if the other side cannot read the message.
+        """
         # What the other side has depends on the order of messages.
         with self._order:
-            self._waiting.put(self._sent.dumps(message))
+            self._waiting.put(self._sent.dumps(message, about))
 
     def close(self) -> None:
         """End the connection, which the other side sees at once."""
@@ -131,7 +150,7 @@ class _Sent:
         self._used = 0
         self._next = 0
 
-    def dumps(self, message: object) -> bytes:
+    def dumps(self, message: object, about: int) -> bytes:
         """A message with the data URIs that are new to the other side, and those it may drop."""
         new: dict[int, str] = {}
         gone: list[int] = []
@@ -147,7 +166,7 @@ class _Sent:
             uri, number = self._numbers.popitem(last=False)
             self._used -= len(uri)
             gone.append(number)
-        return pickle.dumps((new, gone, body.getvalue()), pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps((new, gone, about, body.getvalue()), pickle.HIGHEST_PROTOCOL)
 
     def _number_of(self, new: dict[int, str], uri: str) -> int:
         if uri in self._numbers:
@@ -183,9 +202,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _loads(data: bytearray, kept: dict[int, str]) -> Any:
-    new, gone, body = pickle.loads(data)
+    new, gone, about, body = pickle.loads(data)
     kept.update(new)
-    message = _Unpickler(io.BytesIO(body), kept).load()
+    message: Any
+    try:
+        message = _Unpickler(io.BytesIO(body), kept).load()
+    except Exception as error:
+        message = Unread(about, error)
     for number in gone:
         del kept[number]
     return message

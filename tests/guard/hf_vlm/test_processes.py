@@ -213,6 +213,22 @@ async def test_an_image_is_handed_over_once(load, llava, ask, monkeypatch):
     assert again.completion == output.completion
 
 
+class Strange:
+    """Can be sent, and not be read."""
+
+    def __reduce__(self):
+        return int, ("strange",)
+
+
+async def test_a_request_that_cannot_be_read_fails_alone(load, llava, ask):
+    model = load(llava)
+    config = GenerateConfig(max_tokens=6, extra_body={"custom": Strange()})
+    with pytest.raises(ValueError, match="strange"):
+        await model.api.generate(ask(), [], "auto", config)
+    output, _ = await model.api.generate(ask(), [], "auto", CONFIG)
+    assert output.usage.output_tokens == 6
+
+
 async def test_what_the_process_logs_is_in_this_log(load, llava, ask, caplog):
     """Once: as a warning of the model that was asked."""
     with caplog.at_level(logging.WARNING):

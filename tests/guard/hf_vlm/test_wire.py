@@ -5,9 +5,16 @@ import threading
 
 import pytest
 
-from vlmguard.guard.hf_vlm.wire import Channel
+from vlmguard.guard.hf_vlm.wire import Channel, Unread
 
 URI = "data:image/png;base64," + "A" * 2000
+
+
+class Strange:
+    """Cannot be read, as an object of a class that only a script has."""
+
+    def __reduce__(self):
+        return int, ("strange",)
 
 
 class Side:
@@ -57,3 +64,15 @@ def test_messages_of_both_sides_pass_each_other(sides):
     for side in sides:
         side.wait_for(4)
         assert side.got == [(number, big) for number in range(4)]
+
+
+def test_a_message_that_cannot_be_read_is_named_and_the_next_ones_come(sides):
+    one, other = sides
+    one.channel.send([URI, Strange()], 7)
+    one.channel.send([URI], 8)
+    other.wait_for(2)
+    unread, read = other.got
+    assert isinstance(unread, Unread)
+    assert unread.about == 7
+    assert "strange" in str(unread.error)
+    assert read == [URI]
