@@ -26,6 +26,7 @@ import vlmguard
 from vlmguard.guard.attacks import attack_cards
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import reason_of
+from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import known_digest
 from vlmguard.results.logs.answers import LeftOut
@@ -64,7 +65,7 @@ def log_cache() -> "LogCache | None":
     if _unused.get():
         return None
     chosen = os.environ.get(FOLDER)
-    return LogCache(user_path(chosen) if chosen else user_cache_path("vlmguard") / "logs")
+    return LogCache(user_path(chosen) if chosen else user_cache_path(PACKAGE) / "logs")
 
 
 class LogCache:

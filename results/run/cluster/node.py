@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
+from vlmguard.guard.package import PACKAGE
 from vlmguard.results.run.cluster.outcome import Outcome, State
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = [
     "versions_here",
 ]
 
-_PACKAGES: Final = ("vlmguard", "inspect_ai", "ray")
+_PACKAGES: Final = (PACKAGE, "inspect_ai", "ray")
 # Without secrets. A node's own value wins: data may lie elsewhere there.
 _SETTINGS: Final = (
     "VLMGUARD_DATA",
