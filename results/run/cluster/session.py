@@ -156,16 +156,19 @@ def _reached(address: str) -> str:
     # Ray has no public name for where `auto` leads, which may be a head that has ended.
     from ray._private.services import canonicalize_bootstrap_address
 
-    found = canonicalize_bootstrap_address(address)
+    found: str | None = address if address != AUTO else os.environ.get("RAY_ADDRESS") or AUTO
+    if found in (AUTO, LOCAL):
+        found = canonicalize_bootstrap_address(AUTO)
     if found is None:
         raise ConnectionError("RAY_ADDRESS is local, which is no running cluster")
     host, _, port = found.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
-    except OSError as error:
-        raise ConnectionError(f"{found}: {error.strerror or error}") from error
-    # `auto` stays, with which Ray looks for a token by itself.
-    return AUTO if address == AUTO else found
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
+        except OSError as error:
+            raise ConnectionError(f"{found}: {error.strerror or error}") from error
+    # `auto` stays, with which Ray looks for a token by itself; what is no address, Ray refuses.
+    return address
 
 
 def _no_cluster(address: str, error: Exception) -> str:
