@@ -92,9 +92,10 @@ def connected(address: str) -> Iterator[None]:
                 own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _STORE}
                 ray.init("local", _temp_dir=str(folder), **own, **quiet)
             else:
-                found = _reached(address)
+                _reach(address)
                 with _one_try():
-                    ray.init(found, **quiet)
+                    # `auto` stays, with which Ray looks for a token by itself.
+                    ray.init(address, **quiet)
         except (OSError, ImportError, RuntimeError, ValueError) as error:
             raise UserError(_no_cluster(address, error)) from error
         finally:
@@ -146,12 +147,11 @@ def nodes() -> list[Node]:
     ]
 
 
-def _reached(address: str) -> str:
-    """The address of a cluster whose port answers, since Ray itself would wait for minutes.
+def _reach(address: str) -> None:
+    """Try a connection, since Ray itself would wait for minutes. What is no address, Ray refuses.
 
     Raises:
         OSError: Nothing answers, or no cluster is known to run here.
-        ValueError: It is no address.
     """
     # Ray has no public name for where `auto` leads, which may be a head that has ended.
     from ray._private.services import canonicalize_bootstrap_address
@@ -167,8 +167,6 @@ def _reached(address: str) -> str:
             socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
         except OSError as error:
             raise ConnectionError(f"{found}: {error.strerror or error}") from error
-    # `auto` stays, with which Ray looks for a token by itself; what is no address, Ray refuses.
-    return address
 
 
 def _no_cluster(address: str, error: Exception) -> str:
