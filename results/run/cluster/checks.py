@@ -95,8 +95,8 @@ def check_nodes(address: str, matrices: Sequence[Matrix], there: Sequence[Node])
             except (RayError, ImportError) as error:
                 last = str(error).strip().splitlines()[-1]
                 raise UserError(
-                    f"node {node.host} cannot run vlmguard: {last}. Install the same there: pip "
-                    "install 'vlmguard[ray]'."
+                    f"node {node.host} cannot run vlmguard: {last}. Install the same there (pip "
+                    "install 'vlmguard[ray]'), or run again if that node has just ended."
                 ) from error
             if wrong := differing(versions, versions_here()):
                 raise UserError(
