@@ -17,8 +17,9 @@ from vlmguard.results.leaderboard.all_tables import board_sheets
 from vlmguard.results.leaderboard.beside import partners_of, utility_change
 from vlmguard.results.leaderboard.exact import with_exact_names
 from vlmguard.results.leaderboard.extras import Extras
-from vlmguard.results.leaderboard.figures import all_figures
 from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
+from vlmguard.results.leaderboard.figures.pictures import picture_of, pictures_of
+from vlmguard.results.leaderboard.figures.sketches import sketches_of
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.page import page
 from vlmguard.results.leaderboard.published_numbers import Published, load_published
@@ -70,9 +71,12 @@ def write_leaderboard(
     published = published_for(board)
     notes = [*board.notes, *extras.notes]
     written = [*ours, published_sheet(published), left_out_sheet(board)]
-    drawn = all_figures(board)
-    wide = drawn.page | extras.figures
-    pictures = figure_files(wide, drawn.column)
+    drawn = pictures_of(sketches_of(board))
+    wide = drawn.wide | {
+        name: picture_of(figure, f"x{number}-")
+        for number, (name, figure) in enumerate(extras.figures.items())
+    }
+    pictures = figure_files(wide, drawn.narrow)
     head = "".join(f"> {escape_markdown(one_line(note))}\n\n" for note in notes)
     typed = [typeset(each, intervals) for each in ours]
     files = {
@@ -80,9 +84,7 @@ def write_leaderboard(
         "leaderboard.tex": latex_file(typed, notes, board.footnotes, intervals),
         "leaderboard.csv": as_csv(board),
         "leaderboard.json": as_json(board, published, extras),
-        "leaderboard.html": page(
-            board, published, shown_figures(wide, drawn.column, pictures), extras
-        ),
+        "leaderboard.html": page(board, published, shown_figures(wide, drawn.narrow), extras),
     }
     if (under := red_team_csv(board)) is not None:
         files["red_team.csv"] = under

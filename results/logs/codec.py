@@ -30,7 +30,10 @@ from vlmguard.results.logs.timing import Pace
 
 __all__ = ["UNDECODABLE", "NotStorable", "packed", "unpacked"]
 
-UNDECODABLE: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error)
+UNDECODABLE: Final = (
+    *(ValueError, KeyError, TypeError, IndexError, AttributeError),
+    *(RecursionError, OverflowError, zlib.error),
+)
 """What reading damaged or foreign bytes raises."""
 
 _DATA: Final = {
@@ -173,6 +176,8 @@ def _frame_of(columns: list[Any], rows: int) -> pd.DataFrame:
             continue
         distinct = [_object(each) for each in held["values"]]
         places = np.frombuffer(base64.b64decode(held["places"]), dtype="<i4")
+        if len(places) != rows or (rows and places.min() < 0):
+            raise ValueError(f"{name}: {len(places)} of {rows} rows")
         values = np.empty(len(places), dtype=object)
         for row, place in enumerate(places.tolist()):
             values[row] = distinct[place]

@@ -6,40 +6,28 @@ that an object store gives its content. So must all that decides what is read: t
 files, the versions of what reads beside it, the registered cards, the secrets that are hidden.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import tempfile
-from collections.abc import Iterator
-from contextvars import ContextVar
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import fsspec
-from platformdirs import user_cache_path
 
 import vlmguard
 from vlmguard.guard.attacks import attack_cards
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import reason_of
-from vlmguard.guard.package import PACKAGE
-from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import known_digest
 from vlmguard.results.logs.answers import LeftOut
+from vlmguard.results.logs.cache_folder import CacheFolder, cache_folder
 from vlmguard.results.logs.codec import UNDECODABLE, NotStorable, packed, unpacked
 from vlmguard.results.logs.read import Run
 
-__all__ = ["FOLDER", "MOST_BYTES", "LogCache", "log_cache", "reader_version", "without_cache"]
-
-MOST_BYTES: Final = 1_000_000_000
-"""The most bytes of the cache; then what was not used for the longest time goes."""
-
-FOLDER: Final = "VLMGUARD_LOG_CACHE"
-"""The variable that names another folder for it."""
+__all__ = ["LogCache", "log_cache", "reader_version", "source_digest"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 _READERS: Final = ("inspect_ai", "pandas", "numpy", "pydantic")
@@ -47,38 +35,23 @@ _SOURCES: Final = (".py", ".json", ".yaml", ".yml")
 _END: Final = b"PK\5\6"
 _END_BYTES: Final = 22
 _LONGEST_COMMENT: Final = 65_535
-_unused: ContextVar[bool] = ContextVar("unused", default=False)
-
-
-@contextlib.contextmanager
-def without_cache(really: bool = True) -> Iterator[None]:
-    """Read all logs anew in this block, and keep nothing of them."""
-    token = _unused.set(really)
-    try:
-        yield
-    finally:
-        _unused.reset(token)
-
 
 def log_cache() -> "LogCache | None":
-    """The cache in the user's folder or that of `FOLDER`; None in a block `without_cache`."""
-    if _unused.get():
-        return None
-    chosen = os.environ.get(FOLDER)
-    return LogCache(user_path(chosen) if chosen else user_cache_path(PACKAGE) / "logs")
+    """The user's cache; None in a block `without_cache`."""
+    folder = cache_folder()
+    return LogCache(folder) if folder else None
 
 
 class LogCache:
     """What was read of logs, a file each.
 
     Args:
-        folder: Where the files are; made when something is kept.
+        folder: Where the files are.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: CacheFolder) -> None:
         self._folder = folder
         self._reader = reader_version()
-        self._wrote = 0
         self._works = True
 
     def state(self, path: str) -> dict[str, Any] | None:
@@ -92,23 +65,19 @@ class LogCache:
 
     def find(self, path: str, state: dict[str, Any]) -> list[Run] | LeftOut | None:
         """What was read of a log in this state; None if it is not known."""
-        place = self._place(path)
+        content = self._folder.read(_name(path))
+        if content is None:
+            return None
         try:
-            head, _, body = place.read_bytes().partition(b"\n")
-            if json.loads(head) != state:
-                return None
-            found = unpacked(body)
-            os.utime(place)
-        except OSError:
-            return None
+            head, _, body = content.partition(b"\n")
+            return unpacked(body) if json.loads(head) == state else None
         except UNDECODABLE as error:
-            _LOGGER.debug("%s is damaged (%s) and written anew", place, reason_of(error))
+            _LOGGER.debug("%s: its cache is damaged (%s), written anew", path, reason_of(error))
             return None
-        return found
 
     def knows(self, path: str) -> bool:
         """Whether something is kept of a log, of its present state or an older one."""
-        return self._place(path).is_file()
+        return self._folder.has(_name(path))
 
     def keep(self, path: str, state: dict[str, Any], found: list[Run] | LeftOut) -> None:
         """Keep what was read of a log in this state."""
@@ -117,47 +86,30 @@ class LogCache:
             return
         try:
             content = json.dumps(state).encode() + b"\n" + packed(found)
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._folder, prefix="new-")  # for its owner alone
-            try:
-                with open(handle, "wb") as file:
-                    file.write(content)
-                os.replace(name, self._place(path))
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-            self._wrote += 1
+            self._folder.write(_name(path), content)
         except NotStorable as reason:
             _LOGGER.debug("%s: not kept (%s)", path, reason)
         except OSError as error:
             self._works = False
             _LOGGER.warning(
                 "what is read of logs cannot be kept in %s (%s): they are read again each time",
-                self._folder,
+                self._folder.path,
                 reason_of(error),
             )
 
-    def tidy(self, most: int = MOST_BYTES) -> None:
-        """Remove what was not used for the longest time, if something was added and it is much."""
-        if not self._wrote:
-            return
-        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
-            files = [(each.stat().st_mtime, each.stat().st_size, each.path) for each in entries]
-            total = sum(size for _, size, _ in files)
-            for _, size, place in sorted(files):
-                if total <= most:
-                    break
-                Path(place).unlink(missing_ok=True)
-                total -= size
+    def tidy(self) -> None:
+        """Remove what was not used for the longest time, if it is much."""
+        self._folder.tidy()
 
-    def _place(self, path: str) -> Path:
-        return self._folder / hashlib.sha256(path.encode(errors="surrogatepass")).hexdigest()[:40]
+
+def _name(path: str) -> str:
+    return hashlib.sha256(path.encode(errors="surrogatepass")).hexdigest()[:40]
 
 
 def reader_version() -> str:
     """A digest of all that decides what is read of a log."""
     facts = [
-        _source_digest(),
+        source_digest(),
         *(f"{name} {version(name)}" for name in _READERS),
         # Those of a user's own tasks are among them.
         repr(cards()),
@@ -168,7 +120,8 @@ def reader_version() -> str:
 
 
 @lru_cache(maxsize=1)
-def _source_digest() -> str:
+def source_digest() -> str:
+    """A digest of the files of this package."""
     content = hashlib.sha256()
     root = Path(vlmguard.__file__).parent
     # In a working tree the package's folders are links.

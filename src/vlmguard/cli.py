@@ -83,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     try:
         if "no_cache" in arguments and arguments.no_cache:
-            from vlmguard.results.logs.kept import without_cache
+            from vlmguard.results.logs.cache_folder import without_cache
 
             with without_cache():
                 return int(arguments.run(arguments))

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from vlmguard.results.leaderboard.figures.looks import DARK, Drawn, as_bytes
-from vlmguard.results.leaderboard.figures.svg import inline_svg, variable
+from vlmguard.results.leaderboard.figures.looks import DARK
+from vlmguard.results.leaderboard.figures.pictures import Picture
+from vlmguard.results.leaderboard.figures.svg import variable
 
 __all__ = ["FIGURE_COLOURS", "Drawing", "Shown", "figure_files", "shown_figures"]
 
 FIGURE_COLOURS: Final = [(variable(light), light, dark) for light, dark in DARK.items()]
 """The page's variables, with their colours on a light and on a dark page."""
-_FORMS: Final = ("svg", "png", "pdf")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Shown:
     source: str = ""
 
 
-def figure_files(wide: Mapping[str, Figure], narrow: Mapping[str, Figure]) -> dict[str, bytes]:
+def figure_files(wide: Mapping[str, Picture], narrow: Mapping[str, Picture]) -> dict[str, bytes]:
     """The files of figures: each in three formats, and for one column of a paper as PDF.
 
     Args:
@@ -53,35 +52,31 @@ def figure_files(wide: Mapping[str, Figure], narrow: Mapping[str, Figure]) -> di
         narrow: Those that are others at the width of a column.
     """
     files = {
-        f"{name}.{form}": as_bytes(figure, form) for name, figure in wide.items() for form in _FORMS
+        f"{name}.{form}": content
+        for name, picture in wide.items()
+        for form, content in picture.files.items()
     }
-    return files | {f"{name}-column.pdf": as_bytes(each, "pdf") for name, each in narrow.items()}
+    return files | {f"{name}-column.pdf": each.files["pdf"] for name, each in narrow.items()}
 
 
-def shown_figures(
-    wide: Mapping[str, Figure], narrow: Mapping[str, Figure], files: Mapping[str, bytes]
-) -> list[Shown]:
+def shown_figures(wide: Mapping[str, Picture], narrow: Mapping[str, Picture]) -> list[Shown]:
     """The figures as the page's template takes them.
 
     Args:
         wide: Figures by title.
         narrow: Those that are others at the width of a column.
-        files: Their files.
     """
     found = []
-    for number, (name, figure) in enumerate(wide.items()):
-        named = [f"{name}.{form}" for form in _FORMS]
+    for name, picture in wide.items():
+        named = [f"{name}.{form}" for form in picture.files]
         named += [f"{name}-column.pdf"] if name in narrow else []
-        image = files[f"{name}.svg"]
-        if not isinstance(figure, Drawn):
-            source = f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}"
+        if not picture.inline:
+            image = base64.b64encode(picture.files["svg"]).decode()
             caption = name.replace("-", " ").capitalize()
-            found.append(Shown(name, caption, named, source=source))
+            found.append(Shown(name, caption, named, source=f"data:image/svg+xml;base64,{image}"))
             continue
-        drawings = [Drawing("wide", inline_svg(image, figure.alt, f"f{number}-"))]
-        slim = narrow.get(name)
-        if isinstance(slim, Drawn):
-            drawn = inline_svg(as_bytes(slim, "svg"), slim.alt, f"n{number}-")
-            drawings.append(Drawing("narrow", drawn))
-        found.append(Shown(name, figure.caption, named, drawings))
+        drawings = [Drawing("wide", picture.inline)]
+        if name in narrow:
+            drawings.append(Drawing("narrow", narrow[name].inline))
+        found.append(Shown(name, picture.caption, named, drawings))
     return found

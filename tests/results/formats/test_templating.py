@@ -15,7 +15,8 @@ from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.formats.templating import render
 from vlmguard.results.leaderboard.extras import Extras
 from vlmguard.results.leaderboard.figures import figures
-from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
+from vlmguard.results.leaderboard.figures.page import shown_figures
+from vlmguard.results.leaderboard.figures.pictures import picture_of
 from vlmguard.results.leaderboard.model import Leaderboard
 from vlmguard.results.leaderboard.page import page
 from vlmguard.results.leaderboard.published_numbers import Published
@@ -64,8 +65,8 @@ def leaderboard(evil: Leaderboard) -> str:
         certainty="abstract",
     )
     drawn = {"frontier": figures(evil)["frontier"], EVIL: Figure()}
-    shown = shown_figures(drawn, {}, figure_files(drawn, {}))
-    return page(evil, [row], shown, Extras(notes=[EVIL], sheets=[SHEET]))
+    made = {name: picture_of(each, "f-") for name, each in drawn.items()}
+    return page(evil, [row], shown_figures(made, {}), Extras(notes=[EVIL], sheets=[SHEET]))
 
 
 PAGES = {

@@ -12,9 +12,10 @@ from support.browser import Opens, browser
 from support.drawn_boards import Row, board_of
 
 from vlmguard.results.leaderboard.extras import Extras
-from vlmguard.results.leaderboard.figures import all_figures
 from vlmguard.results.leaderboard.figures.looks import DARK, INK, PAPER
 from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
+from vlmguard.results.leaderboard.figures.pictures import pictures_of
+from vlmguard.results.leaderboard.figures.sketches import sketches_of
 from vlmguard.results.leaderboard.publish import page
 
 ROWS: dict[str, Row] = {"undefended": (4.0, 0.9, 0.0), "vlmguard": (9.0, 0.9, 0.1)}
@@ -26,11 +27,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two targets, with the files of its figures."""
     folder = tmp_path_factory.mktemp("site")
     board = board_of(ROWS, ["alpha", "<i> & <b>beta"])
-    made = all_figures(board)
-    files = figure_files(made.page, made.column)
-    for name, content in files.items():
+    made = pictures_of(sketches_of(board))
+    for name, content in figure_files(made.wide, made.narrow).items():
         (folder / name).write_bytes(content)
-    text = page(board, [], shown_figures(made.page, made.column, files), Extras())
+    text = page(board, [], shown_figures(made.wide, made.narrow), Extras())
     (folder / "leaderboard.html").write_text(text, encoding="utf-8")
     return folder
 

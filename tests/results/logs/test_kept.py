@@ -18,9 +18,10 @@ from support.toy import Toy, run_toy, say
 from vlmguard.cli import main
 from vlmguard.guard.cards import Card, register
 from vlmguard.results.logs import reading
+from vlmguard.results.logs.cache_folder import FOLDER, CacheFolder
 from vlmguard.results.logs.codec import packed, unpacked
 from vlmguard.results.logs.frame import read_each, read_results
-from vlmguard.results.logs.kept import FOLDER, LogCache
+from vlmguard.results.logs.kept import LogCache
 from vlmguard.results.logs.read import Run, read_log
 
 
@@ -195,7 +196,8 @@ def test_a_folder_that_cannot_be_written_is_said_once(
 def test_what_was_not_used_for_the_longest_time_goes(
     log: Path, source: bytes, folder: Path
 ) -> None:
-    cache = LogCache(folder)
+    kept = CacheFolder(folder)
+    cache = LogCache(kept)
     found = read_log(str(log))
     for number in range(3):
         cache.keep(f"log{number}", {"number": number}, found)
@@ -203,7 +205,7 @@ def test_what_was_not_used_for_the_longest_time_goes(
     for number, file in enumerate(folder.iterdir()):
         os.utime(file, (number, number))
     oldest = min(folder.iterdir(), key=lambda each: each.stat().st_mtime)
-    cache.tidy(most=sum(sizes) - 1)
+    kept.tidy(most=sum(sizes) - 1)
     assert not oldest.exists()
     assert len(list(folder.iterdir())) == 2
 
