@@ -147,8 +147,10 @@ def _by_column(runs: list[Run]) -> dict[Column, list[Run]]:
 def _used(runs: list[Run], intersect: bool) -> tuple[list[_Used], str]:
     """The used part of each run, and a note if the runs hold different samples."""
     used = [_Used(run, run.samples(), run.answers, run.counted) for run in runs]
+    first, sizes = used[0].samples.index, [len(each.samples) for each in used]
+    if first.is_unique and all(each.samples.index.equals(first) for each in used):
+        return used, ""
     shared = set.intersection(*(set(each.samples.index) for each in used))
-    sizes = [len(each.samples) for each in used]
     if all(size == len(shared) for size in sizes):
         return used, ""
     if intersect and shared:
@@ -159,14 +161,15 @@ def _used(runs: list[Run], intersect: bool) -> tuple[list[_Used], str]:
 def _group(column: Column, differs: str, used: list[_Used], note: str) -> Group:
     """The columns of a benchmark under one set of conditions."""
     runs = [each.run for each in used]
-    scored = [
-        str(name) for each in used for name in each.samples if each.samples[name].notna().any()
-    ]
+    scored: dict[str, None] = {}
+    for each in used:
+        unknown = [name for name in each.samples if str(name) not in scored]
+        scored |= {str(name): None for name in unknown if each.samples[name].notna().any()}
     asked = [name for run in runs for name in run.asked]
     measures = measures_of(runs, dict.fromkeys([*scored, *asked]))
     headline = headline_of(runs, measures)
     first = endpoint(measures, headline)
-    kind = kind_of(name for each in used for name in each.samples["expected"])
+    kind = kind_of(name for each in used for name in each.samples["expected"].unique())
     return Group(
         column=column,
         label=heading(column),
@@ -251,7 +254,7 @@ def _cells(
     for measure in measures:
         rows = applicable(samples, measure)
         values, clusters = values_of(rows, measure), rows["cluster"].to_numpy()
-        categories = rows["category"].to_list()
+        categories = rows["category"]
         weights = category_weights(values, categories, measure)
         low, high = mean_interval(values, clusters, weights, measure.range)
         cells[measure.name] = Cell(

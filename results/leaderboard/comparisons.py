@@ -91,7 +91,8 @@ def compare(board: Leaderboard, group: Group, samples: Samples) -> list[Tested]:
             _add_note(entry, "no undefended run of this target under the same conditions")
             continue
         old, new = samples[partner], samples[entry]
-        if set(old.index) != set(new.index):
+        alike = new.index.equals(old.index)
+        if not alike and set(old.index) != set(new.index):
             both = len(set(old.index) & set(new.index))
             way_out = "; --intersect compares the shared ones" if both else ""
             _add_note(
@@ -100,7 +101,7 @@ def compare(board: Leaderboard, group: Group, samples: Samples) -> list[Tested]:
                 f"{len(old)}), so no difference{way_out}",
             )
             continue
-        new = new.reindex(old.index)
+        new = new if alike else new.reindex(old.index)
         found = _fill_differences(entry.cells, old, new, group)
         tested += [] if board.is_control(entry.defense) else found
         for name, cells in entry.slices.items():
@@ -169,9 +170,12 @@ def duels(board: Leaderboard, group: Group, samples: Samples) -> list[Duel]:
         rivals = [entry for entry in rows if not board.is_control(entry.defense)]
         if rivals:
             best = max(rivals, key=lambda entry: measure.better * entry.cells[measure.name].mean)
-            index = set(samples[best].index)
+            index = samples[best].index
             others = [
-                entry for entry in rows if entry is not best and set(samples[entry].index) == index
+                entry
+                for entry in rows
+                if entry is not best
+                and (samples[entry].index.equals(index) or set(samples[entry].index) == set(index))
             ]
             found += _against(best, others, samples, measure)
     return found
@@ -242,7 +246,9 @@ def _against(best: Entry, others: list[Entry], samples: Samples, measure: Measur
     pairs: list[_Pair] = []
     index = samples[best].index
     for one, other in combinations([best, *others], 2):
-        found = paired(samples[other].loc[index], samples[one], measure)
+        rows = samples[other]
+        rows = rows if rows.index.equals(index) else rows.loc[index]
+        found = paired(rows, samples[one], measure)
         pairs += [_Pair(one, other, found)] if found else []
     adjusted = westfall_young([Sums("", each.samples.names, each.samples.sums) for each in pairs])
     made = []

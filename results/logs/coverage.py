@@ -81,13 +81,14 @@ def coverage(answers: pd.DataFrame, measure: Measure) -> Coverage:
     rows = applicable(answers, measure)
     values = values_of(rows, measure)
     missing = np.isnan(values)
-    scored, reasons = int((~missing).sum()), _reasons(rows[missing], measure)
+    scored = int((~missing).sum())
+    reasons = _reasons(rows[missing], measure) if missing.any() else {}
     if measure.unbounded and missing.any():
         return Coverage(scored, len(rows), math.nan, math.nan, reasons)
-    low, high = (
-        _mean_over_samples(rows, np.where(missing, stand_in, values), measure)
-        for stand_in in (0.0, measure.highest)
-    )
+    low = _mean_over_samples(rows, np.where(missing, 0.0, values), measure)
+    high = low
+    if missing.any():
+        high = _mean_over_samples(rows, np.where(missing, measure.highest, values), measure)
     return Coverage(scored, len(rows), low, high, reasons)
 
 
@@ -107,7 +108,7 @@ def _reasons(rows: pd.DataFrame, measure: Measure) -> dict[str, int]:
 def _mean_over_samples(rows: pd.DataFrame, values: Numbers, measure: Measure) -> float:
     samples = rows["sample"]
     if samples.is_unique:
-        return mean(weighted(values, rows["category"].to_list(), measure))
+        return mean(weighted(values, rows["category"], measure))
     if measure.reduce not in _REDUCE:
         return math.nan
     grouped = pd.Series(values).groupby(samples.to_numpy(), sort=False)

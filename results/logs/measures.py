@@ -270,7 +270,7 @@ def values_of(rows: pd.DataFrame, measure: Measure) -> Numbers:
     return np.where(rows["expected"] == "comply", values, math.nan) if measure.benign else values
 
 
-def weighted(values: Numbers, categories: Sequence[Any], measure: Measure) -> Numbers:
+def weighted(values: Numbers, categories: "Sequence[Any] | pd.Series[Any]", measure: Measure) -> Numbers:
     """Values whose plain mean is the measure's: scaled if categories have equal weights.
 
     Args:
@@ -286,7 +286,7 @@ def weighted(values: Numbers, categories: Sequence[Any], measure: Measure) -> Nu
 
 
 def category_weights(
-    values: Numbers, categories: Sequence[Any], measure: Measure
+    values: Numbers, categories: "Sequence[Any] | pd.Series[Any]", measure: Measure
 ) -> Numbers | None:
     """Weights that give categories equal weight; None if samples have equal weight.
 
@@ -300,10 +300,9 @@ def category_weights(
     """
     if not measure.macro:
         return None
-    known = ~np.isnan(values)
-    scored = pd.Series(values)
-    counts = scored.groupby(np.asarray(categories)).transform("count").to_numpy()
-    several = len(set(np.asarray(categories)[known]))
+    known, named = ~np.isnan(values), np.asarray(list(categories))
+    counts = pd.Series(values).groupby(named).transform("count").to_numpy()
+    several = len(set(named[known]))
     weights = np.full(len(values), math.nan)
     weights[known] = known.sum() / (several * counts[known])
     return weights
@@ -321,9 +320,11 @@ def paired(old: pd.DataFrame, new: pd.DataFrame, measure: Measure) -> Pairs | No
         The pairs; None if there are none.
     """
     rows = applicable(old, measure)
-    before, after = values_of(rows, measure), values_of(new.loc[rows.index], measure)
+    # A selection copies all columns, which takes most of the time.
+    others = new if new.index.equals(rows.index) else new.loc[rows.index]
+    before, after = values_of(rows, measure), values_of(others, measure)
     # Weights are those of the pairs, so that a category has the same weight in both runs.
-    weights = category_weights(after - before, rows["category"].to_list(), measure)
+    weights = category_weights(after - before, rows["category"], measure)
     return pair_up(before, after, rows["cluster"].to_numpy(), weights)
 
 
