@@ -17,8 +17,9 @@ from vlmguard.results.leaderboard.all_tables import board_sheets
 from vlmguard.results.leaderboard.beside import partners_of, utility_change
 from vlmguard.results.leaderboard.exact import with_exact_names
 from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.figures.kept import pictures_of
 from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
-from vlmguard.results.leaderboard.figures.pictures import picture_of, pictures_of
+from vlmguard.results.leaderboard.figures.pictures import picture_of
 from vlmguard.results.leaderboard.figures.sketches import sketches_of
 from vlmguard.results.leaderboard.model import Group, Leaderboard
 from vlmguard.results.leaderboard.page import page
@@ -71,12 +72,10 @@ def write_leaderboard(
     published = published_for(board)
     notes = [*board.notes, *extras.notes]
     written = [*ours, published_sheet(published), left_out_sheet(board)]
-    drawn = pictures_of(sketches_of(board))
-    wide = drawn.wide | {
+    pictures = pictures_of(sketches_of(board)) | {
         name: picture_of(figure, f"x{number}-")
         for number, (name, figure) in enumerate(extras.figures.items())
     }
-    pictures = figure_files(wide, drawn.narrow)
     head = "".join(f"> {escape_markdown(one_line(note))}\n\n" for note in notes)
     typed = [typeset(each, intervals) for each in ours]
     files = {
@@ -84,12 +83,12 @@ def write_leaderboard(
         "leaderboard.tex": latex_file(typed, notes, board.footnotes, intervals),
         "leaderboard.csv": as_csv(board),
         "leaderboard.json": as_json(board, published, extras),
-        "leaderboard.html": page(board, published, shown_figures(wide, drawn.narrow), extras),
+        "leaderboard.html": page(board, published, shown_figures(pictures), extras),
     }
     if (under := red_team_csv(board)) is not None:
         files["red_team.csv"] = under
     content = {name: text.encode() for name, text in files.items()}
-    content |= pictures
+    content |= figure_files(pictures)
     write_files(folder, content)
     return list(content)
 

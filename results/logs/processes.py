@@ -1,17 +1,13 @@
 """Other processes that read logs for this one.
 
-They are started as programs of their own (`python -m vlmguard.results.logs.reading_process`), not
-forked or by `multiprocessing`: that works beside threads, in notebooks and in workers of others,
-on every system, and runs no line of the user's script again. What they read comes back as bytes
-that hold data alone (`codec`). A process that ends too early costs time, and no log.
+They are programs of their own (`reading_process`). What they read comes back as bytes that hold
+data alone (`codec`). A process that ends too early costs time, and no log.
 """
 
 import contextlib
 import json
 import logging
-import os
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +17,7 @@ from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.codec import UNDECODABLE, unpacked
 from vlmguard.results.logs.kept import reader_version
 from vlmguard.results.logs.read import Run
+from vlmguard.results.programs import started
 
 __all__ = ["Processes"]
 
@@ -61,16 +58,11 @@ class Processes:
         """
         self._todo.extend(dict.fromkeys(paths))
         for _ in range(number):
-            # -P: no file beside the user's scripts is taken for the package.
-            command = [sys.executable, "-P", "-m", _PROGRAM]
-            places = os.pathsep.join(each for each in sys.path if each)
-            program = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": places},
-            )
+            try:
+                program = started(_PROGRAM)
+            except OSError as error:  # As in some sandboxes.
+                _LOGGER.debug("no process can be started to read logs: %s", error)
+                return
             thread = threading.Thread(target=self._serve, args=(program,), daemon=True)
             self._programs.append(program)
             self._threads.append(thread)

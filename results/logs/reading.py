@@ -4,8 +4,6 @@ One log after the other comes out, in their order. Other processes are started o
 that reading takes longer than their start.
 """
 
-import os
-import platform
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.kept import LogCache, log_cache
 from vlmguard.results.logs.processes import Processes
 from vlmguard.results.logs.read import Run, read_log
+from vlmguard.results.programs import processors
 
 __all__ = ["Read", "read_each", "read_one"]
 
@@ -98,11 +97,4 @@ def _worth(seconds: float, logs: int) -> int:
     """
     if seconds < _WORTH:
         return 0
-    return min(_processors() - 1, _MOST_PROCESSES, logs // _LOGS_EACH)
-
-
-def _processors() -> int:
-    """The processors that this process may use."""
-    if platform.system() == "Linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return min(processors() - 1, _MOST_PROCESSES, logs // _LOGS_EACH)

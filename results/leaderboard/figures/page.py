@@ -44,39 +44,28 @@ class Shown:
     source: str = ""
 
 
-def figure_files(wide: Mapping[str, Picture], narrow: Mapping[str, Picture]) -> dict[str, bytes]:
-    """The files of figures: each in three formats, and for one column of a paper as PDF.
-
-    Args:
-        wide: Figures by title.
-        narrow: Those that are others at the width of a column.
-    """
+def figure_files(pictures: Mapping[str, Picture]) -> dict[str, bytes]:
+    """The files of figures by title: in three formats, and for one column of a paper as PDF."""
     files = {
         f"{name}.{form}": content
-        for name, picture in wide.items()
+        for name, picture in pictures.items()
         for form, content in picture.files.items()
     }
-    return files | {f"{name}-column.pdf": each.files["pdf"] for name, each in narrow.items()}
+    return files | {f"{name}-column.pdf": p.column for name, p in pictures.items() if p.column}
 
 
-def shown_figures(wide: Mapping[str, Picture], narrow: Mapping[str, Picture]) -> list[Shown]:
-    """The figures as the page's template takes them.
-
-    Args:
-        wide: Figures by title.
-        narrow: Those that are others at the width of a column.
-    """
+def shown_figures(pictures: Mapping[str, Picture]) -> list[Shown]:
+    """The figures, by title, as the page's template takes them."""
     found = []
-    for name, picture in wide.items():
+    for name, picture in pictures.items():
         named = [f"{name}.{form}" for form in picture.files]
-        named += [f"{name}-column.pdf"] if name in narrow else []
+        named += [f"{name}-column.pdf"] if picture.column else []
         if not picture.inline:
             image = base64.b64encode(picture.files["svg"]).decode()
             caption = name.replace("-", " ").capitalize()
             found.append(Shown(name, caption, named, source=f"data:image/svg+xml;base64,{image}"))
             continue
         drawings = [Drawing("wide", picture.inline)]
-        if name in narrow:
-            drawings.append(Drawing("narrow", narrow[name].inline))
+        drawings += [Drawing("narrow", picture.narrow)] if picture.narrow else []
         found.append(Shown(name, picture.caption, named, drawings))
     return found

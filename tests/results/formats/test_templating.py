@@ -66,7 +66,7 @@ def leaderboard(evil: Leaderboard) -> str:
     )
     drawn = {"frontier": figures(evil)["frontier"], EVIL: Figure()}
     made = {name: picture_of(each, "f-") for name, each in drawn.items()}
-    return page(evil, [row], shown_figures(made, {}), Extras(notes=[EVIL], sheets=[SHEET]))
+    return page(evil, [row], shown_figures(made), Extras(notes=[EVIL], sheets=[SHEET]))
 
 
 PAGES = {

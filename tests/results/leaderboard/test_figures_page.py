@@ -12,9 +12,9 @@ from support.browser import Opens, browser
 from support.drawn_boards import Row, board_of
 
 from vlmguard.results.leaderboard.extras import Extras
+from vlmguard.results.leaderboard.figures.kept import pictures_of
 from vlmguard.results.leaderboard.figures.looks import DARK, INK, PAPER
 from vlmguard.results.leaderboard.figures.page import figure_files, shown_figures
-from vlmguard.results.leaderboard.figures.pictures import pictures_of
 from vlmguard.results.leaderboard.figures.sketches import sketches_of
 from vlmguard.results.leaderboard.publish import page
 
@@ -28,9 +28,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     board = board_of(ROWS, ["alpha", "<i> & <b>beta"])
     made = pictures_of(sketches_of(board))
-    for name, content in figure_files(made.wide, made.narrow).items():
+    for name, content in figure_files(made).items():
         (folder / name).write_bytes(content)
-    text = page(board, [], shown_figures(made.wide, made.narrow), Extras())
+    text = page(board, [], shown_figures(made), Extras())
     (folder / "leaderboard.html").write_text(text, encoding="utf-8")
     return folder
 

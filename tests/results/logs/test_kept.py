@@ -19,7 +19,7 @@ from vlmguard.cli import main
 from vlmguard.guard.cards import Card, register
 from vlmguard.results.logs import reading
 from vlmguard.results.logs.cache_folder import FOLDER, CacheFolder
-from vlmguard.results.logs.codec import packed, unpacked
+from vlmguard.results.logs.codec import UNDECODABLE, packed, unpacked
 from vlmguard.results.logs.frame import read_each, read_results
 from vlmguard.results.logs.kept import LogCache
 from vlmguard.results.logs.read import Run, read_log
@@ -230,6 +230,26 @@ def test_other_processes_read_the_same_in_the_same_order(
 def test_bytes_of_others_run_no_code() -> None:
     with pytest.raises((KeyError, ValueError, TypeError)):
         unpacked(zlib.compress(b'{"runs": [{"=": "Popen", "of": {"args": "ls"}}]}'))
+
+
+def test_a_file_of_another_user_is_not_used(
+    log: Path, folder: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.name != "posix":
+        pytest.skip("users are told apart on POSIX alone")
+    safety(log)
+    (file,) = folder.iterdir()
+    monkeypatch.setattr(os, "getuid", lambda: file.stat().st_uid + 1)
+    assert 8.0 in safety(log)
+    assert len(opened) == 2
+
+
+def test_bytes_that_are_deep_or_of_another_length_are_refused(log: Path) -> None:
+    deep = zlib.compress(b"[" * 100_000)
+    frame = {"=": "frame", "rows": 9, "of": [["a", "str", {"values": ["x"], "places": "AAAAAA=="}]]}
+    for content in (deep, zlib.compress(json.dumps({"runs": [frame]}).encode())):
+        with pytest.raises(UNDECODABLE):
+            unpacked(content)
 
 
 def test_packed_and_unpacked_are_equal(log: Path) -> None:

@@ -1,0 +1,88 @@
+"""The figures of a leaderboard: from the cache, else drawn, by two processes if they are many.
+
+Drawing takes most of the time of a leaderboard, and equal data give equal figures. A figure is
+known by all that is drawn: its data to the last digit, the settings of matplotlib, and the files of
+this package.
+"""
+
+import contextlib
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+import matplotlib
+
+from vlmguard.results.leaderboard.figures.pictures import Picture, drawn, packed, unpacked
+from vlmguard.results.leaderboard.figures.sketches import Sketch
+from vlmguard.results.logs.cache_folder import cache_folder
+from vlmguard.results.logs.kept import source_digest
+from vlmguard.results.programs import processors, started
+
+__all__ = ["digest_of", "pictures_of"]
+
+_MANY: Final = 6
+"""From so many figures on another process saves time: its start takes as long as two or three."""
+_PROGRAM: Final = "vlmguard.results.leaderboard.figures.drawing_process"
+
+Numbered = tuple[int, Sketch]
+"""A figure to draw, and its number among those of the page."""
+
+
+def pictures_of(sketches: Mapping[str, Sketch]) -> dict[str, Picture]:
+    """The figures by title."""
+    cache = cache_folder()
+    known = {number: digest_of(each, number) for number, each in enumerate(sketches.values())}
+    found: dict[int, Picture] = {}
+    for number, digest in known.items():
+        content = cache.read(f"figure-{digest}") if cache else None
+        picture = unpacked(content, digest) if content else None
+        found |= {number: picture} if picture else {}
+    missing = [pair for pair in enumerate(sketches.values()) if pair[0] not in found]
+    made: dict[int, Picture] = {}
+    if len(missing) >= _MANY and processors() > 1:
+        # Where no program can be started, as in some sandboxes, this process draws all.
+        with contextlib.suppress(OSError):
+            made = _drawn_by_two(missing)
+    for number, sketch in missing:
+        picture = made.get(number) or drawn(sketch, number)
+        found[number] = picture
+        if cache:
+            # That a cache cannot be written was said when the logs were read.
+            with contextlib.suppress(OSError):
+                cache.write(f"figure-{known[number]}", packed(picture, known[number]))
+    if cache:
+        cache.tidy()
+    return {title: found[number] for number, title in enumerate(sketches)}
+
+
+def digest_of(sketch: Sketch, number: int) -> str:
+    """What tells a figure from all others."""
+    # A user's matplotlibrc may set what our style leaves open.
+    settings = repr(sorted(matplotlib.rcParams.items()))
+    facts = [sketch.described(), number, source_digest(), matplotlib.__version__, settings]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:40]
+
+
+def _drawn_by_two(missing: list[Numbered]) -> dict[int, Picture]:
+    """Draw figures here and in another process; what that one does not give is left out."""
+    # It also has to start.
+    here, there = missing[: len(missing) * 5 // 9], missing[len(missing) * 5 // 9 :]
+    with ThreadPoolExecutor(1) as pool, started(_PROGRAM) as program:
+        try:
+            answer: Future[tuple[bytes, bytes]] = pool.submit(
+                program.communicate, pickle.dumps(there)
+            )
+            made = {number: drawn(sketch, number) for number, sketch in here}
+            content, _ = answer.result()
+        finally:
+            program.kill()
+    for number, sketch in there:
+        line, _, content = content.partition(b"\n")
+        size = int(line) if line.isdigit() else 0
+        picture = unpacked(content[:size], digest_of(sketch, number))
+        made |= {number: picture} if picture else {}
+        content = content[size:]
+    return made
