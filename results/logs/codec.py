@@ -62,15 +62,20 @@ def packed(found: list[Run] | LeftOut) -> bytes:
     Raises:
         NotStorable: It has no exact form, or holds a secret of the log's header.
     """
-    if isinstance(found, LeftOut):
-        content: Any = {
-            "reason": str(found),
-            "unfinished": _plain(found.unfinished),
-            "created": found.created,
-        }
-    else:
-        content = {"runs": _plain(found)}
-    return zlib.compress(json.dumps(content, ensure_ascii=True).encode(), 1)
+    try:
+        if isinstance(found, LeftOut):
+            content: Any = {
+                "reason": str(found),
+                "unfinished": _plain(found.unfinished),
+                "created": found.created,
+            }
+        else:
+            content = {"runs": _plain(found)}
+        written = json.dumps(content, ensure_ascii=True)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        # Such as an int of thousands of digits, or a set of what has no order.
+        raise NotStorable(str(error)) from error
+    return zlib.compress(written.encode(), 1)
 
 
 def unpacked(content: bytes) -> list[Run] | LeftOut:

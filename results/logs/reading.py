@@ -7,7 +7,7 @@ that reading takes longer than their start.
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.kept import LogCache, log_cache
@@ -57,6 +57,8 @@ def read_each(paths: Iterable[str], processes: int | None = None) -> Iterator[Re
     cache = log_cache()
     others = Processes(read_one)
     listed = list(paths)
+    # Of logs that others read before their turn: the state then, since a log may change meanwhile.
+    before: dict[str, dict[str, Any] | None] = {}
     seconds, read = 0.0, 0
     try:
         for place, path in enumerate(listed):
@@ -68,10 +70,12 @@ def read_each(paths: Iterable[str], processes: int | None = None) -> Iterator[Re
                     left = len(rest) * seconds / max(read, 1)
                     wanted = _worth(left, len(rest)) if processes is None else processes
                     if wanted:
+                        before = {each: cache.state(each) for each in rest} if cache else {}
                         others.start(rest, wanted)
                 began = time.monotonic()
                 found = others.result(path)
                 seconds, read = seconds + time.monotonic() - began, read + 1
+                state = before.get(path, state)
                 if cache and state:
                     cache.keep(path, state, found)
             yield Read(path, reason=found) if isinstance(found, LeftOut) else Read(path, found)

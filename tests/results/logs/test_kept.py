@@ -2,12 +2,13 @@
 
 import json
 import logging
+import math
 import os
 import re
 import stat
 import zipfile
 import zlib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,9 +20,10 @@ from vlmguard.cli import main
 from vlmguard.guard.cards import Card, register
 from vlmguard.results.logs import reading
 from vlmguard.results.logs.cache_folder import FOLDER, CacheFolder
-from vlmguard.results.logs.codec import UNDECODABLE, packed, unpacked
+from vlmguard.results.logs.codec import UNDECODABLE, NotStorable, packed, unpacked
 from vlmguard.results.logs.frame import read_each, read_results
 from vlmguard.results.logs.kept import LogCache
+from vlmguard.results.logs.processes import Processes
 from vlmguard.results.logs.read import Run, read_log
 
 
@@ -225,6 +227,53 @@ def test_other_processes_read_the_same_in_the_same_order(
     for old, new in zip(alone, together, strict=True):
         for one, other in zip(old.runs, new.runs, strict=True):
             equal(one, other)
+
+
+class Ahead(Processes):
+    """Others that have read all logs before the first one is asked for."""
+
+    begun = False
+
+    @property
+    def started(self) -> bool:
+        return self.begun
+
+    def start(self, paths: list[str], number: int) -> None:
+        self.begun = True
+        self._found = {path: self._read(path) for path in paths}
+
+
+def test_what_was_read_before_a_log_changed_is_not_kept_as_of_now(
+    source: bytes, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "Processes", Ahead)
+    first, last = tmp_path / "0.eval", tmp_path / "1.eval"
+    for path in (first, last):
+        with_grade(source, 4, path)
+    each = read_each([str(first), str(last)], 1)
+    next(each)
+    with_grade(source, 9, last)
+    assert len(list(each)) == 1
+    assert safety(last)[0] == 9
+
+
+@pytest.mark.parametrize("value", [10**5000, {1, "a"}, object()], ids=["long", "set", "other"])
+def test_what_has_no_exact_form_is_not_kept(log: Path, folder: Path, value: object) -> None:
+    (run,) = read_log(str(log))
+    odd = replace(run, facts={"odd": value})
+    with pytest.raises(NotStorable):
+        packed([odd])
+
+
+@pytest.mark.parametrize(
+    "value", [math.inf, -math.inf, "\ud800", "\0", 2**70, True, None], ids=ascii
+)
+def test_odd_values_come_back_as_they_were(log: Path, value: object) -> None:
+    (run,) = read_log(str(log))
+    answers = run.answers.assign(odd=pd.Series([value] * len(run.answers), dtype=object))
+    again = unpacked(packed([replace(run, answers=answers)]))
+    assert isinstance(again, list)
+    assert [repr(each) for each in again[0].answers["odd"]] == [repr(value)] * len(answers)
 
 
 def test_bytes_of_others_run_no_code() -> None:
