@@ -36,6 +36,7 @@ _END: Final = b"PK\5\6"
 _END_BYTES: Final = 22
 _LONGEST_COMMENT: Final = 65_535
 
+
 def log_cache() -> "LogCache | None":
     """The user's cache; None in a block `without_cache`."""
     folder = cache_folder()

@@ -270,7 +270,9 @@ def values_of(rows: pd.DataFrame, measure: Measure) -> Numbers:
     return np.where(rows["expected"] == "comply", values, math.nan) if measure.benign else values
 
 
-def weighted(values: Numbers, categories: "Sequence[Any] | pd.Series[Any]", measure: Measure) -> Numbers:
+def weighted(
+    values: Numbers, categories: "Sequence[Any] | pd.Series[Any]", measure: Measure
+) -> Numbers:
     """Values whose plain mean is the measure's: scaled if categories have equal weights.
 
     Args:

@@ -17,7 +17,7 @@ def main() -> None:
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # Bytes of the process that started this one, and of nobody else.
-    for number, sketch in pickle.loads(sys.stdin.buffer.read()):  # noqa: S301
+    for number, sketch in pickle.loads(sys.stdin.buffer.read()):
         content = packed(drawn(sketch, number), digest_of(sketch, number))
         out.write(str(len(content)).encode() + b"\n" + content)
         out.flush()
