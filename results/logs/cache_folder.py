@@ -11,6 +11,7 @@ from typing import Final
 
 from platformdirs import user_cache_path
 
+from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.paths import user_path
 
 __all__ = ["FOLDER", "MOST_BYTES", "CacheFolder", "cache_folder", "without_cache"]
@@ -39,7 +40,7 @@ def cache_folder() -> "CacheFolder | None":
     if _unused.get():
         return None
     chosen = os.environ.get(FOLDER)
-    return CacheFolder(user_path(chosen) if chosen else user_cache_path("vlmguard") / "logs")
+    return CacheFolder(user_path(chosen) if chosen else user_cache_path(PACKAGE) / "logs")
 
 
 class CacheFolder:
