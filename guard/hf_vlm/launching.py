@@ -92,6 +92,7 @@ class Launcher:
             if self._control is None:
                 _daemon(self._wait_for, _python("alone", theirs), self._last)
                 return self._last, ours
+            # Both are closed by the block below.
             where = open(os.devnull, "wb") if _no_errors() else os.fdopen(os.dup(2), "wb")  # noqa: SIM115
             # An OSError: the nursery is gone, as our socket will show.
             with where as errors, suppress(OSError):
