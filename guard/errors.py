@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from inspect_ai._util.error import PrerequisiteError
 from pydantic import BaseModel, ValidationError
 from rich.markup import escape
+from tenacity import RetryError
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.redaction import redact_text
@@ -18,6 +19,7 @@ __all__ = [
     "MissingData",
     "MissingFile",
     "UserError",
+    "cause_of",
     "check_choice",
     "check_count",
     "check_number",
@@ -178,7 +180,12 @@ def short(name: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def reason_of(error: Exception) -> str:
+def cause_of(error: BaseException) -> BaseException:
+    """The error of the last try, in the place of Inspect's that all tries of a call failed."""
+    return error.__cause__ or error if isinstance(error, RetryError) else error
+
+
+def reason_of(error: BaseException) -> str:
     """The reason of an error, on one line and without the path (which may be of any length)."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

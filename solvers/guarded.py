@@ -54,7 +54,7 @@ from inspect_ai.util import message_limit, suspend_turn_limit
 
 from vlmguard.guard.after_run import listen
 from vlmguard.guard.defense import Conversation, Defense, Outcome, Target
-from vlmguard.guard.errors import MissingFile, UserError
+from vlmguard.guard.errors import MissingFile, UserError, cause_of
 from vlmguard.guard.guarded_names import PROVIDER, defense_of, guarded_name, made_defense
 from vlmguard.guard.model_calls import TOLD_BY
 from vlmguard.guard.model_secrets import make_model
@@ -164,7 +164,7 @@ class Guarded(ModelAPI, Wrapper):
             with suspend_turn_limit(), message_limit(None):
                 outcome = await self.defense.run(conversation, target, record)
         except Exception as error:
-            _tell(conversation, record, {"error": redact_text(str(error))})
+            _tell(conversation, record, {"error": redact_text(str(cause_of(error)))})
             raise
         told.afterwards(outcome)
         _tell(conversation, record, _done(outcome))

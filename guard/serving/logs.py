@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from vlmguard.guard.errors import cause_of
+
 __all__ = ["LOGGER", "logged", "raised", "shadowed"]
 
 LOGGER: Final = logging.getLogger("vlmguard.serve")
@@ -38,7 +40,7 @@ def raised(name: str, error: BaseException) -> None:
     """
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = [f"{Path(each.filename).name}:{each.lineno}" for each in frames]
-    line = {"request": name, "raised": type(error).__name__, "at": places}
+    line = {"request": name, "raised": type(cause_of(error)).__name__, "at": places}
     logged(line, logging.ERROR)
 
 

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from vlmguard.guard.defense import Conversation, Outcome, Target
 from vlmguard.guard.defense.target import Answer
-from vlmguard.guard.errors import UserError, reason_of
+from vlmguard.guard.errors import UserError, cause_of, reason_of
 from vlmguard.guard.images.prepare import ImageError, from_data_uri, to_data_uri
 from vlmguard.guard.messages import user_message
 from vlmguard.guard.outside import made_of, model_of, options_of, roles_of
@@ -127,8 +127,7 @@ def _naming(who: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        # Inspect's error after its tries names the last one as its cause.
-        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        cause = cause_of(error)
         raise UserError(
             f"{who} did not answer ({type(cause).__name__}: {reason_of(cause)}). Check names of "
             "models, keys and addresses."

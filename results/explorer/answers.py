@@ -16,6 +16,7 @@ from vlmguard.results.explorer.images import Pictures
 from vlmguard.results.explorer.texts import shown_text
 from vlmguard.results.logs.answers import Names, column_name, tally_of, values_by_key, views
 from vlmguard.results.logs.attack import tries_of
+from vlmguard.results.logs.causes import cause_of_sample
 from vlmguard.results.logs.measures import Measure, common_measures
 
 __all__ = ["answer_of", "measures_by_column", "request_of"]
@@ -68,7 +69,7 @@ def answer_of(
             for scorer, score in (sample.scores or {}).items()
             if scorer in names
         ],
-        "error": shown_text(redact_text(sample.error.message)) if sample.error else "",
+        "error": shown_text(redact_text(cause_of_sample(sample))),
     }
 
 

@@ -36,6 +36,7 @@ from vlmguard.results.logs.answers import (
 from vlmguard.results.logs.archive import LogFile, opened_log
 from vlmguard.results.logs.around import defended_by
 from vlmguard.results.logs.attack import ATTACKER, Noted, noted_attacks, tries_of
+from vlmguard.results.logs.causes import cause_in
 from vlmguard.results.logs.checks import (
     Touched,
     check_kinds,
@@ -326,7 +327,7 @@ def _check_finished(opened: _Opened) -> None:
     # Inspect would not know that a log is of a shard, and run the whole benchmark.
     finish = _FINISH if shard_of(log) is None else RUN_AGAIN
     if log.status != "success":
-        told = log.error.message.splitlines() if log.error else []
+        told = cause_in(log.error.message).splitlines() if log.error else []
         detail = f": {told[0]}" if told else ""
         raise _unfinished(log, f"(status {log.status}{detail}); {finish}")
     # Set if a user stopped a run and let Inspect score the finished samples: its status is

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from inspect_ai.log import EvalSampleSummary
 
+from vlmguard.results.logs.causes import cause_in
+
 __all__ = ["Mark", "Summary", "as_written", "from_inspect"]
 
 _VALUES: Final = (str, int, float, bool)
@@ -75,7 +77,7 @@ def from_inspect(summaries: Iterable[EvalSampleSummary]) -> list[Summary]:
             },
             model_costs={name: usage.total_cost for name, usage in each.model_usage.items()},
             role_costs={name: usage.total_cost for name, usage in each.role_usage.items()},
-            error=each.error,
+            error=None if each.error is None else cause_in(each.error),
             started_at=each.started_at,
             completed_at=each.completed_at,
             total_time=each.total_time,
@@ -133,7 +135,7 @@ def _summary(row: Any) -> Summary | None:
         scores,
         model_costs,
         role_costs,
-        get("error"),
+        None if get("error") is None else cause_in(get("error")),
         get("started_at"),
         get("completed_at"),
         get("total_time"),

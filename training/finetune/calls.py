@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vlmguard.guard.errors import UserError, reason_of
+from vlmguard.guard.errors import UserError, cause_of, reason_of
 from vlmguard.guard.redaction import redact_text
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,8 @@ class Calls:
     def _fail(self, by: str, error: Exception) -> None:
         self.failed += 1
         self._last.append(True)
-        self._reason = redact_text(f"{by}: {type(error).__name__}: {reason_of(error)}")
+        cause = cause_of(error)
+        self._reason = redact_text(f"{by}: {type(cause).__name__}: {reason_of(cause)}")
         logger.warning("A call failed. %s", self._reason)
 
     def _write(self, head: dict[str, str], said: Said) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from inspect_ai.model import CachePolicy, GenerateConfig, Model
 
 from vlmguard.guard.defense import Defense
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import UserError, cause_of
 from vlmguard.guard.option_content import files_digest
 from vlmguard.guard.outside import asking, made_of
 from vlmguard.guard.record import DefenseRecord
@@ -156,7 +156,7 @@ async def _decided(
     except Exception as error:
         if record.failure:  # `on_failure=raise`: nothing reaches the target
             return Decided(request.digest, "block", record.failure, record.failure), record
-        return Decided(request.digest, "", type(error).__name__), record
+        return Decided(request.digest, "", type(cause_of(error)).__name__), record
     kept = Plain(pictures).decision(decision, record.skipped)
     decided = Decided(
         request.digest, kept.action, kept.reason, kept.failure, kept.skipped, kept.sent

@@ -13,7 +13,7 @@ from inspect_ai import Task
 from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.timing import LATENCY_TAG
 from vlmguard.results.run.cluster.cells import Cell, cells_of, refuse_shared_folders
-from vlmguard.results.run.cluster.checks import check_nodes, lacking_resources, on_the_cpu
+from vlmguard.results.run.cluster.checks import check_nodes, lacking_resources, on_the_cpu, total
 from vlmguard.results.run.cluster.finished import (
     finished_cells,
     headers_below,
@@ -97,6 +97,7 @@ def run_on_ray(
             check_nodes(address, matrices, there)
             for line in on_the_cpu(matrices, there):
                 print(line)
+            view.starting(total(there))
             return _run(looked, finished, view)
 
 

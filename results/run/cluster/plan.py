@@ -47,7 +47,11 @@ def _cells(cells: Sequence[Cell], matrices: Sequence[Matrix]) -> list[str]:
         return []
     shards = max(matrix.shards for matrix in matrices)
     whole = len({cell.whole for cell in cells})
-    split = f", each benchmark in at most {shards} shards: {whole} runs" if shards > 1 else ""
+    split = (
+        f", each benchmark in at most {shards} shards: {whole} run{'s' if whole > 1 else ''}"
+        if shards > 1
+        else ""
+    )
     return [f"Cells: {len(cells)}{split}. A cell is a process's work; its logs have a folder."]
 
 

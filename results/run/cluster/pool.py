@@ -143,7 +143,7 @@ class _Hand:
             ray.kill(work.runner)
             return
         cell = work.pool.waiting.popleft()
-        self._view.began()
+        self._view.began(cell)
         asked = work.runner.run.options(name=cell.name).remote(pickle.dumps(cell))
         self._asked[asked] = _Work(work.pool, work.runner, cell)
 

@@ -2,10 +2,17 @@
 
 from typing import Final
 
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log, read_eval_log_sample_summaries
+from inspect_ai.log import (
+    EvalLog,
+    list_eval_logs,
+    read_eval_log,
+    read_eval_log_sample,
+    read_eval_log_sample_summaries,
+)
 
 from vlmguard.guard.errors import UserError, reason_of
 from vlmguard.guard.redaction import redact_text
+from vlmguard.results.logs.causes import cause_in, cause_of_sample
 from vlmguard.results.run.cluster.cells import CELL, Cell
 from vlmguard.results.run.cluster.held import Held
 from vlmguard.results.run.cluster.outcome import State
@@ -67,10 +74,11 @@ def _why(place: str) -> str:
 
 def _error_in(log: EvalLog) -> str:
     failed = [each for each in read_eval_log_sample_summaries(log.location) if each.error]
-    said = log.error.message if log.error else ""
+    said = cause_in(log.error.message) if log.error else ""
     if failed:
         samples = "1 sample" if len(failed) == 1 else f"{len(failed)} samples"
-        return f"{samples} failed, the first ({failed[0].id}): {failed[0].error or said}"
+        first = read_eval_log_sample(log.location, failed[0].id, failed[0].epoch)
+        return f"{samples} failed, the first ({first.id}): {cause_of_sample(first) or said}"
     return said
 
 

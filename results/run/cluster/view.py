@@ -1,11 +1,15 @@
-"""Says how a run on a cluster goes: a line for each cell that ends, and one of counts below."""
+"""Says how a run on a cluster goes: a line for each cell that ends, and one of counts below.
 
+Where there is no terminal for the counts, each cell that begins has a line too.
+"""
+
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from vlmguard.guard.progress import erase_status, show_status
+from vlmguard.guard.progress import erase_status, is_terminal, show_status
 from vlmguard.guard.terminal import say_error
 from vlmguard.results.run.cluster.cells import Cell
 from vlmguard.results.run.cluster.outcome import Outcome
@@ -36,9 +40,21 @@ class View:
         if finished:
             self._print(f"{finished} of {total} cells are finished by their logs.")
 
-    def began(self) -> None:
-        """A cell has begun."""
+    def starting(self, where: str) -> None:
+        """The cluster is there, and processes start on it, which takes a while.
+
+        Args:
+            where: What the cluster has.
+        """
+        left = self.total - self.counts["done"]
+        cells = "1 cell" if left == 1 else f"{left} cells"
+        self._print(f"Ray: {where}. Processes for {cells} start: each imports Inspect first.")
+
+    def began(self, cell: Cell) -> None:
+        """A cell has begun; a terminal shows that in the line of counts."""
         self.counts["running"] += 1
+        if not is_terminal(sys.stderr):
+            self._print(f"begun {cell.name} ({cell.samples} samples)")
 
     def ended(self, cell: Cell, outcome: Outcome) -> None:
         """A cell has ended."""
