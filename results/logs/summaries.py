@@ -128,6 +128,7 @@ def _summary(row: Any) -> Summary | None:
         and (get("retries") is None or type(get("retries")) is int)
     ):
         return None
+    error = None if (said := get("error")) is None else cause_in(said)
     return Summary(
         name,
         epoch,
@@ -135,7 +136,7 @@ def _summary(row: Any) -> Summary | None:
         scores,
         model_costs,
         role_costs,
-        None if get("error") is None else cause_in(get("error")),
+        error,
         get("started_at"),
         get("completed_at"),
         get("total_time"),
