@@ -31,7 +31,7 @@ def portable(error: BaseException) -> Exception:
 def _copy(error: BaseException) -> Exception:
     """A built-in error with the same text."""
     kind = next(each for each in type(error).__mro__ if each.__module__ == builtins.__name__)
-    if issubclass(kind, Exception):
+    if isinstance(error, Exception) and issubclass(kind, Exception):
         own = kind.__reduce__(error)[1]  # for one of the system with its file
         plain = all(type(each) in _PLAIN for each in own)
         for arguments in [own] * plain + [(str(error),)]:

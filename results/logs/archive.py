@@ -2,11 +2,12 @@
 
 import json
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 
 import fsspec
 from inspect_ai.log import EvalLog, read_eval_log, read_eval_log_sample_summaries
@@ -23,7 +24,7 @@ million.
 _SUMMARIES: Final = "summaries.json"
 
 
-class LogFile(Protocol):
+class LogFile(ABC):
     """What a log holds, whatever its format.
 
     Attributes:
@@ -32,15 +33,19 @@ class LogFile(Protocol):
 
     path: str
 
+    @abstractmethod
     def header(self) -> EvalLog:
         """The log without samples."""
 
+    @abstractmethod
     def summaries(self) -> list[Summary]:
         """The summaries of its samples."""
 
+    @abstractmethod
     def samples(self) -> Iterator[bytes]:
         """The whole samples, each once, as JSON."""
 
+    @abstractmethod
     def sample(self, name: int | str, epoch: int) -> dict[str, Any]:
         """A whole sample, by its id and epoch."""
 
@@ -85,7 +90,7 @@ def _check(sizes: dict[str, int]) -> None:
             )
 
 
-class _EvalFile:
+class _EvalFile(LogFile):
     def __init__(self, path: str, file: IO[bytes], archive: zipfile.ZipFile) -> None:
         self.path = path
         self._file = file
@@ -114,7 +119,7 @@ class _EvalFile:
         return found
 
 
-class _JsonFile:
+class _JsonFile(LogFile):
     def __init__(self, path: str) -> None:
         self.path = path
 

@@ -90,7 +90,7 @@ class LockObject:
             if _code(error) == "NoSuchKey":
                 return None
             raise
-        text = sync(self._store.loop, found["Body"].read, timeout=self._patience)
+        text: Any = sync(self._store.loop, found["Body"].read, timeout=self._patience)
         now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
         written: datetime = found["LastModified"]
         try:

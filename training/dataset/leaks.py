@@ -191,13 +191,13 @@ class _Index:
             row: The row.
             near: What looks like its image, in any test set.
         """
-        own = [(kind, shown) for kind, shown in _own(row) if not isinstance(shown, Fingerprint)]
+        own = [each for each in _own(row) if not isinstance(each[1], Fingerprint)]
         looks = sorted(
             (each for each in near if each in self._places), key=self._places.__getitem__
         )
-        return [each for each in own if each[1] in self.shown] + [
-            ("near_image", look) for look in looks
-        ]
+        found = [each for each in own if each[1] in self.shown]
+        found.extend(("near_image", look) for look in looks)
+        return found
 
     def pair_of(self, row: Item, text: str, like: list[tuple[Kind, "_Shown"]]) -> Item | None:
         """The item that shows a row's image, and asks the same or names the same pair."""
@@ -230,7 +230,7 @@ def _leaks_in(
     if (pair := index.pair_of(row, text, like)) is not None:
         matches.append(("pair", pair))
     else:
-        matches += [(kind, index.shown[shown]) for kind, shown in like[:1]]
+        matches.extend((kind, index.shown[shown]) for kind, shown in like[:1])
         if text in index.by_text:
             matches.append(("text", index.by_text[text]))
     return [Leak(row.id, name, item.id, row.image_id, kind) for kind, item in matches]
