@@ -10,7 +10,7 @@ from typing import Final, TextIO
 from vlmguard.guard.progress import erase_status
 from vlmguard.guard.redaction import redact_text
 
-__all__ = ["READER_LEFT", "command_output"]
+__all__ = ["READER_LEFT", "PassedOn", "command_output"]
 
 READER_LEFT: Final = 141
 """Exit status if the reader of the output left (`| head`), as shells show it: 128 + SIGPIPE."""
@@ -43,11 +43,52 @@ def command_output() -> Iterator[None]:
                     stream.flush()
 
 
-class _Output(io.TextIOBase):
+class PassedOn(io.TextIOBase):
+    """A stream in front of another one, as which it looks; what is written is up to a subclass.
+
+    Args:
+        stream: The other one.
+
+    Attributes:
+        stream: The same.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def flush(self) -> None:
+        """Write out what is still buffered."""
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        """The number of its file."""
+        return self.stream.fileno()
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    # Typeshed has attributes here, which can be set. In this stream they are only read.
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Its encoding."""
+        return self.stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """What happens to letters that its encoding lacks."""
+        return self.stream.errors
+
+
+class _Output(PassedOn):
     """A stream that redacts each piece written, and passes it on."""
 
     def __init__(self, stream: TextIO, *, needed: bool) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._needed = needed
 
     def write(self, text: str) -> int:
@@ -55,39 +96,21 @@ class _Output(io.TextIOBase):
         if not self._needed or self.isatty():
             erase_status()
         try:
-            self._stream.write(redact_text(text))
+            self.stream.write(redact_text(text))
         except BrokenPipeError:
             self._reader_left()
         return len(text)
 
     def flush(self) -> None:
         try:
-            self._stream.flush()
+            super().flush()
         except BrokenPipeError:
             self._reader_left()
 
     def _reader_left(self) -> None:
         # What is still buffered must go somewhere, or Python would complain when it ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
+        os.dup2(nowhere, self.stream.fileno())
         os.close(nowhere)
         if self._needed:
             raise SystemExit(READER_LEFT)
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        return True
-
-    # Typeshed has attributes here, which can be set. In this stream they are only read.
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
-
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        return self._stream.errors

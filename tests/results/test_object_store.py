@@ -29,7 +29,7 @@ from support.counting_api import counting_api
 from vlmguard.cli import main
 from vlmguard.results.run import object_lock
 
-def answer():
+def answer(*_):
     if len(answers) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return {REWRITE!r}

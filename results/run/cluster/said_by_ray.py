@@ -1,12 +1,13 @@
 """What Ray prints of its own accord, cut to a line each."""
 
-import io
 import re
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Final, TextIO
+
+from vlmguard.guard.streams import PassedOn
 
 __all__ = ["shortened"]
 
@@ -22,7 +23,7 @@ def shortened() -> Iterator[None]:
         yield
 
 
-class _Shortened(io.TextIOBase):
+class _Shortened(PassedOn):
     """Standard output, with what Ray says of lost nodes cut to a line.
 
     A thread of Ray's prints it there, with pages of the state of the node, several times, and
@@ -30,34 +31,17 @@ class _Shortened(io.TextIOBase):
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._last = ""
 
     def write(self, text: str) -> int:
         if not threading.current_thread().name.startswith(_THREADS):
-            return self._stream.write(text)
+            return self.stream.write(text)
         line = _line(text)
         if line and line != self._last:
             self._last = line
             print(line, file=sys.stderr)
         return len(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        return True
-
-    # Typeshed has an attribute here, which can be set. In this stream it is only read.
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
 
 
 def _line(text: str) -> str:

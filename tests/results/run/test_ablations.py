@@ -3,13 +3,12 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
-from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, modelapi
+from inspect_ai.model import ChatMessage
+from support.counting_api import counting_api
 from support.folders import write_vlguard
-from support.scripted import USAGE
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -22,27 +21,14 @@ ASKED: list[tuple[str, str]] = []
 JUDGED = {"safety": 8, "helpful": True, "safe": True, "effective": True, "refused": False}
 
 
-@modelapi(name="ablated")
-class Ablated(ModelAPI):
+def ablated(model: str, messages: list[ChatMessage]) -> str:
     """One model in all roles: it finds a hazard where a request is about paint."""
+    kind, said = _reply(model, "\n".join(message.text for message in messages))
+    ASKED.append((kind, messages[-1].text))
+    return said
 
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-        **_: Any,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
 
-    async def generate(self, input: list[ChatMessage], *_: Any, **__: Any) -> ModelOutput:
-        whole = "\n".join(message.text for message in input)
-        kind, said = _reply(self.model_name, whole)
-        ASKED.append((kind, input[-1].text))
-        output = ModelOutput.from_content(self.model_name, said)
-        output.usage = USAGE
-        return output
+counting_api("ablated", ablated)
 
 
 def _reply(name: str, text: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ from vlmguard.results.run.matrix import run
 
 SAMPLES = 30
 AT_ONCE = 3
-CALLS = counting_api("answering", lambda: os.urandom(8_000).hex())
+CALLS = counting_api("answering", lambda *_: os.urandom(8_000).hex())
 
 
 @pytest.fixture

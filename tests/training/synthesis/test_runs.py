@@ -6,7 +6,7 @@ from typing import Any
 
 import datasets
 import pytest
-from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
+from support.counting_api import counting_api
 from support.synthesis import good_reply, raw_row
 
 from vlmguard.guard.errors import UserError
@@ -22,24 +22,8 @@ from vlmguard.training.synthesize import synthesize
 ROWS = 7
 
 
-@modelapi(name="reasoning")
-class Reasoning(ModelAPI):
-    """A perfect reasoner."""
-
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-        **_: Any,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
-
-    async def generate(self, input: Any, *_: Any, **__: Any) -> ModelOutput:
-        output = ModelOutput.from_content(self.model_name, good_reply(input[-1].text))
-        output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
-        return output
+# A perfect reasoner.
+counting_api("reasoning", lambda _, messages: good_reply(messages[-1].text))
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import list_eval_logs, read_eval_log
-from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
+from inspect_ai.model import ChatMessage
+from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -31,32 +32,17 @@ from vlmguard.results.run.matrix import run
 from vlmguard.results.run.sharding import chosen_ids, only_shard
 
 SAMPLES = 7
-CALLS: list[str] = []
 
 
-@modelapi(name="echoing")
-class Echoing(ModelAPI):
-    """Answers with the request; `echoing/broken` fails at colour 3."""
+def echo(model: str, messages: list[ChatMessage]) -> str:
+    """The request; `broken` fails at colour 3."""
+    text = messages[-1].text
+    if model == "broken" and "colour 3" in text:
+        raise ValueError("colour 3 cannot be said")
+    return f"I'm sorry: {text}" if "colour 1" in text else f"Yes: {text}"
 
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-        **_: Any,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
 
-    async def generate(self, input: Any, *_: Any, **__: Any) -> ModelOutput:
-        CALLS.append(self.model_name)
-        text = input[-1].text
-        if self.model_name == "broken" and "colour 3" in text:
-            raise ValueError("colour 3 cannot be said")
-        said = f"I'm sorry: {text}" if "colour 1" in text else f"Yes: {text}"
-        output = ModelOutput.from_content(self.model_name, said)
-        output.usage = ModelUsage(input_tokens=2, output_tokens=1, total_tokens=3)
-        return output
+CALLS = counting_api("echoing", echo)
 
 
 @pytest.fixture
