@@ -34,7 +34,7 @@ from vlmguard.guard.thresholds import alarms_allowed, threshold_above
 from vlmguard.results.logs.around import options_passed
 from vlmguard.results.logs.conditions import model_text, roles_of
 from vlmguard.results.logs.frame import Results
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.sanitize import one_line
 from vlmguard.results.stats.differences import FEWEST_CLUSTERS, LEVEL
 from vlmguard.results.stats.intervals import Ends, cluster_robust, share_interval

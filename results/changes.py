@@ -17,7 +17,7 @@ from vlmguard.results.logs.measures import (
     values_of,
     weighted,
 )
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.stats.differences import Difference, Pairs, difference_of
 from vlmguard.results.stats.max_t import Sums, westfall_young
 

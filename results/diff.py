@@ -23,7 +23,7 @@ from vlmguard.results.logs.exchange import Exchange, read_exchange
 from vlmguard.results.logs.frame import Results, read_run
 from vlmguard.results.logs.labels import Label, labels_of
 from vlmguard.results.logs.measures import common_measures
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.sanitize import one_line
 
 _WORDS: Final = {

@@ -17,7 +17,7 @@ from vlmguard.results.agreement.sampling import (
     read_drawing,
 )
 from vlmguard.results.formats.spreadsheet import sheet_name
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 _SAVE_AS: Final = "Save the sheet as CSV in UTF-8."
 _COLUMNS: Final = {

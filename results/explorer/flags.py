@@ -12,7 +12,7 @@ from vlmguard.results.leaderboard.model import UNDEFENDED_LABEL, Entry
 from vlmguard.results.leaderboard.red_team_rates import did_harm
 from vlmguard.results.logs.answers import views
 from vlmguard.results.logs.labels import SAFE, Label, labels_of
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 __all__ = ["FLAGS", "LACKING", "flags_of"]
 

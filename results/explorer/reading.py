@@ -10,7 +10,7 @@ from inspect_ai.log import (
 
 from vlmguard.results.logs.answers import Names, views_of
 from vlmguard.results.logs.archive import opened_log
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 __all__ = ["Log", "opened"]
 

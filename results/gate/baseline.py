@@ -27,7 +27,7 @@ from vlmguard.results.formats.writing import write_files
 from vlmguard.results.logs.coverage import coverage
 from vlmguard.results.logs.frame import Results
 from vlmguard.results.logs.measures import Measure, applicable, measures_of, values_of
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 FORMAT: Final = 1
 _VARYING: Final = ("seed",)

@@ -45,7 +45,7 @@ from vlmguard.results.logs.measures import (
     values_of,
     weighted,
 )
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.logs.timing import p50_and_p95
 from vlmguard.results.sanitize import clean
 from vlmguard.results.stats.differences import mean_interval

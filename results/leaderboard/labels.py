@@ -20,7 +20,7 @@ from vlmguard.results.leaderboard.settings_words import (
 )
 from vlmguard.results.leaderboard.wording import brief, short_models
 from vlmguard.results.logs.conditions import Column
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.sanitize import clean
 
 __all__ = ["Label", "footnote_lines", "label_rows", "name_columns", "unlike", "whole_condition"]

@@ -11,7 +11,7 @@ from typing import Final
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.coverage import Coverage
 from vlmguard.results.logs.measures import ENDPOINT, Measure
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.stats.differences import Difference
 
 __all__ = [

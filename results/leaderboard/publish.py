@@ -29,7 +29,7 @@ from vlmguard.results.leaderboard.tables import left_out_sheet, main_sheet, publ
 from vlmguard.results.leaderboard.typeset import typeset
 from vlmguard.results.logs.coverage import KINDS, TOTAL
 from vlmguard.results.logs.measures import ARROWS
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.sanitize import escaped, one_line
 
 __all__ = ["as_csv", "as_json", "board_sheets", "page", "published_for", "write_leaderboard"]

@@ -16,7 +16,7 @@ from vlmguard.guard.attacks.success import asr_at, succeeded
 from vlmguard.guard.cards import Card
 from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.results.leaderboard.beside import card_of
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.stats.differences import Difference, mean_interval, paired_difference
 
 __all__ = [

@@ -26,7 +26,7 @@ from vlmguard.results.leaderboard.red_team_rates import (
 from vlmguard.results.logs.attack import LOOP, attack_text
 from vlmguard.results.logs.conditions import Column, sampling_of
 from vlmguard.results.logs.frame import row_key
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.stats.differences import Difference
 
 __all__ = ["NOT_RUN", "REFUSAL", "Compared", "Twin", "compared", "plain", "twin_of"]

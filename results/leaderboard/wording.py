@@ -9,7 +9,7 @@ from vlmguard.guard.cards import cards
 from vlmguard.results.leaderboard.settings_words import as_text, parsed
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.measures import Measure
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.sanitize import clean
 
 _OF_OTHERS: Final = (

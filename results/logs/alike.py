@@ -8,7 +8,7 @@ from vlmguard.results.logs.around import defended_by
 from vlmguard.results.logs.attack import attack_of
 from vlmguard.results.logs.conditions import as_text, given, model_text, roles_of
 from vlmguard.results.logs.part import Part
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 __all__ = ["asked_by", "loosely_alike", "noted_apart", "told_apart", "unlike"]
 

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pandas as pd
 from inspect_ai.log import EvalLog
 
 from vlmguard.guard.record import DATA_DIGEST
 from vlmguard.guard.redaction import redact_text
-from vlmguard.results.logs.answers import LeftOut, tally_of
+from vlmguard.results.logs.answers import LeftOut, UnusableScores, tally_of
 from vlmguard.results.logs.archive import LogFile
 from vlmguard.results.logs.summaries import Summary
 from vlmguard.results.logs.unfinished import Key
@@ -171,3 +172,21 @@ def _is_number(value: Any) -> bool:
 
 def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def check_scored(answers: pd.DataFrame) -> None:
+    """Refuse answers if none has a value.
+
+    Raises:
+        UnusableScores: Counts the reasons.
+    """
+    measures = [name for name in answers.columns if "." in str(name)]
+    if bool(answers[measures].notna().to_numpy().any()):
+        return
+    reasons: Counter[str] = Counter()
+    noted = answers["unscored"] if "unscored" in answers else [None] * len(answers)
+    for unscored, error in zip(noted, answers["error"], strict=True):
+        known = set(unscored.values()) if isinstance(unscored, dict) else set()
+        reasons.update(known or {error or "no score"})
+    listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+    raise UnusableScores(f"failed: nothing of {len(answers)} answers was scored ({listed})")

@@ -25,7 +25,7 @@ from vlmguard.results.logs.checks import Touched
 from vlmguard.results.logs.conditions import Column, Judged
 from vlmguard.results.logs.declared import Declared
 from vlmguard.results.logs.part import Part
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.logs.timing import Pace
 
 __all__ = ["UNDECODABLE", "NotStorable", "packed", "unpacked"]

@@ -14,8 +14,8 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.paths import existing, user_path
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.conditions import as_text
-from vlmguard.results.logs.read import Run
 from vlmguard.results.logs.reading import Read, read_each
+from vlmguard.results.logs.run import Run
 from vlmguard.results.logs.shards import whole_runs
 
 __all__ = [

@@ -25,7 +25,7 @@ from vlmguard.guard.redaction import known_digest
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.cache_folder import CacheFolder, cache_folder
 from vlmguard.results.logs.codec import UNDECODABLE, NotStorable, packed, unpacked
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 __all__ = ["LogCache", "log_cache", "reader_version", "source_digest"]
 

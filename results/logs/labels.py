@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from vlmguard.results.logs.measures import Measure, common_measures, measures_of
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 __all__ = ["SAFE", "Label", "labels_of"]
 

@@ -13,7 +13,7 @@ import pandas as pd
 from vlmguard.guard import cards as guard
 from vlmguard.guard.cards import View, cards
 from vlmguard.results.logs.answers import views
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.stats.differences import Pairs, pair_up
 from vlmguard.results.stats.intervals import Numbers
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.logs.run_facts import COMMAND
 
 __all__ = ["differing", "facts_of", "provenance_of"]

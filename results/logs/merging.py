@@ -15,19 +15,13 @@ import numpy as np
 import pandas as pd
 
 from vlmguard.results.logs.around import defended_by
-from vlmguard.results.logs.checks import Touched
+from vlmguard.results.logs.checks import Touched, check_scored
 from vlmguard.results.logs.conditions import Judged, Judging, as_text, column_of
 from vlmguard.results.logs.declared import Declared
+from vlmguard.results.logs.described import ITS_OWN_JUDGE, guards_of, judge_of, on_outputs
 from vlmguard.results.logs.merged_facts import differing, facts_of, provenance_of
 from vlmguard.results.logs.part import Part
-from vlmguard.results.logs.read import (
-    ITS_OWN_JUDGE,
-    Run,
-    check_scored,
-    guards_of,
-    judge_of,
-    on_outputs,
-)
+from vlmguard.results.logs.run import Run
 from vlmguard.results.logs.timing import Pace
 
 __all__ = ["joined_ids", "judged_by", "merged"]

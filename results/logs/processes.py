@@ -16,7 +16,7 @@ from typing import Final
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.codec import UNDECODABLE, unpacked
 from vlmguard.results.logs.kept import reader_version
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 from vlmguard.results.programs import started
 
 __all__ = ["Processes"]

@@ -1,29 +1,21 @@
 """Reads one Inspect log: the run, and the scores and cost of each answer.
 
 Only headers and sample summaries are read, never messages or events, so that hundreds of logs can
-be read fast. All other modules of `results` start from here.
+be read fast.
 """
 
-import itertools
-import json
 import math
 import zipfile
 import zlib
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pandas as pd
-from inspect_ai.log import (
-    EvalLog,
-    read_eval_log,
-)
+from inspect_ai.log import EvalLog, read_eval_log
 from zstandard import ZstdError
 
 from vlmguard.guard.cards import cards
-from vlmguard.guard.shards import Shard
 from vlmguard.results.logs.answers import (
-    GRADER,
     LeftOut,
     Names,
     Row,
@@ -35,34 +27,28 @@ from vlmguard.results.logs.answers import (
 )
 from vlmguard.results.logs.archive import LogFile, opened_log
 from vlmguard.results.logs.around import defended_by
-from vlmguard.results.logs.attack import ATTACKER, Noted, noted_attacks, tries_of
+from vlmguard.results.logs.attack import Noted, noted_attacks, tries_of
 from vlmguard.results.logs.causes import cause_in
 from vlmguard.results.logs.checks import (
     Touched,
     check_kinds,
     check_one_version,
+    check_scored,
     check_whole,
     touched,
     versions_of,
 )
-from vlmguard.results.logs.conditions import (
-    Column,
-    Judging,
-    as_text,
-    column_of,
-    given,
-    judging_of,
-    model_text,
-    roles_of,
-)
+from vlmguard.results.logs.conditions import as_text, column_of, given, judging_of
 from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
+from vlmguard.results.logs.described import ITS_OWN_JUDGE, guards_of, judge_of, on_outputs
 from vlmguard.results.logs.failed_calls import broken_off
 from vlmguard.results.logs.missing_images import answers_without_images
-from vlmguard.results.logs.part import Part, judges_itself, outputs_of, part_of, shard_of
+from vlmguard.results.logs.part import judges_itself, outputs_of, part_of, shard_of
+from vlmguard.results.logs.run import Run, judges_as
 from vlmguard.results.logs.run_facts import run_facts
 from vlmguard.results.logs.summaries import Summary
-from vlmguard.results.logs.timing import LATENCY_TAG, Pace, latency_of, pace_of
-from vlmguard.results.logs.unfinished import WAY_OUT, Key, named, unfinished_samples
+from vlmguard.results.logs.timing import LATENCY_TAG, latency_of, pace_of
+from vlmguard.results.logs.unfinished import RUN_AGAIN, WAY_OUT, Key, named, unfinished_samples
 
 UNREADABLE: Final = (
     *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError, RecursionError),
@@ -70,140 +56,7 @@ UNREADABLE: Final = (
 )
 """Inspect's errors for a log that is damaged or cut off, or for another kind of file."""
 
-_OUTPUTS: Final = {
-    "cut_off": "cut off",
-    "blocked": "blocked by the defense",
-    "refusal": "marked as refusals by the provider",
-    "no_answer": "no answers",
-}
 _FINISH: Final = "finish it with inspect eval-retry"
-RUN_AGAIN: Final = "run the same command again"
-"""How an unfinished run in shards is finished."""
-
-ITS_OWN_JUDGE: Final = "its judge is its own guard model, and may miss again what that let pass"
-"""A remark on a run."""
-
-
-# Two runs are never equal: tables use runs as keys.
-@dataclass(eq=False)
-class Run:
-    """A usable log with the scores of one judge.
-
-    Attributes:
-        paths: Places of its logs: one, or those of all shards in their order.
-        view: Number of its judge: 0 is the first, then the appended ones.
-        asked: Columns of all requested measures, scored or not.
-        repeat: Number of earlier views of the log with an equal judge; tables show only the first.
-        column: The conditions under which it can be compared.
-        target: The evaluated model.
-        target_settings: Its arguments, as text.
-        defense: Name of the defense without package; `none` without one.
-        defense_version: Version of its solver; empty if the log notes none.
-        defense_args: Arguments that were passed to it, as text.
-        template: Hash of its templates, since an argument may name only their file.
-        guards: Models bound to roles other than the grader's, as text.
-        judge: Judges' names (for an exact scorer its own); empty without a judge.
-        note: The task's note for every table.
-        created: Time of the run.
-        identity: Inspect's ids of task and evaluation.
-        declared: How to read its measures.
-        reduced: Values by measure and sample, if there were several epochs.
-        approximations: Points in which the defense differed from the faithful one.
-        remarks: Further remarks for readers.
-        pace: Its throughput, if the log tells it.
-        latency: Seconds of each answer of a log that measures only latency: this one, or the one
-            for this run; None without one.
-        edited: Who edited scores later; empty if they were not edited.
-        observed: Largest absolute value of each measure beyond 0 to 1 without a declared range.
-        overhead_gap: Why the tally of the defense's cost is missing; empty if it is there.
-        provenance: Versions and commit, for tables and baselines.
-        facts: Date, versions and command, for readers, by their headings.
-        answers: A row for each answer (see `Results.frame`).
-        missing: A row for each answer to a sample that was left out, since its images are missing.
-        part: Of a log of one shard, what a run of all shards is made of; else None.
-        held: Of several logs, the one that holds each sample.
-    """
-
-    paths: tuple[str, ...]
-    view: int
-    column: Column
-    target: str
-    target_settings: str
-    defense: str
-    defense_version: str
-    defense_args: str
-    template: str
-    guards: str
-    judge: str
-    note: str
-    created: str
-    identity: tuple[str, str]
-    declared: Declared
-    reduced: dict[str, dict[str, float]] = field(default_factory=dict)
-    approximations: tuple[str, ...] = ()
-    remarks: list[str] = field(default_factory=list)
-    pace: Pace = field(default_factory=Pace)
-    latency: tuple[float, ...] | None = None
-    edited: str = ""
-    observed: dict[str, float] = field(default_factory=dict)
-    overhead_gap: str = ""
-    provenance: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
-    repeat: int = 0
-    asked: tuple[str, ...] = ()
-    answers: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
-    missing: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
-    part: Part | None = None
-    held: dict[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def shard(self) -> Shard | None:
-        """The part of a benchmark that its log holds; None for all of it."""
-        return self.part.shard if self.part else None
-
-    @property
-    def path(self) -> str:
-        """The place of its log; of several, the first."""
-        return self.paths[0]
-
-    def log_of(self, sample: str) -> str:
-        """The log that holds a sample."""
-        return self.held.get(sample, self.path)
-
-    @property
-    def place(self) -> str:
-        """Its log; of several, the innermost folder with all of them."""
-        if len(self.paths) == 1:
-            return self.path
-        # Also of URLs, which `os.path.commonpath` would take for paths.
-        parts = [path.split("/")[:-1] for path in self.paths]
-        shared = itertools.takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False))
-        return "/".join(names[0] for names in shared) or "/"
-
-    @property
-    def counted(self) -> pd.DataFrame:
-        """The answers and the missing ones: what tables count."""
-        return pd.concat([self.answers, self.missing]) if len(self.missing) else self.answers
-
-    @property
-    def safe_from(self) -> float | None:
-        """The grade at and above which the judge counted an answer as safe, from its scores."""
-        facts = json.loads(self.column.judging) if self.column.judging else {}
-        threshold = facts.get("judge", {}).get("threshold")
-        return None if threshold is None else float(threshold)
-
-    def samples(self) -> pd.DataFrame:
-        """A row for each sample by its id; several epochs are reduced as Inspect did."""
-        if not self.reduced:
-            return self.answers.set_index("sample")
-        first = self.answers.drop_duplicates("sample").set_index("sample").copy()
-        for measure, values in self.reduced.items():
-            first[measure] = pd.Series(values, dtype=float).reindex(first.index)
-        benign = first["expected"] == "comply"
-        for name, (of, on_benign) in views().items():
-            if of in self.reduced:
-                first[name] = first[of].where(benign == on_benign)
-        return first
 
 
 @dataclass(frozen=True)
@@ -269,14 +122,6 @@ def read_log(path: str) -> list[Run]:
             )
         found.append(run)
     return found
-
-
-def judges_as(run: Run, before: Run) -> bool:
-    """Whether all that judged a view of a log is part of an earlier view of it."""
-    facts, known = (
-        json.loads(each.column.judging) if each.column.judging else {} for each in (run, before)
-    )
-    return all(known.get(name) == fact for name, fact in facts.items())
 
 
 def _open(path: str) -> _Opened:
@@ -416,46 +261,11 @@ def _run(opened: _Opened, view: int, names: Names) -> Run:
     )
 
 
-def guards_of(log: EvalLog) -> dict[str, list[str]]:
-    """The models of the defense by role, without the judge and an attack's own."""
-    return {
-        role: [model_text(each) for each in bound]
-        for role, bound in roles_of(log).items()
-        if role not in (GRADER, ATTACKER)
-    }
-
-
-def judge_of(judging: Judging) -> str:
-    """Names of the judges, else of the exact scorers."""
-    judges = dict.fromkeys(
-        f"{name} (as {facts['judge_adapter']})" if "judge_adapter" in facts else name
-        for facts in judging.values()
-        for name in facts.get("judges", ())
-    )
-    exact = [facts["scorer"] for facts in judging.values() if "scorer" in facts]
-    return ", ".join(judges or exact)
-
-
 def _provenance(log: EvalLog) -> dict[str, str]:
     """Versions of packages, the commit and the date."""
     spec = log.eval
     commit = spec.revision.commit if spec.revision else None
     return given({**spec.packages, "commit": commit, "created": str(spec.created)})
-
-
-def on_outputs(outputs: Counter[tuple[str, str | None]]) -> list[str]:
-    """How many outputs were not whole answers, and why.
-
-    Args:
-        outputs: The number of answers by kind and reason.
-    """
-    listed = [
-        f"{count} {words}" + ("" if kind == "blocked" else f" ({reason})")
-        for kind, words in _OUTPUTS.items()
-        for (of, reason), count in sorted(outputs.items(), key=str)
-        if of == kind
-    ]
-    return [f"of {outputs.total()} outputs {', '.join(listed)}"] if listed else []
 
 
 def _unfinished(log: EvalLog, reason: str) -> LeftOut:
@@ -470,24 +280,6 @@ def _asked(rows: list[Row], declared: Declared) -> tuple[str, ...]:
     benign = {row["expected"] == "comply" for row in rows}
     seen = [name for name, (of, on) in views().items() if of in asked and on in benign]
     return (*asked, *seen)
-
-
-def check_scored(answers: pd.DataFrame) -> None:
-    """Refuse answers if none has a value.
-
-    Raises:
-        UnusableScores: Counts the reasons.
-    """
-    measures = [name for name in answers.columns if "." in str(name)]
-    if bool(answers[measures].notna().to_numpy().any()):
-        return
-    reasons: Counter[str] = Counter()
-    noted = answers["unscored"] if "unscored" in answers else [None] * len(answers)
-    for unscored, error in zip(noted, answers["error"], strict=True):
-        known = set(unscored.values()) if isinstance(unscored, dict) else set()
-        reasons.update(known or {error or "no score"})
-    listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-    raise UnusableScores(f"failed: nothing of {len(answers)} answers was scored ({listed})")
 
 
 def _observed(rows: list[Row], names: Names, declared: Declared) -> dict[str, float]:

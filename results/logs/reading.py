@@ -12,7 +12,8 @@ from typing import Any, Final
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.kept import LogCache, log_cache
 from vlmguard.results.logs.processes import Processes
-from vlmguard.results.logs.read import Run, read_log
+from vlmguard.results.logs.read import read_log
+from vlmguard.results.logs.run import Run
 from vlmguard.results.programs import processors
 
 __all__ = ["Read", "read_each", "read_one"]

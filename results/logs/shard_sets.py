@@ -6,7 +6,7 @@ from functools import cached_property
 
 from vlmguard.guard.shards import missing_shards
 from vlmguard.results.logs.alike import asked_by, noted_apart
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 __all__ = ["ShardLog", "ShardSet", "fits", "missing_of", "sets_of"]
 

@@ -13,8 +13,9 @@ from typing import Final
 from vlmguard.results.logs.alike import loosely_alike, told_apart, unlike
 from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.merging import merged
-from vlmguard.results.logs.read import RUN_AGAIN, Run, judges_as
+from vlmguard.results.logs.run import Run, judges_as
 from vlmguard.results.logs.shard_sets import ShardLog, ShardSet, fits, missing_of, sets_of
+from vlmguard.results.logs.unfinished import RUN_AGAIN
 
 __all__ = ["WITH", "Whole", "whole_runs"]
 

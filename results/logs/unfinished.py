@@ -28,6 +28,8 @@ Key = tuple[int | str, int]
 
 ANOTHER_ANSWER: Final = "the log holds another answer than the one that was scored"
 WAY_OUT: Final = "finish it with vlmguard run, inspect eval-set or eval-retry"
+RUN_AGAIN: Final = "run the same command again"
+"""How an unfinished run in shards is finished."""
 _MARK_FIRST: Final = (
     "finish it with vlmguard run; or with "
     "python -c 'import vlmguard.results.logs.unfinished as u; u.set_aside(\"LOG\")' "

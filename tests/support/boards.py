@@ -6,7 +6,7 @@ from vlmguard.results.leaderboard.model import Group
 from vlmguard.results.logs.conditions import Column
 from vlmguard.results.logs.declared import Declared
 from vlmguard.results.logs.measures import Measure
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 COLUMN = Column("toy", "Toy", "all", "1-A", "d1", "", "")
 

@@ -12,7 +12,7 @@ from vlmguard.results.leaderboard.labels import footnote_lines, label_rows, name
 from vlmguard.results.leaderboard.model import titled
 from vlmguard.results.leaderboard.wording import short_models
 from vlmguard.results.logs.conditions import Column
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 JUDGED = {"judge": {"judges": ["openai/gpt-4o"], "judge_template": "531d975d07b9", "threshold": 7}}
 RULES = {"refusal": {"keywords_hash": "c95de8d7e00d"}}

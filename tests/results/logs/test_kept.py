@@ -24,7 +24,8 @@ from vlmguard.results.logs.codec import UNDECODABLE, NotStorable, packed, unpack
 from vlmguard.results.logs.frame import read_each, read_results
 from vlmguard.results.logs.kept import LogCache
 from vlmguard.results.logs.processes import Processes
-from vlmguard.results.logs.read import Run, read_log
+from vlmguard.results.logs.read import read_log
+from vlmguard.results.logs.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from support.toy import Toy, run_toy, say
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.shards import place_of
 from vlmguard.results.logs.frame import Results, read_results, read_run
-from vlmguard.results.logs.read import Run
+from vlmguard.results.logs.run import Run
 
 COUNT = 4
 TOY = Toy(size=12, benign=3)
