@@ -16,7 +16,8 @@ from typing import Final
 
 from vlmguard.guard.data_source import DATA_ROOT
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.config import Matrix, ModelChoice, Prices, read_config
+from vlmguard.results.run.chosen import read_config
+from vlmguard.results.run.config import Matrix, ModelChoice, Prices
 from vlmguard.results.run.plan import Planned, plan
 
 __all__ = ["FIGURES", "Load", "matrix_load", "renewed", "synthesis_load"]

@@ -18,7 +18,7 @@ from support.siuo_folder import write_siuo
 from vlmguard.cli import main
 from vlmguard.guard.model_secrets import make_model
 from vlmguard.results.logs.conditions import as_text
-from vlmguard.results.run.config import read_config
+from vlmguard.results.run.chosen import read_config
 
 ENVIRONMENT = ("sk-ENVKEY-111", "URLPASS-222", "URLTOKEN-333")
 CONFIGURED = (

@@ -175,8 +175,7 @@ def _tell_attacks(matrix: "Matrix") -> None:
 def _matrix(arguments: argparse.Namespace) -> "Matrix":
     """The matrix that is asked for: of a file, a suite, or flags alone."""
     from vlmguard.guard.errors import UserError, check_number
-    from vlmguard.results.run.config import (
-        Step,
+    from vlmguard.results.run.chosen import (
         config_path,
         from_flags,
         read_config,
@@ -185,6 +184,7 @@ def _matrix(arguments: argparse.Namespace) -> "Matrix":
         select,
         with_attacks,
     )
+    from vlmguard.results.run.config import Step
 
     targets, benchmarks, defenses = arguments.target, arguments.benchmark, arguments.defense
     if arguments.config and arguments.suite:

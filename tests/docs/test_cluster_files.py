@@ -10,7 +10,8 @@ from inspect_ai.model import get_model
 from support.documents import REPO
 
 from vlmguard.guard.sampling import in_full
-from vlmguard.results.run.config import Matrix, read_config
+from vlmguard.results.run.chosen import read_config
+from vlmguard.results.run.config import Matrix
 
 CLUSTER = REPO / "docs/cluster"
 RAYJOB = {"entrypoint", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "backoffLimit"}

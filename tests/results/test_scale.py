@@ -15,7 +15,8 @@ from support.folders import write_figstep
 
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.config import Defense, Matrix, Step, read_config
+from vlmguard.results.run.chosen import read_config
+from vlmguard.results.run.config import Defense, Matrix, Step
 from vlmguard.results.run.making import make_solver, make_task
 from vlmguard.results.scale import FIGURES, matrix_load, renewed, synthesis_load
 

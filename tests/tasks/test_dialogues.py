@@ -19,7 +19,7 @@ from support.scripted import choices
 
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.run.config import read_config
+from vlmguard.results.run.chosen import read_config
 from vlmguard.results.run.plan import plan
 from vlmguard.scorers import refusal
 from vlmguard.tasks import vlm_safety

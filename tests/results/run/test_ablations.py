@@ -13,7 +13,8 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.guard.record import DefenseRecord
-from vlmguard.results.run.config import CONFIGS, Matrix, read_config
+from vlmguard.results.run.chosen import CONFIGS, read_config
+from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.plan import plan
 
 LABELS = ["raw", "zero_shot", "no_reasoning", "oracle_hazard", "append", "filter", "gated"]

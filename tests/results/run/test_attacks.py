@@ -30,7 +30,8 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.red_team import red_team
 from vlmguard.results.logs.frame import read_results
 from vlmguard.results.run.attack_choice import AttackChoice
-from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, Target, read_config
+from vlmguard.results.run.chosen import read_config
+from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, Target
 from vlmguard.results.run.latency import latency_matrix
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.partners import twins

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.config import read_config, roles
+from vlmguard.results.run.chosen import read_config
+from vlmguard.results.run.config import roles
 
 GOOD = """\
 log_dir: LOGS

@@ -9,7 +9,7 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.config import CONFIGS, config_path, read_config
+from vlmguard.results.run.chosen import CONFIGS, config_path, read_config
 from vlmguard.results.run.plan import plan
 from vlmguard.results.run.preflight import checked_tasks
 from vlmguard.tasks.siuo import CARD as SIUO

@@ -24,7 +24,7 @@ from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.field import UNKNOWN, field_sheet
 from vlmguard.results.leaderboard.publish import write_leaderboard
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.run.config import CONFIGS, read_config
+from vlmguard.results.run.chosen import CONFIGS, read_config
 from vlmguard.results.run.plan import plan
 
 DEFENSES = [

@@ -9,7 +9,8 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.run.config import Matrix, read_config
+from vlmguard.results.run.chosen import read_config
+from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.plan import plan, problems
 from vlmguard.results.run.preflight import checked_tasks

@@ -17,7 +17,8 @@ from support.siuo_folder import write_siuo
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
 from vlmguard.results.logs.frame import read_results
-from vlmguard.results.run.config import Matrix, Step, from_flags, read_config, select
+from vlmguard.results.run.chosen import from_flags, read_config, select
+from vlmguard.results.run.config import Matrix, Step
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.plan import plan
 from vlmguard.results.run.plan_sheets import plan_sheet

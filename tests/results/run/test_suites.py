@@ -14,15 +14,8 @@ from vlmguard.cli import main
 from vlmguard.guard.attacks import attack_cards, chosen_attack
 from vlmguard.guard.cards import cards
 from vlmguard.guard.errors import UserError
-from vlmguard.results.run.config import (
-    SUITES,
-    Defense,
-    Step,
-    from_flags,
-    read_config_for,
-    read_suite,
-    roles,
-)
+from vlmguard.results.run.chosen import SUITES, from_flags, read_config_for, read_suite
+from vlmguard.results.run.config import Defense, Step, roles
 from vlmguard.results.run.making import with_defaults
 from vlmguard.results.run.plan import plan
 

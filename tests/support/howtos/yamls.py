@@ -7,7 +7,7 @@ import yaml
 from support.documents import REPO
 
 from vlmguard.guard.guard_models.formats import guard_format
-from vlmguard.results.run.config import read_config_for
+from vlmguard.results.run.chosen import read_config_for
 from vlmguard.tasks.any_set.preset import read_preset
 
 
