@@ -59,15 +59,10 @@ Without `--max-connections`, Inspect starts with 20 connections and adds more; 6
 """
 
 import logging
-import os
-import threading
-from collections.abc import AsyncIterator
-from concurrent.futures import Future
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from inspect_ai.model import (
     ChatMessage,
@@ -90,9 +85,9 @@ from vlmguard.guard.hf_vlm.checkpoint_key import (
     weights_key,
 )
 from vlmguard.guard.hf_vlm.hosts import HOST
-from vlmguard.guard.hf_vlm.threads import in_daemon, result_of
+from vlmguard.guard.hf_vlm.replicas import Replicas
+from vlmguard.guard.hf_vlm.threads import result_of
 from vlmguard.guard.hf_vlm.vlm import (
-    CLOSED,
     DEFAULT_BATCH_SIZE,
     DEFAULT_MEBIBYTES,
     User,
@@ -103,9 +98,6 @@ from vlmguard.guard.rewriter.taught import TrainedModel
 from vlmguard.guard.roles import ContrastsLogits, LocalModel
 
 logger = logging.getLogger(__name__)
-
-_LOADER: Final = "load-weights"
-"""Name of the threads that wait for weights, outside the event loop."""
 
 OWN_ARGUMENTS = (
     "adapter",
@@ -203,13 +195,8 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         )
         self._max_batch_size = max_batch_size
         self._image_cache_mib = image_cache_mib
-        self._replicas = replicas
-        self._vlms: list[Vlm] = []
-        self._asked: list[int] = []
-        self._opening: Future[None] | None = None
-        self._opened_in = os.getpid()
-        self._closed = False
-        self._lock = threading.Lock()
+        self._count = replicas
+        self._replicas = Replicas(self._made)
         self._warned: set[str] = set()
         self._taken: set[tuple[int, int]] = set()
         HOST.warm_up()
@@ -222,7 +209,7 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         Raises:
             UserError: No such checkpoint, adapter or device, or one that does not work here.
         """
-        await result_of(self.begin())
+        await result_of(self._replicas.begin())
 
     def load(self) -> None:
         """As `open`, for code without an event loop; this blocks.
@@ -230,38 +217,13 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         Raises:
             UserError: As for `open`.
         """
-        self.begin().result()
+        self._replicas.begin().result()
 
-    def begin(self) -> "Future[None]":
-        """Begin to load the weights, if nobody has; the result says when it is done."""
-        with self._lock:
-            opening, here = self._opening, os.getpid()
-            # A fork has no thread that would load them.
-            forked = here != self._opened_in
-            if opening is None or forked or (opening.done() and not self._usable()):
-                opening = self._opening = in_daemon(self._load, _LOADER)
-                self._opened_in = here
-            return opening
+    def begin(self) -> None:
+        """Begin to load the weights, if nobody has, and do not wait for them."""
+        self._replicas.begin()
 
-    def _usable(self) -> bool:
-        try:
-            self._check()
-        except RuntimeError:
-            return False
-        return True
-
-    def _check(self) -> None:
-        if self._closed or not self._vlms:
-            raise RuntimeError(CLOSED)
-        for vlm in self._vlms:
-            vlm.check()
-
-    def _check_not_closed(self) -> None:
-        if self._closed:
-            raise RuntimeError(CLOSED)
-
-    def _load(self) -> None:
-        self._check_not_closed()
+    def _made(self) -> list[Vlm]:
         source = self._adapter_source
         user = User(
             model=self.model_name,
@@ -270,27 +232,10 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
             max_batch_size=self._max_batch_size,
             image_cache_mib=self._image_cache_mib,
         )
-        for vlm in self._vlms:
-            vlm.close()  # of a process that has died
-        self._vlms = []
-        vlms = [
-            HOST.vlm(_on_device(self._key, number), user, number, self._replicas)
-            for number in range(self._replicas)
+        return [
+            HOST.vlm(_on_device(self._key, number), user, number, self._count)
+            for number in range(self._count)
         ]
-        try:
-            for loading in [in_daemon(vlm.load, _LOADER) for vlm in vlms]:
-                loading.result()
-        except BaseException:
-            for vlm in vlms:
-                vlm.close()
-            raise
-        self._asked = [0] * self._replicas
-        self._vlms = vlms
-        try:
-            self._check_not_closed()
-        except RuntimeError:
-            self.close()  # closed while loading
-            raise
 
     @cached_property
     def _key(self) -> WeightsKey:
@@ -299,9 +244,9 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
 
     def _cuda_devices(self) -> int:
         count = HOST.cuda_devices()
-        if 0 < count < self._replicas:
+        if 0 < count < self._count:
             raise UserError(
-                f"-M replicas={self._replicas}: each needs a GPU of its own, and there are {count}."
+                f"-M replicas={self._count}: each needs a GPU of its own, and there are {count}."
             )
         return count
 
@@ -312,22 +257,19 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
 
     def close(self) -> None:
         """Release the weights; the last user in the process frees them."""
-        self._closed = True
         # Inspect may hold this object until the process ends.
-        vlms, self._vlms = self._vlms, []
-        for vlm in vlms:
-            vlm.close()
+        self._replicas.close()
 
     def max_connections(self) -> int:
         """Enough to prepare one batch while another one is generated.
 
         All users of one set of weights share these connections, see `connection_key`.
         """
-        return 2 * self._max_batch_size * self._replicas
+        return 2 * self._max_batch_size * self._count
 
     def connection_key(self) -> str:
         """One pool of connections for each set of weights."""
-        return f"{self._key} x {self._replicas}"
+        return f"{self._key} x {self._count}"
 
     def collapse_user_messages(self) -> bool:
         """True: most chat templates want turns to alternate."""
@@ -343,7 +285,7 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
 
     async def tokenize(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""
-        async with self._open_vlm() as vlm:
+        async with self._replicas.least_busy() as vlm:
             return await vlm.tokenize(text)
 
     async def check_size(self, width: int, height: int) -> None:
@@ -352,7 +294,7 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         Raises:
             UserError: It does not; or the checkpoint does not work here.
         """
-        async with self._open_vlm() as vlm:
+        async with self._replicas.least_busy() as vlm:
             # Samples that start together check the same sizes.
             if (width, height) not in self._taken:
                 await vlm.check_size(width, height)
@@ -364,7 +306,7 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
         Raises:
             UserError: It has a text encoder, or a rule that keeps the prompt.
         """
-        async with self._open_vlm() as vlm:
+        async with self._replicas.least_busy() as vlm:
             await vlm.check_contrast()
 
     async def generate(
@@ -386,25 +328,11 @@ class HFVlm(ModelAPI, LocalModel, ContrastsLogits, TrainedModel):
                 "hf-vlm/ does not support tools. Use a server and openai-api/ for them."
             )
         self._warn_of_ignored(config)
-        async with self._open_vlm() as vlm:
+        async with self._replicas.least_busy() as vlm:
             answer = await vlm.generate(input, config)
         for note in answer.notes:
             self._warn(note)
         return answer.output, answer.call
-
-    @asynccontextmanager
-    async def _open_vlm(self) -> AsyncIterator[Vlm]:
-        """The replica with the fewest requests, loaded; it has one more meanwhile."""
-        if self._opening is None or not self._vlms:
-            await self.open()
-        self._check()
-        asked = self._asked
-        place = asked.index(min(asked))
-        asked[place] += 1
-        try:
-            yield self._vlms[place]
-        finally:
-            asked[place] -= 1
 
     def _warn_of_ignored(self, config: GenerateConfig) -> None:
         given = config.model_dump(exclude_none=True)

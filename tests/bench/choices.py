@@ -36,7 +36,7 @@ SENTENCES, CANDIDATES = 2, 5
 
 def measure(folder: Path, name: str) -> bool:
     model, inner = endless(folder)
-    tokenizer = model.api._vlms[0].maker.tokenizer
+    tokenizer = model.api._replicas.vlms[0].maker.tokenizer
     inner.generation_config.suppress_tokens = [
         token for token in range(len(tokenizer)) if STOP in tokenizer.decode([token])
     ] + tokenizer.all_special_ids
@@ -45,7 +45,7 @@ def measure(folder: Path, name: str) -> bool:
     tower.register_forward_pre_hook(lambda _, given: passes.append(1))
 
     def run(n: int) -> float:
-        model.api._vlms[0].engine.features.clear()
+        model.api._replicas.vlms[0].engine.features.clear()
         before = len(passes)
         start = time.perf_counter()
         asyncio.run(decode(model, n))

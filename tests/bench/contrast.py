@@ -45,7 +45,7 @@ def measure(folder: Path, name: str) -> bool:
     seen: set[int] = set()
 
     def run(config: GenerateConfig) -> float:
-        model.api._vlms[0].engine.features.clear()
+        model.api._replicas.vlms[0].engine.features.clear()
         images.clear()
         start = time.perf_counter()
         asyncio.run(requests(config))

@@ -35,7 +35,7 @@ def endless(folder: Path) -> tuple[Model, Any]:
     model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu")
     api: Any = model.api
     api.load()
-    weights = api._vlms[0].engine.weights.model
+    weights = api._replicas.vlms[0].engine.weights.model
     weights.generation_config.eos_token_id = ENDLESS
     return model, weights
 

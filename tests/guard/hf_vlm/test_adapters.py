@@ -110,7 +110,7 @@ def test_a_check_leaves_what_other_threads_build_alone(load, llava, adapter, mon
         return create(*args, **kwargs)
 
     monkeypatch.setattr(LoraModel, "_create_and_replace", meanwhile)
-    base.api._vlms[0].engine.weights.check_adapter(str(adapter))
+    base.api._replicas.vlms[0].engine.weights.check_adapter(str(adapter))
     assert set(devices) == {"cpu"}
 
 
@@ -169,7 +169,8 @@ async def test_an_adapter_that_breaks_off_leaves_the_base_as_it_was(
             await broken.api.generate(ask(), [], "auto", CONFIG)
     assert await answers(base, ask) == before
     assert not any(
-        "lora" in name for name, _ in base.api._vlms[0].engine.weights.model.named_modules()
+        "lora" in name
+        for name, _ in base.api._replicas.vlms[0].engine.weights.model.named_modules()
     )
     good = load(llava, adapter=str(other_adapter))
     changed = await answers(good, ask)
@@ -181,7 +182,7 @@ async def test_an_adapter_is_checked_while_a_batch_runs(load, llava, tmp_path, a
     """Models are also made in the event loop, which must not wait for the end of a batch."""
     base = load(llava)
     foreign = make_adapter(build_llava(tmp_path / "b", hidden=128), tmp_path / "foreign")
-    weights = base.api._vlms[0].engine.weights
+    weights = base.api._replicas.vlms[0].engine.weights
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:

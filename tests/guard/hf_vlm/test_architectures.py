@@ -41,13 +41,13 @@ async def test_greedy_tokens_are_those_of_plain_generate(any_checkpoint, load, a
     model = load(any_checkpoint)
     own = transformers.AutoModelForImageTextToText.from_pretrained(any_checkpoint)
     [want] = plain_generate(
-        own, model.api._vlms[0].maker, [(turns("What colour?"), [picture(3)])], 12
+        own, model.api._replicas.vlms[0].maker, [(turns("What colour?"), [picture(3)])], 12
     )
     output, call = await model.api.generate(
         ask("What colour?", images=[3]), [], "auto", GenerateConfig(max_tokens=12)
     )
     assert call.response["tokens"][0] == want
-    assert output.completion == model.api._vlms[0].maker.tokenizer.decode(
+    assert output.completion == model.api._replicas.vlms[0].maker.tokenizer.decode(
         want, skip_special_tokens=True
     )
 
@@ -105,7 +105,7 @@ async def test_the_order_of_images_matters_and_is_kept(any_checkpoint, load, ask
     own = transformers.AutoModelForImageTextToText.from_pretrained(any_checkpoint)
     pictures = [picture(8), picture(9)]
     conversations = [(turns("which?", 2), pictures), (turns("which?", 2), pictures[::-1])]
-    want = plain_generate(own, model.api._vlms[0].maker, conversations, 16)
+    want = plain_generate(own, model.api._replicas.vlms[0].maker, conversations, 16)
     got = await asyncio.gather(
         *(
             model.api.generate(
@@ -122,13 +122,13 @@ async def test_the_order_of_images_matters_and_is_kept(any_checkpoint, load, ask
 async def test_putting_together_is_checked_against_the_processor(name, load, ask, monkeypatch):
     """If the results would differ, whole batches are prepared, with the same result."""
     model = load(checkpoint(name))
-    assert not model.api._vlms[0].maker.whole_batches
+    assert not model.api._replicas.vlms[0].maker.whole_batches
     config = GenerateConfig(max_tokens=8)
     requests = [ask("one", images=[1]), ask("two or three", images=[2], size=(100, 70))]
     want = [await model.generate(request, config=config) for request in requests]
     model.api.close()
     monkeypatch.setattr("vlmguard.guard.hf_vlm.processor.collate", lambda given, pad: given[0])
     model = load(checkpoint(name))
-    assert model.api._vlms[0].maker.whole_batches
+    assert model.api._replicas.vlms[0].maker.whole_batches
     got = await asyncio.gather(*(model.generate(request, config=config) for request in requests))
     assert [output.completion for output in got] == [output.completion for output in want]

@@ -18,7 +18,7 @@ def model(load, llava):
 
 def wrap_generate(model, monkeypatch, before):
     """Call `before(number of rows)` ahead of every `model.generate`."""
-    inner = model.api._vlms[0].engine.weights.model
+    inner = model.api._replicas.vlms[0].engine.weights.model
     generate = inner.generate
 
     def wrapped(**inputs):
@@ -67,7 +67,9 @@ async def test_a_seeded_answer_survives_a_repeated_batch(model, ask):
         if steps == [4] * 6:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    hook = model.api._vlms[0].engine.weights.model.register_forward_pre_hook(step, with_kwargs=True)
+    hook = model.api._replicas.vlms[0].engine.weights.model.register_forward_pre_hook(
+        step, with_kwargs=True
+    )
     got = await answers()
     hook.remove()
     assert steps[:7] == [4] * 6 + [2]
@@ -79,7 +81,7 @@ async def test_a_seeded_answer_survives_a_repeated_batch(model, ask):
 )
 async def test_scores_that_are_no_numbers_fail_their_row_only(model, ask, config):
     """Half precision overflows for some prompts: this gives no garbage and no crash of the GPU."""
-    inner = model.api._vlms[0].engine.weights.model
+    inner = model.api._replicas.vlms[0].engine.weights.model
     steps = []
 
     def overflow(_, args, output):
@@ -103,7 +105,7 @@ async def test_scores_that_are_no_numbers_fail_their_row_only(model, ask, config
 
 async def test_a_generate_without_our_stopping_criteria_is_refused(model, ask, monkeypatch):
     """As in some checkpoints with their own code: it is refused, and nothing waits for it."""
-    inner = model.api._vlms[0].engine.weights.model
+    inner = model.api._replicas.vlms[0].engine.weights.model
     generate = inner.generate
 
     def own(**inputs):
@@ -115,7 +117,9 @@ async def test_a_generate_without_our_stopping_criteria_is_refused(model, ask, m
 
 
 async def test_a_time_limit_of_the_checkpoint_cuts_nothing(model, ask, monkeypatch):
-    monkeypatch.setattr(model.api._vlms[0].engine.weights.model.generation_config, "max_time", 1e-6)
+    monkeypatch.setattr(
+        model.api._replicas.vlms[0].engine.weights.model.generation_config, "max_time", 1e-6
+    )
     output = await model.generate(ask(), config=GenerateConfig(max_tokens=9))
     assert output.usage.output_tokens == 9
 
@@ -124,7 +128,7 @@ async def test_a_time_limit_of_the_checkpoint_cuts_nothing(model, ask, monkeypat
 async def test_a_long_prompt_that_came_first_lets_thirty_short_ones_pass(model, ask, monkeypatch):
     """All wait for the same idle worker, since a running batch is not interrupted."""
     sizes, ended = [], []
-    inner = model.api._vlms[0].engine.weights.model
+    inner = model.api._replicas.vlms[0].engine.weights.model
     generate = inner.generate
 
     def wrapped(**inputs):
@@ -212,7 +216,7 @@ async def test_a_cancelled_request_leaves_the_queue(model, monkeypatch, ask):
 async def test_a_request_cancelled_in_preparation_is_not_prepared(model, monkeypatch, ask):
     """Its images would be decoded for no use, before those of other requests."""
     gate, prepared = threading.Event(), []
-    maker = model.api._vlms[0].maker
+    maker = model.api._replicas.vlms[0].maker
     prepare = maker.prepare
 
     def hold(conversation):
@@ -222,7 +226,7 @@ async def test_a_request_cancelled_in_preparation_is_not_prepared(model, monkeyp
 
     monkeypatch.setattr(maker, "prepare", hold)
     config = GenerateConfig(max_tokens=2)
-    threads = model.api._vlms[0].engine._pool._max_workers
+    threads = model.api._replicas.vlms[0].engine._pool._max_workers
     async with anyio.create_task_group() as group:
         for i in range(threads + 12):
             group.start_soon(lambda i=i: model.api.generate(ask(images=[i]), [], "auto", config))
@@ -236,7 +240,7 @@ async def test_a_request_cancelled_in_preparation_is_not_prepared(model, monkeyp
 
 async def test_a_cancelled_request_stops_generating(model, ask, monkeypatch):
     steps = []
-    inner = model.api._vlms[0].engine.weights.model
+    inner = model.api._replicas.vlms[0].engine.weights.model
     monkeypatch.setattr(inner.generation_config, "eos_token_id", 0)  # never produced
 
     hook = inner.register_forward_hook(lambda *_: steps.append(1))
@@ -249,7 +253,7 @@ async def test_a_cancelled_request_stops_generating(model, ask, monkeypatch):
     async with anyio.create_task_group() as group:
         group.start_soon(cancel_soon, group.cancel_scope)
         await model.generate(ask(), config=GenerateConfig(max_tokens=900))
-    with model.api._vlms[0].engine.weights.use(None):  # the batch has ended
+    with model.api._replicas.vlms[0].engine.weights.use(None):  # the batch has ended
         hook.remove()
     assert 3 <= len(steps) < 900
 
@@ -261,7 +265,9 @@ async def test_an_answer_that_ends_early_is_delivered_early(load, model, ask, mo
     _, call = await model.api.generate(ask(images=[1]), [], "auto", GenerateConfig(max_tokens=1))
     first = call.response["tokens"][0][0]
     monkeypatch.setattr(
-        model.api._vlms[0].engine.weights.model.generation_config, "eos_token_id", int(first)
+        model.api._replicas.vlms[0].engine.weights.model.generation_config,
+        "eos_token_id",
+        int(first),
     )
     steps, delivered = [], threading.Event()
 
@@ -270,7 +276,7 @@ async def test_an_answer_that_ends_early_is_delivered_early(load, model, ask, mo
         if len(steps) == 30:
             assert delivered.wait(60)
 
-    hook = model.api._vlms[0].engine.weights.model.register_forward_hook(hold)
+    hook = model.api._replicas.vlms[0].engine.weights.model.register_forward_hook(hold)
 
     async def run(seed):
         output = await model.generate(ask(images=[seed]), config=config)

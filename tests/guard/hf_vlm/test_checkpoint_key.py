@@ -107,8 +107,8 @@ def test_relative_and_absolute_paths_share_one_load(loads, llava, adapter, monke
     for model in models:
         model.load()
     assert len(loads) == 2  # the device map is another way of loading
-    assert models[0]._vlms[0].engine is models[1]._vlms[0].engine
-    assert models[0]._vlms[0].user.adapter == models[1]._vlms[0].user.adapter
+    assert models[0]._replicas.vlms[0].engine is models[1]._replicas.vlms[0].engine
+    assert models[0]._replicas.vlms[0].user.adapter == models[1]._replicas.vlms[0].user.adapter
     for model in models:
         model.close()
 

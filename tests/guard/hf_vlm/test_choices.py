@@ -48,7 +48,7 @@ async def test_answers_are_those_of_prompts_read_again_and_again(
 ):
     """Different numbers of choices, two sizes of images, several images, no image."""
     model = load(any_checkpoint)
-    weights = model.api._vlms[0].engine.weights
+    weights = model.api._replicas.vlms[0].engine.weights
     assert weights.sharing == Sharing(features=True, prompts=True)
     two = ask("What colour? And where is it?", images=[1, 2], size=(120, 60))
     requests = [
@@ -90,7 +90,9 @@ def test_a_cache_that_cannot_be_repeated_is_found_out_at_load(llava, load, ask, 
 
     monkeypatch.setattr(transformers.DynamicCache, "reorder_cache", refuse)
     model = load(llava)
-    assert model.api._vlms[0].engine.weights.sharing == Sharing(features=True, prompts=False)
+    assert model.api._replicas.vlms[0].engine.weights.sharing == Sharing(
+        features=True, prompts=False
+    )
     tokens, _ = asyncio.run(told(model, (ask(images=[0]), GREEDY)))
     assert tokens[0][0] == tokens[0][1]
 
@@ -100,7 +102,7 @@ def test_a_wrongly_repeated_cache_is_found_out_at_load(llava, load, monkeypatch)
     monkeypatch.setattr(
         transformers.DynamicCache, "reorder_cache", lambda self, rows: repeat(self, rows.flip(0))
     )
-    assert not load(llava).api._vlms[0].engine.weights.sharing.prompts
+    assert not load(llava).api._replicas.vlms[0].engine.weights.sharing.prompts
 
 
 def test_rules_that_hold_on_to_prompts_keep_every_row_its_own(load, tmp_path):
@@ -111,7 +113,9 @@ def test_rules_that_hold_on_to_prompts_keep_every_row_its_own(load, tmp_path):
     config = transformers.GenerationConfig.from_pretrained(folder)
     config.encoder_repetition_penalty = 1.5
     config.save_pretrained(folder)
-    assert load(folder).api._vlms[0].engine.weights.sharing == Sharing(features=True, prompts=False)
+    assert load(folder).api._replicas.vlms[0].engine.weights.sharing == Sharing(
+        features=True, prompts=False
+    )
 
 
 async def test_a_repetition_penalty_knows_the_padding_of_each_choice(
@@ -123,7 +127,7 @@ async def test_a_repetition_penalty_knows_the_padding_of_each_choice(
     config.repetition_penalty = 1.3
     config.save_pretrained(folder)
     model = load(folder)
-    weights = model.api._vlms[0].engine.weights
+    weights = model.api._replicas.vlms[0].engine.weights
     assert weights.sharing == Sharing(features=True, prompts=True)
     requests = [(ask("no"), GREEDY), (ask("What colour? And where is it, please?"), GREEDY)]
     reads.clear()

@@ -48,7 +48,10 @@ async def one(model, request, settings):
 
 def by_hand(model, given, without, alpha, count, penalty=1.0):
     """Greedy tokens by two whole passes a token, without a cache; and their log-probabilities."""
-    maker, inner = model.api._vlms[0].maker, model.api._vlms[0].engine.weights.model
+    maker, inner = (
+        model.api._replicas.vlms[0].maker,
+        model.api._replicas.vlms[0].engine.weights.model,
+    )
     readings = []
     for messages in (given, without):
         conversation = to_conversation(
@@ -122,7 +125,7 @@ async def test_together_they_answer_as_alone(model, ask, patient):
     alone = [(await told(model, request))[0] for request in requests]
     assert len({str(choice) for choice in alone[0]}) == 3
     assert await told(model, *requests) == alone
-    model.api._vlms[0].engine.weights.sharing = Sharing()
+    model.api._replicas.vlms[0].engine.weights.sharing = Sharing()
     assert await told(model, *requests) == alone
 
 
@@ -181,8 +184,8 @@ async def test_a_batch_that_is_too_large_is_halved(llava, load, ask, monkeypatch
 
 async def test_an_abandoned_answer_leaves_its_neighbour_alone(llava, load, ask, patient):
     model = load(llava)
-    running = model.api._vlms[0].engine.batcher
-    model.api._vlms[
+    running = model.api._replicas.vlms[0].engine.batcher
+    model.api._replicas.vlms[
         0
     ].engine.weights.model.generation_config.eos_token_id = 1_000_000  # no such token
     kept, gone = ask(images=[1], system=MIND), ask(images=[2], system=MIND)
@@ -193,7 +196,7 @@ async def test_an_abandoned_answer_leaves_its_neighbour_alone(llava, load, ask, 
     def held(*_):
         going.wait(60)
 
-    hook = model.api._vlms[0].engine.weights.model.register_forward_pre_hook(held)
+    hook = model.api._replicas.vlms[0].engine.weights.model.register_forward_pre_hook(held)
     tasks = [asyncio.ensure_future(one(model, request, long)) for request in (gone, kept)]
     async with asyncio.timeout(60):
         while len(running._running) < 2:
@@ -228,7 +231,7 @@ async def test_a_seed_fixes_the_draws_and_a_stop_string_ends_them(model, ask):
 
 
 async def test_an_image_is_read_once_and_none_for_another(model, ask):
-    inner = model.api._vlms[0].engine.weights.model.base_model
+    inner = model.api._replicas.vlms[0].engine.weights.model.base_model
     qwen = "visual" in dict(inner.named_children())
     tower = inner.visual if qwen else inner.vision_tower
     seen = []
@@ -240,8 +243,8 @@ async def test_an_image_is_read_once_and_none_for_another(model, ask):
     assert await told(model, *requests[::-1], *plain[::-1]) == [first[n] for n in (1, 0, 3, 2)]
     assert sum(seen) == 2 * (16 if qwen else 1)  # patches, or images
     assert first[0] != first[1]
-    model.api._vlms[0].engine.features.limit = 0
-    model.api._vlms[0].engine.features.clear()
+    model.api._replicas.vlms[0].engine.features.limit = 0
+    model.api._replicas.vlms[0].engine.features.clear()
     assert await told(model, *requests, *plain) == first
 
 

@@ -59,7 +59,7 @@ async def tokens_of(model, requests, config=CONFIG):
 
 async def test_bfloat16_by_default_and_mostly_the_same_tokens(load, qwen, ask, capsys):
     model = load(qwen, device="auto")
-    weights = model.api._vlms[0].engine.weights.model
+    weights = model.api._replicas.vlms[0].engine.weights.model
     assert (weights.device.type, weights.dtype) == (DEVICE, torch.bfloat16)
     requests = [ask(images=[seed]) for seed in range(16)]
     config = GenerateConfig(max_tokens=1)
@@ -154,7 +154,9 @@ async def test_a_7b_configuration(load, tmp_path, ask, capsys, record_property):
     start = time.perf_counter()
     model = load(folder, device=DEVICE, max_pixels=448 * 448)
     loading = time.perf_counter() - start
-    parameters = sum(each.numel() for each in model.api._vlms[0].engine.weights.model.parameters())
+    parameters = sum(
+        each.numel() for each in model.api._replicas.vlms[0].engine.weights.model.parameters()
+    )
     config = GenerateConfig(max_tokens=64)
     requests = [ask(f"Describe picture {i}", images=[i], size=(448, 448)) for i in range(32)]
     await tokens_of(model, requests[:1], config)

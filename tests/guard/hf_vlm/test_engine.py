@@ -19,7 +19,7 @@ def hold(monkeypatch):
 
     def hold(model):
         gate, started = threading.Event(), threading.Event()
-        inner = model.api._vlms[0].engine.weights.model
+        inner = model.api._replicas.vlms[0].engine.weights.model
         generate = inner.generate
 
         def held(**inputs):
@@ -57,7 +57,7 @@ async def test_an_adapter_asked_for_during_a_batch_blocks_nobody(load, llava, ad
     gate, started = hold(target)
     answer = await during_a_batch(target, started, ask)
     rewriter = load(llava, adapter=str(adapter))
-    assert rewriter.api._vlms[0].engine is target.api._vlms[0].engine
+    assert rewriter.api._replicas.vlms[0].engine is target.api._replicas.vlms[0].engine
     gate.set()
     base = (await answer).completion
     assert (await rewriter.generate(ask(), config=CONFIG)).completion == alone.completion != base
@@ -68,7 +68,7 @@ async def test_a_closed_model_that_is_held_frees_the_weights(load, llava, ask):
     """As Inspect does: it keeps the models of earlier evaluations."""
     model = load(llava)
     await model.generate(ask(), config=CONFIG)
-    weights = weakref.ref(model.api._vlms[0].engine.weights.model)
+    weights = weakref.ref(model.api._replicas.vlms[0].engine.weights.model)
     model.api.close()
     assert await gone(weights)
     with pytest.raises(RuntimeError, match="was closed"):
@@ -79,7 +79,7 @@ async def test_weights_are_freed_after_the_batch_that_runs(load, llava, ask, hol
     model = load(llava)
     gate, started = hold(model)
     answer = await during_a_batch(model, started, ask)
-    weights = weakref.ref(model.api._vlms[0].engine.weights)
+    weights = weakref.ref(model.api._replicas.vlms[0].engine.weights)
     model.api.close()
     gate.set()
     with pytest.raises(RuntimeError, match="abandoned"):

@@ -42,4 +42,4 @@ def test_it_is_put_once_for_all_who_share_the_weights(qwen, load, monkeypatch):
 
 @pytest.mark.parametrize("name", ["qwen2_vl", "gemma3"])
 def test_a_model_that_chats_is_left_alone(name, load):
-    assert load(checkpoint(name)).api._vlms[0].engine.weights.sharing.prompts
+    assert load(checkpoint(name)).api._replicas.vlms[0].engine.weights.sharing.prompts

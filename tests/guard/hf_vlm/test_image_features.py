@@ -23,7 +23,7 @@ def patches():
     """Count the inputs of a model's vision tower: Qwen2-VL's patches, LLaVA's images."""
 
     def watch(model):
-        inner = model.api._vlms[0].engine.weights.model.base_model
+        inner = model.api._replicas.vlms[0].engine.weights.model.base_model
         tower = inner.visual if "visual" in dict(inner.named_children()) else inner.vision_tower
         seen = []
         tower.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[0]))
@@ -75,13 +75,13 @@ async def test_an_adapter_of_the_tower_has_features_of_its_own(llava, load, ask,
         for seed in (1, 2)
     ]
     models = [load(llava), *(load(llava, adapter=str(path)) for path in paths)]
-    assert len({id(model.api._vlms[0].engine) for model in models}) == 1
+    assert len({id(model.api._replicas.vlms[0].engine) for model in models}) == 1
     for model in models:
         await answers(model, ask)
-    models[0].api._vlms[0].engine.features.clear()
+    models[0].api._replicas.vlms[0].engine.features.clear()
     alone = []
     for model in models:
-        model.api._vlms[0].engine.features.clear()
+        model.api._replicas.vlms[0].engine.features.clear()
         alone.append(await answers(model, ask))
     assert len({str(each) for each in alone}) == 3
     for index in (0, 1, 2, 0, 2, 1, 0):
@@ -99,11 +99,11 @@ async def test_other_settings_of_the_processor_are_other_images(qwen, load, ask,
 async def test_features_go_with_the_weights(llava, load, ask):
     model = load(llava)
     await model.generate(ask(), config=SHORT)
-    features = model.api._vlms[0].engine.features
+    features = model.api._replicas.vlms[0].engine.features
     [entry] = features._entries.values()
     kept = weakref.ref(entry.pooled[0])
     del entry
-    engine = model.api._vlms[0].engine
+    engine = model.api._replicas.vlms[0].engine
     model.api.close()
     engine.batcher.join(30)
     gc.collect()
@@ -113,7 +113,7 @@ async def test_features_go_with_the_weights(llava, load, ask):
 async def test_memory_that_runs_out_takes_features_along(llava, load, ask, monkeypatch):
     model = load(llava)
     await model.generate(ask(), config=SHORT)
-    features = model.api._vlms[0].engine.features
+    features = model.api._replicas.vlms[0].engine.features
     assert features._entries
 
     def full(*_):

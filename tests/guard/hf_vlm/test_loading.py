@@ -34,7 +34,7 @@ async def test_target_and_rewriter_share_one_load(load, loads, llava, adapter, a
     target = load(llava)
     rewriter = load(llava, adapter=str(adapter))
     assert len(loads) == 1
-    assert target.api._vlms[0].engine is rewriter.api._vlms[0].engine
+    assert target.api._replicas.vlms[0].engine is rewriter.api._replicas.vlms[0].engine
     assert await answers(target, ask) != await answers(rewriter, ask)
 
 
@@ -47,8 +47,8 @@ async def test_other_settings_are_other_weights(load, loads, llava):
 def test_the_last_user_frees_the_weights(load, llava):
     """Inspect may keep its models until the process ends, but the weights must be freed."""
     first, second = load(llava), load(llava)
-    weights = weakref.ref(first.api._vlms[0].engine.weights.model)
-    key, batcher = first.api._key, first.api._vlms[0].engine.batcher
+    weights = weakref.ref(first.api._replicas.vlms[0].engine.weights.model)
+    key, batcher = first.api._key, first.api._replicas.vlms[0].engine.batcher
     first.api.close()
     assert key in engine.engines
     second.api.close()
@@ -242,7 +242,7 @@ async def test_pixel_bounds_change_the_number_of_image_tokens(load, loads, qwen,
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 async def test_dtypes(load, llava, dtype, ask):
     model = load(llava, dtype=dtype)
-    assert model.api._vlms[0].engine.weights.model.dtype == getattr(torch, dtype)
+    assert model.api._replicas.vlms[0].engine.weights.model.dtype == getattr(torch, dtype)
     output = await model.generate(ask(), config=CONFIG)
     assert output.usage.output_tokens == 8
 
@@ -271,18 +271,18 @@ async def test_attention_implementations_agree(load, loads, llava, ask):
 
 def test_the_batch_size_is_the_smallest_that_anybody_asks_for(load, llava):
     large = load(llava, max_batch_size=48)
-    assert large.api._vlms[0].engine.batcher.max_rows == 48
+    assert large.api._replicas.vlms[0].engine.batcher.max_rows == 48
     first = load(llava)
-    assert first.api._vlms[0].engine.batcher.max_rows == 32
+    assert first.api._replicas.vlms[0].engine.batcher.max_rows == 32
     assert first.api.max_connections() == 64
     assert load(llava, max_batch_size=4).api.max_connections() == 8
-    assert first.api._vlms[0].engine.batcher.max_rows == 4
+    assert first.api._replicas.vlms[0].engine.batcher.max_rows == 4
 
 
 async def test_tokenize(load, llava):
     model = load(llava)
     ids = await model.api.tokenize("The answer is yes.")
-    assert model.api._vlms[0].maker.tokenizer.decode(ids) == "The answer is yes."
+    assert model.api._replicas.vlms[0].maker.tokenizer.decode(ids) == "The answer is yes."
 
 
 # --- a whole evaluation -------------------------------------------------------------------------
@@ -390,7 +390,7 @@ def test_no_batch_runs_while_other_weights_are_loaded(load, llava, monkeypatch):
     free = []
 
     def watched(*args, **kwargs):
-        lock = first.api._vlms[0].engine.weights.lock
+        lock = first.api._replicas.vlms[0].engine.weights.lock
         taken = threading.Thread(target=lambda: free.append(lock.acquire(blocking=False)))
         taken.start()
         taken.join()

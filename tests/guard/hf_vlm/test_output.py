@@ -35,7 +35,7 @@ async def test_every_choice_of_an_overlong_prompt_is_there(load, llava, ask):
 async def test_log_probabilities_are_decoded_beside_the_event_loop(load, llava, ask, monkeypatch):
     """With thousands of tokens per request, each token is decoded once."""
     model = load(llava)
-    tokenizer = model.api._vlms[0].maker.tokenizer
+    tokenizer = model.api._replicas.vlms[0].maker.tokenizer
     decode, decoded = tokenizer.decode, []
 
     def noted(ids, **kwargs):

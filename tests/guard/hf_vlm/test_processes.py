@@ -45,7 +45,7 @@ def endless(llava, tmp_path):
 
 def pid_of(model):
     """The process that has the weights of a model."""
-    return model.api._vlms[0]._process.pid
+    return model.api._replicas.vlms[0]._process.pid
 
 
 def alive(pid):
@@ -250,7 +250,7 @@ def test_a_change_of_what_libraries_read_once_reaches_the_next_process(monkeypat
 async def test_replicas_share_the_requests(load, llava, ask):
     model = load(llava, replicas=2)
     assert model.api.max_connections() == 2 * 2 * 32
-    pids = {vlm._process.pid for vlm in model.api._vlms}
+    pids = {vlm._process.pid for vlm in model.api._replicas.vlms}
     assert len(pids) == 2
     alone = load(llava)
     assert pid_of(alone) in pids
@@ -258,7 +258,7 @@ async def test_replicas_share_the_requests(load, llava, ask):
     want = [(await alone.generate(each, config=CONFIG)).completion for each in requests]
     got = await asyncio.gather(*(model.generate(each, config=CONFIG) for each in requests))
     assert [output.completion for output in got] == want
-    assert model.api._asked == [0, 0]
+    assert model.api._replicas.asked == [0, 0]
 
 
 @pytest.mark.parametrize("arguments", [{"device": "cuda:3"}, {"device": 1}, {"device_map": "auto"}])
@@ -320,7 +320,7 @@ from inspect_ai.model import get_model, GenerateConfig
 model = get_model(f"hf-vlm/{sys.argv[1]}", memoize=False, device="cpu")
 model.api.load()
 assert not {"torch", "transformers"} & set(sys.modules), "the parent needs neither"
-print(model.api._vlms[0]._process.pid, flush=True)
+print(model.api._replicas.vlms[0]._process.pid, flush=True)
 if sys.argv[2] == "signal":
     signal.raise_signal(int(sys.argv[3]))
 if sys.argv[2] == "exit":

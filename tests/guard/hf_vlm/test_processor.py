@@ -36,7 +36,7 @@ async def test_a_tokenizer_without_padding_token(load, ask, llava, tmp_path, cap
     del config["pad_token"]
     path.write_text(json.dumps(config))
     model = load(folder)
-    assert not model.api._vlms[0].maker.whole_batches
+    assert not model.api._replicas.vlms[0].maker.whole_batches
     assert "no padding token" in caplog.text
     want = await load(llava).generate(ask(), config=CONFIG)
     assert (await model.generate(ask(), config=CONFIG)).completion == want.completion

@@ -112,7 +112,7 @@ async def test_a_special_token_can_be_a_stop_string(model, ask):
     """Such a stop string ends the answer, and has no text."""
     config = GenerateConfig(max_tokens=24, temperature=3.0, num_choices=64, seed=1)
     _, free = await model.api.generate(ask(), [], "auto", config)
-    special = model.api._vlms[0].maker.tokenizer.convert_tokens_to_ids("<pad>")
+    special = model.api._replicas.vlms[0].maker.tokenizer.convert_tokens_to_ids("<pad>")
     config = config.model_copy(update={"stop_seqs": ["<pad>"]})
     output, call = await model.api.generate(ask(), [], "auto", config)
     rows = zip(free.response["tokens"], call.response["tokens"], strict=True)
@@ -129,7 +129,7 @@ async def test_a_special_token_can_be_a_stop_string(model, ask):
 async def test_prefix_and_completion_read_as_one_text(any_checkpoint, load, ask):
     """As if the whole sequence were decoded at once: no space is lost or added at the border."""
     model = load(any_checkpoint)
-    maker = model.api._vlms[0].maker
+    maker = model.api._replicas.vlms[0].maker
     spaces = 0
     for number, prefix in enumerate(
         ["The answer is", "The ans", "Yes.", "one two  three", "Übrigens,"]
@@ -155,7 +155,7 @@ async def test_white_space_at_the_end_of_a_prefix_is_not_doubled(model, ask):
 
 async def test_a_prefix_keeps_the_space_before_the_next_word(model):
     """SentencePiece tokenizers drop the space when they decode the completion alone."""
-    maker = model.api._vlms[0].maker
+    maker = model.api._replicas.vlms[0].maker
     ids = maker.tokenizer("The answer is").input_ids
     words = [
         (token, piece)
@@ -211,10 +211,10 @@ async def test_sampling_follows_the_distribution(model, ask):
     frequencies = Counter(tokens[0] for tokens in call.response["tokens"])
     alternatives = sampled.choices[0].logprobs.content[0].top_logprobs
     assert len(alternatives) == 5
-    tokenizer = model.api._vlms[0].maker.tokenizer
+    tokenizer = model.api._replicas.vlms[0].maker.tokenizer
     by_text = Counter()
     for token, number in frequencies.items():
-        by_text[model.api._vlms[0].maker.token_text(token)] += number
+        by_text[model.api._replicas.vlms[0].maker.token_text(token)] += number
     for best in alternatives:
         if best.token == "�":
             continue  # several tokens have this text
