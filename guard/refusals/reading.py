@@ -25,6 +25,7 @@ from vlmguard.guard.refusals.hindi import HINDI
 from vlmguard.guard.refusals.italian import ITALIAN
 from vlmguard.guard.refusals.korean import KOREAN
 from vlmguard.guard.refusals.language import Language, folded, prepared
+from vlmguard.guard.refusals.needed import needed
 from vlmguard.guard.refusals.russian import RUSSIAN
 from vlmguard.guard.refusals.spanish import SPANISH
 from vlmguard.guard.text.thinking import strip_thinking
@@ -146,6 +147,8 @@ class _Patterns(NamedTuple):
     pleas: re.Pattern[str]
     musings: re.Pattern[str]
     anywhere: re.Pattern[str]
+    needed: re.Pattern[str]
+    """Is found wherever `declines` or `anywhere` is, and much faster."""
 
 
 def is_refusal(text: str) -> bool:
@@ -238,6 +241,8 @@ def _script(text: str) -> str:
 
 
 def _refuses(opening: str, patterns: _Patterns) -> bool:
+    if not patterns.needed.search(opening):
+        return False
     if patterns.musings.match(opening):
         return False
     serves = bool(_COMPLIES.match(opening.lstrip(_DRESS)))
@@ -258,7 +263,9 @@ def _declines(sentence: str, patterns: _Patterns, serves: bool) -> bool:
     opening, own = True, not serves and not _REPORTED.search(sentence)
     for clause in _CLAUSE_END.split(sentence):
         said = clause.strip(_DRESS + _STOPS)
-        if (own and patterns.anywhere.search(said)) or (opening and patterns.declines.search(said)):
+        if patterns.needed.search(said) and (
+            (own and patterns.anywhere.search(said)) or (opening and patterns.declines.search(said))
+        ):
             return not patterns.spares.search(said)
         opening = opening and (not said or bool(patterns.opener.match(said)))
     return False
@@ -272,17 +279,17 @@ def _asks(sentence: str, patterns: _Patterns) -> bool:
 
 @functools.cache
 def _compiled(language: Language) -> _Patterns:
-    return _Patterns(
-        *(
-            re.compile("|".join(folded(each) for each in patterns) or r"(?!)")
-            for patterns in (
-                language.openers,
-                language.declines,
-                language.spares,
-                language.offers,
-                language.pleas,
-                language.musings,
-                language.anywhere,
-            )
+    compiled = [
+        re.compile("|".join(folded(each) for each in patterns) or r"(?!)")
+        for patterns in (
+            language.openers,
+            language.declines,
+            language.spares,
+            language.offers,
+            language.pleas,
+            language.musings,
+            language.anywhere,
         )
-    )
+    ]
+    declining = (folded(each) for each in (*language.declines, *language.anywhere))
+    return _Patterns(*[*compiled, needed(declining)])
