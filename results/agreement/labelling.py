@@ -14,6 +14,7 @@ from typing import Final
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.log_errors import UNREADABLE
 from vlmguard.guard.thresholds import SAFE_FROM
 from vlmguard.results.agreement.label_page import LabelSheet
 from vlmguard.results.agreement.raters import Rater, read_labels
@@ -24,7 +25,6 @@ from vlmguard.results.logs.archive import check_sizes
 from vlmguard.results.logs.exchange import exchange
 from vlmguard.results.logs.frame import find_logs, read_run
 from vlmguard.results.logs.part import shard_of
-from vlmguard.results.logs.read import UNREADABLE
 
 __all__ = ["label_sheet", "merged_sheet", "open_labels"]
 

@@ -5,16 +5,14 @@ be read fast.
 """
 
 import math
-import zipfile
-import zlib
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pandas as pd
 from inspect_ai.log import EvalLog, read_eval_log
-from zstandard import ZstdError
 
 from vlmguard.guard.cards import cards
+from vlmguard.guard.log_errors import UNREADABLE
 from vlmguard.results.logs.answers import (
     LeftOut,
     Names,
@@ -49,12 +47,6 @@ from vlmguard.results.logs.run_facts import run_facts
 from vlmguard.results.logs.summaries import Summary
 from vlmguard.results.logs.timing import LATENCY_TAG, latency_of, pace_of
 from vlmguard.results.logs.unfinished import RUN_AGAIN, WAY_OUT, Key, named, unfinished_samples
-
-UNREADABLE: Final = (
-    *(OSError, ValueError, KeyError, IndexError, EOFError, AssertionError, RecursionError),
-    *(zipfile.BadZipFile, zlib.error, ZstdError),
-)
-"""Inspect's errors for a log that is damaged or cut off, or for another kind of file."""
 
 _FINISH: Final = "finish it with inspect eval-retry"
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
+from inspect_ai.log import EvalSample, read_eval_log
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.images.prepare import ImageError
+from vlmguard.guard.log_errors import readable
 from vlmguard.guard.messages import images_of
-from vlmguard.guard.paths import existing
 from vlmguard.training.adashield.refine import PromptRecord, sent_image
+from vlmguard.training.dataset.logs import headers_of
 from vlmguard.training.synthesis.scorer import add_costs, cost_by_stage
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ def collect_prompts(places: Sequence[Path | str]) -> Found:
     """
     found: Found | None = None
     costs = []
-    for header in sorted(_headers(places), key=lambda log: log.eval.created, reverse=True):
+    headers = headers_of(TASK, places, f"inspect eval vlmguard/{TASK}")
+    for header in sorted(headers, key=lambda log: log.eval.created, reverse=True):
         made = header.eval.metadata or {}
         if found is None:
             found = Found(made)
@@ -71,7 +73,8 @@ def collect_prompts(places: Sequence[Path | str]) -> Found:
                 "%s is not finished (%s). Go on with `inspect eval-retry %s`.",
                 *(header.location, header.status, header.location),
             )
-        log = read_eval_log(header.location, resolve_attachments=True, exclude_fields=_UNREAD)
+        with readable(header.location):
+            log = read_eval_log(header.location, resolve_attachments=True, exclude_fields=_UNREAD)
         used = 0
         for sample in log.samples or []:
             name = str(sample.id)
@@ -98,37 +101,12 @@ def collect_prompts(places: Sequence[Path | str]) -> Found:
                 "packages": header.eval.packages,
             }
         )
-    assert found is not None  # `_headers` refuses to find nothing
+    assert found is not None  # `headers_of` refuses to find nothing
     if left := len({*found.made["drawn"]["train"]} - found.samples.keys()):
         found.dropped["unfinished"] = left
     found.kept = dict(sorted(found.kept.items()))
     found.cost = add_costs(costs)
     return found
-
-
-def _headers(places: Sequence[Path | str]) -> list[EvalLog]:
-    headers = []
-    for place in map(str, places):
-        if "://" in place:
-            is_log = place.endswith((".eval", ".json"))
-        else:
-            is_log = not existing(place, "file or folder").is_dir()
-        for name in [place] if is_log else [each.name for each in list_eval_logs(place)]:
-            try:
-                header = read_eval_log(name, header_only=True)
-            except (OSError, ValueError, KeyError) as error:
-                raise UserError(
-                    f"{name}: cannot be read as a log ({error}). Leave it out."
-                ) from error
-            if header.eval.task_display_name == TASK:
-                headers.append(header)
-            elif is_log:
-                raise UserError(
-                    f"{place} is a log of {header.eval.task_display_name}. Give a log of {TASK}."
-                )
-    if not headers:
-        raise UserError(f"No log of {TASK} found. Make one: inspect eval vlmguard/{TASK}.")
-    return list({log.eval.eval_id + log.eval.created: log for log in headers}.values())
 
 
 def image_of(sample: EvalSample) -> str:

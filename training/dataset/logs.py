@@ -19,6 +19,7 @@ from inspect_ai.log import (
 )
 
 from vlmguard.guard.errors import UserError
+from vlmguard.guard.log_errors import readable
 from vlmguard.guard.paths import existing
 from vlmguard.training.dataset.sharded_logs import in_order
 
@@ -41,6 +42,27 @@ def read_headers(places: Iterable[Path | str]) -> list[EvalLog]:
     Raises:
         UserError: There is no such place, no log, a log of another task, or one that is damaged.
     """
+    headers = headers_of(TASK, places, "inspect eval training/synthesize.py")
+    for header in headers:
+        if "voided_test_sets" not in (header.eval.metadata or {}):
+            raise UserError(
+                f"{header.location} is not from training/synthesize.py: it does not say which test "
+                f"sets its rows come from. Leave it out."
+            )
+    return in_order(headers)
+
+
+def headers_of(task: str, places: Iterable[Path | str], make: str) -> list[EvalLog]:
+    """The headers of a task's logs, each once, without the ids of their samples.
+
+    Args:
+        task: Name of the task; logs of others are refused where they are named, and else skipped.
+        places: As for `read_headers`.
+        make: A command that makes such a log.
+
+    Raises:
+        UserError: There is no such place, no log, a log of another task, or one that is damaged.
+    """
     headers = []
     for place in places:
         if "://" in str(place):
@@ -48,29 +70,18 @@ def read_headers(places: Iterable[Path | str]) -> list[EvalLog]:
         else:
             path = existing(place, "file or folder")
             name, is_log = str(path), not path.is_dir()
-        if is_log:
-            header = _header(name)
-            if header.eval.task_display_name != TASK:
+        for each in [name] if is_log else _listed(name):
+            header = _header(each)
+            if header.eval.task_display_name == task:
+                headers.append(header)
+            elif is_log:
                 raise UserError(
-                    f"{place} is a log of {header.eval.task_display_name}. Give a log of {TASK}."
+                    f"{place} is a log of {header.eval.task_display_name}. Give a log of {task}."
                 )
-            headers.append(header)
-        else:
-            found = [_header(each) for each in _listed(name)]
-            headers += [log for log in found if log.eval.task_display_name == TASK]
     if not headers:
-        raise UserError(
-            f"No log of {TASK} found. Make one with `inspect eval training/synthesize.py`."
-        )
-    for header in headers:
-        if "voided_test_sets" not in (header.eval.metadata or {}):
-            raise UserError(
-                f"{header.location} is not from training/synthesize.py: it does not say which test "
-                f"sets its rows come from. Leave it out."
-            )
+        raise UserError(f"No log of {task} found. Make one with `{make}`.")
     # A log that is named, and is in a named folder too, counts once.
-    once = {log.eval.eval_id + log.eval.created: log for log in headers}.values()
-    return in_order(once)
+    return list({log.eval.eval_id + log.eval.created: log for log in headers}.values())
 
 
 def read_rows(header: EvalLog) -> Iterator[EvalSample]:
@@ -80,7 +91,15 @@ def read_rows(header: EvalLog) -> Iterator[EvalSample]:
 
     Args:
         header: Its header.
+
+    Raises:
+        UserError: It is damaged.
     """
+    with readable(header.location):
+        yield from _rows_of(header)
+
+
+def _rows_of(header: EvalLog) -> Iterator[EvalSample]:
     if not header.location.endswith(".eval"):
         log = read_eval_log(header.location, resolve_attachments=True, exclude_fields=_UNREAD)
         yield from log.samples or []
@@ -141,12 +160,8 @@ def _listed(folder: str) -> list[str]:
 
 
 def _header(location: str, ids: bool = False) -> EvalLog:
-    try:
+    with readable(location):
         header = read_eval_log(location, header_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{location}: cannot be read as a log ({error}). Leave it out, or move it elsewhere."
-        ) from error
     if not ids:
         # A million ids would stay in memory with the headers.
         header.eval.dataset.sample_ids = None

@@ -5,6 +5,7 @@ import hashlib
 import json
 import multiprocessing
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,21 @@ def test_a_shard_that_is_none_is_refused(made: Path, tmp_path: Path) -> None:
         UserError, match=r"a\.eval: shard in its metadata is no shard.*Leave it out"
     ):
         export([log], tmp_path / "out")
+
+
+@pytest.mark.parametrize("part", ["header.json", "samples/"])
+def test_a_damaged_log_is_named(part: str, made: Path, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "a.eval", made, mixed_rows(3, 1))
+    with zipfile.ZipFile(log) as archive:
+        found = [each for each in archive.infolist() if each.filename.startswith(part)][-1]
+    content = bytearray(log.read_bytes())
+    start = found.header_offset + 30 + len(found.filename) + 20
+    for place in range(start, start + 40):
+        content[place] ^= 255
+    log.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.eval: cannot be read as a log .* Leave it out"):
+        export([log], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_export_leaves_nothing_that_looks_whole(made: Path, tmp_path: Path) -> None:
