@@ -73,6 +73,7 @@ class Preparers:
             ImageError: Likewise.
             RuntimeError: The processes that tried to were killed.
         """
+        request = pickle.dumps((settings, conversation), pickle.HIGHEST_PROTOCOL)
         killed = 0
         while killed < _TRIES:
             sock = self._free.get()
@@ -82,7 +83,7 @@ class Preparers:
                     return maker.prepare(conversation)
                 break  # what killed the others could kill this process
             try:
-                send(sock, pickle.dumps((settings, conversation), pickle.HIGHEST_PROTOCOL))
+                send(sock, request)
             except OSError:  # it was killed before
                 self._lose(sock)
                 continue

@@ -42,7 +42,7 @@ def tried(preparers, conversation):
         return f"{type(error).__name__}: {error}"
 
 maker = Maker()
-one, four, idle = (Preparers(count, lambda _: maker, []) for count in (1, 4, 1))
+one, four, idle, spare = (Preparers(count, lambda _: maker, []) for count in (1, 4, 1, 1))
 for conversation in ("fine", "half", "panic", "wrong", "fine"):
     print(tried(one, conversation))
 with ThreadPoolExecutor(3) as threads:
@@ -54,6 +54,8 @@ found = idle.prepare(None, maker, "fine")
 os.kill(int(found.ids[0]), signal.SIGKILL)
 time.sleep(0.2)
 print(tried(idle, "fine"))
+print(tried(spare, lambda: "what cannot be sent"))
+print(tried(spare, "fine"))
 """
 
 
@@ -76,4 +78,6 @@ def test_what_ends_a_process_costs_one_request():
         assert next(told) == f"{left} torch.float32 2"
     # One that was killed before costs none.
     assert next(told) == "here torch.float32 2"
+    assert "pickle" in next(told)
+    assert next(told) == "apart torch.float32 2"
     assert "3 left" in done.stderr
