@@ -41,13 +41,14 @@ class Processes:
         self._todo: deque[str] = deque()
         self._reading: set[str] = set()
         self._found: dict[str, Found] = {}
+        self._started = False
         self._programs: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
 
     @property
     def started(self) -> bool:
-        """Whether other processes were started."""
-        return bool(self._programs)
+        """Whether `start` was called, with success or not."""
+        return self._started
 
     def start(self, paths: list[str], number: int) -> None:
         """Have other processes begin with logs.
@@ -56,6 +57,7 @@ class Processes:
             paths: The logs, in the order in which they will be asked for.
             number: How many processes.
         """
+        self._started = True
         self._todo.extend(dict.fromkeys(paths))
         for _ in range(number):
             try:

@@ -18,7 +18,7 @@ from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
 from vlmguard.guard.cards import Card, register
-from vlmguard.results.logs import reading
+from vlmguard.results.logs import processes, reading
 from vlmguard.results.logs.cache_folder import FOLDER, CacheFolder
 from vlmguard.results.logs.codec import UNDECODABLE, NotStorable, packed, unpacked
 from vlmguard.results.logs.frame import read_each, read_results
@@ -242,6 +242,24 @@ class Ahead(Processes):
     def start(self, paths: list[str], number: int) -> None:
         self.begun = True
         self._found = {path: self._read(path) for path in paths}
+
+
+def test_where_no_process_can_be_started_this_one_reads_all(
+    log: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def refused(module: str) -> None:
+        tried.append(module)
+        raise OSError("no process here")
+
+    monkeypatch.setattr(processes, "started", refused)
+    logs = [str(log), *(str(log.with_name(f"{number}.eval")) for number in range(3))]
+    for each in logs[1:]:
+        Path(each).write_bytes(log.read_bytes())
+    found = list(read_each(logs, processes=2))
+    assert [(each.path, len(each.runs)) for each in found] == [(each, 1) for each in logs]
+    assert len(tried) == 1
 
 
 def test_what_was_read_before_a_log_changed_is_not_kept_as_of_now(
