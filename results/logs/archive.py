@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import IO, Any, Final
 
 import fsspec
@@ -64,8 +63,8 @@ def opened_log(path: str) -> Iterator[LogFile]:
         zipfile.BadZipFile: It is damaged.
     """
     if path.endswith(".json"):
-        if "://" not in path:
-            _check({"the file": Path(path).stat().st_size})
+        files, name = fsspec.core.url_to_fs(path)
+        _check({"the file": files.size(name) or 0})  # None: the server does not say it
         yield _JsonFile(path)
         return
     opened: Any = fsspec.open(path, "rb")  # its types allow a list of files

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from support.toy import Toy, run_toy, say
 
+from vlmguard.results.logs import archive
+from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.frame import read_results
+from vlmguard.results.logs.read import read_log
 
 Change = Callable[[str, bytes], bytes]
 
@@ -125,6 +129,15 @@ def test_a_part_that_would_fill_the_memory_is_not_read(log: Path, tmp_path: Path
     path.write_bytes(content)
 
     assert "too large: summaries.json has 4000 MB" in reason(log, str(path))
+
+
+def test_a_json_log_of_a_store_that_would_fill_the_memory_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fsspec.filesystem("memory").pipe("/large.json", b"{}" * 1_000_000)
+    monkeypatch.setattr(archive, "MAX_MEMBER", 1_000_000)
+    with pytest.raises(LeftOut, match="too large: the file has 2 MB"):
+        read_log("memory://large.json")
 
 
 def test_a_damaged_part_is_named(log: Path, tmp_path: Path) -> None:
