@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_json
+from vlmguard.guard.paths import user_path
 
 __all__ = ["RANKS", "faults", "read_adapters", "serve_command"]
 
@@ -65,7 +66,7 @@ def read_adapters(given: Sequence[str]) -> list[Adapter]:
         name, _, folder = words.partition("=")
         if not name or not folder:
             raise UserError(f"{words}: write NAME=FOLDER, e.g. rewriter=out/rewriter.")
-        adapters.append(_read(name, Path(folder).expanduser()))
+        adapters.append(_read(name, user_path(folder)))
     return adapters
 
 
