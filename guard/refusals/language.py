@@ -17,7 +17,7 @@ _ALIKE: Final = str.maketrans(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Language:
     """The refusals of one language: regular expressions, in folded spelling, lower case.
 
