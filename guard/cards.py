@@ -11,6 +11,7 @@ measures. Tables, plans, leak checks and commands use `cards()`; no other module
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from importlib import import_module
 from inspect import isfunction
 from pathlib import Path
@@ -457,6 +458,28 @@ class Cards:
                 return card
         return self.benchmarks.get(task)
 
+    @cached_property
+    def own_views(self) -> Mapping[str, View]:
+        """The views on benchmarks' cards, by column: the scorer and the view's name."""
+        return {
+            f"{measure.of.partition('.')[0]}.{name}": measure
+            for card in self.benchmarks.values()
+            for name, measure in card.measures.items()
+            if isinstance(measure, View)
+        }
+
+    @cached_property
+    def views(self) -> Mapping[str, tuple[str, bool]]:
+        """Columns that repeat another one for some samples: its name, and if these are benign."""
+        common = {
+            name: (f"{scorer}.{measure.of}", measure.on == "benign")
+            for scorer, measures in self.measures.items()
+            for name, measure in measures.items()
+            if isinstance(measure, View)
+        }
+        own = self.own_views.items()
+        return common | {name: (view.of, view.on == "benign") for name, view in own}
+
 
 _BENCHMARKS: Final[dict[str, Card]] = {}
 _DEFENSES: Final[dict[str, DefenseCard]] = {}
@@ -519,6 +542,14 @@ def as_metadata(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
 
 def registered() -> Cards:
     """The cards of the modules that have been imported so far."""
+    known: tuple[Mapping[str, object], ...] = (_BENCHMARKS, _DEFENSES, _TASKS, _MEASURES)
+    return _registered(tuple(id(each) for those in known for each in those.values()))
+
+
+# Tables ask for it thousands of times. The result holds the cards, so that no other card can have
+# the identity of one of them.
+@lru_cache(maxsize=1)
+def _registered(_of: tuple[int, ...]) -> Cards:
     ours_first = sorted(_DEFENSES.values(), key=lambda card: (not card.ours, card.name))
     return Cards(
         benchmarks={name: _BENCHMARKS[name] for name in sorted(_BENCHMARKS)},

@@ -7,6 +7,7 @@ sentence that is not known as a remark.
 """
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 
 from vlmguard.guard.text.normal_forms import normal_form
@@ -41,7 +42,7 @@ _CHANGE: Final = (
 )
 
 # Sentences (small letters, no marks around them) that mean: pass the request on as it is.
-_UNCHANGED: Final = re.compile(
+_UNCHANGED: Final = (
     # English
     rf"(?:there (?:is|are|was|were) )?(?:no|not any|nothing)\b.{{0,40}}\b{_CHANGE}"
     rf"|(?:{_QUALIFIED}|it|this) (?:needs?|requires?) no\b.{{0,30}}{_CHANGE}"
@@ -302,16 +303,22 @@ def _sentence(text: str) -> Literal["request", "unchanged", "remark", "aside"]:
     if said.endswith(("?", "؟")):
         return "request"
     said = said.rstrip(_ENDS + _EDGES)
-    if _UNCHANGED.match(said):
+    if _unchanged().match(said):
         return "unchanged"
     is_remark = _REMARK.match(said)
     if not (is_remark or _AND_NOTHING_ELSE.match(said)):
         return "request"
     # "It is harmless, so the request needs no change": the last clause decides.
     *_, last = _CLAUSE.split(said)
-    if last != said and _UNCHANGED.match(last):
+    if last != said and _unchanged().match(last):
         return "unchanged"
     return "remark" if is_remark else "aside"
+
+
+@lru_cache(maxsize=1)
+def _unchanged() -> re.Pattern[str]:
+    # Made once it is needed: it takes a tenth of a second, and every command imports this module.
+    return re.compile(_UNCHANGED)
 
 
 def _sentences(text: str) -> list[str]:

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
 from vlmguard.results.formats.sheets import Sheet
 from vlmguard.results.leaderboard.beside import HARMLESS, MIXED, RISKY, harm_of
@@ -193,19 +193,18 @@ def _latency(entries: Sequence[Entry]) -> str:
 
 def _money(entries: Sequence[Entry]) -> str:
     """Money for a thousand requests, with its interval."""
-    values: list[npt.NDArray[np.floating[Any]]] = []
-    clusters: list[str] = []
-    for place, entry in enumerate(entries):
+    known: list[pd.DataFrame] = []
+    for entry in entries:
         answers = entry.run.answers
         if "cost" not in answers:
             return UNKNOWN
         # A failed answer has no tally: the mean is that of the others.
-        known = answers[answers["calls"].notna()] if "calls" in answers else answers
-        values.append(known["cost"].astype(float).to_numpy())
-        clusters += [f"{place} {each}" for each in known["cluster"]]
+        known.append(answers[answers["calls"].notna()] if "calls" in answers else answers)
+    values = [rows["cost"].to_numpy(dtype=float) for rows in known]
     costs: Numbers = np.concatenate([np.zeros(0), *values]).astype(np.float64)
     if not len(costs) or np.isnan(costs).any():
         return UNKNOWN
+    clusters = [f"{place} {each}" for place, rows in enumerate(known) for each in rows["cluster"]]
     low, high = mean_interval(costs, np.array(clusters))
     shown = f"{costs.mean() * _REQUESTS:,.2f}"
     if math.isnan(low):

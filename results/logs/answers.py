@@ -244,25 +244,14 @@ def _spent(tally: dict[str, Any]) -> Row:
     }
 
 
-def views() -> dict[str, tuple[str, bool]]:
+def views() -> Mapping[str, tuple[str, bool]]:
     """Columns that repeat another one for some samples: its name, and whether these are benign."""
-    common = {
-        name: (f"{scorer}.{measure.of}", measure.on == "benign")
-        for scorer, measures in cards().measures.items()
-        for name, measure in measures.items()
-        if isinstance(measure, View)
-    }
-    return common | {name: (view.of, view.on == "benign") for name, view in own_views().items()}
+    return cards().views
 
 
-def own_views() -> dict[str, View]:
+def own_views() -> Mapping[str, View]:
     """The views on benchmarks' cards, by column: the scorer and the view's name."""
-    return {
-        f"{measure.of.partition('.')[0]}.{name}": measure
-        for card in cards().benchmarks.values()
-        for name, measure in card.measures.items()
-        if isinstance(measure, View)
-    }
+    return cards().own_views
 
 
 def column_name(scorer: str, key: str, names: Names) -> str:

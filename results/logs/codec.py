@@ -179,12 +179,13 @@ def _frame_of(columns: list[Any], rows: int) -> pd.DataFrame:
         if kind in _NUMBERS:
             made[name] = np.frombuffer(base64.b64decode(held), dtype=kind).copy()
             continue
-        distinct = [_object(each) for each in held["values"]]
+        distinct = np.empty(len(held["values"]), dtype=object)
+        for place, each in enumerate(held["values"]):
+            distinct[place] = _object(each)
         places = np.frombuffer(base64.b64decode(held["places"]), dtype="<i4")
         if len(places) != rows or (rows and places.min() < 0):
             raise ValueError(f"{name}: {len(places)} of {rows} rows")
-        values = np.empty(len(places), dtype=object)
-        for row, place in enumerate(places.tolist()):
-            values[row] = distinct[place]
+        # Only what differs is made a text of pandas' own.
+        values = pd.Series(distinct, dtype=kind).array.take(places)
         made[name] = pd.Series(values, dtype=kind)
     return pd.DataFrame(made, index=pd.RangeIndex(rows))

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.special import bdtr
 
 from vlmguard.results.stats.intervals import (
@@ -132,7 +133,7 @@ def pair_up(
     known = ~(np.isnan(old) | np.isnan(new))
     if not known.any():
         return None
-    names, codes = np.unique(clusters[known], return_inverse=True)
+    names, codes = _numbered(clusters[known])
     return Pairs(
         changes=new[known] - old[known],
         codes=codes,
@@ -187,7 +188,7 @@ def mean_interval(
         range is not known or not kept.
     """
     known = ~np.isnan(values)
-    values, codes = values[known], _codes(clusters[known])
+    values, codes = values[known], _numbered(clusters[known])[1]
     if not len(codes) or codes.max() + 1 < FEWEST_CLUSTERS:
         return math.nan, math.nan
     fit = cluster_robust(values, codes, _shares(weights, known))
@@ -252,10 +253,11 @@ def holm(p_values: list[float]) -> list[float]:
     return found
 
 
-def _codes(clusters: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Clusters numbered from 0."""
-    codes: npt.NDArray[np.intp] = np.unique(clusters, return_inverse=True)[1]
-    return codes
+def _numbered(clusters: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """The clusters in their order, and of each sample the place of its own among them."""
+    # As `np.unique`, which sorts the names of all samples and so takes five times as long.
+    codes, names = pd.factorize(clusters, sort=True)
+    return names, codes
 
 
 def _shares(weights: Numbers | None, known: npt.NDArray[np.bool_]) -> Numbers:

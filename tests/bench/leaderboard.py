@@ -95,13 +95,18 @@ def write_logs(folder: Path, logs: int, samples: int) -> None:
             content["eval"]["solver"] = None if defense == "none" else f"vlmguard/{defense}"
             texts[name] = json.dumps(content)
         with zipfile.ZipFile(
-            folder / f"{number}.eval", "w", zipfile.ZIP_DEFLATED, compresslevel=1
+            folder / _name(number, benchmark), "w", zipfile.ZIP_DEFLATED, compresslevel=1
         ) as archive:
             for name, text in texts.items():
                 archive.writestr(name, text)
             archive.writestr("summaries.json", json.dumps(rows))
             for row in rows:
                 archive.writestr(f"samples/{row['id']}_epoch_1.json", whole)
+
+
+def _name(number: int, benchmark: str) -> str:
+    """As Inspect names logs; of others both sides read the header, only to list them."""
+    return f"2026-01-01T00-00-00+00-00_{benchmark}_{number:06}.eval"
 
 
 def _later(stated: str, seconds: int) -> str:
@@ -177,7 +182,7 @@ def main() -> int:
         folder = Path(name)
         (folder / "all").mkdir()
         write_logs(folder / "all", numbers[-1], SAMPLES)
-        written = sorted((folder / "all").glob("*.eval"), key=lambda each: int(each.stem))
+        written = sorted((folder / "all").glob("*.eval"), key=lambda each: each.stem[-6:])
         for number in numbers:
             costs[number] = measured(folder, written[:number])
             for title, unit, part in PARTS:

@@ -325,3 +325,11 @@ def test_packed_and_unpacked_are_equal(log: Path) -> None:
     again = unpacked(packed([run]))
     assert isinstance(again, list)
     equal(run, again[0])
+
+
+def test_a_place_that_no_value_has_is_refused() -> None:
+    for kind in ("str", "object"):
+        column = ["a", kind, {"values": ["x"], "places": "AQAAAA=="}]
+        frame = {"=": "frame", "rows": 1, "of": [column]}
+        with pytest.raises(UNDECODABLE, match=r"out.of.bounds"):
+            unpacked(zlib.compress(json.dumps({"runs": [frame]}).encode()))
