@@ -176,7 +176,7 @@ class _Hand:
 
     def _give_up_without_node(self, pool: _Pool, room: int) -> None:
         if room:
-            pool.since = max(pool.since, time.monotonic()) if pool.runners else pool.since
+            pool.since = time.monotonic()
         elif time.monotonic() - pool.since > _PATIENCE:
             asked = named_resources(pool.resources)
             self._give_up(pool, f"no node is left that has {asked}. Run again when one is there")
@@ -184,6 +184,12 @@ class _Hand:
     def _give_up(self, pool: _Pool, reason: str) -> None:
         while pool.waiting:
             self._ended_badly(pool.waiting.popleft(), reason)
+        # A process that is not there yet may never be: Ray waits for a node without an end.
+        for ref, work in list(self._asked.items()):
+            if work.pool is pool and work.cell is None:
+                del self._asked[ref]
+                pool.runners -= 1
+                ray.kill(work.runner)
 
     def _ended_badly(self, cell: Cell, reason: str) -> None:
         self._view.ended(cell, Outcome("error", reason))

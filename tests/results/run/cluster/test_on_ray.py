@@ -244,6 +244,19 @@ def test_a_target_that_no_node_can_take_is_found_before_anything_is_paid_for(
     assert len(place.server.requests) == before
 
 
+def test_cells_that_no_node_is_left_for_are_given_up(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The node was there when the run began.
+    monkeypatch.setattr("vlmguard.results.run.cluster.driver.lacking_resources", lambda *_: [])
+    monkeypatch.setattr("vlmguard.results.run.cluster.pool._PATIENCE", 2.0)
+    target = {"model": "openai-api/scripted/target", "resources": {"num_gpus": 1}}
+    matrix = place.matrix("lost-gpu", targets=[target])
+    assert not run_on_ray([matrix], place.address)
+    said = capsys.readouterr()
+    assert "no node is left that has 1 CPU, 1 GPU" in said.out + said.err, said
+
+
 def test_a_node_with_other_versions_or_without_the_folder_is_named(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
