@@ -39,6 +39,9 @@ class Figure:
 
 
 _ASSUMED: Final = "assumed: put in your own"
+_HERE: Final = "measured 2026-11-28, a core of an AMD EPYC (two, busy with other work)"
+_CALLS: Final = f"{_HERE}: `tests/bench/calls.py`, served"
+_EXPORT: Final = f"{_HERE}: `tests/bench/export.py`"
 FIGURES: Final = {
     "read_rate": Figure(
         "tokens that a 7B target reads a second, one GPU of 80 GB, full batches", 10_000, _ASSUMED
@@ -57,17 +60,30 @@ FIGURES: Final = {
     "sample_bytes": Figure(
         "bytes of a sample in a log, without images and calls",
         3_000,
-        "measured, answers of 225 English words (`tests/results/test_scale.py`)",
+        "measured at each test, answers of 225 English words (`tests/results/test_scale.py`)",
     ),
     "call_bytes": Figure("bytes more for each call", 1_500, "measured in the same runs"),
     "image_bytes": Figure("bytes of a sample's image", 150_000, _ASSUMED),
-    "call_cpu": Figure(
-        "seconds of a processor that a call costs in Inspect and here",
-        0.01,
-        "measured on one core of this project's machine: about 65 one-call samples a second",
+    "call_cpu": Figure("seconds of a processor that a call costs", 0.0064, _CALLS),
+    "sample_cpu": Figure(
+        "seconds of a processor that a sample costs beside its calls", 0.0174, _CALLS
     ),
     "header_cpu": Figure(
-        "seconds to read the header of a log", 0.02, "measured: 500 logs of 412 samples, local disk"
+        "seconds to read the header of a log", 0.02, f"{_HERE}: logs of 412 samples, local disk"
+    ),
+    "row_bytes": Figure(
+        "bytes of memory for a row of a synthesis", 4_200, f"{_EXPORT}, to 10,000 rows"
+    ),
+    "other_row_bytes": Figure(
+        "bytes of memory for a row of another shard",
+        2_000,
+        "computed from the same, of four shards",
+    ),
+    "export_rate": Figure(
+        "rows that an export takes a second of a processor", 575, f"{_EXPORT}, 100,000 rows"
+    ),
+    "export_bytes": Figure(
+        "bytes of memory for a row of an export", 1_450, f"{_EXPORT}, from 10,000 to 100,000 rows"
     ),
     "judge_rate": Figure("requests a minute that a judge's provider allows", 5_000, _ASSUMED),
 }
@@ -105,8 +121,18 @@ class Load:
     @property
     def log_bytes(self) -> float:
         """Bytes of all logs, without images."""
-        calls = self.calls + self.judge_calls
-        return self.samples * _of("sample_bytes") + calls * _of("call_bytes")
+        return self.samples * _of("sample_bytes") + self.every_call * _of("call_bytes")
+
+    @property
+    def every_call(self) -> int:
+        """Calls of all models."""
+        return self.calls + self.judge_calls
+
+    @property
+    def process_hours(self) -> float:
+        """Hours of one Inspect process, if models answered at once."""
+        seconds = self.every_call * _of("call_cpu") + self.samples * _of("sample_cpu")
+        return seconds / 3600
 
     @property
     def money(self) -> float:
@@ -194,7 +220,8 @@ def _computed(loads: Sequence[Load]) -> list[list[str]]:
         return [what, *values]
 
     images = [each.samples * _of("image_bytes") for each in loads]
-    every = [each.calls + each.judge_calls for each in loads]
+    made = loads[-1].samples
+    shared = _of("row_bytes") / 4 + _of("other_row_bytes") * 3 / 4
     return [
         ["", "13 defenses x 12 benchmarks x 6 targets", "synthesis of a million rows"],
         ["---", "---", "---"],
@@ -220,12 +247,16 @@ def _computed(loads: Sequence[Load]) -> list[list[str]]:
         ),
         row(
             "hours of one Inspect process, if models answered at once",
-            *(f"{calls * _of('call_cpu') / 3600:,.1f}" for calls in every),
+            *(f"{each.process_hours:,.1f}" for each in loads),
         ),
         row(
             "hours that the judge's rate limit asks for",
             *(f"{each.judge_calls / _of('judge_rate') / 60:,.1f}" for each in loads),
         ),
+        row("memory of the rows, one process", "-", _gigabytes(made * _of("row_bytes"))),
+        row("memory of the rows, each of four shards", "-", _gigabytes(made * shared)),
+        row("hours of an export", "-", f"{made / _of('export_rate') / 3600:,.1f}"),
+        row("memory of an export", "-", _gigabytes(made * _of("export_bytes"))),
     ]
 
 

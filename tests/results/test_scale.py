@@ -61,6 +61,8 @@ def test_a_small_matrix_by_hand() -> None:
     assert math.isclose(load.gpu_hours, seconds / 3600)
     assert math.isclose(load.money, load.gpu_hours * 2.5 + load.judge_money)
     assert load.log_bytes == 100 * 3_000 + (load.calls + 200) * 1_500
+    processor = 100 * FIGURES["sample_cpu"].value + (load.calls + 200) * FIGURES["call_cpu"].value
+    assert math.isclose(load.process_hours, processor / 3600)
     with pytest.raises(UserError, match="no price"):
         matrix_load(Matrix.model_validate({**small, "prices": {}}))
     # Lower bounds, and what nobody counts, are no sums.
