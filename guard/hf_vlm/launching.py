@@ -20,6 +20,7 @@ from typing import Final
 from vlmguard.guard.hf_vlm import nursery
 from vlmguard.guard.hf_vlm.nursery import ENDED, NUMBER
 from vlmguard.guard.hf_vlm.protocol import CountDevices, Surroundings
+from vlmguard.guard.hf_vlm.said import Said
 from vlmguard.guard.hf_vlm.wire import receive, send
 
 FORKS: Final = sys.platform == "linux"
@@ -54,6 +55,9 @@ others have to do there.
 _WAIT: Final = 10.0
 """Seconds for a process to end when it is told to, or for news of how it ended."""
 
+_LAST_WORDS: Final = 1.0
+"""Seconds for what was written before that to be passed on."""
+
 
 def surroundings() -> Surroundings:
     """Those of this process, as they are now."""
@@ -73,10 +77,12 @@ class Launcher:
         self._last = 0
         self._gone = False
         self._control: socket.socket | None = None
+        self._said = Said()
         if FORKS:
             self._control, theirs = socket.socketpair()
             with theirs:
-                self._nursery = _python("main", theirs)
+                self._nursery = _python("main", theirs, self._said.number)
+            self._said.complete()
             _daemon(self._watch, self._control)
 
     @property
@@ -90,14 +96,11 @@ class Launcher:
         with theirs, self._news:
             self._last += 1
             if self._control is None:
-                _daemon(self._wait_for, _python("alone", theirs), self._last)
+                process = _python("alone", theirs, self._said.number)
+                _daemon(self._wait_for, process, self._last)
                 return self._last, ours
-            # Both are closed by the block below.
-            where = open(os.devnull, "wb") if _no_errors() else os.fdopen(os.dup(2), "wb")  # noqa: SIM115
-            # An OSError: the nursery is gone, as our socket will show.
-            with where as errors, suppress(OSError):
-                fds = [theirs.fileno(), errors.fileno()]
-                socket.send_fds(self._control, [NUMBER.pack(self._last)], fds)
+            with suppress(OSError):  # the nursery is gone, as our socket will show
+                socket.send_fds(self._control, [NUMBER.pack(self._last)], [theirs.fileno()])
             return self._last, ours
 
     def how_it_ended(self, number: int) -> str:
@@ -126,9 +129,11 @@ class Launcher:
         except subprocess.TimeoutExpired:
             self._nursery.kill()
             self._nursery.wait()
+        self._said.wait(_LAST_WORDS)
 
     def forget(self) -> None:
         """After a fork: leave the processes to the parent."""
+        self._said.forget()
         if self._control is not None:
             self._control.close()
             self._nursery.returncode = 0  # not this process's child
@@ -200,8 +205,7 @@ def _settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(_READ_ONCE)}
 
 
-def _python(function: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
-    errors = subprocess.DEVNULL if _no_errors() else 2
+def _python(function: str, sock: socket.socket, errors: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         nursery.command(function, sock.fileno()),
         stdin=subprocess.DEVNULL,
@@ -220,17 +224,6 @@ def _environment() -> dict[str, str]:
     if "OMP_WAIT_POLICY" not in os.environ:
         added["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", str(_SPINS))
     return {**os.environ, **added}
-
-
-def _no_errors() -> bool:
-    """Whether this process has no standard error, as a daemon may."""
-    if sys.__stderr__ is None:
-        return True  # from its start; the number may be that of any file now
-    try:
-        os.fstat(2)
-    except OSError:
-        return True
-    return False
 
 
 def _daemon(work: Callable[..., None], *arguments: object) -> None:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Final
 
 NUMBER: Final = struct.Struct("!Q")
-"""A number with two sockets asks for a fork: that to its user, and standard error."""
+"""A number with a socket asks for a fork, with this socket to its user."""
 
 ENDED: Final = struct.Struct("!Qi")
 """The number of a fork that has ended, and its status as `waitpid` gives it."""
@@ -67,16 +67,13 @@ def main(number: int) -> None:
             asked = _asked(control)
             if asked is None:
                 break
-            fork, sock, error = asked
+            fork, sock = asked
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for each in (control, wake, waked):
                     each.close()
-                for standard in (1, 2):
-                    os.dup2(error, standard)
-                os.close(error)
                 if fresh:
                     os.set_inheritable(sock, True)
                     os.execv(sys.executable, command("alone", sock))
@@ -84,7 +81,6 @@ def main(number: int) -> None:
                 os._exit(0)
             children[pid] = fork
             os.close(sock)
-            os.close(error)
     _end(children)
     os._exit(0)  # nothing is left to tidy up
 
@@ -127,17 +123,17 @@ def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _asked(control: socket.socket) -> tuple[int, int, int] | None:
+def _asked(control: socket.socket) -> tuple[int, int] | None:
     try:
         # What an engine starts must not hold its sockets open.
         flags = socket.MSG_CMSG_CLOEXEC
-        data, found, _, _ = socket.recv_fds(control, NUMBER.size, 2, flags)
+        data, found, _, _ = socket.recv_fds(control, NUMBER.size, 1, flags)
     except ConnectionResetError:
         return None
-    if len(data) < NUMBER.size or len(found) < 2:
+    if len(data) < NUMBER.size or not found:
         return None
     (number,) = NUMBER.unpack(data)
-    return number, found[0], found[1]
+    return number, found[0]
 
 
 def _ended(children: dict[int, int]) -> list[tuple[int, int]]:

@@ -211,14 +211,15 @@ def _fork_engines() -> None:
     """Let the process that forks engines of local models be a fork too: it has all imports."""
     from vlmguard.guard.hf_vlm import launching, nursery
 
-    def forked(function: str, sock: socket.socket) -> _Forked:
+    def forked(function: str, sock: socket.socket, errors: int) -> _Forked:
         pid = os.fork()
         if pid:
             return _Forked(pid)
         os.setsid()
         empty = os.open(os.devnull, os.O_RDONLY)
         os.dup2(empty, 0)
-        os.dup2(2, 1)
+        for standard in (1, 2):
+            os.dup2(errors, standard)
         # What else this process had open would stay so, and others would wait for its end.
         keep = os.dup2(sock.fileno(), 3) if sock.fileno() != 3 else 3
         os.closerange(4, 65_536)
