@@ -21,7 +21,7 @@ from vlmguard.training.dataset.duplicates import near_duplicates
 from vlmguard.training.dataset.fingerprints import fingerprint
 from vlmguard.training.dataset.kept_rows import KeptRows, Met
 from vlmguard.training.dataset.logs import read_headers, read_rows
-from vlmguard.training.dataset.sharded_logs import unfinished_shards
+from vlmguard.training.dataset.sharded_logs import unfinished_shards, way_on
 from vlmguard.training.synthesis.prompts import SynthesisRecord
 from vlmguard.training.synthesis.scorer import add_costs
 
@@ -78,9 +78,8 @@ def collect_rows(places: Iterable[Path | str], rows: KeptRows, folder: Path) -> 
     for header in headers:
         if header.status != "success":
             logger.warning(
-                "%s is not finished (%s): only its finished rows are used. Go on with "
-                "`inspect eval-retry %s`.",
-                *(header.location, header.status, header.location),
+                "%s is not finished (%s): only its finished rows are used. Go on with %s.",
+                *(header.location, header.status, way_on([header])),
             )
     collected.unfinished = unfinished_shards(headers)
     with closing(_Identities(folder)) as met:
@@ -109,7 +108,7 @@ def _read_all(headers: list[EvalLog], collected: Collected, met: "_Identities") 
     collected.read = len(met.finished)
     if left := met.left():
         collected.dropped["unfinished"] = left
-        logger.warning("%d rows have failed. `inspect eval-retry LOG` tries them again.", left)
+        logger.warning("%d rows have failed: %s tries them again.", left, way_on(headers))
     if met.renamed:
         logger.warning(
             "%d rows have the id of another row with another request or image, and got new ones "

@@ -59,6 +59,15 @@ def unfinished_shards(headers: Iterable[EvalLog]) -> list[str]:
     ]
 
 
+def way_on(headers: Iterable[EvalLog]) -> str:
+    """What finishes the rows of these logs."""
+    told = [header.eval.metadata or {} for header in headers]
+    if all(map(Shard.noted_in, told)):
+        # Inspect knows no shards: it would synthesize the rows of all of them.
+        return "the command that made the shards"
+    return "`inspect eval-retry LOG`"
+
+
 def _run_of(header: EvalLog) -> tuple[_Run, Shard | None]:
     metadata: dict[str, Any] = header.eval.metadata or {}
     try:
