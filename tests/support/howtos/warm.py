@@ -112,9 +112,9 @@ def _smaller(sets: dict[str, dict[str, int]], suites: Path) -> None:
     from dataclasses import replace
 
     from vlmguard.guard import cards
-    from vlmguard.results.run import config
+    from vlmguard.results.run import chosen
 
-    config.SUITES = suites  # type: ignore[misc]
+    chosen.SUITES = suites  # type: ignore[misc]
     for name, variants in sets.items():
         card = cards._BENCHMARKS[name]
         changed: dict[str, Any] = {"hub_commit": "", "sha256": {}, "variants": variants}
