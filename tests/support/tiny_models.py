@@ -53,3 +53,11 @@ def endless_apart(folder: Path) -> tuple[Model, Any, Any]:
     raw = Weights(weights_key(str(folder), {"device": "cpu"}))
     raw.load()
     return model, raw.model, raw.prompt_maker(PromptSettings()).processor
+
+
+def two_apart(folder: Path) -> Model:
+    """The model of `endless_apart` once more, with two processes that have the weights."""
+    model = get_model(f"hf-vlm/{folder}", memoize=False, device="cpu", replicas=2)
+    api: Any = model.api
+    api.load()
+    return model
