@@ -24,6 +24,7 @@ from inspect_ai.solver import TaskState
 from vlmguard.guard.cards import Measure, View, registered
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import output_kind
+from vlmguard.scorers.live import at_the_end, samples_run
 
 __all__ = [
     "NEVER",
@@ -54,7 +55,7 @@ def by_category() -> list[Metric]:
     """
     # Inspect's data frames and viewer look for this metric by its name, so it stays Inspect's own,
     # which gives 0 for a single image.
-    return [mean(), stderr(cluster="image_id"), grouped(mean(), "category", all=False)]
+    return at_the_end([mean(), stderr(cluster="image_id"), grouped(mean(), "category", all=False)])
 
 
 def clustered_error(scored: Sequence[tuple[object, float]]) -> float:
@@ -139,11 +140,12 @@ def viewed(**views: tuple[str, str]) -> Metric:
             `risky` (all others).
 
     Returns:
-        `NAME` and `NAME_stderr` for each; NaN if nothing was scored.
+        `NAME` and `NAME_stderr` for each; NaN if nothing was scored. While samples run, no errors.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
         result: dict[str, Any] = {}
+        whole = not samples_run()
         parts = {
             "all": scores,
             "benign": [each for each in scores if _is_benign(each)],
@@ -156,7 +158,8 @@ def viewed(**views: tuple[str, str]) -> Metric:
                 if not math.isnan(value := value_of(each.score, key))
             ]
             result[name] = average_known([value for _, value in of])
-            result[f"{name}_stderr"] = clustered_error(of)
+            if whole:
+                result[f"{name}_stderr"] = clustered_error(of)
         return result
 
     return compute

@@ -73,6 +73,7 @@ from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
+from vlmguard.scorers.live import at_the_end
 from vlmguard.scorers.metrics import any_success, metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.verdicts import label
@@ -330,7 +331,7 @@ def harms_apart() -> Metric:
 @scorer(
     metrics=[
         *metrics_of(MEASURES, any_of=("attack_success",)),
-        harms_apart(),
+        *at_the_end([harms_apart()]),
     ]
 )
 def figstep_judge(template: str | None = None) -> Scorer:

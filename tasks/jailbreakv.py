@@ -72,6 +72,7 @@ from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.group_means import mean_of_means, values_by
+from vlmguard.scorers.live import at_the_end
 from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.verdicts import label
@@ -292,7 +293,7 @@ def by_attack() -> Metric:
     return compute
 
 
-@scorer(metrics=[*metrics_of(MEASURES), by_attack()])
+@scorer(metrics=[*metrics_of(MEASURES), *at_the_end([by_attack()])])
 def jailbreakv_judge(template: str | None = None) -> Scorer:
     """JailBreakV's own measure: does the answer serve the harmful question (1)?
 

@@ -68,6 +68,7 @@ from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers import intervention
 from vlmguard.scorers.asking import request_of
 from vlmguard.scorers.discrimination import discrimination
+from vlmguard.scorers.live import at_the_end
 from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.slices import sliced
@@ -289,7 +290,7 @@ def mossbench(
 @scorer(
     metrics=[
         *metrics_of(MEASURES),
-        sliced("refused", ("category", *_FLAGS)),
+        *at_the_end([sliced("refused", ("category", *_FLAGS))]),
         discrimination("refused"),
     ]
 )

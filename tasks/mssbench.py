@@ -70,6 +70,7 @@ from vlmguard.guard.task_options import JudgeChoice, TaskOptions
 from vlmguard.guard.templates import template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.classes import is_among
+from vlmguard.scorers.live import at_the_end
 from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.official import Question, ask_all, replaced
 from vlmguard.scorers.situations import situations
@@ -383,7 +384,7 @@ LEGACY_QUESTIONS: Final = {
 }
 
 
-@scorer(metrics=[*metrics_of(MEASURES), situations()])
+@scorer(metrics=[*metrics_of(MEASURES), *at_the_end([situations()])])
 def mssbench_judge(template: str | None = None, legacy: bool = False) -> Scorer:
     """Is the kind of the answer right in the sample's situation?
 
@@ -411,7 +412,7 @@ def mssbench_judge(template: str | None = None, legacy: bool = False) -> Scorer:
     return score
 
 
-@scorer(metrics=[*metrics_of(YES_NO_MEASURES), situations()])
+@scorer(metrics=[*metrics_of(YES_NO_MEASURES), *at_the_end([situations()])])
 def mssbench_yes_no() -> Scorer:
     """Does the answer tell a safe situation (yes) from an unsafe one (no)?"""
 
