@@ -34,7 +34,7 @@ from vlmguard.results.logs.measures import (
     Measure,
     paired,
 )
-from vlmguard.results.stats.differences import Pairs, difference_of
+from vlmguard.results.stats.differences import Pairs, differences_of
 from vlmguard.results.stats.max_t import Sums, westfall_young
 
 ALPHA: Final = 0.05
@@ -63,6 +63,16 @@ class Tested:
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """A cell that is to have its difference, from these pairs; whether it may be marked."""
+
+    cell: Cell
+    measure: Measure
+    pairs: Pairs
+    tested: bool
+
+
+@dataclass(frozen=True)
 class _Pair:
     """Two rows, and their shared samples in a measure."""
 
@@ -82,7 +92,7 @@ def compare(board: Leaderboard, group: Group, samples: Samples) -> list[Tested]:
     Returns:
         The differences to test, together with those of all other groups.
     """
-    tested: list[Tested] = []
+    asked: list[_Asked] = []
     for entry in board.of(group):
         if entry.defense == UNDEFENDED_LABEL:
             continue
@@ -102,12 +112,22 @@ def compare(board: Leaderboard, group: Group, samples: Samples) -> list[Tested]:
             )
             continue
         new = new if alike else new.reindex(old.index)
-        found = _fill_differences(entry.cells, old, new, group)
-        tested += [] if board.is_control(entry.defense) else found
+        asked += _asked(entry.cells, old, new, group, tested=not board.is_control(entry.defense))
         for name, cells in entry.slices.items():
             here = old["slice"] == name
-            _fill_differences(cells, old[here], new[here], group)
-    return tested
+            asked += _asked(cells, old[here], new[here], group, tested=False)
+    ranges = [each.measure.range for each in asked]
+    differences = differences_of([each.pairs for each in asked], ranges)
+    for each, difference in zip(asked, differences, strict=True):
+        each.cell.difference = difference
+    # An image of a benchmark is flipped alike for all targets that it was shown to.
+    pool = f"{group.column.benchmark} {group.column.data}"
+    return [
+        Tested(each.cell, each.measure, each.measure.name == group.endpoint, sums)
+        for each in asked
+        if each.tested
+        for sums in [Sums(pool, each.pairs.names, each.pairs.sums)]
+    ]
 
 
 def mark(tested: Sequence[Tested]) -> tuple[int, int]:
@@ -224,22 +244,16 @@ def _gain(board: Leaderboard, group: Group, defense: str, entries: list[Entry]) 
     )
 
 
-def _fill_differences(
-    cells: dict[str, Cell], old: pd.DataFrame, new: pd.DataFrame, group: Group
-) -> list[Tested]:
-    tested = []
-    for measure in group.measures:
-        pairs = paired(old, new, measure)
-        if pairs is None:
-            continue
-        cell = cells[measure.name]
-        cell.difference = difference_of(pairs, measure.range)
-        if measure.is_tested:
-            # An image of a benchmark is flipped alike for all targets that it was shown to.
-            pool = f"{group.column.benchmark} {group.column.data}"
-            sums = Sums(pool, pairs.names, pairs.sums)
-            tested.append(Tested(cell, measure, measure.name == group.endpoint, sums))
-    return tested
+def _asked(
+    cells: dict[str, Cell], old: pd.DataFrame, new: pd.DataFrame, group: Group, *, tested: bool
+) -> list[_Asked]:
+    """The differences of a row; `tested` if those in measures with a direction may be marked."""
+    found = [(measure, paired(old, new, measure)) for measure in group.measures]
+    return [
+        _Asked(cells[measure.name], measure, pairs, tested and measure.is_tested)
+        for measure, pairs in found
+        if pairs is not None
+    ]
 
 
 def _against(best: Entry, others: list[Entry], samples: Samples, measure: Measure) -> list[Duel]:
@@ -251,23 +265,26 @@ def _against(best: Entry, others: list[Entry], samples: Samples, measure: Measur
         found = paired(rows, samples[one], measure)
         pairs += [_Pair(one, other, found)] if found else []
     adjusted = westfall_young([Sums("", each.samples.names, each.samples.sums) for each in pairs])
+    shown = [(pair, p) for pair, p in zip(pairs, adjusted, strict=True) if pair.one is best]
+    level = 1 - ALPHA / max(len(pairs), 1)
+    against = [pair.samples for pair, _ in shown]
     made = []
-    for pair, adjusted_p in zip(pairs, adjusted, strict=True):
-        if pair.one is best:
-            gain = difference_of(pair.samples, measure.range, 1 - ALPHA / len(pairs))
-            p = max(adjusted_p, gain.p)
-            made.append(
-                Duel(
-                    group=best.group,
-                    target=best.target,
-                    best=best.defense,
-                    other=pair.other.defense,
-                    measure=measure.name,
-                    difference=gain,
-                    p=p,
-                    verdict=verdict(measure, gain.mean, gain.low, gain.high, p),
-                )
+    for (pair, adjusted_p), gain in zip(
+        shown, differences_of(against, [measure.range] * len(shown), level), strict=True
+    ):
+        p = max(adjusted_p, gain.p)
+        made.append(
+            Duel(
+                group=best.group,
+                target=best.target,
+                best=best.defense,
+                other=pair.other.defense,
+                measure=measure.name,
+                difference=gain,
+                p=p,
+                verdict=verdict(measure, gain.mean, gain.low, gain.high, p),
             )
+        )
     return made
 
 

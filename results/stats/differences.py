@@ -7,6 +7,8 @@ test decides whether there is a difference; the interval says how large it may b
 """
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -34,6 +36,8 @@ PERMUTATIONS: Final = 20_000
 _EXACT_CLUSTERS: Final = 12
 _SEED: Final = 20250417
 _BLOCK: Final = 1_000
+_TOGETHER: Final = 64
+"""So many tests are flipped at once: a bound on memory."""
 
 
 @dataclass(frozen=True)
@@ -146,24 +150,50 @@ def pair_up(
 
 def difference_of(pairs: Pairs, highest: float = math.nan, level: float = LEVEL) -> Difference:
     """The mean difference of pairs. Arguments and result as for `paired_difference`."""
-    changes, sums = pairs.changes, pairs.sums
-    if pairs.labels and len(sums) == len(changes) and not pairs.weighted:
-        p, test = mcnemar(int((sums > 0).sum()), int((sums < 0).sum())), "McNemar"
-    else:
-        p, test = permutation(sums), "permutation"
-    low = high = math.nan
-    if len(sums) >= FEWEST_CLUSTERS:
-        fit = cluster_robust(changes, pairs.codes, pairs.weights)
-        if pairs.labels and (highest == 1.0 or math.isnan(highest)):
-            gained, lost = (float(pairs.weights @ (sign * changes > 0)) for sign in (1, -1))
-            low, high = label_difference_interval(gained, lost, fit, level)
+    return differences_of([pairs], [highest], level)[0]
+
+
+def differences_of(
+    many: Sequence[Pairs], highest: Sequence[float], level: float = LEVEL
+) -> list[Difference]:
+    """Several differences at once, which share the work of permutations.
+
+    Args:
+        many: Their pairs.
+        highest: The largest possible value of each; NaN if it is not known.
+        level: Confidence of the intervals.
+    """
+    tests = [None if _counts(each) else each.sums for each in many]
+    permuted = iter(permutations([sums for sums in tests if sums is not None]))
+    found = []
+    for pairs, sums, most in zip(many, tests, highest, strict=True):
+        if sums is None:
+            p, test = mcnemar(int((pairs.sums > 0).sum()), int((pairs.sums < 0).sum())), "McNemar"
         else:
-            changed = int(np.count_nonzero(np.abs(sums) > 1e-12))
-            low, high = grade_difference_interval(
-                changes, pairs.weights, fit, changed, highest, level
-            )
-    mean = float(pairs.weights @ changes) / len(changes)
-    return Difference(mean, low, high, p, test, len(changes), len(sums))
+            p, test = next(permuted), "permutation"
+        low, high = _ends(pairs, most, level)
+        mean = float(pairs.weights @ pairs.changes) / len(pairs.changes)
+        size = len(pairs.changes)
+        found.append(Difference(mean, low, high, p, test, size, len(pairs.sums)))
+    return found
+
+
+def _counts(pairs: Pairs) -> bool:
+    """Whether the numbers of gained and lost images say it all."""
+    return pairs.labels and len(pairs.sums) == len(pairs.changes) and not pairs.weighted
+
+
+def _ends(pairs: Pairs, highest: float, level: float) -> Ends:
+    """The interval of a difference; NaN with too few clusters."""
+    changes, sums = pairs.changes, pairs.sums
+    if len(sums) < FEWEST_CLUSTERS:
+        return math.nan, math.nan
+    fit = cluster_robust(changes, pairs.codes, pairs.weights)
+    if pairs.labels and (highest == 1.0 or math.isnan(highest)):
+        gained, lost = (float(pairs.weights @ (sign * changes > 0)) for sign in (1, -1))
+        return label_difference_interval(gained, lost, fit, level)
+    changed = int(np.count_nonzero(np.abs(sums) > 1e-12))
+    return grade_difference_interval(changes, pairs.weights, fit, changed, highest, level)
 
 
 def mean_interval(
@@ -221,19 +251,56 @@ def permutation(sums: Numbers) -> float:
     Returns:
         The p-value; 1 if nothing differs.
     """
-    moved = sums[sums != 0.0]
+    return permutations([sums])[0]
+
+
+def permutations(many: Sequence[Numbers]) -> list[float]:
+    """The tests of several sums, each as by `permutation`, at once: that is several times as fast.
+
+    Args:
+        many: For each test the sum of the differences in each cluster.
+    """
+    moved = [sums[sums != 0.0] for sums in many]
+    found = [_exact(each) if len(each) <= _EXACT_CLUSTERS else 0.0 for each in moved]
+    drawn: dict[int, list[int]] = defaultdict(list)
+    for place, each in enumerate(moved):
+        if len(each) > _EXACT_CLUSTERS:
+            drawn[_width(len(each))].append(place)
+    for width, places in drawn.items():
+        for start in range(0, len(places), _TOGETHER):
+            some = places[start : start + _TOGETHER]
+            for place, p in zip(some, _drawn([moved[n] for n in some], width), strict=True):
+                found[place] = p
+    return found
+
+
+def _exact(moved: Numbers) -> float:
     if len(moved) == 0:
         return 1.0
-    # Slightly below the observed sum, so that sums that differ only by rounding count as equal.
-    observed = abs(moved.sum()) - 1e-6 * np.abs(moved).sum()
-    if len(moved) <= _EXACT_CLUSTERS:
-        patterns = (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1
-        return float((np.abs((2 * patterns - 1) @ moved) >= observed).mean())
-    flips = _signs(len(moved))
-    extreme = 0
+    patterns = (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1
+    return float((np.abs((2 * patterns - 1) @ moved) >= _observed(moved)).mean())
+
+
+def _observed(moved: Numbers) -> float:
+    """Slightly below the observed sum, so that sums that differ only by rounding count as equal."""
+    return float(abs(moved.sum()) - 1e-6 * np.abs(moved).sum())
+
+
+def _drawn(moved: Sequence[Numbers], width: int) -> list[float]:
+    """The p-values of tests by random flips, for which signs of equally many clusters are drawn."""
+    observed = np.array([_observed(each) for each in moved])
+    columns = np.zeros((width, len(moved)), dtype=np.float32)
+    for column, each in enumerate(moved):
+        columns[: len(each), column] = each
+    flips = _sign_table(width)
+    extreme = np.zeros(len(moved), dtype=np.int64)
     for start in range(0, PERMUTATIONS, _BLOCK):
         block = flips[start : start + _BLOCK].astype(np.float32)
-        extreme += int((np.abs(block @ moved.astype(np.float32)) >= observed).sum())
+        extreme += (np.abs(block @ columns) >= observed).sum(axis=0)
+    return [_with_bound(int(count), each) for count, each in zip(extreme, moved, strict=True)]
+
+
+def _with_bound(extreme: int, moved: Numbers) -> float:
     p = (extreme + 1) / (PERMUTATIONS + 1)
     if extreme == 0:
         # Random flips cannot give a p below 1 / (PERMUTATIONS + 1). Hoeffding's bound holds for any
@@ -268,9 +335,9 @@ def _shares(weights: Numbers | None, known: npt.NDArray[np.bool_]) -> Numbers:
     return shares
 
 
-def _signs(clusters: int) -> npt.NDArray[np.int8]:
-    """Random signs of each cluster in each permutation."""
-    return _sign_table(1 << (clusters - 1).bit_length())[:, :clusters]
+def _width(clusters: int) -> int:
+    """For so many clusters signs are drawn: the next power of two."""
+    return 1 << (clusters - 1).bit_length()
 
 
 # Cached: signs are drawn for powers of two of clusters, so that the tests of many tables share few

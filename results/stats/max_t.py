@@ -8,6 +8,7 @@ false mark; results/README.md shows it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -101,6 +102,8 @@ def _matrices(
     return blocks, spread
 
 
+# Cached: tables of several targets have families of as many images.
+@lru_cache(maxsize=2 * FLIPS // _BLOCK)
 def _signs(images: int, start: int, count: int, exact: bool) -> npt.NDArray[np.float32]:
     """The sign of each image in each flip: all patterns if exact, else random ones."""
     if exact:
