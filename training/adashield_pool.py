@@ -53,6 +53,7 @@ from vlmguard.guard.messages import images_of, user_message
 from vlmguard.guard.paths import user_path
 from vlmguard.guard.roles import load_models
 from vlmguard.guard.templates import load_templates, template_hash
+from vlmguard.scorers.live import at_the_end
 from vlmguard.training.adashield.prompts import FAILED_TEMPLATE, FIELDS, SYSTEM_PROMPT
 from vlmguard.training.adashield.refine import PromptRecord, Refining
 from vlmguard.training.adashield.rules import rules_for
@@ -162,7 +163,7 @@ def refining(iterations: int = 4, alpha: float = 0.8, templates: str | None = No
     return solve
 
 
-@scorer(metrics=[mean(), stage_cost()])
+@scorer(metrics=[mean(), *at_the_end([stage_cost()])])
 def pooled() -> Scorer:
     """Whether a sample's prompt goes into the pool (1) or is dropped (0)."""
 

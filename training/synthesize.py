@@ -43,7 +43,6 @@ from typing import Any, Literal
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset
-from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
@@ -179,7 +178,6 @@ def synthesize(
         scorer=keep(check, _checker_file(templates), structured),
         # Epochs make no sense here: rows are counted, not averaged.
         epochs=Epochs(1, []),
-        headline_metric=HeadlineMetric(scorer="keep", metric="kept_share"),
         # One row that an endpoint refuses must not stop ten thousand.
         fail_on_error=FAILED_SHARE,
         version="3-B",

@@ -30,6 +30,7 @@ from vlmguard.guard.errors import check_choice
 from vlmguard.guard.templates import load_template, template_hash
 from vlmguard.guard.text.outputs import read_output
 from vlmguard.scorers.asking import request_of
+from vlmguard.scorers.live import at_the_end, samples_run
 from vlmguard.scorers.verdicts import label, parse_verdict
 from vlmguard.training.dataset.duplicates import Taught, near_duplicates
 from vlmguard.training.synthesis.parsing import is_cut_off
@@ -96,11 +97,17 @@ def synthesis_yield() -> Metric:
     """The number of rows that are kept, and that are dropped for each reason.
 
     Returns:
-        `rows`, `kept` (without near-duplicates), `kept_share`, `kept_safety`, `kept_benign`, and
-        `dropped_REASON`; a row that breaks several rules counts for each.
+        `kept_share`, `rows`, `kept` (without near-duplicates), `kept_safety`, `kept_benign`, and
+        `dropped_REASON`; a row that breaks several rules counts for each. While rows are made,
+        `passed_share` and `rows` alone: near-duplicates are not looked for, and passed rows may be
+        some.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
+        if samples_run():
+            passed = sum(not (score.score.metadata or {})["reasons"] for score in scores)
+            share = passed / len(scores) if scores else math.nan
+            return {"passed_share": share, "rows": len(scores)}
         ordered = sorted(scores, key=lambda score: str(score.sample_id))
         found = [
             ((score.sample_metadata or {}) | (score.score.metadata or {}), score.score.answer or "")
@@ -116,9 +123,9 @@ def synthesis_yield() -> Metric:
         left = [row for index, (row, _) in enumerate(kept) if index not in twins]
         benign = sum(row["benign"] for row in left)
         return {
+            "kept_share": len(left) / len(found) if found else math.nan,
             "rows": len(found),
             "kept": len(left),
-            "kept_share": len(left) / len(found) if found else math.nan,
             "kept_safety": len(left) - benign,
             "kept_benign": benign,
             **{f"dropped_{reason}": count for reason, count in sorted(reasons.items())},
@@ -143,7 +150,7 @@ def stage_cost() -> Metric:
     return compute
 
 
-@scorer(metrics=[synthesis_yield(), stage_cost()])
+@scorer(metrics=[synthesis_yield(), *at_the_end([stage_cost()])])
 def keep(
     check: Literal["model", "rules"] = "model",
     template: str | None = None,

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmguard.results.stats.differences import (
@@ -13,6 +13,7 @@ from vlmguard.results.stats.differences import (
     mean_interval,
     paired_difference,
     permutation,
+    permutations,
 )
 
 
@@ -54,6 +55,25 @@ def test_permutation_with_many_clusters_agrees_with_the_binomial() -> None:
     # 14 gains and 4 losses of equal size, as in McNemar's test: exact p 0.0309.
     sums = np.array([1.0] * 14 + [-1.0] * 4)
     assert permutation(sums) == pytest.approx(mcnemar(14, 4), abs=0.004)
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(-10, 10).map(float), min_size=0, max_size=80), min_size=0, max_size=6
+    )
+)
+@settings(max_examples=30, deadline=None)
+def test_tests_made_at_once_are_those_made_one_by_one(many: list[list[float]]) -> None:
+    sums = [np.array(each, float) for each in many]
+    assert permutations(sums) == [permutation(each) for each in sums]
+
+
+def test_more_tests_than_are_flipped_at_once() -> None:
+    sums = [np.array([1.0] * gained + [-1.0] * 20) for gained in range(90)]
+    found = permutations(sums)
+    assert found == [permutation(each) for each in sums]
+    assert found[:9] == sorted(found[:9])  # the more they gained, the less they lost
+    assert found[20] == 1.0
 
 
 def test_p_values_go_on_where_flips_end() -> None:

@@ -11,6 +11,7 @@ from inspect_ai import score as inspect_score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ContentImage, Model, ModelOutput
+from inspect_ai.scorer import SampleScore, Score
 from support.synthesis import (
     good_reply,
     instead,
@@ -24,7 +25,7 @@ from support.synthesis import (
 )
 
 from vlmguard.guard.errors import UserError
-from vlmguard.training.synthesis.scorer import keep
+from vlmguard.training.synthesis.scorer import keep, synthesis_yield
 from vlmguard.training.synthesize import synthesize
 
 Write = Callable[..., Path]
@@ -264,6 +265,19 @@ def test_a_log_can_be_checked_again_by_another_model(
         display="none",
     )
     assert reasons_of(again) == {"rows/r0": ["ungrounded"]}
+
+
+def test_while_rows_are_made_no_near_duplicates_are_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Inspect asks each second, and the search grows with the rows."""
+    monkeypatch.setattr("vlmguard.training.synthesis.scorer.samples_run", lambda: True)
+    scores = [
+        SampleScore(score=Score(value=1.0, metadata={"reasons": reasons}), sample_id=f"r{number}")
+        for number, reasons in enumerate([[], [], ["ungrounded"], []])
+    ]
+    found: Any = synthesis_yield()(scores)
+    assert [*found.items()] == [("passed_share", 0.75), ("rows", 4)]  # no share of what is kept
 
 
 def test_near_duplicates_leave_the_yield(write_rows: Write, model: Make, run: Run) -> None:
