@@ -39,7 +39,7 @@ class Figure:
 
 
 _ASSUMED: Final = "assumed: put in your own"
-_HERE: Final = "measured 2026-11-28, a core of an AMD EPYC (two, busy with other work)"
+_HERE: Final = "measured 2026-11-28, one of two cores of an AMD EPYC"
 _CALLS: Final = f"{_HERE}: `tests/bench/calls.py`, served"
 _EXPORT: Final = f"{_HERE}: `tests/bench/export.py`"
 FIGURES: Final = {
@@ -64,26 +64,26 @@ FIGURES: Final = {
     ),
     "call_bytes": Figure("bytes more for each call", 1_500, "measured in the same runs"),
     "image_bytes": Figure("bytes of a sample's image", 150_000, _ASSUMED),
-    "call_cpu": Figure("seconds of a processor that a call costs", 0.0064, _CALLS),
+    "call_cpu": Figure("seconds of a processor that a call costs", 0.0090, _CALLS),
     "sample_cpu": Figure(
-        "seconds of a processor that a sample costs beside its calls", 0.0174, _CALLS
+        "seconds of a processor that a sample costs beside its calls", 0.0107, _CALLS
     ),
     "header_cpu": Figure(
         "seconds to read the header of a log", 0.02, f"{_HERE}: logs of 412 samples, local disk"
     ),
     "row_bytes": Figure(
-        "bytes of memory for a row of a synthesis", 4_200, f"{_EXPORT}, to 10,000 rows"
+        "bytes of memory for a row of a synthesis", 4_100, f"{_EXPORT}, 100,000 rows"
     ),
     "other_row_bytes": Figure(
         "bytes of memory for a row of another shard",
-        2_000,
+        2_130,
         "computed from the same, of four shards",
     ),
     "export_rate": Figure(
-        "rows that an export takes a second of a processor", 575, f"{_EXPORT}, 100,000 rows"
+        "rows that an export takes a second of a processor", 510, f"{_EXPORT}, 100,000 rows"
     ),
     "export_bytes": Figure(
-        "bytes of memory for a row of an export", 1_450, f"{_EXPORT}, from 10,000 to 100,000 rows"
+        "bytes of memory for a row of an export", 1_650, f"{_EXPORT}, from 10,000 to 100,000 rows"
     ),
     "judge_rate": Figure("requests a minute that a judge's provider allows", 5_000, _ASSUMED),
 }

@@ -118,8 +118,8 @@ def _made(arguments: argparse.Namespace) -> int:
     from vlmguard.results.commands.shared import plain_console, read_logs, say_again
     from vlmguard.results.formats.console import WIDE, print_sheets
     from vlmguard.results.leaderboard import tables
-    from vlmguard.results.leaderboard.build import build
     from vlmguard.results.leaderboard.extras import Extras
+    from vlmguard.results.leaderboard.kept_board import kept_build
     from vlmguard.results.leaderboard.paper import by_benchmark, paper_sheets
     from vlmguard.results.leaderboard.publish import board_sheets, published_for, write_leaderboard
     from vlmguard.results.leaderboard.terminal import terminal_sheets
@@ -142,7 +142,7 @@ def _made(arguments: argparse.Namespace) -> int:
         )
     results = read_logs(arguments.logs)
     show_status("comparing runs ...")
-    board = build(results, arguments.intersect)
+    board = kept_build(results, arguments.intersect)
     labelled = [calibrated_sheet(board, results, labels)] if labels else []
     published = published_for(board)
     paper = arguments.layout == "paper"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from inspect_ai.log import list_eval_logs
@@ -38,11 +39,13 @@ class Results:
         runs: A run for each usable log and judge, with its answers.
         left_out: The reason for each log that is left out.
         repeats: The logs of each older run of a configuration in `runs`; copies are none.
+        states: What each log was known by when it was read; None if that is not known.
     """
 
     runs: list[Run]
     left_out: dict[str, str] = field(default_factory=dict)
     repeats: list[tuple[str, ...]] = field(default_factory=list)
+    states: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -156,7 +159,9 @@ def gathered(logs: Iterable[Read]) -> Results:
     """
     read: list[Run] = []
     unusable: dict[str, LeftOut] = {}
+    states: dict[str, dict[str, Any] | None] = {}
     for log in logs:
+        states[log.path] = log.state
         read += log.runs
         unusable |= {log.path: log.reason} if log.reason else {}
     timed = [run for run in read if run.latency]
@@ -174,7 +179,7 @@ def gathered(logs: Iterable[Read]) -> Results:
         for path in run.paths
     }
     repeats = dict.fromkeys(run.paths for run in older if run not in copies)
-    return Results(runs, left_out, list(repeats))
+    return Results(runs, left_out, list(repeats), states)
 
 
 def _done_again(unusable: dict[str, LeftOut], finished: list[Run]) -> dict[str, str]:

@@ -32,11 +32,14 @@ class Read:
         path: The log.
         runs: Its runs, one for each judge.
         reason: Why it cannot be used, if so.
+        state: What the log was known by when it was read (`LogCache.state`); None if that is not
+            known.
     """
 
     path: str
     runs: list[Run] = field(default_factory=list)
     reason: LeftOut | None = None
+    state: dict[str, Any] | None = None
 
 
 def read_one(path: str) -> list[Run] | LeftOut:
@@ -79,7 +82,10 @@ def read_each(paths: Iterable[str], processes: int | None = None) -> Iterator[Re
                 state = before.get(path, state)
                 if cache and state:
                     cache.keep(path, state, found)
-            yield Read(path, reason=found) if isinstance(found, LeftOut) else Read(path, found)
+            if isinstance(found, LeftOut):
+                yield Read(path, reason=found, state=state)
+            else:
+                yield Read(path, found, state=state)
     finally:
         others.end()
         if cache:

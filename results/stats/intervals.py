@@ -23,7 +23,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import root_scalar
 from scipy.special import betaincinv, ndtri, stdtrit
 
 Numbers = npt.NDArray[np.float64]
@@ -33,6 +32,8 @@ Ends = tuple[float, float]
 _FEW_CHANGED: Final = 20
 # This part of the largest possible variance is added, in case grades are close together by chance.
 _UNSEEN: Final = 0.03
+_EXACT: Final = 1e-15
+"""A difference of shares is known to this."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,11 @@ def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where a function that falls from `low` to `high` is 0, as exactly as floats allow."""
-    return float(root_scalar(function, bracket=(low, high), method="bisect", xtol=1e-15).root)
+    # As scipy's `bisect`, whose module takes longer to import than a known board to show.
+    while high - low > _EXACT:
+        middle = (low + high) / 2
+        low, high = (middle, high) if function(middle) > 0 else (low, middle)
+    return (low + high) / 2
 
 
 def _effective(fit: Fit, variance: float) -> float:
