@@ -1,15 +1,10 @@
 """`vlmguard leaderboard`: tables, a page and figures from logs."""
 
 import argparse
-import contextlib
-import gc
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from vlmguard.results.commands.reading_options import add_reading_options
-
-_OBJECTS: Final = 50_000
-"""How many more objects than before there are when Python looks for circles among them."""
+from vlmguard.results.programs import rarely_collected
 
 
 def add(commands: Any) -> None:
@@ -91,22 +86,8 @@ def add(commands: Any) -> None:
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
-    with _rarely_collected():
+    with rarely_collected():
         return _made(arguments)
-
-
-@contextlib.contextmanager
-def _rarely_collected() -> Iterator[None]:
-    """Let Python look for circles of objects less often: here hardly any are left behind.
-
-    Each look goes through all that imports and logs made; by default they take a sixth of the time.
-    """
-    usual = gc.get_threshold()
-    gc.set_threshold(_OBJECTS, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def _made(arguments: argparse.Namespace) -> int:

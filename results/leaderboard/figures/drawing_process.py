@@ -1,4 +1,4 @@
-"""A process that draws figures for another one: sketches come in, figures go out."""
+"""A process that draws figures for another one: a sketch comes in, a figure goes out."""
 
 import os
 import pickle
@@ -7,20 +7,23 @@ import sys
 
 from vlmguard.results.leaderboard.figures.kept import digest_of
 from vlmguard.results.leaderboard.figures.pictures import drawn, packed
+from vlmguard.results.programs import rarely_collected
 
 
 def main() -> None:
-    """Draw all that the asking process wants."""
+    """Draw one figure after the other, until nothing more is asked."""
     # Ctrl-C goes to all processes of a terminal; the asking one ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print must not come between the figures.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    # Bytes of the process that started this one, and of nobody else.
-    for number, sketch in pickle.loads(sys.stdin.buffer.read()):
-        content = packed(drawn(sketch, number), digest_of(sketch, number))
-        out.write(str(len(content)).encode() + b"\n" + content)
-        out.flush()
+    with rarely_collected():
+        while line := sys.stdin.buffer.readline():
+            # Bytes of the process that started this one, and of nobody else.
+            number, sketch = pickle.loads(sys.stdin.buffer.read(int(line)))
+            content = packed(drawn(sketch, number), digest_of(sketch, number))
+            out.write(b"%d\n" % len(content) + content)
+            out.flush()
 
 
 if __name__ == "__main__":

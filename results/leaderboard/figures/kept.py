@@ -9,8 +9,10 @@ import contextlib
 import hashlib
 import json
 import pickle
+import subprocess
+from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import matplotlib
@@ -45,7 +47,7 @@ def pictures_of(sketches: Mapping[str, Sketch]) -> dict[str, Picture]:
     if len(missing) >= _MANY and processors() > 1:
         # Where no program can be started, as in some sandboxes, this process draws all.
         with contextlib.suppress(OSError):
-            made = _drawn_by_two(missing)
+            made = _drawn_by_two(missing, known)
     for number, sketch in missing:
         picture = made.get(number) or drawn(sketch, number)
         found[number] = picture
@@ -66,23 +68,45 @@ def digest_of(sketch: Sketch, number: int) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:40]
 
 
-def _drawn_by_two(missing: list[Numbered]) -> dict[int, Picture]:
+def _drawn_by_two(missing: list[Numbered], known: Mapping[int, str]) -> dict[int, Picture]:
     """Draw figures here and in another process; what that one does not give is left out."""
-    # It also has to start.
-    here, there = missing[: len(missing) * 5 // 9], missing[len(missing) * 5 // 9 :]
-    with ThreadPoolExecutor(1) as pool, started(_PROGRAM) as program:
+    left = deque(missing)
+    made: dict[int, Picture] = {}
+    with started(_PROGRAM) as program, ThreadPoolExecutor(1) as pool:
         try:
-            answer: Future[tuple[bytes, bytes]] = pool.submit(
-                program.communicate, pickle.dumps(there)
-            )
-            made = {number: drawn(sketch, number) for number, sketch in here}
-            content, _ = answer.result()
+            others = pool.submit(_drawn_elsewhere, program, left, known)
+            # This process takes from the front, the other from the back, until nothing is left.
+            with contextlib.suppress(IndexError):
+                while True:
+                    number, sketch = left.popleft()
+                    made[number] = drawn(sketch, number)
+            return made | others.result()
         finally:
             program.kill()
-    for number, sketch in there:
-        line, _, content = content.partition(b"\n")
-        size = int(line) if line.isdigit() else 0
-        picture = unpacked(content[:size], digest_of(sketch, number))
-        made |= {number: picture} if picture else {}
-        content = content[size:]
+
+
+def _drawn_elsewhere(
+    program: "subprocess.Popen[bytes]", left: deque[Numbered], known: Mapping[int, str]
+) -> dict[int, Picture]:
+    """Have a program draw what is left, from the back, until it fails.
+
+    What is known of the figures was noted before: who draws changes the settings of matplotlib
+    meanwhile, in all threads.
+    """
+    made: dict[int, Picture] = {}
+    assert program.stdin is not None
+    assert program.stdout is not None
+    # No figure is left, or the program has ended.
+    with contextlib.suppress(IndexError, OSError):
+        while True:
+            number, sketch = left.pop()
+            asked = pickle.dumps((number, sketch))
+            program.stdin.write(b"%d\n" % len(asked) + asked)
+            program.stdin.flush()
+            line = program.stdout.readline()
+            content = program.stdout.read(int(line)) if line.strip().isdigit() else b""
+            picture = unpacked(content, known[number])
+            if picture is None:
+                break
+            made[number] = picture
     return made

@@ -1,5 +1,6 @@
 """Runs on a real Ray cluster of one node: sharded, resumed, failing, stopped, with local models."""
 
+import json
 import os
 import re
 import signal
@@ -11,18 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from support.openai_server import Server, openai_server
 from support.siuo_folder import write_siuo
+from support.synthesis import draw_image, good_reply, raw_row
 
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
-from vlmguard.guard.shards import Shard
+from vlmguard.guard.shards import Shard, shards_of
 from vlmguard.results.run.cluster.driver import run_on_ray
 from vlmguard.results.run.cluster.node import versions_here
 from vlmguard.results.run.config import Matrix
 from vlmguard.results.run.matrix import run
+from vlmguard.training.dataset.export import export
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -36,14 +40,20 @@ class Scripted:
     Attributes:
         wait: Seconds before each.
         broken: The request with these words gets none.
+        reasons: It plays the reasoner of a synthesis.
     """
 
     def __init__(self) -> None:
         self.wait = 0.0
         self.broken = ""
+        self.reasons = False
 
     def reply(self, text: str, messages: list[dict[str, Any]]) -> str:
         time.sleep(self.wait)
+        if self.reasons:
+            if self.broken and self.broken in text:
+                raise ConnectionError
+            return good_reply(text)
         found = re.search(r"colour (\d+)", text)
         number = int(found[1]) if found else 0
         if "<reasoning>" in text:
@@ -208,6 +218,60 @@ def test_ctrl_c_stops_all_cells_and_keeps_what_is_finished(
     assert scores(place.folder / "stopped") == whole
     # At most two calls of each sample that was running were paid twice.
     assert len(place.server.requests) - before <= 3 * SAMPLES + 2 * SAMPLES
+
+
+def test_a_synthesis_in_shards_goes_on_where_one_failed(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [raw_row(number) for number in range(SAMPLES)]
+    for number in range(SAMPLES):
+        draw_image(place.folder / "raw" / "images" / f"{number}.png", number)
+    data = place.folder / "raw" / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes: dict[str, Any] = {
+        "targets": ["none/none"],
+        "roles": {"reasoner": {"model": "openai-api/scripted/reasoner"}},
+        "benchmarks": [{"name": "synthesize", "args": {"data": str(data)}}],
+        "defenses": ["none"],
+        "options": {"max_retries": 0, "retry_attempts": 0, "display": "none"},
+    }
+    monkeypatch.setattr(place.scripted, "reasons", True)
+    assert run(place.matrix("rows-whole", **changes))
+    whole = export([place.folder / "rows-whole"], place.folder / "out-whole", validation=0)
+
+    lost = shards_of([f"rows/{row['id']}" for row in rows], 3)[1]
+    row = next(number for number in range(SAMPLES) if lost.holds(f"rows/r{number}"))
+    matrix = place.matrix("rows-split", shards=3, **changes)
+    with monkeypatch.context() as patch:
+        patch.setattr(place.scripted, "broken", f"reach shelf {row}?")
+        assert not run_on_ray([matrix], place.address)
+    assert "2-of-3" in capsys.readouterr().err
+    part = export([place.folder / "rows-split"], place.folder / "out-part", validation=0)
+    [unfinished] = part["unfinished_shards"]
+    assert "2-of-3" in str(unfinished)
+    assert part["rows"]["exported"] < whole["rows"]["exported"]
+
+    before = len(place.server.requests)
+    assert run_on_ray([matrix], place.address)
+    # The stages of the one row that had failed.
+    assert len(place.server.requests) - before == 4
+    split = export([place.folder / "rows-split"], place.folder / "out-split", validation=0)
+    assert split["unfinished_shards"] == []
+    assert split["rows"] == whole["rows"]
+    texts = [
+        sorted(
+            zip(
+                *(
+                    datasets.load_from_disk(str(place.folder / name))["train"][column]
+                    for column in ("id", "rewritten")
+                ),
+                strict=True,
+            )
+        )
+        for name in ("out-whole", "out-split")
+    ]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == whole["rows"]["exported"]
 
 
 def test_local_models_stay_loaded_for_all_shards(place: Place) -> None:
