@@ -68,7 +68,9 @@ def defended(defense: Defense) -> Solver:
             # Inspect passes a task's settings to the call only, so read them from its record.
             call = transcript().history.events_since_last(ModelEvent)[0]
             settings = call.config if isinstance(call, ModelEvent) else GenerateConfig()
-            target.tokens, target.temperature = settings.max_tokens, settings.temperature
+            tokens, temperature = settings.max_tokens, settings.temperature
+            # Deleted below, once nobody asks any more.
+            target.tokens, target.temperature = tokens, temperature  # noqa: F821
             heard = heard or answered.messages
             return answered.output
 
@@ -81,10 +83,15 @@ def defended(defense: Defense) -> Solver:
             hazard=lambda: hazard_of(metadata, name),
         )
         card = defense.card
-        with recorded(state, card.name, conversation.text, card.version) as record:
-            told = Told(record)
-            outcome = await defense.run(conversation, target, record)
-            told.afterwards(outcome)
+        try:
+            with recorded(state, card.name, conversation.text, card.version) as record:
+                told = Told(record)
+                outcome = await defense.run(conversation, target, record)
+                told.afterwards(outcome)
+        finally:
+            # It holds `answer`, which names it: a circle that would keep the sample, with its
+            # images, in memory until Python looks for circles.
+            del target
         state.output = outcome.output
         before = heard[:-1] if heard else list(conversation.messages)
         state.messages = [*before, outcome.output.message]
