@@ -77,7 +77,8 @@ def kept_build(results: Results, intersect: bool = False) -> Leaderboard:
 
 def _digest(results: Results, intersect: bool) -> str | None:
     """What a board is known by; None if some log's state is not known."""
-    if any(state is None for state in results.states.values()):
+    logs = {*results.states, *(path for run in results.runs for path in run.paths)}
+    if any(results.states.get(log) is None for log in logs):
         return None
     facts = [
         results.states,
