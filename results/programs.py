@@ -41,7 +41,7 @@ def processors() -> int:
 
 @contextlib.contextmanager
 def rarely_collected() -> Iterator[None]:
-    """Let Python look for circles of objects less often: here hardly any are left behind.
+    """Let Python look for circles of objects less often: few are left behind, of figures alone.
 
     Each look goes through all that imports and logs made; by default they take a sixth of the time.
     """

@@ -19,7 +19,10 @@ _NOTHING: Final[Mapping[str, float]] = {}
 
 
 def samples_run() -> bool:
-    """Whether a metric is computed for a display, by a sample that has just ended, and not last."""
+    """Whether a sample that has just ended has metrics computed, for a display.
+
+    Not of samples that a resumed run takes over: until its first new one ends, all is shown.
+    """
     try:
         sample_limits()
     except RuntimeError:  # Inspect's word for "no sample runs here"

@@ -21,6 +21,7 @@ from inspect_ai.util import collect
 from vlmguard.guard.cards import Measure, View
 from vlmguard.guard.dialogue import answers_of, as_metadata, history, steps_of
 from vlmguard.guard.record import noted
+from vlmguard.scorers.live import samples_run
 from vlmguard.scorers.metrics import (
     NEVER,
     average_known,
@@ -97,7 +98,7 @@ def at_turns(keys: list[str], **views: tuple[str, str]) -> Metric:
 
     Returns:
         For each key its name and `NAME_stderr`, and what `viewed` returns. Nothing if no dialogue
-        was scored.
+        was scored. While samples run, no errors.
     """
     view: Any = viewed(**views)
 
@@ -106,6 +107,7 @@ def at_turns(keys: list[str], **views: tuple[str, str]) -> Metric:
         if not dialogues:
             return {}
         result: dict[str, Any] = {}
+        whole = not samples_run()
         for key in keys:
             of = [
                 (image_of(each), value)
@@ -113,7 +115,8 @@ def at_turns(keys: list[str], **views: tuple[str, str]) -> Metric:
                 if not math.isnan(value := value_of(each.score, key))
             ]
             result[key] = average_known([value for _, value in of])
-            result[f"{key}_stderr"] = clustered_error(of)
+            if whole:
+                result[f"{key}_stderr"] = clustered_error(of)
         return {**result, **view(dialogues)}
 
     return compute

@@ -52,6 +52,7 @@ from vlmguard.guard.errors import UserError
 from vlmguard.guard.files import read_text
 from vlmguard.guard.images.decoding import Colour
 from vlmguard.guard.task_options import JudgeChoice, TaskOptions
+from vlmguard.scorers.live import at_the_end
 from vlmguard.scorers.metrics import metrics_of
 from vlmguard.scorers.yes_no import read_mme
 from vlmguard.scorers.yes_no_answers import UNPARSED, score_yes_no
@@ -246,7 +247,7 @@ def points() -> Metric:
     return compute
 
 
-@scorer(metrics=[*metrics_of(MEASURES), points()])
+@scorer(metrics=[*metrics_of(MEASURES), *at_the_end([points()])])
 def mme_answers() -> Scorer:
     """Is the answer right, by MME's rule?"""
 

@@ -9,6 +9,7 @@ here alone and calls nothing else, as for logs.
 import contextlib
 import hashlib
 import json
+import logging
 import zlib
 from dataclasses import fields
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from vlmguard.guard.errors import reason_of
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.model import (
     Beside,
@@ -38,6 +40,7 @@ from vlmguard.results.stats.differences import Difference
 
 __all__ = ["kept_build"]
 
+_LOGGER: Final = logging.getLogger(__name__)
 _CLASSES: Final[dict[str, Any]] = {
     each.__name__: each
     for each in (
@@ -67,11 +70,15 @@ def kept_build(results: Results, intersect: bool = False) -> Leaderboard:
         with contextlib.suppress(*UNDECODABLE):
             return _Reader(results.runs).board(json.loads(zlib.decompress(content)))
     board = build(results, intersect)
-    # That a cache cannot be written was said when the logs were read.
-    with contextlib.suppress(OSError):
+    try:
         written = json.dumps(_Writer(results.runs).plain(board))
         cache.write(name, zlib.compress(written.encode(), 1))
         cache.tidy()
+    except TypeError as error:
+        _LOGGER.warning("the board is not kept for the next time: %s", error)
+    except OSError as error:
+        # The user was told when what was read of the logs could not be kept.
+        _LOGGER.debug("the board is not kept: %s", reason_of(error))
     return board
 
 

@@ -219,7 +219,13 @@ def tango(gained: float, lost: float, pairs: float, width: float) -> Ends:
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function that falls from `low` to `high` is 0, as exactly as floats allow."""
+    """Where a function that falls from `low` to `high` is 0, as exactly as floats allow.
+
+    Args:
+        function: It is above 0 at `low` and below at `high`.
+        low: -1 or more.
+        high: 1 or less.
+    """
     # As scipy's `bisect`, whose module takes longer to import than a known board to show.
     while high - low > _EXACT:
         middle = (low + high) / 2

@@ -20,6 +20,8 @@ FLIPS: Final = 10_000
 _EXACT_CLUSTERS: Final = 12
 _SEED: Final = 20260817
 _BLOCK: Final = 1_000
+_FEW_IMAGES: Final = 2_000
+"""For up to so many images the signs are kept, which takes at most 40 MB."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,22 @@ def _matrices(
     return blocks, spread
 
 
-# Cached: tables of several targets have families of as many images.
-@lru_cache(maxsize=2 * FLIPS // _BLOCK)
 def _signs(images: int, start: int, count: int, exact: bool) -> npt.NDArray[np.float32]:
     """The sign of each image in each flip: all patterns if exact, else random ones."""
     if exact:
         bits = (np.arange(start, start + count)[:, None] >> np.arange(images)) & 1
     else:
-        random = np.random.default_rng((_SEED, images, start))
-        bits = random.integers(0, 2, size=(count, images), dtype=np.int8)
+        drawn = _kept_bits if images <= _FEW_IMAGES else _bits
+        bits = drawn(images, start, count)
     return bits.astype(np.float32) * 2 - 1
+
+
+def _bits(images: int, start: int, count: int) -> npt.NDArray[np.int8]:
+    random = np.random.default_rng((_SEED, images, start))
+    drawn: npt.NDArray[np.int8] = random.integers(0, 2, size=(count, images), dtype=np.int8)
+    drawn.setflags(write=False)
+    return drawn
+
+
+# The families of several targets often have as many images.
+_kept_bits = lru_cache(maxsize=2 * FLIPS // _BLOCK)(_bits)

@@ -11,7 +11,7 @@ import json
 import pickle
 import subprocess
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -27,6 +27,8 @@ __all__ = ["digest_of", "pictures_of"]
 
 _MANY: Final = 6
 """From so many figures on another process saves time: its start takes as long as two or three."""
+_PATIENCE: Final = 60.0
+"""Seconds that its last figure is waited for; then this process draws it."""
 _PROGRAM: Final = "vlmguard.results.leaderboard.figures.drawing_process"
 
 Numbered = tuple[int, Sketch]
@@ -45,9 +47,7 @@ def pictures_of(sketches: Mapping[str, Sketch]) -> dict[str, Picture]:
     missing = [pair for pair in enumerate(sketches.values()) if pair[0] not in found]
     made: dict[int, Picture] = {}
     if len(missing) >= _MANY and processors() > 1:
-        # Where no program can be started, as in some sandboxes, this process draws all.
-        with contextlib.suppress(OSError):
-            made = _drawn_by_two(missing, known)
+        made = _drawn_by_two(missing, known)
     for number, sketch in missing:
         picture = made.get(number) or drawn(sketch, number)
         found[number] = picture
@@ -70,19 +70,23 @@ def digest_of(sketch: Sketch, number: int) -> str:
 
 def _drawn_by_two(missing: list[Numbered], known: Mapping[int, str]) -> dict[int, Picture]:
     """Draw figures here and in another process; what that one does not give is left out."""
+    try:
+        program = started(_PROGRAM)
+    except OSError:  # Where no program can be started, as in some sandboxes.
+        return {}
     left = deque(missing)
     made: dict[int, Picture] = {}
-    with started(_PROGRAM) as program, ThreadPoolExecutor(1) as pool:
+    with program, ThreadPoolExecutor(1) as pool:
         try:
             others = pool.submit(_drawn_elsewhere, program, left, known)
             # This process takes from the front, the other from the back, until nothing is left.
-            with contextlib.suppress(IndexError):
-                while True:
-                    number, sketch = left.popleft()
-                    made[number] = drawn(sketch, number)
-            return made | others.result()
+            while taken := _taken(left.popleft):
+                made[taken[0]] = drawn(taken[1], taken[0])
+            with contextlib.suppress(TimeoutError):
+                made |= others.result(_PATIENCE)
         finally:
             program.kill()
+    return made
 
 
 def _drawn_elsewhere(
@@ -96,17 +100,26 @@ def _drawn_elsewhere(
     made: dict[int, Picture] = {}
     assert program.stdin is not None
     assert program.stdout is not None
-    # No figure is left, or the program has ended.
-    with contextlib.suppress(IndexError, OSError):
-        while True:
-            number, sketch = left.pop()
-            asked = pickle.dumps((number, sketch))
+    with contextlib.suppress(OSError):  # It has ended.
+        while taken := _taken(left.pop):
+            asked = pickle.dumps(taken)
             program.stdin.write(b"%d\n" % len(asked) + asked)
             program.stdin.flush()
             line = program.stdout.readline()
             content = program.stdout.read(int(line)) if line.strip().isdigit() else b""
-            picture = unpacked(content, known[number])
+            picture = unpacked(content, known[taken[0]])
             if picture is None:
                 break
-            made[number] = picture
+            made[taken[0]] = picture
+    # Here, since what was not written would be an error of whoever closes it.
+    with contextlib.suppress(OSError):
+        program.stdin.close()
     return made
+
+
+def _taken(take: Callable[[], Numbered]) -> Numbered | None:
+    """The next figure; None if none is left. Two threads take from one queue."""
+    try:
+        return take()
+    except IndexError:
+        return None

@@ -1,6 +1,7 @@
 """Figures are drawn once for the same data, by one process or two, and are the same bytes."""
 
 import os
+import subprocess
 from collections import deque
 from pathlib import Path
 
@@ -114,3 +115,22 @@ def test_a_change_of_settings_while_figures_are_drawn_loses_none(
     with rc_context(STYLE), started(kept._PROGRAM) as program:
         found = kept._drawn_elsewhere(program, deque(enumerate(sketches.values())), known)
     assert found == dict(enumerate(pictures.values()))
+
+
+def test_what_was_drawn_here_is_not_lost_with_the_other_process(
+    sketches: dict[str, Sketch],
+    pictures: dict[str, Picture],
+    drew: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ended(module: str) -> "subprocess.Popen[bytes]":
+        program = started("no.such.module")
+        program.wait()
+        return program
+
+    monkeypatch.setattr(kept, "_MANY", 1)
+    monkeypatch.setattr(kept, "processors", lambda: 2)
+    monkeypatch.setattr(kept, "started", ended)
+    with without_cache():
+        assert kept.pictures_of(sketches) == pictures
+    assert sorted(drew) == [0, 1, 2]

@@ -68,6 +68,15 @@ def test_tests_made_at_once_are_those_made_one_by_one(many: list[list[float]]) -
     assert permutations(sums) == [permutation(each) for each in sums]
 
 
+@pytest.mark.parametrize("part", [3, 7, 10])
+def test_parts_of_numbers_are_no_exception(part: int) -> None:
+    """Their sums are rounded, so that ties are decided by the tolerance alone."""
+    random = np.random.default_rng(part)
+    sums = [random.integers(-9, 10, size=size) / part for size in (13, 40, 300)]
+    whole = [each * part for each in sums]
+    assert permutations(sums) == pytest.approx(permutations(whole), abs=1e-9)
+
+
 def test_more_tests_than_are_flipped_at_once() -> None:
     sums = [np.array([1.0] * gained + [-1.0] * 20) for gained in range(90)]
     found = permutations(sums)
