@@ -119,9 +119,11 @@ def raw_upstream(talk: Talk) -> Iterator[RawUpstream]:
 
 def saying(content: bytes, status: str = "200 OK", headers: str = "") -> Talk:
     """A script that answers every request alike."""
+    # It says that it hangs up: else the next request may come just before it does.
+    told = f"Content-Length: {len(content)}\r\nConnection: close\r\n{headers}"
 
     def talk(connection: socket.socket, request: Received) -> None:
-        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{headers}\r\n"
+        head = f"HTTP/1.1 {status}\r\n{told}\r\n"
         connection.sendall(head.encode("latin-1") + content)
 
     return talk
