@@ -1,6 +1,6 @@
 """What is shown of a scorer while samples still run: its headline figures, and no table of parts.
 
-Inspect computes all metrics anew every few seconds, in the loop that all samples share, and keeps
+Inspect computes all metrics anew about each second, in the loop that all samples share, and keeps
 their list in one row of its live buffer. It writes that row again with *each event* of each sample
 (a sample of three calls has about thirty). With the means of every category in it, and the
 arguments of their metric beside each, the row alone takes more time than all else that we log.
