@@ -13,6 +13,7 @@ Only the beginning of a reply is read, so time does not grow with its length.
 
 import functools
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from vlmguard.guard.refusals.arabic import ARABIC
@@ -167,12 +168,10 @@ def is_refusal(text: str) -> bool:
     if _APOLOGY.fullmatch(beginning.strip(_DRESS + _STOPS + "\"'")):
         return True
     opening = _QUOTED.sub('"', beginning)
-    script = _script(opening)
-    return any(
-        _refuses(opening, _compiled(language))
-        for language in LANGUAGES
-        if language.script == script
-    )
+    needed_in_any, tables = _tables(_script(opening))
+    if not needed_in_any.search(opening):
+        return False
+    return any(_refuses(opening, each) for each in tables)
 
 
 def only_refuses(text: str) -> bool:
@@ -190,13 +189,12 @@ def only_refuses(text: str) -> bool:
         return False
     whole = prepared(strip_thinking(text).strip()[: 2 * _READ_WHOLE])[:_READ_WHOLE]
     said = _QUOTED.sub('"', whole)
-    script = _script(said)
-    tables = [_compiled(each) for each in LANGUAGES if each.script == script]
+    _, tables = _tables(_script(said))
     sentences = [each.strip(_DRESS) for each in _SENTENCE_END.split(said)]
     return all(_says_no_more(each, tables) for each in sentences)
 
 
-def _says_no_more(sentence: str, tables: list[_Patterns]) -> bool:
+def _says_no_more(sentence: str, tables: Sequence[_Patterns]) -> bool:
     """Whether a sentence of a refusal tells nothing beside it."""
     if sentence.endswith(("?", "\u061f")) or not any(map(str.isalnum, sentence)):
         return True
@@ -218,11 +216,11 @@ def _says_no_more(sentence: str, tables: list[_Patterns]) -> bool:
     return True
 
 
-def _declines_in(clause: str, tables: list[_Patterns]) -> bool:
+def _declines_in(clause: str, tables: Sequence[_Patterns]) -> bool:
     return any(_declines(clause, table, False) for table in tables)
 
 
-def _is_around(clause: str, tables: list[_Patterns]) -> bool:
+def _is_around(clause: str, tables: Sequence[_Patterns]) -> bool:
     """Whether a clause declines, apologises, or talks to whoever asked."""
     if _declines_in(clause, tables):
         return True
@@ -233,6 +231,8 @@ def _is_around(clause: str, tables: list[_Patterns]) -> bool:
 
 
 def _script(text: str) -> str:
+    if text.isascii():
+        return "LATIN"
     counts = {
         name: len(letters.findall(text)) * (2 if name in _WIDE else 1)
         for name, letters in _SCRIPTS.items()
@@ -278,6 +278,17 @@ def _asks(sentence: str, patterns: _Patterns) -> bool:
 
 
 @functools.cache
+def _tables(script: str) -> tuple[re.Pattern[str], tuple[_Patterns, ...]]:
+    """The tables of a script's languages; first what is found wherever one of them declines."""
+    languages = [each for each in LANGUAGES if each.script == script]
+    declining = (pattern for each in languages for pattern in _declining(each))
+    return needed(declining), tuple(_compiled(each) for each in languages)
+
+
+def _declining(language: Language) -> list[str]:
+    return [folded(each) for each in (*language.declines, *language.anywhere)]
+
+
 def _compiled(language: Language) -> _Patterns:
     compiled = [
         re.compile("|".join(folded(each) for each in patterns) or r"(?!)")
@@ -291,5 +302,4 @@ def _compiled(language: Language) -> _Patterns:
             language.anywhere,
         )
     ]
-    declining = (folded(each) for each in (*language.declines, *language.anywhere))
-    return _Patterns(*[*compiled, needed(declining)])
+    return _Patterns(*[*compiled, needed(_declining(language))])
