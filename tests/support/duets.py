@@ -14,10 +14,13 @@ Code that uses all cores itself (torch, for example) would be measured wrongly, 
 """
 
 import gc
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -46,6 +49,9 @@ def duet(
 ) -> list[tuple[Times, Times]]:
     """Run both sides at once, repeatedly, and pair their times.
 
+    Each pair is of two fresh processes: where a process happens to lie in memory, and in which
+    order it hashes, changes its time by some percent for as long as it lives.
+
     Args:
         script: Started as `python SCRIPT SIDE RUNS ARGUMENTS`, it must call `perform`.
         sides: Names of the sides.
@@ -59,16 +65,32 @@ def duet(
     Raises:
         SystemExit: A side failed; its message is on stderr.
     """
-    total = count * runs
+    measured = []
+    for _ in range(count):
+        first, second = _together(script, sides, arguments, runs)
+        measured.append((_mean(first), _mean(second)))
+    return measured
+
+
+def _together(
+    script: str, sides: tuple[str, str], arguments: tuple[str, ...], runs: int
+) -> list[list[str]]:
+    """What both sides say of their runs, in fresh processes."""
     with ExitStack() as stack:
+        # They are killed in the middle of their last run.
+        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         players = []
         for side in sides:
-            command = [sys.executable, script, side, str(total), *arguments]
             player = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, script, side, str(runs), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TMPDIR": folder},
+                start_new_session=True,
             )
             stack.enter_context(player)
-            stack.callback(player.kill)
+            stack.callback(_end, player)
             players.append(player)
         for player in players:
             _wait_for(player, "ready")
@@ -80,20 +102,21 @@ def duet(
         seats.start()
         stack.callback(seats.join)
         stack.callback(over.set)
-        every = [[_wait_for(player, "took") for _ in range(total)] for player in players]
-        for player in players:
-            # Not killed in the middle of a run, which would leave its folders.
-            player.communicate()
-    means = [[_mean(each[n : n + runs]) for n in range(0, total, runs)] for each in every]
-    return list(zip(*means, strict=True))
+        return [[_wait_for(player, "took") for _ in range(runs)] for player in players]
+
+
+def _end(player: "subprocess.Popen[str]") -> None:
+    """End a side with all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(player.pid, signal.SIGKILL)
 
 
 def perform(run: Callable[[], float], runs: int) -> None:
     """Be one side of a duet: warm up, wait for the other side, then run.
 
     Objects loaded until then are hidden from the garbage collector, and each run starts without the
-    garbage of the last. One more run than is measured keeps the machine equally busy to the end of
-    the slower side.
+    garbage of the last. After the measured runs it goes on until it is killed, so that the machine
+    is equally busy to the end of the slower side.
 
     Args:
         run: Makes one run and returns its seconds.
@@ -104,11 +127,12 @@ def perform(run: Callable[[], float], runs: int) -> None:
     gc.freeze()
     print("ready", flush=True)
     sys.stdin.readline()
-    for _ in range(runs + 1):
+    for number in itertools.count():
         gc.collect()
         before = time.process_time()
         seconds = run()
-        print("took", json.dumps([seconds, time.process_time() - before]), flush=True)
+        if number < runs:
+            print("took", json.dumps([seconds, time.process_time() - before]), flush=True)
 
 
 def _change_places(players: list[subprocess.Popen[str]], over: threading.Event) -> None:
