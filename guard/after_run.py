@@ -32,6 +32,7 @@ from inspect_ai.util import display_type
 
 from vlmguard.guard.guarded_names import PROVIDER
 from vlmguard.guard.package import PACKAGE
+from vlmguard.guard.rare_collection import collect_rarely
 from vlmguard.guard.run_tags import defense_tags
 from vlmguard.guard.terminal import say_error, say_next, shown_path
 
@@ -42,6 +43,7 @@ __all__ = ["AfterRun", "listen"]
 def listen() -> None:
     """Let Inspect tell of the runs of this process; once is enough."""
     hooks(name="after_run", description="Tags logs with their defense.")(AfterRun)
+    collect_rarely()
 
 
 class AfterRun(Hooks):

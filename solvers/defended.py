@@ -12,6 +12,7 @@ from inspect_ai.solver import Generate, Solver, TaskState
 
 from vlmguard.guard.defense import Conversation, Defense, Target, check_options
 from vlmguard.guard.hazards import hazard_of
+from vlmguard.guard.rare_collection import collect_rarely
 from vlmguard.guard.record import recorded
 from vlmguard.solvers.told import Told
 
@@ -53,6 +54,7 @@ def defended(defense: Defense) -> Solver:
     Args:
         defense: The defense.
     """
+    collect_rarely()
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         heard: list[ChatMessage] | None = None

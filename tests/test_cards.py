@@ -26,16 +26,8 @@ from support.scripted import Scripted, picture, run_solver, sample
 import vlmguard.solvers
 import vlmguard.tasks
 from vlmguard.cli import main
-from vlmguard.guard.cards import (
-    _BENCHMARKS,
-    _DEFENSES,
-    Card,
-    Measure,
-    View,
-    as_metadata,
-    cards,
-    check_names,
-)
+from vlmguard.guard.cards import Card, Measure, View, as_metadata, cards, check_names
+from vlmguard.guard.cards.registry import _BENCHMARKS, _DEFENSES
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.record import DefenseRecord
 from vlmguard.guard.task_options import TaskOptions

@@ -51,6 +51,7 @@ from vlmguard.guard.errors import UserError, check_choice, check_count, check_nu
 from vlmguard.guard.images.prepare import ImageError, PreparedImage, prepare_images
 from vlmguard.guard.messages import images_of, user_message
 from vlmguard.guard.paths import user_path
+from vlmguard.guard.rare_collection import collect_rarely
 from vlmguard.guard.roles import load_models
 from vlmguard.guard.templates import load_templates, template_hash
 from vlmguard.scorers.live import at_the_end
@@ -106,6 +107,7 @@ def adashield_pool(
         templates: Folder with prompts that replace ours: `static.txt`, `system.txt`, `failed.txt`.
         data_dir: Folder of the benchmark; by default the one below VLMGUARD_DATA.
     """
+    collect_rarely()
     check_number("-T train", train, 0.001, 0.9)
     check_number("-T validation", validation, 0.001, 0.9)
     check_number("-T alpha", alpha, 0, 1)

@@ -48,6 +48,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from vlmguard.guard.cards import OtherTask, cards, register
 from vlmguard.guard.errors import UserError, check_choice, check_count
+from vlmguard.guard.rare_collection import collect_rarely
 from vlmguard.guard.roles import require_roles, role_models
 from vlmguard.guard.templates import load_templates, prompt_files, template_hash
 from vlmguard.scorers.asking import request_of
@@ -152,6 +153,7 @@ def synthesize(
         templates: Folder with prompts that replace ours: `hindsight.txt`, `analysis.txt` and
             `rewrite.txt` (stages 1 to 3), `benign.txt` (benign rows), `check.txt` (the checker).
     """
+    collect_rarely()
     check_choice("-T responses", responses, ("given", "sample"))
     check_choice("-T structured", structured, ("auto", True, False))
     check_count("-T samples", samples, 1)

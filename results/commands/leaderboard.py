@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
+from vlmguard.guard.garbage import rarely_collected
 from vlmguard.results.commands.reading_options import add_reading_options
-from vlmguard.results.programs import rarely_collected
 
 
 def add(commands: Any) -> None:

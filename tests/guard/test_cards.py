@@ -20,7 +20,7 @@ def test_a_card_that_is_registered_or_replaced_later_counts(
 ) -> None:
     before = cards()
     assert cards() is before
-    monkeypatch.setattr("vlmguard.guard.cards._BENCHMARKS", dict(before.benchmarks))
+    monkeypatch.setattr("vlmguard.guard.cards.registry._BENCHMARKS", dict(before.benchmarks))
     register(toy("first"))
     assert "toy" not in before.benchmarks
     assert cards().views["judge.first"] == ("judge.safety", True)

@@ -23,7 +23,8 @@ from support.shards import split
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.guard.cards import _DEFENSES, Calls, Check, DefenseCard
+from vlmguard.guard.cards import Calls, Check, DefenseCard
+from vlmguard.guard.cards.registry import _DEFENSES
 from vlmguard.guard.record import METADATA_KEY, DefenseRecord, Stage, recorded
 from vlmguard.guard.thresholds import alarms_allowed, threshold_above
 from vlmguard.results.calibrate import choose

@@ -9,7 +9,8 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 from support.toy import Toy, run_toy, say
 
-from vlmguard.guard.cards import _BENCHMARKS, Card, Measure, Partner, View, as_metadata
+from vlmguard.guard.cards import Card, Measure, Partner, View, as_metadata
+from vlmguard.guard.cards.registry import _BENCHMARKS
 from vlmguard.scorers.metrics import metrics_of
 
 MEASURES = {

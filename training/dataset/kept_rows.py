@@ -2,7 +2,7 @@
 
 The file is SQLite's, below the folder in which the export works, and goes with it. A row takes the
 bytes of its texts there, and about 150 more; an image 200, beside its own file. In memory are
-64 MB of the file at most.
+32 MB of the file at most.
 """
 
 import sqlite3
@@ -26,7 +26,7 @@ COLUMNS: Final = (
 _TABLES: Final = """
 PRAGMA journal_mode=OFF;
 PRAGMA synchronous=OFF;
-PRAGMA cache_size=-65536;
+PRAGMA cache_size=-32768;
 CREATE TABLE images (number INTEGER PRIMARY KEY, sha256 BLOB UNIQUE, bits BLOB, colours BLOB);
 CREATE TABLE names (number INTEGER PRIMARY KEY, image_id BLOB UNIQUE);
 CREATE TABLE found (

@@ -5,9 +5,9 @@ import pickle
 import signal
 import sys
 
+from vlmguard.guard.garbage import rarely_collected
 from vlmguard.results.leaderboard.figures.kept import digest_of
 from vlmguard.results.leaderboard.figures.pictures import drawn, packed
-from vlmguard.results.programs import rarely_collected
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 from inspect_ai.model import ChatMessageUser, ContentImage, GenerateConfig, get_model
 
@@ -61,6 +62,12 @@ def gone(pid):
     while alive(pid) and time.monotonic() < until:
         time.sleep(0.02)
     return not alive(pid)
+
+
+def engines():
+    """Numbers of the processes that the one with the imports has forked."""
+    nursery = psutil.Process(launcher()._nursery.pid)
+    return {each.pid for each in nursery.children()}
 
 
 async def working(pid):
@@ -164,6 +171,36 @@ async def test_a_process_that_is_killed_is_an_error_of_its_requests(load, endles
     assert pid_of(model) != pid
     output, _ = await model.api.generate(ask(), [], "auto", CONFIG)
     assert output.usage.output_tokens == 6
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["its processor", "its weights"])
+async def test_a_process_that_is_killed_while_it_loads_is_an_error(
+    load, llava, endless, ask, ready
+):
+    """It is said to all who wait, and the next one to open the model loads it."""
+    load(llava)  # so that the imports are done
+    known = engines()
+    model = get_model(f"hf-vlm/{endless}", memoize=False, device="cpu")
+    waiting = asyncio.create_task(model.api.generate(ask(), [], "auto", CONFIG))
+    opening = asyncio.create_task(model.api.open())
+    with anyio.fail_after(60):
+        while not (new := engines() - known):
+            await anyio.sleep(0.001)
+        (pid,) = new
+        while ready and pid not in [each.pid for each in processes.values()]:
+            await anyio.sleep(0.001)
+    os.kill(pid, signal.SIGSTOP)
+    await anyio.sleep(0.1)
+    assert not opening.done()
+    os.kill(pid, signal.SIGKILL)
+    said = "The process of the model .*endless was ended by" if ready else "SIGKILL.* at its start"
+    for each in (waiting, opening):
+        with pytest.raises(RuntimeError, match=said):
+            await asyncio.wait_for(each, 60)
+    await model.api.open()
+    output, _ = await model.api.generate(ask(), [], "auto", CONFIG)
+    assert output.usage.output_tokens == 6
+    model.api.close()
 
 
 async def test_a_request_to_a_stopped_process_can_be_cancelled(load, endless, ask):
@@ -315,7 +352,7 @@ def test_a_fork_is_told_that_it_has_no_model_and_can_load_it(load, llava, ask, m
 
 
 PROGRAM = """
-import asyncio, os, signal, sys, threading, time
+import asyncio, os, psutil, signal, sys, threading, time
 from inspect_ai.model import get_model, GenerateConfig
 model = get_model(f"hf-vlm/{sys.argv[1]}", memoize=False, device="cpu")
 model.api.load()
@@ -324,14 +361,20 @@ print(model.api._replicas.vlms[0]._process.pid, flush=True)
 if sys.argv[2] == "signal":
     signal.raise_signal(int(sys.argv[3]))
 if sys.argv[2] == "exit":
-    # Loading never ends: its processor waits for somebody to write.
-    os.mkfifo(os.path.join(sys.argv[3], "config.json"))
-    stuck = get_model(f"hf-vlm/{sys.argv[3]}", memoize=False, device="cpu")
-    stuck.api.begin()
+    # Another one that never ends loading.
+    engines = psutil.Process(psutil.Process().children()[0].pid).children
+    known = len(engines())
+    stuck = get_model(f"hf-vlm/{sys.argv[1]}", memoize=False, device="cpu", dtype="float16")
+    opening = stuck.api._replicas.begin()
+    while len(engines()) == known:
+        time.sleep(0.001)
+    os.kill(engines()[-1].pid, signal.SIGSTOP)
+    print(engines()[-1].pid, flush=True)
     config = GenerateConfig(max_tokens=100_000)
     loop = lambda: asyncio.run(model.generate("hello", config=config))
     threading.Thread(target=loop, daemon=True).start()
     time.sleep(1)
+    assert not opening.done()
     sys.exit(3)
 """
 
@@ -339,12 +382,11 @@ if sys.argv[2] == "exit":
 @pytest.mark.parametrize(
     ("how", "status"),
     [(["exit"], 3), (["signal", str(int(signal.SIGKILL))], -signal.SIGKILL)],
-    ids=["exit in the middle of a batch", "SIGKILL"],
+    ids=["exit in the middle of a batch, and of loading", "SIGKILL"],
 )
-def test_the_process_ends_with_the_one_that_asked(endless, tmp_path, how, status):
-    (tmp_path / "stuck").mkdir()
+def test_the_process_ends_with_the_one_that_asked(endless, how, status):
     program = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(endless), *how, str(tmp_path / "stuck")],
+        [sys.executable, "-c", PROGRAM, str(endless), *how],
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -352,7 +394,7 @@ def test_the_process_ends_with_the_one_that_asked(endless, tmp_path, how, status
         check=False,
     )
     assert program.returncode == status, program.stderr
-    assert gone(int(program.stdout))
+    assert all(gone(int(pid)) for pid in program.stdout.split())
     assert "Exception ignored" not in program.stderr
 
 

@@ -14,7 +14,8 @@ from support.clones import clone, not_asked, template_log
 from support.mixed import MEASURES, register_zoo, run_zoo
 from support.toy import Toy, run_toy, say
 
-from vlmguard.guard.cards import _BENCHMARKS, Card, Measure, Partner
+from vlmguard.guard.cards import Card, Measure, Partner
+from vlmguard.guard.cards.registry import _BENCHMARKS
 from vlmguard.results.leaderboard.beside import harm_of, kind_of, utility_of
 from vlmguard.results.leaderboard.beside_tables import beside_sheet, counts_sheet
 from vlmguard.results.leaderboard.build import build

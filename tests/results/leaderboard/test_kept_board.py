@@ -153,7 +153,7 @@ def declared(logs: Path) -> None:
 def test_after_a_change_it_is_computed_anew(
     change: Any, logs: Path, cache: Path, built: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vlmguard.guard.cards._BENCHMARKS", _copy())
+    monkeypatch.setattr("vlmguard.guard.cards.registry._BENCHMARKS", _copy())
     before = kept_build(read_results([str(logs)]))
     change(logs)
     after = kept_build(read_results([str(logs)]))
@@ -165,7 +165,7 @@ def test_after_a_change_it_is_computed_anew(
 
 
 def _copy() -> dict[str, Card]:
-    from vlmguard.guard.cards import _BENCHMARKS
+    from vlmguard.guard.cards.registry import _BENCHMARKS
 
     return dict(_BENCHMARKS)
 

@@ -29,7 +29,8 @@ from support.geometry import faults_in, texts_of
 from support.scripted import Call, Scripted
 
 from vlmguard.cli import main
-from vlmguard.guard.cards import _BENCHMARKS, Card, Partner
+from vlmguard.guard.cards import Card, Partner
+from vlmguard.guard.cards.registry import _BENCHMARKS
 from vlmguard.results.formats.console import print_sheets
 from vlmguard.results.leaderboard.build import build
 from vlmguard.results.leaderboard.figures import figures

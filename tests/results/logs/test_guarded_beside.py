@@ -11,8 +11,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from support.toy import Toy, run_toy, say
 
 from vlmguard.cli import main
-from vlmguard.guard import cards as guard_cards
-from vlmguard.guard.cards import Calls, Check, DefenseCard
+from vlmguard.guard.cards import Calls, Check, DefenseCard, registry
 from vlmguard.guard.decision import Decision
 from vlmguard.guard.defense import Answered, Defense, register_defense
 from vlmguard.guard.defense import names as defense_names
@@ -76,7 +75,7 @@ def multiple_choice() -> Solver:
 def _registered() -> Iterator[None]:
     """Registers the defense for these tests alone: others go through all that there are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guard_cards, "_DEFENSES", {**guard_cards._DEFENSES})
+        patch.setattr(registry, "_DEFENSES", {**registry._DEFENSES})
         patch.setattr(defense_names, "_DEFENSES", {**defense_names._DEFENSES})
         register_defense(NumberReader)
         yield

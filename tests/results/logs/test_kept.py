@@ -163,7 +163,7 @@ def test_other_cards_and_other_secrets_read_again(
     monkeypatch.setenv("SOME_API_KEY", "a-secret-of-today-1")
     safety(log)
     assert len(opened) == 2
-    monkeypatch.setattr("vlmguard.guard.cards._BENCHMARKS", {})
+    monkeypatch.setattr("vlmguard.guard.cards.registry._BENCHMARKS", {})
     register(Card(name="toy", title="Toy", shown_elsewhere=("x",)))
     safety(log)
     assert len(opened) == 3

@@ -111,16 +111,16 @@ def _smaller(sets: dict[str, dict[str, int]], suites: Path) -> None:
     """The authors' data are here in few samples, as the newest commit of their repositories."""
     from dataclasses import replace
 
-    from vlmguard.guard import cards
+    from vlmguard.guard.cards import Card, registry
     from vlmguard.results.run import chosen
 
     chosen.SUITES = suites  # type: ignore[misc]
     for name, variants in sets.items():
-        card = cards._BENCHMARKS[name]
+        card = registry._BENCHMARKS[name]
         changed: dict[str, Any] = {"hub_commit": "", "sha256": {}, "variants": variants}
         if card.git is not None:
             changed["git"] = replace(card.git, commit="")
-        cards._BENCHMARKS[name] = cards.Card(**{**vars(card), **changed})
+        registry._BENCHMARKS[name] = Card(**{**vars(card), **changed})
 
 
 def _handle(client: socket.socket) -> NoReturn:

@@ -4,7 +4,8 @@ from dataclasses import asdict
 import pytest
 
 from vlmguard.cli import main
-from vlmguard.guard.cards import _DEFENSES, Calls, DefenseCard, Role
+from vlmguard.guard.cards import Calls, DefenseCard, Role
+from vlmguard.guard.cards.registry import _DEFENSES
 from vlmguard.training.microworld.models.calibrate import THRESHOLDS, Threshold
 from vlmguard.training.microworld.models.cards import WEIGHTS_FILE, weights_hash
 from vlmguard.training.microworld.use.flags import models_of, runnable

@@ -18,7 +18,8 @@ from support.http_server import QuietHandler, serving
 from support.hub_server import SHA, Hub, hub_server
 
 from vlmguard.cli import main
-from vlmguard.guard.cards import _BENCHMARKS, Card, Git, cards
+from vlmguard.guard.cards import Card, Git, cards
+from vlmguard.guard.cards.registry import _BENCHMARKS
 from vlmguard.guard.data_source import Source
 from vlmguard.tasks.data.dataset import user_input
 

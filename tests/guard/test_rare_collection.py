@@ -1,0 +1,115 @@
+"""While tasks or defenses of ours run, Python looks for garbage less often; else as before."""
+
+import gc
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import includes
+from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
+from support.counting_api import counting_api
+
+from vlmguard.guard.garbage import rarely_collected
+from vlmguard.solvers import self_reminder
+
+counting_api("rarely", "Hello.")
+Rhythm = tuple[tuple[int, int, int], bool]
+
+
+def rhythm() -> Rhythm:
+    """How often Python looks, and whether it leaves something out."""
+    return gc.get_threshold(), gc.get_freeze_count() > 0
+
+
+@pytest.fixture(autouse=True)
+def usual() -> Iterator[Rhythm]:
+    """As Python begins; whatever a test leaves is undone."""
+    before = gc.get_threshold()
+    gc.unfreeze()
+    gc.set_threshold(700, 10, 10)
+    yield rhythm()
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+@solver
+def noting(seen: list[Rhythm], fails: bool = False) -> Solver:
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        seen.append(rhythm())
+        if fails:
+            raise ValueError("on purpose")
+        return state
+
+    return solve
+
+
+def run(*solvers: Solver) -> str:
+    task = Task(dataset=[Sample("hello", target="x")], solver=chain(*solvers), scorer=includes())
+    [log] = eval(task, model="rarely/model", display="none")
+    return log.status
+
+
+def test_while_a_defense_of_ours_runs_python_looks_less_often(usual: Rhythm) -> None:
+    seen: list[Rhythm] = []
+    for _ in range(2):
+        assert run(self_reminder(), noting(seen)) == "success"
+        assert rhythm() == usual
+    assert seen == [((2_000, 10, 10), True)] * 2
+
+
+def test_after_a_failed_run_all_is_as_before(usual: Rhythm) -> None:
+    seen: list[Rhythm] = []
+    assert run(self_reminder(), noting(seen, fails=True)) == "error"
+    assert seen == [((2_000, 10, 10), True)]
+    assert rhythm() == usual
+
+
+@pytest.mark.parametrize("theirs", [0, 5_000])
+def test_what_the_user_has_chosen_stays(theirs: int) -> None:
+    gc.set_threshold(theirs, 10, 10)
+    gc.freeze()
+    with rarely_collected(2_000):
+        assert gc.get_threshold() == (theirs, 10, 10)
+    assert gc.get_freeze_count()
+
+
+OTHERS = """
+import gc
+from inspect_ai import Task, eval
+from inspect_ai.solver import solver
+
+@solver
+def noting():
+    async def solve(state, generate):
+        print(gc.get_threshold(), gc.get_freeze_count())
+        return state
+    return solve
+
+eval(Task(solver=noting()), model="mockllm/model", display="none")
+"""
+
+
+def test_runs_of_others_are_left_alone() -> None:
+    """The package is installed, and so loaded; nothing of it takes part."""
+    plain = "import gc; print(gc.get_threshold(), gc.get_freeze_count())"
+    said = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for code in (plain, OTHERS)
+    ]
+    assert said[0].stdout == said[1].stdout
+
+
+def test_circles_made_meanwhile_are_found() -> None:
+    class Held:
+        pass
+
+    with rarely_collected(2_000):
+        circle = Held()
+        circle.__dict__["itself"] = circle
+        del circle
+        assert any(isinstance(each, Held) for each in gc.get_objects())
+        gc.collect()
+        assert not any(isinstance(each, Held) for each in gc.get_objects())
