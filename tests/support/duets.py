@@ -114,17 +114,14 @@ def _end(player: "subprocess.Popen[str]") -> None:
 def perform(run: Callable[[], float], runs: int) -> None:
     """Be one side of a duet: warm up, wait for the other side, then run.
 
-    Objects loaded until then are hidden from the garbage collector, and each run starts without the
-    garbage of the last. After the measured runs it goes on until it is killed, so that the machine
-    is equally busy to the end of the slower side.
+    Each run starts without the garbage of the last. After the measured runs it goes on until it is
+    killed, so that the machine is equally busy to the end of the slower side.
 
     Args:
         run: Makes one run and returns its seconds.
         runs: Number of measured runs.
     """
     run()
-    gc.collect()
-    gc.freeze()
     print("ready", flush=True)
     sys.stdin.readline()
     for number in itertools.count():
