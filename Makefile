@@ -11,7 +11,7 @@ GATED := tasks/microworld.py --solver vlmguard --temperature 0 --seed 0 --log-di
 	--no-log-realtime --no-score-display
 STAMPED := pyproject.toml constraints.txt
 
-.PHONY: test test-all test-integrations check pyright dist bench bench-gpu demo matrix baseline gate readme screenshot clean
+.PHONY: help test test-all test-integrations check pyright dist bench bench-gpu demo matrix baseline gate readme screenshot clean
 
 test: .venv/test/ready  ## all tests
 	$(ONE_THREAD) .venv/test/bin/pytest $(PARALLEL) $(ARGS)
@@ -22,6 +22,9 @@ test-all:  ## all tests on each supported Python that this machine has
 		echo "== python$$version"; tested=1; \
 		$(MAKE) --no-print-directory PYTHON=python$$version VENV=.venv/test-$$version test-version || exit 1; \
 	done; test $$tested = 1 || { echo "none of Python 3.11, 3.12, 3.13 found" >&2; exit 1; }
+
+help:  ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1	/p' Makefile | expand -t 20
 
 .PHONY: test-version
 test-version: $(VENV)/ready

@@ -64,9 +64,9 @@ FIGURES: Final = {
     ),
     "call_bytes": Figure("bytes more for each call", 1_500, "measured in the same runs"),
     "image_bytes": Figure("bytes of a sample's image", 150_000, _ASSUMED),
-    "call_cpu": Figure("seconds of a processor that a call costs", 0.0090, _CALLS),
+    "call_cpu": Figure("seconds of a processor that a call costs", 0.0077, _CALLS),
     "sample_cpu": Figure(
-        "seconds of a processor that a sample costs beside its calls", 0.0107, _CALLS
+        "seconds of a processor that a sample costs beside its calls", 0.0130, _CALLS
     ),
     "header_cpu": Figure(
         "seconds to read the header of a log", 0.02, f"{_HERE}: logs of 412 samples, local disk"

@@ -167,7 +167,7 @@ def _state_of_url(path: str) -> dict[str, Any] | None:
     """The tag of an object's content; None where a store gives none."""
     files, name = fsspec.core.url_to_fs(path)
     # What a client remembers of a folder may be older than the object.
-    files.invalidate_cache(files._parent(name))
+    files.invalidate_cache(name.rpartition("/")[0])
     about = files.info(name)
     tag = about.get("ETag") or about.get("etag") or about.get("md5Hash")
     return None if tag is None else {"size": about.get("size"), "tag": str(tag)}

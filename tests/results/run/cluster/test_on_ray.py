@@ -161,6 +161,26 @@ def test_a_sharded_run_has_the_scores_of_one_process(
     assert "4 of 4 cells are finished by their logs" in capsys.readouterr().out
 
 
+def test_attacks_in_shards_ask_what_those_of_one_process_ask(place: Place) -> None:
+    """Pictures that an attack draws, and what it draws by lot, do not depend on the shard."""
+    attacked = {"attacks": ["typographic", "jood"], "defenses": [{"name": "none"}]}
+    quiet = {"temperature": 0.0, "display": "none"}
+    assert run(place.matrix("attacked", **attacked, options=quiet))
+    assert run_on_ray([place.matrix("attacked-split", shards=2, **attacked)], place.address)
+
+    def asked(name: str) -> dict[tuple[str, str | int], Any]:
+        logs = logs_below(place.folder / name)
+        return {
+            (str(log.eval.task_args.get("attack")), sample.id): (sample.input, sample.output.completion)
+            for log in logs
+            for sample in log.samples or []
+        }
+
+    whole = asked("attacked")
+    assert len(whole) == 3 * SAMPLES
+    assert asked("attacked-split") == whole
+
+
 def test_a_failing_cell_is_named_and_others_go_on(
     place: Place,
     whole: dict[tuple[str, str | int], Any],
