@@ -171,7 +171,10 @@ def test_attacks_in_shards_ask_what_those_of_one_process_ask(place: Place) -> No
     def asked(name: str) -> dict[tuple[str, str | int], Any]:
         logs = logs_below(place.folder / name)
         return {
-            (str(log.eval.task_args.get("attack")), sample.id): (sample.input, sample.output.completion)
+            (str(log.eval.task_args.get("attack")), sample.id): (
+                sample.input,
+                sample.output.completion,
+            )
             for log in logs
             for sample in log.samples or []
         }
