@@ -5,10 +5,11 @@ Each look goes through what imports made, takes a third of a second, and stops t
 samples share: by default, a fifth of a run's processor time. So what was there before is left out,
 and looks are fewer. What circles hold stays a little longer.
 
-As `after_run`, this listens from the first task or solver of ours that is made, and not to runs of
-others.
+As `after_run`, this listens from the first task or solver of ours that is made: a process without
+any keeps Python's own rhythm.
 """
 
+import gc
 from contextlib import ExitStack
 from functools import cache
 from typing import Final
@@ -37,10 +38,14 @@ class RareCollection(Hooks):
 
     def __init__(self) -> None:
         self._run: ExitStack | None = None
+        self._before = False
 
     async def on_task_start(self, data: TaskStart) -> None:
         """Begin, if no task has."""
         if self._run is None:
+            if self._before:
+                gc.collect()  # or the circles of each run would stay until the last has ended
+            self._before = True
             self._run = ExitStack()
             self._run.enter_context(rarely_collected(_OF_SAMPLES))
 

@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -102,10 +103,31 @@ def test_runs_of_others_are_left_alone() -> None:
     assert said[0].stdout == said[1].stdout
 
 
-def test_circles_made_meanwhile_are_found() -> None:
-    class Held:
-        pass
+class Held:
+    """Something that can hold itself."""
 
+
+def test_what_a_run_leaves_behind_is_gone_in_the_next(usual: Rhythm) -> None:
+    """Many runs in one process: what is left out of the looks of one is not lost to all."""
+    kept, there = [Held()], []
+    kept[0].__dict__["itself"] = kept[0]
+    seen = weakref.ref(kept[0])
+
+    @solver
+    def looking() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            there.append(seen() is not None)
+            return state
+
+        return solve
+
+    assert run(self_reminder(), looking()) == "success"
+    kept.clear()
+    assert run(self_reminder(), looking()) == "success"
+    assert there == [True, False]
+
+
+def test_circles_made_meanwhile_are_found() -> None:
     with rarely_collected(2_000):
         circle = Held()
         circle.__dict__["itself"] = circle
