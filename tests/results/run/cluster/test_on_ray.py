@@ -171,16 +171,16 @@ def test_attacks_in_shards_ask_what_those_of_one_process_ask(place: Place) -> No
     def asked(name: str) -> dict[tuple[str, str | int], Any]:
         logs = logs_below(place.folder / name)
         return {
-            (str(log.eval.task_args.get("attack")), sample.id): (
-                sample.input,
-                sample.output.completion,
-            )
+            (str(log.eval.task_args.get("attack")), sample.id): [
+                (message.role, message.content) for message in sample.messages
+            ]
             for log in logs
             for sample in log.samples or []
         }
 
     whole = asked("attacked")
     assert len(whole) == 3 * SAMPLES
+    assert len({str(said) for said in whole.values()}) == 3 * SAMPLES
     assert asked("attacked-split") == whole
 
 
