@@ -49,8 +49,8 @@ def duet(
 ) -> list[tuple[Times, Times]]:
     """Run both sides at once, repeatedly, and pair their times.
 
-    Each pair is of two fresh processes: where a process happens to lie in memory, and in which
-    order it hashes, changes its time by some percent for as long as it lives.
+    Each pair is of two fresh processes: two of the same code were found to differ by up to 5 %, and
+    a pair that lived on would show that again and again.
 
     Args:
         script: Started as `python SCRIPT SIDE RUNS ARGUMENTS`, it must call `perform`.
