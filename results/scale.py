@@ -80,10 +80,10 @@ FIGURES: Final = {
         "computed from the same, of four shards",
     ),
     "export_rate": Figure(
-        "rows that an export takes a second of a processor", 510, f"{_EXPORT}, 100,000 rows"
+        "rows that an export takes a second of a processor", 490, f"{_EXPORT}, 100,000 rows"
     ),
     "export_bytes": Figure(
-        "bytes of memory for a row of an export", 1_650, f"{_EXPORT}, from 10,000 to 100,000 rows"
+        "bytes of memory for a row of an export", 1_300, f"{_EXPORT}, from 10,000 to 100,000 rows"
     ),
     "judge_rate": Figure("requests a minute that a judge's provider allows", 5_000, _ASSUMED),
 }
