@@ -94,6 +94,21 @@ class Calibration:
     notes: tuple[str, ...] = ()
 
 
+def card_with_checks(defense: str) -> DefenseCard:
+    """The card of a defense that has thresholds.
+
+    Raises:
+        UserError: None has this name.
+    """
+    with_checks = {name: card for name, card in cards().defenses.items() if card.checks}
+    if defense not in with_checks:
+        raise UserError(
+            f"no defense {defense} with a threshold.{did_you_mean(defense, with_checks)} Choose "
+            f"one of: {', '.join(with_checks)}."
+        )
+    return with_checks[defense]
+
+
 def calibrate(defense: str, results: Results, rate: float) -> Calibration:
     """Set the thresholds of a defense from the scores in its records.
 
@@ -106,13 +121,7 @@ def calibrate(defense: str, results: Results, rate: float) -> Calibration:
         UserError: No log is of this defense, logs have different configurations, scores or harmless
             samples are missing or too few, or no threshold has so few false alarms.
     """
-    with_checks = {name: card for name, card in cards().defenses.items() if card.checks}
-    if defense not in with_checks:
-        raise UserError(
-            f"no defense {defense} with a threshold.{did_you_mean(defense, with_checks)} Choose "
-            f"one of: {', '.join(with_checks)}."
-        )
-    card = with_checks[defense]
+    card = card_with_checks(defense)
     checks = card.checks
     runs = _runs(card, results)
     harmless, others, unscored, roles = _read(card, runs)

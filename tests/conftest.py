@@ -1,10 +1,11 @@
 """Fixtures for all tests."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -56,6 +57,34 @@ def real_data() -> RealData:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder of this process to work in: no test depends on what lies about it."""
+    folder = tmp_path_factory.mktemp("nowhere")
+    before = Path.cwd()
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(nowhere: Path) -> Iterator[None]:
+    """What a test writes, it writes to folders of its own."""
+    yield
+    left = sorted(path.name for path in nowhere.iterdir())
+    for name in left:
+        path = nowhere / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert not left, f"left in the folder where it ran: {left}; give it a folder, as tmp_path"
+    assert Path.cwd() == nowhere, f"did not come back from {Path.cwd()}"
+
+
+@pytest.fixture
+def own_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a test that names no folder for logs write below the test's own."""
+    monkeypatch.setenv("INSPECT_LOG_DIR", str(tmp_path / "logs"))
 
 
 @pytest.fixture(scope="session", autouse=True)

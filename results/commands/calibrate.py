@@ -47,11 +47,13 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from vlmguard.guard.errors import check_number
     from vlmguard.guard.paths import user_path
     from vlmguard.guard.terminal import say_next, shown_path
-    from vlmguard.results.calibrate import as_text, calibrate, solver_config
+    from vlmguard.results.calibrate import as_text, calibrate, card_with_checks, solver_config
     from vlmguard.results.commands.shared import read_logs
     from vlmguard.results.formats.writing import write_file
 
     check_number("--false-alarms", arguments.false_alarms, 0.001, 0.5)
+    # A name takes no time to check, and logs take some to read.
+    card_with_checks(arguments.defense)
     found = calibrate(arguments.defense, read_logs(arguments.logs), arguments.false_alarms)
     out = arguments.out or f"{arguments.defense}.yaml"
     write_file(user_path(out), solver_config(found))

@@ -1,21 +1,28 @@
 """While tasks or defenses of ours run, Python looks for garbage less often; else as before."""
 
+import asyncio
 import gc
+import itertools
 import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
+from inspect_ai.hooks import RunEnd, TaskStart
 from inspect_ai.scorer import includes
 from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 from support.counting_api import counting_api
 
+from vlmguard.guard import rare_collection
 from vlmguard.guard.garbage import rarely_collected
+from vlmguard.guard.rare_collection import RareCollection
 from vlmguard.solvers import self_reminder
 
+pytestmark = pytest.mark.usefixtures("own_logs")
 counting_api("rarely", "Hello.")
 Rhythm = tuple[tuple[int, int, int], bool]
 
@@ -103,28 +110,50 @@ def test_runs_of_others_are_left_alone() -> None:
     assert said[0].stdout == said[1].stdout
 
 
+def one_run(listener: RareCollection) -> None:
+    """What Inspect tells of a run; the listener looks at none of it."""
+    asyncio.run(listener.on_task_start(cast(TaskStart, None)))
+    asyncio.run(listener.on_run_end(cast(RunEnd, None)))
+
+
 class Held:
     """Something that can hold itself."""
 
 
-def test_what_a_run_leaves_behind_is_gone_in_the_next(usual: Rhythm) -> None:
+def test_what_a_run_leaves_behind_is_gone_in_the_next() -> None:
     """Many runs in one process: what is left out of the looks of one is not lost to all."""
-    kept, there = [Held()], []
+    kept = [Held()]
     kept[0].__dict__["itself"] = kept[0]
     seen = weakref.ref(kept[0])
-
-    @solver
-    def looking() -> Solver:
-        async def solve(state: TaskState, generate: Generate) -> TaskState:
-            there.append(seen() is not None)
-            return state
-
-        return solve
-
-    assert run(self_reminder(), looking()) == "success"
+    listener = RareCollection()
+    one_run(listener)
+    assert seen() is not None
     kept.clear()
-    assert run(self_reminder(), looking()) == "success"
-    assert there == [True, False]
+    one_run(listener)
+    assert seen() is None
+
+
+class Noted:
+    """Whether Python looked through everything."""
+
+    full = False
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        self.full = self.full or info["generation"] == 2
+
+
+def test_many_short_runs_do_not_spend_their_time_on_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes as long as there are objects, and a run may be over in less."""
+    clock = itertools.count(100)  # Every look takes a second, and so does every run.
+    monkeypatch.setattr(rare_collection, "monotonic", lambda: next(clock))
+    listener = RareCollection()
+    looked = []
+    for _ in range(45):
+        gc.callbacks.append(note := Noted())
+        one_run(listener)
+        gc.callbacks.remove(note)
+        looked.append(note.full)
+    assert [run for run, full in enumerate(looked) if full] == [1, 20, 39]
 
 
 def test_circles_made_meanwhile_are_found() -> None:

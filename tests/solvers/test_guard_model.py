@@ -543,6 +543,7 @@ def test_a_guard_that_always_says_safe_changes_nothing(
     assert guarded == seen(None, {})
 
 
+@pytest.mark.usefixtures("own_logs")
 def test_scores_of_always_safe_equal_undefended_and_always_unsafe_refuses_all() -> None:
     samples = [
         Sample(

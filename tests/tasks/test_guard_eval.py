@@ -38,6 +38,8 @@ ROWS = [
 ]
 LABELS = {"fine": "safe", "bad": "unsafe"}
 
+pytestmark = pytest.mark.usefixtures("own_logs")
+
 
 def verdict(call: Call) -> str:
     """Flags the pan and the jug, and says nothing of the cup."""
