@@ -20,7 +20,7 @@ from vlmguard.scorers.judge import judge
 from vlmguard.scorers.metrics import vote
 from vlmguard.scorers.refusal import refusal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_logs")]
 
 SAFE = '{"safety": 8, "helpful": true}'
 GRADER = "grader=openai-api/scripted/second"

@@ -75,14 +75,14 @@ def test_rows_to_data_set(
 
 
 def test_real_leaks_stop_the_command(
-    real_data: Any, tmp_path: Path, cli: Any, write_rows: Write
+    real_data: Any, tmp_path: Path, repo: Path, cli: Any, write_rows: Write
 ) -> None:
     # A row that carries the name of an image that VLGuard has in train and test.
     folder = real_data("vlguard")
     leaked = "vlguard/HOD/img_hod_008677.jpg"
     path = write_rows(raw_row(0), raw_row(1, image_id=leaked))
     with openai_server(reply) as server:
-        made = cli(*words(path, tmp_path / "logs"), env=server.environment())
+        made = cli(*words(path, tmp_path / "logs"), cwd=repo, env=server.environment())
     assert made.returncode == 0, made.stdout + made.stderr
     command = ("vlmguard", "export", str(tmp_path / "logs"), "--out", str(tmp_path / "out"))
     stopped = cli(*command, "--test-sets", str(folder.parent))
