@@ -1,9 +1,9 @@
 """FigStep-Tiny with its 50 real images, through the command line, for every defense.
 
-The targets are tiny checkpoints with random weights, once as `hf-vlm/` in the process and once
-behind `transformers serve`. Their answers mean nothing; the test is that everything runs. All
-defenses run in one matrix a side, since most of a command's time goes into its start; one of them
-is run by `inspect eval`, too.
+The targets are tiny checkpoints with random weights, once as `hf-vlm/` and once, with
+the first 20 images, behind `transformers serve`. Their answers mean nothing; the test is that
+everything runs. All defenses run in one matrix a side, since most of a command's time goes into its
+start; one of them is run by `inspect eval`, too.
 """
 
 import json
@@ -59,6 +59,8 @@ class Trial:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+ALL_IMAGES = 50
+SERVED_IMAGES = 20
 UNDEFENDED = "undefended"
 TRIALS = {
     "adashield": Trial(triggered=True),
@@ -170,6 +172,7 @@ def run_all(
     auxiliaries: Mapping[str, Path],
     *,
     tokens: tuple[int, int],
+    images: int = ALL_IMAGES,
     served: Served | None = None,
 ) -> dict[str, EvalLog]:
     """Run defenses in one matrix.
@@ -182,6 +185,7 @@ def run_all(
         data: FigStep's folder.
         auxiliaries: Checkpoints that options name.
         tokens: The most tokens of the target's answers, and of all others'.
+        images: How many of FigStep's images.
         served: The server of the target, if it has one.
 
     Returns:
@@ -204,6 +208,7 @@ def run_all(
         yaml.safe_dump(
             {
                 "log_dir": str(logs / "logs"),
+                "limit": images,
                 "targets": [{"model": target, "generate": {"max_tokens": tokens[0]}}],
                 "roles": {"grader": bound},
                 "benchmarks": [
@@ -228,11 +233,11 @@ def only_log(logs: Path) -> EvalLog:
     return read_eval_log(found)
 
 
-def check_log(log: EvalLog, defense: str) -> None:
+def check_log(log: EvalLog, defense: str, images: int = ALL_IMAGES) -> None:
     """The run is complete, and the defense did its work on every sample."""
     assert log.status == "success"
     assert log.samples is not None
-    assert len(log.samples) == 50
+    assert len(log.samples) == images
     for sample in log.samples:
         assert sample.error is None
         assert {"figstep_judge", "judge", "refusal"} <= set(sample.scores or {})
@@ -281,7 +286,10 @@ def served_logs(
     logs = tmp_path_factory.mktemp("served")
     able = [name for name in DEFENSES if name == UNDEFENDED or not trial_of(name).refused]
     return run_all(
-        cli, logs, able, served.model, folder, auxiliaries, tokens=(8, 16), served=served
+        *(cli, logs, able, served.model, folder, auxiliaries),
+        tokens=(8, 16),
+        images=SERVED_IMAGES,
+        served=served,
     )
 
 
@@ -297,7 +305,7 @@ def test_local_checkpoint(defense: str, local_logs: dict[str, EvalLog]) -> None:
     [name for name in DEFENSES if name not in TRIALS or not TRIALS[name].refused],
 )
 def test_transformers_serve(defense: str, served_logs: dict[str, EvalLog]) -> None:
-    check_log(served_logs[defense], defense)
+    check_log(served_logs[defense], defense, SERVED_IMAGES)
 
 
 @pytest.mark.slow
