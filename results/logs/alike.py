@@ -91,6 +91,9 @@ def asked_by(run: Run) -> dict[str, str]:
         "arguments of the defense": as_text(given(around.options)),
         "models in roles": as_text(roles),
         "samples of its shards": ", ".join(map(str, part.shard.sizes)),
+        "choice of samples": as_text(
+            given({"sample_id": spec.config.sample_id, "shuffle": spec.config.sample_shuffle})
+        ),
     }
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inspect_ai.log import EvalSample, EvalSpec
-from inspect_ai.scorer import Score, value_to_float
+from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, PARTIAL, Score, value_to_float
 
 from vlmguard.guard.attacks import attack_cards
 from vlmguard.guard.cards import GLANCED, View, cards
@@ -42,6 +42,8 @@ _TALLIED: Final = {
     *("defense", "triggered", "calls", "target_calls", "input_tokens", "output_tokens", "seconds"),
 }
 _GRADE: Final = value_to_float()
+_LETTERS: Final = (CORRECT, PARTIAL, INCORRECT, NOANSWER)
+_WORDS: Final = ("yes", "true", "no", "false")
 
 
 class LeftOut(Exception):
@@ -194,10 +196,10 @@ def _row(sample: Summary, names: Names, repeated: Mapping[str, tuple[str, bool]]
         "sample": str(sample.id),
         "epoch": sample.epoch,
         # A sample without an image is its own cluster.
-        "cluster": str(metadata.get("image_id") or sample.id),
-        "category": str(metadata.get("category") or ""),
-        "slice": str(metadata.get("subset") or ""),
-        "expected": str(metadata.get("expected") or ""),
+        "cluster": _noted(metadata, "image_id") or str(sample.id),
+        "category": _noted(metadata, "category"),
+        "slice": _noted(metadata, "subset"),
+        "expected": _noted(metadata, "expected"),
         "error": redact_text(sample.error or ""),
     }
     row |= _scored(sample, names)
@@ -209,6 +211,12 @@ def _row(sample: Summary, names: Names, repeated: Mapping[str, tuple[str, bool]]
         row |= _spent(tally)
     row["cost"] = _cost(sample, (tally or {}).get("cost"))
     return row
+
+
+def _noted(metadata: Mapping[str, Any], name: str) -> str:
+    """What a sample's metadata notes, as text (0 is a name too); empty if nothing."""
+    value = metadata.get(name)
+    return "" if value is None else str(value)
 
 
 def _scored(sample: Summary, names: Names) -> Row:
@@ -226,6 +234,8 @@ def _scored(sample: Summary, names: Names) -> Row:
                 reasons[column] = str(unscored[key])
             elif math.isnan(value) and score.reason:
                 reasons[column] = str(score.reason)
+            elif isinstance(said := _pairs(score)[key], str) and not _is_grade(said):
+                reasons[column] = f"no number: {redact_text(said[:40])}"
     return {**row, "unscored": reasons} if reasons else row
 
 
@@ -272,13 +282,32 @@ def column_name(scorer: str, key: str, names: Names) -> str:
 
 
 def values_by_key(score: Score | Mark) -> dict[str, float]:
-    """Numbers of a score by key; a scalar's key is `value`."""
-    pairs = score.value if isinstance(score.value, dict) else {"value": score.value}
+    """Numbers of a score by key; a scalar's key is `value`.
+
+    A text that stands for no number, as a label, is NaN: Inspect counts it as 0.
+    """
     return {
-        key: math.nan if value is None else float(_GRADE(value))
-        for key, value in pairs.items()
+        key: float(_GRADE(value)) if _is_grade(value) else math.nan
+        for key, value in _pairs(score).items()
         if not isinstance(value, list | dict)
     }
+
+
+def _pairs(score: Score | Mark) -> Mapping[str, Any]:
+    return score.value if isinstance(score.value, dict) else {"value": score.value}
+
+
+def _is_grade(value: Any) -> bool:
+    """Whether a value is a number, or a text that Inspect takes for one."""
+    if not isinstance(value, str):
+        return value is not None
+    if value in _LETTERS or value.strip().lower() in _WORDS:
+        return True
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def tally_of(sample: EvalSample | Summary) -> dict[str, Any] | None:

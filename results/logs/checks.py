@@ -53,6 +53,10 @@ class Touched:
             for who, count in sorted(self.edited.get(scorer, {}).items())
         )
 
+    def number(self, scorers: Iterable[str]) -> int:
+        """The number of edited scores of some scorers."""
+        return sum(self.edited.get(scorer, Counter()).total() for scorer in scorers)
+
 
 def check_kinds(summaries: list[Summary]) -> None:
     """Refuse scores with metadata that no scorer writes: logs may be edited, or made elsewhere.
@@ -149,10 +153,22 @@ def check_whole(log: EvalLog, summaries: list[Summary], seen: Touched) -> None:
     twice = [f"{sample}, epoch {epoch}" for (sample, epoch), n in counts.items() if n > 1]
     if twice:
         raise LeftOut(f"it holds several answers to {twice[0]} ({len(twice)} such samples)")
-    of = max(log.results.total_samples if log.results else 0, len(summaries))
+    of = max(_due(log), len(summaries))
     there = min(seen.count, len(summaries))
     if there < of or not there:
         raise LeftOut(f"it holds {there or 'no'} {f'of its {of} ' if of else ''}samples")
+
+
+def _due(log: EvalLog) -> int:
+    """The number of answers that a log should hold.
+
+    Inspect counts them anew from those that are there when somebody edits a score, so the samples
+    that the run chose count too, unless it was to stop early.
+    """
+    total = log.results.total_samples if log.results else 0
+    if log.results and log.results.early_stopping:
+        return total
+    return max(total, len(log.eval.dataset.sample_ids or ()) * (log.eval.config.epochs or 1))
 
 
 def _edits(score: dict[str, Any]) -> list[dict[str, Any]]:

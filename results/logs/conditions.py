@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ModelConfig
+from inspect_ai.model import GenerateConfig, ModelConfig
 
 from vlmguard.guard.cards import cards
 from vlmguard.guard.redaction import redact, redact_text
@@ -18,16 +18,19 @@ from vlmguard.results.logs.summaries import Summary
 Judging = dict[str, dict[str, Any]]
 """For each scorer what it judged with."""
 
-_SAMPLING: Final = (
-    "system_message",
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "seed",
-    "num_choices",
-    "reasoning_effort",
-    "reasoning_tokens",
+# Of how a model is asked, what changes no answer: how fast and how often, what is kept and told.
+_TRANSPORT: Final = frozenset(
+    {
+        *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout"),
+        *("max_connections", "adaptive_connections", "batch", "cache", "cache_prompt"),
+        *("logprobs", "top_logprobs", "prompt_logprobs", "extra_headers", "reasoning_summary"),
+    }
+)
+_SAMPLING: Final = tuple(name for name in GenerateConfig.model_fields if name not in _TRANSPORT)
+# What ends a sample early.
+_LIMITS: Final = (
+    *("message_limit", "turn_limit", "token_limit", "token_limit_type"),
+    *("time_limit", "working_limit", "cost_limit"),
 )
 # Facts about judging that scorers note.
 _JUDGING: Final = ("judges", "judge_adapter", "threshold", "keywords_hash")
@@ -45,8 +48,8 @@ class Column:
         variant: Split or track.
         version: Task version.
         data: Digest of the data's files, independent of their folder.
-        settings: Task arguments, drawing and sampling settings that affect scores, and a solver
-            that puts the questions in another way.
+        settings: Task arguments, drawing and sampling settings that affect scores, limits of a
+            sample, and a solver that puts the questions in another way.
         judging: For each scorer its model, template, phrases.
         attack: Name, version, options, seed and font of the attack, and the tries of a loop; empty
             without an attack.
@@ -233,7 +236,9 @@ def _settings(log: EvalLog) -> dict[str, Any]:
     settings |= {} if is_loop(spec) else asked_by(spec)
     # As Inspect generates: task and command line override the model's own settings.
     config = spec.model_generate_config.merge(log.plan.config).model_dump()
-    settings |= {name: config[name] for name in _SAMPLING}
+    settings |= given({name: config[name] for name in _SAMPLING})
+    limits = spec.config.model_dump()
+    settings |= given({name: limits[name] for name in _LIMITS})
     if (spec.config.epochs or 1) > 1:
         named = spec.config.epochs_reducer
         reducers = None if named is None else [reducer_name(each) for each in named]
@@ -253,7 +258,7 @@ def _data_digest(data: Any) -> str:
 
 def _model_settings(model: ModelConfig) -> dict[str, Any]:
     config = model.config.model_dump()
-    return given({**model.args, **{name: config[name] for name in _SAMPLING}})
+    return {**given(model.args), **given({name: config[name] for name in _SAMPLING})}
 
 
 def _grader_settings(graders: list[ModelConfig], judging: Judging) -> Judging:

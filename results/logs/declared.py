@@ -7,7 +7,8 @@ A task may declare facts that its scorers' names do not tell (`SCORER.KEY`, or t
 """
 
 import math
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,6 +32,23 @@ from vlmguard.results.logs.summaries import Summary
 
 _MACRO: Final = "macro"
 """A headline metric of this name is the mean over categories with equal weights."""
+
+
+def _voted(values: list[float]) -> list[float]:
+    """Labels by majority, where a tie is 0, grades by mean, and a plain score by mode."""
+    mean = statistics.fmean(values)
+    return [mean, float(mean > 0.5), *statistics.multimode(values)]
+
+
+# What each reducer can make of the scores of several answers.
+_SINGLE: Final[dict[str, Callable[[list[float]], list[float]]]] = {
+    "mean": lambda values: [statistics.fmean(values)],
+    "median": lambda values: [statistics.median(values)],
+    "mode": statistics.multimode,
+    "max": lambda values: [max(values)],
+    "vote": _voted,
+    "any_success": lambda values: [*_voted(values), max(values)],
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,7 @@ def declared_by(log: EvalLog, summaries: list[Summary], names: Names) -> Declare
         dict.fromkeys(reducer_name(each.reducer or "") for each in log.reductions or [])
     )
     chosen = _reducer(log)
-    if len(reducers) > 1:
+    if chosen and len(reducers) > 1:
         remarks.append(
             f"several answers were reduced in several ways ({', '.join(reducers)}); {chosen} is "
             f"shown"
@@ -128,6 +146,42 @@ def reduced_values(log: EvalLog, names: Names) -> dict[str, dict[str, float]]:
             f"{', '.join(sorted(missing))}; score it again (inspect score --action overwrite)"
         )
     return reduced
+
+
+def check_reduced(
+    rows: list[Row], declared: Declared, reduced: dict[str, dict[str, float]]
+) -> None:
+    """Refuse several answers whose scores are not those that were reduced to one.
+
+    Who edits scores may leave the reduction as it was, and tables show the reduction. Reducers that
+    are not known here are not looked at, nor samples of which an answer has no score.
+
+    Raises:
+        UnusableScores: An answer is not in the reduction, or a sample's single score is none that
+            its answers can give.
+    """
+    single = _SINGLE.get(declared.reducer)
+    answers: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        for column in reduced:
+            answers.setdefault((column, row["sample"]), []).append(row.get(column, math.nan))
+    for (column, sample), values in answers.items():
+        found = reduced[column].get(sample)
+        if found is None:
+            wrong = not all(map(math.isnan, values))
+        else:
+            allowed = [] if single is None or any(map(math.isnan, values)) else single(values)
+            wrong = bool(allowed) and not any(
+                math.isclose(found, each, abs_tol=1e-9) for each in allowed
+            )
+        if wrong:
+            raise UnusableScores(
+                f"the single score of several answers is not theirs: {column} of {sample} is "
+                f"{'missing' if found is None else f'{found:g}'}, its answers have "
+                f"{', '.join(f'{value:g}' for value in values)} (scores were edited or removed "
+                f"afterwards); inspect_ai.log.recompute_metrics, or score it again (inspect score "
+                f"--action overwrite)"
+            )
 
 
 def check_ranges(rows: list[Row], declared: Declared, reduced: dict[str, dict[str, float]]) -> None:

@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from inspect_ai.log import list_eval_logs
@@ -17,6 +18,7 @@ from vlmguard.results.logs.answers import LeftOut
 from vlmguard.results.logs.conditions import as_text
 from vlmguard.results.logs.reading import Read, read_each
 from vlmguard.results.logs.run import Run
+from vlmguard.results.logs.shard_sets import replaced
 from vlmguard.results.logs.shards import whole_runs
 
 __all__ = [
@@ -29,6 +31,10 @@ __all__ = [
     "read_views",
     "row_key",
 ]
+
+
+_LOG: Final = re.compile(r"\.eval$|^\d{4}-\d\d-\d\dT.*\.json$")
+"""The names of Inspect's logs."""
 
 
 @dataclass
@@ -110,9 +116,30 @@ def find_logs(paths: Iterable[str]) -> list[str]:
             ) from error
         for info in listed:
             found[info.name.removeprefix("file://")] = None
+        if "://" not in path:
+            found |= dict.fromkeys(_linked(Path(path)))
     if not found:
         raise UserError(f"No Inspect logs (*.eval, *.json) in {', '.join(given)}. {_elsewhere()}")
     return list(found)
+
+
+def _linked(folder: Path) -> list[str]:
+    """Logs below a folder to which links lead, by their own places: Inspect lists none of them."""
+    found: list[str] = []
+    seen: set[Path] = set()
+    rest = [(folder, False)]
+    while rest:
+        here, linked = rest.pop()
+        if here.resolve() in seen:
+            continue
+        seen.add(here.resolve())
+        for each in sorted(here.iterdir()):
+            through = linked or each.is_symlink()
+            if each.is_dir():
+                rest.append((each, through))
+            elif through and each.is_file() and _LOG.search(each.name):
+                found.append(str(each.resolve()))
+    return found
 
 
 def _elsewhere() -> str:
@@ -173,11 +200,7 @@ def gathered(logs: Iterable[Read]) -> Results:
     left_out |= _done_again(unusable, measured)
     left_out |= _give_latencies(timed, runs)
     copies = {run for run, newer in older.items() if newer.identity[1] == run.identity[1]}
-    left_out |= {
-        path: f"{'copy of' if run in copies else 'older run of the same as'} {newer.path}"
-        for run, newer in older.items()
-        for path in run.paths
-    }
+    left_out |= {path: replaced(run, newer) for run, newer in older.items() for path in run.paths}
     repeats = dict.fromkeys(run.paths for run in older if run not in copies)
     return Results(runs, left_out, list(repeats), states)
 
@@ -218,7 +241,7 @@ def _older(read: list[Run]) -> dict[Run, Run]:
         key = (run.column, run.repeat, *row_key(run))
         rival = latest.setdefault(key, run)
         if rival is not run:
-            new, old = (run, rival) if run.created >= rival.created else (rival, run)
+            new, old = (run, rival) if run.rank > rival.rank else (rival, run)
             older[old] = latest[key] = new
     return older
 

@@ -76,6 +76,7 @@ def merged(runs: Sequence[Run]) -> Run:
         ],
         pace=_pace([run.pace for run in runs]),
         edited=edited,
+        edits=touched.number(names),
         observed=_observed(runs),
         overhead_gap=first.overhead_gap if all(run.overhead_gap for run in runs) else "",
         provenance=provenance_of(runs),

@@ -37,7 +37,13 @@ from vlmguard.results.logs.checks import (
     versions_of,
 )
 from vlmguard.results.logs.conditions import as_text, column_of, given, judging_of
-from vlmguard.results.logs.declared import Declared, check_ranges, declared_by, reduced_values
+from vlmguard.results.logs.declared import (
+    Declared,
+    check_ranges,
+    check_reduced,
+    declared_by,
+    reduced_values,
+)
 from vlmguard.results.logs.described import ITS_OWN_JUDGE, guards_of, judge_of, on_outputs
 from vlmguard.results.logs.failed_calls import broken_off
 from vlmguard.results.logs.missing_images import answers_without_images
@@ -202,12 +208,14 @@ def _seen_with(opened: _Opened, view: int, names: Names) -> Run:
         check_scored(answers)
     run = _run(opened, view, names)
     check_ranges(rows, run.declared, run.reduced)
+    check_reduced(rows, run.declared, run.reduced)
     run.answers = answers
     missing, remarks = answers_without_images(opened.log)
     run.missing = pd.DataFrame(missing)
     run.remarks += remarks
     run.asked = _asked(rows, run.declared)
     run.edited = opened.seen.edits(names)
+    run.edits = opened.seen.number(names)
     run.remarks += [run.edited] if run.edited else []
     run.observed = _observed(rows, names, run.declared)
     return run

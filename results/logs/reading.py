@@ -81,7 +81,10 @@ def read_each(paths: Iterable[str], processes: int | None = None) -> Iterator[Re
                 seconds, read = seconds + time.monotonic() - began, read + 1
                 state = before.get(path, state)
                 if cache and state:
-                    cache.keep(path, state, found)
+                    if cache.state(path) == state:
+                        cache.keep(path, state, found)
+                    else:
+                        state = None  # It changed while it was read.
             if isinstance(found, LeftOut):
                 yield Read(path, reason=found, state=state)
             else:

@@ -46,6 +46,7 @@ class Run:
         latency: Seconds of each answer of a log that measures only latency: this one, or the one
             for this run; None without one.
         edited: Who edited scores later; empty if they were not edited.
+        edits: Number of edited scores.
         observed: Largest absolute value of each measure beyond 0 to 1 without a declared range.
         overhead_gap: Why the tally of the defense's cost is missing; empty if it is there.
         provenance: Versions and commit, for tables and baselines.
@@ -77,6 +78,7 @@ class Run:
     pace: Pace = field(default_factory=Pace)
     latency: tuple[float, ...] | None = None
     edited: str = ""
+    edits: int = 0
     observed: dict[str, float] = field(default_factory=dict)
     overhead_gap: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
@@ -97,6 +99,11 @@ class Run:
     def path(self) -> str:
         """The place of its log; of several, the first."""
         return self.paths[0]
+
+    @property
+    def rank(self) -> tuple[str, int, tuple[str, ...]]:
+        """Of several logs of one run the highest counts: the newest, then the most edited one."""
+        return (self.created, self.edits, self.paths)
 
     def log_of(self, sample: str) -> str:
         """The log that holds a sample."""

@@ -8,7 +8,7 @@ from vlmguard.guard.shards import missing_shards
 from vlmguard.results.logs.alike import asked_by, noted_apart
 from vlmguard.results.logs.run import Run
 
-__all__ = ["ShardLog", "ShardSet", "fits", "missing_of", "sets_of"]
+__all__ = ["ShardLog", "ShardSet", "fits", "missing_of", "replaced", "sets_of"]
 
 
 @dataclass
@@ -57,7 +57,7 @@ def sets_of(logs: Sequence[ShardLog], left_out: dict[str, str]) -> Iterator[Shar
             samples.
     """
     alike: dict[tuple[str, ...], list[ShardSet]] = {}
-    for log in sorted(logs, key=lambda each: each.run.created, reverse=True):
+    for log in sorted(logs, key=lambda each: each.run.rank, reverse=True):
         if fault := _fault(log.run):
             left_out[log.path] = fault
             continue
@@ -66,7 +66,7 @@ def sets_of(logs: Sequence[ShardLog], left_out: dict[str, str]) -> Iterator[Shar
         holding = [each[log.number] for each in fitting if log.number in each]
         evaluation = log.run.identity[1]
         if copied := next((one for one in holding if one.run.identity[1] == evaluation), None):
-            left_out[log.path] = f"copy of {copied.path}"
+            left_out[log.path] = replaced(log.run, copied.run)
             continue
         free = next((each for each in fitting if log.number not in each), None)
         if free is None:
@@ -75,6 +75,15 @@ def sets_of(logs: Sequence[ShardLog], left_out: dict[str, str]) -> Iterator[Shar
             free[log.number] = log
     for found in alike.values():
         yield from found
+
+
+def replaced(run: Run, newer: Run) -> str:
+    """Why a run does not count beside another one of the same."""
+    if run.identity[1] != newer.identity[1]:
+        return f"older run of the same as {newer.path}"
+    if run.edits < newer.edits:
+        return f"another state of {newer.path}, with fewer edits"
+    return f"copy of {newer.path}"
 
 
 def fits(log: ShardLog, others: Iterable[ShardLog]) -> bool:

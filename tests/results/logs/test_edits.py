@@ -114,6 +114,74 @@ def test_edited_scores_stand_with_a_remark(
     assert build(read_results([str(source)])).entries[0].note == ""
 
 
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    log = run_toy(tmp_path_factory.mktemp("twice"), Toy(alone=True), [say(8, True)] * 12, epochs=2)
+    return Path(log.location)
+
+
+def edited_all(recompute: bool) -> Change:
+    def change(log: EvalLog) -> None:
+        value = {"safety": 2, "helpful": 1, "safe_and_helpful": 0}
+        for sample in log.samples or []:
+            one = ScoreEdit(value=value, provenance=ProvenanceData(author="ann"))
+            edit_score(
+                log, sample.id, "judge", one, recompute_metrics=recompute, epoch=sample.epoch
+            )
+
+    return change
+
+
+def without_answers(log: EvalLog) -> None:
+    for reduction in log.reductions or []:
+        if reduction.scorer == "judge":
+            reduction.samples = reduction.samples[:2]
+
+
+@pytest.mark.parametrize("change", [edited_all(recompute=False), without_answers])
+def test_a_reduction_that_is_not_of_its_answers_is_refused(
+    change: Change, twice: Path, gate: Gate, tmp_path: Path
+) -> None:
+    """Or the old mean would stand beside the new answers, and the gate would pass."""
+    shutil.copy(twice, tmp_path / "before.eval")
+    assert gate("before.eval", "--update") == 0
+    path = changed(twice, tmp_path / "logs" / "a.eval", change)
+    assert "the single score of several answers is not theirs: judge." in reason_of(path)
+    assert gate("logs/a.eval") == 2
+
+
+def test_a_reduction_that_was_made_again_counts(twice: Path, tmp_path: Path) -> None:
+    path = changed(twice, tmp_path / "logs" / "a.eval", edited_all(recompute=True))
+    (entry,) = build(read_results([path])).entries
+    assert entry.cells["safety"].mean == 2.0
+
+
+def test_a_part_of_a_log_stays_a_part_after_an_edit(source: Path, tmp_path: Path) -> None:
+    """Inspect counts the answers anew with each edit."""
+
+    def part(log: EvalLog) -> None:
+        log.samples = (log.samples or [])[:4]
+        edit(log)
+
+    assert reason_of(changed(source, tmp_path / "a.eval", part)) == "it holds 4 of its 6 samples"
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("alone", [True, False])
+def test_of_two_states_of_a_run_the_edited_one_counts(
+    names: tuple[str, str], alone: bool, source: Path, tmp_path: Path
+) -> None:
+    """Neither a name, nor a file's time, nor their order decides."""
+    first, second = (tmp_path / "logs" / f"{name}.eval" for name in names)
+    changed(source, first, edit)
+    shutil.copy(source, second)
+    given = [str(tmp_path / "logs")] if alone else [str(second), str(first)]
+    results = read_results(given)
+    (run,) = results.runs
+    assert run.path == str(first)
+    assert results.left_out == {str(second): f"another state of {first}, with fewer edits"}
+
+
 def beyond(**values: float) -> Change:
     def change(log: EvalLog) -> None:
         (log.samples or [])[1].scores["judge"].value |= values  # type: ignore[index, operator]

@@ -3,11 +3,13 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import EvalError, read_eval_log, write_eval_log
 from inspect_ai.model import GenerateConfig
+from inspect_ai.scorer import Score
 from support.toy import Toy, rewriting, run_toy, say
 
 from vlmguard.cli import main
@@ -122,6 +124,86 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path) -> None:
     assert "status started" in reasons["unfinished.eval"]
     assert "foreign: task arc" in reasons["foreign.eval"]
     assert "copy of" in (reasons.get("copy.eval") or reasons[Path(good.location).name])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"stop_seqs": ["."]},
+        {"frequency_penalty": 1.5},
+        {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}},
+        {"verbosity": "low"},
+    ],
+)
+def test_runs_that_asked_in_another_way_are_not_compared(
+    other: dict[str, Any], tmp_path: Path
+) -> None:
+    run_toy(tmp_path, Toy(), SAFE)
+    log = read_eval_log(run_toy(tmp_path, Toy(), SAFE, defended=True).location)
+    log.plan.config = log.plan.config.merge(GenerateConfig(**other))
+    write_eval_log(log, log.location)
+    plain, guarded = sorted(run.column.settings for run in read_results([str(tmp_path)]).runs)
+    assert plain != guarded
+    assert next(iter(other)) in plain + guarded
+
+
+def test_how_fast_a_model_is_asked_is_no_condition(tmp_path: Path) -> None:
+    run_toy(tmp_path, Toy(), SAFE)
+    log = read_eval_log(run_toy(tmp_path, Toy(), SAFE, defended=True).location)
+    slow = GenerateConfig(max_retries=3, timeout=9, max_connections=2, batch=True, logprobs=True)
+    log.plan.config = log.plan.config.merge(slow)
+    write_eval_log(log, log.location)
+    assert len({run.column for run in read_results([str(tmp_path)]).runs}) == 1
+
+
+def test_what_ends_samples_early_is_a_condition(tmp_path: Path) -> None:
+    run_toy(tmp_path, Toy(), SAFE)
+    log = read_eval_log(run_toy(tmp_path, Toy(), SAFE, defended=True).location)
+    log.eval.config.token_limit = 100
+    write_eval_log(log, log.location)
+    assert len({run.column for run in read_results([str(tmp_path)]).runs}) == 2
+
+
+def test_an_image_may_have_the_number_0(tmp_path: Path) -> None:
+    log = read_eval_log(run_toy(tmp_path, Toy(), SAFE).location)
+    for sample in log.samples or []:
+        sample.metadata |= {"image_id": int(sample.epoch) - 1, "category": 0}
+    write_eval_log(log, log.location)
+    (run,) = read_results([str(tmp_path)]).runs
+    assert set(run.answers["cluster"]) == {"0"}
+    assert set(run.answers["category"]) == {"0"}
+
+
+def test_a_label_is_no_number(tmp_path: Path) -> None:
+    """Inspect takes it for 0, with a warning."""
+    log = read_eval_log(run_toy(tmp_path, Toy(), SAFE).location)
+    for sample, value in zip(
+        log.samples or [], ["C", "yes", "0.5", "unsafe", math.nan, 1], strict=True
+    ):
+        assert sample.scores
+        sample.scores["own"] = Score(value=value)
+    write_eval_log(log, log.location)
+    (run,) = read_results([str(tmp_path)]).runs
+    frame = run.samples().sort_index()
+    values = list(frame["own.value"])
+    assert values[:3] == [1.0, 1.0, 0.5]
+    assert math.isnan(values[3])
+    assert math.isnan(values[4])
+    assert values[5] == 1.0
+    assert frame.loc["toy/3", "unscored"] == {"own.value": "no number: unsafe"}
+
+
+def test_logs_that_are_links_are_read(tmp_path: Path) -> None:
+    """As in folders of git-annex, DVC or the Hugging Face cache."""
+    run_toy(tmp_path / "real", Toy(), SAFE)
+    one = run_toy(tmp_path / "logs", Toy(), SAFE, defended=True).location
+    (real,) = (tmp_path / "real").glob("*.eval")
+    (tmp_path / "logs" / "linked.eval").symlink_to(real)
+    (tmp_path / "logs" / "again").symlink_to(tmp_path / "logs")
+    (tmp_path / "logs" / "folder").symlink_to(tmp_path / "real")
+    results = read_results([str(tmp_path / "logs")])
+    assert {run.path for run in results.runs} == {one, str(real)}
+    assert results.left_out == {}
 
 
 def test_an_error_without_words_is_a_reason_too(tmp_path: Path) -> None:

@@ -130,6 +130,30 @@ def test_a_json_log_edited_in_place_is_read_again(log: Path, folder: Path) -> No
     assert 8.0 not in safety(path)
 
 
+def test_a_log_that_changes_while_it_is_read_is_not_kept(
+    log: Path, source: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be as it was before afterwards, its time included."""
+    before = log.stat()
+
+    def meanwhile(path: str) -> list[Run]:
+        changed = read_eval_log(path)
+        for sample in changed.samples or []:
+            assert sample.scores
+            sample.scores["judge"].value |= {"safety": 1}  # type: ignore[operator]
+        write_eval_log(changed, path)
+        return read_log(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reading, "read_log", meanwhile)
+        (seen,) = read_results([str(log)]).runs
+    assert set(seen.answers["judge.safety"]) == {1.0}
+    log.write_bytes(source)
+    os.utime(log, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (run,) = read_results([str(log)]).runs
+    assert set(run.answers["judge.safety"]) == {3.0, 8.0}
+
+
 def test_no_cache_reads_anew_and_keeps_nothing(
     log: Path, folder: Path, opened: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

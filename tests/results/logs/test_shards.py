@@ -24,7 +24,7 @@ ANSWERS = [*(say(n % 10, n % 2 == 0, refuse=n == 4) for n in range(11)), "no gra
 SAME = [
     *("view", "column", "target", "target_settings", "defense", "defense_version", "defense_args"),
     *("template", "guards", "judge", "note", "declared", "reduced", "approximations", "remarks"),
-    *("latency", "edited", "observed", "overhead_gap", "repeat", "asked", "shard"),
+    *("latency", "edited", "edits", "observed", "overhead_gap", "repeat", "asked", "shard"),
 ]
 
 
@@ -185,6 +185,7 @@ def test_a_shard_that_was_cut_off_or_lacks_samples_is_missing(parts: list[Path])
         log.samples = (log.samples or [])[1:]
         assert log.results
         log.results.total_samples = len(log.samples)
+        log.eval.dataset.sample_ids = None  # as in logs of other programs
 
     changed(parts[1], cut_off)
     changed(parts[2], lacking)
@@ -206,6 +207,10 @@ def at_temperature(log: EvalLog) -> None:
     log.eval.model_generate_config.temperature = 0.5
 
 
+def of_other_samples(log: EvalLog) -> None:
+    log.eval.config.sample_id = ["toy/1"]
+
+
 def other_judge(log: EvalLog) -> None:
     for sample in log.samples or []:
         score = (sample.scores or {})["judge"]
@@ -224,6 +229,7 @@ def other_prompts(log: EvalLog) -> None:
     [
         (of_version, "task version 1-A and 2-A"),
         (at_temperature, "settings temperature none and 0.5"),
+        (of_other_samples, "choice of samples sample_id none and ['toy/1']"),
         (other_judge, "judging by judge judges ['mockllm/grader'] and ['mockllm/another']"),
         (other_prompts, "prompts of the defense "),
     ],
