@@ -79,7 +79,8 @@ def read_results(paths: Iterable[str]) -> Results:
 
     Returns:
         The usable runs and the reasons for the others. The logs of a run's shards are one run. Of
-        several logs of one run (copies, retries, repeats) the newest counts.
+        several logs of one run (copies, retries, repeats) the newest counts, but not a trial with
+        some of its samples.
 
     Raises:
         UserError: There is no log.
@@ -233,7 +234,7 @@ def _give_latencies(timed: list[Run], runs: list[Run]) -> dict[str, str]:
 
 
 def _older(read: list[Run]) -> dict[Run, Run]:
-    """Runs of which a newer one, or a copy, was read too, each with that one."""
+    """Runs of which a newer, an equal or a larger one was read too, each with that one."""
     latest: dict[tuple[object, ...], Run] = {}
     older: dict[Run, Run] = {}
     for run in read:
@@ -242,6 +243,8 @@ def _older(read: list[Run]) -> dict[Run, Run]:
         rival = latest.setdefault(key, run)
         if rival is not run:
             new, old = (run, rival) if run.rank > rival.rank else (rival, run)
+            if new.is_part_of(old):
+                new, old = old, new
             older[old] = latest[key] = new
     return older
 

@@ -105,6 +105,10 @@ class Run:
         """Of several logs of one run the highest counts: the newest, then the most edited one."""
         return (self.created, self.edits, self.paths)
 
+    def is_part_of(self, other: "Run") -> bool:
+        """Whether it holds some of the other's samples and no further ones, as a trial does."""
+        return set(self.answers["sample"]) < set(other.answers["sample"])
+
     def log_of(self, sample: str) -> str:
         """The log that holds a sample."""
         return self.held.get(sample, self.path)

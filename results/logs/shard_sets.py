@@ -79,6 +79,9 @@ def sets_of(logs: Sequence[ShardLog], left_out: dict[str, str]) -> Iterator[Shar
 
 def replaced(run: Run, newer: Run) -> str:
     """Why a run does not count beside another one of the same."""
+    if run.is_part_of(newer):
+        held, of = run.answers["sample"].nunique(), newer.answers["sample"].nunique()
+        return f"a trial: {held} of the {of} samples of {newer.path}"
     if run.identity[1] != newer.identity[1]:
         return f"older run of the same as {newer.path}"
     if run.edits < newer.edits:

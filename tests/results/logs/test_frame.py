@@ -193,6 +193,17 @@ def test_a_label_is_no_number(tmp_path: Path) -> None:
     assert frame.loc["toy/3", "unscored"] == {"own.value": "no number: unsafe"}
 
 
+def test_a_trial_does_not_take_the_place_of_the_whole_run(tmp_path: Path) -> None:
+    """Or a table of 2 samples would look like one of all."""
+    whole = run_toy(tmp_path, Toy(), SAFE).location
+    trial = read_eval_log(run_toy(tmp_path, Toy(size=2), SAFE).location)
+    trial.eval.created = "2999-01-01T00:00:00+00:00"
+    write_eval_log(trial, trial.location)
+    results = read_results([str(tmp_path)])
+    assert [run.path for run in results.runs] == [whole]
+    assert results.left_out == {trial.location: f"a trial: 2 of the 6 samples of {whole}"}
+
+
 def test_logs_that_are_links_are_read(tmp_path: Path) -> None:
     """As in folders of git-annex, DVC or the Hugging Face cache."""
     run_toy(tmp_path / "real", Toy(), SAFE)
