@@ -68,6 +68,10 @@ def clone(
     if copied.results is not None:
         # As in a run of only these samples.
         copied.results.total_samples = len(copied.samples or [])
+        if copied.eval.dataset.sample_ids is not None:
+            there = {sample.id for sample in copied.samples or []}
+            chosen = [each for each in copied.eval.dataset.sample_ids if each in there]
+            copied.eval.dataset.sample_ids = chosen
     path.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(copied, str(path))
     return path
