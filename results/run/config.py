@@ -15,6 +15,7 @@ from pydantic import (
 
 from vlmguard.guard.alike import did_you_mean
 from vlmguard.guard.errors import check_number
+from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import redact
 from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice, Named
 from vlmguard.results.run.resources import check_resources
@@ -105,7 +106,7 @@ class Matrix(BaseModel):
     """A configuration file.
 
     Attributes:
-        log_dir: Folder of the logs; each defense has a folder in it.
+        log_dir: Folder of the logs, see `log_folder`; each defense has a folder in it.
         targets: Models to evaluate.
         benchmarks: Tasks, with arguments as for `-T`.
         defenses: Solvers, with arguments as for `-S`; `none` for undefended.
@@ -135,6 +136,11 @@ class Matrix(BaseModel):
     shards: int = Field(default=1, ge=1, le=10_000)
     options: dict[str, Any] = Field(default_factory=dict)
     prices: dict[str, Prices] = Field(default_factory=dict)
+
+    @field_validator("log_dir")
+    @classmethod
+    def _without_home(cls, log_dir: str) -> str:
+        return log_folder(log_dir)
 
     @field_validator("limit")
     @classmethod
@@ -168,6 +174,18 @@ class Matrix(BaseModel):
         if not isinstance(retries, int) or retries < 0:
             raise ValueError(f"retry_attempts: {retries} is no whole number of at least 0")
         return options
+
+
+def log_folder(typed: str) -> str:
+    """The folder of the logs as all that reads and writes them names it.
+
+    Args:
+        typed: A local folder, where `~` is expanded, or an address.
+
+    Raises:
+        UserError: It is in the home of an unknown user.
+    """
+    return str(user_path(typed)) if typed.startswith("~") else typed
 
 
 def unfilled(matrix: Matrix) -> list[str]:
