@@ -11,6 +11,7 @@ from vlmguard.results.logs.answers import bare
 from vlmguard.results.run.changed_files import holds_logs
 from vlmguard.results.run.cluster.cells import CELL, Cell
 from vlmguard.results.run.cluster.folders import shards_in
+from vlmguard.results.run.making import as_logged
 
 __all__ = ["Headers", "finished_cells", "headers_below", "refuse_other_runs"]
 
@@ -95,11 +96,10 @@ def _said(shards: int) -> str:
 
 def _is_of(log: EvalLog, cell: Cell) -> bool:
     """Whether a log in the folder of a defense is of a cell's benchmark and target."""
-    same_args = log.eval.task_args_passed == cell.step.args
+    ran = as_logged(cell.step)
+    same_args = log.eval.task_args_passed == ran.args
     return (
-        bare(log.eval.task) == bare(cell.step.name)
-        and same_args
-        and log.eval.model == cell.target.model
+        bare(log.eval.task) == bare(ran.name) and same_args and log.eval.model == cell.target.model
     )
 
 

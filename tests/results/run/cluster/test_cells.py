@@ -12,6 +12,7 @@ from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.model import ChatMessage
+from support.benchmark_folders.presets import write_preset
 from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
@@ -27,7 +28,7 @@ from vlmguard.results.run.cluster.finished import (
 )
 from vlmguard.results.run.cluster.held import Held
 from vlmguard.results.run.cluster.running import run_cell
-from vlmguard.results.run.config import Matrix
+from vlmguard.results.run.config import Matrix, Step
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.sharding import chosen_ids, only_shard
 
@@ -214,6 +215,19 @@ def test_logs_of_a_run_without_ray_are_never_paid_for_again(matrix: Matrix) -> N
     # Others in the folder of the same defense may run.
     others = [cell for cell in looked.cells if cell.place != looked.cells[0].place]
     refuse_other_runs(others, headers_below(looked.folders))
+
+
+def test_logs_of_a_preset_without_ray_are_never_paid_for_again(
+    matrix: Matrix, tmp_path: Path
+) -> None:
+    """A preset's logs have the name of the task that runs all presets."""
+    data = write_preset("mm_harmful", tmp_path / "mm", 2)
+    step = Step(name="mm_harmful", args={"data_dir": str(data), "judge": "none"})
+    plain = small(matrix, benchmarks=[step])
+    assert run(plain)
+    looked = look_at(plain)
+    with pytest.raises(UserError, match="none / mm_harmful / echoing/a, without --ray"):
+        refuse_other_runs(looked.cells, headers_below(looked.folders))
 
 
 def test_a_run_without_ray_goes_on_with_unsharded_cells(matrix: Matrix) -> None:
