@@ -10,7 +10,7 @@ from vlmguard.results.run.config import ModelChoice, Step
 __all__ = ["benchmark_folder", "shards_in", "target_folder"]
 
 _NOT_IN_NAMES: Final = re.compile(r"[^\w.+=,-]+")
-_OF: Final = re.compile(r"/(\d+)-of-(\d+)/")
+_OF: Final = re.compile(r"/(\d+)-of-(\d+)/[^/]*$")
 _LONGEST: Final = 60
 
 
@@ -32,7 +32,7 @@ def target_folder(target: ModelChoice) -> str:
 
 
 def shards_in(path: str) -> int:
-    """The number of shards of the run that wrote a log, as its folder tells; 1 for no shards."""
+    """The number of shards of the run that wrote a log, by its last folder; 1 for no shards."""
     found = _OF.search(path)
     return int(found[2]) if found else 1
 

@@ -206,6 +206,13 @@ def test_another_number_of_shards_is_never_paid_for_again(matrix: Matrix) -> Non
         run(small(matrix))
 
 
+def test_a_log_dir_may_be_named_as_a_shard_is(matrix: Matrix, tmp_path: Path) -> None:
+    below = small(matrix, log_dir=str(tmp_path / "1-of-4" / "logs"))
+    assert run(below)
+    assert run(below)
+    assert len(CALLS) == SAMPLES
+
+
 def test_logs_of_a_run_without_ray_are_never_paid_for_again(matrix: Matrix) -> None:
     plain = small(matrix)
     assert run(plain)
