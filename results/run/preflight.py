@@ -78,7 +78,7 @@ def refuse_changed(matrix: Matrix, tasks: list[Task], places: list[str]) -> None
         places: The log folder of each defense.
 
     Raises:
-        UserError: Names the logs, and what changed.
+        UserError: Names the logs, and what changed; or a log that cannot be read.
     """
     ran = map(as_logged, matrix.benchmarks)
     steps = [(step.name, step.args, task) for step, task in zip(ran, tasks, strict=True)]

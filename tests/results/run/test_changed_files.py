@@ -122,6 +122,21 @@ def test_a_finished_run_is_not_finished_under_other_files(
     assert len(CALLS) == paid
 
 
+def test_a_log_that_cannot_be_read_is_named(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(config) == 0
+    (log,) = logs(config)
+    damaged = Path(log.location.removeprefix("file://"))
+    damaged.write_bytes(damaged.read_bytes()[:1_000])
+    paid = len(CALLS)
+    assert run(config) == 2
+    said = capsys.readouterr().err
+    assert f"{damaged}: cannot be read as a log" in said
+    assert "move it elsewhere" in said
+    assert len(CALLS) == paid
+
+
 def test_a_run_that_was_cut_off_does_not_go_on_under_other_files(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

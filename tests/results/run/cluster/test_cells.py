@@ -254,6 +254,16 @@ def test_a_failing_cell_says_which_sample_failed_and_why(matrix: Matrix) -> None
     assert "colour 3 cannot be said" in reason
 
 
+def test_a_log_that_cannot_be_read_is_named(matrix: Matrix) -> None:
+    looked = look_at(small(matrix))
+    (cell,) = looked.cells
+    damaged = Path(cell.place) / "2026-01-01T00-00-00-00-00_siuo_x.eval"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"PK")
+    with pytest.raises(UserError, match=f"{damaged}: cannot be read as a log"):
+        headers_below(looked.folders)
+
+
 def test_an_error_of_ours_is_the_cell_s(matrix: Matrix, tmp_path: Path) -> None:
     (cell,) = look_at(small(matrix)).cells
     (tmp_path / "siuo" / "data" / "siuo_gen.json").unlink()
