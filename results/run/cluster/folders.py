@@ -4,6 +4,7 @@ import re
 from typing import Any, Final
 
 from vlmguard.guard.redaction import redact
+from vlmguard.guard.transport import RESUMED
 from vlmguard.results.logs.answers import digest
 from vlmguard.results.run.config import ModelChoice, Step
 
@@ -25,8 +26,11 @@ def benchmark_folder(step: Step) -> str:
 
 
 def target_folder(target: ModelChoice) -> str:
-    """The name of a target, with a digest of its arguments and settings if it has any."""
-    settings = target.generate.model_dump(exclude_none=True)
+    """The name of a target, with a digest of its arguments and settings if it has any.
+
+    Settings with other values of which a run goes on do not count.
+    """
+    settings = target.generate.model_dump(exclude_none=True, exclude=set(RESUMED))
     told = {"args": target.model_args, "generate": settings}
     return _named(target.model, {name: each for name, each in told.items() if each})
 

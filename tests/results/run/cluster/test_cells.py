@@ -11,7 +11,7 @@ import pytest
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import list_eval_logs, read_eval_log
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, GenerateConfig
 from support.benchmark_folders.presets import write_preset
 from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
@@ -19,6 +19,7 @@ from support.siuo_folder import write_siuo
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.shards import SHARD, Shard, shards_of
+from vlmguard.guard.transport import RESUMED
 from vlmguard.results.run.cluster.cells import CELL, Cell
 from vlmguard.results.run.cluster.driver import look_at
 from vlmguard.results.run.cluster.finished import (
@@ -28,7 +29,7 @@ from vlmguard.results.run.cluster.finished import (
 )
 from vlmguard.results.run.cluster.held import Held
 from vlmguard.results.run.cluster.running import run_cell
-from vlmguard.results.run.config import Matrix, Step
+from vlmguard.results.run.config import Matrix, Step, Target
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.sharding import chosen_ids, only_shard
 
@@ -187,6 +188,31 @@ def test_finished_cells_are_known_by_their_logs(matrix: Matrix) -> None:
     asked = len(CALLS)
     assert ran(looked.cells) == ["finished", "finished"]
     assert len(CALLS) == asked == SAMPLES
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_settings_that_change_no_answer_pay_for_none(matrix: Matrix, shards: int) -> None:
+    plain = small(matrix, shards=shards)
+    assert set(ran(look_at(plain).cells)) == {"finished"}
+    asked = len(CALLS)
+    settings = GenerateConfig(
+        max_retries=2,
+        timeout=99,
+        attempt_timeout=99,
+        stream_idle_timeout=99,
+        max_connections=3,
+        adaptive_connections=False,
+        batch=False,
+        cache=False,
+        cache_prompt=False,
+    )
+    assert settings.model_dump(exclude_none=True).keys() == RESUMED
+    looked = look_at(small(plain, targets=[Target(model="echoing/a", generate=settings)]))
+    assert set(ran(looked.cells)) == {"finished"}
+    assert len(CALLS) == asked
+    for told in (GenerateConfig(temperature=0.5), GenerateConfig(logprobs=True)):
+        other = look_at(small(plain, targets=[Target(model="echoing/a", generate=told)]))
+        assert {each.place for each in other.cells}.isdisjoint(each.place for each in looked.cells)
 
 
 def test_another_number_of_shards_is_never_paid_for_again(matrix: Matrix) -> None:
