@@ -184,7 +184,7 @@ def _matrix(arguments: argparse.Namespace) -> "Matrix":
         select,
         with_attacks,
     )
-    from vlmguard.results.run.config import Step
+    from vlmguard.results.run.config import Step, log_folder
 
     targets, benchmarks, defenses = arguments.target, arguments.benchmark, arguments.defense
     if arguments.config and arguments.suite:
@@ -209,7 +209,7 @@ def _matrix(arguments: argparse.Namespace) -> "Matrix":
         matrix = from_flags(targets, steps, defenses, arguments.role)
     matrix = with_attacks(matrix, arguments.attack)
     if arguments.log_dir:
-        matrix.log_dir = arguments.log_dir
+        matrix.log_dir = log_folder(arguments.log_dir)
     if arguments.limit is not None:
         check_number("--limit", arguments.limit, 1)
         matrix.limit = arguments.limit

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from inspect_ai import Task
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from inspect_ai.log import EvalLog, list_eval_logs
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.paths import model_path, user_path
 from vlmguard.results.logs.answers import bare, digest
+from vlmguard.results.run.headers import read_header
 
 NAMED_FILES: Final = "named_files"
 """The key in a log's metadata for digests of the files that its arguments name."""
@@ -59,10 +60,13 @@ def changed_runs(
 
     Returns:
         A line for each such log: its path, and what has changed.
+
+    Raises:
+        UserError: A log in the folder cannot be read.
     """
     found = []
     for info in list_eval_logs(folder) if holds_logs(folder) else ():
-        log = read_eval_log(info.name, header_only=True)
+        log = read_header(info)
         recorded = log.eval.metadata or {}
         for name, arguments, task in tasks:
             if not _is_run_of(log, name, arguments, task):

@@ -1,6 +1,7 @@
 """The configuration of a matrix: benchmarks, defenses, targets and attacks."""
 
 from inspect import signature
+from pathlib import Path
 from typing import Any, Final
 
 from inspect_ai import eval_set
@@ -14,13 +15,16 @@ from pydantic import (
 )
 
 from vlmguard.guard.alike import did_you_mean
-from vlmguard.guard.errors import check_number
+from vlmguard.guard.errors import UserError, check_number
+from vlmguard.guard.paths import user_path
 from vlmguard.guard.redaction import redact
 from vlmguard.results.run.attack_choice import UNATTACKED, AttackChoice, Named
 from vlmguard.results.run.resources import check_resources
 
 UNDEFENDED: Final = "none"
 FILL_IN: Final = "FILL_IN"
+# Inspect takes the paths of logs for addresses, in which these have a meaning.
+_NOT_IN_PATHS: Final = frozenset("%#?")
 # Options that `run` itself passes to eval_set, and the fields that set them.
 _SET_HERE: Final = {
     "tasks": "benchmarks:",
@@ -105,7 +109,7 @@ class Matrix(BaseModel):
     """A configuration file.
 
     Attributes:
-        log_dir: Folder of the logs; each defense has a folder in it.
+        log_dir: Folder of the logs, see `log_folder`; each defense has a folder in it.
         targets: Models to evaluate.
         benchmarks: Tasks, with arguments as for `-T`.
         defenses: Solvers, with arguments as for `-S`; `none` for undefended.
@@ -122,7 +126,11 @@ class Matrix(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     log_dir: str = Field(
-        default="logs/matrix", min_length=1, max_length=1000, pattern=r"^[^\x00]*$"
+        default="logs/matrix",
+        min_length=1,
+        max_length=1000,
+        pattern=r"^[^\x00]*$",
+        validate_default=True,
     )
     targets: list[Target] = Field(min_length=1)
     benchmarks: list[Step] = Field(min_length=1)
@@ -135,6 +143,11 @@ class Matrix(BaseModel):
     shards: int = Field(default=1, ge=1, le=10_000)
     options: dict[str, Any] = Field(default_factory=dict)
     prices: dict[str, Prices] = Field(default_factory=dict)
+
+    @field_validator("log_dir")
+    @classmethod
+    def _usable(cls, log_dir: str) -> str:
+        return log_folder(log_dir)
 
     @field_validator("limit")
     @classmethod
@@ -168,6 +181,25 @@ class Matrix(BaseModel):
         if not isinstance(retries, int) or retries < 0:
             raise ValueError(f"retry_attempts: {retries} is no whole number of at least 0")
         return options
+
+
+def log_folder(typed: str) -> str:
+    """The folder of the logs as all that reads and writes them names it.
+
+    Args:
+        typed: A local folder, where `~` is expanded, or an address.
+
+    Raises:
+        UserError: It is in the home of an unknown user, or Inspect could not read its logs there.
+    """
+    folder = str(user_path(typed)) if typed.startswith("~") else typed
+    here = folder.removeprefix("file://")
+    if "://" not in here and (marks := _NOT_IN_PATHS & set(str(Path(here).absolute()))):
+        raise UserError(
+            f"log_dir: {Path(here).absolute()}: Inspect cannot read logs below a folder with "
+            f"{' or '.join(sorted(marks))} in its name. Name another one (log_dir:, --log-dir)."
+        )
+    return folder
 
 
 def unfilled(matrix: Matrix) -> list[str]:

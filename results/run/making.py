@@ -27,19 +27,25 @@ class UnknownName(UserError):
     """An unknown task or solver, or one without such an argument."""
 
 
-def make_task(step: Step) -> Task:
-    """The task of a benchmark with its arguments; its data are read.
+def as_logged(step: Step) -> Step:
+    """The task of a benchmark and all its arguments, as Inspect runs it and logs name it.
 
     A benchmark whose task runs others too goes by the name of its card.
+    """
+    card = cards().benchmarks.get(step.name)
+    if card is None or not card.task:
+        return step
+    return step.model_copy(update={"name": card.task, "args": {**card.chosen_by, **step.args}})
+
+
+def make_task(step: Step) -> Task:
+    """The task of a benchmark with its arguments; its data are read.
 
     Raises:
         UnknownName: There is no such task, or it has no such argument.
         UserError: The task cannot be made, usually because data are missing.
     """
-    card = cards().benchmarks.get(step.name)
-    if card is not None and card.task:
-        step = Step(name=card.task, args={**card.chosen_by, **step.args})
-    task: Task = _created("task", step)
+    task: Task = _created("task", as_logged(step))
     # A task's own model would override the configuration's targets.
     task.model = None
     return task

@@ -14,7 +14,7 @@ from vlmguard.results.logs.answers import bare, digest
 from vlmguard.results.logs.attack import LOOP
 from vlmguard.results.run.changed_files import changed_runs, named_files
 from vlmguard.results.run.config import Defense, Matrix, ModelChoice, Step, all_models, roles
-from vlmguard.results.run.making import make_solver, make_task
+from vlmguard.results.run.making import as_logged, make_solver, make_task
 from vlmguard.results.run.models import unusable_models
 from vlmguard.results.run.roles_needed import (
     cannot_start,
@@ -78,11 +78,10 @@ def refuse_changed(matrix: Matrix, tasks: list[Task], places: list[str]) -> None
         places: The log folder of each defense.
 
     Raises:
-        UserError: Names the logs, and what changed.
+        UserError: Names the logs, and what changed; or a log that cannot be read.
     """
-    steps = [
-        (step.name, step.args, task) for step, task in zip(matrix.benchmarks, tasks, strict=True)
-    ]
+    ran = map(as_logged, matrix.benchmarks)
+    steps = [(step.name, step.args, task) for step, task in zip(ran, tasks, strict=True)]
     changed = [
         line
         for defense, place in zip(matrix.defenses, places, strict=True)

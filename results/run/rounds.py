@@ -11,7 +11,7 @@ from inspect_ai import Task, eval_set
 
 # Inspect has no public name for the error that it raises if it cannot start.
 from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from inspect_ai.log import EvalLog, list_eval_logs
 from rich.text import Text
 
 from vlmguard.guard.errors import UserError
@@ -21,6 +21,7 @@ from vlmguard.guard.shards import SHARD, Shard, only
 from vlmguard.results.logs.unfinished import set_aside
 from vlmguard.results.run.changed_files import NAMED_FILES
 from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, Step, roles
+from vlmguard.results.run.headers import read_header
 from vlmguard.results.run.log_writing import log_options
 from vlmguard.results.run.making import make_role, make_solver, make_target, make_task
 from vlmguard.results.run.preflight import files_named_in
@@ -61,7 +62,7 @@ def finish_set(
         Whether it is finished.
 
     Raises:
-        UserError: Inspect refuses to start, or data are missing.
+        UserError: Inspect refuses to start, data are missing, or a log cannot be read.
         NoSpace: The disk is full.
         KeyboardInterrupt: Ctrl-C.
     """
@@ -156,7 +157,7 @@ def _no_space(place: str) -> NoSpace:
 
 def _was_cancelled(place: str, began: datetime) -> bool:
     """Whether Ctrl-C ended the round: Inspect then returns fewer logs, but no error."""
-    headers = [read_eval_log(info, header_only=True) for info in list_eval_logs(place)]
+    headers = [read_header(info) for info in list_eval_logs(place)]
     return any(
         log.status == "cancelled" and datetime.fromisoformat(log.eval.created) >= began
         for log in headers

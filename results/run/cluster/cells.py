@@ -166,4 +166,4 @@ def absolute(folder: str) -> str:
     """A folder that means the same on all nodes."""
     if "://" in folder:
         return folder
-    return str(Path(folder).expanduser().absolute())
+    return str(Path(folder).absolute())

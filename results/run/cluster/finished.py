@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from inspect_ai.log import EvalLog, list_eval_logs
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.shards import Shard
@@ -11,6 +11,8 @@ from vlmguard.results.logs.answers import bare
 from vlmguard.results.run.changed_files import holds_logs
 from vlmguard.results.run.cluster.cells import CELL, Cell
 from vlmguard.results.run.cluster.folders import shards_in
+from vlmguard.results.run.headers import read_header
+from vlmguard.results.run.making import as_logged
 
 __all__ = ["Headers", "finished_cells", "headers_below", "refuse_other_runs"]
 
@@ -25,12 +27,15 @@ def headers_below(folders: Sequence[str]) -> Headers:
 
     Args:
         folders: Folders or addresses; they need not exist.
+
+    Raises:
+        UserError: A log cannot be read; names it.
     """
     found: Headers = {}
     for folder in folders:
         for info in list_eval_logs(folder) if holds_logs(folder) else ():
             place, _, _ = info.name.removeprefix("file://").rpartition("/")
-            found.setdefault(place, []).append(read_eval_log(info, header_only=True))
+            found.setdefault(place, []).append(read_header(info))
     return found
 
 
@@ -95,11 +100,10 @@ def _said(shards: int) -> str:
 
 def _is_of(log: EvalLog, cell: Cell) -> bool:
     """Whether a log in the folder of a defense is of a cell's benchmark and target."""
-    same_args = log.eval.task_args_passed == cell.step.args
+    ran = as_logged(cell.step)
+    same_args = log.eval.task_args_passed == ran.args
     return (
-        bare(log.eval.task) == bare(cell.step.name)
-        and same_args
-        and log.eval.model == cell.target.model
+        bare(log.eval.task) == bare(ran.name) and same_args and log.eval.model == cell.target.model
     )
 
 

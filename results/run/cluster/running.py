@@ -5,7 +5,6 @@ from typing import Final
 from inspect_ai.log import (
     EvalLog,
     list_eval_logs,
-    read_eval_log,
     read_eval_log_sample,
     read_eval_log_sample_summaries,
 )
@@ -17,6 +16,7 @@ from vlmguard.results.run.cluster.cells import CELL, Cell
 from vlmguard.results.run.cluster.held import Held
 from vlmguard.results.run.cluster.outcome import State
 from vlmguard.results.run.costs import know_priced_models
+from vlmguard.results.run.headers import read_header
 from vlmguard.results.run.rounds import NoSpace, finish_set
 from vlmguard.results.sanitize import one_line
 
@@ -65,7 +65,7 @@ def run_cell(cell: Cell, held: Held) -> tuple[State, str]:
 
 def _why(place: str) -> str:
     """Why the newest log of a folder is unfinished."""
-    logs = [read_eval_log(info, header_only=True) for info in list_eval_logs(place)]
+    logs = [read_header(info) for info in list_eval_logs(place)]
     if not logs:
         return _UNSAID
     newest = max(logs, key=lambda log: log.eval.created)

@@ -19,6 +19,7 @@ from inspect_ai.log import (
 )
 from inspect_ai.scorer import Score
 from PIL import Image
+from support.benchmark_folders.presets import write_preset
 from support.counting_api import counting_api
 from support.pools import write_pool
 from support.siuo_folder import write_siuo
@@ -121,6 +122,21 @@ def test_a_finished_run_is_not_finished_under_other_files(
     assert len(CALLS) == paid
 
 
+def test_a_log_that_cannot_be_read_is_named(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(config) == 0
+    (log,) = logs(config)
+    damaged = Path(log.location.removeprefix("file://"))
+    damaged.write_bytes(damaged.read_bytes()[:1_000])
+    paid = len(CALLS)
+    assert run(config) == 2
+    said = capsys.readouterr().err
+    assert f"{damaged}: cannot be read as a log" in said
+    assert "move it elsewhere" in said
+    assert len(CALLS) == paid
+
+
 def test_a_run_that_was_cut_off_does_not_go_on_under_other_files(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +147,29 @@ def test_a_run_that_was_cut_off_does_not_go_on_under_other_files(
     (config.parent / "prompt.txt").write_text(PROMPT)
     assert run(config) == 0
     capsys.readouterr()
+
+
+def test_other_data_of_a_preset_are_noticed_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    CALLS.clear()
+    data = write_preset("mm_harmful", tmp_path / "mm", 2)
+    matrix = {
+        "log_dir": str(tmp_path / "logs"),
+        "targets": ["scripted_runs/target"],
+        "benchmarks": [{"name": "mm_harmful", "args": {"data_dir": str(data), "judge": "none"}}],
+        "defenses": ["none"],
+        "options": {"display": "none"},
+    }
+    path = tmp_path / "preset.yaml"
+    path.write_text(json.dumps({**matrix, "limit": 1}))
+    assert run(path) == 0
+    questions = data / "questions.jsonl"
+    questions.write_text(questions.read_text().replace("Mow", "Rake"))
+    path.write_text(json.dumps(matrix))
+    assert run(path) == 2
+    assert "data.files.questions.jsonl" in capsys.readouterr().err
+    assert CALLS == ["target"]
 
 
 @pytest.mark.parametrize(

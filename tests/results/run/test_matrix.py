@@ -106,6 +106,28 @@ def test_matrix_runs_resumes_and_becomes_a_leaderboard(config: Path, tmp_path: P
     assert main(["leaderboard", str(tmp_path / "logs")]) == 0
 
 
+@pytest.mark.parametrize("by_flag", [False, True])
+def test_logs_in_the_home_folder_are_found_again(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_flag: bool
+) -> None:
+    home, here = tmp_path / "home", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    text = f"{config.read_text()}options: {{display: none}}\n"
+    if not by_flag:
+        text = text.replace(str(tmp_path / "logs"), "~/logs")
+    config.write_text(text)
+    words = ["run", "--config", str(config), "--defense", "none", "--benchmark", "siuo"]
+    words += ["--log-dir", "~/logs"] if by_flag else []
+    assert main(words) == 0
+    paid = len(CALLS)
+    assert main(words) == 0
+    assert len(CALLS) == paid
+    assert len(list_eval_logs(str(home / "logs" / "none"))) == 4
+    assert list(here.iterdir()) == []
+
+
 def test_parts_of_a_matrix_may_be_run_one_after_another(config: Path, tmp_path: Path) -> None:
     quiet = {"options": {"display": "none"}, "benchmarks": read_config(config).benchmarks[:1]}
     for target in ("counted/one", "counted/two"):

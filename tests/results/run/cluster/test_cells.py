@@ -11,13 +11,15 @@ import pytest
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import list_eval_logs, read_eval_log
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, GenerateConfig
+from support.benchmark_folders.presets import write_preset
 from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.shards import SHARD, Shard, shards_of
+from vlmguard.guard.transport import RESUMED
 from vlmguard.results.run.cluster.cells import CELL, Cell
 from vlmguard.results.run.cluster.driver import look_at
 from vlmguard.results.run.cluster.finished import (
@@ -27,7 +29,7 @@ from vlmguard.results.run.cluster.finished import (
 )
 from vlmguard.results.run.cluster.held import Held
 from vlmguard.results.run.cluster.running import run_cell
-from vlmguard.results.run.config import Matrix
+from vlmguard.results.run.config import Matrix, Step, Target
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.sharding import chosen_ids, only_shard
 
@@ -188,6 +190,31 @@ def test_finished_cells_are_known_by_their_logs(matrix: Matrix) -> None:
     assert len(CALLS) == asked == SAMPLES
 
 
+@pytest.mark.parametrize("shards", [1, 2])
+def test_settings_that_change_no_answer_pay_for_none(matrix: Matrix, shards: int) -> None:
+    plain = small(matrix, shards=shards)
+    assert set(ran(look_at(plain).cells)) == {"finished"}
+    asked = len(CALLS)
+    settings = GenerateConfig(
+        max_retries=2,
+        timeout=99,
+        attempt_timeout=99,
+        stream_idle_timeout=99,
+        max_connections=3,
+        adaptive_connections=False,
+        batch=False,
+        cache=False,
+        cache_prompt=False,
+    )
+    assert settings.model_dump(exclude_none=True).keys() == RESUMED
+    looked = look_at(small(plain, targets=[Target(model="echoing/a", generate=settings)]))
+    assert set(ran(looked.cells)) == {"finished"}
+    assert len(CALLS) == asked
+    for told in (GenerateConfig(temperature=0.5), GenerateConfig(logprobs=True)):
+        other = look_at(small(plain, targets=[Target(model="echoing/a", generate=told)]))
+        assert {each.place for each in other.cells}.isdisjoint(each.place for each in looked.cells)
+
+
 def test_another_number_of_shards_is_never_paid_for_again(matrix: Matrix) -> None:
     two = look_at(small(matrix, shards=2))
     assert ran(two.cells[:1]) == ["finished"]
@@ -205,6 +232,13 @@ def test_another_number_of_shards_is_never_paid_for_again(matrix: Matrix) -> Non
         run(small(matrix))
 
 
+def test_a_log_dir_may_be_named_as_a_shard_is(matrix: Matrix, tmp_path: Path) -> None:
+    below = small(matrix, log_dir=str(tmp_path / "1-of-4" / "logs"))
+    assert run(below)
+    assert run(below)
+    assert len(CALLS) == SAMPLES
+
+
 def test_logs_of_a_run_without_ray_are_never_paid_for_again(matrix: Matrix) -> None:
     plain = small(matrix)
     assert run(plain)
@@ -214,6 +248,19 @@ def test_logs_of_a_run_without_ray_are_never_paid_for_again(matrix: Matrix) -> N
     # Others in the folder of the same defense may run.
     others = [cell for cell in looked.cells if cell.place != looked.cells[0].place]
     refuse_other_runs(others, headers_below(looked.folders))
+
+
+def test_logs_of_a_preset_without_ray_are_never_paid_for_again(
+    matrix: Matrix, tmp_path: Path
+) -> None:
+    """A preset's logs have the name of the task that runs all presets."""
+    data = write_preset("mm_harmful", tmp_path / "mm", 2)
+    step = Step(name="mm_harmful", args={"data_dir": str(data), "judge": "none"})
+    plain = small(matrix, benchmarks=[step])
+    assert run(plain)
+    looked = look_at(plain)
+    with pytest.raises(UserError, match="none / mm_harmful / echoing/a, without --ray"):
+        refuse_other_runs(looked.cells, headers_below(looked.folders))
 
 
 def test_a_run_without_ray_goes_on_with_unsharded_cells(matrix: Matrix) -> None:
@@ -231,6 +278,16 @@ def test_a_failing_cell_says_which_sample_failed_and_why(matrix: Matrix) -> None
     assert state == "unfinished"
     assert " failed, the first (siuo/1003)" in reason
     assert "colour 3 cannot be said" in reason
+
+
+def test_a_log_that_cannot_be_read_is_named(matrix: Matrix) -> None:
+    looked = look_at(small(matrix))
+    (cell,) = looked.cells
+    damaged = Path(cell.place) / "2026-01-01T00-00-00-00-00_siuo_x.eval"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"PK")
+    with pytest.raises(UserError, match=f"{damaged}: cannot be read as a log"):
+        headers_below(looked.folders)
 
 
 def test_an_error_of_ours_is_the_cell_s(matrix: Matrix, tmp_path: Path) -> None:
