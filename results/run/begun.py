@@ -12,7 +12,12 @@ from inspect_ai import Task
 
 # Inspect has no public name for the settings that do not make another run.
 from inspect_ai._eval.evalset import GENERATE_CONFIG_FIELDS_TO_EXCLUDE
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from inspect_ai.log import (
+    EvalLog,
+    list_eval_logs,
+    read_eval_log,
+    read_eval_log_sample_summaries,
+)
 from inspect_ai.model import GenerateConfig
 
 from vlmguard.guard.errors import UserError
@@ -50,8 +55,9 @@ def refuse_begun_otherwise(matrix: Matrix, tasks: Sequence[Task], places: Sequen
         more = f"\n  ... and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         listed = "\n".join(f"  {line}" for line in wrong[:_NAMED])
         raise UserError(
-            "these logs do not hold what is asked for now, and to go on with them could remove "
-            f"answers that were paid for:\n{listed}{more}\nRun as before, or name another log_dir."
+            "these logs do not hold what is asked for now, and to go on with them would mix "
+            f"answers, or remove some that were paid for:\n{listed}{more}\n"
+            "Run as before, or name another log_dir."
         )
 
 
@@ -63,18 +69,23 @@ class _Asked:
         ids: Its samples; None if a shuffle draws them.
         limit: The number of samples at most.
         epochs: Answers to each.
+        scored: Whether its answers are scored.
     """
 
     ids: frozenset[int | str] | None
     limit: int | None
     epochs: int
+    scored: bool
 
     @classmethod
     def of(cls, matrix: Matrix, task: Task, tasks: Sequence[Task]) -> "_Asked":
-        epochs = matrix.options.get("epochs", task.epochs or 1)
-        if matrix.options.get("sample_shuffle"):
-            return cls(None, matrix.limit, epochs)
-        return cls(frozenset(chosen_ids(task, matrix, tasks)), matrix.limit, epochs)
+        shuffled = bool(matrix.options.get("sample_shuffle"))
+        return cls(
+            None if shuffled else frozenset(chosen_ids(task, matrix, tasks)),
+            matrix.limit,
+            matrix.options.get("epochs", task.epochs or 1),
+            bool(matrix.options.get("score", True) and task.scorer),
+        )
 
 
 def _newest(place: str) -> Iterator[EvalLog]:
@@ -116,10 +127,12 @@ def _settings(config: GenerateConfig) -> str:
 
 
 def _otherwise(log: EvalLog, asked: _Asked) -> str:
-    """What a log holds that is not asked for, or lacks; empty if it can go on."""
+    """How a log differs from what is asked for; empty if it can go on."""
     epochs = log.eval.config.epochs or 1
     if epochs > asked.epochs:
         return f"epochs: {epochs}, and now {asked.epochs}"
+    if asked.scored and _is_unscored(log):
+        return "no scores (score: false); inspect score LOG --scorer vlmguard/NAME adds some"
     then = log.eval.dataset.sample_ids or []
     stays = _is_finished(log) and epochs == asked.epochs
     if asked.ids is None:
@@ -135,6 +148,16 @@ def _otherwise(log: EvalLog, asked: _Asked) -> str:
     return (
         f"{len(then)} samples{state}, of which these are not chosen now: "
         f"{', '.join(map(str, aside[:_NAMED]))}{more} (limit or sample_id has changed)"
+    )
+
+
+def _is_unscored(log: EvalLog) -> bool:
+    """Whether a log has answers without scores, which nothing scores when it goes on."""
+    if _is_finished(log):
+        return log.results is not None and not log.results.scores
+    return any(
+        each.completed and not each.error and not each.scores
+        for each in read_eval_log_sample_summaries(log.location)
     )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai import score
+from inspect_ai.log import list_eval_logs, read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessage
 from support.counting_api import counting_api
 from support.siuo_folder import write_siuo
@@ -15,6 +16,7 @@ from vlmguard.results.run.cluster.driver import look_at
 from vlmguard.results.run.cluster.held import Held
 from vlmguard.results.run.cluster.running import run_cell
 from vlmguard.results.run.config import Matrix
+from vlmguard.results.run.making import make_task
 from vlmguard.results.run.matrix import run
 
 SAMPLES = 7
@@ -121,3 +123,24 @@ def test_a_shuffle_draws_its_samples_anew(matrix: Matrix) -> None:
         run(asking(matrix, 2, sample_shuffle=1))
     assert run(asking(matrix, 3, sample_shuffle=1))
     assert answers(matrix) == 3
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_answers_without_scores_are_not_taken_for_scored(matrix: Matrix, finished: bool) -> None:
+    if not finished:
+        BROKEN.add("colour 4")
+    assert run(asking(matrix, score=False)) is finished
+    BROKEN.clear()
+    paid = len(CALLS)
+    with pytest.raises(UserError, match=r"no scores .*inspect score LOG.*\n.*another log_dir"):
+        run(matrix)
+    assert len(CALLS) == paid
+    assert run(asking(matrix, score=False))
+    # As `inspect score` does.
+    (info,) = list_eval_logs(matrix.log_dir)
+    task = make_task(matrix.benchmarks[0])
+    assert task.scorer
+    scored = score(read_eval_log(info), task.scorer, display="none")
+    write_eval_log(scored, info.name)
+    assert run(matrix)
+    assert len(CALLS) - paid == (0 if finished else 3)
