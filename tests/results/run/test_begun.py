@@ -13,6 +13,7 @@ from support.siuo_folder import write_siuo
 
 from vlmguard.guard.errors import UserError
 from vlmguard.results.run.cluster.driver import look_at
+from vlmguard.results.run.cluster.finished import finished_cells, headers_below
 from vlmguard.results.run.cluster.held import Held
 from vlmguard.results.run.cluster.running import run_cell
 from vlmguard.results.run.config import Matrix
@@ -113,6 +114,47 @@ def test_other_samples_are_not_taken_for_finished(matrix: Matrix, shards: int | 
     assert answers(matrix) == len(CALLS) == 3
     start(0, 1, 2)
     assert answers(matrix) == len(CALLS) == 3
+
+
+@pytest.mark.parametrize("shards", [None, 1, 2])
+def test_failed_samples_of_a_finished_log_are_tried_once_more(
+    matrix: Matrix, shards: int | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lenient = asking(matrix, fail_on_error=0.9)
+
+    def calls() -> int:
+        before = len(CALLS)
+        if shards is None:
+            assert run(lenient)
+        else:
+            looked = look_at(lenient.model_copy(update={"shards": shards}))
+            done = finished_cells(looked.cells, headers_below(looked.folders))
+            left = [cell for cell in looked.cells if cell not in done]
+            assert {run_cell(cell, Held())[0] for cell in left} <= {"finished"}
+        return len(CALLS) - before
+
+    def failed() -> list[str | int]:
+        logs = [read_eval_log(info) for info in list_eval_logs(matrix.log_dir)]
+        return [each.id for log in logs for each in log.samples or [] if each.error]
+
+    BROKEN.add("colour 3")
+    assert calls() == SAMPLES
+    assert calls() == 1  # Still broken: tried once, and said again.
+    assert capfd.readouterr().err.count("1 of ") == 2
+    assert failed() == chosen(3)
+    BROKEN.clear()
+    assert calls() == 1
+    assert failed() == []
+    assert answers(matrix) == SAMPLES
+    assert calls() == 0
+
+
+def test_a_log_with_failed_samples_is_not_cut_to_fewer(matrix: Matrix) -> None:
+    BROKEN.add("colour 3")
+    assert run(asking(matrix, fail_on_error=False))
+    with pytest.raises(UserError, match=r"7 samples \(unfinished\)"):
+        run(asking(matrix, 2, fail_on_error=False))
+    assert answers(matrix) == SAMPLES
 
 
 def test_a_shuffle_draws_its_samples_anew(matrix: Matrix) -> None:
