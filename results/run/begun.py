@@ -6,6 +6,7 @@ of a log that holds more than is asked for now it would keep what is asked for, 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from inspect_ai import Task
@@ -43,13 +44,13 @@ def refuse_begun_otherwise(matrix: Matrix, tasks: Sequence[Task], places: Sequen
     Raises:
         UserError: Names the logs, and what they hold.
     """
+    asked = cache(lambda number: _Asked.of(matrix, tasks[number], tasks))
     wrong = [
         f"{log.location.removeprefix('file://')}: {said}"
         for defense, place in zip(matrix.defenses, places, strict=True)
         for log in _newest(place)
-        for step, task in zip(matrix.benchmarks, tasks, strict=True)
-        if _continues(log, matrix, defense, step, task)
-        and (said := _otherwise(log, _Asked.of(matrix, task, tasks)))
+        for number, (step, task) in enumerate(zip(matrix.benchmarks, tasks, strict=True))
+        if _continues(log, matrix, defense, step, task) and (said := _otherwise(log, asked(number)))
     ]
     if wrong:
         more = f"\n  ... and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
@@ -138,10 +139,11 @@ def _otherwise(log: EvalLog, asked: _Asked) -> str:
     if asked.ids is None:
         fewer = not stays and asked.limit is not None and len(then) > asked.limit
         return f"{len(then)} samples, and now {asked.limit}" if fewer else ""
+    aside = [each for each in then if each not in asked.ids]
+    if not aside:
+        return ""
     shard = Shard.noted_in(log.eval.metadata)
-    now = {each for each in asked.ids if shard is None or shard.holds(each)}
-    aside = [each for each in then if each not in now]
-    if not aside or (stays and now <= set(then)):
+    if stays and {each for each in asked.ids if shard is None or shard.holds(each)} <= set(then):
         return ""
     more = f" and {len(aside) - _NAMED} more" if len(aside) > _NAMED else ""
     state = "" if _is_finished(log) else " (unfinished)"
@@ -155,10 +157,9 @@ def _is_unscored(log: EvalLog) -> bool:
     """Whether a log has answers without scores, which nothing scores when it goes on."""
     if _is_finished(log):
         return log.results is not None and not log.results.scores
-    return any(
-        each.completed and not each.error and not each.scores
-        for each in read_eval_log_sample_summaries(log.location)
-    )
+    told = read_eval_log_sample_summaries(log.location)
+    answered = [each for each in told if each.completed and not each.error]
+    return bool(answered) and not any(each.scores for each in answered)
 
 
 def _is_finished(log: EvalLog) -> bool:
