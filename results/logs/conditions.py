@@ -10,6 +10,7 @@ from inspect_ai.model import GenerateConfig, ModelConfig
 from vlmguard.guard.cards import cards
 from vlmguard.guard.redaction import redact, redact_text
 from vlmguard.guard.task_options import SHOWN_ELSEWHERE
+from vlmguard.guard.transport import TRANSPORT
 from vlmguard.results.logs.answers import GRADER, LeftOut, Names, bare, digest, reducer_name
 from vlmguard.results.logs.around import asked_by
 from vlmguard.results.logs.attack import ATTACKER, Noted, attack_of, attack_words, is_loop
@@ -18,15 +19,7 @@ from vlmguard.results.logs.summaries import Summary
 Judging = dict[str, dict[str, Any]]
 """For each scorer what it judged with."""
 
-# Of how a model is asked, what changes no answer: how fast and how often, what is kept and told.
-_TRANSPORT: Final = frozenset(
-    {
-        *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout"),
-        *("max_connections", "adaptive_connections", "batch", "cache", "cache_prompt"),
-        *("logprobs", "top_logprobs", "prompt_logprobs", "extra_headers", "reasoning_summary"),
-    }
-)
-_SAMPLING: Final = tuple(name for name in GenerateConfig.model_fields if name not in _TRANSPORT)
+_SAMPLING: Final = tuple(name for name in GenerateConfig.model_fields if name not in TRANSPORT)
 # What ends a sample early.
 _LIMITS: Final = (
     *("message_limit", "turn_limit", "token_limit", "token_limit_type"),

@@ -69,7 +69,7 @@ def changed_runs(
         log = read_header(info)
         recorded = log.eval.metadata or {}
         for name, arguments, task in tasks:
-            if not _is_run_of(log, name, arguments, task):
+            if not is_run_of(log, name, arguments, task):
                 continue
             changed = changes(task.metadata or {}, recorded)
             changed += changes(files, recorded.get(NAMED_FILES, {}))
@@ -99,7 +99,7 @@ def changes(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _is_run_of(log: EvalLog, name: str, arguments: Mapping[str, Any], task: Task) -> bool:
+def is_run_of(log: EvalLog, name: str, arguments: Mapping[str, Any], task: Task) -> bool:
     """Whether Inspect would continue a log; it does not with other arguments or versions."""
     return (
         bare(log.eval.task) == bare(name)

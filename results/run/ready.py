@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from inspect_ai import Task
 
 from vlmguard.guard.errors import UserError
+from vlmguard.results.run.begun import refuse_begun_otherwise
 from vlmguard.results.run.config import Matrix, Step, roles, unfilled
 from vlmguard.results.run.making import make_task
 from vlmguard.results.run.parts import Part, parts
@@ -39,9 +40,9 @@ def ready(matrix: Matrix, look: Callable[[Part, list[Task]], None] | None = None
         look: Gets each part that can run, with its tasks.
 
     Raises:
-        UserError: As for `checked_tasks` and `refuse_changed`; or a placeholder was not filled in,
-            two defenses share a folder, there is no such attack, it cannot be applied, or a model
-            that it asks is missing.
+        UserError: As for `checked_tasks`, `refuse_changed` and `refuse_begun_otherwise`; or a
+            placeholder was not filled in, two defenses share a folder, there is no such attack, it
+            cannot be applied, or a model that it asks is missing.
     """
     if lacking := unfilled(matrix):
         raise UserError(f"{', '.join(lacking)}: fill that in first.")
@@ -69,6 +70,7 @@ def ready(matrix: Matrix, look: Callable[[Part, list[Task]], None] | None = None
         if there.matrix.benchmarks:
             of_part = checked_tasks(there.matrix, made)
             refuse_changed(there.matrix, of_part, there.folders)
+            refuse_begun_otherwise(there.matrix, of_part, there.folders)
             lines += lines_of(there, [Made(task) for task in of_part])
             running.append(there)
             if look is not None:

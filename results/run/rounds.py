@@ -11,15 +11,23 @@ from inspect_ai import Task, eval_set
 
 # Inspect has no public name for the error that it raises if it cannot start.
 from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.log import EvalLog, list_eval_logs
+from inspect_ai.log import (
+    EvalLog,
+    ProvenanceData,
+    invalidate_samples,
+    list_eval_logs,
+    read_eval_log,
+    write_eval_log,
+)
 from rich.text import Text
 
 from vlmguard.guard.errors import UserError
 from vlmguard.guard.guarded_names import PROVIDER
+from vlmguard.guard.package import PACKAGE
 from vlmguard.guard.run_tags import defense_tags
 from vlmguard.guard.shards import SHARD, Shard, only
 from vlmguard.results.logs.unfinished import set_aside
-from vlmguard.results.run.changed_files import NAMED_FILES
+from vlmguard.results.run.changed_files import NAMED_FILES, holds_logs
 from vlmguard.results.run.config import UNDEFENDED, Defense, Matrix, Step, roles
 from vlmguard.results.run.headers import read_header
 from vlmguard.results.run.log_writing import log_options
@@ -31,6 +39,7 @@ __all__ = ["NoSpace", "finish_set"]
 
 # Rounds after the first; Inspect's own default.
 _RETRIES: Final = 10
+_FAILED: Final = "it failed"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,7 +57,9 @@ def finish_set(
 ) -> bool:
     """Run rounds of one eval set until it is finished.
 
-    Inspect could repeat rounds itself, but on a full disk it would pay again and again.
+    Inspect could repeat rounds itself, but on a full disk it would pay again and again. Samples
+    that failed in a log of an earlier run, which Inspect calls finished (`fail_on_error: false`),
+    are tried once more, in a round of their own.
 
     Args:
         matrix: Benchmarks, targets, roles and options.
@@ -67,8 +78,10 @@ def finish_set(
         KeyboardInterrupt: Ctrl-C.
     """
     noted = {**(metadata or {}), **({} if shard is None else {SHARD: shard.noted()})}
-    retries: int = matrix.options.get("retry_attempts", _RETRIES)
-    for number in range(retries + 1):
+    rounds: int = matrix.options.get("retry_attempts", _RETRIES) + 1
+    earlier = _logs_in(place)
+    number = 0
+    while number < rounds:
         if number:
             time.sleep(matrix.options.get("retry_wait", 0))
         # Make the tasks again: Inspect may have changed those that it ran.
@@ -80,11 +93,35 @@ def finish_set(
         short = len(logs) < len(tasks) * len(matrix.targets)
         if (short or not done) and _was_cancelled(place, began):
             raise KeyboardInterrupt
+        number += 1
         if done and not short:
             again = [log.location for log in logs if set_aside(log.location)]
-            if not again:
+            failed = [log for log in logs if _bare(log.location) in earlier and _failed_aside(log)]
+            if not again and not failed:
                 return True
+            rounds += bool(failed)
     return False
+
+
+def _logs_in(place: str) -> set[str]:
+    return {_bare(info.name) for info in list_eval_logs(place)} if holds_logs(place) else set()
+
+
+def _bare(place: str) -> str:
+    return place.removeprefix("file://")
+
+
+def _failed_aside(log: EvalLog) -> bool:
+    """Mark the samples of a log that failed, so that Inspect does them again; whether there are."""
+    results = log.results
+    if results is None or results.completed_samples >= results.total_samples:
+        return False
+    whole = read_eval_log(log.location)
+    failed = [each.uuid for each in whole.samples or [] if each.error and each.uuid]
+    if failed:
+        why = ProvenanceData(author=PACKAGE, reason=_FAILED)
+        write_eval_log(invalidate_samples(whole, failed, why), log.location)
+    return bool(failed)
 
 
 def _made(step: Step, matrix: Matrix, shard: Shard | None) -> Task:

@@ -139,7 +139,7 @@ def test_a_shard_is_taken_after_the_limit_and_the_chosen_ids(matrix: Matrix) -> 
     assert sum(each.samples for each in limited) == 4
     assert ran(limited) == ["finished"] * len(limited)
     assert set(answers(matrix.log_dir)) == {f"siuo/{1000 + number}" for number in range(4)}
-    chosen = small(matrix, shards=2)
+    chosen = small(matrix, shards=2, log_dir=f"{matrix.log_dir}-chosen")
     chosen.options = {**matrix.options, "sample_id": ["siuo/100[45]", "siuo/1006"]}
     assert sum(each.samples for each in look_at(chosen).cells) == 3
     chosen.options = {**matrix.options, "sample_id": ["siuo/1"]}
