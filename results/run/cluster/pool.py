@@ -114,7 +114,9 @@ class _Hand:
             if not pool.waiting:
                 continue
             room = fits(pool.resources, there)
-            wanted = min(len(pool.waiting), max(room, 1)) - pool.runners
+            # Each process that starts takes a cell; those at work do not.
+            starting = sum(work.pool is pool and work.cell is None for work in self._asked.values())
+            wanted = min(len(pool.waiting) - starting, max(room, 1) - pool.runners)
             for _ in range(min(wanted, free)):
                 self._new_runner(pool)
                 free -= 1
