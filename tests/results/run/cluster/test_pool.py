@@ -132,6 +132,25 @@ def test_no_more_processes_start_than_cells_wait_or_nodes_take(hand_out: Any) ->
         assert len(cluster.begun) == count
 
 
+@pytest.mark.parametrize("after", [1, 60])
+def test_a_bad_node_fails_no_cell_while_another_process_works(after: float, hand_out: Any) -> None:
+    # Also if that one is ready only when the others have failed.
+    cluster = Cluster(cpus=4, start=lambda number: (1, LOST) if number else (after, "good"))
+    assert hand_out(cluster, 4) == []
+    assert [name for _, name in cluster.begun] == ["c0", "c1", "c2", "c3"]
+
+
+def test_a_cell_that_is_lost_beside_a_bad_node_goes_on(hand_out: Any) -> None:
+    cluster = Cluster(
+        cpus=2,
+        run=lambda name, times: (50, LOST) if (name, times) == ("c0", 1) else DONE,
+        start=lambda number: (1, LOST) if number in range(1, 4) else READY,
+    )
+    assert hand_out(cluster, 2) == []
+    assert cluster.begun[0] == (1, "c0")
+    assert {name for when, name in cluster.begun if when == 1 + 50 + 1} == {"c0", "c1"}
+
+
 def test_cells_fail_where_no_process_can_start(hand_out: Any) -> None:
     cluster = Cluster(cpus=2, start=lambda _: (1, LOST))
     failed = hand_out(cluster, 3)
