@@ -13,6 +13,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.model import ChatMessage
 from support.counting_api import counting_api
+from support.folders import write_figstep
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -27,7 +28,7 @@ from vlmguard.results.run.cluster.finished import (
 )
 from vlmguard.results.run.cluster.held import Held
 from vlmguard.results.run.cluster.running import run_cell
-from vlmguard.results.run.config import Matrix
+from vlmguard.results.run.config import Matrix, Step
 from vlmguard.results.run.matrix import run
 from vlmguard.results.run.sharding import chosen_ids, only_shard
 
@@ -143,6 +144,21 @@ def test_a_shard_is_taken_after_the_limit_and_the_chosen_ids(matrix: Matrix) -> 
     chosen.options = {**matrix.options, "sample_id": ["siuo/1"]}
     with pytest.raises(UserError, match="No matches"):
         look_at(chosen)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_benchmark_without_chosen_samples_has_no_cell(
+    shards: int, matrix: Matrix, tmp_path: Path
+) -> None:
+    data = write_figstep(tmp_path / "figstep")
+    args = {"data_dir": str(data), "split": "tiny", "judge": "none"}
+    both = small(matrix, benchmarks=[matrix.benchmarks[0], Step(name="figstep", args=args)])
+    both.shards = shards
+    both.options = {**matrix.options, "sample_id": ["vlmguard/siuo:siuo/1001"]}
+    looked = look_at(both)
+    assert [cell.step.name for cell in looked.cells] == ["siuo"]
+    assert ran(looked.cells) == ["finished"]
+    assert finished_cells(looked.cells, headers_below(looked.folders)) == looked.cells
 
 
 def test_a_shuffle_before_a_limit_is_refused(matrix: Matrix) -> None:
