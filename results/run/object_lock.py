@@ -139,8 +139,10 @@ class _Lock:
                 # One that nobody has foreseen must not end the renewals while the run goes on.
                 if not isinstance(error, (OSError, BotoCoreError)):
                     _LOGGER.warning("%s: its lock was not renewed", self._folder, exc_info=True)
-                if time.monotonic() - renewed >= _LASTS:
-                    self._lose(f"it could not be renewed for {_LASTS:.0f} s ({reason_of(error)})")
+                ago = time.monotonic() - renewed
+                # Another attempt could end after another run has taken it.
+                if ago + _RENEWED + _PATIENCE > _LASTS:
+                    self._lose(f"it could not be renewed for {ago:.0f} s ({reason_of(error)})")
             if self.lost:
                 # Inspect and Ray take it as Ctrl-C: they keep what is finished, and stop.
                 os.kill(os.getpid(), signal.SIGINT)
