@@ -2,17 +2,19 @@
 
 import json
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+import aiohttp
 import fsspec
 from botocore.exceptions import ClientError
 from fsspec.asyn import sync
 
-from vlmguard.guard.errors import UserError
+from vlmguard.guard.errors import UserError, reason_of
 
 __all__ = ["CannotLock", "LockObject", "Refused", "Seen"]
 
@@ -82,7 +84,7 @@ class LockObject:
 
         Raises:
             UserError: There is something else in its place.
-            OSError: The store cannot be reached, or refuses us.
+            OSError: The store cannot be reached, refuses us, or its answer is broken.
         """
         try:
             found = self._call("get_object")
@@ -90,16 +92,18 @@ class LockObject:
             if _code(error) == "NoSuchKey":
                 return None
             raise
-        text: Any = sync(self._store.loop, found["Body"].read, timeout=self._patience)
-        now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
-        written: datetime = found["LastModified"]
+        with _whole():
+            text: Any = sync(self._store.loop, found["Body"].read, timeout=self._patience)
+            now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+            written: datetime = found["LastModified"]
+            version: str = found["ETag"]
         try:
             content = json.loads(text)
             return Seen(
                 str(content["holder"]),
                 content["token"] == self._token,
                 float(content["lasts"]),
-                found["ETag"],
+                version,
                 max(0.0, (now - written).total_seconds()),
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -117,7 +121,7 @@ class LockObject:
         Raises:
             Refused: Something else is there.
             CannotLock: The store knows no conditions.
-            OSError: The store cannot be reached, or refuses us.
+            OSError: The store cannot be reached, refuses us, or its answer is broken.
         """
         self._writes += 1  # so that no two versions are alike
         content = {
@@ -135,7 +139,8 @@ class LockObject:
             if _code(error) == "NotImplemented":
                 raise CannotLock from error
             raise
-        self.version = written["ETag"]
+        with _whole():
+            self.version = written["ETag"]
 
     def check_conditions(self, lasts: float) -> None:
         """Refuse a store that ignores conditions: there, two runs would both get the lock.
@@ -154,6 +159,15 @@ class LockObject:
 
     def _call(self, operation: str, **options: Any) -> Any:
         return self._store.call_s3(operation, **self._place, **options, timeout=self._patience)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Raise an OSError where an answer lacks a header, or the end of its body."""
+    try:
+        yield
+    except (aiohttp.ClientError, KeyError) as error:
+        raise OSError(f"the store's answer is broken: {reason_of(error)}") from error
 
 
 def _code(error: OSError) -> str:

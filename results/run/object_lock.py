@@ -6,6 +6,7 @@ one. A run that was killed cannot release its lock. It is taken over if nobody h
 the time that it lasts.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ from vlmguard.guard.errors import UserError, reason_of
 from vlmguard.results.run.lock_object import LockObject, Refused, Seen
 
 __all__ = ["object_locked"]
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 # A lock is renewed six times before it ends, so a few lost requests do no harm.
 _LASTS: Final = 60.0
@@ -130,11 +133,16 @@ class _Lock:
             try:
                 self._renew()
                 renewed = began
-            except (OSError, BotoCoreError) as error:
-                if time.monotonic() - renewed >= _LASTS:
-                    self._lose(f"it could not be renewed for {_LASTS:.0f} s ({reason_of(error)})")
             except UserError as error:
                 self._lose(f"it was overwritten ({error})")
+            except Exception as error:
+                # One that nobody has foreseen must not end the renewals while the run goes on.
+                if not isinstance(error, (OSError, BotoCoreError)):
+                    _LOGGER.warning("%s: its lock was not renewed", self._folder, exc_info=True)
+                ago = time.monotonic() - renewed
+                # Another attempt could end after another run has taken it.
+                if ago + _RENEWED + _PATIENCE > _LASTS:
+                    self._lose(f"it could not be renewed for {ago:.0f} s ({reason_of(error)})")
             if self.lost:
                 # Inspect and Ray take it as Ctrl-C: they keep what is finished, and stop.
                 os.kill(os.getpid(), signal.SIGINT)

@@ -34,7 +34,10 @@ def in_order(headers: Iterable[EvalLog]) -> list[EvalLog]:
         run, shard = _run_of(header)
         newest[run] = max(newest[run], header.eval.created)
         told.append((header, run, shard.number if shard else 0))
-    told.sort(key=lambda each: (newest[each[1]], -each[2], each[0].eval.created), reverse=True)
+    told.sort(
+        key=lambda each: (newest[each[1]], -each[2], each[0].eval.created, each[0].eval.eval_id),
+        reverse=True,
+    )
     return [header for header, _, _ in told]
 
 
@@ -77,5 +80,6 @@ def _run_of(header: EvalLog) -> tuple[_Run, Shard | None]:
     if shard is None:
         return _Run(header.location, header.eval.created, ()), None
     name = f"{', '.join(metadata['sources'])} (rows {metadata['rows']})"
-    asked = repr((sorted(header.eval.task_args.items()), header.eval.model_roles))
+    told = header.eval
+    asked = repr((sorted(told.task_args.items()), told.model, told.model_roles))
     return _Run(name, asked, shard.sizes), shard

@@ -69,7 +69,7 @@ class Cell:
 
 
 def cells_of(part: Part, tasks: Sequence[Task], ran: Matrix) -> list[Cell]:
-    """The cells of a part, in the order of a run without Ray.
+    """The cells of a part, in the order of a run without Ray; none without samples.
 
     Args:
         part: The part.
@@ -87,6 +87,7 @@ def cells_of(part: Part, tasks: Sequence[Task], ran: Matrix) -> list[Cell]:
             part.matrix.defenses, ran.defenses, part.folders, strict=True
         )
         for step, of_step, version in zip(part.matrix.benchmarks, ids, versions, strict=True)
+        if of_step
         for target in part.matrix.targets
         for cell in _shards(part, ran, planned, defense, folder, step, of_step, version, target)
     ]

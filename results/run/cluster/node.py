@@ -124,11 +124,12 @@ class Runner:
             pickled: The cell, which is unpickled here since that imports Inspect.
         """
         began = time.monotonic()
-        if self._stopped:
-            return Outcome("stopped")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            # In this order: a stop is seen here, or interrupts what follows.
             self._running = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if self._stopped:
+                return Outcome("stopped")
             state, reason = self._run(pickled)
         except KeyboardInterrupt:
             state, reason = "stopped", ""

@@ -114,7 +114,11 @@ class _Hand:
             if not pool.waiting:
                 continue
             room = fits(pool.resources, there)
-            wanted = min(len(pool.waiting), max(room, 1)) - pool.runners
+            # Each process that starts takes a cell; those at work do not.
+            starting = sum(work.pool is pool and work.cell is None for work in self._asked.values())
+            wanted = min(len(pool.waiting) - starting, max(room, 1) - pool.runners)
+            if pool.broken >= LOSSES:  # those that are there, or still start, may do
+                wanted = 0
             for _ in range(min(wanted, free)):
                 self._new_runner(pool)
                 free -= 1
@@ -163,9 +167,10 @@ class _Hand:
         reason = _reason(error)
         if cell is None:
             pool.broken += 1
-            if pool.broken >= LOSSES:
+            if pool.broken >= LOSSES and not pool.runners:
                 self._give_up(pool, f"no process for it can start: {reason}")
             return
+        pool.broken = 0
         self._view.left()
         times = self._losses[cell.place] = self._losses.get(cell.place, 0) + 1
         if isinstance(error, RayTaskError) or times > LOSSES:

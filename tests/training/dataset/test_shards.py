@@ -13,6 +13,7 @@ from typing import Any
 
 import datasets
 import pytest
+from inspect_ai.log import read_eval_log, write_eval_log
 from support.object_store import object_store, store
 from support.synthetic_logs import MadeRow, image_uri, mixed_rows, template, write_log
 
@@ -168,6 +169,29 @@ def test_shards_that_are_missing_or_not_finished_are_named(
     write_log(tmp_path / "parts/z.eval", made, held, metadata={SHARD: noted.noted()})
     again = export([tmp_path / "parts"], tmp_path / "again")
     assert [each.partition(" ")[0] for each in again["unfinished_shards"]] == ["2-of-4"]
+
+
+def test_shards_of_two_targets_are_not_one_run(made: Path, tmp_path: Path) -> None:
+    # The target answers where replies are sampled, or rejected.
+    logs = write_shards(tmp_path / "parts", made, mixed_rows(40, 3), 2)
+    other = read_eval_log(str(logs[1]))
+    other.eval.model = "mockllm/other"
+    write_eval_log(other, str(logs[1]))
+    found = export(logs, tmp_path / "out")["unfinished_shards"]
+    assert sorted(each.partition(" ")[0] for each in found) == ["1-of-2", "2-of-2"]
+
+
+def test_rows_of_logs_begun_at_once_do_not_depend_on_their_order(
+    made: Path, tmp_path: Path
+) -> None:
+    rows = mixed_rows(12, 5)
+    other = [replace(row, rewritten=f"{row.rewritten} at home") for row in rows]
+    logs = [
+        write_log(tmp_path / "one.eval", made, rows),
+        write_log(tmp_path / "two.eval", made, other),
+    ]
+    _, content = exported(logs, tmp_path / "out")
+    assert exported(logs[::-1], tmp_path / "again")[1] == content
 
 
 def test_a_shard_that_is_none_is_refused(made: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.model import ChatMessage, GenerateConfig
 from support.benchmark_folders.presets import write_preset
 from support.counting_api import counting_api
+from support.folders import write_figstep
 from support.siuo_folder import write_siuo
 
 from vlmguard.cli import main
@@ -145,6 +146,21 @@ def test_a_shard_is_taken_after_the_limit_and_the_chosen_ids(matrix: Matrix) -> 
     chosen.options = {**matrix.options, "sample_id": ["siuo/1"]}
     with pytest.raises(UserError, match="No matches"):
         look_at(chosen)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_benchmark_without_chosen_samples_has_no_cell(
+    shards: int, matrix: Matrix, tmp_path: Path
+) -> None:
+    data = write_figstep(tmp_path / "figstep")
+    args = {"data_dir": str(data), "split": "tiny", "judge": "none"}
+    both = small(matrix, benchmarks=[matrix.benchmarks[0], Step(name="figstep", args=args)])
+    both.shards = shards
+    both.options = {**matrix.options, "sample_id": ["vlmguard/siuo:siuo/1001"]}
+    looked = look_at(both)
+    assert [cell.step.name for cell in looked.cells] == ["siuo"]
+    assert ran(looked.cells) == ["finished"]
+    assert finished_cells(looked.cells, headers_below(looked.folders)) == looked.cells
 
 
 def test_a_shuffle_before_a_limit_is_refused(matrix: Matrix) -> None:

@@ -55,6 +55,24 @@ def test_a_stop_ends_the_running_cell_at_once_and_all_further_ones() -> None:
     assert made.run(b"").state == "stopped"
 
 
+def test_a_stop_while_a_cell_begins_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = threading.Event()
+    made = runner(stopping, lambda _: time.sleep(30))
+    set_handler = signal.signal
+
+    def slow(number: int, handler: Any) -> Any:
+        before = set_handler(number, handler)
+        if handler is signal.default_int_handler and not stopping.is_set():
+            stopping.set()
+            time.sleep(0.3)  # the thread that waits for it runs meanwhile
+        return before
+
+    monkeypatch.setattr(signal, "signal", slow)
+    began = time.monotonic()
+    assert made.run(b"").state == "stopped"
+    assert time.monotonic() - began < 5
+
+
 def test_a_stop_between_cells_interrupts_nothing() -> None:
     stopping = threading.Event()
     made = runner(stopping, lambda _: ("finished", ""))
