@@ -130,6 +130,9 @@ class _Workers(Multiprocess):
 
     A terminal sends it to all of them. One that died of it while it loaded would be waited for as
     long as a start may take, and then replaced.
+
+    One that dies while it is asked whether it works would be waited for as long, too: this process
+    holds the worker's end of their pipe open.
     """
 
     def init_processes(self) -> None:
@@ -138,6 +141,12 @@ class _Workers(Multiprocess):
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         super().init_processes()
         signal.signal(signal.SIGINT, before)
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace the workers that have ended."""
+        for each in self.processes:
+            each.child_conn.close()
+        super().keep_subprocess_alive()
 
 
 class _Short(logging.Formatter):

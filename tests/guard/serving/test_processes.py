@@ -132,6 +132,20 @@ def test_answers_end_before_the_server_does(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def test_a_worker_that_dies_while_it_is_asked_is_replaced_at_once(tmp_path: Path) -> None:
+    with (
+        raw_upstream(saying(answer())) as upstream,
+        serving(tmp_path, upstream.address, "--workers", "2") as server,
+    ):
+        (worker, other) = _workers(server.process.pid)
+        worker.suspend()
+        time.sleep(2)  # It is asked twice a second whether it works, and cannot say.
+        worker.kill()
+        worker.wait(30)
+        until(lambda: len(set(_workers(server.process.pid)) - {worker, other}) == 1)
+        assert server.ask("/v1/chat/completions", SENT).read() == answer()
+
+
 def test_workers_count_together_and_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     streams = Streams()
