@@ -22,7 +22,8 @@ def chosen_ids(task: Task, matrix: Matrix, tasks: Sequence[Task]) -> list[int | 
     Args:
         task: The task of a benchmark.
         matrix: The configuration.
-        tasks: The tasks of all benchmarks, as `sample_id` may name one (`siuo:siuo/1001`).
+        tasks: The tasks of all benchmarks, as `sample_id` may name one
+            (`vlmguard/siuo:siuo/1001`).
 
     Raises:
         UserError: No sample is chosen; or samples are shuffled before `limit` takes some, which
